@@ -1,0 +1,1 @@
+"""From a recipe and facts to an execution plan."""

@@ -1,0 +1,1 @@
+"""Shipped recipes and the small models that they use."""

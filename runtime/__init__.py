@@ -1,0 +1,1 @@
+"""The operators, engines, store, journal, executor, contract statistics and report."""

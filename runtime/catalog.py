@@ -1,0 +1,180 @@
+"""The operator catalog: what every operator declares, and how it is found without importing the others."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+Determinism = Literal["exact", "tolerance", "measured"]
+
+
+class Params(BaseModel):
+    """Base of every operator's parameter model: frozen, strict, no unknown names."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Context(Protocol):
+    """What an operator may use besides its arguments."""
+
+    seed: int
+    threads: int
+    scratch: Path  # an empty folder; what an output value refers to may live here
+
+    @property
+    def generator(self) -> Any:
+        """A `numpy.random.Generator` seeded for this step."""
+
+    def measure(self, name: str, value: float, unit: str = "") -> None:
+        """Keep a number in the step's result."""
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        """Say how far the step is."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input: the kinds it takes, whether it may be left out, whether it takes a mapping of name to value."""
+
+    kinds: tuple[str, ...]
+    optional: bool = False
+    many: bool = False
+
+
+def no_requirement(params: Any, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    """Need nothing."""
+    return ()
+
+
+def unknown_cost(params: Any, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+    """Predict nothing."""
+    return Prediction()
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What is known of an operator without running it.
+
+    `requires` answers what is unmet, each a sentence that says what would make it possible. `libraries` are the
+    installed packages whose version can change its bytes; they enter the step key. `user_code` says that its result
+    can depend on the user's modules and files.
+    """
+
+    name: str
+    version: int
+    family: str
+    params: type[Params]
+    inputs: Mapping[str, Port]
+    outputs: Mapping[str, str]
+    consumes: tuple[str, ...]
+    determinism: Determinism
+    requires: Callable[[Any, Hardware, ModelFacts | None], tuple[str, ...]]
+    predict: Callable[[Any, Hardware, ModelFacts | None], Prediction]
+    libraries: tuple[str, ...]
+    user_code: bool
+    run: Callable[..., Mapping[str, Any]]
+    doc: str
+    # How a quantization method is lowered: what it takes and which engine and format it ends in; None elsewhere.
+    method: "Method | None" = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A reduction that `quantization.method` can name.
+
+    `takes` is the kind that its `model` port needs, `engine` and `format` what its `model` output runs in and is
+    exported as, `bits` the widths it offers, `rank` its place from gentle (0, no change) to aggressive.
+    """
+
+    name: str
+    takes: str
+    engine: str
+    format: str
+    bits: tuple[int, ...]
+    rank: int
+    calibrated: bool = False
+    dynamic_activations: bool = False
+
+
+_catalog: dict[str, Declaration] = {}
+_FOLDER = Path(__file__).parent / "operators"
+
+
+def operator(
+    name: str,
+    *,
+    version: int,
+    family: str,
+    params: type[Params],
+    inputs: Mapping[str, str | tuple[str, ...] | Port],
+    outputs: Mapping[str, str],
+    consumes: tuple[str, ...] | list[str] = (),
+    determinism: Determinism = "exact",
+    requires: Callable[[Any, Hardware, ModelFacts | None], tuple[str, ...]] = no_requirement,
+    predict: Callable[[Any, Hardware, ModelFacts | None], Prediction] = unknown_cost,
+    libraries: tuple[str, ...] = (),
+    user_code: bool = False,
+    method: Method | None = None,
+) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., Mapping[str, Any]]]:
+    """Declare the operator that the decorated function is, and enter it in the catalog."""
+    ports = {port: _port(kinds) for port, kinds in inputs.items()}
+
+    def declare(run: Callable[..., Mapping[str, Any]]) -> Callable[..., Mapping[str, Any]]:
+        declaration = Declaration(
+            name, version, family, params, ports, dict(outputs), tuple(consumes), determinism, requires, predict,
+            libraries, user_code, run, inspect.getdoc(run) or "", method,
+        )  # fmt: skip
+        _catalog[name] = declaration
+        run.declaration = declaration  # type: ignore[attr-defined]
+        return run
+
+    return declare
+
+
+def _port(kinds: str | tuple[str, ...] | Port) -> Port:
+    if isinstance(kinds, Port):
+        return kinds
+    return Port((kinds,) if isinstance(kinds, str) else kinds)
+
+
+def names() -> tuple[str, ...]:
+    """List the built-in operators, sorted, without importing any: the file name is the operator's name."""
+    return tuple(sorted(path.stem.replace("_", ".", 1) for path in _FOLDER.glob("[!_]*.py")))
+
+
+def get(name: str) -> Declaration:
+    """Return an operator's declaration, importing only its file; a `module:Name` reference imports user code.
+
+    Raises KeyError for a name that is not there. A reference must only be resolved in a worker or inspection child.
+    """
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        declaration: Declaration = getattr(importlib.import_module(module), attribute).declaration
+        return declaration
+    if name not in _catalog:
+        if name not in names():
+            raise KeyError(name)
+        importlib.import_module(f"titrant.runtime.operators.{name.replace('.', '_', 1)}")
+    return _catalog[name]
+
+
+def method_operator(method: str) -> str:
+    """Return the operator that carries a quantization method: `ort.static` is `quantize.ort_static`."""
+    if ":" in method:
+        return method
+    return "model.cast" if method == "cast" else "quantize." + method.replace(".", "_")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An operator's outputs when called directly, with what it measured."""
+
+    outputs: Mapping[str, Any]
+    measurements: Mapping[str, float] = field(default_factory=dict)

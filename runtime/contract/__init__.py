@@ -1,0 +1,1 @@
+"""The accuracy contract: metrics, tests, gates and the verdict."""

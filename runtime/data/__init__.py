@@ -1,0 +1,1 @@
+"""Load sources, split rows, fit and apply transforms, count facts."""

@@ -1,0 +1,40 @@
+"""Engines: one small interface over whatever can run a model file."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+# engine → the artifact kinds it loads
+ENGINES: Mapping[str, tuple[str, ...]] = {"torch": ("torch", "torchscript"), "onnxruntime": ("onnx",)}
+
+
+class Session(Protocol):
+    """A loaded model that answers batches; use as a context manager."""
+
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch: name → (batch, …) in, name → (batch, …) out, as NumPy arrays on the CPU."""
+
+    def close(self) -> None:
+        """Free the model."""
+
+
+class Engine(Protocol):
+    """An engine module: `titrant.runtime.engines.torch` and so on offer these two functions."""
+
+    def probe(self) -> str:
+        """Return the version if the engine really loads, else raise PreconditionError that says what to install."""
+
+    def open_session(self, model: Any, *, threads: int, device: str = "cpu") -> Session:
+        """Load a value of one of the engine's kinds."""
+
+
+def engine(name: str) -> Any:
+    """Import an engine's module by name; KeyError for a name that is not there."""
+    if name not in ENGINES:
+        raise KeyError(name)
+    return importlib.import_module(f"titrant.runtime.engines.{name}_engine")

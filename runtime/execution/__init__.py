@@ -1,0 +1,1 @@
+"""The store, the journal, the worker and the executor."""

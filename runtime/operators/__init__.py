@@ -1,0 +1,1 @@
+"""Built-in operators, one a file, named family_name.py."""

@@ -1,0 +1,5 @@
+"""Codes X200-X299: operators and engines."""
+
+from titrant.schema.codes import Code
+
+CODES: tuple[Code, ...] = ()

@@ -1,0 +1,72 @@
+"""What went wrong, where, and what would fix it; one exception class per exit code."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stretch of one line of a source text; line and column count from 1, `width` is in characters.
+
+    `file` is the path as the user wrote it, or "--set" for a command-line override. `text` is the whole source line.
+    `key` is the dotted recipe path, or "" where there is none.
+    """
+
+    file: str
+    line: int
+    column: int
+    width: int
+    text: str
+    key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One finding: a stable code (R… recipe, P… plan, X… execution), what is wrong in a line, and what would fix it."""
+
+    code: str
+    message: str
+    where: Place | None = None
+    help: str = ""
+    severity: str = "error"
+
+
+class TitrantError(Exception):
+    """Something a person can mend; carries every diagnostic found, and the exit code of the command line."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        self.diagnostics = diagnostics
+        super().__init__("; ".join(f"{d.code}: {d.message}" + (f" ({d.help})" if d.help else "") for d in diagnostics))
+
+
+class RecipeError(TitrantError):
+    """The recipe or the arguments are invalid."""
+
+    exit_code = 2
+
+
+class InfeasibleError(TitrantError):
+    """The recipe is valid but cannot be carried out on this target."""
+
+    exit_code = 3
+
+
+class StepError(TitrantError):
+    """A step failed while it ran."""
+
+    exit_code = 4
+
+
+class PreconditionError(StepError):
+    """An operator was given inputs that it cannot work on; in a search this rejects the candidate only."""
+
+
+class StaleError(TitrantError):
+    """A saved plan or lock no longer matches."""
+
+    exit_code = 6

@@ -1,0 +1,126 @@
+"""What is known of the machine, the model and the data before anything runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One accelerator; None where the driver does not say."""
+
+    index: int
+    name: str
+    kind: str  # cuda, mps
+    memory_bytes: int | None = None
+    capability: str | None = None
+    driver: str | None = None
+
+
+@dataclass(frozen=True)
+class HardwareIdentity:
+    """Facts that decide what is planned and what a result is worth elsewhere; they enter the plan digest."""
+
+    system: str  # linux, darwin, windows
+    machine: str  # x86_64, aarch64, arm64
+    cpu: str
+    instructions: tuple[str, ...]  # sorted: avx2, avx512f, avx512_vnni, avx_vnni, amx_int8, neon, i8mm …
+    cores: int  # usable: affinity and cgroup quota
+    memory_bytes: int | None  # total under the cgroup limit
+    gpus: tuple[Gpu, ...]
+    python: str
+    packages: Mapping[str, str]  # installed library → version, for the libraries that can change a result
+
+
+@dataclass(frozen=True)
+class HardwareVolatile:
+    """Facts that move while one looks; checked as feasibility when a plan runs, never part of its digest."""
+
+    memory_available_bytes: int | None = None
+    disk_free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A machine to plan for; `source` is "detected" or the name of a profile."""
+
+    identity: HardwareIdentity
+    volatile: HardwareVolatile = HardwareVolatile()
+    source: str = "detected"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A model's input or output; the first dimension is the batch, written "batch" where it is free."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str  # float32, int64 …
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One leaf module or graph node; FLOPs count one case, two per multiply-add."""
+
+    name: str
+    type: str
+    parameters: int
+    weight_bytes: int
+    weight_shape: tuple[int, ...] = ()
+    flops: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model as inspected, without running it on data."""
+
+    source: str  # factory, onnx
+    digest: str  # of what defines it: factory source digests, arguments, weights file
+    parameters: int
+    trainable: int
+    weight_bytes: int
+    layers: tuple[Layer, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    flops: int | None = None  # one case
+    activation_bytes: int | None = None  # one case
+    notes: tuple[str, ...] = ()  # what was adjusted on loading, such as a removed `module.` prefix
+
+
+@dataclass(frozen=True)
+class RoleFacts:
+    """The rows of one role (train, tuning, calibration, evaluation).
+
+    `classes` counts rows by class; `subgroups` by subgroup and value; `positives` likewise, of the positive class
+    only. Every count has rows as its unit but `units`, which counts what `split.by` keeps together.
+    """
+
+    rows: int
+    units: int
+    classes: Mapping[str, int] = field(default_factory=dict)
+    subgroups: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    positives: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column or array of the source, as loaded."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()  # of one row
+    missing: int = 0
+    distinct: int | None = None
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data as inspected: what there is, and how the split falls."""
+
+    digest: str
+    rows: int
+    columns: tuple[Column, ...]
+    classes: tuple[str, ...]  # in the order of the label index; () without labels
+    positive: str | None
+    inputs: tuple[TensorSpec, ...]  # after transforms
+    roles: Mapping[str, RoleFacts]
+    notes: tuple[str, ...] = ()  # identical rows kept together, copies dropped …

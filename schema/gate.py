@@ -1,0 +1,78 @@
+"""The contract's rows, and what judging one of them answered."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+Comparison = Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One row of the contract.
+
+    `slice` is "all", "class X", "subgroup G.value", or for a bias row the ordered pair "subgroup G.a / G.b"
+    (ratio_at_least: metric in a over metric in b). `threshold` is in `unit`: "" for fractions and ratios, "s", "B",
+    "cases/s". `needed_cases` is for 80 % power under `assumption`; `available_cases` is what the data has; either is
+    None where the gate does not count cases (size) or nothing is known yet.
+    """
+
+    id: str
+    preset: str  # retention, safety, bias, calibration, clinical_relevance, target, gates
+    metric: str
+    slice: str
+    comparison: Comparison
+    threshold: float
+    test: str  # score_ratio, exact_binomial, delong, paired_mean, bootstrap, order_statistic, counted
+    origin: str  # "level balanced", "recipes/x.yaml:12:3"
+    unit: str = ""
+    min_cases: int = 0
+    needed_cases: int | None = None
+    available_cases: int | None = None
+    assumption: str = ""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What one gate answered; `lower` and `upper` are one-sided bounds of `estimate` at the contract's confidence.
+
+    `estimate` is the quantity that is compared with the threshold (a ratio for retention); `original` and `candidate`
+    are the metric itself on either model. `changed` counts the cases that decide the test. None: not assessable.
+    """
+
+    gate: str
+    verdict: Verdict
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    original: float | None
+    candidate: float | None
+    cases: int
+    changed: int | None
+    needed_cases: int | None
+    reason: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All gates of one candidate: the verdict is the worst of them.
+
+    `released` is True when all passed, or, where the contract asks for evidence only, when every other gate is
+    INCONCLUSIVE with an estimate that meets its threshold; `proven` says which of the two.
+    """
+
+    candidate: str
+    verdict: Verdict
+    released: bool
+    proven: bool
+    results: tuple[GateResult, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The gates and how strictly they are read."""
+
+    gates: tuple[Gate, ...]
+    confidence: float
+    require: str  # proof, evidence

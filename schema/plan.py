@@ -1,0 +1,159 @@
+"""The execution plan: decisions, steps, candidates, search and contract."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from titrant.schema.facts import HardwareIdentity
+from titrant.schema.gate import Contract
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An alternative that was not chosen, and why."""
+
+    value: str
+    because: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One choice: what was asked, what was chosen, why, by which rule, and from where (`file:line:col`, or "")."""
+
+    subject: str
+    asked: str
+    chosen: str
+    because: str
+    rule: str
+    rejected: tuple[Rejected, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a step is expected to cost; the basis is counted, measured, modelled or guess."""
+
+    seconds: float | None = None
+    peak_bytes: int | None = None
+    output_bytes: int | None = None
+    basis: str = "guess"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator call.
+
+    `inputs` maps a port to "step.port", or, for a port that takes many, to a mapping of name to "step.port" (names
+    whose producer was rejected are left out when it runs). `params` is JSON; a file is {"path", "digest"}, of which
+    only the digest counts. `candidate` names the chain that it belongs to ("" for shared steps); `stage` is one of
+    prepare (shared work), make (a candidate's chain, through its answers on tuning rows), measure (joint timing),
+    judge (evaluation rows; run only when the search asks) and report.
+    """
+
+    id: str
+    operator: str
+    version: int
+    params: Mapping[str, Any]
+    inputs: Mapping[str, str | Mapping[str, str]]
+    seed: int
+    stage: str
+    candidate: str = ""
+    because: str = ""
+    prediction: Prediction = Prediction()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One (method, engine, format, file); `rank` orders candidates from gentle to aggressive."""
+
+    id: str
+    method: str
+    engine: str
+    format: str
+    rank: int
+    model: str  # "step.port" of the file that is judged and released
+    answers: str  # "step.port" of its outputs on tuning rows
+    quality: str  # "step.port" of its figures on tuning rows
+    judgement: str  # "step.port" of its judgement on evaluation rows
+    predicted_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """Choose one candidate for one requested format ("auto": any).
+
+    Every candidate is made and measured on tuning rows; a shortlist of at most `shortlist`, fixed before evaluation
+    rows are read, is judged from gentle to aggressive and stops at the first that does not keep the contract.
+    """
+
+    format: str
+    name: str  # stem of the released file
+    candidates: tuple[str, ...]
+    objective: tuple[str, ...]
+    shortlist: int
+    timings: str  # "step.port" of the joint timing
+    timing_batch: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, why, and what it must keep."""
+
+    name: str
+    recipe_digest: str
+    language: int
+    task: str
+    hardware: HardwareIdentity
+    model_digest: str
+    data_digest: str
+    threads: int  # for work that makes bytes
+    timing_threads: int
+    deterministic: bool
+    original: str  # "step.port" of the original model
+    original_engine: str
+    decisions: tuple[Decision, ...]
+    steps: tuple[Step, ...]
+    candidates: tuple[Candidate, ...]
+    searches: tuple[Search, ...]
+    contract: Contract
+    # Ports that are shipped beside the model: transforms, operating point. name → "step.port".
+    shipped: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def identity(plan: Plan) -> dict[str, Any]:
+    """Return the part of a plan that its digest covers: no reasons, predictions, paths, places or warnings."""
+    from titrant.schema.canonical import plain
+
+    value: dict[str, Any] = plain(plan)
+    for decision in value["decisions"]:
+        for key in ("because", "where", "rejected"):
+            del decision[key]
+    for step in value["steps"]:
+        del step["because"], step["prediction"]
+        step["params"] = without_paths(step["params"])
+    for candidate in value["candidates"]:
+        del candidate["predicted_bytes"]
+    for gate in value["contract"]["gates"]:
+        for key in ("origin", "assumption", "needed_cases", "available_cases"):
+            del gate[key]
+    del value["warnings"]
+    return value
+
+
+def without_paths(value: Any) -> Any:
+    """Replace every {"path", "digest"} by its digest, so that moving or renaming a file changes nothing."""
+    if isinstance(value, Mapping):
+        if set(value) == {"path", "digest"}:
+            return {"digest": value["digest"]}
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_paths(item) for item in value]
+    return value
+
+
+def plan_digest(plan: Plan) -> str:
+    """Digest a plan's identity with SHA-256 (hexadecimal)."""
+    from titrant.schema.canonical import sha256
+
+    return sha256(identity(plan))

@@ -1,0 +1,1 @@
+"""The recipe language, one section a file."""

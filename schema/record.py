@@ -1,0 +1,79 @@
+"""What a run did: step results, measurements, judgements and the verdict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from titrant.schema.artifact import Artifact
+from titrant.schema.gate import Judgement
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number worth keeping; the unit is "" for fractions, ratios and counts."""
+
+    name: str
+    value: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A file that user code was loaded from or opened, and its BLAKE3 digest."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step gave: artifacts by port, measurements, what it cost, and the user files that it depends on."""
+
+    key: str
+    operator: str
+    outputs: Mapping[str, Artifact]
+    measurements: tuple[Measurement, ...] = ()
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    dependencies: tuple[Dependency, ...] = ()
+    finished: str = ""  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of one run; status is finished, reused, failed, rejected (its candidate was) or unused."""
+
+    step: str
+    status: str
+    key: str = ""
+    result: StepResult | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class CandidateRecord:
+    """What became of a candidate; status is released, judged, shortlisted, measured or rejected."""
+
+    candidate: str
+    status: str
+    because: str
+    size: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)  # latency_p50 … in seconds, bytes, fractions
+    judgement: Judgement | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE."""
+
+    run: str
+    name: str
+    plan_digest: str
+    verdict: str
+    exit: int
+    steps: tuple[StepRecord, ...]
+    candidates: tuple[CandidateRecord, ...]
+    released: tuple[str, ...]  # candidate ids, one for each search
+    executed: int  # steps that really ran
+    reused: int
+    seconds: float
+    environment: Mapping[str, str] = field(default_factory=dict)
