@@ -1,7 +1,7 @@
 """The contract's rows, and what judging one of them answered."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Comparison = Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
@@ -30,6 +30,18 @@ class Gate:
     needed_cases: int | None = None
     available_cases: int | None = None
     assumption: str = ""
+
+
+def criteria(gate: Gate) -> dict[str, Any]:
+    """Return what judging reads of a gate, as a step's parameter: not where it comes from nor how it was planned.
+
+    `assumption` is kept for a gate whose test is "not_assessable", where it says why.
+    """
+    value = {
+        name: getattr(gate, name)
+        for name in ("id", "preset", "metric", "slice", "comparison", "threshold", "test", "unit", "min_cases")
+    }
+    return value | {"assumption": gate.assumption} if gate.test == "not_assessable" else value
 
 
 @dataclass(frozen=True)

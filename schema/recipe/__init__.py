@@ -1,1 +1,5 @@
-"""The recipe language, one section a file."""
+"""The recipe language: one frozen, strict model a section."""
+
+from titrant.schema.recipe.recipe import LANGUAGE, Level, Recipe, Task
+
+__all__ = ["LANGUAGE", "Level", "Recipe", "Task"]

@@ -1,0 +1,127 @@
+"""How many cores and how much memory this process may use: affinity and control groups, versions 1 and 2."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Version 1 writes "no limit" as the largest page-aligned number.
+_NO_LIMIT = 1 << 60
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Count the cores this process can keep busy: its affinity, cut to whole cores of the CPU quota; at least 1."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [quota for folder in _groups("cpu", root) if (quota := _quota(folder)) is not None]
+    return max(1, min([affinity, *(int(quota) for quota in quotas)]))
+
+
+def memory_total(root: Path = Path("/")) -> int | None:
+    """Return the bytes of memory that this process can ever have, or None where the system does not say."""
+    installed = _meminfo(root).get("MemTotal")
+    if installed is None:
+        return _psutil_memory("total")
+    return min([installed, *(limit for folder in _groups("memory", root) if (limit := _limit(folder)) is not None)])
+
+
+def memory_available(root: Path = Path("/")) -> int | None:
+    """Return the bytes of memory that can be had now; file cache counts as free."""
+    free = _meminfo(root).get("MemAvailable")
+    if free is None:
+        return _psutil_memory("available")
+    rooms = [room for folder in _groups("memory", root) if (room := _room(folder)) is not None]
+    return max(0, min([free, *rooms]))
+
+
+def disk_free(folder: Path) -> int | None:
+    """Return the bytes free for us where `folder` is, or will be created."""
+    import shutil
+
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """Yield the folders of this process's control group and of every group above it."""
+    mount = root / "sys/fs/cgroup"
+    for line in _lines(root / "proc/self/cgroup"):
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if controllers == "":
+            tree = mount
+        elif controller in controllers.split(","):
+            tree = mount / controller
+        else:
+            continue
+        # In a container the group's own path may not be mounted: then only the tree's top is there.
+        path = Path(group.lstrip("/"))
+        for part in (path, *path.parents):
+            if (tree / part).is_dir():
+                yield tree / part
+
+
+def _quota(folder: Path) -> float | None:
+    """Cores' worth of time that the group gets, or None without a quota."""
+    line = " ".join(_lines(folder / "cpu.max"))
+    if not line:
+        line = " ".join(f"{_number(folder / f'cpu.cfs_{part}_us')}" for part in ("quota", "period"))
+    quota, _, period = line.partition(" ")
+    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
+        return None
+    return int(quota) / int(period)
+
+
+def _limit(folder: Path) -> int | None:
+    limit = _number(folder / "memory.max")
+    if limit is None:
+        limit = _number(folder / "memory.limit_in_bytes")
+    return limit if limit is not None and limit < _NO_LIMIT else None
+
+
+def _room(folder: Path) -> int | None:
+    """Bytes that the group may still take; cached file pages that can be dropped do not count as taken."""
+    limit = _limit(folder)
+    used = _number(folder / "memory.current")
+    if used is None:
+        used = _number(folder / "memory.usage_in_bytes")
+    if limit is None or used is None:
+        return None
+    stat = dict(line.split(maxsplit=1) for line in _lines(folder / "memory.stat") if " " in line)
+    cache = stat.get("total_inactive_file", stat.get("inactive_file", "0"))
+    return limit - used + (int(cache) if cache.isdigit() else 0)
+
+
+def _meminfo(root: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in _lines(root / "proc/meminfo"):
+        key, _, value = line.partition(":")
+        amount = value.split()
+        if amount and amount[0].isdigit():
+            found[key] = int(amount[0]) * 1024
+    return found
+
+
+def _psutil_memory(name: str) -> int | None:
+    import psutil
+
+    try:
+        return int(getattr(psutil.virtual_memory(), name))
+    except (OSError, RuntimeError):
+        return None
+
+
+def _number(path: Path) -> int | None:
+    text = "".join(_lines(path))
+    return int(text) if text.isdigit() else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

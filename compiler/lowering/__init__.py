@@ -1,0 +1,1 @@
+"""From recipe sections and decisions to the parameters and steps of operators."""

@@ -1,0 +1,118 @@
+"""One candidate's chain: how the original becomes its file, and how that file is answered and judged."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from titrant.compiler.decisions import Chain, ExportRequest
+from titrant.compiler.formats import CONVERSIONS, KIND_OF
+from titrant.compiler.lowering.steps import StepMaker
+from titrant.runtime.catalog import method_operator
+from titrant.schema.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.facts import ModelFacts
+from titrant.schema.plan import Step
+
+EXAMPLE = "transform.tuning"
+CALIBRATION = "transform.calibration"
+
+
+@dataclass(frozen=True)
+class Original:
+    """The model that candidates are made from and compared with: "step.port", and its kind."""
+
+    reference: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """One operator of a chain; `local` is its name within the chain, "" for the one that the chain is named after."""
+
+    operator: str
+    local: str
+    params: Mapping[str, Any]
+    because: str
+
+
+def file_steps(candidate: str, links: tuple[Link, ...], original: Original, maker: StepMaker) -> Iterator[Step]:
+    """Yield the steps that make a candidate's file, each reading the one before."""
+    model = original.reference
+    for link in links:
+        identifier = f"{candidate}.{link.local}" if link.local else candidate
+        ports = maker.declare(link.operator).inputs
+        inputs = {"model": model}
+        if "example" in ports:
+            inputs["example"] = EXAMPLE
+        if "calibration" in ports:
+            inputs["calibration"] = CALIBRATION
+        yield maker.make(
+            identifier,
+            link.operator,
+            link.params,
+            inputs,
+            stage="make",
+            because=link.because,
+            candidate=candidate,
+        )
+        model = f"{identifier}.model"
+
+
+def links(chain: Chain, request: ExportRequest, original: Original, maker: StepMaker) -> tuple[Link, ...]:
+    """Find the operators from the original's kind to the method's, through it, and on to the format's kind.
+
+    No links: the original's own file is what was asked for.
+    """
+    wanted = KIND_OF[chain.format]
+    found: list[Link] = []
+    kind = original.kind
+    if chain.method != "none":
+        operator = method_operator(chain.method)
+        declaration = maker.declare(operator)
+        assert declaration.method is not None  # bind takes no method whose operator is none
+        found += _convert(kind, declaration.method.takes, chain, request, maker.model)
+        found.append(Link(operator, "", method_params(chain, maker), f"method {chain.method}"))
+        kind = declaration.outputs["model"]
+    found += _convert(kind, wanted, chain, request, maker.model)
+    return _named(found)
+
+
+def method_params(chain: Chain, maker: StepMaker) -> dict[str, Any]:
+    """Return the options of a chain's method, with its width where the operator has one to set."""
+    fields = maker.declare(method_operator(chain.method)).params.model_fields
+    width = {"bits": chain.bits} if "bits" in fields and chain.bits is not None else {}
+    return {**width, **chain.options}
+
+
+def _convert(kind: str, wanted: str, chain: Chain, request: ExportRequest, model: ModelFacts) -> Iterator[Link]:
+    if kind == wanted:
+        return
+    if (kind, wanted) not in CONVERSIONS:
+        raise InfeasibleError(
+            Diagnostic(
+                "P020",
+                f"{chain.id}: nothing here turns {kind} into {wanted}",
+                help=f"leave out format {chain.format}, or start from a model of another kind",
+            )
+        )
+    for operator in CONVERSIONS[kind, wanted]:
+        if operator == "model.fuse":
+            if has_batch_normalization(model):
+                yield Link(operator, "fused", {}, "batch normalization folds into the layer before it")
+        elif operator == "export.onnx":
+            params = {} if request.opset is None else {"opset": request.opset}
+            yield Link(operator, wanted, params, f"{chain.engine} runs {wanted}")
+        else:
+            yield Link(operator, wanted, {}, f"{chain.engine} runs {wanted}")
+
+
+def has_batch_normalization(model: ModelFacts) -> bool:
+    """Whether there is anything for fusing to fold."""
+    return any(layer.type.startswith("BatchNorm") for layer in model.layers)
+
+
+def _named(found: list[Link]) -> tuple[Link, ...]:
+    """Let the chain's last operator carry the chain's own name where no method does."""
+    if not found or any(not link.local for link in found):
+        return tuple(found)
+    last = found[-1]
+    return (*found[:-1], Link(last.operator, "", last.params, last.because))

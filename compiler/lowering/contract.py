@@ -1,0 +1,48 @@
+"""The parameters of the steps that read answers, measure and judge."""
+
+from typing import Any
+
+from titrant.compiler.bound import BoundRecipe
+from titrant.compiler.decisions import Decisions
+from titrant.compiler.verify_search import TIMED
+from titrant.schema.gate import criteria
+from titrant.schema.recipe import Recipe
+
+
+def reading(recipe: Recipe) -> dict[str, Any]:
+    """Say how outputs are read: the task, which output is judged, and what the numbers of each are."""
+    outputs = recipe.model.output
+    named = () if outputs is None else outputs if isinstance(outputs, tuple) else (outputs,)
+    return {
+        "task": recipe.task,
+        "output": named[0].name or "" if named else "",
+        "kinds": {output.name: output.kind for output in named if output.name and output.kind},
+    }
+
+
+def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
+    """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
+    return {"engine": engine, "threads": decisions.threads, "device": decisions.device}
+
+
+def contract(bound: BoundRecipe, decisions: Decisions, candidate: str) -> dict[str, Any]:
+    """Say by which gates a candidate is judged."""
+    return {
+        **reading(bound.recipe),
+        "candidate": candidate,
+        "gates": [criteria(gate) for gate in decisions.contract.gates],
+        "timing_batch": timing_batch(bound.recipe),
+        "confidence": decisions.contract.confidence,
+        "require": decisions.contract.require,
+    }
+
+
+def judges_time(decisions: Decisions) -> bool:
+    """Whether a gate is about time or memory; only then does a judgement depend on timings, which never repeat."""
+    return any(gate.metric in TIMED for gate in decisions.contract.gates)
+
+
+def timing_batch(recipe: Recipe) -> int:
+    """Return the batch size that latency is judged and compared at."""
+    latency = recipe.target.latency
+    return 1 if latency is None or latency.batch is None else latency.batch

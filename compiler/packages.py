@@ -1,0 +1,54 @@
+"""Versions of the installed libraries that can change a result, from package metadata alone."""
+
+from importlib import metadata
+
+# Libraries whose version can change bytes, numbers or what is possible here.
+LIBRARIES = (
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "jinja2",
+    "matplotlib",
+    "mlx",
+    "nncf",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxscript",
+    "openvino",
+    "optuna",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "tensorrt",
+    "tokenizers",
+    "torch",
+    "torch-pruning",
+    "torchao",
+    "torchvision",
+    "transformers",
+)
+
+
+def installed(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
+    """Return the version of every named library that is installed, sorted by name; nothing is imported."""
+    return {name: version for name in sorted(names) if (version := version_of(name)) is not None}
+
+
+def version_of(name: str) -> str | None:
+    """Return one library's version, or None when it is not installed or its metadata are broken."""
+    try:
+        text = metadata.distribution(name).read_text("METADATA")
+    except metadata.PackageNotFoundError:
+        return None
+    # The first lines are enough: parsing a whole METADATA as an e-mail costs milliseconds a library.
+    for line in (text or "").splitlines():
+        if line.startswith("Version:"):
+            return line.partition(":")[2].strip()
+        if not line:
+            break
+    return None

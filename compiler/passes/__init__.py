@@ -1,0 +1,93 @@
+"""Passes over a plan: each a function from plan to plan, with what it needs and what holds after it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from titrant.compiler.passes.drop import drop_unread, unread
+from titrant.compiler.passes.order import order_by_stage, unordered
+from titrant.compiler.passes.share import share, unshared
+from titrant.compiler.ports import Declare
+from titrant.compiler.verify import PlanDefectError, verify
+from titrant.runtime import catalog
+from titrant.schema.plan import Plan
+
+# What a pass can promise: name → the function that lists where a plan breaks it.
+PROPERTIES: Mapping[str, Callable[[Plan], tuple[str, ...]]] = {
+    "shared": unshared,
+    "read": unread,
+    "ordered": unordered,
+}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One change of the plan; `requires` and `ensures` name properties, which are checked and not believed."""
+
+    name: str
+    change: Callable[[Plan], Plan]
+    requires: tuple[str, ...] = ()
+    ensures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one pass did, by step id; `rewired` steps kept their id and read, or are, something else."""
+
+    name: str
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    rewired: tuple[str, ...]
+    moved: bool
+
+
+PASSES = (
+    Pass("share", share, ensures=("shared",)),
+    Pass("drop unread", drop_unread, ensures=("read",)),
+    Pass("order by stage", order_by_stage, requires=("shared", "read"), ensures=("ordered",)),
+)
+
+
+def run(
+    plan: Plan,
+    passes: tuple[Pass, ...] = PASSES,
+    *,
+    declare: Declare = catalog.get,
+    trace: Callable[[Change], None] | None = None,
+) -> Plan:
+    """Run the passes in order and verify the plan before the first and after each.
+
+    Raises PlanDefectError, naming the passes that ran before, when a plan does not hang together, when a pass needs what
+    does not hold, or when it breaks what held.
+    """
+    done: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    verify(plan, declare=declare, passes=done)
+    for step in passes:
+        missing = tuple(f"{step.name} needs a plan that is {name}" for name in step.requires if name not in held)
+        if missing:
+            raise PlanDefectError(missing, done)
+        changed = step.change(plan)
+        done += (step.name,)
+        held = tuple(dict.fromkeys(held + step.ensures))
+        verify(changed, declare=declare, passes=done)
+        broken = tuple(f"not {name}: {line}" for name in held for line in PROPERTIES[name](changed))
+        if broken:
+            raise PlanDefectError(broken, done)
+        if trace is not None:
+            trace(compare(step.name, plan, changed))
+        plan = changed
+    return plan
+
+
+def compare(name: str, before: Plan, after: Plan) -> Change:
+    """Say what a pass changed."""
+    old = {step.id: step for step in before.steps}
+    new = {step.id: step for step in after.steps}
+    both = [identifier for identifier in new if identifier in old]
+    return Change(
+        name=name,
+        removed=tuple(identifier for identifier in old if identifier not in new),
+        added=tuple(identifier for identifier in new if identifier not in old),
+        rewired=tuple(identifier for identifier in both if old[identifier] != new[identifier]),
+        moved=both != [identifier for identifier in old if identifier in new],
+    )

@@ -1,0 +1,71 @@
+"""Make shared work once: candidates that begin with the same steps share them."""
+
+from dataclasses import replace
+
+from titrant.compiler.ports import STAGES
+from titrant.compiler.rewire import renamed_inputs, rewire
+from titrant.schema.canonical import canonical_json
+from titrant.schema.plan import Plan, Step, without_paths
+
+
+def share(plan: Plan) -> Plan:
+    """Merge steps that have the same operator, parameters, inputs and seed.
+
+    The one that stays is named by what the merged ids have in common at their end ("onnx" for "a.onnx" and "b.onnx"),
+    or by the shortest of them; it belongs to no candidate unless all agree.
+    """
+    merged: dict[str, str] = {}  # id as lowered → id of the first of its like
+    groups: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        inputs = renamed_inputs(step.inputs, merged)
+        like = content(replace(step, inputs=inputs))
+        group = groups.setdefault(like, [])
+        group.append(replace(step, inputs=inputs))
+        merged[step.id] = group[0].id
+    taken = {group[0].id for group in groups.values()}
+    names: dict[str, str] = {}
+    for group in groups.values():
+        if len(group) > 1:
+            names[group[0].id] = _common_name(group, taken - {group[0].id})
+            taken.add(names[group[0].id])
+    final = {old: names.get(new, new) for old, new in merged.items()}
+    kept = tuple(_kept(group, final[group[0].id]) for group in groups.values())
+    return rewire(replace(plan, steps=kept), final)
+
+
+def content(step: Step) -> str:
+    """Write what makes two steps the same work."""
+    parts = [step.operator, step.version, without_paths(step.params), step.inputs, step.seed]
+    return canonical_json(parts)
+
+
+def unshared(plan: Plan) -> tuple[str, ...]:
+    """List steps that do the same work as an earlier one."""
+    seen: dict[str, str] = {}
+    found = []
+    for step in plan.steps:
+        first = seen.setdefault(content(step), step.id)
+        if first != step.id:
+            found.append(f"{step.id} does the same work as {first}")
+    return tuple(found)
+
+
+def _kept(group: list[Step], name: str) -> Step:
+    candidates = {step.candidate for step in group}
+    return replace(
+        group[0],
+        id=name,
+        stage=min((step.stage for step in group), key=STAGES.index),
+        candidate=candidates.pop() if len(candidates) == 1 else "",
+    )
+
+
+def _common_name(group: list[Step], taken: set[str]) -> str:
+    ids = [step.id.split(".") for step in group]
+    length = 0
+    while length < min(map(len, ids)) and len({tuple(parts[-length - 1 :]) for parts in ids}) == 1:
+        length += 1
+    common = ".".join(ids[0][len(ids[0]) - length :])
+    if common and common not in taken:
+        return common
+    return min((step.id for step in group), key=lambda name: (len(name), name))

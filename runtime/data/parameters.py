@@ -1,0 +1,80 @@
+"""Parameter models that the data and model operators share."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Params
+
+# JSON has lists only, so a list is taken where the model holds a tuple; what is in it stays strict.
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+Shape = Annotated[tuple[int | str, ...], Field(strict=False)]
+Scalar = bool | int | float | str
+
+
+class File(Params):
+    """A file or folder that a step reads; only the digest enters the step's key."""
+
+    path: str = Field(description="absolute path")
+    digest: str = Field(description="BLAKE3 of the content, hexadecimal; of a folder: of its sorted names and digests")
+
+
+Files = Annotated[tuple[File, ...], Field(strict=False)]
+
+
+class InputSpec(Params):
+    """One model input or output."""
+
+    name: str
+    shape: Shape = Field((), description='with the batch dimension, written "batch"; () for outputs not known yet')
+    dtype: str = "float32"
+
+
+InputSpecs = Annotated[tuple[InputSpec, ...], Field(strict=False)]
+
+
+class Source(Params):
+    """One source: exactly one of the seven kinds, and which of its columns are the inputs and the label.
+
+    `inputs` and `label` are this source's own names; they are loaded under the step's `inputs` and `label`, position
+    by position, so that every later step sees one set of names.
+    """
+
+    sklearn: str | None = None
+    csv: File | None = None
+    parquet: File | None = None
+    npz: File | None = None
+    image_folder: File | None = None
+    factory: str | None = Field(None, description="module:Name of a function that returns the data")
+    part: str | None = Field(None, description="which source of a factory that returns several")
+    args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
+    files: Files = Field((), description="files that the factory reads")
+    inputs: Names | None = None
+    label: str | None = None
+
+
+class SubgroupColumn(Params):
+    """A subgroup: a column cut into bins [a, b), or some of its values, under labels.
+
+    `values` is a list of values, or label → value or list of values. Neither: every value is a subgroup value.
+    """
+
+    column: str
+    bins: Annotated[tuple[float, ...], Field(strict=False)] | None = None
+    values: list[Scalar] | dict[str, Scalar | list[Scalar]] | None = None
+
+
+class TransformStep(Params):
+    """One entry of `data.transform`; `columns` None means every input column that the transform can work on."""
+
+    name: Literal["standardize", "normalize", "impute", "one_hot", "resize", "tokenize"]
+    columns: Names | None = None
+    mean: float | Annotated[tuple[float, ...], Field(strict=False)] | None = None
+    std: float | Annotated[tuple[float, ...], Field(strict=False)] | None = None
+    scale: Literal[1, 255] = 1
+    strategy: Literal["median", "mean", "most_frequent"] = "median"
+    height: int | None = Field(None, ge=1)
+    width: int | None = Field(None, ge=1)
+
+
+TransformSteps = Annotated[tuple[TransformStep, ...], Field(strict=False)]

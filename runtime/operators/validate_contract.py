@@ -1,0 +1,94 @@
+"""Judge one candidate by every gate of the contract."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, Port, operator
+from titrant.runtime.contract.reading import Reading
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.gate import Gate
+from titrant.schema.plan import Prediction
+
+
+class GateParams(Params):
+    """One gate: what `titrant.schema.gate.criteria` gives of it, that is, all that judging reads."""
+
+    id: str
+    preset: str
+    metric: str
+    slice: str = "all"
+    comparison: Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
+    threshold: float
+    test: str
+    unit: str = ""
+    min_cases: int = Field(0, ge=0)
+    assumption: str = Field("", description="of a gate whose test is not_assessable: why it is not")
+
+    def gate(self) -> Gate:
+        """Return the gate itself."""
+        return Gate(**self.model_dump(), origin="")
+
+
+class ContractParams(Reading):
+    """The contract, and which timing belongs to the candidate."""
+
+    candidate: str = Field(description="the candidate's id")
+    gates: tuple[GateParams, ...] = Field(strict=False, description="the rows of the contract")
+    timing: str = Field("", description="the candidate's name in the timings; empty: its id")
+    timing_batch: int = Field(1, ge=1, description="the batch size that latency and throughput gates are about")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
+    require: Literal["proof", "evidence"] = Field("evidence", description="what a release needs")
+
+
+def predict(params: ContractParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+    """A few milliseconds a gate; scipy has to be imported once."""
+    return Prediction(seconds=0.5 + 0.01 * len(params.gates), peak_bytes=64 << 20, output_bytes=4000, basis="guess")
+
+
+@operator(
+    "validate.contract",
+    version=1,
+    family="validate",
+    params=ContractParams,
+    inputs={
+        "rows": "rows",
+        "original": "outputs",
+        "candidate": "outputs",
+        "point": "value",
+        "timings": Port(("value",), optional=True),
+        "model": ("torch", "onnx", "torchscript"),
+    },
+    outputs={"judgement": "value"},
+    determinism="exact",
+    predict=predict,
+    libraries=("numpy", "scipy"),
+)
+def validate_contract(
+    params: ContractParams,
+    context: Context,
+    *,
+    rows: Any,
+    original: Any,
+    candidate: Any,
+    point: Mapping[str, Any],
+    model: Any,
+    timings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Judge every gate on evaluation rows and say whether the candidate may be released.
+
+    Helps when: always; nothing is released without it.
+    Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
+                point - the operating point; timings - the joint timing (latency, throughput, peak memory); model -
+                the candidate's file, for its size
+    Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}
+    Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
+                computed does not fail here, it answers INCONCLUSIVE and says why
+    Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
+    """
+    from titrant.runtime.contract.judge_candidate import judge_candidate
+    from titrant.schema.canonical import plain
+
+    judgement = judge_candidate(params, context, rows, original, candidate, point, model, timings)
+    return {"judgement": plain(judgement)}

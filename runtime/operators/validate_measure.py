@@ -1,0 +1,54 @@
+"""Measure the original and a candidate on the same rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from titrant.runtime.catalog import Context, operator
+from titrant.runtime.contract.reading import Reading
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+
+class MeasureParams(Reading):
+    """How the outputs are read."""
+
+
+def predict(params: MeasureParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+    """Counting over a few thousand rows."""
+    return Prediction(seconds=0.02, peak_bytes=4 << 20, output_bytes=2000, basis="guess")
+
+
+@operator(
+    "validate.measure",
+    version=1,
+    family="validate",
+    params=MeasureParams,
+    inputs={"rows": "rows", "original": "outputs", "candidate": "outputs", "point": "value"},
+    outputs={"quality": "value"},
+    determinism="exact",
+    predict=predict,
+    libraries=("numpy",),
+)
+def validate_measure(
+    params: MeasureParams, context: Context, *, rows: Any, original: Any, candidate: Any, point: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Compute every metric that the task has, for both models, with their agreement and the retention.
+
+    Helps when: candidates are compared on tuning rows before any is judged; a figure here proves nothing.
+    Inputs:     rows - with labels unless the task is unlabeled; original, candidate - both models' outputs for
+                exactly these rows; point - the operating point
+    Outputs:    quality - {"rows", "original": {metric: number or null}, "candidate": …, "agreement", "retention"};
+                null is a metric that these rows do not define
+    Fails:      StepError X420 when the two models' outputs do not fit each other or the rows
+    Cost:       a few passes over the outputs
+    """
+    from titrant.runtime.contract.quality import quality
+
+    measured = quality(params, rows, original, candidate, point)
+    context.measure("agreement", measured["agreement"])
+    if measured["retention"] is not None:
+        context.measure("retention", measured["retention"])
+    for name, value in measured["candidate"].items():
+        if value is not None:
+            context.measure(name, value)
+    return {"quality": measured}

@@ -1,0 +1,90 @@
+"""The verdict in words: what was decided, and on what ground; said before anything else."""
+
+from dataclasses import dataclass
+
+from titrant.runtime.report.candidates import Shown
+from titrant.runtime.report.contract_rows import open_gates
+from titrant.runtime.report.record_view import Record
+from titrant.runtime.report.words import gate_slice, gate_title, listed
+from titrant.schema.gate import Judgement
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The verdict's word, its symbol and tone (pass, warn, fail), one sentence, and the ground for it."""
+
+    word: str
+    symbol: str
+    tone: str
+    sentence: str
+    ground: str
+
+
+def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
+    """Say what became of a run; `leads` are the candidates that its searches ended with."""
+    released = [lead for lead in leads if lead.released]
+    if len(released) == len(record.plan.searches):
+        return _released(record, released)
+    verdict = record.run.verdict
+    if released:
+        names = listed([f"“{lead.id}”" for lead in released])
+        missing = listed([search.format for search in record.plan.searches if not set(search.candidates) & _ids(released)])
+        sentence = f"Released {names}; nothing kept the contract for {missing}."
+        return Headline(verdict, "✕", "fail", sentence, _ground(record, leads))
+    tone, symbol = ("warn", "?") if verdict == "INCONCLUSIVE" else ("fail", "✕")
+    return Headline(verdict, symbol, tone, "Not released: keep the original model.", _ground(record, leads))
+
+
+def _ids(candidates: list[Shown]) -> set[str]:
+    return {candidate.id for candidate in candidates}
+
+
+def _released(record: Record, released: list[Shown]) -> Headline:
+    names = listed([f"“{lead.id}”" for lead in released])
+    judgements = [lead.judgement for lead in released if lead.judgement]
+    gates = sum(len(judgement.results) for judgement in judgements)
+    confidence = f"{record.plan.contract.confidence:g}"
+    if all(judgement.proven for judgement in judgements):
+        ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided bounds at confidence {confidence}."
+        return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept.", ground)
+    unproven = [result for judgement in judgements for result in open_gates(judgement)]
+    ground = (
+        f"{len(unproven)} of {_gates(gates)} could not be proven at confidence {confidence}: "
+        f"{_named(record, unproven)}. Their point estimates meet the thresholds, and this contract asks for evidence, "
+        "not for proof."
+    )
+    return Headline("NOT PROVEN", "≈", "warn", f"Released {names}, not proven.", ground)
+
+
+def _ground(record: Record, leads: tuple[Shown, ...]) -> str:
+    kept_out = [lead for lead in leads if lead.judgement and not lead.released]
+    if not kept_out:
+        return "No candidate reached the evaluation rows; the candidates table says why."
+    return " ".join(_why(record, lead.id, lead.judgement) for lead in kept_out if lead.judgement)
+
+
+def _why(record: Record, candidate: str, judgement: Judgement) -> str:
+    gates = _gates(len(judgement.results))
+    failed = [result for result in judgement.results if result.verdict == "FAIL"]
+    if failed:
+        return f"“{candidate}” breaks {len(failed)} of {gates}: {_named(record, failed)}."
+    unproven = open_gates(judgement)
+    if not unproven:
+        return f"“{candidate}” keeps {gates} and was still not released; its row in the candidates table says why."
+    if record.plan.contract.require == "proof":
+        return f"“{candidate}” leaves {len(unproven)} of {gates} unproven, and this contract requires proof: {_named(record, unproven)}."
+    return f"“{candidate}” leaves {len(unproven)} of {gates} unproven, with an estimate below its threshold or none at all: {_named(record, unproven)}."
+
+
+def _gates(count: int) -> str:
+    return f"{count} gate" + ("" if count == 1 else "s")
+
+
+def _named(record: Record, results: list | tuple) -> str:
+    gates = {gate.id: gate for gate in record.plan.contract.gates}
+    names = []
+    for result in results:
+        gate = gates.get(result.gate)
+        if gate:
+            names.append(gate_title(gate) + ("" if gate.slice == "all" else f" on {gate_slice(gate)}"))
+    return listed(names[:4] + ([f"{len(names) - 4} more"] if len(names) > 4 else []))

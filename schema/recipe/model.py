@@ -1,0 +1,60 @@
+"""The `model` section: where the network and its weights come from."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from titrant.schema.recipe.terms import PathText, Ref, Section, Text
+
+OutputKind = Literal["logits", "probabilities", "values", "mask", "embedding"]
+Dtype = Literal["float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool"]
+# The keys of which exactly one says what the model is.
+MODEL_SOURCES = ("factory", "onnx", "torchscript", "exported", "huggingface")
+
+
+class InputSpec(Section):
+    """One input of the model."""
+
+    name: Text = Field(description="name of the input, as `forward` or the file calls it")
+    shape: tuple[Annotated[int, Field(ge=1)] | Literal["batch"], ...] = Field(
+        min_length=1, description="sizes of all dimensions, the batch first; `batch` marks a free size"
+    )
+    dtype: Dtype = Field("float32", description="element type")
+
+
+class OutputSpec(Section):
+    """One output of the model."""
+
+    name: Text | None = Field(None, description="name of the output; default: as the model has it")
+    kind: OutputKind | None = Field(None, description="what the numbers are; default: from the task")
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, dict) else value
+
+
+class Model(Section):
+    """The network to optimize; exactly one of `factory`, `onnx`, `torchscript`, `exported`, `huggingface`."""
+
+    factory: Ref | None = Field(None, description="`module:Name` that builds a torch module; runs your code")
+    onnx: PathText | None = Field(None, description="path of an .onnx file")
+    torchscript: PathText | None = Field(None, description="path of a TorchScript file")
+    exported: PathText | None = Field(None, description="path of a torch.export file (.pt2)")
+    huggingface: Text | None = Field(
+        None, description="path or id of a Hugging Face model; its Auto class is the task's"
+    )
+    args: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="arguments of the factory or `from_pretrained`; `features`, `classes`, `vocabulary` may be `auto`",
+    )
+    weights: PathText | None = Field(
+        None,
+        description="path of .safetensors, .pt, .pth, .th or .ckpt; `included`: the factory loads its own; "
+        "default: none for a factory (then `train` is needed), else included",
+    )
+    inputs: tuple[InputSpec, ...] | None = Field(None, min_length=1, description="the inputs; default: from the data")
+    output: Annotated[
+        tuple[OutputSpec, ...] | None,
+        BeforeValidator(_several, json_schema_input_type=OutputSpec | tuple[OutputSpec, ...]),
+    ] = Field(None, description="the output, or a list (labelled tasks judge the first); default: from the task")

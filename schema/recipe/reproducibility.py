@@ -1,0 +1,12 @@
+"""The `reproducibility` section: what keeps bytes equal."""
+
+from pydantic import Field
+
+from titrant.schema.recipe.terms import Count, Section
+
+
+class Reproducibility(Section):
+    """How work that makes bytes is done."""
+
+    deterministic: bool = Field(True, description="use deterministic kernels only")
+    threads: Count = Field(1, description="threads for training and calibration; another number gives other bytes")

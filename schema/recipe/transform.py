@@ -1,0 +1,97 @@
+"""The entries of `data.transform`: what is done to the raw columns before the model sees them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from titrant.schema.recipe.terms import Count, PathText, Positive, Section, Text, mistake
+
+
+class Standardize(Section):
+    """Subtract the mean and divide by the standard deviation of each numeric column."""
+
+    name: Literal["standardize"]
+    columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
+
+
+def _per_channel(value: Any) -> Any:
+    return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class Normalize(Section):
+    """Subtract a given mean and divide by a given standard deviation, one number or one a channel."""
+
+    name: Literal["normalize"]
+    columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
+    mean: Annotated[
+        tuple[float, ...], BeforeValidator(_per_channel, json_schema_input_type=float | tuple[float, ...])
+    ] = Field(min_length=1, description="mean, a number or one a channel")
+    std: Annotated[
+        tuple[Positive, ...], BeforeValidator(_per_channel, json_schema_input_type=float | tuple[float, ...])
+    ] = Field(min_length=1, description="standard deviation, a number or one a channel, above 0")
+    scale: Literal[1, 255] = Field(1, description="pixel range that mean and std are given in")
+
+
+class Impute(Section):
+    """Fill missing values."""
+
+    name: Literal["impute"]
+    columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: those with gaps")
+    strategy: Literal["median", "mean", "most_frequent"] = Field("median", description="what a gap is filled with")
+
+
+class OneHot(Section):
+    """Turn each text column into one column a value; a value not seen when fitted gives zeros."""
+
+    name: Literal["one_hot"]
+    columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every text input")
+
+
+class Resize(Section):
+    """Resize images."""
+
+    name: Literal["resize"]
+    columns: tuple[Text, ...] | None = Field(None, min_length=1, description="image arrays; default: every one")
+    height: Count = Field(description="height in pixels")
+    width: Count = Field(description="width in pixels")
+
+
+class Tokenize(Section):
+    """Turn text into token numbers of a fixed length."""
+
+    name: Literal["tokenize"]
+    columns: tuple[Text, ...] | None = Field(None, min_length=1, description="text columns; default: every one")
+    tokenizer: PathText = Field(description="path of a tokenizer, or `characters`")
+    length: Count = Field(description="tokens a case; shorter ones are padded, longer ones cut")
+
+
+TRANSFORMS = ("standardize", "normalize", "impute", "one_hot", "resize", "tokenize")
+
+
+def _named(value: Any) -> Any:
+    """Read `standardize` and `{standardize: {columns: […]}}` as a mapping with the transform's name in it."""
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, dict):
+        return value
+    if len(value) != 1:
+        raise mistake(
+            "R011",
+            f"a transform is one name with its options, and here stand {len(value)} keys",
+            "write `- standardize` or `- normalize: {mean: 0.5, std: 0.5}`, one list entry a transform",
+        )
+    name, options = next(iter(value.items()))
+    if not isinstance(options, dict):
+        raise mistake("R011", f"the options of `{name}` are a mapping", f"write `- {name}` or `- {name}: {{…}}`")
+    if "name" in options:
+        raise mistake("R012", f"unknown option `name` in `{name}`")
+    return {**options, "name": name}
+
+
+Transform = Annotated[
+    Annotated[
+        Standardize | Normalize | Impute | OneHot | Resize | Tokenize,
+        Field(discriminator="name"),
+    ],
+    BeforeValidator(_named),
+]

@@ -1,0 +1,107 @@
+"""Read and write sizes (`12 GiB`) and times (`250 ms`)."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+
+SIZES: Mapping[str, int] = {
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
+TIMES: Mapping[str, Decimal] = {
+    "ns": Decimal("1e-9"),
+    "us": Decimal("1e-6"),
+    "µs": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+    "s": Decimal(1),
+    "min": Decimal(60),
+    "h": Decimal(3600),
+}
+_QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) ?([A-Za-zµ]+)")
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a size such as `12 GiB` or `200 KB` means; KiB is 1024 bytes, KB 1000.
+
+    Raises ValueError, whose text is for a person, when the unit is missing or unknown or the size is not above 0.
+    """
+    number, unit = _quantity(text, SIZES, "size", "12 GiB")
+    size = round(number * SIZES[unit])
+    if size < 1:
+        raise ValueError(f"`{text}` is less than one byte")
+    return size
+
+
+def parse_time(text: str) -> float:
+    """Return the seconds that a time such as `250 ms` or `1.5 s` means.
+
+    Raises ValueError, whose text is for a person, when the unit is missing or unknown or the time is not above 0.
+    """
+    number, unit = _quantity(text, TIMES, "time", "250 ms")
+    if number == 0:
+        raise ValueError(f"`{text}` is no time at all")
+    return float(number * TIMES[unit])
+
+
+def _quantity(text: str, units: Mapping[str, object], what: str, example: str) -> tuple[Decimal, str]:
+    match = _QUANTITY.fullmatch(text.strip())
+    if match and match[2] in units:
+        return Decimal(match[1]), match[2]
+    if _NUMBER.fullmatch(text.strip()):
+        raise ValueError(f"`{text}` has no unit; a {what} is written like `{example}`")
+    if match and (near := [unit for unit in units if unit.lower() == match[2].lower()]):
+        raise ValueError(f"`{match[2]}` is not a unit of {what}; did you mean `{match[1]} {near[0]}`?")
+    if match:
+        raise ValueError(f"`{match[2]}` is not a unit of {what}; the units are {', '.join(units)}")
+    raise ValueError(f"`{text}` is not a {what}; a {what} is written like `{example}`")
+
+
+def format_size(size: float) -> str:
+    """Write bytes for a person with the fitting binary unit: `11.6 KiB`."""
+    sign, size = ("-" if size < 0 else ""), abs(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1023.95 or (unit == "B" and size < 1024):
+            return f"{sign}{size:.0f} B" if unit == "B" else f"{sign}{size:.1f} {unit}"
+        size /= 1024
+    return f"{sign}{size:.1f} TiB"
+
+
+def format_time(seconds: float) -> str:
+    """Write seconds for a person with the fitting unit: `1.2 ms`, `12.5 s`, `2 min 5 s`."""
+    sign, seconds = ("-" if seconds < 0 else ""), abs(seconds)
+    if seconds == 0:
+        return "0 s"
+    if seconds >= 59.95:
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{sign}{hours} h {minutes} min" if hours else f"{sign}{minutes} min {rest} s"
+    for unit, scale in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        if seconds < 999.5 * scale or unit == "s":
+            number = seconds / scale
+            return f"{sign}{float(f'{number:.2g}') if number < 10 else float(f'{number:.3g}'):g} {unit}"
+    raise AssertionError("unreachable: seconds always fit")
+
+
+def write_size(size: int) -> str:
+    """Write bytes so that `parse_size` gives the same number back, with the largest binary unit that divides it."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size % SIZES[unit] == 0:
+            return f"{size // SIZES[unit]} {unit}"
+    return f"{size} B"
+
+
+def write_time(seconds: float) -> str:
+    """Write seconds so that `parse_time` gives the same number back."""
+    exact = Decimal(repr(seconds))
+    unit = next((unit for unit in ("s", "ms", "us", "ns") if exact >= TIMES[unit]), "ns")
+    number = (exact / TIMES[unit]).normalize()
+    return f"{number:f} {unit}"

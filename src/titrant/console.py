@@ -1,0 +1,141 @@
+"""All printing: stdout is the answer, stderr is progress and findings; plain when not a terminal."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from titrant.schema.diagnostics import Diagnostic
+
+WIDTH = 100
+
+
+def answer(text: str) -> None:
+    """Print the answer of a command on stdout."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def answer_json(value: object) -> None:
+    """Print a value as JSON on stdout."""
+    from titrant.schema.canonical import plain
+
+    answer(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Print one line of progress or information on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def diagnostics(found: Iterable[Diagnostic], *, as_json: bool = False) -> None:
+    """Print findings: as text on stderr, or as a JSON list on stdout."""
+    from titrant.schema.render import as_json as to_json
+    from titrant.schema.render import render
+
+    if as_json:
+        answer(json.dumps([to_json(diagnostic) for diagnostic in found], indent=2, ensure_ascii=False))
+    else:
+        note("\n\n".join(render(diagnostic) for diagnostic in found))
+
+
+def defect() -> None:
+    """Print the traceback of a defect of titrant's own, and what to do with it."""
+    traceback.print_exc()
+    note("titrant: this is a defect of titrant itself, not of your recipe; please report it with the lines above")
+
+
+def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> str:
+    """Lay rows out in columns, the last one running on."""
+    if not rows:
+        return ""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = [
+        indent + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def is_terminal() -> bool:
+    """Say whether progress may be drawn: stderr is a terminal and nothing asks for plain text."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+class Progress:
+    """Shows a run's events: a live bar for the running step on a terminal, one plain line a finished step elsewhere.
+
+    Call it with each event of the executor; use it as a context manager so that the terminal is left as it was.
+    """
+
+    def __init__(self, steps: int, *, quiet: bool = False, verbose: int = 0) -> None:
+        self.steps = steps
+        self.quiet = quiet
+        self.verbose = verbose
+        self.done = 0
+        self._live: Any = None
+        self._bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        if not self.quiet and is_terminal():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bars
+
+            console = Console(stderr=True, no_color="NO_COLOR" in os.environ, highlight=False)
+            self._live = Bars(
+                TextColumn("  {task.description:<34}"), BarColumn(24), TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(), console=console, transient=True,
+            )  # fmt: skip
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)
+            self._live = self._bar = None
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Show one event."""
+        from titrant.log import get_logger
+
+        kind = event["event"]
+        step = str(event.get("step", ""))
+        get_logger("run").debug("%s %s", kind, step, extra={"fields": {"event": dict(event)}})
+        if self.quiet:
+            return
+        if kind == "started":
+            self._start(step)
+        elif kind == "progress" and self._bar is not None:
+            self._live.update(
+                self._bar, completed=event["done"], total=event["total"] or None, note=str(event.get("note", ""))
+            )
+        elif kind in ("finished", "reused", "failed", "rejected"):
+            self._end(kind, step, event)
+        elif kind == "note":
+            self._line(f"  {event['text']}")
+
+    def _start(self, step: str) -> None:
+        if self._live is not None:
+            self._bar = self._live.add_task(step, total=None, note="")
+
+    def _end(self, kind: str, step: str, event: Mapping[str, Any]) -> None:
+        from titrant.schema.units import format_time
+
+        self.done += 1
+        if self._bar is not None:
+            self._live.remove_task(self._bar)
+            self._bar = None
+        symbol = {"finished": "+", "reused": "=", "failed": "!", "rejected": "-"}[kind]
+        seconds = event.get("seconds")
+        tail = format_time(float(seconds)) if kind == "finished" and seconds is not None else str(event.get("because", kind))
+        if kind != "reused" or self.verbose:
+            self._line(f"  {symbol} {step:<32} {tail}")
+
+    def _line(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text, markup=False, soft_wrap=True)
+        else:
+            note(text)

@@ -1,0 +1,61 @@
+"""A plan together with the recipe and machine that it was made from: what `run` takes and `plan --out` saves."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from titrant.schema.canonical import plain
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import Hardware
+from titrant.schema.plan import Plan, plan_digest
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, the recipe's text, file and folder as read, the overrides given, and the machine that it is for."""
+
+    plan: Plan
+    hardware: Hardware
+    recipe_text: str
+    recipe_file: str
+    folder: str
+    overrides: tuple[str, ...] = ()
+    trust: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan's identity."""
+        return plan_digest(self.plan)
+
+
+def save(planned: Planned, file: Path) -> None:
+    """Write a plan for `titrant run FILE`; the same plan gives the same bytes."""
+    text = json.dumps({"titrant_plan": 1, **plain(planned)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.part")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(file)
+
+
+def is_saved_plan(file: Path) -> bool:
+    """Tell a saved plan from a recipe by its suffix."""
+    return file.suffix == ".json"
+
+
+def load(file: Path) -> Planned:
+    """Read a saved plan; RecipeError when it is not one."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        value = json.loads(file.read_text("utf-8"))
+        version = value.pop("titrant_plan")
+        if version != 1:
+            raise ValueError(f"version {version}")
+        return TypeAdapter(Planned).validate_python(value)
+    except FileNotFoundError:
+        raise RecipeError(Diagnostic("P001", f"there is no file {file}", help="save one with: titrant plan RECIPE --out FILE")) from None
+    except (ValueError, KeyError, AttributeError, ValidationError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise RecipeError(
+            Diagnostic("P001", f"{file} is not a saved plan ({reason})", help="save one with: titrant plan RECIPE --out FILE")
+        ) from None

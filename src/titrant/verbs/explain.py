@@ -1,0 +1,94 @@
+"""Explain a diagnostic code, where a value of a recipe comes from, or what a step of a run did."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+
+_CODE = re.compile(r"[RPX]\d{3}")
+
+
+def explain(subject: str, item: str | None = None, *, overrides: Sequence[str] = (), trust: bool = False) -> str:
+    """Explain `subject` in words: a code (R012), a recipe with a path in it, or a run with a step."""
+    if item is None and _CODE.fullmatch(subject):
+        return _code(subject)
+    if item is None:
+        raise RecipeError(
+            Diagnostic("P009", f"what of '{subject}' is to be explained?",
+                       help="titrant explain RECIPE quantization.method · titrant explain RUN STEP · titrant explain R012")
+        )  # fmt: skip
+    if subject.endswith((".yaml", ".yml")):
+        return _value(Path(subject), item, overrides, trust)
+    return _step(subject, item)
+
+
+def _code(code: str) -> str:
+    from titrant.schema.codes import all_codes
+
+    codes = all_codes()
+    if code not in codes:
+        raise RecipeError(Diagnostic("P009", f"there is no code {code}", help=f"codes run from {min(codes)} to {max(codes)}"))
+    found = codes[code]
+    parts = [f"{found.code}: {found.title}", found.explanation]
+    parts += [f"{title}:\n{_indent(text)}" for title, text in (("wrong", found.wrong), ("right", found.right)) if text]
+    return "\n\n".join(parts)
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _value(recipe: Path, path: str, overrides: Sequence[str], trust: bool) -> str:
+    from titrant.plan_text import decision_text
+    from titrant.schema.source import read
+    from titrant.verbs.plan import plan
+
+    parsed = read(recipe, overrides)
+    planned = plan(parsed, trust=trust)
+    keys = tuple(int(part) if part.isdigit() else part for part in path.split("."))
+    stands = parsed.source.has(keys)
+    lines = [f"{path}: stands at {parsed.source.place(keys)}" if stands else f"{path}: not written; a default, a level or a rule"]
+    decisions = [
+        decision
+        for decision in planned.plan.decisions
+        if decision.subject == path or decision.subject.startswith(f"{path}.") or path.startswith(f"{decision.subject}.")
+    ]
+    lines += [decision_text(decision) for decision in decisions]
+    if not decisions:
+        value = _lookup(parsed.recipe, keys, path)
+        lines.append(f"  value: {value}")
+    return "\n".join(lines)
+
+
+def _lookup(recipe: object, keys: Sequence[str | int], path: str) -> object:
+    value: object = recipe
+    for key in keys:
+        if isinstance(value, (list, tuple)) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        elif isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(key, str) and hasattr(value, key) and not key.startswith(("_", "model_")):
+            value = getattr(value, key)
+        else:
+            raise RecipeError(Diagnostic("P009", f"the recipe language has no '{path}'", help="titrant show schema lists every key"))
+    return value
+
+
+def _step(run: str, step: str) -> str:
+    from titrant.verbs.facts import home_folder
+    from titrant.verbs.runs import find_run
+
+    folder = find_run(run, home_folder())
+    plan = json.loads((folder / "plan.json").read_text("utf-8"))
+    found = next((entry for entry in plan["steps"] if entry["id"] == step), None)
+    if found is None:
+        names = ", ".join(entry["id"] for entry in plan["steps"])
+        raise RecipeError(Diagnostic("P009", f"the run {folder.name} has no step '{step}'", help=f"its steps: {names}"))
+    journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text("utf-8").splitlines() if line.endswith("}")]
+    events = [event for event in journal if event.get("step") == step]
+    lines = [f"{step}: {found['operator']} {found['because']}".rstrip(), f"  params: {json.dumps(found['params'])}"]
+    lines += [f"  takes {port} from {source}" for port, source in found["inputs"].items()]
+    lines += [f"  {event['time']} {event['event']} {event.get('because', '')}".rstrip() for event in events]
+    return "\n".join(lines)

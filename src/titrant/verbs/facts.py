@@ -1,0 +1,43 @@
+"""Gather what planning needs to know: the home, the machine, the model and the data."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.compiler.bound import BoundRecipe
+from titrant.runtime.execution.home import Home, open_home
+
+if TYPE_CHECKING:
+    from titrant.runtime.execution.worker import Worker
+
+Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+@contextmanager
+def inspector(bound: BoundRecipe, home: Home) -> Iterator[tuple[Ask, "list[Worker]"]]:
+    """Give a function that asks a child process, started at the first question and kept in the list.
+
+    Whoever wants the worker afterwards (a run does: torch is loaded already) takes it out of the list; a worker left
+    in it is closed.
+    """
+    from titrant.runtime.execution.worker import Worker
+
+    started: list[Worker] = []
+
+    def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not started:
+            recipe = bound.recipe
+            started.append(Worker(home, bound.folder, recipe.reproducibility.threads, recipe.seed))
+        return started[0].ask(request)
+
+    try:
+        yield ask, started
+    finally:
+        for worker in started:
+            worker.close()
+
+
+def home_folder() -> Path:
+    """Return where titrant keeps its store, results and runs: $TITRANT_HOME, or .titrant in the current folder."""
+    return open_home().path

@@ -1,0 +1,59 @@
+"""Compile a recipe into a plan for a machine."""
+
+from typing import TYPE_CHECKING
+
+from titrant.planned import Planned
+from titrant.schema.facts import Hardware
+from titrant.schema.source import ParsedRecipe
+
+if TYPE_CHECKING:
+    from titrant.runtime.execution.worker import Worker
+
+
+def plan(
+    recipe: ParsedRecipe,
+    *,
+    hardware: Hardware | None = None,
+    trust: bool = False,
+    keep_worker: "list[Worker] | None" = None,
+) -> Planned:
+    """Compile a recipe, as `titrant.read` gives it, into a plan for `hardware` (default: this machine).
+
+    What is not known yet of the model and the data is found out in a child process, which is the only place where the
+    user's code runs, and cached. `keep_worker` receives that process instead of closing it, so that a run that follows
+    need not start another. Raises RecipeError, InfeasibleError, or StepError when the user's own code fails.
+    """
+    from titrant.compiler.bind import bind
+    from titrant.compiler.compile import compile_plan
+    from titrant.compiler.hardware import detect
+    from titrant.compiler.inspect import facts
+    from titrant.runtime.execution.home import open_home
+    from titrant.verbs.facts import inspector
+
+    bound = bind(recipe, trust=trust)
+    home = open_home()
+    machine = hardware or detect(home.path)
+    with inspector(bound, home) as (ask, started):
+        known = facts(bound, ask, home.path / "facts")
+        compiled = compile_plan(bound, machine, known.model, known.data)
+        if keep_worker is not None:
+            keep_worker += started
+            started.clear()
+    return Planned(
+        plan=compiled,
+        hardware=machine,
+        recipe_text=recipe.text,
+        recipe_file=recipe.file,
+        folder=str(recipe.folder),
+        overrides=(),
+        trust=trust,
+    )
+
+
+def symbols(planned: Planned) -> dict[str, tuple[str, str]]:
+    """Say for every step whether it would run (+, ~), be reused (=) or wait for the search (?), and why."""
+    from titrant.runtime.execution.forecast import forecast
+    from titrant.runtime.execution.home import open_home
+
+    found = forecast(planned.plan, open_home())
+    return {step: (entry.symbol, entry.because) for step, entry in found.items()}

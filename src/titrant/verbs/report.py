@@ -1,0 +1,20 @@
+"""Find a run's report."""
+
+from pathlib import Path
+from typing import Literal
+
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+
+
+def report(run: str, *, format: Literal["html", "md", "json"] = "html") -> Path:
+    """Return the report file of a run (folder, id, unique prefix, or latest)."""
+    from titrant.verbs.facts import home_folder
+    from titrant.verbs.runs import find_run
+
+    folder = find_run(run, home_folder())
+    file = folder / f"report.{format}"
+    if not file.is_file():
+        raise RecipeError(
+            Diagnostic("P008", f"the run {folder.name} has no report: it did not finish", help="run its recipe again to go on")
+        )
+    return file

@@ -1,0 +1,76 @@
+"""Execute a plan."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.planned import Planned
+from titrant.schema.diagnostics import Diagnostic, StaleError
+from titrant.schema.plan import identity
+from titrant.schema.record import RunRecord
+
+if TYPE_CHECKING:
+    from titrant.runtime.execution.worker import Worker
+
+
+def run(
+    planned: Planned,
+    *,
+    listen: Callable[[Mapping[str, Any]], None] = lambda event: None,
+    worker: "Worker | None" = None,
+) -> RunRecord:
+    """Execute a plan, reusing every finished step, and release a model only if it keeps its contract.
+
+    The record's `exit` is what the command line would exit with: 0, or 5 where the contract was not kept. Raises
+    StepError when a step that everything depends on fails; nothing is released then.
+    """
+    from titrant.runtime.execution.execute import execute
+    from titrant.runtime.execution.home import open_home
+
+    return execute(
+        planned.plan,
+        home=open_home(),
+        recipe_text=planned.recipe_text,
+        recipe_file=planned.recipe_file,
+        folder=Path(planned.folder),
+        listen=listen,
+        worker=worker,
+    )
+
+
+def is_up_to_date(forecast: Mapping[str, tuple[str, str]]) -> bool:
+    """Say whether nothing of a plan would run; judge steps that the search did not ask for do not count."""
+    return not any(symbol in "+~!" for symbol, _ in forecast.values())
+
+
+def refuse_if_moved(saved: Planned) -> Planned:
+    """Plan a saved plan's recipe again and refuse it, naming what differs, when it would be another plan now."""
+    from titrant.schema.source import parse
+    from titrant.verbs.plan import plan
+
+    folder = Path(saved.folder)
+    now = plan(parse(saved.recipe_text, saved.recipe_file, folder=folder, overrides=saved.overrides), trust=saved.trust)
+    if now.digest == saved.digest:
+        return now
+    moved = first_difference(identity(saved.plan), identity(now.plan))
+    raise StaleError(
+        Diagnostic("P006", f"the saved plan no longer holds: {moved}", help="plan again and review: titrant plan RECIPE --out FILE")
+    )
+
+
+def first_difference(old: Any, new: Any, path: str = "") -> str:
+    """Name the first place where two JSON values differ, with both values."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*old, *(key for key in new if key not in old)]:
+            if old.get(key) != new.get(key):
+                return first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (left, right) in enumerate(zip(old, new, strict=True)):
+            if left != right:
+                return first_difference(left, right, f"{path}[{index}]")
+    return f"{path} was {_short(old)} and is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

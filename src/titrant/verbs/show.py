@@ -1,0 +1,67 @@
+"""List what there is: operators, shipped recipes, the recipe language, and runs."""
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+
+
+def operators() -> dict[str, str]:
+    """List every built-in operator with its one-line description."""
+    from titrant.runtime import catalog
+
+    return {name: catalog.get(name).doc.splitlines()[0] for name in catalog.names()}
+
+
+def operator_page(name: str) -> str:
+    """Return an operator's page: what it does, its parameters and ports; RecipeError names the nearest for a typo."""
+    from titrant.runtime import catalog
+    from titrant.runtime.operator_pages import page
+
+    _known(name, catalog.names(), "operator")
+    return page(catalog.get(name))
+
+
+def recipes() -> dict[str, str]:
+    """List the shipped recipes: name → the file's first comment line."""
+    found = {}
+    for file in sorted(resources.files("titrant.recipes").iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".yaml") and not file.name.endswith(".lock.yaml"):
+            found[file.name.removesuffix(".yaml")] = file.read_text("utf-8").splitlines()[0].lstrip("# ")
+    return found
+
+
+def recipe_text(name: str) -> str:
+    """Return a shipped recipe's text."""
+    _known(name, tuple(recipes()), "recipe")
+    return resources.files("titrant.recipes").joinpath(f"{name}.yaml").read_text("utf-8")
+
+
+def copy_recipe(name: str, file: Path) -> None:
+    """Copy a shipped recipe to own it; an existing file is never overwritten."""
+    text = recipe_text(name)
+    if file.exists():
+        raise RecipeError(Diagnostic("P003", f"{file} is there already", help="name a file that does not exist yet"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")
+
+
+def runs(home: Path) -> list[dict[str, Any]]:
+    """List the runs of a home, newest first: id, recipe name, verdict, exit code, seconds."""
+    found = []
+    for report in sorted((home / "runs").glob("*/report.json"), reverse=True):
+        record: Mapping[str, Any] = json.loads(report.read_text("utf-8"))["run"]
+        found.append({key: record[key] for key in ("run", "name", "verdict", "exit", "seconds")})
+    return found
+
+
+def _known(name: str, names: tuple[str, ...], noun: str) -> None:
+    if name not in names:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, names, 1)
+        help_text = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
+        raise RecipeError(Diagnostic("P004", f"there is no {noun} '{name}'", help=help_text))
