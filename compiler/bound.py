@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from titrant.schema.source import ParsedRecipe
+
 from titrant.schema.diagnostics import Diagnostic
 from titrant.schema.recipe import Recipe
-from titrant.schema.source import ParsedRecipe
 
 
 @dataclass(frozen=True)

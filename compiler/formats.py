@@ -12,9 +12,8 @@ ENGINES_OF: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime",),
 }
 
-# (from kind, to kind) → the operators that convert, in order.
-CONVERSIONS: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("torch", "onnx"): ("export.onnx",),
-    # onnxruntime folds batch normalization itself; TorchScript runs what it is given, so it is fused first.
-    ("torch", "torchscript"): ("model.fuse", "export.torchscript"),
+# (from kind, to kind) → the operator that converts.
+CONVERSIONS: Mapping[tuple[str, str], str] = {
+    ("torch", "onnx"): "export.onnx",
+    ("torch", "torchscript"): "export.torchscript",
 }

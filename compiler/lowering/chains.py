@@ -63,16 +63,16 @@ def links(chain: Chain, request: ExportRequest, original: Original, maker: StepM
     No links: the original's own file is what was asked for.
     """
     wanted = KIND_OF[chain.format]
-    found: list[Link] = []
+    found = list(_fuse(original.kind, wanted, maker.model))
     kind = original.kind
     if chain.method != "none":
         operator = method_operator(chain.method)
         declaration = maker.declare(operator)
         assert declaration.method is not None  # bind takes no method whose operator is none
-        found += _convert(kind, declaration.method.takes, chain, request, maker.model)
+        found += _convert(kind, declaration.method.takes, chain, request)
         found.append(Link(operator, "", method_params(chain, maker), f"method {chain.method}"))
         kind = declaration.outputs["model"]
-    found += _convert(kind, wanted, chain, request, maker.model)
+    found += _convert(kind, wanted, chain, request)
     return _named(found)
 
 
@@ -83,7 +83,13 @@ def method_params(chain: Chain, maker: StepMaker) -> dict[str, Any]:
     return {**width, **chain.options}
 
 
-def _convert(kind: str, wanted: str, chain: Chain, request: ExportRequest, model: ModelFacts) -> Iterator[Link]:
+def _fuse(kind: str, wanted: str, model: ModelFacts) -> Iterator[Link]:
+    """Fuse before anything that ends in TorchScript: it runs what it is given, where onnxruntime folds by itself."""
+    if kind == "torch" and wanted == "torchscript" and has_batch_normalization(model):
+        yield Link("model.fuse", "fused", {}, "batch normalization folds into the layer before it")
+
+
+def _convert(kind: str, wanted: str, chain: Chain, request: ExportRequest) -> Iterator[Link]:
     if kind == wanted:
         return
     if (kind, wanted) not in CONVERSIONS:
@@ -94,15 +100,9 @@ def _convert(kind: str, wanted: str, chain: Chain, request: ExportRequest, model
                 help=f"leave out format {chain.format}, or start from a model of another kind",
             )
         )
-    for operator in CONVERSIONS[kind, wanted]:
-        if operator == "model.fuse":
-            if has_batch_normalization(model):
-                yield Link(operator, "fused", {}, "batch normalization folds into the layer before it")
-        elif operator == "export.onnx":
-            params = {} if request.opset is None else {"opset": request.opset}
-            yield Link(operator, wanted, params, f"{chain.engine} runs {wanted}")
-        else:
-            yield Link(operator, wanted, {}, f"{chain.engine} runs {wanted}")
+    operator = CONVERSIONS[kind, wanted]
+    params = {"opset": request.opset} if operator == "export.onnx" and request.opset is not None else {}
+    yield Link(operator, wanted, params, f"{chain.engine} runs {wanted}")
 
 
 def has_batch_normalization(model: ModelFacts) -> bool:

@@ -6,14 +6,13 @@ from typing import Any
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.file_digests import DigestedFile
 from titrant.schema.recipe import Recipe
+from titrant.schema.recipe.data import Data, Source
 
 Files = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundRecipe.files
 
 # The one source of a recipe that has no names for its sources.
 ONLY = "source"
 FILE_SOURCES = ("csv", "parquet", "npz", "image_folder")
-DEFAULT_SPLIT = {"train": 0.5, "tuning": 0.1, "calibration": 0.1, "evaluation": 0.3}
-ROLES = tuple(DEFAULT_SPLIT)
 
 
 def data_load(bound: BoundRecipe, files: Files) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def data_load(bound: BoundRecipe, files: Files) -> dict[str, Any]:
 def data_split(bound: BoundRecipe) -> dict[str, Any]:
     """Say which role draws which fraction of which source."""
     recipe = bound.recipe
-    split = recipe.data.split
+    split = section(recipe).split
     inputs, label = column_names(recipe)
     return {
         "roles": _roles(recipe),
@@ -46,14 +45,93 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
 def data_transform(bound: BoundRecipe) -> dict[str, Any]:
     """Say how columns become the model's inputs, labels and subgroups."""
     recipe = bound.recipe
+    data = section(recipe)
     inputs, label = column_names(recipe)
     return {
         "task": recipe.task,
         "inputs": inputs,
         "label": label,
         "by": _unit_column(recipe),
-        "positive": recipe.data.positive,
+        "positive": data.positive,
         "transforms": transforms(recipe),
-        "subgroups": {name: group.model_dump(exclude_none=True) for name, group in recipe.data.subgroups.items()},
+        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
         "model_inputs": model_inputs(recipe),
     }
+
+
+def section(recipe: Recipe) -> Data:
+    """Return the recipe's data section; without one, the default: no source, random inputs, the usual split."""
+    return recipe.data if recipe.data is not None else Data.model_validate({})
+
+
+def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
+    """Return the names of inputs and label that every step uses: the section's, else the first source's own."""
+    data = section(recipe)
+    inputs, label = data.inputs, data.label
+    for source in (data.sources or {}).values():
+        inputs = inputs if inputs is not None else source.inputs
+        label = label if label is not None else source.label
+    return None if inputs is None else list(inputs), label
+
+
+def transforms(recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the transforms in order, each with its name and the options that are set."""
+    return [step.model_dump(mode="json", exclude_none=True) for step in section(recipe).transform]
+
+
+def model_inputs(recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the model's inputs where the recipe names them; the first dimension is always the batch."""
+    return [
+        {"name": spec.name, "shape": ["batch", *spec.shape[1:]], "dtype": spec.dtype}
+        for spec in recipe.model.inputs or ()
+    ]
+
+
+def _sources(recipe: Recipe, files: Files) -> dict[str, dict[str, Any]]:
+    data = section(recipe)
+    if data.sources is not None:
+        return {name: _source(source, f"data.sources.{name}", files) for name, source in data.sources.items()}
+    if data.source is None:
+        return {}
+    source = _source(data.source, "data.source", files)
+    # A factory may return several sources: the roles say by which names.
+    parts = sorted({name for shares in _roles(recipe).values() for name in shares} - {ONLY})
+    return {part: {**source, "part": part} for part in parts} if parts else {ONLY: source}
+
+
+def _source(source: Source, key: str, files: Files) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for kind in FILE_SOURCES:
+        if getattr(source, kind) is not None:
+            params[kind] = files[f"{key}.{kind}"].as_param()
+    for name in ("sklearn", "factory", "inputs", "label"):
+        value = getattr(source, name, None)
+        if value is not None:
+            params[name] = value
+    if source.args:
+        params["args"] = source.args
+    if source.files:
+        params["files"] = [files[f"{key}.files.{place}"].as_param() for place in range(len(source.files))]
+    return params
+
+
+def _roles(recipe: Recipe) -> dict[str, dict[str, float]]:
+    return {role: _shares(share) for role, share in section(recipe).split.roles.items()}
+
+
+def _shares(share: float | str | Mapping[str, float]) -> dict[str, float]:
+    if isinstance(share, str):
+        return {share: 1.0}
+    return dict(share) if isinstance(share, Mapping) else {ONLY: share}
+
+
+def _unit_column(recipe: Recipe) -> str | None:
+    by = section(recipe).split.by
+    return None if by in ("row", "order") else by
+
+
+def _kept_columns(recipe: Recipe) -> list[str]:
+    """Columns that are no inputs but are needed: of subgroups, and the one whose rows stay together."""
+    unit = _unit_column(recipe)
+    columns = [group.column for group in section(recipe).subgroups.values()] + ([unit] if unit else [])
+    return list(dict.fromkeys(columns))

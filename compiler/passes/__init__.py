@@ -56,8 +56,8 @@ def run(
 ) -> Plan:
     """Run the passes in order and verify the plan before the first and after each.
 
-    Raises PlanDefectError, naming the passes that ran before, when a plan does not hang together, when a pass needs what
-    does not hold, or when it breaks what held.
+    Raises PlanDefectError, naming the passes that ran before, when a plan does not hang together, when a pass needs
+    what does not hold, or when it breaks what held.
     """
     done: tuple[str, ...] = ()
     held: tuple[str, ...] = ()

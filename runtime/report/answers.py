@@ -24,10 +24,15 @@ class Answers:
     candidate: Cells = ()
     gained: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
+    positive: int | None = None  # index of the critical class
 
 
 def count_answers(
-    classes: tuple[str, ...], labels: np.ndarray | None, original: np.ndarray, candidate: np.ndarray
+    classes: tuple[str, ...],
+    labels: np.ndarray | None,
+    original: np.ndarray,
+    candidate: np.ndarray,
+    positive: int | None = None,
 ) -> Answers:
     """Count decisions by class; `labels`, `original` and `candidate` are (rows,) class indices, labels may be None."""
     moved = _cells(original, candidate)
@@ -44,6 +49,7 @@ def count_answers(
         _cells(labels, candidate),
         tuple(int(count) for count in gained),
         tuple(int(count) for count in lost),
+        positive,
     )
 
 

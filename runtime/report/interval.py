@@ -4,6 +4,8 @@ Right is always better: the axis is turned round for a gate where small is good.
 in every picture, so that one look down the column shows which intervals cross it.
 """
 
+from markupsafe import escape
+
 from titrant.runtime.report.words import SMALLER_IS_BETTER, quantity
 from titrant.schema.gate import Gate, GateResult
 
@@ -25,7 +27,7 @@ def interval_svg(gate: Gate, result: GateResult) -> str:
     estimate = THRESHOLD + scale * better * (result.estimate - gate.threshold)
     parts = [
         f'<svg class="interval {result.verdict.lower()}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}" role="img" aria-label="{_label(gate, result)}">',
+        f'height="{HEIGHT}" role="img" aria-label="{escape(_label(gate, result))}">',
         f'<rect class="beyond" x="0" y="2" width="{THRESHOLD}" height="24"/>',
         f'<line class="axis" x1="0" y1="{MIDDLE}" x2="{WIDTH}" y2="{MIDDLE}"/>',
         f'<line class="threshold" x1="{THRESHOLD}" y1="0" x2="{THRESHOLD}" y2="27"/>',
@@ -35,7 +37,7 @@ def interval_svg(gate: Gate, result: GateResult) -> str:
         parts += [_cap(low, result.lower if better > 0 else result.upper)]
         parts += [_cap(high, result.upper if better > 0 else result.lower)]
     parts.append(f'<circle class="estimate" cx="{estimate:.1f}" cy="{MIDDLE}" r="4"/>')
-    parts.append(f'<text x="{THRESHOLD}" y="{HEIGHT - 0.5}">{_limit(gate)}</text></svg>')
+    parts.append(f'<text x="{THRESHOLD}" y="{HEIGHT - 0.5}">{escape(_limit(gate))}</text></svg>')
     return "".join(parts)
 
 

@@ -37,12 +37,19 @@ def quantity(value: float | None, unit: str, against: float | None = None) -> st
     """Write a number in its unit: "" fractions and ratios, "s", "B", "cases/s"."""
     if value is None:
         return NONE
+    if unit == "":
+        return fraction(value, against)
+    text = _rounded(value, unit)
+    if against is not None and value != against and text == _rounded(against, unit):
+        return f"just {'above' if value > against else 'below'} {text}"
+    return text
+
+
+def _rounded(value: float, unit: str) -> str:
     if unit == "s":
         return format_time(value)
     if unit == "B":
         return format_size(round(value))
-    if unit == "":
-        return fraction(value, against)
     return f"{value:,.0f} {unit}"
 
 

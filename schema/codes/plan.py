@@ -2,4 +2,58 @@
 
 from titrant.schema.codes import Code
 
-CODES: tuple[Code, ...] = ()
+CODES: tuple[Code, ...] = (
+    Code(
+        "P010",
+        "A file cannot be read",
+        "The recipe names a file or folder that exists but cannot be read, so its content cannot be digested.",
+        "weights: locked.safetensors   # owned by somebody else, mode 600",
+        "weights: model.safetensors    # readable by you",
+    ),
+    Code(
+        "P020",
+        "No way from this model to the format asked for",
+        "Each candidate is made by a chain of operators from the original's kind to the file's format. No operator of "
+        "this version converts between the two kinds named.",
+        "model: {onnx: detector.onnx}\nexport: [{format: torchscript}]",
+        "model: {onnx: detector.onnx}\nexport: [{format: onnx}]",
+    ),
+    Code(
+        "P021",
+        "A step cannot run on this machine",
+        "An operator says that something it needs is not there: an engine, a library or a device. The help line says "
+        "what would make it possible.",
+        "target: {engine: onnxruntime}   # and onnxruntime is not installed",
+        "target: {engine: torch}",
+    ),
+    Code(
+        "P022",
+        "No candidate can be made",
+        "Of all methods that end in the format asked for, none can run on this machine with this model; each is listed "
+        "with its reason.",
+        "quantization: {method: torch.dynamic}\nexport: [{format: onnx}]",
+        "quantization: {method: ort.dynamic}\nexport: [{format: onnx}]",
+    ),
+    Code(
+        "P023",
+        "No file can be small enough",
+        "The size limit is below the size of every file that can be made here, and those sizes are counted from the "
+        "layers and not estimated, so running would only prove it again.",
+        "target: {size: 1 KiB}",
+        "target: {size: 200 KiB}",
+    ),
+    Code(
+        "P024",
+        "The disk is too small",
+        "The files that the steps are certain to write do not fit on the disk that holds the store.",
+        "TITRANT_HOME=/small titrant run recipe.yaml",
+        "TITRANT_HOME=/large titrant run recipe.yaml",
+    ),
+    Code(
+        "P025",
+        "The memory is too small",
+        "A step is certain to need more memory than this machine, or the control group it runs in, has.",
+        "a 7-billion-parameter model on a machine with 8 GiB",
+        "the same model on a machine with 64 GiB, or a smaller one",
+    ),
+)

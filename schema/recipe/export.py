@@ -4,11 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Section
+from titrant.schema.recipe.terms import Form, Section
 
 ExportFormat = Literal["auto", "onnx", "torchscript", "exported", "safetensors", "openvino", "mlx"]
 # A file's stem: no folder can be named, so nothing is ever written outside `outputs/`.
-FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+FileName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"),
+    Form("a name of at most 100 letters, digits, `-`, `_` and `.` that begins with a letter or digit"),
+]
 
 
 class Export(Section):
@@ -16,7 +20,7 @@ class Export(Section):
 
     format: ExportFormat = Field("auto", description="format of the file; auto: the winner's own")
     opset: Annotated[int, Field(ge=14)] | None = Field(None, description="ONNX opset, 14 or more; default: the lowest")
-    name: Annotated[str, Field(pattern=FILE_NAME)] | None = Field(
+    name: FileName | None = Field(
         None, description="file name without ending: letters, digits, `-`, `_`, `.`; default: `model`"
     )
     external_data: bool = Field(False, description="weights in a file of their own beside the .onnx")

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from titrant.schema.recipe.batching import Batching
 from titrant.schema.recipe.data import Data
-from titrant.schema.recipe.export import FILE_NAME, Export
+from titrant.schema.recipe.export import Export, FileName
 from titrant.schema.recipe.inspect import Inspect
 from titrant.schema.recipe.memory import Memory
 from titrant.schema.recipe.model import Model
@@ -42,7 +42,7 @@ class Recipe(Section):
     """What a user asks for; a section that is not written holds its defaults, or None where it then does nothing."""
 
     titrant: int = Field(description="version of the recipe language, 1")
-    name: Annotated[str, Field(pattern=FILE_NAME)] = Field(description="letters, digits, `-`, `_`, `.`; at most 100")
+    name: FileName = Field(description="letters, digits, `-`, `_`, `.`; at most 100")
     description: Annotated[str | None, Off] = Field(None, description="what the recipe is for")
     extends: Annotated[PathText | None, Off] = Field(None, description="path of the recipe that this one changes")
     level: Level = Field("auto", description="how far optimization may go, and the thresholds that come with it")

@@ -4,7 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Count, Positive, Section, Size, Time
+from titrant.schema.recipe.terms import Count, Form, Positive, Section, Size, Time
+
+Device = Annotated[
+    str,
+    Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?|mps)$"),
+    Form("`auto`, `cpu`, `cuda`, `cuda:N` or `mps`", ("auto", "cpu", "cuda", "mps")),
+]
 
 
 class Latency(Section):
@@ -22,9 +28,7 @@ class Latency(Section):
 class Target(Section):
     """The device, engine and limits of the released model."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?|mps)$")] = Field(
-        "auto", description="auto, cpu, cuda, cuda:N or mps"
-    )
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     engine: Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"] = Field(
         "auto", description="what runs the released model"
     )

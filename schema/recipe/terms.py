@@ -1,9 +1,17 @@
 """The kinds of value that recipe keys hold: sizes, times, fractions, references, patterns."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from titrant.schema.units import parse_size, parse_time
 
@@ -46,19 +54,35 @@ def _halves(error: ValueError) -> tuple[str, str]:
     return message, advice
 
 
-def _off(value: Any) -> Any:
-    return None if value == "none" else value
-
-
 def _integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+@dataclass(frozen=True)
 class Written:
-    """Marks a field's type as written with a unit in the text: "size" or "time"."""
+    """Marks a type as written with a unit in the text."""
 
-    def __init__(self, unit: Literal["size", "time"]) -> None:
-        self.unit = unit
+    unit: Literal["size", "time"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Says in words what a text must look like; `words` are the plain words that it may be."""
+
+    phrase: str
+    words: tuple[str, ...] = ()
+
+
+class OffMarker:
+    """Reads `none` in the text as None, for a key that then has no value."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: None if value == "none" else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"const": "none"}]}
 
 
 Size = Annotated[int, Field(ge=1), BeforeValidator(_size, json_schema_input_type=str), Written("size")]
@@ -67,16 +91,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
-PathText = Annotated[str, Field(min_length=1)]
-Pattern = Annotated[str, Field(min_length=1)]
+PathText = Annotated[str, Field(min_length=1), Form("a path")]
+Pattern = Annotated[str, Field(min_length=1), Form("a module name pattern")]
 REF = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
-Ref = Annotated[str, Field(pattern=REF)]
+Ref = Annotated[str, Field(pattern=REF), Form("a reference such as `my_code:Net`")]
 # A value of a column: integral floats are held as integers, as they are written.
 Scalar = Annotated[
     str | int | float | bool, BeforeValidator(_integral, json_schema_input_type=str | int | float | bool)
 ]
 # `none` in the text for a key that has no value of its own: held as None.
-Off = BeforeValidator(_off)
+Off = OffMarker()
 # `none` in the text for a preset: held as it stands, because it switches off what a level supplies.
 SwitchedOff = Literal["none"]
 Auto = Literal["auto"]

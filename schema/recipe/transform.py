@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from titrant.schema.recipe.terms import Count, PathText, Positive, Section, Text, mistake
 
@@ -88,10 +89,29 @@ def _named(value: Any) -> Any:
     return {**options, "name": name}
 
 
+class OneKey:
+    """Marks the union of transforms as written `name` or `{name: {options}}`."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        named = handler.resolve_ref_schema(handler(core))["oneOf"]
+        entries: list[dict[str, Any]] = []
+        for name, reference in zip(TRANSFORMS, named, strict=True):
+            model = handler.resolve_ref_schema(reference)
+            model["properties"].pop("name", None)
+            model["required"] = [key for key in model.get("required", []) if key != "name"]
+            if not model["required"]:
+                entries.append({"const": name, "description": model.get("description", "")})
+            entries.append(
+                {"type": "object", "properties": {name: reference}, "required": [name], "additionalProperties": False}
+            )
+        return {"anyOf": entries}
+
+
 Transform = Annotated[
     Annotated[
         Standardize | Normalize | Impute | OneHot | Resize | Tokenize,
         Field(discriminator="name"),
     ],
     BeforeValidator(_named),
+    OneKey(),
 ]

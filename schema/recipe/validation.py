@@ -4,10 +4,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from titrant.schema.recipe.terms import Count, Fraction, Metric, Off, Positive, Ref, Section, SwitchedOff, Text
+from titrant.schema.recipe.terms import Count, Form, Fraction, Metric, Off, Positive, Ref, Section, SwitchedOff, Text
 
-SLICE = r"^(all|class .+|subgroup [^.]+\..+)$"
-DATE = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
+Slice = Annotated[
+    str,
+    Field(pattern=r"^(all|class .+|subgroup [^.]+\..+)$"),
+    Form("`all`, `class X` or `subgroup G.value`", ("all",)),
+]
+Date = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"),
+    Form("a day such as `2027-01-31`"),
+]
 
 
 def _kept(value: Any) -> Any:
@@ -43,7 +51,7 @@ class FreeGate(Section):
     """One row of the contract."""
 
     metric: Metric | Ref = Field(description="a metric, or `module:Name` of f(outputs, labels) → number")
-    slice: Annotated[str, Field(pattern=SLICE)] = Field("all", description="all, `class X` or `subgroup G.value`")
+    slice: Slice = Field("all", description="all, `class X` or `subgroup G.value`")
     comparison: Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most"] = Field(
         description="absolute, or against the original: retention is a ratio, drop and rise are differences"
     )
@@ -84,7 +92,7 @@ class Waiver(Section):
     gate: Text = Field(description="id of the gate")
     reason: Text = Field(description="why it is accepted")
     by: Text = Field(description="who accepts it")
-    until: Annotated[str, Field(pattern=DATE)] = Field(description="last day it holds, such as 2027-01-31")
+    until: Date = Field(description="last day it holds, such as 2027-01-31")
 
 
 class Validation(Section):

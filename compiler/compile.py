@@ -1,0 +1,34 @@
+"""Compile a bound recipe and facts to a verified plan."""
+
+from collections.abc import Callable, Mapping
+
+from titrant.compiler import passes
+from titrant.compiler.bound import BoundRecipe
+from titrant.compiler.decide import decide
+from titrant.compiler.file_digests import DigestedFile
+from titrant.compiler.lower import lower
+from titrant.compiler.price import check_feasible
+from titrant.runtime import catalog
+from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.plan import Plan
+
+
+def compile_plan(
+    bound: BoundRecipe,
+    hardware: Hardware,
+    model: ModelFacts,
+    data: DataFacts,
+    *,
+    files: Mapping[str, DigestedFile] | None = None,
+    trace: Callable[[passes.Change], None] | None = None,
+) -> Plan:
+    """Decide, lower and run the passes: a function of its arguments, which no fact enters midway.
+
+    `files` are the digests of `bound.files` as inspection found them; without them the files are digested here.
+    `trace` is told what each pass changed. Raises InfeasibleError when the plan cannot be carried out on `hardware`.
+    """
+    decisions = decide(bound, hardware, model, data)
+    lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
+    plan = passes.run(lowered, declare=catalog.get, trace=trace)
+    check_feasible(plan, hardware, model, declare=catalog.get)
+    return plan

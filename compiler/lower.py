@@ -1,0 +1,155 @@
+"""Lower a bound recipe and its decisions to a plan's steps."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from titrant.compiler.bound import BoundRecipe
+from titrant.compiler.decisions import Decisions
+from titrant.compiler.file_digests import DigestedFile
+from titrant.compiler.lowering import data, model
+from titrant.compiler.lowering.answers import TIMINGS, Answering
+from titrant.compiler.lowering.chains import Original, file_steps, links
+from titrant.compiler.lowering.contract import timing_batch
+from titrant.compiler.lowering.requests import Entry, entries
+from titrant.compiler.lowering.steps import StepMaker
+from titrant.compiler.ports import Declare
+from titrant.runtime import catalog
+from titrant.schema.canonical import sha256
+from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.plan import Candidate, Plan, Search, Step
+from titrant.schema.recipe import recipe_value
+
+
+def lower(
+    bound: BoundRecipe,
+    decisions: Decisions,
+    hardware: Hardware,
+    model_facts: ModelFacts,
+    data_facts: DataFacts,
+    *,
+    files: Mapping[str, DigestedFile] | None = None,
+    declare: Declare = catalog.get,
+) -> Plan:
+    """Make every step that the decisions call for, in an order in which they can run.
+
+    `files` are the digests of `bound.files`; without them the files are read here. Each candidate's chain is written
+    out whole: what candidates share, the passes find.
+    """
+    from titrant.compiler.inspect import digest_files
+
+    files = digest_files(bound) if files is None else files
+    maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
+    prepared, original = _prepare(bound, decisions, model_facts, files, maker)
+    answering = Answering(bound, decisions, maker)
+    made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
+    searches = []
+    for request, competing in entries(decisions):
+        for entry in competing:
+            if entry.id not in made:
+                made[entry.id] = _candidate(entry, original, answering)
+        names = tuple(entry.id for entry in competing)
+        searches.append(_search(request.format, request.name, names, bound, decisions))
+    candidates = tuple(candidate for candidate, _ in made.values())
+    recipe = bound.recipe
+    return Plan(
+        name=recipe.name,
+        recipe_digest=sha256(recipe_value(recipe)),
+        language=recipe.titrant,
+        task=recipe.task,
+        hardware=hardware.identity,
+        model_digest=model_facts.digest,
+        data_digest=data_facts.digest,
+        threads=decisions.threads,
+        timing_threads=decisions.timing_threads,
+        deterministic=recipe.reproducibility.deterministic,
+        original=original.reference,
+        original_engine=decisions.original_engine,
+        decisions=decisions.decisions,
+        steps=(
+            *prepared,
+            *answering.baseline(original),
+            *(step for _, steps in made.values() for step in steps),
+            answering.timing(original, candidates),
+            *(step for candidate in candidates for step in answering.judge(candidate)),
+            _report(maker),
+        ),
+        candidates=candidates,
+        searches=tuple(searches),
+        contract=decisions.contract,
+        shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
+        warnings=decisions.warnings,
+    )
+
+
+def _prepare(
+    bound: BoundRecipe,
+    decisions: Decisions,
+    facts: ModelFacts,
+    files: Mapping[str, DigestedFile],
+    maker: StepMaker,
+) -> tuple[tuple[Step, ...], Original]:
+    """Make the rows and the original: loaded, and fitted where its weights are not given."""
+    tables = {"tables": "load.tables"}
+    steps = [
+        maker.make("load", "data.load", data.data_load(bound, files), {}, stage="prepare", because="data.source"),
+        maker.make("split", "data.split", data.data_split(bound), tables, stage="prepare", because="data.split"),
+        maker.make(
+            "transform",
+            "data.transform",
+            data.data_transform(bound),
+            {**tables, "split": "split.split"},
+            stage="prepare",
+            because="data.transform",
+        ),
+    ]
+    operator, params = model.model_load(bound, files, decisions.model_args, facts)
+    steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
+    kind = maker.declare(operator).outputs["model"]
+    if decisions.training is None:
+        return tuple(steps), Original("model.model", kind)
+    rows = {"train": "transform.train", "tuning": "transform.tuning"}
+    inputs = {"model": "model.model", **rows}
+    steps.append(maker.make("fit", "train.fit", decisions.training, inputs, stage="prepare", because="train"))
+    return tuple(steps), Original("fit.model", kind)
+
+
+def _candidate(entry: Entry, original: Original, answering: Answering) -> tuple[Candidate, tuple[Step, ...]]:
+    chain = entry.chain
+    chained = links(chain, entry.request, original, answering.maker)
+    steps = tuple(file_steps(entry.id, chained, original, answering.maker))
+    candidate = Candidate(
+        id=entry.id,
+        method=chain.method,
+        engine=chain.engine,
+        format=chain.format,
+        rank=chain.rank,
+        model=f"{steps[-1].id}.model" if steps else original.reference,
+        answers=f"{entry.id}.tuning.outputs",
+        quality=f"{entry.id}.quality.quality",
+        judgement=f"{entry.id}.contract.judgement",
+        predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
+    )
+    return candidate, (*steps, *answering.compare(candidate))
+
+
+def _search(form: str, name: str, candidates: tuple[str, ...], bound: BoundRecipe, decisions: Decisions) -> Search:
+    return Search(
+        format=form,
+        name=name,
+        candidates=candidates,
+        objective=decisions.objective,
+        shortlist=decisions.shortlist,
+        timings=TIMINGS,
+        timing_batch=timing_batch(bound.recipe),
+    )
+
+
+def _report(maker: StepMaker) -> Step:
+    return maker.make(
+        "report", "report.render", {}, {"record": "run.record"}, stage="report", because="what was done, and why"
+    )
+
+
+def with_warnings(plan: Plan, warnings: tuple[str, ...]) -> Plan:
+    """Add warnings to a plan."""
+    return replace(plan, warnings=plan.warnings + warnings)

@@ -1,0 +1,178 @@
+"""Which candidates are made: conversions, and the quantization methods that can run here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from titrant.compiler.decisions import Chain
+from titrant.compiler.rules.levels import fewest_bits
+from titrant.compiler.rules.presets import Presets
+from titrant.compiler.rules.question import Answer, Question, decision
+from titrant.runtime import catalog
+from titrant.runtime.catalog import Declaration, Method
+from titrant.schema.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.plan import Decision, Rejected
+
+# The plain conversions of each kind of original: id, engine, format.
+CONVERSIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "torch": (("torchscript-fp32", "torch", "torchscript"), ("onnx-fp32", "onnxruntime", "onnx")),
+    "onnx": (("unchanged", "onnxruntime", "onnx"),),
+}
+# What `bits: auto` stands for in this version.
+AUTO_BITS = 8
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A way to make a candidate, and every reason against it; `hard` reasons cannot be overruled by the recipe."""
+
+    chain: Chain
+    hard: tuple[str, ...] = ()
+    soft: tuple[str, ...] = ()
+
+    @property
+    def against(self) -> tuple[str, ...]:
+        """All reasons, those that cannot be overruled first."""
+        return self.hard + self.soft
+
+
+def chains(question: Question) -> Answer:
+    """Settle the candidates: one explicit method, or for `auto` the conversions and all that nothing speaks against."""
+    asked = question.recipe.quantization.method
+    conversions = tuple(_conversions(question))
+    if asked == "none":
+        return _settled(question, conversions, "method.none", "the recipe asks for no quantization")
+    if asked == "auto":
+        offers = (*conversions, *(_offer(question, method) for method in methods()))
+        return _settled(question, offers, "method.auto", "each is made and measured; tuning rows choose")
+    return _explicit(question, _offer(question, asked))
+
+
+def methods() -> tuple[str, ...]:
+    """List every quantization method in the catalog, from gentle to aggressive."""
+    named = [name for name in catalog.names() if name.startswith("quantize.") or name == "model.cast"]
+    declared = [catalog.get(name).method for name in named]
+    found = [method for method in declared if method is not None]
+    return tuple(method.name for method in sorted(found, key=lambda method: (method.rank, method.name)))
+
+
+def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> Answer:
+    kept = [offer.chain for offer in offers if not offer.against]
+    rejected = tuple(Rejected(offer.chain.id, "; ".join(offer.against)) for offer in offers if offer.against)
+    ranked = tuple(replace(chain, rank=rank) for rank, chain in enumerate(kept))
+    if not ranked:
+        raise InfeasibleError(_nothing_left(question, rejected))
+    return Answer(ranked, (_line(question, ranked, rule, because, rejected),))
+
+
+def _explicit(question: Question, offer: Offer) -> Answer:
+    if offer.hard:
+        where = question.bound.parsed.source.place(("quantization", "method"), "value")
+        message = f"{offer.chain.id} cannot run here: {offer.hard[0].partition(': ')[0]}"
+        raise InfeasibleError(Diagnostic("P031", message, where, "; ".join(offer.hard)))
+    because = "the recipe names it: the only candidate"
+    if offer.soft:
+        because += f" (auto would leave it out: {'; '.join(offer.soft)})"
+    chain = replace(offer.chain, rank=0)
+    return Answer((chain,), (_line(question, (chain,), "method.written", because, ()),))
+
+
+def _line(
+    question: Question, chosen: tuple[Chain, ...], rule: str, because: str, rejected: tuple[Rejected, ...]
+) -> Decision:
+    return decision(
+        question,
+        "quantization.method",
+        rule,
+        asked=question.recipe.quantization.method,
+        chosen=", ".join(chain.id for chain in chosen),
+        because=because,
+        path=("quantization", "method"),
+        rejected=rejected,
+    )
+
+
+def _nothing_left(question: Question, rejected: tuple[Rejected, ...]) -> Diagnostic:
+    where = question.bound.parsed.source.place(("quantization", "method"), "value")
+    reasons = "; ".join(f"{one.value}: {one.because}" for one in rejected)
+    return Diagnostic("P032", "no candidate is left", where, reasons)
+
+
+def _conversions(question: Question) -> Iterator[Offer]:
+    kind = "onnx" if question.model.source == "onnx" else "torch"
+    for identifier, engine, form in CONVERSIONS[kind]:
+        chain = Chain(identifier, "none", None, engine, form, 0)
+        yield Offer(chain, tuple(_unfit(question, engine, form)))
+
+
+def _offer(question: Question, name: str) -> Offer:
+    declaration = catalog.get(catalog.method_operator(name))
+    method = declaration.method
+    assert method is not None  # bind takes no method whose operator is none
+    options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
+    bits = _bits(question, method)
+    chain = Chain(name, name, bits, method.engine, method.format, 0, options)
+    hard = (*_unfit(question, method.engine, method.format), *_unable(question, declaration, method, options))
+    return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
+
+
+def _bits(question: Question, method: Method) -> int:
+    asked = question.recipe.quantization.bits
+    if asked != "auto":
+        return asked
+    return AUTO_BITS if AUTO_BITS in method.bits else method.bits[0]
+
+
+def _unfit(question: Question, engine: str, form: str) -> Iterator[str]:
+    """Say why a file of this format, in this engine, is not what the recipe asks for."""
+    formats = {request.format for request in question.settled["exports"]}
+    target = question.recipe.target.engine
+    device: str = question.settled["device"]
+    packages = question.hardware.identity.packages
+    if "auto" not in formats and form not in formats:
+        yield f"export asks for {', '.join(sorted(formats))}, and it gives {form}"
+    elif target not in ("auto", engine):
+        yield f"target.engine is {target}, and it runs in {engine}"
+    elif engine == "onnxruntime" and device != "cpu" and "onnxruntime-gpu" not in packages:
+        yield f"onnxruntime on {device} needs the package onnxruntime-gpu: pip install onnxruntime-gpu"
+    elif engine not in packages and f"{engine}-gpu" not in packages:
+        yield f"the engine {engine} is not installed: pip install {engine}"
+
+
+def _unable(
+    question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]
+) -> Iterator[str]:
+    """Say why a method cannot work on this model, data or machine."""
+    if method.takes == "torch" and question.model.source == "onnx":
+        yield "it takes a torch module, and the original is an ONNX file"
+        return
+    if method.calibrated and not question.has_rows("calibration"):
+        yield "it calibrates, and there are no calibration rows"
+    elif method.calibrated and not _has_source(question):
+        yield "it calibrates, and random inputs calibrate nothing"
+    if question.settled["device"] != "cpu" and min(method.bits) <= 8:
+        yield f"its kernels run on the CPU, and target.device is {question.settled['device']}"
+    params = declaration.params.model_validate(dict(options))
+    yield from declaration.requires(params, question.hardware, question.model)
+
+
+def _has_source(question: Question) -> bool:
+    data = question.recipe.data
+    return data is not None and (data.source is not None or data.sources is not None)
+
+
+def _unwanted(question: Question, method: Method, bits: int) -> Iterator[str]:
+    """Say why `auto` leaves a method out although it could run."""
+    asked = question.recipe.quantization.bits
+    fewest, reason = fewest_bits(question)
+    wanted = AUTO_BITS if asked == "auto" else asked
+    presets: Presets = question.settled["presets"]
+    if wanted not in method.bits:
+        yield f"it offers {', '.join(map(str, method.bits))} bits, and bits {asked} asks for {wanted}"
+    elif bits < fewest:
+        yield f"{reason}: no fewer than {fewest} bits"
+    if method.dynamic_activations and "batch_invariance" in presets.thresholds:
+        yield (
+            "its activation scales depend on the batch, and batch invariance, which "
+            f"{presets.thresholds['batch_invariance'].origin} asks for, is not judged in this version"
+        )

@@ -1,0 +1,118 @@
+"""Turn what readers and factories give into columns: numbers, truth values, text, or arrays of numbers."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def frame_columns(frame: "pd.DataFrame", source: str) -> dict[str, np.ndarray]:
+    """Turn a DataFrame into columns by name; StepError X109 for a column that is neither numbers nor text."""
+    names = [str(name) for name in frame.columns]
+    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    if twice:
+        raise StepError(
+            Diagnostic("X109", f"{source} has the column {sorted(twice)[0]} twice", help="give each column a name of its own")
+        )
+    return {name: _series(frame.iloc[:, place], name, source) for place, name in enumerate(names)}
+
+
+def array_column(values: Any, name: str, source: str) -> np.ndarray:
+    """Turn an array-like into a column; StepError X109 for objects and complex numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8")
+    if array.dtype.kind == "O":
+        return _objects(array, name, source)
+    if array.dtype.kind not in "biufU":
+        raise StepError(_unusable(name, source, str(array.dtype)))
+    if array.dtype.kind == "U" and array.ndim != 1:
+        raise StepError(_unusable(name, source, f"text of shape {array.shape}"))
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _series(series: "pd.Series[Any]", name: str, source: str) -> np.ndarray:
+    import pandas as pd
+
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(series.cat.categories.dtype)
+    if pd.api.types.is_bool_dtype(series.dtype) and not series.isna().any():
+        return series.to_numpy(dtype=bool)
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        if series.isna().any():
+            return series.to_numpy(dtype=np.float64, na_value=np.nan)
+        return array_column(series.to_numpy(), name, source)
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        return series.dt.strftime("%Y-%m-%dT%H:%M:%S").fillna("").to_numpy(dtype=str)
+    return _objects(series.to_numpy(dtype=object, na_value=""), name, source)
+
+
+def _objects(array: np.ndarray, name: str, source: str) -> np.ndarray:
+    """Read objects as text with "" for missing, or as numbers if each is one."""
+    if array.ndim != 1:
+        raise StepError(_unusable(name, source, "Python objects"))
+    values = ["" if value is None or value != value else value for value in array.tolist()]  # noqa: PLR0124 - NaN
+    kinds = {type(value) for value in values if value != ""}
+    if kinds <= {str}:
+        return np.array(values, dtype=str)
+    if kinds <= {bool} and "" not in values:
+        return np.array(values, dtype=bool)
+    if kinds <= {int, float, bool}:
+        return np.array([np.nan if value == "" else value for value in values], dtype=np.float64)
+    raise StepError(_unusable(name, source, "mixed " + ", ".join(sorted(kind.__name__ for kind in kinds))))
+
+
+def _unusable(name: str, source: str, what: str) -> Diagnostic:
+    return Diagnostic(
+        "X109", f"{source}: {name} holds {what}", help="columns hold numbers or text; convert it in a data factory"
+    )
+
+
+def is_text(column: np.ndarray) -> bool:
+    """Whether a column is text."""
+    return column.dtype.kind == "U"
+
+
+def is_ragged(column: np.ndarray) -> bool:
+    """Whether a column holds images that differ in size: an object array of float32 arrays."""
+    return column.dtype.kind == "O"
+
+
+def missing(column: np.ndarray) -> np.ndarray:
+    """Mark the rows (rows,) that have a missing value: NaN, or empty text."""
+    if is_text(column):
+        return np.asarray(column == "")
+    if column.dtype.kind != "f":
+        return np.zeros(len(column), dtype=bool)
+    return np.isnan(column).reshape(len(column), -1).any(axis=1)
+
+
+def value_text(value: Any) -> str:
+    """Write a single value as recipes do: integral floats as integers, truth values in lower case."""
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def find(columns: Mapping[str, np.ndarray], name: str, source: str, what: str) -> np.ndarray:
+    """Return a column by name; RecipeError X101 with the nearest names when it is not there."""
+    if name not in columns:
+        raise RecipeError(unknown_column(name, columns, source, what))
+    return columns[name]
+
+
+def unknown_column(name: str, known: Iterable[str], source: str, what: str) -> Diagnostic:
+    """Say that a column named by the recipe key `what` is not in a source, and which are near."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 2, 0.6)
+    there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    help = f"did you mean {' or '.join(near)}?" if near else f"it has {there}"
+    return Diagnostic("X101", f"{source} has no column {name} ({what})", help=help)

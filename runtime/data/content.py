@@ -1,0 +1,81 @@
+"""Hash each row's content, independent of the order of rows and of columns."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from titrant.runtime.data.columns import is_ragged, is_text
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_CHUNK = 1 << 16
+
+
+def row_hashes(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return a 64-bit hash (rows,) uint64 of every row over all columns.
+
+    Equal numbers hash alike whatever their dtype (1, 1.0, True); so do 0.0 and -0.0, and all NaN.
+    """
+    total: np.ndarray | None = None
+    for name, column in columns.items():
+        salted = mix(_value_hashes(column) + text_hash(name))
+        # Sums commute, so the order of columns does not matter.
+        total = salted if total is None else total + salted
+    if total is None:
+        raise ValueError("no columns to hash")
+    return mix(total)
+
+
+def salted_order(hashes: np.ndarray, seed: int) -> np.ndarray:
+    """Return sort keys (rows,) uint64: the hashes, mixed with a seed."""
+    return mix(hashes ^ mix(np.array([seed], dtype=np.uint64) + _GOLDEN))
+
+
+def mix(values: np.ndarray) -> np.ndarray:
+    """Scramble 64-bit integers one to one (the finalizer of SplitMix64, Steele, Lea and Flood 2014)."""
+    mixed = values + _GOLDEN
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def text_hash(text: str) -> np.uint64:
+    """Hash text to 64 bits, the same in every process."""
+    import hashlib
+
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+def _value_hashes(column: np.ndarray) -> np.ndarray:
+    if is_text(column):
+        values, index = np.unique(column, return_inverse=True)
+        return np.array([text_hash(value) for value in values.tolist()], dtype=np.uint64)[index]
+    if is_ragged(column):
+        return np.concatenate([_array_hashes(image[None]) + _shape_hash(image) for image in column])
+    return _array_hashes(column)
+
+
+def _shape_hash(image: np.ndarray) -> np.uint64:
+    return text_hash(str(image.shape))
+
+
+def _array_hashes(column: np.ndarray) -> np.ndarray:
+    """Hash the numbers of each row; what stands at place j of a row is mixed with j."""
+    flat = column.reshape(len(column), -1)
+    if flat.shape[1] == 1:
+        return mix(_bits(flat[:, 0]))
+    places = mix(np.arange(flat.shape[1], dtype=np.uint64))
+    hashes = np.empty(len(flat), dtype=np.uint64)
+    step = max(1, _CHUNK // flat.shape[1] * 16)
+    for start in range(0, len(flat), step):
+        part = mix(_bits(flat[start : start + step]) + places)
+        hashes[start : start + step] = part.sum(axis=1, dtype=np.uint64)
+    return mix(hashes)
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    """Write numbers as 64-bit patterns; integers beyond 2^53 keep their own bits."""
+    if values.dtype.kind in "iu" and values.size and int(np.abs(values.astype(np.float64)).max()) >= 2**53:
+        return values.astype(np.uint64)
+    floats = values.astype(np.float64) + 0.0  # -0.0 becomes 0.0
+    floats[np.isnan(floats)] = np.nan
+    return floats.view(np.uint64)

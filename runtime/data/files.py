@@ -1,0 +1,81 @@
+"""Read csv, parquet and npz files."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from titrant.runtime.data.columns import array_column, find, frame_columns
+from titrant.schema.diagnostics import Diagnostic, StepError
+
+
+def read_csv(path: str) -> dict[str, np.ndarray]:
+    """Read a comma-separated file with a header line; a first column without a name is left out, being an index."""
+    import pandas as pd
+
+    file = _existing(path)
+    try:
+        frame = pd.read_csv(file, low_memory=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise StepError(_unreadable(file, error, "csv")) from None
+    if len(frame.columns) and str(frame.columns[0]).startswith("Unnamed:"):
+        frame = frame.iloc[:, 1:]
+    return frame_columns(frame, file.name)
+
+
+def read_parquet(path: str) -> dict[str, np.ndarray]:
+    """Read a Parquet file."""
+    import pandas as pd
+    import pyarrow as pa
+
+    file = _existing(path)
+    try:
+        frame = pd.read_parquet(file, engine="pyarrow")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StepError(_unreadable(file, error, "parquet")) from None
+    return frame_columns(frame, file.name)
+
+
+def read_npz(path: str, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Read the arrays of a NumPy .npz file, or only the wanted ones; object arrays are refused, never unpickled."""
+    file = _existing(path)
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise StepError(Diagnostic("X100", f"{file.name} holds one array", help="write it with numpy.savez"))
+            there = {name: np.empty(0) for name in archive.files}
+            for name in wanted or ():
+                find(there, name, file.name, "data")
+            names = archive.files if wanted is None else wanted
+            return {name: array_column(_member(archive, name, file), name, file.name) for name in names}
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise StepError(_unreadable(file, error, "npz")) from None
+
+
+def _member(archive: "np.lib.npyio.NpzFile", name: str, file: Path) -> np.ndarray:
+    try:
+        member: np.ndarray = archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise StepError(
+            Diagnostic(
+                "X100",
+                f"{file.name}: {name} holds Python objects, which titrant does not unpickle",
+                help=f"save {name} as numbers or fixed-width text: array.astype(str)",
+            )
+        ) from None
+    return member
+
+
+def _existing(path: str) -> Path:
+    file = Path(path)
+    if not file.is_file():
+        raise StepError(Diagnostic("X100", f"there is no file {path}", help="check the path in `data`"))
+    return file
+
+
+def _unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return Diagnostic("X100", f"{file.name} cannot be read as {kind}: {line}", help="check that it is whole and of that format")

@@ -1,0 +1,137 @@
+"""Where titrant keeps what it made: the store, results, facts and runs of one home folder."""
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home folder; every part of it lies on one file system, so that a rename is atomic."""
+
+    path: Path
+
+    @property
+    def store(self) -> Path:
+        """Artifacts by content."""
+        return self.path / "store"
+
+    @property
+    def results(self) -> Path:
+        """What steps gave, by step key."""
+        return self.path / "results"
+
+    @property
+    def facts(self) -> Path:
+        """Cached inspections and declarations."""
+        return self.path / "facts"
+
+    @property
+    def runs(self) -> Path:
+        """One folder for each run."""
+        return self.path / "runs"
+
+    @property
+    def locks(self) -> Path:
+        """Who is computing which step."""
+        return self.path / "locks"
+
+    @property
+    def unfinished(self) -> Path:
+        """What is being written: nothing here counts until it is renamed to its place."""
+        return self.path / "unfinished"
+
+
+def open_home(path: Path | None = None) -> Home:
+    """Return the home at `path`, else $TITRANT_HOME, else .titrant in the current folder, made where it is missing.
+
+    Raises RecipeError X300 when it cannot be written and X301 when something else is in its place.
+    """
+    given = path if path is not None else Path(os.environ.get("TITRANT_HOME") or ".titrant")
+    home = Home(given.expanduser().absolute())
+    try:
+        for folder in (home.store / "blake3", home.results, home.facts, home.runs, home.locks, home.unfinished):
+            folder.mkdir(parents=True, exist_ok=True)
+        ignore = home.path / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", "utf-8")
+    except (FileExistsError, NotADirectoryError):
+        raise RecipeError(
+            Diagnostic("X301", f"{home.path} is not a folder", help="set TITRANT_HOME to a folder for titrant's files")
+        ) from None
+    except OSError as error:
+        raise RecipeError(_home_problem(home.path, error)) from None
+    if not os.access(home.unfinished, os.W_OK | os.X_OK):
+        raise RecipeError(_home_problem(home.path, PermissionError(errno.EACCES, "it is read-only")))
+    return home
+
+
+@contextlib.contextmanager
+def disk_errors(home: Home) -> Iterator[None]:
+    """Turn a full or read-only disk into a StepError that says so; what was stored before stays as it is."""
+    try:
+        yield
+    except OSError as error:
+        problem = disk_problem(home, error)
+        if problem is None:
+            raise
+        raise StepError(problem) from error
+
+
+def disk_problem(home: Home, error: OSError) -> Diagnostic | None:
+    """Say what is wrong when the error is one of writing below the home, else None."""
+    inside = not error.filename or str(error.filename).startswith(str(home.path))
+    if error.errno in _FULL:
+        where = error.filename or home.path
+        return Diagnostic(
+            "X302",
+            f"the disk is full: cannot write {where}",
+            help="free some space and run again: finished steps are reused",
+        )
+    return _home_problem(home.path, error) if inside and error.errno in _READ_ONLY else None
+
+
+def _home_problem(path: Path, error: OSError) -> Diagnostic:
+    if error.errno in _FULL:
+        return Diagnostic("X302", f"the disk is full: cannot write {path}", help="free some space and run again")
+    return Diagnostic(
+        "X300",
+        f"cannot write in {path}: {(error.strerror or str(error)).lower()}",
+        help="set TITRANT_HOME to a folder that you can write",
+    )
+
+
+def unfinished_folder(home: Home, purpose: str) -> Path:
+    """Make an empty folder for this process; its name says whose it is, so that what is left behind can be swept."""
+    return Path(tempfile.mkdtemp(prefix=f"{purpose}-{host()}-{os.getpid()}-", dir=home.unfinished))
+
+
+def sweep(home: Home) -> None:
+    """Remove what processes of this machine that are gone left unfinished."""
+    for entry in home.unfinished.iterdir():
+        parts = entry.name.split("-")
+        if len(parts) == 4 and parts[1] == host() and parts[2].isdigit() and not alive(int(parts[2])):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process of this machine exists."""
+    import psutil
+
+    return psutil.pid_exists(pid)
+
+
+def host() -> str:
+    """Return this machine's name, letters and digits only."""
+    return "".join(character for character in socket.gethostname() if character.isalnum()) or "host"

@@ -1,0 +1,141 @@
+"""What steps gave, by step key: found again only while everything that it depends on is as it was."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.execution import atomic
+from titrant.runtime.execution.home import Home
+from titrant.runtime.execution.keys import StepKey
+from titrant.runtime.execution.store import Store
+from titrant.runtime.execution.user_files import first_changed
+from titrant.schema.canonical import sha256
+from titrant.schema.record import Dependency, StepResult
+
+_KEY_FILE = "key.json"
+_REFUSED = "refused-"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An operator refused its inputs: it would again, as long as its key and the user's files stay the same."""
+
+    key: str
+    operator: str
+    code: str
+    message: str
+    help: str = ""
+    dependencies: tuple[Dependency, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look-up gave: a result, a refusal, or neither with the reason, "" where nothing was ever kept."""
+
+    result: StepResult | None = None
+    refusal: Refusal | None = None
+    because: str = ""
+
+
+class Results:
+    """The results of one home; `folder` is the recipe's, to which dependencies are relative."""
+
+    def __init__(self, home: Home, store: Store, folder: Path) -> None:
+        self._folder = home.results
+        self._store = store
+        self._recipe_folder = folder
+
+    def find(self, key: str) -> Found:
+        """Look for a result whose dependencies are unchanged and whose artifacts are all in the store."""
+        because = ""
+        for path in self._files(key):
+            value = _load(path)
+            if value is None:
+                continue
+            found = _refusal(value) if path.name.startswith(_REFUSED) else _result(value)
+            if found is None or found.key != key:
+                continue
+            changed = first_changed(found.dependencies, self._recipe_folder)
+            if changed is not None:
+                because = f"{changed.path} changed"
+            elif isinstance(found, Refusal):
+                return Found(refusal=found)
+            elif all(self._store.has(artifact) for artifact in found.outputs.values()):
+                return Found(result=found)
+            else:
+                because = "its output is missing or damaged in the store"
+        return Found(because=because)
+
+    def keep(self, key: StepKey, result: StepResult) -> bool:
+        """Keep a result; returns True when another one with the same key and dependencies gave other outputs."""
+        identity = {"outputs": result.outputs, "dependencies": result.dependencies}
+        other = any(
+            found.dependencies == result.dependencies and dict(found.outputs) != dict(result.outputs)
+            for path in self._files(key.digest)
+            if not path.name.startswith(_REFUSED) and (found := _result(_load(path) or {})) is not None
+        )
+        self._write(key, f"{sha256(identity)}.json", result)
+        return other
+
+    def keep_refusal(self, key: StepKey, refusal: Refusal) -> None:
+        """Keep that an operator refused its inputs."""
+        self._write(key, f"{_REFUSED}{sha256(refusal)}.json", refusal)
+
+    def parts(self, key: str) -> Mapping[str, Any] | None:
+        """Return what a key is the digest of, if it was kept."""
+        return _load(self._folder / key / _KEY_FILE)
+
+    def _files(self, key: str) -> Iterator[Path]:
+        folder = self._folder / key
+        if folder.is_dir():
+            yield from sorted(path for path in folder.glob("*.json") if path.name != _KEY_FILE)
+
+    def _write(self, key: StepKey, name: str, value: StepResult | Refusal) -> None:
+        folder = self._folder / key.digest
+        folder.mkdir(exist_ok=True)
+        if not (folder / _KEY_FILE).exists():
+            atomic.write_json(folder / _KEY_FILE, key.parts)
+        atomic.write_json(folder / name, value)
+
+
+def result_from(answer: Mapping[str, Any], **fields: Any) -> StepResult:
+    """Make a result from a worker's answer."""
+    return _adapter(StepResult).validate_python({**answer, **fields})
+
+
+def _load(path: Path) -> Any:
+    """Read a file that may be torn or gone."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _result(value: Mapping[str, Any]) -> StepResult | None:
+    found: StepResult | None = _parsed(StepResult, value)
+    return found
+
+
+def _refusal(value: Mapping[str, Any]) -> Refusal | None:
+    found: Refusal | None = _parsed(Refusal, value)
+    return found
+
+
+def _parsed(kind: type, value: Mapping[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError:
+        return None
+
+
+@cache
+def _adapter(kind: type) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

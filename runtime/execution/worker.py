@@ -1,0 +1,176 @@
+"""The parent's side of the worker: one child process that holds torch, live models and the user's code."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from titrant.runtime.execution.death import Death, cause_of_death, out_of_memory_kills
+from titrant.runtime.execution.home import Home, unfinished_folder
+from titrant.runtime.execution.worker_errors import DamagedArtifactError, WorkerDiedError, raise_answer
+
+Listen = Callable[[Mapping[str, Any]], None]
+_MAIN = "titrant.runtime.execution.worker_main"
+_CLOSE_SECONDS = 2.0
+
+
+class Worker:
+    """A child process that answers one request at a time; started at the first, and again after it died.
+
+    `folder` is the recipe's: it comes first on the child's `sys.path`. Whatever the child prints goes to the log file
+    that a request names. The child ends when this process does, however that happens. Use as a context manager, or
+    call `close`.
+    """
+
+    def __init__(self, home: Home, folder: Path, threads: int, seed: int) -> None:
+        self._home = home
+        self._folder = folder.absolute()
+        self._threads = threads
+        self._seed = seed
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: IO[bytes] | None = None
+        self._answers: IO[bytes] | None = None
+        self._scratch: Path | None = None
+        self._printed: IO[bytes] | None = None
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def started(self) -> bool:
+        """Whether the child runs."""
+        return self._process is not None
+
+    def ask(self, request: Mapping[str, Any], listen: Listen | None = None) -> dict[str, Any]:
+        """Send a request and wait for its answer; `listen` is told of progress and measurements meanwhile.
+
+        `request["do"]` is "run", "inspect" or "describe" (see `titrant.runtime.execution.worker_main`). Raises the
+        TitrantError that the child met, WorkerDiedError when it died, DamagedArtifactError when a stored input is not
+        intact. When this is interrupted the child is killed.
+        """
+        try:
+            self._start()
+            kills = out_of_memory_kills()
+            answer = self._exchange(request, listen)
+            if answer is None:
+                raise WorkerDiedError(self._bury(kills), str(request.get("log") or ""))
+        except WorkerDiedError:
+            raise
+        except BaseException:
+            self.kill()
+            raise
+        raise_answer(answer)
+        return answer
+
+    def close(self) -> None:
+        """Let the child end, and end it if it does not."""
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._requests is not None:
+                self._requests.close()
+        try:
+            self._process.wait(_CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        else:
+            self._forget()
+
+    def kill(self) -> None:
+        """End the child and everything that it started, at once."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._forget()
+
+    def _start(self) -> None:
+        if self._process is not None:
+            return
+        self._scratch = unfinished_folder(self._home, "worker")
+        self._printed = tempfile.TemporaryFile(dir=self._scratch)
+        ours_in, theirs_out = os.pipe()
+        theirs_in, ours_out = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                # -P: the current folder is not the user's code; the recipe's folder is.
+                [sys.executable, "-P", "-m", _MAIN, str(theirs_in), str(theirs_out), str(self._scratch)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._printed,
+                stderr=self._printed,
+                env=os.environ | environment(self._home, self._folder, self._threads, self._seed),
+                pass_fds=(theirs_in, theirs_out),
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+        self._requests = os.fdopen(ours_out, "wb")
+        self._answers = os.fdopen(ours_in, "rb")
+
+    def _exchange(self, request: Mapping[str, Any], listen: Listen | None) -> dict[str, Any] | None:
+        """Return the answer, or None when the child ended before it gave one."""
+        assert self._requests is not None
+        assert self._answers is not None
+        try:
+            self._requests.write(json.dumps(request, allow_nan=False).encode() + b"\n")
+            self._requests.flush()
+        except BrokenPipeError:
+            return None
+        for line in self._answers:
+            if not line.endswith(b"\n"):
+                return None
+            message: dict[str, Any] = json.loads(line)
+            if message["event"] in ("done", "error", "damaged"):
+                return message
+            if listen is not None:
+                listen(message)
+        return None
+
+    def _bury(self, kills: int | None) -> Death:
+        assert self._process is not None
+        assert self._printed is not None
+        code = self._process.wait()
+        self._printed.seek(0)
+        death = cause_of_death(code, kills, self._printed.read()[-2000:].decode("utf-8", "replace"))
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # what it started
+        self._forget()
+        return death
+
+    def _forget(self) -> None:
+        for pipe in (self._requests, self._answers, self._printed):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._process = self._requests = self._answers = self._printed = self._scratch = None
+
+
+def environment(home: Home, folder: Path, threads: int, seed: int) -> dict[str, str]:
+    """Return what is set for a worker before it starts, because it cannot be set later."""
+    count = str(threads)
+    return {
+        "PYTHONHASHSEED": str(seed % 2**32),
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "NUMEXPR_NUM_THREADS": count,
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "TITRANT_HOME": str(home.path),
+        "TITRANT_RECIPE_FOLDER": str(folder),
+    }
+
+
+__all__ = ["DamagedArtifactError", "Worker", "WorkerDiedError", "environment"]

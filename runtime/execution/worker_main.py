@@ -1,0 +1,115 @@
+"""The worker's process: answers requests, one JSON object a line, until the parent is gone.
+
+Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed", "threads",
+"deterministic", "log"} · {"do": "inspect", "seed", "steps"} · {"do": "describe", "operator"}. Messages back: progress and
+measured while it works, then one of done, error and damaged.
+"""
+
+import faulthandler
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.execution.blobs import DamagedError
+from titrant.runtime.execution.home import disk_problem, open_home
+from titrant.runtime.execution.user_watch import UserWatch
+from titrant.runtime.execution.worker_errors import describe_error
+from titrant.runtime.execution.worker_run import Bench
+from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
+
+Send = Callable[[Mapping[str, Any]], None]
+
+
+def main(requests: int, answers: int, scratch: Path) -> None:
+    """Serve the two pipes."""
+    faulthandler.enable()
+    folder = Path(os.environ["TITRANT_RECIPE_FOLDER"])
+    home = open_home(Path(os.environ["TITRANT_HOME"]))
+    watch = UserWatch(folder, ignored=(home.path, scratch))
+    watch.install()
+    sys.path.insert(0, str(folder))
+    send = _sender(answers)
+    bench = Bench(home, folder, scratch, watch, send)
+    waiting = _listen(requests)
+    while True:
+        request = waiting.get()
+        _log_to(request.get("log"))
+        send(_answer(bench, request))
+
+
+def _answer(bench: Bench, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Do what is asked; whatever goes wrong becomes a message."""
+    try:
+        return {"event": "done", **bench.do(request)}
+    except TitrantError as error:
+        return {**describe_error(error), "dependencies": bench.dependencies()}
+    except DamagedError as error:
+        return {"event": "damaged", "digest": error.digest}
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        traceback.print_exc()
+        sys.stderr.flush()
+        return describe_error(StepError(_unexpected(bench, error, request)))
+
+
+def _unexpected(bench: Bench, error: BaseException, request: Mapping[str, Any]) -> Diagnostic:
+    """Say in one line what code in a step raised."""
+    if isinstance(error, OSError) and (problem := disk_problem(bench.home, error)) is not None:
+        return problem
+    if isinstance(error, MemoryError):
+        return Diagnostic("X311", "out of memory", help="use a smaller model or batch, or a machine with more memory")
+    text = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    where = bench.user_place(error)
+    log = f"the traceback is in {request['log']}" if request.get("log") else ""
+    if where:
+        return Diagnostic("X312", f"{line} ({where})", help=log)
+    return Diagnostic("X313", line, help="; ".join(filter(None, ("a library refused what it was given", log))))
+
+
+def _listen(requests: int) -> "queue.SimpleQueue[Mapping[str, Any]]":
+    """Read requests in a thread of their own, so that the process ends with its parent also in the middle of a step."""
+    waiting: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+
+    def read() -> None:
+        with os.fdopen(requests, "rb") as pipe:
+            for line in pipe:
+                waiting.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return waiting
+
+
+def _sender(answers: int) -> Send:
+    pipe = os.fdopen(answers, "wb")
+    lock = threading.Lock()
+
+    def send(message: Mapping[str, Any]) -> None:
+        line = json.dumps(message, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        with lock:
+            pipe.write(line)
+            pipe.flush()
+
+    return send
+
+
+def _log_to(log: str | None) -> None:
+    """Send what is printed from now on, also by native code, to a file."""
+    if log is None:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,175 @@
+"""Read a state_dict from a weights file without unpickling anything but tensors, and load it strictly."""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.schema.diagnostics import Diagnostic, StepError
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
+_NESTS = ("state_dict", "model_state_dict")
+_SHOWN = 3
+
+
+def read_state(path: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+    """Read name → tensor (CPU) from a .safetensors, .pt, .pth, .th or .ckpt file, with a note for each adjustment.
+
+    One `state_dict` level and a prefix `module.` common to all names are removed. Raises StepError X152 (cannot be
+    read), X153 (needs more than weights_only).
+    """
+    file = Path(path)
+    if file.suffix not in SUFFIXES:
+        raise StepError(
+            Diagnostic("X152", f"{file.name} is no weights file that titrant reads", help=f"one of {', '.join(SUFFIXES)}")
+        )
+    if not file.is_file():
+        raise StepError(Diagnostic("X152", f"there is no file {path}", help="check `model.weights`"))
+    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+
+
+def load_weights(module: "torch.nn.Module", path: str) -> tuple[str, ...]:
+    """Load a weights file into a module and return notes; StepError X154 unless names and shapes match, X155 on NaN."""
+    import torch
+
+    state, notes = read_state(path)
+    notes += check_match(module, state, Path(path).name)
+    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and bool(torch.isnan(tensor).any())]
+    if broken:
+        raise StepError(
+            Diagnostic("X155", f"{Path(path).name}: NaN in {_some(broken)}", help="take a checkpoint that trained well")
+        )
+    module.load_state_dict({**module.state_dict(), **state}, strict=True)
+    return notes
+
+
+def check_match(module: "torch.nn.Module", state: "Mapping[str, torch.Tensor]", name: str) -> tuple[str, ...]:
+    """Compare names and shapes with a module's, raising all differences as one StepError X154; returns notes."""
+    wanted = module.state_dict()
+    missing = [key for key in wanted if key not in state]
+    # Counters that batch normalization got later, and tied tensors that were saved once, are not lost.
+    counters = [key for key in missing if key.endswith("num_batches_tracked")]
+    tied = [key for key in missing if _is_tied(wanted, key, state)]
+    missing = [key for key in missing if key not in counters and key not in tied]
+    unexpected = [key for key in state if key not in wanted]
+    shapes = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    if missing or unexpected or shapes:
+        raise StepError(_mismatch(name, wanted, state, missing, unexpected, shapes))
+    notes = [f"{len(counters)} batch counters that {name} does not have start at 0"] if counters else []
+    cast = sorted({f"{state[key].dtype} → {wanted[key].dtype}" for key in state if state[key].dtype != wanted[key].dtype})
+    return tuple(notes + [f"weights are cast {change.replace('torch.', '')}" for change in cast])
+
+
+def _is_tied(wanted: "Mapping[str, torch.Tensor]", key: str, state: "Mapping[str, torch.Tensor]") -> bool:
+    place = wanted[key].untyped_storage()._cdata
+    return any(other in state and tensor.untyped_storage()._cdata == place for other, tensor in wanted.items())
+
+
+def _mismatch(
+    name: str,
+    wanted: "Mapping[str, torch.Tensor]",
+    state: "Mapping[str, torch.Tensor]",
+    missing: Sequence[str],
+    unexpected: Sequence[str],
+    shapes: Sequence[str],
+) -> Diagnostic:
+    parts = [f"{key} is {_shape(state[key])} in the file and {_shape(wanted[key])} in the model" for key in shapes[:_SHOWN]]
+    if len(shapes) > _SHOWN:
+        parts.append(f"{len(shapes) - _SHOWN} more shapes differ")
+    if missing:
+        parts.append(f"the file lacks {_some(missing)}")
+    if unexpected:
+        parts.append(f"the model lacks {_some(unexpected)}")
+    return Diagnostic(
+        "X154",
+        f"{name} does not fit the model: {'; '.join(parts)}",
+        help="give `model.args` the values that the model was trained with",
+    )
+
+
+def _read_safetensors(file: Path) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(file, device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise StepError(
+            Diagnostic("X152", f"{file.name} cannot be read: {_line(error)}", help="save it again, or copy it again")
+        ) from None
+    return _without_prefix(state, ())
+
+
+def _read_torch(file: Path) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+    import torch
+
+    try:
+        found = torch.load(file, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        raise StepError(_refused(file, error)) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise StepError(
+            Diagnostic("X152", f"{file.name} cannot be read: {_line(error)}", help="save it again, or copy it again")
+        ) from None
+    state, notes = _unnest(found, file.name)
+    return _without_prefix(state, notes)
+
+
+def _refused(file: Path, error: Exception) -> Diagnostic:
+    """Say what the pickle needs; a file that is no pickle at all ends here too."""
+    needed = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
+    if needed is None:
+        return Diagnostic("X152", f"{file.name} is no torch checkpoint", help="save one with torch.save(model.state_dict(), …)")
+    return Diagnostic(
+        "X153",
+        f"{file.name} holds Python objects ({needed[1]}), which titrant does not unpickle",
+        help="where you trust the file, load it once yourself and save tensors only: "
+        "torch.save(model.state_dict(), …) or safetensors",
+    )
+
+
+def _unnest(found: Any, name: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+    import torch
+
+    notes: tuple[str, ...] = ()
+    if isinstance(found, Mapping):
+        for nest in _NESTS:
+            if isinstance(found.get(nest), Mapping):
+                found, notes = found[nest], (f"the weights stand under `{nest}` in {name}",)
+                break
+    if not isinstance(found, Mapping) or not found:
+        kind = type(found).__name__
+        raise StepError(Diagnostic("X152", f"{name} holds {kind}, no state_dict", help="save model.state_dict()"))
+    others = [str(key) for key, value in found.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise StepError(
+            Diagnostic("X152", f"{name} is no state_dict: {_some(others)} are no tensors", help="save model.state_dict()")
+        )
+    return {str(key): tensor for key, tensor in found.items()}, notes
+
+
+def _without_prefix(
+    state: "dict[str, torch.Tensor]", notes: tuple[str, ...]
+) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+    if state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+        notes += ("the prefix `module.` of every name is removed",)
+    return state, notes
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _shape(tensor: "torch.Tensor") -> str:
+    return "(" + ", ".join(str(size) for size in tensor.shape) + ("," if tensor.ndim == 1 else "") + ")"
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

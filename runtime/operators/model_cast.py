@@ -1,0 +1,85 @@
+"""Store and compute in 16-bit floating point."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.installed import missing
+from titrant.runtime.sizes import torchscript_bytes
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+if TYPE_CHECKING:
+    import torch
+
+# Instruction sets that compute in the format, rather than convert to fp32 and back.
+NATIVE = {"bf16": ("avx512_bf16", "amx_bf16", "bf16"), "fp16": ("avx512_fp16", "fp16")}
+
+
+class CastParams(Params):
+    """Which 16-bit format, and whether a processor without it may emulate it."""
+
+    dtype: Literal["bf16", "fp16"] = Field("bf16", description="bf16 has fp32's range, fp16 more digits")
+    emulated: bool = Field(
+        False, description="allow a processor without such instructions: half the size, several times slower"
+    )
+
+
+def requires(params: CastParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    """Need torch, and instructions for the format unless emulation is allowed."""
+    identity = hardware.identity
+    native = bool(identity.gpus) or not set(NATIVE[params.dtype]).isdisjoint(identity.instructions)
+    unmet = missing(hardware, "torch")
+    if native or params.emulated:
+        return unmet
+    names = ", ".join(NATIVE[params.dtype])
+    return (
+        *unmet,
+        f"{params.dtype} is emulated on this processor and slower than fp32 (it has none of {names}): "
+        "set quantization.options.emulated to true if only the size counts",
+    )
+
+
+def predict(params: CastParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+    """Count two bytes a parameter."""
+    if model is None:
+        return Prediction()
+    size = torchscript_bytes(model) - model.weight_bytes // 2
+    return Prediction(seconds=0.1, peak_bytes=2 * model.weight_bytes, output_bytes=size, basis="modelled")
+
+
+@operator(
+    "model.cast",
+    version=1,
+    family="model",
+    params=CastParams,
+    inputs={"model": "torch"},
+    outputs={"model": "torch"},
+    requires=requires,
+    predict=predict,
+    libraries=("torch",),
+    user_code=True,
+    method=Method("cast", takes="torch", engine="torch", format="torchscript", bits=(16,), rank=1),
+)
+def model_cast(params: CastParams, context: Context, *, model: Any) -> dict[str, Any]:
+    """Cast every floating-point weight and buffer, and convert inputs and outputs at the model's border.
+
+    Helps when: the device computes in 16 bits (GPUs, processors with AMX or AVX-512 bf16); elsewhere only the size
+                falls and emulation makes it slower.
+    Inputs:     model - any module; its floating-point inputs stay fp32 for the caller
+    Outputs:    model - weights in 16 bits, answers in fp32
+    Fails:      PreconditionError when a weight is beyond the range of fp16 (65504)
+    Cost:       one pass over the weights and a copy of the model
+    """
+    from titrant.runtime.torch.casting import cast_model
+
+    return {"model": cast_model(model, params.dtype)}
+
+
+def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.Module":
+    """Cast a freshly built module and put the fp32 border around it."""
+    from titrant.runtime.torch.casting import Cast
+
+    return Cast(module, record["dtype"])

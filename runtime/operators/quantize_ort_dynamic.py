@@ -1,0 +1,82 @@
+"""Quantize matrix products to int8 with activation scales found at run time, for onnxruntime."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.installed import missing
+from titrant.runtime.sizes import CHANNEL_BYTES, PRODUCTS, channels, layers_of, onnx_bytes, saved_by_int8
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+# Nodes that replace one product, with their names.
+NODES_BYTES = 900
+
+
+class OrtDynamicParams(Params):
+    """How weights are scaled."""
+
+    per_channel: bool = Field(True, description="a scale for each output channel rather than for the whole weight")
+    reduce_range: bool = Field(
+        True, description="7-bit weights: needed for true sums where the processor multiplies without VNNI"
+    )
+    weight_type: Literal["int8", "uint8"] = Field("int8", description="number format of the weights")
+
+
+def requires(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    """Need onnxruntime and a matrix product with constant weights: convolutions would become slower."""
+    unmet = missing(hardware, "onnx", "onnxruntime")
+    if model is None or layers_of(model, *PRODUCTS):
+        return unmet
+    return (*unmet, "ort.dynamic quantizes matrix products only and the model has none: use ort.static")
+
+
+def predict(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+    """Count one byte for each weight of a matrix product and four elsewhere."""
+    if model is None:
+        return Prediction()
+    scales = CHANNEL_BYTES * channels(model, *PRODUCTS) if params.per_channel else 0
+    nodes = NODES_BYTES * len(layers_of(model, *PRODUCTS))
+    size = onnx_bytes(model) - saved_by_int8(model, *PRODUCTS) + scales + nodes
+    seconds = 0.7 + model.weight_bytes / 50e6
+    return Prediction(seconds=seconds, peak_bytes=4 * model.weight_bytes, output_bytes=size, basis="modelled")
+
+
+@operator(
+    "quantize.ort_dynamic",
+    version=1,
+    family="quantize",
+    params=OrtDynamicParams,
+    inputs={"model": "onnx"},
+    outputs={"model": "onnx"},
+    requires=requires,
+    predict=predict,
+    libraries=("onnx", "onnxruntime"),
+    method=Method(
+        "ort.dynamic",
+        takes="onnx",
+        engine="onnxruntime",
+        format="onnx",
+        bits=(8,),
+        rank=3,
+        dynamic_activations=True,
+    ),
+)
+def quantize_ort_dynamic(params: OrtDynamicParams, context: Context, *, model: Any) -> dict[str, Any]:
+    """Quantize the constant weights of MatMul and Gemm to int8; activations are quantized batch by batch.
+
+    Helps when: most of the time goes into matrix products and there is nothing to calibrate with.
+    Inputs:     model - an fp32 ONNX file with at least one MatMul or Gemm whose weights are constant
+    Outputs:    model - an ONNX file; convolutions stay in fp32, since dynamic scales make them up to five times
+                slower. The measurements quantized_nodes and fp32_nodes count the nodes with weights. An answer can
+                depend on who shares the batch
+    Fails:      PreconditionError when there is nothing to quantize; StepError when onnxruntime cannot load the result
+    Cost:       one pass over the weights; peak memory is four times the file
+    """
+    from titrant.runtime.onnx.dynamic import quantize
+
+    quantized, nodes, left = quantize(model, params, context)
+    context.measure("quantized_nodes", nodes)
+    context.measure("fp32_nodes", left)
+    return {"model": quantized}

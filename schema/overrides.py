@@ -1,0 +1,126 @@
+"""Apply `--set a.b=v` to a recipe's tree; the value is typed as YAML, and errors point at the flag."""
+
+import re
+from pathlib import Path as Folder
+
+from titrant.schema.compose import Branch, Entry, Items, Leaf, Node, compose
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.expected import Path
+from titrant.schema.intake import check_text
+from titrant.schema.spans import Origin, Span, dotted
+
+FLAG = "--set"
+# One part of a path: a name, a name in quotes (which may hold dots), or a position in a list.
+_PART = re.compile(r'(?:^|\.)(?:"([^"]+)"|([^."\[\]=\s]+))|\[(\d{1,6})\]|^$')
+_PATH = re.compile(r'((?:"[^"]*"|[^"=])*)=')
+
+
+def apply(root: Branch, overrides: tuple[str, ...], folder: Folder) -> tuple[Branch, list[Diagnostic]]:
+    """Return the tree with every override in it, later ones winning, and what was wrong with them."""
+    found: list[Diagnostic] = []
+    for rank, text in enumerate(overrides):
+        try:
+            check_text(text, FLAG)
+        except RecipeError as error:
+            found += error.diagnostics
+            continue
+        root = _apply(root, text, folder, rank + 2, found)
+    return root, found
+
+
+def _apply(root: Branch, text: str, folder: Folder, rank: int, found: list[Diagnostic]) -> Branch:
+    match = _PATH.match(text)
+    whole = Origin(FLAG, folder, (text,), rank)
+    if "\n" in text or "\r" in text or not match:
+        message = "a flag is one line" if match else "an override is a path, `=` and a value"
+        found.append(_wrong(message, whole, 0, len(text), "such as `--set target.threads=2`"))
+        return root
+    parts = _parts(match[1], whole)
+    if isinstance(parts, Diagnostic):
+        found.append(parts)
+        return root
+    path = tuple(part for part, _ in parts)
+    if path[0] == "extends":
+        found.append(_wrong("`extends` cannot be overridden", whole, 0, len(match[1]), "make a recipe that extends it"))
+        return root
+    start = match.end()
+    # Spaces in place of the path leave every column of the value where it stands in the flag.
+    node, inner = compose(" " * start + text[start:], whole)
+    found += inner
+    if node is None:
+        if not inner:
+            found.append(_wrong(f"`{dotted(path)}` is given no value", whole, start - 1, start, "write it after the `=`"))
+        return root
+    changed = _put(root, parts, node, path)
+    if isinstance(changed, Diagnostic):
+        found.append(changed)
+        return root
+    return changed
+
+
+def _parts(text: str, whole: Origin) -> list[tuple[str | int, Span]] | Diagnostic:
+    parts: list[tuple[str | int, Span]] = []
+    position = 0
+    while position < len(text):
+        match = _PART.match(text, position) if position else re.match(r'(?:"([^"]+)"|([^."\[\]=\s]+))', text)
+        if not match or match.end() == position:
+            return _wrong("this is not a path", whole, 0, len(text), "such as `target.threads` or `export[0].format`")
+        groups = match.groups()
+        part: str | int = int(groups[2]) if len(groups) > 2 and groups[2] else groups[0] or groups[1]
+        begin = match.start() + (1 if match[0].startswith(".") else 0)
+        parts.append((part, Span(whole, 0, begin, 0, match.end())))
+        position = match.end()
+    return parts or _wrong("this flag names no key", whole, 0, max(len(text), 1), "such as `--set target.threads=2`")
+
+
+def _put(node: Node | None, parts: list[tuple[str | int, Span]], value: Node, path: Path) -> Branch | Diagnostic:
+    """Return a mapping that has `value` at the path and is otherwise as before."""
+    changed = _inside(node, parts, value, path, 0)
+    assert not isinstance(changed, (Leaf, Items))
+    return changed
+
+
+def _inside(
+    node: Node | None, parts: list[tuple[str | int, Span]], value: Node, path: Path, depth: int
+) -> Node | Diagnostic:
+    if depth == len(parts):
+        return value
+    part, span = parts[depth]
+    if isinstance(part, int):
+        return _in_list(node, parts, value, path, depth)
+    if isinstance(node, Items) or (isinstance(node, Leaf) and node.value is not None):
+        kind = "a list" if isinstance(node, Items) else "a single value"
+        advice = "name an entry by its position, such as `[0]`" if isinstance(node, Items) else "override it as a whole"
+        return _at(f"`{dotted(path[:depth])}` is {kind} and has no key `{part}`", span, advice, path)
+    entries = dict(node.entries) if isinstance(node, Branch) else {}
+    earlier = entries.get(part)
+    inner = _inside(earlier.node if earlier else None, parts, value, path, depth + 1)
+    if isinstance(inner, Diagnostic):
+        return inner
+    key = span if depth == len(parts) - 1 or earlier is None else earlier.key
+    entries[part] = Entry(key, inner)
+    return Branch(node.span if isinstance(node, Branch) else span, entries)
+
+
+def _in_list(
+    node: Node | None, parts: list[tuple[str | int, Span]], value: Node, path: Path, depth: int
+) -> Node | Diagnostic:
+    part, span = parts[depth]
+    assert isinstance(part, int)
+    if not isinstance(node, Items):
+        return _at(f"`{dotted(path[:depth])}` is not a list in the recipe", span, "override it as a whole", path)
+    if part >= len(node.items):
+        count = len(node.items)
+        return _at(f"there is no entry {part}: the list has {count}, counted from 0", span, "override the list", path)
+    inner = _inside(node.items[part], parts, value, path, depth + 1)
+    if isinstance(inner, Diagnostic):
+        return inner
+    return Items(node.span, [*node.items[:part], inner, *node.items[part + 1 :]])
+
+
+def _wrong(message: str, whole: Origin, begin: int, end: int, advice: str) -> Diagnostic:
+    return Diagnostic("R024", message, Span(whole, 0, begin, 0, end).place(), advice)
+
+
+def _at(message: str, span: Span, advice: str, path: Path) -> Diagnostic:
+    return Diagnostic("R024", message, span.place(dotted(path)), advice)

@@ -1,0 +1,131 @@
+"""Read a recipe's tree into the section models, section by section, gathering every finding."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from titrant.schema.compose import Branch, Items, Leaf, Node, plain_value
+from titrant.schema.expected import Path, expected, takes
+from titrant.schema.recipe import Recipe
+
+
+@dataclass
+class Finding:
+    """What Pydantic said of one place of the text: error types with what came along, `key` where a key is missing."""
+
+    path: Path
+    node: Node
+    kind: str
+    key: str = ""
+    errors: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """The sections that are right, by key, and what was found in the others."""
+
+    sections: dict[str, Any]
+    findings: list[Finding]
+
+
+def shape(root: Branch) -> Shaped:
+    """Validate each section that stands in the text; sections that do not are never built."""
+    sections: dict[str, Any] = {}
+    findings: list[Finding] = _empty_values(root)
+    for key, entry in root.entries.items():
+        if key not in Recipe.model_fields:
+            findings.append(Finding((key,), entry.node, "extra_forbidden"))
+            continue
+        try:
+            sections[key] = _adapter(key).validate_python(plain_value(entry.node), strict=True)
+        except ValidationError as error:
+            findings += _findings(root, key, error)
+    for key, info in Recipe.model_fields.items():
+        if info.is_required() and key not in root.entries:
+            findings.append(Finding((), root, "missing", key))
+    return Shaped(sections, _one_each(findings))
+
+
+@cache
+def _adapter(key: str) -> TypeAdapter[Any]:
+    info = Recipe.model_fields[key]
+    return TypeAdapter(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
+
+
+def _findings(root: Branch, key: str, error: ValidationError) -> list[Finding]:
+    """Group what Pydantic says by the place of the text that it is about."""
+    groups: dict[tuple[Path, str], Finding] = {}
+    for one in error.errors(include_url=False):
+        kind = one["type"]
+        path, node, rest = locate(root, (key, *one["loc"]))
+        missing = str(one["loc"][-1]) if kind == "missing" else ""
+        group = kind if kind in ("missing", "extra_forbidden") else "value"
+        if group == "value" and _passed_through(rest, node, one):
+            continue
+        groups.setdefault((path, missing), Finding(path, node, group, missing)).errors.append(one)
+    return list(groups.values())
+
+
+def _passed_through(rest: Path, node: Node, one: Any) -> bool:
+    """Whether an error is about a part that a short form stands for, although the short form is not what is wrong."""
+    return one["type"] == "missing" and bool(rest) and isinstance(node, Leaf)
+
+
+def locate(root: Node, loc: Path) -> tuple[Path, Node, Path]:
+    """Follow an error's location as far as the text goes, leaving out the parts that only the models know.
+
+    Returns the path in the text, its node, and the parts left out after the last one followed.
+    """
+    path: list[str | int] = []
+    node, left = root, []
+    for part in loc:
+        inner: Node | None = None
+        if isinstance(node, Branch) and isinstance(part, str) and part in node.entries:
+            inner = node.entries[part].node
+        elif isinstance(node, Items) and isinstance(part, int) and part < len(node.items):
+            inner = node.items[part]
+        if inner is None:
+            left.append(part)
+        else:
+            path.append(part)
+            node, left = inner, []
+    return tuple(path), node, tuple(left)
+
+
+def _empty_values(root: Branch) -> list[Finding]:
+    """Find keys without a value, and `null`, outside of free arguments."""
+    found: list[Finding] = []
+    pending: list[tuple[Path, Node]] = [((), root)]
+    while pending:
+        path, node = pending.pop()
+        if isinstance(node, Leaf):
+            if node.value is None and not node.refused and (kinds := expected(path)) and not takes(kinds, type(None)):
+                found.append(Finding(path, node, "empty"))
+        elif isinstance(node, Items):
+            pending += [((*path, index), item) for index, item in enumerate(node.items)]
+        else:
+            pending += [((*path, key), entry.node) for key, entry in node.entries.items()]
+    return found
+
+
+def _one_each(findings: list[Finding]) -> list[Finding]:
+    """Keep one finding for each mistake: the deepest, and none about what was refused or is empty."""
+    empty = {finding.path for finding in findings if finding.kind == "empty"}
+    inner = {finding.path[:depth] for finding in findings for depth in range(len(finding.path))}
+    kept = []
+    for finding in findings:
+        if isinstance(finding.node, Leaf) and finding.node.refused:
+            continue
+        if finding.kind != "empty" and finding.path in empty:
+            continue
+        if finding.kind == "value" and finding.path in inner and not _own(finding):
+            continue
+        kept.append(finding)
+    return kept
+
+
+def _own(finding: Finding) -> bool:
+    """Whether a container's finding is about itself rather than about another alternative of its type."""
+    return any(error["type"] in ("mistake", "too_short") for error in finding.errors)

@@ -1,0 +1,48 @@
+"""Where a token stands in a source text."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from titrant.schema.diagnostics import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One source text: a recipe file, the file that it extends, or one `--set` flag.
+
+    `folder` is what relative paths in it start from. `rank` orders texts in a list of errors.
+    """
+
+    file: str
+    folder: Path
+    lines: tuple[str, ...]
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one source text; lines and columns count from 0, the end is exclusive."""
+
+    origin: Origin
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def place(self, key: str = "") -> Place:
+        """Return the first line of this stretch as a place; a token of no width is one character wide."""
+        lines = self.origin.lines
+        text = lines[self.line] if self.line < len(lines) else ""
+        end = self.end_column if self.end_line == self.line else len(text.rstrip())
+        return Place(self.origin.file, self.line + 1, self.column + 1, max(end - self.column, 1), text, key)
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """Write a path as a person reads it: `export[0].format`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text

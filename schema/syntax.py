@@ -1,0 +1,96 @@
+"""Say what is wrong with a text that is no YAML, in terms of what a person wrote."""
+
+from typing import Any
+
+import yaml
+
+from titrant.schema.diagnostics import Diagnostic
+from titrant.schema.spans import Origin, Span
+
+
+def syntax_error(error: yaml.MarkedYAMLError, origin: Origin) -> Diagnostic:
+    """Turn a libyaml error into a diagnostic, with the caret where the mistake was made rather than where it showed."""
+    problem, context = error.problem or "", error.context or ""
+    at = _mark(error.problem_mark, origin)
+    begin = _mark(error.context_mark, origin) if error.context_mark else at
+    line = origin.lines[at.line] if at.line < len(origin.lines) else ""
+    if _tab_indents(line, at.column):
+        return _tab(origin, at.line, line)
+    if "unexpected end of stream" in problem and "quoted" in context:
+        return _found("R026", "this quote is never closed", begin, "add the closing quote on the same line")
+    if "while parsing a flow" in context:
+        closing = "]" if "sequence" in context else "}"
+        advice = f"add `,` or `{closing}` before line {at.line + 1}, column {at.column + 1}"
+        return _found("R026", f"this bracket is not closed with `{closing}`", begin, advice)
+    if "mapping values are not allowed" in problem:
+        return _colon(origin, at, line)
+    if "could not find expected ':'" in problem:
+        end = len(origin.lines[begin.line].rstrip()) if begin.line < len(origin.lines) else begin.column + 1
+        whole = Span(origin, begin.line, begin.column, begin.line, end)
+        return _found("R005", "this line is not `key: value`", whole, "put a `:` and a space after the key")
+    return _found(*_other(problem, context, line, at))
+
+
+def _other(problem: str, context: str, line: str, at: Span) -> tuple[str, str, Span, str]:
+    """Word the errors that only need their own sentence."""
+    sign = line[at.column : at.column + 1]
+    if "cannot start any token" in problem:
+        return "R005", f"a value cannot begin with `{sign}`", at, "put the value in quotes"
+    if sign in ("]", "}"):
+        return "R026", f"`{sign}` closes nothing", at, "take it out, or add the opening bracket"
+    if "block sequence entries are not allowed" in problem:
+        return "R005", "a list cannot begin here", at, "begin each `- item` on a line of its own, or write `[a, b]`"
+    if "did not find expected '-'" in problem:
+        return (
+            "R005",
+            "a list ends here without a reason",
+            at,
+            "begin the line with `- ` or indent it like its neighbours",
+        )
+    if "expected key" in problem and (line[: at.column].rstrip().endswith(("'", '"'))):
+        advice = "quote the whole value; inside single quotes, `'` is written twice"
+        return "R005", "text goes on after the closing quote", at, advice
+    if "expected key" in problem:
+        advice = "indent the line exactly like the keys above it"
+        return "R005", "this line fits neither the keys above it nor a new level", at, advice
+    if "escape" in problem:
+        return "R005", "`\\` begins an escape that YAML does not know", at, "use single quotes, or write `\\\\`"
+    if "document start" in problem:
+        return "R009", "text follows the end of the document", at, "take out the line `...`"
+    wanted = f"{problem} {context}".strip()
+    return "R005", f"this is not YAML: {wanted}", at, "look for a missing quote, bracket, colon or space nearby"
+
+
+def _colon(origin: Origin, at: Span, line: str) -> Diagnostic:
+    before = line[: at.column]
+    if ":" in before.strip():
+        advice = "put the value in quotes if the `:` belongs to it, or begin a new line for the inner key"
+        return _found("R005", "a second `key:` stands in one line", at, advice)
+    key = before.strip()
+    start = len(before) - len(before.lstrip())
+    span = Span(origin, at.line, start, at.line, at.column) if key else at
+    return _found(
+        "R005", "this key stands inside the value of the line above", span, "indent it like the keys above it"
+    )
+
+
+def _tab_indents(line: str, column: int) -> bool:
+    indent = line[: len(line) - len(line.lstrip())]
+    return "\t" in indent and column <= len(indent)
+
+
+def _tab(origin: Origin, number: int, line: str) -> Diagnostic:
+    column = line.index("\t")
+    width = len(line) - len(line.lstrip()) - column
+    span = Span(origin, number, column, number, column + width)
+    return _found("R006", "a tab indents this line", span, "indent with spaces, two for each level")
+
+
+def _mark(mark: Any, origin: Origin) -> Span:
+    line = min(mark.line, len(origin.lines) - 1)
+    column = mark.column if line == mark.line else len(origin.lines[line])
+    return Span(origin, line, column, line, column + 1)
+
+
+def _found(code: str, message: str, span: Span, advice: str) -> Diagnostic:
+    return Diagnostic(code, message, span.place(), advice)

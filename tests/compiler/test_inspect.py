@@ -1,0 +1,138 @@
+"""Inspection: what is asked, and when an answer is believed again."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from titrant.compiler.inspect import digest_files, facts, request
+from titrant.compiler.read_facts import read_data_facts, read_model_facts
+from titrant.runtime import catalog
+from titrant.schema.canonical import plain
+from titrant.schema.diagnostics import RecipeError
+
+specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
+small = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small)
+
+PARTS_FILES = {"model__weights": "net.safetensors", "data__sources__a__csv": "a.csv", "data__sources__b__npz": "b.npz"}
+FACTORY_FILES = {"data__source__files__0": "a.bin", "data__source__files__1": "b.bin"}
+
+
+class Child:
+    """Answers like the inspection child and counts how often it was asked."""
+
+    def __init__(self, *paths):
+        self.asked = 0
+        self.paths = paths
+
+    def __call__(self, wanted):
+        self.asked += 1
+        dependencies = [{"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()} for path in self.paths]
+        return {"model": plain(small.MODEL), "data": plain(small.DATA), "dependencies": dependencies}
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        (small.TABULAR, {}),
+        (small.PARTS, PARTS_FILES),
+        (small.FACTORY, FACTORY_FILES),
+        (small.UNLABELED, {"model__onnx": "detector.onnx"}),
+    ],
+)
+def test_asks_with_parameters_that_the_operators_take(tmp_path, text, files):
+    wanted = request(small.bind(text, tmp_path, **files))
+    assert wanted["seed"] == 42
+    for operator, params in wanted["steps"].items():
+        catalog.get(operator).params.model_validate(params)
+
+
+def test_asks_for_the_columns_that_gates_and_split_need(tmp_path):
+    steps = request(small.bind(small.PARTS, tmp_path, **PARTS_FILES))["steps"]
+    assert steps["data.load"]["keep"] == ["sex", "patient"]
+    assert steps["data.load"]["sources"]["a"]["csv"]["path"] == str(tmp_path / "a.csv")
+    assert (steps["data.load"]["inputs"], steps["data.load"]["label"]) == (["x", "y"], "z")
+    assert steps["data.split"]["roles"] == {"tuning": {"a": 1.0}, "evaluation": {"b": 0.75}}
+    assert steps["data.transform"]["by"] == "patient"
+    assert steps["model.load"]["weights"]["digest"] == blake3(b"net.safetensors").hexdigest()
+
+
+def test_asks_a_factory_for_each_source_that_the_roles_name(tmp_path):
+    steps = request(small.bind(small.FACTORY, tmp_path, **FACTORY_FILES))["steps"]
+    assert {name: source["part"] for name, source in steps["data.load"]["sources"].items()} == {
+        "first": "first", "second": "second",
+    }  # fmt: skip
+    assert [Path(file["path"]).name for file in steps["data.load"]["sources"]["first"]["files"]] == ["a.bin", "b.bin"]
+    assert steps["data.load"]["resize"] is True
+    assert steps["model.load"]["weights"] == "included"
+
+
+def test_leaves_auto_to_the_child_and_random_inputs_where_there_is_no_data(tmp_path):
+    tabular = request(small.bind(small.TABULAR, tmp_path))["steps"]
+    assert tabular["model.load"]["args"]["features"] == "auto"
+    unlabeled = request(small.bind(small.UNLABELED, tmp_path, model__onnx="detector.onnx"))["steps"]
+    assert unlabeled["data.load"]["random"][0]["shape"] == ["batch", 3, 32, 32]
+    assert unlabeled["data.split"]["roles"]["evaluation"] == {"source": 0.3}
+
+
+def test_reads_facts_back_as_they_were():
+    assert read_model_facts(plain(small.MODEL)) == small.MODEL
+    assert read_data_facts(plain(small.DATA)) == small.DATA
+
+
+def test_asks_once_while_nothing_changes(tmp_path):
+    child = Child()
+    bound = small.bind(small.PARTS, tmp_path, **PARTS_FILES)
+    first = facts(bound, child, tmp_path / "facts")
+    assert facts(bound, child, tmp_path / "facts") == first
+    assert child.asked == 1
+    assert first.model == small.MODEL
+    assert first.files["model.weights"].path == tmp_path / "net.safetensors"
+
+
+def test_asks_again_when_a_file_that_the_answer_rests_on_changes(tmp_path):
+    module = tmp_path / "nets.py"
+    module.write_text("x = 1")
+    child = Child(module)
+    bound = small.bind(small.PARTS, tmp_path, **PARTS_FILES)
+    facts(bound, child, tmp_path / "facts")
+    module.write_text("x = 2")
+    facts(bound, child, tmp_path / "facts")
+    module.unlink()
+    child.paths = ()
+    facts(bound, child, tmp_path / "facts")
+    assert child.asked == 3
+
+
+def test_asks_again_when_a_named_file_changes_but_not_when_it_is_touched(tmp_path):
+    child = Child()
+    bound = small.bind(small.PARTS, tmp_path, **PARTS_FILES)
+    facts(bound, child, tmp_path / "facts")
+    (tmp_path / "a.csv").touch()
+    facts(bound, child, tmp_path / "facts")
+    assert child.asked == 1
+    (tmp_path / "a.csv").write_text("other")
+    facts(bound, child, tmp_path / "facts")
+    assert child.asked == 2
+
+
+def test_asks_again_when_the_remembered_answer_is_damaged(tmp_path):
+    child = Child()
+    bound = small.bind(small.TABULAR, tmp_path)
+    facts(bound, child, tmp_path / "facts")
+    (answer,) = (tmp_path / "facts").glob("*.json")
+    answer.write_text("{")
+    facts(bound, child, tmp_path / "facts")
+    assert child.asked == 2
+
+
+def test_says_which_file_cannot_be_read_and_where_it_is_named(tmp_path):
+    bound = small.bind(small.PARTS, tmp_path, **PARTS_FILES)
+    (tmp_path / "net.safetensors").unlink()
+    with pytest.raises(RecipeError) as caught:
+        digest_files(bound)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "P010"
+    assert diagnostic.where.line == 4
