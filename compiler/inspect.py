@@ -1,24 +1,23 @@
 """Ask an inspection child what the model and the data are, and remember the answer while nothing has changed."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from titrant.compiler.bound import BoundRecipe
+from titrant.compiler.describe import Ask, enter_user_operators
 from titrant.compiler.file_digests import DigestedFile, FileDigests
 from titrant.compiler.lowering.data import Files, data_load, data_split, data_transform
 from titrant.compiler.lowering.model import model_load
 from titrant.compiler.packages import installed
 from titrant.compiler.read_facts import read_data_facts, read_model_facts
-from titrant.schema.canonical import canonical_json, sha256
+from titrant.compiler.remember import remember
+from titrant.schema.canonical import sha256
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import without_paths
-
-Ask = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 # Raised when the answer's form changes, so that old answers are asked for again.
 _FORM = 1
@@ -64,7 +63,8 @@ def request(bound: BoundRecipe, files: Files | None = None) -> dict[str, Any]:
 def facts(bound: BoundRecipe, ask: Ask, cache: Path) -> Facts:
     """Return what is known of the recipe's model and data, asking only when something that the answer rests on moved.
 
-    `cache` is the home's folder for facts. An answer is kept under the digest of its request (with files by content)
+    `ask` is the worker's. `cache` is the home's folder for facts. A user's operator is asked about too, and enters the
+    catalog. An answer is kept under the digest of its request (with files by content)
     and of the library versions, and believed while every file that it depended on has the digest it had.
     """
     digests = FileDigests(cache / "files.json")
@@ -79,8 +79,10 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path) -> Facts:
     place = cache / f"{key}.json"
     answer = _remembered(place, digests)
     if answer is None:
-        answer = ask(wanted)
-        _remember(place, answer)
+        asked = ask({"do": "inspect", **wanted})
+        answer = {part: asked[part] for part in ("model", "data", "dependencies")}
+        remember(place, answer)
+    enter_user_operators(bound, ask, cache, digests)
     digests.save()
     return Facts(read_model_facts(answer["model"]), read_data_facts(answer["data"]), files)
 
@@ -92,13 +94,3 @@ def _remembered(place: Path, digests: FileDigests) -> Mapping[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return answer if unchanged else None
-
-
-def _remember(place: Path, answer: Mapping[str, Any]) -> None:
-    unfinished = place.with_name(f"{place.name}.{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(canonical_json(answer), encoding="utf-8")
-        unfinished.replace(place)
-    except OSError:  # asking again next time is all that is lost
-        return

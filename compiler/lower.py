@@ -17,7 +17,7 @@ from titrant.runtime import catalog
 from titrant.schema.canonical import sha256
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Candidate, Plan, Search, Step
-from titrant.schema.recipe import recipe_value
+from titrant.schema.recipe.value import recipe_value
 
 
 def lower(

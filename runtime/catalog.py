@@ -154,7 +154,7 @@ def get(name: str) -> Declaration:
 
     Raises KeyError for a name that is not there. A reference must only be resolved in a worker or inspection child.
     """
-    if ":" in name:
+    if ":" in name and name not in _catalog:
         module, _, attribute = name.partition(":")
         declaration: Declaration = getattr(importlib.import_module(module), attribute).declaration
         return declaration
@@ -163,6 +163,11 @@ def get(name: str) -> Declaration:
             raise KeyError(name)
         importlib.import_module(f"titrant.runtime.operators.{name.replace('.', '_', 1)}")
     return _catalog[name]
+
+
+def enter(declaration: Declaration) -> None:
+    """Enter a user's operator as a child process described it, so that it can be planned without running its code."""
+    _catalog[declaration.name] = declaration
 
 
 def method_operator(method: str) -> str:

@@ -109,7 +109,9 @@ def _phrase(kind: Kind) -> str:
         return f"a list of {_plural(_children(kind, 0))}"
     if python is dict:
         inner = _children(kind, "")
-        return "a mapping" if any(one.type is Any for one in inner) else f"a mapping of names, each to {describe(inner)}"
+        return (
+            "a mapping" if any(one.type is Any for one in inner) else f"a mapping of names, each to {describe(inner)}"
+        )
     if python in (int, float):
         return _number(kind)
     return {str: "text", bool: "`true` or `false`"}.get(python, "anything")

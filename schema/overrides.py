@@ -49,7 +49,9 @@ def _apply(root: Branch, text: str, folder: Folder, rank: int, found: list[Diagn
     found += inner
     if node is None:
         if not inner:
-            found.append(_wrong(f"`{dotted(path)}` is given no value", whole, start - 1, start, "write it after the `=`"))
+            found.append(
+                _wrong(f"`{dotted(path)}` is given no value", whole, start - 1, start, "write it after the `=`")
+            )
         return root
     changed = _put(root, parts, node, path)
     if isinstance(changed, Diagnostic):

@@ -51,7 +51,10 @@ def shape(root: Branch) -> Shaped:
 @cache
 def _adapter(key: str) -> TypeAdapter[Any]:
     info = Recipe.model_fields[key]
-    return TypeAdapter(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
+    annotation: Any = info.annotation
+    if info.metadata:
+        annotation = Annotated[annotation, *info.metadata]
+    return TypeAdapter(annotation)
 
 
 def _findings(root: Branch, key: str, error: ValidationError) -> list[Finding]:
@@ -59,39 +62,27 @@ def _findings(root: Branch, key: str, error: ValidationError) -> list[Finding]:
     groups: dict[tuple[Path, str], Finding] = {}
     for one in error.errors(include_url=False):
         kind = one["type"]
-        path, node, rest = locate(root, (key, *one["loc"]))
+        path, node = locate(root, (key, *one["loc"]))
         missing = str(one["loc"][-1]) if kind == "missing" else ""
         group = kind if kind in ("missing", "extra_forbidden") else "value"
-        if group == "value" and _passed_through(rest, node, one):
-            continue
         groups.setdefault((path, missing), Finding(path, node, group, missing)).errors.append(one)
     return list(groups.values())
 
 
-def _passed_through(rest: Path, node: Node, one: Any) -> bool:
-    """Whether an error is about a part that a short form stands for, although the short form is not what is wrong."""
-    return one["type"] == "missing" and bool(rest) and isinstance(node, Leaf)
-
-
-def locate(root: Node, loc: Path) -> tuple[Path, Node, Path]:
-    """Follow an error's location as far as the text goes, leaving out the parts that only the models know.
-
-    Returns the path in the text, its node, and the parts left out after the last one followed.
-    """
+def locate(root: Node, loc: Path) -> tuple[Path, Node]:
+    """Follow an error's location as far as the text goes, leaving out the parts that only the models know."""
     path: list[str | int] = []
-    node, left = root, []
+    node = root
     for part in loc:
         inner: Node | None = None
         if isinstance(node, Branch) and isinstance(part, str) and part in node.entries:
             inner = node.entries[part].node
         elif isinstance(node, Items) and isinstance(part, int) and part < len(node.items):
             inner = node.items[part]
-        if inner is None:
-            left.append(part)
-        else:
+        if inner is not None:
             path.append(part)
-            node, left = inner, []
-    return tuple(path), node, tuple(left)
+            node = inner
+    return tuple(path), node
 
 
 def _empty_values(root: Branch) -> list[Finding]:
@@ -114,6 +105,7 @@ def _one_each(findings: list[Finding]) -> list[Finding]:
     """Keep one finding for each mistake: the deepest, and none about what was refused or is empty."""
     empty = {finding.path for finding in findings if finding.kind == "empty"}
     inner = {finding.path[:depth] for finding in findings for depth in range(len(finding.path))}
+    inner |= {finding.path for finding in findings if finding.kind == "missing"}
     kept = []
     for finding in findings:
         if isinstance(finding.node, Leaf) and finding.node.refused:

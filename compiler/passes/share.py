@@ -11,8 +11,8 @@ from titrant.schema.plan import Plan, Step, without_paths
 def share(plan: Plan) -> Plan:
     """Merge steps that have the same operator, parameters, inputs and seed.
 
-    The one that stays is named by what the merged ids have in common at their end ("onnx" for "a.onnx" and "b.onnx"),
-    or by the shortest of them; it belongs to no candidate unless all agree.
+    The one that stays is named as shared work is ("baseline.tuning"), or by what the merged ids have in common at their
+    end ("onnx" for "a.onnx" and "b.onnx"), or by the shortest of them; it belongs to no candidate unless all agree.
     """
     merged: dict[str, str] = {}  # id as lowered → id of the first of its like
     groups: dict[str, list[Step]] = {}
@@ -61,6 +61,9 @@ def _kept(group: list[Step], name: str) -> Step:
 
 
 def _common_name(group: list[Step], taken: set[str]) -> str:
+    shared = [step.id for step in group if not step.candidate]
+    if shared:
+        return shared[0]
     ids = [step.id.split(".") for step in group]
     length = 0
     while length < min(map(len, ids)) and len({tuple(parts[-length - 1 :]) for parts in ids}) == 1:

@@ -51,7 +51,13 @@ def level(question: Question) -> Answer:
     asked = question.recipe.level
     if asked != "auto":
         line = decision(
-            question, "level", "level.written", asked=asked, chosen=asked, because="the recipe names it", path=("level",)
+            question,
+            "level",
+            "level.written",
+            asked=asked,
+            chosen=asked,
+            because="the recipe names it",
+            path=("level",),
         )
         return Answer(asked, (line,))
     gate = _medical_gate(question)

@@ -139,9 +139,7 @@ def _unfit(question: Question, engine: str, form: str) -> Iterator[str]:
         yield f"the engine {engine} is not installed: pip install {engine}"
 
 
-def _unable(
-    question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]
-) -> Iterator[str]:
+def _unable(question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]) -> Iterator[str]:
     """Say why a method cannot work on this model, data or machine."""
     if method.takes == "torch" and question.model.source == "onnx":
         yield "it takes a torch module, and the original is an ONNX file"

@@ -102,36 +102,38 @@ def _threshold(question: Question, name: str) -> tuple[Preset | None, Decision |
             return None, None
         preset = Preset(supplied, by, False)
         because = f"{by} supplies it"
-        return preset, _line(question, name, "preset.level", "not written", _text(name, supplied), because)
+        return preset, _line(question, name, "preset.level", ("not written", _text(name, supplied)), because)
     where = question.bound.where(*_path(question, name))
     if supplied is None or not stricter(name, supplied, written):
         return Preset(written, where, True), None
     texts = _text(name, written), _text(name, supplied)
     if question.recipe.preserve == "medical" and by != f"level {question.settled['level']}":
         because = f"{by} allows nothing laxer than its own"
-        return Preset(supplied, by, False), _line(question, name, "preset.preserve", texts[0], texts[1], because)
+        return Preset(supplied, by, False), _line(question, name, "preset.preserve", texts, because)
     because = f"the recipe says so; it is laxer than what {by} supplies"
     rejected = (Rejected(texts[1], "the recipe's own value comes first"),)
-    line = _line(question, name, "preset.written", texts[0], texts[0], because, rejected)
+    line = _line(question, name, "preset.written", (texts[0], texts[0]), because, rejected=rejected)
     return Preset(written, where, True), line
 
 
 def _switched_off(question: Question, name: str, supplied: float, by: str) -> Decision:
     rejected = (Rejected(_text(name, supplied), "the recipe switches it off"),)
     because = f"the recipe says none; {by} would supply {_text(name, supplied)}"
-    return _line(question, name, "preset.off", "none", "off", because, rejected)
+    return _line(question, name, "preset.off", ("none", "off"), because, rejected=rejected)
 
 
 def _line(
     question: Question,
     name: str,
     rule: str,
-    asked: str,
-    chosen: str,
+    texts: tuple[str, str],
     because: str,
+    *,
     rejected: tuple[Rejected, ...] = (),
 ) -> Decision:
+    """Word one preset's decision; `texts` are what was asked and what is chosen."""
     subject = ".".join(PATHS[name]) + (f".{name}" if PATHS[name][1] == "safety" else "")
+    asked, chosen = texts
     return decision(
         question, subject, rule, asked=asked, chosen=chosen, because=because, path=PATHS[name], rejected=rejected
     )

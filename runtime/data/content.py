@@ -73,9 +73,10 @@ def _array_hashes(column: np.ndarray) -> np.ndarray:
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
-    """Write numbers as 64-bit patterns; integers beyond 2^53 keep their own bits."""
-    if values.dtype.kind in "iu" and values.size and int(np.abs(values.astype(np.float64)).max()) >= 2**53:
-        return values.astype(np.uint64)
+    """Write numbers as 64-bit patterns; an integer beyond 2^53, which no float holds exactly, keeps its own bits."""
     floats = values.astype(np.float64) + 0.0  # -0.0 becomes 0.0
     floats[np.isnan(floats)] = np.nan
-    return floats.view(np.uint64)
+    bits = floats.view(np.uint64)
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        return np.where(np.abs(floats) < 2.0**53, bits, values.astype(np.uint64))
+    return bits

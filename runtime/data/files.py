@@ -10,8 +10,11 @@ from titrant.runtime.data.columns import array_column, find, frame_columns
 from titrant.schema.diagnostics import Diagnostic, StepError
 
 
-def read_csv(path: str) -> dict[str, np.ndarray]:
-    """Read a comma-separated file with a header line; a first column without a name is left out, being an index."""
+def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Read a comma-separated file with a header line, and notes.
+
+    A first column without a name is an index that some writer added, and is left out.
+    """
     import pandas as pd
 
     file = _existing(path)
@@ -19,9 +22,10 @@ def read_csv(path: str) -> dict[str, np.ndarray]:
         frame = pd.read_csv(file, low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise StepError(_unreadable(file, error, "csv")) from None
+    notes: tuple[str, ...] = ()
     if len(frame.columns) and str(frame.columns[0]).startswith("Unnamed:"):
-        frame = frame.iloc[:, 1:]
-    return frame_columns(frame, file.name)
+        frame, notes = frame.iloc[:, 1:], (f"the first column of {file.name} has no name and is left out as an index",)
+    return frame_columns(frame, file.name), notes
 
 
 def read_parquet(path: str) -> dict[str, np.ndarray]:

@@ -9,10 +9,10 @@ from titrant.schema.diagnostics import Diagnostic, StepError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
 
-def read_images(path: str, *, resize: bool) -> dict[str, np.ndarray]:
+def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.ndarray]:
     """Read images as `image` (rows, 3, height, width) float32 in 0..1 and, from class folders, `label` as text.
 
-    Files are taken in the order of their names. With a resize transform to follow, images may differ in size: then
+    `label` is the name to give the classes; None leaves them out. Files are taken in the order of their names. With a resize transform to follow, images may differ in size: then
     `image` is an object array of (3, height, width). Raises StepError X107.
     """
     folder = Path(path)
@@ -33,8 +33,8 @@ def read_images(path: str, *, resize: bool) -> dict[str, np.ndarray]:
     if not files:
         raise StepError(Diagnostic("X107", f"{folder.name} has no images", help=f"titrant reads {', '.join(SUFFIXES)}"))
     columns = {"image": _stacked([_decode(file) for file in files], files, resize)}
-    if by_class:
-        columns["label"] = np.array([name for name, _ in by_class], dtype=str)
+    if by_class and label is not None:
+        columns[label] = np.array([name for name, _ in by_class], dtype=str)
     return columns
 
 

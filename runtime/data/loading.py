@@ -29,7 +29,9 @@ def load(params: "DataLoadParams", *, seed: int) -> Tables:
 def _load_source(source: Source, name: str, params: "DataLoadParams") -> Table:
     renamed = _names(source, name, params)
     wanted = None if params.inputs is None else [*dict.fromkeys([*renamed, *params.keep])]
-    table = _read(source, name, wanted, resize=params.resize)
+    table = _read(source, name, wanted, source.label or params.label, resize=params.resize)
+    for column in params.keep:
+        find(table.columns, column, _called(name), "data.subgroups or data.split.by")
     columns = _select(table.columns, renamed, wanted, name, hidden(source.sklearn))
     _check_lengths(columns, name)
     if params.label is not None:
@@ -55,17 +57,18 @@ def _names(source: Source, name: str, params: "DataLoadParams") -> dict[str, str
     return renamed
 
 
-def _read(source: Source, name: str, wanted: Sequence[str] | None, *, resize: bool) -> Table:
+def _read(source: Source, name: str, wanted: Sequence[str] | None, label: str | None, *, resize: bool) -> Table:
     if source.sklearn is not None:
         return read_bundled(source.sklearn)
     if source.csv is not None:
-        return Table(read_csv(source.csv.path))
+        columns, notes = read_csv(source.csv.path)
+        return Table(columns, notes=notes)
     if source.parquet is not None:
         return Table(read_parquet(source.parquet.path))
     if source.npz is not None:
         return Table(read_npz(source.npz.path, wanted))
     if source.image_folder is not None:
-        return Table(read_images(source.image_folder.path, resize=resize))
+        return Table(read_images(source.image_folder.path, label=label, resize=resize))
     if source.factory is not None:
         return Table(read_factory(source, name))
     raise ValueError(f"source {name} has no kind")

@@ -2,12 +2,12 @@
 
 import difflib
 import importlib
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.execution.user_code import Territory
 from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
 
 
@@ -64,35 +64,7 @@ def _told(what: str, error: Exception) -> StepError:
 
 
 def _place(error: BaseException) -> str:
+    territory = Territory(Path.cwd())
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if is_user_file(frame.filename)]
+    own = [frame for frame in frames if not frame.filename.startswith("<") and territory.owns(frame.filename)]
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
-
-
-_PACKAGE = Path(__file__).parents[2]
-_SCHEMA, _COMPILER, _RUNTIME, _RECIPES = (_PACKAGE / room for room in ("schema", "compiler", "runtime", "recipes"))
-
-
-def is_user_file(path: str) -> bool:
-    """Whether a file is the user's: not of the Python installation, the environment, or titrant (but its recipes)."""
-    if path.startswith("<"):
-        return False
-    file = Path(path).absolute()
-    if any(file.is_relative_to(place) for place in _installed_places()):
-        return False
-    if not (file.is_relative_to(_PACKAGE) or _own_room(file)):
-        return True
-    return file.is_relative_to(_RECIPES) or file.is_relative_to(_RECIPES.resolve())
-
-
-def _own_room(file: Path) -> bool:
-    """Whether a file is in a room of an editable checkout, where the package's folders are links."""
-    return any(file.is_relative_to(room.resolve()) for room in (_SCHEMA, _COMPILER, _RUNTIME, _RECIPES))
-
-
-def _installed_places() -> tuple[Path, ...]:
-    import sysconfig
-
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    places = {Path(sysconfig.get_path(name)) for name in names} | {Path(sys.base_prefix, "lib"), Path(sys.prefix, "lib")}
-    return tuple(places | {place.resolve() for place in places})

@@ -16,6 +16,7 @@ class Line:
     role: str = "other"
 
 
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 STYLES = {
     "reference": {"color": color("ink"), "linewidth": 1.8, "linestyle": (0, (4, 2)), "zorder": 4},
     "chosen": {"color": color("accent"), "linewidth": 2.4, "zorder": 5},
@@ -24,12 +25,14 @@ STYLES = {
 
 
 def latency(lines: list[Line], name: str = "latency") -> str:
-    """Draw the median time of one case, in milliseconds, over the batch size; values are seconds of a whole batch."""
+    """Draw the median time of one case over the batch size; values are seconds of a whole batch."""
+    longest = max((value / batch for line in lines for batch, value in line.values.items()), default=0.0)
+    unit, scale = next((unit for unit in UNITS if longest >= unit[1]), UNITS[-1])
     per_case = [
-        Line(line.name, {batch: 1e3 * value / batch for batch, value in line.values.items()}, line.role)
+        Line(line.name, {batch: value / batch / scale for batch, value in line.values.items()}, line.role)
         for line in lines
     ]
-    return _draw(per_case, name, "Median time per case", "ms")
+    return _draw(per_case, name, "Median time per case", unit)
 
 
 def throughput(lines: list[Line], name: str = "throughput") -> str:
@@ -38,7 +41,7 @@ def throughput(lines: list[Line], name: str = "throughput") -> str:
 
 
 def _draw(lines: list[Line], name: str, title: str, unit: str) -> str:
-    from matplotlib.ticker import FuncFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     batches = sorted({batch for line in lines for batch in line.values})
     with panel(f"{title} ({unit})") as (figure, axes):
@@ -50,17 +53,13 @@ def _draw(lines: list[Line], name: str, title: str, unit: str) -> str:
         axes.set_yscale("log")
         axes.set_xticks(batches, [str(batch) for batch in batches])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if _leading(value) else ""))
-        axes.tick_params(axis="y", which="both", length=0)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}"))
+        axes.tick_params(axis="y", length=0)
         axes.set_xlabel("batch size")
         _labels(axes, [line for line in lines if line.values])
         return svg_text(figure, name, f"{title} in {unit} over the batch size, one line a model")
-
-
-def _leading(value: float) -> bool:
-    digit = f"{value:e}"[0]
-    return digit in "25"
 
 
 def _labels(axes: Any, lines: list[Line]) -> None:

@@ -1,14 +1,15 @@
 """Learning curves, one panel a metric."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from titrant.runtime.plots.svg import color, panel, svg_text
 
 ROLES = ("accent", "second", "ink", "other")
 
 
-def curves(title: str, series: Mapping[str, Sequence[float]], best_epoch: int | None = None, name: str = "curve") -> str:
+def curves(
+    title: str, series: Mapping[str, Sequence[float]], best_epoch: int | None = None, name: str = "curve"
+) -> str:
     """Draw one number an epoch for each series, counted from 1; `best_epoch` is marked by a line."""
     from matplotlib.ticker import MaxNLocator
 
@@ -18,27 +19,11 @@ def curves(title: str, series: Mapping[str, Sequence[float]], best_epoch: int | 
             marker = "o" if len(values) < 3 else ""
             axes.plot(epochs, values, label=label, linewidth=1.8, marker=marker, color=color(ROLES[index % len(ROLES)]))
         if best_epoch is not None:
-            _mark(axes, best_epoch, max(len(values) for values in series.values()))
+            axes.axvline(best_epoch, color=color("muted"), linewidth=1, linestyle=(0, (2, 2)))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(left=0.5)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("epoch")
+        axes.set_xlabel("epoch" if best_epoch is None else f"epoch (dashed: {best_epoch}, whose weights were kept)")
         if len(series) > 1:
             axes.legend(frameon=False, fontsize=8)
         return svg_text(figure, name, f"{title}, one value an epoch")
-
-
-def _mark(axes: Any, epoch: int, epochs: int) -> None:
-    """Draw the line of the epoch whose weights were kept; its words stand on the side that has room."""
-    right = epoch > epochs / 2
-    axes.axvline(epoch, color=color("muted"), linewidth=1, linestyle=(0, (2, 2)))
-    axes.annotate(
-        f"kept: epoch {epoch}",
-        (epoch, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4 if right else 4, -6),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="top",
-        fontsize=8,
-        color=color("muted"),
-    )

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import escape
 
@@ -21,7 +22,7 @@ COLORS = {
     "other": ("--other", "#9aa3b2"),
 }
 SIZE = (4.6, 2.9)  # inches at 100 to the inch: legible down to a phone's width
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "titrant",
     "svg.fonttype": "none",
     "font.size": 9,
@@ -77,7 +78,8 @@ def svg_text(figure: "Figure", name: str, label: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<svg )[^>]*?viewBox="([^"]+)"[^>]*>', rf"\1{_attributes(label)} " + r'viewBox="\2">', text, count=1)
+    opening = rf'<svg {_attributes(label)} viewBox="\1">'
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', opening, text, count=1)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = text.replace('xlink:href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     text = re.sub(r"font: ([^;\"']*?)(\d+(?:\.\d+)?)px [^;\"]*", r"font: \1\2px var(--sans, sans-serif)", text)
@@ -94,6 +96,6 @@ def spread(positions: list[float], least: float) -> list[float]:
     """Move label positions apart to at least `least`, keeping their order and staying near where they were."""
     order = sorted(range(len(positions)), key=lambda index: positions[index])
     moved = list(positions)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         moved[after] = max(moved[after], moved[before] + least)
     return moved

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from titrant.runtime.report.candidates import Shown, shown_candidates
+from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.contract_rows import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record
 from titrant.runtime.report.savings import faster
@@ -31,23 +31,24 @@ def _more_cases(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
         needed = result.needed_cases if result.needed_cases is not None else gate.needed_cases
         if result.verdict == "INCONCLUSIVE" and needed is not None and needed > result.cases:
             about = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
+            assumed = f" (assuming: {gate.assumption})" if gate.assumption else ""
             yield (
-                f"{about}: proving it takes {cases(needed)} of evaluation data that count for it (for a power of 0.8"
-                f"{f', {gate.assumption}' if gate.assumption else ''}); there are {result.cases:,}. Add "
-                f"{needed - result.cases:,}, or give the evaluation role a larger share of the data."
+                f"{about}: proving it takes {cases(needed)} in the evaluation rows that count for this gate, for a "
+                f"power of 0.8{assumed}; there are {result.cases:,}. "
+                f"Add {needed - result.cases:,}, or give the evaluation role a larger share of the data."
             )
 
 
 def _not_assessable(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for gate, result in _unproven(record, leads):
         if result.estimate is None:
-            yield f"{gate_title(gate)} could not be assessed: {result.reason or gate.assumption}."
+            why = (result.reason or gate.assumption).removeprefix("not assessable").lstrip(": ")
+            yield f"{gate_title(gate)} could not be assessed: {why or 'no reason was given'}."
 
 
 def _broken(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for lead in leads:
-        gates = {gate.id: gate for gate in record.plan.contract.gates}
-        failed = [gates[one.gate] for one in open_gates(lead.judgement) if one.verdict == "FAIL"] if lead.judgement else []
+        failed = [gate for gate, result in _unproven(record, (lead,)) if result.verdict == "FAIL"]
         quality = [gate for gate in failed if gate.preset != "target"]
         if quality and lead.planned.method != "none":
             yield (
@@ -55,23 +56,29 @@ def _broken(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
                 "calibration rows, may keep it."
             )
         if len(quality) < len(failed):
-            yield f"“{lead.id}” misses a limit of `target`: a more aggressive level, or a limit that this model can reach."
+            yield f"“{lead.id}” misses a limit of `target`: try a more aggressive level, or a limit that it can reach."
 
 
 def _slower(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     original = record.values.timings.get("original", ModelTimings({}))
-    for candidate in shown_candidates(record).values():
-        both = set(original.batches) & set(candidate.timings.batches)
-        slow = [batch for batch in sorted(both) if candidate.timings.batches[batch].p50 > SLOW * original.batches[batch].p50]
-        if slow and candidate in leads:
-            worst = slow[-1]
-            words = faster(original.batches[worst].p50, candidate.timings.batches[worst].p50)
-            yield f"“{candidate.id}” is {words} than the original in batches of {worst}: serve it in smaller batches."
+    for lead in leads:
+        pairs = {
+            batch: (original.batches[batch].p50, timing.p50)
+            for batch, timing in lead.timings.batches.items()
+            if batch in original.batches
+        }
+        slow = [batch for batch, (before, after) in pairs.items() if after > SLOW * before]
+        fast = [batch for batch in pairs if batch not in slow]
+        if slow:
+            words = faster(*pairs[slow[-1]])
+            instead = f": serve it in batches of {fast[0]}" if fast else ""
+            yield f"“{lead.id}” is {words} than the original in batches of {slow[-1]}{instead}."
 
 
 def _keep_the_original(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     if not record.run.released:
-        yield "Go on serving the original model; the candidate in quarantine/ is there to be looked at, not to be shipped."
+        aside = "; the candidate in quarantine/ is there to be looked at, not to be shipped" if leads else ""
+        yield f"Go on serving the original model{aside}."
 
 
 Rule = Callable[[Record, tuple[Shown, ...]], Iterator[str]]

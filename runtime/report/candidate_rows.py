@@ -60,7 +60,7 @@ def candidate_rows(
     kept = not record.run.released
     row = CandidateRow(
         "original", f"as given, in {record.plan.original_engine}", "✓" if kept else "○",
-        "keep this one" if kept else "the reference", "plain", "", **_figures(raws[""], largest),
+        "keep this one" if kept else "the reference", "pass" if kept else "plain", "", **_figures(raws[""], largest),
         metric=_accuracy(first, "original"), agreement=NONE,
     )  # fmt: skip
     return (row, *(_row(one, raws[one.id], largest) for one in candidates.values()))

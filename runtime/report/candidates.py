@@ -21,7 +21,7 @@ OUTCOMES = {
 
 @dataclass(frozen=True)
 class Shown:
-    """One candidate with everything that is known of it; `timings` and `quality` are empty where it was not measured."""
+    """One candidate with all that is known of it; `timings` and `quality` are empty where it was not measured."""
 
     id: str
     planned: Candidate
@@ -77,7 +77,7 @@ def leading(record: Record, search: Search, candidates: Iterable[Shown]) -> Show
     released = [candidate for candidate in of_search if candidate.released]
     kept_aside = [candidate for candidate in of_search if candidate.id in record.values.files]
     judged = [candidate for candidate in of_search if candidate.judgement is not None]
-    return (released or kept_aside or judged[-1:] or [None])[0]
+    return next(iter(released or kept_aside or judged[-1:]), None)
 
 
 def original_bytes(record: Record) -> int | None:

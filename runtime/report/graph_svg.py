@@ -12,6 +12,7 @@ LANE, ROW = 132, 58
 BOX_WIDTH, BOX_HEIGHT = 120, 40
 LEFT, TOP = 72, 34  # for the names of the stages and of the candidates
 GAP = 14  # between two stages
+BEND = 9  # half the gap between two rows of boxes
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def _lane(index: int, name: str, tone: str) -> str:
 
 
 def _edge(source: tuple[float, float, float], target: tuple[float, float, float]) -> str:
+    """Draw an edge along the gaps between rows: sideways at once towards the left column, else as late as can be."""
     y1, y2 = source[1] + BOX_HEIGHT, target[1]
     x1, x2 = source[0] + source[2] / 2, target[0] + target[2] / 2
     # A wide box takes and gives its edges straight above and below the narrow one.
@@ -76,8 +78,14 @@ def _edge(source: tuple[float, float, float], target: tuple[float, float, float]
         x1 = x2
     elif target[2] > BOX_WIDTH:
         x2 = x1
-    bend = min(ROW, (y2 - y1) / 2)
-    return f'<path class="edge" d="M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"/>'
+    if abs(x1 - x2) < 1:
+        return f'<path class="edge" d="M{x1:.0f} {y1:.0f}V{y2:.0f}"/>'
+    turn = y1 + BEND if x2 < LEFT + LANE and x2 < x1 else y2 - BEND
+    side = min(BEND, abs(x2 - x1) / 2) * (1 if x2 > x1 else -1)
+    return (
+        f'<path class="edge" d="M{x1:.0f} {y1:.0f}V{turn - BEND + 1:.0f}Q{x1:.0f} {turn:.0f} {x1 + side:.0f} {turn:.0f}'
+        f'H{x2 - side:.0f}Q{x2:.0f} {turn:.0f} {x2:.0f} {turn + BEND - 1:.0f}V{y2:.0f}"/>'
+    )
 
 
 def _box(box: Box, frame: tuple[float, float, float], row: StepRow) -> str:

@@ -1,12 +1,13 @@
 """The verdict in words: what was decided, and on what ground; said before anything else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.contract_rows import open_gates
 from titrant.runtime.report.record_view import Record
 from titrant.runtime.report.words import gate_slice, gate_title, listed
-from titrant.schema.gate import Judgement
+from titrant.schema.gate import GateResult, Judgement
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,12 @@ def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
     verdict = record.run.verdict
     if released:
         names = listed([f"“{lead.id}”" for lead in released])
-        missing = listed([search.format for search in record.plan.searches if not set(search.candidates) & _ids(released)])
+        ids = {lead.id for lead in released}
+        missing = listed([search.format for search in record.plan.searches if not ids & set(search.candidates)])
         sentence = f"Released {names}; nothing kept the contract for {missing}."
         return Headline(verdict, "✕", "fail", sentence, _ground(record, leads))
     tone, symbol = ("warn", "?") if verdict == "INCONCLUSIVE" else ("fail", "✕")
     return Headline(verdict, symbol, tone, "Not released: keep the original model.", _ground(record, leads))
-
-
-def _ids(candidates: list[Shown]) -> set[str]:
-    return {candidate.id for candidate in candidates}
 
 
 def _released(record: Record, released: list[Shown]) -> Headline:
@@ -45,7 +43,7 @@ def _released(record: Record, released: list[Shown]) -> Headline:
     gates = sum(len(judgement.results) for judgement in judgements)
     confidence = f"{record.plan.contract.confidence:g}"
     if all(judgement.proven for judgement in judgements):
-        ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided bounds at confidence {confidence}."
+        ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided at confidence {confidence}."
         return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept.", ground)
     unproven = [result for judgement in judgements for result in open_gates(judgement)]
     ground = (
@@ -71,16 +69,17 @@ def _why(record: Record, candidate: str, judgement: Judgement) -> str:
     unproven = open_gates(judgement)
     if not unproven:
         return f"“{candidate}” keeps {gates} and was still not released; its row in the candidates table says why."
+    why = "with an estimate that misses its threshold, or none at all"
     if record.plan.contract.require == "proof":
-        return f"“{candidate}” leaves {len(unproven)} of {gates} unproven, and this contract requires proof: {_named(record, unproven)}."
-    return f"“{candidate}” leaves {len(unproven)} of {gates} unproven, with an estimate below its threshold or none at all: {_named(record, unproven)}."
+        why = "and this contract requires proof"
+    return f"“{candidate}” leaves {len(unproven)} of {gates} unproven, {why}: {_named(record, unproven)}."
 
 
 def _gates(count: int) -> str:
     return f"{count} gate" + ("" if count == 1 else "s")
 
 
-def _named(record: Record, results: list | tuple) -> str:
+def _named(record: Record, results: Sequence[GateResult]) -> str:
     gates = {gate.id: gate for gate in record.plan.contract.gates}
     names = []
     for result in results:

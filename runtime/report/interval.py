@@ -9,9 +9,9 @@ from markupsafe import escape
 from titrant.runtime.report.words import SMALLER_IS_BETTER, quantity
 from titrant.schema.gate import Gate, GateResult
 
-WIDTH, HEIGHT = 190, 34
+WIDTH, HEIGHT = 160, 34
 MIDDLE = 14  # of the interval, from above
-THRESHOLD = 66  # where the threshold stands, from the left
+THRESHOLD = 56  # where the threshold stands, from the left
 EDGE = 8
 
 

@@ -31,15 +31,16 @@ def summary(page: Page) -> dict[str, Any]:
 
 def _story(story: Story) -> dict[str, Any]:
     contract = story.contract
+    rows = contract.rows if contract else ()
     return {
         "candidate": story.lead.id,
         "format": story.lead.planned.format,
         "released": story.lead.released,
         "file": story.usage.file if story.usage else None,
-        "savings": [{"name": row.name, "before": row.before, "after": row.after, "words": row.words} for row in story.savings],
+        "savings": [
+            {"name": row.name, "before": row.before, "after": row.after, "words": row.words} for row in story.savings
+        ],
         "verdict": contract.verdict if contract else None,
-        "gates": [{"gate": row.margin.gate, "verdict": row.verdict, "left": row.margin.left} for row in contract.rows]
-        if contract
-        else [],
+        "gates": [{"gate": row.margin.gate, "verdict": row.verdict, "left": row.margin.left} for row in rows],
         "weakest": contract.weakest.gate if contract and contract.weakest else None,
     }

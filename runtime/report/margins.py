@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from titrant.runtime.report.words import SMALLER_IS_BETTER, fraction, gate_slice, gate_title, quantity, threshold
+from titrant.runtime.report.words import SMALLER_IS_BETTER, gate_slice, gate_title, quantity, threshold
 from titrant.schema.gate import Gate, GateResult
 
 
@@ -26,7 +26,8 @@ def margin(gate: Gate, result: GateResult) -> Margin:
     bound = result.upper if small else result.lower
     name = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
     if bound is None:
-        return Margin(gate.id, None, f"{name}: not assessable ({result.reason})" if result.reason else name)
+        why = result.reason.removeprefix("not assessable").lstrip(": ")
+        return Margin(gate.id, None, f"{name}: not assessable" + (f", {why}" if why else ""))
     room = (gate.threshold - bound) if small else (bound - gate.threshold)
     left = room / _allowance(gate)
     side = "upper bound" if small else "lower bound"
@@ -34,9 +35,7 @@ def margin(gate: Gate, result: GateResult) -> Margin:
         side = "value"
     shown = quantity(bound, gate.unit, gate.threshold)
     tail = (
-        f"{fraction(left)} of the allowance is left"
-        if left >= 0
-        else f"beyond the threshold by {quantity(-room, gate.unit)}"
+        f"{left:.2f} of the allowance is left" if left >= 0 else f"beyond the threshold by {quantity(-room, gate.unit)}"
     )
     return Margin(gate.id, left, f"{name}: {side} {shown} against {threshold(gate)}; {tail}")
 

@@ -58,7 +58,7 @@ def _environment() -> "Environment":
     # Markdown is not HTML: every value goes through `i` (inline), `c` (code) or `block` in the template.
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # noqa: S701
+        autoescape=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

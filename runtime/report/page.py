@@ -76,7 +76,7 @@ def page(record: Record) -> Page:
 def _story(record: Record, search: Search, lead: Shown) -> Story:
     answers = record.values.answers.get(lead.id)
     method = "plain conversion" if lead.planned.method == "none" else lead.planned.method
-    title = f"{lead.id}: {method}, {lead.planned.format} in {lead.planned.engine}"
+    title = f"{method}, {lead.planned.format} in {lead.planned.engine}"
     return Story(
         search=search,
         lead=lead,

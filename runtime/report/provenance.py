@@ -67,7 +67,7 @@ def validity(record: Record) -> str:
     names = ", ".join(machine.instructions) or "unknown"
     text = (
         f"These numbers hold only for this instruction set ({machine.machine}: {names}). Integer arithmetic differs "
-        "between processors, in speed and in its answers; run the recipe again on the machine that will serve the model."
+        "between processors, in speed and in its answers; run the recipe again on the machine that is to serve it."
     )
     if record.hardware.instructions != record.plan.hardware.instructions:
         return text + " The plan was made for another one."

@@ -85,8 +85,8 @@ class Values:
 class Record:
     """Everything a report is made of.
 
-    `plan` and `run` are `plain(Plan)` and `plain(RunRecord)`; of the run, its id, its step counts and its seconds may be
-    left out, since they differ between reruns. `hardware` is the identity of the machine that it ran on.
+    `plan` and `run` are `plain(Plan)` and `plain(RunRecord)`; of the run, its id, its step counts and its seconds may
+    be left out, since they differ between reruns. `hardware` is the identity of the machine that it ran on.
     """
 
     plan: Plan
@@ -114,12 +114,15 @@ def read_record(value: Mapping[str, Any]) -> Record:
             "recipe_text": value.get("recipe_text") or "",
             "recipe_file": value.get("recipe_file") or "",
         }
-        return _adapter().validate_python(raw)
+        record: Record = _adapter().validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
         raise _unreadable(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _unreadable(f"{type(error).__name__} {error}") from None
+    except KeyError as error:
+        raise _unreadable(f"{error} is missing") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _unreadable(str(error)) from None
+    return record
 
 
 def _values(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +142,8 @@ def _timings(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _hardware(hardware: Mapping[str, Any]) -> Mapping[str, Any]:
     """Take a machine's identity, whether it comes alone or as part of `plain(Hardware)`."""
-    return hardware["identity"] if "identity" in hardware else hardware
+    identity: Mapping[str, Any] = hardware.get("identity", hardware)
+    return identity
 
 
 @cache

@@ -1,12 +1,14 @@
 """What a candidate saves: before, after and their ratio, one row a quantity; never one overall score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from titrant.runtime.report.candidates import Shown, original_bytes
 from titrant.runtime.report.record_view import ModelTimings, Record
 from titrant.runtime.report.words import fraction, metric_with_cases, quantity
 from titrant.schema.gate import Gate, GateResult
 from titrant.schema.plan import Search
+
+LOWER_IS_BETTER = ("brier", "mae", "rmse", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -30,59 +32,58 @@ class Saving:
 def savings(record: Record, search: Search, candidate: Shown) -> tuple[Saving, ...]:
     """Compare a candidate with the original: size, latency, throughput, peak memory and the main metric."""
     original = record.values.timings.get("original", ModelTimings({}))
-    batch = search.timing_batch
-    rows = [_amount("size", "B", original_bytes(record), candidate.record.size, "one file against the stored original")]
-    before, after = original.batches.get(batch), candidate.timing(batch)
-    if before and after:
-        note = f"one batch of {batch}, {_threads(record)}"
-        rows += [_speed("latency p50", before.p50, after.p50, note), _speed("latency p95", before.p95, after.p95, note)]
-    rows.append(_throughput(original, candidate))
-    note = "resident memory added by loading the model and answering the largest batch"
-    rows.append(_amount("peak memory", "B", original.peak_bytes, candidate.timings.peak_bytes, note))
-    rows.append(_metric(record, candidate))
+    memory = original.peak_bytes, candidate.timings.peak_bytes
+    rows = (
+        _amount("size", original_bytes(record), candidate.record.size, "one file against the stored original"),
+        *_latency(record, search.timing_batch, original, candidate),
+        _throughput(original, candidate),
+        _amount("peak memory", *memory, "resident memory added by loading the model and answering the largest batch"),
+        _metric(record, candidate),
+    )
     return tuple(row for row in rows if row)
 
 
-def _threads(record: Record) -> str:
-    threads = record.plan.timing_threads
-    return "one thread" if threads == 1 else f"{threads} threads"
-
-
-def _amount(name: str, unit: str, before: float | None, after: float | None, note: str) -> Saving | None:
+def _amount(name: str, before: float | None, after: float | None, note: str) -> Saving | None:
     if after is None:
         return None
     if before is None:
-        return Saving(name, "not measured", quantity(after, unit), "nothing to compare with", "plain", note=note)
-    words = f"{_ratio(after, before)} of the original"
-    return _saving(name, quantity(before, unit), quantity(after, unit), words, before, after, after < before, note)
+        return Saving(name, "not measured", quantity(after, "B"), "nothing to compare with", "plain", note=note)
+    words = f"{after / before:.2f} of the original" if before else "the original has none"
+    return _bars(Saving(name, quantity(before, "B"), quantity(after, "B"), words, "", note=note), before, after)
 
 
-def _speed(name: str, before: float, after: float, note: str) -> Saving:
-    words = faster(before, after)
-    return _saving(name, quantity(before, "s"), quantity(after, "s"), words, before, after, after < before, note)
+def _latency(record: Record, batch: int, original: ModelTimings, candidate: Shown) -> tuple[Saving, ...]:
+    first, second = original.batches.get(batch), candidate.timing(batch)
+    if not first or not second:
+        return ()
+    threads = record.plan.timing_threads
+    note = f"one batch of {batch}, " + ("one thread" if threads == 1 else f"{threads} threads")
+    pairs = {"latency p50": (first.p50, second.p50), "latency p95": (first.p95, second.p95)}
+    return tuple(
+        _bars(Saving(name, quantity(was, "s"), quantity(now, "s"), faster(was, now), "", note=note), was, now)
+        for name, (was, now) in pairs.items()
+    )
 
 
 def _throughput(original: ModelTimings, candidate: Shown) -> Saving | None:
     both = sorted(set(original.batches) & set(candidate.timings.batches))
     if not both:
         return None
-    batch = both[-1]
-    before, after = original.batches[batch].throughput, candidate.timings.batches[batch].throughput
-    words = f"{_ratio(after, before)}× as many"
+    before, after = original.batches[both[-1]].throughput, candidate.timings.batches[both[-1]].throughput
+    words = f"{after / before:.2f}× as many" if before else "no comparison"
     shown = quantity(before, "cases/s"), quantity(after, "cases/s")
-    return _saving("throughput", *shown, words, before, after, after > before, f"in batches of {batch}")
+    return _bars(Saving("throughput", *shown, words, "", note=f"in batches of {both[-1]}"), -before, -after)
 
 
-def _saving(
-    name: str, before: str, after: str, words: str, first: float, second: float, better: bool, note: str
-) -> Saving:
-    most = max(first, second) or 1.0
-    tone = "plain" if first == second else "good" if better else "bad"
-    return Saving(name, before, after, words, tone, first / most, second / most, note)
+def _bars(saving: Saving, before: float, after: float) -> Saving:
+    """Add the tone and the bars; a quantity of which more is better comes in negative."""
+    most = max(abs(before), abs(after)) or 1.0
+    tone = "plain" if before == after else "good" if after < before else "bad"
+    return replace(saving, tone=tone, before_share=abs(before) / most, after_share=abs(after) / most)
 
 
 def faster(before: float, after: float) -> str:
-    """Say how much faster or slower `after` is, as "2.4× faster"."""
+    """Say how much faster or slower `after` is, as "2.40× faster"."""
     if not before or not after:
         return "no comparison"
     if abs(before / after - 1) < 0.005:
@@ -90,24 +91,17 @@ def faster(before: float, after: float) -> str:
     return f"{before / after:.2f}× faster" if after < before else f"{after / before:.2f}× slower"
 
 
-def _ratio(after: float, before: float) -> str:
-    return f"{after / before:.2f}" if before else "–"
-
-
 def _metric(record: Record, candidate: Shown) -> Saving | None:
     """Take the main metric from the gate that judges it, else from tuning rows, and say which."""
     judged = _main_result(record, candidate)
     if judged:
         gate, result = judged
-        pair = [metric_with_cases(gate.metric, value, result.cases) for value in (result.original, result.candidate)]
-        name = gate.metric.replace("_", " ")
-        return _compared(name, *pair, result.original, result.candidate, "evaluation rows")
+        return _compared(gate.metric, result.original, result.candidate, result.cases, "evaluation rows")
     quality = candidate.quality
     if quality is None or quality.original.get("accuracy") is None:
         return None
-    before, after = quality.original["accuracy"], quality.candidate.get("accuracy")
-    pair = [metric_with_cases("accuracy", value, quality.rows) for value in (before, after)]
-    return _compared("accuracy", *pair, before, after, "tuning rows: compared, not judged")
+    pair = quality.original["accuracy"], quality.candidate.get("accuracy")
+    return _compared("accuracy", *pair, quality.rows, "tuning rows: compared, not judged")
 
 
 def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | None:
@@ -122,10 +116,14 @@ def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | 
     return None
 
 
-def _compared(name: str, before: str, after: str, first: float | None, second: float | None, note: str) -> Saving:
-    if first is None or second is None:
-        return Saving(name, before, after, "against the original", "plain", note=note)
-    change = second - first
-    words = "unchanged" if abs(change) < 1e-12 else f"{'+' if change > 0 else '−'}{fraction(abs(change))}"
-    tone = "plain" if abs(change) < 1e-12 else "good" if change > 0 else "bad"
-    return Saving(name, before, after, words, tone, note=note)
+def _compared(metric: str, before: float | None, after: float | None, cases: int, note: str) -> Saving:
+    shown = [metric_with_cases(metric, value, cases) for value in (before, after)]
+    name = metric.replace("_", " ")
+    if before is None or after is None:
+        return Saving(name, shown[0], shown[1], "against the original", "plain", note=note)
+    change = after - before
+    if abs(change) < 1e-12:
+        return Saving(name, shown[0], shown[1], "unchanged", "plain", note=note)
+    better = (change > 0) != (metric in LOWER_IS_BETTER)
+    words = f"{'+' if change > 0 else '−'}{fraction(abs(change))}"
+    return Saving(name, shown[0], shown[1], words, "good" if better else "bad", note=note)

@@ -1,10 +1,12 @@
 """How to use a released file: with titrant, and without it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
-from titrant.schema.plan import Search
+from titrant.schema.plan import Search, Step
 
 # format → what follows the stem of the released file
 EXTENSIONS = {"onnx": "onnx", "torchscript": "pt", "torch": "safetensors"}
@@ -12,16 +14,19 @@ EXTENSIONS = {"onnx": "onnx", "torchscript": "pt", "torch": "safetensors"}
 WITH_TITRANT = """\
 import titrant
 
-model = titrant.load("RUN")  # this run's folder; transforms, model and operating point together
-answers = model(rows)  # raw columns, as the recipe's data source gives them
+# RUN is this run's folder: transforms, model, operating point.
+model = titrant.load("RUN")
+# rows are raw, as the recipe's data source gives them.
+answers = model(rows)
 """
 ONNX = """\
 import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession({file!r})
-names = [given.name for given in session.get_inputs()]{names}
-outputs = session.run(None, {{names[0]: batch}})[0]  # batch: {transforms}
+name = session.get_inputs()[0].name
+# batch is {batch}.
+outputs = session.run(None, {{name: batch}})[0]
 {decide}
 """
 TORCHSCRIPT = """\
@@ -29,8 +34,9 @@ import numpy as np
 import torch
 
 model = torch.jit.load({file!r}).eval()
+# batch is {batch}.
 with torch.inference_mode():
-    outputs = model(batch).numpy()  # batch: {transforms}
+    outputs = model(batch).numpy()
 {decide}
 """
 LOADERS = {"onnx": ONNX, "torchscript": TORCHSCRIPT}
@@ -51,31 +57,30 @@ def usage(record: Record, search: Search, candidate: Shown) -> Usage:
     kind = candidate.planned.format
     file = record.values.files.get(candidate.id) or f"outputs/{search.name}.{EXTENSIONS.get(kind, kind)}"
     loader = LOADERS.get(kind, "")
-    without = loader.format(
-        file=file, names=_names(record), transforms=_transforms(record), decide=_decide(record)
-    ).rstrip("\n")
+    without = loader.format(file=file, batch=_batch(record), decide=_decide(record)).rstrip("\n")
     return Usage(candidate.id, file, WITH_TITRANT.rstrip("\n"), without)
 
 
-def _names(record: Record) -> str:
-    for step in record.plan.steps:
-        if step.operator.startswith("model.load") and step.params.get("inputs"):
-            return "  # " + ", ".join(_shape(spec) for spec in step.params["inputs"]).replace("\n", " ")
-    return ""
+def _batch(record: Record) -> str:
+    """Say what the model takes: shape, type and the transforms that come before it."""
+    shapes = [_shape(spec) for step in record.plan.steps for spec in _inputs(step)][:1]
+    names = [
+        str(one.get("name"))
+        for step in record.plan.steps
+        if step.operator == "data.transform"
+        for one in step.params.get("transforms", ())
+    ]
+    fitted = f"after {', '.join(names)} as fitted in outputs/" if names else "as the model takes it"
+    return " ".join(" ".join([*shapes, fitted]).split())
 
 
-def _shape(spec: dict) -> str:
-    shape = " × ".join(str(size) for size in spec.get("shape", ())) or "?"
-    return f"{spec.get('name', '?')}: {shape} {spec.get('dtype', '')}".rstrip()
+def _inputs(step: Step) -> Sequence[Mapping[str, Any]]:
+    return (step.params.get("inputs") or ()) if step.operator.startswith("model.load") else ()
 
 
-def _transforms(record: Record) -> str:
-    for step in record.plan.steps:
-        if step.operator == "data.transform":
-            names = [str(one.get("name", one)) for one in step.params.get("transforms", ())]
-            if names:
-                return f"after {', '.join(names)}, as fitted in outputs/".replace("\n", " ")
-    return "the model's inputs as they are"
+def _shape(spec: Mapping[str, Any]) -> str:
+    shape = ", ".join(str(size) for size in spec.get("shape", ()))
+    return f"({shape}) {spec.get('dtype', '')}"
 
 
 def _decide(record: Record) -> str:
@@ -84,16 +89,16 @@ def _decide(record: Record) -> str:
     if record.plan.task == "unlabeled" or point is None:
         return "answers = outputs"
     if point.kind != "threshold" or point.threshold is None:
-        return "decisions = np.asarray(outputs).argmax(axis=1)  # index of the class"
+        return "decisions = np.asarray(outputs).argmax(axis=1)"
     answers = next(iter(record.values.answers.values()), None)
     index = 1 if answers is None or answers.positive is None else answers.positive
     logits, columns = _reading(record)
     if columns == 1:
         probability = "1 / (1 + np.exp(-outputs[:, 0]))" if logits else "outputs[:, 0]"
-        return f"positive = {probability} >= {point.threshold!r}  # the operating point"
+        return f"positive = {probability} >= {point.threshold!r}"
     lines = ["scores = np.exp(outputs - outputs.max(axis=1, keepdims=True))"] if logits else []
     probability = f"scores[:, {index}] / scores.sum(axis=1)" if logits else f"outputs[:, {index}]"
-    return "\n".join([*lines, f"positive = {probability} >= {point.threshold!r}  # the operating point"])
+    return "\n".join([*lines, f"positive = {probability} >= {point.threshold!r}"])
 
 
 def _reading(record: Record) -> tuple[bool, int]:
@@ -103,6 +108,7 @@ def _reading(record: Record) -> tuple[bool, int]:
     for step in record.plan.steps:
         kinds = kinds or dict(step.params.get("kinds") or {})
         if step.operator.startswith("model.load") and step.params.get("outputs"):
-            shape = step.params["outputs"][0].get("shape") or ()
-            columns = shape[-1] if len(shape) > 1 and isinstance(shape[-1], int) else 1
+            shape = tuple(step.params["outputs"][0].get("shape") or ())
+            last = shape[-1] if shape else 0
+            columns = last if isinstance(last, int) else 1
     return next(iter(kinds.values()), "logits") == "logits", columns

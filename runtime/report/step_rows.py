@@ -12,9 +12,9 @@ STATUSES = {
     "finished": ("✓", "ran", "plain"),
     "reused": ("=", "reused from an earlier run", "plain"),
     "failed": ("✕", "failed", "fail"),
-    "rejected": ("✕", "its candidate was rejected", "fail"),
-    "unused": ("·", "the search did not ask for it", "faint"),
-    "": ("·", "no record: written before this step ended", "faint"),
+    "rejected": ("✕", "its candidate was rejected", "faint"),
+    "unused": ("○", "the search did not ask for it", "faint"),
+    "": ("○", "no record: written before this step ended", "faint"),
 }
 
 
@@ -53,7 +53,8 @@ def step_rows(record: Record) -> tuple[StepRow, ...]:
 
 
 def _row(step: Step, done: StepRecord) -> StepRow:
-    symbol, words, tone = STATUSES.get(done.status, ("·", done.status, "plain"))
+    symbol, words, tone = STATUSES.get(done.status, ("○", done.status, "plain"))
+    tone = "fail" if done.error else tone
     expected, result = step.prediction, done.result
     size = sum(artifact.size for artifact in result.outputs.values()) if result else None
     known = (expected.seconds, expected.peak_bytes, expected.output_bytes) != (None, None, None)
@@ -79,7 +80,7 @@ def _pair(predicted: float | None, actual: float | None, unit: str) -> Pair:
     off = ""
     if predicted and actual and not 0.5 <= actual / predicted <= 2:
         ratio = actual / predicted
-        off = f"{ratio:.3g}× of it"
+        off = f"{ratio:.1f}× as much" if ratio > 1 else f"{1 / ratio:.1f}× less"
     return Pair(quantity(predicted, unit), quantity(actual, unit), off)
 
 

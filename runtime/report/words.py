@@ -8,14 +8,21 @@ COMPARISONS = {
     "at_least": "≥ {}",
     "at_most": "≤ {}",
     "retention": "≥ {} of the original’s",
-    "drop_at_most": "falls by ≤ {}",
-    "rise_at_most": "rises by ≤ {}",
-    "ratio_at_least": "ratio ≥ {}",
+    "drop_at_most": "≤ {} lower than the original’s",
+    "rise_at_most": "≤ {} higher than the original’s",
+    "ratio_at_least": "≥ {} as a ratio",
 }
 SMALLER_IS_BETTER = ("at_most", "drop_at_most", "rise_at_most")
 # Metrics that count cases, so that value × cases is a whole number.
 COUNTED = ("accuracy", "sensitivity", "specificity", "agreement")
-PRESETS = {"clinical_relevance": "clinical relevance", "gates": "gate"}
+# preset → how a gate of it is named; {} is the metric
+TITLES = {
+    "retention": "retention of {}",
+    "bias": "bias in {}",
+    "clinical_relevance": "clinical relevance ({})",
+    "target": "{}",
+    "gates": "{}",
+}
 
 
 def fraction(value: float | None, against: float | None = None) -> str:
@@ -30,7 +37,8 @@ def fraction(value: float | None, against: float | None = None) -> str:
     others = [rival for rival in rivals if abs(value - rival) > 1e-9]
     while digits < 9 and any(round(value, digits) == round(rival, digits) for rival in others):
         digits += 1
-    return f"{value:.{digits}f}".replace("-0.0000", "0.0000")
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def quantity(value: float | None, unit: str, against: float | None = None) -> str:
@@ -61,11 +69,9 @@ def threshold(gate: Gate) -> str:
 
 def gate_title(gate: Gate) -> str:
     """Name a gate by what it asks, as "retention of accuracy"."""
-    preset = PRESETS.get(gate.preset, gate.preset)
-    metric = gate.metric.replace("_", " ")
-    if gate.preset in ("target", "gates"):
-        return metric
-    return preset if metric == preset else f"{preset}: {metric}"
+    pattern = TITLES.get(gate.preset, gate.preset.replace("_", " ") + " ({})")
+    # A custom gate's name or a `module:Name` metric may hold braces of its own.
+    return pattern.replace("{}", gate.metric.replace("_", " "))
 
 
 def gate_slice(gate: Gate) -> str:
@@ -81,13 +87,13 @@ def cases(count: int | None) -> str:
 
 
 def metric_with_cases(metric: str, value: float | None, count: int) -> str:
-    """Write a metric with what it was computed on: "0.9708 (166 of 171 cases)" where it counts cases."""
+    """Write a metric with what it was computed on: "0.9708 (166/171)" where it counts cases."""
     if value is None:
         return NONE
     hits = value * count
     if metric in COUNTED and count and abs(hits - round(hits)) < 1e-6:
-        return f"{fraction(value)} ({round(hits):,} of {cases(count)})"
-    return f"{fraction(value)} (on {cases(count)})" if count else fraction(value)
+        return f"{fraction(value)} ({round(hits):,}/{count:,})"
+    return f"{fraction(value)} (n = {count:,})" if count else fraction(value)
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:

@@ -40,8 +40,9 @@ task: multiclass_classification
 model: {factory: "nets:Net", weights: net.safetensors}
 data:
   sources:
-    a: {csv: a.csv, inputs: [x, y], label: z}
+    a: {csv: a.csv, inputs: [x, y], label: w}
     b: {npz: b.npz}
+  label: z
   split: {tuning: a, evaluation: {b: 0.75}, by: patient}
   subgroups: {sex: {column: sex, values: [f, m]}}
 """
@@ -55,7 +56,7 @@ data:
   source: {factory: "sets:load", args: {n: 5}, files: [a.bin, b.bin]}
   label: y
   transform: [{resize: {height: 8, width: 8}}, {normalize: {mean: 0.5, std: [0.1, 0.2, 0.3]}}]
-  split: {tuning: {first: 0.2}, evaluation: second}
+  split: {tuning: 0.2, evaluation: 0.8}
 """
 
 UNLABELED = """\
@@ -69,7 +70,15 @@ model:
 
 HARDWARE = Hardware(
     HardwareIdentity(
-        "linux", "x86_64", "toy", ("avx2",), 2, 8 << 30, (), "3.11", {"torch": "2.13.0", "onnxruntime": "1.31.1"}
+        "linux",
+        "x86_64",
+        "toy",
+        ("avx2",),
+        2,
+        8 << 30,
+        (),
+        "3.11",
+        {"numpy": "2.4.6", "onnx": "1.23.2", "onnxruntime": "1.31.1", "torch": "2.13.0"},
     )
 )
 FEATURES = TensorSpec("features", ("batch", 30), "float32")

@@ -1,6 +1,7 @@
 """Inspection: what is asked, and when an answer is believed again."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,24 @@ def test_asks_for_the_columns_that_gates_and_split_need(tmp_path):
     assert steps["model.load"]["weights"]["digest"] == blake3(b"net.safetensors").hexdigest()
 
 
-def test_asks_a_factory_for_each_source_that_the_roles_name(tmp_path):
+def test_asks_a_factory_with_its_arguments_and_files(tmp_path):
     steps = request(small.bind(small.FACTORY, tmp_path, **FACTORY_FILES))["steps"]
-    assert {name: source["part"] for name, source in steps["data.load"]["sources"].items()} == {
+    source = steps["data.load"]["sources"]["source"]
+    assert (source["factory"], source["args"]) == ("sets:load", {"n": 5})
+    assert [Path(file["path"]).name for file in source["files"]] == ["a.bin", "b.bin"]
+    assert steps["data.load"]["resize"] is True
+    assert [step["name"] for step in steps["data.transform"]["transforms"]] == ["resize", "normalize"]
+    assert steps["model.load"]["weights"] == "included"
+
+
+def test_asks_a_factory_for_each_source_that_the_roles_name(tmp_path):
+    bound = small.bind(small.FACTORY, tmp_path, **FACTORY_FILES)
+    split = bound.recipe.data.split.model_copy(update={"tuning": {"first": 0.2}, "evaluation": "second"})
+    recipe = bound.recipe.model_copy(update={"data": bound.recipe.data.model_copy(update={"split": split})})
+    load = request(replace(bound, recipe=recipe))["steps"]["data.load"]
+    assert {name: source["part"] for name, source in load["sources"].items()} == {
         "first": "first", "second": "second",
     }  # fmt: skip
-    assert [Path(file["path"]).name for file in steps["data.load"]["sources"]["first"]["files"]] == ["a.bin", "b.bin"]
-    assert steps["data.load"]["resize"] is True
-    assert steps["model.load"]["weights"] == "included"
 
 
 def test_leaves_auto_to_the_child_and_random_inputs_where_there_is_no_data(tmp_path):

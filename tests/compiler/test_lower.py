@@ -99,8 +99,9 @@ def test_takes_a_given_model_as_the_original_when_nothing_trains(tmp_path):
 def test_lowers_an_onnx_model_without_labels_by_the_same_way(tmp_path):
     plan = passes.run(detector(tmp_path, small.PLAIN, replace(small.STATIC, id="ort.static")))
     assert ids(plan, "make") == [
-        "onnx.tuning", "onnx.quality", "ort.static", "ort.static.tuning", "ort.static.quality",
+        "onnx.quality", "ort.static", "ort.static.tuning", "ort.static.quality",
     ]  # fmt: skip
+    assert plan.candidates[0].answers == "baseline.tuning.outputs"
     assert plan.candidates[0].model == plan.original == "model.model"
     assert plan.candidates[0].predicted_bytes == 400
     assert by_id(plan, "ort.static").inputs["model"] == "model.model"

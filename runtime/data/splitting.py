@@ -1,0 +1,194 @@
+"""Give every row of every source a role."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from titrant.runtime.data.apportion import apportion, ensure_every_role, group_rows
+from titrant.runtime.data.columns import find, missing, value_text
+from titrant.runtime.data.content import row_hashes, salted_order
+from titrant.runtime.data.overlap import settle_overlap
+from titrant.runtime.data.selection import input_names
+from titrant.runtime.values import Split, Table, Tables
+from titrant.schema.diagnostics import Diagnostic, PreconditionError, RecipeError
+
+if TYPE_CHECKING:
+    from titrant.runtime.operators.data_split import DataSplitParams
+
+ROLES = ("train", "tuning", "calibration", "evaluation")
+
+
+def split(params: "DataSplitParams", tables: Tables, *, seed: int) -> Split:
+    """Deal the rows of every source to its roles.
+
+    Rows with equal inputs (by row), or equal values of a column, stay together; the order comes from a hash of their
+    content salted with the seed, so it depends neither on the order of rows nor on that of columns.
+    """
+    _check_roles(params, tables)
+    contents = {
+        name: row_hashes({column: table.columns[column] for column in input_names(params, table)})
+        for name, table in tables.sources.items()
+    }
+    units = _units(params, tables)
+    roles: dict[str, dict[str, np.ndarray]] = {role: {} for role in ROLES}
+    notes: list[str] = []
+    for name, table in tables.sources.items():
+        shares = {role: sources[name] for role, sources in params.roles.items() if sources.get(name)}
+        dealt, said = _deal(params, table, name, shares, contents[name], units[name], seed)
+        notes += said
+        for role, rows in dealt.items():
+            roles[role][name] = rows
+    kept, said, dropped = settle_overlap(params, roles, contents, units)
+    _check_not_empty(params, kept)
+    if params.by != "row":
+        said += _copies(kept, contents)
+    return Split(kept, units, (*notes, *said), dropped)
+
+
+def _check_roles(params: "DataSplitParams", tables: Tables) -> None:
+    for role, sources in params.roles.items():
+        if role not in ROLES:
+            raise RecipeError(Diagnostic("X110", f"{role} is no role", help=f"roles are {', '.join(ROLES)}"))
+        for name in sources:
+            if name not in tables.sources:
+                names = ", ".join(tables.sources)
+                raise RecipeError(Diagnostic("X110", f"{role} draws from {name}, which is no source", help=f"there is {names}"))
+    for name in tables.sources:
+        total = sum(sources.get(name, 0.0) for sources in params.roles.values())
+        if total > 1 + 1e-9:
+            raise RecipeError(
+                Diagnostic(
+                    "X110", f"the roles take {total:g} of {_called(name)}", help="fractions of one source add up to 1 at most"
+                )
+            )
+
+
+def _units(params: "DataSplitParams", tables: Tables) -> dict[str, np.ndarray]:
+    """Number what stays together: rows one by one, or equal values of the `by` column over all sources."""
+    names = list(tables.sources)
+    cuts = np.cumsum([tables.sources[name].rows for name in names])[:-1]
+    if params.by in ("row", "order"):
+        total = sum(table.rows for table in tables.sources.values())
+        return dict(zip(names, np.split(np.arange(total, dtype=np.int64), cuts), strict=True))
+    found = [find(tables.sources[name].columns, params.by, _called(name), "data.split.by") for name in names]
+    gone = sum(int(missing(column).sum()) for column in found)
+    if gone:
+        raise PreconditionError(
+            Diagnostic("X110", f"{gone} rows have no {params.by}", help="every row needs a value of the `split.by` column")
+        )
+    if any(column.ndim != 1 for column in found):
+        raise RecipeError(Diagnostic("X110", f"{params.by} is an array", help="`split.by` names a column"))
+    if len({column.dtype.kind == "U" for column in found}) > 1:
+        found = [np.array([value_text(value) for value in column.tolist()]) for column in found]
+    numbers = np.unique(np.concatenate(found), return_inverse=True)[1].astype(np.int64)
+    return dict(zip(names, np.split(numbers, cuts), strict=True))
+
+
+def _deal(
+    params: "DataSplitParams",
+    table: Table,
+    name: str,
+    shares: Mapping[str, float],
+    contents: np.ndarray,
+    units: np.ndarray,
+    seed: int,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Deal one source: role → sorted rows, and what a person should know."""
+    if not shares:
+        return {}, []
+    ordered = [role for role in ROLES if role in shares]
+    if len(ordered) == 1 and shares[ordered[0]] >= 1 - 1e-9:
+        return {ordered[0]: np.arange(table.rows, dtype=np.int64)}, []
+    fractions = np.array([*(shares[role] for role in ordered), max(0.0, 1 - sum(shares.values()))])
+    if params.by == "order":
+        return _deal_in_order(ordered, fractions, table.rows), []
+    classes, names = _classes(params, table, name)
+    group, keys = _groups(params, table, contents, units)
+    groups = group_rows(group, classes, salted_order(keys, seed))
+    if names:
+        _check_classes(groups.classes, names, ordered, "rows" if params.by == "row" else params.by)
+    dealt = apportion(groups, fractions, len(names) or 1)
+    if names:
+        dealt = ensure_every_role(groups, dealt, np.array([*fractions[:-1], 0.0]), len(names))
+    rows = dealt[group]
+    said = _notes(params, table, name, group, int((rows == len(ordered)).sum()))
+    return {role: np.flatnonzero(rows == place) for place, role in enumerate(ordered)}, said
+
+
+def _deal_in_order(ordered: list[str], fractions: np.ndarray, rows: int) -> dict[str, np.ndarray]:
+    cuts = np.round(np.cumsum(fractions) * rows).astype(np.int64)
+    starts = np.concatenate([[0], cuts[:-1]])
+    return {role: np.arange(starts[place], cuts[place], dtype=np.int64) for place, role in enumerate(ordered)}
+
+
+def _groups(
+    params: "DataSplitParams", table: Table, contents: np.ndarray, units: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Number the groups of one source 0…, and give each the hash of its content."""
+    if params.by == "row":
+        keys, group = np.unique(contents, return_inverse=True)
+        return group.astype(np.int64), keys
+    numbers, first, group = np.unique(units, return_index=True, return_inverse=True)
+    return group.astype(np.int64), row_hashes({params.by: table.columns[params.by][first]})
+
+
+def _classes(params: "DataSplitParams", table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class numbers by row and their names; one class without a name where nothing is stratified."""
+    if not params.stratify or params.label is None:
+        return np.zeros(table.rows, dtype=np.int64), ()
+    label = find(table.columns, params.label, _called(name), "data.label")
+    if label.ndim != 1:
+        return np.zeros(table.rows, dtype=np.int64), ()
+    values, numbers = np.unique(label, return_inverse=True)
+    written = [value_text(value) for value in values.tolist()]
+    return numbers.astype(np.int64), tuple(table.label_names.get(text, text) for text in written)
+
+
+def _check_classes(classes: np.ndarray, names: tuple[str, ...], ordered: list[str], what: str) -> None:
+    held = np.bincount(classes, minlength=len(names))
+    few = [f"{names[place]} has {held[place]}" for place in np.flatnonzero(held < len(ordered))]
+    if few:
+        more = f" and {len(few) - 3} more classes have too few" if len(few) > 3 else ""
+        kept = "distinct rows" if what == "rows" else f"values of {what}"
+        raise PreconditionError(
+            Diagnostic(
+                "X110",
+                f"class {', '.join(few[:3])} {kept}{more}, for {len(ordered)} roles",
+                help="join rare classes, leave roles out, or set `split.stratify: false`; "
+                "for a regression target stratify cannot work",
+            )
+        )
+
+
+def _notes(params: "DataSplitParams", table: Table, name: str, group: np.ndarray, unused: int) -> list[str]:
+    said = []
+    if params.by == "row":
+        copies = table.rows - int(group.max(initial=-1) + 1)
+        if copies:
+            said.append(f"{copies} of {table.rows} rows of {_called(name)} repeat another row's inputs; copies stay together")
+    if unused:
+        said.append(f"{unused} rows of {_called(name)} have no role")
+    return said
+
+
+def _copies(kept: Mapping[str, Mapping[str, np.ndarray]], contents: Mapping[str, np.ndarray]) -> list[str]:
+    """Count judging rows with the inputs of a train row, which `by` another unit than the row cannot keep together."""
+    seen = [contents[name][rows] for name, rows in kept["train"].items()]
+    judged = [contents[name][rows] for name, rows in kept["evaluation"].items()]
+    if not seen or not judged:
+        return []
+    count = int(np.isin(np.concatenate(judged), np.concatenate(seen)).sum())
+    return [f"{count} rows of evaluation have the same inputs as a row of train"] if count else []
+
+
+def _check_not_empty(params: "DataSplitParams", kept: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    for role, sources in params.roles.items():
+        if any(sources.values()) and not sum(len(rows) for rows in kept[role].values()):
+            raise PreconditionError(
+                Diagnostic("X110", f"{role} has no rows", help="give it a larger fraction, or leave the role out")
+            )
+
+
+def _called(name: str) -> str:
+    return "the data" if name == "source" else f"source {name}"

@@ -1,0 +1,70 @@
+"""Start every step from the same random state and settings, whether or not NumPy and torch are loaded already."""
+
+import importlib.util
+import random
+import sys
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a step may rely on."""
+
+    seed: int
+    threads: int
+    deterministic: bool
+
+
+class Seeding:
+    """Applies settings to Python's, NumPy's and torch's global state, to the latter two as soon as they are imported."""
+
+    def __init__(self) -> None:
+        self._settings = Settings(0, 1, True)
+
+    def install(self) -> None:
+        """Begin to watch for imports of NumPy and torch."""
+        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+
+    def apply(self, settings: Settings) -> None:
+        """Begin a step."""
+        self._settings = settings
+        random.seed(settings.seed)
+        for name in ("numpy", "torch"):
+            if name in sys.modules:
+                self._set(name)
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Find NumPy and torch as anybody else would, and set them up once they are executed."""
+        if name not in ("numpy", "torch"):
+            return None
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            self._set(name)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+    def _set(self, name: str) -> None:
+        if name == "numpy":
+            sys.modules["numpy"].random.seed(self._settings.seed % 2**32)
+        else:
+            _set_torch(sys.modules["torch"], self._settings)
+
+
+def _set_torch(torch: Any, settings: Settings) -> None:
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(settings.deterministic)
+    torch.backends.cudnn.benchmark = False

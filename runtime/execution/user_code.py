@@ -1,0 +1,151 @@
+"""Which modules are the user's, how they are loaded, and what they import."""
+
+import ast
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from titrant.runtime.execution.blobs import digest_bytes
+
+_ROOMS = Path(__file__).resolve().parents[2]
+_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "~/.config", "~/.cache/matplotlib", "~/.matplotlib")
+
+
+class Territory:
+    """Which files are the user's: the deepest folder that is known to belong to somebody decides."""
+
+    def __init__(self, folder: Path, ignored: Iterable[Path] = ()) -> None:
+        mine = [_ROOMS / name for name in ("schema", "compiler", "runtime", "src/titrant")]
+        prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *_SYSTEM]
+        others = {_real(path) for path in (*mine, *prefixes, *ignored)}
+        users = {_real(folder), _real(_ROOMS / "recipes")}
+        # A folder that is both, as a virtual environment given as recipe folder, is the user's.
+        self._owner = dict.fromkeys(others, False) | dict.fromkeys(users, True)
+        self._asked: dict[str, bool] = {}
+
+    def owns(self, path: str | Path) -> bool:
+        """Tell whether a file or folder is the user's own, rather than installed, titrant's or the system's."""
+        text = str(path)
+        if text not in self._asked:
+            self._asked[text] = self._decide(text)
+        return self._asked[text]
+
+    def _decide(self, path: str) -> bool:
+        place = _real(path)
+        while place not in self._owner:
+            parent = os.path.dirname(place)
+            if parent == place:
+                return True
+            place = parent
+        return self._owner[place]
+
+    def modules(self) -> dict[str, Path]:
+        """Return the user's modules that are loaded, by name."""
+        found = {}
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if isinstance(module, ModuleType) and file and self.owns(file):
+                found[name] = Path(file)
+        return found
+
+
+def _real(path: str | Path) -> str:
+    return os.path.realpath(os.path.expanduser(path))
+
+
+class UserLoader(SourceFileLoader):
+    """Compile a user's module from the text that is there now, and say what that text was.
+
+    Cached bytecode is neither read, since it can be older than the text by up to a second, nor written.
+    """
+
+    loaded: Callable[[str, str], None]
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the source."""
+        path = self.get_filename(fullname)
+        data = self.get_data(path)
+        self.loaded(path, digest_bytes(data))
+        code: CodeType = self.source_to_code(data, path)
+        return code
+
+
+def install_loader(territory: Territory, loaded: Callable[[str, str], None]) -> None:
+    """Load modules from the user's folders with UserLoader; `loaded` is told each file and its digest."""
+    loader = type("RecordingLoader", (UserLoader,), {"loaded": staticmethod(loaded)})
+    finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, SOURCE_SUFFIXES))
+
+    def hook(path: str) -> FileFinder:
+        if not territory.owns(path or "."):
+            raise ImportError(f"{path} is not the user's")
+        found: FileFinder = finder(path)
+        return found
+
+    sys.path_hooks.insert(0, hook)
+    sys.path_importer_cache.clear()
+
+
+def imported_names(module: ModuleType) -> Iterator[str]:
+    """Yield every module name that a module's text imports, at any depth, with its parents; nothing is imported."""
+    package = module.__package__ or ""
+    for node in _import_statements(str(module.__file__)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        else:
+            base = _absolute(node, package)
+            for alias in node.names:
+                yield from _with_parents(f"{base}.{alias.name}" if base else alias.name)
+
+
+@cache
+def _import_statements(file: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """List a file's import statements; a module is loaded once in a process, so once is enough here too."""
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    base = parts[: len(parts) - node.level + 1]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        yield ".".join(parts[:count])
+
+
+def closure(roots: Iterable[str], territory: Territory) -> tuple[dict[str, Path], set[str]]:
+    """Follow imports from some modules: the user's modules reached, by name, and the installed packages they import."""
+    users = territory.modules()
+    reached: dict[str, Path] = {}
+    packages: set[str] = set()
+    waiting = [parent for root in roots for parent in _with_parents(root)]
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        if name in users:
+            reached[name] = users[name]
+            waiting += imported_names(sys.modules[name])
+        else:
+            packages.add(name.split(".")[0])
+    return reached, {name for name in packages if _installed(name, territory)}
+
+
+def _installed(name: str, territory: Territory) -> bool:
+    """Tell whether a top-level name is a loaded package that somebody else wrote."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return bool(file) and name not in sys.stdlib_module_names and name != "titrant" and not territory.owns(str(file))

@@ -1,0 +1,108 @@
+"""Check an ONNX file and bring external weights inside it."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from titrant.runtime.values import OnnxModel
+from titrant.schema.diagnostics import Diagnostic, StepError
+
+if TYPE_CHECKING:
+    import onnx
+
+FILE = "model.onnx"
+
+
+def load_onnx(path: str, scratch: Path) -> OnnxModel:
+    """Write a checked copy without external data into `scratch`; a file that had none keeps its bytes."""
+    import onnx
+
+    model, external = read_onnx(path)
+    target = scratch / FILE
+    if external:
+        onnx.save(model, target)
+    else:
+        shutil.copyfile(path, target)
+    return OnnxModel(target)
+
+
+def read_onnx(path: str) -> "tuple[onnx.ModelProto, bool]":
+    """Read and check a file; returns the model with its weights inside, and whether they were outside.
+
+    Raises StepError X160 for a file that is missing, damaged or not valid, X161 for an opset or IR version that the
+    installed onnx does not know.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    file = Path(path)
+    if not file.is_file():
+        raise StepError(Diagnostic("X160", f"there is no file {path}", help="check `model.onnx`"))
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise StepError(_unusable(file, f"cannot be read as ONNX: {_line(error)}", "copy or export it again")) from None
+    if not model.graph.node or not model.graph.output:
+        raise StepError(_unusable(file, "holds no ONNX graph", "copy or export it again"))
+    _check_versions(model, file)
+    external = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
+    if external:
+        try:
+            onnx.load_external_data_for_model(model, str(file.parent))
+        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            raise StepError(
+                _unusable(file, f"keeps weights in a file that cannot be read: {_line(error)}", "put it beside the model")
+            ) from None
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise StepError(_unusable(file, f"is not valid ONNX: {_line(error)}", "export it again")) from None
+    return model, external
+
+
+def open_check(path: str) -> None:
+    """Open the file in onnxruntime without optimizing; StepError X161 when it refuses the opset or an operator."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except (state.Fail, state.InvalidGraph, state.NotImplemented, state.InvalidArgument, state.RuntimeException) as error:
+        line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", _line(error)).replace(path, Path(path).name)
+        raise StepError(
+            Diagnostic(
+                "X161",
+                f"onnxruntime {onnxruntime.__version__} cannot open {Path(path).name}: {line}",
+                help="install a newer onnxruntime, or export with a lower opset and standard operators",
+            )
+        ) from None
+
+
+def _check_versions(model: "onnx.ModelProto", file: Path) -> None:
+    import onnx
+
+    known = onnx.defs.onnx_opset_version()
+    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 1)
+    if opset > known or model.ir_version > onnx.IR_VERSION:
+        what = f"opset {opset}" if opset > known else f"IR version {model.ir_version}"
+        limit = known if opset > known else onnx.IR_VERSION
+        raise StepError(
+            Diagnostic(
+                "X161",
+                f"{file.name} has {what}; onnx {onnx.__version__} knows up to {limit}",
+                help="install a newer onnx, or export with a lower opset",
+            )
+        )
+
+
+def _unusable(file: Path, message: str, help: str) -> Diagnostic:
+    return Diagnostic("X160", f"{file.name} {message}", help=help)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,1 @@
+"""What is done to ONNX files: reading, writing the same bytes every time, quantizing."""

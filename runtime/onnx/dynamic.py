@@ -1,0 +1,50 @@
+"""Quantize matrix products to int8 with dynamic activation scales."""
+
+from typing import TYPE_CHECKING
+
+import onnx  # noqa: TID253 - its very subject
+
+from titrant.runtime.catalog import Context
+from titrant.runtime.onnx.graph_file import read, write
+from titrant.runtime.onnx.loading import loaded_once, quantizing
+from titrant.runtime.onnx.products import PRODUCTS, count, weighted_nodes
+from titrant.runtime.values import OnnxModel
+from titrant.schema.diagnostics import Diagnostic, PreconditionError
+
+if TYPE_CHECKING:
+    from titrant.runtime.operators.quantize_ort_dynamic import OrtDynamicParams
+
+
+def quantize(model: OnnxModel, params: "OrtDynamicParams", context: Context) -> tuple[OnnxModel, int, int]:
+    """Return the written file, how many nodes are quantized, and how many with weights are not."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    graph = read(model.path)
+    weighted, products = weighted_nodes(graph), weighted_nodes(graph, PRODUCTS)
+    if not products:
+        raise PreconditionError(
+            Diagnostic(
+                "X210",
+                "the graph has no MatMul or Gemm with constant fp32 weights; convolutions stay as they are",
+                help="use quantization.method ort.static",
+            )
+        )
+    # Shapes that an exporter noted contradict the MatMul and Add that a Gemm becomes.
+    del graph.graph.value_info[:]
+    source, raw = context.scratch / "source.onnx", context.scratch / "raw.onnx"
+    onnx.save(graph, str(source))
+    with quantizing("dynamic", context.scratch):
+        quantize_dynamic(
+            source,
+            raw,
+            op_types_to_quantize=list(PRODUCTS),
+            per_channel=params.per_channel,
+            reduce_range=params.reduce_range,
+            weight_type={"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}[params.weight_type],
+            extra_options={"MatMulConstBOnly": True},
+        )
+    result = read(raw)
+    source.unlink(), raw.unlink()
+    written = loaded_once(write(result, context.scratch / "model.onnx"))
+    quantized = count(result, "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
+    return written, quantized, len(weighted) - len(products)

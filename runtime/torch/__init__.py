@@ -1,0 +1,1 @@
+"""What is done to live PyTorch modules: calling, training, fusing, tracing, comparing."""

@@ -1,0 +1,59 @@
+"""Losses of a model's first output against class labels."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch  # noqa: TID253 - its very subject
+from torch.nn import functional  # noqa: TID253 - its very subject
+
+from titrant.runtime.values import Rows
+from titrant.schema.diagnostics import Diagnostic, StepError
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": functional.cross_entropy,
+    "nll_loss": functional.nll_loss,
+    "binary_cross_entropy_with_logits": lambda output, labels: functional.binary_cross_entropy_with_logits(
+        output.reshape(len(labels)), labels.to(output.dtype)
+    ),
+}
+
+
+def labels_of(rows: Rows) -> torch.Tensor:
+    """Return the labels as (rows,) int64; StepError X202 when the rows have none."""
+    if rows.labels is None:
+        raise StepError(Diagnostic("X202", f"the {rows.role} rows have no labels to fit", help="set data.label"))
+    return torch.from_numpy(np.ascontiguousarray(rows.labels, dtype=np.int64).copy())
+
+
+def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor) -> None:
+    """Raise StepError X203 when the loss cannot compare this output with these labels; names both."""
+    classes = int(labels.max()) + 1
+    shape = tuple(output.shape)
+    if loss == "binary_cross_entropy_with_logits":
+        wrong = output.numel() != len(output) or classes > 2
+        wanted, fix = "one logit a row and two classes", "use train.loss cross_entropy"
+    else:
+        wrong = output.ndim != 2 or output.shape[1] < max(classes, 2)
+        wanted = f"(batch, {max(classes, 2)}) or wider"
+        one = output.numel() == len(output) and classes <= 2
+        fix = (
+            "use train.loss binary_cross_entropy_with_logits"
+            if one
+            else "set the number of classes in model.args, for instance to auto"
+        )
+    if wrong or not output.is_floating_point():
+        raise StepError(
+            Diagnostic(
+                "X203",
+                f"{loss} of {classes} classes needs {wanted}, and the model's first output is {shape} {output.dtype}",
+                help=fix,
+            )
+        )
+
+
+def correct(output: torch.Tensor, labels: torch.Tensor) -> int:
+    """Count the rows whose class is right: the largest output, or for one logit a row its sign."""
+    if output.numel() == len(labels):
+        return int((output.reshape(len(labels)).gt(0) == labels.bool()).sum())
+    return int((output.argmax(1) == labels).sum())

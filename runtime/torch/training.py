@@ -1,0 +1,204 @@
+"""Fit a module's weights, the same way every time."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch  # noqa: TID253 - its very subject
+
+from titrant.runtime.catalog import Context
+from titrant.runtime.engines.inputs import checked
+from titrant.runtime.torch.calling import call, named
+from titrant.runtime.torch.losses import LOSSES, Loss, check_output, correct, labels_of
+from titrant.runtime.torch.settled import settled
+from titrant.runtime.values import Rows, TorchModel
+from titrant.schema.diagnostics import Diagnostic, StepError
+
+if TYPE_CHECKING:
+    from titrant.runtime.operators.train_fit import FitParams
+
+# Rows answered at once when nothing is learned from them.
+TUNING_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Batches:
+    """One role as tensors, in the order of the model's inputs."""
+
+    inputs: tuple[torch.Tensor, ...]
+    labels: torch.Tensor
+
+    def take(self, rows: torch.Tensor | slice) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return some rows."""
+        return [tensor[rows] for tensor in self.inputs], self.labels[rows]
+
+
+@dataclass
+class Course:
+    """What training has come to: the curves, and the weights of the best epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    tuning_loss: list[float] = field(default_factory=list)
+    tuning_accuracy: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def curves(self) -> dict[str, Any]:
+        """Return the curves as JSON."""
+        return {
+            "loss": self.loss,
+            "tuning_loss": self.tuning_loss,
+            "tuning_accuracy": self.tuning_accuracy,
+            "best_epoch": self.best_epoch,
+        }
+
+
+def fit(
+    model: TorchModel, train: Rows, tuning: Rows, params: "FitParams", context: Context
+) -> tuple[TorchModel, dict[str, Any]]:
+    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
+    seed = int(context.generator.integers(2**63))
+    with settled(context.threads, seed, deterministic=params.deterministic):
+        rows, judged = _batches(model, train), _batches(model, tuning)
+        _try(model, rows, params.loss)
+        try:
+            course = _run(model, rows, judged, params, context)
+        except RuntimeError as error:
+            raise _explained(error) from error
+    model.module.load_state_dict(course.best_weights)
+    model.module.eval()
+    context.measure("final_loss", course.loss[-1])
+    context.measure("best_epoch", course.best_epoch)
+    context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
+    return replace(model), course.curves()
+
+
+def _run(model: TorchModel, train: Batches, tuning: Batches, params: "FitParams", context: Context) -> Course:
+    module, loss = model.module, LOSSES[params.loss]
+    optimizer = make_optimizer(params, [weight for weight in module.parameters() if weight.requires_grad])
+    patience = params.patience or max(1, params.epochs // 5)
+    course = Course()
+    for epoch in range(params.epochs):
+        module.train()
+        course.loss.append(_epoch(model, train, loss, optimizer, params.batch_size, context.generator))
+        module.eval()
+        tuning_loss, accuracy = _judge(model, tuning, loss)
+        course.tuning_loss.append(tuning_loss)
+        course.tuning_accuracy.append(accuracy)
+        _check_finite(course, epoch, params)
+        if epoch == 0 or _better(course, params.metric):
+            course.best_epoch = epoch
+            course.best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        note = f"loss {course.loss[-1]:.4f}, tuning loss {tuning_loss:.4f}, tuning accuracy {accuracy:.3f}"
+        context.progress(epoch + 1, params.epochs, note)
+        if params.early_stop and epoch - course.best_epoch >= patience:
+            break
+    return course
+
+
+def _epoch(
+    model: TorchModel,
+    train: Batches,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    generator: np.random.Generator,
+) -> float:
+    """Learn from every row once, in a fresh order; return the mean loss."""
+    total = torch.zeros((), dtype=torch.float64)
+    order = torch.from_numpy(generator.permutation(len(train.labels)))
+    for rows in _cut(order, batch_size):
+        inputs, labels = train.take(rows)
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(_first(model, inputs), labels)
+        value.backward()
+        optimizer.step()
+        total += value.detach().double() * len(labels)
+    return float(total) / len(train.labels)
+
+
+def _judge(model: TorchModel, tuning: Batches, loss: Loss) -> tuple[float, float]:
+    """Return mean loss and accuracy on tuning rows."""
+    total, right, rows = 0.0, 0, len(tuning.labels)
+    with torch.inference_mode():
+        for start in range(0, rows, TUNING_BATCH):
+            inputs, labels = tuning.take(slice(start, start + TUNING_BATCH))
+            output = _first(model, inputs)
+            total += float(loss(output, labels)) * len(labels)
+            right += correct(output, labels)
+    return total / rows, right / rows
+
+
+def make_optimizer(params: "FitParams", weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Create the named optimizer of torch.optim; its other settings are torch's."""
+    classes = {name.lower(): getattr(torch.optim, name) for name in torch.optim.__all__ if name[0].isupper()}
+    made: torch.optim.Optimizer = classes[params.optimizer](
+        weights, lr=params.learning_rate, weight_decay=params.weight_decay
+    )
+    return made
+
+
+def _batches(model: TorchModel, rows: Rows) -> Batches:
+    if len(rows) == 0:
+        raise StepError(
+            Diagnostic("X202", f"there are no {rows.role} rows", help=f"give {rows.role} rows in data.split")
+        )
+    arrays = checked(model.inputs, rows.inputs).values()
+    return Batches(tuple(torch.tensor(array) for array in arrays), labels_of(rows))
+
+
+def _try(model: TorchModel, train: Batches, loss: str) -> None:
+    """Answer two rows first, so that a misfit is told as such and not as a failure in mid-training."""
+    inputs, labels = train.take(slice(0, 2))
+    with torch.inference_mode():
+        answer = call(model.module.eval(), [tensor.numpy() for tensor in inputs])
+    first = next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
+    check_output(loss, first, train.labels if len(first) == len(labels) else labels)
+
+
+def _first(model: TorchModel, inputs: list[torch.Tensor]) -> torch.Tensor:
+    return next(iter(named(model.module(*inputs), model.outputs[:1] or ("output",)).values()))
+
+
+def _cut(order: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    """Cut into batches; a single row left over joins the batch before it, as normalization needs two."""
+    parts = list(order.split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        last = parts.pop()
+        parts[-1] = torch.cat([parts[-1], last])
+    return iter(parts)
+
+
+def _better(course: Course, metric: str) -> bool:
+    if metric == "tuning accuracy":
+        return course.tuning_accuracy[-1] > course.tuning_accuracy[course.best_epoch]
+    return course.tuning_loss[-1] < course.tuning_loss[course.best_epoch]
+
+
+def _check_finite(course: Course, epoch: int, params: "FitParams") -> None:
+    for name, value in (("loss", course.loss[-1]), ("tuning loss", course.tuning_loss[-1])):
+        if not math.isfinite(value):
+            raise StepError(
+                Diagnostic(
+                    "X205",
+                    f"the {name} is {value} after epoch {epoch + 1} of {params.epochs}",
+                    help=f"lower train.learning_rate (it is {params.learning_rate:g}), or standardize the inputs",
+                )
+            )
+
+
+def _explained(error: RuntimeError) -> StepError:
+    text = str(error).strip().splitlines()[0]
+    if "deterministic" in text:
+        return StepError(
+            Diagnostic(
+                "X218",
+                f"the model uses an operation that does not repeat its result: {text}",
+                help="replace the operation, or set reproducibility.deterministic to false",
+            )
+        )
+    return StepError(
+        Diagnostic("X221", f"training failed: {text}", help="see whether the model trains outside titrant")
+    )

@@ -1,0 +1,114 @@
+"""Parse a recipe: text in, a frozen recipe with the place of every key out, or every mistake at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from titrant.schema.compose import Branch, Leaf, compose
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.extends import base_of, extend
+from titrant.schema.intake import check_text, read_text, split_lines
+from titrant.schema.overrides import FLAG, apply
+from titrant.schema.recipe import LANGUAGE, Recipe
+from titrant.schema.rules import Draft, check
+from titrant.schema.shape import shape
+from titrant.schema.source_map import SourceMap
+from titrant.schema.spans import Origin, Span
+from titrant.schema.wording import word
+
+# More than this many are not worded: the first ones show what is wrong.
+MOST_FINDINGS = 100
+
+
+@dataclass(frozen=True)
+class ParsedRecipe:
+    """A recipe that is right in itself, and where each of its keys stands.
+
+    `folder` is the recipe's own; paths in it start there, but `source.folder(path)` for what a base file says.
+    """
+
+    recipe: Recipe
+    source: SourceMap
+    text: str
+    file: str
+    folder: Path
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> ParsedRecipe:
+    """Parse a recipe file; RecipeError carries every mistake found, in the order of the file."""
+    return parse(read_text(path, str(path)), str(path), folder=path.parent, overrides=overrides)
+
+
+def parse(text: str, file: str, *, folder: Path, overrides: Sequence[str] = ()) -> ParsedRecipe:
+    """Parse a recipe's text as if it stood in `file`; RecipeError carries every mistake found, in order."""
+    check_text(text, file)
+    origin = Origin(file, folder, split_lines(text))
+    own, found = mapping(text, origin)
+    _check_version(own)
+    base, inherited = base_of(own, origin)
+    if base is not None:
+        _check_version(base)
+    root, flags = apply(extend(own, base) if base is not None else own, tuple(overrides), folder)
+    found += inherited + flags
+    source = SourceMap(root)
+    recipe = _recipe(root, source, found)
+    if recipe is None or found:
+        raise RecipeError(*_ordered(found, file, tuple(overrides)))
+    return ParsedRecipe(recipe, source, text, file, folder)
+
+
+def mapping(text: str, origin: Origin) -> tuple[Branch, list[Diagnostic]]:
+    """Compose a text that must be a mapping; RecipeError when nothing of it can be read."""
+    root, found = compose(text, origin)
+    if isinstance(root, Branch):
+        return root, found
+    if not found:
+        start = Span(origin, 0, 0, 0, 1) if root is None else root.span
+        empty = root is None or (isinstance(root, Leaf) and root.value is None)
+        what = "is empty" if empty else "is no mapping of `key: value` lines"
+        advice = f"a recipe begins with `titrant: {LANGUAGE}`; `titrant show recipes` lists examples"
+        found.append(Diagnostic("R010", f"the recipe {what}", start.place(), advice))
+    raise RecipeError(*found)
+
+
+def _check_version(root: Branch) -> None:
+    """Raise RecipeError for a recipe of another version of the language: nothing else about it can be judged."""
+    entry = root.entries.get("titrant")
+    if entry is None or not isinstance(entry.node, Leaf):
+        return
+    version = entry.node.value
+    if not isinstance(version, int) or isinstance(version, bool) or version == LANGUAGE:
+        return
+    place = entry.node.span.place("titrant")
+    if version > LANGUAGE:
+        message = f"this recipe speaks language {version}, and this titrant speaks {LANGUAGE}"
+        raise RecipeError(Diagnostic("R020", message, place, f"install a titrant that speaks language {version}"))
+    message = f"this recipe speaks language {version}, which titrant no longer reads"
+    raise RecipeError(Diagnostic("R020", message, place, "`titrant migrate RECIPE` rewrites it, comments kept"))
+
+
+def _recipe(root: Branch, source: SourceMap, found: list[Diagnostic]) -> Recipe | None:
+    """Make the recipe of a tree, adding what is wrong with it to `found`."""
+    shaped = shape(root)
+    findings = sorted(shaped.findings, key=lambda one: one.path == ())
+    found += [word(finding, source.place) for finding in findings[:MOST_FINDINGS]]
+    if len(findings) > MOST_FINDINGS:
+        message = f"{len(findings) - MOST_FINDINGS:,} more mistakes are not shown"
+        found.append(Diagnostic("R028", message, source.place(findings[MOST_FINDINGS].path), "mend the others first"))
+    found += check(Draft(shaped.sections, root, source))
+    if found:
+        return None
+    return Recipe.model_construct(_fields_set=set(shaped.sections), **shaped.sections)
+
+
+def _ordered(found: list[Diagnostic], file: str, overrides: tuple[str, ...]) -> list[Diagnostic]:
+    """Sort by text (the recipe, its base, the flags), then by place."""
+
+    def order(one: Diagnostic) -> tuple[int, int, int]:
+        if one.where is None:
+            return (0, 0, 0)
+        if one.where.file == FLAG:
+            return (2 + overrides.index(one.where.text) if one.where.text in overrides else 2, 1, one.where.column)
+        return (0 if one.where.file == file else 1, one.where.line, one.where.column)
+
+    return sorted(found, key=order)

@@ -1,0 +1,75 @@
+"""Find the place in the text of every path of a recipe."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path as Folder
+from typing import Literal
+
+from titrant.schema.compose import Branch, Entry, Items, Node
+from titrant.schema.diagnostics import Place
+from titrant.schema.spans import Span, dotted
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class SourceMap:
+    """A recipe's tree with the places of its keys and values, after `extends` and `--set`."""
+
+    root: Branch
+
+    def place(self, path: Path, part: Literal["key", "value"] = "key") -> Place:
+        """Return where a path's key or value stands; for one that is not in the text, its nearest parent's key.
+
+        An entry of a list has no key of its own: its value's place is given.
+        """
+        entry, depth = self._find(path)
+        span = entry.key if part == "key" or depth < len(path) else entry.node.span
+        return span.place(dotted(path))
+
+    def has(self, path: Path) -> bool:
+        """Whether a path stands in the text, the base's text, or a flag."""
+        return self._find(path)[1] == len(path)
+
+    def folder(self, path: Path) -> Folder:
+        """Return the folder that relative paths start from at a path: the base's for a value of the base."""
+        return self._find(path)[0].node.span.origin.folder
+
+    def file(self, path: Path) -> str:
+        """Return the file, or "--set", that a path's value stands in."""
+        return self._find(path)[0].node.span.origin.file
+
+    def paths(self) -> Iterator[Path]:
+        """List every path that stands in the text, in order."""
+        pending: list[tuple[Path, Node]] = [((), self.root)]
+        while pending:
+            path, node = pending.pop()
+            if path:
+                yield path
+            pending += [((*path, part), entry.node) for part, entry in reversed(_parts(node))]
+
+    def _find(self, path: Path) -> tuple[Entry, int]:
+        """Walk down as far as the text goes; return the last entry and how many parts of the path it took."""
+        entry = Entry(_first(self.root), self.root)
+        for depth, part in enumerate(path):
+            inner = dict(_parts(entry.node)).get(part) if isinstance(entry.node, Items) else _entry(entry.node, part)
+            if inner is None:
+                return entry, depth
+            entry = inner
+        return entry, len(path)
+
+
+def _entry(node: Node, part: str | int) -> Entry | None:
+    return node.entries.get(part) if isinstance(node, Branch) and isinstance(part, str) else None
+
+
+def _parts(node: Node) -> list[tuple[str | int, Entry]]:
+    if isinstance(node, Branch):
+        return list(node.entries.items())
+    if isinstance(node, Items):
+        return [(index, Entry(item.span, item)) for index, item in enumerate(node.items)]
+    return []
+
+
+def _first(root: Branch) -> Span:
+    return next(iter(root.entries.values())).key if root.entries else root.span

@@ -1,0 +1,67 @@
+"""Explain values that mean something else than they seem to: `no`, `0x10`, `97%`, `"0.5"`, `yes`."""
+
+import re
+
+from titrant.schema.compose import Leaf
+from titrant.schema.expected import Kind, takes
+from titrant.schema.recipe.terms import Written
+
+_TRUE = ("yes", "on", "y", "enabled", "enable", "1", "t")
+_FALSE = ("no", "off", "n", "disabled", "disable", "0", "f")
+
+
+def surprise(node: Leaf, kinds: tuple[Kind, ...]) -> str:
+    """Return help for a scalar that does not fit here although it looks as if it should; "" when it is no such case."""
+    if takes(kinds, bool) and (help_ := _boolean(node)):
+        return help_
+    if takes(kinds, int, float) and isinstance(node.value, str) and not _with_unit(kinds):
+        return _number(node)
+    if takes(kinds, float) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+        return _fraction(node, kinds)
+    if takes(kinds, str) and not isinstance(node.value, str) and node.value is not None and not _with_unit(kinds):
+        return f'if text is meant, write "{node.text}" in quotes' if any(kind.type is str for kind in kinds) else ""
+    return ""
+
+
+def _boolean(node: Leaf) -> str:
+    word = node.text.lower()
+    if isinstance(node.value, str) and word in ("true", "false"):
+        return f"write `{word}` without quotes"
+    if word in _TRUE:
+        return f"`{node.text}` is not a truth value in YAML 1.2; write `true`"
+    if word in _FALSE:
+        return f"`{node.text}` is not a truth value in YAML 1.2; write `false`"
+    return ""
+
+
+def _number(node: Leaf) -> str:
+    text = node.text.strip()
+    if percent := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?%", text):
+        return f"fractions are 0 to 1, never percent: write `{float(percent[1]) / 100:g}`"
+    if not node.plain and re.fullmatch(r"[-+]?\d{1,30}(\.\d{1,30})?([eE][-+]?\d{1,3})?", text):
+        return f"write `{text}` without quotes"
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,15}|0[oO][0-7]{1,20}|0[bB][01]{1,60}", text):
+        return f"numbers are decimal: write `{int(text, 0)}`"
+    if re.fullmatch(r"[-+]?0\d{1,30}", text):
+        return f"a leading zero makes octal in some tools: write `{int(text)}`"
+    if re.fullmatch(r"\d{1,3}([_,' ]\d{3}){1,8}", text):
+        return f"write `{re.sub(r'[^0-9]', '', text)}` without separators"
+    if re.fullmatch(r"\d{1,15},\d{1,15}", text):
+        return f"the decimal sign is a point: write `{text.replace(',', '.')}`"
+    if text.lower() in (".inf", "-.inf", "+.inf", ".nan", "inf", "nan"):
+        return "infinity and NaN are no values here"
+    return ""
+
+
+def _fraction(node: Leaf, kinds: tuple[Kind, ...]) -> str:
+    value = node.value
+    limited = any(
+        getattr(note, "le", None) == 1 or getattr(note, "lt", None) == 1 for kind in kinds for note in kind.notes
+    )
+    if limited and isinstance(value, (int, float)) and 1 < value <= 100:
+        return f"fractions are 0 to 1, never percent; did you mean `{value / 100:g}`?"
+    return ""
+
+
+def _with_unit(kinds: tuple[Kind, ...]) -> bool:
+    return any(kind.note(Written) for kind in kinds)

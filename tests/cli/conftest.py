@@ -1,0 +1,113 @@
+"""A small recipe of a user's own, with its model and data beside it, and a way to call the command line."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+NET = '''
+"""A user's own small model."""
+
+import torch
+
+
+class Net(torch.nn.Module):
+    """Two linear layers."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(features, 16)
+        self.second = torch.nn.Linear(16, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(torch.relu(self.first(x)))
+'''
+
+RECIPE = """\
+titrant: 1
+name: small
+level: balanced
+task: binary_classification
+model:
+  factory: net:Net
+  args: {features: auto, classes: auto}
+data:
+  source: {csv: rows.csv}
+  label: sick
+  positive: 1
+  transform: [standardize]
+train: {epochs: 4}
+quantization: {method: none}
+validation: {retention: 0.9}
+profile: {batches: [1], iterations: 60, warmup: 2}
+export: [{format: onnx}]
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def all(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(frozen=True)
+class Place:
+    """A user's folder: a recipe, its model, its data, and a home."""
+
+    folder: Path
+    home: Path
+
+    def write(self, name: str, text: str) -> Path:
+        (self.folder / name).write_text(text, "utf-8")
+        return self.folder / name
+
+    def recipe(self, *changes: tuple[str, str]) -> Path:
+        text = RECIPE
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        return self.write("recipe.yaml", text)
+
+    def titrant(self, *arguments: str | Path, **environment: str) -> Answer:
+        done = subprocess.run(
+            [sys.executable, "-m", "titrant", *map(str, arguments)],
+            cwd=self.folder,
+            env={**os.environ, "TITRANT_HOME": str(self.home), "CI": "true", **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def rows(count: int = 400, seed: int = 0) -> str:
+    """Write a CSV with four numeric columns and a label that they explain."""
+    generator = np.random.default_rng(seed)
+    values = generator.normal(size=(count, 4))
+    sick = (values @ np.array([2.0, -1.5, 1.0, 0.5]) > 0).astype(int)
+    lines = ["one,two,three,four,sick"]
+    lines += [",".join([*(f"{value:.6f}" for value in row), str(label)]) for row, label in zip(values, sick, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    folder = tmp_path / "user"
+    folder.mkdir()
+    made = Place(folder, tmp_path / "home")
+    made.write("net.py", NET)
+    made.write("rows.csv", rows())
+    return made

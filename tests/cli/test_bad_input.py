@@ -1,0 +1,124 @@
+"""Bad input: a one-line cause with what would fix it, the right exit code, no traceback, nothing released."""
+
+import numpy as np
+import pytest
+
+
+def refused(place, answer, code, *words):
+    assert answer.code == code, answer.all
+    assert "Traceback" not in answer.all
+    for word in words:
+        assert word in answer.err, answer.err
+    assert "help:" in answer.err
+    assert not [file for file in place.home.glob("runs/*/outputs/*") if file.is_file()]
+
+
+def test_refuses_a_missing_recipe(place):
+    refused(place, place.titrant("run", "nothing.yaml"), 2, "nothing.yaml")
+
+
+def test_refuses_a_missing_data_file(place):
+    recipe = place.recipe(("rows.csv", "row.csv"))
+    refused(place, place.titrant("run", recipe), 2, "row.csv", "rows.csv", "recipe.yaml:9:")
+
+
+def test_refuses_a_column_that_is_not_there(place):
+    recipe = place.recipe(("label: sick", "label: sik"))
+    refused(place, place.titrant("run", recipe), 2, "sik", "'sick'")
+
+
+def test_refuses_weights_that_are_no_weights(place):
+    place.write("weights.safetensors", "this is no tensor file")
+    recipe = place.recipe(("train: {epochs: 4}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n"))
+    answer = place.titrant("run", recipe)
+    refused(place, answer, answer.code, "weights.safetensors")
+    assert answer.code in (2, 4)
+
+
+def test_refuses_a_pickle_that_could_run_code(place):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (print, ("owned",))
+
+    (place.folder / "weights.pt").write_bytes(pickle.dumps(Evil()))
+    recipe = place.recipe(("train: {epochs: 4}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.pt\n"))
+    answer = place.titrant("run", recipe)
+    refused(place, answer, answer.code, "weights.pt")
+    assert answer.code in (2, 4)
+    assert "owned" not in answer.out
+
+
+def test_refuses_weights_of_another_shape(place):
+    from safetensors.numpy import save_file
+
+    shapes = {"first.weight": (16, 9), "first.bias": (16,), "second.weight": (2, 16), "second.bias": (2,)}
+    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, place.folder / "weights.safetensors")
+    recipe = place.recipe(("train: {epochs: 4}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n"))
+    answer = place.titrant("run", recipe)
+    refused(place, answer, answer.code, "first.weight", "(16, 9)", "(16, 4)")
+    assert answer.code in (2, 4)
+
+
+def test_refuses_data_with_missing_values_unless_they_are_imputed(place):
+    lines = (place.folder / "rows.csv").read_text().splitlines()
+    lines[5] = "," + lines[5].split(",", 1)[1]
+    place.write("rows.csv", "\n".join(lines) + "\n")
+    answer = place.titrant("run", place.recipe())
+    refused(place, answer, answer.code, "one", "impute")
+    assert answer.code in (2, 4)
+
+
+def test_refuses_data_of_one_class_only(place):
+    lines = (place.folder / "rows.csv").read_text().splitlines()
+    place.write("rows.csv", "\n".join([lines[0], *(line[:-1] + "1" for line in lines[1:])]) + "\n")
+    answer = place.titrant("run", place.recipe())
+    refused(place, answer, answer.code, "class")
+    assert answer.code in (2, 4)
+
+
+def test_refuses_a_split_without_evaluation_rows(place):
+    recipe = place.recipe(("  label: sick\n", "  label: sick\n  split: {train: 0.8, tuning: 0.1, calibration: 0.1}\n"))
+    refused(place, place.titrant("run", recipe), 2, "evaluation")
+
+
+def test_refuses_an_opset_that_cannot_be_exported(place):
+    recipe = place.recipe(("{format: onnx}", "{format: onnx, opset: 99}"))
+    answer = place.titrant("run", recipe)
+    refused(place, answer, answer.code, "99", "opset")
+    assert answer.code in (2, 3)
+
+
+def test_refuses_an_engine_that_is_not_there(place):
+    recipe = place.recipe(("quantization:", "target: {engine: openvino}\nquantization:"))
+    answer = place.titrant("run", recipe)
+    refused(place, answer, answer.code, "openvino")
+    assert answer.code in (2, 3)
+
+
+def test_says_that_the_users_code_raised_without_a_traceback(place):
+    place.write("net.py", (place.folder / "net.py").read_text().replace("super().__init__()", "raise OSError('no weights at home')"))
+    answer = place.titrant("run", place.recipe())
+    refused(place, answer, answer.code, "no weights at home", "net:Net")
+    assert answer.code in (2, 4)
+
+
+def test_refuses_a_home_that_cannot_be_written(place):
+    place.home.write_text("a file in its place")
+    answer = place.titrant("run", place.recipe())
+    assert answer.code in (2, 4), answer.all
+    assert "Traceback" not in answer.all
+    assert str(place.home) in answer.err
+    assert "TITRANT_HOME" in answer.err
+
+
+@pytest.mark.parametrize(("death", "words"), [("os.kill(os.getpid(), 9)", "SIGKILL"), ("os._exit(7)", "7")])
+def test_says_how_the_worker_died(place, death, words):
+    forward = "return self.second(torch.relu(self.first(x)))"
+    code = (place.folder / "net.py").read_text()
+    # The inspection looks at the model on a few rows at most; training dies.
+    code = code.replace(forward, f"import os\n        if self.training and x.shape[0] > 8: {death}\n        {forward}")
+    place.write("net.py", code)
+    answer = place.titrant("run", place.recipe())
+    refused(place, answer, 4, "fit", words)
