@@ -38,7 +38,9 @@ def main() -> None:
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.batches = iter([{"image": calibration[start : start + 32]} for start in range(0, len(calibration), 32)])
+            self.batches = iter(
+                [{"image": calibration[start : start + 32]} for start in range(0, len(calibration), 32)]
+            )
 
         def get_next(self):  # type: ignore[no-untyped-def]
             return next(self.batches, None)
@@ -55,7 +57,9 @@ def main() -> None:
     session = ort.InferenceSession(str(int8), options, providers=["CPUExecutionProvider"])
 
     with torch.inference_mode():
-        by_torch = np.concatenate([model(torch.from_numpy(images[i : i + 64])).numpy() for i in range(0, len(images), 64)])
+        by_torch = np.concatenate(
+            [model(torch.from_numpy(images[i : i + 64])).numpy() for i in range(0, len(images), 64)]
+        )
     by_int8 = np.concatenate([session.run(None, {"image": images[i : i + 64]})[0] for i in range(0, len(images), 64)])
     print(f"accuracy {(by_torch.argmax(1) == labels).mean():.4f} {(by_int8.argmax(1) == labels).mean():.4f}")
 

@@ -20,6 +20,7 @@ from titrant.compiler.rules import (
 )
 from titrant.compiler.rules.question import Answer, Question
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.plan import Decision
 
 Rule = Callable[[Question], Answer]
 
@@ -50,7 +51,7 @@ def decide(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: Data
     """
     warnings = list(check_facts(bound, model, data))
     question = Question(bound, hardware, model, data)
-    lines = []
+    lines: list[Decision] = []
     for subject, rule in RULES:
         answer = rule(question)
         lines += answer.decisions

@@ -37,7 +37,7 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
     asked = presets.thresholds
     if (preset := asked.get("retention")) is not None:
         metric, comparison = ("accuracy", "retention") if labelled else ("agreement", "at_least")
-        yield _row("retention", "retention", metric, "all", comparison, preset)
+        yield _row("retention", "retention", (metric, "all", comparison), preset)
     for name, metric, comparison in (
         ("calibration", "brier", "rise_at_most"),
         ("clinical_relevance", "same_decision", "at_least"),
@@ -45,7 +45,7 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
         if (preset := asked.get(name)) is None:
             continue
         if labelled:
-            yield _row(name, name, metric, "all", comparison, preset)
+            yield _row(name, name, (metric, "all", comparison), preset)
         else:
             yield not_assessable(name, name, metric, preset, NO_LABELS)
 
@@ -60,7 +60,7 @@ def safety(question: Question, presets: Presets) -> Iterator[Gate]:
             reason = NO_LABELS if question.recipe.task == "unlabeled" else NO_POSITIVE
             yield not_assessable(f"safety.{name}", "safety", metric, preset, reason)
         else:
-            yield _row(f"safety.{name}", "safety", metric, f"class {positive}", "at_least", preset)
+            yield _row(f"safety.{name}", "safety", (metric, f"class {positive}", "at_least"), preset)
 
 
 def bias(question: Question, presets: Presets) -> Iterator[Gate]:
@@ -85,13 +85,11 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
             continue
         cases = presets.bias_min_cases
         for one, other in itertools.permutations(names, 2):
-            slice_ = f"subgroup {group}.{one} / {group}.{other}"
-            yield _row(
-                f"bias.{group}.{one}/{other}", "bias", metric, slice_, "ratio_at_least", preset, min_cases=cases
-            )
+            compared = (metric, f"subgroup {group}.{one} / {group}.{other}", "ratio_at_least")
+            yield _row(f"bias.{group}.{one}/{other}", "bias", compared, preset, min_cases=cases)
         for name in names:
-            slice_ = f"subgroup {group}.{name}"
-            yield _row(f"bias.{group}.{name}", "bias", metric, slice_, "retention", preset, min_cases=cases)
+            compared = (metric, f"subgroup {group}.{name}", "retention")
+            yield _row(f"bias.{group}.{name}", "bias", compared, preset, min_cases=cases)
 
 
 def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:
@@ -104,9 +102,9 @@ def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:
     return {group: tuple(values) for group, values in found.items()}
 
 
-def _row(
-    identifier: str, preset: str, metric: str, slice_: str, comparison: str, asked: Preset, *, min_cases: int = 0
-) -> Gate:
+def _row(identifier: str, preset: str, compared: tuple[str, str, str], asked: Preset, *, min_cases: int = 0) -> Gate:
+    """Make a row; `compared` is its metric, slice and comparison."""
+    metric, slice_, comparison = compared
     return Gate(
         id=identifier,
         preset=preset,

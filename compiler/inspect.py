@@ -63,9 +63,9 @@ def request(bound: BoundRecipe, files: Files | None = None) -> dict[str, Any]:
 def facts(bound: BoundRecipe, ask: Ask, cache: Path) -> Facts:
     """Return what is known of the recipe's model and data, asking only when something that the answer rests on moved.
 
-    `ask` is the worker's. `cache` is the home's folder for facts. A user's operator is asked about too, and enters the
-    catalog. An answer is kept under the digest of its request (with files by content)
-    and of the library versions, and believed while every file that it depended on has the digest it had.
+    `ask` is the worker's; `cache` is the home's folder for facts. An answer is kept under the digest of its request
+    (with files by content) and of the library versions, and believed while every file that it depended on has the
+    digest it had. A user's operator is asked about too, and enters the catalog.
     """
     digests = FileDigests(cache / "files.json")
     files = digest_files(bound, digests)

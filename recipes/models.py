@@ -1,5 +1,7 @@
 """The small models that the shipped recipes train."""
 
+import itertools
+
 import torch  # noqa: TID253 - the file defines torch modules
 from torch import nn  # noqa: TID253
 
@@ -14,7 +16,7 @@ class TabularNet(nn.Module):
         super().__init__()
         widths = (features, *hidden)
         layers: list[nn.Module] = []
-        for wide, narrow in zip(widths, widths[1:], strict=False):
+        for wide, narrow in itertools.pairwise(widths):
             layers += [nn.Linear(wide, narrow), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
 
@@ -32,7 +34,7 @@ def _block(channels_in: int, channels_out: int) -> nn.Sequential:
 class DigitsNet(nn.Module):
     """Convolutional network for 8 x 8 digits: (batch, 1, 8, 8) or (batch, 64) → logits (batch, classes).
 
-    About 290,000 parameters.
+    About 260,000 parameters.
     """
 
     def __init__(self, classes: int = 10, channels: int = 64):
@@ -50,7 +52,10 @@ class DigitsNet(nn.Module):
 
 
 class SmallCnn(nn.Module):
-    """Convolutional network for 28 x 28 gray images: (batch, 1, 28, 28) or (batch, 28, 28) → logits (batch, classes)."""
+    """Convolutional network for 28 x 28 gray images.
+
+    (batch, 1, 28, 28) or (batch, 28, 28) → logits (batch, classes); about 93,000 parameters for two classes.
+    """
 
     def __init__(self, classes: int = 2, channels: int = 32):
         super().__init__()

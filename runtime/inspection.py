@@ -4,3 +4,68 @@ The request is what `titrant.compiler.inspect.request` gives:
 {"seed": int, "steps": {"data.load": params, "data.split": params, "data.transform": params,
 "model.load" or "model.load_onnx": params}}, each params the JSON of that operator's parameter model.
 """
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.inspecting.data_facts import describe_data
+from titrant.runtime.models.factory import source_files
+from titrant.runtime.operators.data_load import DataLoadParams
+from titrant.runtime.operators.data_split import DataSplitParams
+from titrant.runtime.operators.data_transform import DataTransformParams
+from titrant.runtime.operators.model_load import ModelLoadParams
+from titrant.runtime.operators.model_load_onnx import ModelLoadOnnxParams
+from titrant.schema.canonical import plain
+from titrant.schema.facts import DataFacts, ModelFacts
+
+
+def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Load the data as the plan will, look at the model, and say which files the answer rests on.
+
+    Returns {"model": plain(ModelFacts), "data": plain(DataFacts), "dependencies": [{"path", "digest"}, …]}; the
+    dependencies are the user's modules and the files that the request names. Raises what the steps themselves raise.
+    """
+    steps = {name: json.dumps(params) for name, params in request["steps"].items()}
+    seed = int(request.get("seed", 0))
+    loading = DataLoadParams.model_validate_json(steps["data.load"])
+    transforming = DataTransformParams.model_validate_json(steps["data.transform"])
+    splitting = DataSplitParams.model_validate_json(steps["data.split"])
+    data, _ = describe_data(loading, splitting, transforming, seed=seed)
+    model = _model(steps, data, transforming.task, seed)
+    return {"model": plain(model), "data": plain(data), "dependencies": _dependencies(request["steps"])}
+
+
+def _model(steps: Mapping[str, str], data: DataFacts, task: str, seed: int) -> ModelFacts:
+    if "model.load_onnx" in steps:
+        from titrant.runtime.inspecting.onnx_facts import describe_onnx
+
+        return describe_onnx(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]), data)
+    from titrant.runtime.inspecting.torch_facts import describe_torch
+
+    return describe_torch(ModelLoadParams.model_validate_json(steps["model.load"]), data, task, seed=seed)
+
+
+def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
+    from blake3 import blake3
+
+    found: dict[str, str] = {}
+    sources = steps["data.load"].get("sources", {}).values()
+    for factory in [steps.get("model.load", {}).get("factory"), *(source.get("factory") for source in sources)]:
+        for path in source_files(factory).values() if factory else ():
+            found[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()
+    for file in _files(steps):
+        if not Path(file["path"]).is_dir():
+            found[file["path"]] = file["digest"]
+    return [{"path": path, "digest": found[path]} for path in sorted(found)]
+
+
+def _files(value: Any) -> list[dict[str, str]]:
+    if isinstance(value, Mapping):
+        if set(value) == {"path", "digest"}:
+            return [dict(value)]
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [file for item in value for file in _files(item)]

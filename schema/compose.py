@@ -221,13 +221,12 @@ class _Composer:
 
     def _key(self, frame: _Frame, node: Node) -> None:
         assert isinstance(frame.node, Branch)
-        frame.key = node.span
         if not isinstance(node, Leaf):
-            frame.refused = True
             advice = "a key is plain text; quote it if it holds brackets"
             self._refuse("R011", "a list or mapping cannot be a key", node.span, advice)
+            frame.key, frame.name, frame.refused = node.span, "", True
             return
-        frame.name = node.text
+        frame.key, frame.name = node.span, node.text
         earlier = frame.node.entries.get(node.text)
         if node.refused:
             frame.refused = True
@@ -245,7 +244,9 @@ class _Composer:
         if not self.stack:
             return ()
         frame = self.stack[-1]
-        return (*frame.path, frame.name if isinstance(frame.node, Branch) else len(frame.node.items))
+        if isinstance(frame.node, Branch):
+            return frame.path if frame.key is None else (*frame.path, frame.name)
+        return (*frame.path, len(frame.node.items))
 
     def _span(self, event: Any) -> Span:
         start, end = event.start_mark, event.end_mark

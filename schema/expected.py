@@ -66,8 +66,8 @@ def words(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
 
 
 def takes(kinds: tuple[Kind, ...], *types_: type) -> bool:
-    """Whether a value of one of these Python types can stand here at all."""
-    return any(_python_type(kind) in types_ or kind.type is Any for kind in kinds)
+    """Whether a value of one of these Python types can stand here, other than a bare `none`."""
+    return any(_python_type(kind) in types_ or kind.type is Any for kind in kinds if words((kind,)) != ("none",))
 
 
 def describe(kinds: tuple[Kind, ...]) -> str:
@@ -101,7 +101,7 @@ def _phrase(kind: Kind) -> str:
     if form := kind.note(Form):
         return str(form.phrase)
     if get_origin(kind.type) is Literal:
-        return _join([f"{word}" for word in get_args(kind.type)])
+        return ", ".join(f"{word}" for word in get_args(kind.type))
     if kind.note(OneKey):
         return "a transform's name, alone or with its options"
     python = _python_type(kind)

@@ -23,6 +23,7 @@ _SYNONYMS = {
     "binary": "binary_classification",
     "multiclass": "multiclass_classification",
     "median": "p50",
+    "gpu": "cuda",
     "ort": "onnxruntime",
     "torch_script": "torchscript",
     "min": "at_least",

@@ -7,26 +7,31 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError
 
 from titrant.schema.compose import Branch, Items, Leaf, Node, plain_value
-from titrant.schema.expected import Path, expected, takes
+from titrant.schema.expected import Path, expected, fields, takes
+from titrant.schema.nearest import nearest
 from titrant.schema.recipe import Recipe
+
+# Comparing a word with every known one takes time, which a hostile file could ask for without end.
+MOST_COMPARED = 100
 
 
 @dataclass
 class Finding:
-    """What Pydantic said of one place of the text: error types with what came along, `key` where a key is missing."""
+    """What Pydantic said of one place of the text; `keys` are those that are missing there."""
 
     path: Path
     node: Node
     kind: str
-    key: str = ""
+    keys: tuple[str, ...] = ()
     errors: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Shaped:
-    """The sections that are right, by key, and what was found in the others."""
+    """The sections that are right, the keys of those that are not (or are misspelt), and what was found in them."""
 
     sections: dict[str, Any]
+    wrong: frozenset[str]
     findings: list[Finding]
 
 
@@ -44,8 +49,10 @@ def shape(root: Branch) -> Shaped:
             findings += _findings(root, key, error)
     for key, info in Recipe.model_fields.items():
         if info.is_required() and key not in root.entries:
-            findings.append(Finding((), root, "missing", key))
-    return Shaped(sections, _one_each(findings))
+            findings.append(Finding((), root, "missing", (key,)))
+    kept = _one_each(_without_misspelt(findings))
+    wrong = {str(finding.path[0]) for finding in findings if finding.path} | set(_meant(findings).get((), ()))
+    return Shaped({key: value for key, value in sections.items() if key not in wrong}, frozenset(wrong), kept)
 
 
 @cache
@@ -63,10 +70,31 @@ def _findings(root: Branch, key: str, error: ValidationError) -> list[Finding]:
     for one in error.errors(include_url=False):
         kind = one["type"]
         path, node = locate(root, (key, *one["loc"]))
-        missing = str(one["loc"][-1]) if kind == "missing" else ""
         group = kind if kind in ("missing", "extra_forbidden") else "value"
-        groups.setdefault((path, missing), Finding(path, node, group, missing)).errors.append(one)
+        missing = (str(one["loc"][-1]),) if kind == "missing" else ()
+        # A transform's bare name that lacks several options is one mistake.
+        apart = missing[0] if missing and isinstance(node, Branch) else group
+        finding = groups.setdefault((path, apart), Finding(path, node, group))
+        finding.keys += missing
+        finding.errors.append(one)
     return list(groups.values())
+
+
+def _meant(findings: list[Finding]) -> dict[Path, list[str]]:
+    """Return the keys that the unknown keys of each mapping were most likely meant to be."""
+    meant: dict[Path, list[str]] = {}
+    for finding in findings[:MOST_COMPARED]:
+        if finding.kind == "extra_forbidden":
+            parents = finding.path[:-1]
+            if close := nearest(str(finding.path[-1]), fields(expected(parents))):
+                meant.setdefault(parents, []).append(close)
+    return meant
+
+
+def _without_misspelt(findings: list[Finding]) -> list[Finding]:
+    """Leave out a key that is missing because it stands there misspelt."""
+    meant = _meant(findings)
+    return [one for one in findings if one.kind != "missing" or not set(one.keys) <= set(meant.get(one.path, ()))]
 
 
 def locate(root: Node, loc: Path) -> tuple[Path, Node]:
@@ -120,4 +148,5 @@ def _one_each(findings: list[Finding]) -> list[Finding]:
 
 def _own(finding: Finding) -> bool:
     """Whether a container's finding is about itself rather than about another alternative of its type."""
-    return any(error["type"] in ("mistake", "too_short") for error in finding.errors)
+    empty = isinstance(finding.node, Items) and not finding.node.items
+    return any(error["type"] == "mistake" or (error["type"] == "too_short" and empty) for error in finding.errors)

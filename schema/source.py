@@ -95,7 +95,7 @@ def _recipe(root: Branch, source: SourceMap, found: list[Diagnostic]) -> Recipe 
     if len(findings) > MOST_FINDINGS:
         message = f"{len(findings) - MOST_FINDINGS:,} more mistakes are not shown"
         found.append(Diagnostic("R028", message, source.place(findings[MOST_FINDINGS].path), "mend the others first"))
-    found += check(Draft(shaped.sections, root, source))
+    found += check(Draft(shaped.sections, shaped.wrong, source))
     if found:
         return None
     return Recipe.model_construct(_fields_set=set(shaped.sections), **shaped.sections)

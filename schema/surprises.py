@@ -3,8 +3,8 @@
 import re
 
 from titrant.schema.compose import Leaf
-from titrant.schema.expected import Kind, takes
-from titrant.schema.recipe.terms import Written
+from titrant.schema.expected import Kind, takes, words
+from titrant.schema.recipe.terms import REFERENCE, Form, Written
 
 _TRUE = ("yes", "on", "y", "enabled", "enable", "1", "t")
 _FALSE = ("no", "off", "n", "disabled", "disable", "0", "f")
@@ -14,6 +14,9 @@ def surprise(node: Leaf, kinds: tuple[Kind, ...]) -> str:
     """Return help for a scalar that does not fit here although it looks as if it should; "" when it is no such case."""
     if takes(kinds, bool) and (help_ := _boolean(node)):
         return help_
+    references = any(form.phrase == REFERENCE for kind in kinds if (form := kind.note(Form)))
+    if references and isinstance(node.value, str) and len(words(kinds)) < 2:
+        return _reference(node.value)
     if takes(kinds, int, float) and isinstance(node.value, str) and not _with_unit(kinds):
         return _number(node)
     if takes(kinds, float) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
@@ -31,6 +34,13 @@ def _boolean(node: Leaf) -> str:
         return f"`{node.text}` is not a truth value in YAML 1.2; write `true`"
     if word in _FALSE:
         return f"`{node.text}` is not a truth value in YAML 1.2; write `false`"
+    return ""
+
+
+def _reference(text: str) -> str:
+    if re.fullmatch(r"\w+(\.\w+)+", text) and len(text) <= 200:
+        module, _, name = text.rpartition(".")
+        return f"did you mean `{module}:{name}`?"
     return ""
 
 

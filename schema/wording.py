@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from titrant.schema.compose import Branch, Items, Leaf, Node
+from pydantic.fields import FieldInfo
+
+from titrant.schema.compose import Branch, Items, Leaf
 from titrant.schema.diagnostics import Diagnostic, Place
 from titrant.schema.expected import Kind, Path, describe, expected, fields, homes, takes, words
 from titrant.schema.nearest import nearest
+from titrant.schema.recipe import LANGUAGE
+from titrant.schema.recipe.terms import Form
 from titrant.schema.shape import Finding
 from titrant.schema.spans import dotted
 from titrant.schema.surprises import surprise
@@ -32,21 +36,26 @@ def word(finding: Finding, place: PlaceOf) -> Diagnostic:
 
 
 def _missing(finding: Finding, place: PlaceOf) -> Diagnostic:
-    path = (*finding.path, finding.key)
-    info = fields(expected(finding.path)).get(finding.key)
-    where = f"`{dotted(finding.path)}`" if finding.path else "the recipe"
-    kinds = expected(path)
-    advice = f"add `{_example(finding.key, kinds)}`"
-    if info is not None and info.description:
-        advice += f": {info.description}"
-    return Diagnostic("R013", f"{where} has no `{finding.key}`", place(finding.path, "key"), advice)
+    path, keys = finding.path, finding.keys
+    if keys == ("titrant",):
+        message = "the recipe does not say which version of the language it speaks"
+        return Diagnostic("R020", message, place(path, "key"), f"write `titrant: {LANGUAGE}` as its first line")
+    owner = dotted(path)
+    inside: Path = path
+    if isinstance(finding.node, Leaf):  # a transform's bare name
+        owner, inside = finding.node.text, (*path, finding.node.text)
+    known = fields(expected(inside))
+    advice = "; ".join(f"add `{key}: …`{_described(known.get(key), (*inside, key))}" for key in keys)
+    names = " and no ".join(f"`{key}`" for key in keys)
+    where = f"`{owner}`" if owner else "the recipe"
+    return Diagnostic("R013", f"{where} has no {names}", place(path, "key"), advice)
 
 
-def _example(key: str, kinds: tuple[Kind, ...]) -> str:
-    choice = words(kinds)
-    if takes(kinds, dict) and not choice:
-        return f"{key}:"
-    return f"{key}: {choice[0] if choice else '…'}"
+def _described(info: FieldInfo | None, path: Path) -> str:
+    choice = words(expected(path))
+    if len(choice) > 1:
+        return f", {_listed(choice)}"
+    return f": {info.description}" if info is not None and info.description else ""
 
 
 def _unknown_key(finding: Finding, place: PlaceOf) -> Diagnostic:
@@ -63,6 +72,8 @@ def _unknown_key(finding: Finding, place: PlaceOf) -> Diagnostic:
 
 
 def _meant(key: str, parents: Path, allowed: list[str]) -> str:
+    if key.partition(":")[0] in allowed:
+        return "put a space after the `:`"
     if close := nearest(key, allowed, 0.75):
         return f"did you mean `{close}`?"
     here = dotted(tuple(part for part in parents if isinstance(part, str)))
@@ -89,35 +100,45 @@ def _empty(finding: Finding, place: PlaceOf) -> Diagnostic:
 def _wrong_value(finding: Finding, place: PlaceOf) -> Diagnostic:
     path, node = finding.path, finding.node
     kinds = expected(path)
-    name = _name(path)
-    types_ = {error["type"] for error in finding.errors}
+    tag = next((error["ctx"]["tag"] for error in finding.errors if error["type"] == "union_tag_invalid"), None)
+    if tag is not None:
+        at = place((*path, tag), "key") if isinstance(node, Branch) else place(path, "value")
+        return Diagnostic("R017", f"there is no transform `{shown(tag)}`", at, _did_you_mean(tag, words(kinds)))
     where = place(path, "value")
-    wanted = describe(kinds)
     if isinstance(node, (Branch, Items)):
-        return _wrong_container(finding, kinds, name, where)
+        return _wrong_container(finding, kinds, _name(path), where)
     if not takes(kinds, str, int, float, bool):
-        advice = _container_example(path, kinds, node)
-        return Diagnostic("R011", f"{name} is {wanted}, not {_kind(node)}", where, advice)
-    choice = words(kinds)
+        message = f"{_name(path)} is {describe(kinds)}, not {_kind(node)}"
+        return Diagnostic("R011", message, where, _container_example(path, kinds, node))
+    return _wrong_scalar(node, kinds, _name(path), where, {error["type"] for error in finding.errors})
+
+
+def _wrong_scalar(node: Leaf, kinds: tuple[Kind, ...], name: str, where: Place, types_: set[str]) -> Diagnostic:
+    wanted, choice, text = describe(kinds), words(kinds), shown(node.text)
     advice = surprise(node, kinds)
-    if not advice and isinstance(node.value, str) and choice and (close := nearest(node.value, choice)):
-        advice = f"did you mean `{close}`?"
     if types_ & set(_RANGE) and not isinstance(node.value, str):
-        return Diagnostic("R016", f"`{shown(node.text)}` is out of range: {name} is {wanted}", where, advice)
-    listed = _listed(choice) if choice and not advice else advice
-    if "string_too_short" in types_ and node.value == "":
+        return Diagnostic("R016", f"`{text}` is out of range: {name} is {wanted}", where, advice)
+    if node.value == "" and not choice:
         return Diagnostic("R018", f"{name} is empty", where, f"give it {wanted}")
-    if isinstance(node.value, str) and choice and _mainly_words(kinds):
-        return Diagnostic("R017", f"`{shown(node.text)}` is not a known value of {name}", where, listed)
-    if "string_pattern_mismatch" in types_:
-        return Diagnostic("R018", f"`{shown(node.text)}` does not fit: {name} is {wanted}", where, advice)
-    return Diagnostic("R014", f"{name} is {wanted}, not {_kind(node)}", where, listed)
+    if isinstance(node.value, str) and not advice:
+        close = nearest(node.value, choice)
+        if close or (len(choice) > 1 and not any(kind.note(Form) for kind in kinds if words((kind,)))):
+            message = f"`{text}` is not a known value of {name}"
+            return Diagnostic("R017", message, where, _did_you_mean(node.value, choice))
+    if "string_pattern_mismatch" in types_ and isinstance(node.value, str):
+        return Diagnostic("R018", f"`{text}` does not fit: {name} is {wanted}", where, advice)
+    return Diagnostic("R014", f"{name} is {wanted}, not {_kind(node)}", where, advice)
+
+
+def _did_you_mean(text: str, choice: tuple[str, ...]) -> str:
+    close = nearest(text, choice)
+    return f"did you mean `{close}`?" if close else _listed(choice)
 
 
 def _wrong_container(finding: Finding, kinds: tuple[Kind, ...], name: str, where: Place) -> Diagnostic:
     node = finding.node
-    short = next((error for error in finding.errors if error["type"] == "too_short"), None)
-    if short:
+    empty = not (node.items if isinstance(node, Items) else node.entries if isinstance(node, Branch) else ())
+    if empty and any(error["type"] == "too_short" for error in finding.errors):
         return Diagnostic("R019", f"{name} is empty", where, "give it at least one entry, or take the line out")
     advice = ""
     if isinstance(node, Branch) and takes(kinds, tuple):
@@ -132,21 +153,20 @@ def _wrong_container(finding: Finding, kinds: tuple[Kind, ...], name: str, where
 
 def _container_example(path: Path, kinds: tuple[Kind, ...], node: Leaf) -> str:
     key = next((part for part in reversed(path) if isinstance(part, str)), "")
-    if takes(kinds, tuple):
-        return f"write `{key}: [{shown(node.text)}]`"
-    keys = list(fields(kinds))
-    if keys and ":" in node.text:
+    inside: Path = path if takes(kinds, dict) else (*path, 0)
+    options = list(fields(expected(inside)))
+    if options and node.text.partition(":")[0] in options:
         return "put a space after the `:`"
-    return f"write its options below it, such as `{keys[0]}: …`" if keys else f"write `{key}: {{name: …}}`"
-
-
-def _mainly_words(kinds: tuple[Kind, ...]) -> bool:
-    """Whether words are what one would choose from here, rather than an exception to a number or text."""
-    return not takes(kinds, int, float, bool) and not (takes(kinds, tuple) or any(_free_text(kind) for kind in kinds))
-
-
-def _free_text(kind: Kind) -> bool:
-    return kind.type is str and not words((kind,)) and not kind.notes
+    value = shown(node.text)
+    if options and takes(expected((*inside, options[0])), type(node.value)):
+        value = f"{{{options[0]}: {value}}}"
+    elif options:
+        return f"write its options below it, such as `{options[0]}: …`"
+    elif takes(kinds, dict):
+        value = "{name: …}"
+    if takes(kinds, tuple):
+        value = f"[{value}]"
+    return f"write `{value}`" if isinstance(path[-1], int) else f"write `{key}: {value}`"
 
 
 def _name(path: Path) -> str:
@@ -176,10 +196,3 @@ def shown(text: str) -> str:
     """Shorten a text that is repeated in a message."""
     line = text.replace("\n", " ")
     return line if len(line) <= 40 else line[:37] + "…"
-
-
-def describe_node(node: Node) -> str:
-    """Say what a node is: a list, a mapping, or its value."""
-    if isinstance(node, Leaf):
-        return _kind(node)
-    return "a list" if isinstance(node, Items) else "a mapping"

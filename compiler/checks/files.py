@@ -35,7 +35,8 @@ def missing_files(look: Look) -> Iterator[Finding]:
         elif file.is_dir():
             yield look.finding("R102", path, f"{file} is a folder, and a file is due", "name the file in it")
         elif key in ENDINGS and file.suffix.lower() not in ENDINGS[key]:
-            yield look.finding("R103", path, f"`{key}` reads {', '.join(ENDINGS[key])}, and this is {file.name}")
+            message = f"`{key}` reads {', '.join(ENDINGS[key])}, and this is {file.name}"
+            yield look.finding("R103", path, message, "name another file, or save this one in such a format")
 
 
 def _folder(look: Look, path: Path, folder: File) -> Iterator[Finding]:

@@ -106,10 +106,20 @@ def formats_fit(look: Look) -> Iterator[Finding]:
         elif recipe.model.onnx is not None and export.opset is not None:
             message = "an ONNX file keeps its own opset"
             yield look.finding("R108", ("export", place, "opset"), message, "take `opset` out", part="key")
-        elif engine in FORMATS_OF and export.format in ENGINE_OF and export.format not in FORMATS_OF[engine]:
+        elif (
+            _open(look)
+            and engine in FORMATS_OF
+            and export.format in ENGINE_OF
+            and export.format not in FORMATS_OF[engine]
+        ):
             message = f"`{export.format}` runs in {ENGINE_OF[export.format]}, and `target.engine` is `{engine}`"
             yield look.finding("R108", path, message, f"write `{FORMATS_OF[engine][0]}`, or another engine")
     yield from _names(look)
+
+
+def _open(look: Look) -> bool:
+    """Whether no single method settles engine and format, in which case `method_fits` has looked at both."""
+    return look.recipe.quantization.method in ("auto", "none")
 
 
 def _names(look: Look) -> Iterator[Finding]:

@@ -31,9 +31,9 @@ class Offer:
     soft: tuple[str, ...] = ()
 
     @property
-    def against(self) -> tuple[str, ...]:
-        """All reasons, those that cannot be overruled first."""
-        return self.hard + self.soft
+    def against(self) -> str:
+        """The reason that comes first: what cannot be overruled, else all that can; "" where nothing speaks against."""
+        return self.hard[0] if self.hard else "; ".join(self.soft)
 
 
 def chains(question: Question) -> Answer:
@@ -58,7 +58,7 @@ def methods() -> tuple[str, ...]:
 
 def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> Answer:
     kept = [offer.chain for offer in offers if not offer.against]
-    rejected = tuple(Rejected(offer.chain.id, "; ".join(offer.against)) for offer in offers if offer.against)
+    rejected = tuple(Rejected(offer.chain.id, offer.against) for offer in offers if offer.against)
     ranked = tuple(replace(chain, rank=rank) for rank, chain in enumerate(kept))
     if not ranked:
         raise InfeasibleError(_nothing_left(question, rejected))
@@ -69,7 +69,7 @@ def _explicit(question: Question, offer: Offer) -> Answer:
     if offer.hard:
         where = question.bound.parsed.source.place(("quantization", "method"), "value")
         message = f"{offer.chain.id} cannot run here: {offer.hard[0].partition(': ')[0]}"
-        raise InfeasibleError(Diagnostic("P031", message, where, "; ".join(offer.hard)))
+        raise InfeasibleError(Diagnostic("P061", message, where, "; ".join(offer.hard)))
     because = "the recipe names it: the only candidate"
     if offer.soft:
         because += f" (auto would leave it out: {'; '.join(offer.soft)})"
@@ -95,7 +95,7 @@ def _line(
 def _nothing_left(question: Question, rejected: tuple[Rejected, ...]) -> Diagnostic:
     where = question.bound.parsed.source.place(("quantization", "method"), "value")
     reasons = "; ".join(f"{one.value}: {one.because}" for one in rejected)
-    return Diagnostic("P032", "no candidate is left", where, reasons)
+    return Diagnostic("P062", "no candidate is left", where, reasons)
 
 
 def _conversions(question: Question) -> Iterator[Offer]:

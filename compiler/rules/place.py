@@ -39,7 +39,7 @@ def _no_device(question: Question, asked: str) -> Diagnostic:
     there = ", ".join(f"{gpu.kind}:{gpu.index} ({gpu.name})" for gpu in gpus)
     where = question.bound.parsed.source.place(("target", "device"), "value")
     help_text = f"this machine has {there}, and cpu" if there else "write cpu, or plan for a machine that has one"
-    return Diagnostic("P030", f"this machine has no device {asked}", where, help_text)
+    return Diagnostic("P060", f"this machine has no device {asked}", where, help_text)
 
 
 def _device_line(

@@ -45,14 +45,14 @@ def apportion(groups: Groups, fractions: np.ndarray, classes: int) -> np.ndarray
     groups go first, so that single rows can even out what they could not.
     """
     total = np.bincount(groups.classes, weights=groups.counts, minlength=classes)
-    lacking = fractions[:, None] * total[None, :]
+    lacking: np.ndarray = fractions[:, None] * total[None, :]
     roles = np.empty(len(groups), dtype=np.int64)
     for members in _by_composition(groups):
         one = slice(groups.starts[members[0]], groups.starts[members[0] + 1])
         composition = np.zeros(classes)
         composition[groups.classes[one]] = groups.counts[one]
         shares = _shares(len(members), lacking, composition, fractions)
-        lacking -= shares[:, None] * composition[None, :]
+        lacking = lacking - shares[:, None] * composition[None, :]
         ordered = members[np.argsort(groups.keys[members], kind="stable")]
         roles[ordered] = np.repeat(np.arange(len(fractions)), shares)
     return roles
@@ -65,7 +65,7 @@ def _shares(members: int, lacking: np.ndarray, composition: np.ndarray, fraction
     if wanted.sum() <= 0:
         wanted = fractions.copy()
     exact = wanted * members / wanted.sum()
-    shares = np.floor(exact + 1e-9).astype(np.int64)
+    shares: np.ndarray = np.floor(exact + 1e-9).astype(np.int64)
     rest = np.round(exact - shares, 9)
     lacks = np.round((lacking - shares[:, None] * composition[None, :]).sum(axis=1), 9)
     # By remainder; among equal remainders by what the role lacks over all classes; then in the order of the roles.

@@ -23,7 +23,9 @@ def read_bundled(name: str) -> Table:
     from sklearn import datasets
 
     found = getattr(datasets, f"load_{name}")()
-    columns = {str(feature): np.ascontiguousarray(found.data[:, place]) for place, feature in enumerate(found.feature_names)}
+    columns = {
+        str(feature): np.ascontiguousarray(found.data[:, place]) for place, feature in enumerate(found.feature_names)
+    }
     columns["target"] = found.target.astype(np.int64)
     if name == "digits":
         columns["image"] = (found.images[:, None] / 16).astype(np.float32)

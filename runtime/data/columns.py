@@ -1,6 +1,7 @@
 """Turn what readers and factories give into columns: numbers, truth values, text, or arrays of numbers."""
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ def frame_columns(frame: "pd.DataFrame", source: str) -> dict[str, np.ndarray]:
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     if twice:
         raise StepError(
-            Diagnostic("X109", f"{source} has the column {sorted(twice)[0]} twice", help="give each column a name of its own")
+            Diagnostic(
+                "X109", f"{source} has the column {sorted(twice)[0]} twice", help="give each column a name of its own"
+            )
         )
     return {name: _series(frame.iloc[:, place], name, source) for place, name in enumerate(names)}
 
@@ -49,7 +52,7 @@ def _series(series: "pd.Series[Any]", name: str, source: str) -> np.ndarray:
             return series.to_numpy(dtype=np.float64, na_value=np.nan)
         return array_column(series.to_numpy(), name, source)
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        return series.dt.strftime("%Y-%m-%dT%H:%M:%S").fillna("").to_numpy(dtype=str)
+        return np.asarray(series.dt.strftime("%Y-%m-%dT%H:%M:%S").fillna(""), dtype=str)
     return _objects(series.to_numpy(dtype=object, na_value=""), name, source)
 
 
@@ -90,7 +93,12 @@ def missing(column: np.ndarray) -> np.ndarray:
         return np.asarray(column == "")
     if column.dtype.kind != "f":
         return np.zeros(len(column), dtype=bool)
-    return np.isnan(column).reshape(len(column), -1).any(axis=1)
+    return np.asarray(np.isnan(flat(column)).any(axis=1))
+
+
+def flat(column: np.ndarray) -> np.ndarray:
+    """Return a column or array as (rows, numbers of a row), also when it has no rows."""
+    return column.reshape(len(column), math.prod(column.shape[1:]))
 
 
 def value_text(value: Any) -> str:

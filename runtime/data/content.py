@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from titrant.runtime.data.columns import is_ragged, is_text
+from titrant.runtime.data.columns import flat, is_ragged, is_text
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _CHUNK = 1 << 16
@@ -60,14 +60,14 @@ def _shape_hash(image: np.ndarray) -> np.uint64:
 
 def _array_hashes(column: np.ndarray) -> np.ndarray:
     """Hash the numbers of each row; what stands at place j of a row is mixed with j."""
-    flat = column.reshape(len(column), -1)
-    if flat.shape[1] == 1:
-        return mix(_bits(flat[:, 0]))
-    places = mix(np.arange(flat.shape[1], dtype=np.uint64))
-    hashes = np.empty(len(flat), dtype=np.uint64)
-    step = max(1, _CHUNK // flat.shape[1] * 16)
-    for start in range(0, len(flat), step):
-        part = mix(_bits(flat[start : start + step]) + places)
+    numbers = flat(column)
+    if numbers.shape[1] == 1:
+        return mix(_bits(numbers[:, 0]))
+    places = mix(np.arange(numbers.shape[1], dtype=np.uint64))
+    hashes = np.empty(len(numbers), dtype=np.uint64)
+    step = max(1, _CHUNK // max(1, numbers.shape[1]) * 16)
+    for start in range(0, len(numbers), step):
+        part = mix(_bits(numbers[start : start + step]) + places)
         hashes[start : start + step] = part.sum(axis=1, dtype=np.uint64)
     return mix(hashes)
 

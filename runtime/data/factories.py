@@ -29,7 +29,9 @@ def read_factory(source: Source, name: str) -> dict[str, np.ndarray]:
 
 
 def _is_named_sources(made: Any) -> bool:
-    return isinstance(made, Mapping) and bool(made) and all(_is_frame(v) or isinstance(v, Mapping) for v in made.values())
+    return (
+        isinstance(made, Mapping) and bool(made) and all(_is_frame(v) or isinstance(v, Mapping) for v in made.values())
+    )
 
 
 def _is_frame(value: Any) -> bool:

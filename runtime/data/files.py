@@ -82,4 +82,6 @@ def _existing(path: str) -> Path:
 
 def _unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return Diagnostic("X100", f"{file.name} cannot be read as {kind}: {line}", help="check that it is whole and of that format")
+    return Diagnostic(
+        "X100", f"{file.name} cannot be read as {kind}: {line}", help="check that it is whole and of that format"
+    )

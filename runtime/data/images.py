@@ -10,10 +10,11 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", "
 
 
 def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.ndarray]:
-    """Read images as `image` (rows, 3, height, width) float32 in 0..1 and, from class folders, `label` as text.
+    """Read images as `image` (rows, 3, height, width) float32 in 0..1 and, from class folders, their names as text.
 
-    `label` is the name to give the classes; None leaves them out. Files are taken in the order of their names. With a resize transform to follow, images may differ in size: then
-    `image` is an object array of (3, height, width). Raises StepError X107.
+    `label` is the column to give the class names; None leaves them out. Files are taken in the order of their names.
+    With a resize transform to follow, images may differ in size: then `image` is an object array of (3, height,
+    width). Raises StepError X107.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -70,7 +71,8 @@ def _stacked(images: list[np.ndarray], files: list[Path], resize: bool) -> np.nd
         raise StepError(
             Diagnostic(
                 "X107",
-                f"images differ in size: {files[0].name} is {_size(images[0])}, {files[other].name} {_size(images[other])}",
+                f"images differ in size: {files[0].name} is {_size(images[0])} and "
+                f"{files[other].name} {_size(images[other])}",
                 help="add a transform such as `- resize: {height: 224, width: 224}`",
             )
         )

@@ -42,9 +42,11 @@ def find_classes(labels: Sequence[np.ndarray], names: Mapping[str, str], column:
         raise _no_classes(f"{column} has one class only, {next(iter(texts), '')}", "a classifier needs two or more")
     whole = all(_is_whole(text) for text in texts)
     values = tuple(sorted(texts, key=lambda text: (int(text), text)) if whole else sorted(texts))
-    notes = ()
+    notes: tuple[str, ...] = ()
     if whole and [int(value) for value in values] != list(range(len(values))):
-        notes = (f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",)
+        notes = (
+            f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",
+        )
     return Classes(values, tuple(names.get(value, value) for value in values), notes)
 
 

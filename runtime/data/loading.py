@@ -96,7 +96,9 @@ def _check_lengths(columns: Mapping[str, np.ndarray], name: str) -> None:
     flat = [column for column, values in columns.items() if values.ndim == 0]
     lengths = {column: len(values) for column, values in columns.items() if values.ndim}
     if flat:
-        raise StepError(Diagnostic("X102", f"{_called(name)}: {flat[0]} is a single number", help="give one entry a row"))
+        raise StepError(
+            Diagnostic("X102", f"{_called(name)}: {flat[0]} is a single number", help="give one entry a row")
+        )
     if len(set(lengths.values())) > 1:
         first, *others = lengths.items()
         other = next(item for item in others if item[1] != first[1])

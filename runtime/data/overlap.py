@@ -37,7 +37,8 @@ def settle_overlap(
     if shared and params.overlap == "error":
         raise PreconditionError(_told(shared))
     notes = [
-        f"{count} rows of {role} dropped: the same {what} as in {owner}" for (what, role, owner), count in shared.items()
+        f"{count} rows of {role} dropped: the same {what} as in {owner}"
+        for (what, role, owner), count in shared.items()
     ]
     return kept, notes, sum(shared.values())
 
@@ -51,7 +52,8 @@ def _pairs(roles: Roles) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
 
 def _told(shared: Mapping[tuple[str, str, str], int]) -> Diagnostic:
     found = "; ".join(
-        f"{count} rows of {role} have the same {what} as rows of {owner}" for (what, role, owner), count in shared.items()
+        f"{count} rows of {role} have the same {what} as rows of {owner}"
+        for (what, role, owner), count in shared.items()
     )
     return Diagnostic(
         "X111", found, help="`split: {overlap: drop}` leaves them in the role that judges (evaluation before tuning, …)"

@@ -20,7 +20,9 @@ def random_table(inputs: Sequence[InputSpec], rows: int, seed: int) -> Table:
         free = [size for size in spec.shape[1:] if not isinstance(size, int)]
         if free:
             raise RecipeError(
-                Diagnostic("X126", f"model input {spec.name} has a free size {free[0]}", help="write a number in `shape`")
+                Diagnostic(
+                    "X126", f"model input {spec.name} has a free size {free[0]}", help="write a number in `shape`"
+                )
             )
         shape = (rows, *(int(size) for size in spec.shape[1:]))
         columns[spec.name] = _draw(generator, shape, spec.dtype)

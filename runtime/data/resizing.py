@@ -15,7 +15,9 @@ def fit_resize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted
         if column.dtype.kind != "O" and column.ndim not in (3, 4):
             raise RecipeError(Diagnostic("X122", f"resize: {name} is no image", help="name the image `columns`"))
     if step.height is None or step.width is None:
-        raise RecipeError(Diagnostic("X122", "resize needs height and width", help="write `resize: {height: 32, width: 32}`"))
+        raise RecipeError(
+            Diagnostic("X122", "resize needs height and width", help="write `resize: {height: 32, width: 32}`")
+        )
     return Fitted("resize", tuple(columns), {"height": step.height, "width": step.width}, {})
 
 

@@ -21,7 +21,9 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
             spread = column.std(axis=axes, dtype=np.float64, keepdims=True)
         if not (np.isfinite(mean).all() and np.isfinite(spread).all()):
             raise PreconditionError(
-                Diagnostic("X120", f"standardize: {name} has missing values", help="put `- impute` before `- standardize`")
+                Diagnostic(
+                    "X120", f"standardize: {name} has missing values", help="put `- impute` before `- standardize`"
+                )
             )
         arrays[f"{place}.mean"] = mean.reshape(mean.shape[1:])
         # A constant column becomes zeros, not a division by nothing.
@@ -32,7 +34,7 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
 def apply_standardize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
     """Return (column - mean) / spread as float32, computed in float64."""
     shifted = column.astype(np.float64) - fitted.arrays[f"{place}.mean"]
-    return (shifted / fitted.arrays[f"{place}.spread"]).astype(np.float32)
+    return np.asarray(shifted / fitted.arrays[f"{place}.spread"], dtype=np.float32)
 
 
 def fit_normalize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
@@ -84,7 +86,9 @@ def _per_channel(values: np.ndarray, place: int, columns: int, name: str, column
         return values.reshape(len(values), *(1,) * (column.ndim - 2))
     has = f"{column.shape[1]} channels" if column.ndim >= 2 else f"{columns} columns"
     raise RecipeError(
-        Diagnostic("X122", f"normalize has {len(values)} numbers and {name} {has}", help="write one number, or one a channel")
+        Diagnostic(
+            "X122", f"normalize has {len(values)} numbers and {name} {has}", help="write one number, or one a channel"
+        )
     )
 
 
@@ -95,5 +99,7 @@ def _check_numeric(name: str, column: np.ndarray, transform: str) -> None:
         )
     if is_ragged(column):
         raise RecipeError(
-            Diagnostic("X122", f"{transform}: images of {name} differ in size", help=f"put `- resize` before `- {transform}`")
+            Diagnostic(
+                "X122", f"{transform}: images of {name} differ in size", help=f"put `- resize` before `- {transform}`"
+            )
         )

@@ -1,6 +1,7 @@
 """Give every row of every source a role."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 ROLES = ("train", "tuning", "calibration", "evaluation")
 
 
+@dataclass(frozen=True)
+class _Source:
+    """One source, with the content hash and the unit of each of its rows."""
+
+    name: str
+    table: Table
+    contents: np.ndarray
+    units: np.ndarray
+
+
 def split(params: "DataSplitParams", tables: Tables, *, seed: int) -> Split:
     """Deal the rows of every source to its roles.
 
@@ -35,7 +46,7 @@ def split(params: "DataSplitParams", tables: Tables, *, seed: int) -> Split:
     notes: list[str] = []
     for name, table in tables.sources.items():
         shares = {role: sources[name] for role, sources in params.roles.items() if sources.get(name)}
-        dealt, said = _deal(params, table, name, shares, contents[name], units[name], seed)
+        dealt, said = _deal(params, _Source(name, table, contents[name], units[name]), shares, seed)
         notes += said
         for role, rows in dealt.items():
             roles[role][name] = rows
@@ -53,13 +64,17 @@ def _check_roles(params: "DataSplitParams", tables: Tables) -> None:
         for name in sources:
             if name not in tables.sources:
                 names = ", ".join(tables.sources)
-                raise RecipeError(Diagnostic("X110", f"{role} draws from {name}, which is no source", help=f"there is {names}"))
+                raise RecipeError(
+                    Diagnostic("X110", f"{role} draws from {name}, which is no source", help=f"there is {names}")
+                )
     for name in tables.sources:
         total = sum(sources.get(name, 0.0) for sources in params.roles.values())
         if total > 1 + 1e-9:
             raise RecipeError(
                 Diagnostic(
-                    "X110", f"the roles take {total:g} of {_called(name)}", help="fractions of one source add up to 1 at most"
+                    "X110",
+                    f"the roles take {total:g} of {_called(name)}",
+                    help="fractions of one source add up to 1 at most",
                 )
             )
 
@@ -75,7 +90,9 @@ def _units(params: "DataSplitParams", tables: Tables) -> dict[str, np.ndarray]:
     gone = sum(int(missing(column).sum()) for column in found)
     if gone:
         raise PreconditionError(
-            Diagnostic("X110", f"{gone} rows have no {params.by}", help="every row needs a value of the `split.by` column")
+            Diagnostic(
+                "X110", f"{gone} rows have no {params.by}", help="every row needs a value of the `split.by` column"
+            )
         )
     if any(column.ndim != 1 for column in found):
         raise RecipeError(Diagnostic("X110", f"{params.by} is an array", help="`split.by` names a column"))
@@ -86,33 +103,28 @@ def _units(params: "DataSplitParams", tables: Tables) -> dict[str, np.ndarray]:
 
 
 def _deal(
-    params: "DataSplitParams",
-    table: Table,
-    name: str,
-    shares: Mapping[str, float],
-    contents: np.ndarray,
-    units: np.ndarray,
-    seed: int,
+    params: "DataSplitParams", source: _Source, shares: Mapping[str, float], seed: int
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Deal one source: role → sorted rows, and what a person should know."""
     if not shares:
         return {}, []
+    table = source.table
     ordered = [role for role in ROLES if role in shares]
     if len(ordered) == 1 and shares[ordered[0]] >= 1 - 1e-9:
         return {ordered[0]: np.arange(table.rows, dtype=np.int64)}, []
     fractions = np.array([*(shares[role] for role in ordered), max(0.0, 1 - sum(shares.values()))])
     if params.by == "order":
         return _deal_in_order(ordered, fractions, table.rows), []
-    classes, names = _classes(params, table, name)
-    group, keys = _groups(params, table, contents, units)
+    classes, names = _classes(params, table, source.name)
+    group, keys = _groups(params, source)
     groups = group_rows(group, classes, salted_order(keys, seed))
     if names:
-        _check_classes(groups.classes, names, ordered, "rows" if params.by == "row" else params.by)
+        _check_classes(groups.classes, names, ordered, params.by)
     dealt = apportion(groups, fractions, len(names) or 1)
     if names:
         dealt = ensure_every_role(groups, dealt, np.array([*fractions[:-1], 0.0]), len(names))
     rows = dealt[group]
-    said = _notes(params, table, name, group, int((rows == len(ordered)).sum()))
+    said = _notes(params, source, group, int((rows == len(ordered)).sum()))
     return {role: np.flatnonzero(rows == place) for place, role in enumerate(ordered)}, said
 
 
@@ -122,15 +134,13 @@ def _deal_in_order(ordered: list[str], fractions: np.ndarray, rows: int) -> dict
     return {role: np.arange(starts[place], cuts[place], dtype=np.int64) for place, role in enumerate(ordered)}
 
 
-def _groups(
-    params: "DataSplitParams", table: Table, contents: np.ndarray, units: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _groups(params: "DataSplitParams", source: _Source) -> tuple[np.ndarray, np.ndarray]:
     """Number the groups of one source 0…, and give each the hash of its content."""
     if params.by == "row":
-        keys, group = np.unique(contents, return_inverse=True)
+        keys, group = np.unique(source.contents, return_inverse=True)
         return group.astype(np.int64), keys
-    numbers, first, group = np.unique(units, return_index=True, return_inverse=True)
-    return group.astype(np.int64), row_hashes({params.by: table.columns[params.by][first]})
+    _, first, group = np.unique(source.units, return_index=True, return_inverse=True)
+    return group.astype(np.int64), row_hashes({params.by: source.table.columns[params.by][first]})
 
 
 def _classes(params: "DataSplitParams", table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -150,7 +160,7 @@ def _check_classes(classes: np.ndarray, names: tuple[str, ...], ordered: list[st
     few = [f"{names[place]} has {held[place]}" for place in np.flatnonzero(held < len(ordered))]
     if few:
         more = f" and {len(few) - 3} more classes have too few" if len(few) > 3 else ""
-        kept = "distinct rows" if what == "rows" else f"values of {what}"
+        kept = "distinct rows" if what == "row" else f"values of {what}"
         raise PreconditionError(
             Diagnostic(
                 "X110",
@@ -161,14 +171,13 @@ def _check_classes(classes: np.ndarray, names: tuple[str, ...], ordered: list[st
         )
 
 
-def _notes(params: "DataSplitParams", table: Table, name: str, group: np.ndarray, unused: int) -> list[str]:
-    said = []
-    if params.by == "row":
-        copies = table.rows - int(group.max(initial=-1) + 1)
-        if copies:
-            said.append(f"{copies} of {table.rows} rows of {_called(name)} repeat another row's inputs; copies stay together")
+def _notes(params: "DataSplitParams", source: _Source, group: np.ndarray, unused: int) -> list[str]:
+    said, rows = [], source.table.rows
+    copies = rows - int(group.max(initial=-1) + 1)
+    if params.by == "row" and copies:
+        said.append(f"{copies} of {rows} rows of {_called(source.name)} repeat another row's inputs and stay with it")
     if unused:
-        said.append(f"{unused} rows of {_called(name)} have no role")
+        said.append(f"{unused} rows of {_called(source.name)} have no role")
     return said
 
 

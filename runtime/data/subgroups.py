@@ -1,5 +1,6 @@
 """Assign rows to subgroups: bins of a number, or values of a column."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -56,11 +57,13 @@ def _labelled(group: SubgroupColumn) -> Mapping[str, tuple[str, ...]]:
 def _bin_labels(name: str, group: SubgroupColumn, columns: Sequence[np.ndarray]) -> tuple[str, ...]:
     cuts = group.bins or ()
     if list(cuts) != sorted(set(cuts)):
-        raise _misfit(name, f"the cut points {', '.join(f'{cut:g}' for cut in cuts)} do not rise", "write each once, rising")
+        raise _misfit(
+            name, f"the cut points {', '.join(f'{cut:g}' for cut in cuts)} do not rise", "write each once, rising"
+        )
     if any(column.dtype.kind not in "iuf" for column in columns):
         raise _misfit(name, f"{group.column} is no column of numbers", "use `values` for text")
     low, high = f"{group.column} < {cuts[0]:g}", f"≥ {cuts[-1]:g}"
-    return (low, *(f"{a:g} to {b:g}" for a, b in zip(cuts, cuts[1:], strict=False)), high)
+    return (low, *(f"{a:g} to {b:g}" for a, b in itertools.pairwise(cuts)), high)
 
 
 def _misfit(name: str, message: str, help: str) -> RecipeError:

@@ -1,6 +1,7 @@
 """Make each role's model-ready rows from the sources and the split."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,71 +22,82 @@ if TYPE_CHECKING:
 
 # The roles that transforms may be fitted on, in this order.
 FITTED_ON = ("train", "calibration")
+_LEARNING = ("standardize", "impute", "one_hot")
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the rows are made from."""
+
+    params: "DataTransformParams"
+    tables: Tables
+    split: Split
+
+    def everywhere(self, name: str, what: str) -> list[np.ndarray]:
+        """Return a column of every source; `what` is the recipe key that names it."""
+        return [find(table.columns, name, "the data", what) for table in self.tables.sources.values()]
+
+    def of(self, role: str, name: str) -> np.ndarray:
+        """Return a raw column of a role's rows, in the order of sources and rows."""
+        sources = self.split.roles.get(role, {})
+        parts = [
+            find(self.tables.sources[source].columns, name, f"source {source}", "data.inputs")[rows]
+            for source, rows in sources.items()
+        ]
+        return _joined(parts, name) if parts else next(iter(self.tables.sources.values())).columns[name][:0]
+
+    def count(self, role: str) -> int:
+        """Count a role's rows."""
+        return sum(len(rows) for rows in self.split.roles.get(role, {}).values())
 
 
 def transform(params: "DataTransformParams", tables: Tables, split: Split) -> tuple[dict[str, Rows], Transforms]:
-    """Fit on train rows (calibration rows without any), apply to every role; returns role → rows, and the transforms."""
+    """Fit on train rows (calibration rows without any) and apply to every role.
+
+    Returns role → rows, and the transforms.
+    """
+    data = _Data(params, tables, split)
     names = input_names(params, next(iter(tables.sources.values())))
-    classes = _classes(params, tables)
-    positive = None if classes is None else positive_class(classes, params.positive)
-    transforms = _fit(params, names, tables, split, classes, positive)
+    classes = _classes(data)
     groups = {
-        name: subgroup_values(
-            name, group, [find(table.columns, group.column, "the data", "data.subgroups") for table in tables.sources.values()]
-        )
+        name: subgroup_values(name, group, data.everywhere(group.column, f"data.subgroups.{name}"))
         for name, group in params.subgroups.items()
     }
-    rows = {role: _rows(params, role, names, tables, split, transforms, classes, groups) for role in ROLES}
-    return rows, transforms
+    transforms = _fit(data, names, classes)
+    return {role: _rows(data, role, transforms, classes, groups) for role in ROLES}, transforms
 
 
 def class_notes(params: "DataTransformParams", tables: Tables) -> tuple[str, ...]:
     """Return what a person should know of how the label was read."""
-    classes = _classes(params, tables)
+    classes = _classes(_Data(params, tables, Split({}, {})))
     return () if classes is None else classes.notes
 
 
-def _classes(params: "DataTransformParams", tables: Tables) -> Classes | None:
-    if params.label is None:
+def _classes(data: _Data) -> Classes | None:
+    label = data.params.label
+    if label is None:
         return None
-    labels = [find(table.columns, params.label, "the data", "data.label") for table in tables.sources.values()]
     names: dict[str, str] = {}
-    for table in tables.sources.values():
+    for table in data.tables.sources.values():
         names |= table.label_names
-    return find_classes(labels, names, params.label)
+    return find_classes(data.everywhere(label, "data.label"), names, label)
 
 
-def _fit(
-    params: "DataTransformParams",
-    names: tuple[str, ...],
-    tables: Tables,
-    split: Split,
-    classes: Classes | None,
-    positive: int | None,
-) -> Transforms:
-    role = next((role for role in FITTED_ON if _count(split, role)), None)
-    if role is None and any(step.name in ("standardize", "impute", "one_hot") for step in params.transforms):
+def _fit(data: _Data, names: tuple[str, ...], classes: Classes | None) -> Transforms:
+    params = data.params
+    role = next((role for role in FITTED_ON if data.count(role)), None)
+    if role is None and any(step.name in _LEARNING for step in params.transforms):
         raise PreconditionError(
-            Diagnostic("X127", "there are no train or calibration rows to fit the transforms on", help="give either some rows")
+            Diagnostic(
+                "X127", "there are no train or calibration rows to fit transforms on", help="give either some rows"
+            )
         )
-    fitting = role or next(role for role in reversed(ROLES) if _count(split, role))
-    columns = gather(tables, split, fitting, names)
+    fitting = role or next(role for role in reversed(ROLES) if data.count(role))
+    columns = {name: data.of(fitting, name) for name in names}
     steps = fit(params.transforms, columns)
-    # Shapes are those after resizing; wiring only asks which columns hold one number a row.
     inputs, dtypes = wire(columns, params.model_inputs)
+    positive = None if classes is None else positive_class(classes, params.positive)
     return Transforms(steps, inputs, dtypes, classes.names if classes else (), positive)
-
-
-def gather(tables: Tables, split: Split, role: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Collect the raw columns of a role's rows over its sources, in the order of sources and rows."""
-    columns = {}
-    for name in names:
-        parts = [
-            find(tables.sources[source].columns, name, f"source {source}", "data.inputs")[rows]
-            for source, rows in split.roles.get(role, {}).items()
-        ]
-        columns[name] = _joined(parts, name) if parts else next(iter(tables.sources.values())).columns[name][:0]
-    return columns
 
 
 def _joined(parts: list[np.ndarray], name: str) -> np.ndarray:
@@ -100,39 +112,28 @@ def _joined(parts: list[np.ndarray], name: str) -> np.ndarray:
 
 
 def _rows(
-    params: "DataTransformParams",
+    data: _Data,
     role: str,
-    names: tuple[str, ...],
-    tables: Tables,
-    split: Split,
     transforms: Transforms,
     classes: Classes | None,
     groups: Mapping[str, tuple[str, ...]],
 ) -> Rows:
-    columns = gather(tables, split, role, names)
+    params, sources = data.params, data.split.roles.get(role, {})
+    columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
-    if len(next(iter(inputs.values()))):
+    if data.count(role):
         check_shapes(inputs, params.model_inputs)
-    labels = None
-    if classes is not None and params.label is not None:
-        labels = classes.numbers(gather(tables, split, role, (params.label,))[params.label])
-    sources = split.roles.get(role, {})
-    units = [split.units[source][rows] for source, rows in sources.items()]
+    units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(
         role=role,
         inputs=inputs,
-        labels=labels,
+        labels=None if classes is None or params.label is None else classes.numbers(data.of(role, params.label)),
         units=np.concatenate(units) if units else np.empty(0, dtype=np.int64),
         ids=row_hashes(columns),
         classes=transforms.classes,
         positive=transforms.positive,
         subgroups={
-            name: assign(group, groups[name], gather(tables, split, role, (group.column,))[group.column])
-            for name, group in params.subgroups.items()
+            name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
     )
-
-
-def _count(split: Split, role: str) -> int:
-    return sum(len(rows) for rows in split.roles.get(role, {}).values())

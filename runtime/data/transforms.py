@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from titrant.runtime.data.columns import find, is_ragged, is_text
+from titrant.runtime.data.columns import find, flat, is_ragged, is_text
 from titrant.runtime.data.encoding import apply_one_hot, fit_one_hot
 from titrant.runtime.data.imputing import apply_impute, fit_impute
 from titrant.runtime.data.parameters import TransformStep
@@ -87,7 +87,9 @@ def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
     changed = dict(columns)
     for place, name in enumerate(fitted.columns):
         if is_text(columns[name]) and fitted.name in ("standardize", "normalize"):
-            raise StepError(Diagnostic("X122", f"{fitted.name}: {name} is text", help="give numbers, as when it was fitted"))
+            raise StepError(
+                Diagnostic("X122", f"{fitted.name}: {name} is text", help="give numbers, as when it was fitted")
+            )
         changed[name] = apply_one(fitted, place, columns[name])
     return changed
 
@@ -95,13 +97,15 @@ def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
 def _check_ready(name: str, column: np.ndarray) -> None:
     if is_text(column):
         raise PreconditionError(
-            Diagnostic("X121", f"{name} is text", help="add `- one_hot` to `data.transform`, or leave it out of `data.inputs`")
+            Diagnostic(
+                "X121", f"{name} is text", help="add `- one_hot` to `data.transform`, or leave it out of `data.inputs`"
+            )
         )
     if is_ragged(column):
         raise PreconditionError(Diagnostic("X122", f"images of {name} differ in size", help="add a resize transform"))
     if column.dtype.kind != "f":
         return
-    bad = int((~np.isfinite(column)).reshape(len(column), -1).any(axis=1).sum())
+    bad = int((~np.isfinite(flat(column))).any(axis=1).sum())
     if bad:
         raise PreconditionError(
             Diagnostic(
@@ -116,4 +120,4 @@ def _stack(columns: list[np.ndarray], dtype: str) -> np.ndarray:
     if len(columns) == 1 and columns[0].ndim > 1:
         return np.ascontiguousarray(columns[0], dtype=dtype)
     # A column of single numbers is one wide, an encoded one as wide as it has values.
-    return np.ascontiguousarray(np.concatenate([c.reshape(len(c), -1) for c in columns], axis=1), dtype=dtype)
+    return np.ascontiguousarray(np.concatenate([flat(column) for column in columns], axis=1), dtype=dtype)

@@ -43,11 +43,11 @@ def check_shapes(inputs: Mapping[str, np.ndarray], specs: Sequence[InputSpec]) -
         if len(spec.shape) != len(given) + 1 or any(
             wanted != size for wanted, size in zip(spec.shape[1:], given, strict=True) if isinstance(wanted, int)
         ):
-            wanted = ", ".join(str(size) for size in spec.shape)
+            wanted, found = ", ".join(map(str, spec.shape)), ", ".join(map(str, ("batch", *given)))
             raise RecipeError(
                 Diagnostic(
                     "X126",
-                    f"model.inputs: {spec.name} is ({wanted}), and the data gives (batch, {', '.join(map(str, given))})",
+                    f"model.inputs: {spec.name} is ({wanted}), and the data gives ({found})",
                     help="correct `shape`, or reshape the array in a data factory",
                 )
             )

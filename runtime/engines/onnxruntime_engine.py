@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -59,14 +59,27 @@ def open_session(model: Any, *, threads: int, device: str = "cpu") -> "OnnxSessi
     return OnnxSession(load(model.path, threads=threads, device=device))
 
 
-def load(path: Path, *, threads: int, device: str = "cpu", optimized: bool = True) -> "onnxruntime.InferenceSession":
-    """Create an onnxruntime session; `optimized` False runs the graph exactly as it stands."""
+def load(
+    path: Path,
+    *,
+    threads: int,
+    device: str = "cpu",
+    optimized: Literal["all", "basic", "off"] = "all",
+    written_to: Path | None = None,
+) -> "onnxruntime.InferenceSession":
+    """Create an onnxruntime session, optimizing the graph first; `written_to` keeps the optimized graph."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+    levels = onnxruntime.GraphOptimizationLevel
     chosen = options(threads)
-    if not optimized:
-        chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    chosen.graph_optimization_level = {
+        "all": levels.ORT_ENABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "off": levels.ORT_DISABLE_ALL,
+    }[optimized]
+    if written_to is not None:
+        chosen.optimized_model_filepath = str(written_to)
     try:
         return onnxruntime.InferenceSession(str(path), chosen, providers=_providers(device))
     except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile, state.NotImplemented) as error:
@@ -147,5 +160,5 @@ def _providers(device: str) -> list[Any]:
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()[0]
-    # "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions …"
+    # Its own prefix, error number and error name come before the third colon.
     return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text

@@ -21,9 +21,7 @@ def probe() -> str:
     try:
         import torch
     except (ImportError, OSError) as error:
-        raise PreconditionError(
-            Diagnostic("X213", f"torch does not load: {error}", help="pip install torch")
-        ) from None
+        raise PreconditionError(Diagnostic("X213", f"torch does not load: {error}", help="pip install torch")) from None
     return str(torch.__version__)
 
 
@@ -49,7 +47,7 @@ def load_script(
 
     extra = {"titrant.json": ""}
     try:
-        module = torch.jit.load(str(model.path), map_location=device, _extra_files=extra)
+        module = torch.jit.load(str(model.path), map_location=device, _extra_files=extra)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise StepError(
             Diagnostic(

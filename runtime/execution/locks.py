@@ -43,6 +43,8 @@ def computing(home: Home, name: str, waiting: Callable[[str], None]) -> Iterator
 def _sentence(holder: Path) -> str:
     try:
         who = json.loads(holder.read_text("utf-8"))
-        return f"process {who['pid']} on {who['host']} has been computing it since {who['since']}; waiting for its result"
+        return (
+            f"process {who['pid']} on {who['host']} has been computing it since {who['since']}; waiting for its result"
+        )
     except (OSError, ValueError, KeyError):
         return "another process is computing it; waiting for its result"

@@ -44,6 +44,7 @@ class Results:
     """The results of one home; `folder` is the recipe's, to which dependencies are relative."""
 
     def __init__(self, home: Home, store: Store, folder: Path) -> None:
+        self.home = home
         self._folder = home.results
         self._store = store
         self._recipe_folder = folder
@@ -86,7 +87,8 @@ class Results:
 
     def parts(self, key: str) -> Mapping[str, Any] | None:
         """Return what a key is the digest of, if it was kept."""
-        return _load(self._folder / key / _KEY_FILE)
+        parts: Mapping[str, Any] | None = _load(self._folder / key / _KEY_FILE)
+        return parts
 
     def _files(self, key: str) -> Iterator[Path]:
         folder = self._folder / key
@@ -103,7 +105,8 @@ class Results:
 
 def result_from(answer: Mapping[str, Any], **fields: Any) -> StepResult:
     """Make a result from a worker's answer."""
-    return _adapter(StepResult).validate_python({**answer, **fields})
+    result: StepResult = _adapter(StepResult).validate_python({**answer, **fields})
+    return result
 
 
 def _load(path: Path) -> Any:

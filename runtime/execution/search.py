@@ -147,9 +147,7 @@ def _not_dominated(
             kept.append(item)
         else:
             names = " or ".join(name.replace("_", " ") for name in objective)
-            left_out[item.candidate] = (
-                f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {names}"
-            )
+            left_out[item.candidate] = f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {names}"
     return kept
 
 

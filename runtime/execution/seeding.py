@@ -19,14 +19,14 @@ class Settings:
 
 
 class Seeding:
-    """Applies settings to Python's, NumPy's and torch's global state, to the latter two as soon as they are imported."""
+    """Applies settings to Python's, NumPy's and torch's global state, to those two as soon as they are imported."""
 
     def __init__(self) -> None:
         self._settings = Settings(0, 1, True)
 
     def install(self) -> None:
         """Begin to watch for imports of NumPy and torch."""
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
 
     def apply(self, settings: Settings) -> None:
         """Begin a step."""
@@ -36,15 +36,15 @@ class Seeding:
             if name in sys.modules:
                 self._set(name)
 
-    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
         """Find NumPy and torch as anybody else would, and set them up once they are executed."""
         if name not in ("numpy", "torch"):
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         try:
             spec = importlib.util.find_spec(name)
         finally:
-            sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+            sys.meta_path.insert(0, self)
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from titrant.runtime.execution.blobs import digest_bytes
 
@@ -20,9 +21,9 @@ class Territory:
     """Which files are the user's: the deepest folder that is known to belong to somebody decides."""
 
     def __init__(self, folder: Path, ignored: Iterable[Path] = ()) -> None:
-        mine = [_ROOMS / name for name in ("schema", "compiler", "runtime", "src/titrant")]
+        mine: list[str | Path] = [_ROOMS / name for name in ("schema", "compiler", "runtime", "src/titrant")]
         prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *_SYSTEM]
-        others = {_real(path) for path in (*mine, *prefixes, *ignored)}
+        others = {_real(path) for path in [*mine, *prefixes, *ignored]}
         users = {_real(folder), _real(_ROOMS / "recipes")}
         # A folder that is both, as a virtual environment given as recipe folder, is the user's.
         self._owner = dict.fromkeys(others, False) | dict.fromkeys(users, True)
@@ -38,7 +39,7 @@ class Territory:
     def _decide(self, path: str) -> bool:
         place = _real(path)
         while place not in self._owner:
-            parent = os.path.dirname(place)
+            parent = str(Path(place).parent)
             if parent == place:
                 return True
             place = parent
@@ -55,7 +56,7 @@ class Territory:
 
 
 def _real(path: str | Path) -> str:
-    return os.path.realpath(os.path.expanduser(path))
+    return os.path.realpath(Path(path).expanduser())
 
 
 class UserLoader(SourceFileLoader):
@@ -80,11 +81,10 @@ def install_loader(territory: Territory, loaded: Callable[[str, str], None]) -> 
     loader = type("RecordingLoader", (UserLoader,), {"loaded": staticmethod(loaded)})
     finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, SOURCE_SUFFIXES))
 
-    def hook(path: str) -> FileFinder:
+    def hook(path: str) -> Any:
         if not territory.owns(path or "."):
             raise ImportError(f"{path} is not the user's")
-        found: FileFinder = finder(path)
-        return found
+        return finder(path)
 
     sys.path_hooks.insert(0, hook)
     sys.path_importer_cache.clear()

@@ -62,9 +62,7 @@ class UserWatch:
         users = self._territory.modules()
         return frozenset(name for name in self._roots | (set(sys.modules) - self._before) if name in users)
 
-    def dependencies(
-        self, params: Any, carried: Iterable[str] = (), *, files: bool = True
-    ) -> tuple[Dependency, ...]:
+    def dependencies(self, params: Any, carried: Iterable[str] = (), *, files: bool = True) -> tuple[Dependency, ...]:
         """List what the step depends on beside its key; with `files`, also files opened and folders listed.
 
         `params` are searched for `module:Name` references, and for files, which the key holds already. `carried` are
@@ -90,10 +88,10 @@ class UserWatch:
         return self._territory.owns(path)
 
     def _loaded(self, path: str, digest: str) -> None:
-        self._sources[os.path.abspath(path)] = digest
+        self._sources[_absolute(path)] = digest
 
     def _source(self, path: Path) -> str:
-        return self._sources.get(os.path.abspath(path)) or current_digest(str(path), self._folder)
+        return self._sources.get(_absolute(path)) or current_digest(str(path), self._folder)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._active or event not in ("open", "os.listdir", "os.scandir"):
@@ -104,13 +102,17 @@ class UserWatch:
         # The import system lists folders and opens modules, which are recorded as modules.
         if sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
             return
-        place = os.path.abspath(os.fsdecode(path))
+        place = _absolute(os.fsdecode(path))
         if event != "open":
             self._listed.add(place)
         elif _writes(arguments):
             self._written.add(place)
         else:
             self._read.add(place)
+
+
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - links stay as the user wrote them
 
 
 def _writes(arguments: tuple[Any, ...]) -> bool:
@@ -134,7 +136,7 @@ def _texts(value: Any) -> Iterator[str]:
 def _files(value: Any) -> set[str]:
     if isinstance(value, Mapping):
         if set(value) == {"path", "digest"}:
-            return {os.path.abspath(value["path"])}
+            return {_absolute(value["path"])}
         return set().union(*(_files(item) for item in value.values()))
     if isinstance(value, (list, tuple)):
         return set().union(*(_files(item) for item in value))

@@ -26,10 +26,18 @@ class Task:
     because: str
 
 
-class Perform(Protocol):
-    """Gives a step's result, or raises."""
+@dataclass(frozen=True)
+class Performed:
+    """A step's result, and whether it ran here rather than in another process at the same time."""
 
-    def __call__(self, task: Task) -> StepResult:
+    result: StepResult
+    ran: bool = True
+
+
+class Perform(Protocol):
+    """Gives a step's result, or raises; None where steps are only looked up."""
+
+    def __call__(self, task: Task) -> Performed | None:
         """Perform one step."""
 
 
@@ -67,15 +75,18 @@ class Walk:
             self._refuse(step, key, found.refusal)
             return False
         if found.result is not None:
-            self._give(step, found.result, "reused")
             self.tell("reused", step=step.id, key=key.digest)
+            self._give(step, found.result, "reused")
             return True
         try:
-            result = self.perform(Task(step, key, inputs, found.because))
+            performed = self.perform(Task(step, key, inputs, found.because))
         except (StepError, InfeasibleError) as error:
             self._fail(step, key, error)
             return False
-        self._give(step, result, "finished")
+        if performed is None:
+            self.records[step.id] = StepRecord(step.id, "unused", key.digest, error=found.because)
+            return False
+        self._give(step, performed.result, "finished" if performed.ran else "reused")
         return True
 
     def reason(self, step_id: str) -> str:
@@ -145,5 +156,3 @@ def needed(plan: Plan, reference: str, stages: tuple[str, ...]) -> list[Step]:
             wanted.add(step.id)
             waiting += references(step)
     return [step for step in plan.steps if step.id in wanted]
-
-

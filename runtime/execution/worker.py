@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from titrant.runtime.execution.death import Death, cause_of_death, out_of_memory_kills
 from titrant.runtime.execution.home import Home, unfinished_folder
-from titrant.runtime.execution.worker_errors import DamagedArtifactError, WorkerDiedError, raise_answer
+from titrant.runtime.execution.worker_errors import WorkerDiedError, raise_answer
 
 Listen = Callable[[Mapping[str, Any]], None]
 _MAIN = "titrant.runtime.execution.worker_main"
@@ -52,25 +52,33 @@ class Worker:
         return self._process is not None
 
     def ask(self, request: Mapping[str, Any], listen: Listen | None = None) -> dict[str, Any]:
-        """Send a request and wait for its answer; `listen` is told of progress and measurements meanwhile.
+        """Send a request and return its answer; `listen` is told of progress and measurements meanwhile.
 
-        `request["do"]` is "run", "inspect" or "describe" (see `titrant.runtime.execution.worker_main`). Raises the
-        TitrantError that the child met, WorkerDiedError when it died, DamagedArtifactError when a stored input is not
-        intact. When this is interrupted the child is killed.
+        `request["do"]` is "run", "inspect" (also where it is left out) or "describe", see
+        `titrant.runtime.execution.worker_main`. Raises the TitrantError that the child met, WorkerDiedError when it
+        died, DamagedArtifactError when a stored input is not intact.
+        """
+        message = self.message(request, listen)
+        raise_answer(message)
+        return {key: value for key, value in message.items() if key != "event"}
+
+    def message(self, request: Mapping[str, Any], listen: Listen | None = None) -> dict[str, Any]:
+        """Send a request and return the message that ends it, also one that says what went wrong.
+
+        Raises WorkerDiedError only. When this is interrupted the child is killed.
         """
         try:
             self._start()
             kills = out_of_memory_kills()
-            answer = self._exchange(request, listen)
-            if answer is None:
+            message = self._exchange(request, listen)
+            if message is None:
                 raise WorkerDiedError(self._bury(kills), str(request.get("log") or ""))
         except WorkerDiedError:
             raise
         except BaseException:
             self.kill()
             raise
-        raise_answer(answer)
-        return answer
+        return message
 
     def close(self) -> None:
         """Let the child end, and end it if it does not."""
@@ -98,7 +106,7 @@ class Worker:
         if self._process is not None:
             return
         self._scratch = unfinished_folder(self._home, "worker")
-        self._printed = tempfile.TemporaryFile(dir=self._scratch)
+        self._printed = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - lives as long as the child
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         try:
@@ -171,6 +179,3 @@ def environment(home: Home, folder: Path, threads: int, seed: int) -> dict[str, 
         "TITRANT_HOME": str(home.path),
         "TITRANT_RECIPE_FOLDER": str(folder),
     }
-
-
-__all__ = ["DamagedArtifactError", "Worker", "WorkerDiedError", "environment"]

@@ -1,8 +1,8 @@
 """The worker's process: answers requests, one JSON object a line, until the parent is gone.
 
-Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed", "threads",
-"deterministic", "log"} · {"do": "inspect", "seed", "steps"} · {"do": "describe", "operator"}. Messages back: progress and
-measured while it works, then one of done, error and damaged.
+Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed",
+"threads", "deterministic", "log"} · {"do": "inspect", "seed", "steps"} · {"do": "describe", "operator"}. Messages
+back: progress and measured while it works, then one of done, error and damaged.
 """
 
 import faulthandler
@@ -51,7 +51,7 @@ def _answer(bench: Bench, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**describe_error(error), "dependencies": bench.dependencies()}
     except DamagedError as error:
         return {"event": "damaged", "digest": error.digest}
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a step may raise anything
         traceback.print_exc()
         sys.stderr.flush()
         return describe_error(StepError(_unexpected(bench, error, request)))

@@ -44,8 +44,8 @@ class Bench:
         self._seeding.install()
 
     def do(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Answer a request; KeyError for one that is not known."""
-        work = {"run": self._run, "inspect": self._inspect, "describe": self._describe}[request["do"]]
+        """Answer a request; one that does not say what to do is an inspection."""
+        work = {"run": self._run, "inspect": self._inspect, "describe": self._describe}[request.get("do", "inspect")]
         self._depends = ()
         return work(request)
 

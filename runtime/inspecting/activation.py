@@ -8,11 +8,11 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 
 
-class ActivationPeak(TorchDispatchMode):
+class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the storages that come up inside and are still referenced; `peak_bytes` is the largest sum."""
 
     def __init__(self, known: list[torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self._alive_bytes = 0
         self._seen = {tensor.untyped_storage()._cdata for tensor in known}

@@ -1,4 +1,4 @@
-"""What a model answered: its output arrays in one safetensors file, the role and the order of outputs in its metadata."""
+"""What a model answered: arrays in one safetensors file, with the role and the order of outputs in its metadata."""
 
 import json
 from pathlib import Path

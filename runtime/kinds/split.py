@@ -37,7 +37,8 @@ def load(folder: Path) -> Split:
     place = {name: number for number, name in enumerate(about["sources"])}
     return Split(
         roles={
-            role: {name: arrays[f"{role}.{place[name]}"] for name in sources} for role, sources in about["roles"].items()
+            role: {name: arrays[f"{role}.{place[name]}"] for name in sources}
+            for role, sources in about["roles"].items()
         },
         units={name: arrays[f"units.{number}"] for name, number in place.items()},
         notes=tuple(about["notes"]),

@@ -24,7 +24,9 @@ def save(value: Tables, folder: Path) -> None:
             if is_text(column):
                 texts[key] = column.tolist()
             elif is_ragged(column):
-                numbers[f"{key}.values"] = np.concatenate([np.empty(0, np.float32), *(image.ravel() for image in column)])
+                numbers[f"{key}.values"] = np.concatenate(
+                    [np.empty(0, np.float32), *(image.ravel() for image in column)]
+                )
                 numbers[f"{key}.shapes"] = np.array([image.shape for image in column], dtype=np.int64)
             else:
                 numbers[key] = np.ascontiguousarray(column)
@@ -50,9 +52,7 @@ def load(folder: Path) -> Tables:
     texts = json.loads((folder / TEXTS).read_text(encoding="utf-8"))
     sources = {}
     for place, table in enumerate(about):
-        columns = {
-            name: _column(f"{place}.{number}", numbers, texts) for number, name in enumerate(table["columns"])
-        }
+        columns = {name: _column(f"{place}.{number}", numbers, texts) for number, name in enumerate(table["columns"])}
         sources[table["name"]] = Table(columns, table["label_names"], tuple(table["notes"]))
     return Tables(sources)
 

@@ -34,7 +34,7 @@ def read_onnx(path: str) -> "tuple[onnx.ModelProto, bool]":
     installed onnx does not know.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     file = Path(path)
     if not file.is_file():
@@ -52,7 +52,9 @@ def read_onnx(path: str) -> "tuple[onnx.ModelProto, bool]":
             onnx.load_external_data_for_model(model, str(file.parent))
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
             raise StepError(
-                _unusable(file, f"keeps weights in a file that cannot be read: {_line(error)}", "put it beside the model")
+                _unusable(
+                    file, f"keeps weights in a file that cannot be read: {_line(error)}", "put it beside the model"
+                )
             ) from None
     try:
         onnx.checker.check_model(model)
@@ -72,7 +74,13 @@ def open_check(path: str) -> None:
     options.intra_op_num_threads = 1
     try:
         onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except (state.Fail, state.InvalidGraph, state.NotImplemented, state.InvalidArgument, state.RuntimeException) as error:
+    except (
+        state.Fail,
+        state.InvalidGraph,
+        state.NotImplemented,
+        state.InvalidArgument,
+        state.RuntimeException,
+    ) as error:
         line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", _line(error)).replace(path, Path(path).name)
         raise StepError(
             Diagnostic(

@@ -26,7 +26,9 @@ def read_state(path: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
     file = Path(path)
     if file.suffix not in SUFFIXES:
         raise StepError(
-            Diagnostic("X152", f"{file.name} is no weights file that titrant reads", help=f"one of {', '.join(SUFFIXES)}")
+            Diagnostic(
+                "X152", f"{file.name} is no weights file that titrant reads", help=f"one of {', '.join(SUFFIXES)}"
+            )
         )
     if not file.is_file():
         raise StepError(Diagnostic("X152", f"there is no file {path}", help="check `model.weights`"))
@@ -35,17 +37,22 @@ def read_state(path: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
 
 def load_weights(module: "torch.nn.Module", path: str) -> tuple[str, ...]:
     """Load a weights file into a module and return notes; StepError X154 unless names and shapes match, X155 on NaN."""
-    import torch
-
     state, notes = read_state(path)
     notes += check_match(module, state, Path(path).name)
-    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and bool(torch.isnan(tensor).any())]
-    if broken:
-        raise StepError(
-            Diagnostic("X155", f"{Path(path).name}: NaN in {_some(broken)}", help="take a checkpoint that trained well")
-        )
+    check_values(state, Path(path).name)
     module.load_state_dict({**module.state_dict(), **state}, strict=True)
     return notes
+
+
+def check_values(state: "Mapping[str, torch.Tensor]", name: str) -> None:
+    """Raise StepError X155 for NaN."""
+    import torch
+
+    broken = [key for key, tensor in state.items() if tensor.is_floating_point() and bool(torch.isnan(tensor).any())]
+    if broken:
+        raise StepError(
+            Diagnostic("X155", f"{name}: NaN in {_some(broken)}", help="take a checkpoint that trained well")
+        )
 
 
 def check_match(module: "torch.nn.Module", state: "Mapping[str, torch.Tensor]", name: str) -> tuple[str, ...]:
@@ -54,15 +61,22 @@ def check_match(module: "torch.nn.Module", state: "Mapping[str, torch.Tensor]", 
     missing = [key for key in wanted if key not in state]
     # Counters that batch normalization got later, and tied tensors that were saved once, are not lost.
     counters = [key for key in missing if key.endswith("num_batches_tracked")]
-    tied = [key for key in missing if _is_tied(wanted, key, state)]
-    missing = [key for key in missing if key not in counters and key not in tied]
-    unexpected = [key for key in state if key not in wanted]
-    shapes = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
-    if missing or unexpected or shapes:
-        raise StepError(_mismatch(name, wanted, state, missing, unexpected, shapes))
+    differences = [
+        *_shape_differences(wanted, state),
+        *_names("the file lacks", [k for k in missing if k not in counters and not _is_tied(wanted, k, state)]),
+        *_names("the model lacks", [key for key in state if key not in wanted]),
+    ]
+    if differences:
+        raise StepError(
+            Diagnostic(
+                "X154",
+                f"{name} does not fit the model: {'; '.join(differences)}",
+                help="give `model.args` the values that the model was trained with",
+            )
+        )
     notes = [f"{len(counters)} batch counters that {name} does not have start at 0"] if counters else []
-    cast = sorted({f"{state[key].dtype} → {wanted[key].dtype}" for key in state if state[key].dtype != wanted[key].dtype})
-    return tuple(notes + [f"weights are cast {change.replace('torch.', '')}" for change in cast])
+    both = [(tensor.dtype, wanted[key].dtype) for key, tensor in state.items() if tensor.dtype != wanted[key].dtype]
+    return tuple(notes + [f"weights are cast {_dtype(old)} → {_dtype(new)}" for old, new in dict.fromkeys(both)])
 
 
 def _is_tied(wanted: "Mapping[str, torch.Tensor]", key: str, state: "Mapping[str, torch.Tensor]") -> bool:
@@ -70,26 +84,20 @@ def _is_tied(wanted: "Mapping[str, torch.Tensor]", key: str, state: "Mapping[str
     return any(other in state and tensor.untyped_storage()._cdata == place for other, tensor in wanted.items())
 
 
-def _mismatch(
-    name: str,
-    wanted: "Mapping[str, torch.Tensor]",
-    state: "Mapping[str, torch.Tensor]",
-    missing: Sequence[str],
-    unexpected: Sequence[str],
-    shapes: Sequence[str],
-) -> Diagnostic:
-    parts = [f"{key} is {_shape(state[key])} in the file and {_shape(wanted[key])} in the model" for key in shapes[:_SHOWN]]
-    if len(shapes) > _SHOWN:
-        parts.append(f"{len(shapes) - _SHOWN} more shapes differ")
-    if missing:
-        parts.append(f"the file lacks {_some(missing)}")
-    if unexpected:
-        parts.append(f"the model lacks {_some(unexpected)}")
-    return Diagnostic(
-        "X154",
-        f"{name} does not fit the model: {'; '.join(parts)}",
-        help="give `model.args` the values that the model was trained with",
-    )
+def _shape_differences(wanted: "Mapping[str, torch.Tensor]", state: "Mapping[str, torch.Tensor]") -> list[str]:
+    keys = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    told = [
+        f"{key} is {_shape(state[key])} in the file and {_shape(wanted[key])} in the model" for key in keys[:_SHOWN]
+    ]
+    return told + ([f"{len(keys) - _SHOWN} more shapes differ"] if len(keys) > _SHOWN else [])
+
+
+def _names(what: str, names: Sequence[str]) -> list[str]:
+    return [f"{what} {_some(names)}"] if names else []
+
+
+def _dtype(dtype: "torch.dtype") -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _read_safetensors(file: Path) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
@@ -124,7 +132,9 @@ def _refused(file: Path, error: Exception) -> Diagnostic:
     """Say what the pickle needs; a file that is no pickle at all ends here too."""
     needed = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
     if needed is None:
-        return Diagnostic("X152", f"{file.name} is no torch checkpoint", help="save one with torch.save(model.state_dict(), …)")
+        return Diagnostic(
+            "X152", f"{file.name} is no torch checkpoint", help="save one with torch.save(model.state_dict(), …)"
+        )
     return Diagnostic(
         "X153",
         f"{file.name} holds Python objects ({needed[1]}), which titrant does not unpickle",
@@ -148,7 +158,9 @@ def _unnest(found: Any, name: str) -> "tuple[dict[str, torch.Tensor], tuple[str,
     others = [str(key) for key, value in found.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise StepError(
-            Diagnostic("X152", f"{name} is no state_dict: {_some(others)} are no tensors", help="save model.state_dict()")
+            Diagnostic(
+                "X152", f"{name} is no state_dict: {_some(others)} are no tensors", help="save model.state_dict()"
+            )
         )
     return {str(key): tensor for key, tensor in found.items()}, notes
 

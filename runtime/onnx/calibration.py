@@ -9,6 +9,7 @@ import numpy as np
 from titrant.runtime.catalog import Context
 from titrant.runtime.engines import onnxruntime_engine
 from titrant.runtime.engines.inputs import checked, fixed_batch
+from titrant.runtime.onnx.quiet import quiet
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics import Diagnostic, PreconditionError
 
@@ -31,20 +32,23 @@ def ranges(graph: Path, rows: Rows, params: "OrtStaticParams", context: Context)
     }
     options = {"percentile": params.percentile} if params.calibration == "percentile" else {}
     augmented = context.scratch / "augmented.onnx"
-    calibrator = create_calibrator(
-        graph,
-        augmented_model_path=str(augmented),
-        calibrate_method=methods[params.calibration],
-        extra_options=options,
-    )
-    calibrator.infer_session = session = onnxruntime_engine.load(augmented, threads=context.threads, optimized=False)
+    with quiet(context.scratch):
+        calibrator = create_calibrator(
+            graph,
+            augmented_model_path=str(augmented),
+            calibrate_method=methods[params.calibration],
+            extra_options=options,
+        )
+    calibrator.infer_session = session = onnxruntime_engine.load(augmented, threads=context.threads, optimized="off")
     total = min(len(rows), params.rows)
     done = 0
     for batch in batches(rows, onnxruntime_engine.specs(session), params):
-        calibrator.collect_data(Reader([batch]))
+        with quiet(context.scratch):
+            calibrator.collect_data(Reader([batch]))
         done += len(next(iter(batch.values())))
         context.progress(min(done, total), total, "calibrating")
-    found = calibrator.compute_data()
+    with quiet(context.scratch):
+        found = calibrator.compute_data()
     augmented.unlink()
     return found
 

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 import onnx  # noqa: TID253 - its very subject
 
 from titrant.runtime.catalog import Context
+from titrant.runtime.engines.onnxruntime_engine import load
 from titrant.runtime.onnx.graph_file import read, write
-from titrant.runtime.onnx.loading import loaded_once, quantizing
+from titrant.runtime.onnx.modern import modern
 from titrant.runtime.onnx.products import PRODUCTS, count, weighted_nodes
+from titrant.runtime.onnx.quiet import quiet
+from titrant.runtime.onnx.tool_errors import explained
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics import Diagnostic, PreconditionError
 
@@ -19,7 +22,7 @@ def quantize(model: OnnxModel, params: "OrtDynamicParams", context: Context) -> 
     """Return the written file, how many nodes are quantized, and how many with weights are not."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    graph = read(model.path)
+    graph = modern(read(model.path))
     weighted, products = weighted_nodes(graph), weighted_nodes(graph, PRODUCTS)
     if not products:
         raise PreconditionError(
@@ -33,7 +36,7 @@ def quantize(model: OnnxModel, params: "OrtDynamicParams", context: Context) -> 
     del graph.graph.value_info[:]
     source, raw = context.scratch / "source.onnx", context.scratch / "raw.onnx"
     onnx.save(graph, str(source))
-    with quantizing("dynamic", context.scratch):
+    with explained("dynamic"), quiet(context.scratch):
         quantize_dynamic(
             source,
             raw,
@@ -44,7 +47,9 @@ def quantize(model: OnnxModel, params: "OrtDynamicParams", context: Context) -> 
             extra_options={"MatMulConstBOnly": True},
         )
     result = read(raw)
-    source.unlink(), raw.unlink()
-    written = loaded_once(write(result, context.scratch / "model.onnx"))
+    for file in (source, raw):
+        file.unlink()
+    written = write(result, context.scratch / "model.onnx")
+    load(written.path, threads=1)  # proves that it can be loaded
     quantized = count(result, "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
     return written, quantized, len(weighted) - len(products)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx  # noqa: TID253 - its very subject
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics import Diagnostic, StepError
@@ -35,7 +35,7 @@ def read(path: Path) -> onnx.ModelProto:
 
 
 def write(model: onnx.ModelProto, path: Path) -> OnnxModel:
-    """Check and write a graph without remarks, producers and paths; StepError X209 when it is not valid or too large."""
+    """Check and write a graph without remarks, producers and paths; StepError X209 when not valid or too large."""
     _strip(model)
     if model.ByteSize() > LIMIT:
         raise StepError(

@@ -1,31 +1,29 @@
 """Quantize a whole graph to int8 with calibrated activation ranges."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx  # noqa: TID253 - its very subject
 
 from titrant.runtime.catalog import Context
+from titrant.runtime.engines.onnxruntime_engine import load
 from titrant.runtime.onnx.calibration import ranges
 from titrant.runtime.onnx.graph_file import read, write
-from titrant.runtime.onnx.loading import loaded_once, quantizing
-from titrant.runtime.onnx.products import weighted_nodes
+from titrant.runtime.onnx.modern import modern
+from titrant.runtime.onnx.products import WEIGHTED, weighted_nodes
 from titrant.runtime.onnx.quiet import quiet
+from titrant.runtime.onnx.tool_errors import explained
 from titrant.runtime.values import OnnxModel, Rows
 from titrant.schema.diagnostics import Diagnostic, PreconditionError
 
 if TYPE_CHECKING:
     from titrant.runtime.operators.quantize_ort_static import OrtStaticParams
 
-# Quantize and dequantize nodes with a scale a channel came with this operator set.
-LOWEST_OPSET = 13
 
-
-def quantize(
-    model: OnnxModel, rows: Rows, params: "OrtStaticParams", context: Context
-) -> tuple[OnnxModel, int, bool]:
-    """Return the written file, how many nodes have int8 weights, and whether the graph was prepared first."""
-    if not weighted_nodes(read(model.path)):
+def quantize(model: OnnxModel, rows: Rows, params: "OrtStaticParams", context: Context) -> tuple[OnnxModel, int]:
+    """Return the written file and how many nodes have int8 weights."""
+    graph = modern(read(model.path))
+    if not weighted_nodes(graph):
         raise PreconditionError(
             Diagnostic(
                 "X210",
@@ -33,34 +31,58 @@ def quantize(
                 help="use quantization.method none",
             )
         )
-    graph, prepared = prepare(model.path, context.scratch)
-    raw = context.scratch / "raw.onnx"
-    found = None
-    with quantizing("static", context.scratch):
-        found = ranges(graph, rows, params, context)
-        _quantize(graph, raw, found, params)
-    result = read(raw)
-    graph.unlink(), raw.unlink()
-    written = loaded_once(write(result, context.scratch / "model.onnx"))
-    return written, _int8_products(result), prepared
+    prepared = optimized(graph, context.scratch)
+    with explained("static"):
+        found = ranges(prepared, rows, params, context)
+        result = _with_int8(prepared, found, params, context.scratch)
+    prepared.unlink()
+    written = write(result, context.scratch / "model.onnx")
+    load(written.path, threads=1)  # proves that it can be loaded
+    return written, int8_products(result)
 
 
-def prepare(path: Path, scratch: Path) -> tuple[Path, bool]:
-    """Infer shapes and optimize the graph; where that fails, which it does on some transformers, copy it as it is.
+def optimized(graph: onnx.ModelProto, scratch: Path) -> Path:
+    """Let onnxruntime fold what can be folded: what is left is what will run, and so what should be quantized.
 
-    Quantization works either way; what was inferred lets it leave out needless conversions. Returns the file and
-    whether it was prepared.
+    The basic level only, whose result does not depend on the processor.
     """
-    from onnxruntime.quantization import quant_pre_process
+    source, target = scratch / "source.onnx", scratch / "prepared.onnx"
+    onnx.save(graph, str(source))
+    load(source, threads=1, optimized="basic", written_to=target)
+    source.unlink()
+    return target
 
-    target = scratch / "prepared.onnx"
-    try:
-        with quiet(scratch):
-            quant_pre_process(str(path), str(target))
-    # What symbolic shape inference raises on a graph that it does not understand.
-    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError):
-        graph = read(path)
-        del graph.graph.value_info[:]
-        onnx.save(graph, str(target))
-        return target, False
-    return target, True
+
+def _with_int8(prepared: Path, found: Any, params: "OrtStaticParams", scratch: Path) -> onnx.ModelProto:
+    from onnxruntime.quantization import QDQQuantizer, QuantType
+    from onnxruntime.quantization.registry import QDQRegistry
+
+    types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    with quiet(scratch):
+        quantizer = QDQQuantizer(
+            read(prepared),
+            per_channel=params.per_channel,
+            reduce_range=params.reduce_range,
+            weight_qType=types[params.weight_type],
+            activation_qType=types[params.activation_type],
+            tensors_range=found,
+            nodes_to_quantize=[],
+            nodes_to_exclude=[],
+            op_types_to_quantize=sorted(QDQRegistry),
+            extra_options={},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    result: onnx.ModelProto = quantizer.model.model
+    return result
+
+
+def int8_products(graph: onnx.ModelProto) -> int:
+    """Count the convolutions and matrix products whose weights come out of a DequantizeLinear of a constant."""
+    constants = {one.name for one in graph.graph.initializer}
+    weights = {
+        node.output[0] for node in graph.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
+    }
+    return sum(
+        node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in weights for node in graph.graph.node
+    )

@@ -42,7 +42,13 @@ def predict(params: DataTransformParams, hardware: Hardware, model: ModelFacts |
     family="data",
     params=DataTransformParams,
     inputs={"tables": "tables", "split": "split"},
-    outputs={"train": "rows", "tuning": "rows", "calibration": "rows", "evaluation": "rows", "transforms": "transforms"},
+    outputs={
+        "train": "rows",
+        "tuning": "rows",
+        "calibration": "rows",
+        "evaluation": "rows",
+        "transforms": "transforms",
+    },
     predict=predict,
     libraries=("numpy", "pillow"),
 )

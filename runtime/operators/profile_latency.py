@@ -56,9 +56,7 @@ def predict(params: LatencyParams, hardware: Hardware, model: ModelFacts | None)
     libraries=("torch", "onnxruntime", "numpy"),
     user_code=True,
 )
-def profile_latency(
-    params: LatencyParams, context: Context, *, models: Mapping[str, Any], rows: Any
-) -> dict[str, Any]:
+def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[str, Any], rows: Any) -> dict[str, Any]:
     """Time every model at every batch size, taking turns, in one process.
 
     Helps when: candidates are chosen by speed, or `target` has a limit; a figure holds for this machine only.

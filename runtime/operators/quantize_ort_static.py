@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.installed import missing
@@ -38,9 +38,12 @@ class OrtStaticParams(Params):
     percentile: float = Field(99.999, gt=50, le=100, description="share of activations kept, for percentile")
     rows: int = Field(512, ge=1, description="calibration rows that are used, at most")
     batch_size: int = Field(50, ge=1, description="calibration rows run at once")
-    format: Literal["qdq", "qoperator"] = Field(
-        "qdq", description="quantize and dequantize nodes around operators, or quantized operators"
-    )
+
+    @model_validator(mode="after")
+    def _has_kernels(self) -> "OrtStaticParams":
+        if self.activation_type == "int8" and self.weight_type == "uint8":
+            raise ValueError("onnxruntime has no kernels for int8 activations with uint8 weights")
+        return self
 
 
 def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
@@ -83,9 +86,9 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
 
     Helps when: the model is convolutional, or latency counts most: products run in integers end to end.
     Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name
-    Outputs:    model - an ONNX file that onnxruntime has loaded once. The measurement quantized_nodes counts the nodes
-                with int8 weights; prepared is 1 where shape inference and graph optimization came first, and 0 where
-                they failed on this graph and it was quantized as it stood
+    Outputs:    model - an ONNX file that onnxruntime has loaded once. Its graph is optimized first, and
+                quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels. The measurement
+                quantized_nodes counts the nodes with int8 weights
     Fails:      PreconditionError when there are no rows, or nothing to quantize; StepError when rows and file do not
                 fit together, or onnxruntime cannot quantize or load the graph
     Cost:       a forward pass over `rows` rows with every activation kept for one batch; entropy costs several times
@@ -93,7 +96,6 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
     """
     from titrant.runtime.onnx.static import quantize
 
-    quantized, nodes, prepared = quantize(model, calibration, params, context)
+    quantized, nodes = quantize(model, calibration, params, context)
     context.measure("quantized_nodes", nodes)
-    context.measure("prepared", float(prepared))
     return {"model": quantized}

@@ -34,7 +34,7 @@ class FitParams(Params):
 
 def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
     """Need torch, and weights to fit."""
-    weights = ()
+    weights: tuple[str, ...] = ()
     if model is not None and model.trainable == 0:
         weights = ("the model has no trainable parameters: leave out train, or set requires_grad in the factory",)
     return missing(hardware, "torch") + weights

@@ -44,7 +44,8 @@ def _draw(lines: list[Line], name: str, title: str, unit: str) -> str:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     batches = sorted({batch for line in lines for batch in line.values})
-    with panel(f"{title} ({unit})") as (figure, axes):
+    longest = min(20, max((len(line.name) for line in lines), default=0))
+    with panel(f"{title} ({unit})", right=0.96 - 0.0135 * longest) as (figure, axes):
         for line in lines:
             style: dict[str, Any] = STYLES[line.role]
             known = [batch for batch in batches if batch in line.values]

@@ -1,5 +1,6 @@
 """How to use a released file: with titrant, and without it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ ONNX = """\
 import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession({file!r})
+session = onnxruntime.InferenceSession({file})
 name = session.get_inputs()[0].name
 # batch is {batch}.
 outputs = session.run(None, {{name: batch}})[0]
@@ -33,7 +34,7 @@ TORCHSCRIPT = """\
 import numpy as np
 import torch
 
-model = torch.jit.load({file!r}).eval()
+model = torch.jit.load({file}).eval()
 # batch is {batch}.
 with torch.inference_mode():
     outputs = model(batch).numpy()
@@ -57,7 +58,7 @@ def usage(record: Record, search: Search, candidate: Shown) -> Usage:
     kind = candidate.planned.format
     file = record.values.files.get(candidate.id) or f"outputs/{search.name}.{EXTENSIONS.get(kind, kind)}"
     loader = LOADERS.get(kind, "")
-    without = loader.format(file=file, batch=_batch(record), decide=_decide(record)).rstrip("\n")
+    without = loader.format(file=json.dumps(file), batch=_batch(record), decide=_decide(record)).rstrip("\n")
     return Usage(candidate.id, file, WITH_TITRANT.rstrip("\n"), without)
 
 

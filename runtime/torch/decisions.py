@@ -29,22 +29,19 @@ SHAPE_ONLY = frozenset(
         torch.Tensor.numel,
         torch.Tensor.__len__,
         torch.Tensor.is_floating_point,
-        torch.Tensor.shape.__get__,
-        torch.Tensor.ndim.__get__,
-        torch.Tensor.dtype.__get__,
-        torch.Tensor.device.__get__,
+        *(getattr(torch.Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device")),
     }
 )
 
 
-def refuse_decisions(module: torch.nn.Module, arrays: Iterable[np.ndarray]) -> None:
-    """Run the forward once and raise PreconditionError X206 if it reads the values of a tensor that it computed.
+def refuse_decisions(module: torch.nn.Module, arrays: Iterable[np.ndarray]) -> Any:
+    """Run the forward once and return its answer; PreconditionError X206 if it reads the values of a tensor it computed.
 
     Shapes may be read, and the values of parameters and buffers, which stay as they are.
     """
     constants = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
     with torch.inference_mode(), _Refuse(constants):
-        call(module, arrays)
+        return call(module, arrays)
 
 
 class _Refuse(TorchFunctionMode):

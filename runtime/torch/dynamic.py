@@ -7,7 +7,6 @@ import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.catalog import Context
 from titrant.runtime.torch.examples import example_arrays
-from titrant.runtime.torch.flat import Flat
 from titrant.runtime.torch.script_export import TRACED_ROWS
 from titrant.runtime.torch.script_file import save_script
 from titrant.runtime.torch.settled import settled
@@ -36,8 +35,7 @@ def quantize(
     with settled(context.threads, context.seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao says on every call that it moves to torchao
         quantized = _quantized(model.module, layers, per_channel)
-        module = Flat(quantized, model.outputs).eval()
-        script = traced(module, tuple(example_arrays(model, example, TRACED_ROWS).values()))
+        script = traced(quantized, model.outputs, example_arrays(model, example, TRACED_ROWS))
     return save_script(script, model, context.scratch), len(layers), _others(model.module, layers)
 
 
@@ -58,10 +56,10 @@ def linear_layers(module: torch.nn.Module) -> tuple[str, ...]:
 
 
 def _quantized(module: torch.nn.Module, layers: tuple[str, ...], per_channel: bool) -> torch.nn.Module:
-    from torch.ao import quantization  # noqa: TID253 - its very subject
+    from torch.ao import quantization
 
     rule = quantization.per_channel_dynamic_qconfig if per_channel else quantization.default_dynamic_qconfig
-    result: torch.nn.Module = quantization.quantize_dynamic(
+    result: torch.nn.Module = quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
         copy.deepcopy(module).eval(), dict.fromkeys(layers, rule), dtype=torch.qint8, inplace=True
     )
     return result

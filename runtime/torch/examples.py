@@ -26,6 +26,5 @@ def example_arrays(model: TorchModel, rows: Rows, count: int) -> dict[str, np.nd
 def zeros(specs: tuple[Spec, ...], batch: int = 2) -> tuple[np.ndarray, ...]:
     """Return inputs of zeros; every free dimension but the first is given as many as there are rows."""
     return tuple(
-        np.zeros([size if isinstance(size, int) else batch for size in shape], dtype=dtype)
-        for _, shape, dtype in specs
+        np.zeros([size if isinstance(size, int) else batch for size in shape], dtype=dtype) for _, shape, dtype in specs
     )

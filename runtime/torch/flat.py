@@ -1,9 +1,10 @@
 """Make any module answer with a tensor or a tuple of tensors, as traces and exporters need."""
 
+from typing import Any
+
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.torch.calling import named
-from titrant.runtime.values import TorchModel
 
 
 class Flat(torch.nn.Module):
@@ -20,6 +21,10 @@ class Flat(torch.nn.Module):
         return found[0] if len(found) == 1 else found
 
 
-def flat(model: TorchModel) -> torch.nn.Module:
-    """Return the model's module in eval mode, answering with its named outputs only."""
-    return Flat(model.module, model.outputs).eval()
+def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any) -> torch.nn.Module:
+    """Wrap a module in eval mode whose `answer` to some batch has another form than a trace can hold.
+
+    Others are left bare, as the wrapper makes every name in the file longer.
+    """
+    bare = isinstance(answer, torch.Tensor) or (isinstance(answer, tuple) and len(answer) == len(outputs))
+    return module.eval() if bare else Flat(module, outputs).eval()

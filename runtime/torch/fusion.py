@@ -53,9 +53,10 @@ def pairs(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> list[tuple
 def fold(module: torch.nn.Module, pairs: Iterable[Sequence[str]]) -> torch.nn.Module:
     """Fold the named pairs in place: the layer takes over, the normalization becomes an identity."""
     for layer_name, normalization_name in pairs:
-        layer, normalization = module.get_submodule(layer_name), module.get_submodule(normalization_name)
-        trainable = layer.weight.requires_grad
-        folded = (
+        layer: Any = module.get_submodule(layer_name)
+        normalization: Any = module.get_submodule(normalization_name)
+        trainable: bool = layer.weight.requires_grad
+        folded: torch.nn.Module = (
             fusion.fuse_linear_bn_eval(layer, normalization)
             if isinstance(layer, torch.nn.Linear)
             else fusion.fuse_conv_bn_eval(layer, normalization)
@@ -112,7 +113,8 @@ class _Watch(TorchFunctionMode):
 
 def _fits(module: torch.nn.Module, layer_name: str, normalization_name: str) -> bool:
     """Whether the normalization works on the layer's output channels and has statistics to fold."""
-    layer, normalization = module.get_submodule(layer_name), module.get_submodule(normalization_name)
+    layer: Any = module.get_submodule(layer_name)
+    normalization: Any = module.get_submodule(normalization_name)
     if normalization.running_mean is None or _shared(module, layer) or _shared(module, normalization):
         return False
     channels = layer.out_features if isinstance(layer, torch.nn.Linear) else layer.out_channels

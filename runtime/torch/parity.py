@@ -1,5 +1,6 @@
 """Compare what an exported file answers with what its module answers."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,4 +49,4 @@ def check(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, A
 
 def _worse(first: float, second: float) -> float:
     # max() would drop a NaN that comes second.
-    return second if second > first or second != second else first
+    return second if second > first or math.isnan(second) else first

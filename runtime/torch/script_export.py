@@ -8,7 +8,6 @@ import numpy as np
 from titrant.runtime.catalog import Context
 from titrant.runtime.engines.torch_engine import open_session
 from titrant.runtime.torch.examples import example_arrays
-from titrant.runtime.torch.flat import flat
 from titrant.runtime.torch.parity import check, compare
 from titrant.runtime.torch.script_file import save_script
 from titrant.runtime.torch.settled import settled
@@ -24,7 +23,7 @@ def export(
 ) -> tuple[TorchScriptModel, dict[str, Any]]:
     """Return the written file and its parity over `rows` example rows."""
     with settled(context.threads, context.seed):
-        script = traced(flat(model), tuple(example_arrays(model, example, TRACED_ROWS).values()))
+        script = traced(model.module, model.outputs, example_arrays(model, example, TRACED_ROWS))
     exported = save_script(script, model, context.scratch)
     arrays = example_arrays(model, example, min(rows, len(example)))
     parity = compare(answers(model, arrays, context.threads), answers(exported, arrays, context.threads))

@@ -13,7 +13,10 @@ def settled(threads: int, seed: int = 0, *, deterministic: bool = True) -> Itera
     Training bytes depend on the number of threads, so it is never left to the environment.
     """
     before = torch.get_num_threads()
-    strict, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    strict, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)

@@ -1,29 +1,34 @@
 """Trace a module into frozen TorchScript."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch  # noqa: TID253 - its very subject
+from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
 
 from titrant.runtime.torch.decisions import refuse_decisions
+from titrant.runtime.torch.flat import flat
 from titrant.schema.diagnostics import Diagnostic, StepError
 
 
-def traced(module: torch.nn.Module, arrays: Sequence[np.ndarray]) -> torch.jit.ScriptModule:
+def traced(
+    module: torch.nn.Module, outputs: tuple[str, ...], arrays: Mapping[str, np.ndarray]
+) -> torch.jit.ScriptModule:
     """Trace on example inputs, check the trace against the module, and freeze: weights become constants.
 
     Raises PreconditionError X206 when the forward takes decisions on tensor values and StepError X207 when it cannot be
     traced or the trace answers otherwise. Branches on shapes are taken as the example has them.
     """
-    refuse_decisions(module, arrays)
-    inputs = tuple(torch.from_numpy(array) for array in arrays)
+    answer = refuse_decisions(module.eval(), arrays.values())
+    inputs = tuple(torch.from_numpy(array) for array in arrays.values())
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            script = torch.jit.trace(module, inputs, check_trace=True)
-            return torch.jit.freeze(script)
-    except (RuntimeError, torch.jit.TracingCheckError) as error:
+            script = torch.jit.trace(flat(module, outputs, answer), inputs, check_trace=True)  # type: ignore[no-untyped-call]
+            frozen: torch.jit.ScriptModule = torch.jit.freeze(script)
+            return frozen
+    except (RuntimeError, TracingCheckError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise StepError(
             Diagnostic(

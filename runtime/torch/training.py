@@ -1,11 +1,10 @@
 """Fit a module's weights, the same way every time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.catalog import Context
@@ -82,7 +81,8 @@ def _run(model: TorchModel, train: Batches, tuning: Batches, params: "FitParams"
     course = Course()
     for epoch in range(params.epochs):
         module.train()
-        course.loss.append(_epoch(model, train, loss, optimizer, params.batch_size, context.generator))
+        order = torch.from_numpy(context.generator.permutation(len(train.labels)))
+        course.loss.append(_epoch(model, train, loss, optimizer, torch.split(order, params.batch_size)))
         module.eval()
         tuning_loss, accuracy = _judge(model, tuning, loss)
         course.tuning_loss.append(tuning_loss)
@@ -103,17 +103,15 @@ def _epoch(
     train: Batches,
     loss: Loss,
     optimizer: torch.optim.Optimizer,
-    batch_size: int,
-    generator: np.random.Generator,
+    order: Sequence[torch.Tensor],
 ) -> float:
-    """Learn from every row once, in a fresh order; return the mean loss."""
+    """Learn from every row once, batch by batch; return the mean loss."""
     total = torch.zeros((), dtype=torch.float64)
-    order = torch.from_numpy(generator.permutation(len(train.labels)))
-    for rows in _cut(order, batch_size):
+    for rows in _without_single(order):
         inputs, labels = train.take(rows)
         optimizer.zero_grad(set_to_none=True)
         value = loss(_first(model, inputs), labels)
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += value.detach().double() * len(labels)
     return float(total) / len(train.labels)
@@ -162,13 +160,11 @@ def _first(model: TorchModel, inputs: list[torch.Tensor]) -> torch.Tensor:
     return next(iter(named(model.module(*inputs), model.outputs[:1] or ("output",)).values()))
 
 
-def _cut(order: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
-    """Cut into batches; a single row left over joins the batch before it, as normalization needs two."""
-    parts = list(order.split(size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        last = parts.pop()
-        parts[-1] = torch.cat([parts[-1], last])
-    return iter(parts)
+def _without_single(batches: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """Let a single row left over join the batch before it: batch normalization needs two."""
+    if len(batches) < 2 or len(batches[-1]) > 1:
+        return batches
+    return (*batches[:-2], torch.cat(list(batches[-2:])))
 
 
 def _better(course: Course, metric: str) -> bool:

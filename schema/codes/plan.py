@@ -11,6 +11,23 @@ CODES: tuple[Code, ...] = (
         "weights: model.safetensors    # readable by you",
     ),
     Code(
+        "P011",
+        "A user's operator is no quantization method",
+        "`quantization.method: module:Name` names an operator of yours. To be a method it declares which kind of model "
+        "it takes, and the engine and format that its result runs in, as `method=Method(…)`, and has a `model` port on "
+        "either side.",
+        '@operator("halve", …, inputs={"model": "onnx"}, outputs={"model": "onnx"})',
+        '@operator("halve", …, inputs={"model": "onnx"}, outputs={"model": "onnx"}, method=Method("halve", …))',
+    ),
+    Code(
+        "P012",
+        "A user's operator has no such option",
+        "Each key under `quantization.options` is a parameter of the chosen operator, by its name in the operator's "
+        "parameter model.",
+        "quantization: {method: halving:halve, options: {kep: 0.5}}",
+        "quantization: {method: halving:halve, options: {keep: 0.5}}",
+    ),
+    Code(
         "P020",
         "No way from this model to the format asked for",
         "Each candidate is made by a chain of operators from the original's kind to the file's format. No operator of "
@@ -55,5 +72,27 @@ CODES: tuple[Code, ...] = (
         "A step is certain to need more memory than this machine, or the control group it runs in, has.",
         "a 7-billion-parameter model on a machine with 8 GiB",
         "the same model on a machine with 64 GiB, or a smaller one",
+    ),
+    Code(
+        "P030",
+        "The device is not there",
+        "`target.device` names an accelerator that this machine, or the profile that is planned for, does not have.",
+        "target: {device: cuda}   # and there is no NVIDIA GPU",
+        "target: {device: auto}",
+    ),
+    Code(
+        "P031",
+        "The method cannot run here",
+        "The recipe names one quantization method, and something that it needs is missing: a library, calibration "
+        "rows, an export format that it can give, or a layer that it could work on. The help line lists every reason.",
+        "quantization: {method: ort.static}\nsplit: {train: 0.7, tuning: 0.1, evaluation: 0.2}",
+        "quantization: {method: ort.static}\nsplit: {train: 0.6, tuning: 0.1, calibration: 0.1, evaluation: 0.2}",
+    ),
+    Code(
+        "P032",
+        "No candidate is left",
+        "Something speaks against every conversion and every quantization method; each is listed with its reason.",
+        "target: {engine: torch}\nexport: [{format: onnx}]",
+        "target: {engine: onnxruntime}\nexport: [{format: onnx}]",
     ),
 )

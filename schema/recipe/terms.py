@@ -94,7 +94,8 @@ Text = Annotated[str, Field(min_length=1)]
 PathText = Annotated[str, Field(min_length=1), Form("a path")]
 Pattern = Annotated[str, Field(min_length=1), Form("a module name pattern")]
 REF = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
-Ref = Annotated[str, Field(pattern=REF), Form("a reference such as `my_code:Net`")]
+REFERENCE = "a reference such as `my_code:Net`"
+Ref = Annotated[str, Field(pattern=REF), Form(REFERENCE)]
 # A value of a column: integral floats are held as integers, as they are written.
 Scalar = Annotated[
     str | int | float | bool, BeforeValidator(_integral, json_schema_input_type=str | int | float | bool)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from titrant.schema.compose import Branch
 from titrant.schema.diagnostics import Diagnostic
 from titrant.schema.recipe import Recipe
 from titrant.schema.recipe.data import Data
@@ -23,7 +22,7 @@ class Draft:
     """The sections that are right so far, and where everything stands."""
 
     sections: Mapping[str, Any]
-    root: Branch
+    wrong: frozenset[str]
     source: SourceMap
 
     def get(self, key: str) -> Any:
@@ -31,7 +30,7 @@ class Draft:
         if key in self.sections:
             return self.sections[key]
         info = Recipe.model_fields[key]
-        if key in self.root.entries or info.is_required():
+        if key in self.wrong or info.is_required():
             raise UnsettledError(key)
         return info.get_default(call_default_factory=True)
 

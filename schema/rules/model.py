@@ -21,10 +21,16 @@ def one_model(draft: Draft) -> Iterator[Diagnostic]:
         yield draft.key("R021", message, ("model", key), f"keep one of {choice}")
 
 
+def _only(draft: Draft) -> str | None:
+    """Return the one key that says what the model is; None where there are none or several."""
+    given = [key for key in MODEL_SOURCES if getattr(draft.model, key) is not None]
+    return given[0] if len(given) == 1 else None
+
+
 def weights_fit(draft: Draft) -> Iterator[Diagnostic]:
     """A file brings its own weights and arguments."""
-    kind = next((key for key in _FILES if getattr(draft.model, key) is not None), None)
-    if kind is None:
+    kind = _only(draft)
+    if kind not in _FILES:
         return
     for key in ("weights", "args"):
         if key in draft.model.model_fields_set and getattr(draft.model, key) != "included":
@@ -35,12 +41,12 @@ def weights_fit(draft: Draft) -> Iterator[Diagnostic]:
 def trained_or_weighted(draft: Draft) -> Iterator[Diagnostic]:
     """A factory without weights must be trained, and a file cannot be."""
     model, train = draft.model, draft.get("train")
-    if model.factory is not None and model.weights is None and train is None:
+    kind = _only(draft)
+    if kind == "factory" and model.weights is None and train is None:
         message = "this model has neither weights nor training"
         advice = "add `weights:` (a file, or `included` if the factory loads its own), or a `train:` section"
         yield draft.key("R022", message, ("model", "factory"), advice)
-    kind = next((key for key in _FILES if getattr(model, key) is not None), None)
-    if kind is not None and train is not None:
+    if kind in _FILES and train is not None:
         message = f"a model from `{kind}` cannot be trained"
         yield draft.key("R022", message, ("train",), "take `train` out, or build the model with `factory`")
 

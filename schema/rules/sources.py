@@ -76,7 +76,7 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
         if any(source.image_folder is None and getattr(source, "label", None) is None for source in sources):
             advice = "add `label: …`, the column or array that holds it"
             yield draft.key("R013", f"`task: {task}` needs `label`", ("data", "label"), advice)
-    if data.positive is not None and task not in _CLASSES:
+    elif data.positive is not None and task not in _CLASSES:
         message = f"`positive` names a class, and `task: {task}` has none"
         yield draft.key("R022", message, ("data", "positive"), "take `positive` out")
 

@@ -42,8 +42,9 @@ def names_fit(draft: Draft) -> Iterator[Diagnostic]:
         path = ("data", "split", role)
         if isinstance(share, float | int):
             if data.sources is not None:
-                advice = f"write a source name, or `{{{names[0]}: {share:g}}}`"
+                advice = f"write a source name for each role, or `{{{names[0]}: {share:g}}}`"
                 yield draft.value("R022", f"`{role}` does not say of which source it is a share", path, advice)
+                return
             continue
         for name in (share,) if isinstance(share, str) else share:
             if name in names:

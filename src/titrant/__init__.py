@@ -1,4 +1,4 @@
-"""titrant compiles a YAML recipe into an optimization plan, runs it, and releases a model only if it keeps its contract.
+"""titrant compiles a YAML recipe into a plan, runs it, and releases a model only if it keeps its contract.
 
 The verbs of the command line are functions here, under the same names::
 

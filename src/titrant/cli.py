@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of all verbs."""
     top = argparse.ArgumentParser(
         prog="titrant",
-        description="Compile a recipe into an optimization plan, run it, and release a model only if it keeps its contract.",
+        description="Compile a recipe into a plan, run it, and release a model only if it keeps its contract.",
         epilog="exit codes: 0 done · 1 our defect · 2 recipe or arguments invalid · 3 cannot be done here · "
         "4 a step failed · 5 contract not kept · 6 out of date · 130 interrupted",
         allow_abbrev=False,
@@ -80,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
 
     plan = verb("plan", "show what would be done, why, and what it must keep", call.plan, recipe)
     plan.add_argument("recipe", type=Path, metavar="RECIPE")
-    plan.add_argument("--hardware", type=Path, metavar="FILE", help="plan for a machine saved by `titrant hardware --save`")
+    plan.add_argument(
+        "--hardware", type=Path, metavar="FILE", help="plan for a machine saved by `titrant hardware --save`"
+    )
     plan.add_argument("--out", type=Path, metavar="FILE", help="save the plan (.json) for `titrant run FILE`")
     plan.add_argument("--json", action="store_true", help="the plan as JSON")
     plan.add_argument("--exit-code", action="store_true", help="exit 6 when something would run")
@@ -106,7 +108,9 @@ def parser() -> argparse.ArgumentParser:
 
     explain = verb("explain", "why a value is what it is, what a step did, what a code means", call.explain, recipe)
     explain.add_argument("subject", metavar="RECIPE|RUN|CODE")
-    explain.add_argument("item", nargs="?", metavar="PATH|STEP", help="a recipe path such as quantization.method, or a step")
+    explain.add_argument(
+        "item", nargs="?", metavar="PATH|STEP", help="a recipe path such as quantization.method, or a step"
+    )
 
     recipes = verb("recipes", "copy a shipped recipe to own it: titrant recipes cp NAME FILE", call.recipes)
     recipes.add_argument("action", choices=("cp",))
@@ -129,7 +133,9 @@ def _shared() -> argparse.ArgumentParser:
     group = shared.add_argument_group("output")
     group.add_argument("-q", "--quiet", action="store_true", help="only the answer")
     group.add_argument("-v", "--verbose", action="count", default=0, help="more: what each step prints and measures")
-    group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="log to stderr from this level on")
+    group.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), help="log to stderr from this level on"
+    )
     group.add_argument("--log-file", type=Path, metavar="FILE", help="log everything as JSON lines")
     return shared
 
@@ -137,6 +143,8 @@ def _shared() -> argparse.ArgumentParser:
 def _recipe_options() -> argparse.ArgumentParser:
     recipe = argparse.ArgumentParser(add_help=False)
     group = recipe.add_argument_group("recipe")
-    group.add_argument("--set", action="append", default=[], metavar="a.b=v", dest="overrides", help="override a key; v is YAML")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="a.b=v", dest="overrides", help="override a key; v is YAML"
+    )
     group.add_argument("--trust", action="store_true", help="let the recipe run code from outside its folder")
     return recipe

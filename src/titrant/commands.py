@@ -1,9 +1,13 @@
-"""What each verb of the command line does with its arguments: call the function, print its answer, give the exit code."""
+"""What each verb does with its arguments: call the function, print its answer, give the exit code."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from titrant import console
+
+if TYPE_CHECKING:
+    from titrant.runtime.execution.worker import Worker
 
 OK, CONTRACT_NOT_KEPT, WOULD_RUN = 0, 5, 6
 
@@ -43,7 +47,9 @@ def plan(options: argparse.Namespace) -> int:
     planned = verb(_read(options), hardware=hardware, trust=options.trust)
     forecast = symbols(planned)
     if options.json:
-        console.answer_json({"plan": planned.plan, "digest": planned.digest, "forecast": {k: list(v) for k, v in forecast.items()}})
+        console.answer_json(
+            {"plan": planned.plan, "digest": planned.digest, "forecast": {k: list(v) for k, v in forecast.items()}}
+        )
     else:
         _print_plan(planned, forecast, options)
     if options.out:
@@ -63,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
     from titrant.verbs.run import run as verb
     from titrant.verdict_text import up_to_date_text, verdict_text
 
+    worker: list[Worker] = []
     if is_saved_plan(options.recipe):
-        planned, worker = refuse_if_moved(load(options.recipe)), []
+        planned = refuse_if_moved(load(options.recipe))
     else:
-        worker = []
         planned = make_plan(_read(options), trust=options.trust, keep_worker=None if options.dry_run else worker)
     try:
         forecast = symbols(planned)
@@ -94,7 +100,11 @@ def status(options: argparse.Namespace) -> int:
     for recipe in options.recipes or recipes_seen():
         answer = verb(recipe, overrides=options.overrides, trust=options.trust)
         console.answer(f"{recipe}: {answer.summary}")
-        rows = [(symbol, step, because) for step, (symbol, because) in answer.steps.items() if symbol in "+~!" or options.verbose]
+        rows = [
+            (symbol, step, because)
+            for step, (symbol, because) in answer.steps.items()
+            if symbol in "+~!" or options.verbose
+        ]
         if rows:
             console.answer(console.table(rows))
     return OK

@@ -130,7 +130,11 @@ class Progress:
             self._bar = None
         symbol = {"finished": "+", "reused": "=", "failed": "!", "rejected": "-"}[kind]
         seconds = event.get("seconds")
-        tail = format_time(float(seconds)) if kind == "finished" and seconds is not None else str(event.get("because", kind))
+        tail = (
+            format_time(float(seconds))
+            if kind == "finished" and seconds is not None
+            else str(event.get("because", kind))
+        )
         if kind != "reused" or self.verbose:
             self._line(f"  {symbol} {step:<32} {tail}")
 

@@ -18,7 +18,7 @@ class _JsonLines(logging.Formatter):
 
 def get_logger(name: str = "titrant") -> logging.Logger:
     """Return the logger of that name below `titrant`."""
-    return logging.getLogger(name if name.split(".")[0] == "titrant" else f"titrant.{name}")
+    return logging.getLogger(name if name.partition(".")[0] == "titrant" else f"titrant.{name}")
 
 
 def setup_logging(level: str = "warning", file: Path | None = None) -> logging.Logger:

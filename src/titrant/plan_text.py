@@ -46,7 +46,9 @@ def decision_text(decision: Decision) -> str:
     place = f" [{decision.where}]" if decision.where else ""
     lines = [_wrap(f"{decision.subject}: {asked}{decision.chosen}", "  ", "      ")]
     lines.append(_wrap(f"{decision.because} ({decision.rule}){place}", "      ", "      "))
-    lines += [_wrap(f"not {rejected.value}: {rejected.because}", "      ", "        ") for rejected in decision.rejected]
+    lines += [
+        _wrap(f"not {rejected.value}: {rejected.because}", "      ", "        ") for rejected in decision.rejected
+    ]
     return "\n".join(lines)
 
 
@@ -96,7 +98,9 @@ def _gate(gate: Gate) -> str:
         have = "?" if gate.available_cases is None else str(gate.available_cases)
         short = gate.available_cases is not None and gate.available_cases < gate.needed_cases
         assumption = f", {gate.assumption}" if gate.assumption else ""
-        notes.append(f"needs {gate.needed_cases} cases for 80 % power{assumption}; has {have}{' (too few)' if short else ''}")
+        notes.append(
+            f"needs {gate.needed_cases} cases for 80 % power{assumption}; has {have}{' (too few)' if short else ''}"
+        )
     return "\n".join([_wrap(line.strip(), "  ", "      "), *(_wrap(note, "      ", "      ") for note in notes)])
 
 

@@ -53,9 +53,13 @@ def load(file: Path) -> Planned:
             raise ValueError(f"version {version}")
         return TypeAdapter(Planned).validate_python(value)
     except FileNotFoundError:
-        raise RecipeError(Diagnostic("P001", f"there is no file {file}", help="save one with: titrant plan RECIPE --out FILE")) from None
+        raise RecipeError(
+            Diagnostic("P001", f"there is no file {file}", help="save one with: titrant plan RECIPE --out FILE")
+        ) from None
     except (ValueError, KeyError, AttributeError, ValidationError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise RecipeError(
-            Diagnostic("P001", f"{file} is not a saved plan ({reason})", help="save one with: titrant plan RECIPE --out FILE")
+            Diagnostic(
+                "P001", f"{file} is not a saved plan ({reason})", help="save one with: titrant plan RECIPE --out FILE"
+            )
         ) from None

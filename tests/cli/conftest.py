@@ -99,7 +99,9 @@ def rows(count: int = 400, seed: int = 0) -> str:
     values = generator.normal(size=(count, 4))
     sick = (values @ np.array([2.0, -1.5, 1.0, 0.5]) > 0).astype(int)
     lines = ["one,two,three,four,sick"]
-    lines += [",".join([*(f"{value:.6f}" for value in row), str(label)]) for row, label in zip(values, sick, strict=True)]
+    lines += [
+        ",".join([*(f"{value:.6f}" for value in row), str(label)]) for row, label in zip(values, sick, strict=True)
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,9 @@ def test_refuses_a_column_that_is_not_there(place):
 
 def test_refuses_weights_that_are_no_weights(place):
     place.write("weights.safetensors", "this is no tensor file")
-    recipe = place.recipe(("train: {epochs: 4}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n"))
+    recipe = place.recipe(
+        ("train: {epochs: 4}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n")
+    )
     answer = place.titrant("run", recipe)
     refused(place, answer, answer.code, "weights.safetensors")
     assert answer.code in (2, 4)
@@ -54,8 +56,12 @@ def test_refuses_weights_of_another_shape(place):
     from safetensors.numpy import save_file
 
     shapes = {"first.weight": (16, 9), "first.bias": (16,), "second.weight": (2, 16), "second.bias": (2,)}
-    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, place.folder / "weights.safetensors")
-    recipe = place.recipe(("train: {epochs: 4}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n"))
+    save_file(
+        {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, place.folder / "weights.safetensors"
+    )
+    recipe = place.recipe(
+        ("train: {epochs: 4}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n")
+    )
     answer = place.titrant("run", recipe)
     refused(place, answer, answer.code, "first.weight", "(16, 9)", "(16, 4)")
     assert answer.code in (2, 4)
@@ -98,7 +104,10 @@ def test_refuses_an_engine_that_is_not_there(place):
 
 
 def test_says_that_the_users_code_raised_without_a_traceback(place):
-    place.write("net.py", (place.folder / "net.py").read_text().replace("super().__init__()", "raise OSError('no weights at home')"))
+    place.write(
+        "net.py",
+        (place.folder / "net.py").read_text().replace("super().__init__()", "raise OSError('no weights at home')"),
+    )
     answer = place.titrant("run", place.recipe())
     refused(place, answer, answer.code, "no weights at home", "net:Net")
     assert answer.code in (2, 4)

@@ -19,12 +19,15 @@ BASE = (HERE / "base.yaml").read_text("utf-8")
 FILES = sorted(HERE.glob("*.txt"))
 
 
-def cases():
+def found_cases():
     for file in FILES:
         for block in file.read_text("utf-8").split("## ")[1:]:
             title, _, rest = block.partition("\n")
             given, _, wanted = rest.partition("\n>>\n")
             yield pytest.param(given, wanted.strip("\n"), id=f"{file.stem}: {title}")
+
+
+CASES = list(found_cases())
 
 
 def recipe_of(given: str) -> str:
@@ -43,12 +46,12 @@ def errors_of(given: str) -> tuple:
 
 
 @pytest.mark.skipif("UPDATE_GOLDEN" in os.environ, reason="the texts are being written anew")
-@pytest.mark.parametrize(("given", "wanted"), cases())
+@pytest.mark.parametrize(("given", "wanted"), CASES)
 def test_says_what_is_wrong_and_what_would_mend_it(given, wanted):
     assert render_all(errors_of(given)) == wanted
 
 
-@pytest.mark.parametrize(("given", "wanted"), cases())
+@pytest.mark.parametrize(("given", "wanted"), CASES)
 def test_puts_every_caret_inside_the_line_that_it_shows(given, wanted):
     for one in errors_of(given):
         assert one.where is not None
@@ -57,7 +60,7 @@ def test_puts_every_caret_inside_the_line_that_it_shows(given, wanted):
         assert one.where.column - 1 + one.where.width <= max(len(one.where.text), one.where.column)
 
 
-@pytest.mark.parametrize(("given", "wanted"), cases())
+@pytest.mark.parametrize(("given", "wanted"), CASES)
 def test_uses_only_codes_that_can_be_explained(given, wanted):
     assert {one.code for one in errors_of(given)} <= set(all_codes())
 
@@ -67,7 +70,7 @@ def test_reads_the_base_without_a_mistake():
 
 
 def test_knows_at_least_eighty_mistakes():
-    assert len(list(cases())) >= 80
+    assert len(CASES) >= 80
 
 
 @pytest.mark.skipif("UPDATE_GOLDEN" not in os.environ, reason="only when asked")

@@ -11,7 +11,7 @@ _CODE = re.compile(r"[RPX]\d{3}")
 
 
 def explain(subject: str, item: str | None = None, *, overrides: Sequence[str] = (), trust: bool = False) -> str:
-    """Explain `subject` in words: a code (R012), a recipe with a path in it, or a run with a step."""
+    """Explain in words: a code (R012), a recipe and a path in it, or a run and a step."""
     if item is None and _CODE.fullmatch(subject):
         return _code(subject)
     if item is None:
@@ -29,7 +29,9 @@ def _code(code: str) -> str:
 
     codes = all_codes()
     if code not in codes:
-        raise RecipeError(Diagnostic("P009", f"there is no code {code}", help=f"codes run from {min(codes)} to {max(codes)}"))
+        raise RecipeError(
+            Diagnostic("P009", f"there is no code {code}", help=f"codes run from {min(codes)} to {max(codes)}")
+        )
     found = codes[code]
     parts = [f"{found.code}: {found.title}", found.explanation]
     parts += [f"{title}:\n{_indent(text)}" for title, text in (("wrong", found.wrong), ("right", found.right)) if text]
@@ -49,11 +51,17 @@ def _value(recipe: Path, path: str, overrides: Sequence[str], trust: bool) -> st
     planned = plan(parsed, trust=trust)
     keys = tuple(int(part) if part.isdigit() else part for part in path.split("."))
     stands = parsed.source.has(keys)
-    lines = [f"{path}: stands at {parsed.source.place(keys)}" if stands else f"{path}: not written; a default, a level or a rule"]
+    lines = [
+        f"{path}: stands at {parsed.source.place(keys)}"
+        if stands
+        else f"{path}: not written; a default, a level or a rule"
+    ]
     decisions = [
         decision
         for decision in planned.plan.decisions
-        if decision.subject == path or decision.subject.startswith(f"{path}.") or path.startswith(f"{decision.subject}.")
+        if decision.subject == path
+        or decision.subject.startswith(f"{path}.")
+        or path.startswith(f"{decision.subject}.")
     ]
     lines += [decision_text(decision) for decision in decisions]
     if not decisions:
@@ -65,14 +73,15 @@ def _value(recipe: Path, path: str, overrides: Sequence[str], trust: bool) -> st
 def _lookup(recipe: object, keys: Sequence[str | int], path: str) -> object:
     value: object = recipe
     for key in keys:
-        if isinstance(value, (list, tuple)) and isinstance(key, int) and key < len(value):
-            value = value[key]
-        elif isinstance(value, dict) and key in value:
-            value = value[key]
+        listed = isinstance(value, (list, tuple)) and isinstance(key, int) and key < len(value)
+        if listed or (isinstance(value, dict) and key in value):
+            value = value[key]  # type: ignore[index]
         elif isinstance(key, str) and hasattr(value, key) and not key.startswith(("_", "model_")):
             value = getattr(value, key)
         else:
-            raise RecipeError(Diagnostic("P009", f"the recipe language has no '{path}'", help="titrant show schema lists every key"))
+            raise RecipeError(
+                Diagnostic("P009", f"the recipe language has no '{path}'", help="titrant show schema lists every key")
+            )
     return value
 
 
@@ -86,7 +95,9 @@ def _step(run: str, step: str) -> str:
     if found is None:
         names = ", ".join(entry["id"] for entry in plan["steps"])
         raise RecipeError(Diagnostic("P009", f"the run {folder.name} has no step '{step}'", help=f"its steps: {names}"))
-    journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text("utf-8").splitlines() if line.endswith("}")]
+    journal = [
+        json.loads(line) for line in (folder / "journal.jsonl").read_text("utf-8").splitlines() if line.endswith("}")
+    ]
     events = [event for event in journal if event.get("step") == step]
     lines = [f"{step}: {found['operator']} {found['because']}".rstrip(), f"  params: {json.dumps(found['params'])}"]
     lines += [f"  takes {port} from {source}" for port, source in found["inputs"].items()]

@@ -1,5 +1,6 @@
 """Compile a recipe into a plan for a machine."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant.planned import Planned
@@ -55,5 +56,11 @@ def symbols(planned: Planned) -> dict[str, tuple[str, str]]:
     from titrant.runtime.execution.forecast import forecast
     from titrant.runtime.execution.home import open_home
 
-    found = forecast(planned.plan, open_home())
+    found = forecast(
+        planned.plan,
+        open_home(),
+        recipe_text=planned.recipe_text,
+        recipe_file=planned.recipe_file,
+        folder=Path(planned.folder),
+    )
     return {step: (entry.symbol, entry.because) for step, entry in found.items()}

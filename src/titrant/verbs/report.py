@@ -15,6 +15,8 @@ def report(run: str, *, format: Literal["html", "md", "json"] = "html") -> Path:
     file = folder / f"report.{format}"
     if not file.is_file():
         raise RecipeError(
-            Diagnostic("P008", f"the run {folder.name} has no report: it did not finish", help="run its recipe again to go on")
+            Diagnostic(
+                "P008", f"the run {folder.name} has no report: it did not finish", help="run its recipe again to go on"
+            )
         )
     return file

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run(
     planned: Planned,
     *,
-    listen: Callable[[Mapping[str, Any]], None] = lambda event: None,
+    listen: Callable[[Mapping[str, Any]], None] = lambda _: None,
     worker: "Worker | None" = None,
 ) -> RunRecord:
     """Execute a plan, reusing every finished step, and release a model only if it keeps its contract.
@@ -54,7 +54,11 @@ def refuse_if_moved(saved: Planned) -> Planned:
         return now
     moved = first_difference(identity(saved.plan), identity(now.plan))
     raise StaleError(
-        Diagnostic("P006", f"the saved plan no longer holds: {moved}", help="plan again and review: titrant plan RECIPE --out FILE")
+        Diagnostic(
+            "P006",
+            f"the saved plan no longer holds: {moved}",
+            help="plan again and review: titrant plan RECIPE --out FILE",
+        )
     )
 
 

@@ -21,7 +21,11 @@ def find_run(name: str, home: Path) -> Path:
         return found[0]
     if found:
         raise RecipeError(
-            Diagnostic("P007", f"'{name}' fits {len(found)} runs", help="one of: " + ", ".join(folder.name for folder in found[:8]))
+            Diagnostic(
+                "P007",
+                f"'{name}' fits {len(found)} runs",
+                help="one of: " + ", ".join(folder.name for folder in found[:8]),
+            )
         )
     known = ", ".join(folder.name for folder in folders[-3:])
     raise RecipeError(

@@ -24,105 +24,72 @@ METHODS = {
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
-def step(id, operator, ports, stage="prepare", *, candidate="", because="", cost=(0.1, 1 << 20, 4000, "guess"), **params):
-    return Step(id, operator, 1, params, ports, 42, stage, candidate, because, Prediction(*cost))
+def step(id, operator, ports, stage="prepare", *, of="", because="", cost=(0.1, 1 << 20, 4000, "guess"), **params):
+    return Step(id, operator, 1, params, ports, 42, stage, of, because, Prediction(*cost))
 
 
 def shared_steps(fit=True):
     given = "fit.model" if fit else "model.model"
     spec = {"name": "features", "shape": ["batch", 30], "dtype": "float32"}
     logits = {"name": "logits", "shape": ["batch", 2], "dtype": "float32"}
-    loader = "model.load" if fit else "model.load_onnx"
+    cost = (2.5, 82_000, 41_000, "modelled")
+    sources = {"tables": "data.tables", "split": "split.split"}
     steps = [
         step("data", "data.load", {}, because="the recipe's source"),
         step("split", "data.split", {"tables": "data.tables"}),
-        step(
-            "transform",
-            "data.transform",
-            {"tables": "data.tables", "split": "split.split"},
-            transforms=[{"name": "standardize"}],
-        ),
-        step("model", loader, {}, cost=(2.5, 82_000, 41_000, "modelled"), inputs=[spec], outputs=[logits]),
+        step("transform", "data.transform", sources, transforms=[{"name": "standardize"}]),
+        step("model", "model.load" if fit else "model.load_onnx", {}, cost=cost, inputs=[spec], outputs=[logits]),
     ]
     if fit:
         ports = {"model": "model.model", "train": "transform.train", "tuning": "transform.tuning"}
         steps.append(
-            step("fit", "train.fit", ports, because="no weights were given", cost=(4.0, 30 << 20, 41_000, "modelled"))
+            step("fit", "train.fit", ports, because="no weights were given", cost=(4.0, 30 << 20, 41_000, "guess"))
         )
     answers = {"model": given, "rows": "transform.tuning"}
+    point = {"rows": "transform.tuning", "outputs": "baseline.tuning.outputs"}
     steps += [
         step("baseline.tuning", "validate.predict", answers, because="what is compared with"),
-        step("point", "validate.operating_point", {"rows": "transform.tuning", "outputs": "baseline.tuning.outputs"}),
+        step("point", "validate.operating_point", point),
     ]
     return steps, given
 
 
 def candidate_steps(name, given):
-    method = METHODS[name][0]
-    steps = []
-    source = given
-    if METHODS[name][2] == "onnx":
+    method, _, form, _ = METHODS[name]
+    steps, source = [], given
+    if form == "onnx":
         steps.append(
-            step(f"{name}.export", "export.onnx", {"model": given, "example": "transform.tuning"}, "make", name)
+            step(f"{name}.export", "export.onnx", {"model": given, "example": "transform.tuning"}, "make", of=name)
         )
         source = f"{name}.export.model"
     if method != "none":
-        ports = {"model": source}
-        if method == "ort.static":
-            ports["calibration"] = "transform.calibration"
-        steps.append(step(name, "quantize." + method.replace(".", "_"), ports, "make", name, f"method {method}"))
+        ports = {"model": source} | ({"calibration": "transform.calibration"} if method == "ort.static" else {})
+        operator = "quantize." + method.replace(".", "_")
+        steps.append(step(name, operator, ports, "make", of=name, because=f"method {method}"))
         source = f"{name}.model"
+    answers = {"model": source, "rows": "transform.tuning"}
     steps += [
-        step(
-            f"{name}.tuning",
-            "validate.predict",
-            {"model": source, "rows": "transform.tuning"},
-            "make",
-            name,
-            "to choose",
-        ),
-        step(
-            f"{name}.quality",
-            "validate.measure",
-            {
-                "rows": "transform.tuning",
-                "original": "baseline.tuning.outputs",
-                "candidate": f"{name}.tuning.outputs",
-                "point": "point.point",
-            },
-            "make",
-            name,
-            "to choose",
-        ),
+        step(f"{name}.tuning", "validate.predict", answers, "make", of=name, because="to choose"),
+        step(f"{name}.quality", "validate.measure", compared(name, "tuning"), "make", of=name, because="to choose"),
     ]
     return steps, source
 
 
+def compared(name, role):
+    return {
+        "rows": f"transform.{role}",
+        "original": f"baseline.{role}.outputs",
+        "candidate": f"{name}.{role}.outputs",
+        "point": "point.point",
+    }
+
+
 def judge_steps(name, source):
+    answers = {"model": source, "rows": "transform.evaluation"}
+    ports = compared(name, "evaluation") | {"timings": "latency.timings", "model": source}
     return [
-        step(
-            f"{name}.evaluation",
-            "validate.predict",
-            {"model": source, "rows": "transform.evaluation"},
-            "judge",
-            name,
-            "if shortlisted",
-        ),
-        step(
-            f"{name}.contract",
-            "validate.contract",
-            {
-                "rows": "transform.evaluation",
-                "original": "baseline.evaluation.outputs",
-                "candidate": f"{name}.evaluation.outputs",
-                "point": "point.point",
-                "timings": "latency.timings",
-                "model": source,
-            },
-            "judge",
-            name,
-            "if shortlisted",
-        ),
+        step(f"{name}.evaluation", "validate.predict", answers, "judge", of=name, because="if shortlisted"),
+        step(f"{name}.contract", "validate.contract", ports, "judge", of=name, because="if shortlisted"),
     ]
 
 
@@ -151,79 +118,56 @@ def decisions():
 
 def whole_plan(names=tuple(METHODS), fit=True, contract=None, task="binary_classification", warnings=()):
     steps, given = shared_steps(fit)
-    sources, judging = {}, []
+    sources = {}
     for name in names:
         made, sources[name] = candidate_steps(name, given)
         steps += made
-    steps.append(
-        step(
-            "latency",
-            "profile.latency",
-            {"models": {"original": given, **sources}, "rows": "transform.tuning"},
-            "measure",
-            because="side by side, in turns",
-            cost=(3.3, 5 << 20, 20_000, "guess"),
-        )
-    )
-    steps.append(
-        step("baseline.evaluation", "validate.predict", {"model": given, "rows": "transform.evaluation"}, "judge")
-    )
+    ports = {"models": {"original": given, **sources}, "rows": "transform.tuning"}
+    cost = (3.3, 5 << 20, 20_000, "guess")
+    steps.append(step("latency", "profile.latency", ports, "measure", because="side by side, in turns", cost=cost))
+    answers = {"model": given, "rows": "transform.evaluation"}
+    steps.append(step("baseline.evaluation", "validate.predict", answers, "judge"))
     for name in names:
-        judging += judge_steps(name, sources[name])
-    steps += judging
-    candidates = tuple(
-        Candidate(
-            name,
-            *METHODS[name],
-            sources[name],
-            f"{name}.tuning.outputs",
-            f"{name}.quality.quality",
-            f"{name}.contract.judgement",
-        )
-        for name in names
-    )
-    search = Search("auto", "breast-cancer", names, ("latency", "size"), 4, "latency.timings", 1)
+        steps += judge_steps(name, sources[name])
     return Plan(
-        "breast-cancer",
-        DIGEST[::-1],
-        1,
-        task,
-        MACHINE,
-        DIGEST,
-        DIGEST[::-1],
-        1,
-        1,
-        True,
-        given,
-        "torch" if fit else "onnxruntime",
-        decisions(),
-        tuple(steps),
-        candidates,
-        (search,),
-        contract or Contract(gates(), 0.95, "evidence"),
-        {"transforms": "transform.transforms", "point": "point.point"},
-        warnings,
+        name="breast-cancer",
+        recipe_digest=DIGEST[::-1],
+        language=1,
+        task=task,
+        hardware=MACHINE,
+        model_digest=DIGEST,
+        data_digest=DIGEST[::-1],
+        threads=1,
+        timing_threads=1,
+        deterministic=True,
+        original=given,
+        original_engine="torch" if fit else "onnxruntime",
+        decisions=decisions(),
+        steps=tuple(steps),
+        candidates=tuple(candidate(name, source) for name, source in sources.items()),
+        searches=(Search("auto", "breast-cancer", names, ("latency", "size"), 4, "latency.timings", 1),),
+        contract=contract or Contract(gates(), 0.95, "evidence"),
+        shipped={"transforms": "transform.transforms", "point": "point.point"},
+        warnings=warnings,
     )
+
+
+def candidate(name, source):
+    ports = f"{name}.tuning.outputs", f"{name}.quality.quality", f"{name}.contract.judgement"
+    return Candidate(name, *METHODS[name], source, *ports)
+
+
+def gate(id, metric, comparison, threshold, test, **more):
+    """A gate on every case; its preset is the first part of its id."""
+    return Gate(id, id.partition(".")[0], metric, more.pop("slice", "all"), comparison, threshold, test, **more)
 
 
 def gates():
-    level = "level balanced"
-    where = "recipes/breast_cancer.yaml:12:3"
+    level, where = "level balanced", "recipes/breast_cancer.yaml:12:3"
+    cases = {"needed_cases": 118, "available_cases": 171, "assumption": "one decision in a hundred changes"}
     return (
-        Gate(
-            "retention.accuracy",
-            "retention",
-            "accuracy",
-            "all",
-            "retention",
-            0.95,
-            "score_ratio",
-            level,
-            needed_cases=118,
-            available_cases=171,
-            assumption="one decision in a hundred changes",
-        ),
-        Gate("calibration.brier", "calibration", "brier", "all", "rise_at_most", 0.02, "paired_mean", level),
-        Gate("target.latency", "target", "latency_p95", "all", "at_most", 5e-3, "order_statistic", where, "s"),
-        Gate("target.size", "target", "size", "all", "at_most", 204_800, "counted", where, "B"),
+        gate("retention.accuracy", "accuracy", "retention", 0.95, "score_ratio", origin=level, **cases),
+        gate("calibration.brier", "brier", "rise_at_most", 0.02, "paired_mean", origin=level),
+        gate("target.latency", "latency_p95", "at_most", 5e-3, "order_statistic", origin=where, unit="s"),
+        gate("target.size", "size", "at_most", 204_800, "counted", origin=where, unit="B"),
     )

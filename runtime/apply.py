@@ -1,0 +1,104 @@
+"""Run one operator on live values, without a recipe."""
+
+import difflib
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime import catalog
+from titrant.runtime.catalog import Applied, Declaration, Params
+from titrant.runtime.context import Listener, PlainContext, silent
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+
+
+def apply(
+    operator: str | Callable[..., Mapping[str, Any]],
+    inputs: Mapping[str, Any],
+    params: Mapping[str, Any] | Params | None = None,
+    *,
+    seed: int = 42,
+    threads: int = 1,
+    scratch: Path | None = None,
+    listen: Listener = silent,
+) -> Applied:
+    """Run an operator by name (`quantize.ort_static`, `module:name`) or as the decorated function itself.
+
+    `inputs` is port → value; an input that the operator consumes must not be used afterwards. Files that outputs
+    refer to are in `scratch`, by default a new temporary folder that is the caller's to delete. Raises RecipeError
+    X230 for an unknown operator, X231 for parameters and X232 for ports that do not fit.
+    """
+    declaration = _declaration(operator)
+    checked = check_params(declaration, {} if params is None else params)
+    _check_ports(declaration, inputs)
+    folder = Path(tempfile.mkdtemp(prefix="titrant-")) if scratch is None else scratch
+    context = PlainContext(seed, threads, folder, listen)
+    outputs = declaration.run(checked, context, **inputs)
+    return Applied(dict(outputs), {one.name: one.value for one in context.measurements})
+
+
+def check_params(declaration: Declaration, params: Mapping[str, Any] | Params) -> Params:
+    """Return an operator's parameters, checked; RecipeError X231 with every misfit."""
+    from pydantic import ValidationError
+
+    if isinstance(params, declaration.params):
+        return params
+    if isinstance(params, Params):
+        raise RecipeError(
+            Diagnostic("X231", f"{declaration.name} takes {declaration.params.__name__}, not {type(params).__name__}")
+        )
+    try:
+        return declaration.params.model_validate(dict(params))
+    except ValidationError as error:
+        names = tuple(declaration.params.model_fields)
+        raise RecipeError(
+            *(_misfit(declaration.name, names, found["loc"], found["msg"]) for found in error.errors())
+        ) from None
+
+
+def _declaration(operator: str | Callable[..., Mapping[str, Any]]) -> Declaration:
+    if not isinstance(operator, str):
+        declaration = getattr(operator, "declaration", None)
+        if isinstance(declaration, Declaration):
+            return declaration
+        raise RecipeError(
+            Diagnostic(
+                "X230", f"{operator!r} is not an operator", help="decorate it with titrant.runtime.catalog.operator"
+            )
+        )
+    try:
+        return catalog.get(operator)
+    except KeyError:
+        near = difflib.get_close_matches(operator, catalog.names(), n=1)
+        raise RecipeError(
+            Diagnostic(
+                "X230",
+                f"there is no operator {operator}",
+                help=f"did you mean {near[0]}?" if near else f"there are {', '.join(catalog.names())}",
+            )
+        ) from None
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(
+            Diagnostic("X230", f"{operator} does not name an operator: {error}", help="write it as module:function")
+        ) from None
+
+
+def _misfit(operator: str, names: tuple[str, ...], place: tuple[int | str, ...], message: str) -> Diagnostic:
+    name = ".".join(str(part) for part in place)
+    near = difflib.get_close_matches(name, names, n=1) if name not in names else []
+    return Diagnostic(
+        "X231",
+        f"{operator}: {name + ': ' if name else ''}{message[:1].lower()}{message[1:]}",
+        help=f"did you mean {near[0]}?" if near else f"its parameters are {', '.join(names) or 'none'}",
+    )
+
+
+def _check_ports(declaration: Declaration, inputs: Mapping[str, Any]) -> None:
+    needed = {name for name, port in declaration.inputs.items() if not port.optional}
+    wrong = [f"{name} is missing" for name in sorted(needed - set(inputs))]
+    wrong += [f"{name} is not a port" for name in sorted(set(inputs) - set(declaration.inputs))]
+    if wrong:
+        ports = ", ".join(f"{name} ({' or '.join(port.kinds)})" for name, port in declaration.inputs.items())
+        raise RecipeError(
+            Diagnostic("X232", f"{declaration.name}: {'; '.join(wrong)}", help=f"its inputs are {ports or 'none'}")
+        )

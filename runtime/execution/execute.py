@@ -1,0 +1,182 @@
+"""Execute a plan: reuse every finished step, run the others in one worker, release only what keeps the contract."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.execution import atomic
+from titrant.runtime.execution.blobs import DamagedError
+from titrant.runtime.execution.declarations import Declarations
+from titrant.runtime.execution.environment import Recipe, capture, describe
+from titrant.runtime.execution.folder import RECORD, RunFolder, closed_run, make_folder
+from titrant.runtime.execution.home import Home, disk_errors, sweep
+from titrant.runtime.execution.journal import Journal
+from titrant.runtime.execution.perform import Performer
+from titrant.runtime.execution.record import report_value, run_record
+from titrant.runtime.execution.release import write_outputs
+from titrant.runtime.execution.results import Results
+from titrant.runtime.execution.store import Store, identify_value
+from titrant.runtime.execution.titrate import NoCandidateError, Titration, choose, give_up, judge, make, measure
+from titrant.runtime.execution.walk import Walk
+from titrant.runtime.execution.worker import Worker, environment
+from titrant.runtime.execution.worker_errors import DamagedArtifactError
+from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
+from titrant.schema.plan import Plan, plan_digest
+from titrant.schema.record import RunRecord
+
+Listen = Callable[[Mapping[str, Any]], None]
+# What a store may lose while a run goes on before something is wrong with the disk itself.
+_MENDED_AT_MOST = 20
+
+
+def execute(
+    plan: Plan,
+    *,
+    home: Home,
+    recipe_text: str,
+    recipe_file: str,
+    folder: Path,
+    listen: Listen | None = None,
+    worker: Worker | None = None,
+) -> RunRecord:
+    """Execute a plan and return what it did; `exit` is 0, or 5 where the contract was not kept.
+
+    `folder` is the recipe's, where the user's modules are. `listen` is told every event: planned, started, progress,
+    measured, finished, reused, failed, rejected, judged, note, closed. A worker that is handed in is used and closed.
+    When every step is reused nothing is started, and a run that ended before answers for this one. Raises StepError
+    when a step that everything rests on fails; nothing is released then. Interrupted, it ends its worker and raises on.
+    """
+    worker = worker or Worker(home, folder, plan.threads, plan.steps[0].seed if plan.steps else 0)
+    journal = Journal(listen or _ignore)
+    run = _Run(plan, home, Recipe(recipe_text, recipe_file, folder.absolute()), journal, worker)
+    try:
+        with disk_errors(home):
+            return run.execute()
+    except BaseException as error:
+        run.abandon(error)
+        raise
+    finally:
+        worker.close()
+        with contextlib.suppress(OSError):
+            journal.close()
+
+
+def _ignore(event: Mapping[str, Any]) -> None:
+    """Listen to nothing."""
+
+
+class _Run:
+    """One execution of a plan."""
+
+    def __init__(self, plan: Plan, home: Home, recipe: Recipe, journal: Journal, worker: Worker) -> None:
+        self._plan = plan
+        self._home = home
+        self._recipe = recipe
+        self._journal = journal
+        self._store = Store(home)
+        self._results = Results(home, self._store, recipe.folder)
+        self._declarations = Declarations(home, recipe.folder, worker.ask)
+        self._performer = Performer(plan, self._results, worker, journal, self._open)
+        self._begun = time.monotonic()
+        self._folder: RunFolder | None = None
+
+    def execute(self) -> RunRecord:
+        """Walk the plan until nothing that it needs turns out to be damaged."""
+        sweep(self._home)
+        self._journal.add("planned", plan=plan_digest(self._plan), name=self._plan.name, steps=len(self._plan.steps))
+        believe_refusals = True
+        for _ in range(_MENDED_AT_MOST):
+            walk = Walk(
+                self._plan, self._results, self._declarations, self._performer, self._journal.add, believe_refusals
+            )
+            try:
+                return self._finish(walk, self._titrate(walk))
+            except (DamagedError, DamagedArtifactError) as error:
+                self._journal.add("note", text=f"stored file {error.digest[:12]} is damaged: it is made again")
+                self._store.forget(error.digest)
+            except NoCandidateError:
+                # That a run fails is not believed from memory: what is refused for good is refused again.
+                if not walk.refused:
+                    raise
+                believe_refusals = False
+        raise StepError(
+            Diagnostic(
+                "X320",
+                f"stored files below {self._home.store} keep being damaged",
+                help="check the disk, and that nothing else writes there",
+            )
+        )
+
+    def abandon(self, error: BaseException) -> None:
+        """Close the journal of a run that did not come to its end."""
+        code = (
+            error.exit_code if isinstance(error, TitrantError) else 130 if isinstance(error, KeyboardInterrupt) else 1
+        )
+        with contextlib.suppress(OSError):
+            self._journal.add("closed", exit=code, because=" ".join(str(error).split()) or type(error).__name__)
+
+    def _titrate(self, walk: Walk) -> Titration:
+        titration = Titration()
+        make(walk)
+        give_up(walk, titration)
+        measure(walk)
+        choose(walk, self._store, titration)
+        for search, choices in titration.choices.items():
+            for choice in choices:
+                word = "judge" if choice.shortlisted else "leave out"
+                self._journal.add("note", text=f"{word} {choice.candidate}: {choice.because}", search=search)
+        judge(walk, self._store, titration)
+        return titration
+
+    def _finish(self, walk: Walk, titration: Titration) -> RunRecord:
+        value = report_value(walk, titration, self._store, self._recipe)
+        artifact = identify_value(value)
+        if not self._store.has(artifact):
+            self._store.put("value", value)
+        walk.artifacts["run.record"] = artifact
+        for step in self._plan.steps:
+            if step.stage == "report":
+                walk.settle(step)
+        if self._folder is None and (earlier := closed_run(self._home, self._plan)) is not None:
+            return replace(earlier, executed=0, reused=_known(walk), seconds=time.monotonic() - self._begun)
+        return self._close(walk, titration, self._open())
+
+    def _close(self, walk: Walk, titration: Titration, folder: RunFolder) -> RunRecord:
+        """Put everything in its place: the report, then what is shipped, and last the record, which closes the run."""
+        for step in self._plan.steps:
+            for port, artifact in walk.artifacts.items():
+                if port.startswith(f"{step.id}.") and artifact.kind == "report":
+                    self._store.materialize(artifact, folder.path, copy=True)
+        target = folder.outputs if titration.released else folder.quarantine
+        write_outputs(target, self._plan, self._store, walk.artifacts, titration.best)
+        executed = self._performer.executed
+        record = run_record(walk, titration)
+        record = replace(
+            record,
+            run=folder.run,
+            steps=tuple(replace(s, status="finished") if s.step in executed else s for s in record.steps),
+            executed=len(executed),
+            reused=_known(walk) - len(executed & set(walk.records)),
+            seconds=time.monotonic() - self._begun,
+            environment=capture(self._plan, self._recipe.folder),
+        )
+        atomic.write_json(folder.path / RECORD, record)
+        self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))
+        return record
+
+    def _open(self) -> RunFolder:
+        """Return the run's folder, made at the first call, from which on the journal is on disk."""
+        if self._folder is None:
+            plan = self._plan
+            variables = environment(self._home, self._recipe.folder, plan.threads, plan.steps[0].seed)
+            about = describe(plan, self._recipe, variables)
+            self._folder = make_folder(self._home, plan, self._recipe.text, about)
+            self._journal.open(self._folder.journal)
+        return self._folder
+
+
+def _known(walk: Walk) -> int:
+    return sum(record.status in ("finished", "reused") for record in walk.records.values())

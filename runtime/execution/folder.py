@@ -1,0 +1,105 @@
+"""The folder of one run: made when the first step must really run, closed by its record."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.execution import atomic
+from titrant.runtime.execution.home import Home
+from titrant.runtime.execution.release import intact
+from titrant.schema.plan import Plan, plan_digest
+from titrant.schema.record import RunRecord
+
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.path.name
+
+    @property
+    def outputs(self) -> Path:
+        """What a user ships: empty until the very end, and for ever when the contract was not kept."""
+        return self.path / "outputs"
+
+    @property
+    def quarantine(self) -> Path:
+        """The best candidate of a run that released none."""
+        return self.path / "quarantine"
+
+    @property
+    def journal(self) -> Path:
+        """The run's events."""
+        return self.path / "journal.jsonl"
+
+    def step(self, place: int, step_id: str) -> Path:
+        """Make and return the folder of one step, by its place in the plan from 1."""
+        name = re.sub(r"[^\w.-]", "_", step_id)
+        folder = self.path / "steps" / f"{place:02d}-{name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def make_folder(home: Home, plan: Plan, recipe_text: str, environment: dict[str, Any]) -> RunFolder:
+    """Make a run's folder with what the run starts from; its name is its own even among runs of the same second."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stem = f"{now}-{plan.name}-{plan_digest(plan)[:8]}"
+    path, count = home.runs / stem, 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            count += 1
+            path = home.runs / f"{stem}-{count}"
+    found = RunFolder(path)
+    for folder in (found.outputs, found.quarantine, path / "steps"):
+        folder.mkdir()
+    atomic.write_bytes(path / "recipe.yaml", recipe_text.encode())
+    atomic.write_json(path / "plan.json", plan)
+    atomic.write_json(path / "hardware.json", plan.hardware)
+    atomic.write_json(path / "environment.json", environment)
+    return found
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Return a closed run's record; None for a run that did not come to its end."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        value = json.loads((folder / RECORD).read_bytes())
+        return TypeAdapter(RunRecord).validate_python(value)
+    except (OSError, ValueError, ValidationError):
+        return None
+
+
+def closed_run(home: Home, plan: Plan) -> RunRecord | None:
+    """Return the newest run of this very plan that came to its end and still has what it put out."""
+    for folder in _newest_first(home, f"*-{plan_digest(plan)[:8]}*"):
+        record = read_record(folder)
+        if record is None or record.plan_digest != plan_digest(plan):
+            continue
+        if intact(folder / ("outputs" if record.released else "quarantine")) and (folder / "report.html").is_file():
+            return record
+    return None
+
+
+def last_run(home: Home, name: str) -> RunRecord | None:
+    """Return the newest run of a recipe by this name that came to its end."""
+    records = (read_record(folder) for folder in _newest_first(home, f"*-{name}-*"))
+    return next((record for record in records if record is not None and record.name == name), None)
+
+
+def _newest_first(home: Home, pattern: str) -> Iterator[Path]:
+    yield from sorted(home.runs.glob(pattern), reverse=True)

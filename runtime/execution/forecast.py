@@ -1,0 +1,142 @@
+"""Say what executing a plan would do, and why, without running anything."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.execution.blobs import DamagedError
+from titrant.runtime.execution.declarations import Declarations
+from titrant.runtime.execution.environment import Recipe
+from titrant.runtime.execution.folder import last_run
+from titrant.runtime.execution.home import Home
+from titrant.runtime.execution.record import report_value
+from titrant.runtime.execution.results import Results
+from titrant.runtime.execution.store import Store, identify_value
+from titrant.runtime.execution.titrate import NoCandidateError, Titration, choose, give_up, judge, make, measure
+from titrant.runtime.execution.walk import Task, Walk, references
+from titrant.schema.diagnostics import Diagnostic, TitrantError
+from titrant.schema.plan import Plan, Step
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A step's symbol: = reused, + run, ~ run because something changed, ? only if the search asks; and why."""
+
+    symbol: str
+    because: str = ""
+
+
+def forecast(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Mapping[str, Forecast]:
+    """Forecast every step by id; the recipe is given as to `execute`.
+
+    A user's operator that was never described, or whose module changed, is not known: only a worker may import it.
+    """
+    return _Forecaster(plan, home, Recipe(recipe_text, recipe_file, folder.absolute())).forecast()
+
+
+class _UnknownOperatorError(TitrantError):
+    """A user's operator has to be asked in a worker."""
+
+
+class _Forecaster:
+    def __init__(self, plan: Plan, home: Home, recipe: Recipe) -> None:
+        self._plan = plan
+        self._recipe = recipe
+        self._store = Store(home)
+        self._results = Results(home, self._store, recipe.folder)
+        self._missing: dict[str, Task] = {}
+        declarations = Declarations(home, recipe.folder, _refuse)
+        self._walk = Walk(plan, self._results, declarations, self._miss, lambda *_, **__: None)
+        self._home = home
+
+    def forecast(self) -> Mapping[str, Forecast]:
+        # Beyond something damaged, an unknown operator, or a search without candidates, nothing is known.
+        with contextlib.suppress(DamagedError, NoCandidateError, _UnknownOperatorError):
+            self._follow()
+        before = self._keys_before()
+        return {step.id: self._say(step, before) for step in self._plan.steps}
+
+    def _follow(self) -> None:
+        """Go as far as executing would go on what is known."""
+        walk, titration = self._walk, Titration()
+        make(walk)
+        if self._missing:
+            return
+        give_up(walk, titration)
+        measure(walk)
+        if self._missing:
+            return
+        choose(walk, self._store, titration)
+        if not judge(walk, self._store, titration):
+            return
+        value = report_value(walk, titration, self._store, self._recipe)
+        walk.artifacts["run.record"] = identify_value(value)
+        for step in self._plan.steps:
+            if step.stage == "report":
+                walk.settle(step)
+
+    def _miss(self, task: Task) -> None:
+        self._missing[task.step.id] = task
+
+    def _say(self, step: Step, before: Mapping[str, str]) -> Forecast:
+        record = self._walk.records.get(step.id)
+        if record is not None and record.status == "reused":
+            return Forecast("=")
+        if step.id in self._walk.refused:
+            return Forecast("=", record.error if record else "")
+        if step.id in self._missing:
+            return self._why(self._missing[step.id], before)
+        if step.stage == "judge":
+            return Forecast("?", "run only if the search asks for it")
+        return self._waits(step, before)
+
+    def _why(self, task: Task, before: Mapping[str, str]) -> Forecast:
+        if task.because:
+            return Forecast("~", f"because {task.because}")
+        old = self._results.parts(before.get(task.step.id, ""))
+        changed = difference(old, task.key.parts) if old is not None else ""
+        return Forecast("~", f"because {changed}") if changed else Forecast("+")
+
+    def _waits(self, step: Step, before: Mapping[str, str]) -> Forecast:
+        """Explain a step whose inputs, and so its key, are not known yet."""
+        producers = [reference.rpartition(".")[0] for reference in references(step)]
+        cause = next((name for name in producers if self._runs(name)), "")
+        if step.id not in before:
+            return Forecast("+")
+        return Forecast("~", f"because {cause} runs again" if cause else "because what it reads is made again")
+
+    def _runs(self, step_id: str) -> bool:
+        record = self._walk.records.get(step_id)
+        return record is not None and record.status != "reused" and step_id not in self._walk.refused
+
+    def _keys_before(self) -> dict[str, str]:
+        record = last_run(self._home, self._plan.name)
+        return {} if record is None else {step.step: step.key for step in record.steps if step.key}
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> str:
+    """Name the first part of a step's key that differs, as "params.epochs changed from 20 to 30"; "" if none does."""
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        where = f"{path}{name}"
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            return difference(before, after, f"{where}.")
+        if where.startswith("inputs."):
+            return f"its input {where.removeprefix('inputs.')} changed"
+        if name == "digest":
+            return f"the file {path.removesuffix('.').removeprefix('params.')} changed"
+        return f"{where} changed from {_short(before)} to {_short(after)}"
+    return ""
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _refuse(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    raise _UnknownOperatorError(Diagnostic("X314", f"{request['operator']} is not described yet"))

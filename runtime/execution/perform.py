@@ -1,0 +1,99 @@
+"""Perform one step in the worker: under its lock, with its log, its result kept before it counts as finished."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from titrant.runtime.execution import atomic
+from titrant.runtime.execution.folder import RunFolder
+from titrant.runtime.execution.journal import Journal
+from titrant.runtime.execution.locks import computing
+from titrant.runtime.execution.results import Refusal, Results, result_from
+from titrant.runtime.execution.walk import Performed, Task
+from titrant.runtime.execution.worker import Worker
+from titrant.runtime.execution.worker_errors import raise_answer
+from titrant.schema.canonical import plain
+from titrant.schema.plan import Plan
+from titrant.schema.record import Dependency
+
+# What says nothing of the step itself: the home, memory, the process.
+_PASSING = ("X300", "X302", "X310", "X311", "X312", "X313")
+
+
+class Performer:
+    """Performs tasks; `executed` holds the ids of the steps that really ran here."""
+
+    def __init__(
+        self, plan: Plan, results: Results, worker: Worker, journal: Journal, open_folder: Callable[[], RunFolder]
+    ) -> None:
+        self.executed: set[str] = set()
+        self._plan = plan
+        self._results = results
+        self._worker = worker
+        self._journal = journal
+        self._open_folder = open_folder
+        self._places = {step.id: place for place, step in enumerate(plan.steps, 1)}
+
+    def __call__(self, task: Task) -> Performed:
+        """Run a step, or take its result from another process that was faster.
+
+        Raises the TitrantError that the step raised, or WorkerDiedError; a refusal by the operator is kept.
+        """
+        step, key = task.step, task.key.digest
+        folder = self._open_folder()
+
+        def waiting(who: str) -> None:
+            self._journal.add("note", text=f"{step.id}: {who}", step=step.id)
+
+        with computing(self._results.home, key, waiting):
+            found = self._results.find(key).result
+            if found is not None:
+                self._journal.add("reused", step=step.id, key=key, because="another run computed it meanwhile")
+                return Performed(found, ran=False)
+            self._journal.add("started", step=step.id, key=key, because=task.because)
+            place = folder.step(self._places[step.id], step.id)
+            message = self._worker.message(self._request(task, str(place / "log.txt")), self._listener(step.id, key))
+            if message["event"] == "error":
+                self._keep_refusal(task, message)
+            raise_answer(message)
+            answer = {name: value for name, value in message.items() if name != "event"}
+            finished = datetime.now(UTC).isoformat(timespec="seconds")
+            result = result_from(answer, key=key, operator=step.operator, finished=finished)
+            differs = self._results.keep(task.key, result)
+            atomic.write_json(place / "result.json", result)
+        self.executed.add(step.id)
+        self._journal.add("finished", step=step.id, key=key, seconds=result.seconds, peak_bytes=result.peak_bytes)
+        if differs:
+            self._journal.add("note", text=f"{step.id}: the same step gave other bytes before", step=step.id)
+        return Performed(result)
+
+    def _request(self, task: Task, log: str) -> dict[str, Any]:
+        return {
+            "do": "run",
+            "step": task.step.id,
+            "operator": task.step.operator,
+            "params": plain(task.step.params),
+            "inputs": plain(task.inputs),
+            "seed": task.step.seed,
+            "threads": self._plan.threads,
+            "deterministic": self._plan.deterministic,
+            "log": log,
+        }
+
+    def _listener(self, step: str, key: str) -> Callable[[Mapping[str, Any]], None]:
+        def listen(message: Mapping[str, Any]) -> None:
+            fields = {name: value for name, value in message.items() if name != "event"}
+            self._journal.add(message["event"], step=step, key=key, **fields)
+
+        return listen
+
+    def _keep_refusal(self, task: Task, message: Mapping[str, Any]) -> None:
+        """Keep that the operator refused; what may pass, and what nobody foresaw, is tried again next time."""
+        first = message["diagnostics"][0]
+        if first["code"] in _PASSING or message["exception"] not in ("StepError", "PreconditionError"):
+            return
+        dependencies = tuple(Dependency(**item) for item in message.get("dependencies", ()))
+        self._results.keep_refusal(
+            task.key,
+            Refusal(task.key.digest, task.step.operator, first["code"], first["message"], first["help"], dependencies),
+        )

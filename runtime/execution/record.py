@@ -1,0 +1,107 @@
+"""Put together what a run did: the record that is kept, and the part of it that the report is made of."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.execution.environment import Recipe
+from titrant.runtime.execution.release import released_path
+from titrant.runtime.execution.store import Store
+from titrant.runtime.execution.titrate import Titration, candidate_records
+from titrant.runtime.execution.walk import Walk
+from titrant.schema.canonical import plain
+from titrant.schema.plan import Plan, plan_digest
+from titrant.schema.record import RunRecord, StepRecord
+
+
+def run_record(walk: Walk, titration: Titration) -> RunRecord:
+    """Return the record of a run but for its id, counts, seconds and environment."""
+    return RunRecord(
+        run="",
+        name=walk.plan.name,
+        plan_digest=plan_digest(walk.plan),
+        verdict=titration.verdict,
+        exit=titration.exit,
+        steps=step_records(walk),
+        candidates=candidate_records(walk, titration),
+        released=tuple(titration.released.values()),
+        executed=0,
+        reused=0,
+        seconds=0.0,
+    )
+
+
+def step_records(walk: Walk) -> tuple[StepRecord, ...]:
+    """Return every step's record in the plan's order; one that nothing asked for is unused."""
+    return tuple(walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
+
+
+def report_value(walk: Walk, titration: Titration, store: Store, recipe: Recipe) -> dict[str, Any]:
+    """Return what the report is made of: the same for every run of a plan that gave the same results.
+
+    Whether a step was reused, how long this run took and when it was is left out.
+    """
+    record = run_record(walk, titration)
+    steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
+    return {
+        "plan": plain(walk.plan),
+        "run": plain(replace(record, steps=steps)),
+        "values": _values(walk, titration, store),
+        "hardware": plain(walk.plan.hardware),
+        "recipe_text": recipe.text,
+        "recipe_file": Path(recipe.file).name,
+    }
+
+
+def _values(walk: Walk, titration: Titration, store: Store) -> dict[str, Any]:
+    plan = walk.plan
+    timings: dict[str, Any] = {}
+    for search in plan.searches:
+        timings |= store.value(walk.artifacts[search.timings])
+    judged = [candidate for candidate in plan.candidates if candidate.id in titration.judgements]
+    answers = {
+        candidate.id: value
+        for candidate in judged
+        if (value := _beside(walk, store, candidate.judgement, "answers")) is not None
+    }
+    return {
+        "timings": timings,
+        "quality": {
+            candidate.id: store.value(walk.artifacts[candidate.quality])
+            for candidate in plan.candidates
+            if candidate.quality in walk.artifacts
+        },
+        "point": _shipped_value(walk, store, "operating_point"),
+        "curves": _curves(walk, store),
+        "answers": answers,
+        "files": _files(plan, walk, titration, store),
+    }
+
+
+def _beside(walk: Walk, store: Store, reference: str, port: str) -> Any:
+    """Return another output of the step that a "step.port" names, if it has one."""
+    artifact = walk.artifacts.get(f"{reference.rpartition('.')[0]}.{port}")
+    return None if artifact is None else store.value(artifact)
+
+
+def _shipped_value(walk: Walk, store: Store, name: str) -> Any:
+    artifact = walk.artifacts.get(walk.plan.shipped.get(name, ""))
+    return None if artifact is None else store.value(artifact)
+
+
+def _curves(walk: Walk, store: Store) -> Any:
+    """Return the learning curves of the step that trained, the last one if several did."""
+    found = [walk.artifacts[f"{step.id}.curves"] for step in walk.plan.steps if f"{step.id}.curves" in walk.artifacts]
+    return store.value(found[-1]) if found else None
+
+
+def _files(plan: Plan, walk: Walk, titration: Titration, store: Store) -> Mapping[str, str]:
+    """Name the file, below the run folder, of every candidate that a search ended with."""
+    candidates = {candidate.id: candidate for candidate in plan.candidates}
+    folder = "outputs" if titration.released else "quarantine"
+    return {
+        name: f"{folder}/{released_path(search.name, store.manifest(walk.artifacts[candidates[name].model]))}"
+        for search in plan.searches
+        if (name := titration.best.get(search.name)) is not None
+    }

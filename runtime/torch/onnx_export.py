@@ -1,0 +1,112 @@
+"""Export a module to an ONNX file and compare the two."""
+
+import logging
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch  # noqa: TID253 - its very subject
+
+from titrant.runtime.catalog import Context
+from titrant.runtime.engines import onnxruntime_engine
+from titrant.runtime.onnx.graph_file import read, write
+from titrant.runtime.torch.decisions import refuse_decisions
+from titrant.runtime.torch.examples import example_arrays
+from titrant.runtime.torch.flat import flat
+from titrant.runtime.torch.parity import check, compare
+from titrant.runtime.torch.script_export import TRACED_ROWS, answers
+from titrant.runtime.torch.settled import settled
+from titrant.runtime.values import OnnxModel, Rows, TorchModel
+from titrant.schema.diagnostics import Diagnostic, StepError
+
+if TYPE_CHECKING:
+    from titrant.runtime.operators.export_onnx import ExportOnnxParams
+
+# The operator sets that torch's tracing exporter writes; the lowest in which quantization has a scale a channel.
+LOWEST_OPSET, HIGHEST_OPSET = 13, 20
+DEFAULT_OPSET = 17
+
+
+def export(
+    model: TorchModel, example: Rows, params: "ExportOnnxParams", context: Context
+) -> tuple[OnnxModel, int, dict[str, Any]]:
+    """Return the written file, its operator set, and its parity over `params.rows` example rows."""
+    _check_opset(params.opset)
+    arrays = example_arrays(model, example, TRACED_ROWS)
+    raw = context.scratch / "raw.onnx"
+    with settled(context.threads, context.seed):
+        answer = refuse_decisions(model.module.eval(), arrays.values())
+        ready = replace(model, module=flat(model.module, model.outputs, answer))
+        opset = _write(ready, tuple(torch.from_numpy(array) for array in arrays.values()), params.opset, raw)
+    exported = write(read(raw), context.scratch / "model.onnx")
+    raw.unlink()
+    compared = example_arrays(model, example, min(params.rows, len(example)))
+    with onnxruntime_engine.open_session(exported, threads=context.threads) as session:
+        given = session.run(compared)
+    return exported, opset, check(compare(answers(model, compared, context.threads), given), params.tolerance, "ONNX")
+
+
+def _write(model: TorchModel, inputs: tuple[torch.Tensor, ...], asked: int | None, path: Path) -> int:
+    """Write in the operator set asked for, else in the lowest from 17 that has every operation; return which."""
+    candidates = range(DEFAULT_OPSET, HIGHEST_OPSET + 1) if asked is None else (asked,)
+    for opset in candidates:
+        try:
+            _export(model, inputs, opset, path)
+        except torch.onnx.errors.UnsupportedOperatorError as error:
+            unsupported = error
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
+            raise StepError(
+                Diagnostic("X207", f"the model cannot be exported to ONNX: {_first_line(error)}")
+            ) from error
+        else:
+            return opset
+    raise StepError(
+        Diagnostic(
+            "X207",
+            f"the model cannot be exported to ONNX: {_first_line(unsupported)}",
+            help=f"use export opset {HIGHEST_OPSET}, or another operation"
+            if asked is not None and asked < HIGHEST_OPSET
+            else "use another operation in the model, or format torchscript",
+        )
+    ) from None
+
+
+def _export(model: TorchModel, inputs: tuple[torch.Tensor, ...], opset: int, path: Path) -> None:
+    names = [name for name, _, _ in model.inputs]
+    free = [name for name, shape, _ in model.inputs if shape and isinstance(shape[0], str)]
+    axes = {name: {0: "batch"} for name in (*free, *(model.outputs if free else ()))}
+    level = logging.root.manager.disable
+    logging.disable(max(level, logging.WARNING))
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # The exporter warns that it is not the newest one; the newest takes 3 to 21 s.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                model.module,
+                inputs,
+                str(path),
+                dynamo=False,
+                opset_version=opset,
+                input_names=names,
+                output_names=list(model.outputs),
+                dynamic_axes=axes,
+                verbose=False,
+            )
+    finally:
+        logging.disable(level)
+
+
+def _check_opset(opset: int | None) -> None:
+    if opset is not None and not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
+        raise StepError(
+            Diagnostic(
+                "X219",
+                f"opset {opset} cannot be written: torch {torch.__version__} writes {LOWEST_OPSET} to {HIGHEST_OPSET}",
+                help=f"set opset to a number from {LOWEST_OPSET} to {HIGHEST_OPSET}, or leave it out",
+            )
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

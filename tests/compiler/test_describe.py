@@ -1,0 +1,113 @@
+"""A user's own operator: described by a worker, entered in the catalog, and planned like any other."""
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from titrant.compiler import passes
+from titrant.compiler.decisions import Chain
+from titrant.compiler.describe import enter_user_operators
+from titrant.compiler.file_digests import FileDigests
+from titrant.compiler.lower import lower
+from titrant.runtime import catalog
+from titrant.runtime.execution.home import open_home
+from titrant.runtime.execution.worker import Worker
+from titrant.schema.diagnostics import RecipeError
+
+specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
+small = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small)
+
+OPERATOR = '''
+"""A user's operator."""
+from titrant.runtime.catalog import Method, Params, operator
+
+class HalveParams(Params):
+    keep: float = 0.5
+
+@operator(
+    "halve", version=3, family="quantize", params=HalveParams, inputs={"model": "onnx", "calibration": "rows"},
+    outputs={"model": "onnx"}, libraries=("onnx",), user_code=True,
+    method=Method("halve", takes="onnx", engine="onnxruntime", format="onnx", bits=(8,), rank=3),
+)
+def halve(params, context, *, model, calibration):
+    """Halve."""
+    return {"model": model}
+
+@operator("plain", version=1, family="prune", params=HalveParams, inputs={}, outputs={})
+def plain(params, context):
+    """Do nothing."""
+    return {}
+'''
+
+
+class Counting:
+    """A worker that counts how often it is asked."""
+
+    def __init__(self, worker):
+        self.worker, self.asked = worker, 0
+
+    def __call__(self, request):
+        self.asked += 1
+        return self.worker.ask(request)
+
+
+@pytest.fixture
+def ask(tmp_path):
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    (folder / "halving.py").write_text(OPERATOR)
+    with Worker(open_home(tmp_path / "home"), folder, 1, 42) as worker:
+        yield Counting(worker)
+
+
+def bound(folder, method="halving:halve", options=None):
+    made = small.bind(small.TABULAR, folder)
+    quantization = made.recipe.quantization.model_copy(update={"method": method, "options": options or {}})
+    return replace(made, recipe=made.recipe.model_copy(update={"quantization": quantization}))
+
+
+def test_plans_with_a_users_operator_without_importing_it(tmp_path, ask):
+    recipe = bound(tmp_path / "recipe", options={"keep": 0.25})
+    enter_user_operators(recipe, ask, tmp_path / "facts", FileDigests())
+    assert "halving" not in sys.modules
+    chain = Chain("halving:halve", "halving:halve", 8, "onnxruntime", "onnx", 0, {"keep": 0.25})
+    plan = passes.run(
+        lower(recipe, small.decisions(chain, training={}), small.HARDWARE, small.MODEL, small.DATA)
+    )  # fmt: skip
+    step = next(step for step in plan.steps if step.operator == "halving:halve")
+    assert (step.version, step.params) == (3, {"keep": 0.25})
+    assert step.inputs["calibration"] == "transform.calibration"
+    assert plan.candidates[0].model == "halving:halve.model"
+    assert catalog.get("halving:halve").libraries == ("onnx",)
+
+
+def test_asks_again_only_when_the_users_file_changes(tmp_path, ask):
+    recipe = bound(tmp_path / "recipe")
+    enter_user_operators(recipe, ask, tmp_path / "facts", FileDigests())
+    enter_user_operators(recipe, ask, tmp_path / "facts", FileDigests())
+    assert ask.asked == 1
+    (answer,) = (tmp_path / "facts").glob("operator-*.json")
+    assert [file["path"] for file in json.loads(answer.read_text())["dependencies"]] == ["halving.py"]
+    (tmp_path / "recipe" / "halving.py").write_text(OPERATOR + "\nx = 1\n")
+    enter_user_operators(recipe, ask, tmp_path / "facts", FileDigests())
+    assert ask.asked == 2
+
+
+def test_refuses_an_option_that_the_operator_does_not_have(tmp_path, ask):
+    recipe = bound(tmp_path / "recipe", options={"kep": 0.25})
+    with pytest.raises(RecipeError, match=r"P012: halving:halve has no option `kep`.*its options are keep"):
+        enter_user_operators(recipe, ask, tmp_path / "facts", FileDigests())
+
+
+def test_refuses_an_operator_that_is_no_reduction(tmp_path, ask):
+    with pytest.raises(RecipeError, match="P011: halving:plain cannot be a quantization method"):
+        enter_user_operators(bound(tmp_path / "recipe", "halving:plain"), ask, tmp_path / "facts", FileDigests())
+
+
+def test_asks_nothing_where_the_method_is_built_in(tmp_path):
+    enter_user_operators(small.bind(small.TABULAR, tmp_path), None, tmp_path, FileDigests())

@@ -1,0 +1,26 @@
+"""What would help."""
+
+from titrant.runtime.report.page import page
+from titrant.runtime.report.record_view import read_record
+
+
+def advice(record):
+    return " ".join(page(read_record(record)).advice)
+
+
+def test_says_how_many_cases_are_missing(records):
+    assert "takes 299 cases" in advice(records.inconclusive())
+    assert "there are 61. Add 238" in advice(records.inconclusive())
+
+
+def test_says_what_kept_a_gate_from_being_assessed(records):
+    assert "bias in sensitivity could not be assessed: the recipe names no subgroups." in advice(records.inconclusive())
+
+
+def test_says_to_keep_the_original(records):
+    assert advice(records.failed()).startswith("Go on serving the original model; the candidate in quarantine/")
+    assert advice(records.nothing_made()) == "Go on serving the original model."
+
+
+def test_says_nothing_where_nothing_needs_help(records):
+    assert advice(records.released()) == ""

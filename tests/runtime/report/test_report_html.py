@@ -1,0 +1,157 @@
+"""The report's page: what it says, that it is sound HTML, and that nothing in it can do harm."""
+
+import json
+import re
+import time
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+
+from titrant.runtime.report.html import html_text
+from titrant.runtime.report.page import page
+from titrant.runtime.report.record_view import read_record
+from titrant.runtime.report.write import write_report
+
+EMPTY = {"meta", "link", "br", "hr", "img", "input", "col"}
+HOSTILE = {
+    "ort-static": "<script>alert(1)</script>",
+    "malignant": '"><img src=x onerror=alert(1)>',
+    "breast-cancer": "</style></title>{{ 7 * 7 }}<b>",
+    "the lower bound": "</svg><iframe src='//evil'>",
+    "level balanced": "a|b`c`\n# [x](javascript:alert(1)) $1 \\1",
+}
+
+
+class Balance(HTMLParser):
+    """Collect tags and their attributes; `open` holds what was never closed, `wrong` what closed nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong, self.tags, self.attributes, self.ids = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+@cache
+def _rendered(text):
+    return html_text(page(read_record(json.loads(text))))
+
+
+def rendered(record):
+    return _rendered(json.dumps(record))
+
+
+def parsed(text):
+    balance = Balance()
+    balance.feed(text)
+    balance.close()
+    return balance
+
+
+def words(text):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+
+
+def test_is_balanced_html_with_unique_ids(any_record):
+    found = parsed(rendered(any_record))
+    assert (found.open, found.wrong) == ([], [])
+    assert len(found.ids) == len(set(found.ids))
+
+
+def test_reaches_for_nothing_on_the_network(any_record):
+    text = rendered(any_record)
+    found = parsed(text)
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(found.tags)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    targets = [value for name, value in found.attributes if name in ("href", "src", "xlink:href")]
+    assert targets
+    assert all(target.startswith("#") for target in targets)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
+
+
+def test_links_only_to_what_is_there(any_record):
+    found = parsed(rendered(any_record))
+    targets = {value[1:] for name, value in found.attributes if name == "href"}
+    assert targets <= set(found.ids)
+
+
+def test_gives_the_same_bytes_twice(any_record, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        write_report(any_record, tmp_path / name)
+    for name in ("report.html", "report.md", "report.json"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["released", "inconclusive"])
+def test_escapes_hostile_names(records, ending):
+    harmless = parsed(rendered(getattr(records, ending)()))
+    hostile = parsed(rendered(records.renamed(getattr(records, ending)(), HOSTILE)))
+    assert (hostile.open, hostile.wrong) == ([], [])
+    assert hostile.tags == harmless.tags
+    assert not [name for name, _ in hostile.attributes if name.startswith("on")]
+
+
+def test_shows_names_as_they_are(records):
+    text = rendered(records.renamed(records.released(), {"malignant": "Bösartig & <1 cm", "ort-static": "良い"}))
+    assert "Bösartig &amp; &lt;1 cm" in text
+    assert "Released “良い”: the contract is kept." in text
+
+
+@pytest.mark.parametrize(
+    ("ending", "said", "unsaid"),
+    [
+        ("released", ["PASS", "Released “ort-static”: the contract is kept.", "Use it"], ["keep the original"]),
+        ("not_proven", ["NOT PROVEN", "Released “ort-static”, not proven.", "402 needed"], ["keep the original"]),
+        ("failed", ["FAIL", "Not released: keep the original model.", "breaks 1 of 4 gates"], ["Use it"]),
+        ("inconclusive", ["INCONCLUSIVE", "Not released: keep the original model.", "299 needed"], ["Use it"]),
+        ("unlabeled", ["PASS", "0.9950 (199/200)"], ["Training", "Changed decisions", "Operating point"]),
+        ("nothing_made", ["FAIL", "No candidate reached the evaluation rows"], ["The contract", "Use it", "Speed"]),
+    ],
+)
+def test_says_the_verdict_in_words(records, ending, said, unsaid):
+    text = words(rendered(getattr(records, ending)()).partition("</style>")[2])
+    assert [word for word in said if word not in text] == []
+    assert [word for word in unsaid if word in text] == []
+
+
+def test_says_the_verdict_before_anything_else(records):
+    text = words(rendered(records.failed()).partition("<main>")[2])
+    assert text.split()[:4] == ["✕", "FAIL", "Not", "released:"]
+
+
+def test_lists_the_rejected_with_their_reason(records):
+    text = words(rendered(records.released()).partition('id="candidates"')[2])
+    assert "torch-dynamic torch.dynamic, torchscript in torch ✕ rejected the engine gave NaN on row batches" in text
+
+
+def test_claims_neither_safety_nor_compliance_and_writes_no_percentages(any_record):
+    text = words(rendered(any_record).partition("</style>")[2])
+    assert not re.search(r"\b(is safe|complian\w+|certified|overall score)\b", text, re.IGNORECASE)
+    assert "%" not in text
+
+
+def test_names_the_instruction_set_that_the_figures_hold_for(any_record):
+    assert "These numbers hold only for this instruction set (x86_64: avx2, fma)." in rendered(any_record)
+
+
+def test_takes_a_second_or_two(records, tmp_path):
+    write_report(records.released(), tmp_path)  # matplotlib is imported
+    start = time.perf_counter()
+    write_report(records.released(), tmp_path)
+    assert time.perf_counter() - start < 3

@@ -1,0 +1,45 @@
+"""The report as Markdown: one whole text, and names that cannot break out of it."""
+
+import re
+from pathlib import Path
+
+from titrant.runtime.report.markdown import block, code, inline, markdown_text
+from titrant.runtime.report.page import page
+from titrant.runtime.report.record_view import read_record
+
+GOLDEN = Path(__file__).parent / "bare_report.golden"
+
+
+def rendered(record):
+    return markdown_text(page(read_record(record)))
+
+
+def test_is_word_for_word_what_a_reviewer_saw(records):
+    assert rendered(records.bare()) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_keeps_every_table_in_shape(any_record):
+    tables = re.findall(r"(?:^\|.*\n)+", rendered(any_record), re.MULTILINE)
+    assert len(tables) >= 3
+    for table in tables:
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1, table
+
+
+def test_keeps_its_tables_in_shape_with_hostile_names(records):
+    names = {"malignant": "a|b\n|c", "ort-static": "`x` | <b> @team", "level balanced": "\\| | \\"}
+    text = rendered(records.renamed(records.released(), names))
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1, table
+    assert "<b>" not in text
+    assert "@team" not in text
+
+
+def test_escapes_what_markdown_would_read():
+    assert inline("*a* <b>\n[c](d)") == r"\*a\* \<b\> \[c\](d)"
+
+
+def test_fences_code_that_holds_fences():
+    assert code("a`b``c") == "``` a`b``c ```"
+    assert block("x\n````\ny").splitlines()[0] == "`````"
