@@ -1,7 +1,6 @@
 """Lower a bound recipe and its decisions to a plan's steps."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.decisions import Decisions
@@ -148,8 +147,3 @@ def _report(maker: StepMaker) -> Step:
     return maker.make(
         "report", "report.render", {}, {"record": "run.record"}, stage="report", because="what was done, and why"
     )
-
-
-def with_warnings(plan: Plan, warnings: tuple[str, ...]) -> Plan:
-    """Add warnings to a plan."""
-    return replace(plan, warnings=plan.warnings + warnings)

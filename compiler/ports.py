@@ -44,10 +44,3 @@ def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
         yield f"the timings of search {search.name}", search.timings
     for name, reference in plan.shipped.items():
         yield f"shipped {name}", reference
-
-
-def read_steps(plan: Plan) -> set[str]:
-    """Return the ids of the steps that something reads: another step, a candidate, a search, or what is shipped."""
-    sources = [reference for step in plan.steps for _, reference in references(step)]
-    sources += [reference for _, reference in plan_references(plan)]
-    return {split_reference(reference)[0] for reference in sources}

@@ -28,9 +28,7 @@ def find_module(name: str, folder: Path) -> FoundModule | None:
     always come from titrant. Returns None when it is nowhere.
     """
     if name.split(".", maxsplit=1)[0] == "titrant":
-        import titrant
-
-        own = [str(Path(parent).parent) for parent in titrant.__path__]
+        own = [str(Path(parent).parent) for parent in sys.modules["titrant"].__path__]
         return _as("environment", _spec(name, own))
     if found := _as("recipe", _spec(name, [str(folder)])):
         return found if _inside(found.path, folder) else FoundModule(_origin(found.path), found.path)

@@ -112,8 +112,18 @@ def _offer(question: Question, name: str) -> Offer:
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
     bits = _bits(question, method)
     chain = Chain(name, name, bits, method.engine, method.format, 0, options)
-    hard = (*_unfit(question, method.engine, method.format), *_unable(question, declaration, method, options))
+    unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
+    hard = (*unfit, *_unable(question, declaration, method, options))
     return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
+
+
+def _other_bits(question: Question, method: Method) -> Iterator[str]:
+    """Say why a method's widths are not those asked for; one that the recipe names may have any."""
+    asked = question.recipe.quantization.bits
+    wanted = AUTO_BITS if asked == "auto" else asked
+    if question.recipe.quantization.method != method.name and wanted not in method.bits:
+        offered = " or ".join(map(str, method.bits))
+        yield f"it gives {offered} bits, and bits: {asked} asks for {wanted}"
 
 
 def _bits(question: Question, method: Method) -> int:
@@ -161,13 +171,9 @@ def _has_source(question: Question) -> bool:
 
 def _unwanted(question: Question, method: Method, bits: int) -> Iterator[str]:
     """Say why `auto` leaves a method out although it could run."""
-    asked = question.recipe.quantization.bits
     fewest, reason = fewest_bits(question)
-    wanted = AUTO_BITS if asked == "auto" else asked
     presets: Presets = question.settled["presets"]
-    if wanted not in method.bits:
-        yield f"it offers {', '.join(map(str, method.bits))} bits, and bits {asked} asks for {wanted}"
-    elif bits < fewest:
+    if bits < fewest:
         yield f"{reason}: no fewer than {fewest} bits"
     if method.dynamic_activations and "batch_invariance" in presets.thresholds:
         yield (

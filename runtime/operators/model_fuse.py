@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.installed import missing
-from titrant.runtime.sizes import NORMALIZATIONS, layers_of
+from titrant.runtime.sizes import folded_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -23,11 +23,10 @@ def requires(params: FuseParams, hardware: Hardware, model: ModelFacts | None) -
 
 
 def predict(params: FuseParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Count the weights less half of every normalization: weight and bias go, the bias of the layer before comes."""
+    """Count the weights less three numbers a channel of every normalization: a bias is left."""
     if model is None:
         return Prediction()
-    folded = sum(layer.weight_bytes for layer in layers_of(model, *NORMALIZATIONS)) // 2
-    size = model.weight_bytes - folded
+    size = folded_bytes(model)
     return Prediction(seconds=0.05, peak_bytes=2 * model.weight_bytes, output_bytes=size, basis="modelled")
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.installed import missing
-from titrant.runtime.sizes import CHANNEL_BYTES, PRODUCTS, channels, layers_of, onnx_bytes, saved_by_int8
+from titrant.runtime.sizes import DYNAMIC_CHANNEL_BYTES, PRODUCTS, channels, layers_of, onnx_bytes, saved_by_int8
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -36,7 +36,7 @@ def predict(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | No
     """Count one byte for each weight of a matrix product and four elsewhere."""
     if model is None:
         return Prediction()
-    scales = CHANNEL_BYTES * channels(model, *PRODUCTS) if params.per_channel else 0
+    scales = DYNAMIC_CHANNEL_BYTES * channels(model, *PRODUCTS) if params.per_channel else 0
     nodes = NODES_BYTES * len(layers_of(model, *PRODUCTS))
     size = onnx_bytes(model) - saved_by_int8(model, *PRODUCTS) + scales + nodes
     seconds = 0.7 + model.weight_bytes / 50e6

@@ -7,10 +7,10 @@ from pydantic import Field, model_validator
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import (
-    CHANNEL_BYTES,
     CONVOLUTIONS,
     PRODUCTS,
     QDQ_BYTES,
+    QDQ_CHANNEL_BYTES,
     QDQ_LAYER_BYTES,
     channels,
     layers_of,
@@ -59,7 +59,7 @@ def predict(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | Non
     if model is None:
         return Prediction()
     quantized = layers_of(model, *QUANTIZED)
-    scales = CHANNEL_BYTES * channels(model, *QUANTIZED) if params.per_channel else 0
+    scales = QDQ_CHANNEL_BYTES * channels(model, *QUANTIZED) if params.per_channel else 0
     size = onnx_bytes(model) - saved_by_int8(model, *QUANTIZED) + scales + QDQ_LAYER_BYTES * len(quantized) + QDQ_BYTES
     # Calibration keeps the activations of one batch after another; a histogram looks at each twice.
     passes = {"minmax": 1, "entropy": 4, "percentile": 2}[params.calibration]

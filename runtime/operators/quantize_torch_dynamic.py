@@ -6,7 +6,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.installed import missing
-from titrant.runtime.sizes import layers_of, saved_by_int8, torchscript_bytes
+from titrant.runtime.sizes import PACKED_CHANNEL_BYTES, channels, layers_of, saved_by_int8, torchscript_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -29,7 +29,8 @@ def predict(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | 
     """Count one byte for each weight of a linear layer and four elsewhere."""
     if model is None:
         return Prediction()
-    size = torchscript_bytes(model) - saved_by_int8(model, "Linear")
+    scales = PACKED_CHANNEL_BYTES * channels(model, "Linear") if params.per_channel else 0
+    size = torchscript_bytes(model) - saved_by_int8(model, "Linear") + scales
     seconds = 0.3 + 0.01 * len(model.layers) + model.weight_bytes / 100e6
     return Prediction(seconds=seconds, peak_bytes=3 * model.weight_bytes, output_bytes=size, basis="modelled")
 

@@ -6,7 +6,7 @@ from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.interval import interval_svg
 from titrant.runtime.report.margins import Margin, margin, weakest
 from titrant.runtime.report.record_view import Record
-from titrant.runtime.report.words import gate_slice, gate_title, metric_with_cases, quantity, threshold
+from titrant.runtime.report.words import gate_slice, gate_title, metric_with_cases, place, quantity, threshold
 from titrant.schema.gate import Gate, GateResult, Judgement
 
 SYMBOLS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?"}
@@ -72,7 +72,7 @@ def _row(gate: Gate, result: GateResult) -> GateRow:
         tone=TONES[result.verdict],
         title=gate_title(gate),
         slice=gate_slice(gate),
-        origin=gate.origin,
+        origin=place(gate.origin),
         threshold=threshold(gate),
         estimate=quantity(result.estimate, gate.unit, gate.threshold),
         bounds="" if result.estimate is None else "exact" if whole else f"{bounds[0]} to {bounds[1]}",

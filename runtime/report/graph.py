@@ -90,7 +90,9 @@ def _band(
     rows: dict[str, tuple[int, int]] = {}
     taken: set[tuple[int, int]] = set()
     for step in steps:
-        lane = lanes.index(step.candidate) if step.candidate in lanes else 0
+        # A file that several candidates share is the one that its step is named after.
+        home = step.candidate or step.id
+        lane = lanes.index(home) if home in lanes else 0
         middle = shared and (step.id in makers or step.stage != "prepare")
         lane = -1 if middle else lane
         row = max((rows[source][0] + 1 for source in sources[step.id] if source in rows), default=first)

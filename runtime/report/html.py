@@ -11,7 +11,7 @@ from titrant.runtime.report.graph import lay_out
 from titrant.runtime.report.graph_svg import graph_svg
 from titrant.runtime.report.page import Page
 from titrant.runtime.report.pictures import pictures
-from titrant.runtime.report.words import cases, fraction, short
+from titrant.runtime.report.words import cases, fraction, place, short
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -43,5 +43,5 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     # A picture is SVG of ours, in which every name is already escaped.
-    environment.filters |= {"picture": Markup, "fraction": fraction, "cases": cases, "short": short}
+    environment.filters |= {"picture": Markup, "fraction": fraction, "cases": cases, "short": short, "place": place}
     return environment

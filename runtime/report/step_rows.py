@@ -54,6 +54,8 @@ def step_rows(record: Record) -> tuple[StepRow, ...]:
 
 def _row(step: Step, done: StepRecord) -> StepRow:
     symbol, words, tone = STATUSES.get(done.status, ("○", done.status, "plain"))
+    if step.operator == "report.render":
+        symbol, words, tone = "·", "writes this report", "plain"
     tone = "fail" if done.error else tone
     expected, result = step.prediction, done.result
     size = sum(artifact.size for artifact in result.outputs.values()) if result else None

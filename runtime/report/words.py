@@ -96,6 +96,11 @@ def metric_with_cases(metric: str, value: float | None, count: int) -> str:
     return f"{fraction(value)} (n = {count:,})" if count else fraction(value)
 
 
+def place(where: str) -> str:
+    """Shorten "folder/recipe.yaml:12:3" to "recipe.yaml:12:3": a reader has the recipe, not the machine it lay on."""
+    return where.rpartition("/")[2]
+
+
 def listed(names: list[str] | tuple[str, ...]) -> str:
     """Join names as a sentence does: "a, b and c"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -35,7 +35,7 @@ SHAPE_ONLY = frozenset(
 
 
 def refuse_decisions(module: torch.nn.Module, arrays: Iterable[np.ndarray]) -> Any:
-    """Run the forward once and return its answer; PreconditionError X206 if it reads the values of a tensor it computed.
+    """Run the forward once and return its answer; PreconditionError X206 if it reads values that it computed.
 
     Shapes may be read, and the values of parameters and buffers, which stay as they are.
     """

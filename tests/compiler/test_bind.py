@@ -161,7 +161,7 @@ def test_refuses_to_calibrate_on_random_inputs(folder):
 
 def test_refuses_labelled_gates_where_there_are_no_labels(folder):
     text = BASE + "validation: {bias: 0.9, gates: [{metric: accuracy, comparison: at_least, threshold: 0.9}]}\n"
-    assert codes(text, folder) == [("R110", 5, 14), ("R111", 5, 42)]
+    assert codes(text, folder) == [("R110", 5, 20), ("R111", 5, 42)]
 
 
 def test_lists_the_findings_in_the_order_of_the_file(folder):

@@ -36,7 +36,7 @@ def plan(
     machine = hardware or detect(home.path)
     with inspector(bound, home) as (ask, started):
         known = facts(bound, ask, home.path / "facts")
-        compiled = compile_plan(bound, machine, known.model, known.data)
+        compiled = compile_plan(bound, machine, known.model, known.data, files=known.files)
         if keep_worker is not None:
             keep_worker += started
             started.clear()

@@ -1,0 +1,149 @@
+"""Executing a plan: what runs, what is reused, what is released, and what happens when a step goes wrong."""
+
+import json
+import sys
+
+import pytest
+
+from titrant.runtime.execution.journal import read
+from titrant.schema.diagnostics import StepError
+
+
+def folder_of(toy, record):
+    return toy.home.runs / record.run
+
+
+def test_runs_every_stage_and_releases_the_most_aggressive_that_keeps_the_contract(toy, make_plan):
+    record = toy.run(make_plan())
+    assert (record.verdict, record.exit, record.released) == ("PASS", 0, ("c2",))
+    assert record.executed == 12
+    assert record.reused == 0
+    assert {c.candidate: c.status for c in record.candidates} == {"c1": "judged", "c2": "released"}
+    folder = folder_of(toy, record)
+    assert json.loads((folder / "outputs" / "toy.json").read_text())["level"] == 2
+    assert json.loads((folder / "outputs" / "operating_point.json").read_text())["kind"] == "argmax"
+    assert json.loads((folder / "outputs" / "titrant.json").read_text())["models"][0]["candidate"] == "c2"
+    assert list((folder / "quarantine").iterdir()) == []
+    assert (folder / "report.html").read_text() == "PASS"
+    assert {"recipe.yaml", "plan.json", "hardware.json", "environment.json", "journal.jsonl", "record.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+def test_executes_nothing_the_second_time_and_names_the_earlier_run(toy, make_plan):
+    first = toy.run(make_plan())
+    toy.ran()
+    second = toy.run(make_plan())
+    assert toy.ran() == []
+    assert (second.executed, second.reused, second.run) == (0, 12, first.run)
+    assert len(list(toy.home.runs.iterdir())) == 1
+    assert "torch" not in sys.modules
+
+
+def test_judges_only_what_the_shortlist_asks_for_and_stops_at_the_first_that_fails(toy, make_plan):
+    record = toy.run(make_plan((1, 2, 3), verdicts={2: "FAIL"}))
+    statuses = {c.candidate: c.status for c in record.candidates}
+    assert statuses == {"c1": "released", "c2": "judged", "c3": "shortlisted"}
+    assert "judge c3" not in toy.ran()
+    assert {s.step: s.status for s in record.steps}["c3.contract"] == "unused"
+
+
+def test_releases_nothing_and_fills_quarantine_when_no_candidate_keeps_the_contract(toy, make_plan):
+    record = toy.run(make_plan((1,), verdicts={1: "FAIL"}))
+    folder = folder_of(toy, record)
+    assert (record.exit, record.verdict, record.released) == (5, "FAIL", ())
+    assert list((folder / "outputs").iterdir()) == []
+    assert (folder / "quarantine" / "toy.json").exists()
+
+
+def test_calls_nothing_proven_that_follows_a_candidate_released_without_proof(toy, make_plan):
+    record = toy.run(make_plan((1, 2), verdicts={1: "INCONCLUSIVE"}))
+    assert (record.exit, record.verdict, record.released) == (0, "NOT PROVEN", ("c2",))
+    assert not record.candidates[1].judgement.proven
+
+
+def test_reruns_exactly_the_steps_that_depend_on_a_changed_parameter(toy, make_plan, change):
+    plan = make_plan()
+    toy.run(plan)
+    toy.ran()
+    record = toy.run(change(plan, "c2", padding=33))
+    assert toy.ran() == ["answer 2", "make 2", "report", "time"]
+    assert record.executed == 4
+
+
+def test_rejects_a_candidate_whose_operator_refuses_and_does_not_ask_it_again(toy, make_plan):
+    plan = make_plan((1, 2), make={2: {"do": "refuse"}})
+    record = toy.run(plan)
+    assert record.released == ("c1",)
+    assert record.candidates[1].status == "rejected"
+    assert record.candidates[1].because == "level is not for this model"
+    toy.ran()
+    assert toy.run(plan).executed == 0
+    assert toy.ran() == []
+
+
+def test_asks_again_when_only_refusals_are_left(toy, make_plan):
+    plan = make_plan((1,), make={1: {"do": "refuse"}})
+    for _ in range(2):
+        with pytest.raises(StepError, match="level is not for this model"):
+            toy.run(plan)
+    assert toy.ran().count("make 1") == 2
+
+
+def test_names_every_reason_when_no_candidate_can_be_made(toy, make_plan):
+    plan = make_plan((1, 2), make={1: {"do": "refuse"}, 2: {"do": "raise"}})
+    with pytest.raises(StepError, match="none of the 2 candidates could be made: c1: level .*; c2: ValueError"):
+        toy.run(plan)
+
+
+def test_tells_a_users_exception_in_one_line_with_its_place_and_keeps_the_traceback(toy, make_plan, change):
+    plan = make_plan((1, 2), make={1: {"do": "raise"}})
+    record = toy.run(plan)
+    because = record.candidates[0].because
+    assert because.startswith("ValueError: seven is not even (toys.py:")
+    log = (folder_of(toy, record) / "steps" / "02-c1" / "log.txt").read_text()
+    assert "Traceback" in log
+
+
+@pytest.mark.parametrize(
+    ("do", "cause"),
+    [
+        ("kill", "killed by the system (SIGKILL), most likely out of memory"),
+        ("crash", "the worker crashed (SIGSEGV)"),
+        ("exit", "the worker ended with exit code 3"),
+        ("leave", "SystemExit: 4"),
+    ],
+)
+def test_goes_on_with_the_other_candidates_when_the_worker_dies(toy, make_plan, do, cause):
+    record = toy.run(make_plan((1, 2), make={1: {"do": do}}))
+    assert cause in record.candidates[0].because
+    assert record.released == ("c2",)
+
+
+def test_fails_with_the_cause_when_a_shared_step_fails_and_releases_nothing(toy, make_plan):
+    with pytest.raises(StepError, match="No such file or directory"):
+        toy.run(make_plan(load={"opens": "/nonexistent"}))
+    (folder,) = toy.home.runs.iterdir()
+    assert list((folder / "outputs").iterdir()) == []
+    assert not (folder / "record.json").exists()
+    assert [event["event"] for event in read(folder / "journal.jsonl")][-1] == "closed"
+
+
+def test_keeps_what_a_step_prints_apart_from_the_protocol(toy, make_plan):
+    record = toy.run(make_plan((1,), make={1: {"do": "print"}}))
+    log = (folder_of(toy, record) / "steps" / "02-c1" / "log.txt").read_text()
+    assert log == "said in python\nsaid below\n"
+
+
+def test_tells_the_listener_what_the_journal_keeps_and_progress_besides(toy, make_plan):
+    record = toy.run(make_plan((1,)))
+    kept = read(folder_of(toy, record) / "journal.jsonl")
+    told = [event for event in toy.events if event["event"] != "progress"]
+    assert kept == told
+    assert [event["event"] for event in kept[:3]] == ["planned", "started", "measured"]
+    assert any(event["event"] == "progress" for event in toy.events)
+
+
+def test_leaves_no_bytecode_in_the_recipes_folder(toy, make_plan):
+    toy.run(make_plan((1,)))
+    assert sorted(path.name for path in toy.folder.iterdir()) == ["toy_numbers.py", "toys.py"]

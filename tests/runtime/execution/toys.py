@@ -1,0 +1,149 @@
+"""Tiny operators of a user's own module: enough to walk a plan from data to release within milliseconds."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import toy_numbers
+
+from titrant.runtime.catalog import Params, Port, operator
+from titrant.runtime.values import ReportFiles
+from titrant.schema.diagnostics import Diagnostic, PreconditionError
+
+
+def ran(name):
+    """Count the executions of a step where the test can see them."""
+    with Path(os.environ["TOY_LOG"]).open("a") as log:
+        log.write(f"{name}\n")
+
+
+class LoadParams(Params):
+    number: int = 1
+    file: dict | None = None
+    opens: str | None = None
+    lists: str | None = None
+
+
+@operator("toy.load", version=1, family="toy", params=LoadParams, inputs={},
+          outputs={"model": "value", "rows": "value", "point": "value"}, user_code=True)  # fmt: skip
+def load(params, context):
+    """Load."""
+    ran("load")
+    number = params.number
+    if params.opens:
+        number += int(Path(params.opens).read_text())
+    if params.lists:
+        number += len(list(Path(params.lists).iterdir()))
+    context.measure("number", number)
+    rows = {"number": number, "draw": float(context.generator.random()), "plus": toy_numbers.PLUS}
+    return {"model": {"level": 0}, "rows": rows, "point": {"kind": "argmax", "threshold": None, "source": "toy"}}
+
+
+class MakeParams(Params):
+    level: int = 0
+    do: str = ""
+    padding: int = 0
+    seconds: float = 0.0
+
+
+@operator("toy.make", version=1, family="toy", params=MakeParams, inputs={"model": "value"}, outputs={"model": "value"})
+def make(params, context, *, model):
+    """Make."""
+    ran(f"make {params.level}")
+    time.sleep(params.seconds)
+    misbehave(params.do)
+    context.progress(1, 1, "made")
+    return {"model": {"level": params.level, "padding": "x" * params.padding}}
+
+
+def misbehave(do):
+    if do == "refuse":
+        raise PreconditionError(Diagnostic("T001", "level is not for this model"))
+    if do == "raise":
+        raise ValueError("seven is\nnot even")
+    if do == "exit":
+        os._exit(3)
+    if do == "leave":
+        raise SystemExit(4)
+    if do == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if do == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if do == "print":
+        print("said in python", flush=True)
+        os.write(1, b"said below\n")
+
+
+class Empty(Params):
+    pass
+
+
+@operator("toy.answer", version=1, family="toy", params=Empty, inputs={"model": "value", "rows": "value"},
+          outputs={"outputs": "value"})  # fmt: skip
+def answer(params, context, *, model, rows):
+    """Answer."""
+    ran(f"answer {model['level']}")
+    return {"outputs": {"level": model["level"], "number": rows["number"]}}
+
+
+class MeasureParams(Params):
+    quality: float = 1.0
+
+
+@operator("toy.measure", version=1, family="toy", params=MeasureParams, inputs={"outputs": "value"},
+          outputs={"quality": "value"})  # fmt: skip
+def measure(params, context, *, outputs):
+    """Measure."""
+    ran(f"measure {outputs['level']}")
+    metrics = {"accuracy": 0.9}
+    return {"quality": {"rows": 1000, "original": metrics, "candidate": metrics, "agreement": params.quality,
+                        "retention": params.quality}}  # fmt: skip
+
+
+class TimeParams(Params):
+    seconds: dict[str, float] = {}
+
+
+@operator("toy.time", version=1, family="toy", params=TimeParams, inputs={"models": Port(("value",), many=True)},
+          outputs={"timings": "value"}, determinism="measured")  # fmt: skip
+def clock(params, context, *, models):
+    """Time."""
+    ran("time")
+    timings = {}
+    for name in models:
+        p50 = params.seconds.get(name, 1.0)
+        batch = {"p50": p50, "p95": p50, "p99": p50, "samples": [p50] * 60, "throughput": 1 / p50}
+        timings[name] = {"1": batch, "peak_bytes": None}
+    return {"timings": timings}
+
+
+class JudgeParams(Params):
+    candidate: str
+    verdict: str = "PASS"
+
+
+@operator("toy.judge", version=1, family="toy", params=JudgeParams,
+          inputs={"original": "value", "outputs": "value", "rows": "value", "point": "value"},
+          outputs={"judgement": "value", "answers": "value"})  # fmt: skip
+def judge(params, context, *, original, outputs, rows, point):
+    """Judge."""
+    ran(f"judge {params.candidate}")
+    kept = params.verdict == "PASS"
+    result = {"gate": "retention", "verdict": params.verdict, "estimate": 1.0, "lower": 0.9, "upper": 1.0,
+              "original": 0.9, "candidate": 0.9, "cases": 10, "changed": 0, "needed_cases": 5, "reason": "toy",
+              "method": "toy"}  # fmt: skip
+    judgement = {"candidate": params.candidate, "verdict": params.verdict,
+                 "released": kept or params.verdict == "INCONCLUSIVE", "proven": kept, "results": [result]}  # fmt: skip
+    return {"judgement": judgement, "answers": {"classes": ["a", "b"], "cases": 10}}
+
+
+@operator("toy.report", version=1, family="toy", params=Empty, inputs={"record": "value"}, outputs={"report": "report"})
+def report(params, context, *, record):
+    """Report."""
+    ran("report")
+    folder = context.scratch / "report"
+    folder.mkdir()
+    for name in ("report.html", "report.md", "report.json"):
+        (folder / name).write_text(record["run"]["verdict"])
+    return {"report": ReportFiles(folder)}

@@ -1,0 +1,183 @@
+"""Inspection: facts of models and data, found by the same code that the plan's steps run."""
+
+import json
+import sys
+
+import numpy as np
+import onnx  # noqa: TID253 - the tests build tiny graphs
+import pytest
+import torch  # noqa: TID253 - the tests save weights
+from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
+
+from titrant.runtime.inspection import inspect
+from titrant.schema.diagnostics import RecipeError, StepError
+
+ROLES = {
+    "train": {"source": 0.5},
+    "tuning": {"source": 0.1},
+    "calibration": {"source": 0.1},
+    "evaluation": {"source": 0.3},
+}
+DATA = {
+    "data.load": {"sources": {"source": {"sklearn": "breast_cancer"}}, "label": "target"},
+    "data.split": {"roles": ROLES, "label": "target"},
+    "data.transform": {
+        "task": "binary_classification",
+        "label": "target",
+        "positive": "malignant",
+        "transforms": [{"name": "standardize"}],
+        "subgroups": {"size": {"column": "mean radius", "bins": [12, 16]}},
+    },
+}
+TABULAR = {"factory": "titrant.recipes.models:TabularNet", "args": {"features": "auto", "classes": "auto"}}
+
+
+def facts(model, **changed):
+    steps = DATA | {"model.load": model} | changed
+    answer = inspect({"seed": 42, "steps": steps})
+    json.dumps(answer)
+    return answer
+
+
+@pytest.fixture
+def user(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    (tmp_path / "odd_nets.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Reads(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.l = nn.Linear(30, 2)\n"
+        "        self.bias = float(self.l.weight.abs().max())\n"
+        "    def forward(self, x):\n"
+        "        return self.l(x) + (1 if x.sum().item() > 0 else self.bias)\n"
+        "class Several(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.l = nn.Linear(30, 2)\n"
+        "        self.m = nn.Linear(30, 2)\n        self.m.weight = self.l.weight\n"
+        "    def forward(self, x):\n        return {'class': self.l(x), 'risk': self.m(x)[:, :1]}\n"
+        "class Flat(Several):\n"
+        "    def forward(self, x):\n        return self.l(x).sum()\n"
+        "class Narrow(nn.Sequential):\n"
+        "    def __init__(self):\n        super().__init__(nn.Linear(7, 2))\n"
+    )
+    yield "odd_nets"
+    for name in set(sys.modules) - before:
+        if name == "odd_nets":
+            del sys.modules[name]
+
+
+def test_counts_parameters_flops_and_layers():
+    model = facts(TABULAR)["model"]
+    assert model["parameters"] == model["trainable"] == 30 * 128 + 128 + 128 * 64 + 64 + 64 * 2 + 2
+    assert model["weight_bytes"] == 4 * model["parameters"]
+    assert model["flops"] == 2 * (30 * 128 + 128 * 64 + 64 * 2)
+    linear = [layer for layer in model["layers"] if layer["type"] == "Linear"]
+    assert [layer["flops"] for layer in linear] == [7680, 16384, 256]
+    assert linear[0]["weight_shape"] == [128, 30]
+    assert model["inputs"] == [{"name": "features", "shape": ["batch", 30], "dtype": "float32"}]
+    assert model["outputs"] == [{"name": "logits", "shape": ["batch", 2], "dtype": "float32"}]
+    assert model["activation_bytes"] == 2 * 128 * 4
+
+
+def test_counts_rows_classes_subgroups_and_positives():
+    data = facts(TABULAR)["data"]
+    evaluation = data["roles"]["evaluation"]
+    assert data["classes"] == ["malignant", "benign"]
+    assert data["positive"] == "malignant"
+    assert evaluation["rows"] == evaluation["units"] == 171
+    assert evaluation["classes"] == {"malignant": 64, "benign": 107}
+    assert sum(evaluation["subgroups"]["size"].values()) == 171
+    assert sum(evaluation["positives"]["size"].values()) == 64
+    assert data["columns"][0]["distinct"] == 456
+    assert data["columns"][0]["name"] == "mean radius"
+
+
+def test_answers_the_same_twice_and_notices_other_data():
+    first, again = facts(TABULAR), facts(TABULAR)
+    assert first == again
+    other = facts(TABULAR, **{"data.load": {"sources": {"source": {"sklearn": "wine"}}, "label": "target"},
+                              "data.transform": {"task": "multiclass_classification", "label": "target"}})  # fmt: skip
+    assert other["data"]["digest"] != first["data"]["digest"]
+    assert other["model"]["digest"] != first["model"]["digest"]
+
+
+def test_names_the_files_that_the_answer_rests_on(user, tmp_path):
+    torch.save(torch.nn.Sequential(torch.nn.Linear(30, 2)).state_dict(), tmp_path / "w.pt")
+    answer = facts({"factory": f"{user}:Several"})
+    assert [file["path"].rpartition("/")[2] for file in answer["dependencies"]] == ["odd_nets.py"]
+
+
+def test_falls_back_to_real_tensors_for_code_that_reads_values(user):
+    model = facts({"factory": f"{user}:Reads"})["model"]
+    assert model["parameters"] == 62
+    assert model["outputs"][0]["shape"] == ["batch", 2]
+
+
+def test_counts_tied_weights_once_and_names_several_outputs(user):
+    model = facts({"factory": f"{user}:Several"})["model"]
+    assert model["parameters"] == 60 + 2 + 2
+    assert model["weight_bytes"] == 4 * 64
+    assert [output["name"] for output in model["outputs"]] == ["class", "risk"]
+
+
+@pytest.mark.parametrize(("name", "message"), [("Narrow", "raised RuntimeError"), ("Flat", "of shape")])
+def test_says_that_a_model_cannot_answer_the_data(user, name, message):
+    with pytest.raises(StepError, match=message) as caught:
+        facts({"factory": f"{user}:{name}"})
+    assert caught.value.diagnostics[0].code == "X156"
+
+
+def test_compares_the_weights_already_now(tmp_path):
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(StepError, match="the file lacks"):
+        facts(TABULAR | {"weights": {"path": str(tmp_path / "w.pt"), "digest": "0"}})
+
+
+def test_refuses_auto_where_the_data_does_not_say():
+    with pytest.raises(RecipeError, match="vocabulary is auto"):
+        facts(TABULAR | {"args": {"features": 30, "classes": 2, "vocabulary": "auto"}})
+
+
+def write_graph(path, batch="n"):
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["y"], transB=1),
+    ]
+    weights = [numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in (("k", (4, 1, 3, 3)), ("w", (5, 4)))]
+    x, y = (
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, *s]) for n, s in (("x", (1, "h", "w")), ("y", (5,)))
+    )
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)],
+                              ir_version=10)  # fmt: skip
+    onnx.save(model, path)
+    return {"onnx": {"path": str(path), "digest": "d"}}
+
+
+def onnx_facts(model, name="x", size=8):
+    spec = {"name": name, "shape": ["batch", 1, size, size], "dtype": "float32"}
+    steps = {
+        "data.load": {"random": [spec], "random_rows": 8},
+        "data.split": {"roles": {"calibration": {"source": 0.5}, "evaluation": {"source": 0.5}}},
+        "data.transform": {"task": "unlabeled", "model_inputs": [spec]},
+        "model.load_onnx": model,
+    }
+    return inspect({"seed": 0, "steps": steps})["model"]
+
+
+def test_reads_an_onnx_graph(tmp_path):
+    model = onnx_facts(write_graph(tmp_path / "m.onnx"))
+    assert model["parameters"] == 36 + 20
+    assert model["inputs"] == [{"name": "x", "shape": ["batch", 1, 8, 8], "dtype": "float32"}]
+    assert model["outputs"] == [{"name": "y", "shape": ["batch", 5], "dtype": "float32"}]
+    flops = {layer["type"]: layer["flops"] for layer in model["layers"] if layer["flops"]}
+    assert flops == {"Conv": 2 * 4 * 64 * 9, "Gemm": 2 * 5 * 4}
+    assert model["activation_bytes"] == 2 * 4 * 64 * 4
+    assert onnx_facts(write_graph(tmp_path / "one.onnx", batch=1))["inputs"][0]["shape"][0] == 1
+
+
+def test_says_how_to_name_an_onnx_files_inputs(tmp_path):
+    with pytest.raises(RecipeError, match="takes x, and the data gives picture") as caught:
+        onnx_facts(write_graph(tmp_path / "m.onnx"), name="picture")
+    assert "name: x" in caught.value.diagnostics[0].help
