@@ -17,6 +17,7 @@ CHECKS: tuple[Check, ...] = (
     facts_columns.gaps_are_filled,
     facts_rows.classes_fit,
     facts_rows.roles_are_filled,
+    facts_rows.threshold_can_be_set,
     facts_rows.slices_have_rows,
     facts_model.inputs_fit,
     facts_model.outputs_fit,

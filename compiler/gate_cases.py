@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from titrant.schema.binomial_cases import binomial_cases
+from titrant.compiler.gate_power import needed_cases
 from titrant.schema.facts import DataFacts, RoleFacts
 from titrant.schema.gate import Gate
 
@@ -13,13 +13,6 @@ def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
         return gate
     needed, assumption = needed_cases(gate, confidence)
     return replace(gate, needed_cases=needed, available_cases=available_cases(gate, data), assumption=assumption)
-
-
-def needed_cases(gate: Gate, confidence: float) -> tuple[int | None, str]:
-    """Return the cases that a gate needs, and what that number assumes of the candidate."""
-    if gate.test == "exact_binomial":
-        return binomial_cases(1.0, gate.threshold, confidence), "no case lost"
-    return None, ""
 
 
 def available_cases(gate: Gate, data: DataFacts) -> int | None:

@@ -14,6 +14,8 @@ from titrant.schema.syntax import syntax_error
 
 MOST_LEVELS = 50
 MOST_NODES = 100_000
+# More mistakes than this are not shown: the first ones say what is wrong.
+MOST_FINDINGS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,10 @@ class _Composer:
             self._close(event)
         elif isinstance(event, yaml.AliasEvent):
             span = self._span(event)
-            if event.anchor not in self.anchors:
-                self._refuse("R008", f"the alias `*{event.anchor}` stands for text elsewhere", span, _REPEAT)
-            self._add(Leaf(span, None, f"*{event.anchor}", True, refused=True))
+            name = str(event.anchor)
+            if name not in self.anchors:
+                self._refuse("R008", f"the alias `*{_short_text(name)}` stands for text elsewhere", span, _REPEAT)
+            self._add(Leaf(span, None, f"*{name}", True, refused=True))
         elif isinstance(event, yaml.DocumentStartEvent):
             self._document(event)
 
@@ -155,13 +158,16 @@ class _Composer:
         if event.anchor is not None:
             span = self._short(event, len(event.anchor) + 1)
             self.anchors.add(event.anchor)
-            advice = f"write the value out wherever `*{event.anchor}` stands, so that one line means one thing"
-            self._refuse("R008", f"the anchor `&{event.anchor}` gives a name to a piece of text", span, advice)
+            name = _short_text(event.anchor)
+            advice = f"write the value out wherever `*{name}` stands, so that one line means one thing"
+            self._refuse("R008", f"the anchor `&{name}` gives a name to a piece of text", span, advice)
         elif event.tag is not None:
             line = self.origin.lines[event.start_mark.line][event.start_mark.column :]
             tag = line.split(None, 1)[0].split(",")[0] if line else "!"
             advice = "take the tag out; quotes make text, and units are part of the value"
-            self._refuse("R008", f"the tag `{tag}` changes what a value means", self._short(event, len(tag)), advice)
+            self._refuse(
+                "R008", f"the tag `{_short_text(tag)}` changes what a value means", self._short(event, len(tag)), advice
+            )
         return event.anchor is not None or event.tag is not None
 
     def _document(self, event: Any) -> None:
@@ -261,8 +267,11 @@ class _Composer:
 
     def _refuse(self, code: str, message: str, span: Span, advice: str, path: str = "") -> None:
         self.found.append(self._finding(code, message, span, advice, path))
+        if len(self.found) >= MOST_FINDINGS:
+            raise RefusedError(Diagnostic("R028", "more mistakes follow and are not shown", span.place(), _FIRST))
 
 
+_FIRST = "mend the others first"
 _REPEAT = "write the value out where it is needed, so that one line means one thing; `extends:` shares whole recipes"
 
 

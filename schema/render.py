@@ -8,6 +8,7 @@ from typing import Any
 from titrant.schema.diagnostics import Diagnostic, Place
 
 COLUMNS = 100
+LONGEST_LINE = 2000  # in JSON; a longer one says nothing to an editor that has the file open
 
 
 def render(diagnostic: Diagnostic) -> str:
@@ -35,7 +36,7 @@ def as_json(diagnostic: Diagnostic) -> Mapping[str, Any]:
         "column": where.column,
         "width": where.width,
         "key": where.key,
-        "text": where.text,
+        "text": where.text if len(where.text) <= LONGEST_LINE else "",
     }
     return {
         "code": diagnostic.code,
@@ -58,17 +59,22 @@ def _source(where: Place) -> list[str]:
 
 def _window(where: Place, room: int) -> tuple[str, str, str]:
     """Cut the part of a line out that shows the token: the text, what stands before the token in it, the token."""
-    line = _visible(where.text).rstrip()
     start, end = where.column - 1, where.column - 1 + where.width
-    if _cells(line) <= room:
-        return line, line[:start].ljust(start), line[start:end]
-    left = max(0, min(start - 20, len(line) - room + 2)) if start > room // 2 else 0
-    shown = line[left:]
-    while _cells(shown) > room - 2:
-        shown = shown[:-1]
-    head, tail = ("…" if left else ""), ("…" if left + len(shown) < len(line) else "")
-    token = shown[start - left : end - left]
-    return head + shown + tail, head + shown[: start - left].ljust(start - left), token
+    if len(where.text) <= 2 * room:
+        line = _visible(where.text).rstrip()
+        if _cells(line) <= room:
+            return line, line[:start].ljust(start), line[start:end]
+    # Only a stretch around the token is looked at: a line may be a megabyte long.
+    left = max(0, start - room // 2)
+    stretch = _visible(where.text[left : left + 2 * room])
+    shown = ""
+    for sign in stretch:
+        if _cells(shown) >= room - 3:
+            break
+        shown += sign
+    head, tail = ("…" if left else ""), ("…" if left + len(shown) < len(where.text.rstrip()) else "")
+    before = head + shown[: start - left].ljust(start - left)
+    return head + shown.rstrip() + tail, before, shown[start - left : end - left]
 
 
 def _visible(text: str) -> str:

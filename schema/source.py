@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from titrant.schema.compose import Branch, Leaf, compose
+from titrant.schema.compose import MOST_FINDINGS, Branch, Leaf, compose
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.extends import base_of, extend
 from titrant.schema.intake import check_text, read_text, split_lines
@@ -15,9 +15,6 @@ from titrant.schema.shape import shape
 from titrant.schema.source_map import SourceMap
 from titrant.schema.spans import Origin, Span
 from titrant.schema.wording import word
-
-# More than this many are not worded: the first ones show what is wrong.
-MOST_FINDINGS = 100
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def parse(text: str, file: str, *, folder: Path, overrides: Sequence[str] = ()) 
     root, flags = apply(extend(own, base) if base is not None else own, tuple(overrides), folder)
     found += inherited + flags
     source = SourceMap(root)
-    recipe = _recipe(root, source, found)
+    recipe = _recipe(root, source, found, whole=base is not None or not inherited)
     if recipe is None or found:
         raise RecipeError(*_ordered(found, file, tuple(overrides)))
     return ParsedRecipe(recipe, source, text, file, folder)
@@ -87,15 +84,19 @@ def _check_version(root: Branch) -> None:
     raise RecipeError(Diagnostic("R020", message, place, "`titrant migrate RECIPE` rewrites it, comments kept"))
 
 
-def _recipe(root: Branch, source: SourceMap, found: list[Diagnostic]) -> Recipe | None:
-    """Make the recipe of a tree, adding what is wrong with it to `found`."""
+def _recipe(root: Branch, source: SourceMap, found: list[Diagnostic], *, whole: bool) -> Recipe | None:
+    """Make the recipe of a tree, adding what is wrong with it to `found`.
+
+    Where the tree is not `whole`, because its base could not be read, nothing is said about what it lacks.
+    """
     shaped = shape(root)
-    findings = sorted(shaped.findings, key=lambda one: one.path == ())
+    findings = [one for one in shaped.findings if whole or one.kind != "missing"]
     found += [word(finding, source.place) for finding in findings[:MOST_FINDINGS]]
     if len(findings) > MOST_FINDINGS:
         message = f"{len(findings) - MOST_FINDINGS:,} more mistakes are not shown"
         found.append(Diagnostic("R028", message, source.place(findings[MOST_FINDINGS].path), "mend the others first"))
-    found += check(Draft(shaped.sections, shaped.wrong, source))
+    if whole:
+        found += check(Draft(shaped.sections, shaped.wrong, source))
     if found:
         return None
     return Recipe.model_construct(_fields_set=set(shaped.sections), **shaped.sections)

@@ -52,7 +52,7 @@ class SourceMap:
         """Walk down as far as the text goes; return the last entry and how many parts of the path it took."""
         entry = Entry(_first(self.root), self.root)
         for depth, part in enumerate(path):
-            inner = dict(_parts(entry.node)).get(part) if isinstance(entry.node, Items) else _entry(entry.node, part)
+            inner = _entry(entry.node, part)
             if inner is None:
                 return entry, depth
             entry = inner
@@ -60,7 +60,11 @@ class SourceMap:
 
 
 def _entry(node: Node, part: str | int) -> Entry | None:
-    return node.entries.get(part) if isinstance(node, Branch) and isinstance(part, str) else None
+    if isinstance(node, Branch) and isinstance(part, str):
+        return node.entries.get(part)
+    if isinstance(node, Items) and isinstance(part, int) and 0 <= part < len(node.items):
+        return Entry(node.items[part].span, node.items[part])
+    return None
 
 
 def _parts(node: Node) -> list[tuple[str | int, Entry]]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from titrant.schema.diagnostics import Place
 
+LONGEST_KEY = 300  # a longer path is cut where it is shown
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -34,6 +36,7 @@ class Span:
         lines = self.origin.lines
         text = lines[self.line] if self.line < len(lines) else ""
         end = self.end_column if self.end_line == self.line else len(text.rstrip())
+        key = key if len(key) <= LONGEST_KEY else key[: LONGEST_KEY - 1] + "…"
         return Place(self.origin.file, self.line + 1, self.column + 1, max(end - self.column, 1), text, key)
 
 

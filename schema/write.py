@@ -1,5 +1,6 @@
 """Write recipes as YAML: a new one from its value, or changes to an old one with its comments kept."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -42,3 +43,40 @@ def print_recipe(recipe: Recipe) -> str:
 def dump(value: Any) -> str:
     """Write plain JSON types as block YAML, keys in their order."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False)
+
+
+def update(text: str, changes: Mapping[tuple[str | int, ...], Any]) -> str:
+    """Set values at paths of a recipe's text, keeping its comments, order and quoting; missing sections are added.
+
+    Values are JSON types. A path that leads through a single value replaces it. Raises ValueError for a text that is
+    no mapping.
+    """
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+
+    writer = YAML(typ="rt")
+    writer.preserve_quotes = True
+    writer.width = 1000
+    writer.brace_single_entry_mapping_in_flow_sequence = True
+    tree = writer.load(text)
+    if tree is None:
+        tree = CommentedMap()
+    if not isinstance(tree, CommentedMap):
+        raise ValueError("the text is no mapping of `key: value` lines")
+    for path, value in changes.items():
+        _set(tree, path, value)
+    out = StringIO()
+    writer.dump(tree, out)
+    return out.getvalue()
+
+
+def _set(tree: Any, path: tuple[str | int, ...], value: Any) -> None:
+    for part in path[:-1]:
+        inner = tree[part] if isinstance(part, int) or part in tree else None
+        if not isinstance(inner, dict | list):
+            inner = {}
+            tree[part] = inner
+        tree = inner
+    tree[path[-1]] = value

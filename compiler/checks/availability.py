@@ -136,7 +136,7 @@ def _value(look: Look, path: Path) -> Any:
     value: Any = look.recipe
     for part in path:
         if isinstance(value, (Mapping, tuple, list)):
-            value = value[part]  # type: ignore[index,call-overload]
+            value = value[part]  # type: ignore[index]
         elif isinstance(value, BaseModel) and part in type(value).model_fields:
             value = getattr(value, str(part))
         else:

@@ -45,6 +45,16 @@ def roles_are_filled(look: Look, model: ModelFacts, data: DataFacts) -> Iterator
             yield look.finding("R135", ("data", "split"), message, advice, severity="warning")
 
 
+def threshold_can_be_set(look: Look, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Refuse an operating point by sensitivity where no tuning row is positive."""
+    point, path = look.recipe.validation.operating_point, ("validation", "operating_point", "sensitivity")
+    if point.sensitivity is None or data.positive is None or "tuning" not in data.roles:
+        return
+    if data.roles["tuning"].rows and not data.roles["tuning"].classes.get(data.positive):
+        message = f"no tuning row is of class `{data.positive}`, and its sensitivity sets the threshold on them"
+        yield look.finding("R135", path, message, "give `tuning` a larger share, or write a `threshold`")
+
+
 def slices_have_rows(look: Look, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that the classes and subgroup values that free gates name are there at all."""
     groups = subgroup_values(data)

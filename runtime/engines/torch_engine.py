@@ -1,6 +1,7 @@
 """Run modules and TorchScript files in PyTorch."""
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
@@ -47,7 +48,9 @@ def load_script(
 
     extra = {"titrant.json": ""}
     try:
-        module = torch.jit.load(str(model.path), map_location=device, _extra_files=extra)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now
+            module = torch.jit.load(str(model.path), map_location=device, _extra_files=extra)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise StepError(
             Diagnostic(

@@ -6,6 +6,7 @@ from typing import Any
 
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.folder import RunFolder
+from titrant.runtime.execution.given_files import GivenFiles
 from titrant.runtime.execution.journal import Journal
 from titrant.runtime.execution.locks import computing
 from titrant.runtime.execution.results import Refusal, Results, result_from
@@ -32,12 +33,14 @@ class Performer:
         self._worker = worker
         self._journal = journal
         self._open_folder = open_folder
+        self._given = GivenFiles()
         self._places = {step.id: place for place, step in enumerate(plan.steps, 1)}
 
     def __call__(self, task: Task) -> Performed:
         """Run a step, or take its result from another process that was faster.
 
-        Raises the TitrantError that the step raised, or WorkerDiedError; a refusal by the operator is kept.
+        Raises the TitrantError that the step raised, WorkerDiedError, or StaleError when a file that it is given is no
+        longer what was planned with; a refusal by the operator is kept.
         """
         step, key = task.step, task.key.digest
         folder = self._open_folder()
@@ -50,6 +53,7 @@ class Performer:
             if found is not None:
                 self._journal.add("reused", step=step.id, key=key, because="another run computed it meanwhile")
                 return Performed(found, ran=False)
+            self._given.check(step.params)
             self._journal.add("started", step=step.id, key=key, because=task.because)
             place = folder.step(self._places[step.id], step.id)
             message = self._worker.message(self._request(task, str(place / "log.txt")), self._listener(step.id, key))

@@ -11,7 +11,7 @@ from titrant.runtime.execution.store import Store
 from titrant.runtime.execution.titrate import Titration, candidate_records
 from titrant.runtime.execution.walk import Walk
 from titrant.schema.canonical import plain
-from titrant.schema.plan import Plan, plan_digest
+from titrant.schema.plan import Plan, plan_digest, without_paths
 from titrant.schema.record import RunRecord, StepRecord
 
 
@@ -40,12 +40,15 @@ def step_records(walk: Walk) -> tuple[StepRecord, ...]:
 def report_value(walk: Walk, titration: Titration, store: Store, recipe: Recipe) -> dict[str, Any]:
     """Return what the report is made of: the same for every run of a plan that gave the same results.
 
-    Whether a step was reused, how long this run took and when it was is left out.
+    Whether a step was reused, how long this run took, when it was and where files lay is left out.
     """
     record = run_record(walk, titration)
     steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
+    plan = plain(walk.plan)
+    for step in plan["steps"]:
+        step["params"] = without_paths(step["params"])
     return {
-        "plan": plain(walk.plan),
+        "plan": plan,
         "run": plain(replace(record, steps=steps)),
         "values": _values(walk, titration, store),
         "hardware": plain(walk.plan.hardware),

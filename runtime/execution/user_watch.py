@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from titrant.runtime.execution.user_code import Territory, closure, install_loader
@@ -15,6 +16,7 @@ from titrant.runtime.execution.user_files import MISSING, PACKAGE, current_diges
 from titrant.schema.record import Dependency
 
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
+_IMPORTLIB = str(Path(importlib.__file__ or "importlib").parent)
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -93,14 +95,27 @@ class UserWatch:
     def _source(self, path: Path) -> str:
         return self._sources.get(_absolute(path)) or current_digest(str(path), self._folder)
 
+    def _for_import(self, frame: FrameType | None) -> bool:
+        """Tell whether the import system is at work: it lists folders and opens modules, which are recorded as such.
+
+        What a user's own line does comes first, also while his module is imported.
+        """
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.startswith(("<frozen importlib", _IMPORTLIB)):
+                return True
+            if not file.startswith("<") and self._territory.owns(file):
+                return False
+            frame = frame.f_back
+        return False
+
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._active or event not in ("open", "os.listdir", "os.scandir"):
             return
         path = arguments[0]
         if not isinstance(path, (str, bytes, os.PathLike)):
             return
-        # The import system lists folders and opens modules, which are recorded as modules.
-        if sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
+        if self._for_import(sys._getframe(1)):
             return
         place = _absolute(os.fsdecode(path))
         if event != "open":

@@ -22,7 +22,9 @@ def quantize(
     model: TorchModel, example: Rows, per_channel: bool, context: Context
 ) -> tuple[TorchScriptModel, int, int]:
     """Return the written file, how many layers are quantized, and how many with weights are not."""
-    layers = linear_layers(model.module)
+    # A module that is one layer cannot have itself replaced in itself.
+    module = torch.nn.Sequential(model.module) if type(model.module) is torch.nn.Linear else model.module
+    layers = linear_layers(module)
     if not layers:
         raise PreconditionError(
             Diagnostic(
@@ -34,9 +36,9 @@ def quantize(
     _choose_kernels()
     with settled(context.threads, context.seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao says on every call that it moves to torchao
-        quantized = _quantized(model.module, layers, per_channel)
+        quantized = _quantized(module, layers, per_channel)
         script = traced(quantized, model.outputs, example_arrays(model, example, TRACED_ROWS))
-    return save_script(script, model, context.scratch), len(layers), _others(model.module, layers)
+    return save_script(script, model, context.scratch), len(layers), _others(module, layers)
 
 
 def linear_layers(module: torch.nn.Module) -> tuple[str, ...]:
@@ -51,7 +53,7 @@ def linear_layers(module: torch.nn.Module) -> tuple[str, ...]:
     return tuple(
         name
         for name, layer in module.named_modules()
-        if type(layer) is torch.nn.Linear and layer.weight.dtype == torch.float32 and name and name not in inside
+        if type(layer) is torch.nn.Linear and layer.weight.dtype == torch.float32 and name not in inside
     )
 
 

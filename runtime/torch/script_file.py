@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import torch  # noqa: TID253 - its very subject
@@ -20,7 +21,9 @@ def save_script(script: torch.jit.ScriptModule, model: TorchModel, folder: Path)
     """Write `model.pt` into a folder, with the model's inputs and outputs in its extra file titrant.json."""
     said = {"inputs": model.inputs, "outputs": model.outputs}
     raw, path = folder / "raw.pt", folder / "model.pt"
-    torch.jit.save(script, str(raw), _extra_files={"titrant.json": json.dumps(said, sort_keys=True)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now
+        torch.jit.save(script, str(raw), _extra_files={"titrant.json": json.dumps(said, sort_keys=True)})
     normalize(raw, path)
     raw.unlink()
     return TorchScriptModel(path)

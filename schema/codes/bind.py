@@ -123,7 +123,8 @@ CODES: tuple[Code, ...] = (
         "A gate stands twice",
         "Two gates on one metric, slice and comparison say the same thing twice, and the stricter one decides; two "
         "gates of one name cannot be told apart in a report.",
-        "gates: [{metric: f1, comparison: at_least, threshold: 0.8}, {metric: f1, comparison: at_least, threshold: 0.9}]",
+        "gates: [{metric: f1, comparison: at_least, threshold: 0.8},\n"
+        "        {metric: f1, comparison: at_least, threshold: 0.9}]",
         "gates: [{metric: f1, comparison: at_least, threshold: 0.9}]",
     ),
     Code(

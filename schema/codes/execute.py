@@ -29,8 +29,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "X310",
         "the worker died",
-        "The process that runs the steps ended in the middle of one: native code crashed (a signal such as SIGSEGV), or "
-        "code in the step ended the process. The step's log holds what was printed. Other candidates go on in a new "
+        "The process that runs the steps ended in the middle of one: native code crashed (a signal such as SIGSEGV), "
+        "or code in the step ended the process. The step's log holds what was printed. Other candidates go on in a new "
         "process.",
         "def make_rows():\n    os._exit(1)",
         "def make_rows():\n    raise ValueError('no rows for this site')",
@@ -75,21 +75,22 @@ CODES: tuple[Code, ...] = (
     Code(
         "X320",
         "stored files keep being damaged",
-        "What is damaged in the store is made again, but the files do not stay as they were written: the disk fails, or "
-        "another program writes below the store.",
+        "What is damaged in the store is made again, but the files do not stay as they were written: the disk fails, "
+        "or another program writes below the store.",
     ),
     Code(
         "X330",
         "no candidate could be made",
-        "Every candidate of a search failed while it was made; the message gives the reason of each. Nothing is released.",
+        "Every candidate of a search failed while it was made; the message gives the reason of each. Nothing is "
+        "released.",
         "quantization: {method: ort.static}   (no calibration rows)",
         "data: {split: {train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3}}",
     ),
     Code(
         "X340",
         "there is no released model",
-        "titrant.load takes the folder of a run that released a model, or its outputs folder. A run that did not keep its "
-        "contract has released none.",
+        "titrant.load takes the folder of a run that released a model, or its outputs folder. A run that did not keep "
+        "its contract has released none.",
         "titrant.load('.titrant/runs/20260101T120000Z-x-1234abcd')   (a run with exit code 5)",
         "titrant.load('.titrant/runs/20260102T120000Z-x-5678abcd')",
     ),
@@ -101,9 +102,17 @@ CODES: tuple[Code, ...] = (
     Code(
         "X342",
         "the released model cannot be given this",
-        "A released model takes the raw columns that its data source had: a DataFrame, a mapping of column name to array, "
-        "or one array where the model has a single input.",
+        "A released model takes the raw columns that its data source had: a DataFrame, a mapping of column name to "
+        "array, or one array where the model has a single input.",
         "model([1, 2, 3])",
         "model({'mean radius': [12.1, 15.0], …})",
+    ),
+    Code(
+        "X350",
+        "a file changed after the plan was made",
+        "A step is given a file whose content is part of its key. The content is no longer what the plan was made with, "
+        "so the result would be recorded under a wrong key.",
+        "titrant plan x.yaml --out p.json; python retrain.py; titrant run p.json",
+        "python retrain.py; titrant run x.yaml",
     ),
 )

@@ -85,6 +85,15 @@ def _name(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+_OneEach = Annotated[tuple[Scalar, ...], Field(min_length=1)]
+_ByLabel = Annotated[Mapping[str, Scalar | _OneEach], Field(min_length=1)]
+Values = Annotated[
+    Mapping[str, _OneEach],
+    Field(min_length=1),
+    BeforeValidator(_labelled, json_schema_input_type=_OneEach | _ByLabel),
+]
+
+
 class Subgroup(Section):
     """A partition of the rows, by cut points or by values of a column."""
 
@@ -92,12 +101,7 @@ class Subgroup(Section):
     bins: tuple[float, ...] | None = Field(
         None, min_length=1, description="cut points, rising; a group holds its lower end: [a, b)"
     )
-    values: Annotated[
-        Mapping[str, tuple[Scalar, ...]] | None,
-        BeforeValidator(
-            _labelled, json_schema_input_type=tuple[Scalar, ...] | Mapping[str, Scalar | tuple[Scalar, ...]]
-        ),
-    ] = Field(None, min_length=1, description="values, one group each, or label → value or values")
+    values: Values | None = Field(None, description="values, one group each, or label → value or values")
 
 
 class Data(Section):

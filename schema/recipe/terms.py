@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from titrant.schema.units import parse_size, parse_time
+from titrant.schema.units import SIZES, TIMES, parse_size, parse_time
 
 
 class Section(BaseModel):
@@ -64,6 +64,11 @@ class Written:
 
     unit: Literal["size", "time"]
 
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        units, example = (SIZES, "12 GiB") if self.unit == "size" else (TIMES, "250 ms")
+        pattern = rf"^\d{{1,18}}(\.\d{{1,18}})? ?({'|'.join(units)})$"
+        return {"type": "string", "pattern": pattern, "examples": [example]}
+
 
 @dataclass(frozen=True)
 class Form:
@@ -85,8 +90,8 @@ class OffMarker:
         return {"anyOf": [handler(core), {"const": "none"}]}
 
 
-Size = Annotated[int, Field(ge=1), BeforeValidator(_size, json_schema_input_type=str), Written("size")]
-Time = Annotated[float, Field(gt=0), BeforeValidator(_time, json_schema_input_type=str), Written("time")]
+Size = Annotated[int, Field(ge=1), BeforeValidator(_size), Written("size")]
+Time = Annotated[float, Field(gt=0), BeforeValidator(_time), Written("time")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]

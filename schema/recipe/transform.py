@@ -19,17 +19,21 @@ def _per_channel(value: Any) -> Any:
     return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+_Means = Annotated[tuple[float, ...], Field(min_length=1)]
+_Deviations = Annotated[tuple[Positive, ...], Field(min_length=1)]
+PerChannel = Annotated[_Means, BeforeValidator(_per_channel, json_schema_input_type=float | _Means)]
+PerChannelPositive = Annotated[
+    _Deviations, BeforeValidator(_per_channel, json_schema_input_type=Positive | _Deviations)
+]
+
+
 class Normalize(Section):
     """Subtract a given mean and divide by a given standard deviation, one number or one a channel."""
 
     name: Literal["normalize"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
-    mean: Annotated[
-        tuple[float, ...], BeforeValidator(_per_channel, json_schema_input_type=float | tuple[float, ...])
-    ] = Field(min_length=1, description="mean, a number or one a channel")
-    std: Annotated[
-        tuple[Positive, ...], BeforeValidator(_per_channel, json_schema_input_type=float | tuple[float, ...])
-    ] = Field(min_length=1, description="standard deviation, a number or one a channel, above 0")
+    mean: PerChannel = Field(description="mean, a number or one a channel")
+    std: PerChannelPositive = Field(description="standard deviation, a number or one a channel, above 0")
     scale: Literal[1, 255] = Field(1, description="pixel range that mean and std are given in")
 
 

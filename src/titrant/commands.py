@@ -150,9 +150,9 @@ def show(options: argparse.Namespace) -> int:
         listed = verb.recipes() if options.name is None else None
         console.answer(console.table(list(listed.items())) if listed is not None else verb.recipe_text(options.name))
     elif options.what == "schema":
-        from titrant.schema.json_schema import json_schema
+        from titrant.schema.json_schema import recipe_schema
 
-        console.answer_json(json_schema())
+        console.answer_json(recipe_schema())
     else:
         rows = [(row["run"], row["verdict"], f"exit {row['exit']}", row["name"]) for row in verb.runs(home_folder())]
         console.answer(console.table(rows) or "no runs here yet; make one with: titrant run RECIPE")

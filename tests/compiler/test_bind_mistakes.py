@@ -34,7 +34,7 @@ def recipe_of(given: str) -> str:
     added = {text.partition(":")[0] for text in replacement.split("\n") if text and not text.startswith((" ", "-"))}
     own = [text for text in BASE.split("\n") if text == line or text.partition(":")[0] not in added]
     # What is added at the top level goes to the end, so that the section of the replaced line stays whole.
-    inner = [text for text in _before_top(replacement)]
+    inner = _before_top(replacement)
     outer = replacement.split("\n")[len(inner) :]
     place = own.index(line)
     return "\n".join([*own[:place], *inner, *own[place + 1 : -1], *outer]) + "\n"

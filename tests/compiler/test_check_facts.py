@@ -83,6 +83,13 @@ def test_refuses_an_empty_evaluation():
     ]
 
 
+def test_refuses_a_threshold_that_no_tuning_row_can_set():
+    text = case.RECIPE + "validation: {operating_point: {sensitivity: 0.99}}\n"
+    roles = {**case.DATA.roles, "tuning": RoleFacts(57, 57, {"benign": 57})}
+    (found,) = findings(text, data=data_with(roles=roles))
+    assert found[:2] == ("R135", "0.99")
+
+
 def test_warns_of_a_class_that_nothing_is_judged_on():
     rows = RoleFacts(100, 100, {"benign": 100})
     warnings = check_facts(case.bound(), case.MODEL, data_with(roles=evaluation_of(rows)))

@@ -46,8 +46,8 @@ def text_of(found):
         lines += [f"    not {rejected.value}: {rejected.because}" for rejected in one.rejected]
     lines.append("")
     lines += [
-        f"{chain.rank} {chain.id}: {chain.method} {chain.bits} in {chain.engine} as {chain.format} {dict(chain.options)}"
-        for chain in found.chains
+        f"{one.rank} {one.id}: {one.method} {one.bits} in {one.engine} as {one.format} {dict(one.options)}"
+        for one in found.chains
     ]
     lines.append(f"training {dict(found.training) if found.training else None}")
     lines.append(f"arguments {dict(found.model_args)}")

@@ -4,6 +4,7 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from titrant.schema.facts import RoleFacts
@@ -64,9 +65,8 @@ def test_compares_every_ordered_pair_of_three_values():
     subgroups = {"size": {"a": 50, "b": 60, "c": 61}}
     positives = {"size": {"a": 20, "b": 20, "c": 24}}
     evaluation = RoleFacts(171, 171, {"malignant": 64, "benign": 107}, subgroups, positives)
-    found = gates(CRITICAL, data=replace(case.DATA, roles={"tuning": case.DATA.roles["tuning"], **{
-        role: evaluation for role in ("train", "tuning", "calibration", "evaluation")
-    }}))  # fmt: skip
+    roles = dict.fromkeys(("train", "tuning", "calibration", "evaluation"), evaluation)
+    found = gates(CRITICAL, data=replace(case.DATA, roles=roles))
     bias = [gate for gate in found.values() if gate.preset == "bias"]
     assert len(bias) == 6 + 3
     pair = found["bias.size.c/a"]
@@ -168,6 +168,46 @@ def test_counts_what_belongs_together_once():
 def test_says_how_many_cases_safety_needs_and_has():
     gate = gates(CRITICAL)["safety.kept"]
     assert (gate.needed_cases, gate.available_cases) == (299, 64)
-    assert "no case lost" in gate.assumption
+    assert gate.assumption == "none lost"
     warnings = case.decided(CRITICAL).warnings
     assert any(warning.startswith("gate safety.kept needs 299 cases") for warning in warnings)
+
+
+@pytest.mark.parametrize("retention", [0.95, 0.98])
+def test_needs_as_many_cases_as_give_the_score_test_its_power(retention):
+    """Draw paired answers as assumed and apply the test of Nam and Blackwelder (2002), in its closed form."""
+    cases = gates(case.RECIPE, f"validation.retention={retention}")["retention"].needed_cases
+    right, each = 0.95, 0.005
+    draw = np.random.default_rng(7).multinomial(cases, [right - each, each, each, 1 - right - each], size=20_000)
+    both, gained, lost = (draw[:, place] / cases for place in range(3))
+    new, old, r = both + gained, both + lost, retention
+    root = np.sqrt((new - r**2 * old) ** 2 + 4 * r**2 * gained * lost)
+    gained_null = (-new + r**2 * (old + 2 * gained) + root) / (2 * r * (r + 1))
+    lost_null = r * gained_null - (r - 1) * (both + gained + lost)
+    score = np.sqrt(cases) * (new - r * old) / np.sqrt(r * (gained_null + lost_null))
+    assert np.mean(score > 1.6449) == pytest.approx(0.8, abs=0.06)
+
+
+def test_says_what_each_number_of_cases_assumes():
+    found = gates(CRITICAL)
+    assert {
+        name: (gate.needed_cases, gate.available_cases) for name, gate in found.items() if ".size." not in name
+    } == {
+        "retention": (319, 171),
+        "calibration": (39, 171),
+        "clinical_relevance": (46, 171),
+        "safety.kept": (299, 64),
+        "safety.sensitivity": (299, 64),
+    }
+    assert all(gate.assumption for gate in found.values())
+
+
+def test_never_needs_fewer_cases_than_min_cases():
+    gate = gates(CRITICAL)["bias.size.[12, inf)/[-inf, 12)"]
+    assert (gate.needed_cases, gate.available_cases) == (50, 6)
+    assert "min_cases" in gate.assumption
+
+
+def test_needs_more_cases_for_a_stricter_gate():
+    needed = [gates(case.RECIPE, f"validation.retention={r}")["retention"].needed_cases for r in (0.9, 0.95, 0.99)]
+    assert needed == sorted(set(needed))

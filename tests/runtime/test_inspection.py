@@ -146,11 +146,10 @@ def write_graph(path, batch="n"):
         helper.make_node("Gemm", ["f", "w"], ["y"], transB=1),
     ]
     weights = [numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in (("k", (4, 1, 3, 3)), ("w", (5, 4)))]
-    x, y = (
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, *s]) for n, s in (("x", (1, "h", "w")), ("y", (5,)))
-    )
-    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)],
-                              ir_version=10)  # fmt: skip
+    sizes = (("x", (1, "h", "w")), ("y", (5,)))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *size]) for name, size in sizes)
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.save(model, path)
     return {"onnx": {"path": str(path), "digest": "d"}}
 

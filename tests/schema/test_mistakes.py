@@ -1,10 +1,9 @@
 """What the errors say: every case is a recipe with a mistake and the whole text that a person then reads.
 
 A case is `## title`, then either a whole recipe or `@@ line` with what replaces that line of base.yaml, then `>>` and
-the text of the errors. `UPDATE_GOLDEN=1 pytest` writes the texts anew, for a person to read before they are kept.
+the text of the errors. Running this file writes the texts anew, for a person to read before they are kept.
 """
 
-import os
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,6 @@ def errors_of(given: str) -> tuple:
     return caught.value.diagnostics
 
 
-@pytest.mark.skipif("UPDATE_GOLDEN" in os.environ, reason="the texts are being written anew")
 @pytest.mark.parametrize(("given", "wanted"), CASES)
 def test_says_what_is_wrong_and_what_would_mend_it(given, wanted):
     assert render_all(errors_of(given)) == wanted
@@ -73,13 +71,16 @@ def test_knows_at_least_eighty_mistakes():
     assert len(CASES) >= 80
 
 
-@pytest.mark.skipif("UPDATE_GOLDEN" not in os.environ, reason="only when asked")
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_writes_the_texts_anew(file):
-    head, *blocks = file.read_text("utf-8").split("## ")
-    written = head
-    for block in blocks:
-        title, _, rest = block.partition("\n")
-        given = rest.partition("\n>>\n")[0].rstrip("\n")
-        written += f"## {title}\n{given}\n>>\n{render_all(errors_of(given))}\n\n"
-    file.write_text(written.rstrip("\n") + "\n", "utf-8")
+def write_anew() -> None:
+    for file in FILES:
+        head, *blocks = file.read_text("utf-8").split("## ")
+        written = head
+        for block in blocks:
+            title, _, rest = block.partition("\n")
+            given = rest.partition("\n>>\n")[0].rstrip("\n")
+            written += f"## {title}\n{given}\n>>\n{render_all(errors_of(given))}\n\n"
+        file.write_text(written.rstrip("\n") + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    write_anew()

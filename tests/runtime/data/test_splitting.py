@@ -182,3 +182,10 @@ def test_splits_a_million_rows_in_seconds():
     begun = time.perf_counter()
     split(DataSplitParams(roles=USUAL, label="y"), tables, seed=0)
     assert time.perf_counter() - begun < 10
+
+
+def test_evens_out_large_groups_with_single_rows():
+    patient = np.concatenate([np.repeat(np.arange(21), 9), 100 + np.arange(211)])
+    tables = one(a=np.arange(400.0), patient=patient)
+    result = split(DataSplitParams(roles=USUAL, by="patient"), tables, seed=0)
+    assert [len(rows(result, role)) for role in ROLES] == [200, 40, 40, 120]

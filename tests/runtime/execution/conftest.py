@@ -60,7 +60,7 @@ def make_plan():
     return toy_plan
 
 
-def step(name, operator, params, inputs, stage, candidate=""):
+def step(name, operator, params, inputs, stage, candidate=""):  # noqa: PLR0917
     return Step(name, f"toys:{operator}", 1, params, inputs, 7, stage, candidate)
 
 

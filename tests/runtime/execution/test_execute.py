@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.journal import read
-from titrant.schema.diagnostics import StepError
+from titrant.schema.diagnostics import StaleError, StepError
 
 
 def folder_of(toy, record):
@@ -92,7 +93,7 @@ def test_asks_again_when_only_refusals_are_left(toy, make_plan):
 
 def test_names_every_reason_when_no_candidate_can_be_made(toy, make_plan):
     plan = make_plan((1, 2), make={1: {"do": "refuse"}, 2: {"do": "raise"}})
-    with pytest.raises(StepError, match="none of the 2 candidates could be made: c1: level .*; c2: ValueError"):
+    with pytest.raises(StepError, match=r"none of the 2 candidates could be made: c1: level .*; c2: ValueError"):
         toy.run(plan)
 
 
@@ -147,3 +148,14 @@ def test_tells_the_listener_what_the_journal_keeps_and_progress_besides(toy, mak
 def test_leaves_no_bytecode_in_the_recipes_folder(toy, make_plan):
     toy.run(make_plan((1,)))
     assert sorted(path.name for path in toy.folder.iterdir()) == ["toy_numbers.py", "toys.py"]
+
+
+def test_refuses_a_file_that_changed_after_the_plan_was_made(toy, make_plan, tmp_path):
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"one")
+    given = {"path": str(file), "digest": digest_file(file)}
+    file.write_bytes(b"two")
+    with pytest.raises(StaleError, match=r"weights\.bin changed after the plan was made"):
+        toy.run(make_plan((1,), load={"file": given}))
+    file.write_bytes(b"one")
+    assert toy.run(make_plan((1,), load={"file": given})).exit == 0

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import toy_numbers
+from pydantic import Field
 
 from titrant.runtime.catalog import Params, Port, operator
 from titrant.runtime.values import ReportFiles
@@ -102,7 +103,7 @@ def measure(params, context, *, outputs):
 
 
 class TimeParams(Params):
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = Field(default_factory=dict)
 
 
 @operator("toy.time", version=1, family="toy", params=TimeParams, inputs={"models": Port(("value",), many=True)},

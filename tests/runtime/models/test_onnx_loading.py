@@ -20,9 +20,12 @@ def graph(opset=17, op="MatMul", domain="", ir=10):
 
 
 def refused(path, code):
-    with pytest.raises(StepError) as caught:
+    def look():
         read_onnx(str(path))
         open_check(str(path))
+
+    with pytest.raises(StepError) as caught:
+        look()
     assert caught.value.diagnostics[0].code == code
     assert "\n" not in caught.value.diagnostics[0].message
     return caught.value.diagnostics[0].message
@@ -41,7 +44,7 @@ def test_brings_external_weights_inside(tmp_path):
     loaded = load_onnx(str(tmp_path / "m.onnx"), tmp_path / "scratch")
     (tmp_path / "w.bin").unlink()
     open_check(str(loaded.path))
-    assert "w.bin" in refused(tmp_path / "m.onnx", "X160") or True
+    assert "w.bin" in refused(tmp_path / "m.onnx", "X160")
 
 
 def test_names_what_is_missing_or_broken(tmp_path):

@@ -1,0 +1,168 @@
+"""A tiny case for every operator of the catalog, run in the order in which they feed each other.
+
+Run as a program it prints the artifact digest of every output: `python conformance_cases.py HOME`.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+for folder in (HERE, HERE.parent / "report"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Parameters, and inputs as port → "operator.port", or name → that for a port that takes many."""
+
+    params: object = field(default_factory=dict)  # a mapping, or a function of what was made
+    inputs: Mapping = field(default_factory=dict)
+
+
+READING = {"task": "binary_classification"}
+ANSWERS = {"original": "validate.predict:outputs", "candidate": "validate.predict:outputs"}
+GATE = {
+    "id": "retention.accuracy", "preset": "retention", "metric": "accuracy", "comparison": "retention",
+    "threshold": 0.9, "test": "score_ratio",
+}  # fmt: skip
+
+
+def _onnx_file(made):
+    from blake3 import blake3
+
+    path = made["export.onnx:model"].path
+    return {"onnx": {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}}
+
+
+# In an order in which each can take what those before it gave.
+CASES = {
+    "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
+    "data.split": Case(
+        {
+            "roles": {role: {"source": 0.25} for role in ("train", "tuning", "calibration", "evaluation")},
+            "label": "bright",
+        },
+        {"tables": "data.load:tables"},
+    ),
+    "data.transform": Case(
+        {**READING, "label": "bright", "positive": 1}, {"tables": "data.load:tables", "split": "data.split:split"}
+    ),
+    "model.load": Case(
+        {
+            "factory": "operator_nets:TinyNet",
+            "inputs": [{"name": "image", "shape": ["batch", 1, 6, 6]}],
+            "outputs": [{"name": "logits"}],
+        }
+    ),
+    "train.fit": Case(
+        {"epochs": 2, "batch_size": 8},
+        {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
+    ),
+    "model.fuse": Case({}, {"model": "model.load:model"}),
+    "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
+    "export.onnx": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "export.torchscript": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "model.load_onnx": Case(_onnx_file),
+    "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
+    "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
+    "validate.predict": Case(
+        {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
+    ),
+    "validate.operating_point": Case(
+        {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
+    ),
+    "validate.measure": Case(
+        READING, {"rows": "data.transform:tuning", **ANSWERS, "point": "validate.operating_point:point"}
+    ),
+    "profile.latency": Case(
+        {"engines": {"original": "torch", "static": "onnxruntime"}, "batches": [1], "iterations": 3},
+        {
+            "models": {"original": "model.load:model", "static": "quantize.ort_static:model"},
+            "rows": "data.transform:tuning",
+        },
+    ),
+    "validate.contract": Case(
+        {**READING, "candidate": "static", "gates": [GATE]},
+        {
+            "rows": "data.transform:tuning",
+            **ANSWERS,
+            "point": "validate.operating_point:point",
+            "timings": "profile.latency:timings",
+            "model": "quantize.ort_static:model",
+        },
+    ),
+    "report.render": Case({}, {"record": "record:record"}),
+}
+
+
+def record():
+    """The record that a report is made of."""
+    from report_records import released
+
+    return json.loads(json.dumps(released()))
+
+
+def params_of(name, made):
+    """The case's parameters, checked as the worker checks them."""
+    from titrant.runtime import catalog
+    from titrant.schema.canonical import canonical_json
+
+    given = CASES[name].params
+    given = given(made) if callable(given) else given
+    return catalog.get(name).params.model_validate_json(canonical_json(given))
+
+
+def inputs_of(name, made):
+    """The case's inputs as live values."""
+
+    def find(place):
+        return made[place] if isinstance(place, str) else {key: made[one] for key, one in place.items()}
+
+    return {port: find(place) for port, place in CASES[name].inputs.items()}
+
+
+def run(name, made, scratch):
+    """Run one case and return its outputs; what it consumes is a copy."""
+    import copy
+
+    from titrant.runtime import catalog
+    from titrant.runtime.apply import apply
+
+    inputs = inputs_of(name, made)
+    for port in catalog.get(name).consumes:
+        inputs[port] = copy.deepcopy(inputs[port])
+    scratch.mkdir(parents=True)
+    return apply(name, inputs, params_of(name, made), seed=7, scratch=scratch).outputs
+
+
+def run_all(scratch):
+    """Run every case once: {"operator:port": value}."""
+    made = {"record:record": record()}
+    for name in CASES:
+        for port, value in run(name, made, scratch / name).items():
+            made[f"{name}:{port}"] = value
+    return made
+
+
+def digests(made, home):
+    """Put every output in a store: {"operator:port": digest}."""
+    from titrant.runtime import catalog
+    from titrant.runtime.execution.home import open_home
+    from titrant.runtime.execution.store import Store
+
+    store = Store(open_home(home))
+    return {
+        place: store.put(catalog.get(place.partition(":")[0]).outputs[place.partition(":")[2]], value).digest
+        for place, value in made.items()
+        if place != "record:record"
+    }
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    print(json.dumps(digests(run_all(folder / "scratch"), folder / "home")))

@@ -1,0 +1,162 @@
+"""A user's own models and data, small enough for tests; the folder of this file is put on the import path."""
+
+import itertools
+
+import numpy as np
+import torch  # noqa: TID253 - the file defines torch modules
+from torch import nn  # noqa: TID253
+
+
+class TinyNet(nn.Module):
+    """Convolution, normalization and a linear layer: (batch, 1, 6, 6) → logits (batch, classes)."""
+
+    def __init__(self, classes=2, channels=4):
+        super().__init__()
+        self.convolution = nn.Conv2d(1, channels, 3, bias=False)
+        self.normalization = nn.BatchNorm2d(channels)
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, image):
+        features = torch.relu(self.normalization(self.convolution(image)))
+        return self.linear(features.mean((2, 3)))
+
+
+class Tied(nn.Module):
+    """Two linear layers that share one weight, beside a buffer that is a part of another."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(5, 5)
+        self.second = nn.Linear(5, 5)
+        self.second.weight = self.first.weight
+        self.register_buffer("whole", torch.arange(6.0))
+        self.register_buffer("part", self.whole[2:4])
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x))) + self.part.sum()
+
+
+class Stack(nn.Module):
+    """A plain stack of linear layers of the given widths, the last one without activation."""
+
+    def __init__(self, widths):
+        super().__init__()
+        pairs = itertools.pairwise(widths)
+        self.layers = nn.Sequential(*(part for a, b in pairs for part in (nn.Linear(a, b), nn.ReLU())))[:-1]
+
+    def forward(self, features):
+        return self.layers(features)
+
+
+class Fusable(nn.Module):
+    """Five normalizations, of which the first two can be folded and the rest cannot."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.linear = nn.Linear(4, 6)
+        self.norm_linear = nn.BatchNorm1d(6)
+        self.read_twice = nn.Linear(6, 6)
+        self.norm_of_twice = nn.BatchNorm1d(6)
+        self.shared = nn.Linear(6, 6)
+        self.norm_of_shared = nn.BatchNorm1d(6)
+        self.norm_of_sum = nn.BatchNorm1d(6)
+
+    def forward(self, image):
+        x = torch.relu(self.norm(self.conv(image))).mean((2, 3))
+        x = torch.relu(self.norm_linear(self.linear(x)))
+        twice = self.read_twice(x)
+        x = self.norm_of_twice(twice) + twice
+        x = self.norm_of_shared(self.shared(self.shared(x)))
+        return self.norm_of_sum(x + 1)
+
+
+class Deciding(nn.Module):
+    """A forward whose path depends on the values it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = self.linear(x)
+        return -x if x.sum() > 0 else x
+
+
+class Answering(nn.Module):
+    """The same linear layer, answering in the form that is asked for."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+        self.linear = nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = self.linear(x)
+        return {
+            "tensor": x,
+            "tuple": (x, x + 1),
+            "list": [x, x + 1],
+            "mapping": {"logits": x, "other": x + 1},
+            "number": 1.0,
+        }[self.form]
+
+
+class Remembering(nn.Module):
+    """State that is no tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 2)
+
+    def get_extra_state(self):
+        return {"seen": 3}
+
+    def set_extra_state(self, state):
+        pass
+
+
+class BatchBound(nn.Module):
+    """A forward that uses the batch size as a Python number."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.linear(x) * len(list(range(int(x.shape[0]))))
+
+
+def images(rows=96):
+    """Bright and dark images: name → array, (rows, 1, 6, 6) float32 and a label."""
+    random = np.random.default_rng(5)
+    label = np.arange(rows) % 2
+    image = random.normal(size=(rows, 1, 6, 6)) + 1.5 * label[:, None, None, None]
+    return {"image": image.astype(np.float32), "bright": label}
+
+
+class Gridded(nn.Module):
+    """Uses an operation that came into ONNX with operator set 20."""
+
+    def forward(self, image):
+        turn = torch.tensor([[[1.0, 0.1, 0.0], [0.0, 1.0, 0.0]]]).expand(image.shape[0], 2, 3)
+        grid = nn.functional.affine_grid(turn, image.shape, align_corners=False)
+        return nn.functional.grid_sample(image, grid, align_corners=False).mean((2, 3))
+
+
+def alone():
+    """One linear layer that is the whole model."""
+    return nn.Linear(5, 2)
+
+
+class Attending(nn.Module):
+    """Self-attention, whose output projection is a Linear that is never called as a layer, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))

@@ -1,0 +1,41 @@
+"""model.cast: half the bytes behind an fp32 border."""
+
+import numpy as np
+import pytest
+
+from titrant.runtime import catalog
+from titrant.schema.diagnostics import PreconditionError
+from titrant.schema.facts import Hardware, HardwareIdentity
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bf16", 0.02), ("fp16", 0.002)])
+def test_answers_in_fp32_with_16_bit_weights(dtype, tolerance, torch_model, apply, answers):
+    import torch
+
+    model = torch_model("Stack", 5, widths=[5, 8, 2])
+    cast = apply("model.cast", {"model": model}, {"dtype": dtype, "emulated": True}).outputs["model"]
+    x = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    assert answers(cast, x).dtype == np.float32
+    np.testing.assert_allclose(answers(cast, x), answers(model, x), atol=tolerance)
+    wanted = {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+    assert {value.dtype for value in cast.module.state_dict().values()} == {wanted}
+    assert {value.dtype for value in model.module.state_dict().values()} == {torch.float32}
+
+
+def test_refuses_a_weight_beyond_the_range_of_fp16(torch_model, apply):
+    model = torch_model("Stack", 5, widths=[5, 2])
+    model.module.layers[0].weight.data[0, 0] = 1e6
+    with pytest.raises(PreconditionError, match=r"X216: layers.0.weight holds 1e\+06"):
+        apply("model.cast", {"model": model}, {"dtype": "fp16", "emulated": True})
+    apply("model.cast", {"model": model}, {"dtype": "bf16", "emulated": True})
+
+
+@pytest.mark.parametrize(
+    ("instructions", "dtype", "possible"),
+    [((), "bf16", False), (("amx_bf16",), "bf16", True), (("amx_bf16",), "fp16", False), (("fp16",), "fp16", True)],
+)
+def test_needs_instructions_for_the_format_unless_emulation_is_allowed(instructions, dtype, possible):
+    declaration = catalog.get("model.cast")
+    machine = Hardware(HardwareIdentity("linux", "x86_64", "", instructions, 1, None, (), "3.11", {"torch": "2"}))
+    assert (declaration.requires(declaration.params(dtype=dtype), machine, None) == ()) is possible
+    assert declaration.requires(declaration.params(dtype=dtype, emulated=True), machine, None) == ()

@@ -1,0 +1,184 @@
+"""Every operator of the catalog keeps the promises of its declaration."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from titrant.runtime import catalog
+from titrant.runtime.operator_pages import HEADINGS, page, sections
+from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts
+from titrant.schema.plan import Prediction
+
+CASES_FILE = Path(__file__).parent / "operators" / "conformance_cases.py"
+sys.path.insert(0, str(CASES_FILE.parent))
+
+import conformance_cases as cases  # noqa: E402 - lies beside the tests, which are no package
+
+NAMES = catalog.names()
+HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
+PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1"}
+LAYERS = (
+    Layer("convolution", "Conv2d", 36, 144, (4, 1, 3, 3), 1152),
+    Layer("normalization", "BatchNorm2d", 8, 72, (4,)),
+    Layer("linear", "Linear", 10, 40, (2, 4), 16),
+)
+MODEL = ModelFacts("factory", "0", 54, 54, 256, LAYERS, (), (), 1168, 512)
+
+
+def machine(packages=PACKAGES, instructions=("avx2",)):
+    return Hardware(HardwareIdentity("linux", "x86_64", "cpu", instructions, 2, 2**33, (), "3.11", packages))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return cases.run_all(tmp_path_factory.mktemp("once"))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """The digests of all outputs, from two fresh processes that run side by side."""
+    folders = [tmp_path_factory.mktemp(f"process{number}") for number in range(2)]
+    # Another hash seed, so that the order of a set cannot pass for an order.
+    runs = [
+        subprocess.Popen(
+            [sys.executable, str(CASES_FILE), str(folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": str(number)},
+        )
+        for number, folder in enumerate(folders)
+    ]
+    return [json.loads(run.communicate(timeout=300)[0].splitlines()[-1]) for run in runs]
+
+
+def test_has_a_case_for_every_operator():
+    assert set(cases.CASES) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_declared_under_the_name_of_its_file(name):
+    assert catalog.get(name).name == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reads_back_the_parameters_that_it_writes(name, made):
+    params = cases.params_of(name, made)
+    assert type(params).model_validate_json(params.model_dump_json()) == params
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gives_the_declared_ports_and_kinds(name, made):
+    outputs = {place.partition(":")[2]: value for place, value in made.items() if place.startswith(f"{name}:")}
+    declared = catalog.get(name).outputs
+    assert set(outputs) == set(declared)
+    for port, kind in declared.items():
+        assert kind_of(outputs[port]) == kind
+
+
+def kind_of(value):
+    from titrant.runtime import values
+
+    classes = {
+        values.Tables: "tables", values.Split: "split", values.Rows: "rows", values.Transforms: "transforms",
+        values.TorchModel: "torch", values.OnnxModel: "onnx", values.TorchScriptModel: "torchscript",
+        values.Outputs: "outputs", values.ReportFiles: "report",
+    }  # fmt: skip
+    if type(value) in classes:
+        return classes[type(value)]
+    json.dumps(value, allow_nan=False)
+    return "value"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_leaves_inputs_that_it_does_not_consume_untouched(name, made, tmp_path):
+    declaration = catalog.get(name)
+    before = digests_of_inputs(name, made, tmp_path / "home")
+    inputs = cases.inputs_of(name, made)
+    kept = {port: value for port, value in inputs.items() if port not in declaration.consumes}
+    cases.run(name, made, tmp_path / "scratch")
+    assert digests_of_inputs(name, made, tmp_path / "home") == before
+    assert all(not getattr(value, "module", None) or not value.module.training for value in kept.values())
+
+
+def digests_of_inputs(name, made, home):
+    from titrant.runtime.execution.home import open_home
+    from titrant.runtime.execution.store import Store
+
+    store = Store(open_home(home))
+    values = []
+    for value in cases.inputs_of(name, made).values():
+        values += (
+            value.values() if isinstance(value, dict) and "record" not in name and kind_is_many(value) else [value]
+        )
+    return [store.put(kind_of(value), value).digest for value in values]
+
+
+def kind_is_many(value):
+    return all(hasattr(one, "path") or hasattr(one, "module") for one in value.values())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if catalog.get(name).determinism == "exact"])
+def test_gives_the_same_bytes_twice_and_in_other_processes(name, made, elsewhere, tmp_path):
+    again = {f"{name}:{port}": value for port, value in cases.run(name, made, tmp_path / "scratch").items()}
+    first = cases.digests({place: made[place] for place in again}, tmp_path / "home")
+    assert cases.digests(again, tmp_path / "home") == first
+    for process in elsewhere:
+        assert {place: process[place] for place in first} == first
+
+
+@pytest.mark.parametrize("model", [None, MODEL], ids=["unknown model", "model"])
+@pytest.mark.parametrize("name", NAMES)
+def test_predicts_finite_and_sane_costs(name, model, made):
+    prediction = catalog.get(name).predict(cases.params_of(name, made), machine(), model)
+    assert isinstance(prediction, Prediction)
+    assert prediction.basis in ("counted", "measured", "modelled", "guess")
+    for cost in (prediction.seconds, prediction.peak_bytes, prediction.output_bytes):
+        assert cost is None or (math.isfinite(cost) and cost >= 0)
+    assert prediction.seconds is None or prediction.seconds < 3600
+    for size in (prediction.peak_bytes, prediction.output_bytes):
+        assert size is None or (isinstance(size, int) and size < 2**40)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_requires_nothing_more_on_a_machine_that_ran_it(name, made):
+    assert catalog.get(name).requires(cases.params_of(name, made), machine(), MODEL) == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_would_meet_an_unmet_requirement(name, made):
+    unmet = catalog.get(name).requires(cases.params_of(name, made), machine(packages={}), MODEL)
+    assert isinstance(unmet, tuple)
+    for sentence in unmet:
+        message, _, remedy = sentence.partition(": ")
+        assert message
+        assert remedy
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documents_itself_under_the_same_headings(name):
+    declaration = catalog.get(name)
+    said = sections(declaration.doc)
+    assert all(said[heading] for heading in ("", *HEADINGS))
+    for port in (*declaration.inputs, *declaration.outputs):
+        assert port in said["Inputs"] + said["Outputs"]
+    assert page(declaration).startswith(f"# {name}\n")
+
+
+def test_imports_nothing_heavy_with_an_operator_file():
+    code = (
+        "import sys\nfrom titrant.runtime import catalog\n"
+        "for name in catalog.names(): catalog.get(name)\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_finds_a_missing_heading():
+    with pytest.raises(ValueError, match="Helps when, Cost"):
+        sections("Do it.\n\nHelps when: always\nCost: none")

@@ -1,0 +1,111 @@
+"""Properties: whatever comes in, a recipe or an error comes out, and what is written reads the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from titrant.schema.canonical import canonical_json
+from titrant.schema.diagnostics import RecipeError
+from titrant.schema.recipe import recipe_value, written
+from titrant.schema.render import as_json, render_all
+from titrant.schema.source import parse
+from titrant.schema.write import dump, print_recipe
+
+BASE = (Path(__file__).parent / "mistakes" / "base.yaml").read_text("utf-8")
+FULL = (Path(__file__).parent / "full.yaml").read_text("utf-8")
+QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def outcome(text, overrides=()):
+    """Parse; an error is rendered too, since that must not fail either."""
+    try:
+        return parse(text, "x.yaml", folder=Path(), overrides=overrides)
+    except RecipeError as error:
+        found = error.diagnostics
+    assert found
+    assert render_all(found)
+    assert json.dumps([as_json(one) for one in found])
+    return None
+
+
+@QUIET
+@given(st.text())
+def test_answers_any_text_with_a_recipe_or_an_error(text):
+    outcome(text)
+
+
+@QUIET
+@given(st.data())
+def test_answers_a_damaged_recipe_with_a_recipe_or_an_error(data):
+    text = data.draw(st.sampled_from([BASE, FULL]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        begin = data.draw(st.integers(0, len(text)))
+        end = min(len(text), begin + data.draw(st.integers(0, 12)))
+        piece = data.draw(
+            st.text("abz:{}[]-#'\"&*!|>%@`, \n\t?~.0123456789", max_size=6) | st.just(text[end : end + 20])
+        )
+        text = text[:begin] + piece + text[end:]
+    outcome(text)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+PATHS = """
+name task seed model model.args model.inputs model.output data data.source data.sources data.split data.split.train
+data.transform data.subgroups data.subgroups.age.values target.latency target.size train.class_weights train.early_stop
+train.watch_gradients reduction.pruning quantization.method search.space search.budget memory.guard batching export
+export[0] validation.safety validation.bias validation.gates validation.operating_point report.evidence tracking.mlflow
+nonsense validation.nonsense
+""".split()  # noqa: SIM905 - a list of these would be a page
+
+
+@QUIET
+@given(st.sampled_from(PATHS), values)
+def test_answers_any_value_anywhere_with_a_recipe_or_an_error(path, value):
+    outcome(BASE, [f"{path}={json.dumps(value)}"])
+
+
+@QUIET
+@given(st.text(max_size=30))
+def test_answers_any_flag_with_a_recipe_or_an_error(flag):
+    outcome(BASE, [flag])
+
+
+@QUIET
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=12), values))
+def test_writes_arguments_that_read_the_same(args):
+    text = dump({"args": args})
+    recipe = outcome(BASE.replace("  args: {features: 30}\n", "").replace("model:\n", f"model:\n{indented(text)}"))
+    if recipe is not None:  # else a text held an invisible character
+        assert json.loads(canonical_json(recipe.recipe.model.args)) == json.loads(json.dumps(args))
+
+
+def indented(text):
+    return "".join(f"  {line}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("text", [BASE, FULL], ids=["base", "full"])
+def test_prints_a_recipe_that_parses_to_the_same(text):
+    recipe = outcome(text).recipe
+    again = outcome(print_recipe(recipe)).recipe
+    assert again == recipe
+    assert recipe_value(again) == recipe_value(recipe)
+    assert written(again) == written(recipe)
+
+
+def test_gives_the_same_value_to_the_same_recipe_in_another_order():
+    other = "\n".join(reversed(BASE.replace("\n  ", "\r").strip().split("\n"))).replace("\r", "\n  ")
+    assert canonical_json(recipe_value(outcome(other).recipe)) == canonical_json(recipe_value(outcome(BASE).recipe))
+
+
+def test_has_every_default_in_the_value():
+    value = recipe_value(outcome(BASE).recipe)
+    assert value["quantization"]["method"] == "auto"
+    assert value["target"]["latency"]["p95"] == 0.005
+    assert value["train"]["early_stop"] == {"metric": "tuning loss", "patience": 5}

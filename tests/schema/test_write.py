@@ -1,0 +1,40 @@
+"""Writing YAML."""
+
+import pytest
+
+from titrant.schema.write import dump, update
+
+TEXT = """\
+# A recipe.
+titrant: 1  # the version
+name: 'demo'
+train:
+  epochs: 3   # few
+
+  optimizer: sgd
+export: [{format: onnx}]
+"""
+
+
+def test_quotes_text_that_would_be_something_else():
+    text = dump({"a": "no", "b": "1e5", "c": "true", "d": "", "e": "0o7", "f": "2024-01-01", "g": "<<", "h": "plain"})
+    assert 'b: "1e5"' in text
+    assert "h: plain" in text
+    assert 'd: ""' in text
+
+
+def test_keeps_comments_order_and_quotes_when_a_value_changes():
+    text = update(TEXT, {("train", "epochs"): 5})
+    assert text == TEXT.replace("epochs: 3", "epochs: 5")
+
+
+def test_adds_what_is_missing():
+    text = update(TEXT, {("target", "threads"): 2, ("export", 0, "opset"): 17})
+    assert "target:\n  threads: 2\n" in text
+    assert "export: [{format: onnx, opset: 17}]\n" in text
+    assert text.startswith("# A recipe.\n")
+
+
+def test_refuses_a_text_that_is_no_mapping():
+    with pytest.raises(ValueError, match="no mapping"):
+        update("- a\n", {("a",): 1})

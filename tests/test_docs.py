@@ -1,0 +1,63 @@
+"""The docs: every command shown runs, every link leads somewhere, generated pages are up to date."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def commands(page: Path) -> list[tuple[list[str], int]]:
+    """Read the commands of a page's console blocks, and the exit code that a comment `# exit N` announces."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.S):
+        for line in block.splitlines():
+            command, _, comment = line.removeprefix("$ ").partition("  #")
+            code = re.search(r"exit (\d+)", comment)
+            found.append((shlex.split(command), int(code[1]) if code else 0))
+    return found
+
+
+@pytest.mark.slow
+def test_runs_every_command_shown(tmp_path):
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    ran = 0
+    for page in PAGES:
+        for command, code in commands(page):
+            assert command[0] == "titrant", f"{page.name}: {command}"
+            done = subprocess.run(
+                [sys.executable, "-m", *command],
+                cwd=tmp_path,
+                env={**os.environ, "TITRANT_HOME": str(tmp_path / "home"), "CI": "true"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == code, f"{page.name}: {shlex.join(command)}\n{done.stdout}{done.stderr}"
+            ran += 1
+    assert ran > 10
+
+
+def test_links_lead_somewhere():
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_has_the_generated_pages_up_to_date():
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
