@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from statistics import NormalDist
 
-from titrant.schema.binomial_cases import binomial_cases
+from titrant.schema.binomial_cases import binomial_cases, zero_failure_cases
 from titrant.schema.gate import Gate
 
 POWER = 0.8
@@ -26,6 +26,18 @@ def needed_cases(gate: Gate, confidence: float) -> Needed:
     if gate.min_cases > (needed or 0):
         return gate.min_cases, "the least that min_cases allows"
     return needed, assumption
+
+
+def fewest_cases(gate: Gate, confidence: float) -> int:
+    """Return the cases below which a gate can never pass, even if no answer changes; 0 where none are known."""
+    fewest = 0
+    if 0 < gate.threshold < 1:
+        if gate.test == "exact_binomial" and gate.comparison == "at_least":
+            fewest = zero_failure_cases(gate.threshold, confidence)
+        elif gate.test == "score_ratio":
+            # Only cases that the original has right count; without a change they are a share of 1.
+            fewest = math.ceil(zero_failure_cases(gate.threshold, confidence) / RIGHT)
+    return max(fewest, gate.min_cases)
 
 
 def _score_ratio(gate: Gate, confidence: float) -> Needed:

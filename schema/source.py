@@ -29,6 +29,7 @@ class ParsedRecipe:
     text: str
     file: str
     folder: Path
+    overrides: tuple[str, ...] = ()
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> ParsedRecipe:
@@ -51,7 +52,7 @@ def parse(text: str, file: str, *, folder: Path, overrides: Sequence[str] = ()) 
     recipe = _recipe(root, source, found, whole=base is not None or not inherited)
     if recipe is None or found:
         raise RecipeError(*_ordered(found, file, tuple(overrides)))
-    return ParsedRecipe(recipe, source, text, file, folder)
+    return ParsedRecipe(recipe, source, text, file, folder, tuple(overrides))
 
 
 def mapping(text: str, origin: Origin) -> tuple[Branch, list[Diagnostic]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from titrant.compiler.decisions import Chain
+from titrant.compiler.gate_power import fewest_cases
 from titrant.compiler.gates import depends_on_batch, gates
 from titrant.compiler.rules.presets import Presets
 from titrant.compiler.rules.question import Answer, Question, decision
@@ -18,7 +19,7 @@ def contract(question: Question) -> Answer:
     dynamic = frozenset(chain.method for chain in chains if _dynamic(chain))
     rows = gates(question, presets, chains, dynamic)
     lines = tuple(_batch_line(question, presets, chains, dynamic))
-    return Answer(Contract(rows, presets.confidence, presets.require), lines, warnings_of(rows))
+    return Answer(Contract(rows, presets.confidence, presets.require), lines, warnings_of(rows, presets.confidence))
 
 
 def _dynamic(chain: Chain) -> bool:
@@ -53,15 +54,15 @@ def _batch_line(
     )
 
 
-def warnings_of(rows: tuple[Gate, ...]) -> tuple[str, ...]:
+def warnings_of(rows: tuple[Gate, ...], confidence: float) -> tuple[str, ...]:
     """Say which gates can never be proven with the cases there are, and which are not assessable at all."""
     found = []
     for gate in rows:
         if gate.test == "not_assessable":
             found.append(f"gate {gate.id} is not assessable: {gate.assumption}")
-        elif gate.needed_cases is not None and (gate.available_cases or 0) < gate.needed_cases:
+        elif gate.available_cases is not None and gate.available_cases < fewest_cases(gate, confidence):
             found.append(
-                f"gate {gate.id} needs {gate.needed_cases} cases for 80 % power and has {gate.available_cases or 0}: "
-                "it will most likely answer INCONCLUSIVE"
+                f"gate {gate.id} can never be proven: even if no answer changes it takes "
+                f"{fewest_cases(gate, confidence)} cases, and there are {gate.available_cases}"
             )
     return tuple(found)

@@ -6,9 +6,10 @@ import onnx  # noqa: TID253 - its very subject
 
 from titrant.runtime.catalog import Context
 from titrant.runtime.engines.onnxruntime_engine import load
+from titrant.runtime.onnx.folding import folded
 from titrant.runtime.onnx.graph_file import read, write
 from titrant.runtime.onnx.modern import modern
-from titrant.runtime.onnx.products import PRODUCTS, count, weighted_nodes
+from titrant.runtime.onnx.products import PRODUCTS, count, weighted_nodes, without_gemm
 from titrant.runtime.onnx.quiet import quiet
 from titrant.runtime.onnx.tool_errors import explained
 from titrant.runtime.values import OnnxModel
@@ -23,8 +24,7 @@ def quantize(model: OnnxModel, params: "OrtDynamicParams", context: Context) -> 
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = modern(read(model.path))
-    weighted, products = weighted_nodes(graph), weighted_nodes(graph, PRODUCTS)
-    if not products:
+    if not weighted_nodes(graph, PRODUCTS):
         raise PreconditionError(
             Diagnostic(
                 "X210",
@@ -32,15 +32,18 @@ def quantize(model: OnnxModel, params: "OrtDynamicParams", context: Context) -> 
                 help="use quantization.method ort.static",
             )
         )
-    # Shapes that an exporter noted contradict the MatMul and Add that a Gemm becomes.
+    source, raw = folded(graph, context.scratch), context.scratch / "raw.onnx"
+    graph = read(source)
+    weighted, products = weighted_nodes(graph), weighted_nodes(graph, PRODUCTS)
+    without_gemm(graph)
+    # Shapes that an exporter noted would contradict what the tools infer.
     del graph.graph.value_info[:]
-    source, raw = context.scratch / "source.onnx", context.scratch / "raw.onnx"
     onnx.save(graph, str(source))
     with explained("dynamic"), quiet(context.scratch):
         quantize_dynamic(
             source,
             raw,
-            op_types_to_quantize=list(PRODUCTS),
+            op_types_to_quantize=["MatMul"],
             per_channel=params.per_channel,
             reduce_range=params.reduce_range,
             weight_type={"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}[params.weight_type],

@@ -1,8 +1,9 @@
-"""Tell which nodes of a graph have constant weights."""
+"""Matrix products and convolutions with constant weights: which there are, and Gemm written as MatMul."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import onnx  # noqa: TID253 - its very subject
+from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
 
 PRODUCTS = ("MatMul", "Gemm")
 WEIGHTED = (*PRODUCTS, "Conv", "ConvTranspose")
@@ -28,3 +29,41 @@ def weighted_nodes(model: onnx.ModelProto, types: Iterable[str] = WEIGHTED) -> l
 def count(model: onnx.ModelProto, *types: str) -> int:
     """Count the nodes of some types."""
     return sum(node.op_type in types for node in model.graph.node)
+
+
+def without_gemm(model: onnx.ModelProto) -> None:
+    """Write each plain Gemm with constant weights as MatMul and Add, in place.
+
+    onnxruntime's dynamic quantization does the same, but transposes a weight once for every Gemm that reads it: two
+    layers that share a square weight would then answer with it untransposed.
+    """
+    weights = {one.name: one for one in model.graph.initializer}
+    transposed: dict[str, str] = {}
+    nodes = [part for node in model.graph.node for part in _as_matmul(node, weights, transposed)]
+    for name, new in transposed.items():
+        array = numpy_helper.to_array(weights[name]).T.copy()
+        model.graph.initializer.append(numpy_helper.from_array(array, new))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    read = {name for node in nodes for name in node.input} | {one.name for one in model.graph.output}
+    kept = [one for one in model.graph.initializer if one.name in read or one.name not in transposed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _as_matmul(
+    node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], transposed: dict[str, str]
+) -> Iterator[onnx.NodeProto]:
+    settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    scaled = settings.get("alpha", 1.0) != 1.0 or settings.get("beta", 1.0) != 1.0 or settings.get("transA", 0)
+    if node.op_type != "Gemm" or scaled or node.input[1] not in weights:
+        yield node
+        return
+    weight = node.input[1]
+    if settings.get("transB", 0):
+        weight = transposed.setdefault(weight, f"{weight}_transposed")
+    biased = len(node.input) > 2 and node.input[2] != ""
+    product = f"{node.output[0]}_product" if biased else node.output[0]
+    yield helper.make_node("MatMul", [node.input[0], weight], [product], f"{node.name}_product")
+    if biased:
+        yield helper.make_node("Add", [product, node.input[2]], [node.output[0]], f"{node.name}_bias")

@@ -8,6 +8,7 @@ import onnx  # noqa: TID253 - its very subject
 from titrant.runtime.catalog import Context
 from titrant.runtime.engines.onnxruntime_engine import load
 from titrant.runtime.onnx.calibration import ranges
+from titrant.runtime.onnx.folding import folded
 from titrant.runtime.onnx.graph_file import read, write
 from titrant.runtime.onnx.modern import modern
 from titrant.runtime.onnx.products import WEIGHTED, weighted_nodes
@@ -31,7 +32,7 @@ def quantize(model: OnnxModel, rows: Rows, params: "OrtStaticParams", context: C
                 help="use quantization.method none",
             )
         )
-    prepared = optimized(graph, context.scratch)
+    prepared = folded(graph, context.scratch)
     with explained("static"):
         found = ranges(prepared, rows, params, context)
         result = _with_int8(prepared, found, params, context.scratch)
@@ -39,18 +40,6 @@ def quantize(model: OnnxModel, rows: Rows, params: "OrtStaticParams", context: C
     written = write(result, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
     return written, int8_products(result)
-
-
-def optimized(graph: onnx.ModelProto, scratch: Path) -> Path:
-    """Let onnxruntime fold what can be folded: what is left is what will run, and so what should be quantized.
-
-    The basic level only, whose result does not depend on the processor.
-    """
-    source, target = scratch / "source.onnx", scratch / "prepared.onnx"
-    onnx.save(graph, str(source))
-    load(source, threads=1, optimized="basic", written_to=target)
-    source.unlink()
-    return target
 
 
 def _with_int8(prepared: Path, found: Any, params: "OrtStaticParams", scratch: Path) -> onnx.ModelProto:

@@ -1,7 +1,5 @@
 """Export a module to an ONNX file and compare the two."""
 
-import logging
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,8 @@ from titrant.runtime.torch.decisions import refuse_decisions
 from titrant.runtime.torch.examples import example_arrays
 from titrant.runtime.torch.flat import flat
 from titrant.runtime.torch.parity import check, compare
+from titrant.runtime.torch.plain_attention import plain_attention
+from titrant.runtime.torch.quiet_export import quiet_export
 from titrant.runtime.torch.script_export import TRACED_ROWS, answers
 from titrant.runtime.torch.settled import settled
 from titrant.runtime.values import OnnxModel, Rows, TorchModel
@@ -35,7 +35,7 @@ def export(
     _check_opset(params.opset)
     arrays = example_arrays(model, example, TRACED_ROWS)
     raw = context.scratch / "raw.onnx"
-    with settled(context.threads, context.seed):
+    with settled(context.threads, context.seed), plain_attention():
         answer = refuse_decisions(model.module.eval(), arrays.values())
         ready = replace(model, module=flat(model.module, model.outputs, answer))
         opset = _write(ready, tuple(torch.from_numpy(array) for array in arrays.values()), params.opset, raw)
@@ -76,25 +76,18 @@ def _export(model: TorchModel, inputs: tuple[torch.Tensor, ...], opset: int, pat
     names = [name for name, _, _ in model.inputs]
     free = [name for name, shape, _ in model.inputs if shape and isinstance(shape[0], str)]
     axes = {name: {0: "batch"} for name in (*free, *(model.outputs if free else ()))}
-    level = logging.root.manager.disable
-    logging.disable(max(level, logging.WARNING))
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            # The exporter warns that it is not the newest one; the newest takes 3 to 21 s.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                model.module,
-                inputs,
-                str(path),
-                dynamo=False,
-                opset_version=opset,
-                input_names=names,
-                output_names=list(model.outputs),
-                dynamic_axes=axes,
-                verbose=False,
-            )
-    finally:
-        logging.disable(level)
+    with quiet_export(), torch.no_grad():
+        torch.onnx.export(
+            model.module,
+            inputs,
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=names,
+            output_names=list(model.outputs),
+            dynamic_axes=axes,
+            verbose=False,
+        )
 
 
 def _check_opset(opset: int | None) -> None:

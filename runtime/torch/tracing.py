@@ -9,6 +9,7 @@ from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subjec
 
 from titrant.runtime.torch.decisions import refuse_decisions
 from titrant.runtime.torch.flat import flat
+from titrant.runtime.torch.plain_attention import plain_attention
 from titrant.schema.diagnostics import Diagnostic, StepError
 
 
@@ -20,11 +21,11 @@ def traced(
     Raises PreconditionError X206 when the forward takes decisions on tensor values and StepError X207 when it cannot be
     traced or the trace answers otherwise. Branches on shapes are taken as the example has them.
     """
-    answer = refuse_decisions(module.eval(), arrays.values())
     inputs = tuple(torch.from_numpy(array) for array in arrays.values())
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with plain_attention(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
+            answer = refuse_decisions(module.eval(), arrays.values())
             script = torch.jit.trace(flat(module, outputs, answer), inputs, check_trace=True)  # type: ignore[no-untyped-call]
             frozen: torch.jit.ScriptModule = torch.jit.freeze(script)
             return frozen

@@ -96,8 +96,8 @@ CODES: tuple[Code, ...] = (
         "R013",
         "A required option is missing",
         "The caret is under the section that lacks it.",
-        "target: {latency: {batch: 1}}",
-        "target: {latency: {batch: 1, p95: 5 ms}}",
+        "validation: {safety: {sensitivity: 0.99}}",
+        "validation: {safety: {kept: 0.99, sensitivity: 0.99}}",
     ),
     Code(
         "R014",
@@ -146,7 +146,7 @@ CODES: tuple[Code, ...] = (
     Code(
         "R020",
         "Another version of the recipe language",
-        "The first key of a recipe says which version of the language it speaks. A newer one is refused, because it may "
+        "The first key of a recipe says which version of the language it speaks. A newer one is refused: it may "
         "mean something that this titrant does not know; an older one is rewritten by `titrant migrate`.",
         "titrant: 2",
         "titrant: 1",

@@ -15,6 +15,8 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; only a defect of titrant's own shows a traceback."""
+    # Pydantic looks for plugins in every installed package, which takes longer than checking a recipe.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from titrant import console
 
     if hasattr(signal, "SIGTERM"):

@@ -12,14 +12,13 @@ from titrant.schema.plan import Plan, plan_digest
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, the recipe's text, file and folder as read, the overrides given, and the machine that it is for."""
+    """A plan, the recipe's text (resolved, where it extends another or was overridden), file and folder, and the machine."""
 
     plan: Plan
     hardware: Hardware
     recipe_text: str
     recipe_file: str
     folder: str
-    overrides: tuple[str, ...] = ()
     trust: bool = False
 
     @property

@@ -169,8 +169,19 @@ def test_says_how_many_cases_safety_needs_and_has():
     gate = gates(CRITICAL)["safety.kept"]
     assert (gate.needed_cases, gate.available_cases) == (299, 64)
     assert gate.assumption == "none lost"
+
+
+def test_warns_only_of_gates_that_can_never_be_proven():
     warnings = case.decided(CRITICAL).warnings
-    assert any(warning.startswith("gate safety.kept needs 299 cases") for warning in warnings)
+    assert [warning.partition(" can never")[0] for warning in warnings] == [
+        "gate safety.kept",
+        "gate safety.sensitivity",
+        "gate bias.size.[-inf, 12)/[12, inf)",
+        "gate bias.size.[12, inf)/[-inf, 12)",
+        "gate bias.size.[-inf, 12)",
+    ]
+    assert "it takes 299 cases, and there are 64" in warnings[0]
+    assert case.decided(case.RECIPE, "validation.retention=0.98").warnings == ()
 
 
 @pytest.mark.parametrize("retention", [0.95, 0.98])

@@ -26,21 +26,24 @@ def test_explains_exactly_the_codes_that_are_used():
 
 def whole(example):
     """Put the lines of an example in place of the same sections of base.yaml."""
-    keys = {match for match in re.findall(r"^(\w+):", example, re.M)}
+    keys = set(re.findall(r"^(\w+):", example, re.M))
     kept = [line for line in re.split(r"\n(?=\w)", BASE.strip()) if line.split(":")[0] not in keys]
     return "\n".join([*kept, example]) + "\n"
 
 
+def found_in(text):
+    try:
+        parse(text, "x.yaml", folder=Path())
+    except RecipeError as error:
+        return {one.code for one in error.diagnostics}
+    return set()
+
+
 @pytest.mark.parametrize("code", [one for one in CODES if one.code not in ELSEWHERE], ids=lambda one: one.code)
 def test_shows_a_wrong_example_that_has_this_mistake(code):
-    with pytest.raises(RecipeError) as caught:
-        parse(whole(code.wrong), "x.yaml", folder=Path())
-    assert code.code in {one.code for one in caught.value.diagnostics}
+    assert code.code in found_in(whole(code.wrong))
 
 
 @pytest.mark.parametrize("code", [one for one in CODES if one.code not in ELSEWHERE], ids=lambda one: one.code)
 def test_shows_a_right_example_without_this_mistake(code):
-    try:
-        parse(whole(code.right), "x.yaml", folder=Path())
-    except RecipeError as error:
-        assert code.code not in {one.code for one in error.diagnostics}
+    assert code.code not in found_in(whole(code.right))

@@ -43,12 +43,20 @@ def plan(
     return Planned(
         plan=compiled,
         hardware=machine,
-        recipe_text=recipe.text,
+        recipe_text=resolved_text(recipe),
         recipe_file=recipe.file,
         folder=str(recipe.folder),
-        overrides=(),
         trust=trust,
     )
+
+
+def resolved_text(recipe: ParsedRecipe) -> str:
+    """Return the recipe's text as written, or printed anew where it extends another or was overridden."""
+    from titrant.schema.write import print_recipe
+
+    if recipe.overrides or recipe.recipe.extends:
+        return print_recipe(recipe.recipe)
+    return recipe.text
 
 
 def symbols(planned: Planned) -> dict[str, tuple[str, str]]:

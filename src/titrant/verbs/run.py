@@ -49,7 +49,7 @@ def refuse_if_moved(saved: Planned) -> Planned:
     from titrant.verbs.plan import plan
 
     folder = Path(saved.folder)
-    now = plan(parse(saved.recipe_text, saved.recipe_file, folder=folder, overrides=saved.overrides), trust=saved.trust)
+    now = plan(parse(saved.recipe_text, saved.recipe_file, folder=folder), trust=saved.trust)
     if now.digest == saved.digest:
         return now
     moved = first_difference(identity(saved.plan), identity(now.plan))

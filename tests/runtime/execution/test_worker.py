@@ -38,8 +38,9 @@ def probe(params, context):
           consumes=["value"])
 def change(params, context, *, value):
     """Change what it was given."""
+    seen = dict(value)
     value["changed"] = True
-    return {"value": {"seen": dict(value)}}
+    return {"value": {"seen": seen}}
 
 
 @operator("wrong", version=1, family="toy", params=Ask, inputs={}, outputs={"value": "value"})

@@ -47,6 +47,15 @@ def test_dynamic_leaves_convolutions_in_fp32_and_says_so(exported, apply):
     assert operations(done.outputs["model"])["Conv"] == 1
 
 
+@pytest.mark.parametrize("method", ["dynamic", "static"])
+def test_answers_nearly_as_before_where_layers_share_a_weight(method, exported, rows, apply, answers):
+    plain = exported("Tied", 5)
+    inputs = {"calibration": rows(5)} if method == "static" else {}
+    done = apply(f"quantize.ort_{method}", {"model": plain, **inputs})
+    x = rows(5).inputs["x"]
+    assert 0 < relative(answers(done.outputs["model"], x), answers(plain, x)) < 0.05
+
+
 def test_dynamic_refuses_a_graph_without_products(exported, apply):
     with pytest.raises(PreconditionError, match=r"X210.*MatMul or Gemm"):
         apply("quantize.ort_dynamic", {"model": exported("Gridded", 1, 6, 6)})

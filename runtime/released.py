@@ -1,0 +1,180 @@
+"""Use a released model from its folder alone: transforms, the judged file, the operating point."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from titrant.runtime import kinds
+from titrant.runtime.decide_outputs import Decided, Deciding
+from titrant.runtime.engines import Session, engine
+from titrant.runtime.values import OnnxModel, TorchScriptModel, Transforms
+from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
+
+MANIFEST = "titrant.json"
+# Kinds that are one file of any name; every other kind is a folder of fixed names.
+_SINGLE = {"onnx": OnnxModel, "torchscript": TorchScriptModel}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a released model says of some rows.
+
+    `outputs`: name → (rows, …) as the model gave them. `probabilities`: (rows, classes) float64, and `decisions`:
+    (rows,) class names at the operating point; both are None for a model that does not classify.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    probabilities: np.ndarray | None
+    decisions: np.ndarray | None
+
+
+class Released:
+    """A released model; call it with raw rows, as the recipe's data source gives them. Use as a context manager."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], model: Mapping[str, Any], threads: int) -> None:
+        self.name: str = about["name"]
+        self.task: str = about["task"]
+        self.candidate: str = model["candidate"]
+        self.transforms = _transforms(folder, about)
+        self.classes: tuple[str, ...] = self.transforms.classes if self.transforms else ()
+        self._deciding = Deciding(
+            reading=about["reading"],
+            point=_point(folder, about),
+            classes=self.classes,
+            positive=self.transforms.positive if self.transforms else None,
+        )
+        path = folder / model["file"]
+        kind = model["kind"]
+        value = _SINGLE[kind](path) if kind in _SINGLE else kinds.load(kind, path)
+        self._session: Session = engine(model["engine"]).open_session(value, threads=threads)
+
+    def __call__(self, rows: Any, *, batch: int = 64) -> Answer:
+        """Answer rows: a DataFrame, a mapping of column name to array, or one array for a model with one input.
+
+        `batch` rows are answered at once. Raises StepError X342 for rows of another form, and what the transforms say
+        of missing columns or values.
+        """
+        inputs = self._inputs(rows)
+        outputs = _in_batches(self._session, inputs, batch)
+        decided: Decided | None = self._deciding.decide(outputs)
+        if decided is None:
+            return Answer(outputs, None, None)
+        return Answer(outputs, decided.probabilities, np.array(self.classes)[decided.indices])
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _inputs(self, rows: Any) -> dict[str, np.ndarray]:
+        from titrant.runtime.data.transforms import apply
+
+        if self.transforms is None:
+            return _columns(rows, self._session.input_names)
+        wanted = tuple(dict.fromkeys(name for names in self.transforms.inputs.values() for name in names))
+        return apply(self.transforms, _columns(rows, wanted))
+
+
+def load(folder: Path | str, *, name: str | None = None, threads: int | None = None) -> Released:
+    """Load a released model from a run's folder, or from its outputs folder wherever that was copied to.
+
+    `name` chooses among several released files (their stem); `threads` is by default what the recipe's target says.
+    Raises RecipeError X340 where nothing was released, StepError X341 where a file is not what was released.
+    """
+    outputs = _outputs(Path(folder))
+    about = json.loads((outputs / MANIFEST).read_text("utf-8"))
+    _verify(outputs, about["files"])
+    models = {Path(model["file"]).stem: model for model in about["models"]}
+    if name is not None and name not in models:
+        raise RecipeError(
+            Diagnostic("X340", f"{outputs} holds no model named {name}", help=f"it holds {', '.join(models)}")
+        )
+    chosen = models[name] if name is not None else about["models"][0]
+    return Released(outputs, about, chosen, threads or about["threads"])
+
+
+def _outputs(folder: Path) -> Path:
+    for place in (folder / "outputs", folder):
+        if (place / MANIFEST).is_file():
+            return place
+    kept = (folder / "quarantine" / MANIFEST).is_file()
+    why = "the run did not keep its contract: keep the original model" if kept else "give the folder of a finished run"
+    raise RecipeError(Diagnostic("X340", f"there is no released model in {folder}", help=why))
+
+
+def _verify(folder: Path, files: Mapping[str, str]) -> None:
+    from titrant.runtime.execution.blobs import digest_file
+
+    for file, digest in files.items():
+        path = folder / file
+        if not path.is_file() or digest_file(path) != digest:
+            raise StepError(
+                Diagnostic(
+                    "X341",
+                    f"{path} is not the file that was released",
+                    help="run the recipe again: it writes its outputs anew from the store",
+                )
+            )
+
+
+def _transforms(folder: Path, about: Mapping[str, Any]) -> Transforms | None:
+    for item in about["shipped"].values():
+        if item["kind"] == "transforms":
+            found: Transforms = kinds.load("transforms", folder / item["file"])
+            return found
+    return None
+
+
+def _point(folder: Path, about: Mapping[str, Any]) -> Mapping[str, Any]:
+    item = about["shipped"].get("operating_point")
+    found: Mapping[str, Any] = json.loads((folder / item["file"]).read_bytes()) if item else {"kind": "argmax"}
+    return found
+
+
+def _columns(rows: Any, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Turn what a caller has into columns by name."""
+    from titrant.runtime.data.columns import array_column, frame_columns
+
+    if hasattr(rows, "iloc") and hasattr(rows, "columns"):
+        return frame_columns(rows, "the rows")
+    if isinstance(rows, Mapping):
+        return {str(name): array_column(values, str(name), "the rows") for name, values in rows.items()}
+    array = np.asarray(rows)
+    if array.dtype.kind in "biuf" and array.ndim >= 2:
+        if len(wanted) == 1:
+            return {wanted[0]: array_column(array, wanted[0], "the rows")}
+        if array.ndim == 2 and array.shape[1] == len(wanted):
+            return {name: array_column(array[:, place], name, "the rows") for place, name in enumerate(wanted)}
+    some = ", ".join(wanted[:4]) + (", …" if len(wanted) > 4 else "")
+    raise StepError(
+        Diagnostic(
+            "X342",
+            f"rows of shape {array.shape} cannot be given to this model",
+            help=f"give a DataFrame, or a mapping of column name to array, with {some}",
+        )
+    )
+
+
+def _in_batches(session: Session, inputs: Mapping[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+    """Answer all rows; for a file that insists on a batch size the last batch is filled up and cut again."""
+    fixed: int | None = getattr(session, "fixed_batch", None)
+    size = fixed or batch
+    count = len(next(iter(inputs.values())))
+    parts: list[dict[str, np.ndarray]] = []
+    for start in range(0, max(count, 1), size):
+        part = {name: array[start : start + size] for name, array in inputs.items()}
+        rows = min(size, count - start)
+        if fixed and rows < fixed:
+            part = {name: np.resize(array, (fixed, *array.shape[1:])) for name, array in part.items()}
+        answered = session.run(part)
+        parts.append({name: array[:rows] for name, array in answered.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in session.output_names}
