@@ -9,9 +9,10 @@ from typing import Any, Self
 import numpy as np
 
 from titrant.runtime import kinds
-from titrant.runtime.decide_outputs import Decided, Deciding
+from titrant.runtime.contract.answers import read_answers
+from titrant.runtime.contract.reading import Reading
 from titrant.runtime.engines import Session, engine
-from titrant.runtime.values import OnnxModel, TorchScriptModel, Transforms
+from titrant.runtime.values import OnnxModel, Outputs, Rows, TorchScriptModel, Transforms
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 
 MANIFEST = "titrant.json"
@@ -41,12 +42,8 @@ class Released:
         self.candidate: str = model["candidate"]
         self.transforms = _transforms(folder, about)
         self.classes: tuple[str, ...] = self.transforms.classes if self.transforms else ()
-        self._deciding = Deciding(
-            reading=about["reading"],
-            point=_point(folder, about),
-            classes=self.classes,
-            positive=self.transforms.positive if self.transforms else None,
-        )
+        self._reading = Reading(**about["reading"])
+        self._point = _point(folder, about)
         path = folder / model["file"]
         kind = model["kind"]
         value = _SINGLE[kind](path) if kind in _SINGLE else kinds.load(kind, path)
@@ -60,10 +57,13 @@ class Released:
         """
         inputs = self._inputs(rows)
         outputs = _in_batches(self._session, inputs, batch)
-        decided: Decided | None = self._deciding.decide(outputs)
-        if decided is None:
+        if self._reading.task == "unlabeled" or self.transforms is None:
             return Answer(outputs, None, None)
-        return Answer(outputs, decided.probabilities, np.array(self.classes)[decided.indices])
+        count = len(next(iter(outputs.values())))
+        none = np.zeros(count, np.int64)
+        cases = Rows("", {}, None, none, none, self.classes, self.transforms.positive)
+        answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)
+        return Answer(outputs, answers.probabilities, np.array(self.classes)[answers.decisions])
 
     def close(self) -> None:
         """Free the model."""

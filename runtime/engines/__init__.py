@@ -15,6 +15,7 @@ class Session(Protocol):
 
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    fixed_batch: int | None  # the batch size that the file insists on; None: any
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch: name → (batch, …) in, name → (batch, …) out, as NumPy arrays on the CPU."""

@@ -146,18 +146,28 @@ def _not_dominated(
         if rival is None:
             kept.append(item)
         else:
-            names = " or ".join(name.replace("_", " ") for name in objective)
-            left_out[item.candidate] = f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {names}"
+            left_out[item.candidate] = _beaten(item, rival, objective)
     return kept
+
+
+def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
+    name = deciding(item, rival, objective)
+    if name is None:
+        named = " or ".join(name.replace("_", " ") for name in objective)
+        return f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {named}"
+    mine, theirs = (_amount(getattr(one, name), name) for one in (item, rival))
+    return f"its {name.replace('_', ' ')} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
 
 
 def better(one: Figures, other: Figures, objective: Sequence[str]) -> int:
     """Compare two candidates by the first objective with a gap that counts: 1 `one` is better, -1 worse, 0 neither."""
-    for name in objective:
-        result = _compare(one, other, name)
-        if result:
-            return result
-    return 0
+    name = deciding(one, other, objective)
+    return 0 if name is None else _compare(one, other, name)
+
+
+def deciding(one: Figures, other: Figures, objective: Sequence[str]) -> str | None:
+    """Return the first objective on which two candidates differ by a gap that counts."""
+    return next((name for name in objective if _compare(one, other, name)), None)
 
 
 def _compare(one: Figures, other: Figures, name: str) -> int:

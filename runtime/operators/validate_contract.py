@@ -60,7 +60,7 @@ def predict(params: ContractParams, hardware: Hardware, model: ModelFacts | None
         "timings": Port(("value",), optional=True),
         "model": ("torch", "onnx", "torchscript"),
     },
-    outputs={"judgement": "value"},
+    outputs={"judgement": "value", "answers": "value"},
     determinism="exact",
     predict=predict,
     libraries=("numpy", "scipy"),
@@ -82,13 +82,23 @@ def validate_contract(
     Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
                 point - the operating point; timings - the joint timing (latency, throughput, peak memory); model -
                 the candidate's file, for its size
-    Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}
+    Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
+                of the decisions of both models by class, or null where there are no classes
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
                 computed does not fail here, it answers INCONCLUSIVE and says why
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
     """
-    from titrant.runtime.contract.judge_candidate import judge_candidate
+    from titrant.runtime.contract.judge_candidate import changed_decisions, judge_candidate
     from titrant.schema.canonical import plain
 
-    judgement = judge_candidate(params, context, rows, original, candidate, point, model, timings)
-    return {"judgement": plain(judgement)}
+    judgement, evidence = judge_candidate(
+        params,
+        context,
+        rows=rows,
+        original=original,
+        candidate=candidate,
+        point=point,
+        model=model,
+        timings=timings,
+    )
+    return {"judgement": plain(judgement), "answers": plain(changed_decisions(evidence))}

@@ -110,16 +110,11 @@ def digests_of_inputs(name, made, home):
     from titrant.runtime.execution.store import Store
 
     store = Store(open_home(home))
+    ports = catalog.get(name).inputs
     values = []
-    for value in cases.inputs_of(name, made).values():
-        values += (
-            value.values() if isinstance(value, dict) and "record" not in name and kind_is_many(value) else [value]
-        )
+    for port, value in cases.inputs_of(name, made).items():
+        values += value.values() if ports[port].many else [value]
     return [store.put(kind_of(value), value).digest for value in values]
-
-
-def kind_is_many(value):
-    return all(hasattr(one, "path") or hasattr(one, "module") for one in value.values())
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if catalog.get(name).determinism == "exact"])

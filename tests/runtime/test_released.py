@@ -103,7 +103,7 @@ def test_takes_the_first_class_as_critical_where_the_data_says_so(release):
     assert list(model(ROWS).decisions) == ["benign", "benign", "benign"]
 
 
-def test_reads_a_single_column_as_the_score_of_the_second_class(release):
+def test_reads_a_single_column_as_the_score_of_the_critical_class(release):
     model = load(release([[1.0], [0.0]], ARGMAX))
     np.testing.assert_allclose(model(ROWS).probabilities[:, 1], 1 / (1 + np.exp([-2, 2, 0])), rtol=1e-6)
 

@@ -77,3 +77,8 @@ def test_takes_more_throughput_and_quality_as_better():
     slow = Figures("slow", 0, 1, throughput=100.0, quality=0.95)
     assert better(fast, slow, ("throughput",)) == 1
     assert better(fast, slow, ("quality",)) == -1
+
+
+def test_names_the_figures_where_a_gentler_candidate_is_better():
+    choices = shortlist([one("plain", 0, 1.0, 400), one("int8", 1, 1.2, 100)], OBJECTIVE, (), None, 4)
+    assert choices[1].because == "its latency of 1.2 s is worse than 1 s of the gentler plain"

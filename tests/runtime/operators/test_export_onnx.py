@@ -82,8 +82,20 @@ def test_refuses_answers_that_move_further_than_the_tolerance(torch_model, rows,
         apply("export.onnx", inputs, {"tolerance": 1e-30})
 
 
-def test_uses_the_lowest_opset_that_has_every_operation(torch_model, rows, apply):
+@pytest.mark.parametrize("operator", ["export.onnx", "export.torchscript", "quantize.torch_dynamic"])
+def test_takes_an_encoder_layer_apart(operator, torch_model, rows, apply, answers):
+    import torch
+
+    model = torch_model("Encoder", 3, 8)
+    exported = apply(operator, {"model": model, "example": rows(3, 8)}).outputs["model"]
+    x = rows(3, 8, count=5).inputs["x"]
+    np.testing.assert_allclose(answers(exported, x), answers(model, x), atol=0.05)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_uses_the_lowest_opset_that_has_every_operation(torch_model, rows, apply, capfd):
     model = torch_model("Gridded", 1, 6, 6)
     assert apply("export.onnx", {"model": model, "example": rows(1, 6, 6)}).measurements["opset"] == 20
     with pytest.raises(StepError, match=r"X207.*\(use export opset 20"):
         apply("export.onnx", {"model": model, "example": rows(1, 6, 6)}, {"opset": 17})
+    assert capfd.readouterr() == ("", "")

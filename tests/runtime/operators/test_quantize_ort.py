@@ -177,11 +177,24 @@ def test_static_refuses_formats_without_kernels(exported, rows, apply):
 
 
 def test_static_takes_an_old_graph_with_weights_among_its_inputs(rows, apply, answers, tmp_path):
+    import onnx
+
     old = old_graph(tmp_path / "old.onnx", batch="batch")
     done = apply("quantize.ort_static", {"model": old, "calibration": rows(5)})
     assert done.measurements["quantized_nodes"] == 1
+    assert [one.name for one in onnx.load(done.outputs["model"].path).graph.input] == ["x"]
     x = rows(5).inputs["x"]
     assert relative(answers(done.outputs["model"], x), answers(old, x)) < 0.05
+
+
+def test_brings_an_old_graph_to_constant_weights_and_operator_set_13(tmp_path):
+    from titrant.runtime.onnx.graph_file import opset, read
+    from titrant.runtime.onnx.modern import modern
+
+    graph = modern(read(old_graph(tmp_path / "old.onnx", batch="batch").path))
+    assert [one.name for one in graph.graph.input] == ["x"]
+    assert {one.name for one in graph.graph.initializer} == {"weight", "bias"}
+    assert opset(graph) == 13
 
 
 def test_static_calibrates_a_fixed_batch_with_whole_batches(rows, apply, tmp_path):

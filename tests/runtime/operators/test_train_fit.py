@@ -92,7 +92,7 @@ def test_takes_one_logit_a_row_with_the_binary_loss(torch_model, separable, appl
 def test_lets_a_single_row_left_over_join_a_batch(torch_model, rows, apply):
     labels = np.arange(17) % 2
     inputs = {
-        "model": torch_model("TinyNet", 1, 6, 6),
+        "model": torch_model("Fusable", 1, 6, 6),  # normalizes (batch, 6), which one row cannot do
         "train": rows(1, 6, 6, count=17, labels=labels),
         "tuning": rows(1, 6, 6, count=17, labels=labels),
     }

@@ -1,4 +1,4 @@
-"""Live values to run operators on; the nets lie beside this file, which is put on the import path."""
+"""Live values to run operators on; the nets lie in `operators`, which is put on the import path."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "operators"))
 
 
 @pytest.fixture

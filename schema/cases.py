@@ -1,0 +1,176 @@
+"""How many cases a gate needs before it can be proven, with the standard library only."""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from titrant.schema.binomial_cases import binomial_cases, zero_failure_cases
+from titrant.schema.gate import Gate
+
+# Under this many changed cases retention is judged by an exact bound instead of the score test.
+FEW_CHANGED = 5
+_PERCENTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
+
+
+@dataclass(frozen=True)
+class Need:
+    """How many cases, of which kind, under which assumption; `cases` None: no number of cases would do.
+
+    `of` names what is counted: "rows", "positive rows", "rows of a subgroup", "timed runs" … ; "" where the gate does
+    not count cases at all, and then `cases` is None too.
+    """
+
+    cases: int | None
+    of: str
+    assumption: str
+
+
+def need(
+    gate: Gate, *, confidence: float = 0.95, power: float = 0.8, change: float = 0.005, original: float = 0.9
+) -> Need:
+    """Return the cases for which a gate is proven with probability `power`, if the assumption in words holds.
+
+    `change` is the assumed share of decisions that the candidate changes, half of them for the worse; `original` the
+    assumed share of cases that the original gets right.
+    """
+    match gate.test:
+        case "score_ratio":
+            return _retention(gate, confidence, power, change, original)
+        case "paired_difference":
+            return _difference(gate, confidence, power, change, original)
+        case "exact_binomial":
+            return _share(gate, confidence, power, change)
+        case "group_ratio":
+            return _groups(gate, confidence, power, original)
+        case "order_statistic":
+            return _percentile(gate, confidence)
+        case "paired_mean":
+            return _mean(gate, confidence)
+        case "delong":
+            return Need(None, "", "depends on the scores of the cases; at least 30 positive and 10 discordant ones")
+        case "bootstrap":
+            return Need(None, "", "depends on the cases that change; at least 20 of them")
+        case "not_assessable":
+            return Need(None, "", gate.assumption)
+    return Need(None, "", "")
+
+
+def retention_cases(
+    retention: float, *, original: float = 0.9, change: float = 0.005, confidence: float = 0.95, power: float = 0.8
+) -> int | None:
+    """Return how many rows prove a retention, when `change` of them change, as many losses as gains.
+
+    Where fewer than five changed cases are to be expected, the exact bound on the share kept decides; else the score
+    test of Nam and Blackwelder (2002), of which this is the normal power formula with the constrained variance.
+    """
+    if retention >= 1:
+        return None
+    decided = original + change / 2  # rows that at least one of the two gets right
+    exact = binomial_cases(1 - change / 2 / decided, retention, confidence, power)
+    if exact is not None and exact / decided * change < FEW_CHANGED:
+        return math.ceil(exact / decided)
+    both, half = original - change / 2, change / 2
+    null = retention * constrained_discordance(both, half, half, retention)
+    alternative = half * (1 + retention**2) + both * (1 - retention) ** 2 - (original * (1 - retention)) ** 2
+    z_alpha, z_beta = NormalDist().inv_cdf(confidence), NormalDist().inv_cdf(power)
+    spread = z_alpha * math.sqrt(null) + z_beta * math.sqrt(max(alternative, 0.0))
+    score = math.ceil((spread / (original * (1 - retention))) ** 2)
+    return max(score, math.ceil(zero_failure_cases(retention, confidence) / decided), math.ceil(FEW_CHANGED / change))
+
+
+def constrained_discordance(both: float, lost: float, gained: float, ratio: float) -> float:
+    """Return lost + gained as the likelihood is largest under (both + gained) = ratio · (both + lost).
+
+    Shares or counts; what the original and the candidate both get wrong plays no part (see contract/score_ratio.py).
+    """
+    total = both + lost + gained
+    a = (1 + ratio) * ratio * total
+    b = both * (1 + ratio) ** 2 + lost * ratio * (2 + ratio) + gained * (1 + 2 * ratio)
+    c = both * (1 + ratio) + lost * ratio + gained
+    original = 2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0)))
+    return total * max(2 - (1 + ratio) * min(original, 1.0, 1 / ratio), 0.0)
+
+
+def runs_for_percentile(share: float, confidence: float = 0.95) -> int:
+    """Return the smallest number of timed runs whose slowest bounds a percentile from above: 59 for .95, 5 for .5."""
+    return math.ceil(math.log(1 - confidence) / math.log(share) - 1e-12)
+
+
+def mean_cases(margin: float, spread: float = 1.0, confidence: float = 0.95) -> int | None:
+    """Return how many unchanged cases prove that a mean rises by at most `margin`, one case by at most `spread`.
+
+    For the betting bound of contract/bounded_mean.py, which wagers 4/5 on the case that nothing changed.
+    """
+    if margin <= 0:
+        return None
+    share = min(margin / spread, 0.999)
+    return math.ceil(math.log(1 / (0.8 * (1 - confidence))) / -math.log1p(-share))
+
+
+def _retention(gate: Gate, confidence: float, power: float, change: float, original: float) -> Need:
+    cases = retention_cases(gate.threshold, original=original, change=change, confidence=confidence, power=power)
+    words = (
+        f"{_percent(change)} of the decisions change, as many losses as gains, "
+        f"and the original is right in {_percent(original)}"
+    )
+    return Need(cases, "rows", words)
+
+
+def _difference(gate: Gate, confidence: float, power: float, change: float, original: float) -> Need:
+    # A drop of d is about a retention of 1 - d / original.
+    kept = 1 - gate.threshold / original
+    cases = (
+        retention_cases(kept, original=original, change=change, confidence=confidence, power=power)
+        if 0 < kept < 1
+        else None
+    )
+    return Need(cases, "rows", f"{_percent(change)} of the decisions change, as many losses as gains")
+
+
+def _share(gate: Gate, confidence: float, power: float, change: float) -> Need:
+    at_most = gate.comparison == "at_most"
+    threshold = 1 - gate.threshold if at_most else gate.threshold
+    if threshold >= 1:
+        return Need(None, "rows", "no number of cases proves a share of exactly 1")
+    least = zero_failure_cases(threshold, confidence) if threshold > 0 else 1
+    if gate.metric == "kept":
+        truth = 1 - change / 2
+        of, words = "positive rows the original catches", f"{_percent(1 - truth)} of them are lost"
+    elif gate.metric in ("agreement", "same_decision"):
+        truth = 1 - change
+        of, words = "rows", f"{_percent(change)} of the decisions change"
+    else:
+        truth = (1 + threshold) / 2
+        of = {"sensitivity": "positive rows", "specificity": "negative rows"}.get(gate.metric, "rows")
+        words = f"the true {gate.metric} is {1 - truth if at_most else truth:.4g}"
+    if truth <= threshold:
+        truth = 1 - (1 - threshold) / 4
+        words = f"the true share is {truth:.5g}"
+    cases = binomial_cases(truth, threshold, confidence, power)
+    return Need(cases, of, f"{words} ({least} cases if none fails)")
+
+
+def _groups(gate: Gate, confidence: float, power: float, original: float) -> Need:
+    # Two independent groups of equal size and equal metric p: var(log ratio) = 2 (1 - p) / (p n) (Katz et al. 1978).
+    if gate.threshold >= 1:
+        return Need(None, "rows of each subgroup", "no number of cases proves that a ratio is at least 1")
+    z = NormalDist().inv_cdf(confidence) + NormalDist().inv_cdf(power)
+    cases = math.ceil(z * z * 2 * (1 - original) / original / math.log(gate.threshold) ** 2)
+    cases = max(cases, gate.min_cases, zero_failure_cases(gate.threshold, confidence))
+    of = "positive rows of each subgroup" if gate.metric == "sensitivity" else "rows of each subgroup"
+    return Need(cases, of, f"the metric is {original:.3g} in both groups, which are of equal size")
+
+
+def _percentile(gate: Gate, confidence: float) -> Need:
+    share = _PERCENTILES[gate.metric]
+    return Need(runs_for_percentile(share, confidence), "timed runs", "the slowest run bounds the percentile")
+
+
+def _mean(gate: Gate, confidence: float) -> Need:
+    if gate.comparison not in ("rise_at_most", "drop_at_most"):
+        return Need(None, "", "depends on how far the score is from the threshold")
+    return Need(mean_cases(gate.threshold, 1.0, confidence), "rows", "no probability moves much")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
