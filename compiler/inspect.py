@@ -1,8 +1,8 @@
 """Ask an inspection child what the model and the data are, and remember the answer while nothing has changed."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,27 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path) -> Facts:
     place = cache / f"{key}.json"
     answer = _remembered(place, digests)
     if answer is None:
-        asked = ask({"do": "inspect", **wanted})
+        asked = _located(bound, lambda: ask({"do": "inspect", **wanted}))
         answer = {part: asked[part] for part in ("model", "data", "dependencies")}
         remember(place, answer)
     enter_user_operators(bound, ask, cache, digests)
     digests.save()
     return Facts(read_model_facts(answer["model"]), read_data_facts(answer["data"]), files)
+
+
+def _located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Ask, and point what the child finds wrong with the recipe at the recipe's lines."""
+    try:
+        return ask()
+    except RecipeError as error:
+        raise RecipeError(*(_placed(bound, diagnostic) for diagnostic in error.diagnostics)) from None
+
+
+def _placed(bound: BoundRecipe, diagnostic: Diagnostic) -> Diagnostic:
+    if diagnostic.where is not None or not diagnostic.key:
+        return diagnostic
+    where = bound.parsed.source.place(tuple(diagnostic.key.split(".")), "value")
+    return replace(diagnostic, where=where)
 
 
 def _remembered(place: Path, digests: FileDigests) -> Mapping[str, Any] | None:

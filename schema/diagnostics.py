@@ -25,13 +25,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One finding: a stable code (R… recipe, P… plan, X… execution), what is wrong in a line, and what would fix it."""
+    """One finding: a stable code (R… recipe, P… plan, X… execution), what is wrong in a line, and what would fix it.
+
+    `key` is the dotted recipe path that it is about, for a finder that does not know the recipe's text: whoever does
+    turns it into `where`.
+    """
 
     code: str
     message: str
     where: Place | None = None
     help: str = ""
     severity: str = "error"
+    key: str = ""
 
 
 class TitrantError(Exception):

@@ -10,6 +10,11 @@ from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics import Diagnostic, StepError
 
+# Values count as the same within this relative error, over a case's whole output.
+SAME_WITHIN = 0.01
+# What rounding may add to a probability.
+_ROUNDING = 1e-3
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -19,15 +24,15 @@ class Answers:
     decisions: np.ndarray
 
     def of(self, cases: np.ndarray) -> "Answers":
-        """Keep some of the cases."""
+        """Keep some of the cases, by a mask or by index."""
         return Answers(self.probabilities[cases], self.decisions[cases])
 
 
 def read_answers(reading: Reading, rows: Rows, outputs: Outputs, point: Mapping[str, Any]) -> Answers:
     """Turn outputs into probabilities and, at the operating point, decisions.
 
-    A binary task may give one column (of the positive class) or two. Raises StepError X420 when the outputs do not fit
-    the rows or the classes.
+    The point is {"kind": "argmax" or "threshold", "threshold"}. Raises StepError X420 when the outputs do not fit the
+    rows or the classes.
     """
     probabilities = class_probabilities(reading, rows, outputs)
     if point["kind"] == "argmax" or rows.positive is None:
@@ -38,21 +43,28 @@ def read_answers(reading: Reading, rows: Rows, outputs: Outputs, point: Mapping[
 
 
 def class_probabilities(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:
-    """Return the probability of each class, (rows, classes) float64, whose rows sum to one."""
+    """Return the probability of each class, (rows, classes) float64.
+
+    A binary task may answer one number, which is about the positive class (without one, the second class), or one for
+    each class. Logits go through sigmoid or softmax.
+    """
     name = judged_output(reading, outputs)
     values = outputs.arrays[name].astype(np.float64)
     if len(values) != len(rows):
         raise _misfit(f"the output '{name}' has {len(values)} rows, and there are {len(rows)} cases")
+    kind = reading.kind(name)
+    if kind not in ("logits", "probabilities"):
+        raise _misfit(f"the output '{name}' is said to hold {kind}, and a class cannot be decided from those")
     values = values.reshape(len(values), -1)
     classes = len(rows.classes)
-    logits = reading.kind(name) == "logits"
+    if kind == "probabilities" and (np.any(values < -_ROUNDING) or np.any(values > 1 + _ROUNDING)):
+        raise _misfit(f"the output '{name}' is said to hold probabilities, and some are outside 0..1")
     if values.shape[1] == 1 and classes == 2:
-        caught = 1 / (1 + np.exp(-np.clip(values[:, 0], -700, 700))) if logits else values[:, 0]
-        positive = 1 if rows.positive is None else rows.positive
-        return np.stack([1 - caught, caught] if positive == 1 else [caught, 1 - caught], axis=1)
+        caught = _sigmoid(values[:, 0]) if kind == "logits" else values[:, 0]
+        return np.stack([caught, 1 - caught] if rows.positive == 0 else [1 - caught, caught], axis=1)
     if values.shape[1] != classes:
-        raise _misfit(f"the output '{name}' has {values.shape[1]} columns for {classes} classes")
-    if not logits:
+        raise _misfit(f"the output '{name}' has {values.shape[1]} numbers a case for {classes} classes")
+    if kind == "probabilities":
         return values
     shifted = np.exp(values - values.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
@@ -65,31 +77,34 @@ def judged_output(reading: Reading, outputs: Outputs) -> str:
     return reading.output or next(iter(outputs.arrays))
 
 
-def same_answers(reading: Reading, original: Outputs, candidate: Outputs) -> np.ndarray:
+def same_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> np.ndarray:
     """Say for each case whether both models answer alike, on every output; (rows,) bool.
 
-    Classes: the same largest entry everywhere. Values: within a relative error of .01, taken over the case's whole
-    output (Euclidean norm), so that entries near zero do not decide.
+    Logits and probabilities: the same largest entry everywhere. Anything else: within a relative error of .01, taken
+    over the case's whole output (Euclidean norm), so that entries near zero do not decide.
     """
     if set(original.arrays) != set(candidate.arrays):
         raise _misfit(f"outputs {', '.join(candidate.arrays)} instead of {', '.join(original.arrays)}")
-    alike: np.ndarray | None = None
+    alike = np.ones(len(rows), bool)
     for name, expected in original.arrays.items():
         given = candidate.arrays[name]
-        if given.shape != expected.shape:
+        if given.shape != expected.shape or len(given) != len(rows):
             raise _misfit(f"the output '{name}' has shape {given.shape} instead of {expected.shape}")
         if reading.kind(name) in ("logits", "probabilities") and expected.ndim > 1 and expected.shape[-1] > 1:
-            same = (expected.argmax(axis=-1) == given.argmax(axis=-1)).reshape(len(expected), -1).all(axis=1)
+            alike &= (expected.argmax(axis=-1) == given.argmax(axis=-1)).reshape(len(rows), -1).all(axis=1)
         else:
-            same = _close(expected.reshape(len(expected), -1), given.reshape(len(given), -1))
-        alike = same if alike is None else alike & same
-    assert alike is not None
+            alike &= _close(expected.reshape(len(rows), -1), given.reshape(len(rows), -1))
     return alike
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    answer: np.ndarray = 1 / (1 + np.exp(-np.clip(values, -700, 700)))
+    return answer
 
 
 def _close(expected: np.ndarray, given: np.ndarray) -> np.ndarray:
     error = np.linalg.norm(given.astype(np.float64) - expected, axis=1)
-    close: np.ndarray = error <= 0.01 * np.linalg.norm(expected.astype(np.float64), axis=1)
+    close: np.ndarray = error <= SAME_WITHIN * np.linalg.norm(expected.astype(np.float64), axis=1)
     return close
 
 

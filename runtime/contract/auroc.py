@@ -6,65 +6,91 @@ from statistics import NormalDist
 
 import numpy as np
 
+from titrant.runtime.contract.crossing import crossing
+
+METHOD = "paired DeLong"
+# Below either the normal approximation says nothing; see design.md, the contract.
+LEAST_POSITIVE = 30
+LEAST_DISCORDANT = 10
+
 
 @dataclass(frozen=True)
-class PairedAreas:
-    """Areas of the new and the original model on the same cases, with their variances and covariance."""
+class Areas:
+    """Areas of the original and the candidate on the same cases, with their variances and covariance.
 
-    new: float
+    `discordant` counts the units with a case that is ranked otherwise among the other class by the two models;
+    `misranked` those that the candidate does not rank wholly on the right side.
+    """
+
     original: float
-    new_variance: float
+    candidate: float
     original_variance: float
+    candidate_variance: float
     covariance: float
+    discordant: int
+    misranked: int
 
     def contrast(self, factor: float) -> tuple[float, float]:
-        """Return new − factor · original and its standard error."""
-        variance = self.new_variance + factor**2 * self.original_variance - 2 * factor * self.covariance
-        return self.new - factor * self.original, math.sqrt(max(variance, 0.0))
+        """Return candidate - factor · original and its standard error."""
+        variance = self.candidate_variance + factor**2 * self.original_variance - 2 * factor * self.covariance
+        return self.candidate - factor * self.original, math.sqrt(max(variance, 0.0))
 
 
-def paired_areas(new: np.ndarray, original: np.ndarray, positive: np.ndarray) -> PairedAreas:
-    """Estimate both areas and their covariance from scores (rows,) and which rows are positive (rows,) bool.
+def paired_areas(original: np.ndarray, candidate: np.ndarray, positive: np.ndarray, units: np.ndarray) -> Areas:
+    """Estimate both areas and their covariance from scores (rows,), which rows are positive (rows,), and units (rows,).
 
-    DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, by midranks (Sun and Xu 2014).
+    DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, with placements from midranks (Sun and Xu 2014); where
+    several rows belong to one unit their influences are summed first (Obuchowski 1997, Biometrics 53).
     """
-    from scipy.stats import rankdata
-
-    cases, rest = int(positive.sum()), int((~positive).sum())
-    areas, by_case, by_rest = [], [], []
-    for scores in (new, original):
-        every = rankdata(scores)
-        among_cases, among_rest = rankdata(scores[positive]), rankdata(scores[~positive])
-        by_case.append((every[positive] - among_cases) / rest)
-        by_rest.append(1 - (every[~positive] - among_rest) / cases)
-        areas.append(float(by_case[-1].mean()))
-    covariance = np.cov(np.stack(by_case)) / cases + np.cov(np.stack(by_rest)) / rest
-    return PairedAreas(areas[0], areas[1], float(covariance[0, 0]), float(covariance[1, 1]), float(covariance[0, 1]))
+    placed = np.stack([_placements(scores, positive) for scores in (original, candidate)])
+    count, rest = int(positive.sum()), int((~positive).sum())
+    areas = placed[:, positive].mean(axis=1)
+    influence = (placed - areas[:, None]) / np.where(positive, count, rest)
+    covariance = _covariance(influence, positive, units)
+    moved = np.abs(placed[0] - placed[1]) > 1e-12
+    return Areas(
+        float(areas[0]), float(areas[1]), float(covariance[0, 0]), float(covariance[1, 1]), float(covariance[0, 1]),
+        len(np.unique(units[moved])), len(np.unique(units[placed[1] < 1 - 1e-12])),
+    )  # fmt: skip
 
 
-def difference_bounds(areas: PairedAreas, confidence: float) -> tuple[float, float]:
-    """Return one-sided bounds of new − original."""
-    difference, error = areas.contrast(1.0)
+def ratio_bounds(areas: Areas, confidence: float) -> tuple[float, float]:
+    """Return the factors at which candidate - factor · original is ± z standard errors from zero."""
+    z = NormalDist().inv_cdf(confidence)
+
+    def distance(factor: float, sign: float) -> float:
+        difference, error = areas.contrast(factor)
+        return difference - sign * z * error
+
+    return crossing(lambda factor: distance(factor, 1), 0.0, 4.0), crossing(
+        lambda factor: distance(factor, -1), 0.0, 4.0
+    )
+
+
+def difference_bounds(areas: Areas, factor: float, confidence: float) -> tuple[float, float]:
+    """Return one-sided bounds of candidate - factor · original; factor 0: of the candidate's own area."""
+    difference, error = areas.contrast(factor)
     z = NormalDist().inv_cdf(confidence)
     return difference - z * error, difference + z * error
 
 
-def ratio_bounds(areas: PairedAreas, confidence: float) -> tuple[float, float]:
-    """Return the ratios r at which (new − r · original) is ± z standard errors from zero."""
-    z = NormalDist().inv_cdf(confidence)
+def _placements(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Return for each case the share of the other class that it is ranked on the right side of; ties count half."""
+    from scipy.stats import rankdata
 
-    def crossing(sign: float) -> float:
-        low, high = 0.0, 4.0
-        for _ in range(100):
-            middle = (low + high) / 2
-            difference, error = areas.contrast(middle)
-            low, high = (middle, high) if difference > sign * z * error else (low, middle)
-        return low
-
-    return crossing(1.0), crossing(-1.0)
+    every = rankdata(scores)
+    placed = np.empty(len(scores))
+    placed[positive] = (every[positive] - rankdata(scores[positive])) / (~positive).sum()
+    placed[~positive] = 1 - (every[~positive] - rankdata(scores[~positive])) / positive.sum()
+    return placed
 
 
-def area_bounds(areas: PairedAreas, confidence: float) -> tuple[float, float]:
-    """Return one-sided bounds of the new model's area."""
-    half = NormalDist().inv_cdf(confidence) * math.sqrt(areas.new_variance)
-    return max(0.0, areas.new - half), min(1.0, areas.new + half)
+def _covariance(influence: np.ndarray, positive: np.ndarray, units: np.ndarray) -> np.ndarray:
+    names, index = np.unique(units, return_inverse=True)
+    if len(names) < len(units):
+        sums = np.stack([np.bincount(index, weights=row) for row in influence])
+        clustered: np.ndarray = sums @ sums.T * len(names) / (len(names) - 1)
+        return clustered
+    parts = [influence[:, chosen] for chosen in (positive, ~positive)]
+    covariance: np.ndarray = sum(part @ part.T * part.shape[1] / max(part.shape[1] - 1, 1) for part in parts)  # type: ignore[assignment]
+    return covariance

@@ -1,11 +1,18 @@
 """Exact bounds of one proportion."""
 
 
-def bounds(count: int, cases: int, confidence: float) -> tuple[float, float]:
-    """Return the one-sided lower and upper bound of a proportion (Clopper and Pearson 1934); 0 and 1 without cases."""
-    from scipy.stats import beta
+def lower_bound(count: float, cases: float, confidence: float) -> float:
+    """Return the one-sided lower bound of a proportion (Clopper and Pearson 1934).
 
-    alpha = 1 - confidence
-    lower = float(beta.ppf(alpha, count, cases - count + 1)) if count else 0.0
-    upper = float(beta.ppf(confidence, count + 1, cases - count)) if count < cases else 1.0
-    return lower, upper
+    Counts may be fractions, as they are after `clusters.shrink`. 0 without cases.
+    """
+    from scipy.special import betaincinv
+
+    if count <= 0 or cases <= 0:
+        return 0.0
+    return float(betaincinv(count, max(cases - count, 0.0) + 1, 1 - confidence))
+
+
+def upper_bound(count: float, cases: float, confidence: float) -> float:
+    """Return the one-sided upper bound of a proportion (Clopper and Pearson 1934); 1 without cases."""
+    return 1 - lower_bound(cases - count, cases, confidence) if cases > 0 else 1.0

@@ -4,27 +4,40 @@ from collections.abc import Callable
 
 import numpy as np
 
+METHOD = "bootstrap of 2,000 resamples, the wider of percentile and basic bounds"
 # Fewer changed cases make the bootstrap's tails worthless (measured: 40 % false PASS at retention .99, n = 100).
 LEAST_CHANGED = 20
 RESAMPLES = 2000
 
 
 def bounds(
-    compute: Callable[[np.ndarray], float | None], units: np.ndarray, confidence: float, generator: np.random.Generator
-) -> tuple[float | None, float | None]:
-    """Return one-sided percentile bounds of `compute(case indices)`, resampling whole units with replacement.
+    compute: Callable[[np.ndarray], float | None],
+    estimate: float,
+    units: np.ndarray,
+    confidence: float,
+    generator: np.random.Generator,
+) -> tuple[float, float] | None:
+    """Return one-sided bounds of `compute(case indices)`, resampling whole units with replacement.
 
-    A resample for which the metric is not defined makes both bounds None.
+    The wider of the percentile bound and the basic one (Davison and Hinkley 1997, chapter 5) on either side. None
+    when a resample leaves the metric undefined.
     """
-    _, numbers = np.unique(units, return_inverse=True)
+    _, numbers, sizes = np.unique(units, return_inverse=True, return_counts=True)
     order = np.argsort(numbers, kind="stable")
-    starts = np.searchsorted(numbers[order], np.arange(numbers.max() + 2))
-    members = [order[starts[index] : starts[index + 1]] for index in range(len(starts) - 1)]
-    found = []
-    for _ in range(RESAMPLES):
-        drawn = generator.integers(0, len(members), len(members))
-        value = compute(np.concatenate([members[index] for index in drawn]))
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    found = np.empty(RESAMPLES)
+    for resample in range(RESAMPLES):
+        drawn = generator.integers(0, len(sizes), len(sizes))
+        value = compute(order[_runs(starts[drawn], sizes[drawn])])
         if value is None:
-            return None, None
-        found.append(value)
-    return float(np.quantile(found, 1 - confidence)), float(np.quantile(found, confidence))
+            return None
+        found[resample] = value
+    low, high = (float(value) for value in np.quantile(found, (1 - confidence, confidence)))
+    return min(low, 2 * estimate - high), max(high, 2 * estimate - low)
+
+
+def _runs(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return start, start + 1, … for each start, `size` of them, one after the other."""
+    before = np.cumsum(sizes) - sizes
+    runs: np.ndarray = np.repeat(starts - before, sizes) + np.arange(sizes.sum())
+    return runs

@@ -1,4 +1,4 @@
-"""What the gates are judged on, and what a test finds out."""
+"""Everything that judging one candidate looks at."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,49 +12,20 @@ from titrant.runtime.values import Rows
 
 @dataclass(frozen=True)
 class Evidence:
-    """Both models' answers on the same rows, and the candidate's figures.
+    """Both models' answers on the evaluation rows, and what was measured of the candidate.
 
-    `original` and `candidate` are None for a task without labels; `alike` says for each case whether both answer
-    alike. `timing` has "p50" …, "samples", "throughput" of one batch of `batch` cases.
+    `original` and `candidate` are None without labels. `alike` (rows,) bool: the same decision, or without labels the
+    same answer. `figures` is the candidate's entry of the joint timing, `original_figures` the
+    original's, `size` the bytes of the candidate's file.
     """
 
     rows: Rows
     original: Answers | None
     candidate: Answers | None
     alike: np.ndarray
-    size_bytes: int
-    timing: Mapping[str, Any] | None
-    original_timing: Mapping[str, Any] | None
-    batch: int
-    peak_bytes: int | None
-    confidence: float
-    generator: np.random.Generator
-
-    @property
-    def clustered(self) -> bool:
-        """Whether a unit holds more than one case, so that cases are not independent."""
-        return len(np.unique(self.rows.units)) < len(self.rows)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """An estimate with one-sided bounds, of the quantity that is compared with the threshold.
-
-    `cases` counts what the test counts; `original` and `candidate` are the metric on either model. `changed` counts
-    the cases that decide. None: not known.
-    """
-
-    estimate: float | None
-    lower: float | None
-    upper: float | None
-    original: float | None
-    candidate: float | None
-    cases: int
-    changed: int | None
-    method: str
-    counts: str = ""  # the finding in words, such as "0 of 63 lost"
-
-
-def nothing(why: str, cases: int = 0) -> Finding:
-    """Return the finding of a test that could not be made."""
-    return Finding(None, None, None, None, None, cases, None, why)
+    confidence: float = 0.95
+    figures: Mapping[str, Any] | None = None
+    original_figures: Mapping[str, Any] | None = None
+    timing_batch: int = 1
+    size: int | None = None
+    seed: int = 0

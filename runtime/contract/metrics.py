@@ -63,11 +63,13 @@ def _f1(answers: Answers, labels: np.ndarray, positive: int | None) -> float | N
 
 
 def _auroc(answers: Answers, labels: np.ndarray, positive: int | None) -> float | None:
-    """Area under the ROC curve by midranks (Mann and Whitney); binary tasks only."""
+    """Area under the ROC curve of the positive class against the rest, by midranks (Mann and Whitney)."""
     from scipy.stats import rankdata
 
-    if positive is None or answers.probabilities.shape[1] != 2:
-        return None
+    if positive is None:
+        if answers.probabilities.shape[1] != 2:
+            return None
+        positive = 1  # with two classes either gives the same area
     cases = labels == positive
     count, rest = int(cases.sum()), int((~cases).sum())
     if not count or not rest:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+METHOD = "order statistics"
+
 
 def bounds(ordered: Sequence[float], share: float, confidence: float) -> tuple[float | None, float | None]:
     """Return one-sided bounds of the `share` quantile (0..1) of what gave these ascending samples.
 
-    The k-th smallest sample lies above the quantile with probability P(Binomial(n, share) < k), whatever the
-    distribution. None where there are too few samples: 59 give the upper bound of the 95th percentile at .95.
+    The k-th smallest of n samples lies at or above the quantile with probability at least P(Binomial(n, share) < k),
+    whatever the distribution, if runs are alike and independent. None where there are too few samples: 59 give the
+    upper bound of the 95th percentile at .95.
     """
     from scipy.stats import binom
 
@@ -16,7 +19,6 @@ def bounds(ordered: Sequence[float], share: float, confidence: float) -> tuple[f
         return None, None
     upper = int(binom.ppf(confidence, n, share)) + 1
     lower = int(binom.ppf(1 - confidence, n, share))
-    return (
-        ordered[lower - 1] if lower >= 1 else None,
-        ordered[upper - 1] if upper <= n else None,
-    )
+    while lower >= 1 and binom.cdf(lower - 1, n, share) > 1 - confidence + 1e-12:
+        lower -= 1
+    return (ordered[lower - 1] if lower >= 1 else None, ordered[upper - 1] if upper <= n else None)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.contract.answers import Answers, read_answers, same_answers
+from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.judge_candidate import gather
 from titrant.runtime.contract.metrics import METRICS, calibration_edges, calibration_error
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
@@ -15,23 +16,23 @@ def quality(
     reading: Reading, rows: Rows, original: Outputs, candidate: Outputs, point: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return {"rows", "original", "candidate", "agreement", "retention"}; see `validate.measure`."""
-    if reading.task == "unlabeled" or rows.labels is None:
-        agreement = float(same_answers(reading, original, candidate).mean()) if len(rows) else 0.0
+    evidence = gather(reading, rows, original, candidate, point)
+    agreement = float(evidence.alike.mean()) if len(rows) else 0.0
+    if evidence.original is None or evidence.candidate is None:
         return {"rows": len(rows), "original": {}, "candidate": {}, "agreement": agreement, "retention": agreement}
-    old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
-    edges = calibration_edges(old.probabilities)
-    before, after = (_figures(answers, rows, edges) for answers in (old, new))
+    edges = calibration_edges(evidence.original.probabilities)
+    before, after = (_figures(answers, rows, edges) for answers in (evidence.original, evidence.candidate))
     main = before["accuracy"]
     return {
         "rows": len(rows),
         "original": before,
         "candidate": after,
-        "agreement": float((old.decisions == new.decisions).mean()) if len(rows) else 0.0,
+        "agreement": agreement,
         "retention": after["accuracy"] / main if main and after["accuracy"] is not None else None,
     }
 
 
-def _figures(answers: Answers, rows: Rows, edges: np.ndarray) -> dict[str, Any]:
+def _figures(answers: Answers, rows: Rows, edges: np.ndarray) -> dict[str, float | None]:
     assert rows.labels is not None
     figures = {name: metric(answers, rows.labels, rows.positive) for name, metric in METRICS.items()}
     return {**figures, "calibration_error": calibration_error(answers.probabilities, rows.labels, edges)}

@@ -1,115 +1,83 @@
-"""Bounds of the ratio of two paired proportions."""
+"""Bounds for the ratio of two paired proportions, candidate over original."""
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
 
-from titrant.runtime.contract.binomial import bounds as exact_bounds
+from titrant.runtime.contract import binomial
+from titrant.runtime.contract.crossing import crossing
+from titrant.runtime.contract.pairs import Pairs
+from titrant.schema.cases import FEW_CHANGED, constrained_discordance
 
-# Below this many changed cases the normal approximation of the score test is not trusted.
-FEW_CHANGES = 5
+SCORE = "score test of Nam and Blackwelder (2002)"
+EXACT = "exact bound on the share kept (Clopper and Pearson); what was gained does not count"
 _HIGHEST = 1e6
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Counts of paired cases: both right, only the new right (gained), only the original right (lost), neither."""
-
-    both: int
-    gained: int
-    lost: int
-    neither: int
-
-    @property
-    def cases(self) -> int:
-        """All pairs."""
-        return self.both + self.gained + self.lost + self.neither
-
-    @property
-    def changed(self) -> int:
-        """Pairs that decide the test."""
-        return self.gained + self.lost
-
-    @property
-    def ratio(self) -> float | None:
-        """New proportion over original proportion, None when the original is never right."""
-        before = self.both + self.lost
-        return (self.both + self.gained) / before if before else None
-
-
-def constrained(pairs: Pairs, ratio: float) -> tuple[float, float]:
-    """Return the maximum likelihood estimates of P(gained) and P(lost) when p_new = ratio · p_orig.
+def statistic(counts: Pairs, ratio: float) -> float:
+    """Return the score statistic of H0: p_candidate = ratio · p_original, standard normal under H0.
 
     Nam and Blackwelder (2002), "Analysis of the ratio of marginal probabilities in a matched-pair setting",
-    Statistics in Medicine 21, with r the ratio and all p observed shares:
+    Statistics in Medicine 21. With x counts of n pairs and r the ratio
 
-    p̃_gained = [−p_new + r² (p_orig + 2 p_gained) + √((p_new − r² p_orig)² + 4 r² p_gained p_lost)] / (2 r (r + 1))
-    p̃_lost   = r p̃_gained − (r − 1)(1 − p_neither)
+        Z = (x_candidate - r x_original) / √(n r (p̃_lost + p̃_gained))
+
+    where p̃ maximizes the multinomial likelihood under H0. By Lagrange's multipliers p̃_neither is the observed share;
+    with m = 1 - p̃_neither, P = p̃_original is the smaller root of (1 + r) r N P² - B m P + C m² = 0,
+
+        N = both + lost + gained,  B = both (1 + r)² + lost r (2 + r) + gained (1 + 2 r),
+        C = both (1 + r) + lost r + gained,  and  p̃_lost + p̃_gained = 2 m - (1 + r) P.
+
+    Pairs that neither has right therefore cancel. Z falls as the ratio grows.
     """
-    n = pairs.cases
-    new, old = (pairs.both + pairs.gained) / n, (pairs.both + pairs.lost) / n
-    gained, lost = pairs.gained / n, pairs.lost / n
-    root = math.sqrt((new - ratio**2 * old) ** 2 + 4 * ratio**2 * gained * lost)
-    estimate = (-new + ratio**2 * (old + 2 * gained) + root) / (2 * ratio * (ratio + 1))
-    return estimate, ratio * estimate - (ratio - 1) * (1 - pairs.neither / n)
+    difference = counts.both + counts.gained - ratio * (counts.both + counts.lost)
+    discordance = constrained_discordance(counts.both, counts.lost, counts.gained, ratio)
+    # At ratio 1 with nothing changed both vanish; so does rounding noise.
+    if discordance <= 1e-12 * counts.decided:
+        return 0.0 if abs(difference) <= 1e-12 * counts.decided else math.copysign(math.inf, difference)
+    return difference / math.sqrt(ratio * discordance)
 
 
-def statistic(pairs: Pairs, ratio: float) -> float:
-    """Return the score statistic of H0: p_new = ratio · p_orig, standard normal under H0.
-
-    T = (p_new − r p_orig) / √(r (p̃_gained + p̃_lost) / n): the variance is the one under the constrained estimate.
-    """
-    n = pairs.cases
-    gained, lost = constrained(pairs, ratio)
-    variance = ratio * (max(gained, 0.0) + max(lost, 0.0)) / n
-    difference = (pairs.both + pairs.gained - ratio * (pairs.both + pairs.lost)) / n
-    if variance <= 0:
-        return 0.0 if difference == 0 else math.copysign(math.inf, difference)
-    return difference / math.sqrt(variance)
-
-
-def score_bounds(pairs: Pairs, confidence: float) -> tuple[float, float]:
-    """Return the ratios at which the score statistic reaches ± z: one-sided bounds at `confidence`."""
+def score_lower(counts: Pairs, confidence: float) -> float:
+    """Return the smallest ratio that the score test does not reject as too small."""
     z = NormalDist().inv_cdf(confidence)
-    estimate = pairs.ratio
-    if not estimate:
-        return 0.0, _HIGHEST
-    # The statistic falls as the hypothetical ratio grows.
-    lower = _crossing(lambda ratio: statistic(pairs, ratio) - z, 1e-9, estimate)
-    upper = _crossing(lambda ratio: statistic(pairs, ratio) + z, estimate, _HIGHEST)
-    return lower, upper
+    return crossing(lambda ratio: statistic(counts, ratio) - z, 1e-9, _estimate(counts))
 
 
-def _crossing(fall, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
-    """Find by bisection (on the logarithm) where a falling function crosses zero."""
-    if fall(high) > 0:
-        return high
-    for _ in range(200):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if fall(middle) > 0 else (low, middle)
-    return low
+def score_upper(counts: Pairs, confidence: float) -> float:
+    """Return the largest ratio that the score test does not reject as too large."""
+    z = NormalDist().inv_cdf(confidence)
+    estimate = _estimate(counts)
+    high = max(2.0, 2 * estimate)
+    while statistic(counts, high) + z > 0 and high < _HIGHEST:
+        high *= 4
+    return crossing(lambda ratio: statistic(counts, ratio) + z, max(estimate, 1e-9), high)
 
 
-def few_change_bounds(pairs: Pairs, confidence: float) -> tuple[float, float]:
-    """Return bounds that hold exactly for any number of changed cases; they are wider than they would need to be.
+def lower_bound(counts: Pairs, confidence: float) -> tuple[float, str]:
+    """Return the one-sided lower bound of the ratio, and the method.
 
-    Lower: p_new / p_orig is at least the share of the originally right cases that stay right, whose exact bound is
-    Clopper and Pearson's. Upper: that share's upper bound plus the upper bound of P(gained) over the lower bound of
-    p_orig, each at a third of the error probability (Bonferroni).
+    Under five changed cases the score test's approximation is not trusted, and where nothing was gained the question
+    is that of one proportion: then the bound is exact. Among the N pairs that either has right, let v and w be the
+    chances to be lost and gained. The ratio is (1 - v) / (1 - w) ≥ 1 - v whatever w is, and lost is binomial(N, v), so
+    the exact lower bound of 1 - v bounds the ratio too. It is conservative by what it ignores: the gains.
     """
-    before = pairs.both + pairs.lost
-    if not before:
-        return 0.0, _HIGHEST
-    lower = exact_bounds(pairs.both, before, confidence)[0]
-    third = 1 - (1 - confidence) / 3
-    kept = exact_bounds(pairs.both, before, third)[1]
-    gained = exact_bounds(pairs.gained, pairs.cases, third)[1]
-    right = exact_bounds(before, pairs.cases, third)[0]
-    return lower, kept + gained / right if right > 0 else _HIGHEST
+    if counts.changed < FEW_CHANGED or counts.gained == 0:
+        return binomial.lower_bound(counts.both + counts.gained, counts.decided, confidence), EXACT
+    return score_lower(counts, confidence), SCORE
 
 
-def ratio_bounds(pairs: Pairs, confidence: float) -> tuple[float, float, str]:
-    """Return lower bound, upper bound and the method's name for the ratio of paired proportions."""
-    if pairs.changed < FEW_CHANGES:
-        return (*few_change_bounds(pairs, confidence), "exact bound on the share kept (fewer than 5 changed cases)")
-    return (*score_bounds(pairs, confidence), "score test of Nam and Blackwelder (2002)")
+def upper_bound(counts: Pairs, confidence: float) -> float:
+    """Return the one-sided upper bound of the ratio.
+
+    Under five changed cases: (1 - v) / (1 - w) with the exact bounds of both, each at half the error (Bonferroni).
+    """
+    if counts.changed < FEW_CHANGED or counts.lost == 0:
+        each = confidence if counts.lost == 0 else (1 + confidence) / 2
+        kept = binomial.upper_bound(counts.both + counts.gained, counts.decided, each)
+        gained = binomial.upper_bound(counts.gained, counts.decided, each)
+        return kept / (1 - gained) if gained < 1 else _HIGHEST
+    return score_upper(counts, confidence)
+
+
+def _estimate(counts: Pairs) -> float:
+    return (counts.both + counts.gained) / (counts.both + counts.lost)

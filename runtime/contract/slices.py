@@ -1,44 +1,85 @@
-"""Which cases a gate is about."""
+"""The cases that a gate looks at."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from titrant.runtime.values import Rows
-from titrant.schema.gate import Gate
+from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.evidence import Evidence
+from titrant.runtime.contract.unassessable import Unassessable
+
+# Metrics of one class against the rest: "class X" names the class for them; for others it selects the rows.
+OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
 
 
-def cases_of(gate: Gate, rows: Rows) -> np.ndarray:
-    """Return the cases of a gate's slice, (rows,) bool; KeyError, naming it, for a slice that the rows do not have."""
-    return _part(gate.slice, rows)
+@dataclass(frozen=True)
+class Slice:
+    """Both models' answers on some cases; arrays are (rows,), `positive` a class index or None."""
+
+    labels: np.ndarray
+    units: np.ndarray
+    original: Answers
+    candidate: Answers
+    alike: np.ndarray
+    positive: int | None
+    classes: tuple[str, ...]
+    words: str  # "", " in class X", " in subgroup G.v"
+
+    @property
+    def positive_name(self) -> str:
+        """The class that a metric of one class is about."""
+        return "positive" if self.positive is None else self.classes[self.positive]
 
 
-def pair_of(gate: Gate, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cases of both groups of a pair slice, "subgroup G.a / G.b"."""
-    for group, values in rows.subgroup_values.items():
-        for first in values:
-            for second in values:
-                if gate.slice == f"subgroup {group}.{first} / {group}.{second}":
-                    codes = rows.subgroups[group]
-                    return codes == values.index(first), codes == values.index(second)
-    raise KeyError(gate.slice)
+def look(evidence: Evidence, metric: str, name: str) -> Slice:
+    """Select "all", "class X" or "subgroup G.value"; Unassessable when there is no such class, group or case."""
+    rows = evidence.rows
+    if rows.labels is None or evidence.original is None or evidence.candidate is None:
+        raise Unassessable("there are no labels")
+    positive = rows.positive
+    if name.startswith("class ") and metric in OF_A_CLASS:
+        positive, name = class_index(evidence, name), "all"
+    chosen, words = select(evidence, name)
+    return Slice(
+        rows.labels[chosen], rows.units[chosen], evidence.original.of(chosen), evidence.candidate.of(chosen),
+        evidence.alike[chosen], positive, rows.classes, words,
+    )  # fmt: skip
 
 
-def positive_of(gate: Gate, rows: Rows) -> int | None:
-    """Return the class that sensitivity and its like are about: the slice's class, else the recipe's positive."""
-    if gate.slice.startswith("class "):
-        return rows.classes.index(gate.slice.removeprefix("class "))
-    return rows.positive
-
-
-def _part(name: str, rows: Rows) -> np.ndarray:
-    if name == "all":
-        return np.ones(len(rows), bool)
+def select(evidence: Evidence, name: str) -> tuple[np.ndarray, str]:
+    """Return which rows a slice holds, (rows,) bool, and its words; Unassessable when it holds none."""
+    rows = evidence.rows
     kind, _, rest = name.partition(" ")
-    if kind == "class" and rows.labels is not None and rest in rows.classes:
-        chosen: np.ndarray = rows.labels == rows.classes.index(rest)
-        return chosen
-    for group, values in rows.subgroup_values.items():
-        for index, value in enumerate(values):
-            if kind == "subgroup" and rest == f"{group}.{value}":
-                inside: np.ndarray = rows.subgroups[group] == index
-                return inside
-    raise KeyError(name)
+    words = ""
+    chosen: np.ndarray = np.ones(len(rows), bool)
+    if kind == "class":
+        chosen, words = np.asarray(rows.labels == class_index(evidence, name)), f" in class {rest}"
+    elif kind == "subgroup":
+        chosen, words = in_subgroup(evidence, rest), f" in {rest}"
+    if not chosen.any():
+        raise Unassessable("there are no cases" + words)
+    return chosen, words
+
+
+def class_index(evidence: Evidence, name: str) -> int:
+    """Return the class that a slice "class X" names; Unassessable when there is no such class."""
+    wanted = name.removeprefix("class ")
+    if evidence.rows.labels is None or wanted not in evidence.rows.classes:
+        raise Unassessable(f"there is no class {wanted}")
+    return evidence.rows.classes.index(wanted)
+
+
+def in_subgroup(evidence: Evidence, name: str) -> np.ndarray:
+    """Return which cases are in a subgroup "group.value", (rows,) bool."""
+    group, _, value = name.partition(".")
+    values = evidence.rows.subgroup_values.get(group, ())
+    if value not in values:
+        raise Unassessable(f"there is no subgroup {name}")
+    chosen: np.ndarray = evidence.rows.subgroups[group] == values.index(value)
+    return chosen
+
+
+def pair_of(name: str) -> tuple[str, str]:
+    """Split "subgroup G.a / G.b" into the slices of both subgroups."""
+    first, _, second = name.removeprefix("subgroup ").partition(" / ")
+    return f"subgroup {first}", f"subgroup {second}"

@@ -118,9 +118,11 @@ def find(columns: Mapping[str, np.ndarray], name: str, source: str, what: str) -
 
 
 def unknown_column(name: str, known: Iterable[str], source: str, what: str) -> Diagnostic:
-    """Say that a column named by the recipe key `what` is not in a source, and which are near."""
+    """Say that a column is not in a source, and which are near; `what` is the recipe key that names it, or words."""
     names = list(known)
     near = difflib.get_close_matches(name, names, 2, 0.6)
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    help = f"did you mean {' or '.join(near)}?" if near else f"it has {there}"
-    return Diagnostic("X101", f"{source} has no column {name} ({what})", help=help)
+    help = f"did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else f"it has {there}"
+    key = what.partition(" ")[0] if what.startswith("data") else ""
+    said = "" if key else f" ({what})"
+    return Diagnostic("X101", f"{source} has no column `{name}`{said}", help=help, key=key)

@@ -60,7 +60,7 @@ def positive_class(classes: Classes, positive: Scalar | None) -> int | None:
             return known.index(text)
     near = difflib.get_close_matches(text, classes.names, 1)
     help = f"did you mean {near[0]}?" if near else f"the classes are {', '.join(classes.names[:10])}"
-    raise RecipeError(Diagnostic("X124", f"data.positive: there is no class {text}", help=help))
+    raise RecipeError(Diagnostic("X124", f"there is no class `{text}`", help=help, key="data.positive"))
 
 
 def _is_whole(text: str) -> bool:

@@ -67,4 +67,4 @@ def _bin_labels(name: str, group: SubgroupColumn, columns: Sequence[np.ndarray])
 
 
 def _misfit(name: str, message: str, help: str) -> RecipeError:
-    return RecipeError(Diagnostic("X125", f"data.subgroups.{name}: {message}", help=help))
+    return RecipeError(Diagnostic("X125", message, help=help, key=f"data.subgroups.{name}"))

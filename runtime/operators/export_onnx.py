@@ -10,6 +10,9 @@ from titrant.runtime.sizes import onnx_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
+# The operator sets that torch's tracing exporter writes; the lowest in which quantization has a scale a channel.
+LOWEST_OPSET, HIGHEST_OPSET = 13, 20
+
 
 class ExportOnnxParams(Params):
     """The operator set, and how far answers may move."""
@@ -24,8 +27,12 @@ class ExportOnnxParams(Params):
 
 
 def requires(params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
-    """Need torch to export, onnx to check and onnxruntime to compare."""
-    return missing(hardware, "torch", "onnx", "onnxruntime")
+    """Need torch to export, onnx to check, onnxruntime to compare, and an operator set that can be written."""
+    unmet = missing(hardware, "torch", "onnx", "onnxruntime")
+    if params.opset is None or LOWEST_OPSET <= params.opset <= HIGHEST_OPSET:
+        return unmet
+    remedy = f"set it to a number from {LOWEST_OPSET} to {HIGHEST_OPSET}, or leave it out"
+    return (*unmet, f"ONNX opset {params.opset} is not one that torch writes: {remedy}")
 
 
 def predict(params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:

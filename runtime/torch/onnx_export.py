@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.catalog import Context
 from titrant.runtime.engines import onnxruntime_engine
 from titrant.runtime.onnx.graph_file import read, write
+from titrant.runtime.operators.export_onnx import HIGHEST_OPSET, LOWEST_OPSET, ExportOnnxParams
 from titrant.runtime.torch.decisions import refuse_decisions
 from titrant.runtime.torch.examples import example_arrays
 from titrant.runtime.torch.flat import flat
@@ -20,16 +21,12 @@ from titrant.runtime.torch.settled import settled
 from titrant.runtime.values import OnnxModel, Rows, TorchModel
 from titrant.schema.diagnostics import Diagnostic, StepError
 
-if TYPE_CHECKING:
-    from titrant.runtime.operators.export_onnx import ExportOnnxParams
-
-# The operator sets that torch's tracing exporter writes; the lowest in which quantization has a scale a channel.
-LOWEST_OPSET, HIGHEST_OPSET = 13, 20
+# Where the search for the lowest operator set that can express a model begins.
 DEFAULT_OPSET = 17
 
 
 def export(
-    model: TorchModel, example: Rows, params: "ExportOnnxParams", context: Context
+    model: TorchModel, example: Rows, params: ExportOnnxParams, context: Context
 ) -> tuple[OnnxModel, int, dict[str, Any]]:
     """Return the written file, its operator set, and its parity over `params.rows` example rows."""
     _check_opset(params.opset)

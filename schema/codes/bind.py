@@ -221,4 +221,12 @@ CODES: tuple[Code, ...] = (
         "target: {engine: onnxruntime}    # and onnxruntime is not installed",
         "target: {engine: torch}",
     ),
+    Code(
+        "P063",
+        "this file cannot have that ONNX operator set",
+        "An exporter writes a range of operator sets; a file that is ONNX already keeps its own, and other formats "
+        "have none.",
+        "export: [{format: onnx, opset: 99}]",
+        "export: [{format: onnx, opset: 17}]",
+    ),
 )

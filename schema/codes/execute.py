@@ -110,8 +110,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "X350",
         "a file changed after the plan was made",
-        "A step is given a file whose content is part of its key. The content is no longer what the plan was made with, "
-        "so the result would be recorded under a wrong key.",
+        "A step is given a file whose content is part of its key. The content is no longer what the plan was made "
+        "with, so the result would be recorded under a wrong key.",
         "titrant plan x.yaml --out p.json; python retrain.py; titrant run p.json",
         "python retrain.py; titrant run x.yaml",
     ),

@@ -73,26 +73,4 @@ CODES: tuple[Code, ...] = (
         "a 7-billion-parameter model on a machine with 8 GiB",
         "the same model on a machine with 64 GiB, or a smaller one",
     ),
-    Code(
-        "P030",
-        "The device is not there",
-        "`target.device` names an accelerator that this machine, or the profile that is planned for, does not have.",
-        "target: {device: cuda}   # and there is no NVIDIA GPU",
-        "target: {device: auto}",
-    ),
-    Code(
-        "P031",
-        "The method cannot run here",
-        "The recipe names one quantization method, and something that it needs is missing: a library, calibration "
-        "rows, an export format that it can give, or a layer that it could work on. The help line lists every reason.",
-        "quantization: {method: ort.static}\nsplit: {train: 0.7, tuning: 0.1, evaluation: 0.2}",
-        "quantization: {method: ort.static}\nsplit: {train: 0.6, tuning: 0.1, calibration: 0.1, evaluation: 0.2}",
-    ),
-    Code(
-        "P032",
-        "No candidate is left",
-        "Something speaks against every conversion and every quantization method; each is listed with its reason.",
-        "target: {engine: torch}\nexport: [{format: onnx}]",
-        "target: {engine: onnxruntime}\nexport: [{format: onnx}]",
-    ),
 )

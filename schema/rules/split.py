@@ -32,6 +32,8 @@ def names_fit(draft: Draft) -> Iterator[Diagnostic]:
     if data is None or (data.source is None and data.sources is None):
         return
     names = tuple(data.sources or ())
+    if data.source is not None and data.source.factory is not None:
+        return  # a factory may return several sources, whose names only it knows
     if data.sources is not None and not draft.source.has(("data", "split")):
         advice = f"add `split: {{train: {names[0]}, evaluation: …}}` under `data`"
         yield draft.key(

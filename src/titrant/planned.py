@@ -12,7 +12,10 @@ from titrant.schema.plan import Plan, plan_digest
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, the recipe's text (resolved, where it extends another or was overridden), file and folder, and the machine."""
+    """A plan, the recipe that it was made from, and the machine that it is for.
+
+    `recipe_text` is resolved where the recipe extends another or was overridden.
+    """
 
     plan: Plan
     hardware: Hardware

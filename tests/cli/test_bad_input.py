@@ -24,7 +24,7 @@ def test_refuses_a_missing_data_file(place):
 
 def test_refuses_a_column_that_is_not_there(place):
     recipe = place.recipe(("label: sick", "label: sik"))
-    refused(place, place.titrant("run", recipe), 2, "sik", "'sick'")
+    refused(place, place.titrant("run", recipe), 2, "`sik`", "`sick`", "recipe.yaml:10:10")
 
 
 def test_refuses_weights_that_are_no_weights(place):

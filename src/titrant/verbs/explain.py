@@ -17,7 +17,7 @@ def explain(subject: str, item: str | None = None, *, overrides: Sequence[str] =
     if item is None:
         raise RecipeError(
             Diagnostic("P009", f"what of '{subject}' is to be explained?",
-                       help="titrant explain RECIPE quantization.method · titrant explain RUN STEP · titrant explain R012")
+                       help="name it: titrant explain RECIPE quantization.method, or RUN STEP, or a code such as R012")
         )  # fmt: skip
     if subject.endswith((".yaml", ".yml")):
         return _value(Path(subject), item, overrides, trust)

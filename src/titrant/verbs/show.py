@@ -52,8 +52,8 @@ def copy_recipe(name: str, file: Path) -> None:
 def runs(home: Path) -> list[dict[str, Any]]:
     """List the runs of a home, newest first: id, recipe name, verdict, exit code, seconds."""
     found = []
-    for report in sorted((home / "runs").glob("*/report.json"), reverse=True):
-        record: Mapping[str, Any] = json.loads(report.read_text("utf-8"))["run"]
+    for file in sorted((home / "runs").glob("*/record.json"), reverse=True):
+        record: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
         found.append({key: record[key] for key in ("run", "name", "verdict", "exit", "seconds")})
     return found
 

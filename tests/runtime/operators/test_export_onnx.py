@@ -65,6 +65,17 @@ def test_names_the_range_of_opsets(opset, torch_model, rows, apply):
         apply("export.onnx", inputs, {"opset": opset})
 
 
+@pytest.mark.parametrize(("opset", "possible"), [(None, True), (13, True), (20, True), (12, False), (21, False)])
+def test_knows_the_range_of_opsets_already_in_the_plan(opset, possible):
+    from titrant.runtime import catalog
+    from titrant.schema.facts import Hardware, HardwareIdentity
+
+    packages = {"torch": "2", "onnx": "1", "onnxruntime": "1"}
+    machine = Hardware(HardwareIdentity("linux", "x86_64", "", (), 1, None, (), "3.11", packages))
+    declaration = catalog.get("export.onnx")
+    assert (declaration.requires(declaration.params(opset=opset), machine, None) == ()) is possible
+
+
 def test_refuses_a_forward_that_decides_on_values(torch_model, rows, apply):
     with pytest.raises(PreconditionError, match="X206"):
         apply("export.onnx", {"model": torch_model("Deciding", 5), "example": rows(5)})

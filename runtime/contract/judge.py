@@ -1,0 +1,119 @@
+"""Judge gates: one engine for every row of the contract."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from titrant.runtime.contract.evidence import Evidence
+from titrant.runtime.contract.finding import Finding
+from titrant.runtime.contract.harm import name_harmed
+from titrant.runtime.contract.judge_auroc import judge_auroc
+from titrant.runtime.contract.judge_bootstrap import judge_bootstrap
+from titrant.runtime.contract.judge_brier import judge_brier
+from titrant.runtime.contract.judge_groups import judge_groups
+from titrant.runtime.contract.judge_pairs import judge_difference, judge_retention
+from titrant.runtime.contract.judge_share import judge_share
+from titrant.runtime.contract.judge_target import judge_counted, judge_timed
+from titrant.runtime.contract.reasons import reason
+from titrant.runtime.contract.unassessable import Unassessable
+from titrant.runtime.contract.verdict import meets, needed_cases, verdict
+from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
+
+TESTS: Mapping[str, Callable[[Gate, Evidence], Finding]] = {
+    "score_ratio": judge_retention,
+    "paired_difference": judge_difference,
+    "exact_binomial": judge_share,
+    "group_ratio": judge_groups,
+    "delong": judge_auroc,
+    "paired_mean": judge_brier,
+    "bootstrap": judge_bootstrap,
+    "order_statistic": judge_timed,
+    "counted": judge_counted,
+}
+_WORST: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
+
+
+def judge(gate: Gate, evidence: Evidence) -> GateResult:
+    """Answer PASS, FAIL or INCONCLUSIVE for one gate.
+
+    Pure: the same evidence gives the same answer. What cannot be computed (a missing metric, NaN, no such cases, a
+    test or metric that is not known) is INCONCLUSIVE with the reason, never PASS.
+    """
+    if gate.test == "not_assessable":
+        return _open(gate, gate.assumption or "its facts are missing")
+    if gate.preset == "baseline":
+        # The original itself is on trial.
+        evidence = replace(evidence, candidate=evidence.original)
+    try:
+        _finite(evidence)
+        if gate.test not in TESTS:
+            raise Unassessable(f"there is no test {gate.test} in this version")
+        finding = TESTS[gate.test](gate, evidence)
+    except Unassessable as unassessable:
+        return _open(gate, str(unassessable))
+    if gate.min_cases and finding.cases < gate.min_cases:
+        finding = replace(
+            finding, least=gate.min_cases,
+            missing=f"{finding.cases} {finding.counted}, and at least {gate.min_cases} are needed (min_cases)",
+        )  # fmt: skip
+    return _result(gate, finding, evidence.confidence)
+
+
+def judgement(contract: Contract, candidate: str, evidence: Evidence) -> Judgement:
+    """Judge every gate, and say whether the candidate may be released."""
+    results = name_harmed(contract.gates, tuple(judge(gate, evidence) for gate in contract.gates), evidence)
+    return conclude(contract, candidate, results)
+
+
+def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) -> Judgement:
+    """Take the worst gate, and decide on release.
+
+    All PASS is proven and released. Where the contract asks for evidence only, an INCONCLUSIVE gate is let through if
+    its estimate meets the threshold, or if it is declared not assessable, which then stands in the report. A contract
+    without gates proves nothing.
+    """
+    verdicts = {result.verdict for result in results}
+    worst: Verdict = next((one for one in _WORST if one in verdicts), "INCONCLUSIVE")
+    proven = worst == "PASS"
+    gates = {gate.id: gate for gate in contract.gates}
+    tolerated = contract.require == "evidence" and all(_tolerable(gates[one.gate], one) for one in results)
+    return Judgement(candidate, worst, proven or tolerated, proven, tuple(results))
+
+
+def _tolerable(gate: Gate, result: GateResult) -> bool:
+    if result.verdict == "INCONCLUSIVE":
+        return gate.test == "not_assessable" or meets(gate, result.estimate)
+    return result.verdict == "PASS"
+
+
+def _result(gate: Gate, finding: Finding, confidence: float) -> GateResult:
+    # An infinite bound is no bound; JSON could not hold it either.
+    lower, upper = _number(finding.lower), _number(finding.upper)
+    finding = replace(finding, lower=lower, upper=upper, estimate=_number(finding.estimate))
+    if finding.estimate is None:
+        return _open(gate, f"{finding.observed}; the estimate is not a number")
+    answer = verdict(gate, finding)
+    needed = needed_cases(gate, finding, confidence) if answer == "INCONCLUSIVE" else None
+    return GateResult(
+        gate=gate.id, verdict=answer, estimate=finding.estimate, lower=lower, upper=upper,
+        original=_number(finding.original), candidate=_number(finding.candidate), cases=finding.cases,
+        changed=finding.changed, needed_cases=needed,
+        reason=reason(gate, finding, answer, needed, confidence), method=finding.method,
+    )  # fmt: skip
+
+
+def _open(gate: Gate, why: str) -> GateResult:
+    return GateResult(
+        gate.id, "INCONCLUSIVE", None, None, None, None, None, 0, None, None, f"not assessable: {why}", "none"
+    )
+
+
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def _finite(evidence: Evidence) -> None:
+    for name, answers in (("original", evidence.original), ("candidate", evidence.candidate)):
+        if answers is not None and not np.isfinite(answers.probabilities).all():
+            raise Unassessable(f"the {name} answers NaN or infinity for some cases")

@@ -1,0 +1,116 @@
+"""Real pretrained models and medical data go through the whole chain."""
+
+import pytest
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+RESNET = """\
+titrant: 1
+name: resnet20
+level: balanced
+task: multiclass_classification
+model:
+  factory: resnet20:ResNet20
+  weights: {data}/resnet20_cifar10/resnet20-12fca82f.th
+data:
+  source:
+    factory: cifar:load
+    args: {{folder: {data}/cifar10_jpeg}}
+    files:
+      - {data}/cifar10_jpeg/cifar10_test_even_jpeg.tar
+      - {data}/cifar10_jpeg/cifar10_train_0000-0499_jpeg.tar
+  inputs: [image]
+  label: label
+  split: {{calibration: {{train: 0.1}}, tuning: {{train: 0.1}}, evaluation: test, overlap: drop}}
+  transform: [{{normalize: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], scale: 255}}}}]
+quantization: {{method: auto}}
+validation: {{retention: 0.98, baseline: {{metric: accuracy, at_least: 0.79}}}}
+profile: {{batches: [1], iterations: 100}}
+export: [{{format: onnx}}]
+"""
+
+
+def test_quantizes_the_cifar_resnet_and_keeps_its_accuracy(execute, data):
+    done = execute(RESNET.format(data=data))
+    assert done.code == 0, done.printed
+    retention = done.gate("ort.static", "retention")
+    assert retention["original"] == pytest.approx(0.81, abs=0.003)
+    assert retention["verdict"] == "PASS"
+    assert retention["lower"] >= 0.98
+    assert retention["cases"] > 4900
+    assert done.record["released"] == ["ort.static"]
+    assert done.candidate("ort.static")["size"] <= 0.31 * done.candidate("onnx-fp32")["size"]
+    # How much faster it is, benchmarks/ measures.
+    assert (
+        done.candidate("ort.static")["figures"]["latency_p50"] < done.candidate("onnx-fp32")["figures"]["latency_p50"]
+    )
+
+
+PNEUMONIA = """\
+titrant: 1
+name: pneumonia
+level: balanced
+task: binary_classification
+model: {{factory: "titrant.recipes.models:SmallCnn", args: {{classes: auto}}}}
+data:
+  source:
+    factory: pneumonia:load
+    args: {{file: {data}/pneumoniamnist/pneumoniamnist.npz}}
+    files: [{data}/pneumoniamnist/pneumoniamnist.npz]
+  inputs: [image]
+  label: label
+  positive: 1
+  split: {{train: {{train: 0.9}}, calibration: {{train: 0.1}}, tuning: val, evaluation: test, overlap: drop}}
+  transform: [{{normalize: {{mean: 0.5, std: 0.25, scale: 255}}}}]
+train: {{epochs: 6}}
+quantization: {{method: ort.static}}
+validation: {{safety: {{kept: 0.97}}, gates: [{{metric: auroc, comparison: drop_at_most, threshold: 0.02}}]}}
+profile: {{batches: [1], iterations: 60}}
+export: [{{format: onnx}}]
+"""
+
+
+def test_trains_quantizes_and_judges_a_chest_xray_network(execute, data):
+    done = execute(PNEUMONIA.format(data=data))
+    assert done.code == 0, done.printed
+    judged = done.candidate("ort.static")["judgement"]
+    assert judged["verdict"] == "PASS", done.printed
+    retention = done.gate("ort.static", "retention")
+    assert retention["cases"] == pytest.approx(624, abs=5)
+    assert 0.7 < retention["original"] < 0.95
+    assert done.gate("ort.static", "safety.kept")["cases"] > 300
+    assert (done.folder / "outputs").is_dir()
+    assert list((done.folder / "outputs").glob("*.onnx"))
+    assert (done.folder / "report.html").stat().st_size > 20_000
+
+
+FACES = """\
+titrant: 1
+name: faces
+level: balanced
+task: unlabeled
+model:
+  onnx: {data}/ultralight_face/version-RFB-320.onnx
+  output: [{{name: scores, kind: probabilities}}, {{name: boxes, kind: values}}]
+data:
+  source:
+    factory: faces:load
+    args: {{folder: {data}/ultralight_face, count: 120}}
+    files: [{data}/ultralight_face/1.jpg, {data}/ultralight_face/10.jpg, {data}/ultralight_face/11.jpg]
+  inputs: [input]
+  split: {{tuning: 0.2, calibration: 0.2, evaluation: 0.6, stratify: false}}
+quantization: {{method: auto}}
+profile: {{batches: [1], iterations: 60}}
+export: [{{format: onnx}}]
+"""
+
+
+def test_optimizes_checks_and_times_a_face_detector_without_labels(execute, data):
+    done = execute(FACES.format(data=data))
+    assert done.code == 0, done.printed
+    names = {one["candidate"] for one in done.record["candidates"]}
+    assert {"unchanged", "ort.static"} <= names
+    released = done.record["released"][0]
+    assert done.gate(released, "retention")["verdict"] in ("PASS", "INCONCLUSIVE")
+    assert done.gate(released, "retention")["estimate"] >= 0.95
+    assert done.candidate("ort.static")["figures"]["latency_p50"] > 0
