@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.contract.predicting import taken
-from titrant.runtime.engines import engine
+from titrant.runtime.engines import open_session
 from titrant.runtime.memory import grown_bytes, resident_bytes
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics import Diagnostic, StepError
@@ -38,8 +38,7 @@ def time_models(
     try:
         for name, model in models.items():
             before = resident_bytes()
-            module = engine(params.engines[name])
-            sessions[name] = module.open_session(model, threads=params.threads, device=params.device)
+            sessions[name] = open_session(params.engines[name], model, threads=params.threads, device=params.device)
             sessions[name].run(_batch(sessions[name], rows, max(params.batches)))
             answer[name] = {"peak_bytes": grown_bytes(before)}
         for done, size in enumerate(params.batches):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.engines import engine
+from titrant.runtime.engines import open_session
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics import Diagnostic, StepError
 
@@ -25,7 +25,7 @@ def predict_rows(
     Raises StepError X401 for NaN or infinity in an output, X402 for an input that the rows lack, X403 for an output
     with another number of rows than it was given.
     """
-    session = engine(engine_name).open_session(model, threads=threads, device=device)
+    session = open_session(engine_name, model, threads=threads, device=device)
     try:
         inputs = {name: taken(rows, name) for name in session.input_names}
         parts: dict[str, list[np.ndarray]] = {name: [] for name in session.output_names}

@@ -39,3 +39,11 @@ def engine(name: str) -> Any:
     if name not in ENGINES:
         raise KeyError(name)
     return importlib.import_module(f"titrant.runtime.engines.{name}_engine")
+
+
+def open_session(name: str, model: Any, *, threads: int, device: str = "cpu") -> Session:
+    """Load a model in the named engine, ready for batches of any size."""
+    from titrant.runtime.engines.pieces import PiecewiseSession
+
+    session: Session = engine(name).open_session(model, threads=threads, device=device)
+    return session if session.fixed_batch is None else PiecewiseSession(session, session.fixed_batch)

@@ -22,7 +22,7 @@ data:
   inputs: [image]
   label: label
   split: {{calibration: {{train: 0.1}}, tuning: {{train: 0.1}}, evaluation: test, overlap: drop}}
-  transform: [{{normalize: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], scale: 255}}}}]
+  transform: [{{normalize: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}}}]
 quantization: {{method: auto}}
 validation: {{retention: 0.98, baseline: {{metric: accuracy, at_least: 0.79}}}}
 profile: {{batches: [1], iterations: 100}}
@@ -61,7 +61,7 @@ data:
   label: label
   positive: 1
   split: {{train: {{train: 0.9}}, calibration: {{train: 0.1}}, tuning: val, evaluation: test, overlap: drop}}
-  transform: [{{normalize: {{mean: 0.5, std: 0.25, scale: 255}}}}]
+  transform: [{{normalize: {{mean: 0.5, std: 0.25}}}}]
 train: {{epochs: 6}}
 quantization: {{method: ort.static}}
 validation: {{safety: {{kept: 0.97}}, gates: [{{metric: auroc, comparison: drop_at_most, threshold: 0.02}}]}}

@@ -1,0 +1,326 @@
+"""The gates engine: PASS, FAIL and INCONCLUSIVE as design.md §5 says."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.judge import TESTS, conclude, judge, judgement
+from titrant.schema.canonical import plain
+from titrant.schema.gate import Contract, GateResult
+from titrant.schema.gate_test import gate_test
+
+
+def flip(decisions, *places):
+    changed = np.array(decisions)
+    changed[list(places)] = 1 - changed[list(places)]
+    return changed
+
+
+LABELS = np.array([1] * 63 + [0] * 108)
+
+
+def test_says_how_many_cases_would_prove_what_63_cases_without_a_loss_cannot(evidence, gate):
+    kept = gate("exact_binomial", "kept", "at_least", 0.99, where="class malignant", preset="safety")
+    result = judge(kept, evidence(LABELS, LABELS, LABELS))
+    assert result.verdict == "INCONCLUSIVE"
+    assert (result.cases, result.changed, result.needed_cases) == (63, 0, 299)
+    assert result.lower == pytest.approx(0.05 ** (1 / 63))
+    assert result.reason == (
+        "0 of 63 malignant cases that the original caught lost; the bound at 0.95 confidence is 0.9536, "
+        "and at least 0.99 is needed: 299 cases with no loss would prove it"
+    )
+
+
+def test_passes_what_is_proven(evidence, gate):
+    result = judge(gate("score_ratio", "accuracy", "retention", 0.97), evidence(LABELS, LABELS, LABELS))
+    assert (result.verdict, result.needed_cases) == ("PASS", None)
+    assert result.lower >= 0.97
+    assert "0 lost and 0 gained of 171 cases" in result.reason
+
+
+def test_fails_only_what_is_proven_to_miss(evidence, gate):
+    retention = gate("score_ratio", "accuracy", "retention", 0.97)
+    some = judge(retention, evidence(LABELS, LABELS, flip(LABELS, *range(9))))
+    many = judge(retention, evidence(LABELS, LABELS, flip(LABELS, *range(30))))
+    assert (some.verdict, some.needed_cases) == ("INCONCLUSIVE", None)
+    assert "the estimate itself does not reach it" in some.reason
+    assert many.verdict == "FAIL"
+    assert many.upper < 0.97
+    assert "even the favourable bound" in many.reason
+
+
+def test_gives_the_needed_cases_at_which_the_same_shares_pass(evidence, gate):
+    retention = gate("score_ratio", "accuracy", "retention", 0.97)
+    result = judge(retention, evidence(LABELS, LABELS, flip(LABELS, 0, 1, 100)))
+    assert result.verdict == "INCONCLUSIVE"
+    assert result.estimate > 0.97
+    times = math.ceil(result.needed_cases / 171)
+    more = judge(
+        retention, evidence(np.tile(LABELS, times), np.tile(LABELS, times), np.tile(flip(LABELS, 0, 1, 100), times))
+    )
+    assert more.verdict == "PASS"
+
+
+def test_counts_only_critical_cases_that_the_original_caught(evidence, gate):
+    original, candidate = flip(LABELS, 0, 1), flip(LABELS, 0, 5)
+    result = judge(
+        gate("exact_binomial", "kept", "at_least", 0.9, where="class malignant"), evidence(LABELS, original, candidate)
+    )
+    assert (result.cases, result.changed) == (61, 1)
+    assert result.estimate == pytest.approx(60 / 61)
+
+
+def test_bounds_the_absolute_sensitivity(evidence, gate):
+    result = judge(
+        gate("exact_binomial", "sensitivity", "at_least", 0.8, where="class malignant"),
+        evidence(LABELS, flip(LABELS, 0), flip(LABELS, 0, 1)),
+    )
+    assert (result.verdict, result.cases) == ("PASS", 63)
+    assert result.original == pytest.approx(62 / 63)
+    assert result.candidate == result.estimate == pytest.approx(61 / 63)
+
+
+def test_compares_decisions_with_the_original_and_not_with_the_truth(evidence, gate):
+    wrong = flip(LABELS, *range(40))
+    result = judge(gate("exact_binomial", "same_decision", "at_least", 0.9), evidence(LABELS, wrong, wrong))
+    assert (result.verdict, result.estimate) == ("PASS", 1.0)
+
+
+def test_judges_the_original_by_a_baseline_gate(evidence, gate):
+    base = gate("exact_binomial", "accuracy", "at_least", 0.9, preset="baseline")
+    assert judge(base, evidence(LABELS, LABELS, flip(LABELS, *range(90)))).verdict == "PASS"
+    assert judge(base, evidence(LABELS, flip(LABELS, *range(90)), LABELS)).verdict == "FAIL"
+
+
+def test_judges_a_class_of_many(evidence, gate):
+    labels = np.repeat([0, 1, 2], 100)
+    candidate = labels.copy()
+    candidate[100:140] = 0
+    found = evidence(labels, labels, candidate, classes=("a", "b", "c"), positive=None)
+    for metric in ("accuracy", "sensitivity"):
+        retention = gate("score_ratio", metric, "retention", 0.95, where="class b")
+        assert judge(retention, found).verdict == "FAIL"
+        assert judge(replace(retention, slice="class c"), found).verdict == "PASS"
+    assert judge(gate("score_ratio", "sensitivity", "retention", 0.95), found).verdict == "INCONCLUSIVE"
+
+
+def test_leaves_a_group_under_min_cases_open(evidence, gate):
+    groups = ["f"] * 130 + ["m"] * 41
+    bias = gate("group_ratio", "accuracy", "ratio_at_least", 0.8, where="subgroup sex.f / sex.m", min_cases=50)
+    result = judge(bias, evidence(LABELS, LABELS, LABELS, groups=groups))
+    assert (result.verdict, result.cases, result.needed_cases) == ("INCONCLUSIVE", 41, 50)
+    assert result.estimate == 1.0
+    assert "at least 50 are needed" in result.reason
+
+
+def test_compares_subgroups_in_both_orders(evidence, gate):
+    labels = np.ones(400, int)
+    candidate = flip(labels, *range(200, 250))
+    found = evidence(labels, labels, candidate, groups=["f"] * 200 + ["m"] * 200)
+    ratio = gate("group_ratio", "sensitivity", "ratio_at_least", 0.85, where="subgroup sex.m / sex.f", min_cases=50)
+    assert judge(ratio, found).verdict == "FAIL"
+    assert judge(replace(ratio, slice="subgroup sex.f / sex.m"), found).verdict == "PASS"
+
+
+def test_passes_a_brier_score_that_only_rounding_moved(evidence, gate):
+    found = evidence(LABELS, LABELS, LABELS)
+    noise = np.random.default_rng(0).normal(0, 1e-7, len(LABELS))
+    moved = found.candidate.probabilities + np.stack([noise, -noise], axis=1)
+    found = replace(found, candidate=Answers(moved, found.candidate.decisions))
+    calibration = gate("paired_mean", "brier", "rise_at_most", 0.02)
+    assert judge(calibration, found).verdict == "PASS"
+    assert judge(calibration, found).changed == 0
+    small = judge(replace(calibration, threshold=0.005), found)
+    assert small.verdict == "INCONCLUSIVE"
+    assert 600 < small.needed_cases < 700
+
+
+def test_fails_a_brier_score_that_rose(evidence, gate):
+    result = judge(
+        gate("paired_mean", "brier", "rise_at_most", 0.02), evidence(LABELS, LABELS, flip(LABELS, *range(40)))
+    )
+    assert result.verdict == "FAIL"
+    assert result.estimate == pytest.approx(40 / 171 * 0.8)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "brier", "f1", "auroc", "precision", "balanced_accuracy"])
+@pytest.mark.parametrize("comparison", ["at_least", "at_most", "retention", "drop_at_most", "rise_at_most"])
+def test_answers_every_free_gate_with_ordered_bounds(evidence, gate, metric, comparison):
+    generator = np.random.default_rng(5)
+    labels = np.tile(LABELS, 3)
+    original = flip(labels, *generator.choice(len(labels), 60, replace=False))
+    candidate = flip(original, *generator.choice(len(labels), 40, replace=False))
+    found = evidence(labels, original, candidate)
+    noisy = [
+        Answers(np.abs(answers.probabilities - generator.random((len(labels), 1)) * 0.3), answers.decisions)
+        for answers in (found.original, found.candidate)
+    ]
+    found = replace(found, original=noisy[0], candidate=noisy[1])
+    threshold = {"at_least": 0.5, "at_most": 0.95, "retention": 0.7}.get(comparison, 0.3)
+    if metric == "brier":
+        threshold = {"at_least": 0.01, "at_most": 0.5, "retention": 0.5}.get(comparison, 0.3)
+    result = judge(gate(gate_test(metric, comparison), metric, comparison, threshold), found)
+    assert result.lower <= result.estimate <= result.upper
+    assert result.verdict == "PASS", result.reason
+    plain(result)
+
+
+def test_leaves_a_bootstrap_open_under_20_changed_cases(evidence, gate):
+    result = judge(gate("bootstrap", "f1", "retention", 0.9), evidence(LABELS, LABELS, flip(LABELS, *range(19))))
+    assert (result.verdict, result.lower, result.changed) == ("INCONCLUSIVE", None, 19)
+
+
+def test_leaves_auroc_open_under_30_positive_or_10_discordant_cases(evidence, gate):
+    area = gate("delong", "auroc", "drop_at_most", 0.2)
+    few = LABELS[40:]
+    assert "at least 30" in judge(area, evidence(few, few, flip(few, 1))).reason
+    assert "at least 10" in judge(area, evidence(LABELS, LABELS, LABELS)).reason
+    assert judge(area, evidence(LABELS, LABELS, LABELS)).verdict == "INCONCLUSIVE"
+
+
+def timings(samples):
+    ordered = sorted(samples)
+    p50, p95, p99 = np.quantile(ordered, (0.5, 0.95, 0.99))
+    return {"8": {"p50": p50, "p95": p95, "p99": p99, "samples": ordered, "throughput": 8 / p50}, "peak_bytes": 5000}
+
+
+def test_judges_latency_by_the_order_statistic(evidence, gate):
+    latency = gate("order_statistic", "latency_p95", "at_most", 0.005, preset="target", unit="s")
+    found = evidence(LABELS, LABELS, LABELS, timing_batch=8)
+    steady = replace(found, figures=timings([0.004] * 59))
+    assert judge(latency, steady).verdict == "PASS"
+    assert judge(latency, replace(found, figures=timings([0.004] * 58 + [0.006]))).verdict == "INCONCLUSIVE"
+    assert judge(latency, replace(found, figures=timings([0.006] * 59))).verdict == "FAIL"
+    short = judge(latency, replace(found, figures=timings([0.001] * 58)))
+    assert (short.verdict, short.needed_cases) == ("INCONCLUSIVE", 59)
+    assert "58 runs, and 59 are needed" in short.reason
+    assert judge(latency, found).verdict == "INCONCLUSIVE"
+
+
+def test_judges_throughput_by_the_median(evidence, gate):
+    found = evidence(LABELS, LABELS, LABELS, timing_batch=8, figures=timings([0.004] * 59))
+    result = judge(gate("order_statistic", "throughput", "at_least", 1900.0, unit="cases/s"), found)
+    assert (result.verdict, result.estimate) == ("PASS", 2000.0)
+
+
+def test_judges_size_and_memory_as_they_were_counted(evidence, gate):
+    found = evidence(LABELS, LABELS, LABELS, size=2000, figures=timings([1.0]))
+    size = gate("counted", "size", "at_most", 2000.0, preset="target", unit="B")
+    assert judge(size, found).verdict == "PASS"
+    assert judge(replace(size, threshold=1999.0), found).verdict == "FAIL"
+    assert judge(replace(size, metric="peak_memory"), found).verdict == "FAIL"
+    assert judge(size, replace(found, size=None)).verdict == "INCONCLUSIVE"
+
+
+def test_judges_agreement_without_labels(evidence, gate):
+    found = evidence(LABELS, LABELS, LABELS)
+    unlabeled = replace(found, rows=replace(found.rows, labels=None), original=None, candidate=None)
+    agreement = gate("exact_binomial", "agreement", "at_least", 0.95)
+    assert judge(agreement, unlabeled).verdict == "PASS"
+    assert judge(gate("score_ratio", "accuracy", "retention", 0.9), unlabeled).verdict == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("test", [*TESTS, "unheard_of"])
+def test_never_passes_what_it_cannot_compute(evidence, gate, test):
+    metric = {"paired_mean": "brier", "delong": "auroc", "bootstrap": "f1", "order_statistic": "latency_p50"}.get(
+        test, "accuracy"
+    )
+    broken = evidence(LABELS, LABELS, LABELS)
+    broken = replace(broken, candidate=Answers(np.full((171, 2), np.nan), LABELS))
+    result = judge(gate(test, metric, "at_least", 0.0), broken)
+    assert (result.verdict, result.lower) == ("INCONCLUSIVE", None)
+    assert result.reason.startswith("not assessable: ")
+
+
+@pytest.mark.parametrize("where", ["class unheard", "subgroup sex.x", "subgroup age.1"])
+def test_leaves_a_slice_open_that_is_not_there(evidence, gate, where):
+    result = judge(
+        gate("score_ratio", "accuracy", "retention", 0.5, where=where),
+        evidence(LABELS, LABELS, LABELS, groups=["f"] * 171),
+    )
+    assert result.verdict == "INCONCLUSIVE"
+    assert "there is no" in result.reason
+
+
+def test_takes_rows_of_one_patient_for_one_case(evidence, gate):
+    labels = np.tile(LABELS, 5)
+    retention = gate("score_ratio", "accuracy", "retention", 0.99)
+    alone = judge(retention, evidence(labels, labels, labels))
+    together = judge(retention, evidence(labels, labels, labels, units=np.tile(np.arange(171), 5)))
+    assert (alone.verdict, together.verdict) == ("PASS", "INCONCLUSIVE")
+    assert together.lower == pytest.approx(judge(retention, evidence(LABELS, LABELS, LABELS)).lower)
+
+
+def test_gives_the_gates_reason_when_its_facts_are_missing(evidence, gate):
+    missing = gate("not_assessable", "kept", "at_least", 0.99, assumption="data.positive names no critical class")
+    result = judge(missing, evidence(LABELS, LABELS, LABELS))
+    assert (result.verdict, result.reason) == ("INCONCLUSIVE", "not assessable: data.positive names no critical class")
+
+
+def result_of(verdict, estimate=0.99, name="g"):
+    return GateResult(name, verdict, estimate, None, None, None, None, 10, 0, None, "", "")
+
+
+@pytest.mark.parametrize(
+    ("require", "verdict", "estimate", "released", "proven"),
+    [
+        ("proof", "PASS", 0.99, True, True),
+        ("proof", "INCONCLUSIVE", 0.99, False, False),
+        ("evidence", "INCONCLUSIVE", 0.99, True, False),
+        ("evidence", "INCONCLUSIVE", 0.5, False, False),
+        ("evidence", "INCONCLUSIVE", None, False, False),
+        ("evidence", "FAIL", 0.99, False, False),
+    ],
+)
+def test_releases_what_is_proven_or_where_asked_what_is_likely(gate, require, verdict, estimate, released, proven):
+    rows = (
+        gate("score_ratio", "accuracy", "retention", 0.95),
+        replace(gate("counted", "size", "at_most", 1.0), id="h"),
+    )
+    contract = Contract(rows, 0.95, require)
+    found = conclude(contract, "c", (result_of(verdict, estimate), result_of("PASS", 0.5, "h")))
+    assert (found.verdict, found.released, found.proven) == (verdict, released, proven)
+
+
+def test_lets_through_what_is_not_assessable_under_evidence_only(evidence, gate):
+    rows = (gate("not_assessable", "kept", "at_least", 0.99, assumption="no positive class"),)
+    for require, released in (("evidence", True), ("proof", False)):
+        found = judgement(Contract(rows, 0.95, require), "c", evidence(LABELS, LABELS, LABELS))
+        assert (found.verdict, found.released, found.proven) == ("INCONCLUSIVE", released, False)
+
+
+def test_takes_the_worst_gate_for_the_verdict(gate):
+    rows = tuple(replace(gate("score_ratio", "accuracy", "retention", 0.9), id=name) for name in "abc")
+    results = (result_of("PASS", 1, "a"), result_of("FAIL", 0.1, "b"), result_of("INCONCLUSIVE", 0.95, "c"))
+    assert conclude(Contract(rows, 0.95, "evidence"), "c", results).verdict == "FAIL"
+
+
+def test_proves_nothing_by_a_contract_without_gates():
+    for require, released in (("evidence", True), ("proof", False)):
+        found = conclude(Contract((), 0.95, require), "c", ())
+        assert (found.verdict, found.proven, found.released) == ("INCONCLUSIVE", False, released)
+
+
+def test_names_a_harmed_subgroup_after_holms_correction(evidence, gate):
+    labels = np.ones(400, int)
+    candidate = flip(labels, *range(200, 212))
+    found = evidence(labels, labels, candidate, groups=["f"] * 200 + ["m"] * 200)
+    rows = tuple(
+        replace(
+            gate("score_ratio", "sensitivity", "retention", 0.85, where=f"subgroup sex.{one}", preset="bias"), id=one
+        )
+        for one in "fm"
+    )
+    women, men = judgement(Contract(rows, 0.95, "proof"), "c", found).results
+    assert "harmed" not in women.reason
+    assert "this subgroup is harmed (sign test, p = 0.00049 after Holm's correction for 2 subgroups)" in men.reason
+
+
+def test_gives_the_same_answer_twice(evidence, gate):
+    labels = np.tile(LABELS, 2)
+    found = evidence(labels, labels, flip(labels, *range(30)), seed=3)
+    f1 = gate("bootstrap", "f1", "retention", 0.9)
+    assert judge(f1, found) == judge(f1, found)
