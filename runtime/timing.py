@@ -8,7 +8,7 @@ import numpy as np
 
 from titrant.runtime.contract.predicting import taken
 from titrant.runtime.engines import open_session
-from titrant.runtime.memory import grown_bytes, resident_bytes
+from titrant.runtime.memory import memory_of
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics import Diagnostic, StepError
 
@@ -28,19 +28,16 @@ def time_models(
     """Time every model at every batch size; see `profile.latency` for the answer.
 
     In each round every model runs once on the same batch, in an order drawn anew, so that a machine that slows down
-    slows all of them. Memory is what loading the model and answering the largest batch added to this process.
+    slows all of them. Memory is what loading the model and answering the largest batch takes, in a child of its own.
     """
     missing = sorted(set(models) - set(params.engines))
     if missing:
         raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}"))
+    answer: dict[str, Any] = {name: {"peak_bytes": _memory(params, rows, name, models[name])} for name in models}
     sessions: dict[str, Any] = {}
-    answer: dict[str, Any] = {}
     try:
         for name, model in models.items():
-            before = resident_bytes()
             sessions[name] = open_session(params.engines[name], model, threads=params.threads, device=params.device)
-            sessions[name].run(_batch(sessions[name], rows, max(params.batches)))
-            answer[name] = {"peak_bytes": grown_bytes(before)}
         for done, size in enumerate(params.batches):
             progress(done, len(params.batches), f"batch {size}")
             for name, samples in _rounds(sessions, rows, size, params, generator).items():
@@ -49,6 +46,20 @@ def time_models(
         for session in sessions.values():
             session.close()
     return answer
+
+
+def _memory(params: Any, rows: Rows, name: str, model: Any) -> int | None:
+    """Measure one model; a live module's tensors are loaded already, so they are added."""
+
+    def work() -> object:
+        session = open_session(params.engines[name], model, threads=params.threads, device=params.device)
+        return session, session.run(_batch(session, rows, max(params.batches)))
+
+    measured = memory_of(work)
+    module = getattr(model, "module", None)
+    if measured is None or module is None:
+        return measured
+    return measured + sum(tensor.nbytes for tensor in module.state_dict().values())
 
 
 def _batch(session: Any, rows: Rows, size: int) -> dict[str, np.ndarray]:

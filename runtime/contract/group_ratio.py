@@ -10,6 +10,7 @@ from titrant.schema.cases import FEW_CHANGED
 
 SCORE = "score bound of Miettinen and Nurminen (1985)"
 EXACT = "exact bound of the first group's share (Clopper and Pearson), the second's taken as 1"
+BONFERRONI = "exact bounds of both groups' shares (Clopper and Pearson), each at half the error"
 _HIGHEST = 1e6
 
 
@@ -63,12 +64,15 @@ def statistic(one: Share, other: Share, ratio: float) -> float:
 def lower_bound(one: Share, other: Share, confidence: float) -> tuple[float, str]:
     """Return the one-sided lower bound of p_one / p_other, and the method.
 
-    Where either group has fewer than five wrong cases the approximation is not trusted: p_other is at most 1, so the
-    exact lower bound of p_one bounds the ratio.
+    Where a group has fewer than five wrong cases the approximation is not trusted, and the bound is exact: if it is the
+    second, p_other is taken as 1; else both shares are bounded, each at half the error (Bonferroni).
     """
-    exact = binomial.lower_bound(one.right, one.cases, confidence)
-    if one.right == 0 or min(one.wrong, other.wrong) < FEW_CHANGED:
-        return exact, EXACT
+    if one.right == 0 or other.wrong < FEW_CHANGED:
+        return binomial.lower_bound(one.right, one.cases, confidence), EXACT
+    if one.wrong < FEW_CHANGED:
+        each = (1 + confidence) / 2
+        lower = binomial.lower_bound(one.right, one.cases, each)
+        return lower / binomial.upper_bound(other.right, other.cases, each), BONFERRONI
     z = NormalDist().inv_cdf(confidence)
     return crossing(lambda ratio: statistic(one, other, ratio) - z, 1e-9, one.value / other.value), SCORE
 

@@ -44,7 +44,10 @@ def lower_bound(counts: Pairs, confidence: float) -> tuple[float, str]:
         return -binomial.upper_bound(counts.lost, counts.cases, confidence), EXACT
     z = NormalDist().inv_cdf(confidence)
     estimate = (counts.gained - counts.lost) / counts.cases
-    return crossing(lambda value: statistic(counts, value) - z, -1.0, estimate), SCORE
+    lower = crossing(lambda value: statistic(counts, value) - z, -1.0, estimate)
+    if counts.lost == 0:
+        lower = min(lower, binomial.lower_bound(counts.gained, counts.cases, confidence))
+    return lower, SCORE
 
 
 def upper_bound(counts: Pairs, confidence: float) -> tuple[float, str]:

@@ -63,7 +63,11 @@ def lower_bound(counts: Pairs, confidence: float) -> tuple[float, str]:
     """
     if counts.changed < FEW_CHANGED or counts.gained == 0:
         return binomial.lower_bound(counts.both + counts.gained, counts.decided, confidence), EXACT
-    return score_lower(counts, confidence), SCORE
+    lower = score_lower(counts, confidence)
+    if counts.lost == 0:
+        # One proportion again, that of the gains: 1 / (1 - w).
+        lower = min(lower, 1 / (1 - binomial.lower_bound(counts.gained, counts.decided, confidence)))
+    return lower, SCORE
 
 
 def upper_bound(counts: Pairs, confidence: float) -> float:
@@ -76,7 +80,10 @@ def upper_bound(counts: Pairs, confidence: float) -> float:
         kept = binomial.upper_bound(counts.both + counts.gained, counts.decided, each)
         gained = binomial.upper_bound(counts.gained, counts.decided, each)
         return kept / (1 - gained) if gained < 1 else _HIGHEST
-    return score_upper(counts, confidence)
+    upper = score_upper(counts, confidence)
+    if counts.gained == 0:
+        upper = max(upper, binomial.upper_bound(counts.both, counts.decided, confidence))
+    return upper
 
 
 def _estimate(counts: Pairs) -> float:

@@ -45,7 +45,7 @@ def predict(params: LatencyParams, hardware: Hardware, model: ModelFacts | None)
 
 @operator(
     "profile.latency",
-    version=1,
+    version=2,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port(("torch", "onnx", "torchscript"), many=True), "rows": "rows"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from titrant.runtime.contract.group_ratio import EXACT, Share, lower_bound, statistic, upper_bound
+from titrant.runtime.contract.group_ratio import BONFERRONI, EXACT, Share, lower_bound, statistic, upper_bound
 
 
 @pytest.mark.parametrize(("one", "other"), [((40, 50), (30, 60)), ((90, 100), (180, 200)), ((7, 30), (20, 40))])
@@ -26,8 +26,11 @@ def test_agrees_with_a_numerical_maximum_of_the_constrained_likelihood(one, othe
 
 def test_is_exact_where_a_group_has_few_wrong_cases():
     bound, method = lower_bound(Share(50, 50), Share(40, 50), 0.95)
+    assert method == BONFERRONI
+    assert bound == pytest.approx(0.025 ** (1 / 50) / stats.binomtest(40, 50).proportion_ci(0.95, "exact").high)
+    bound, method = lower_bound(Share(40, 50), Share(50, 50), 0.95)
     assert method == EXACT
-    assert bound == pytest.approx(0.05 ** (1 / 50))
+    assert bound == pytest.approx(stats.binomtest(40, 50).proportion_ci(0.9, "exact").low)
 
 
 def test_gives_an_upper_bound_that_is_the_inverse_of_the_groups_exchanged():

@@ -87,6 +87,13 @@ def test_never_bounds_above_the_estimate():
         assert lower_bound(counts, 0.95)[0] <= estimate + 1e-9 <= upper_bound(counts, 0.95) + 2e-9
 
 
+def test_calls_nothing_a_miss_that_an_exact_test_would_not():
+    # 9 of 171 lost: the score test would refute a retention of .97, the binomial (p = .077) does not.
+    assert stats.binom.sf(8, 171, 0.03) > 0.05
+    assert upper_bound(Pairs(162, 9, 0, 0), 0.95) > 0.97
+    assert upper_bound(Pairs(160, 11, 0, 0), 0.95) < 0.97
+
+
 def false_pass_rate(cases: int, ratio: float, gained: float) -> float:
     """The exact probability of PASS when the true ratio is the threshold, over all outcomes that matter."""
     lost = 1 - ratio * (1 - gained)
