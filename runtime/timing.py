@@ -1,5 +1,6 @@
 """Time several models fairly: in one process, taking turns, with the same inputs and a set number of threads."""
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,11 +11,14 @@ from titrant.runtime.contract.predicting import taken
 from titrant.runtime.engines import open_session
 from titrant.runtime.memory import memory_of
 from titrant.runtime.values import Rows
+from titrant.schema.cases import runs_for_percentile
 from titrant.schema.diagnostics import Diagnostic, StepError
 
 # Fewer runs cannot bound a 95th percentile at 95 % confidence.
-LEAST_RUNS = 59
+LEAST_RUNS = runs_for_percentile(0.95)
 MOST_RUNS = 500
+# Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
+PATIENCE_SECONDS = 120.0
 
 
 def time_models(
@@ -32,7 +36,7 @@ def time_models(
     """
     missing = sorted(set(models) - set(params.engines))
     if missing:
-        raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}"))
+        raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}", help="name it in `engines`"))
     answer: dict[str, Any] = {name: {"peak_bytes": _memory(params, rows, name, models[name])} for name in models}
     sessions: dict[str, Any] = {}
     try:
@@ -45,6 +49,7 @@ def time_models(
     finally:
         for session in sessions.values():
             session.close()
+    progress(len(params.batches), len(params.batches), "")
     return answer
 
 
@@ -77,16 +82,29 @@ def _rounds(
             session.run(batches[name])
     names = list(sessions)
     samples: dict[str, list[float]] = {name: [] for name in names}
-    started = time.perf_counter()
-    for count in range(params.iterations or MOST_RUNS):
-        if not params.iterations and count >= LEAST_RUNS and time.perf_counter() - started > params.seconds:
-            break
-        for index in generator.permutation(len(names)):
-            name = names[index]
-            begin = time.perf_counter()
-            sessions[name].run(batches[name])
-            samples[name].append(time.perf_counter() - begin)
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()  # a collection would be charged to whoever runs just then
+    try:
+        started = time.perf_counter()
+        for count in range(params.iterations or MOST_RUNS):
+            if not params.iterations and _enough(count, time.perf_counter() - started, params.seconds):
+                break
+            for index in generator.permutation(len(names)):
+                name = names[index]
+                begin = time.perf_counter()
+                sessions[name].run(batches[name])
+                samples[name].append(time.perf_counter() - begin)
+    finally:
+        if collecting:
+            gc.enable()
     return samples
+
+
+def _enough(count: int, elapsed: float, seconds: float) -> bool:
+    if count < LEAST_RUNS:
+        return count > 0 and elapsed > PATIENCE_SECONDS
+    return elapsed > seconds
 
 
 def _figures(samples: list[float], size: int) -> dict[str, Any]:

@@ -94,9 +94,10 @@ def _refused(look: Look, path: Path, value: str, help_text: str = "") -> Finding
 
 def _method(look: Look) -> Iterator[Finding]:
     method, path = look.recipe.quantization.method, ("quantization", "method")
-    if method in ("auto", "none"):
+    # A user's own operator is described by an inspection child when the recipe is planned.
+    if method in ("auto", "none") or ":" in method:
         return
-    if ":" in method or catalog.method_operator(method) not in catalog.names():
+    if catalog.method_operator(method) not in catalog.names():
         from titrant.compiler.rules.methods import methods
 
         known = ", ".join(f"`{one}`" for one in ("auto", "none", *methods()))

@@ -18,6 +18,8 @@ def named_references(look: Look) -> Iterator[tuple[Path, str]]:
     for name, source in (data.sources or {}).items():
         if source.factory is not None:
             yield ("data", "sources", name, "factory"), source.factory
+    if ":" in recipe.quantization.method:
+        yield ("quantization", "method"), recipe.quantization.method
 
 
 def user_references(look: Look) -> tuple[UserReference, ...]:

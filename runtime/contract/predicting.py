@@ -23,8 +23,12 @@ def predict_rows(
     """Answer every row; the arrays are float32, (rows, …), in the order of the rows.
 
     Raises StepError X401 for NaN or infinity in an output, X402 for an input that the rows lack, X403 for an output
-    with another number of rows than it was given.
+    with another number of rows than it was given, X404 when there are no rows.
     """
+    if len(rows) == 0:
+        raise StepError(
+            Diagnostic("X404", f"the role {rows.role} has no rows to answer", help="give it a share in data.split")
+        )
     session = open_session(engine_name, model, threads=threads, device=device)
     try:
         inputs = {name: taken(rows, name) for name in session.input_names}
@@ -37,7 +41,7 @@ def predict_rows(
             progress(start + given, len(rows), "")
     finally:
         session.close()
-    arrays = {name: np.concatenate(pieces) if pieces else np.zeros((0,), np.float32) for name, pieces in parts.items()}
+    arrays = {name: np.concatenate(pieces) for name, pieces in parts.items()}
     for name, values in arrays.items():
         _finite(name, values)
     return Outputs(rows.role, arrays)

@@ -66,7 +66,7 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
                 per second}, "peak_bytes": resident memory added by loading the model and answering the largest
                 batch, or null where the system does not tell}}
     Fails:      StepError X430 when a model has no engine named for it, X402 when the rows lack one of its inputs
-    Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer
+    Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
     """
     from titrant.runtime.timing import time_models
 

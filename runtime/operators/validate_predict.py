@@ -56,7 +56,7 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
                 which the arrays that the model takes are used by name
     Outputs:    outputs - every output of the model, (rows, …) float32, in the order of the rows
     Fails:      StepError X401 when an output holds NaN or infinity, X402 when the model takes an input that the rows
-                do not have, X403 when an output has another number of rows than it was given
+                do not have, X403 when an output has another number of rows than it was given, X404 without rows
     Cost:       one pass over the rows; peak memory is the model, one batch of activations and all outputs
     """
     from titrant.runtime.contract.predicting import predict_rows

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import stats  # noqa: TID253 - the independent computation
 
 from titrant.schema.binomial_cases import binomial_cases, failure_probability, proof_cases, zero_failure_cases
 from titrant.schema.cases import mean_cases, need, retention_cases, runs_for_percentile

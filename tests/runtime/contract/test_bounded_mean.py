@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import stats  # noqa: TID253 - the independent computation
 
 from titrant.runtime.contract.bounded_mean import lower_bound, refutes, upper_bound
 

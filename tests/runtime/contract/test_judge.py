@@ -275,7 +275,7 @@ def result_of(verdict, estimate=0.99, name="g"):
         ("evidence", "FAIL", 0.99, False, False),
     ],
 )
-def test_releases_what_is_proven_or_where_asked_what_is_likely(gate, require, verdict, estimate, released, proven):
+def test_releases_what_is_proven_or_where_asked_what_is_likely(gate, require, verdict, estimate, released, proven):  # noqa: PLR0917
     rows = (
         gate("score_ratio", "accuracy", "retention", 0.95),
         replace(gate("counted", "size", "at_most", 1.0), id="h"),

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import optimize, stats  # noqa: TID253 - the independent computation
 
 from titrant.runtime.contract.paired_difference import EXACT, lower_bound, statistic, upper_bound
 from titrant.runtime.contract.pairs import Pairs
