@@ -28,7 +28,7 @@ lint: $(STAMP)
 	@$(BIN)/mypy
 
 test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/budgets.py

@@ -26,4 +26,5 @@ class Finding:
     missing: str = ""
     least: int | None = None  # cases below which nothing is concluded
     counted: str = "cases"
+    units: int | None = None  # what `min_cases` counts, where several rows belong to one unit
     proves_with: Callable[[float], bool] | None = None

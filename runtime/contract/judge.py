@@ -52,11 +52,10 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         finding = TESTS[gate.test](gate, evidence)
     except Unassessable as unassessable:
         return _open(gate, str(unassessable))
-    if gate.min_cases and finding.cases < gate.min_cases:
-        finding = replace(
-            finding, least=gate.min_cases,
-            missing=f"{finding.cases} {finding.counted}, and at least {gate.min_cases} are needed (min_cases)",
-        )  # fmt: skip
+    count = finding.cases if finding.units is None else finding.units
+    if count < gate.min_cases:
+        missing = f"{count} {finding.counted}, and at least {gate.min_cases} are needed (min_cases)"
+        finding = replace(finding, least=gate.min_cases, missing=missing)
     return _result(gate, finding, evidence.confidence)
 
 

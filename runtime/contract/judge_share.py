@@ -47,10 +47,10 @@ def judge_share(gate: Gate, evidence: Evidence) -> Finding:
         return upper <= gate.threshold if gate.comparison == "at_most" else lower >= gate.threshold
 
     lower, upper = bounds(1.0)
-    clustered = unit_count(share.units) < cases
+    units = unit_count(share.units)
     return Finding(
         estimate, lower, upper, share.original, estimate, cases, cases - good,
-        METHOD + (CLUSTERED if clustered else ""), share.observed,
+        METHOD + (CLUSTERED if units < cases else ""), share.observed,
         clean=share.clean if good == cases else "", proves_with=proves,
     )  # fmt: skip
 

@@ -9,7 +9,8 @@ from titrant.schema.units import format_size, format_time
 def reason(gate: Gate, finding: Finding, verdict: Verdict, needed: int | None, confidence: float) -> str:
     """Return what was seen, the bound that decides against the threshold, and what would settle an open gate."""
     limit = gate.comparison in UPPER_LIMITS
-    wanted = f"{'at most' if limit else 'at least'} {_number(gate.threshold, gate.unit)} is needed"
+    threshold = _number(gate.threshold, gate.unit)
+    wanted = f"at most {threshold} is allowed" if limit else f"at least {threshold} is needed"
     if finding.missing:
         return f"{finding.observed}; {finding.missing}"
     if finding.lower == finding.upper:

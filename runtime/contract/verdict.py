@@ -41,7 +41,7 @@ def needed_cases(gate: Gate, finding: Finding, confidence: float) -> int | None:
     The number at which the bound just reaches the threshold is found by scaling the evidence; where some case speaks
     against the gate, ((z_confidence + z_power) / z_confidence)² as many are taken, for a power of 80 %.
     """
-    if finding.least is not None and finding.cases < finding.least:
+    if finding.missing and finding.least is not None:
         return finding.least
     if finding.proves_with is None or not finding.cases or not meets(gate, finding.estimate):
         return None

@@ -13,11 +13,11 @@ class PiecewiseSession:
     What it is asked for is then what it costs: a batch of 8 with a file made for 1 is eight calls.
     """
 
-    fixed_batch = None
+    fixed_batch: int | None = None
 
     def __init__(self, session: Session, size: int) -> None:
-        self.input_names = session.input_names
-        self.output_names = session.output_names
+        self.input_names: tuple[str, ...] = session.input_names
+        self.output_names: tuple[str, ...] = session.output_names
         self._session = session
         self._size = size
 

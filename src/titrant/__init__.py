@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from titrant.planned import Planned
     from titrant.runtime.apply import apply
     from titrant.runtime.catalog import Context, Method, Params, Port, operator
-    from titrant.runtime.released import load
     from titrant.schema.diagnostics import TitrantError
     from titrant.schema.source import read
     from titrant.verbs.check import check
     from titrant.verbs.explain import explain
+    from titrant.verbs.load import load
     from titrant.verbs.plan import plan
     from titrant.verbs.report import report
     from titrant.verbs.run import run
@@ -42,7 +42,7 @@ _PUBLIC = {
     "detect": "titrant.compiler.hardware",
     "explain": "titrant.verbs.explain",
     "get_logger": "titrant.log",
-    "load": "titrant.runtime.released",
+    "load": "titrant.verbs.load",
     "operator": "titrant.runtime.catalog",
     "plan": "titrant.verbs.plan",
     "read": "titrant.schema.source",

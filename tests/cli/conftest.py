@@ -40,7 +40,7 @@ data:
   label: sick
   positive: 1
   transform: [standardize]
-train: {epochs: 4}
+train: {epochs: 4, learning_rate: 0.05}
 quantization: {method: none}
 validation: {retention: 0.9}
 profile: {batches: [1], iterations: 60, warmup: 2}

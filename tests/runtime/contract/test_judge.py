@@ -116,6 +116,15 @@ def test_leaves_a_group_under_min_cases_open(evidence, gate):
     assert "at least 50 are needed" in result.reason
 
 
+def test_counts_min_cases_in_patients_and_not_in_rows(evidence, gate):
+    paired = gate("score_ratio", "accuracy", "retention", 0.8, where="subgroup sex.f", min_cases=50)
+    groups, units = ["f"] * 171, np.arange(171) // 4
+    assert judge(paired, evidence(LABELS, LABELS, LABELS, groups=groups)).verdict == "PASS"
+    result = judge(paired, evidence(LABELS, LABELS, LABELS, groups=groups, units=units))
+    assert (result.verdict, result.cases, result.needed_cases) == ("INCONCLUSIVE", 171, 50)
+    assert "43 cases, and at least 50 are needed" in result.reason
+
+
 def test_compares_subgroups_in_both_orders(evidence, gate):
     labels = np.ones(400, int)
     candidate = flip(labels, *range(200, 250))

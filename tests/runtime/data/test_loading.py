@@ -123,7 +123,7 @@ def test_says_that_a_file_is_missing_or_unreadable(tmp_path, kind):
 
 
 def test_names_the_nearest_column(csv):
-    assert refused({"csv": csv}, "X101", label="il").help == "did you mean ill?"
+    assert refused({"csv": csv}, "X101", label="il").help == "did you mean `ill`?"
     refused({"csv": csv}, "X101", inputs=["age", "sx"], label="ill")
     refused({"csv": csv}, "X101", keep=["hospital"], label="ill")
 

@@ -1,0 +1,199 @@
+"""The command line as a person uses it: plan, run, reuse, status, report, explain, interrupt."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import titrant
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, request):
+    """A place in which the small recipe ran once."""
+    from importlib.util import module_from_spec, spec_from_file_location
+    from pathlib import Path
+
+    spec = spec_from_file_location("cli_place", Path(__file__).with_name("conftest.py"))
+    module = module_from_spec(spec)
+    sys.modules["cli_place"] = module
+    spec.loader.exec_module(module)
+    base = tmp_path_factory.mktemp("finished")
+    (base / "user").mkdir()
+    made = module.Place(base / "user", base / "home")
+    made.write("net.py", module.NET)
+    made.write("rows.csv", module.rows())
+    made.recipe()
+    answer = made.titrant("run", "recipe.yaml")
+    assert answer.code == 0, answer.all
+    return made, answer
+
+
+def in_process(place, *arguments):
+    """Run a command in a fresh process and return what it printed and which heavy modules it imported."""
+    heavy = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "matplotlib")
+    code = (
+        "import sys\nfrom titrant.cli import main\n"
+        f"code = main({list(map(str, arguments))!r})\n"
+        f"sys.stderr.write('HEAVY ' + ' '.join(m for m in {heavy!r} if m in sys.modules) + '\\n')\n"
+        "sys.exit(code)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=place.folder,
+        env={**os.environ, "TITRANT_HOME": str(place.home), "CI": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_says_what_was_released_and_why(finished):
+    _, answer = finished
+    assert "PASS" in answer.out or "not proven" in answer.out
+    assert "released onnx-fp32" in answer.out
+    assert "report.html" in answer.out
+    assert "decisions" in answer.err
+
+
+@pytest.mark.parametrize(
+    "command", [("check", "recipe.yaml"), ("plan", "recipe.yaml"), ("run", "recipe.yaml"), ("status",)]
+)
+def test_imports_nothing_heavy_when_nothing_has_to_run(finished, command):
+    place, _ = finished
+    done = in_process(place, *command)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].strip() == "HEAVY"
+
+
+def test_executes_nothing_the_second_time_and_says_so(finished):
+    place, _ = finished
+    before = sorted((place.home / "runs").iterdir())
+    answer = place.titrant("run", "recipe.yaml")
+    assert answer.code == 0
+    assert "nothing executed" in answer.out
+    assert sorted((place.home / "runs").iterdir()) == before
+
+
+def test_reuses_everything_after_files_were_touched_and_moved(finished, tmp_path):
+    place, _ = finished
+    for file in place.folder.glob("*.py"):
+        os.utime(file)
+    os.utime(place.folder / "rows.csv")
+    assert "nothing executed" in place.titrant("run", "recipe.yaml").out
+
+
+def test_runs_again_only_what_a_change_touches(finished):
+    place, _ = finished
+    answer = place.titrant("status", "recipe.yaml", "--set", "validation.retention=0.8")
+    changed = {line.split()[1] for line in answer.out.splitlines()[1:]}
+    assert any("contract" in step for step in changed), answer.out
+    assert not {"load", "split", "fit", "latency"} & changed, answer.out
+
+
+def test_saves_a_plan_and_runs_it(finished, tmp_path):
+    place, _ = finished
+    saved = tmp_path / "plan.json"
+    assert place.titrant("plan", "recipe.yaml", "--out", saved).code == 0
+    answer = place.titrant("run", saved)
+    assert answer.code == 0, answer.all
+    assert "nothing executed" in answer.out
+
+
+def test_refuses_a_saved_plan_whose_data_changed(finished, tmp_path):
+    place, _ = finished
+    saved = tmp_path / "plan.json"
+    place.titrant("plan", "recipe.yaml", "--out", saved)
+    rows = place.folder / "rows.csv"
+    text = rows.read_text()
+    try:
+        rows.write_text(text.rstrip().rsplit("\n", 1)[0] + "\n")
+        answer = place.titrant("run", saved)
+    finally:
+        rows.write_text(text)
+    assert answer.code == 6, answer.all
+    assert "no longer holds" in answer.err
+
+
+def test_says_by_exit_code_whether_something_would_run(finished):
+    place, _ = finished
+    assert place.titrant("plan", "recipe.yaml", "--exit-code").code == 0
+    assert place.titrant("plan", "recipe.yaml", "--exit-code", "--set", "seed=7").code == 6
+
+
+def test_shows_the_plan_and_stops_on_a_dry_run(finished):
+    place, _ = finished
+    before = sorted((place.home / "runs").iterdir())
+    answer = place.titrant("run", "recipe.yaml", "--dry-run", "--set", "seed=8")
+    assert answer.code == 0
+    assert "contract" in answer.out + answer.err
+    assert sorted((place.home / "runs").iterdir()) == before
+
+
+def test_lists_and_reports_runs(finished):
+    place, _ = finished
+    listed = place.titrant("show", "runs")
+    assert "small" in listed.out, listed.all
+    text = place.titrant("report", "latest", "--format", "md")
+    assert text.out.startswith("# "), text.all
+    value = json.loads(place.titrant("report", "latest", "--format", "json").out)
+    assert value["summary"]
+
+
+def test_explains_a_decision_a_step_and_a_code(finished):
+    place, _ = finished
+    assert "recipe.yaml:14" in place.titrant("explain", "recipe.yaml", "quantization.method").out
+    step = place.titrant("explain", "latest", "fit")
+    assert "train.fit" in step.out, step.all
+    assert "wrong" in place.titrant("explain", "R012").out
+
+
+def test_logs_to_a_file_as_json_lines(finished, tmp_path):
+    place, _ = finished
+    log = tmp_path / "deep" / "run.jsonl"
+    assert place.titrant("run", "recipe.yaml", "--log-file", log).code == 0
+    assert all(json.loads(line)["level"] for line in log.read_text().splitlines())
+
+
+def test_loads_what_it_released_and_answers_as_the_model_does(finished, monkeypatch):
+    place, _ = finished
+    monkeypatch.setenv("TITRANT_HOME", str(place.home))
+    import numpy as np
+    import pandas as pd
+
+    frame = pd.read_csv(place.folder / "rows.csv")
+    run = next((place.home / "runs").iterdir())
+    answer = titrant.load(run)(frame)
+    assert answer.probabilities.shape == (len(frame), 2)
+    right = (np.asarray(answer.decisions).astype(str) == frame["sick"].astype(str)).mean()
+    assert right > 0.85
+
+
+def test_goes_on_after_ctrl_c(place):
+    recipe = place.recipe(("{epochs: 4, learning_rate: 0.05}", "{epochs: 3000}"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "titrant", "run", str(recipe)],
+        cwd=place.folder,
+        env={**os.environ, "TITRANT_HOME": str(place.home), "CI": "true"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not any('"model"' in file.read_text() for file in place.home.glob("runs/*/journal.jsonl")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.rstrip().splitlines()[-1] == "interrupted; run the same command again to go on"
+    again = place.titrant("run", recipe, "--set", "train.epochs=4", "-v")
+    assert again.code == 0, again.all
+    assert "= load" in again.err
