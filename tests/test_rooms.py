@@ -15,7 +15,7 @@ ALLOWED = {
 }
 HEAVY = {
     "torch", "onnx", "onnxruntime", "openvino", "transformers", "bitsandbytes", "wandb", "matplotlib", "sklearn",
-    "scipy", "pandas", "pyarrow",
+    "scipy", "pandas", "pyarrow", "numpy",
 }  # fmt: skip
 # The compiler reads an operator's declaration, which lives in the operator's file.
 DECLARATIONS = ("titrant.runtime.operators",)

@@ -65,7 +65,7 @@ def judge_retention(gate: Gate, evidence: Evidence) -> Finding:
     return Finding(
         new / old, lower, score_ratio.upper_bound(counts, evidence.confidence), old, new, len(found.original),
         int(found.counts.changed), method + clustered, found.observed,
-        clean="" if found.counts.lost else "no loss", proves_with=proves,
+        clean="" if found.counts.lost else "no loss", units=unit_count(found.units), proves_with=proves,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def judge_difference(gate: Gate, evidence: Evidence) -> Finding:
     changed = int(found.counts.changed)
     return Finding(
         estimate, lower, upper, old, new, len(found.original), changed, method + clustered, found.observed,
-        clean="" if changed else "no change", proves_with=proves,
+        clean="" if changed else "no change", units=unit_count(found.units), proves_with=proves,
     )  # fmt: skip
 
 

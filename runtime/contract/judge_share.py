@@ -51,7 +51,7 @@ def judge_share(gate: Gate, evidence: Evidence) -> Finding:
     return Finding(
         estimate, lower, upper, share.original, estimate, cases, cases - good,
         METHOD + (CLUSTERED if units < cases else ""), share.observed,
-        clean=share.clean if good == cases else "", proves_with=proves,
+        clean=share.clean if good == cases else "", units=units, proves_with=proves,
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from titrant.runtime.catalog import Context, Params, operator
-from titrant.runtime.values import ReportFiles
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -40,6 +39,7 @@ def report_render(params: RenderParams, context: Context, *, record: Mapping[str
     Cost:       about a second, most of it importing matplotlib
     """
     from titrant.runtime.report.write import write_report
+    from titrant.runtime.values import ReportFiles
 
     folder = context.scratch / "report"
     folder.mkdir()

@@ -52,9 +52,9 @@ def plan(
 
 def resolved_text(recipe: ParsedRecipe) -> str:
     """Return the recipe's text as written, or printed anew where it extends another or was overridden."""
-    from titrant.schema.write import print_recipe
-
     if recipe.overrides or recipe.recipe.extends:
+        from titrant.schema.write import print_recipe
+
         return print_recipe(recipe.recipe)
     return recipe.text
 
