@@ -12,6 +12,9 @@ FEW_CHANGED = 5
 _PERCENTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
 
 
+_NINE_IN_TEN = NormalDist().inv_cdf(0.9)
+
+
 @dataclass(frozen=True)
 class Need:
     """How many cases, of which kind, under which assumption; `cases` None: no number of cases would do.
@@ -68,7 +71,8 @@ def retention_cases(
     decided = original + change / 2  # rows that at least one of the two gets right
     exact = binomial_cases(1 - change / 2 / decided, retention, confidence, power)
     if exact is not None and exact / decided * change < FEW_CHANGED:
-        return math.ceil(exact / decided)
+        # How many of the rows are decided is itself chance: allow for nine samples in ten.
+        return math.ceil((exact + _NINE_IN_TEN * math.sqrt(exact * (1 - decided))) / decided)
     both, half = original - change / 2, change / 2
     null = retention * constrained_discordance(both, half, half, retention)
     alternative = half * (1 + retention**2) + both * (1 - retention) ** 2 - (original * (1 - retention)) ** 2

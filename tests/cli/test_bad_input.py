@@ -30,7 +30,8 @@ def test_refuses_a_column_that_is_not_there(place):
 def test_refuses_weights_that_are_no_weights(place):
     place.write("weights.safetensors", "this is no tensor file")
     recipe = place.recipe(
-        ("train: {epochs: 4, learning_rate: 0.05}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n")
+        ("train: {epochs: 4, learning_rate: 0.05}\n", ""),
+        ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n"),
     )
     answer = place.titrant("run", recipe)
     refused(place, answer, answer.code, "weights.safetensors")
@@ -45,7 +46,10 @@ def test_refuses_a_pickle_that_could_run_code(place):
             return (print, ("owned",))
 
     (place.folder / "weights.pt").write_bytes(pickle.dumps(Evil()))
-    recipe = place.recipe(("train: {epochs: 4, learning_rate: 0.05}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.pt\n"))
+    recipe = place.recipe(
+        ("train: {epochs: 4, learning_rate: 0.05}\n", ""),
+        ("classes: auto}\n", "classes: auto}\n  weights: weights.pt\n"),
+    )
     answer = place.titrant("run", recipe)
     refused(place, answer, answer.code, "weights.pt")
     assert answer.code in (2, 4)
@@ -60,7 +64,8 @@ def test_refuses_weights_of_another_shape(place):
         {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, place.folder / "weights.safetensors"
     )
     recipe = place.recipe(
-        ("train: {epochs: 4, learning_rate: 0.05}\n", ""), ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n")
+        ("train: {epochs: 4, learning_rate: 0.05}\n", ""),
+        ("classes: auto}\n", "classes: auto}\n  weights: weights.safetensors\n"),
     )
     answer = place.titrant("run", recipe)
     refused(place, answer, answer.code, "first.weight", "(16, 9)", "(16, 4)")
