@@ -5,6 +5,8 @@ Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact 
 back: progress and measured while it works, then one of done, error and damaged.
 """
 
+import contextlib
+import errno
 import faulthandler
 import json
 import os
@@ -24,6 +26,7 @@ from titrant.runtime.execution.worker_run import Bench
 from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
 
 Send = Callable[[Mapping[str, Any]], None]
+_NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 def main(requests: int, answers: int, scratch: Path) -> None:
@@ -38,27 +41,30 @@ def main(requests: int, answers: int, scratch: Path) -> None:
     bench = Bench(home, folder, scratch, watch, send)
     waiting = _listen(requests)
     while True:
-        request = waiting.get()
-        _log_to(request.get("log"))
-        send(_answer(bench, request))
+        send(_answer(bench, waiting.get()))
 
 
 def _answer(bench: Bench, request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Do what is asked; whatever goes wrong becomes a message."""
     try:
+        _log_to(request.get("log"))
         return {"event": "done", **bench.do(request)}
     except TitrantError as error:
         return {**describe_error(error), "dependencies": bench.dependencies()}
     except DamagedError as error:
         return {"event": "damaged", "digest": error.digest}
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a step may raise anything
-        traceback.print_exc()
-        sys.stderr.flush()
+        # A full disk cannot take the log either; the message still gets through.
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+            sys.stderr.flush()
         return describe_error(StepError(_unexpected(bench, error, request)))
 
 
 def _unexpected(bench: Bench, error: BaseException, request: Mapping[str, Any]) -> Diagnostic:
     """Say in one line what code in a step raised."""
+    if not isinstance(error, OSError) and _NO_SPACE in str(error):
+        error = OSError(errno.ENOSPC, _NO_SPACE)  # libraries that write by themselves have errors of their own
     if isinstance(error, OSError) and (problem := disk_problem(bench.home, error)) is not None:
         return problem
     if isinstance(error, MemoryError):
