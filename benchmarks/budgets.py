@@ -1,6 +1,6 @@
 """Measure the budgets of the design on this machine and say which are kept.
 
-    python benchmarks/budgets.py [--runs 5] [--only commands|recipes|digits|resnet]
+    python benchmarks/budgets.py [--runs 5] [--only commands|recipes|digits|resnet|demo]
 
 Every figure is of whole processes, with a set thread count; where two programs are compared they take turns in one run,
 and the median of the paired ratios is what counts. Prints one line a budget and exits 1 when one is missed.
@@ -189,11 +189,23 @@ def resnet(runs: int) -> None:
     report("ResNet-20 int8, size over fp32 ONNX", [_size(record, "ort.static") / _size(record, "onnx-fp32")], 0.31, "×")
 
 
+def demo(runs: int) -> None:
+    """Time `make demo` in a fresh clone, installation included."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), f"{folder}/clone"], check=True)
+        start = time.perf_counter()
+        done = subprocess.run(["make", "demo"], cwd=f"{folder}/clone", capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"make demo exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        report("make demo on a fresh clone, installation included", [time.perf_counter() - start], 360.0)
+
+
 GROUPS: Mapping[str, Callable[[int], None]] = {
     "commands": commands,
     "recipes": recipes,
     "digits": digits,
     "resnet": resnet,
+    "demo": demo,
 }
 
 

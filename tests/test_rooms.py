@@ -12,13 +12,12 @@ ALLOWED = {
     "schema": ("titrant.schema",),
     "compiler": ("titrant.schema", "titrant.compiler", "titrant.runtime.catalog"),
     "runtime": ("titrant.schema", "titrant.runtime"),
+    "recipes": ("titrant.recipes",),
 }
 HEAVY = {
     "torch", "onnx", "onnxruntime", "openvino", "transformers", "bitsandbytes", "wandb", "matplotlib", "sklearn",
     "scipy", "pandas", "pyarrow", "numpy",
 }  # fmt: skip
-# The compiler reads an operator's declaration, which lives in the operator's file.
-DECLARATIONS = ("titrant.runtime.operators",)
 
 
 def imported(file: Path) -> list[tuple[int, str]]:

@@ -1,0 +1,75 @@
+"""The shipped recipes, run whole on data that comes with scikit-learn."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).parent.parent.parent / "recipes"
+
+
+@pytest.fixture
+def run(tmp_path):
+    def call(name):
+        done = subprocess.run(
+            [sys.executable, "-m", "titrant", "run", "-q", str(RECIPES / f"{name}.yaml")],
+            cwd=tmp_path,
+            env={**os.environ, "TITRANT_HOME": str(tmp_path / "home"), "CI": "true"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        folder = sorted((tmp_path / "home" / "runs").iterdir())[-1]
+        return done, folder, json.loads((folder / "record.json").read_text())
+
+    return call
+
+
+def gates(record, candidate):
+    found = next(one for one in record["candidates"] if one["candidate"] == candidate)
+    return {result["gate"]: result for result in found["judgement"]["results"]}
+
+
+@pytest.mark.slow
+def test_releases_the_breast_cancer_model_with_every_gate_proven(run):
+    done, folder, record = run("breast_cancer")
+    assert done.returncode == 0, done.stderr
+    assert record["verdict"] == "PASS"
+    assert {one["candidate"] for one in record["candidates"]} == {"onnx-fp32", "ort.dynamic", "ort.static"}
+    found = gates(record, record["released"][0])
+    assert {"retention", "calibration", "latency.p95", "size"} <= set(found)
+    assert {result["verdict"] for result in found.values()} == {"PASS"}
+    assert (folder / "outputs" / "model.onnx").stat().st_size <= 200 * 1024
+    assert not list((folder / "quarantine").iterdir())
+
+
+@pytest.mark.slow
+def test_cannot_prove_the_critical_recipe_and_says_how_many_cases_would(run):
+    done, folder, record = run("breast_cancer_critical")
+    assert done.returncode == 5, done.stderr
+    assert record["verdict"] == "INCONCLUSIVE"
+    assert record["released"] == []
+    kept = gates(record, record["candidates"][0]["candidate"])["safety.kept"]
+    assert kept["verdict"] == "INCONCLUSIVE"
+    assert kept["cases"] < 149
+    assert kept["needed_cases"] == 299
+    assert "299 cases with no loss would prove it" in done.stdout
+    assert not [file for file in (folder / "outputs").rglob("*") if file.is_file()]
+    assert (folder / "quarantine" / "model.onnx").is_file()
+    assert "keep the original" in (folder / "report.md").read_text().lower()
+
+
+@pytest.mark.slow
+def test_quantizes_the_digits_network_to_a_third_of_its_size(run):
+    done, folder, record = run("digits_cnn")
+    assert done.returncode == 0, done.stderr
+    assert record["released"] == ["ort.static"]
+    steps = {step["step"]: step["result"] for step in record["steps"] if step["result"]}
+    original = steps["fit"]["outputs"]["model"]["size"]
+    assert original >= 4 * 100_000
+    assert (folder / "outputs" / "model.onnx").stat().st_size <= 0.31 * original
+    assert gates(record, "ort.static")["retention"]["verdict"] == "PASS"
