@@ -1,20 +1,27 @@
-"""Measure the memory that a piece of work takes, in a forked child so that nothing measured before hides it."""
+"""Measure the peak memory of a piece of work, in a forked child so that nothing measured before hides it."""
 
+import json
 import os
 import select
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
-_SECONDS = 60.0
+from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
+
+_SECONDS = 30.0
 
 
 def memory_of(work: Callable[[], object]) -> int | None:
-    """Return the bytes that `work` makes this process touch beyond what it shares with it, or None if unknown.
+    """Return the most bytes that `work` makes this process hold beyond what it shares with it, or None if unknown.
 
-    The child starts with every page shared; what it allocates or writes becomes its own and is counted after the work,
-    while the result is still held. None where the system does not tell (anything but Linux), and when the work fails
-    or does not end within a minute.
+    The child starts with every page shared; what it allocates or writes becomes its own. What is its own after the
+    work, while the result is still held, is counted, and by how much the resident memory was higher at its highest is
+    added, so that buffers that come and go count too. The work must not use a thread pool of the parent: threads do
+    not survive a fork. None where the system does not tell (anything but Linux), and when the child is killed or not
+    done within half a minute. Raises StepError with the work's own code, or X431, when the work fails.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -25,27 +32,63 @@ def memory_of(work: Callable[[], object]) -> int | None:
     os.close(writer)
     try:
         ready, _, _ = select.select([reader], [], [], _SECONDS)
-        answer = os.read(reader, 32) if ready else b""
+        answer = os.read(reader, 1 << 16) if ready else b""
     finally:
         os.close(reader)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    return int(answer) if answer else None
+    return _read(answer)
 
 
-def _measure(work: Callable[[], object], writer: int) -> None:
+def _read(answer: bytes) -> int | None:
+    if not answer:
+        return None
+    said = json.loads(answer)
+    if "error" in said:
+        raise StepError(Diagnostic(**said["error"]))
+    return int(said["bytes"]) if said["bytes"] is not None else None
+
+
+def _measure(work: Callable[[], object], writer: int) -> NoReturn:
     """Do the work in the child, write what it took, and leave without any of the parent's clean-up."""
+    said: dict[str, object] = {}
     try:
-        before = _own_bytes()
-        held = work()
-        taken = max(0, _own_bytes() - before)
-        del held
-        os.write(writer, str(taken).encode())
+        said = {"bytes": _peak_of(work)}
+    except TitrantError as error:
+        first = error.diagnostics[0]
+        said = {"error": {"code": first.code, "message": first.message[:8000], "help": first.help}}
+    except BaseException as error:  # noqa: BLE001 - a forked child must not unwind into its parent's stack
+        message = f"measuring the memory failed: {type(error).__name__}: {error}"[:8000]
+        said = {"error": {"code": "X431", "message": message, "help": "see whether the model answers by itself"}}
     finally:
+        os.write(writer, json.dumps(said).encode())
         os._exit(0)
+
+
+def _peak_of(work: Callable[[], object]) -> int | None:
+    _forget_peak()
+    before = _own_bytes()
+    held = work()
+    after = _own_bytes()
+    status = _status()
+    del held
+    if "VmHWM" not in status:
+        return None
+    return max(0, after - before) + max(0, status["VmHWM"] - status["VmRSS"])
+
+
+def _forget_peak() -> None:
+    """Let the highest resident memory begin at what it is now."""
+    Path("/proc/self/clear_refs").write_text("5", "ascii")
 
 
 def _own_bytes() -> int:
     """Return the resident memory that is this process's alone."""
-    with open("/proc/self/smaps_rollup", encoding="ascii") as lines:  # noqa: PTH123 - no path object in a forked child
-        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+    lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+
+def _status() -> dict[str, int]:
+    """Return the sizes in /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")}

@@ -10,8 +10,9 @@ import numpy as np
 
 from titrant.runtime import kinds
 from titrant.runtime.contract.answers import read_answers
+from titrant.runtime.contract.predicting import answer_rows
 from titrant.runtime.contract.reading import Reading
-from titrant.runtime.engines import Session, engine
+from titrant.runtime.engines import Session, open_session
 from titrant.runtime.values import OnnxModel, Outputs, Rows, TorchScriptModel, Transforms
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 
@@ -24,7 +25,7 @@ _SINGLE = {"onnx": OnnxModel, "torchscript": TorchScriptModel}
 class Answer:
     """What a released model says of some rows.
 
-    `outputs`: name → (rows, …) as the model gave them. `probabilities`: (rows, classes) float64, and `decisions`:
+    `outputs`: name → (rows, …) float32. `probabilities`: (rows, classes) float64, and `decisions`:
     (rows,) class names at the operating point; both are None for a model that does not classify.
     """
 
@@ -47,19 +48,22 @@ class Released:
         path = folder / model["file"]
         kind = model["kind"]
         value = _SINGLE[kind](path) if kind in _SINGLE else kinds.load(kind, path)
-        self._session: Session = engine(model["engine"]).open_session(value, threads=threads)
+        self._session: Session = open_session(model["engine"], value, threads=threads)
 
     def __call__(self, rows: Any, *, batch: int = 64) -> Answer:
         """Answer rows: a DataFrame, a mapping of column name to array, or one array for a model with one input.
 
-        `batch` rows are answered at once. Raises StepError X342 for rows of another form, and what the transforms say
-        of missing columns or values.
+        `batch` rows are answered at once, just as they were for judging. Raises StepError X342 for rows of another
+        form or none, X401 for an answer that is NaN or infinite, and what the transforms say of missing columns or
+        values.
         """
         inputs = self._inputs(rows)
-        outputs = _in_batches(self._session, inputs, batch)
+        count = len(next(iter(inputs.values()))) if inputs else 0
+        if not count:
+            raise StepError(Diagnostic("X342", "there are no rows to answer", help="give at least one row"))
+        outputs = answer_rows(self._session, inputs, count, batch)
         if self._reading.task == "unlabeled" or self.transforms is None:
             return Answer(outputs, None, None)
-        count = len(next(iter(outputs.values())))
         none = np.zeros(count, np.int64)
         cases = Rows("", {}, None, none, none, self.classes, self.transforms.positive)
         answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)
@@ -162,19 +166,3 @@ def _columns(rows: Any, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
             help=f"give a DataFrame, or a mapping of column name to array, with {some}",
         )
     )
-
-
-def _in_batches(session: Session, inputs: Mapping[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
-    """Answer all rows; for a file that insists on a batch size the last batch is filled up and cut again."""
-    fixed: int | None = getattr(session, "fixed_batch", None)
-    size = fixed or batch
-    count = len(next(iter(inputs.values())))
-    parts: list[dict[str, np.ndarray]] = []
-    for start in range(0, max(count, 1), size):
-        part = {name: array[start : start + size] for name, array in inputs.items()}
-        rows = min(size, count - start)
-        if fixed and rows < fixed:
-            part = {name: np.resize(array, (fixed, *array.shape[1:])) for name, array in part.items()}
-        answered = session.run(part)
-        parts.append({name: array[:rows] for name, array in answered.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in session.output_names}

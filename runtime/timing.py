@@ -2,7 +2,9 @@
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,38 @@ from titrant.runtime.engines import open_session
 from titrant.runtime.memory import memory_of
 from titrant.runtime.values import Rows
 from titrant.schema.cases import runs_for_percentile
-from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
 
 # Fewer runs cannot bound a 95th percentile at 95 % confidence.
 LEAST_RUNS = runs_for_percentile(0.95)
 MOST_RUNS = 500
 # Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
 PATIENCE_SECONDS = 120.0
+
+
+@dataclass
+class Race:
+    """The models that are being timed, by name, and why others fell out."""
+
+    sessions: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def all(self) -> list[tuple[str, Any]]:
+        """List who is still in it; may be changed while it is walked through."""
+        return list(self.sessions.items())
+
+    @contextmanager
+    def trying(self, name: str) -> Iterator[None]:
+        """Take a model out when the block fails; raise if it is the original, without which nothing is compared."""
+        try:
+            yield
+        except TitrantError as error:
+            if name == "original":
+                raise
+            self.failed[name] = error.diagnostics[0].message
+            session = self.sessions.pop(name, None)
+            if session is not None:
+                session.close()
 
 
 def time_models(
@@ -32,29 +59,39 @@ def time_models(
     """Time every model at every batch size; see `profile.latency` for the answer.
 
     In each round every model runs once on the same batch, in an order drawn anew, so that a machine that slows down
-    slows all of them. Memory is what loading the model and answering the largest batch takes, in a child of its own.
+    slows all of them. Memory is the peak of loading the model and answering the largest batch, in a child of its own.
+    A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.
     """
     missing = sorted(set(models) - set(params.engines))
     if missing:
         raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}", help="name it in `engines`"))
-    answer: dict[str, Any] = {name: {"peak_bytes": _memory(params, rows, name, models[name])} for name in models}
-    sessions: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
+    race = Race()
     try:
         for name, model in models.items():
-            sessions[name] = open_session(params.engines[name], model, threads=params.threads, device=params.device)
+            with race.trying(name):
+                answer[name] = {"peak_bytes": _memory(params, rows, name, model)}
+                race.sessions[name] = open_session(
+                    params.engines[name], model, threads=params.threads, device=params.device
+                )
         for done, size in enumerate(params.batches):
             progress(done, len(params.batches), f"batch {size}")
-            for name, samples in _rounds(sessions, rows, size, params, generator).items():
+            for name, samples in _rounds(race, rows, size, params, generator).items():
                 answer[name][str(size)] = _figures(samples, size)
     finally:
-        for session in sessions.values():
+        for session in race.sessions.values():
             session.close()
     progress(len(params.batches), len(params.batches), "")
-    return answer
+    return {name: {"failed": race.failed[name]} if name in race.failed else answer[name] for name in models}
 
 
 def _memory(params: Any, rows: Rows, name: str, model: Any) -> int | None:
-    """Measure one model; a live module's tensors are loaded already, so they are added."""
+    """Measure one model on one CPU thread, else None; a live module's tensors are loaded already and are added.
+
+    More threads are a pool that a forked child has lost and may wait for, and what lies on a device is not counted.
+    """
+    if params.threads > 1 or params.device != "cpu":
+        return None
 
     def work() -> object:
         session = open_session(params.engines[name], model, threads=params.threads, device=params.device)
@@ -73,15 +110,17 @@ def _batch(session: Any, rows: Rows, size: int) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(taken(rows, name)[chosen]) for name in session.input_names}
 
 
-def _rounds(
-    sessions: Mapping[str, Any], rows: Rows, size: int, params: Any, generator: np.random.Generator
-) -> dict[str, list[float]]:
-    batches = {name: _batch(session, rows, size) for name, session in sessions.items()}
+def _rounds(race: Race, rows: Rows, size: int, params: Any, generator: np.random.Generator) -> dict[str, list[float]]:
+    """Let the models take turns and return the seconds of each run, without the models that failed."""
+    batches: dict[str, dict[str, np.ndarray]] = {}
+    for name, session in race.all():
+        with race.trying(name):
+            batches[name] = _batch(session, rows, size)
     for _ in range(params.warmup):
-        for name, session in sessions.items():
-            session.run(batches[name])
-    names = list(sessions)
-    samples: dict[str, list[float]] = {name: [] for name in names}
+        for name, session in race.all():
+            with race.trying(name):
+                session.run(batches[name])
+    samples: dict[str, list[float]] = {name: [] for name in race.sessions}
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()  # a collection would be charged to whoever runs just then
@@ -90,15 +129,17 @@ def _rounds(
         for count in range(params.iterations or MOST_RUNS):
             if not params.iterations and _enough(count, time.perf_counter() - started, params.seconds):
                 break
-            for index in generator.permutation(len(names)):
-                name = names[index]
-                begin = time.perf_counter()
-                sessions[name].run(batches[name])
-                samples[name].append(time.perf_counter() - begin)
+            racing = race.all()
+            for index in generator.permutation(len(racing)):
+                name, session = racing[index]
+                with race.trying(name):
+                    begin = time.perf_counter()
+                    session.run(batches[name])
+                    samples[name].append(time.perf_counter() - begin)
     finally:
         if collecting:
             gc.enable()
-    return samples
+    return {name: samples[name] for name in race.sessions}
 
 
 def _enough(count: int, elapsed: float, seconds: float) -> bool:

@@ -32,15 +32,25 @@ class Gate:
     assumption: str = ""
 
 
-def criteria(gate: Gate) -> dict[str, Any]:
-    """Return what judging reads of a gate, as a step's parameter: not where it comes from nor how it was planned.
+# How the origin of a row begins that the level supplied, not the recipe.
+LEVEL_ORIGIN = "level "
 
+
+def supplied(gate: Gate) -> bool:
+    """Whether the level supplied a row; False where the recipe asks for it."""
+    return gate.origin.startswith(LEVEL_ORIGIN) and ":" not in gate.origin
+
+
+def criteria(gate: Gate) -> dict[str, Any]:
+    """Return what judging reads of a gate, as a step's parameter: neither its place in the recipe nor its planning.
+
+    `supplied` says whether the level supplied it: only such a row is let through when its facts are missing.
     `assumption` is kept for a gate whose test is "not_assessable", where it says why.
     """
     value = {
         name: getattr(gate, name)
         for name in ("id", "preset", "metric", "slice", "comparison", "threshold", "test", "unit", "min_cases")
-    }
+    } | {"supplied": supplied(gate)}
     return value | {"assumption": gate.assumption} if gate.test == "not_assessable" else value
 
 
@@ -71,7 +81,8 @@ class Judgement:
     """All gates of one candidate: the verdict is the worst of them.
 
     `released` is True when all passed, or, where the contract asks for evidence only, when every other gate is
-    INCONCLUSIVE with an estimate that meets its threshold; `proven` says which of the two.
+    INCONCLUSIVE with an estimate that meets its threshold, or is supplied by the level and not assessable because its
+    facts are missing; `proven` says whether all passed.
     """
 
     candidate: str

@@ -18,7 +18,7 @@ from titrant.runtime.contract.judge_target import judge_counted, judge_timed
 from titrant.runtime.contract.reasons import reason
 from titrant.runtime.contract.unassessable import Unassessable
 from titrant.runtime.contract.verdict import meets, needed_cases, verdict
-from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
+from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict, supplied
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], Finding]] = {
     "score_ratio": judge_retention,
@@ -69,8 +69,9 @@ def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) 
     """Take the worst gate, and decide on release.
 
     All PASS is proven and released. Where the contract asks for evidence only, an INCONCLUSIVE gate is let through if
-    its estimate meets the threshold, or if it is declared not assessable, which then stands in the report. A contract
-    without gates proves nothing.
+    its estimate meets the threshold, or if the level supplied it and its facts are missing, which then stands in the
+    report. What the recipe itself asks for and nobody can assess is never let through. A contract without gates
+    proves nothing.
     """
     verdicts = {result.verdict for result in results}
     worst: Verdict = next((one for one in _WORST if one in verdicts), "INCONCLUSIVE")
@@ -82,7 +83,7 @@ def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) 
 
 def _tolerable(gate: Gate, result: GateResult) -> bool:
     if result.verdict == "INCONCLUSIVE":
-        return gate.test == "not_assessable" or meets(gate, result.estimate)
+        return (gate.test == "not_assessable" and supplied(gate)) or meets(gate, result.estimate)
     return result.verdict == "PASS"
 
 

@@ -35,7 +35,7 @@ def judge_auroc(gate: Gate, evidence: Evidence) -> Finding:
     decides = areas.misranked if gate.comparison in ("at_least", "at_most") else areas.discordant
     return Finding(
         estimate, lower, upper, areas.original, areas.candidate, len(positive), decides, METHOD, _words(cases, areas),
-        missing=_too_few(count, decides, cases),
+        missing=_too_few(count, decides, cases), units=unit_count(cases.units),
     )  # fmt: skip
 
 

@@ -34,7 +34,10 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> Finding:
         )  # fmt: skip
         missing = "" if found else f"{gate.metric} is not defined for some resamples: too few cases"
     lower, upper = found or (None, None)
-    return Finding(estimate, lower, upper, before, after, len(every), changed, METHOD, observed, missing=missing)
+    return Finding(
+        estimate, lower, upper, before, after, len(every), changed, METHOD, observed, missing=missing,
+        units=unit_count(cases.units),
+    )  # fmt: skip
 
 
 def _both(metric: str, cases: Slice, chosen: np.ndarray) -> tuple[float | None, float | None]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from titrant.runtime.contract.bounded_mean import METHOD, lower_bound, refutes, upper_bound
+from titrant.runtime.contract.clusters import unit_count
 from titrant.runtime.contract.crossing import crossing
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.finding import Finding
@@ -28,7 +29,8 @@ def judge_brier(gate: Gate, evidence: Evidence) -> Finding:
     words = f"the Brier score{cases.words} goes from {before:.4f} to {after:.4f} over {len(new)} cases"
     if gate.comparison == "retention":
         estimate, lower, upper = _retention(old, new, cases.units, evidence.confidence)
-        return Finding(estimate, lower, upper, before, after, len(new), moved, METHOD, words)
+        units = unit_count(cases.units)
+        return Finding(estimate, lower, upper, before, after, len(new), moved, METHOD, words, units=units)
     values, lowest = {
         "rise_at_most": (new - old, -1.0),
         "drop_at_most": (old - new, -1.0),
@@ -45,7 +47,7 @@ def judge_brier(gate: Gate, evidence: Evidence) -> Finding:
 
     return Finding(
         float(values.mean()), lower, upper, before, after, len(new), moved, METHOD, words,
-        clean="" if moved else "no change", proves_with=proves,
+        clean="" if moved else "no change", units=unit_count(cases.units), proves_with=proves,
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from titrant.schema.cases import runs_for_percentile
 from titrant.schema.gate import Gate
 from titrant.schema.units import format_size, format_time
 
+# The timing that is judged is the timing that chose the candidate, see docs/decisions/search.md.
+CHOSEN_BY_IT = ", of the same runs that the candidate was chosen by"
 _SHARES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
 
 
@@ -16,6 +18,8 @@ def judge_timed(gate: Gate, evidence: Evidence) -> Finding:
     figures = evidence.figures
     if figures is None:
         raise Unassessable("it was not timed")
+    if "failed" in figures:
+        raise Unassessable(f"it failed while it was timed: {figures['failed']}")
     timing = figures.get(str(evidence.timing_batch))
     if timing is None:
         raise Unassessable(f"batch size {evidence.timing_batch} was not timed")
@@ -35,7 +39,7 @@ def judge_timed(gate: Gate, evidence: Evidence) -> Finding:
     least = runs_for_percentile(share, evidence.confidence)
     missing = "" if deciding is not None else f"{len(runs)} runs, and {least} are needed to bound {name}"
     return Finding(
-        estimate, lower, upper, before, estimate, len(runs), None, METHOD, observed,
+        estimate, lower, upper, before, estimate, len(runs), None, METHOD + CHOSEN_BY_IT, observed,
         missing=missing, least=least, counted="runs",
     )  # fmt: skip
 

@@ -1,11 +1,11 @@
 """Run a model over rows, in batches and in order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from titrant.runtime.engines import open_session
+from titrant.runtime.engines import Session, open_session
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics import Diagnostic, StepError
 
@@ -32,19 +32,34 @@ def predict_rows(
     session = open_session(engine_name, model, threads=threads, device=device)
     try:
         inputs = {name: taken(rows, name) for name in session.input_names}
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in session.output_names}
-        for start in range(0, len(rows), batch):
-            piece = {name: values[start : start + batch] for name, values in inputs.items()}
-            given = min(batch, len(rows) - start)
-            for name, values in session.run(piece).items():
-                parts[name].append(_whole(name, values, given))
-            progress(start + given, len(rows), "")
+        return Outputs(rows.role, answer_rows(session, inputs, len(rows), batch, progress))
     finally:
         session.close()
+
+
+def answer_rows(
+    session: Session,
+    inputs: Mapping[str, np.ndarray],
+    count: int,
+    batch: int,
+    progress: Callable[[float, float, str], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Answer `count` rows, `batch` at once: name → (rows, …) float32. Judged and released models answer alike here.
+
+    Raises StepError X401 and X403 as `predict_rows` does.
+    """
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in session.output_names}
+    for start in range(0, count, batch):
+        piece = {name: values[start : start + batch] for name, values in inputs.items()}
+        given = min(batch, count - start)
+        for name, values in session.run(piece).items():
+            parts[name].append(_whole(name, values, given))
+        if progress is not None:
+            progress(start + given, count, "")
     arrays = {name: np.concatenate(pieces) for name, pieces in parts.items()}
     for name, values in arrays.items():
         _finite(name, values)
-    return Outputs(rows.role, arrays)
+    return arrays
 
 
 def taken(rows: Rows, name: str) -> np.ndarray:

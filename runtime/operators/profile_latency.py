@@ -45,7 +45,7 @@ def predict(params: LatencyParams, hardware: Hardware, model: ModelFacts | None)
 
 @operator(
     "profile.latency",
-    version=2,
+    version=3,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port(("torch", "onnx", "torchscript"), many=True), "rows": "rows"},
@@ -63,15 +63,16 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
     Inputs:     models - by name, each in the engine that `engines` names; rows - real inputs, repeated when there
                 are fewer than a batch
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples (sorted): seconds of one batch, throughput: cases
-                per second}, "peak_bytes": resident memory added by loading the model and answering the largest
-                batch, or null where the system does not tell}}
-    Fails:      StepError X430 when a model has no engine named for it, X402 when the rows lack one of its inputs
+                per second}, "peak_bytes": peak of the memory that loading the model and answering the largest batch
+                adds, or null where it is not known (more than one thread, not on the CPU, not on Linux)}}; of a
+                model that failed {model: {"failed": why}}, and the others are timed without it
+    Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
     """
     from titrant.runtime.timing import time_models
 
     timings = time_models(params, rows, models, generator=context.generator, progress=context.progress)
     for name, figures in timings.items():
-        smallest = figures[str(min(params.batches))]
-        context.measure(f"{name}.latency_p50", smallest["p50"], "s")
+        if "failed" not in figures:
+            context.measure(f"{name}.latency_p50", figures[str(min(params.batches))]["p50"], "s")
     return {"timings": timings}

@@ -55,7 +55,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None) -> 
 
 @operator(
     "train.fit",
-    version=1,
+    version=2,
     family="train",
     params=FitParams,
     inputs={"model": "torch", "train": "rows", "tuning": "rows"},
@@ -71,7 +71,8 @@ def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tu
 
     Helps when: the model comes without trained weights, or shall go on learning from these rows.
     Inputs:     model - any module with trainable parameters; train, tuning - rows with labels, whose arrays the model
-                takes by name, float32 or int64, (rows, …)
+                takes by name, float32 or int64, (rows, …); one logit a row is fitted to the positive class, or
+                without one to the second
     Outputs:    model - same structure, best weights, eval mode; curves - loss, tuning_loss and tuning_accuracy an
                 epoch, best_epoch (from 0)
     Fails:      StepError when rows and model do not fit together (names both shapes), when labels are missing or out

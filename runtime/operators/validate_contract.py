@@ -8,7 +8,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.gate import Gate
+from titrant.schema.gate import LEVEL_ORIGIN, Gate
 from titrant.schema.plan import Prediction
 
 
@@ -24,11 +24,14 @@ class GateParams(Params):
     test: str
     unit: str = ""
     min_cases: int = Field(0, ge=0)
+    supplied: bool = Field(
+        False, description="the level supplied it: let through under require: evidence if its facts are missing"
+    )
     assumption: str = Field("", description="of a gate whose test is not_assessable: why it is not")
 
     def gate(self) -> Gate:
         """Return the gate itself."""
-        return Gate(**self.model_dump(), origin="")
+        return Gate(**self.model_dump(exclude={"supplied"}), origin=LEVEL_ORIGIN if self.supplied else "")
 
 
 class ContractParams(Reading):
@@ -49,7 +52,7 @@ def predict(params: ContractParams, hardware: Hardware, model: ModelFacts | None
 
 @operator(
     "validate.contract",
-    version=1,
+    version=2,
     family="validate",
     params=ContractParams,
     inputs={

@@ -46,11 +46,14 @@ def _released(record: Record, released: list[Shown]) -> Headline:
         ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided at confidence {confidence}."
         return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept.", ground)
     unproven = [result for judgement in judgements for result in open_gates(judgement)]
-    ground = (
-        f"{len(unproven)} of {_gates(gates)} could not be proven at confidence {confidence}: "
-        f"{_named(record, unproven)}. Their point estimates meet the thresholds, and this contract asks for evidence, "
-        "not for proof."
-    )
+    likely = [result for result in unproven if result.estimate is not None]
+    unknown = [result for result in unproven if result.estimate is None]
+    parts = [f"{len(unproven)} of {_gates(gates)} could not be proven at confidence {confidence}."]
+    if likely:
+        parts.append(f"A point estimate that meets the threshold, and no proof: {_named(record, likely)}.")
+    if unknown:
+        parts.append(f"Not assessable, and asked for by the level only: {_named(record, unknown)}.")
+    ground = " ".join([*parts, "This contract asks for evidence, not for proof."])
     return Headline("NOT PROVEN", "≈", "warn", f"Released {names}, not proven.", ground)
 
 

@@ -136,7 +136,7 @@ def _values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timings(figures: Mapping[str, Any]) -> dict[str, Any]:
-    batches = {int(batch): timing for batch, timing in figures.items() if batch != "peak_bytes"}
+    batches = {int(batch): timing for batch, timing in figures.items() if batch not in ("peak_bytes", "failed")}
     return {"batches": dict(sorted(batches.items())), "peak_bytes": figures.get("peak_bytes")}
 
 

@@ -10,13 +10,27 @@ from titrant.runtime.values import Rows
 from titrant.schema.diagnostics import Diagnostic, StepError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-LOSSES: dict[str, Loss] = {
-    "cross_entropy": functional.cross_entropy,
-    "nll_loss": functional.nll_loss,
-    "binary_cross_entropy_with_logits": lambda output, labels: functional.binary_cross_entropy_with_logits(
-        output.reshape(len(labels)), labels.to(output.dtype)
-    ),
-}
+_ONE_LOGIT = "binary_cross_entropy_with_logits"
+
+
+def loss_of(name: str, positive: int | None) -> Loss:
+    """Return a loss by its name; where one logit is fitted, it is that of the class `positive`.
+
+    As in judging (contract/answers.py) a single number is about the positive class, and without one about the second.
+    """
+    if name != _ONE_LOGIT:
+        return {"cross_entropy": functional.cross_entropy, "nll_loss": functional.nll_loss}[name]
+
+    def loss(output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        target = (labels == logit_class(positive)).to(output.dtype)
+        return functional.binary_cross_entropy_with_logits(output.reshape(len(labels)), target)
+
+    return loss
+
+
+def logit_class(positive: int | None) -> int:
+    """Return the class that a single logit is about."""
+    return 1 if positive is None else positive
 
 
 def labels_of(rows: Rows) -> torch.Tensor:
@@ -30,7 +44,7 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor) -> None:
     """Raise StepError X203 when the loss cannot compare this output with these labels; names both."""
     classes = int(labels.max()) + 1
     shape = tuple(output.shape)
-    if loss == "binary_cross_entropy_with_logits":
+    if loss == _ONE_LOGIT:
         wrong = output.numel() != len(output) or classes > 2
         wanted, fix = "one logit a row and two classes", "use train.loss cross_entropy"
     else:
@@ -52,8 +66,8 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor) -> None:
         )
 
 
-def correct(output: torch.Tensor, labels: torch.Tensor) -> int:
-    """Count the rows whose class is right: the largest output, or for one logit a row its sign."""
+def correct(output: torch.Tensor, labels: torch.Tensor, positive: int | None) -> int:
+    """Count the rows whose class is right: the largest output, or for one logit a row its sign, see `loss_of`."""
     if output.numel() == len(labels):
-        return int((output.reshape(len(labels)).gt(0) == labels.bool()).sum())
+        return int((output.reshape(len(labels)).gt(0) == (labels == logit_class(positive))).sum())
     return int((output.argmax(1) == labels).sum())

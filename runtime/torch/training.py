@@ -10,7 +10,7 @@ import torch  # noqa: TID253 - its very subject
 from titrant.runtime.catalog import Context
 from titrant.runtime.engines.inputs import checked
 from titrant.runtime.torch.calling import call, named
-from titrant.runtime.torch.losses import LOSSES, Loss, check_output, correct, labels_of
+from titrant.runtime.torch.losses import Loss, check_output, correct, labels_of, loss_of
 from titrant.runtime.torch.settled import settled
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics import Diagnostic, StepError
@@ -24,10 +24,11 @@ TUNING_BATCH = 256
 
 @dataclass(frozen=True)
 class Batches:
-    """One role as tensors, in the order of the model's inputs."""
+    """One role as tensors, in the order of the model's inputs; `positive` is the class that one logit is about."""
 
     inputs: tuple[torch.Tensor, ...]
     labels: torch.Tensor
+    positive: int | None
 
     def take(self, rows: torch.Tensor | slice) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Return some rows."""
@@ -75,7 +76,7 @@ def fit(
 
 
 def _run(model: TorchModel, train: Batches, tuning: Batches, params: "FitParams", context: Context) -> Course:
-    module, loss = model.module, LOSSES[params.loss]
+    module, loss = model.module, loss_of(params.loss, train.positive)
     optimizer = make_optimizer(params, [weight for weight in module.parameters() if weight.requires_grad])
     patience = params.patience or max(1, params.epochs // 5)
     course = Course()
@@ -125,7 +126,7 @@ def _judge(model: TorchModel, tuning: Batches, loss: Loss) -> tuple[float, float
             inputs, labels = tuning.take(slice(start, start + TUNING_BATCH))
             output = _first(model, inputs)
             total += float(loss(output, labels)) * len(labels)
-            right += correct(output, labels)
+            right += correct(output, labels, tuning.positive)
     return total / rows, right / rows
 
 
@@ -144,7 +145,7 @@ def _batches(model: TorchModel, rows: Rows) -> Batches:
             Diagnostic("X202", f"there are no {rows.role} rows", help=f"give {rows.role} rows in data.split")
         )
     arrays = checked(model.inputs, rows.inputs).values()
-    return Batches(tuple(torch.tensor(array) for array in arrays), labels_of(rows))
+    return Batches(tuple(torch.tensor(array) for array in arrays), labels_of(rows), rows.positive)
 
 
 def _try(model: TorchModel, train: Batches, loss: str) -> None:

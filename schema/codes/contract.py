@@ -64,4 +64,12 @@ CODES: tuple[Code, ...] = (
         "engines: {original: torch}   # and a model `static`",
         "engines: {original: torch, static: onnxruntime}",
     ),
+    Code(
+        "X431",
+        "measuring a model's memory failed",
+        "A model is loaded and answers its largest batch in a process of its own, whose memory is counted. It raised "
+        "an error there that is none of titrant's; the message is the error's.",
+        "def forward(self, x): return x.view(32, -1)   # for a batch of 8: RuntimeError",
+        "def forward(self, x): return x.flatten(1)",
+    ),
 )

@@ -31,12 +31,13 @@ def plan_text(plan: Plan, forecast: Mapping[str, tuple[str, str]] | None = None)
         + "\n".join(_gate(gate) for gate in plan.contract.gates),
     ]
     if plan.warnings:
-        blocks.append("warnings\n" + "\n".join(_wrap(f"! {warning}", "  ", "    ") for warning in plan.warnings))
+        blocks.append("warnings\n" + "\n".join(wrapped(f"! {warning}", "  ", "    ") for warning in plan.warnings))
     blocks.append(totals(plan, forecast))
     return "\n\n".join(blocks) + "\n"
 
 
-def _wrap(text: str, first: str, rest: str) -> str:
+def wrapped(text: str, first: str, rest: str) -> str:
+    """Fill a line to the console's width; `first` and `rest` are the indents."""
     return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
 
@@ -44,10 +45,10 @@ def decision_text(decision: Decision) -> str:
     """Write one decision: asked → chosen, why, and what was rejected."""
     asked = f"{decision.asked} → " if decision.asked not in ("", decision.chosen) else ""
     place = f" [{decision.where}]" if decision.where else ""
-    lines = [_wrap(f"{decision.subject}: {asked}{decision.chosen}", "  ", "      ")]
-    lines.append(_wrap(f"{decision.because} ({decision.rule}){place}", "      ", "      "))
+    lines = [wrapped(f"{decision.subject}: {asked}{decision.chosen}", "  ", "      ")]
+    lines.append(wrapped(f"{decision.because} ({decision.rule}){place}", "      ", "      "))
     lines += [
-        _wrap(f"not {rejected.value}: {rejected.because}", "      ", "        ") for rejected in decision.rejected
+        wrapped(f"not {rejected.value}: {rejected.because}", "      ", "        ") for rejected in decision.rejected
     ]
     return "\n".join(lines)
 
@@ -63,8 +64,8 @@ def _steps(steps: Iterable[Step], forecast: Mapping[str, tuple[str, str]]) -> li
     for symbol, step_id, operator_name, seconds, peak, size, basis, because in rows:
         line = f"  {symbol} {step_id:<{name}}  {operator_name:<{operator}}  {seconds:>8} {peak:>10} {size:>10}  {basis}"
         lines.append(line.rstrip())
-        if because:
-            lines.append(_wrap(because, "      ", "      "))
+        if because and symbol in "~!":
+            lines.append(wrapped(because, "      ", "      "))
     return [f"    {'':<{name}}  {'':<{operator}}  {'time':>8} {'peak':>10} {'output':>10}  basis", *lines]
 
 
@@ -101,7 +102,7 @@ def _gate(gate: Gate) -> str:
         notes.append(
             f"needs {gate.needed_cases} cases for 80 % power{assumption}; has {have}{' (too few)' if short else ''}"
         )
-    return "\n".join([_wrap(line.strip(), "  ", "      "), *(_wrap(note, "      ", "      ") for note in notes)])
+    return "\n".join([wrapped(line.strip(), "  ", "      "), *(wrapped(note, "      ", "      ") for note in notes)])
 
 
 def totals(plan: Plan, forecast: Mapping[str, tuple[str, str]] | None) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from titrant.plan_text import wrapped
 from titrant.planned import Planned
 from titrant.schema.gate import GateResult
 from titrant.schema.record import CandidateRecord, RunRecord
@@ -32,10 +33,10 @@ def verdict_text(record: RunRecord, planned: Planned) -> str:
     """Write the outcome of a run."""
     lines = [f"{record.name}: {headline(record)}"]
     for candidate in record.candidates:
-        lines.append(f"  {candidate.candidate}: {candidate.status} · {candidate.because}")
+        lines.append(wrapped(f"{candidate.candidate}: {candidate.status} · {candidate.because}", "  ", "    "))
         lines += _figures(candidate)
         if candidate.judgement is not None:
-            lines += [f"    {_gate(result)}" for result in candidate.judgement.results]
+            lines += [wrapped(_gate(result), "    ", " " * 8) for result in candidate.judgement.results]
     lines.append(f"{record.executed} steps executed, {record.reused} reused, {format_time(record.seconds)}")
     lines.append(f"report: {_report(record)}")
     return "\n".join(lines)

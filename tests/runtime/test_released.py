@@ -117,6 +117,50 @@ def test_fills_up_batches_for_a_file_that_insists_on_a_size(release):
     assert len(load(release(WEIGHTS, ARGMAX, batch=2))(ROWS).decisions) == 3
 
 
+def centred(path, batch):
+    """Write x less the batch's mean as an ONNX file: an answer depends on who shares the batch."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["features"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["features", "mean"], ["scores"]),
+        ],
+        "centred",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [batch, 2])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, 2])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return OnnxModel(path)
+
+
+def test_answers_as_it_was_judged_even_where_batches_are_filled_up(release, tmp_path, monkeypatch):
+    from titrant.runtime.contract.predicting import predict_rows
+    from titrant.runtime.values import Rows
+
+    monkeypatch.setitem(globals(), "linear", lambda path, _, batch: centred(path, batch))
+    rows = {"a": np.linspace(6.0, 14.0, 6), "b": np.array([0.0, 3.0, 1.0, 7.0, 2.0, 9.0])}
+    answer = load(release(WEIGHTS, ARGMAX, batch=4))(rows)
+    scaled = np.stack([(rows["a"] - 10) / 2, rows["b"]], axis=1).astype(np.float32)
+    numbers = np.arange(6)
+    judged = predict_rows(
+        OnnxModel(tmp_path / "any.onnx"), Rows("evaluation", {"features": scaled}, None, numbers, numbers),
+        engine_name="onnxruntime", threads=1, batch=64, device="cpu", progress=lambda *_: None,
+    )  # fmt: skip
+    np.testing.assert_allclose(answer.outputs["scores"], judged.arrays["scores"], atol=1e-6)
+
+
+def test_decides_nothing_from_an_answer_that_is_not_a_number(release):
+    with pytest.raises(StepError, match=r"X401.*NaN or infinite for 1 of 3 rows"):
+        load(release([[1e38, 0.0], [0.0, 0.0]], ARGMAX))(ROWS | {"a": [10.0, 10.0, 1e3]})
+
+
+def test_says_that_there_are_no_rows(release):
+    with pytest.raises(StepError, match="X342: there are no rows"):
+        load(release(WEIGHTS, ARGMAX))({"a": [], "b": []})
+
+
 def test_works_from_a_copy_of_the_outputs_folder_alone(release, tmp_path):
     copied = shutil.copytree(release(WEIGHTS, ARGMAX) / "outputs", tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "home")

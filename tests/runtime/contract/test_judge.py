@@ -125,6 +125,21 @@ def test_counts_min_cases_in_patients_and_not_in_rows(evidence, gate):
     assert "43 cases, and at least 50 are needed" in result.reason
 
 
+@pytest.mark.parametrize(
+    ("test", "metric"),
+    [("paired_mean", "brier"), ("delong", "auroc"), ("bootstrap", "f1"), ("score_ratio", "accuracy")],
+)
+def test_counts_min_cases_in_patients_for_every_test(evidence, gate, test, metric):
+    units, labels = np.arange(684) // 4, np.repeat(LABELS, 4)
+    found = evidence(labels, labels, flip(labels, *range(0, 684, 9)), units=units)
+    comparison = "rise_at_most" if metric == "brier" else "retention"
+    asked = gate(test, metric, comparison, 0.5)
+    assert judge(replace(asked, min_cases=171), found).verdict == "PASS"
+    few = judge(replace(asked, min_cases=172), found)
+    assert (few.verdict, few.needed_cases) == ("INCONCLUSIVE", 172)
+    assert "171 cases, and at least 172 are needed" in few.reason
+
+
 def test_compares_subgroups_in_both_orders(evidence, gate):
     labels = np.ones(400, int)
     candidate = flip(labels, *range(200, 250))
@@ -201,12 +216,22 @@ def test_judges_latency_by_the_order_statistic(evidence, gate):
     found = evidence(LABELS, LABELS, LABELS, timing_batch=8)
     steady = replace(found, figures=timings([0.004] * 59))
     assert judge(latency, steady).verdict == "PASS"
+    assert judge(latency, steady).method == "order statistics, of the same runs that the candidate was chosen by"
     assert judge(latency, replace(found, figures=timings([0.004] * 58 + [0.006]))).verdict == "INCONCLUSIVE"
     assert judge(latency, replace(found, figures=timings([0.006] * 59))).verdict == "FAIL"
     short = judge(latency, replace(found, figures=timings([0.001] * 58)))
     assert (short.verdict, short.needed_cases) == ("INCONCLUSIVE", 59)
     assert "58 runs, and 59 are needed" in short.reason
     assert judge(latency, found).verdict == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("metric", ["latency_p95", "peak_memory"])
+def test_leaves_time_and_memory_open_for_a_model_that_failed_in_timing(evidence, gate, metric):
+    failed = evidence(LABELS, LABELS, LABELS, figures={"failed": "a node failed"})
+    test = "counted" if metric == "peak_memory" else "order_statistic"
+    result = judge(gate(test, metric, "at_most", 1e9, preset="target"), failed)
+    assert (result.verdict, result.estimate) == ("INCONCLUSIVE", None)
+    assert metric == "peak_memory" or "it failed while it was timed: a node failed" in result.reason
 
 
 def test_judges_throughput_by_the_median(evidence, gate):
@@ -294,8 +319,18 @@ def test_releases_what_is_proven_or_where_asked_what_is_likely(gate, require, ve
     assert (found.verdict, found.released, found.proven) == (verdict, released, proven)
 
 
-def test_lets_through_what_is_not_assessable_under_evidence_only(evidence, gate):
-    rows = (gate("not_assessable", "kept", "at_least", 0.99, assumption="no positive class"),)
+@pytest.mark.parametrize(
+    "origin", ["recipes/x.yaml:12:3", "level.yaml:12:3", "level x.yaml:12:3", "preserve: medical", ""]
+)
+def test_releases_nothing_while_a_gate_that_the_recipe_asks_for_cannot_be_assessed(evidence, gate, origin):
+    rows = (replace(gate("not_assessable", "kept", "at_least", 0.99, assumption="no row"), origin=origin),)
+    found = judgement(Contract(rows, 0.95, "evidence"), "c", evidence(LABELS, LABELS, LABELS))
+    assert (found.verdict, found.released) == ("INCONCLUSIVE", False)
+
+
+def test_lets_through_what_the_level_asks_for_and_is_not_assessable_under_evidence_only(evidence, gate):
+    open_row = gate("not_assessable", "kept", "at_least", 0.99, assumption="no positive class")
+    rows = (replace(open_row, origin="level balanced"),)
     for require, released in (("evidence", True), ("proof", False)):
         found = judgement(Contract(rows, 0.95, require), "c", evidence(LABELS, LABELS, LABELS))
         assert (found.verdict, found.released, found.proven) == ("INCONCLUSIVE", released, False)

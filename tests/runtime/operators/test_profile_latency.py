@@ -1,5 +1,7 @@
 """profile.latency: models timed side by side."""
 
+import dataclasses
+
 import pytest
 
 from titrant.schema.canonical import canonical_json
@@ -41,6 +43,59 @@ def test_runs_often_enough_to_bound_the_95th_percentile(models, apply):
 def test_names_a_model_without_an_engine(models, apply):
     with pytest.raises(StepError, match="no engine is named for plain"):
         apply("profile.latency", models, {"engines": {"original": "torch"}})
+
+
+class UpTo:
+    """Make a copy of a model whose module refuses batches beyond a size."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, model):
+        from torch import nn
+
+        inner, size = model.module, self.size
+
+        class Bounded(nn.Module):
+            def forward(self, x):
+                return inner(x) if len(x) <= size else inner(x[:, :0])
+
+        return dataclasses.replace(model, module=Bounded().eval())
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_leaves_out_a_candidate_that_fails_and_times_the_others(models, apply, size):
+    given = models["models"] | {"broken": UpTo(size)(models["models"]["original"])}
+    params = {"engines": ENGINES | {"broken": "torch"}, "batches": [1, 8], "iterations": 2}
+    done = apply("profile.latency", models | {"models": given}, params)
+    timings = done.outputs["timings"]
+    assert list(timings["broken"]) == ["failed"]
+    assert timings["broken"]["failed"]
+    assert len(timings["original"]["8"]["samples"]) == len(timings["plain"]["8"]["samples"]) == 2
+    assert "broken.latency_p50" not in done.measurements
+
+
+def test_leaves_out_a_candidate_that_does_not_load(models, apply, tmp_path):
+    from titrant.runtime.values import OnnxModel
+
+    (tmp_path / "no.onnx").write_bytes(b"no model")
+    given = models["models"] | {"broken": OnnxModel(tmp_path / "no.onnx")}
+    params = {"engines": ENGINES | {"broken": "onnxruntime"}, "batches": [1], "iterations": 2}
+    timings = apply("profile.latency", models | {"models": given}, params).outputs["timings"]
+    assert "cannot load no.onnx" in timings["broken"]["failed"]
+    assert "1" in timings["plain"]
+
+
+def test_fails_with_the_original(models, apply):
+    given = models["models"] | {"original": UpTo(0)(models["models"]["original"])}
+    with pytest.raises(StepError):
+        apply("profile.latency", models | {"models": given}, {"engines": ENGINES, "batches": [1], "iterations": 2})
+
+
+def test_does_not_know_the_memory_of_more_threads(models, apply):
+    params = {"engines": ENGINES, "batches": [1], "iterations": 2, "threads": 2}
+    timings = apply("profile.latency", models, params).outputs["timings"]
+    assert {figures["peak_bytes"] for figures in timings.values()} == {None}
 
 
 def test_lets_garbage_be_collected_again_afterwards(models, apply):

@@ -89,6 +89,26 @@ def test_takes_one_logit_a_row_with_the_binary_loss(torch_model, separable, appl
     assert apply("train.fit", inputs, params).measurements["tuning_accuracy"] > 0.9
 
 
+@pytest.mark.parametrize("positive", [0, 1, None])
+def test_fits_one_logit_to_the_class_that_it_is_judged_as(positive, torch_model, separable, apply):
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.predicting import predict_rows
+    from titrant.runtime.contract.reading import Reading
+
+    given = {role: dataclasses.replace(rows, positive=positive) for role, rows in separable.items()}
+    inputs = {"model": torch_model("Stack", 5, widths=[5, 8, 1]), **given}
+    params = {"loss": "binary_cross_entropy_with_logits", "learning_rate": 0.05}
+    done = apply("train.fit", inputs, params)
+    outputs = predict_rows(
+        done.outputs["model"], given["tuning"], engine_name="torch", threads=1, batch=64, device="cpu",
+        progress=lambda *_: None,
+    )  # fmt: skip
+    reading = Reading(task="binary_classification")
+    judged = read_answers(reading, given["tuning"], outputs, {"kind": "threshold", "threshold": 0.5})
+    accuracy = float((judged.decisions == given["tuning"].labels).mean())
+    assert accuracy == done.measurements["tuning_accuracy"] > 0.9
+
+
 def test_lets_a_single_row_left_over_join_a_batch(torch_model, rows, apply):
     labels = np.arange(17) % 2
     inputs = {

@@ -12,7 +12,8 @@ LABELS = np.array([1] * 63 + [0] * 108)
 
 
 def gate(name, test, metric, comparison, threshold, **more):
-    return Gate(name, "gates", metric, more.pop("slice", "all"), comparison, threshold, test, "here", **more)
+    where, origin = more.pop("slice", "all"), more.pop("origin", "x.yaml:3:1")
+    return Gate(name, "gates", metric, where, comparison, threshold, test, origin, **more)
 
 
 @pytest.fixture
@@ -55,6 +56,12 @@ def test_lets_a_good_estimate_through_unless_proof_is_required(judged):
         judgement = judged([RETENTION, KEPT], require=require)["judgement"]
         assert (judgement["verdict"], judgement["released"], judgement["proven"]) == ("INCONCLUSIVE", released, False)
         assert judgement["results"][1]["needed_cases"] == 299
+
+
+def test_lets_through_what_is_not_assessable_only_if_the_level_asks_for_it(judged):
+    for origin, released in (("level balanced", True), ("x.yaml:3:1", False)):
+        row = gate("kept", "not_assessable", "kept", "at_least", 0.99, assumption="no positive", origin=origin)
+        assert judged([RETENTION, row])["judgement"]["released"] is released
 
 
 def test_releases_nothing_that_fails_a_gate(judged):
