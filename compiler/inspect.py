@@ -14,7 +14,7 @@ from titrant.compiler.lowering.model import model_load
 from titrant.compiler.packages import installed
 from titrant.compiler.read_facts import read_data_facts, read_model_facts
 from titrant.compiler.remember import remember
-from titrant.schema.canonical import sha256
+from titrant.schema.canonical import canonical_json, sha256
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import without_paths
@@ -80,7 +80,8 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path) -> Facts:
     answer = _remembered(place, digests)
     if answer is None:
         asked = _located(bound, lambda: ask({"do": "inspect", **wanted}))
-        answer = {part: asked[part] for part in ("model", "data", "dependencies")}
+        # As it will be read back: the order of keys must not depend on whether the answer was remembered.
+        answer = json.loads(canonical_json({part: asked[part] for part in ("model", "data", "dependencies")}))
         remember(place, answer)
     enter_user_operators(bound, ask, cache, digests)
     digests.save()

@@ -65,11 +65,12 @@ def lower_bound(one: Share, other: Share, confidence: float) -> tuple[float, str
     """Return the one-sided lower bound of p_one / p_other, and the method.
 
     Where a group has fewer than five wrong cases the approximation is not trusted, and the bound is exact: if it is the
-    second, p_other is taken as 1; else both shares are bounded, each at half the error (Bonferroni).
+    second, p_other is taken as 1; else both shares are bounded, each at half the error (Bonferroni). So are they where
+    the second group has none right, whose score statistic has no ratio to start from.
     """
     if one.right == 0 or other.wrong < FEW_CHANGED:
         return binomial.lower_bound(one.right, one.cases, confidence), EXACT
-    if one.wrong < FEW_CHANGED:
+    if one.wrong < FEW_CHANGED or other.right == 0:
         each = (1 + confidence) / 2
         lower = binomial.lower_bound(one.right, one.cases, each)
         return lower / binomial.upper_bound(other.right, other.cases, each), BONFERRONI
