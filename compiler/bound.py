@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from titrant.schema.source import ParsedRecipe
-
 from titrant.schema.diagnostics import Diagnostic
 from titrant.schema.recipe import Recipe
+from titrant.schema.source import ParsedRecipe
 
 
 @dataclass(frozen=True)
@@ -16,13 +15,15 @@ class UserReference:
     """One `module:Name` of the recipe, and where its module lives.
 
     `origin` is "recipe" (under the recipe's folder), "environment" (installed) or "outside" (anywhere else: trusted
-    explicitly). `path` is the module's file; None for a package without a file of its own.
+    explicitly). `path` is the module's file; None for a package without a file of its own. `digest` is the file's where
+    it was trusted, else "".
     """
 
     key: str  # dotted recipe path, such as "model.factory"
     reference: str
     origin: Literal["recipe", "environment", "outside"]
     path: Path | None
+    digest: str = ""
 
 
 @dataclass(frozen=True)

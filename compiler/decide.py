@@ -13,6 +13,7 @@ from titrant.compiler.rules import (
     measuring,
     methods,
     model_args,
+    noted,
     number_format,
     place,
     presets,
@@ -26,6 +27,8 @@ Rule = Callable[[Question], Answer]
 
 # Subject and rule; a rule reads what the rules before it settled, by subject.
 RULES: tuple[tuple[str, Rule], ...] = (
+    ("trust", noted.trusted),
+    ("notes", noted.notes),
     ("level", levels.level),
     ("device", place.device),
     ("threads", place.threads),

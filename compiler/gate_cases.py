@@ -1,10 +1,15 @@
 """How many cases a gate needs for 80 % power, and how many there are."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from titrant.compiler.gate_power import needed_cases
+from titrant.compiler.gate_power import fewest_cases, needed_cases
 from titrant.schema.facts import DataFacts, RoleFacts
 from titrant.schema.gate import Gate
+
+# What counts the positive class only, and what counts all others.
+POSITIVES = ("sensitivity", "kept")
+NEGATIVES = "specificity"
 
 
 def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
@@ -16,16 +21,43 @@ def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
 
 
 def available_cases(gate: Gate, data: DataFacts) -> int | None:
-    """Return how many evaluation cases a gate's metric counts: its denominator, within its slice."""
+    """Return how many evaluation cases a gate's metric counts: its denominator, in units of `split.by`."""
     evaluation = data.roles.get("evaluation")
     if evaluation is None:
         return 0
     kind, _, name = gate.slice.partition(" ")
     if kind == "class":
-        return evaluation.classes.get(name, 0)
+        return _of_class(gate.metric, name, evaluation)
     if kind == "subgroup":
         return min(_in_subgroup(gate.metric, one, evaluation) for one in _values(name))
-    return _overall(gate.metric, evaluation, data.positive)
+    if data.positive is not None and gate.metric in (*POSITIVES, NEGATIVES):
+        return _of_class(gate.metric, data.positive, evaluation)
+    return 0 if gate.metric in POSITIVES else evaluation.units
+
+
+def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] | None:
+    """Return the cases without which a gate can never pass and the fewer that there are; None where none are missing.
+
+    A ratio of two groups rests on the first one's cases where the second has all right, and `min_cases` on both.
+    """
+    available = gate.available_cases
+    if available is None:
+        return None
+    proving = available
+    if gate.test == "group_ratio":
+        proving = available_cases(replace(gate, slice=gate.slice.partition(" / ")[0]), data) or 0
+    fewest = fewest_cases(gate, confidence)
+    if proving < fewest:
+        return max(fewest, gate.min_cases), proving
+    return (gate.min_cases, available) if available < gate.min_cases else None
+
+
+def _of_class(metric: str, name: str, evaluation: RoleFacts) -> int:
+    """Count a class, or for specificity all others."""
+    rows = evaluation.classes.get(name, 0)
+    if metric == NEGATIVES:
+        return evaluation.other_units.get(name, sum(evaluation.classes.values()) - rows)
+    return evaluation.class_units.get(name, rows)
 
 
 def _values(name: str) -> list[tuple[str, str]]:
@@ -36,17 +68,16 @@ def _values(name: str) -> list[tuple[str, str]]:
 
 
 def _in_subgroup(metric: str, place: tuple[str, str], evaluation: RoleFacts) -> int:
+    rows, positives = (_at(place, counts) or 0 for counts in (evaluation.subgroups, evaluation.positives))
+    if metric in POSITIVES:
+        units, count = _at(place, evaluation.positive_units), positives
+    elif metric == NEGATIVES:
+        units, count = _at(place, evaluation.negative_units), rows - positives
+    else:
+        units, count = _at(place, evaluation.subgroup_units), rows
+    return count if units is None else units
+
+
+def _at(place: tuple[str, str], counts: Mapping[str, Mapping[str, int]]) -> int | None:
     group, value = place
-    rows = evaluation.subgroups.get(group, {}).get(value, 0)
-    positives = evaluation.positives.get(group, {}).get(value, 0)
-    if metric in ("sensitivity", "kept"):
-        return positives
-    return rows - positives if metric == "specificity" else rows
-
-
-def _overall(metric: str, evaluation: RoleFacts, positive: str | None) -> int:
-    positives = evaluation.classes.get(positive, 0) if positive is not None else 0
-    if metric in ("sensitivity", "kept"):
-        return positives
-    # Cases that belong together (a patient's images) are one unit of inference.
-    return evaluation.rows - positives if metric == "specificity" else evaluation.units
+    return counts.get(group, {}).get(value)

@@ -1,7 +1,7 @@
 """How many cases a gate needs to pass with 80 % probability, and below how many it can never pass."""
 
 from titrant.schema.binomial_cases import zero_failure_cases
-from titrant.schema.cases import need
+from titrant.schema.cases import mean_cases, need
 from titrant.schema.gate import Gate
 
 # The share of cases that the original is assumed to have right, where nothing has been measured yet.
@@ -22,12 +22,18 @@ def needed_cases(gate: Gate, confidence: float) -> Needed:
 
 
 def fewest_cases(gate: Gate, confidence: float) -> int:
-    """Return the cases below which a gate can never pass, even if no answer changes; 0 where none are known."""
-    fewest = 0
-    if 0 < gate.threshold < 1:
-        if gate.test == "exact_binomial" and gate.comparison == "at_least":
-            fewest = zero_failure_cases(gate.threshold, confidence)
-        elif gate.test == "score_ratio":
-            # Only cases that either model has right count; all of them may be.
-            fewest = zero_failure_cases(gate.threshold, confidence)
-    return max(fewest, gate.min_cases)
+    """Return the cases below which a gate can never pass, even if no answer changes; 0 where none are known.
+
+    For a ratio of groups these are the first group's.
+    """
+    if not 0 < gate.threshold < 1:
+        return 0
+    match gate.test, gate.comparison:
+        case ("exact_binomial", "at_least") | ("score_ratio" | "group_ratio", _):
+            # Of retention only cases that either model has right count; all of them may be.
+            return zero_failure_cases(gate.threshold, confidence)
+        case ("exact_binomial", "at_most") | ("paired_difference", _):
+            return zero_failure_cases(1 - gate.threshold, confidence)
+        case "paired_mean", "rise_at_most" | "drop_at_most":
+            return mean_cases(gate.threshold, 1.0, confidence) or 0
+    return 0

@@ -20,7 +20,7 @@ from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import without_paths
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 1
+_FORM = 2
 
 
 @dataclass(frozen=True)

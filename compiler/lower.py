@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.decisions import Decisions
 from titrant.compiler.file_digests import DigestedFile
+from titrant.compiler.inherited_paths import own_paths
 from titrant.compiler.lowering import data, model
 from titrant.compiler.lowering.answers import TIMINGS, Answering
 from titrant.compiler.lowering.chains import Original, file_steps, links
@@ -52,7 +53,7 @@ def lower(
     recipe = bound.recipe
     return Plan(
         name=recipe.name,
-        recipe_digest=sha256(recipe_value(recipe)),
+        recipe_digest=sha256(own_paths(recipe_value(recipe), bound.parsed)),
         language=recipe.titrant,
         task=recipe.task,
         hardware=hardware.identity,

@@ -1,5 +1,6 @@
 """What a machine must have installed, as sentences for `requires`."""
 
+from titrant.schema.distributions import distribution
 from titrant.schema.facts import Hardware
 
 
@@ -8,5 +9,5 @@ def missing(hardware: Hardware, *packages: str) -> tuple[str, ...]:
     return tuple(
         f"{package} is not installed: pip install {package}"
         for package in packages
-        if package not in hardware.identity.packages
+        if distribution(hardware.identity.packages, package) is None
     )

@@ -91,7 +91,9 @@ class RoleFacts:
     """The rows of one role (train, tuning, calibration, evaluation).
 
     `classes` counts rows by class; `subgroups` by subgroup and value; `positives` likewise, of the positive class
-    only. Every count has rows as its unit but `units`, which counts what `split.by` keeps together.
+    only. These count rows; `units` counts what `split.by` keeps together, and so do the five that end in `_units`,
+    empty where every row is a unit of its own: by class, by class the units with rows of others, by subgroup and value,
+    and there with rows that are, and that are not, of the positive class.
     """
 
     rows: int
@@ -99,6 +101,11 @@ class RoleFacts:
     classes: Mapping[str, int] = field(default_factory=dict)
     subgroups: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     positives: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    class_units: Mapping[str, int] = field(default_factory=dict)
+    other_units: Mapping[str, int] = field(default_factory=dict)
+    subgroup_units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    positive_units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    negative_units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Refuse what the recipe language knows and this version cannot do yet."""
 
 from collections.abc import Iterator, Mapping
+from itertools import permutations
 from typing import Any
 
 from pydantic import BaseModel
@@ -54,6 +55,7 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("profile", "memory"): (False,),
     ("profile", "trace"): (False,),
     ("inspect",): ("none",),
+    ("report", "formats"): tuple(permutations(("html", "md", "json"))),
     ("report", "evidence"): (False, ()),
     ("report", "tokens"): (False,),
     ("tracking",): ("none",),

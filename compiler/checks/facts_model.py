@@ -44,16 +44,33 @@ def _is_whole(dtype: str) -> bool:
     return "int" in dtype or dtype == "bool"
 
 
+def _named_outputs(look: Look, model: ModelFacts) -> Iterator[Finding]:
+    """Find each entry of `model.output` by its name, or by its place where it has none; no output stands twice."""
+    known = tuple(spec.name for spec in model.outputs)
+    taken: set[str] = set()
+    for place, spec in enumerate(look.recipe.model.output or ()):
+        listed = look.written("model", "output", place)
+        at: Path = ("model", "output", place) if listed else ("model", "output")
+        if spec.name is None and place >= len(known):
+            message = f"the model has no output at place {place + 1}"
+            advice = f"it has {', '.join(f'`{name}`' for name in known)}" if known else "say its `name`"
+            yield look.finding("R137", at, message, advice)
+            continue
+        name = spec.name or known[place]
+        if known and name not in known:
+            message = f"the model has no output `{name}`"
+            yield look.finding("R137", (*at, "name"), message, meant(name, known, "it has"))
+        elif name in taken:
+            message = f"two entries are about the output `{name}`"
+            yield look.finding("R137", at, message, "an entry without a `name` is the output at its place")
+        taken.add(name)
+
+
 def outputs_fit(look: Look, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that the output that is judged is there and has a number for each class."""
     named = {spec.name: spec for spec in model.outputs}
     specs = look.recipe.model.output or ()
-    for place, spec in enumerate(specs):
-        if spec.name is not None and named and spec.name not in named:
-            listed = look.written("model", "output", place)
-            at: Path = ("model", "output", place) if listed else ("model", "output")
-            message = f"the model has no output `{spec.name}`"
-            yield look.finding("R137", (*at, "name"), message, meant(spec.name, named, "it has"))
+    yield from _named_outputs(look, model)
     if not look.labelled or not model.outputs or len(data.classes) < 2:
         return
     first = specs[0].name if specs and specs[0].name else model.outputs[0].name

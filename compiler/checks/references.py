@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from titrant.compiler.bound import UserReference
 from titrant.compiler.checks.find_module import FoundModule, find_module, top_level_names
 from titrant.compiler.checks.look import Finding, Look, Path, meant
+from titrant.compiler.file_digests import digest_file
 from titrant.schema.nearest import nearest
 
 
@@ -29,7 +30,9 @@ def user_references(look: Look) -> tuple[UserReference, ...]:
         module = find_module(reference.partition(":")[0], look.parsed.folder)
         if module is not None:
             key = ".".join(str(part) for part in path)
-            found.append(UserReference(key, reference, module.origin, module.path))
+            trusted = module.origin == "outside" and module.path is not None
+            digest = digest_file(module.path) if trusted and module.path is not None else ""
+            found.append(UserReference(key, reference, module.origin, module.path, digest))
     return tuple(found)
 
 

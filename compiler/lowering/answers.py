@@ -1,6 +1,7 @@
 """The steps around a file: its answers, its figures, its judgement, and the joint timing."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.decisions import Decisions
@@ -23,9 +24,14 @@ class Answering:
     decisions: Decisions
     maker: StepMaker
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the outputs of the original and of every candidate are read."""
+        return contract.reading(self.bound.recipe, self.maker.model.outputs)
+
     def baseline(self, original: Original) -> tuple[Step, ...]:
         """Answer tuning rows with the original and fix the operating point from its answers; evaluation rows later."""
-        params = {**contract.reading(self.bound.recipe), **self.decisions.operating_point}
+        params = {**self.reading, **self.decisions.operating_point}
         return (
             self._original("baseline.tuning", original, TUNING, "prepare"),
             self.maker.make(
@@ -47,7 +53,7 @@ class Answering:
             self.maker.make(
                 f"{name}.quality",
                 "validate.measure",
-                contract.reading(self.bound.recipe),
+                self.reading,
                 {"rows": TUNING, "original": "baseline.tuning.outputs", "candidate": candidate.answers, "point": POINT},
                 stage="make",
                 candidate=name,
@@ -72,7 +78,7 @@ class Answering:
             self.maker.make(
                 f"{name}.contract",
                 "validate.contract",
-                contract.contract(self.bound, self.decisions, name),
+                contract.contract(self.bound, self.decisions, self.maker.model.outputs, name),
                 inputs,
                 stage="judge",
                 candidate=name,

@@ -1,22 +1,27 @@
 """The parameters of the steps that read answers, measure and judge."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.decisions import Decisions
+from titrant.compiler.output_names import output_names
 from titrant.compiler.verify_search import TIMED
+from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import criteria
 from titrant.schema.recipe import Recipe
 
 
-def reading(recipe: Recipe) -> dict[str, Any]:
-    """Say how outputs are read: the task, which output is judged, and what the numbers of each are."""
-    outputs = recipe.model.output
-    named = () if outputs is None else outputs if isinstance(outputs, tuple) else (outputs,)
+def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Say how outputs are read: the task, which output is judged, and what the numbers of each are.
+
+    `outputs` are the model's own, of which one that the recipe does not name is taken by its place.
+    """
+    named = output_names(recipe, outputs)
     return {
         "task": recipe.task,
-        "output": named[0].name or "" if named else "",
-        "kinds": {output.name: output.kind for output in named if output.name and output.kind},
+        "output": named[0] if named else "",
+        "kinds": {name: one.kind for name, one in zip(named, recipe.model.output or (), strict=True) if one.kind},
     }
 
 
@@ -25,10 +30,10 @@ def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
     return {"engine": engine, "threads": decisions.threads, "device": decisions.device}
 
 
-def contract(bound: BoundRecipe, decisions: Decisions, candidate: str) -> dict[str, Any]:
+def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:
     """Say by which gates a candidate is judged."""
     return {
-        **reading(bound.recipe),
+        **reading(bound.recipe, outputs),
         "candidate": candidate,
         "gates": [criteria(gate) for gate in decisions.contract.gates],
         "timing_batch": timing_batch(bound.recipe),

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from titrant.compiler.decisions import Chain
-from titrant.compiler.gate_power import fewest_cases
+from titrant.compiler.gate_cases import shortage
 from titrant.compiler.gates import depends_on_batch, gates
 from titrant.compiler.rules.presets import Presets
 from titrant.compiler.rules.question import Answer, Question, decision
 from titrant.runtime import catalog
+from titrant.schema.facts import DataFacts
 from titrant.schema.gate import Contract, Gate
 from titrant.schema.plan import Decision
 
@@ -19,7 +20,9 @@ def contract(question: Question) -> Answer:
     dynamic = frozenset(chain.method for chain in chains if _dynamic(chain))
     rows = gates(question, presets, chains, dynamic)
     lines = tuple(_batch_line(question, presets, chains, dynamic))
-    return Answer(Contract(rows, presets.confidence, presets.require), lines, warnings_of(rows, presets.confidence))
+    return Answer(
+        Contract(rows, presets.confidence, presets.require), lines, warnings_of(rows, question.data, presets.confidence)
+    )
 
 
 def _dynamic(chain: Chain) -> bool:
@@ -54,15 +57,15 @@ def _batch_line(
     )
 
 
-def warnings_of(rows: tuple[Gate, ...], confidence: float) -> tuple[str, ...]:
+def warnings_of(rows: tuple[Gate, ...], data: DataFacts, confidence: float) -> tuple[str, ...]:
     """Say which gates can never be proven with the cases there are, and which are not assessable at all."""
     found = []
     for gate in rows:
         if gate.test == "not_assessable":
             found.append(f"gate {gate.id} is not assessable: {gate.assumption}")
-        elif gate.available_cases is not None and gate.available_cases < fewest_cases(gate, confidence):
+        elif (short := shortage(gate, data, confidence)) is not None:
             found.append(
                 f"gate {gate.id} can never be proven: even if no answer changes it takes "
-                f"{fewest_cases(gate, confidence)} cases, and there are {gate.available_cases}"
+                f"{short[0]} cases, and there are {short[1]}"
             )
     return tuple(found)

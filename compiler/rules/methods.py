@@ -11,6 +11,7 @@ from titrant.compiler.rules.question import Answer, Question, decision
 from titrant.runtime import catalog
 from titrant.runtime.catalog import Declaration, Method
 from titrant.schema.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.distributions import distribution
 from titrant.schema.plan import Decision, Rejected
 
 # The plain conversions of each kind of original: id, engine, format.
@@ -145,7 +146,7 @@ def _unfit(question: Question, engine: str, form: str) -> Iterator[str]:
         yield f"target.engine is {target}, and it runs in {engine}"
     elif engine == "onnxruntime" and device != "cpu" and "onnxruntime-gpu" not in packages:
         yield f"onnxruntime on {device} needs the package onnxruntime-gpu: pip install onnxruntime-gpu"
-    elif engine not in packages and f"{engine}-gpu" not in packages:
+    elif distribution(packages, engine) is None:
         yield f"the engine {engine} is not installed: pip install {engine}"
 
 

@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from titrant.runtime.contract.crossing import crossing
+from titrant.runtime.contract.midranks import midranks
 
 METHOD = "paired DeLong"
 # Below either the normal approximation says nothing; see design.md, the contract.
@@ -76,12 +77,10 @@ def difference_bounds(areas: Areas, factor: float, confidence: float) -> tuple[f
 
 def _placements(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Return for each case the share of the other class that it is ranked on the right side of; ties count half."""
-    from scipy.stats import rankdata
-
-    every = rankdata(scores)
+    every = midranks(scores)
     placed = np.empty(len(scores))
-    placed[positive] = (every[positive] - rankdata(scores[positive])) / (~positive).sum()
-    placed[~positive] = 1 - (every[~positive] - rankdata(scores[~positive])) / positive.sum()
+    placed[positive] = (every[positive] - midranks(scores[positive])) / (~positive).sum()
+    placed[~positive] = 1 - (every[~positive] - midranks(scores[~positive])) / positive.sum()
     return placed
 
 

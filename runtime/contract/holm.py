@@ -16,6 +16,6 @@ def adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
 
 def harm(lost: int, gained: int) -> float:
     """Return the p-value of "no more is lost than gained": the exact sign test on the changed cases."""
-    from scipy.stats import binom
+    from scipy.special import bdtrc
 
-    return float(binom.sf(lost - 1, lost + gained, 0.5)) if lost + gained else 1.0
+    return float(bdtrc(lost - 1, lost + gained, 0.5)) if lost and gained + lost else 1.0

@@ -52,7 +52,8 @@ def judge_counted(gate: Gate, evidence: Evidence) -> Finding:
         before = (evidence.original_figures or {}).get("peak_bytes")
         value, method = (evidence.figures or {}).get("peak_bytes"), "measured once"
     if value is None:
-        raise Unassessable(f"the {gate.metric.replace('_', ' ')} is not known")
+        why = "" if gate.metric == "size" else ": it is measured on Linux, on the CPU, with target.threads 1"
+        raise Unassessable(f"the {gate.metric.replace('_', ' ')} is not known{why}")
     number = float(value)
     words = f"{gate.metric.replace('_', ' ')} is {format_size(int(value))}"
     return Finding(number, number, number, before, number, 1, None, method, words)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.midranks import midranks
 
 # labels (rows,), positive class index or None
 Metric = Callable[[Answers, np.ndarray, int | None], float | None]
@@ -64,8 +65,6 @@ def _f1(answers: Answers, labels: np.ndarray, positive: int | None) -> float | N
 
 def _auroc(answers: Answers, labels: np.ndarray, positive: int | None) -> float | None:
     """Area under the ROC curve of the positive class against the rest, by midranks (Mann and Whitney)."""
-    from scipy.stats import rankdata
-
     if positive is None:
         if answers.probabilities.shape[1] != 2:
             return None
@@ -74,7 +73,7 @@ def _auroc(answers: Answers, labels: np.ndarray, positive: int | None) -> float 
     count, rest = int(cases.sum()), int((~cases).sum())
     if not count or not rest:
         return None
-    ranks = rankdata(answers.probabilities[:, positive])
+    ranks = midranks(answers.probabilities[:, positive])
     return float((ranks[cases].sum() - count * (count + 1) / 2) / (count * rest))
 
 

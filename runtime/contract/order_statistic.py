@@ -12,13 +12,14 @@ def bounds(ordered: Sequence[float], share: float, confidence: float) -> tuple[f
     whatever the distribution, if runs are alike and independent. None where there are too few samples: 59 give the
     upper bound of the 95th percentile at .95.
     """
-    from scipy.stats import binom
+    import numpy as np
+    from scipy.special import bdtr
 
     n = len(ordered)
     if not n:
         return None, None
-    upper = int(binom.ppf(confidence, n, share)) + 1
-    lower = int(binom.ppf(1 - confidence, n, share))
-    while lower >= 1 and binom.cdf(lower - 1, n, share) > 1 - confidence + 1e-12:
-        lower -= 1
+    # P(Binomial(n, share) < k) for k = 1 … n + 1.
+    below = bdtr(np.arange(n + 1), n, share)
+    upper = int(np.searchsorted(below, confidence - 1e-12)) + 1
+    lower = int(np.searchsorted(below, 1 - confidence + 1e-12, side="right"))
     return (ordered[lower - 1] if lower >= 1 else None, ordered[upper - 1] if upper <= n else None)

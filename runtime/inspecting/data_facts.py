@@ -9,6 +9,7 @@ from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.data.loading import load
 from titrant.runtime.data.splitting import split
 from titrant.runtime.data.transforming import class_notes, transform
+from titrant.runtime.inspecting.unit_counts import in_units
 from titrant.runtime.values import Rows, Split, Table, Tables
 from titrant.schema.facts import Column, DataFacts, RoleFacts, TensorSpec
 
@@ -52,7 +53,9 @@ def role_facts(rows: Rows) -> RoleFacts:
         subgroups[name] = dict(zip(values, _counts(numbers, len(values)), strict=True))
         if rows.positive is not None:
             positives[name] = dict(zip(values, _counts(numbers[positive], len(values)), strict=True))
-    return RoleFacts(len(rows), len(np.unique(rows.units)), counts, subgroups, positives)
+    units = len(np.unique(rows.units))
+    facts = RoleFacts(len(rows), units, counts, subgroups, positives)
+    return facts if units == len(rows) else in_units(facts, rows, positive)
 
 
 def digest_tables(tables: Tables) -> str:

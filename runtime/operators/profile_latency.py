@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, Port, operator
+from titrant.runtime.installed import missing
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -26,8 +27,7 @@ class LatencyParams(Params):
 
 def requires(params: LatencyParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
     """Need every engine's package."""
-    missing = sorted({name for name in params.engines.values() if name not in hardware.identity.packages})
-    return tuple(f"the engine {name} is not installed: pip install {name}" for name in missing)
+    return tuple(f"the engine {unmet}" for unmet in missing(hardware, *sorted(set(params.engines.values()))))
 
 
 def predict(params: LatencyParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:

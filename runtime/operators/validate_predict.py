@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.installed import missing
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -20,9 +21,7 @@ class PredictParams(Params):
 
 def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
     """Need the engine's package."""
-    if params.engine in hardware.identity.packages:
-        return ()
-    return (f"the engine {params.engine} is not installed: pip install {params.engine}",)
+    return tuple(f"the engine {unmet}" for unmet in missing(hardware, params.engine))
 
 
 def predict(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:

@@ -28,6 +28,22 @@ CODES: tuple[Code, ...] = (
         "quantization: {method: halving:halve, options: {keep: 0.5}}",
     ),
     Code(
+        "P013",
+        "The plan is for another machine",
+        "A plan made with `hardware=` of another machine (`titrant plan --hardware`) can be read and saved here, and "
+        "is run there: what is measured here must not pass for that machine's. The message names the first difference.",
+        "titrant.run(titrant.plan(recipe, hardware=server))",
+        "titrant.run(titrant.plan(recipe))",
+    ),
+    Code(
+        "P014",
+        "An option with nothing to act on",
+        "`--set` changes a recipe, and a saved plan, a run or a code is none. `--trust` counts for a recipe, and for a "
+        "saved plan when it is run.",
+        "titrant run plan.json --set seed=7",
+        "titrant plan recipe.yaml --set seed=7 --out plan.json; titrant run plan.json",
+    ),
+    Code(
         "P020",
         "No way from this model to the format asked for",
         "Each candidate is made by a chain of operators from the original's kind to the file's format. No operator of "

@@ -71,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
 
     worker: list[Worker] = []
     if is_saved_plan(options.recipe):
-        planned = refuse_if_moved(load(options.recipe))
+        _refuse_set(options, "a saved plan")
+        planned = refuse_if_moved(load(options.recipe), trust=options.trust)
     else:
         planned = make_plan(_read(options), trust=options.trust, keep_worker=None if options.dry_run else worker)
     try:
@@ -162,7 +163,10 @@ def show(options: argparse.Namespace) -> int:
 def explain(options: argparse.Namespace) -> int:
     """Explain a diagnostic code, a value of a recipe, or a step of a run."""
     from titrant.verbs.explain import explain as verb
+    from titrant.verbs.explain import is_recipe
 
+    if not is_recipe(options.subject):
+        _refuse_set(options, f"'{options.subject}'", trust_too=True)
     console.answer(verb(options.subject, options.item, overrides=options.overrides, trust=options.trust))
     return OK
 
@@ -181,6 +185,16 @@ def _read(options: argparse.Namespace):  # type: ignore[no-untyped-def]
 
     recipe: Path = options.recipe
     return read(recipe, options.overrides)
+
+
+def _refuse_set(options: argparse.Namespace, what: str, *, trust_too: bool = False) -> None:
+    """Refuse options of a recipe where none is read, rather than ignore them."""
+    given = ["--set"] * bool(options.overrides) + ["--trust"] * bool(trust_too and options.trust)
+    if given:
+        from titrant.schema.diagnostics import Diagnostic, RecipeError
+
+        help_text = "plan the recipe again with it, or leave it out"
+        raise RecipeError(Diagnostic("P014", f"{given[0]} has nothing to act on in {what}", help=help_text))
 
 
 def _plan_text(planned, forecast, options: argparse.Namespace) -> str:  # type: ignore[no-untyped-def]

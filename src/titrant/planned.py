@@ -14,7 +14,8 @@ from titrant.schema.plan import Plan, plan_digest
 class Planned:
     """A plan, the recipe that it was made from, and the machine that it is for.
 
-    `recipe_text` is resolved where the recipe extends another or was overridden.
+    `recipe_text` is resolved where the recipe extends another or was overridden; `folder` is absolute. A plan
+    carries no trust: who runs a saved one says so anew.
     """
 
     plan: Plan
@@ -22,7 +23,6 @@ class Planned:
     recipe_text: str
     recipe_file: str
     folder: str
-    trust: bool = False
 
     @property
     def digest(self) -> str:

@@ -197,3 +197,78 @@ def test_goes_on_after_ctrl_c(place):
     again = place.titrant("run", recipe, "--set", "train.epochs=4", "-v")
     assert again.code == 0, again.all
     assert "= load" in again.err
+
+
+def edited(text, change):
+    value = json.loads(text)
+    change(value)
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "plan.json", "--set", "seed=7"),
+        ("explain", "R012", "--trust"),
+        ("explain", "latest", "fit", "--set", "seed=7"),
+    ],
+)
+def test_refuses_options_that_have_nothing_to_act_on(finished, command):
+    place, _ = finished
+    assert place.titrant("plan", "recipe.yaml", "--out", "plan.json").code == 0
+    answer = place.titrant(*command)
+    assert answer.code == 2, answer.all
+    assert "P014" in answer.err
+    assert "has nothing to act on" in answer.err
+
+
+def test_does_not_run_a_plan_for_another_machine(finished, monkeypatch):
+    from dataclasses import replace
+
+    place, _ = finished
+    monkeypatch.setenv("TITRANT_HOME", str(place.home))
+    here = titrant.detect()
+    other = replace(here, identity=replace(here.identity, cpu="another one"))
+    planned = titrant.plan(titrant.read(place.folder / "recipe.yaml"), hardware=other)
+    with pytest.raises(titrant.TitrantError) as caught:
+        titrant.run(planned)
+    assert caught.value.exit_code == 6
+    assert "hardware.cpu was 'another one'" in caught.value.diagnostics[0].message
+
+
+def test_trusts_nothing_because_a_saved_plan_says_so(finished, tmp_path):
+    place, _ = finished
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "strange.py").write_text((place.folder / "net.py").read_text())
+    path = {"PYTHONPATH": str(elsewhere)}
+    recipe = place.write("strange.yaml", (place.folder / "recipe.yaml").read_text().replace("net:Net", "strange:Net"))
+    saved = tmp_path / "plan.json"
+    shown = place.titrant("plan", recipe, "--trust", "--out", saved, **path)
+    assert shown.code == 0, shown.all
+    assert "(trust.given)" in shown.out
+    saved.write_text(edited(saved.read_text(), lambda value: value.update(trust=True)))
+    refused = place.titrant("run", saved, **path)
+    assert refused.code == 2, refused.all
+    assert "R105" in refused.err
+    (elsewhere / "strange.py").write_text((elsewhere / "strange.py").read_text() + "\n# other code\n")
+    moved = place.titrant("run", saved, "--trust", **path)
+    assert moved.code == 6, moved.all
+    assert "no longer holds" in moved.err
+
+
+def test_runs_a_saved_plan_of_an_extended_recipe_from_another_folder(finished, tmp_path):
+    place, _ = finished
+    base = place.folder / "bases"
+    base.mkdir()
+    text = (place.folder / "recipe.yaml").read_text()
+    (base / "base.yaml").write_text(text.replace("csv: rows.csv", "csv: ../rows.csv"))
+    place.write("child.yaml", "titrant: 1\nextends: bases/base.yaml\nname: child\n")
+    saved = tmp_path / "plan.json"
+    assert place.titrant("plan", "child.yaml", "--out", saved).code == 0
+    value = json.loads(saved.read_text())
+    assert "csv: rows.csv" in value["recipe_text"]
+    assert "extends" not in value["recipe_text"]
+    away = type(place)(tmp_path, place.home)
+    answer = away.titrant("run", saved)
+    assert answer.code == 0, answer.all

@@ -147,3 +147,17 @@ def test_does_not_mind_gaps_outside_the_inputs():
     columns = (Column("mean radius", "float64", (), 3), *case.COLUMNS[1:])
     text = case.RECIPE.replace("label: target", "label: target\n  inputs: [mean texture]")
     assert check_facts(case.bound(text), case.MODEL, data_with(columns=columns)) == ()
+
+
+TWO = replace(case.MODEL, outputs=(TensorSpec("mask", ("batch", 8), "float32"), *case.MODEL.outputs))
+
+
+def test_refuses_an_output_without_a_name_at_a_place_that_the_model_does_not_have():
+    found = findings(case.RECIPE, "model.output=[{kind: logits}, {kind: mask}]")
+    assert [one[0] for one in found] == ["R137"]
+    assert found[0][2:] == ("the model has no output at place 2", "it has `logits`")
+
+
+def test_refuses_two_entries_about_one_output():
+    found = findings(case.RECIPE, "model.output=[{name: logits}, {kind: logits}]", model=TWO)
+    assert found[0][2] == "two entries are about the output `logits`"

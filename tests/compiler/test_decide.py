@@ -296,3 +296,22 @@ def test_imports_neither_torch_nor_scipy():
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_shows_what_inspection_noted_of_model_and_data():
+    model = replace(case.MODEL, notes=("the prefix `module.` of every name is removed",))
+    data = replace(case.DATA, notes=("3 copies are dropped",))
+    lines = case.decided(model=model, data=data).decisions
+    noted = [(one.subject, one.because, one.where) for one in lines if one.rule.endswith(".noted")]
+    assert noted == [
+        ("model", "the prefix `module.` of every name is removed", "x.yaml:4:1"),
+        ("data", "3 copies are dropped", "x.yaml:7:1"),
+    ]
+
+
+def test_runs_onnx_files_where_only_the_gpu_package_of_the_engine_is_installed():
+    packages = {name: version for name, version in case.PACKAGES.items() if name != "onnxruntime"}
+    hardware = case.machine("avx2", packages={**packages, "onnxruntime-gpu": "1.31.1"})
+    line = next(one for one in case.decided(hardware=hardware).decisions if one.subject == "quantization.method")
+    assert "onnx-fp32" in line.chosen
+    assert not [one for one in line.rejected if "not installed" in one.because]

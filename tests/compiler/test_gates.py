@@ -226,3 +226,65 @@ def test_never_needs_fewer_cases_than_min_cases():
 def test_needs_more_cases_for_a_stricter_gate():
     needed = [gates(case.RECIPE, f"validation.retention={r}")["retention"].needed_cases for r in (0.9, 0.95, 0.99)]
     assert needed == sorted(set(needed))
+
+
+OTHERS = """\
+validation:
+  gates: [{metric: specificity, slice: class malignant, comparison: at_least, threshold: 0.9}]
+"""
+
+
+def test_counts_the_others_for_the_specificity_of_a_class():
+    text = (
+        case.RECIPE
+        + "validation: {gates: [{metric: specificity, slice: class malignant, comparison: at_least, threshold: 0.9}]}\n"
+    )
+    gate = next(gate for gate in gates(text).values() if gate.preset == "gates")
+    assert gate.available_cases == 107
+
+
+def test_counts_units_where_rows_belong_together():
+    evaluation = replace(
+        case.DATA.roles["evaluation"],
+        units=40,
+        class_units={"malignant": 15, "benign": 30},
+        other_units={"malignant": 30, "benign": 15},
+        subgroup_units={"size": {"[-inf, 12)": 20, "[12, inf)": 25}},
+        positive_units={"size": {"[-inf, 12)": 5, "[12, inf)": 11}},
+        negative_units={"size": {"[-inf, 12)": 16, "[12, inf)": 17}},
+    )
+    text = (
+        CRITICAL
+        + "validation: {gates: [{metric: specificity, slice: class malignant, comparison: at_least, threshold: 0.9}]}\n"
+    )
+    found = gates(text, data=replace(case.DATA, roles={**case.DATA.roles, "evaluation": evaluation}))
+    counts = {gate.id: gate.available_cases for gate in found.values()}
+    assert counts["safety.kept"] == 15
+    assert counts["retention"] == 40
+    assert counts["bias.size.[12, inf)/[-inf, 12)"] == 5
+    assert counts["bias.size.[12, inf)"] == 11
+    assert next(gate.available_cases for gate in found.values() if gate.preset == "gates") == 30
+
+
+@pytest.mark.parametrize(
+    ("setting", "fewest"),
+    [
+        ("calibration: {rise_at_most: 0.01}", 321),
+        ("gates: [{metric: accuracy, slice: all, comparison: drop_at_most, threshold: 0.01}]", 299),
+    ],
+)
+def test_warns_of_every_test_that_the_cases_can_never_pass(setting, fewest):
+    warnings = case.decided(case.RECIPE + f"validation: {{{setting}}}\n").warnings
+    assert any(f"it takes {fewest} cases" in one for one in warnings), warnings
+
+
+def test_asks_a_ratio_of_groups_for_cases_of_the_first():
+    positives = {"size": {"[-inf, 12)": 60, "[12, inf)": 400}}
+    subgroups = {"size": {"[-inf, 12)": 100, "[12, inf)": 800}}
+    evaluation = RoleFacts(900, 900, {"malignant": 460, "benign": 440}, subgroups, positives)
+    data = replace(case.DATA, roles={**case.DATA.roles, "evaluation": evaluation})
+    text = case.RECIPE + "validation: {bias: 0.99}\n"
+    warned = [one for one in case.decided(text, data=data).warnings if "bias.size" in one and "/" in one]
+    assert len(warned) == 1
+    assert "bias.size.[-inf, 12)/[12, inf)" in warned[0]
+    assert "it takes 299 cases, and there are 60" in warned[0]

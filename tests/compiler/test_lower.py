@@ -200,3 +200,13 @@ assert not heavy, heavy
         assert done.returncode == 0, done.stderr
         answers.add(done.stdout)
     assert len(answers) == 1
+
+
+def test_knows_an_output_without_a_name_by_its_place(tmp_path):
+    text = small.TABULAR.replace("model:\n", "model:\n  output: {kind: probabilities}\n")
+    assert text != small.TABULAR
+    plan = lowered(tmp_path, small.PLAIN, text=text, training=FIT)
+    name = small.MODEL.outputs[0].name
+    for step in ("point", "onnx.quality", "onnx.contract"):
+        params = by_id(plan, step).params
+        assert (params["output"], params["kinds"]) == (name, {name: "probabilities"}), step

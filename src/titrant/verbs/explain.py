@@ -19,9 +19,14 @@ def explain(subject: str, item: str | None = None, *, overrides: Sequence[str] =
             Diagnostic("P009", f"what of '{subject}' is to be explained?",
                        help="name it: titrant explain RECIPE quantization.method, or RUN STEP, or a code such as R012")
         )  # fmt: skip
-    if subject.endswith((".yaml", ".yml")):
+    if is_recipe(subject):
         return _value(Path(subject), item, overrides, trust)
     return _step(subject, item)
+
+
+def is_recipe(subject: str) -> bool:
+    """Tell a recipe from a run or a code by its suffix."""
+    return subject.endswith((".yaml", ".yml"))
 
 
 def _code(code: str) -> str:

@@ -45,17 +45,22 @@ def plan(
         hardware=machine,
         recipe_text=resolved_text(recipe),
         recipe_file=recipe.file,
-        folder=str(recipe.folder),
-        trust=trust,
+        folder=str(recipe.folder.absolute()),
     )
 
 
 def resolved_text(recipe: ParsedRecipe) -> str:
-    """Return the recipe's text as written, or printed anew where it extends another or was overridden."""
-    if recipe.overrides or recipe.recipe.extends:
-        from titrant.schema.write import print_recipe
+    """Return the recipe's text as written, or printed anew, whole, where it extends another or was overridden.
 
-        return print_recipe(recipe.recipe)
+    Printed anew it stands alone: `extends` is gone, and the base's paths start in the recipe's own folder.
+    """
+    if recipe.overrides or recipe.recipe.extends:
+        from titrant.compiler.inherited_paths import own_paths
+        from titrant.schema.recipe import written
+        from titrant.schema.write import dump
+
+        value = own_paths(written(recipe.recipe), recipe)
+        return dump({key: inner for key, inner in value.items() if key != "extends"})
     return recipe.text
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.planned import Planned
+from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, StaleError
+from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import identity
 from titrant.schema.record import RunRecord
 
@@ -22,11 +24,14 @@ def run(
     """Execute a plan, reusing every finished step, and release a model only if it keeps its contract.
 
     The record's `exit` is what the command line would exit with: 0, or 5 where the contract was not kept. Raises
-    StepError when a step that everything depends on fails; nothing is released then.
+    StepError when a step that everything depends on fails; nothing is released then. Raises StaleError for a plan that
+    was made for another machine: its results would pass for this one's.
     """
+    from titrant.compiler.hardware import detect_identity
     from titrant.runtime.execution.execute import execute
     from titrant.runtime.execution.home import open_home
 
+    _refuse_elsewhere(planned, detect_identity())
     return execute(
         planned.plan,
         home=open_home(),
@@ -38,18 +43,30 @@ def run(
     )
 
 
+def _refuse_elsewhere(planned: Planned, here: HardwareIdentity) -> None:
+    if planned.plan.hardware == here:
+        return
+    difference = first_difference(plain(planned.plan.hardware), plain(here), "hardware")
+    raise StaleError(
+        Diagnostic("P013", f"the plan is for another machine: {difference}", help="plan again on this machine")
+    )
+
+
 def is_up_to_date(forecast: Mapping[str, tuple[str, str]]) -> bool:
     """Say whether nothing of a plan would run; judge steps that the search did not ask for do not count."""
     return not any(symbol in "+~!" for symbol, _ in forecast.values())
 
 
-def refuse_if_moved(saved: Planned) -> Planned:
-    """Plan a saved plan's recipe again and refuse it, naming what differs, when it would be another plan now."""
+def refuse_if_moved(saved: Planned, *, trust: bool = False) -> Planned:
+    """Plan a saved plan's recipe again and refuse it, naming what differs, when it would be another plan now.
+
+    `trust` is the caller's to give: what stands in the file trusts nothing.
+    """
     from titrant.schema.source import parse
     from titrant.verbs.plan import plan
 
     folder = Path(saved.folder)
-    now = plan(parse(saved.recipe_text, saved.recipe_file, folder=folder), trust=saved.trust)
+    now = plan(parse(saved.recipe_text, saved.recipe_file, folder=folder), trust=trust)
     if now.digest == saved.digest:
         return now
     moved = first_difference(identity(saved.plan), identity(now.plan))

@@ -51,7 +51,9 @@ def test_passes_falsely_at_most_at_alpha_give_or_take_half_a_point(n1, n2, secon
     assert rate <= 0.056
 
 
-@pytest.mark.parametrize(("one", "other"), [((5, 10), (0, 8)), ((0, 8), (5, 10)), ((0, 8), (0, 9)), ((20, 60), (0, 40))])
+@pytest.mark.parametrize(
+    ("one", "other"), [((5, 10), (0, 8)), ((0, 8), (5, 10)), ((0, 8), (0, 9)), ((20, 60), (0, 40))]
+)
 def test_bounds_the_ratio_where_a_group_has_none_right(one, other):
     lower, _ = lower_bound(Share(*one), Share(*other), 0.95)
     upper = upper_bound(Share(*one), Share(*other), 0.95)

@@ -98,6 +98,19 @@ def test_does_not_know_the_memory_of_more_threads(models, apply):
     assert {figures["peak_bytes"] for figures in timings.values()} == {None}
 
 
+def test_measures_memory_after_work_on_more_threads(models, apply):
+    import torch
+
+    torch.set_num_threads(2)
+    try:
+        torch.ones(600, 600) @ torch.ones(600, 600)  # the pool is there now, and a forked child has lost it
+        given = {"models": {"original": models["models"]["original"]}, "rows": models["rows"]}
+        timings = apply("profile.latency", given, {"engines": ENGINES, "batches": [8], "iterations": 2})
+    finally:
+        torch.set_num_threads(1)
+    assert timings.outputs["timings"]["original"]["peak_bytes"] is not None
+
+
 def test_lets_garbage_be_collected_again_afterwards(models, apply):
     import gc
 
