@@ -13,16 +13,14 @@ def settled(threads: int, seed: int = 0, *, deterministic: bool = True) -> Itera
     Training bytes depend on the number of threads, so it is never left to the environment.
     """
     before = torch.get_num_threads()
-    strict, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    # As use_deterministic_algorithms, which also imports torch.compile's machinery, for 1.4 seconds.
+    mode = torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode("error" if deterministic else "default")
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+            torch.set_deterministic_debug_mode(mode)
             torch.set_num_threads(before)

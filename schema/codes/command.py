@@ -19,8 +19,9 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "P003",
-        "The file is there already",
-        "`titrant recipes cp` never overwrites a file.",
+        "The file cannot be written there",
+        "`titrant recipes cp` never overwrites a file; `titrant plan --out` writes a .json file, over a saved plan at "
+        "most.",
         "titrant recipes cp digits_cnn README.md",
         "titrant recipes cp digits_cnn mine.yaml",
     ),

@@ -31,12 +31,29 @@ class Planned:
 
 
 def save(planned: Planned, file: Path) -> None:
-    """Write a plan for `titrant run FILE`; the same plan gives the same bytes."""
+    """Write a plan for `titrant run FILE`; the same plan gives the same bytes.
+
+    Raises RecipeError for a name that `run` would not take for a plan, and where anything but a saved plan stands.
+    """
+    if not is_saved_plan(file):
+        raise RecipeError(Diagnostic("P003", f"{file} does not end in .json", help="a saved plan is a .json file"))
+    if file.exists() and not _holds_plan(file):
+        raise RecipeError(
+            Diagnostic("P003", f"{file} is there already, and is no saved plan", help="name a file that does not exist")
+        )
+    if not file.parent.is_dir():
+        raise RecipeError(Diagnostic("P003", f"there is no folder {file.parent}", help="make it first"))
     text = json.dumps({"titrant_plan": 1, **plain(planned)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.part")
     temporary.write_text(text, "utf-8")
     temporary.replace(file)
+
+
+def _holds_plan(file: Path) -> bool:
+    try:
+        return file.is_file() and "titrant_plan" in json.loads(file.read_text("utf-8"))
+    except (ValueError, TypeError, OSError):
+        return False
 
 
 def is_saved_plan(file: Path) -> bool:

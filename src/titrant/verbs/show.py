@@ -53,7 +53,11 @@ def runs(home: Path) -> list[dict[str, Any]]:
     """List the runs of a home, newest first: id, recipe name, verdict, exit code, seconds."""
     found = []
     for file in sorted((home / "runs").glob("*/record.json"), reverse=True):
-        record: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
+        try:
+            record: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
+        except ValueError:
+            found.append({"run": file.parent.name, "name": "?", "verdict": "DAMAGED", "exit": "?", "seconds": 0.0})
+            continue
         found.append({key: record[key] for key in ("run", "name", "verdict", "exit", "seconds")})
     return found
 
