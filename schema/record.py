@@ -63,7 +63,11 @@ class CandidateRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE."""
+    """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE.
+
+    `baseline` says how the original itself answered the contract's baseline, where it has one; where it was not reached
+    no candidate was judged.
+    """
 
     run: str
     name: str
@@ -77,3 +81,4 @@ class RunRecord:
     reused: int
     seconds: float
     environment: Mapping[str, str] = field(default_factory=dict)
+    baseline: Judgement | None = None

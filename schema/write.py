@@ -9,6 +9,10 @@ from titrant.schema.recipe import Recipe, written
 from titrant.schema.scalars import resolve
 
 
+# Ends of a line to YAML, but not to Python's printing of plain text.
+_LINE_ENDS = frozenset("\x85\u2028\u2029")
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes text in quotes wherever a reader of YAML 1.1 or of recipes would take it for something else."""
 
@@ -20,7 +24,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    odd = not isinstance(resolve(value), str) or value == "<<"
+    odd = not isinstance(resolve(value), str) or value == "<<" or not _LINE_ENDS.isdisjoint(value)
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if odd else None)
 
 

@@ -12,12 +12,19 @@ DEFAULT_NAME = "model"
 def exports(question: Question) -> Answer:
     """Settle every file to release; each has its own search, and `auto` takes whatever format wins."""
     requests = tuple(
-        ExportRequest(export.format, export.name or DEFAULT_NAME, export.opset) for export in question.recipe.export
+        ExportRequest(export.format, export.name or _default_name(question, export.format), export.opset)
+        for export in question.recipe.export
     )
     for place, request in enumerate(requests):
         if request.opset is not None:
             _check_opset(question, place, request)
     return Answer(requests, tuple(_line(question, place, request) for place, request in enumerate(requests)))
+
+
+def _default_name(question: Question, form: str) -> str:
+    """Name a file that the recipe does not name; several such files must not share a name."""
+    unnamed = sum(export.name is None for export in question.recipe.export)
+    return DEFAULT_NAME if unnamed < 2 else f"{DEFAULT_NAME}-{form}"
 
 
 def _check_opset(question: Question, place: int, request: ExportRequest) -> None:

@@ -15,8 +15,8 @@ from titrant.runtime.execution.folder import RECORD, RunFolder, closed_run, make
 from titrant.runtime.execution.home import Home, disk_errors, sweep
 from titrant.runtime.execution.journal import Journal
 from titrant.runtime.execution.perform import Performer
-from titrant.runtime.execution.record import report_value, run_record
-from titrant.runtime.execution.release import write_outputs
+from titrant.runtime.execution.record import report_value, run_record, same_outcome
+from titrant.runtime.execution.release import place_outputs, prepare_outputs
 from titrant.runtime.execution.results import Results
 from titrant.runtime.execution.store import Store, identify_value
 from titrant.runtime.execution.titrate import NoCandidateError, Titration, choose, give_up, judge, make, measure
@@ -111,7 +111,10 @@ class _Run:
         )
 
     def abandon(self, error: BaseException) -> None:
-        """Close the journal of a run that did not come to its end."""
+        """Close the journal of a run that did not come to its end; nothing that it would have shipped stays."""
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._folder.withdraw()
         code = (
             error.exit_code if isinstance(error, TitrantError) else 130 if isinstance(error, KeyboardInterrupt) else 1
         )
@@ -140,18 +143,26 @@ class _Run:
         for step in self._plan.steps:
             if step.stage == "report":
                 walk.settle(step)
-        if self._folder is None and (earlier := closed_run(self._home, self._plan)) is not None:
+        if self._folder is None and (earlier := self._earlier(walk, titration)) is not None:
             return replace(earlier, executed=0, reused=_known(walk), seconds=time.monotonic() - self._begun)
         return self._close(walk, titration, self._open())
 
+    def _earlier(self, walk: Walk, titration: Titration) -> RunRecord | None:
+        """Return a run that ended before exactly as this one does."""
+        mine = run_record(walk, titration)
+        return closed_run(self._home, self._plan, lambda record: same_outcome(record, mine))
+
     def _close(self, walk: Walk, titration: Titration, folder: RunFolder) -> RunRecord:
-        """Put everything in its place: the report, then what is shipped, and last the record, which closes the run."""
+        """Put everything in its place: the report, then the record, and last, by one rename, what is shipped.
+
+        A run that dies between the two has a record and no outputs, and is not taken for an earlier run.
+        """
         for step in self._plan.steps:
             for port, artifact in walk.artifacts.items():
                 if port.startswith(f"{step.id}.") and artifact.kind == "report":
                     self._store.materialize(artifact, folder.path, copy=True)
         target = folder.outputs if titration.released else folder.quarantine
-        write_outputs(target, self._plan, self._store, walk.artifacts, titration.best)
+        prepare_outputs(target, self._plan, self._store, walk.artifacts, titration.best)
         executed = self._performer.executed
         record = run_record(walk, titration)
         record = replace(
@@ -164,6 +175,7 @@ class _Run:
             environment=capture(self._plan, self._recipe.folder),
         )
         atomic.write_json(folder.path / RECORD, record)
+        place_outputs(target)
         self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))
         return record
 

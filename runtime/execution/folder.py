@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.home import Home
-from titrant.runtime.execution.release import intact
+from titrant.runtime.execution.release import intact, unfinished_of
 from titrant.schema.plan import Plan, plan_digest
 from titrant.schema.record import RunRecord
 
@@ -37,6 +38,14 @@ class RunFolder:
     def quarantine(self) -> Path:
         """The best candidate of a run that released none."""
         return self.path / "quarantine"
+
+    def withdraw(self) -> None:
+        """Take back what a run that failed at its very end had put in place: first its record, then its outputs."""
+        (self.path / RECORD).unlink(missing_ok=True)
+        for folder in (self.outputs, self.quarantine):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(exist_ok=True)
+            shutil.rmtree(unfinished_of(folder), ignore_errors=True)
 
     @property
     def journal(self) -> Path:
@@ -84,11 +93,14 @@ def read_record(folder: Path) -> RunRecord | None:
         return None
 
 
-def closed_run(home: Home, plan: Plan) -> RunRecord | None:
-    """Return the newest run of this very plan that came to its end and still has what it put out."""
+def closed_run(home: Home, plan: Plan, same: Callable[[RunRecord], bool]) -> RunRecord | None:
+    """Return the newest run of this very plan that came to its end, is the `same` and still has what it put out.
+
+    One plan can give several results: the user's files, which it does not hold, may have changed and changed back.
+    """
     for folder in _newest_first(home, f"*-{plan_digest(plan)[:8]}*"):
         record = read_record(folder)
-        if record is None or record.plan_digest != plan_digest(plan):
+        if record is None or record.plan_digest != plan_digest(plan) or not same(record):
             continue
         if intact(folder / ("outputs" if record.released else "quarantine")) and (folder / "report.html").is_file():
             return record

@@ -55,7 +55,7 @@ class Performer:
                 return Performed(found, ran=False)
             self._given.check(step.params)
             self._journal.add("started", step=step.id, key=key, because=task.because)
-            place = folder.step(self._places[step.id], step.id)
+            place = folder.step(self._places.get(step.id, len(self._places) + 1), step.id)
             message = self._worker.message(self._request(task, str(place / "log.txt")), self._listener(step.id, key))
             if message["event"] == "error":
                 self._keep_refusal(task, message)

@@ -22,6 +22,7 @@ def run_record(walk: Walk, titration: Titration) -> RunRecord:
         name=walk.plan.name,
         plan_digest=plan_digest(walk.plan),
         verdict=titration.verdict,
+        baseline=titration.baseline,
         exit=titration.exit,
         steps=step_records(walk),
         candidates=candidate_records(walk, titration),
@@ -30,6 +31,22 @@ def run_record(walk: Walk, titration: Titration) -> RunRecord:
         reused=0,
         seconds=0.0,
     )
+
+
+def same_outcome(one: RunRecord, other: RunRecord) -> bool:
+    """Tell whether two runs of a plan had the same keys, outputs, judgements and releases."""
+    return _outcome(one) == _outcome(other)
+
+
+def _outcome(record: RunRecord) -> tuple[Any, ...]:
+    steps = {
+        step.step: (step.key, {port: made.digest for port, made in step.result.outputs.items()})
+        for step in record.steps
+        if step.result is not None
+    }
+    failed = {step.step: step.error for step in record.steps if step.status in ("failed", "rejected")}
+    judged = plain({one.candidate: [one.status, one.judgement] for one in record.candidates})
+    return record.verdict, record.exit, tuple(record.released), plain(record.baseline), steps, failed, judged
 
 
 def step_records(walk: Walk) -> tuple[StepRecord, ...]:
@@ -61,7 +78,8 @@ def _values(walk: Walk, titration: Titration, store: Store) -> dict[str, Any]:
     plan = walk.plan
     timings: dict[str, Any] = {}
     for search in plan.searches:
-        timings |= store.value(walk.artifacts[search.timings])
+        figures = store.value(walk.artifacts[search.timings])
+        timings |= {name: timing for name, timing in figures.items() if "failed" not in timing}
     judged = [candidate for candidate in plan.candidates if candidate.id in titration.judgements]
     answers = {
         candidate.id: value
@@ -94,9 +112,13 @@ def _shipped_value(walk: Walk, store: Store, name: str) -> Any:
 
 
 def _curves(walk: Walk, store: Store) -> Any:
-    """Return the learning curves of the step that trained, the last one if several did."""
+    """Return the learning curves of the step that trained, the last one if several did; epochs count from 1."""
     found = [walk.artifacts[f"{step.id}.curves"] for step in walk.plan.steps if f"{step.id}.curves" in walk.artifacts]
-    return store.value(found[-1]) if found else None
+    if not found:
+        return None
+    curves = store.value(found[-1])
+    best = curves.get("best_epoch") if isinstance(curves, Mapping) else None
+    return curves if best is None else {**curves, "best_epoch": best + 1}
 
 
 def _files(plan: Plan, walk: Walk, titration: Titration, store: Store) -> Mapping[str, str]:

@@ -29,7 +29,27 @@ def write_outputs(
 
     `folder` appears whole or not at all. Raises DamagedError when a stored file is not what was judged.
     """
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    prepare_outputs(folder, plan, store, artifacts, chosen)
+    place_outputs(folder)
+
+
+def unfinished_of(folder: Path) -> Path:
+    """Return where what belongs into a folder is gathered first."""
+    return folder.with_name(f".{folder.name}.unfinished")
+
+
+def place_outputs(folder: Path) -> None:
+    """Put what was prepared in its place, by one rename."""
+    if folder.exists():
+        folder.rmdir()
+    unfinished_of(folder).rename(folder)
+
+
+def prepare_outputs(
+    folder: Path, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], chosen: Mapping[str, str]
+) -> None:
+    """Gather and verify everything that belongs into `folder` beside it, as `write_outputs` says."""
+    unfinished = unfinished_of(folder)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     candidates = {candidate.id: candidate for candidate in plan.candidates}
@@ -53,9 +73,6 @@ def write_outputs(
         },
     }
     atomic.write_json(unfinished / MANIFEST, about)
-    if folder.exists():
-        folder.rmdir()
-    unfinished.rename(folder)
 
 
 def intact(folder: Path) -> bool:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+from titrant.runtime.execution.baseline import MISSED, settle_baseline
 from titrant.runtime.execution.figures import figures, limits, retention_asked, shown
 from titrant.runtime.execution.search import Choice, Figures, shortlist
 from titrant.runtime.execution.store import Store
 from titrant.runtime.execution.walk import Walk, needed
 from titrant.schema.diagnostics import Diagnostic, StepError
-from titrant.schema.gate import Judgement
+from titrant.schema.gate import Contract, GateResult, Judgement
 from titrant.schema.plan import Candidate, Plan, Search
 from titrant.schema.record import CandidateRecord
 
@@ -29,6 +30,13 @@ class Titration:
     judgements: dict[str, Judgement] = field(default_factory=dict)  # candidate → as judged
     best: dict[str, str] = field(default_factory=dict)  # search → what it ended with
     released: dict[str, str] = field(default_factory=dict)  # search → candidate; empty unless every search found one
+    unjudged: dict[str, str] = field(default_factory=dict)  # candidate → why judging it failed
+    baseline: Judgement | None = None  # how the original answered the baseline, where the contract has one
+
+    @property
+    def missed(self) -> bool:
+        """Tell whether the original itself missed its baseline, so that no candidate was judged."""
+        return self.baseline is not None and not self.baseline.released
 
     @property
     def exit(self) -> int:
@@ -38,6 +46,8 @@ class Titration:
     @property
     def verdict(self) -> str:
         """Return PASS, NOT PROVEN, FAIL or INCONCLUSIVE."""
+        if self.baseline is not None and self.missed:
+            return "FAIL" if self.baseline.verdict == "FAIL" else "INCONCLUSIVE"
         ended = [self.judgements[candidate] for candidate in self.best.values()]
         if self.released:
             return "PASS" if all(judgement.proven for judgement in ended) else "NOT PROVEN"
@@ -74,10 +84,14 @@ def measure(walk: Walk) -> None:
 
 
 def choose(walk: Walk, store: Store, titration: Titration) -> None:
-    """Fix every search's shortlist, before any evaluation row is read."""
+    """Fix every search's shortlist, before any evaluation row is read; who could not be timed is rejected.
+
+    Raises NoCandidateError when a search has none left.
+    """
     plan = walk.plan
     for search in plan.searches:
         timings = store.value(walk.artifacts[search.timings])
+        _reject_untimed(walk, search, timings, titration)
         found = []
         for candidate in _of(plan, search):
             if candidate.id not in titration.rejected:
@@ -93,29 +107,73 @@ def choose(walk: Walk, store: Store, titration: Titration) -> None:
 def judge(walk: Walk, store: Store, titration: Titration) -> bool:
     """Judge each shortlist from gentle to aggressive, up to the first candidate that does not keep the contract.
 
-    After one that is released without proof no later one counts as proven: the sequence that would carry the proof
-    has ended. Returns False when a step that is needed was not performed.
+    The original's own baseline comes first; where it is missed no candidate is judged. After one that is released
+    without proof no later one counts as proven: the sequence that would carry the proof has ended. Returns False when a
+    step that is needed was not performed.
     """
+    if not _judge_original(walk, store, titration):
+        return False
+    if titration.missed:
+        shortlists = {search.name: _shortlisted(walk.plan, search, titration) for search in walk.plan.searches}
+        titration.best = {name: candidates[0].id for name, candidates in shortlists.items()}
+        return True
     for search in walk.plan.searches:
-        proven = True
-        for candidate in _shortlisted(walk.plan, search, titration):
-            if candidate.id not in titration.judgements:
-                settled = [walk.settle(step) for step in needed(walk.plan, candidate.judgement, ("judge",))]
-                if not all(settled):
-                    return False
-                titration.judgements[candidate.id] = _judgement(store.value(walk.artifacts[candidate.judgement]))
-            judgement = titration.judgements[candidate.id]
-            if not proven and judgement.proven:
-                judgement = titration.judgements[candidate.id] = replace(judgement, proven=False)
-            walk.tell("judged", candidate=candidate.id, verdict=judgement.verdict, released=judgement.released)
-            if judgement.released or search.name not in titration.best:
-                titration.best[search.name] = candidate.id
-            if not judgement.released:
-                break
-            proven = judgement.proven
+        if not _judge_search(walk, store, titration, search):
+            return False
     if all(titration.judgements[candidate].released for candidate in titration.best.values()):
         titration.released = dict(titration.best)
     return True
+
+
+def _judge_original(walk: Walk, store: Store, titration: Titration) -> bool:
+    reference = settle_baseline(walk)
+    if reference:
+        titration.baseline = _judgement(store.value(walk.artifacts[reference]))
+        word = "misses" if titration.missed else "reaches"
+        walk.tell("note", text=f"the original {word} the contract's baseline: {titration.baseline.verdict}")
+    return reference is not None
+
+
+def _judge_search(walk: Walk, store: Store, titration: Titration, search: Search) -> bool:
+    proven = True
+    for candidate in _shortlisted(walk.plan, search, titration):
+        if candidate.id not in titration.judgements:
+            judged = _judge_candidate(walk, store, titration, candidate)
+            if judged is None:
+                return False
+            titration.judgements[candidate.id] = judged
+        judgement = titration.judgements[candidate.id]
+        if not proven and judgement.proven:
+            judgement = titration.judgements[candidate.id] = replace(judgement, proven=False)
+        walk.tell("judged", candidate=candidate.id, verdict=judgement.verdict, released=judgement.released)
+        if judgement.released or search.name not in titration.best:
+            titration.best[search.name] = candidate.id
+        if not judgement.released:
+            break
+        proven = judgement.proven
+    return True
+
+
+def _judge_candidate(walk: Walk, store: Store, titration: Titration, candidate: Candidate) -> Judgement | None:
+    """Judge one candidate; INCONCLUSIVE when a step of its own fails, None when a step was not performed."""
+    steps = needed(walk.plan, candidate.judgement, ("judge",))
+    if all([walk.settle(step) for step in steps]):
+        return _judgement(store.value(walk.artifacts[candidate.judgement]))
+    failed = next((step.id for step in steps if step.id in walk.errors), None)
+    if failed is None:
+        return None
+    titration.unjudged[candidate.id] = f"{failed}: {walk.reason(failed)}"
+    return unjudged(walk.plan.contract, candidate.id, titration.unjudged[candidate.id])
+
+
+def unjudged(contract: Contract, candidate: str, reason: str) -> Judgement:
+    """Return the judgement of a candidate that could not be judged: every gate is open, for the same reason."""
+    nothing = (None,) * 5
+    results = tuple(
+        GateResult(gate.id, "INCONCLUSIVE", *nothing, 0, None, gate.needed_cases, reason, "not judged")
+        for gate in contract.gates
+    )
+    return Judgement(candidate, "INCONCLUSIVE", False, False, results)
 
 
 def candidate_records(walk: Walk, titration: Titration) -> tuple[CandidateRecord, ...]:
@@ -135,7 +193,7 @@ def _record(walk: Walk, titration: Titration, candidate: Candidate) -> Candidate
         return CandidateRecord(name, "measured", choice.because, size, kept)
     judgement = titration.judgements.get(name)
     if judgement is None:
-        because = "a gentler candidate did not keep the contract, and judging stopped there"
+        because = MISSED if titration.missed else "a gentler candidate did not keep the contract: judging stopped there"
         return CandidateRecord(name, "shortlisted", because, size, kept)
     if name in titration.released.values():
         because = "the most aggressive candidate judged that keeps the contract"
@@ -144,12 +202,24 @@ def _record(walk: Walk, titration: Titration, candidate: Candidate) -> Candidate
 
 
 def _why_not(name: str, judgement: Judgement, titration: Titration) -> str:
+    if name in titration.unjudged:
+        return f"it could not be judged: {titration.unjudged[name]}"
     if not judgement.released:
         missed = [result.gate for result in judgement.results if result.verdict != "PASS"]
         return f"the contract is not kept: {', '.join(missed)}"
     if name in titration.best.values():
         return "it keeps the contract, but another format that was asked for has no candidate that does"
     return "it keeps the contract; a more aggressive candidate keeps it too"
+
+
+def _reject_untimed(walk: Walk, search: Search, timings: Mapping[str, Any], titration: Titration) -> None:
+    for name in search.candidates:
+        reason = timings.get(name, {}).get("failed")
+        if reason is not None and name not in titration.rejected:
+            titration.rejected[name] = f"it could not be timed: {reason}"
+            walk.tell("rejected", candidate=name, step=name, because=titration.rejected[name])
+    if all(name in titration.rejected for name in search.candidates):
+        raise _none_left(walk, search, titration)
 
 
 def _none_left(walk: Walk, search: Search, titration: Titration) -> NoCandidateError:
@@ -161,11 +231,12 @@ def _none_left(walk: Walk, search: Search, titration: Titration) -> NoCandidateE
     ]
     if len(search.candidates) == 1 and failed:
         return NoCandidateError(*failed[0].diagnostics)
+    timed = search.timings in walk.artifacts
     reasons = "; ".join(f"{name}: {titration.rejected[name]}" for name in search.candidates)
     return NoCandidateError(
         Diagnostic(
             "X330",
-            f"none of the {len(search.candidates)} candidates could be made: {reasons}",
+            f"none of the {len(search.candidates)} candidates could be made{' and timed' * timed}: {reasons}",
             help="mend what they have in common, or name another `quantization.method`",
         )
     )

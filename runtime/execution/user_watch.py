@@ -1,4 +1,9 @@
-"""Watch what of the user's a step depends on: modules loaded, files opened, folders listed."""
+"""Watch what of the user's a step depends on: modules loaded, files opened, folders listed.
+
+What a user's module read, it may keep for as long as the process lives: a table read when it was imported, a cached
+configuration. So every read counts, from then on, for each of the user's modules that was at work when it happened,
+and with the module for every later step that rests on it.
+"""
 
 import contextlib
 import importlib
@@ -11,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from titrant.runtime.execution.module_readings import ModuleReadings
 from titrant.runtime.execution.user_code import Territory, closure, install_loader
 from titrant.runtime.execution.user_files import MISSING, PACKAGE, current_digest, dependency_path
 from titrant.schema.record import Dependency
@@ -30,6 +36,8 @@ class UserWatch:
         self._read: set[str] = set()
         self._written: set[str] = set()
         self._listed: set[str] = set()
+        self._given: set[str] = set()
+        self._readings = ModuleReadings()
         self._roots: set[str] = set()
         self._before: set[str] = set()  # modules loaded when watching began
         self._active = False
@@ -47,16 +55,18 @@ class UserWatch:
         sys.addaudithook(self._hook)
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Collect what happens inside."""
+    def watching(self, params: Any = None) -> Iterator[None]:
+        """Collect what happens inside; files that `params` give are in the step's key and are nobody's reading."""
         for collected in (self._read, self._written, self._listed, self._roots):
             collected.clear()
+        self._given = _files(params)
         self._before = set(sys.modules)
         self._active = True
         try:
             yield
         finally:
             self._active = False
+            self._settle_readings()
             self._roots.update(set(sys.modules) - self._before)
 
     def roots(self) -> frozenset[str]:
@@ -65,18 +75,30 @@ class UserWatch:
         return frozenset(name for name in self._roots | (set(sys.modules) - self._before) if name in users)
 
     def dependencies(self, params: Any, carried: Iterable[str] = (), *, files: bool = True) -> tuple[Dependency, ...]:
-        """List what the step depends on beside its key; with `files`, also files opened and folders listed.
+        """List what the step depends on beside its key: modules, what those ever read, versions of packages.
 
-        `params` are searched for `module:Name` references, and for files, which the key holds already. `carried` are
-        modules that came in with a live value.
+        With `files` also files that others than the user's modules opened and folders that they listed. `params` are
+        searched for `module:Name` references, and for files, which the key holds already. `carried` are modules that
+        came in with a live value.
         """
+        self._settle_readings()
         named = {match[1] for text in _texts(params) if (match := _REFERENCE.fullmatch(text))}
         modules, packages = closure({*self.roots(), *carried, *named}, self._territory)
         found = {str(path): self._source(path) for path in modules.values()}
+        found = self._readings.of(modules) | found
         if files:
             found = self._opened(_files(params)) | found
         named_files = {_relative(path, self._folder): digest for path, digest in found.items() if digest != MISSING}
         return tuple(Dependency(*item) for item in sorted((named_files | _versions(packages)).items()))
+
+    def files_of(self, module: str) -> dict[str, str]:
+        """Return what a user's module and those that it imports have read in this process: path → digest."""
+        modules, _ = closure({module}, self._territory)
+        return {_relative(path, self._folder): digest for path, digest in self._readings.of(modules).items()}
+
+    def _settle_readings(self) -> None:
+        """Digest what modules read, but for what is written as well: that is the user's own cache."""
+        self._readings.settle(self._written, lambda path: current_digest(path, self._folder))
 
     def _opened(self, given: set[str]) -> dict[str, str]:
         """Digest the user's files that were read and folders that were listed, but for those that the key holds."""
@@ -95,19 +117,21 @@ class UserWatch:
     def _source(self, path: Path) -> str:
         return self._sources.get(_absolute(path)) or current_digest(str(path), self._folder)
 
-    def _for_import(self, frame: FrameType | None) -> bool:
-        """Tell whether the import system is at work: it lists folders and opens modules, which are recorded as such.
+    def _readers(self, frame: FrameType | None) -> set[str] | None:
+        """Return the user's modules that are at work; None for the import system.
 
-        What a user's own line does comes first, also while his module is imported.
+        It lists folders and opens modules, which are recorded as such; what a user's own line does comes first, also
+        while his module is imported.
         """
+        readers: set[str] = set()
         while frame is not None:
             file = frame.f_code.co_filename
-            if file.startswith(("<frozen importlib", _IMPORTLIB)):
-                return True
+            if not readers and file.startswith(("<frozen importlib", _IMPORTLIB)):
+                return None
             if not file.startswith("<") and self._territory.owns(file):
-                return False
+                readers.add(str(frame.f_globals.get("__name__", "")))
             frame = frame.f_back
-        return False
+        return readers
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._active or event not in ("open", "os.listdir", "os.scandir"):
@@ -115,15 +139,16 @@ class UserWatch:
         path = arguments[0]
         if not isinstance(path, (str, bytes, os.PathLike)):
             return
-        if self._for_import(sys._getframe(1)):
+        readers = self._readers(sys._getframe(1))
+        if readers is None:
             return
         place = _absolute(os.fsdecode(path))
-        if event != "open":
-            self._listed.add(place)
-        elif _writes(arguments):
+        if event == "open" and _writes(arguments):
             self._written.add(place)
-        else:
-            self._read.add(place)
+            return
+        (self._read if event == "open" else self._listed).add(place)
+        if readers and self._territory.owns(place) and not _below(place, self._given):
+            self._readings.add(place if event == "open" else f"{place}/", readers)
 
 
 def _absolute(path: str | Path) -> str:

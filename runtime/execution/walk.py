@@ -60,8 +60,8 @@ class Walk:
     def settle(self, step: Step) -> bool:
         """Bring a step's outputs about and return whether they are there.
 
-        A step of stage make that fails is recorded and answers False, as does one whose input is missing; of every
-        other stage the failure is raised.
+        A step that only its candidate needs, to be made or judged, is recorded when it fails and answers False, as does
+        one whose input is missing; the failure of every other step is raised.
         """
         if step.id in self.records:
             return self.records[step.id].status in ("finished", "reused")
@@ -71,7 +71,7 @@ class Walk:
             return False
         key = step_key(self.plan, step, self.declarations.get(step.operator), inputs)
         found = self.results.find(key.digest)
-        if found.refusal is not None and self.believe_refusals and step.stage == "make":
+        if found.refusal is not None and self.believe_refusals and _of_candidate(step):
             self._refuse(step, key, found.refusal)
             return False
         if found.result is not None:
@@ -110,7 +110,7 @@ class Walk:
         self.errors[step.id] = error
         self.records[step.id] = StepRecord(step.id, "failed", key.digest, error=message)
         self.tell("failed", step=step.id, key=key.digest, because=message)
-        if step.stage != "make" or error.diagnostics[0].code in FATAL:
+        if not _of_candidate(step) or error.diagnostics[0].code in FATAL:
             raise error
 
     def _refuse(self, step: Step, key: StepKey, refusal: Refusal) -> None:
@@ -135,6 +135,11 @@ class Walk:
                     return None
                 found[port] = some
         return found
+
+
+def _of_candidate(step: Step) -> bool:
+    """Tell whether a failure says something of one candidate only."""
+    return step.stage == "make" or (step.stage == "judge" and bool(step.candidate))
 
 
 def references(step: Step) -> list[str]:

@@ -21,7 +21,7 @@ from titrant.runtime.execution.step_context import StepContext
 from titrant.runtime.execution.store import Store
 from titrant.runtime.execution.user_watch import UserWatch
 from titrant.schema.artifact import Artifact
-from titrant.schema.canonical import plain
+from titrant.schema.canonical import plain, sha256
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.record import Dependency
 
@@ -68,7 +68,7 @@ class Bench:
         scratch = Path(tempfile.mkdtemp(dir=self._scratch))
         carried: set[str] = set()
         try:
-            with self._watch.watching():
+            with self._watch.watching(request["params"]):
                 declaration = _declaration(request["operator"])
                 try:
                     self._seeding.apply(_settings(request, declaration))
@@ -96,14 +96,21 @@ class Bench:
         """Answer with what `titrant.runtime.inspection.inspect` finds; paths of dependencies are absolute."""
         asked = {key: value for key, value in request.items() if key not in ("do", "log")}
         self._seeding.apply(Settings(int(request.get("seed", 0)), 1, True))
-        with self._watch.watching():
+        with self._watch.watching(asked):
             answer = dict(importlib.import_module("titrant.runtime.inspection").inspect(asked))
             seen = self._watch.dependencies(asked)
+        answer["model"] = self._with_readings(answer["model"], asked["steps"])
         files = {item["path"]: item["digest"] for item in answer.get("dependencies", ())}
         for item in seen:
             if not item.path.endswith("/") and ":" not in item.path:
                 files.setdefault(str(self._folder / item.path), item.digest)
         return answer | {"dependencies": [{"path": path, "digest": files[path]} for path in sorted(files)]}
+
+    def _with_readings(self, model: Mapping[str, Any], steps: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a model's digest also stand for the files that its factory's modules read, which may shape it."""
+        factory = steps.get("model.load", {}).get("factory", "")
+        files = self._watch.files_of(factory.partition(":")[0]) if factory else {}
+        return dict(model) | ({"digest": sha256({"model": model["digest"], "files": files})} if files else {})
 
     def _describe(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with an operator's declaration and what of the user's it depends on."""

@@ -9,15 +9,19 @@ from titrant.schema.rules.draft import Draft
 
 
 def exports_differ(draft: Draft) -> Iterator[Diagnostic]:
-    """No two files have the same format and name, and ONNX options belong to ONNX."""
+    """No two files have the same format and name, nor the same written name; ONNX options belong to ONNX."""
     seen: set[tuple[str, str]] = set()
+    names: set[str] = set()
     for index, export in enumerate(draft.export):
         path = ("export", index)
         name = export.name or "model"
         if (export.format, name) in seen:
             message = f"`{name}` is exported as `{export.format}` twice"
             yield draft.key("R022", message, path, "take one out, or give each a `name`")
+        elif export.name in names:
+            yield draft.value("R022", f"two files are named `{name}`", (*path, "name"), "give each a name of its own")
         seen.add((export.format, name))
+        names |= {export.name} if export.name else set()
         for key in ("opset", "external_data"):
             if key in export.model_fields_set and export.format not in ("onnx", "auto"):
                 message = f"`{key}` is an option of ONNX, and this file is `{export.format}`"
