@@ -1,9 +1,14 @@
 """Which accelerators there are, asked of the driver and not of torch."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from titrant.schema.facts import Gpu
+
+
+# What a loaded NVIDIA driver leaves on Linux (the last one under WSL); without any, its library need not be imported.
+_DRIVER_TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg")
 
 
 def accelerators(system: str, machine: str, processor: str) -> tuple[Gpu, ...]:
@@ -13,6 +18,8 @@ def accelerators(system: str, machine: str, processor: str) -> tuple[Gpu, ...]:
     """
     if system == "darwin":
         return (Gpu(0, processor, "mps"),) if machine == "arm64" else ()
+    if system == "linux" and not any(Path(trace).exists() for trace in _DRIVER_TRACES):
+        return ()
     return nvidia_gpus()
 
 

@@ -41,4 +41,5 @@ def settle_baseline(walk: Walk) -> str | None:
     if step is None:
         return ""
     before = [other for reference in references(step) for other in needed(walk.plan, reference, ("judge",))]
-    return f"{STEP}.judgement" if all([walk.settle(one) for one in (*before, step)]) else None
+    settled = [walk.settle(one) for one in (*before, step)]
+    return f"{STEP}.judgement" if all(settled) else None

@@ -157,7 +157,8 @@ def _judge_search(walk: Walk, store: Store, titration: Titration, search: Search
 def _judge_candidate(walk: Walk, store: Store, titration: Titration, candidate: Candidate) -> Judgement | None:
     """Judge one candidate; INCONCLUSIVE when a step of its own fails, None when a step was not performed."""
     steps = needed(walk.plan, candidate.judgement, ("judge",))
-    if all([walk.settle(step) for step in steps]):
+    settled = [walk.settle(step) for step in steps]
+    if all(settled):
         return _judgement(store.value(walk.artifacts[candidate.judgement]))
     failed = next((step.id for step in steps if step.id in walk.errors), None)
     if failed is None:

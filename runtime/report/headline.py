@@ -34,6 +34,10 @@ def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
         sentence = f"Released {names}; nothing kept the contract for {missing}."
         return Headline(verdict, "✕", "fail", sentence, _ground(record, leads))
     tone, symbol = ("warn", "?") if verdict == "INCONCLUSIVE" else ("fail", "✕")
+    baseline = record.run.baseline
+    if baseline is not None and not baseline.released:
+        sentence = "Not released: the original model itself misses the contract's baseline."
+        return Headline(verdict, symbol, tone, sentence, _missed(record, baseline))
     return Headline(verdict, symbol, tone, "Not released: keep the original model.", _ground(record, leads))
 
 
@@ -62,6 +66,24 @@ def _ground(record: Record, leads: tuple[Shown, ...]) -> str:
     if not kept_out:
         return "No candidate reached the evaluation rows; the candidates table says why."
     return " ".join(_why(record, lead.id, lead.judgement) for lead in kept_out if lead.judgement)
+
+
+def _missed(record: Record, baseline: Judgement) -> str:
+    """Say what the original was asked and what it reached; no candidate was judged, and none is to blame."""
+    gates = {gate.id: gate for gate in record.plan.contract.gates}
+    told = [
+        f"{gate_title(gates[result.gate])}: {_reached(result)}, {gates[result.gate].threshold:g} asked"
+        for result in open_gates(baseline)
+        if result.gate in gates
+    ]
+    return f"On evaluation rows, {'; '.join(told)}. No candidate was judged: train or choose a better model first."
+
+
+def _reached(result: GateResult) -> str:
+    if result.estimate is None:
+        return f"not assessable ({result.reason})"
+    bound = "" if result.lower is None else f", at least {result.lower:.4f} for certain"
+    return f"{result.estimate:.4f} reached{bound}"
 
 
 def _why(record: Record, candidate: str, judgement: Judgement) -> str:

@@ -87,8 +87,8 @@ def toy_plan(levels=(1, 2), *, load=None, make=None, quality=None, seconds=None,
     steps.append(step("baseline", "answer", {}, {"model": "load.model", "rows": "load.rows"}, "judge"))
     for level, name in names.items():
         steps.append(step(f"{name}.contract", "judge", {"candidate": name, "verdict": verdicts.get(level, "PASS")},
-                          {"original": "baseline.outputs", "outputs": f"{name}.tuning.outputs", "rows": "load.rows",
-                           "point": "load.point"},
+                          {"original": "baseline.outputs", "candidate": f"{name}.tuning.outputs", "rows": "load.rows",
+                           "point": "load.point", "model": f"{name}.model"},
                           "judge", name))  # fmt: skip
     steps.append(step("report", "report", {}, {"record": "run.record"}, "report"))
     search = Search("auto", "toy", tuple(names.values()), ("latency", "size"), shortlist, "latency.timings")

@@ -2,12 +2,16 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
+from titrant.runtime.execution import atomic
 from titrant.runtime.execution.blobs import digest_file
+from titrant.runtime.execution.execute import execute
 from titrant.runtime.execution.journal import read
 from titrant.schema.diagnostics import StaleError, StepError
+from titrant.schema.gate import Gate
 
 
 def folder_of(toy, record):
@@ -69,8 +73,8 @@ def test_reruns_exactly_the_steps_that_depend_on_a_changed_parameter(toy, make_p
     toy.run(plan)
     toy.ran()
     record = toy.run(change(plan, "c2", padding=33))
-    assert toy.ran() == ["answer 2", "make 2", "report", "time"]
-    assert record.executed == 4
+    assert toy.ran() == ["answer 2", "judge c2", "make 2", "report", "time"]
+    assert record.executed == 5
 
 
 def test_rejects_a_candidate_whose_operator_refuses_and_does_not_ask_it_again(toy, make_plan):
@@ -160,3 +164,137 @@ def test_refuses_a_file_that_changed_after_the_plan_was_made(toy, make_plan, tmp
         toy.run(make_plan((1,), load={"file": given}))
     file.write_bytes(b"one")
     assert toy.run(make_plan((1,), load={"file": given})).exit == 0
+
+
+def test_names_the_run_that_gave_the_same_and_not_the_newest_of_this_plan(toy, make_plan):
+    """A file of the user's changed and changed back: the plan is one, the results are two."""
+    plan = make_plan()
+    first = toy.run(plan)
+    (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
+    second = toy.run(plan)
+    assert (second.executed > 0, second.run != first.run) == (True, True)
+    (toy.folder / "toy_numbers.py").write_text("PLUS = 1\n")
+    again = toy.run(plan)
+    assert (again.executed, again.run) == (0, first.run)
+    assert [s.result.outputs for s in again.steps] == [s.result.outputs for s in first.steps]
+
+
+def test_closes_a_new_run_when_no_earlier_one_gave_the_same(toy, make_plan):
+    plan = make_plan()
+    first = toy.run(plan)
+    path = folder_of(toy, first) / "record.json"
+    record = json.loads(path.read_text())
+    record["steps"][0]["result"]["outputs"]["rows"]["digest"] = "0" * 64
+    path.write_text(json.dumps(record))
+    again = toy.run(plan)
+    assert (again.executed, again.run != first.run) == (0, True)
+    assert (folder_of(toy, again) / "outputs" / "toy.json").exists()
+
+
+def test_ships_nothing_when_the_run_cannot_be_closed(toy, make_plan, monkeypatch):
+    def broken(path, value):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(atomic, "write_json", _failing_at(atomic.write_json, "record.json", broken))
+    with pytest.raises((OSError, StepError)):
+        toy.run(make_plan())
+    (folder,) = toy.home.runs.iterdir()
+    assert list((folder / "outputs").iterdir()) == []
+    assert not (folder / "record.json").exists()
+    assert not list(folder.glob(".*"))
+
+
+def test_ships_nothing_when_telling_the_end_fails(toy, make_plan):
+    """The record and the outputs are in place already: both are taken back."""
+
+    def listen(event):
+        if event["event"] == "closed" and event["exit"] == 0:
+            raise KeyboardInterrupt
+
+    toy_run = {"home": toy.home, "recipe_text": "name: toy\n", "recipe_file": "toy.yaml", "folder": toy.folder}
+    with pytest.raises(KeyboardInterrupt):
+        execute(make_plan(), listen=listen, **toy_run)
+    (folder,) = toy.home.runs.iterdir()
+    assert list((folder / "outputs").iterdir()) == []
+    assert not (folder / "record.json").exists()
+
+
+def test_has_nothing_in_outputs_before_the_record_is_written(toy, make_plan, monkeypatch):
+    seen = []
+    write = atomic.write_json
+
+    def watching(path, value):
+        seen.extend(path.parent.joinpath("outputs").iterdir())
+        write(path, value)
+
+    monkeypatch.setattr(atomic, "write_json", _failing_at(write, "record.json", watching))
+    record = toy.run(make_plan())
+    assert seen == []
+    assert (folder_of(toy, record) / "outputs" / "toy.json").exists()
+
+
+def _failing_at(write, name, instead):
+    return lambda path, value: (instead if path.name == name else write)(path, value)
+
+
+@pytest.mark.parametrize("do", ["refuse", "raise"])
+def test_releases_a_gentler_candidate_when_judging_a_later_one_fails(toy, make_plan, change, do):
+    plan = change(make_plan((1, 2, 3)), "c2.contract", do=do)
+    record = toy.run(plan)
+    statuses = {c.candidate: c.status for c in record.candidates}
+    assert statuses == {"c1": "released", "c2": "judged", "c3": "shortlisted"}
+    assert (record.exit, record.verdict, record.released) == (0, "PASS", ("c1",))
+    told = record.candidates[1]
+    assert told.because.startswith("it could not be judged: c2.contract: ")
+    assert told.judgement.verdict == "INCONCLUSIVE"
+    assert [result.gate for result in told.judgement.results] == ["retention"]
+    toy.ran()
+    again = toy.run(plan)
+    assert again.released == ("c1",)
+    assert (again.run == record.run) == (do == "refuse")
+
+
+def test_releases_nothing_when_the_only_candidate_cannot_be_judged(toy, make_plan, change):
+    record = toy.run(change(make_plan((1,)), "c1.contract", do="refuse"))
+    assert (record.exit, record.verdict, record.released) == (5, "INCONCLUSIVE", ())
+
+
+def test_rejects_the_candidate_that_could_not_be_timed(toy, make_plan, change):
+    record = toy.run(change(make_plan(), "latency", failed={"c2": "Invalid rank"}))
+    assert (record.exit, record.released) == (0, ("c1",))
+    assert (record.candidates[1].status, record.candidates[1].because) == (
+        "rejected", "it could not be timed: Invalid rank",
+    )  # fmt: skip
+
+
+def test_fails_when_no_candidate_could_be_timed(toy, make_plan, change):
+    plan = change(make_plan(), "latency", failed={"c1": "Invalid rank", "c2": "no kernel"})
+    with pytest.raises(StepError, match="c1: it could not be timed: Invalid rank; c2: it could not be timed"):
+        toy.run(plan)
+
+
+def with_baseline(plan, change, original):
+    gate = Gate("baseline", "baseline", "accuracy", "all", "at_least", 0.95, "exact_binomial", "recipe")
+    gates = [{"id": "baseline", "preset": "baseline"}, {"id": "retention", "preset": "retention"}]
+    for candidate in plan.candidates:
+        plan = change(plan, f"{candidate.id}.contract", gates=gates, original=original)
+    return replace(plan, contract=replace(plan.contract, gates=(gate, *plan.contract.gates)))
+
+
+@pytest.mark.parametrize("verdict", ["FAIL", "INCONCLUSIVE"])
+def test_judges_the_original_by_its_baseline_once_and_before_any_candidate(toy, make_plan, change, verdict):
+    plan = with_baseline(make_plan(), change, verdict)
+    record = toy.run(plan)
+    judged = [name for name in toy.ran() if name.startswith("judge")]
+    assert (record.baseline.candidate, record.baseline.verdict) == ("original", verdict)
+    if verdict == "INCONCLUSIVE":  # the contract asks for evidence, and the operator says that this is enough
+        assert (judged, record.released) == (["judge c1", "judge c2", "judge original"], ("c2",))
+        return
+    assert judged == ["judge original"]
+    assert (record.exit, record.verdict, record.released) == (5, "FAIL", ())
+    assert {c.status for c in record.candidates} == {"shortlisted"}
+    assert all("the original itself misses the contract's baseline" in c.because for c in record.candidates)
+    assert all(c.judgement is None for c in record.candidates)
+    assert list((folder_of(toy, record) / "outputs").iterdir()) == []
+    again = toy.run(plan)
+    assert (again.executed, again.run) == (0, record.run)

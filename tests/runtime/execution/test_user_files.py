@@ -6,6 +6,17 @@ import shutil
 import pytest
 
 from titrant.runtime.execution.blobs import digest_file
+from titrant.runtime.execution.worker import Worker
+
+PROBE = '''
+from titrant.runtime.catalog import Params, operator
+
+
+@operator(f"{__name__}.probe", version=1, family="toy", params=Params, inputs={}, outputs={"value": "value"})
+def probe(params, context):
+    """Answer."""
+    return {"value": 1}
+'''
 
 
 def dependencies(record, name):
@@ -115,3 +126,49 @@ def test_does_not_take_what_imports_look_at_for_what_the_user_opens(toy, make_pl
     assert set(dependencies(toy.run(plan), "load")) == {"toys.py", "toy_numbers.py", "package:pydantic"}
     (toy.folder / "notes.txt").write_text("")
     assert toy.run(plan).executed == 0
+
+
+def test_depends_on_a_file_that_a_module_read_when_it_was_imported_also_in_later_steps(toy, make_plan):
+    """The worker may have imported the module long before the step, as when it inspected the model."""
+    file = toy.folder / "plus.txt"
+    file.write_text("1")
+    (toy.folder / "toy_numbers.py").write_text(
+        "from pathlib import Path\nPLUS = int((Path(__file__).parent / 'plus.txt').read_text())\n"
+    )
+    plan = make_plan((1,))
+    record = toy.run(plan)
+    assert dependencies(record, "load")["plus.txt"] == digest_file(file)
+    assert dependencies(record, "c1.contract")["plus.txt"] == digest_file(file)
+    file.write_text("2")
+    toy.ran()
+    assert toy.run(plan).executed > 0
+    assert "load" in toy.ran()
+
+
+def test_depends_on_a_file_that_a_module_read_once_and_keeps(toy, make_plan):
+    (toy.folder / "plus.txt").write_text("1")
+    (toy.folder / "toy_numbers.py").write_text(
+        "from functools import cache\nfrom pathlib import Path\n\n\n@cache\ndef kept():\n"
+        "    return (Path(__file__).parent / 'plus.txt').read_text()\n\n\nPLUS = 1\n"
+    )
+    toys = (toy.folder / "toys.py").read_text()
+    (toy.folder / "toys.py").write_text(toys.replace('ran(f"make', 'toy_numbers.kept()\n    ran(f"make'))
+    record = toy.run(make_plan())
+    assert "plus.txt" in dependencies(record, "c1")
+    assert "plus.txt" in dependencies(record, "c2")
+
+
+def test_names_no_file_that_another_module_read(toy, make_plan):
+    (toy.folder / "plus.txt").write_text("1")
+    (toy.folder / "reader.py").write_text(
+        "from pathlib import Path\nTEXT = (Path(__file__).parent / 'plus.txt').read_text()\n"
+    )
+    (toy.folder / "lonely.py").write_text("VALUE = 1\n")
+    with Worker(toy.home, toy.folder, 1, 7) as worker:
+        asked = {"do": "run", "step": "s", "params": {}, "inputs": {}, "seed": 7, "threads": 1, "deterministic": True}
+        for name, body in (("first", "import reader"), ("second", "import lonely")):
+            (toy.folder / f"{name}.py").write_text(f"{body}\n{PROBE}")
+        first = worker.ask({**asked, "operator": "first:probe"})
+        second = worker.ask({**asked, "operator": "second:probe"})
+    assert {item["path"] for item in first["dependencies"]} == {"first.py", "reader.py", "plus.txt"}
+    assert {item["path"] for item in second["dependencies"]} == {"second.py", "lonely.py"}

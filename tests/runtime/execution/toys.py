@@ -104,6 +104,7 @@ def measure(params, context, *, outputs):
 
 class TimeParams(Params):
     seconds: dict[str, float] = Field(default_factory=dict)
+    failed: dict[str, str] = Field(default_factory=dict)
 
 
 @operator("toy.time", version=1, family="toy", params=TimeParams, inputs={"models": Port(("value",), many=True)},
@@ -116,26 +117,32 @@ def clock(params, context, *, models):
         p50 = params.seconds.get(name, 1.0)
         batch = {"p50": p50, "p95": p50, "p99": p50, "samples": [p50] * 60, "throughput": 1 / p50}
         timings[name] = {"1": batch, "peak_bytes": None}
-    return {"timings": timings}
+    return {"timings": timings | {name: {"failed": why} for name, why in params.failed.items()}}
 
 
 class JudgeParams(Params):
     candidate: str
     verdict: str = "PASS"
+    original: str = "PASS"  # the verdict on the original, where it is judged by itself
+    gates: list[dict] = Field(default_factory=list)
+    do: str = ""
 
 
 @operator("toy.judge", version=1, family="toy", params=JudgeParams,
-          inputs={"original": "value", "outputs": "value", "rows": "value", "point": "value"},
+          inputs={"original": "value", "candidate": "value", "rows": "value", "point": "value", "model": "value"},
           outputs={"judgement": "value", "answers": "value"})  # fmt: skip
-def judge(params, context, *, original, outputs, rows, point):
+def judge(params, context, *, original, candidate, rows, point, model):
     """Judge."""
     ran(f"judge {params.candidate}")
-    kept = params.verdict == "PASS"
-    result = {"gate": "retention", "verdict": params.verdict, "estimate": 1.0, "lower": 0.9, "upper": 1.0,
+    misbehave(params.do)
+    verdict = params.original if params.candidate == "original" else params.verdict
+    kept = verdict == "PASS"
+    gate = params.gates[0]["id"] if params.gates else "retention"
+    result = {"gate": gate, "verdict": verdict, "estimate": 1.0, "lower": 0.9, "upper": 1.0,
               "original": 0.9, "candidate": 0.9, "cases": 10, "changed": 0, "needed_cases": 5, "reason": "toy",
               "method": "toy"}  # fmt: skip
-    judgement = {"candidate": params.candidate, "verdict": params.verdict,
-                 "released": kept or params.verdict == "INCONCLUSIVE", "proven": kept, "results": [result]}  # fmt: skip
+    judgement = {"candidate": params.candidate, "verdict": verdict,
+                 "released": kept or verdict == "INCONCLUSIVE", "proven": kept, "results": [result]}  # fmt: skip
     return {"judgement": judgement, "answers": {"classes": ["a", "b"], "cases": 10}}
 
 
