@@ -6,7 +6,6 @@ from typing import Any
 
 from titrant.schema.facts import Gpu
 
-
 # What a loaded NVIDIA driver leaves on Linux (the last one under WSL); without any, its library need not be imported.
 _DRIVER_TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg")
 

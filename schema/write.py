@@ -8,7 +8,6 @@ import yaml
 from titrant.schema.recipe import Recipe, written
 from titrant.schema.scalars import resolve
 
-
 # Ends of a line to YAML, but not to Python's printing of plain text.
 _LINE_ENDS = frozenset("\x85\u2028\u2029")
 

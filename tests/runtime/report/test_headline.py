@@ -24,3 +24,21 @@ def test_says_that_an_estimate_meets_its_threshold_only_where_there_is_one(recor
     unknown = ground(open_one(records.not_proven(), estimate=None, lower=None, upper=None))
     assert "Not assessable, and asked for by the level only: " in unknown
     assert "point estimate" not in unknown
+
+
+def test_blames_the_original_and_no_candidate_when_the_baseline_is_missed(records):
+    made = records.failed()
+    gate = dict(made["plan"]["contract"]["gates"][0], id="baseline", preset="baseline", comparison="at_least")
+    made["plan"]["contract"]["gates"].append(gate | {"threshold": 0.99})
+    result = next(c["judgement"]["results"][0] for c in made["run"]["candidates"] if c["judgement"])
+    for candidate in made["run"]["candidates"]:
+        candidate["judgement"] = None
+        candidate["status"] = "shortlisted"
+    made["run"]["baseline"] = {
+        "candidate": "original", "verdict": "FAIL", "released": False, "proven": False,
+        "results": [result | {"gate": "baseline", "estimate": 0.9123, "lower": 0.88, "verdict": "FAIL"}],
+    }  # fmt: skip
+    said = page(read_record(made)).headline
+    assert said.sentence == "Not released: the original model itself misses the contract's baseline."
+    assert "0.9123 reached, at least 0.8800 for certain, 0.99 asked" in said.ground
+    assert "No candidate was judged" in said.ground
