@@ -82,7 +82,7 @@ def _missed(record: Record, baseline: Judgement) -> str:
 def _reached(result: GateResult) -> str:
     if result.estimate is None:
         return f"not assessable ({result.reason})"
-    bound = "" if result.lower is None else f", at least {result.lower:.4f} for certain"
+    bound = "" if result.lower is None else f" (lower bound {result.lower:.4f})"
     return f"{result.estimate:.4f} reached{bound}"
 
 
