@@ -57,6 +57,12 @@ CODES: tuple[Code, ...] = (
         "reused.",
     ),
     Code(
+        "P015",
+        "A file of a run's folder is missing or damaged",
+        "Run folders are plain files that anything may have changed. What matters is in the store, which is verified "
+        "when it is read: running the recipe again reuses it.",
+    ),
+    Code(
         "P009",
         "Nothing of that name to explain",
         "`titrant explain` takes a code, or a recipe and a key, or a run and a step.",

@@ -114,10 +114,11 @@ def status(options: argparse.Namespace) -> int:
 def report(options: argparse.Namespace) -> int:
     """Print runs' reports, or the path of the HTML file."""
     from titrant.verbs.report import report as verb
+    from titrant.verbs.runs import read_text
 
     for run_name in options.runs:
         file = verb(run_name, format=options.format)
-        console.answer(str(file) if options.format == "html" else file.read_text("utf-8"))
+        console.answer(str(file) if options.format == "html" else read_text(file))
     return OK
 
 

@@ -272,3 +272,18 @@ def test_runs_a_saved_plan_of_an_extended_recipe_from_another_folder(finished, t
     away = type(place)(tmp_path, place.home)
     answer = away.titrant("run", saved)
     assert answer.code == 0, answer.all
+
+
+@pytest.mark.parametrize("command", [("report", "latest", "--format", "md"), ("explain", "latest", "fit")])
+def test_says_which_file_of_a_run_is_damaged(finished, command):
+    place, _ = finished
+    file = sorted((place.home / "runs").iterdir())[-1] / ("report.md" if command[0] == "report" else "plan.json")
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(b"\xff\xfe{")
+        answer = place.titrant(*command)
+    finally:
+        file.write_bytes(whole)
+    assert answer.code == 2, answer.all
+    assert "Traceback" not in answer.all
+    assert file.name in answer.err

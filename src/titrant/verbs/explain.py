@@ -92,17 +92,15 @@ def _lookup(recipe: object, keys: Sequence[str | int], path: str) -> object:
 
 def _step(run: str, step: str) -> str:
     from titrant.verbs.facts import home_folder
-    from titrant.verbs.runs import find_run
+    from titrant.verbs.runs import find_run, read_json, read_text
 
     folder = find_run(run, home_folder())
-    plan = json.loads((folder / "plan.json").read_text("utf-8"))
+    plan = read_json(folder / "plan.json")
     found = next((entry for entry in plan["steps"] if entry["id"] == step), None)
     if found is None:
         names = ", ".join(entry["id"] for entry in plan["steps"])
         raise RecipeError(Diagnostic("P009", f"the run {folder.name} has no step '{step}'", help=f"its steps: {names}"))
-    journal = [
-        json.loads(line) for line in (folder / "journal.jsonl").read_text("utf-8").splitlines() if line.endswith("}")
-    ]
+    journal = [json.loads(line) for line in read_text(folder / "journal.jsonl").splitlines() if line.endswith("}")]
     events = [event for event in journal if event.get("step") == step]
     lines = [f"{step}: {found['operator']} {found['because']}".rstrip(), f"  params: {json.dumps(found['params'])}"]
     lines += [f"  takes {port} from {source}" for port, source in found["inputs"].items()]

@@ -1,6 +1,8 @@
 """Find a run by folder, id, unique prefix or `latest`."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
@@ -32,3 +34,25 @@ def find_run(name: str, home: Path) -> Path:
         Diagnostic("P007", f"there is no run '{name}' in {home / 'runs'}",
                    help=f"the last runs are: {known}" if known else "make one with: titrant run RECIPE")
     )  # fmt: skip
+
+
+def read_text(file: Path) -> str:
+    """Read a file of a run's folder; RecipeError when it is missing or damaged."""
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(file, str(error)) from None
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file of a run's folder; RecipeError when it is missing or damaged."""
+    try:
+        return json.loads(read_text(file))
+    except ValueError as error:
+        raise _damaged(file, str(error)) from None
+
+
+def _damaged(file: Path, why: str) -> RecipeError:
+    advice = "run the recipe again: what is stored is verified and reused"
+    message = f"{file.name} of the run {file.parent.name} is missing or damaged: {why}"
+    return RecipeError(Diagnostic("P015", message, help=advice))
