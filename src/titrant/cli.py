@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
 
 from titrant import __version__
+from titrant.commands import VERBS
+from titrant.commands.options import output_options
 from titrant.schema.diagnostics import TitrantError
 
 INTERRUPTED = 130
@@ -25,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        options = parser().parse_args(arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        options = parser(given).parse_args(given)
         _set_up_log(options)
         code: int = options.call(options)
         sys.stdout.flush()
@@ -63,93 +66,22 @@ def _set_up_log(options: argparse.Namespace) -> None:
             ) from None  # fmt: skip
 
 
-def parser() -> argparse.ArgumentParser:
-    """Build the parser of all verbs."""
+def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Build the parser; given a command line, only the verb that it names declares its arguments."""
     top = argparse.ArgumentParser(
         prog="titrant",
         description="Compile a recipe into a plan, run it, and release a model only if it keeps its contract.",
         epilog="exit codes: 0 done · 1 our defect · 2 recipe or arguments invalid · 3 cannot be done here · "
-        "4 a step failed · 5 contract not kept · 6 out of date · 130 interrupted",
+        "4 a step failed · 5 contract not kept · 6 out of date · 7 rerun differs · 130 interrupted",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"titrant {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    shared = _shared()
-    recipe = _recipe_options()
-    from titrant import commands as call
-
-    verb = _adder(verbs, shared)
-    check = verb("check", "parse and bind recipes; looks at no machine and runs no code", call.check, recipe)
-    check.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE")
-    check.add_argument("--json", action="store_true", help="findings as JSON, for editors and CI")
-
-    plan = verb("plan", "show what would be done, why, and what it must keep", call.plan, recipe)
-    plan.add_argument("recipe", type=Path, metavar="RECIPE")
-    plan.add_argument(
-        "--hardware", type=Path, metavar="FILE", help="plan for a machine saved by `titrant hardware --save`"
-    )
-    plan.add_argument("--out", type=Path, metavar="FILE", help="save the plan (.json) for `titrant run FILE`")
-    plan.add_argument("--json", action="store_true", help="the plan as JSON")
-    plan.add_argument("--exit-code", action="store_true", help="exit 6 when something would run")
-
-    run = verb("run", "plan, execute, judge, release, report", call.run, recipe)
-    run.add_argument("recipe", type=Path, metavar="RECIPE|PLAN")
-    run.add_argument("--dry-run", action="store_true", help="show the plan and stop")
-
-    status = verb("status", "what would run now, and why", call.status, recipe)
-    status.add_argument("recipes", nargs="*", type=Path, metavar="RECIPE", help="default: every recipe that ran here")
-
-    report = verb("report", "show a run's report", call.report)
-    report.add_argument("runs", nargs="+", metavar="RUN", help="folder, id, unique prefix, or latest")
-    report.add_argument("--format", choices=("html", "md", "json"), default="md", help="html prints the file's path")
-
-    hardware = verb("hardware", "describe this machine", call.hardware)
-    hardware.add_argument("--json", action="store_true")
-    hardware.add_argument("--save", type=Path, metavar="FILE", help="save the description to plan with elsewhere")
-
-    show = verb("show", "list operators, recipes, runs, or print the recipe language's JSON Schema", call.show)
-    show.add_argument("what", choices=("operators", "recipes", "schema", "runs"))
-    show.add_argument("name", nargs="?", help="show one operator or recipe whole")
-
-    explain = verb("explain", "why a value is what it is, what a step did, what a code means", call.explain, recipe)
-    explain.add_argument("subject", metavar="RECIPE|RUN|CODE")
-    explain.add_argument(
-        "item", nargs="?", metavar="PATH|STEP", help="a recipe path such as quantization.method, or a step"
-    )
-
-    recipes = verb("recipes", "copy a shipped recipe to own it: titrant recipes cp NAME FILE", call.recipes)
-    recipes.add_argument("action", choices=("cp",))
-    recipes.add_argument("name", metavar="NAME")
-    recipes.add_argument("file", type=Path, metavar="FILE")
+    for name, text in VERBS.items():
+        verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if arguments is None or name in arguments:
+            output_options(verb)
+            command = import_module(f"titrant.commands.{name}")
+            command.arguments(verb)
+            verb.set_defaults(call=command.call)
     return top
-
-
-def _adder(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser):  # type: ignore[no-untyped-def]
-    def add(name: str, text: str, call, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
-        made = verbs.add_parser(name, help=text, description=text, parents=[shared, *parents], allow_abbrev=False)
-        made.set_defaults(call=call)
-        return made
-
-    return add
-
-
-def _shared() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
-    group = shared.add_argument_group("output")
-    group.add_argument("-q", "--quiet", action="store_true", help="only the answer")
-    group.add_argument("-v", "--verbose", action="count", default=0, help="more: what each step prints and measures")
-    group.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), help="log to stderr from this level on"
-    )
-    group.add_argument("--log-file", type=Path, metavar="FILE", help="log everything as JSON lines")
-    return shared
-
-
-def _recipe_options() -> argparse.ArgumentParser:
-    recipe = argparse.ArgumentParser(add_help=False)
-    group = recipe.add_argument_group("recipe")
-    group.add_argument(
-        "--set", action="append", default=[], metavar="a.b=v", dest="overrides", help="override a key; v is YAML"
-    )
-    group.add_argument("--trust", action="store_true", help="let the recipe run code from outside its folder")
-    return recipe

@@ -1,0 +1,39 @@
+"""`titrant check`: parse and bind recipes."""
+
+import argparse
+from pathlib import Path
+
+from titrant import console
+from titrant.commands.codes import OK
+from titrant.commands.options import recipe_options
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    recipe_options(parser)
+    parser.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE")
+    parser.add_argument("--json", action="store_true", help="findings as JSON, for editors and CI")
+
+
+def call(options: argparse.Namespace) -> int:
+    """Check recipes; exit 2 if any has an error."""
+    from titrant.verbs.check import check as verb
+
+    found = {recipe: verb(recipe, overrides=options.overrides, trust=options.trust) for recipe in options.recipes}
+    findings = [diagnostic for diagnostics in found.values() for diagnostic in diagnostics]
+    wrong = {recipe for recipe, diagnostics in found.items() if any(d.severity == "error" for d in diagnostics)}
+    if options.json:
+        console.diagnostics(findings, as_json=True)
+    else:
+        if findings:
+            console.diagnostics(findings)
+        if not options.quiet:
+            for recipe in options.recipes:
+                console.answer(f"{recipe}: {_verdict(recipe in wrong, len(found[recipe]))}")
+    return 2 if wrong else OK
+
+
+def _verdict(wrong: bool, findings: int) -> str:
+    if wrong:
+        return f"{findings} finding" + ("s" if findings > 1 else "")
+    return "ok" if not findings else "ok, with warnings"
