@@ -40,12 +40,28 @@ class HardwareVolatile:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """What `titrant hardware --bench` measured on this machine, or a profile states; one thread; None where unknown.
+
+    Predictions use it and nothing else does: it is no part of a plan's identity.
+    """
+
+    fp32_flops_per_second: float | None = None
+    int8_flops_per_second: float | None = None
+    memory_bytes_per_second: float | None = None  # reading what no cache holds
+    disk_write_bytes_per_second: float | None = None  # with fsync, where the store lives
+    disk_read_bytes_per_second: float | None = None
+    import_seconds: float | None = None  # starting a worker, torch included
+
+
+@dataclass(frozen=True)
 class Hardware:
     """A machine to plan for; `source` is "detected" or the name of a profile."""
 
     identity: HardwareIdentity
     volatile: HardwareVolatile = HardwareVolatile()
     source: str = "detected"
+    bench: Bench | None = None
 
 
 @dataclass(frozen=True)
