@@ -75,6 +75,7 @@ def main() -> None:
                     run(images[:size])
             for _ in range(100):
                 for name, run in runners.items():
+                    run(images[:size])  # off the clock: what the other left in the caches is not charged to this one
                     start = time.perf_counter()
                     run(images[:size])
                     seconds[name].append(time.perf_counter() - start)

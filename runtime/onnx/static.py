@@ -11,6 +11,8 @@ from titrant.runtime.onnx.calibration import ranges
 from titrant.runtime.onnx.folding import folded
 from titrant.runtime.onnx.graph_file import read, write
 from titrant.runtime.onnx.modern import modern
+from titrant.runtime.onnx.order import products_first
+from titrant.runtime.onnx.pooling import pooled
 from titrant.runtime.onnx.products import WEIGHTED, weighted_nodes
 from titrant.runtime.onnx.quiet import quiet
 from titrant.runtime.onnx.tool_errors import explained
@@ -32,7 +34,7 @@ def quantize(model: OnnxModel, rows: Rows, params: "OrtStaticParams", context: C
                 help="use quantization.method none",
             )
         )
-    prepared = folded(graph, context.scratch)
+    prepared = folded(pooled(graph), context.scratch)
     with explained("static"):
         found = ranges(prepared, rows, params, context)
         result = _with_int8(prepared, found, params, context.scratch)
@@ -49,7 +51,7 @@ def _with_int8(prepared: Path, found: Any, params: "OrtStaticParams", scratch: P
     types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
     with quiet(scratch):
         quantizer = QDQQuantizer(
-            read(prepared),
+            products_first(read(prepared)),
             per_channel=params.per_channel,
             reduce_range=params.reduce_range,
             weight_qType=types[params.weight_type],
@@ -57,7 +59,7 @@ def _with_int8(prepared: Path, found: Any, params: "OrtStaticParams", scratch: P
             tensors_range=found,
             nodes_to_quantize=[],
             nodes_to_exclude=[],
-            op_types_to_quantize=sorted(QDQRegistry),
+            op_types_to_quantize=sorted({*QDQRegistry, "GlobalAveragePool"}),
             extra_options={},
         )
         quantizer.quantize_model()

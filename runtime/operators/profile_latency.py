@@ -45,7 +45,7 @@ def predict(params: LatencyParams, hardware: Hardware, model: ModelFacts | None)
 
 @operator(
     "profile.latency",
-    version=3,
+    version=4,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port(("torch", "onnx", "torchscript"), many=True), "rows": "rows"},
@@ -57,7 +57,7 @@ def predict(params: LatencyParams, hardware: Hardware, model: ModelFacts | None)
     user_code=True,
 )
 def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[str, Any], rows: Any) -> dict[str, Any]:
-    """Time every model at every batch size, taking turns, in one process.
+    """Time every model at every batch size, taking turns, in one process; each turn starts with a run off the clock.
 
     Helps when: candidates are chosen by speed, or `target` has a limit; a figure holds for this machine only.
     Inputs:     models - by name, each in the engine that `engines` names; rows - real inputs, repeated when there

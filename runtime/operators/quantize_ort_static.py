@@ -71,7 +71,7 @@ def predict(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | Non
 
 @operator(
     "quantize.ort_static",
-    version=1,
+    version=2,
     family="quantize",
     params=OrtStaticParams,
     inputs={"model": "onnx", "calibration": "rows"},

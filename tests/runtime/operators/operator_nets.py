@@ -172,3 +172,18 @@ class Encoder(nn.Module):
 
     def forward(self, x):
         return self.head(self.layer(x).mean(1))
+
+
+class Residual(nn.Module):
+    """A convolution, a shortcut that takes every second pixel, and a mean over all pixels before the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        x = torch.relu(self.second(x) + x[:, :, ::2, ::2])
+        return self.head(x.mean((2, 3)))
