@@ -1,5 +1,7 @@
 """Write means over all pixels as global pooling, which has an int8 kernel where ReduceMean has none."""
 
+from typing import Any
+
 import onnx  # noqa: TID253 - its very subject
 from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
 
@@ -41,7 +43,7 @@ def _axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple
     return None if axes is None else tuple(sorted(int(axis) % 4 for axis in axes))
 
 
-def _attribute(node: onnx.NodeProto, name: str) -> object:
+def _attribute(node: onnx.NodeProto, name: str) -> Any:
     return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), None)
 
 
