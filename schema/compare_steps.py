@@ -1,0 +1,129 @@
+"""Compare two runs step by step: keys, what they follow from, and outputs by digest."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from titrant.schema.canonical import plain
+from titrant.schema.difference import Difference, differences, named_differences
+from titrant.schema.plan import Plan, Step, without_paths
+from titrant.schema.record import RunRecord, StepRecord
+
+# What an output follows from where its step's key differs: the key's own difference says why.
+KEY = "its key"
+
+# What is left when neither a step's parameters nor what it reads explains another key.
+ENVIRONMENT = "the environment"
+
+
+def key_differences(
+    old: Plan, new: Plan, old_record: RunRecord, new_record: RunRecord, moved: frozenset[str]
+) -> Iterator[Difference]:
+    """Yield the steps whose keys differ, each with what that follows from; `moved` as `moved_by_timing` gives it."""
+    before, after = _records(old_record), _records(new_record)
+    steps = {step.id: step for step in old.steps}, {step.id: step for step in new.steps}
+    for difference in named_differences(
+        {name: record.key for name, record in before.items()},
+        {name: record.key for name, record in after.items()},
+        "keys",
+    ):
+        name = difference.path
+        both = name in before and name in after
+        cause = _key_cause(steps[0][name], steps[1][name], before, after) if both else ""
+        yield replace(difference, cause=cause, measured=name in moved)
+
+
+def _key_cause(old: Step, new: Step, before: Mapping[str, StepRecord], after: Mapping[str, StepRecord]) -> str:
+    """Say why a step's key differs, as far as plan and records tell: its own parameters first, then what it reads."""
+    for name in ("operator", "version", "params", "seed"):
+        left, right = (without_paths(plain(getattr(step, name))) for step in (old, new))
+        for difference in differences(left, right, "keys", name):
+            return f"its {difference.path}"
+    changed = [
+        reference
+        for reference in read_by(new)
+        if reference in read_by(old) and _digest(reference, before) != _digest(reference, after)
+    ]
+    if changed:
+        return f"{changed[0]}, which it reads"
+    return "other steps, which it reads" if read_by(old) != read_by(new) else ENVIRONMENT
+
+
+def output_differences(old: RunRecord, new: RunRecord, moved: frozenset[str]) -> Iterator[Difference]:
+    """Yield the outputs whose digests differ, of steps that have a result in both runs."""
+    before, after = _records(old), _records(new)
+    for name in before:
+        if name not in after:
+            continue
+        cause = _output_cause(before[name], after[name])
+        for difference in named_differences(_digests(before[name]), _digests(after[name]), "outputs", f"{name}."):
+            yield replace(difference, cause=cause, measured=name in moved)
+
+
+def _output_cause(old: StepRecord, new: StepRecord) -> str:
+    """Say why a step's bytes may differ: its key, or a file of the user's that stands in no key."""
+    if old.key != new.key:
+        return KEY
+    before, after = user_files(old), user_files(new)
+    changed = [path for path in before if path in after and before[path] != after[path]]
+    return changed[0] if changed else ""
+
+
+def user_files(record: StepRecord) -> dict[str, str]:
+    """Return the digests of the user's files that a step's code came from or read; packages are the environment's."""
+    found = record.result.dependencies if record.result is not None else ()
+    return {one.path: one.digest for one in found if not one.path.startswith("package:")}
+
+
+def moved_by_timing(
+    old: Plan, new: Plan, old_record: RunRecord, new_record: RunRecord, measures: Callable[[str], bool]
+) -> frozenset[str]:
+    """Name the steps that differ through measurements alone: those that measure, and those that only read other ones.
+
+    `measures` says of an operator whether its outputs are measurements.
+    """
+    before, after = _records(old_record), _records(new_record)
+    steps = {step.id: step for step in old.steps}
+    moved: set[str] = set()
+    for step in new.steps:
+        known = steps.get(step.id)
+        if known is None or step.id not in before or step.id not in after:
+            continue
+        if before[step.id].key == after[step.id].key:
+            if measures(step.operator):
+                moved.add(step.id)
+            continue
+        if _own(known) != _own(step) or read_by(known) != read_by(step):
+            continue
+        read = [name for name in read_by(step) if _digest(name, before) != _digest(name, after)]
+        # The report reads the record of the run itself, which holds every timing.
+        if all(name.rpartition(".")[0] in {*moved, "run"} for name in read) and (read or "run.record" in read_by(step)):
+            moved.add(step.id)
+    return frozenset(moved)
+
+
+def _own(step: Step) -> Any:
+    return plain([step.operator, step.version, without_paths(step.params), step.seed])
+
+
+def read_by(step: Step) -> tuple[str, ...]:
+    """List every "step.port" that a step reads."""
+    found: list[str] = []
+    for source in step.inputs.values():
+        found += [source] if isinstance(source, str) else source.values()
+    return tuple(found)
+
+
+def _records(record: RunRecord) -> dict[str, StepRecord]:
+    """The steps that have a result, by id."""
+    return {step.step: step for step in record.steps if step.result is not None}
+
+
+def _digests(record: StepRecord) -> dict[str, str]:
+    assert record.result is not None
+    return {port: artifact.digest for port, artifact in record.result.outputs.items()}
+
+
+def _digest(reference: str, records: Mapping[str, StepRecord]) -> str | None:
+    step, _, port = reference.rpartition(".")
+    return _digests(records[step]).get(port) if step in records else None

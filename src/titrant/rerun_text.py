@@ -1,0 +1,47 @@
+"""A rerun's outcome as text for people."""
+
+from pathlib import Path
+
+from titrant.plan_text import wrapped
+from titrant.verbs.compare_rerun import Rerun, largest
+
+_MEANING = {
+    "identical": "every exact step gave the same bytes",
+    "equivalent": "bytes differ, the cause is known, and every metric is within its tolerance",
+    "unexplained": "a step that claims to be exact gave other bytes: a defect of its operator",
+    "different": "the run did not come out the same",
+}
+
+
+def rerun_text(found: Rerun, folder: Path) -> str:
+    """Write verdict, first cause, largest difference, and what would bring the environment back."""
+    word = "reproduced" if found.verdict in ("identical", "equivalent") else "not reproduced"
+    lines = [f"{found.of}: {word}, {found.verdict}: {_MEANING[found.verdict]}"]
+    if found.cause:
+        lines.append(_line(f"first cause: {found.cause}"))
+    lines.append(_line(f"{found.same} outputs of exact steps are the same, {len(found.tensors)} differ"))
+    if found.tensors:
+        lines.append(_line(f"parted first at {found.tensors[0]['output']}{_note(found.tensors[0]['note'])}"))
+    if (worst := largest(found)) is not None:
+        lines.append(
+            _line(
+                f"largest difference: {worst['relative']:.3g} of the tensor's largest value ({worst['absolute']:.3g}), "
+                f"{worst['tensor']} of {worst['output']}"
+            )
+        )
+    lines += [_line(f"beyond its tolerance: {text}") for text in found.metrics]
+    lines += [_line(f"also differs: {text}") for text in found.changes if text not in found.cause]
+    lines += [_line(f"would now choose: {text}") for text in found.would_now]
+    lines += [_line(f"fresh measurement: {text}") for text in found.notes]
+    if found.restore:
+        lines.append(f"  to restore the environment: {found.restore}")
+    lines.append(f"report: {folder / 'report.html'}")
+    return "\n".join(lines)
+
+
+def _note(text: str) -> str:
+    return f" ({text})" if text else ""
+
+
+def _line(text: str) -> str:
+    return wrapped(text, "  ", "    ")

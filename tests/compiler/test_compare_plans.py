@@ -1,0 +1,98 @@
+"""What differs between two compiled plans, and which input each difference follows from."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+from titrant.compiler.bind import bind
+from titrant.compiler.compile import compile_plan
+from titrant.schema.compare_plans import LAYERS, MadePlan, compare_plans
+from titrant.schema.facts import Column, RoleFacts
+from titrant.schema.source import parse
+
+specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
+small = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small)
+
+ROLES = {
+    role: RoleFacts(rows, rows, {"malignant": rows // 3, "benign": rows - rows // 3})
+    for role, rows in {"train": 285, "tuning": 57, "calibration": 57, "evaluation": 170}.items()
+}
+COLUMNS = tuple(Column(name, "float64") for name in ("mean radius", "mean texture"))
+DATA = replace(small.DATA, roles=ROLES, columns=(*COLUMNS, Column("target", "int64", distinct=2)))
+
+
+def made(*overrides, hardware=small.HARDWARE, data=DATA):
+    parsed = parse(small.TABULAR, "x.yaml", folder=Path(), overrides=overrides)
+    return MadePlan(compile_plan(bind(parsed), hardware, small.MODEL, data), parsed)
+
+
+def machine(**identity):
+    return replace(small.HARDWARE, identity=replace(small.HARDWARE.identity, **identity))
+
+
+def causes(found, layer):
+    return {one.path: one.cause for one in found if one.layer == layer}
+
+
+def test_finds_nothing_between_a_plan_and_itself():
+    assert compare_plans(made(), made()) == ()
+
+
+def test_gives_the_same_the_other_way_round_with_old_and_new_swapped():
+    one, other = made("quantization.method=none"), made("seed=7", hardware=machine(instructions=("avx_vnni",)))
+    there = {(d.layer, d.path, str(d.old), str(d.new)) for d in compare_plans(one, other)}
+    back = {(d.layer, d.path, str(d.new), str(d.old)) for d in compare_plans(other, one)}
+    assert there == back
+    assert len(there) > 5
+
+
+def test_lists_inputs_first_and_then_what_follows_in_a_fixed_order():
+    found = compare_plans(made(), made("train.epochs=9", hardware=machine(cores=64)))
+    places = [LAYERS.index(one.layer) for one in found]
+    assert places == sorted(places)
+    assert [one.path for one in found[:2]] == ["train.epochs", "cores"]
+
+
+def test_blames_the_one_input_that_differs_for_everything():
+    found = compare_plans(made(), made("train.epochs=9"))
+    assert {one.cause for one in found if one.layer != "recipe"} == {"recipe train.epochs"}
+    assert causes(found, "steps") == {"fit.params.epochs": "recipe train.epochs"}
+
+
+def test_tells_the_causes_of_decisions_apart_where_several_inputs_differ():
+    other = made(
+        "train.epochs=9", "quantization.method=ort.static", "target.size=90 KiB",
+        hardware=machine(instructions=("avx2", "avx512_vnni")),
+    )  # fmt: skip
+    found = compare_plans(made("quantization.method=auto"), other)
+    assert causes(found, "steps")["fit.params.epochs"] == "recipe train.epochs"
+    assert causes(found, "contract")["size"] == "recipe target.size"
+    method = causes(found, "decisions")["quantization.method"]
+    assert "recipe quantization.method" in method
+    assert "epochs" not in method
+    assert causes(found, "decisions")["quantization.options.reduce_range"] == (
+        "recipe quantization.method or hardware instructions"
+    )
+
+
+def test_names_the_version_of_a_package_and_the_data():
+    packages = {**small.HARDWARE.identity.packages, "torch": "9.9"}
+    found = compare_plans(made(), made(hardware=machine(packages=packages)))
+    assert [(one.layer, one.path, one.new) for one in found] == [("hardware", "packages.torch", "9.9")]
+    found = compare_plans(made(), made(data=replace(DATA, digest="other")))
+    assert (found[0].layer, found[0].path) == ("inputs", "data")
+
+
+def test_says_so_where_no_input_differs():
+    plan = made().plan
+    first = replace(plan.decisions[0], chosen="another")
+    found = compare_plans(MadePlan(plan), MadePlan(replace(plan, decisions=(first, *plan.decisions[1:]))))
+    assert [one.cause for one in found] == ["no input differs: another version of titrant made it"]
+
+
+def test_takes_new_predictions_alone_for_no_other_plan():
+    plan = made().plan
+    learned = tuple(replace(one, prediction=replace(one.prediction, seconds=9.0)) for one in plan.steps)
+    found = compare_plans(MadePlan(plan), MadePlan(replace(plan, steps=learned)))
+    assert {(one.layer, one.measured) for one in found} == {("predictions", True)}
