@@ -1,70 +1,51 @@
-"""Which accelerators there are, asked of the driver and not of torch."""
+"""Which accelerators there are, and what they are doing now."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from titrant.schema.facts import Gpu
+from titrant.compiler.nvidia import DriverAnswers, GpuAnswers, ask_driver, visible
+from titrant.schema.facts import Gpu, GpuState
 
 # What a loaded NVIDIA driver leaves on Linux (the last one under WSL); without any, its library need not be imported.
-_DRIVER_TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg")
+_DRIVER_TRACES = ("dev/nvidiactl", "proc/driver/nvidia", "dev/dxg")
 
 
-def accelerators(system: str, machine: str, processor: str) -> tuple[Gpu, ...]:
-    """List NVIDIA GPUs through the driver's library, or an Apple processor's own GPU; () without either.
+def accelerators(
+    system: str, machine: str, processor: str, root: Path = Path("/")
+) -> tuple[tuple[Gpu, ...], tuple[GpuState, ...]]:
+    """List NVIDIA GPUs through the driver's library, or an Apple processor's own GPU, each with its state now.
 
-    Whatever a driver answers, this does not raise: a GPU that cannot be asked is not there.
+    Whatever a driver answers, this does not raise: a GPU that cannot be asked is not there. Numbers are those that
+    torch gives: what $CUDA_VISIBLE_DEVICES hides is left out.
     """
     if system == "darwin":
-        return (Gpu(0, processor, "mps"),) if machine == "arm64" else ()
-    if system == "linux" and not any(Path(trace).exists() for trace in _DRIVER_TRACES):
-        return ()
-    return nvidia_gpus()
+        # It shares the machine's memory, so it has none of its own to state.
+        return ((Gpu(0, processor, "mps"),), (GpuState(0),)) if machine == "arm64" else ((), ())
+    if system == "linux" and not any((root / trace).exists() for trace in _DRIVER_TRACES):
+        return (), ()
+    return nvidia(ask_driver(), os.environ)
 
 
-def nvidia_gpus() -> tuple[Gpu, ...]:
-    """List NVIDIA GPUs in the driver's order, with what it says of each."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
-        driver = _asked(lambda: _text(pynvml.nvmlSystemGetDriverVersion()))
-        return tuple(gpu for index in range(pynvml.nvmlDeviceGetCount()) if (gpu := _gpu(index, driver)) is not None)
-    except pynvml.NVMLError:
-        return ()
-    finally:
-        _asked(pynvml.nvmlShutdown)
-
-
-def _gpu(index: int, driver: str | None) -> Gpu | None:
-    import pynvml
-
-    handle = _asked(lambda: pynvml.nvmlDeviceGetHandleByIndex(index))
-    if handle is None:
-        return None
-    capability = _asked(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle))
-    return Gpu(
-        index=index,
-        name=_asked(lambda: _text(pynvml.nvmlDeviceGetName(handle))) or "NVIDIA GPU",
-        kind="cuda",
-        memory_bytes=_asked(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)),
-        capability=None if capability is None else ".".join(str(part) for part in capability),
-        driver=driver,
+def nvidia(answers: DriverAnswers, environment: Mapping[str, str]) -> tuple[tuple[Gpu, ...], tuple[GpuState, ...]]:
+    """Make facts of what the driver answered; `environment` may hold CUDA_VISIBLE_DEVICES."""
+    usable: list[GpuAnswers] = []
+    for whole in answers.gpus:
+        # A divided GPU cannot be used whole, and CUDA shows a process one slice of it.
+        usable += [replace(part, mig=True) for part in whole.slices] if whole.mig else [whole]
+    shown = visible(usable, environment.get("CUDA_VISIBLE_DEVICES"))
+    gpus = tuple(
+        Gpu(
+            index=index,
+            name=one.name or "NVIDIA GPU",
+            kind="cuda",
+            memory_bytes=one.memory_bytes,
+            capability=one.capability,
+            driver=answers.driver,
+            mig=one.mig,
+        )
+        for index, one in enumerate(shown)
     )
-
-
-def _asked(question: Callable[[], Any]) -> Any:
-    """Answer a question to the driver, or None when it refuses."""
-    import pynvml
-
-    try:
-        return question()
-    except pynvml.NVMLError:
-        return None
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+    states = tuple(GpuState(index, one.memory_free_bytes, one.utilization) for index, one in enumerate(shown))
+    return gpus, states

@@ -36,12 +36,16 @@ def disk_free(folder: Path) -> int | None:
     """Return the bytes free for us where `folder` is, or will be created."""
     import shutil
 
-    for place in (folder, *folder.absolute().parents):
+    try:
+        places = (folder, *folder.absolute().parents)
+    except OSError:  # the current folder was removed
+        return None
+    for place in places:
         try:
             return shutil.disk_usage(place).free
         except FileNotFoundError:
             continue
-        except OSError:
+        except (OSError, ValueError):
             return None
     return None
 
@@ -61,7 +65,7 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
         # In a container the group's own path may not be mounted: then only the tree's top is there.
         path = Path(group.lstrip("/"))
         for part in (path, *path.parents):
-            if (tree / part).is_dir():
+            if ".." not in part.parts and _is_folder(tree / part):
                 yield tree / part
 
 
@@ -70,10 +74,8 @@ def _quota(folder: Path) -> float | None:
     line = " ".join(_lines(folder / "cpu.max"))
     if not line:
         line = " ".join(f"{_number(folder / f'cpu.cfs_{part}_us')}" for part in ("quota", "period"))
-    quota, _, period = line.partition(" ")
-    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
-        return None
-    return int(quota) / int(period)
+    quota, period = (_whole(part) for part in line.partition(" ")[::2])
+    return quota / period if quota is not None and period else None
 
 
 def _limit(folder: Path) -> int | None:
@@ -92,17 +94,17 @@ def _room(folder: Path) -> int | None:
     if limit is None or used is None:
         return None
     stat = dict(line.split(maxsplit=1) for line in _lines(folder / "memory.stat") if " " in line)
-    cache = stat.get("total_inactive_file", stat.get("inactive_file", "0"))
-    return limit - used + (int(cache) if cache.isdigit() else 0)
+    cache = _whole(stat.get("total_inactive_file", stat.get("inactive_file", "0")))
+    return limit - used + min(cache or 0, used)
 
 
 def _meminfo(root: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for line in _lines(root / "proc/meminfo"):
         key, _, value = line.partition(":")
-        amount = value.split()
-        if amount and amount[0].isdigit():
-            found[key] = int(amount[0]) * 1024
+        amount = _whole(" ".join(value.split()[:1]))
+        if amount is not None:
+            found[key] = amount * 1024
     return found
 
 
@@ -116,12 +118,24 @@ def _psutil_memory(name: str) -> int | None:
 
 
 def _number(path: Path) -> int | None:
-    text = "".join(_lines(path))
-    return int(text) if text.isdigit() else None
+    return _whole("".join(_lines(path)))
+
+
+def _whole(text: str) -> int | None:
+    """Read digits and nothing else, of a number that 64 bits can hold; None otherwise."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        return False
 
 
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return []

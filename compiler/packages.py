@@ -1,6 +1,6 @@
 """Versions of the installed libraries that can change a result, from package metadata alone."""
 
-from importlib import metadata
+from titrant.schema.installed_versions import installed_version
 
 # Libraries whose version can change bytes, numbers or what is possible here.
 LIBRARIES = (
@@ -41,14 +41,4 @@ def installed(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
 
 def version_of(name: str) -> str | None:
     """Return one library's version, or None when it is not installed or its metadata are broken."""
-    try:
-        text = metadata.distribution(name).read_text("METADATA")
-    except metadata.PackageNotFoundError:
-        return None
-    # The first lines are enough: parsing a whole METADATA as an e-mail costs milliseconds a library.
-    for line in (text or "").splitlines():
-        if line.startswith("Version:"):
-            return line.partition(":")[2].strip()
-        if not line:
-            break
-    return None
+    return installed_version(name)

@@ -1,6 +1,5 @@
 """What the processor is called and which instruction sets it offers."""
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ X86: Mapping[str, str] = {
     "fma": "fma",
     "f16c": "f16c",
     "avx_vnni": "avx_vnni",
+    "avx_vnni_int8": "avx_vnni_int8",
     "avx512f": "avx512f",
     "avx512bw": "avx512bw",
     "avx512vl": "avx512vl",
@@ -32,6 +32,9 @@ ARM: Mapping[str, str] = {
     "bf16": "bf16",
     "sve": "sve",
     "sve2": "sve2",
+    "svei8mm": "svei8mm",
+    "svebf16": "svebf16",
+    "sme": "sme",
 }
 DARWIN: Mapping[str, str] = {
     "hw.optional.avx1_0": "avx",
@@ -45,6 +48,25 @@ DARWIN: Mapping[str, str] = {
     "hw.optional.arm.FEAT_FP16": "fp16",
     "hw.optional.arm.FEAT_I8MM": "i8mm",
     "hw.optional.arm.FEAT_BF16": "bf16",
+    "hw.optional.arm.FEAT_SME": "sme",
+}
+# Arm's own servers print no name: (implementer, part) → core design, as the Linux kernel's and lscpu's tables have it.
+ARM_CORES: Mapping[tuple[str, str], str] = {
+    ("0x41", "0xd03"): "Arm Cortex-A53",
+    ("0x41", "0xd08"): "Arm Cortex-A72",
+    ("0x41", "0xd0b"): "Arm Cortex-A76",
+    ("0x41", "0xd0c"): "Arm Neoverse-N1",
+    ("0x41", "0xd40"): "Arm Neoverse-V1",
+    ("0x41", "0xd42"): "Arm Cortex-A78AE",
+    ("0x41", "0xd49"): "Arm Neoverse-N2",
+    ("0x41", "0xd4f"): "Arm Neoverse-V2",
+    ("0x41", "0xd83"): "Arm Neoverse-V3",
+    ("0x41", "0xd8e"): "Arm Neoverse-N3",
+    ("0x46", "0x001"): "Fujitsu A64FX",
+    ("0x48", "0xd01"): "HiSilicon TaiShan v110",
+    ("0x4e", "0x004"): "NVIDIA Carmel",
+    ("0xc0", "0xac3"): "Ampere-1",
+    ("0xc0", "0xac4"): "Ampere-1A",
 }
 
 
@@ -79,9 +101,9 @@ def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...]]:
             name = value
         elif key.startswith("CPU "):
             parts.setdefault(key, value)
-    # Arm servers print no name: implementer and part identify the core design.
     if not name and "CPU part" in parts:
-        name = f"implementer {parts.get('CPU implementer', '?')} part {parts['CPU part']}"
+        design = (parts.get("CPU implementer", "?"), parts["CPU part"])
+        name = ARM_CORES.get(design, "implementer {} part {}".format(*design))
     features = set.intersection(*(set(line.split()) for line in feature_lines)) if feature_lines else set()
     return name or UNKNOWN, _named(features, {**X86, **ARM})
 
@@ -94,6 +116,8 @@ def parse_sysctl(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _sysctl() -> str:
+    import subprocess
+
     command = ["/usr/sbin/sysctl", "machdep.cpu", "hw.optional"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout

@@ -1,4 +1,4 @@
-"""Describe this machine, and save or load a description to plan with."""
+"""Describe this machine or another, and save or load a description to plan with."""
 
 import json
 from pathlib import Path
@@ -7,22 +7,72 @@ from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware
 
+_SAVE = "write one on that machine with: titrant hardware --save FILE"
+
 
 def save_hardware(hardware: Hardware, file: Path) -> None:
-    """Write a machine's facts as JSON for `titrant plan --hardware FILE`."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(plain(hardware), indent=1, sort_keys=True) + "\n", "utf-8")
+    """Write a machine's facts as JSON for `titrant plan --hardware FILE`; RecipeError P003 where it cannot be."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(plain(hardware), indent=1, sort_keys=True) + "\n", "utf-8")
+    except OSError as error:
+        problem = f"{file} cannot be written: {(error.strerror or str(error)).lower()}"
+        raise RecipeError(Diagnostic("P003", problem, help="name a file in a folder that you may write to")) from None
+
+
+def find_hardware(named: str) -> Hardware:
+    """Return the machine that a name or path stands for: a shipped profile, or a saved file (.json, .yaml).
+
+    Its source is the profile's or the file's name, so that a plan says that it is planned elsewhere. RecipeError P002
+    for what is neither; a misspelt profile is told the nearest.
+    """
+    from titrant.compiler.profile import profiles, shipped_profile
+
+    if named in profiles():
+        return shipped_profile(named).hardware
+    file = Path(named)
+    if not file.exists() and file.parent == Path() and file.suffix not in (".json", ".yaml", ".yml"):
+        raise RecipeError(Diagnostic("P002", f"there is no profile '{named}'", help=_nearest(named, profiles())))
+    return load_hardware(file)
 
 
 def load_hardware(file: Path) -> Hardware:
-    """Read a saved machine; its source becomes the file's name, so that a plan says that it is planned elsewhere."""
-    from pydantic import TypeAdapter, ValidationError
+    """Read a saved machine (.json), or one described by hand as the shipped profiles are (.yaml)."""
+    from titrant.compiler.profile import read_profile
 
     try:
-        value = json.loads(file.read_text("utf-8"))
-        return TypeAdapter(Hardware).validate_python({**value, "source": file.name})
+        text = file.read_text("utf-8")
+        if file.suffix in (".yaml", ".yml"):
+            return read_profile(text, file.name).hardware
+        return _saved(text, file.name)
     except FileNotFoundError:
         problem = f"there is no file {file}"
-    except (ValueError, TypeError, ValidationError) as error:
-        problem = f"{file} does not describe a machine ({str(error).splitlines()[0]})"
-    raise RecipeError(Diagnostic("P002", problem, help="write one on that machine with: titrant hardware --save FILE"))
+    except OSError as error:
+        problem = f"{file} cannot be read: {(error.strerror or str(error)).lower()}"
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = f"{file} does not describe a machine ({_reason(error)})"
+    raise RecipeError(Diagnostic("P002", problem, help=_SAVE))
+
+
+def _saved(text: str, name: str) -> Hardware:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Hardware).validate_python({**json.loads(text), "source": name})
+
+
+def _reason(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"{place}: {first['msg'].removeprefix('Value error, ')}" if place else first["msg"]
+    return str(error).splitlines()[0]
+
+
+def _nearest(named: str, names: tuple[str, ...]) -> str:
+    from titrant.schema.nearest import nearest
+
+    near = nearest(named, names, 0.5)
+    listed = f"the shipped profiles are: {', '.join(names)}"
+    return f"did you mean '{near}'? {listed}" if near else f"{listed}; or {_SAVE}"

@@ -1,0 +1,1 @@
+"""Machines to plan for, from public specifications: one file each, `titrant plan --hardware NAME`."""

@@ -1,0 +1,97 @@
+"""Say what this environment cannot do yet, what would change it, and what suits this machine."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from titrant.schema.facts import Hardware
+from titrant.verbs.engines import Engine
+
+if TYPE_CHECKING:
+    from titrant.schema.source import ParsedRecipe
+
+
+State = Literal["ok", "note", "lack"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: ok, a note (worth knowing), or a lack (work cannot be done).
+
+    `remedy` is the command, or the step, that would change it; "" where nothing needs to.
+    """
+
+    subject: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Suits:
+    """Whether a level or method suits this machine, and why."""
+
+    name: str
+    suits: bool
+    because: str
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What was found out; `able` is False when anything lacks that the work needs."""
+
+    able: bool
+    recipe: str | None
+    environment: tuple[Finding, ...]
+    needs: tuple[Finding, ...]  # of the recipe; () without one
+    capabilities: tuple[Finding, ...]
+    levels: tuple[Suits, ...]
+    methods: tuple[Suits, ...]
+    hardware: Hardware
+    engines: tuple[Engine, ...]
+
+
+def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Checkup:
+    """Look at this environment and, given a recipe, at all that it needs; nothing is installed or changed.
+
+    Engines are loaded in child processes (once for each set of versions), and a recipe's own code runs in one, as it
+    does for a plan. Raises RecipeError when the recipe itself is wrong.
+    """
+    from titrant.compiler.bind import bind
+    from titrant.compiler.hardware import default_home, detect
+    from titrant.verbs.engines import engines
+    from titrant.verbs.examine_machine import examine_machine
+    from titrant.verbs.examine_recipe import examine_recipe
+    from titrant.verbs.suitability import capabilities, levels, methods
+
+    if recipe is not None:
+        bind(recipe, trust=trust)
+    home = default_home()
+    hardware = detect(home)
+    tried = engines(hardware.identity, home)
+    environment = tuple(examine_machine(hardware, tried, home))
+    needs: tuple[Finding, ...] = ()
+    if recipe is not None and not lacking(environment):
+        needs = tuple(examine_recipe(recipe, hardware, tried, trust=trust))
+    return Checkup(
+        able=not any(lacking((*environment, *needs))),
+        recipe=None if recipe is None else recipe.file,
+        environment=environment,
+        needs=needs,
+        capabilities=tuple(capabilities(hardware)),
+        levels=tuple(levels(hardware)),
+        methods=tuple(methods(hardware)),
+        hardware=hardware,
+        engines=tried,
+    )
+
+
+def lacking(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that stop work."""
+    return [finding for finding in findings if finding.state == "lack"]
+
+
+def all_findings(checkup: Checkup) -> Iterator[Finding]:
+    """Yield every finding about the environment and the recipe."""
+    yield from checkup.environment
+    yield from checkup.needs

@@ -1,0 +1,84 @@
+"""`titrant doctor`: what lacks, what would change it, and what suits this machine."""
+
+import json
+
+import pytest
+
+from titrant.verbs.engines import Engine
+from titrant.verbs.examine_machine import _engine, _home, _room, wandb_login
+
+
+@pytest.mark.slow
+def test_looks_at_the_machine_and_at_what_a_recipe_needs(place):
+    """One test, because engines are loaded once in a home, and data and model inspected once for a recipe."""
+    alone = place.titrant("doctor")
+    assert alone.code == 0, alone.all
+    for title in ("environment", "what this machine can do", "levels for this machine", "quantization methods"):
+        assert f"\n{title}" in alone.out
+    assert "→ titrant hardware --bench" in alone.out
+    assert alone.out.rstrip().endswith("able to work here")
+    assert max(map(len, alone.out.splitlines())) <= 100
+
+    found = json.loads(place.titrant("doctor", place.recipe(), "--json").out)
+    assert found["able"] is True
+    needs = {finding["subject"]: finding for finding in found["needs"]}
+    assert {"recipe", "data and model", "libraries", "disk", "memory", "time"} <= set(needs)
+    assert "torch" in needs["libraries"]["found"]
+    assert {method["name"] for method in found["methods"]} >= {"ort.static", "torch.dynamic"}
+    assert found["levels"][0]["suits"] is True
+
+    elsewhere = place.titrant("doctor", place.recipe(), "--set", "target.device=cuda:7")
+    assert elsewhere.code == 3
+    assert "lack  P060" in elsewhere.out
+
+    place.write("net.py", "import no_such_library\n\n\nclass Net:\n    pass\n")
+    broken = place.titrant("doctor", place.recipe())
+    assert broken.code == 3
+    assert "no_such_library" in broken.out
+    assert "not able to run" in broken.out
+
+
+def test_leaves_a_bad_recipe_to_its_error(place):
+    answer = place.titrant("doctor", place.recipe(("level: balanced", "level: balance")))
+    assert answer.code == 2
+    assert "did you mean `balanced`?" in answer.err
+
+
+def test_says_that_the_home_is_in_the_way(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    finding = _home(file)
+    assert finding.state == "lack"
+    assert finding.remedy.startswith("export TITRANT_HOME=")
+    assert _home(file / "below").state == "lack"
+    assert _home(tmp_path / "not" / "yet").state == "ok"
+
+
+def test_refuses_options_of_a_recipe_without_one(place):
+    answer = place.titrant("doctor", "--set", "seed=1")
+    assert answer.code == 2
+    assert "error[P014]" in answer.err
+
+
+def test_tells_an_engine_that_is_needed_from_one_that_is_not():
+    broken = {"problem": "OSError: no libfast.so"}
+    assert _engine(Engine("torch", "2.13.0+cpu", **broken)).state == "lack"
+    finding = _engine(Engine("openvino", "2026.4", **broken))
+    assert (finding.state, finding.remedy) == ("note", "pip install --force-reinstall openvino==2026.4")
+
+
+def test_holds_room_against_what_work_needs():
+    states = [_room("disk", free, (100, 1000), "free", "make room").state for free in (None, 50, 500, 5000)]
+    assert states == ["note", "lack", "note", "ok"]
+
+
+def test_sees_that_nobody_is_logged_in_to_a_tracker(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("NETRC", raising=False)
+    (finding,) = wandb_login(needed=True)
+    assert finding.state == "lack"
+    monkeypatch.setenv("WANDB_API_KEY", "set")
+    (finding,) = wandb_login(needed=True)
+    assert finding.state == "ok"
+    assert "set" not in finding.found
