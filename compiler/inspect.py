@@ -2,48 +2,50 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.describe import Ask, enter_user_operators
 from titrant.compiler.file_digests import DigestedFile, FileDigests
+from titrant.compiler.header_digests import PREFIX, header_digest
 from titrant.compiler.lowering.data import Files, data_load, data_split, data_transform
-from titrant.compiler.lowering.model import model_load
+from titrant.compiler.lowering.model import ONNX_PARTS, model_load
 from titrant.compiler.packages import installed
 from titrant.compiler.read_facts import read_data_facts, read_model_facts
 from titrant.compiler.remember import remember
 from titrant.schema.canonical import canonical_json, sha256
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import without_paths
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 2
+_FORM = 3
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What inspection found, and the digests of the files that the recipe names."""
+    """What inspection found, and the digests of the files that the recipe names (and of those beside an ONNX file)."""
 
     model: ModelFacts
     data: DataFacts
     files: Mapping[str, DigestedFile] = field(default_factory=dict)
 
 
-def digest_files(bound: BoundRecipe, digests: FileDigests | None = None) -> dict[str, DigestedFile]:
-    """Digest every file and folder that the recipe names, by its key; RecipeError for one that cannot be read."""
+def digest_files(
+    bound: BoundRecipe, digests: FileDigests | None = None, *, by_header: bool = False
+) -> dict[str, DigestedFile]:
+    """Digest every file and folder that the recipe names, by its key; RecipeError for one that cannot be read.
+
+    With `by_header` large weights are digested by their header only, which takes no time whatever their size.
+    """
     digests = FileDigests() if digests is None else digests
     found = {}
     for key, path in bound.files.items():
-        try:
-            found[key] = DigestedFile(path, digests.of(path))
-        except OSError as error:
-            where = bound.parsed.source.place(tuple(key.split(".")), "value")
-            raise RecipeError(
-                Diagnostic("P010", f"{path} cannot be read: {error.strerror}", where, "check the path and its rights")
-            ) from None
+        header = header_digest(path) if by_header and key == "model.weights" else None
+        found[key] = DigestedFile(path, header or _digest(bound, key, path, digests))
     return found
 
 
@@ -60,16 +62,51 @@ def request(bound: BoundRecipe, files: Files | None = None) -> dict[str, Any]:
     return {"seed": bound.recipe.seed, "steps": steps}
 
 
-def facts(bound: BoundRecipe, ask: Ask, cache: Path) -> Facts:
+def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> ModelFacts:
+    """Return what is known of the recipe's model alone, kept as `facts` does.
+
+    Unless it is `shown` the inputs that the recipe names, only its layers are looked at, not what it answers.
+    """
+    digests = FileDigests(cache / "files.json")
+    operator, params = model_load(bound, digest_files(bound, digests, by_header=True))
+    if not shown and "inputs" in params:
+        params["inputs"] = []
+    wanted = {"seed": bound.recipe.seed, "steps": {operator: params}}
+    answer = _answer(bound, ask, cache, digests, wanted)
+    digests.save()
+    return read_model_facts(answer["model"])
+
+
+def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -> Facts:
     """Return what is known of the recipe's model and data, asking only when something that the answer rests on moved.
 
     `ask` is the worker's; `cache` is the home's folder for facts. An answer is kept under the digest of its request
-    (with files by content) and of the library versions, and believed while every file that it depended on has the
-    digest it had. A user's operator is asked about too, and enters the catalog.
+    (with files by content, large weights by their header) and of the library versions, and believed while every file
+    that it depended on has the digest it had. A user's operator is asked about too, and enters the catalog.
+
+    Without `contents` the files' digests are those that inspection needs: good for looking, not for a plan, whose
+    identity rests on every value of the weights.
     """
     digests = FileDigests(cache / "files.json")
-    files = digest_files(bound, digests)
+    files = digest_files(bound, digests, by_header=True)
     wanted = request(bound, files)
+    answer = _answer(bound, ask, cache, digests, wanted)
+    enter_user_operators(bound, ask, cache, digests)
+    model = read_model_facts(answer["model"])
+    if contents:
+        whole = _contents(bound, files, answer["parts"], digests)
+        changed = {key: file.digest for key, file in whole.items() if file != files.get(key)}
+        files = whole
+        if changed:
+            model = replace(model, digest=sha256({"model": model.digest, "files": changed}))
+    digests.save()
+    return Facts(model, read_data_facts(answer["data"]), files)
+
+
+def _answer(
+    bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, wanted: dict[str, Any]
+) -> Mapping[str, Any]:
+    """Return the remembered answer to a request while it holds, else the child's, which is then remembered."""
     rest = {
         "form": _FORM,
         "packages": {**installed(), **installed(("titrant",))},
@@ -81,11 +118,32 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path) -> Facts:
     if answer is None:
         asked = _located(bound, lambda: ask({"do": "inspect", **wanted}))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
-        answer = json.loads(canonical_json({part: asked[part] for part in ("model", "data", "dependencies")}))
+        kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
+        answer = json.loads(canonical_json(kept))
         remember(place, answer)
-    enter_user_operators(bound, ask, cache, digests)
-    digests.save()
-    return Facts(read_model_facts(answer["model"]), read_data_facts(answer["data"]), files)
+    return answer
+
+
+def _contents(bound: BoundRecipe, files: Files, parts: list[str], digests: FileDigests) -> dict[str, DigestedFile]:
+    """Digest what was known by its header only, and the files beside an ONNX file that hold its weights."""
+    found = dict(files)
+    for key, file in files.items():
+        if file.digest.startswith(PREFIX):
+            found[key] = replace(file, digest=_digest(bound, key, file.path, digests))
+    for place, part in enumerate(parts):
+        beside = files["model.onnx"].path.parent / part
+        found[f"{ONNX_PARTS}{place}"] = DigestedFile(beside, _digest(bound, "model.onnx", beside, digests))
+    return found
+
+
+def _digest(bound: BoundRecipe, key: str, path: Path, digests: FileDigests) -> str:
+    try:
+        return digests.of(path)
+    except OSError as error:
+        where = bound.parsed.source.place(tuple(key.split(".")), "value")
+        raise RecipeError(
+            Diagnostic("P010", f"{path} cannot be read: {error.strerror}", where, "check the path and its rights")
+        ) from None
 
 
 def _located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:

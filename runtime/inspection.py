@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.inspecting.data_facts import describe_data
+from titrant.runtime.inspecting.weights_match import BY_HEADER
 from titrant.runtime.models.factory import source_files
 from titrant.runtime.operators.data_load import DataLoadParams
 from titrant.runtime.operators.data_split import DataSplitParams
@@ -24,20 +25,37 @@ from titrant.schema.facts import DataFacts, ModelFacts
 def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     """Load the data as the plan will, look at the model, and say which files the answer rests on.
 
-    Returns {"model": plain(ModelFacts), "data": plain(DataFacts), "dependencies": [{"path", "digest"}, …]}; the
-    dependencies are the user's modules and the files that the request names. Raises what the steps themselves raise.
+    Returns {"model": plain(ModelFacts), "data": plain(DataFacts), "dependencies": [{"path", "digest"}, …],
+    "parts": [path, …]}; the
+    dependencies are the user's modules and the files that the request names by their content; "parts" are the files
+    outside an ONNX file that hold its weights, seen from its folder. A request without the steps of data asks for the
+    model alone, whose "data" is None; one with "starter" only asks what a starter recipe needs. Raises what the steps
+    themselves raise.
     """
     steps = {name: json.dumps(params) for name, params in request["steps"].items()}
     seed = int(request.get("seed", 0))
+    if "starter" in steps:
+        from titrant.runtime.inspecting.starter import describe_starter
+
+        return {"model": {}, "data": None, "starter": describe_starter(request["steps"]["starter"]), "dependencies": []}
+    if "data.load" not in steps:
+        model = _model(steps, None, "unlabeled", seed)
+        rests = {"dependencies": _dependencies(request["steps"]), "parts": _parts(request["steps"])}
+        return {"model": plain(model), "data": None, **rests}
     loading = DataLoadParams.model_validate_json(steps["data.load"])
     transforming = DataTransformParams.model_validate_json(steps["data.transform"])
     splitting = DataSplitParams.model_validate_json(steps["data.split"])
     data, _ = describe_data(loading, splitting, transforming, seed=seed)
     model = _model(steps, data, transforming.task, seed)
-    return {"model": plain(model), "data": plain(data), "dependencies": _dependencies(request["steps"])}
+    return {
+        "model": plain(model),
+        "data": plain(data),
+        "dependencies": _dependencies(request["steps"]),
+        "parts": _parts(request["steps"]),
+    }
 
 
-def _model(steps: Mapping[str, str], data: DataFacts, task: str, seed: int) -> ModelFacts:
+def _model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: int) -> ModelFacts:
     if "model.load_onnx" in steps:
         from titrant.runtime.inspecting.onnx_facts import describe_onnx
 
@@ -51,14 +69,23 @@ def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
     from blake3 import blake3
 
     found: dict[str, str] = {}
-    sources = steps["data.load"].get("sources", {}).values()
+    sources = steps.get("data.load", {}).get("sources", {}).values()
     for factory in [steps.get("model.load", {}).get("factory"), *(source.get("factory") for source in sources)]:
         for path in source_files(factory).values() if factory else ():
             found[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()
     for file in _files(steps):
-        if not Path(file["path"]).is_dir():
+        if not Path(file["path"]).is_dir() and not file["digest"].startswith(BY_HEADER):
             found[file["path"]] = file["digest"]
     return [{"path": path, "digest": found[path]} for path in sorted(found)]
+
+
+def _parts(steps: Mapping[str, Any]) -> list[str]:
+    if "model.load_onnx" not in steps:
+        return []
+    from titrant.runtime.inspecting.onnx_facts import outside_files
+
+    file = Path(steps["model.load_onnx"]["onnx"]["path"])
+    return [path.relative_to(file.parent).as_posix() for path in outside_files(str(file))]
 
 
 def _files(value: Any) -> list[dict[str, str]]:

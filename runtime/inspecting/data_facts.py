@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from titrant.runtime import catalog
 from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.data.loading import load
 from titrant.runtime.data.splitting import split
 from titrant.runtime.data.transforming import class_notes, transform
+from titrant.runtime.execution.loading import load as load_libraries
+from titrant.runtime.inspecting.stopwatch import Stopwatch
 from titrant.runtime.inspecting.unit_counts import in_units
 from titrant.runtime.values import Rows, Split, Table, Tables
 from titrant.schema.facts import Column, DataFacts, RoleFacts, TensorSpec
@@ -23,9 +26,15 @@ def describe_data(
     loading: "DataLoadParams", splitting: "DataSplitParams", transforming: "DataTransformParams", *, seed: int
 ) -> tuple[DataFacts, dict[str, Rows]]:
     """Load, split and transform; returns the facts, and the rows for a look at the first of them."""
-    tables = load(loading, seed=seed)
-    parts = split(splitting, tables, seed=seed)
-    rows, transforms = transform(transforming, tables, parts)
+    for name, params in (("data.load", loading), ("data.split", splitting), ("data.transform", transforming)):
+        load_libraries(catalog.get(name).loads(params))
+    watch = Stopwatch()
+    with watch.timing("load"):
+        tables = load(loading, seed=seed)
+    with watch.timing("split"):
+        parts = split(splitting, tables, seed=seed)
+    with watch.timing("transform"):
+        rows, transforms = transform(transforming, tables, parts)
     shown = next((part for part in rows.values() if len(part)), rows["train"])
     facts = DataFacts(
         digest=digest_tables(tables),
@@ -38,6 +47,7 @@ def describe_data(
         ),
         roles={role: role_facts(part) for role, part in rows.items() if len(part)},
         notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
+        seconds=watch.seconds,
     )
     return facts, rows
 

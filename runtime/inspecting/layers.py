@@ -32,6 +32,10 @@ def list_layers(module: "torch.nn.Module", flops: Mapping[str, int]) -> tuple[La
                 weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in [*first, *buffers]),
                 weight_shape=() if weight is None or not hasattr(weight, "shape") else tuple(weight.shape),
                 flops=flops.get(name),
+                trainable=sum(tensor.numel() for tensor in first if tensor.requires_grad),
+                dtype=dtype_name(weight if hasattr(weight, "dtype") else next(iter([*own, *buffers]), None)),
+                groups=getattr(part, "groups", 1) if type(part).__name__.startswith("Conv") else 1,
+                custom=not type(part).__module__.startswith("torch."),
             )
         )
     return tuple(layers)
@@ -42,6 +46,11 @@ def model_bytes(module: "torch.nn.Module") -> int:
     tensors: dict[int, torch.Tensor] = {id(tensor): tensor for tensor in module.parameters()}
     tensors |= {id(tensor): tensor for part in module.modules() for _, tensor in _saved_buffers(part)}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def dtype_name(tensor: "torch.Tensor | None") -> str:
+    """Write a tensor's dtype as torch names it, such as float32; "" for none."""
+    return "" if tensor is None else str(tensor.dtype).removeprefix("torch.")
 
 
 def _saved_buffers(part: "torch.nn.Module") -> "Iterator[tuple[str, torch.Tensor]]":

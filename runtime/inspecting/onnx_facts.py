@@ -1,13 +1,14 @@
 """Inspect an ONNX graph: weights, nodes, FLOPs, inputs and outputs."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from titrant.runtime.inspecting.onnx_flops import node_flops
-from titrant.runtime.models.onnx_loading import open_check, read_onnx
+from titrant.runtime.models.onnx_loading import open_check, read_graph
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
 
@@ -18,20 +19,33 @@ if TYPE_CHECKING:
 
 # A graph's other tensors hold shapes and axes rather than weights.
 _WEIGHT_KINDS = "f"
+# A graph with more weights than this is not opened in onnxruntime, which would load them all.
+OPENED_BYTES = 256 << 20
+# Tensors with more numbers than this describe no shape.
+_MOST_SHAPE_NUMBERS = 1024
+# Nodes that compute products and whose FLOPs are not counted.
+_UNCOUNTED = ("LSTM", "GRU", "RNN", "Einsum", "Attention", "MultiHeadAttention", "GroupQueryAttention")
 
 
-def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts) -> ModelFacts:
+def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> ModelFacts:
     """Read the graph, check that onnxruntime opens it and that the data fits its inputs.
 
+    Weights in other files are not read, and onnxruntime is not asked to open what would fill the memory. Without data
+    the inputs are as the graph has them.
     Raises StepError X160 and X161 as model.load_onnx does, RecipeError X126 when inputs and data differ.
     """
     path = params.onnx.path
-    model, external = read_onnx(path)
-    open_check(path)
+    model, parts = read_graph(path)
+    sizes = _weights(model)
+    weight_bytes = sum(size for _, size in sizes.values())
+    if weight_bytes <= OPENED_BYTES:
+        open_check(path)
     inputs = _specs(model, _graph_inputs(model))
-    fixed = _fit(inputs, data.inputs, Path(path).name)
-    shapes, sizes = _shapes(model, fixed), _weights(model)
-    layers = tuple(_layer(node, place, sizes, shapes) for place, node in enumerate(model.graph.node))
+    fixed = inputs if data is None else _fit(inputs, data.inputs, Path(path).name)
+    _drop_values(model)
+    shapes = _shapes(model, fixed)
+    dtypes = _dtypes(model)
+    layers = tuple(_layer(node, place, sizes, shapes, dtypes) for place, node in enumerate(model.graph.node))
     counted = [layer.flops for layer in layers if layer.flops is not None]
     opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 1)
     return ModelFacts(
@@ -39,14 +53,38 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts) -> ModelFacts:
         digest=params.onnx.digest,
         parameters=sum(int(np.prod(shape)) for shape, _ in sizes.values()),
         trainable=0,
-        weight_bytes=sum(size for _, size in sizes.values()),
+        weight_bytes=weight_bytes,
         layers=layers,
         inputs=fixed,
         outputs=_specs(model, list(model.graph.output), shapes),
         flops=sum(counted) if counted else None,
         activation_bytes=_activation_bytes(model, shapes),
-        notes=(f"opset {opset}", *(("weights outside the file are brought inside",) if external else ())),
+        notes=tuple(_notes(opset, layers, weight_bytes, outside=bool(parts))),
     )
+
+
+def outside_files(path: str) -> tuple[Path, ...]:
+    """List the files that hold weights of an ONNX file outside it."""
+    return read_graph(path)[1]
+
+
+def _notes(opset: int, layers: tuple[Layer, ...], weight_bytes: int, *, outside: bool) -> Iterator[str]:
+    yield f"opset {opset}"
+    if outside:
+        yield "weights outside the file are brought inside"
+    if weight_bytes > OPENED_BYTES:
+        yield "it is too large to open while planning: onnxruntime opens it when it runs"
+    uncounted = sorted({layer.type for layer in layers if layer.type in _UNCOUNTED})
+    if uncounted:
+        yield f"the FLOPs of {', '.join(uncounted)} are not counted"
+
+
+def _drop_values(model: "onnx.ModelProto") -> None:
+    """Let go of the weights themselves: inferring shapes would copy them, and only small integers matter to it."""
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) > _MOST_SHAPE_NUMBERS:
+            for field in ("raw_data", "float_data", "double_data"):
+                tensor.ClearField(field)
 
 
 def _graph_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
@@ -123,7 +161,8 @@ def _shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> dict[st
     sizes = {spec.name: (1 if isinstance(spec.shape[0], str) else spec.shape[0], *spec.shape[1:]) for spec in inputs}
     for value in copy.graph.input:
         for dim, size in zip(value.type.tensor_type.shape.dim, sizes.get(value.name, ()), strict=False):
-            dim.dim_value = int(size)
+            if isinstance(size, int):
+                dim.dim_value = size
     del copy.graph.value_info[:]
     for value in copy.graph.output:
         for dim in value.type.tensor_type.shape.dim:
@@ -157,6 +196,15 @@ def _weights(model: "onnx.ModelProto") -> dict[str, tuple[tuple[int, ...], int]]
     return found
 
 
+def _dtypes(model: "onnx.ModelProto") -> dict[str, str]:
+    import onnx
+
+    return {
+        tensor.name: str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)))
+        for tensor in model.graph.initializer
+    }
+
+
 def _is_tensor(node: "onnx.NodeProto") -> bool:
     return any(item.name == "value" for item in node.attribute)
 
@@ -166,6 +214,7 @@ def _layer(
     place: int,
     weights: Mapping[str, tuple[tuple[int, ...], int]],
     shapes: Mapping[str, tuple[int, ...]],
+    dtypes: Mapping[str, str],
 ) -> Layer:
     own = [weights[name] for name in node.input if name in weights]
     return Layer(
@@ -175,6 +224,9 @@ def _layer(
         weight_bytes=sum(size for _, size in own),
         weight_shape=max((shape for shape, _ in own), key=len, default=()),
         flops=node_flops(node, shapes),
+        dtype=dtypes.get(next((name for name in node.input if name in weights), ""), ""),
+        groups=next((item.i for item in node.attribute if item.name == "group"), 1),
+        custom=node.domain not in ("", "ai.onnx"),
     )
 
 

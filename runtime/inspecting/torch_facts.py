@@ -3,18 +3,19 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.data.user_code import call
 from titrant.runtime.inspecting.auto_args import resolve_args
 from titrant.runtime.inspecting.layers import list_layers, model_bytes
+from titrant.runtime.inspecting.torch_flops import counter, layer_by_layer
+from titrant.runtime.inspecting.weights_match import compare_weights
 from titrant.runtime.models.factory import build, source_digest
 from titrant.runtime.models.seeding import seeded
-from titrant.runtime.models.weights import check_match, check_values, read_state
 from titrant.schema.canonical import sha256
 from titrant.schema.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
+from titrant.schema.units import format_size
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
 CASES = 2
-# Larger weights are compared with the model when they are loaded, not while planning.
-_READ_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -32,22 +31,26 @@ class Look:
     """What one forward pass of two cases showed."""
 
     outputs: tuple[TensorSpec, ...]
-    flops: int
+    flops: int | None
     flops_by_module: Mapping[str, int]
-    activation_bytes: int
+    activation_bytes: int | None
 
 
-def describe_torch(params: "ModelLoadParams", data: DataFacts, task: str, *, seed: int) -> ModelFacts:
-    """Build the model and let it answer two cases of the data's shape.
+_UNSEEN = Look((), None, {}, None)
+
+
+def describe_torch(params: "ModelLoadParams", data: DataFacts | None, task: str, *, seed: int) -> ModelFacts:
+    """Build the model and let it answer two cases of the data's shape, or of the inputs that are named; else none.
 
     Both happen on tensors without values (meta, then fake ones, which cost a second to import and know devices);
     where the model's own code needs values, for real.
     Raises StepError X108 and X15x as model.load does, X156 when the model cannot answer.
     """
-    args = resolve_args(params.args, data)
-    specs = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.inputs) or data.inputs
-    module, look = _look(params.factory, args, specs, task, seed)
-    notes = _compare_weights(params, module)
+    args = dict(params.args) if data is None else resolve_args(params.args, data)
+    named = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.inputs)
+    specs = named or (() if data is None else data.inputs)
+    module, look, real = _look(params.factory, args, specs, task, seed)
+    notes = (*real, *compare_weights(params.weights, module))
     layers = list_layers(module, look.flops_by_module)
     parameters = list(module.parameters())
     weights = params.weights if params.weights in (None, "included") else params.weights.digest  # type: ignore[union-attr]
@@ -63,20 +66,42 @@ def describe_torch(params: "ModelLoadParams", data: DataFacts, task: str, *, see
         flops=look.flops,
         activation_bytes=look.activation_bytes,
         notes=notes,
+        reads_values=bool(real),
     )
 
 
 def _look(
     factory: str, args: Mapping[str, Any], specs: Sequence[TensorSpec], task: str, seed: int
-) -> "tuple[torch.nn.Module, Look]":
+) -> "tuple[torch.nn.Module, Look, tuple[str, ...]]":
+    """Build and show the model without values, at the last attempt with them; notes say when values were needed."""
+    reason, size = "", 0
     for mode in (_meta, _fake, contextlib.nullcontext):
+        if mode is contextlib.nullcontext:
+            _check_room(factory, size, reason)
         try:
-            with seeded(seed), mode():
+            with seeded(seed), mode(), layer_by_layer():
                 module = build(factory, args).eval()
-                return module, _forward(factory, module, specs, task)
+                size = model_bytes(module)
+                look = _forward(factory, module, specs, task) if specs else _UNSEEN
         except StepError as error:
             last = error
+            reason = reason or error.diagnostics[0].message.partition(": ")[2]
+        else:
+            real = mode is contextlib.nullcontext
+            note = f"the model was built with its values to be inspected, since its code reads them ({reason[:120]})"
+            return module, look, (note,) if real else ()
     raise last
+
+
+def _check_room(factory: str, size: int, reason: str) -> None:
+    """Raise StepError X156 rather than build for real what the memory does not hold."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if size > free:
+        message = f"{factory} cannot be inspected without its values ({reason[:120]}), and they do not fit into memory"
+        advice = f"its weights take {format_size(size)} and {format_size(free)} are free: keep values out of its code"
+        raise StepError(Diagnostic("X156", message, help=advice))
 
 
 def _meta() -> Any:
@@ -93,15 +118,14 @@ def _fake() -> Any:
 
 def _forward(factory: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], task: str) -> Look:
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from titrant.runtime.inspecting.activation import ActivationPeak
 
     inputs = [torch.zeros(CASES, *map(int, spec.shape[1:]), dtype=getattr(torch, spec.dtype)) for spec in specs]
     peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs])
-    counter = FlopCounterMode(display=False)
+    counting = counter()
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
-    with torch.no_grad(), counter, peak:
+    with torch.no_grad(), counting, peak:
         try:
             answer = call(f"{factory}, shown {shapes},", module, *inputs)
         except StepError as error:
@@ -112,11 +136,11 @@ def _forward(factory: str, module: "torch.nn.Module", specs: Sequence[TensorSpec
                 )
             ) from None
     outputs = _outputs(factory, answer, task)
-    by_module = {name: sum(counts.values()) // CASES for name, counts in counter.get_flop_counts().items()}
+    by_module = {name: sum(counts.values()) // CASES for name, counts in counting.get_flop_counts().items()}
     # The counter puts the class's name before each path.
     prefix = type(module).__name__ + "."
     by_module = {name.removeprefix(prefix): flops for name, flops in by_module.items() if name.startswith(prefix)}
-    return Look(outputs, counter.get_total_flops() // CASES, by_module, peak.peak_bytes // CASES)
+    return Look(outputs, counting.get_total_flops() // CASES, by_module, peak.peak_bytes // CASES)
 
 
 def _outputs(factory: str, answer: Any, task: str) -> tuple[TensorSpec, ...]:
@@ -152,16 +176,3 @@ def _named(answer: Any, task: str) -> Iterator[tuple[str, Any]]:
         yield from ((f"output_{place}", tensor) for place, tensor in enumerate(answer))
     else:
         yield ("logits" if task.endswith("classification") else "output"), answer
-
-
-def _compare_weights(params: "ModelLoadParams", module: "torch.nn.Module") -> tuple[str, ...]:
-    """Check the weights file against the model already now, so that a plan is not made in vain."""
-    if params.weights in (None, "included"):
-        return ()
-    path = params.weights.path  # type: ignore[union-attr]
-    if Path(path).is_file() and Path(path).stat().st_size > _READ_BYTES:
-        return (f"{Path(path).name} is compared with the model when it is loaded",)
-    state, notes = read_state(path)
-    notes += check_match(module, state, Path(path).name)
-    check_values(state, Path(path).name)
-    return notes

@@ -30,6 +30,24 @@ def load_onnx(path: str, scratch: Path) -> OnnxModel:
 def read_onnx(path: str) -> "tuple[onnx.ModelProto, bool]":
     """Read and check a file; returns the model with its weights inside, and whether they were outside.
 
+    Raises StepError as `read_graph` does.
+    """
+    import onnx
+
+    model, parts = read_graph(path)
+    file = Path(path)
+    if parts:
+        try:
+            onnx.load_external_data_for_model(model, str(file.parent))
+        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            raise StepError(_outside(file, _line(error))) from None
+        _check(model, file)
+    return model, bool(parts)
+
+
+def read_graph(path: str) -> "tuple[onnx.ModelProto, tuple[Path, ...]]":
+    """Read and check a file but for weights that stand in other files; returns the model and those files, sorted.
+
     Raises StepError X160 for a file that is missing, damaged or not valid, X161 for an opset or IR version that the
     installed onnx does not know.
     """
@@ -46,21 +64,43 @@ def read_onnx(path: str) -> "tuple[onnx.ModelProto, bool]":
     if not model.graph.node or not model.graph.output:
         raise StepError(_unusable(file, "holds no ONNX graph", "copy or export it again"))
     _check_versions(model, file)
-    external = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
-    if external:
-        try:
-            onnx.load_external_data_for_model(model, str(file.parent))
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise StepError(
-                _unusable(
-                    file, f"keeps weights in a file that cannot be read: {_line(error)}", "put it beside the model"
-                )
-            ) from None
+    parts = _parts(model, file)
+    if not parts:
+        _check(model, file)
+    return model, parts
+
+
+def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
+    """List the files that hold weights outside the model's, each long enough for what it is said to hold."""
+    import onnx
+
+    ends: dict[str, int] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            said = {item.key: item.value for item in tensor.external_data}
+            place = said.get("location", "")
+            end = int(said.get("offset", 0)) + int(said.get("length", 0))
+            ends[place] = max(ends.get(place, 0), end)
+    for place, end in ends.items():
+        part = file.parent / place
+        if not part.is_file():
+            raise StepError(_outside(file, f"there is no file {place}"))
+        if part.stat().st_size < end:
+            raise StepError(_outside(file, f"{place} has {part.stat().st_size} bytes of {end}"))
+    return tuple(file.parent / place for place in sorted(ends))
+
+
+def _check(model: "onnx.ModelProto", file: Path) -> None:
+    import onnx
+
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise StepError(_unusable(file, f"is not valid ONNX: {_line(error)}", "export it again")) from None
-    return model, external
+
+
+def _outside(file: Path, problem: str) -> Diagnostic:
+    return _unusable(file, f"keeps weights in a file that cannot be read: {problem}", "put it beside the model")
 
 
 def open_check(path: str) -> None:

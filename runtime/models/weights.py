@@ -17,11 +17,12 @@ _NESTS = ("state_dict", "model_state_dict")
 _SHOWN = 3
 
 
-def read_state(path: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+def read_state(path: str, *, values: bool = True) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
     """Read name → tensor (CPU) from a .safetensors, .pt, .pth, .th or .ckpt file, with a note for each adjustment.
 
-    One `state_dict` level and a prefix `module.` common to all names are removed. Raises StepError X152 (cannot be
-    read), X153 (needs more than weights_only).
+    One `state_dict` level and a prefix `module.` common to all names are removed. Without `values` the tensors stand on
+    the meta device: only the file's header is read (of a checkpoint from before torch 1.6, which has none, all of it).
+    Raises StepError X152 (cannot be read), X153 (needs more than weights_only).
     """
     file = Path(path)
     if file.suffix not in SUFFIXES:
@@ -32,7 +33,7 @@ def read_state(path: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
         )
     if not file.is_file():
         raise StepError(Diagnostic("X152", f"there is no file {path}", help="check `model.weights`"))
-    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
+    return _read_safetensors(file, values) if file.suffix == ".safetensors" else _read_torch(file, values)
 
 
 def load_weights(module: "torch.nn.Module", path: str) -> tuple[str, ...]:
@@ -100,24 +101,27 @@ def _dtype(dtype: "torch.dtype") -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _read_safetensors(file: Path) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+def _read_safetensors(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from titrant.runtime.models.safetensors_header import meta_state
+
     try:
-        state = load_file(file, device="cpu")
-    except (SafetensorError, OSError) as error:
+        state = load_file(file, device="cpu") if values else meta_state(file)
+    except (SafetensorError, ValueError, OSError) as error:
         raise StepError(
             Diagnostic("X152", f"{file.name} cannot be read: {_line(error)}", help="save it again, or copy it again")
         ) from None
     return _without_prefix(state, ())
 
 
-def _read_torch(file: Path) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+def _read_torch(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
     import torch
 
+    mapped = not values and zipfile.is_zipfile(file)
     try:
-        found = torch.load(file, weights_only=True, map_location="cpu")
+        found = torch.load(file, weights_only=True, map_location="cpu" if values else "meta", mmap=mapped)
     except pickle.UnpicklingError as error:
         raise StepError(_refused(file, error)) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

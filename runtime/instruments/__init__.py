@@ -1,0 +1,1 @@
+"""Instruments that measure a machine or a model, apart from any plan."""

@@ -1,0 +1,156 @@
+"""What inspection found, as text for people."""
+
+from collections import Counter
+from collections.abc import Sequence
+from textwrap import fill
+
+from titrant.compiler.suit import Suitability
+from titrant.console import WIDTH, table
+from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
+from titrant.schema.units import format_size
+from titrant.verbs.inspect import Inspected
+
+# More layers than this are shortened to the first and last of them.
+_MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
+_MOST_NAME = 34
+_MOST_NAMES = 3
+_MOST_CLASSES = 8
+
+
+def inspect_text(found: Inspected, *, whole: bool = False) -> str:
+    """Write the layers, the totals and, where asked for, how a level suits; `whole` shortens nothing."""
+    parts = [_layers(found.model, whole=whole), _totals(found.model)]
+    if found.data is not None:
+        parts.append(_data(found.data))
+    if found.suitability is not None:
+        parts.append(_suitability(found.suitability, whole=whole))
+    return "\n\n".join([found.subject, *parts])
+
+
+def _layers(model: ModelFacts, *, whole: bool) -> str:
+    shown = [layer for layer in model.layers if whole or layer.weight_bytes or layer.flops]
+    rows: list[tuple[str, ...]] = [("layer", "type", "shape", "dtype", "parameters", "bytes", "FLOPs", "trainable")]
+    rows += [_row(layer, whole=whole) for layer in shown]
+    if not whole and len(shown) > _MOST_LAYERS:
+        skipped = len(shown) - _FIRST - _LAST
+        gap = (f"… {skipped:,} more layers (-v shows them)", *[""] * 7)
+        rows = [*rows[: _FIRST + 1], gap, *rows[-_LAST:]]
+    lines = table(_aligned(rows))
+    empty = Counter(layer.type for layer in model.layers if not (layer.weight_bytes or layer.flops))
+    if empty and not whole:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in empty.most_common(6))
+        lines += f"\n  without weights: {kinds}" + (" …" if len(empty) > 6 else "")
+    return lines
+
+
+def _row(layer: Layer, *, whole: bool) -> tuple[str, ...]:
+    name = layer.name if whole or len(layer.name) <= _MOST_NAME else f"…{layer.name[1 - _MOST_NAME :]}"
+    return (
+        name,
+        layer.type or "–",
+        "×".join(map(str, layer.weight_shape)) or "–",
+        layer.dtype or "–",
+        f"{layer.parameters:,}",
+        format_size(layer.weight_bytes),
+        "–" if layer.flops is None else _count(layer.flops),
+        "yes" if layer.trainable else "no",
+    )
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Set numbers flush right; a line with one cell only runs on."""
+    full = [row for row in rows if any(row[1:])]
+    widths = [max(len(row[place]) for row in full) for place in range(8)]
+    numbers = (4, 5, 6)
+    return [
+        tuple(
+            cell.rjust(widths[place]) if place in numbers and any(row[1:]) else cell for place, cell in enumerate(row)
+        )
+        for row in rows
+    ]
+
+
+def _totals(model: ModelFacts) -> str:
+    trains = "" if model.source != "factory" else f", {model.trainable:,} trainable; tied weights counted once"
+    rows = [
+        ("layers", f"{len(model.layers):,}"),
+        ("parameters", f"{model.parameters:,}{trains}"),
+        ("weights", format_size(model.weight_bytes)),
+        ("FLOPs", "unknown" if model.flops is None else f"{_count(model.flops)} a case, two per multiply-add"),
+        ("activations", _size(model.activation_bytes)),
+        ("inputs", "; ".join(map(_spec, model.inputs)) or "not given: name them with --inputs to count FLOPs"),
+        ("outputs", "; ".join(map(_spec, model.outputs)) or "unknown"),
+    ]
+    if model.source == "weights":
+        rows = rows[:3]
+    return _said(rows, model.notes)
+
+
+def _data(data: DataFacts) -> str:
+    gaps = [column for column in data.columns if column.missing]
+    rows = [
+        ("rows", f"{data.rows:,}"),
+        ("columns", f"{len(data.columns):,}"),
+        ("classes", ", ".join(data.classes) or "none"),
+        ("positive", data.positive or "not said"),
+        ("missing", ", ".join(f"{one.name} {one.missing:,}" for one in gaps[:6]) or "none"),
+    ]
+    rows += [(role, _role(facts)) for role, facts in data.roles.items()]
+    return f"data\n{_said(rows, data.notes)}"
+
+
+def _said(rows: Sequence[tuple[str, str]], notes: Sequence[str]) -> str:
+    """Lay out what is known and what was noted, each note within the width."""
+    width = max(len(name) for name, _ in rows)
+    hang = " " * (width + 4)
+    wide = [fill(note, WIDTH - len(hang)).replace("\n", f"\n{hang}") for note in notes]
+    return table([*rows, *(("note", note) for note in wide)])
+
+
+def _role(facts: RoleFacts) -> str:
+    classes = list(facts.classes.items())
+    shown = [f"{name} {count:,}" for name, count in classes[:_MOST_CLASSES]]
+    more = [f"{len(classes) - _MOST_CLASSES} more classes"] if len(classes) > _MOST_CLASSES else []
+    return ", ".join([f"{facts.rows:,} rows", *shown, *more])
+
+
+def _suitability(found: Suitability, *, whole: bool) -> str:
+    lines = [_wrapped(found.verdict, indent=0), f"  level {found.level}: {found.because}"]
+    if found.chosen:
+        lines.append(f"  would make: {', '.join(found.chosen)}")
+    lines += [_wrapped(f"without {one.value}: {one.because}") for one in found.rejected]
+    lines += [_wrapped(f"warning: {text}") for text in found.warnings]
+    by_text: dict[str, list[str]] = {}
+    for layer in found.layers:
+        for warning in layer.warnings:
+            by_text.setdefault(warning, []).append(layer.name)
+    if by_text:
+        lines.append("  by layer")
+    for text, names in by_text.items():
+        lines.append(_wrapped(f"{_names(names, whole=whole)}: {text}", indent=4))
+    return "\n".join(lines)
+
+
+def _names(names: list[str], *, whole: bool) -> str:
+    if whole or len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES:,} more"
+
+
+def _wrapped(text: str, indent: int = 2) -> str:
+    return fill(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 4), break_on_hyphens=False)
+
+
+def _spec(spec: TensorSpec) -> str:
+    return f"{spec.name} ({', '.join(map(str, spec.shape))}) {spec.dtype}"
+
+
+def _size(size: int | None) -> str:
+    return "unknown" if size is None else f"{format_size(size)} a case"
+
+
+def _count(number: int) -> str:
+    for limit, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {letter}"
+    return str(number)
