@@ -1,10 +1,11 @@
 """Files by the BLAKE3 digest of their content: written by rename, verified when read."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
+
+from titrant.schema.frozen import dataclass
 
 _MAP_BYTES = 1 << 20
 _SEAL_EPOCH = 946_684_800  # 2000-01-01
@@ -88,7 +89,7 @@ class Blobs:
         """Move a finished file of the same file system into the store, unless its content is there already."""
         blob = Blob(digest_file(file), file.stat().st_size)
         target = self.path(blob.digest)
-        if self.has(blob):
+        if self.has(blob) and self._refresh(blob.digest):
             file.unlink()
             return blob
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +100,18 @@ class Blobs:
         file.replace(target)
         self._verified[blob.digest] = _state(target)
         return blob
+
+    def _refresh(self, digest: str) -> bool:
+        """Let a blob count as put just now, so that cleaning leaves it; False when it went away meanwhile."""
+        path = self.path(digest)
+        try:
+            verified = self._verified.get(digest) == _state(path)
+            _stamp(path, digest)
+            if verified:
+                self._verified[digest] = _state(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _intact(self, digest: str) -> bool:
         path = self.path(digest)

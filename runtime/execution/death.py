@@ -1,8 +1,9 @@
 """Why a worker died, as far as the system tells."""
 
 import signal
-from dataclasses import dataclass
 from pathlib import Path
+
+from titrant.schema.frozen import dataclass
 
 _EVENTS = Path("/sys/fs/cgroup/memory.events")
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from titrant.runtime import catalog
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.home import Home
 from titrant.runtime.execution.user_files import unchanged
+from titrant.schema.frozen import dataclass
 from titrant.schema.record import Dependency
 
 

@@ -9,15 +9,19 @@ from typing import Any
 
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.blobs import DamagedError
+from titrant.runtime.execution.deadline import Deadline
 from titrant.runtime.execution.declarations import Declarations
 from titrant.runtime.execution.environment import Recipe, capture, describe
-from titrant.runtime.execution.folder import RECORD, RunFolder, closed_run, make_folder
+from titrant.runtime.execution.folder import RECORD, RunFolder, make_folder
 from titrant.runtime.execution.home import Home, disk_errors, sweep
 from titrant.runtime.execution.journal import Journal
+from titrant.runtime.execution.locks import using
 from titrant.runtime.execution.perform import Performer
-from titrant.runtime.execution.record import report_value, run_record, same_outcome
+from titrant.runtime.execution.record import earlier_run, known, report_value, run_record
 from titrant.runtime.execution.release import place_outputs, prepare_outputs
+from titrant.runtime.execution.rerun.replay import Replay
 from titrant.runtime.execution.results import Results
+from titrant.runtime.execution.run_log import RunLog
 from titrant.runtime.execution.store import Store, identify_value
 from titrant.runtime.execution.titrate import NoCandidateError, Titration, choose, give_up, judge, make, measure
 from titrant.runtime.execution.walk import Walk
@@ -41,17 +45,24 @@ def execute(
     folder: Path,
     listen: Listen | None = None,
     worker: Worker | None = None,
+    replay: Replay | None = None,
+    written: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
 ) -> RunRecord:
     """Execute a plan and return what it did; `exit` is 0, or 5 where the contract was not kept.
 
     `folder` is the recipe's, where the user's modules are. `listen` is told every event: planned, started, progress,
     measured, finished, reused, failed, rejected, judged, note, closed. A worker that is handed in is used and closed.
-    When every step is reused nothing is started, and a run that ended before answers for this one. Raises StepError
-    when a step that everything rests on fails; nothing is released then. Interrupted, it ends its worker and raises on.
+    `replay` says how it differs from a plain run. `written` is the recipe as its author wrote it, for the record.
+    When every step is reused nothing is started, and a run that ended before answers for this one. After `seconds` no
+    further step is started, and what was judged until then decides; OutOfTimeError is raised where that is nothing.
+    Raises StepError when a step that everything rests on fails; nothing is released then. Interrupted, it ends its
+    worker and raises on.
     """
     worker = worker or Worker(home, folder, plan.threads, plan.steps[0].seed if plan.steps else 0)
     journal = Journal(listen or _ignore)
-    run = _Run(plan, home, Recipe(recipe_text, recipe_file, folder.absolute()), journal, worker)
+    recipe = Recipe(recipe_text, recipe_file, folder.absolute(), written or {})
+    run = _Run(plan, home, recipe, journal, worker, replay or Replay(), Deadline(plan, seconds))
     try:
         with disk_errors(home):
             return run.execute()
@@ -62,6 +73,7 @@ def execute(
         worker.close()
         with contextlib.suppress(OSError):
             journal.close()
+        run.leave()
 
 
 def _ignore(event: Mapping[str, Any]) -> None:
@@ -71,17 +83,29 @@ def _ignore(event: Mapping[str, Any]) -> None:
 class _Run:
     """One execution of a plan."""
 
-    def __init__(self, plan: Plan, home: Home, recipe: Recipe, journal: Journal, worker: Worker) -> None:
+    def __init__(  # noqa: PLR0917
+        self,
+        plan: Plan,
+        home: Home,
+        recipe: Recipe,
+        journal: Journal,
+        worker: Worker,
+        replay: Replay,
+        deadline: Deadline,
+    ) -> None:
         self._plan = plan
         self._home = home
         self._recipe = recipe
         self._journal = journal
         self._store = Store(home)
-        self._results = Results(home, self._store, recipe.folder)
+        self._replay = replay
+        self._results = Results(home, self._store, recipe.folder, reuse=replay.reuse)
         self._declarations = Declarations(home, recipe.folder, worker.ask)
-        self._performer = Performer(plan, self._results, worker, journal, self._open)
+        self._performer = Performer(plan, self._results, worker, journal, self._open, deadline)
         self._begun = time.monotonic()
         self._folder: RunFolder | None = None
+        self._using = contextlib.ExitStack()
+        self._log = RunLog()
 
     def execute(self) -> RunRecord:
         """Walk the plan until nothing that it needs turns out to be damaged."""
@@ -121,12 +145,22 @@ class _Run:
         with contextlib.suppress(OSError):
             self._journal.add("closed", exit=code, because=" ".join(str(error).split()) or type(error).__name__)
 
+    def leave(self) -> None:
+        """End the log, and say that this run no longer uses the home."""
+        with contextlib.suppress(OSError):
+            self._log.close()
+        with contextlib.suppress(OSError):
+            self._using.close()
+
+    def _note(self, text: str) -> None:
+        self._journal.add("note", text=text)
+
     def _titrate(self, walk: Walk) -> Titration:
         titration = Titration()
         make(walk)
         give_up(walk, titration)
         measure(walk)
-        choose(walk, self._store, titration)
+        choose(walk, self._store, titration, self._replay.choices)
         for search, choices in titration.choices.items():
             for choice in choices:
                 word = "judge" if choice.shortlisted else "leave out"
@@ -143,14 +177,10 @@ class _Run:
         for step in self._plan.steps:
             if step.stage == "report":
                 walk.settle(step)
-        if self._folder is None and (earlier := self._earlier(walk, titration)) is not None:
-            return replace(earlier, executed=0, reused=_known(walk), seconds=time.monotonic() - self._begun)
+        if self._folder is None and (earlier := earlier_run(self._home, walk, titration)) is not None:
+            self._accepted(earlier)
+            return replace(earlier, seconds=time.monotonic() - self._begun)
         return self._close(walk, titration, self._open())
-
-    def _earlier(self, walk: Walk, titration: Titration) -> RunRecord | None:
-        """Return a run that ended before exactly as this one does."""
-        mine = run_record(walk, titration)
-        return closed_run(self._home, self._plan, lambda record: same_outcome(record, mine))
 
     def _close(self, walk: Walk, titration: Titration, folder: RunFolder) -> RunRecord:
         """Put everything in its place: the report, then the record, and last, by one rename, what is shipped.
@@ -170,25 +200,28 @@ class _Run:
             run=folder.run,
             steps=tuple(replace(s, status="finished") if s.step in executed else s for s in record.steps),
             executed=len(executed),
-            reused=_known(walk) - len(executed & set(walk.records)),
+            reused=known(walk) - len(executed & set(walk.records)),
             seconds=time.monotonic() - self._begun,
             environment=capture(self._plan, self._recipe.folder),
         )
+        self._accepted(record)
         atomic.write_json(folder.path / RECORD, record)
         place_outputs(target)
         self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))
         return record
 
+    def _accepted(self, record: RunRecord) -> None:
+        if self._replay.accept is not None:
+            self._replay.accept(record)
+
     def _open(self) -> RunFolder:
         """Return the run's folder, made at the first call, from which on the journal is on disk."""
         if self._folder is None:
             plan = self._plan
+            self._using.enter_context(using(self._home, f"running {plan.name}", self._note))
             variables = environment(self._home, self._recipe.folder, plan.threads, plan.steps[0].seed)
             about = describe(plan, self._recipe, variables)
             self._folder = make_folder(self._home, plan, self._recipe.text, about)
+            self._log.open(self._folder.path)
             self._journal.open(self._folder.journal)
         return self._folder
-
-
-def _known(walk: Walk) -> int:
-    return sum(record.status in ("finished", "reused") for record in walk.records.values())

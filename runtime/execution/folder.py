@@ -1,21 +1,26 @@
 """The folder of one run: made when the first step must really run, closed by its record."""
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.home import Home
 from titrant.runtime.execution.release import intact, unfinished_of
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Plan, plan_digest
+from titrant.schema.read_back import read_back
 from titrant.schema.record import RunRecord
 
 RECORD = "record.json"
+# Beyond so many runs an earlier one is not looked for: what it gave is in the store, and is put out anew.
+_LOOKED_AT = 50
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,9 @@ def make_folder(home: Home, plan: Plan, recipe_text: str, environment: dict[str,
 
 def read_record(folder: Path) -> RunRecord | None:
     """Return a closed run's record; None for a run that did not come to its end."""
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        value = json.loads((folder / RECORD).read_bytes())
-        return TypeAdapter(RunRecord).validate_python(value)
-    except (OSError, ValueError, ValidationError):
+        return read_back(RunRecord, json.loads((folder / RECORD).read_bytes()))
+    except (OSError, ValueError):
         return None
 
 
@@ -98,7 +100,7 @@ def closed_run(home: Home, plan: Plan, same: Callable[[RunRecord], bool]) -> Run
 
     One plan can give several results: the user's files, which it does not hold, may have changed and changed back.
     """
-    for folder in _newest_first(home, f"*-{plan_digest(plan)[:8]}*"):
+    for folder in _newest_first(home, f"-{plan_digest(plan)[:8]}"):
         record = read_record(folder)
         if record is None or record.plan_digest != plan_digest(plan) or not same(record):
             continue
@@ -109,9 +111,12 @@ def closed_run(home: Home, plan: Plan, same: Callable[[RunRecord], bool]) -> Run
 
 def last_run(home: Home, name: str) -> RunRecord | None:
     """Return the newest run of a recipe by this name that came to its end."""
-    records = (read_record(folder) for folder in _newest_first(home, f"*-{name}-*"))
+    records = (read_record(folder) for folder in _newest_first(home, f"-{name}-"))
     return next((record for record in records if record is not None and record.name == name), None)
 
 
-def _newest_first(home: Home, pattern: str) -> Iterator[Path]:
-    yield from sorted(home.runs.glob(pattern), reverse=True)
+def _newest_first(home: Home, part: str) -> list[Path]:
+    """List the newest folders with a record whose names hold `part`: so many at most, however many there are."""
+    names = sorted((name for name in os.listdir(home.runs) if part in name), reverse=True)  # noqa: PTH208 - no Path each
+    folders = (home.runs / name for name in names)
+    return list(islice((folder for folder in folders if (folder / RECORD).is_file()), _LOOKED_AT))

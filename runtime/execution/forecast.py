@@ -1,8 +1,9 @@
 """Say what executing a plan would do, and why, without running anything."""
 
 import contextlib
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from titrant.runtime.execution.declarations import Declarations
 from titrant.runtime.execution.environment import Recipe
 from titrant.runtime.execution.folder import last_run
 from titrant.runtime.execution.home import Home
-from titrant.runtime.execution.record import report_value
+from titrant.runtime.execution.record import earlier_run, report_value
 from titrant.runtime.execution.results import Results
 from titrant.runtime.execution.store import Store, identify_value
 from titrant.runtime.execution.titrate import NoCandidateError, Titration, choose, give_up, judge, make, measure
 from titrant.runtime.execution.walk import Task, Walk, references
 from titrant.schema.diagnostics import Diagnostic, TitrantError
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Plan, Step
+from titrant.schema.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,28 @@ class Forecast:
     because: str = ""
 
 
-def forecast(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Mapping[str, Forecast]:
-    """Forecast every step by id; the recipe is given as to `execute`.
+@dataclass(frozen=True)
+class Outlook:
+    """What executing a plan would do: every step's forecast by id, and where nothing would run, the run that answers.
+
+    `answer` is what `execute` would return: the earlier run that ended just as this one would, with nothing executed.
+    """
+
+    steps: Mapping[str, Forecast]
+    answer: RunRecord | None = None
+
+
+def outlook(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Outlook:
+    """Say what executing a plan would do; the recipe is given as to `execute`.
 
     A user's operator that was never described, or whose module changed, is not known: only a worker may import it.
     """
-    return _Forecaster(plan, home, Recipe(recipe_text, recipe_file, folder.absolute())).forecast()
+    return _Forecaster(plan, home, Recipe(recipe_text, recipe_file, folder.absolute())).outlook()
+
+
+def forecast(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Mapping[str, Forecast]:
+    """Forecast every step by id, as `outlook` does."""
+    return outlook(plan, home, recipe_text=recipe_text, recipe_file=recipe_file, folder=folder).steps
 
 
 class _UnknownOperatorError(TitrantError):
@@ -50,13 +69,15 @@ class _Forecaster:
         declarations = Declarations(home, recipe.folder, _refuse)
         self._walk = Walk(plan, self._results, declarations, self._miss, lambda *_, **__: None)
         self._home = home
+        self._begun = time.monotonic()
+        self._answer: RunRecord | None = None
 
-    def forecast(self) -> Mapping[str, Forecast]:
+    def outlook(self) -> Outlook:
         # Beyond something damaged, an unknown operator, or a search without candidates, nothing is known.
         with contextlib.suppress(DamagedError, NoCandidateError, _UnknownOperatorError):
             self._follow()
         before = self._keys_before()
-        return {step.id: self._say(step, before) for step in self._plan.steps}
+        return Outlook({step.id: self._say(step, before) for step in self._plan.steps}, self._answer)
 
     def _follow(self) -> None:
         """Go as far as executing would go on what is known."""
@@ -76,6 +97,9 @@ class _Forecaster:
         for step in self._plan.steps:
             if step.stage == "report":
                 walk.settle(step)
+        if not self._missing:
+            earlier = earlier_run(self._home, walk, titration)
+            self._answer = None if earlier is None else replace(earlier, seconds=time.monotonic() - self._begun)
 
     def _miss(self, task: Task) -> None:
         self._missing[task.step.id] = task

@@ -7,10 +7,10 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.frozen import dataclass
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -1,6 +1,7 @@
 """The journal of a run: one JSON object a line, appended and never changed."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -9,6 +10,9 @@ from typing import Any
 
 # What is shown while it happens, but not kept.
 PASSING = ("progress",)
+_OURS = ("step", "key", "plan", "name", "unit", "candidate", "search")
+_LEVELS = {"failed": logging.WARNING, "rejected": logging.INFO, "note": logging.INFO, "closed": logging.INFO}
+_LOGGER = logging.getLogger("titrant.run")
 
 
 class Journal:
@@ -28,8 +32,9 @@ class Journal:
 
     def add(self, event: str, **fields: Any) -> None:
         """Record an event with the time in UTC; "step" and "key" are the fields that most events have."""
-        entry = {"event": event, **fields, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        entry = {"event": event, **_told(fields), "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         if event not in PASSING:
+            _LOGGER.log(_LEVELS.get(event, logging.DEBUG), "%s", _line(entry), extra={"fields": {"event": entry}})
             line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
             if self._file is None:
                 self._waiting.append(line)
@@ -43,6 +48,21 @@ class Journal:
             os.fsync(self._file)
             os.close(self._file)
             self._file = None
+
+
+def _told(fields: dict[str, Any]) -> dict[str, Any]:
+    """Take secrets out of what people and libraries said; what titrant itself writes has none."""
+    if not any(isinstance(value, str) and value for name, value in fields.items() if name not in _OURS):
+        return fields
+    from titrant.schema.config.secrets import redact
+
+    return {**fields, **redact({name: value for name, value in fields.items() if name not in _OURS})[0]}
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    """Say an event in a line of a log for people."""
+    said = (entry.get("because"), entry.get("text"), entry.get("verdict"))
+    return " ".join(str(part) for part in (entry["event"], entry.get("step"), *said) if part)
 
 
 def _write(file: int, line: bytes) -> None:

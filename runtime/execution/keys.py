@@ -1,14 +1,14 @@
 """Step keys: everything that can change a step's result, digested."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from titrant.runtime.execution.declarations import Described
+from titrant.runtime.execution.versions import version
 from titrant.schema.artifact import Artifact
 from titrant.schema.canonical import sha256
 from titrant.schema.facts import HardwareIdentity
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Plan, Step, without_paths
 
 # What a step reads: one artifact, or several by name.
@@ -68,7 +68,4 @@ def _device(step: Step, machine: HardwareIdentity) -> str | dict[str, Any]:
 def _version(name: str, machine: HardwareIdentity) -> str | None:
     if name in machine.packages:
         return machine.packages[name]
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    return version(name)

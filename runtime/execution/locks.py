@@ -1,4 +1,8 @@
-"""One process at a time computes a step; the others wait for its result, and are told who has it."""
+"""Who computes a step, who uses a home and who cleans it: locks of the system's own, each with its holder's name.
+
+Such a lock ends with the process that holds it. The file beside it only says who that is, so one that was left behind
+holds nobody up.
+"""
 
 import contextlib
 import json
@@ -8,43 +12,109 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from titrant.runtime.execution.home import Home, host
+from titrant.schema.frozen import dataclass
 
 _LOOK_SECONDS = 0.2
+_STORE = "store"
+_RUN = "run-"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock: a process of a machine, what it does, and since when (UTC, ISO 8601)."""
+
+    pid: int
+    host: str
+    since: str
+    doing: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} has been {self.doing} since {self.since}"
 
 
 @contextlib.contextmanager
-def computing(home: Home, name: str, waiting: Callable[[str], None]) -> Iterator[None]:
+def computing(home: Home, name: str, waiting: Callable[[str], None], *, seconds: float | None = None) -> Iterator[None]:
     """Hold the lock of a step key, waiting as long as another process has it.
 
-    `waiting` is called once with a sentence that names the holder. The lock is the system's own, so that it ends with
-    the process that holds it: there is nothing stale to remove.
+    `waiting` is called once with a sentence that names the holder. Raises TimeoutError after `seconds` of waiting.
     """
+    with _held(home, name, "computing it", lambda who: waiting(f"{who}; waiting for its result"), seconds):
+        yield
+
+
+@contextlib.contextmanager
+def cleaning(home: Home, waiting: Callable[[str], None]) -> Iterator[list[Holder]]:
+    """Hold the lock of the store, and give the runs that use it: none begins until the lock is let go."""
+    with _held(home, _STORE, "cleaning the store", lambda who: waiting(f"{who}; waiting for it to end")):
+        yield users(home)
+
+
+@contextlib.contextmanager
+def using(home: Home, doing: str, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Announce a run for as long as it uses the home; begins once nobody cleans the store."""
+    with contextlib.ExitStack() as stack:
+        with _held(home, _STORE, f"starting to be {doing}", lambda who: waiting(f"{who}; waiting for it to end")):
+            stack.enter_context(_held(home, f"{_RUN}{os.urandom(8).hex()}", doing, waiting))
+        yield
+
+
+def users(home: Home) -> list[Holder]:
+    """List the runs in progress; what runs that were killed left behind is removed."""
+    found = []
+    for place in sorted(home.locks.glob(f"{_RUN}*.lock")):
+        if not remove_if_stale(place):
+            found.append(_holder(place) or Holder(0, "unknown", "", "running"))
+    return found
+
+
+def remove_if_stale(place: Path) -> bool:
+    """Remove a lock file that no process holds; answers False for one that is held."""
     from filelock import FileLock, Timeout
 
-    place = home.locks / f"{name}.lock"
-    holder = home.locks / f"{name}.json"
     lock = FileLock(place)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        waiting(_sentence(holder))
-        lock.acquire(poll_interval=_LOOK_SECONDS)
+        return False
+    try:
+        _beside(place).unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return True
+
+
+@contextlib.contextmanager
+def _held(
+    home: Home, name: str, doing: str, waiting: Callable[[str], None], seconds: float | None = None
+) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    place = home.locks / f"{name}.lock"
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting(str(_holder(place) or "another process is at work on it"))
+        lock.acquire(timeout=-1 if seconds is None else max(seconds, 0), poll_interval=_LOOK_SECONDS)
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        holder.write_text(json.dumps({"pid": os.getpid(), "host": host(), "since": now}), "utf-8")
+        about = {"pid": os.getpid(), "host": host(), "since": now, "doing": doing}
+        _beside(place).write_text(json.dumps(about), "utf-8")
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        _beside(place).unlink(missing_ok=True)
         # Removed while held: whoever waits for it finds it unlinked and looks again.
         place.unlink(missing_ok=True)
         lock.release()
 
 
-def _sentence(holder: Path) -> str:
+def _beside(place: Path) -> Path:
+    return place.with_suffix(".json")
+
+
+def _holder(place: Path) -> Holder | None:
     try:
-        who = json.loads(holder.read_text("utf-8"))
-        return (
-            f"process {who['pid']} on {who['host']} has been computing it since {who['since']}; waiting for its result"
-        )
-    except (OSError, ValueError, KeyError):
-        return "another process is computing it; waiting for its result"
+        return Holder(**json.loads(_beside(place).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

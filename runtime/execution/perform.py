@@ -1,18 +1,23 @@
 """Perform one step in the worker: under its lock, with its log, its result kept before it counts as finished."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from titrant.runtime.execution import atomic
+from titrant.runtime.execution.deadline import Deadline
 from titrant.runtime.execution.folder import RunFolder
 from titrant.runtime.execution.given_files import GivenFiles
+from titrant.runtime.execution.history import HistoryFile
 from titrant.runtime.execution.journal import Journal
 from titrant.runtime.execution.locks import computing
 from titrant.runtime.execution.results import Refusal, Results, result_from
 from titrant.runtime.execution.walk import Performed, Task
 from titrant.runtime.execution.worker import Worker
 from titrant.runtime.execution.worker_errors import raise_answer
+from titrant.schema.artifact import Artifact
 from titrant.schema.canonical import plain
 from titrant.schema.plan import Plan
 from titrant.schema.record import Dependency
@@ -24,8 +29,14 @@ _PASSING = ("X300", "X302", "X310", "X311", "X312", "X313")
 class Performer:
     """Performs tasks; `executed` holds the ids of the steps that really ran here."""
 
-    def __init__(
-        self, plan: Plan, results: Results, worker: Worker, journal: Journal, open_folder: Callable[[], RunFolder]
+    def __init__(  # noqa: PLR0917
+        self,
+        plan: Plan,
+        results: Results,
+        worker: Worker,
+        journal: Journal,
+        open_folder: Callable[[], RunFolder],
+        deadline: Deadline,
     ) -> None:
         self.executed: set[str] = set()
         self._plan = plan
@@ -33,43 +44,63 @@ class Performer:
         self._worker = worker
         self._journal = journal
         self._open_folder = open_folder
+        self._deadline = deadline
         self._given = GivenFiles()
+        self._history = HistoryFile(results.home, plan.hardware)
         self._places = {step.id: place for place, step in enumerate(plan.steps, 1)}
 
     def __call__(self, task: Task) -> Performed:
         """Run a step, or take its result from another process that was faster.
 
-        Raises the TitrantError that the step raised, WorkerDiedError, or StaleError when a file that it is given is no
-        longer what was planned with; a refusal by the operator is kept.
+        Raises the TitrantError that the step raised, WorkerDiedError, OutOfTimeError, or StaleError when a file that it
+        is given is no longer what was planned with; a refusal by the operator is kept.
         """
-        step, key = task.step, task.key.digest
+        self._deadline.allow(task.step)
         folder = self._open_folder()
+        try:
+            with self._computing(task):
+                return self._perform(task, folder)
+        except TimeoutError:
+            raise self._deadline.gave_up_waiting(task.step) from None
+
+    def _computing(self, task: Task) -> AbstractContextManager[None]:
+        step, left = task.step, self._deadline.left()
 
         def waiting(who: str) -> None:
             self._journal.add("note", text=f"{step.id}: {who}", step=step.id)
 
-        with computing(self._results.home, key, waiting):
-            found = self._results.find(key).result
-            if found is not None:
-                self._journal.add("reused", step=step.id, key=key, because="another run computed it meanwhile")
-                return Performed(found, ran=False)
-            self._given.check(step.params)
-            self._journal.add("started", step=step.id, key=key, because=task.because)
-            place = folder.step(self._places.get(step.id, len(self._places) + 1), step.id)
-            message = self._worker.message(self._request(task, str(place / "log.txt")), self._listener(step.id, key))
-            if message["event"] == "error":
-                self._keep_refusal(task, message)
-            raise_answer(message)
-            answer = {name: value for name, value in message.items() if name != "event"}
-            finished = datetime.now(UTC).isoformat(timespec="seconds")
-            result = result_from(answer, key=key, operator=step.operator, finished=finished)
-            differs = self._results.keep(task.key, result)
-            atomic.write_json(place / "result.json", result)
+        return computing(self._results.home, task.key.digest, waiting, seconds=left)
+
+    def _perform(self, task: Task, folder: RunFolder) -> Performed:
+        step, key = task.step, task.key.digest
+        found = self._results.find(key).result
+        if found is not None:
+            self._journal.add("reused", step=step.id, key=key, because="another run computed it meanwhile")
+            return Performed(found, ran=False)
+        self._given.check(step.params)
+        self._journal.add("started", step=step.id, key=key, because=task.because)
+        place = folder.step(self._places.get(step.id, len(self._places) + 1), step.id)
+        message = self._message(task, place / "log.txt")
+        if message["event"] == "error":
+            self._keep_refusal(task, message)
+        raise_answer(message)
+        answer = {name: value for name, value in message.items() if name != "event"}
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        predicted = plain(step.prediction)
+        result = result_from(answer, key=key, operator=step.operator, finished=finished, predicted=predicted)
+        differs = self._results.keep(task.key, result)
+        atomic.write_json(place / "result.json", result)
+        self._history.add(result)
         self.executed.add(step.id)
         self._journal.add("finished", step=step.id, key=key, seconds=result.seconds, peak_bytes=result.peak_bytes)
         if differs:
             self._journal.add("note", text=f"{step.id}: the same step gave other bytes before", step=step.id)
         return Performed(result)
+
+    def _message(self, task: Task, log: Path) -> Mapping[str, Any]:
+        step = task.step
+        with self._deadline.stopping(step, self._worker.interrupt):
+            return self._worker.message(self._request(task, str(log)), self._listener(step.id, task.key.digest))
 
     def _request(self, task: Task, log: str) -> dict[str, Any]:
         return {
@@ -81,6 +112,7 @@ class Performer:
             "seed": task.step.seed,
             "threads": self._plan.threads,
             "deterministic": self._plan.deterministic,
+            "frees": _freed(task),
             "log": log,
         }
 
@@ -101,3 +133,15 @@ class Performer:
             task.key,
             Refusal(task.key.digest, task.step.operator, first["code"], first["message"], first["help"], dependencies),
         )
+
+
+def _freed(task: Task) -> list[str]:
+    """Return the digests of what no later step of the plan reads."""
+    found: list[str] = []
+    for port, source in task.step.inputs.items():
+        given = task.inputs.get(port)
+        if isinstance(source, str) and isinstance(given, Artifact):
+            found += [given.digest] if source in task.step.frees else []
+        elif not isinstance(source, str) and isinstance(given, Mapping):
+            found += [given[name].digest for name, one in source.items() if name in given and one in task.step.frees]
+    return found

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.execution.environment import Recipe
+from titrant.runtime.execution.folder import closed_run
+from titrant.runtime.execution.home import Home
 from titrant.runtime.execution.release import released_path
 from titrant.runtime.execution.store import Store
 from titrant.runtime.execution.titrate import Titration, candidate_records
 from titrant.runtime.execution.walk import Walk
 from titrant.schema.canonical import plain
-from titrant.schema.plan import Plan, plan_digest, without_paths
+from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
 from titrant.schema.record import RunRecord, StepRecord
 
 
@@ -49,6 +51,18 @@ def _outcome(record: RunRecord) -> tuple[Any, ...]:
     return record.verdict, record.exit, tuple(record.released), plain(record.baseline), steps, failed, judged
 
 
+def earlier_run(home: Home, walk: Walk, titration: Titration) -> RunRecord | None:
+    """Return a run that ended before exactly as this one does, told as one that executed nothing; None without one."""
+    mine = run_record(walk, titration)
+    found = closed_run(home, walk.plan, lambda record: same_outcome(record, mine))
+    return None if found is None else replace(found, executed=0, reused=known(walk))
+
+
+def known(walk: Walk) -> int:
+    """Count the steps that have their results."""
+    return sum(record.status in ("finished", "reused") for record in walk.records.values())
+
+
 def step_records(walk: Walk) -> tuple[StepRecord, ...]:
     """Return every step's record in the plan's order; one that nothing asked for is unused."""
     return tuple(walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
@@ -57,13 +71,17 @@ def step_records(walk: Walk) -> tuple[StepRecord, ...]:
 def report_value(walk: Walk, titration: Titration, store: Store, recipe: Recipe) -> dict[str, Any]:
     """Return what the report is made of: the same for every run of a plan that gave the same results.
 
-    Whether a step was reused, how long this run took, when it was and where files lay is left out.
+    Whether a step was reused, how long this run took, when it was and where files lay is left out. So is what the plan
+    predicts now, after steps were learned from: each result holds what was predicted before it.
     """
     record = run_record(walk, titration)
     steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
     plan = plain(walk.plan)
     for step in plan["steps"]:
         step["params"] = without_paths(step["params"])
+        step["prediction"] = plain(Prediction())
+    for candidate in plan["candidates"]:
+        candidate["predicted_bytes"] = None
     return {
         "plan": plan,
         "run": plain(replace(record, steps=steps)),

@@ -2,18 +2,21 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.home import Home
 from titrant.runtime.execution.keys import StepKey
+from titrant.runtime.execution.last_use import used
 from titrant.runtime.execution.store import Store
 from titrant.runtime.execution.user_files import first_changed
 from titrant.schema.canonical import sha256
+from titrant.schema.frozen import dataclass
+from titrant.schema.read_back import WrongValueError, read_back
 from titrant.schema.record import Dependency, StepResult
+
+T = TypeVar("T")
 
 _KEY_FILE = "key.json"
 _REFUSED = "refused-"
@@ -41,16 +44,22 @@ class Found:
 
 
 class Results:
-    """The results of one home; `folder` is the recipe's, to which dependencies are relative."""
+    """The results of one home; `folder` is the recipe's, to which dependencies are relative.
 
-    def __init__(self, home: Home, store: Store, folder: Path) -> None:
+    Without `reuse` nothing is found and nothing is kept: every step runs, and what is there stays as it is.
+    """
+
+    def __init__(self, home: Home, store: Store, folder: Path, *, reuse: bool = True) -> None:
         self.home = home
         self._folder = home.results
         self._store = store
         self._recipe_folder = folder
+        self._reuse = reuse
 
     def find(self, key: str) -> Found:
         """Look for a result whose dependencies are unchanged and whose artifacts are all in the store."""
+        if not self._reuse:
+            return Found()
         because = ""
         for path in self._files(key):
             value = _load(path)
@@ -65,6 +74,7 @@ class Results:
             elif isinstance(found, Refusal):
                 return Found(refusal=found)
             elif all(self._store.has(artifact) for artifact in found.outputs.values()):
+                used(path.parent)
                 return Found(result=found)
             else:
                 because = "its output is missing or damaged in the store"
@@ -72,6 +82,8 @@ class Results:
 
     def keep(self, key: StepKey, result: StepResult) -> bool:
         """Keep a result; returns True when another one with the same key and dependencies gave other outputs."""
+        if not self._reuse:
+            return False
         identity = {"outputs": result.outputs, "dependencies": result.dependencies}
         other = any(
             found.dependencies == result.dependencies and dict(found.outputs) != dict(result.outputs)
@@ -83,6 +95,8 @@ class Results:
 
     def keep_refusal(self, key: StepKey, refusal: Refusal) -> None:
         """Keep that an operator refused its inputs."""
+        if not self._reuse:
+            return
         self._write(key, f"{_REFUSED}{sha256(refusal)}.json", refusal)
 
     def parts(self, key: str) -> Mapping[str, Any] | None:
@@ -92,21 +106,30 @@ class Results:
 
     def _files(self, key: str) -> Iterator[Path]:
         folder = self._folder / key
-        if folder.is_dir():
-            yield from sorted(path for path in folder.glob("*.json") if path.name != _KEY_FILE)
+        try:
+            paths = sorted(folder.iterdir())
+        except FileNotFoundError:
+            return
+        yield from (path for path in paths if path.suffix == ".json" and path.name[0] != "." and path.name != _KEY_FILE)
 
     def _write(self, key: StepKey, name: str, value: StepResult | Refusal) -> None:
         folder = self._folder / key.digest
-        folder.mkdir(exist_ok=True)
-        if not (folder / _KEY_FILE).exists():
-            atomic.write_json(folder / _KEY_FILE, key.parts)
-        atomic.write_json(folder / name, value)
+        for last in (False, True):
+            folder.mkdir(exist_ok=True)
+            try:
+                if not (folder / _KEY_FILE).exists():
+                    atomic.write_json(folder / _KEY_FILE, key.parts)
+                atomic.write_json(folder / name, value)
+                return
+            except FileNotFoundError:
+                # The store is being cleaned, and the folder of an old result went away in between.
+                if last:
+                    raise
 
 
 def result_from(answer: Mapping[str, Any], **fields: Any) -> StepResult:
     """Make a result from a worker's answer."""
-    result: StepResult = _adapter(StepResult).validate_python({**answer, **fields})
-    return result
+    return read_back(StepResult, {**answer, **fields})
 
 
 def _load(path: Path) -> Any:
@@ -119,26 +142,15 @@ def _load(path: Path) -> Any:
 
 
 def _result(value: Mapping[str, Any]) -> StepResult | None:
-    found: StepResult | None = _parsed(StepResult, value)
-    return found
+    return _parsed(StepResult, value)
 
 
 def _refusal(value: Mapping[str, Any]) -> Refusal | None:
-    found: Refusal | None = _parsed(Refusal, value)
-    return found
+    return _parsed(Refusal, value)
 
 
-def _parsed(kind: type, value: Mapping[str, Any]) -> Any:
-    from pydantic import ValidationError
-
+def _parsed(kind: type[T], value: Mapping[str, Any]) -> T | None:
     try:
-        return _adapter(kind).validate_python(value)
-    except ValidationError:
+        return read_back(kind, value)
+    except WrongValueError:
         return None
-
-
-@cache
-def _adapter(kind: type) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)

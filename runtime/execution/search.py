@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from titrant.schema.frozen import dataclass
 
 # A gap in an objective counts only above this share; below it two candidates are as good as each other.
 GAP = 0.10

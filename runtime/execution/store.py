@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from titrant.runtime.execution.blobs import Blob, Blobs, DamagedError, digest_by
 from titrant.runtime.execution.home import Home, unfinished_folder
 from titrant.schema.artifact import Artifact
 from titrant.schema.canonical import canonical_json
+from titrant.schema.frozen import dataclass
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,13 @@ class Store:
         for name, blob in self.manifest(artifact).files.items():
             source, target = self._blobs.open(blob), folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            if copy:
-                copy_verified(source, target, blob.digest)
-            else:
-                _link(source, target)
+            try:
+                if copy:
+                    copy_verified(source, target, blob.digest)
+                else:
+                    _link(source, target)
+            except FileNotFoundError:  # the store was cleaned since
+                raise DamagedError(blob.digest) from None
 
     def forget(self, digest: str) -> None:
         """Remove a damaged blob, so that whoever looks for it has it made again."""

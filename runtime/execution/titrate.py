@@ -1,19 +1,26 @@
 """Carry a plan through its stages: prepare, make candidates, time them, choose a shortlist, judge it in order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import field, replace
 from typing import Any
 
+from titrant.runtime.contract.blockers import blockers
 from titrant.runtime.execution.baseline import MISSED, settle_baseline
+from titrant.runtime.execution.deadline import OutOfTimeError
 from titrant.runtime.execution.figures import figures, limits, retention_asked, shown
+from titrant.runtime.execution.rerun.replay import judged, replayed
 from titrant.runtime.execution.search import Choice, Figures, shortlist
 from titrant.runtime.execution.store import Store
 from titrant.runtime.execution.walk import Walk, needed
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Contract, GateResult, Judgement
 from titrant.schema.plan import Candidate, Plan, Search
+from titrant.schema.read_back import read_back
 from titrant.schema.record import CandidateRecord
+
+_STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
+_OUT_OF_TIME = "the run's time was up before it was judged"
 
 
 class NoCandidateError(StepError):
@@ -31,6 +38,7 @@ class Titration:
     best: dict[str, str] = field(default_factory=dict)  # search → what it ended with
     released: dict[str, str] = field(default_factory=dict)  # search → candidate; empty unless every search found one
     unjudged: dict[str, str] = field(default_factory=dict)  # candidate → why judging it failed
+    stopped: bool = False  # the run's time was up before everything was judged
     baseline: Judgement | None = None  # how the original answered the baseline, where the contract has one
 
     @property
@@ -48,7 +56,7 @@ class Titration:
         """Return PASS, NOT PROVEN, FAIL or INCONCLUSIVE."""
         if self.baseline is not None and self.missed:
             return "FAIL" if self.baseline.verdict == "FAIL" else "INCONCLUSIVE"
-        ended = [self.judgements[candidate] for candidate in self.best.values()]
+        ended = [self.judgements[candidate] for candidate in self.best.values() if candidate in self.judgements]
         if self.released:
             return "PASS" if all(judgement.proven for judgement in ended) else "NOT PROVEN"
         return "FAIL" if any(judgement.verdict == "FAIL" for judgement in ended) else "INCONCLUSIVE"
@@ -83,10 +91,13 @@ def measure(walk: Walk) -> None:
             walk.settle(step)
 
 
-def choose(walk: Walk, store: Store, titration: Titration) -> None:
+def choose(
+    walk: Walk, store: Store, titration: Titration, recorded: Mapping[str, tuple[str, ...]] | None = None
+) -> None:
     """Fix every search's shortlist, before any evaluation row is read; who could not be timed is rejected.
 
-    Raises NoCandidateError when a search has none left.
+    What is `recorded` for a search is judged in place of what its fresh measurements choose; where the two disagree an
+    event says so. Raises NoCandidateError when a search has none left.
     """
     plan = walk.plan
     for search in plan.searches:
@@ -102,27 +113,43 @@ def choose(walk: Walk, store: Store, titration: Titration) -> None:
         titration.choices[search.name] = shortlist(
             found, search.objective, limits(plan.contract), retention_asked(plan.contract), search.shortlist
         )
+        if recorded is not None and search.name in recorded:
+            _replay(walk, titration, search, recorded[search.name])
+
+
+def _replay(walk: Walk, titration: Titration, search: Search, recorded: tuple[str, ...]) -> None:
+    fresh = titration.choices[search.name]
+    if set(judged(fresh)) != set(recorded):
+        titration.choices[search.name] = replayed(fresh, walk.plan, recorded)
+        text = f"fresh measurements would judge {', '.join(judged(fresh))}; as recorded: {', '.join(recorded)}"
+        walk.tell("note", text=text, search=search.name, would_judge=list(judged(fresh)))
 
 
 def judge(walk: Walk, store: Store, titration: Titration) -> bool:
     """Judge each shortlist from gentle to aggressive, up to the first candidate that does not keep the contract.
 
     The original's own baseline comes first; where it is missed no candidate is judged. After one that is released
-    without proof no later one counts as proven: the sequence that would carry the proof has ended. Returns False when a
-    step that is needed was not performed.
+    without proof no later one counts as proven: the sequence that would carry the proof has ended. When the run's time
+    is up what was judged until then decides. Returns False when a step that is needed was not performed.
     """
-    if not _judge_original(walk, store, titration):
-        return False
-    if titration.missed:
-        shortlists = {search.name: _shortlisted(walk.plan, search, titration) for search in walk.plan.searches}
-        titration.best = {name: candidates[0].id for name, candidates in shortlists.items()}
-        return True
-    for search in walk.plan.searches:
-        if not _judge_search(walk, store, titration, search):
+    try:
+        if not _judge_all(walk, store, titration):
             return False
-    if all(titration.judgements[candidate].released for candidate in titration.best.values()):
+    except OutOfTimeError as error:
+        titration.stopped = True
+        walk.tell("note", text=error.diagnostics[0].message)
+    for search in walk.plan.searches:
+        titration.best.setdefault(search.name, _shortlisted(walk.plan, search, titration)[0].id)
+    ended = [titration.judgements.get(candidate) for candidate in titration.best.values()]
+    if all(judgement is not None and judgement.released for judgement in ended):
         titration.released = dict(titration.best)
     return True
+
+
+def _judge_all(walk: Walk, store: Store, titration: Titration) -> bool:
+    if not _judge_original(walk, store, titration):
+        return False
+    return titration.missed or all(_judge_search(walk, store, titration, search) for search in walk.plan.searches)
 
 
 def _judge_original(walk: Walk, store: Store, titration: Titration) -> bool:
@@ -163,6 +190,8 @@ def _judge_candidate(walk: Walk, store: Store, titration: Titration, candidate: 
     failed = next((step.id for step in steps if step.id in walk.errors), None)
     if failed is None:
         return None
+    if isinstance(error := walk.errors[failed], OutOfTimeError):
+        raise error
     titration.unjudged[candidate.id] = f"{failed}: {walk.reason(failed)}"
     return unjudged(walk.plan.contract, candidate.id, titration.unjudged[candidate.id])
 
@@ -194,20 +223,20 @@ def _record(walk: Walk, titration: Titration, candidate: Candidate) -> Candidate
         return CandidateRecord(name, "measured", choice.because, size, kept)
     judgement = titration.judgements.get(name)
     if judgement is None:
-        because = MISSED if titration.missed else "a gentler candidate did not keep the contract: judging stopped there"
+        because = MISSED if titration.missed else _OUT_OF_TIME if titration.stopped else _STOPPED
         return CandidateRecord(name, "shortlisted", because, size, kept)
     if name in titration.released.values():
         because = "the most aggressive candidate judged that keeps the contract"
         return CandidateRecord(name, "released", because, size, kept, judgement)
-    return CandidateRecord(name, "judged", _why_not(name, judgement, titration), size, kept, judgement)
+    return CandidateRecord(name, "judged", _why_not(walk.plan, judgement, titration), size, kept, judgement)
 
 
-def _why_not(name: str, judgement: Judgement, titration: Titration) -> str:
+def _why_not(plan: Plan, judgement: Judgement, titration: Titration) -> str:
+    name = judgement.candidate
     if name in titration.unjudged:
         return f"it could not be judged: {titration.unjudged[name]}"
     if not judgement.released:
-        missed = [result.gate for result in judgement.results if result.verdict != "PASS"]
-        return f"the contract is not kept: {', '.join(missed)}"
+        return f"the contract is not kept: {', '.join(blockers(plan.contract, judgement))}"
     if name in titration.best.values():
         return "it keeps the contract, but another format that was asked for has no candidate that does"
     return "it keeps the contract; a more aggressive candidate keeps it too"
@@ -223,13 +252,16 @@ def _reject_untimed(walk: Walk, search: Search, timings: Mapping[str, Any], titr
         raise _none_left(walk, search, titration)
 
 
-def _none_left(walk: Walk, search: Search, titration: Titration) -> NoCandidateError:
+def _none_left(walk: Walk, search: Search, titration: Titration) -> StepError:
     failed = [
         error
         for name in search.candidates
         for step in walk.plan.steps
         if step.candidate == name and (error := walk.errors.get(step.id)) is not None
     ]
+    late = next((error for error in failed if isinstance(error, OutOfTimeError)), None)
+    if late is not None:
+        return late
     if len(search.candidates) == 1 and failed:
         return NoCandidateError(*failed[0].diagnostics)
     timed = search.timings in walk.artifacts
@@ -258,12 +290,4 @@ def _shortlisted(plan: Plan, search: Search, titration: Titration) -> list[Candi
 
 
 def _judgement(value: Mapping[str, Any]) -> Judgement:
-    found: Judgement = _adapter().validate_python(value)
-    return found
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Judgement)
+    return read_back(Judgement, value)

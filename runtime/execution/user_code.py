@@ -28,18 +28,29 @@ class Territory:
         # A folder that is both, as a virtual environment given as recipe folder, is the user's.
         self._owner = dict.fromkeys(others, False) | dict.fromkeys(users, True)
         self._asked: dict[str, bool] = {}
+        self._folders: dict[str, tuple[str, bool]] = {}  # folder → where it really lies, and whether it is the user's
+        self._foreign: set[str] = set()  # loaded modules that are not the user's: thousands, asked for at every step
 
     def owns(self, path: str | Path) -> bool:
         """Tell whether a file or folder is the user's own, rather than installed, titrant's or the system's."""
         text = str(path)
         if text not in self._asked:
-            self._asked[text] = self._decide(text)
+            # Only a link leads out of its folder: asking where every file really lies takes longer than loading it.
+            linked = not text.startswith("/") or os.path.islink(text)  # noqa: PTH114
+            self._asked[text] = self._decide(_real(text)) if linked else self._in_folder(text)
         return self._asked[text]
 
-    def _decide(self, path: str) -> bool:
-        place = _real(path)
+    def _in_folder(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            place = _real(folder)
+            self._folders[folder] = place, self._decide(place)
+        place, owned = self._folders[folder]
+        return self._owner.get(f"{place.rstrip('/')}/{name}", owned)
+
+    def _decide(self, place: str) -> bool:
         while place not in self._owner:
-            parent = str(Path(place).parent)
+            parent = place.rpartition("/")[0] or "/"
             if parent == place:
                 return True
             place = parent
@@ -49,9 +60,14 @@ class Territory:
         """Return the user's modules that are loaded, by name."""
         found = {}
         for name, module in list(sys.modules.items()):
+            if name in self._foreign:
+                continue
             file = getattr(module, "__file__", None)
-            if isinstance(module, ModuleType) and file and self.owns(file):
-                found[name] = Path(file)
+            if isinstance(module, ModuleType) and file:
+                if self.owns(file):
+                    found[name] = Path(file)
+                else:
+                    self._foreign.add(name)
         return found
 
 

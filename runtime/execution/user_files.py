@@ -1,10 +1,10 @@
 """Digests of the user's files that a result depends on, and whether they are still what they were."""
 
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 
 from titrant.runtime.execution.blobs import digest_bytes, digest_file
+from titrant.runtime.execution.versions import version
 from titrant.schema.record import Dependency
 
 MISSING = "missing"
@@ -25,18 +25,11 @@ def first_changed(dependencies: Iterable[Dependency], folder: Path) -> Dependenc
 def current_digest(path: str, folder: Path) -> str:
     """Digest a file; of a path that ends in a slash, the sorted names in that folder; "missing" if it is not there."""
     if path.startswith(PACKAGE):
-        return _version(path.removeprefix(PACKAGE))
+        return version(path.removeprefix(PACKAGE)) or MISSING
     place = folder / path
     try:
         return listing_digest(place) if path.endswith("/") else digest_file(place)
     except OSError:
-        return MISSING
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
         return MISSING
 
 

@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from titrant.runtime.execution.module_readings import ModuleReadings
 from titrant.runtime.execution.user_code import Territory, closure, install_loader
 from titrant.runtime.execution.user_files import MISSING, PACKAGE, current_digest, dependency_path
+from titrant.runtime.execution.versions import distributions, version
 from titrant.schema.record import Dependency
 
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
@@ -195,14 +195,6 @@ def _relative(path: str, folder: Path) -> str:
 def _versions(packages: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in packages:
-        for distribution in _distributions(name):
-            found[PACKAGE + distribution] = metadata.version(distribution)
+        for distribution in distributions(name):
+            found[PACKAGE + distribution] = version(distribution) or MISSING
     return found
-
-
-def _distributions(package: str) -> tuple[str, ...]:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return tuple(metadata.packages_distributions().get(package, ()))
-    return (package,)

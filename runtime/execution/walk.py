@@ -1,7 +1,7 @@
 """Settle a plan's steps one after the other: reuse what is known, have the rest performed, remember what failed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from titrant.runtime.execution.declarations import Declarations
@@ -9,6 +9,7 @@ from titrant.runtime.execution.keys import Inputs, StepKey, step_key
 from titrant.runtime.execution.results import Refusal, Results
 from titrant.schema.artifact import Artifact
 from titrant.schema.diagnostics import InfeasibleError, StepError, TitrantError
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Plan, Step
 from titrant.schema.record import StepRecord, StepResult
 

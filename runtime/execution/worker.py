@@ -94,6 +94,13 @@ class Worker:
         else:
             self._forget()
 
+    def interrupt(self) -> None:
+        """End the child in the middle of a request, from another thread: whoever waits is told that it died."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
         if self._process is not None:
@@ -146,11 +153,14 @@ class Worker:
         return None
 
     def _bury(self, kills: int | None) -> Death:
+        from titrant.schema.config.secrets import without_secrets
+
         assert self._process is not None
         assert self._printed is not None
         code = self._process.wait()
         self._printed.seek(0)
-        death = cause_of_death(code, kills, self._printed.read()[-2000:].decode("utf-8", "replace"))
+        printed = self._printed.read()[-2000:].decode("utf-8", "replace")
+        death = cause_of_death(code, kills, without_secrets(printed))
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # what it started
         self._forget()

@@ -1,6 +1,7 @@
 """How what went wrong in the worker crosses to the parent."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from titrant.runtime.execution.death import Death
@@ -28,8 +29,13 @@ class WorkerDiedError(StepError):
 
 
 def describe_error(error: TitrantError) -> dict[str, Any]:
-    """Write an error as the message that carries it."""
-    return {"event": "error", "exception": type(error).__name__, "diagnostics": plain(error.diagnostics)}
+    """Write an error as the message that carries it, without secrets: what a library says may hold an address."""
+    from titrant.schema.config.secrets import without_secrets
+
+    said = [
+        replace(one, message=without_secrets(one.message), help=without_secrets(one.help)) for one in error.diagnostics
+    ]
+    return {"event": "error", "exception": type(error).__name__, "diagnostics": plain(said)}
 
 
 def raise_answer(answer: Mapping[str, Any]) -> None:

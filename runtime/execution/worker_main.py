@@ -1,7 +1,8 @@
 """The worker's process: answers requests, one JSON object a line, until the parent is gone.
 
 Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed",
-"threads", "deterministic", "log"} · {"do": "inspect", "seed", "steps"} · {"do": "describe", "operator"}. Messages
+"threads", "deterministic", "log"} · {"do": "inspect", "seed", "steps"} · {"do": "describe", "operator"} ·
+{"do": "compare", "pairs": [[old artifact, new artifact], …]}. Messages
 back: progress and measured while it works, then one of done, error and damaged.
 """
 

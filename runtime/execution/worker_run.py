@@ -15,7 +15,9 @@ from titrant.runtime.catalog import Declaration
 from titrant.runtime.execution.declarations import describe
 from titrant.runtime.execution.home import Home
 from titrant.runtime.execution.live import LiveValues
+from titrant.runtime.execution.loading import load
 from titrant.runtime.execution.peak_memory import PeakMemory
+from titrant.runtime.execution.rerun.tensor_difference import stored_difference
 from titrant.runtime.execution.seeding import Seeding, Settings
 from titrant.runtime.execution.step_context import StepContext
 from titrant.runtime.execution.store import Store
@@ -45,7 +47,9 @@ class Bench:
 
     def do(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer a request; one that does not say what to do is an inspection."""
-        work = {"run": self._run, "inspect": self._inspect, "describe": self._describe}[request.get("do", "inspect")]
+        work = {
+            "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
+        }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
         return work(request)
 
@@ -64,17 +68,18 @@ class Bench:
         return places[-1] if places else ""
 
     def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        begun, memory = time.perf_counter(), PeakMemory()
         scratch = Path(tempfile.mkdtemp(dir=self._scratch))
         carried: set[str] = set()
         try:
             with self._watch.watching(request["params"]):
                 declaration = _declaration(request["operator"])
                 try:
+                    params = declaration.params.model_validate_json(json.dumps(request["params"]))
+                    loaded = self._load(declaration.loads(params))
+                    memory, begun = PeakMemory(), time.perf_counter()
                     self._seeding.apply(_settings(request, declaration))
                     inputs = self._inputs(request["inputs"], declaration, carried)
                     context = StepContext(request["seed"], request["threads"], scratch, self._send)
-                    params = declaration.params.model_validate_json(json.dumps(request["params"]))
                     values = declaration.run(params, context, **inputs)
                     _check_ports(declaration, values)
                 finally:
@@ -82,6 +87,8 @@ class Bench:
                     self._depends = self._dependencies(request, declaration, carried)
             outputs = self._keep(declaration, values, carried)
             del inputs, values
+            for digest in request.get("frees", ()):
+                self._live.drop(digest)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return {
@@ -89,8 +96,18 @@ class Bench:
             "measurements": plain(list(context.measurements.values())),
             "seconds": time.perf_counter() - begun,
             "peak_bytes": memory.grown_bytes(),
+            "loads": loaded,
             "dependencies": self.dependencies(),
         }
+
+    def _load(self, modules: tuple[str, ...]) -> dict[str, float]:
+        """Load libraries before the clock of the step runs; telling the user's modules from theirs is part of it."""
+        loaded = load(modules)
+        if loaded:
+            begun = time.perf_counter()
+            self._watch.roots()
+            loaded[max(loaded, key=lambda module: loaded[module])] += time.perf_counter() - begun
+        return loaded
 
     def _inspect(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with what `titrant.runtime.inspection.inspect` finds; paths of dependencies are absolute."""
@@ -128,6 +145,15 @@ class Bench:
         }
         dependencies = self._watch.dependencies({"operator": name})
         return {"operator": plain(describe(name)), "declared": declared, "dependencies": plain(dependencies)}
+
+    def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with how far apart the artifacts of each pair are."""
+        found = []
+        for old, new in request["pairs"]:
+            scratch = Path(tempfile.mkdtemp(dir=self._scratch))
+            found.append(plain(stored_difference(self._store, Artifact(**old), Artifact(**new), scratch)))
+            shutil.rmtree(scratch, ignore_errors=True)
+        return {"differences": found}
 
     def _inputs(self, given: Mapping[str, Any], declaration: Declaration, carried: set[str]) -> dict[str, Any]:
         inputs: dict[str, Any] = {}

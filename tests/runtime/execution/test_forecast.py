@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from titrant.runtime.execution.blobs import digest_file
+from titrant.runtime.execution.forecast import outlook
 
 
 def test_calls_everything_new_before_the_first_run(toy, make_plan):
@@ -58,3 +59,35 @@ def test_names_a_damaged_output(toy, make_plan):
     _, found = toy.forecast(plan)
     assert found["c1"].because == "because its output is missing or damaged in the store"
     assert toy.run(plan).executed == 2
+
+
+def look(toy, plan):
+    return outlook(plan, toy.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=toy.folder)
+
+
+def test_answers_as_executing_would_where_nothing_would_run(toy, make_plan):
+    plan = make_plan((1, 2, 3), verdicts={2: "FAIL"})
+    first = toy.run(plan)
+    answer, executed = look(toy, plan).answer, toy.run(plan)
+    assert replace(answer, seconds=0.0) == replace(executed, seconds=0.0)
+    assert (answer.run, answer.executed, answer.reused) == (first.run, 0, executed.reused)
+
+
+def test_answers_nothing_where_something_would_run(toy, make_plan, change):
+    plan = make_plan((1, 2))
+    assert look(toy, plan).answer is None
+    toy.run(plan)
+    assert look(toy, change(plan, "c2", padding=33)).answer is None
+    assert look(toy, plan).answer is not None
+    (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
+    assert look(toy, plan).answer is None
+
+
+def test_answers_nothing_once_what_was_released_is_gone_or_changed(toy, make_plan):
+    plan = make_plan((1,))
+    run = toy.home.runs / toy.run(plan).run
+    assert look(toy, plan).answer is not None
+    released = next(path for path in sorted((run / "outputs").rglob("*")) if path.is_file())
+    released.chmod(0o644)
+    released.write_bytes(b"something else")
+    assert look(toy, plan).answer is None

@@ -1,0 +1,49 @@
+"""A worker without a process: the same work, in the caller's, so that a run takes milliseconds and any write can fail.
+
+The user's modules stay loaded from one run to the next, as they do in a worker.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from titrant.runtime.execution.user_watch import UserWatch
+from titrant.runtime.execution.worker_errors import raise_answer
+from titrant.runtime.execution.worker_main import _answer
+from titrant.runtime.execution.worker_run import Bench
+
+_WATCHES = {}
+
+
+class InProcessWorker:
+    """Answers requests as `Worker` does."""
+
+    def __init__(self, home, folder):
+        self.started = False
+        self._scratch = Path(tempfile.mkdtemp(prefix="worker-here-0-", dir=home.unfinished))
+        if str(folder) not in _WATCHES:
+            sys.path.insert(0, str(folder))
+            _WATCHES[str(folder)] = UserWatch(folder, ignored=(home.path,))
+            _WATCHES[str(folder)].install()
+        self._said = []
+        self._listen = None
+        self._bench = Bench(home, folder, self._scratch, _WATCHES[str(folder)], self._tell)
+
+    def _tell(self, message):
+        if self._listen is not None:
+            self._listen(message)
+
+    def ask(self, request, listen=None):
+        message = self.message(request, listen)
+        raise_answer(message)
+        return {key: value for key, value in message.items() if key != "event"}
+
+    def message(self, request, listen=None):
+        self._listen = listen
+        return _answer(self._bench, {**request, "log": None})
+
+    def interrupt(self):
+        pass
+
+    def close(self):
+        pass
