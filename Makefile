@@ -5,9 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 RECIPES := breast_cancer digits_cnn
 
-.PHONY: install demo test lint bench docs clean
+.PHONY: install compiled demo test lint bench docs clean
 
-install: $(STAMP)
+install: compiled
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -19,7 +19,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP)
+# Where Python may not write bytecode by itself, every command would compile all that it imports.
+compiled: $(STAMP)
+	@$(BIN)/python -m compileall -q schema compiler runtime recipes src
+
+demo: compiled
 	@for recipe in $(RECIPES); do $(BIN)/titrant run recipes/$$recipe.yaml || exit $$?; done
 
 lint: $(STAMP)
@@ -27,10 +31,10 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check --quiet . || { echo "run: ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
 
-test: lint
+test: compiled lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-bench: $(STAMP)
+bench: compiled
 	@$(BIN)/python benchmarks/budgets.py
 
 docs: $(STAMP)

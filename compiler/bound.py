@@ -1,11 +1,12 @@
 """A recipe whose names, files and references have been found: what bind gives and every later stage takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 from titrant.schema.diagnostics import Diagnostic
+from titrant.schema.frozen import dataclass
 from titrant.schema.recipe import Recipe
 from titrant.schema.source import ParsedRecipe
 

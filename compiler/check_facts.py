@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from titrant.compiler.bind import in_order
 from titrant.compiler.bound import BoundRecipe
-from titrant.compiler.checks import facts_columns, facts_model, facts_rows
+from titrant.compiler.checks import facts_columns, facts_layers, facts_model, facts_rows
 from titrant.compiler.checks.look import Finding, Look, unclaimed
 from titrant.schema.diagnostics import RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
@@ -21,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     facts_rows.slices_have_rows,
     facts_model.inputs_fit,
     facts_model.outputs_fit,
+    facts_layers.patterns_match,
 )
 
 

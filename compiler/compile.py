@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 from titrant.compiler import passes
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.decide import decide
+from titrant.compiler.feasible import check_feasible
 from titrant.compiler.file_digests import DigestedFile
+from titrant.compiler.learned import NO_HISTORY, History
 from titrant.compiler.lower import lower
-from titrant.compiler.price import check_feasible
+from titrant.compiler.pricing import price
 from titrant.runtime import catalog
+from titrant.schema.diagnostics import Place
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Plan
 
@@ -21,14 +24,23 @@ def compile_plan(
     *,
     files: Mapping[str, DigestedFile] | None = None,
     trace: Callable[[passes.Change], None] | None = None,
+    history: History = NO_HISTORY,
 ) -> Plan:
     """Decide, lower and run the passes: a function of its arguments, which no fact enters midway.
 
     `files` are the digests of `bound.files` as inspection found them; without them the files are digested here.
-    `trace` is told what each pass changed. Raises InfeasibleError when the plan cannot be carried out on `hardware`.
+    `trace` is told what each pass changed; `history` is what predictions are learned from. Raises InfeasibleError when
+    the plan cannot be carried out on `hardware`.
     """
     decisions = decide(bound, hardware, model, data)
     lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
-    plan = passes.run(lowered, declare=catalog.get, trace=trace)
-    check_feasible(plan, hardware, model, declare=catalog.get)
+    plan = passes.run(lowered, passes.standard(model), declare=catalog.get, trace=trace)
+    plan = price(plan, hardware, model, data, history=history, declare=catalog.get)
+    check_feasible(plan, hardware, model, declare=catalog.get, limit=_size_limit(bound))
     return plan
+
+
+def _size_limit(bound: BoundRecipe) -> Place | None:
+    """Return where the recipe limits the size of the file."""
+    path = ("target", "size")
+    return bound.parsed.source.place(path, "value") if bound.written(*path) else None

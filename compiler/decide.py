@@ -30,6 +30,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("trust", noted.trusted),
     ("notes", noted.notes),
     ("level", levels.level),
+    ("size", levels.size),
     ("device", place.device),
     ("threads", place.threads),
     ("original", place.original_engine),

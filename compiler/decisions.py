@@ -1,9 +1,10 @@
 """What the decision rules settle, as one frozen value that lowering turns into steps."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Contract
 from titrant.schema.plan import Decision
 

@@ -2,17 +2,20 @@
 
 import contextlib
 import json
+import mmap
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
+
+from titrant.schema.frozen import dataclass
 
 # A file touched this short a time before it was read may change again within the clock's grain.
 YOUNG_NS = 2_000_000_000
 _KEPT = 100_000
 _MAP_BYTES = 1 << 20
+_WINDOW_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,14 @@ def digest_file(path: Path) -> str:
     hasher = blake3(max_threads=blake3.AUTO)
     if path.stat().st_size < _MAP_BYTES:
         return hasher.update(path.read_bytes()).hexdigest()
-    return hasher.update_mmap(path).hexdigest()
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for offset in range(0, size, _WINDOW_BYTES):
+            length = min(_WINDOW_BYTES, size - offset)
+            # A window at a time: a map of the whole file would count as this process's memory, however large it is.
+            with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=offset) as window:
+                hasher.update(window)
+    return hasher.hexdigest()
 
 
 def _load(memory: Path | None) -> dict[str, str]:

@@ -3,15 +3,20 @@
 `python docs/generate.py --check` writes nothing and exits 1, naming them, when pages are out of date.
 """
 
+import dataclasses
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import sections
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from titrant.compiler.checks.availability import LATER_KEYS
+from titrant.compiler.rules.levels import LEVELS
 from titrant.runtime import catalog
 from titrant.runtime.operator_pages import page
 from titrant.schema.codes import all_codes
@@ -117,7 +122,66 @@ def errors() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"language.md": language, "operators.md": operators, "errors.md": errors}
+def section(name: str) -> str:
+    """Write the page of one section: its words, its keys, an example."""
+    page = sections.PAGES[name]
+    lines = [f"{GENERATED}# `{name}`\n", f"{page.words}\n"]
+    if (name,) in LATER_KEYS:
+        lines.append("Not available in this version: a recipe that asks for it is refused by name.\n")
+    lines.append(f"```yaml\n{page.example}```\n")
+    rows = [row for row in _keys(Recipe, "") if row[0] == name or row[0].startswith(f"{name}.")]
+    own = [row for row in rows if row[0] != name] or rows
+    lines.append(_table(own))
+    if any(_is_later(key) for key, *_ in own) and (name,) not in LATER_KEYS:
+        lines.append("*later*: not available in this version; a recipe that asks for it is refused by name.\n")
+    return "\n".join([*lines, "[All sections](README.md)"])
+
+
+def sections_index() -> str:
+    """Write the page of the keys that stand at the top of a recipe, with links to the sections."""
+    rows = [row for row in _keys(Recipe, "") if "." not in row[0]]
+    top = [row for row in rows if row[0] not in sections.PAGES]
+    links = "\n".join(
+        f"- [`{name}`]({name}.md): {Recipe.model_fields[name].description}"
+        for name, *_ in rows
+        if name in sections.PAGES
+    )
+    words = sections.TOP.words.replace("{levels}", _levels())
+    return (
+        f"{GENERATED}# A recipe\n\n{words}\n\n```yaml\n{sections.TOP.example}```\n\n"
+        f"## Keys at the top\n\n{_table(top)}\n## Sections\n\n{links}\n\n"
+        "[All keys in one table](../language.md), [errors](../errors.md), [operators](../operators.md)."
+    )
+
+
+def _levels() -> str:
+    """Write what each level supplies; `auto` is no row of its own."""
+    names = [name for name in LEVELS if name != "auto"]
+    lines = [f"| | {' | '.join(names)} |", f"|---{'|---' * len(names)}|"]
+    for field in dataclasses.fields(LEVELS[names[0]]):
+        values = [getattr(LEVELS[name], field.name) for name in names]
+        shown = ["" if value in (None, False) else str(value).lower() for value in values]
+        lines.append(f"| {field.name.replace('_', ' ')} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _table(rows: list[tuple[str, str, str, str]]) -> str:
+    body = "\n".join(
+        f"| `{key}` | {kind} | {default} | {text}{' *(later)*' if _is_later(key) else ''} |"
+        for key, kind, default, text in rows
+    )
+    return f"| key | type | default | meaning |\n|---|---|---|---|\n{body}\n"
+
+
+def _is_later(key: str) -> bool:
+    """Whether a key waits for a later version; a part of a pattern that is a name or a place stands for none here."""
+    parts = tuple(key.split("."))
+    patterns = [tuple(part for part in pattern if part != "*") for pattern in LATER_KEYS]
+    return any(parts[: len(pattern)] == pattern for pattern in patterns)
+
+
+PAGES = {"language.md": language, "operators.md": operators, "errors.md": errors, "recipe/README.md": sections_index}
+PAGES |= {f"recipe/{name}.md": partial(section, name) for name in sections.PAGES}
 
 
 def main() -> int:

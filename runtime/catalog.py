@@ -3,16 +3,20 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 Determinism = Literal["exact", "tolerance", "measured"]
+Predict = Callable[[Any, Hardware, ModelFacts | None, Work], Prediction]
 
 
 class Params(BaseModel):
@@ -53,16 +57,27 @@ def no_requirement(params: Any, hardware: Hardware, model: ModelFacts | None) ->
     return ()
 
 
-def unknown_cost(params: Any, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+def unknown_cost(params: Any, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
     """Predict nothing."""
     return Prediction()
+
+
+def never(params: Any, model: ModelFacts) -> bool:
+    """Always have something to do."""
+    return False
+
+
+def always(modules: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
+    """Return the function that answers with these modules whatever the parameters are."""
+    return lambda _: modules
 
 
 @dataclass(frozen=True)
 class Declaration:
     """What is known of an operator without running it.
 
-    `requires` answers what is unmet, each a sentence that says what would make it possible. `libraries` are the
+    `requires` answers what is unmet, each a sentence that says what would make it possible. `predict` is asked with
+    what the step has to work on; what it does not know it leaves out. `libraries` are the
     installed packages whose version can change its bytes; they enter the step key. `user_code` says that its result
     can depend on the user's modules and files.
     """
@@ -76,13 +91,19 @@ class Declaration:
     consumes: tuple[str, ...]
     determinism: Determinism
     requires: Callable[[Any, Hardware, ModelFacts | None], tuple[str, ...]]
-    predict: Callable[[Any, Hardware, ModelFacts | None], Prediction]
+    predict: Predict
     libraries: tuple[str, ...]
     user_code: bool
     run: Callable[..., Mapping[str, Any]]
     doc: str
     # How a quantization method is lowered: what it takes and which engine and format it ends in; None elsewhere.
     method: "Method | None" = None
+    # The modules that it is going to import, so that their cost is apart from that of its work.
+    loads: Callable[[Any], tuple[str, ...]] = always(())
+    # Parameters that change what comes out and not what it costs.
+    costless: tuple[str, ...] = ()
+    # Whether it would give back the model that it is given, so that the plan leaves it out.
+    idle: Callable[[Any, ModelFacts], bool] = never
 
 
 @dataclass(frozen=True)
@@ -118,10 +139,13 @@ def operator(
     consumes: tuple[str, ...] | list[str] = (),
     determinism: Determinism = "exact",
     requires: Callable[[Any, Hardware, ModelFacts | None], tuple[str, ...]] = no_requirement,
-    predict: Callable[[Any, Hardware, ModelFacts | None], Prediction] = unknown_cost,
+    predict: Predict = unknown_cost,
     libraries: tuple[str, ...] = (),
     user_code: bool = False,
     method: Method | None = None,
+    loads: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = (),
+    costless: tuple[str, ...] = (),
+    idle: Callable[[Any, ModelFacts], bool] = never,
 ) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., Mapping[str, Any]]]:
     """Declare the operator that the decorated function is, and enter it in the catalog."""
     ports = {port: _port(kinds) for port, kinds in inputs.items()}
@@ -130,6 +154,7 @@ def operator(
         declaration = Declaration(
             name, version, family, params, ports, dict(outputs), tuple(consumes), determinism, requires, predict,
             libraries, user_code, run, inspect.getdoc(run) or "", method,
+            always(loads) if isinstance(loads, tuple) else loads, costless, idle,
         )  # fmt: skip
         _catalog[name] = declaration
         run.declaration = declaration  # type: ignore[attr-defined]
@@ -144,6 +169,7 @@ def _port(kinds: str | tuple[str, ...] | Port) -> Port:
     return Port((kinds,) if isinstance(kinds, str) else kinds)
 
 
+@cache
 def names() -> tuple[str, ...]:
     """List the built-in operators, sorted, without importing any: the file name is the operator's name."""
     return tuple(sorted(path.stem.replace("_", ".", 1) for path in _FOLDER.glob("[!_]*.py")))

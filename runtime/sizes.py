@@ -12,6 +12,9 @@ NORMALIZATIONS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalizati
 ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
 QDQ_LAYER_BYTES, QDQ_BYTES = 1500, 300
 SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
+TENSOR_BYTES, TORCH_BYTES = 90, 500
+# What a node of a graph made elsewhere spends beside its numbers.
+ONNX_NODE_BYTES = 180
 # What a channel with a scale of its own adds: scale and zero point of its weights (5), in QDQ also of its bias (8).
 DYNAMIC_CHANNEL_BYTES, QDQ_CHANNEL_BYTES, PACKED_CHANNEL_BYTES = 5, 13, 16
 
@@ -26,9 +29,15 @@ def onnx_bytes(model: ModelFacts) -> int:
     return folded_bytes(model) + ONNX_LAYER_BYTES * len(model.layers) + ONNX_BYTES
 
 
-def torchscript_bytes(model: ModelFacts) -> int:
-    """Predict a frozen TorchScript file: the weights once, each constant aligned to 64 bytes."""
-    return folded_bytes(model) + SCRIPT_LAYER_BYTES * len(model.layers) + SCRIPT_BYTES
+def torchscript_bytes(model: ModelFacts, *, halved: bool = False) -> int:
+    """Predict a frozen TorchScript file: the weights once, in 16 bits where `halved`, each aligned to 64 bytes."""
+    weights = folded_bytes(model) // (2 if halved else 1)
+    return weights + SCRIPT_LAYER_BYTES * len(model.layers) + SCRIPT_BYTES
+
+
+def torch_bytes(model: ModelFacts) -> int:
+    """Count a kept torch module: its tensors, and what says how to build it again."""
+    return model.weight_bytes + TENSOR_BYTES * sum(2 for layer in model.layers if layer.weight_bytes) + TORCH_BYTES
 
 
 def folded_bytes(model: ModelFacts) -> int:

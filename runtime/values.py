@@ -1,11 +1,13 @@
 """The values that flow between operators, one class a kind."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from titrant.schema.frozen import dataclass
 
 if TYPE_CHECKING:
     import torch

@@ -1,6 +1,6 @@
 """Content-addressed artifacts, as the plan, the store and the record name them."""
 
-from dataclasses import dataclass
+from titrant.schema.frozen import dataclass
 
 # Every kind of value that can flow between steps.
 KINDS = (

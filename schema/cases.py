@@ -1,10 +1,10 @@
 """How many cases a gate needs before it can be proven, with the standard library only."""
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
 
 from titrant.schema.binomial_cases import binomial_cases, zero_failure_cases
+from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Gate
 
 # Under this many changed cases retention is judged by an exact bound instead of the score test.

@@ -1,12 +1,13 @@
 """Compose the tree of a recipe's text, every key and scalar with its place; refuse what is not one plain tree."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import yaml
 
 from titrant.schema.diagnostics import Diagnostic
+from titrant.schema.frozen import dataclass
 from titrant.schema.intake import hidden
 from titrant.schema.scalars import Scalar, resolve
 from titrant.schema.spans import Origin, Span, dotted
@@ -18,7 +19,7 @@ MOST_NODES = 100_000
 MOST_FINDINGS = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Leaf:
     """A scalar; `text` is what it says, `plain` that it stands without quotes.
 
@@ -32,7 +33,7 @@ class Leaf:
     refused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Items:
     """A list."""
 
@@ -40,7 +41,7 @@ class Items:
     items: "list[Node]" = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """One key of a mapping, and its value."""
 
@@ -48,7 +49,7 @@ class Entry:
     node: "Node"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Branch:
     """A mapping; its keys are always text."""
 

@@ -1,7 +1,8 @@
 """What went wrong, where, and what would fix it; one exception class per exit code."""
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from titrant.schema.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from titrant.schema.frozen import dataclass
 from titrant.schema.recipe import Recipe
 from titrant.schema.recipe.terms import Form, OffMarker, Written
 from titrant.schema.recipe.transform import OneKey
@@ -74,7 +74,7 @@ def describe(kinds: tuple[Kind, ...]) -> str:
     """Say in words what may stand here: `a number above 0, or auto`."""
     plain = tuple(kind for kind in kinds if not (_is_model(kind.type) and not kind.note(OneKey)))
     models = [kind for kind in kinds if _is_model(kind.type) and not kind.note(OneKey)]
-    phrases = list(dict.fromkeys(_phrase(kind) for kind in plain if not _is_word(kind)))
+    phrases = list(dict.fromkeys(phrase for kind in plain if not _is_word(kind) for phrase in _phrases(kind)))
     choice = words(tuple(kind for kind in plain if _is_word(kind) or kind.note(OneKey)))
     if models:
         keys = ", ".join(list(fields(tuple(models)))[:8])
@@ -95,13 +95,16 @@ def _is_word(kind: Kind) -> bool:
     return texts or kind.type is OffMarker
 
 
+def _phrases(kind: Kind) -> list[str]:
+    """Return the numbers of a choice one by one, and one phrase for anything else."""
+    return [str(word) for word in get_args(kind.type)] if get_origin(kind.type) is Literal else [_phrase(kind)]
+
+
 def _phrase(kind: Kind) -> str:
     if written := kind.note(Written):
         return "a size such as `12 GiB`" if written.unit == "size" else "a time such as `250 ms`"
     if form := kind.note(Form):
         return str(form.phrase)
-    if get_origin(kind.type) is Literal:
-        return ", ".join(f"{word}" for word in get_args(kind.type))
     if kind.note(OneKey):
         return "a transform's name, alone or with its options"
     python = _python_type(kind)
@@ -121,7 +124,10 @@ def _plural(kinds: tuple[Kind, ...]) -> str:
     text = describe(kinds)
     if any(_is_model(kind.type) for kind in kinds):
         return "mappings"
-    return {"text": "texts", "one of the known names": "known names"}.get(text, text)
+    if text.startswith("a whole number"):
+        return text.replace("a whole number", "whole numbers", 1)
+    known = {"text": "texts", "one of the known names": "known names", "a path": "paths"}
+    return {**known, "a module name pattern": "module name patterns"}.get(text, text)
 
 
 def _number(kind: Kind) -> str:

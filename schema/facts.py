@@ -1,7 +1,9 @@
 """What is known of the machine, the model and the data before anything runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from titrant.schema.frozen import dataclass
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,7 @@ class Gpu:
     memory_bytes: int | None = None
     capability: str | None = None
     driver: str | None = None
+    mig: bool | None = None  # a slice of a GPU that is divided
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,21 @@ class HardwareIdentity:
 
 
 @dataclass(frozen=True)
+class GpuState:
+    """What moves on one accelerator; None where the driver does not say."""
+
+    index: int
+    memory_free_bytes: int | None = None
+    utilization: float | None = None  # 0..1, of the last sampling period
+
+
+@dataclass(frozen=True)
 class HardwareVolatile:
     """Facts that move while one looks; checked as feasibility when a plan runs, never part of its digest."""
 
     memory_available_bytes: int | None = None
     disk_free_bytes: int | None = None
+    gpus: tuple[GpuState, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,13 +96,17 @@ class Layer:
     weight_bytes: int
     weight_shape: tuple[int, ...] = ()
     flops: int | None = None
+    trainable: int = 0  # of the parameters
+    dtype: str = ""  # of the weights, "" without any
+    groups: int = 1  # of a convolution
+    custom: bool = False  # defined outside torch, or in an operator set that is not ONNX's
 
 
 @dataclass(frozen=True)
 class ModelFacts:
     """A model as inspected, without running it on data."""
 
-    source: str  # factory, onnx
+    source: str  # factory, onnx, weights
     digest: str  # of what defines it: factory source digests, arguments, weights file
     parameters: int
     trainable: int
@@ -100,6 +117,7 @@ class ModelFacts:
     flops: int | None = None  # one case
     activation_bytes: int | None = None  # one case
     notes: tuple[str, ...] = ()  # what was adjusted on loading, such as a removed `module.` prefix
+    reads_values: bool = False  # its code decides on tensor values, so that a trace of it is one of several paths
 
 
 @dataclass(frozen=True)
@@ -137,7 +155,10 @@ class Column:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The data as inspected: what there is, and how the split falls."""
+    """The data as inspected: what there is, how the split falls, and the seconds that each part of looking took.
+
+    `seconds` are of "load", "split" and "transform", without loading libraries; predictions use them and nothing else.
+    """
 
     digest: str
     rows: int
@@ -147,3 +168,4 @@ class DataFacts:
     inputs: tuple[TensorSpec, ...]  # after transforms
     roles: Mapping[str, RoleFacts]
     notes: tuple[str, ...] = ()  # identical rows kept together, copies dropped …
+    seconds: Mapping[str, float] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """The contract's rows, and what judging one of them answered."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from titrant.schema.frozen import dataclass
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Comparison = Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]

@@ -12,7 +12,7 @@ MOST_BYTES = 2**20
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
 )
-_BREAK = re.compile("\r\n|\n|\r")
+LINE_BREAK = re.compile("\r\n|\n|\r")
 
 
 def hidden(text: str) -> str:
@@ -23,7 +23,7 @@ def hidden(text: str) -> str:
 
 def split_lines(text: str) -> tuple[str, ...]:
     """Split a text at the line breaks that YAML knows."""
-    return tuple(_BREAK.split(text))
+    return tuple(LINE_BREAK.split(text))
 
 
 def read_text(path: Path, file: str) -> str:
@@ -51,7 +51,7 @@ def decode(content: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8-sig", "replace")
         lines = split_lines(before)
-        rest = _BREAK.split(content[error.start :].decode("utf-8", "replace"), maxsplit=1)[0]
+        rest = LINE_BREAK.split(content[error.start :].decode("utf-8", "replace"), maxsplit=1)[0]
         place = Place(file, len(lines), len(lines[-1]) + 1, 1, lines[-1] + rest)
         guess = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding, such as Latin-1"
         message = f"byte 0x{content[error.start]:02X} is not UTF-8; the file may be in {guess}"

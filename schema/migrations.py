@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from titrant.schema.compose import Branch, Leaf
+from titrant.schema.compose import Branch, Leaf, Node
 from titrant.schema.diagnostics import Diagnostic, RecipeError
-from titrant.schema.intake import check_text, split_lines
+from titrant.schema.intake import LINE_BREAK, check_text, split_lines
 from titrant.schema.recipe import LANGUAGE
 from titrant.schema.source import mapping
 from titrant.schema.spans import Origin, Span, dotted
@@ -52,18 +52,18 @@ def _root(text: str, file: str) -> Branch:
 
 def _version(root: Branch, file: str) -> int:
     entry = root.entries.get("titrant")
-    value = entry.node.value if entry is not None and isinstance(entry.node, Leaf) else None
-    if entry is None or not isinstance(value, int) or isinstance(value, bool):
-        place = entry.key.place("titrant") if entry is not None else None
+    if entry is None:
         message = f"{file} does not say which version of the language it speaks"
-        raise RecipeError(Diagnostic("R020", message, place, f"write `titrant: {LANGUAGE}` as its first line"))
-    if value not in (*_STEPS, LANGUAGE):
-        message = (
-            f"this recipe speaks language {value}, and this titrant knows {', '.join(map(str, _STEPS))}, {LANGUAGE}"
-        )
+        raise RecipeError(Diagnostic("R020", message, help=f"write `titrant: {LANGUAGE}` as its first line"))
+    value = entry.node.value if isinstance(entry.node, Leaf) else None
+    if isinstance(value, int) and not isinstance(value, bool) and value in (*_STEPS, LANGUAGE):
+        return value
+    known = ", ".join(map(str, (*_STEPS, LANGUAGE)))
+    message, advice = "`titrant` is no version of the language", f"it is a whole number: {known}"
+    if isinstance(value, int) and value > LANGUAGE:
+        message = f"this recipe speaks language {value}, and this titrant knows {known}"
         advice = f"install a titrant that speaks language {value}"
-        raise RecipeError(Diagnostic("R020", message, entry.node.span.place("titrant"), advice))
-    return value
+    raise RecipeError(Diagnostic("R020", message, entry.node.span.place("titrant"), advice))
 
 
 def _bump(root: Branch, version: int) -> Edit:
@@ -71,13 +71,13 @@ def _bump(root: Branch, version: int) -> Edit:
 
 
 def _edited(text: str, edits: list[Edit]) -> str:
-    lines = text.splitlines(keepends=True)
+    """Put every edit in place of its token; a line ends where YAML says so."""
+    starts = [0, *(match.end() for match in LINE_BREAK.finditer(text))]
     for edit in sorted(edits, key=lambda one: (one.span.line, one.span.column), reverse=True):
         span = edit.span
-        assert span.line == span.end_line, "a migration changes tokens of one line"
-        line = lines[span.line]
-        lines[span.line] = line[: span.column] + edit.text + line[span.end_column :]
-    return "".join(lines)
+        begin, end = starts[span.line] + span.column, starts[span.end_line] + span.end_column
+        text = text[:begin] + edit.text + text[end:]
+    return text
 
 
 # --- from version 0, the draft before the first release
@@ -105,9 +105,11 @@ def _from_draft(root: Branch) -> Iterator[Edit]:
     for path, (name, form) in _UNITS.items():
         owner = _owner(root, path)
         entry = owner.entries.get(path[-1]) if owner is not None else None
-        if entry is not None and isinstance(entry.node, Leaf) and isinstance(entry.node.value, int | float):
-            value = form.format(entry.node.text)
-            yield Edit(entry.key, name, f"`{dotted(path)}: {entry.node.text}` is `{name}: {value}`")
+        if owner is None or entry is None or name in owner.entries:
+            continue
+        if (text := _number(entry.node)) is not None:
+            value = form.format(text)
+            yield Edit(entry.key, name, f"`{dotted(path)}: {text}` is `{name}: {value}`")
             yield Edit(entry.node.span, value)
     yield from _percentages(root)
 
@@ -117,9 +119,15 @@ def _percentages(root: Branch) -> Iterator[Edit]:
     for key in ("retention", "accuracy_retention", "safety", "bias", "clinical_relevance"):
         owner = _owner(root, ("validation", key))
         entry = owner.entries.get(key) if owner is not None else None
-        if entry is not None and isinstance(entry.node, Leaf) and isinstance(entry.node.value, int | float):
-            fraction = f"{float(entry.node.value) / 100:.12g}"
-            yield Edit(entry.node.span, fraction, f"`validation.{key}: {entry.node.text}` (percent) is `{fraction}`")
+        if entry is not None and (text := _number(entry.node)) is not None:
+            fraction = f"{float(text) / 100:.12g}"
+            yield Edit(entry.node.span, fraction, f"`validation.{key}: {text}` (percent) is `{fraction}`")
+
+
+def _number(node: Node) -> str | None:
+    """Return the text of a number; None for anything else."""
+    number = isinstance(node, Leaf) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return node.text if number and isinstance(node, Leaf) else None
 
 
 def _owner(root: Branch, path: tuple[str, ...]) -> Branch | None:

@@ -1,7 +1,6 @@
 """Find what a person most likely meant."""
 
 from collections.abc import Iterable
-from difflib import SequenceMatcher
 
 # What other tools call it → what it is called here.
 _SYNONYMS = {
@@ -19,6 +18,29 @@ _SYNONYMS = {
     "max_epochs": "epochs",
     "batchsize": "batch_size",
     "fp32": "float32",
+    "float": "float32",
+    "fp16": "float16",
+    "half": "float16",
+    "double": "float64",
+    "int": "int64",
+    "long": "int64",
+    "pretrained": "weights",
+    "checkpoint": "weights",
+    "state_dict": "weights",
+    "class": "factory",
+    "architecture": "factory",
+    "params": "args",
+    ">=": "at_least",
+    ">": "at_least",
+    "ge": "at_least",
+    "gte": "at_least",
+    "<=": "at_most",
+    "<": "at_most",
+    "le": "at_most",
+    "lte": "at_most",
+    "speed": "latency",
+    "memory": "peak_memory",
+    "accuracy_retention": "retention",
     "classification": "multiclass_classification",
     "binary": "binary_classification",
     "multiclass": "multiclass_classification",
@@ -38,6 +60,8 @@ _SYNONYMS = {
 
 def nearest(word: str, choices: Iterable[str], least: float = 0.6) -> str | None:
     """Return the choice most like a word, or None when none is like it; case, `-` and `_` do not count."""
+    from difflib import SequenceMatcher
+
     known = list(choices)
     wanted = _plain(word[:60])
     if not wanted:

@@ -1,10 +1,12 @@
 """The execution plan: decisions, steps, candidates, search and contract."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import cached_property
 from typing import Any
 
 from titrant.schema.facts import HardwareIdentity
+from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Contract
 
 
@@ -29,14 +31,48 @@ class Decision:
     where: str = ""
 
 
+FIGURES = ("seconds", "peak_bytes", "output_bytes")
+# From the surest to the least sure.
+BASES = ("counted", "measured", "modelled", "guess")
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What one model is expected to take: seconds of a batch by the batch's size, memory at the largest of them."""
+
+    seconds: Mapping[str, float]
+    peak_bytes: int | None = None
+    basis: str = "guess"
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """What a step is expected to cost; the basis is counted, measured, modelled or guess."""
+    """What a step is expected to cost, and how sure that is: counted, measured, modelled or guess.
+
+    `basis` holds for every figure that has none of its own in `bases`, by the figure's name. Neither `seconds` nor
+    `peak_bytes` holds what loading libraries costs: `loads` are those that the step needs, with the seconds that each
+    takes the first step of a worker that needs it. `models` are what a step that times models
+    is expected to find. `shape` digests everything that the cost depends on: what another step of the same shape took
+    here is measured. `learned_from` digests the measurements that went in, "" without any.
+    """
 
     seconds: float | None = None
     peak_bytes: int | None = None
     output_bytes: int | None = None
     basis: str = "guess"
+    bases: Mapping[str, str] = field(default_factory=dict)
+    loads: Mapping[str, float] = field(default_factory=dict)
+    models: Mapping[str, ModelCost] = field(default_factory=dict)
+    shape: str = ""
+    learned_from: str = ""
+    # What the operator's own formula gave, before anything was learned: measurements are held against it.
+    formula_seconds: float | None = None
+    formula_peak_bytes: int | None = None
+    formula_models: Mapping[str, float] = field(default_factory=dict)  # seconds of the smallest batch
+
+    def basis_of(self, figure: str) -> str:
+        """Return the basis of one figure: seconds, peak_bytes or output_bytes."""
+        return self.bases.get(figure, self.basis)
 
 
 @dataclass(frozen=True)
@@ -47,7 +83,8 @@ class Step:
     whose producer was rejected are left out when it runs). `params` is JSON; a file is {"path", "digest"}, of which
     only the digest counts. `candidate` names the chain that it belongs to ("" for shared steps); `stage` is one of
     prepare (shared work), make (a candidate's chain, through its answers on tuning rows), measure (joint timing),
-    judge (evaluation rows; run only when the search asks) and report.
+    judge (evaluation rows; run only when the search asks) and report. `frees` names the values ("step.port") that no
+    step after it reads: a hint, which changes nothing but memory.
     """
 
     id: str
@@ -60,6 +97,7 @@ class Step:
     candidate: str = ""
     because: str = ""
     prediction: Prediction = Prediction()
+    frees: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +158,12 @@ class Plan:
     shipped: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @cached_property
+    def _digest(self) -> str:
+        from titrant.schema.canonical import sha256
+
+        return sha256(identity(self))
+
 
 def identity(plan: Plan) -> dict[str, Any]:
     """Return the part of a plan that its digest covers: no reasons, predictions, paths, places or warnings."""
@@ -130,7 +174,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         for key in ("because", "where", "rejected"):
             del decision[key]
     for step in value["steps"]:
-        del step["because"], step["prediction"]
+        del step["because"], step["prediction"], step["frees"]
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
@@ -154,6 +198,4 @@ def without_paths(value: Any) -> Any:
 
 def plan_digest(plan: Plan) -> str:
     """Digest a plan's identity with SHA-256 (hexadecimal)."""
-    from titrant.schema.canonical import sha256
-
-    return sha256(identity(plan))
+    return plan._digest

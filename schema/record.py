@@ -1,10 +1,12 @@
 """What a run did: step results, measurements, judgements and the verdict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from titrant.schema.artifact import Artifact
+from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Judgement
+from titrant.schema.plan import Prediction
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,11 @@ class Dependency:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step gave: artifacts by port, measurements, what it cost, and the user files that it depends on."""
+    """What one step gave: artifacts by port, measurements, what it cost, and the user files that it depends on.
+
+    `seconds` and `peak_bytes` are of the work itself. Libraries that the worker had to load for it first are apart, in
+    `loads`, with the seconds that each took. `predicted` is what was predicted before it ran.
+    """
 
     key: str
     operator: str
@@ -36,6 +42,8 @@ class StepResult:
     peak_bytes: int = 0
     dependencies: tuple[Dependency, ...] = ()
     finished: str = ""  # UTC, ISO 8601
+    loads: Mapping[str, float] = field(default_factory=dict)
+    predicted: Prediction = Prediction()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Read a recipe's tree into the section models, section by section, gathering every finding."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Annotated, Any
 
@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from titrant.schema.compose import Branch, Items, Leaf, Node, plain_value
 from titrant.schema.expected import Path, expected, fields, takes
+from titrant.schema.frozen import dataclass
 from titrant.schema.nearest import nearest
 from titrant.schema.recipe import Recipe
 

@@ -1,12 +1,12 @@
 """Parse a recipe: text in, a frozen recipe with the place of every key out, or every mistake at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from titrant.schema.compose import MOST_FINDINGS, Branch, Leaf, compose
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.extends import base_of, extend
+from titrant.schema.frozen import dataclass
 from titrant.schema.intake import check_text, read_text, split_lines
 from titrant.schema.overrides import FLAG, apply
 from titrant.schema.recipe import LANGUAGE, Recipe
@@ -32,8 +32,9 @@ class ParsedRecipe:
     overrides: tuple[str, ...] = ()
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> ParsedRecipe:
+def read(path: Path | str, overrides: Sequence[str] = ()) -> ParsedRecipe:
     """Parse a recipe file; RecipeError carries every mistake found, in the order of the file."""
+    path = Path(path)
     return parse(read_text(path, str(path)), str(path), folder=path.parent, overrides=overrides)
 
 
@@ -70,7 +71,10 @@ def mapping(text: str, origin: Origin) -> tuple[Branch, list[Diagnostic]]:
 
 
 def _check_version(root: Branch) -> None:
-    """Raise RecipeError for a recipe of another version of the language: nothing else about it can be judged."""
+    """Raise RecipeError for a lock, or a recipe of another version of the language: nothing else can be judged."""
+    if "titrant_lock" in root.entries:
+        place = root.entries["titrant_lock"].key.place("titrant_lock")
+        raise RecipeError(Diagnostic("R010", "this is a lock, not a recipe", place, "name the recipe beside it"))
     entry = root.entries.get("titrant")
     if entry is None or not isinstance(entry.node, Leaf):
         return
@@ -81,8 +85,10 @@ def _check_version(root: Branch) -> None:
     if version > LANGUAGE:
         message = f"this recipe speaks language {version}, and this titrant speaks {LANGUAGE}"
         raise RecipeError(Diagnostic("R020", message, place, f"install a titrant that speaks language {version}"))
+    if version < 0:
+        raise RecipeError(Diagnostic("R020", f"there is no language {version}", place, f"write `titrant: {LANGUAGE}`"))
     message = f"this recipe speaks language {version}, which titrant no longer reads"
-    raise RecipeError(Diagnostic("R020", message, place, "`titrant migrate RECIPE` rewrites it, comments kept"))
+    raise RecipeError(Diagnostic("R020", message, place, f"`titrant migrate {place.file}` rewrites it, comments kept"))
 
 
 def _recipe(root: Branch, source: SourceMap, found: list[Diagnostic], *, whole: bool) -> Recipe | None:

@@ -1,13 +1,13 @@
 """Find the place in the text of every path of a recipe."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path as Folder
 from typing import Literal
 
 from titrant.schema.compose import Branch, Entry, Items, Node
 from titrant.schema.diagnostics import Place
-from titrant.schema.spans import Span, dotted
+from titrant.schema.frozen import dataclass
+from titrant.schema.spans import Origin, Span, dotted
 
 Path = tuple[str | int, ...]
 
@@ -38,6 +38,10 @@ class SourceMap:
     def file(self, path: Path) -> str:
         """Return the file, or "--set", that a path's value stands in."""
         return self._find(path)[0].node.span.origin.file
+
+    def origin(self, path: Path) -> Origin:
+        """Return the text that a path's value stands in."""
+        return self._find(path)[0].node.span.origin
 
     def paths(self) -> Iterator[Path]:
         """List every path that stands in the text, in order."""

@@ -1,14 +1,14 @@
 """Where a token stands in a source text."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from titrant.schema.diagnostics import Place
+from titrant.schema.frozen import dataclass
 
 LONGEST_KEY = 300  # a longer path is cut where it is shown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """One source text: a recipe file, the file that it extends, or one `--set` flag.
 
@@ -21,7 +21,7 @@ class Origin:
     rank: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Span:
     """A stretch of one source text; lines and columns count from 0, the end is exclusive."""
 

@@ -25,6 +25,12 @@ TIMES: Mapping[str, Decimal] = {
     "min": Decimal(60),
     "h": Decimal(3600),
 }
+# What people write → the unit that it means.
+_MEANT: Mapping[str, str] = {
+    "k": "KB", "m": "MB", "g": "GB", "t": "TB", "byte": "B", "megabyte": "MB", "gigabyte": "GB", "mebibyte": "MiB",
+    "sec": "s", "second": "s", "millisecond": "ms", "msec": "ms", "milli": "ms", "microsecond": "us", "usec": "us",
+    "nanosecond": "ns", "minute": "min", "hour": "h", "hr": "h",
+}  # fmt: skip
 _QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) ?([A-Za-zµ]+)")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
@@ -58,11 +64,18 @@ def _quantity(text: str, units: Mapping[str, object], what: str, example: str) -
         return Decimal(match[1]), match[2]
     if _NUMBER.fullmatch(text.strip()):
         raise ValueError(f"`{text}` has no unit; a {what} is written like `{example}`")
+    if match and (meant := _meant(match[2].lower())) in units:
+        raise ValueError(f"`{match[2]}` is not a unit of {what}; did you mean `{match[1]} {meant}`?")
     if match and (near := [unit for unit in units if unit.lower() == match[2].lower()]):
         raise ValueError(f"`{match[2]}` is not a unit of {what}; did you mean `{match[1]} {near[0]}`?")
     if match:
         raise ValueError(f"`{match[2]}` is not a unit of {what}; the units are {', '.join(units)}")
     raise ValueError(f"`{text}` is not a {what}; a {what} is written like `{example}`")
+
+
+def _meant(word: str) -> str:
+    singular = word.removesuffix("s") if len(word) > 3 else word
+    return _MEANT.get(word) or _MEANT.get(singular, "")
 
 
 def format_size(size: float) -> str:

@@ -10,10 +10,10 @@ from titrant.schema.diagnostics import Diagnostic, Place
 from titrant.schema.expected import Kind, Path, describe, expected, fields, homes, takes, words
 from titrant.schema.nearest import nearest
 from titrant.schema.recipe import LANGUAGE
-from titrant.schema.recipe.terms import Form
+from titrant.schema.recipe.terms import REFERENCE, Form
 from titrant.schema.shape import Finding
 from titrant.schema.spans import dotted
-from titrant.schema.surprises import surprise
+from titrant.schema.surprises import number_of_bits, surprise
 
 PlaceOf = Callable[[Path, Literal["key", "value"]], Place]
 
@@ -77,12 +77,18 @@ def _meant(key: str, parents: Path, allowed: list[str]) -> str:
     if close := nearest(key, allowed, 0.75):
         return f"did you mean `{close}`?"
     here = dotted(tuple(part for part in parents if isinstance(part, str)))
+    if parents == ("validation",) and key in words(expected(("validation", "gates", 0, "metric"))):
+        return f"a metric stands in a gate: `gates: [{{metric: {key}, comparison: at_least, threshold: 0.9}}]`"
     elsewhere = [path for path in homes().get(key, ()) if path.rpartition(".")[0] != here]
     if elsewhere:
-        return "it belongs at " + " or ".join(f"`{path}`" for path in elsewhere[:3])
+        return "it belongs at " + " or ".join(_home(path) for path in elsewhere[:3])
     if close := nearest(key, allowed):
         return f"did you mean `{close}`?"
     return "the options here are " + ", ".join(f"`{name}`" for name in allowed) if allowed else "take it out"
+
+
+def _home(path: str) -> str:
+    return f"`{path}`" if "." in path else f"the top of the recipe, `{path}`"
 
 
 def _empty(finding: Finding, place: PlaceOf) -> Diagnostic:
@@ -125,6 +131,8 @@ def _wrong_scalar(node: Leaf, kinds: tuple[Kind, ...], name: str, where: Place, 
         if close or (len(choice) > 1 and not any(kind.note(Form) for kind in kinds if words((kind,)))):
             message = f"`{text}` is not a known value of {name}"
             return Diagnostic("R017", message, where, _did_you_mean(node.value, choice))
+    if isinstance(node.value, str) and len(choice) > 6:
+        return Diagnostic("R017", f"`{text}` is not a known value of {name}", where, advice)
     if "string_pattern_mismatch" in types_ and isinstance(node.value, str):
         return Diagnostic("R018", f"`{text}` does not fit: {name} is {wanted}", where, advice)
     return Diagnostic("R014", f"{name} is {wanted}, not {_kind(node)}", where, advice)
@@ -158,8 +166,12 @@ def _container_example(path: Path, kinds: tuple[Kind, ...], node: Leaf) -> str:
     if options and node.text.partition(":")[0] in options:
         return "put a space after the `:`"
     value = shown(node.text)
-    if options and takes(expected((*inside, options[0])), type(node.value)):
-        value = f"{{{options[0]}: {value}}}"
+    if node.value == "none":
+        return "take the line out to have the default"
+    if "bits" in options and (bits := number_of_bits(node.text)):
+        value = f"{{bits: {bits}}}"
+    elif option := _fitting(options, inside, node):
+        value = f"{{{option}: {value}}}"
     elif options:
         return f"write its options below it, such as `{options[0]}: …`"
     elif takes(kinds, dict):
@@ -167,6 +179,29 @@ def _container_example(path: Path, kinds: tuple[Kind, ...], node: Leaf) -> str:
     if takes(kinds, tuple):
         value = f"[{value}]"
     return f"write `{value}`" if isinstance(path[-1], int) else f"write `{key}: {value}`"
+
+
+def _fitting(options: list[str], inside: Path, node: Leaf) -> str | None:
+    """Return the option that a single value was most likely meant for."""
+    if isinstance(node.value, bool):
+        return None
+    if isinstance(node.value, str):
+        suffix = node.value.rpartition(".")[2].lower()
+        known = [option for option in options if node.value in words(expected((*inside, option))) or option == suffix]
+        if known:
+            return known[0]
+    for option in options:
+        if takes(tuple(kind for kind in expected((*inside, option)) if _free(kind, node)), type(node.value)):
+            return option
+    return None
+
+
+def _free(kind: Kind, node: Leaf) -> bool:
+    """Whether an alternative takes any text or number, rather than a few words; a reference has a colon."""
+    form = kind.note(Form)
+    if form is not None and form.phrase == REFERENCE:
+        return ":" in node.text
+    return form is not None or not words((kind,))
 
 
 def _name(path: Path) -> str:

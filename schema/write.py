@@ -1,15 +1,17 @@
 """Write recipes as YAML: a new one from its value, or changes to an old one with its comments kept."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
+from titrant.schema.intake import hidden
 from titrant.schema.recipe import Recipe, written
 from titrant.schema.scalars import resolve
 
-# Ends of a line to YAML, but not to Python's printing of plain text.
-_LINE_ENDS = frozenset("\x85\u2028\u2029")
+# What a reader refuses to see in a text, and takes when it is written as an escape.
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -23,7 +25,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    odd = not isinstance(resolve(value), str) or value == "<<" or not _LINE_ENDS.isdisjoint(value)
+    odd = not isinstance(resolve(value), str) or value == "<<" or bool(hidden(value))
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if odd else None)
 
 
@@ -43,9 +45,16 @@ def print_recipe(recipe: Recipe) -> str:
     return dump(written(recipe))
 
 
-def dump(value: Any) -> str:
-    """Write plain JSON types as block YAML, keys in their order."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False)
+def dump(value: Any, *, width: int = 100) -> str:
+    """Write plain JSON types as block YAML, keys in their order; text goes on in a new line beyond `width`."""
+    return seen(
+        yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, default_flow_style=False)
+    )
+
+
+def seen(text: str) -> str:
+    """Write characters that nobody can see as escapes; a writer of YAML has put them in double quotes."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04X}", text)
 
 
 def update(text: str, changes: Mapping[tuple[str | int, ...], Any]) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from titrant.compiler.checks.look import Finding, Look, Path
 from titrant.runtime import catalog
+from titrant.schema.spans import dotted
 
 # Keys of later versions → the values that ask for nothing beyond what this version does anyway. `*` is any name or
 # place in a list. A section that is listed whole is refused key by key.
@@ -87,7 +88,7 @@ def available(look: Look) -> Iterator[Finding]:
 
 
 def _refused(look: Look, path: Path, value: str, help_text: str = "") -> Finding:
-    key = ".".join(str(part) for part in path)
+    key = dotted(path)
     named = f"`{key}: {value}`" if value else f"`{key}`"
     part = "value" if value else "key"
     advice = help_text or "take it out: a later version brings it"

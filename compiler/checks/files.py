@@ -34,6 +34,9 @@ def missing_files(look: Look) -> Iterator[Finding]:
             yield look.finding("R102", path, f"there is no file {file}", _near(file))
         elif file.is_dir():
             yield look.finding("R102", path, f"{file} is a folder, and a file is due", "name the file in it")
+        elif not file.is_file():
+            message = f"{file} is no regular file"
+            yield look.finding("R102", path, message, "name a file on a disk: a pipe or device never ends")
         elif key in ENDINGS and file.suffix.lower() not in ENDINGS[key]:
             message = f"`{key}` reads {', '.join(ENDINGS[key])}, and this is {file.name}"
             yield look.finding("R103", path, message, "name another file, or save this one in such a format")

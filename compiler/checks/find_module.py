@@ -4,11 +4,12 @@ import ast
 import site
 import sys
 import sysconfig
-from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Literal
+
+from titrant.schema.frozen import dataclass
 
 Origin = Literal["recipe", "environment", "outside"]
 

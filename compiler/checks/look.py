@@ -1,10 +1,10 @@
 """What every check looks at, and how it says what it found."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 from titrant.schema.diagnostics import Diagnostic
+from titrant.schema.frozen import dataclass
 from titrant.schema.nearest import nearest
 from titrant.schema.recipe import Recipe
 from titrant.schema.recipe.data import Data

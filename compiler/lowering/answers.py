@@ -1,6 +1,5 @@
 """The steps around a file: its answers, its figures, its judgement, and the joint timing."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from titrant.compiler.bound import BoundRecipe
@@ -8,6 +7,7 @@ from titrant.compiler.decisions import Decisions
 from titrant.compiler.lowering import contract
 from titrant.compiler.lowering.chains import Original
 from titrant.compiler.lowering.steps import StepMaker
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Candidate, Step
 
 TUNING = "transform.tuning"

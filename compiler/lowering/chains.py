@@ -1,7 +1,6 @@
 """One candidate's chain: how the original becomes its file, and how that file is answered and judged."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from titrant.compiler.decisions import Chain, ExportRequest
@@ -9,7 +8,7 @@ from titrant.compiler.formats import CONVERSIONS, KIND_OF
 from titrant.compiler.lowering.steps import StepMaker
 from titrant.runtime.catalog import method_operator
 from titrant.schema.diagnostics import Diagnostic, InfeasibleError
-from titrant.schema.facts import ModelFacts
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Step
 
 EXAMPLE = "transform.tuning"
@@ -63,7 +62,7 @@ def links(chain: Chain, request: ExportRequest, original: Original, maker: StepM
     No links: the original's own file is what was asked for.
     """
     wanted = KIND_OF[chain.format]
-    found = list(_fuse(original.kind, wanted, maker.model))
+    found = list(_fuse(original.kind, wanted))
     kind = original.kind
     if chain.method != "none":
         operator = method_operator(chain.method)
@@ -83,9 +82,12 @@ def method_params(chain: Chain, maker: StepMaker) -> dict[str, Any]:
     return {**width, **chain.options}
 
 
-def _fuse(kind: str, wanted: str, model: ModelFacts) -> Iterator[Link]:
-    """Fuse before anything that ends in TorchScript: it runs what it is given, where onnxruntime folds by itself."""
-    if kind == "torch" and wanted == "torchscript" and has_batch_normalization(model):
+def _fuse(kind: str, wanted: str) -> Iterator[Link]:
+    """Fuse before anything that ends in TorchScript: it runs what it is given, where onnxruntime folds by itself.
+
+    A model in which there is nothing to fold loses the step again: a pass drops it.
+    """
+    if kind == "torch" and wanted == "torchscript":
         yield Link("model.fuse", "fused", {}, "batch normalization folds into the layer before it")
 
 
@@ -103,11 +105,6 @@ def _convert(kind: str, wanted: str, chain: Chain, request: ExportRequest) -> It
     operator = CONVERSIONS[kind, wanted]
     params = {"opset": request.opset} if operator == "export.onnx" and request.opset is not None else {}
     yield Link(operator, wanted, params, f"{chain.engine} runs {wanted}")
-
-
-def has_batch_normalization(model: ModelFacts) -> bool:
-    """Whether there is anything for fusing to fold."""
-    return any(layer.type.startswith("BatchNorm") for layer in model.layers)
 
 
 def _named(found: list[Link]) -> tuple[Link, ...]:

@@ -8,6 +8,8 @@ from titrant.compiler.lowering.data import Files, model_inputs
 from titrant.schema.facts import ModelFacts, TensorSpec
 
 INCLUDED = "included"
+# What the files beside an ONNX file, which hold its weights, are called among the recipe's files.
+ONNX_PARTS = "model.onnx.parts."
 
 
 def model_load(
@@ -23,7 +25,8 @@ def model_load(
     """
     model = bound.recipe.model
     if model.onnx is not None:
-        return "model.load_onnx", {"onnx": files["model.onnx"].as_param()}
+        parts = [file.as_param() for key, file in files.items() if key.startswith(ONNX_PARTS)]
+        return "model.load_onnx", {"onnx": files["model.onnx"].as_param(), **({"parts": parts} if parts else {})}
     params: dict[str, Any] = {
         "factory": model.factory,
         "args": dict(model.args if args is None else args),

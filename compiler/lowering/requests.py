@@ -1,8 +1,7 @@
 """Which candidates compete for which requested file."""
 
-from dataclasses import dataclass
-
 from titrant.compiler.decisions import Chain, Decisions, ExportRequest
+from titrant.schema.frozen import dataclass
 
 
 @dataclass(frozen=True)

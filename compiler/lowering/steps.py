@@ -1,12 +1,12 @@
-"""Make steps: parameters checked and written in full, predictions asked of the operator."""
+"""Make steps: parameters checked and written in full; what they cost is asked when the plan is whole."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from titrant.compiler.ports import Declare
 from titrant.runtime.catalog import Params
 from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Step
 
 Inputs = Mapping[str, str | Mapping[str, str]]
@@ -45,7 +45,6 @@ class StepMaker:
             stage=stage,
             candidate=candidate,
             because=because,
-            prediction=declaration.predict(full, self.hardware, self.model),
         )
 
 

@@ -1,14 +1,19 @@
 """Passes over a plan: each a function from plan to plan, with what it needs and what holds after it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import field
 
 from titrant.compiler.passes.drop import drop_unread, unread
+from titrant.compiler.passes.early import late, validate_early
+from titrant.compiler.passes.free import free_unread, unfreed
+from titrant.compiler.passes.no_ops import drop_no_ops, has_no_ops
 from titrant.compiler.passes.order import order_by_stage, unordered
 from titrant.compiler.passes.share import share, unshared
 from titrant.compiler.ports import Declare
 from titrant.compiler.verify import PlanDefectError, verify
 from titrant.runtime import catalog
+from titrant.schema.facts import ModelFacts
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Plan
 
 # What a pass can promise: name → the function that lists where a plan breaks it.
@@ -16,24 +21,35 @@ PROPERTIES: Mapping[str, Callable[[Plan], tuple[str, ...]]] = {
     "shared": unshared,
     "read": unread,
     "ordered": unordered,
+    "early": late,
+    "freed": unfreed,
 }
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One change of the plan; `requires` and `ensures` name properties, which are checked and not believed."""
+    """One change of the plan; `requires` and `ensures` name properties, which are checked and not believed.
+
+    `properties` are its own, beside PROPERTIES: those that depend on more than the plan.
+    """
 
     name: str
     change: Callable[[Plan], Plan]
     requires: tuple[str, ...] = ()
     ensures: tuple[str, ...] = ()
+    properties: Mapping[str, Callable[[Plan], tuple[str, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What one pass did, by step id; `rewired` steps kept their id and read, or are, something else."""
+    """What one pass did, by step id; `rewired` steps kept their id and read, or are, something else.
+
+    `before` and `after` count the steps.
+    """
 
     name: str
+    before: int
+    after: int
     removed: tuple[str, ...]
     added: tuple[str, ...]
     rewired: tuple[str, ...]
@@ -44,7 +60,16 @@ PASSES = (
     Pass("share", share, ensures=("shared",)),
     Pass("drop unread", drop_unread, ensures=("read",)),
     Pass("order by stage", order_by_stage, requires=("shared", "read"), ensures=("ordered",)),
+    Pass("validate early", validate_early, requires=("ordered",), ensures=("early",)),
+    # Last: whoever moves or drops a step changes who reads something last.
+    Pass("free what is read no more", free_unread, requires=("ordered", "early"), ensures=("freed",)),
 )
+
+
+def standard(model: ModelFacts, declare: Declare = catalog.get) -> tuple[Pass, ...]:
+    """Return all passes for a model: before the others go steps that have nothing to do with it."""
+    idle = {"busy": has_no_ops(model, declare)}
+    return (Pass("drop no-ops", drop_no_ops(model, declare), ensures=("busy",), properties=idle), *PASSES)
 
 
 def run(
@@ -59,6 +84,7 @@ def run(
     Raises PlanDefectError, naming the passes that ran before, when a plan does not hang together, when a pass needs
     what does not hold, or when it breaks what held.
     """
+    properties = {**PROPERTIES, **{name: check for step in passes for name, check in step.properties.items()}}
     done: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     verify(plan, declare=declare, passes=done)
@@ -70,7 +96,7 @@ def run(
         done += (step.name,)
         held = tuple(dict.fromkeys(held + step.ensures))
         verify(changed, declare=declare, passes=done)
-        broken = tuple(f"not {name}: {line}" for name in held for line in PROPERTIES[name](changed))
+        broken = tuple(f"not {name}: {line}" for name in held for line in properties[name](changed))
         if broken:
             raise PlanDefectError(broken, done)
         if trace is not None:
@@ -86,6 +112,8 @@ def compare(name: str, before: Plan, after: Plan) -> Change:
     both = [identifier for identifier in new if identifier in old]
     return Change(
         name=name,
+        before=len(old),
+        after=len(new),
         removed=tuple(identifier for identifier in old if identifier not in new),
         added=tuple(identifier for identifier in new if identifier not in old),
         rewired=tuple(identifier for identifier in both if old[identifier] != new[identifier]),

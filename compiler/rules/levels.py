@@ -1,14 +1,16 @@
 """What each level supplies, and which level `auto` is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from titrant.compiler.rules.question import Answer, Question, decision
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Rejected
 from titrant.schema.units import format_size
 
 # Below this a model fits everywhere as it is: nothing is quantized unless the recipe asks (ledger C16).
 SMALL_BYTES = 100 * 10**6
+# Above this `level: auto` considers everything that saves memory (ledger C16).
+LARGE_BYTES = 10**9
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,13 @@ def _medical_gate(question: Question) -> str:
 def fewest_bits(question: Question) -> tuple[int, str]:
     """Return the fewest bits that `method: auto` may use, and the reason why not fewer.
 
-    `preserve: medical` keeps 4 bits away on any level; a small model is not quantized by `level: auto` unasked.
+    `preserve: medical` keeps 4 bits away on any level; `level: auto` does not quantize a small model unasked and goes
+    down to 4 bits for a large one. Thresholds do not depend on the size.
     """
     name: str = question.settled["level"]
     bits, reason = LEVELS[name].fewest_bits, f"level {name}"
+    if is_large(question) and name != "medical_critical":
+        bits, reason = 4, "the model is large"
     if question.recipe.preserve == "medical" and bits < 8:
         bits, reason = 8, "preserve: medical"
     small = question.model.weight_bytes < SMALL_BYTES
@@ -96,6 +101,34 @@ def fewest_bits(question: Question) -> tuple[int, str]:
         size = format_size(question.model.weight_bytes)
         bits, reason = 32, f"the model is small ({size}, under 100 MB) and the recipe does not ask for quantization"
     return bits, reason
+
+
+def is_large(question: Question) -> bool:
+    """Whether `level: auto` meets a model over 1 GB."""
+    return question.recipe.level == "auto" and question.model.weight_bytes > LARGE_BYTES
+
+
+def is_medical(question: Question) -> bool:
+    """Whether the safeguards of medical_critical hold: by the level, or by `preserve: medical` on any level."""
+    return question.settled["level"] == "medical_critical" or question.recipe.preserve == "medical"
+
+
+def size(question: Question) -> Answer:
+    """Say what the size of the model means to `level: auto`: which methods are considered, never a threshold."""
+    if not is_large(question):
+        return Answer(None)
+    bits, _ = fewest_bits(question)
+    later = "this version has no memory options and no reduction"
+    line = decision(
+        question,
+        "size",
+        "size.large",
+        asked="level auto",
+        chosen=f"every method down to {bits} bits is considered; no threshold moves",
+        because=f"the model is large ({format_size(question.model.weight_bytes)}, over 1 GB)",
+        rejected=(Rejected("memory.offload", later), Rejected("reduction.pruning", later)),
+    )
+    return Answer(None, (line,))
 
 
 def asks_to_quantize(question: Question) -> bool:

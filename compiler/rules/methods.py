@@ -1,18 +1,20 @@
 """Which candidates are made: conversions, and the quantization methods that can run here."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from titrant.compiler.decisions import Chain
-from titrant.compiler.rules.levels import fewest_bits
+from titrant.compiler.rules.levels import fewest_bits, is_medical
 from titrant.compiler.rules.presets import Presets
 from titrant.compiler.rules.question import Answer, Question, decision
 from titrant.runtime import catalog
 from titrant.runtime.catalog import Declaration, Method
 from titrant.schema.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.distributions import distribution
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Decision, Rejected
+from titrant.schema.work import NOTHING_KNOWN
 
 # The plain conversions of each kind of original: id, engine, format.
 CONVERSIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
@@ -21,6 +23,8 @@ CONVERSIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 }
 # What `bits: auto` stands for in this version.
 AUTO_BITS = 8
+# What the medical safeguards allow at least.
+SAFE_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ def chains(question: Question) -> Answer:
     if asked == "none":
         return _settled(question, conversions, "method.none", "the recipe asks for no quantization")
     if asked == "auto":
-        offers = (*conversions, *(_offer(question, method) for method in methods()))
+        _refuse_bits(question)
+        offers = (*conversions, *_ranked(question, (_offer(question, method) for method in methods())))
         return _settled(question, offers, "method.auto", "each is made and measured; tuning rows choose")
     return _explicit(question, _offer(question, asked))
 
@@ -55,6 +60,19 @@ def methods() -> tuple[str, ...]:
     declared = [catalog.get(name).method for name in named]
     found = [method for method in declared if method is not None]
     return tuple(method.name for method in sorted(found, key=lambda method: (method.rank, method.name)))
+
+
+def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
+    """Order methods from gentle to aggressive: by rank, and of one rank the one first whose file is to be larger."""
+
+    def order(offer: Offer) -> tuple[int, int, str]:
+        declaration = catalog.get(catalog.method_operator(offer.chain.method))
+        assert declaration.method is not None  # an offer is made of methods only
+        params = declaration.params.model_validate(dict(offer.chain.options))
+        made = declaration.predict(params, question.hardware, question.model, NOTHING_KNOWN)
+        return declaration.method.rank, -(made.output_bytes or 0), offer.chain.method
+
+    return sorted(offers, key=order)
 
 
 def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> Answer:
@@ -69,8 +87,9 @@ def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: 
 def _explicit(question: Question, offer: Offer) -> Answer:
     if offer.hard:
         where = question.bound.parsed.source.place(("quantization", "method"), "value")
-        message = f"{offer.chain.id} cannot run here: {offer.hard[0].partition(': ')[0]}"
-        raise InfeasibleError(Diagnostic("P061", message, where, "; ".join(offer.hard)))
+        cause, _, remedy = offer.hard[0].partition(": ")
+        advice = "; ".join([remedy or "choose another method, or leave it to `auto`", *offer.hard[1:]])
+        raise InfeasibleError(Diagnostic("P061", f"{offer.chain.id} cannot run here: {cause}", where, advice))
     because = "the recipe names it: the only candidate"
     if offer.soft:
         because += f" (auto would leave it out: {'; '.join(offer.soft)})"
@@ -94,9 +113,28 @@ def _line(
 
 
 def _nothing_left(question: Question, rejected: tuple[Rejected, ...]) -> Diagnostic:
-    where = question.bound.parsed.source.place(("quantization", "method"), "value")
-    reasons = "; ".join(f"{one.value}: {one.because}" for one in rejected)
-    return Diagnostic("P062", "no candidate is left", where, reasons)
+    """Tell every reason once, those with a remedy first: the first of them is the smallest change."""
+    reasons: dict[str, list[str]] = {}
+    for one in rejected:
+        reasons.setdefault(one.because, []).append(one.value)
+    ordered = sorted(reasons, key=lambda reason: ": " not in reason)
+    told = "; ".join(f"{reason} ({', '.join(reasons[reason])})" for reason in ordered)
+    written = (("quantization", "method"), ("target", "engine"), ("export",), ("target", "device"))
+    path = next((path for path in written if question.bound.written(*path)), None)
+    where = None if path is None else question.bound.parsed.source.place(path, "value")
+    return Diagnostic("P062", "no candidate is left that can be made here", where, told)
+
+
+def _refuse_bits(question: Question) -> None:
+    """Raise InfeasibleError where `bits` asks for a width that no method gives: silence would ship fp32 instead."""
+    asked = question.recipe.quantization.bits
+    found = [catalog.get(catalog.method_operator(name)).method for name in methods()]
+    offered = sorted({bits for method in found if method is not None for bits in method.bits})
+    if asked == "auto" or asked in offered:
+        return
+    where = question.bound.parsed.source.place(("quantization", "bits"), "value")
+    help_text = f"write {' or '.join(map(str, offered))}, or leave it out"
+    raise InfeasibleError(Diagnostic("P026", f"no method of this version gives {asked} bits", where, help_text))
 
 
 def _conversions(question: Question) -> Iterator[Offer]:
@@ -114,8 +152,15 @@ def _offer(question: Question, name: str) -> Offer:
     bits = _bits(question, method)
     chain = Chain(name, name, bits, method.engine, method.format, 0, options)
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
-    hard = (*unfit, *_unable(question, declaration, method, options))
+    hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
     return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
+
+
+def _unsafe(question: Question, bits: int) -> Iterator[str]:
+    """Refuse fewer than 8 bits under the medical safeguards, also where the recipe names the method."""
+    if bits < SAFE_BITS and is_medical(question):
+        reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
+        yield f"it gives {bits} bits, and {reason} allows no fewer than {SAFE_BITS}: choose a method with {SAFE_BITS}"
 
 
 def _other_bits(question: Question, method: Method) -> Iterator[str]:

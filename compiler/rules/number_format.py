@@ -6,6 +6,7 @@ from typing import Any
 from titrant.compiler.decisions import Chain
 from titrant.compiler.rules.question import Answer, Question, decision
 from titrant.runtime import catalog
+from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import Decision, Rejected
 
 VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
@@ -34,12 +35,16 @@ def _fields(chain: Chain) -> dict[str, Any]:
 
 
 def reduce_range(question: Question) -> tuple[bool, str]:
-    """Return whether weights get 7 bits, and why.
+    """Return whether weights get 7 bits on the machine that is planned for, and why."""
+    return seven_bits(question.hardware.identity)
+
+
+def seven_bits(identity: HardwareIdentity) -> tuple[bool, str]:
+    """Return whether int8 weights get 7 bits on a machine, and why.
 
     Without VNNI, x86 multiplies uint8 by int8 with vpmaddubsw, which adds two products in 16 bits and saturates: 8-bit
     weights then lose accuracy (measured).
     """
-    identity = question.hardware.identity
     vnni = [name for name in VNNI if name in identity.instructions]
     if vnni:
         return False, f"{vnni[0]} adds int8 products in 32 bits"

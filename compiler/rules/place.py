@@ -36,10 +36,12 @@ def _gpu(asked: str, gpus: tuple[Gpu, ...]) -> Gpu | None:
 
 def _no_device(question: Question, asked: str) -> Diagnostic:
     gpus = question.hardware.identity.gpus
+    source = question.hardware.source
+    machine = "this machine" if source == "detected" else source
     there = ", ".join(f"{gpu.kind}:{gpu.index} ({gpu.name})" for gpu in gpus)
     where = question.bound.parsed.source.place(("target", "device"), "value")
-    help_text = f"this machine has {there}, and cpu" if there else "write cpu, or plan for a machine that has one"
-    return Diagnostic("P060", f"this machine has no device {asked}", where, help_text)
+    help_text = f"{machine} has {there}, and cpu" if there else "write cpu, or plan for a machine that has one"
+    return Diagnostic("P060", f"{machine} has no device {asked}", where, help_text)
 
 
 def _device_line(

@@ -1,10 +1,10 @@
 """Which thresholds the contract's presets have: from the recipe, the level, and `preserve: medical`."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from titrant.compiler.rules.levels import LEVELS, LevelDefaults
 from titrant.compiler.rules.question import Answer, Question, decision
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.validation import Bias, Calibration, Safety, Validation
 

@@ -1,11 +1,12 @@
 """What a decision rule is asked, and what it answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from titrant.compiler.bound import BoundRecipe
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe import Recipe
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from titrant.runtime.contract.blockers import tolerable
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.finding import Finding
 from titrant.runtime.contract.harm import name_harmed
@@ -17,8 +18,8 @@ from titrant.runtime.contract.judge_share import judge_share
 from titrant.runtime.contract.judge_target import judge_counted, judge_timed
 from titrant.runtime.contract.reasons import reason
 from titrant.runtime.contract.unassessable import Unassessable
-from titrant.runtime.contract.verdict import meets, needed_cases, verdict
-from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict, supplied
+from titrant.runtime.contract.verdict import needed_cases, verdict
+from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], Finding]] = {
     "score_ratio": judge_retention,
@@ -77,14 +78,8 @@ def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) 
     worst: Verdict = next((one for one in _WORST if one in verdicts), "INCONCLUSIVE")
     proven = worst == "PASS"
     gates = {gate.id: gate for gate in contract.gates}
-    tolerated = contract.require == "evidence" and all(_tolerable(gates[one.gate], one) for one in results)
+    tolerated = contract.require == "evidence" and all(tolerable(gates[one.gate], one) for one in results)
     return Judgement(candidate, worst, proven or tolerated, proven, tuple(results))
-
-
-def _tolerable(gate: Gate, result: GateResult) -> bool:
-    if result.verdict == "INCONCLUSIVE":
-        return (gate.test == "not_assessable" and supplied(gate)) or meets(gate, result.estimate)
-    return result.verdict == "PASS"
 
 
 def _result(gate: Gate, finding: Finding, confidence: float) -> GateResult:

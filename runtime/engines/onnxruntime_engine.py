@@ -115,7 +115,9 @@ class OnnxSession:
         try:
             answers = self._session.run(None, feed)
         except (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented) as error:
-            raise StepError(Diagnostic("X221", f"onnxruntime failed on a batch: {_first_line(error)}")) from None
+            advice = "run the file with such a batch in onnxruntime alone; where it fails too, export it anew"
+            message = f"onnxruntime failed on a batch: {_first_line(error)}"
+            raise StepError(Diagnostic("X221", message, help=advice)) from None
         return dict(zip(self.output_names, answers, strict=True))
 
     def close(self) -> None:

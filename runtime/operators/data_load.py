@@ -7,11 +7,19 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.data.parameters import InputSpecs, Names, Source
+from titrant.runtime.data_cost import BASE_SECONDS, inspected
+from titrant.schema.data_size import has_text, tables_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 if TYPE_CHECKING:
     from titrant.runtime.values import Tables
+
+
+# Bytes that a reader decodes in a second, what it holds beside the data, and for each text while it is read.
+_READ_BYTES_PER_SECOND = 100e6
+_READER_BYTES, _TEXT_BYTES = 1 << 20, 250
 
 
 class DataLoadParams(Params):
@@ -32,11 +40,30 @@ class DataLoadParams(Params):
     resize: bool = Field(False, description="a resize transform follows, so images may differ in size")
 
 
-def predict(params: DataLoadParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Expect the time that importing the reader takes; what it reads is not known before."""
-    pandas = any(source.csv or source.parquet or source.factory for source in params.sources.values())
-    sklearn = any(source.sklearn for source in params.sources.values())
-    return Prediction(seconds=0.05 + 0.8 * pandas + 1.5 * sklearn, basis="guess")
+def predict(
+    params: DataLoadParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count what is kept; the time is what reading took when the data was inspected, or else a guess by its bytes."""
+    data = work.data
+    if data is None:
+        return Prediction(seconds=0.05, basis="guess")
+    size = tables_bytes(data)
+    seconds, basis = inspected(data, "load", BASE_SECONDS + size / _READ_BYTES_PER_SECOND)
+    bases = {"seconds": basis, "output_bytes": "modelled" if has_text(data) else "counted"}
+    texts = data.rows * sum(column.dtype == "text" for column in data.columns)
+    peak = size * 12 // 5 + _TEXT_BYTES * texts + _READER_BYTES
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis="modelled", bases=bases)
+
+
+def loads(params: DataLoadParams) -> tuple[str, ...]:
+    """Load the readers of the sources' formats."""
+    sources = params.sources.values()
+    readers = {
+        "sklearn.datasets": any(source.sklearn for source in sources),
+        "pandas": any(source.csv or source.parquet or source.factory for source in sources),
+        "pyarrow.parquet": any(source.parquet for source in sources),
+    }
+    return ("titrant.runtime.data.loading", *(name for name, used in readers.items() if used))
 
 
 @operator(
@@ -47,6 +74,7 @@ def predict(params: DataLoadParams, hardware: Hardware, model: ModelFacts | None
     inputs={},
     outputs={"tables": "tables"},
     predict=predict,
+    loads=loads,
     libraries=("numpy", "pandas", "pyarrow", "pillow", "scikit-learn"),
     user_code=True,
 )

@@ -1,5 +1,6 @@
 """Split the data into the roles train, tuning, calibration and evaluation."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -7,11 +8,19 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.data.parameters import Names
+from titrant.runtime.data_cost import BASE_SECONDS, inspected
+from titrant.schema.data_size import split_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 if TYPE_CHECKING:
     from titrant.runtime.values import Tables
+
+
+# Numbers that are hashed in a second, and in one piece.
+_HASHED_PER_SECOND = 25e6
+_HASHED_AT_ONCE = 1 << 20
 
 
 class DataSplitParams(Params):
@@ -30,9 +39,19 @@ class DataSplitParams(Params):
     label: str | None = Field(None, description="the column to stratify by")
 
 
-def predict(params: DataSplitParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Expect a second per million rows, of which the number is not known here."""
-    return Prediction(seconds=0.05, basis="guess")
+def predict(
+    params: DataSplitParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count the places and units; the time is what splitting took when the data was inspected."""
+    data = work.data
+    if data is None:
+        return Prediction(seconds=0.05, basis="guess")
+    numbers = data.rows * sum(math.prod(column.shape) for column in data.columns)
+    seconds, basis = inspected(data, "split", BASE_SECONDS + numbers / _HASHED_PER_SECOND)
+    # Numbers are hashed in pieces, as 64-bit copies of which five are alive.
+    peak = 40 * min(numbers, _HASHED_AT_ONCE) + 16 * data.rows
+    bases = {"seconds": basis, "output_bytes": "counted"}
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=split_bytes(data), basis="modelled", bases=bases)
 
 
 @operator(
@@ -43,6 +62,7 @@ def predict(params: DataSplitParams, hardware: Hardware, model: ModelFacts | Non
     inputs={"tables": "tables"},
     outputs={"split": "split"},
     predict=predict,
+    loads=("titrant.runtime.data.splitting",),
     libraries=("numpy",),
 )
 def data_split(params: DataSplitParams, context: Context, *, tables: "Tables") -> Mapping[str, Any]:

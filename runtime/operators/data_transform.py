@@ -7,11 +7,18 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.data.parameters import InputSpecs, Names, Scalar, SubgroupColumn, TransformSteps
+from titrant.runtime.data_cost import BASE_SECONDS, inspected
+from titrant.schema.data_size import rows_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 if TYPE_CHECKING:
     from titrant.runtime.values import Split, Tables
+
+
+# Bytes of rows that are made in a second.
+_MADE_BYTES_PER_SECOND = 150e6
 
 
 class DataTransformParams(Params):
@@ -31,9 +38,19 @@ class DataTransformParams(Params):
     model_inputs: InputSpecs = ()
 
 
-def predict(params: DataTransformParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Expect little: the number of rows is not known here."""
-    return Prediction(seconds=0.05, basis="guess")
+def predict(
+    params: DataTransformParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count every role's rows; the time is what transforming took when the data was inspected."""
+    data = work.data
+    if data is None:
+        return Prediction(seconds=0.05, basis="guess")
+    sizes = [rows_bytes(data, role) for role in ("train", "tuning", "calibration", "evaluation")]
+    seconds, basis = inspected(data, "transform", BASE_SECONDS + sum(sizes) / _MADE_BYTES_PER_SECOND)
+    # All roles are held; the largest is converted, hashed, and copied once more while it is written.
+    peak = sum(sizes) + max(sizes) * 5 // 2
+    bases = {"seconds": basis, "output_bytes": "counted"}
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=sum(sizes), basis="modelled", bases=bases)
 
 
 @operator(
@@ -50,6 +67,7 @@ def predict(params: DataTransformParams, hardware: Hardware, model: ModelFacts |
         "transforms": "transforms",
     },
     predict=predict,
+    loads=("titrant.runtime.data.transforming",),
     libraries=("numpy", "pillow"),
 )
 def data_transform(

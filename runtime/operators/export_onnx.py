@@ -5,13 +5,23 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.forward_cost import forward_seconds, speed_of
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import onnx_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 # The operator sets that torch's tracing exporter writes; the lowest in which quantization has a scale a channel.
 LOWEST_OPSET, HIGHEST_OPSET = 13, 20
+
+
+# Tracing, checking and opening a graph: at all, and for each layer; writing, folding and comparing the weights.
+_SECONDS, _LAYER_SECONDS = 0.15, 0.004
+_WRITTEN_BYTES_PER_SECOND = 40e6
+_TRACER_BYTES = 12 << 20
+# Batches of activations that are held while the example rows are traced and answered twice.
+_HELD = 4
 
 
 class ExportOnnxParams(Params):
@@ -35,14 +45,21 @@ def requires(params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | N
     return (*unmet, f"ONNX opset {params.opset} is not one that torch writes: {remedy}")
 
 
-def predict(params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+def predict(
+    params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
     """Count the weights and add what a graph spends on names."""
     if model is None:
         return Prediction()
-    # Importing onnx and onnxruntime takes 0.7 s, tracing some milliseconds a layer.
-    seconds = 0.7 + 0.004 * len(model.layers) + model.weight_bytes / 200e6
+    speed = speed_of(hardware, work.threads)
+    rows = min(params.rows, work.rows.get("example", params.rows))
+    answers = forward_seconds(model, speed, "torch", rows) + forward_seconds(model, speed, "onnx", rows)
+    seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND + answers
     size = onnx_bytes(model)
-    return Prediction(seconds=seconds, peak_bytes=4 * size, output_bytes=size, basis="modelled")
+    peak = 5 * size + _HELD * (model.activation_bytes or 0) * rows + _TRACER_BYTES
+    return Prediction(
+        seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases={"output_bytes": "modelled"}
+    )
 
 
 @operator(
@@ -54,6 +71,8 @@ def predict(params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | No
     outputs={"model": "onnx", "parity": "value"},
     requires=requires,
     predict=predict,
+    loads=("torch.onnx", "onnx", "onnxruntime", "titrant.runtime.torch.onnx_export"),
+    costless=("tolerance",),
     libraries=("torch", "onnx", "onnxruntime"),
     user_code=True,
 )

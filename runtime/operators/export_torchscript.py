@@ -5,10 +5,19 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.forward_cost import forward_seconds, speed_of
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import torchscript_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
+
+# Tracing four times, freezing and opening: at all, and for each layer; writing and comparing the weights.
+_SECONDS, _LAYER_SECONDS = 0.08, 0.02
+_WRITTEN_BYTES_PER_SECOND = 100e6
+_TRACER_BYTES = 6 << 20
+# Batches of activations that are held while the example rows are traced and answered twice.
+_HELD = 5
 
 
 class ExportTorchScriptParams(Params):
@@ -25,13 +34,27 @@ def requires(params: ExportTorchScriptParams, hardware: Hardware, model: ModelFa
     return missing(hardware, "torch")
 
 
-def predict(params: ExportTorchScriptParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+def predict(
+    params: ExportTorchScriptParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
     """Count the weights and add what the code and the alignment of constants spend."""
     if model is None:
         return Prediction()
-    seconds = 0.3 + 0.01 * len(model.layers) + model.weight_bytes / 200e6
-    size = torchscript_bytes(model)
-    return Prediction(seconds=seconds, peak_bytes=3 * size, output_bytes=size, basis="modelled")
+    speed = speed_of(hardware, work.threads)
+    rows = min(params.rows, work.rows.get("example", params.rows))
+    answers = 2 * forward_seconds(model, speed, "torch", rows)
+    seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND + answers
+    size = torchscript_bytes(model, halved=_halved(work))
+    peak = 4 * size + _HELD * (model.activation_bytes or 0) * rows + _TRACER_BYTES
+    return Prediction(
+        seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases={"output_bytes": "modelled"}
+    )
+
+
+def _halved(work: Work) -> bool:
+    """Say whether the model was cast to 16 bits before."""
+    use = work.models.get("model")
+    return use is not None and use.method == "cast"
 
 
 @operator(
@@ -43,6 +66,8 @@ def predict(params: ExportTorchScriptParams, hardware: Hardware, model: ModelFac
     outputs={"model": "torchscript", "parity": "value"},
     requires=requires,
     predict=predict,
+    loads=("torch", "titrant.runtime.torch.script_export"),
+    costless=("tolerance",),
     libraries=("torch",),
     user_code=True,
 )

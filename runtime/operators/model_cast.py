@@ -6,16 +6,23 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.data_cost import BASE_SECONDS
+from titrant.runtime.forward_cost import basis_of
 from titrant.runtime.installed import missing
-from titrant.runtime.sizes import torchscript_bytes
+from titrant.runtime.sizes import torch_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 if TYPE_CHECKING:
     import torch
 
 # Instruction sets that compute in the format, rather than convert to fp32 and back.
 NATIVE = {"bf16": ("avx512_bf16", "amx_bf16", "bf16"), "fp16": ("avx512_fp16", "fp16")}
+
+
+# Copying, casting and keeping the weights.
+_CAST_BYTES_PER_SECOND = 300e6
 
 
 class CastParams(Params):
@@ -42,12 +49,19 @@ def requires(params: CastParams, hardware: Hardware, model: ModelFacts | None) -
     )
 
 
-def predict(params: CastParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+def predict(params: CastParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
     """Count two bytes a parameter."""
     if model is None:
         return Prediction()
-    size = torchscript_bytes(model) - model.weight_bytes // 2
-    return Prediction(seconds=0.1, peak_bytes=2 * model.weight_bytes, output_bytes=size, basis="modelled")
+    seconds = 2 * BASE_SECONDS + model.weight_bytes / _CAST_BYTES_PER_SECOND
+    size = torch_bytes(model) - model.weight_bytes // 2
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=2 * model.weight_bytes,
+        output_bytes=size,
+        basis=basis_of(hardware),
+        bases={"output_bytes": "modelled"},
+    )
 
 
 @operator(
@@ -59,6 +73,7 @@ def predict(params: CastParams, hardware: Hardware, model: ModelFacts | None) ->
     outputs={"model": "torch"},
     requires=requires,
     predict=predict,
+    loads=("torch", "titrant.runtime.torch.casting"),
     libraries=("torch",),
     user_code=True,
     method=Method("cast", takes="torch", engine="torch", format="torchscript", bits=(16,), rank=1),

@@ -4,13 +4,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.data_cost import BASE_SECONDS
+from titrant.runtime.forward_cost import basis_of
 from titrant.runtime.installed import missing
-from titrant.runtime.sizes import folded_bytes
+from titrant.runtime.sizes import folded_bytes, torch_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 if TYPE_CHECKING:
     import torch
+
+
+# Finding out who reads whom, a layer, and copying and keeping the weights.
+_LAYER_SECONDS = 0.0005
+_COPIED_BYTES_PER_SECOND = 100e6
 
 
 class FuseParams(Params):
@@ -22,12 +30,24 @@ def requires(params: FuseParams, hardware: Hardware, model: ModelFacts | None) -
     return missing(hardware, "torch")
 
 
-def predict(params: FuseParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+def predict(params: FuseParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
     """Count the weights less three numbers a channel of every normalization: a bias is left."""
     if model is None:
         return Prediction()
-    size = folded_bytes(model)
-    return Prediction(seconds=0.05, peak_bytes=2 * model.weight_bytes, output_bytes=size, basis="modelled")
+    seconds = 2 * BASE_SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _COPIED_BYTES_PER_SECOND
+    size = torch_bytes(model) - model.weight_bytes + folded_bytes(model)
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=3 * model.weight_bytes,
+        output_bytes=size,
+        basis=basis_of(hardware),
+        bases={"output_bytes": "modelled"},
+    )
+
+
+def idle(params: FuseParams, model: ModelFacts) -> bool:
+    """Have nothing to do without a batch normalization."""
+    return not any(layer.type.startswith("BatchNorm") for layer in model.layers)
 
 
 @operator(
@@ -39,8 +59,10 @@ def predict(params: FuseParams, hardware: Hardware, model: ModelFacts | None) ->
     outputs={"model": "torch"},
     requires=requires,
     predict=predict,
+    loads=("torch", "titrant.runtime.torch.fusion"),
     libraries=("torch",),
     user_code=True,
+    idle=idle,
 )
 def model_fuse(params: FuseParams, context: Context, *, model: Any) -> dict[str, Any]:
     """Fold every batch normalization into the convolution or linear layer whose only reader it is.

@@ -7,8 +7,16 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.data.parameters import File, InputSpecs
+from titrant.runtime.data_cost import BASE_SECONDS
+from titrant.runtime.forward_cost import basis_of
+from titrant.runtime.sizes import torch_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
+
+# Finding the source that the factory rests on among all loaded modules; building a layer; reading and keeping weights.
+_SOURCE_SECONDS, _LAYER_SECONDS = 0.1, 0.0005
+_READ_BYTES_PER_SECOND = 250e6
 
 
 class ModelLoadParams(Params):
@@ -25,10 +33,22 @@ class ModelLoadParams(Params):
     outputs: InputSpecs = ()
 
 
-def predict(params: ModelLoadParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Count the weights; time is the import of torch and a read."""
-    size = model.weight_bytes if model else 0
-    return Prediction(seconds=2.5 + size / 500e6, peak_bytes=2 * size, output_bytes=size, basis="modelled")
+def predict(
+    params: ModelLoadParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count the weights; time is that of building the layers and reading a file."""
+    if model is None:
+        return Prediction(seconds=0.1, basis="guess")
+    size = torch_bytes(model)
+    seconds = (
+        BASE_SECONDS
+        + _SOURCE_SECONDS
+        + _LAYER_SECONDS * len(model.layers)
+        + model.weight_bytes / _READ_BYTES_PER_SECOND
+    )
+    bases = {"output_bytes": "counted"}
+    peak = 3 * model.weight_bytes
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=basis_of(hardware), bases=bases)
 
 
 @operator(
@@ -39,6 +59,7 @@ def predict(params: ModelLoadParams, hardware: Hardware, model: ModelFacts | Non
     inputs={},
     outputs={"model": "torch"},
     predict=predict,
+    loads=("torch", "titrant.runtime.models.loading", "safetensors.torch"),
     libraries=("torch", "safetensors"),
     user_code=True,
 )

@@ -6,9 +6,18 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, Port, operator
+from titrant.runtime.forward_cost import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.installed import missing
 from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.plan import Prediction
+from titrant.schema.plan import ModelCost, Prediction
+from titrant.schema.work import NOTHING_KNOWN, ModelUse, Work
+
+# As in titrant.runtime.timing: every turn has a run off the clock, and there are so many turns.
+_RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
+_LEAST_RUNS, _MOST_RUNS = 59, 500
+# Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
+_FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
+_SAMPLE_BYTES, _MODEL_BYTES = 21, 600
 
 
 class LatencyParams(Params):
@@ -30,17 +39,51 @@ def requires(params: LatencyParams, hardware: Hardware, model: ModelFacts | None
     return tuple(f"the engine {unmet}" for unmet in missing(hardware, *sorted(set(params.engines.values()))))
 
 
-def predict(params: LatencyParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Each batch size takes its time, or what the runs asked for take at some 5 GFLOP/s a thread."""
-    seconds = params.seconds * len(params.batches)
+def predict(
+    params: LatencyParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Model every model's batch; each batch size takes its time, or what the runs asked for take."""
+    if model is None:
+        return Prediction(seconds=params.seconds * len(params.batches) + 0.3, basis="guess")
+    speed = speed_of(hardware, params.threads)
+    uses = {name: work.models.get(name, ModelUse()) for name in params.engines}
+    costs = {name: _cost(params, name, use, model, speed) for name, use in uses.items()}
+    opening = sum(2 * opening_seconds(model, use) + _FORK_SECONDS for use in uses.values())
+    seconds, samples = opening + _SECONDS, 0
+    for size in params.batches:
+        turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
+        runs = params.iterations or _runs(params, turn)
+        seconds += turn * (runs + params.warmup / 2)
+        samples += runs * len(costs)
+    peak = sum(opened_bytes(model, use) for use in uses.values())
+    peak += max(held_bytes(model, use, max(params.batches)) for use in uses.values())
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=peak,
+        output_bytes=_SAMPLE_BYTES * samples + _MODEL_BYTES * len(costs),
+        basis=speed.basis,
+        models=costs,
+    )
+
+
+def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, speed: Speed) -> ModelCost:
+    """Predict one model's batches, and the memory of loading it and answering the largest."""
+    kind = "onnx" if params.engines[name] == "onnxruntime" else use.kind
+    seconds = {str(size): forward_seconds(model, speed, kind, size, use.method) for size in params.batches}
     peak = None
-    if model is not None:
-        run = (model.flops or 0) / (5e9 * params.threads)
-        runs = params.iterations or 59
-        least = sum(batch * run * runs * len(params.engines) for batch in params.batches)
-        seconds = least if params.iterations else max(seconds, least)
-        peak = len(params.engines) * model.weight_bytes + (model.activation_bytes or 0) * max(params.batches)
-    return Prediction(seconds=seconds + 0.3, peak_bytes=peak, output_bytes=20_000, basis="guess")
+    if params.threads == 1 and params.device == "cpu":
+        peak = opened_bytes(model, use) + held_bytes(model, use, max(params.batches)) + _ENGINE_BYTES
+    return ModelCost(seconds, peak, speed.basis)
+
+
+def _runs(params: LatencyParams, turn: float) -> int:
+    """Return how many turns there are: the least, and more while there is time."""
+    return max(_LEAST_RUNS, min(_MOST_RUNS, int(params.seconds / turn) + 1))
+
+
+def loads(params: LatencyParams) -> tuple[str, ...]:
+    """Load every engine."""
+    return (*sorted(set(params.engines.values())), "titrant.runtime.timing")
 
 
 @operator(
@@ -53,6 +96,7 @@ def predict(params: LatencyParams, hardware: Hardware, model: ModelFacts | None)
     determinism="measured",
     requires=requires,
     predict=predict,
+    loads=loads,
     libraries=("torch", "onnxruntime", "numpy"),
     user_code=True,
 )

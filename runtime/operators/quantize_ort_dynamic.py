@@ -5,13 +5,20 @@ from typing import Any, Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.forward_cost import basis_of
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import DYNAMIC_CHANNEL_BYTES, PRODUCTS, channels, layers_of, onnx_bytes, saved_by_int8
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 # Nodes that replace one product, with their names.
 NODES_BYTES = 900
+
+
+# Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
+_SECONDS, _LAYER_SECONDS = 0.04, 0.001
+_READ_BYTES_PER_SECOND = 20e6
 
 
 class OrtDynamicParams(Params):
@@ -32,15 +39,24 @@ def requires(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | N
     return (*unmet, "ort.dynamic quantizes matrix products only and the model has none: use ort.static")
 
 
-def predict(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+def predict(
+    params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
     """Count one byte for each weight of a matrix product and four elsewhere."""
     if model is None:
         return Prediction()
     scales = DYNAMIC_CHANNEL_BYTES * channels(model, *PRODUCTS) if params.per_channel else 0
     nodes = NODES_BYTES * len(layers_of(model, *PRODUCTS))
     size = onnx_bytes(model) - saved_by_int8(model, *PRODUCTS) + scales + nodes
-    seconds = 0.7 + model.weight_bytes / 50e6
-    return Prediction(seconds=seconds, peak_bytes=4 * model.weight_bytes, output_bytes=size, basis="modelled")
+    seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
+    peak = 4 * model.weight_bytes
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=peak,
+        output_bytes=size,
+        basis=basis_of(hardware),
+        bases={"output_bytes": "modelled"},
+    )
 
 
 @operator(
@@ -52,6 +68,7 @@ def predict(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | No
     outputs={"model": "onnx"},
     requires=requires,
     predict=predict,
+    loads=("onnx", "onnxruntime", "onnxruntime.quantization", "titrant.runtime.onnx.dynamic"),
     libraries=("onnx", "onnxruntime"),
     method=Method(
         "ort.dynamic",

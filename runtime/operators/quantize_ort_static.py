@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.forward_cost import answers_bytes, fixed_batch, forward_seconds, speed_of
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import (
     CONVOLUTIONS,
@@ -19,8 +20,16 @@ from titrant.runtime.sizes import (
 )
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 QUANTIZED = (*CONVOLUTIONS, *PRODUCTS)
+
+
+# Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
+_SECONDS, _LAYER_SECONDS = 0.08, 0.006
+_READ_BYTES_PER_SECOND = 20e6
+# Bytes of answers that are looked at in a second, for the largest and smallest or for a histogram.
+_LOOKED_BYTES_PER_SECOND = {"minmax": 4e9, "entropy": 500e6, "percentile": 500e6}
 
 
 class OrtStaticParams(Params):
@@ -54,19 +63,29 @@ def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | No
     return (*unmet, "the model has no convolution and no matrix product to quantize: use quantization.method none")
 
 
-def predict(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+def predict(
+    params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
     """Count one byte a weight, and add scales and the quantize and dequantize nodes."""
     if model is None:
         return Prediction()
     quantized = layers_of(model, *QUANTIZED)
     scales = QDQ_CHANNEL_BYTES * channels(model, *QUANTIZED) if params.per_channel else 0
     size = onnx_bytes(model) - saved_by_int8(model, *QUANTIZED) + scales + QDQ_LAYER_BYTES * len(quantized) + QDQ_BYTES
-    # Calibration keeps the activations of one batch after another; a histogram looks at each twice.
-    passes = {"minmax": 1, "entropy": 4, "percentile": 2}[params.calibration]
-    seconds = 1.0 + model.weight_bytes / 20e6 + passes * params.rows * (model.flops or 0) / 5e9
-    activations = params.batch_size * (model.activation_bytes or 0)
-    peak = 4 * model.weight_bytes + activations * (1 if params.calibration == "minmax" else 8)
-    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis="modelled")
+    speed = speed_of(hardware, work.threads)
+    rows = min(params.rows, work.rows.get("calibration", params.rows))
+    batch = fixed_batch(model) or min(params.batch_size, max(rows, 1))
+    # Every answer is kept and reduced; a histogram of each looks at its numbers again and again.
+    forward = rows / batch * forward_seconds(model, speed, "torch", batch)
+    looked = rows * answers_bytes(model) / _LOOKED_BYTES_PER_SECOND[params.calibration]
+    seconds = (
+        _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND + forward + looked
+    )
+    activations = batch * max(answers_bytes(model), model.activation_bytes or 0)
+    peak = 6 * model.weight_bytes + activations * 5 // 2
+    return Prediction(
+        seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases={"output_bytes": "modelled"}
+    )
 
 
 @operator(
@@ -78,6 +97,7 @@ def predict(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | Non
     outputs={"model": "onnx"},
     requires=requires,
     predict=predict,
+    loads=("onnx", "onnxruntime", "onnxruntime.quantization", "titrant.runtime.onnx.static"),
     libraries=("onnx", "onnxruntime", "numpy"),
     method=Method("ort.static", takes="onnx", engine="onnxruntime", format="onnx", bits=(8,), rank=4, calibrated=True),
 )

@@ -5,10 +5,16 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.forward_cost import basis_of
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import PACKED_CHANNEL_BYTES, channels, layers_of, saved_by_int8, torchscript_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
+
+# Copying, rewriting and tracing four times: at all, for each layer, and for its weights.
+_SECONDS, _LAYER_SECONDS = 0.06, 0.008
+_READ_BYTES_PER_SECOND = 50e6
 
 
 class TorchDynamicParams(Params):
@@ -25,14 +31,23 @@ def requires(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts |
     return (*unmet, "torch.dynamic quantizes linear layers only and the model has none: use ort.static")
 
 
-def predict(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
+def predict(
+    params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
     """Count one byte for each weight of a linear layer and four elsewhere."""
     if model is None:
         return Prediction()
     scales = PACKED_CHANNEL_BYTES * channels(model, "Linear") if params.per_channel else 0
     size = torchscript_bytes(model) - saved_by_int8(model, "Linear") + scales
-    seconds = 0.3 + 0.01 * len(model.layers) + model.weight_bytes / 100e6
-    return Prediction(seconds=seconds, peak_bytes=3 * model.weight_bytes, output_bytes=size, basis="modelled")
+    seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
+    peak = 3 * model.weight_bytes
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=peak,
+        output_bytes=size,
+        basis=basis_of(hardware),
+        bases={"output_bytes": "modelled"},
+    )
 
 
 @operator(
@@ -44,6 +59,7 @@ def predict(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | 
     outputs={"model": "torchscript"},
     requires=requires,
     predict=predict,
+    loads=("torch", "torch.ao.quantization", "titrant.runtime.torch.dynamic"),
     libraries=("torch",),
     user_code=True,
     method=Method(

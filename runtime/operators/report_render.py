@@ -4,17 +4,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.forward_cost import basis_of
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
+
+# Two pages and three pictures.
+_SECONDS = 0.6
+_SIZE, _STEP_BYTES = 95_000, 3100
 
 
 class RenderParams(Params):
     """A report has no options: it shows everything that the record holds."""
 
 
-def predict(params: RenderParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Importing matplotlib and drawing four small pictures; the files hold the record and little else."""
-    return Prediction(seconds=1.5, peak_bytes=96 << 20, output_bytes=300_000, basis="guess")
+def predict(
+    params: RenderParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Draw four small pictures; the files hold the record, so they grow with the steps and what they measured."""
+    size = _SIZE + _STEP_BYTES * work.steps + work.values_bytes
+    return Prediction(seconds=_SECONDS, peak_bytes=6 << 20, output_bytes=size, basis=basis_of(hardware))
 
 
 @operator(
@@ -26,6 +35,7 @@ def predict(params: RenderParams, hardware: Hardware, model: ModelFacts | None) 
     outputs={"report": "report"},
     determinism="exact",
     predict=predict,
+    loads=("matplotlib.pyplot", "jinja2", "titrant.runtime.report.write"),
     libraries=("jinja2", "matplotlib"),
 )
 def report_render(params: RenderParams, context: Context, *, record: Mapping[str, Any]) -> dict[str, Any]:

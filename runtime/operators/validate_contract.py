@@ -7,9 +7,17 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.forward_cost import basis_of
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.gate import LEVEL_ORIGIN, Gate
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
+
+# Where the data is not known.
+_ASSUMED_ROWS = 1000
+# What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
+_SECONDS, _GATE_SECONDS, _ROW_SECONDS, _DRAW_SECONDS = 0.03, 0.004, 2e-6, 1e-3
+_SIZE, _GATE_BYTES = 600, 330
 
 
 class GateParams(Params):
@@ -45,9 +53,16 @@ class ContractParams(Reading):
     require: Literal["proof", "evidence"] = Field("evidence", description="what a release needs")
 
 
-def predict(params: ContractParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """A few milliseconds a gate; scipy has to be imported once."""
-    return Prediction(seconds=0.5 + 0.01 * len(params.gates), peak_bytes=64 << 20, output_bytes=4000, basis="guess")
+def predict(
+    params: ContractParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Some milliseconds a gate, more where whole samples are drawn again."""
+    rows = work.rows.get("rows", _ASSUMED_ROWS)
+    drawn = sum(gate.test == "bootstrap" for gate in params.gates)
+    seconds = _SECONDS + _GATE_SECONDS * len(params.gates) + rows * (_ROW_SECONDS + drawn * _DRAW_SECONDS)
+    size = _SIZE + _GATE_BYTES * len(params.gates)
+    peak = 4 * (work.bytes.get("original", 0) + work.bytes.get("candidate", 0)) + (1 << 20)
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=basis_of(hardware))
 
 
 @operator(
@@ -66,6 +81,7 @@ def predict(params: ContractParams, hardware: Hardware, model: ModelFacts | None
     outputs={"judgement": "value", "answers": "value"},
     determinism="exact",
     predict=predict,
+    loads=("scipy.stats", "titrant.runtime.contract.judge_candidate"),
     libraries=("numpy", "scipy"),
 )
 def validate_contract(

@@ -5,17 +5,27 @@ from typing import Any
 
 from titrant.runtime.catalog import Context, operator
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.data_cost import BASE_SECONDS
+from titrant.runtime.forward_cost import basis_of
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
+
+# Bytes of outputs that are compared in a second.
+_READ_BYTES_PER_SECOND = 100e6
 
 
 class MeasureParams(Reading):
     """How the outputs are read."""
 
 
-def predict(params: MeasureParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Counting over a few thousand rows."""
-    return Prediction(seconds=0.02, peak_bytes=4 << 20, output_bytes=2000, basis="guess")
+def predict(
+    params: MeasureParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Pass over both models' outputs a few times."""
+    size = work.bytes.get("original", 0) + work.bytes.get("candidate", 0)
+    seconds = BASE_SECONDS + size / _READ_BYTES_PER_SECOND
+    return Prediction(seconds=seconds, peak_bytes=2 * size + (1 << 19), output_bytes=520, basis=basis_of(hardware))
 
 
 @operator(
@@ -27,6 +37,7 @@ def predict(params: MeasureParams, hardware: Hardware, model: ModelFacts | None)
     outputs={"quality": "value"},
     determinism="exact",
     predict=predict,
+    loads=("titrant.runtime.contract.quality",),
     libraries=("numpy",),
 )
 def validate_measure(

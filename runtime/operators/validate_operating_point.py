@@ -6,8 +6,11 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, operator
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.data_cost import BASE_SECONDS
+from titrant.runtime.forward_cost import basis_of
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, Work
 
 
 class OperatingPointParams(Reading):
@@ -19,9 +22,14 @@ class OperatingPointParams(Reading):
     )
 
 
-def predict(params: OperatingPointParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Sorting a few thousand numbers."""
-    return Prediction(seconds=0.01, peak_bytes=1 << 20, output_bytes=200, basis="guess")
+def predict(
+    params: OperatingPointParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Sort a few thousand numbers."""
+    size = work.bytes.get("outputs", 0)
+    return Prediction(
+        seconds=BASE_SECONDS + size / 50e6, peak_bytes=size + (1 << 16), output_bytes=80, basis=basis_of(hardware)
+    )
 
 
 @operator(
@@ -33,6 +41,7 @@ def predict(params: OperatingPointParams, hardware: Hardware, model: ModelFacts 
     outputs={"point": "value"},
     determinism="exact",
     predict=predict,
+    loads=("titrant.runtime.contract.operating_point",),
     libraries=("numpy",),
 )
 def validate_operating_point(

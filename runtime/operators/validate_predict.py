@@ -5,9 +5,23 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.data_cost import BASE_SECONDS
+from titrant.runtime.forward_cost import (
+    answer_bytes,
+    fixed_batch,
+    forward_seconds,
+    held_bytes,
+    opened_bytes,
+    opening_seconds,
+    speed_of,
+)
 from titrant.runtime.installed import missing
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.work import NOTHING_KNOWN, ModelUse, Work
+
+# Where the data is not known.
+_ASSUMED_ROWS = 1000
 
 
 class PredictParams(Params):
@@ -24,14 +38,38 @@ def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None
     return tuple(f"the engine {unmet}" for unmet in missing(hardware, params.engine))
 
 
-def predict(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> Prediction:
-    """Guess from the FLOPs of one case; the number of rows is not known here, so a thousand are assumed."""
+def predict(
+    params: PredictParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Model the forward pass of a batch, as often as there are batches, and opening the model."""
     if model is None or model.flops is None:
         return Prediction()
-    # A batch-wise CPU run reaches some 5 GFLOP/s a thread; opening the model takes a few tens of milliseconds.
-    seconds = 0.05 + 1000 * model.flops / (5e9 * params.threads)
-    activations = (model.activation_bytes or 0) * params.batch
-    return Prediction(seconds=seconds, peak_bytes=model.weight_bytes + activations, basis="guess")
+    rows = work.rows.get("rows", _ASSUMED_ROWS)
+    use = work.models.get("model", ModelUse())
+    speed = speed_of(hardware, params.threads)
+    kind = "onnx" if params.engine == "onnxruntime" else use.kind
+    batch = fixed_batch(model) or params.batch
+    batches, rest = divmod(rows, batch)
+    seconds = (
+        BASE_SECONDS + opening_seconds(model, use) + batches * forward_seconds(model, speed, kind, batch, use.method)
+    )
+    if rest:
+        seconds += forward_seconds(model, speed, kind, rest, use.method)
+    bases = {} if "rows" in work.rows else {"seconds": "guess"}
+    size = rows * answer_bytes(model) + 200
+    peak = opened_bytes(model, use) + held_bytes(model, use, min(batch, rows)) + 2 * size
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=peak,
+        output_bytes=size,
+        basis=speed.basis,
+        bases=bases | {"output_bytes": "counted"},
+    )
+
+
+def loads(params: PredictParams) -> tuple[str, ...]:
+    """Load the engine."""
+    return (params.engine, "titrant.runtime.contract.predicting")
 
 
 @operator(
@@ -44,6 +82,7 @@ def predict(params: PredictParams, hardware: Hardware, model: ModelFacts | None)
     determinism="exact",
     requires=requires,
     predict=predict,
+    loads=loads,
     libraries=("torch", "onnxruntime", "numpy"),
     user_code=True,
 )

@@ -38,7 +38,8 @@ def _story(story: Story) -> dict[str, Any]:
         "released": story.lead.released,
         "file": story.usage.file if story.usage else None,
         "savings": [
-            {"name": row.name, "before": row.before, "after": row.after, "words": row.words} for row in story.savings
+            {name: getattr(row, name) for name in ("name", "before", "after", "words", "predicted")}
+            for row in story.savings
         ],
         "verdict": contract.verdict if contract else None,
         "gates": [{"gate": row.margin.gate, "verdict": row.verdict, "left": row.margin.left} for row in rows],

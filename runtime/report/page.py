@@ -7,12 +7,13 @@ from titrant.runtime.report.candidate_rows import CandidateRow, candidate_rows
 from titrant.runtime.report.candidates import Shown, leading, shown_candidates
 from titrant.runtime.report.class_changes import ClassChanges, class_changes
 from titrant.runtime.report.contract_rows import Judged, judged
+from titrant.runtime.report.foretold import Pair, loading, totals
 from titrant.runtime.report.headline import Headline, headline
 from titrant.runtime.report.provenance import Fact, digests, environment, validity
 from titrant.runtime.report.record_view import Record
 from titrant.runtime.report.savings import Saving, savings
 from titrant.runtime.report.snippet import Usage, usage
-from titrant.runtime.report.step_rows import Pair, StepRow, step_rows, totals
+from titrant.runtime.report.step_rows import StepRow, step_rows
 from titrant.schema.plan import Decision, Search
 
 
@@ -43,6 +44,7 @@ class Page:
     decisions: tuple[Decision, ...]
     steps: tuple[StepRow, ...]
     totals: Pair
+    loading: Pair
     environment: tuple[Fact, ...]
     digests: tuple[Fact, ...]
     validity: str
@@ -67,6 +69,7 @@ def page(record: Record) -> Page:
         decisions=record.plan.decisions,
         steps=step_rows(record),
         totals=totals(record),
+        loading=loading(record),
         environment=environment(record),
         digests=digests(record, found),
         validity=validity(record),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from titrant.runtime.report.candidates import Shown, original_bytes
+from titrant.runtime.report.foretold import memory_told, seconds_told, size_told
 from titrant.runtime.report.record_view import ModelTimings, Record
 from titrant.runtime.report.words import fraction, metric_with_cases, quantity
 from titrant.schema.gate import Gate, GateResult
@@ -27,6 +28,7 @@ class Saving:
     before_share: float | None = None
     after_share: float | None = None
     note: str = ""
+    predicted: str = ""  # what had been predicted of `after`, and how
 
 
 def savings(record: Record, search: Search, candidate: Shown) -> tuple[Saving, ...]:
@@ -34,13 +36,25 @@ def savings(record: Record, search: Search, candidate: Shown) -> tuple[Saving, .
     original = record.values.timings.get("original", ModelTimings({}))
     memory = original.peak_bytes, candidate.timings.peak_bytes
     rows = (
-        _amount("size", original_bytes(record), candidate.record.size, "one file against the stored original"),
+        _told(
+            _amount("size", original_bytes(record), candidate.record.size, "one file against the stored original"),
+            size_told(record, candidate),
+        ),
         *_latency(record, search.timing_batch, original, candidate),
         _throughput(original, candidate),
-        _amount("peak memory", *memory, "resident memory added by loading the model and answering the largest batch"),
+        _told(
+            _amount(
+                "peak memory", *memory, "resident memory added by loading the model and answering the largest batch"
+            ),
+            memory_told(record, candidate),
+        ),
         _metric(record, candidate),
     )
     return tuple(row for row in rows if row)
+
+
+def _told(saving: Saving | None, predicted: str) -> Saving | None:
+    return saving and replace(saving, predicted=predicted)
 
 
 def _amount(name: str, before: float | None, after: float | None, note: str) -> Saving | None:
@@ -59,8 +73,13 @@ def _latency(record: Record, batch: int, original: ModelTimings, candidate: Show
     threads = record.plan.timing_threads
     note = f"one batch of {batch}, " + ("one thread" if threads == 1 else f"{threads} threads")
     pairs = {"latency p50": (first.p50, second.p50), "latency p95": (first.p95, second.p95)}
+    told = {"latency p50": seconds_told(record, candidate, batch, second.p50), "latency p95": ""}
     return tuple(
-        _bars(Saving(name, quantity(was, "s"), quantity(now, "s"), faster(was, now), "", note=note), was, now)
+        _bars(
+            Saving(name, quantity(was, "s"), quantity(now, "s"), faster(was, now), "", note=note, predicted=told[name]),
+            was,
+            now,
+        )
         for name, (was, now) in pairs.items()
     )
 

@@ -1,17 +1,10 @@
 """Numbers and gates in words: fractions stay fractions, quantities carry their unit."""
 
 from titrant.schema.gate import Gate
+from titrant.schema.gate_words import COMPARISONS
 from titrant.schema.units import format_size, format_time
 
 NONE = "–"
-COMPARISONS = {
-    "at_least": "≥ {}",
-    "at_most": "≤ {}",
-    "retention": "≥ {} of the original’s",
-    "drop_at_most": "≤ {} lower than the original’s",
-    "rise_at_most": "≤ {} higher than the original’s",
-    "ratio_at_least": "≥ {} as a ratio",
-}
 SMALLER_IS_BETTER = ("at_most", "drop_at_most", "rise_at_most")
 # Metrics that count cases, so that value × cases is a whole number.
 COUNTED = ("accuracy", "sensitivity", "specificity", "agreement")

@@ -46,6 +46,11 @@ def named(answer: Any, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
     return dict(zip(names, tensors, strict=False))
 
 
+_OF_SHAPES = ("shape", "size", "dimension", "expected input", "channels", "dtype", "scalar type", "index out of range")
+_SHAPES = "change data.transform or data.inputs, or the arguments of the model, so that shapes and types meet"
+_OWN = "the layer's own code raised it: call the model with such a batch outside titrant, and mend it there"
+
+
 def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepError:
     """Say in one line which layer could not take what it was given."""
     given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
@@ -55,7 +60,7 @@ def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepEr
         Diagnostic(
             "X221",
             f"the model cannot answer a batch of {given}: {layer}{reason}",
-            help="change data.transform or data.inputs, or the arguments of the model, so that the shapes meet",
+            help=_SHAPES if any(word in reason.lower() for word in _OF_SHAPES) else _OWN,
         )
     )
 

@@ -57,7 +57,7 @@ class _Refuse(TorchFunctionMode):
                 Diagnostic(
                     "X206",
                     f"the model's forward reads the values of a tensor with {VALUES[func]}: a trace holds one path",
-                    help="use torch.where or masks instead, or keep the model in torch (quantization.method none)",
+                    help="compute both ways and choose with torch.where or a mask: every file format holds one path",
                 )
             )
         return func(*args, **(kwargs or {}))

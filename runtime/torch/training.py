@@ -196,6 +196,5 @@ def _explained(error: RuntimeError) -> StepError:
                 help="replace the operation, or set reproducibility.deterministic to false",
             )
         )
-    return StepError(
-        Diagnostic("X221", f"training failed: {text}", help="see whether the model trains outside titrant")
-    )
+    advice = "take a step with such a batch outside titrant, and mend the model there"
+    return StepError(Diagnostic("X221", f"training failed: {text}", help=advice))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib import import_module
 
-ROOMS = ("recipe", "command", "bind", "plan", "data", "operators", "execute", "contract", "report")
+ROOMS = ("recipe", "config", "command", "bind", "plan", "lock", "data", "operators", "execute", "contract", "report")
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,14 @@ CODES: tuple[Code, ...] = (
         "transform: [impute, standardize]",
     ),
     Code(
+        "R139",
+        "A pattern matches no layer",
+        "A pattern under `quantization.skip` or `only` covers layers by their module name, or all that lie in a module "
+        "of that name. One that covers no layer with weights would protect nothing.",
+        "skip: [clasifier.*]",
+        "skip: [classifier.*]",
+    ),
+    Code(
         "P060",
         "The machine has no such device",
         "`target.device` names an accelerator that the machine which is planned for does not have.",

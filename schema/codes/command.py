@@ -13,7 +13,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "P002",
         "Not a machine's description",
-        "`titrant plan --hardware` takes a file that `titrant hardware --save` wrote on the machine to plan for.",
+        "`titrant plan --hardware` takes a shipped profile (`titrant hardware --profiles`), a file that `titrant "
+        "hardware --save` wrote on the machine to plan for, or a description by hand (.yaml).",
         "titrant plan recipe.yaml --hardware plan.json",
         "titrant hardware --save server.json; titrant plan recipe.yaml --hardware server.json",
     ),
@@ -63,10 +64,62 @@ CODES: tuple[Code, ...] = (
         "when it is read: running the recipe again reuses it.",
     ),
     Code(
+        "P016",
+        "The machine could not be measured",
+        "`titrant hardware --bench` measures in a child process that loads torch and onnxruntime. The message says why "
+        "it ended; `titrant doctor` says which engine does not load.",
+        "titrant hardware --bench   # and torch is not installed",
+        "titrant doctor",
+    ),
+    Code(
         "P009",
         "Nothing of that name to explain",
         "`titrant explain` takes a code, or a recipe and a key, or a run and a step.",
         "titrant explain recipe.yaml",
         "titrant explain recipe.yaml quantization.method",
+    ),
+    Code(
+        "P070",
+        "An age or size cannot be read",
+        "`titrant store gc` takes ages in days or in the units of a recipe's times, and sizes in those of a recipe.",
+        "titrant store gc --keep 10",
+        "titrant store gc --keep '10 GiB' --older-than '90 days'",
+    ),
+    Code(
+        "P071",
+        "There is no such lock file",
+        "`titrant store gc --lock` names a lock file whose results are kept. The lock beside the recipe of a run is "
+        "found without it.",
+    ),
+    Code(
+        "P072",
+        "A filter of runs cannot be read",
+        "`titrant show runs --metric` compares one figure of the released model with a number: a name, one of "
+        "`<`, `<=`, `>`, `>=` and `=`, and a number, with a unit for sizes and times.",
+        "titrant show runs --metric 'accuracy is good'",
+        "titrant show runs --metric 'accuracy>=0.95' --metric 'size<=200 KiB'",
+    ),
+    Code(
+        "P073",
+        "No time to run in",
+        "`titrant run --max-minutes` takes a number above 0, such as 30 or 0.5.",
+        "titrant run x.yaml --max-minutes 0",
+        "titrant run x.yaml --max-minutes 30",
+    ),
+    Code(
+        "P080",
+        "Not a model that can be inspected",
+        "`titrant inspect` takes a recipe, an .onnx file, a .safetensors file (whose header says what it holds, not "
+        "what a level makes of it), or a factory `module:Name` with `--args` and `--inputs` as JSON.",
+        "titrant inspect model.pt",
+        "titrant inspect nets:Net --args '{\"classes\": 2}'",
+    ),
+    Code(
+        "P081",
+        "No starter recipe for this model and data",
+        "`titrant init` takes an .onnx file or a factory `module:Name`, and data as .csv, .parquet, .npz or a folder "
+        "of images with the column that holds the label. A weights file needs the factory that takes it.",
+        "titrant init weights.safetensors",
+        "titrant init nets:Net --weights weights.safetensors --data cases.csv --label diagnosis",
     ),
 )

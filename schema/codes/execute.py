@@ -87,6 +87,15 @@ CODES: tuple[Code, ...] = (
         "data: {split: {train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3}}",
     ),
     Code(
+        "X331",
+        "no candidate of a recorded choice is left",
+        "A rerun judges the candidates that the recorded run judged, and a locked run those of the lock. None of them "
+        "could be made and timed here; the steps that failed are named above. A rerun with --redecide, or a run "
+        "without --locked, chooses from what can be made.",
+        "titrant rerun RUN   (on a machine without the engine of every recorded candidate)",
+        "titrant rerun RUN --redecide",
+    ),
+    Code(
         "X340",
         "there is no released model",
         "titrant.load takes the folder of a run that released a model, or its outputs folder. A run that did not keep "
@@ -114,5 +123,13 @@ CODES: tuple[Code, ...] = (
         "with, so the result would be recorded under a wrong key.",
         "titrant plan x.yaml --out p.json; python retrain.py; titrant run p.json",
         "python retrain.py; titrant run x.yaml",
+    ),
+    Code(
+        "X360",
+        "the run's time is up",
+        "`titrant run --max-minutes` ended the run before any candidate was judged: nothing is released, and the "
+        "original is the model to keep. Finished steps are kept, so the next run goes on where this one ended.",
+        "titrant run x.yaml --max-minutes 1",
+        "titrant run x.yaml --max-minutes 10",
     ),
 )

@@ -78,15 +78,33 @@ CODES: tuple[Code, ...] = (
     Code(
         "P024",
         "The disk is too small",
-        "The files that the steps are certain to write do not fit on the disk that holds the store.",
+        "The files that the steps to run are certain to write do not fit on the disk that holds the store. What is "
+        "stored already needs no room.",
         "TITRANT_HOME=/small titrant run recipe.yaml",
         "TITRANT_HOME=/large titrant run recipe.yaml",
     ),
     Code(
         "P025",
         "The memory is too small",
-        "A step is certain to need more memory than this machine, or the control group it runs in, has.",
+        "A step that has to run is certain to need more memory than this machine, or the control group it runs in, "
+        "has: the worker itself, the rows that the step reads, the weights, and their gradients where it trains.",
         "a 7-billion-parameter model on a machine with 8 GiB",
         "the same model on a machine with 64 GiB, or a smaller one",
+    ),
+    Code(
+        "P026",
+        "No method gives these bits",
+        "`quantization.bits` asks for a width, and with `method: auto` every method that gives it is considered. Where "
+        "there is none, nothing would be quantized although the recipe asks for it.",
+        "quantization: {bits: 4}",
+        "quantization: {bits: 8}",
+    ),
+    Code(
+        "P030",
+        "Two things that cannot be compared",
+        "`titrant diff` compares two locks with each other, and recipes, saved plans and runs as they come. A run can "
+        "be compared once it came to its end and where this version of titrant still reads its plan.",
+        "titrant diff recipe.lock.yaml recipe.yaml",
+        "titrant diff old.lock.yaml recipe.lock.yaml",
     ),
 )

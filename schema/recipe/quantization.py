@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Auto, Off, Pattern, Ref, Section, Text
+from titrant.schema.recipe.terms import Auto, Off, Pattern, Ref, Section, Text, Whole
 
 MethodName = Literal[
     "auto",
@@ -36,7 +36,7 @@ class Quantization(Section):
     method: MethodName | Ref = Field(
         "auto", description="auto, none (still exports, judges and releases), or one operator: then the only candidate"
     )
-    bits: Auto | Literal[4, 8, 16] = Field("auto", description="bits a weight")
+    bits: Auto | Annotated[Literal[4, 8, 16], Whole] = Field("auto", description="bits a weight")
     skip: tuple[Pattern, ...] = Field((), description="module name patterns that keep their precision")
     only: tuple[Pattern, ...] = Field((), description="module name patterns that alone are quantized")
     options: Mapping[str, Any] = Field(default_factory=dict, description="parameters of the chosen operator")

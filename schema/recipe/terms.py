@@ -1,6 +1,5 @@
 """The kinds of value that recipe keys hold: sizes, times, fractions, references, patterns."""
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -13,6 +12,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from titrant.schema.frozen import dataclass
 from titrant.schema.units import SIZES, TIMES, parse_size, parse_time
 
 
@@ -58,6 +58,12 @@ def _integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _whole(value: Any) -> Any:
+    if isinstance(value, (bool, float)):
+        raise ValueError("not a whole number")  # to Python, `True` is 1 and 8.0 is 8
+    return value
+
+
 @dataclass(frozen=True)
 class Written:
     """Marks a type as written with a unit in the text."""
@@ -101,6 +107,8 @@ Pattern = Annotated[str, Field(min_length=1), Form("a module name pattern")]
 REF = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 REFERENCE = "a reference such as `my_code:Net`"
 Ref = Annotated[str, Field(pattern=REF), Form(REFERENCE)]
+# Beside a choice of whole numbers.
+Whole = BeforeValidator(_whole)
 # A value of a column: integral floats are held as integers, as they are written.
 Scalar = Annotated[
     str | int | float | bool, BeforeValidator(_integral, json_schema_input_type=str | int | float | bool)

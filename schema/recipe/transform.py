@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-from titrant.schema.recipe.terms import Count, PathText, Positive, Section, Text, mistake
+from titrant.schema.recipe.terms import Count, PathText, Positive, Section, Text, Whole, mistake
 
 
 class Standardize(Section):
@@ -34,7 +34,7 @@ class Normalize(Section):
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
     mean: PerChannel = Field(description="mean, a number or one a channel")
     std: PerChannelPositive = Field(description="standard deviation, a number or one a channel, above 0")
-    scale: Literal[1, 255] = Field(1, description="pixel range that mean and std are given in")
+    scale: Annotated[Literal[1, 255], Whole] = Field(1, description="pixel range that mean and std are given in")
 
 
 class Impute(Section):

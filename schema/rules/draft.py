@@ -1,10 +1,10 @@
 """A recipe while its mistakes are still being gathered."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from titrant.schema.diagnostics import Diagnostic
+from titrant.schema.frozen import dataclass
 from titrant.schema.recipe import Recipe
 from titrant.schema.recipe.data import Data
 from titrant.schema.recipe.export import Export

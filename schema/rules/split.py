@@ -1,5 +1,6 @@
 """Rules of `data.split`."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
@@ -15,8 +16,12 @@ def shares_fit(draft: Draft) -> Iterator[Diagnostic]:
     if draft.data is None:
         return
     total: dict[str, float] = defaultdict(float)
+    known = ("", *(draft.data.sources or ()))
+    named = draft.data.source is None or draft.data.source.factory is None
     for role, share in draft.data.split.roles.items():
         for source, part in _parts(share).items():
+            if named and source not in known:
+                continue  # the name is the mistake
             fitted = total[source] <= 1 + _ROOM
             total[source] += part
             if fitted and total[source] > 1 + _ROOM:
@@ -50,6 +55,10 @@ def names_fit(draft: Draft) -> Iterator[Diagnostic]:
             continue
         for name in (share,) if isinstance(share, str) else share:
             if name in names:
+                continue
+            if percent := re.fullmatch(r"(\d{1,3}(?:\.\d{1,9})?) ?%", name):
+                advice = f"fractions are 0 to 1, never percent: write `{float(percent[1]) / 100:g}`"
+                yield draft.value("R014", f"`{role}` is a fraction or a source, not the text `{name}`", path, advice)
                 continue
             close = nearest(name, names)
             advice = f"did you mean `{close}`?" if close else _known(names)

@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; only a defect of titrant's own shows a traceback."""
     # Pydantic looks for plugins in every installed package, which takes longer than checking a recipe.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # Importing makes a hundred thousand objects and hardly any garbage: look for it a hundred times less often.
-    gc.set_threshold(70_000, 20, 20)
+    # Importing makes a hundred thousand objects and hardly any garbage: look for it much less often.
+    gc.set_threshold(200_000, 20, 20)
     from titrant import console
 
     if hasattr(signal, "SIGTERM"):
@@ -67,7 +67,7 @@ def _set_up_log(options: argparse.Namespace) -> None:
 
 
 def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
-    """Build the parser; given a command line, only the verb that it names declares its arguments."""
+    """Build the parser; given a command line that begins with a verb, with that verb alone."""
     top = argparse.ArgumentParser(
         prog="titrant",
         description="Compile a recipe into a plan, run it, and release a model only if it keeps its contract.",
@@ -77,7 +77,10 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"titrant {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
+    named = arguments[0] if arguments and arguments[0] in VERBS else None
     for name, text in VERBS.items():
+        if named not in (None, name):
+            continue
         verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
         if arguments is None or name in arguments:
             output_options(verb)

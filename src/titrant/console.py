@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -99,11 +100,8 @@ class Progress:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Show one event."""
-        from titrant.log import get_logger
-
         kind = event["event"]
         step = str(event.get("step", ""))
-        get_logger("run").debug("%s %s", kind, step, extra={"fields": {"event": dict(event)}})
         if self.quiet:
             return
         if kind == "started":
@@ -143,3 +141,31 @@ class Progress:
             self._live.console.print(text, markup=False, soft_wrap=True)
         else:
             note(text)
+
+
+class Counting:
+    """Shows how far a long count is: one line that is written over on a terminal, nothing elsewhere.
+
+    Call it with what is done, how much of it and out of how much; use it as a context manager.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._shown = is_terminal() and not quiet
+        self._told = 0.0
+
+    def __enter__(self) -> "Counting":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown and self._told:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show a count, at most ten times a second."""
+        now = time.monotonic()
+        if self._shown and now - self._told >= 0.1:
+            self._told = now
+            share = f" {done / total:.0%}" if total > 1 else ""
+            sys.stderr.write(f"\r\033[K  {what}{share}")
+            sys.stderr.flush()

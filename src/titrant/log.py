@@ -1,19 +1,12 @@
 """Logging to the console and to a file of JSON lines."""
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
+from titrant.runtime.log_lines import LogLines, WithoutSecrets
+
 LEVELS = ("debug", "info", "warning", "error")
-
-
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
-        return json.dumps({**line, **getattr(record, "fields", {})}, ensure_ascii=False, default=str)
 
 
 def get_logger(name: str = "titrant") -> logging.Logger:
@@ -35,12 +28,12 @@ def setup_logging(level: str = "warning", file: Path | None = None) -> logging.L
         handler.close()
     console = logging.StreamHandler(sys.stderr)
     console.setLevel(level.upper())
-    console.setFormatter(logging.Formatter("%(levelname).1s %(name)s: %(message)s"))
+    console.setFormatter(WithoutSecrets("%(levelname).1s %(name)s: %(message)s"))
     logger.addHandler(console)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = logging.FileHandler(file, encoding="utf-8")
-        lines.setFormatter(_JsonLines())
+        lines.setFormatter(LogLines())
         logger.addHandler(lines)
     logger.setLevel(logging.DEBUG if file is not None else level.upper())
     logger.propagate = False

@@ -1,38 +1,60 @@
 """A plan as text for people: decisions, steps, contract, totals."""
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from titrant.schema.gate import Gate
-from titrant.schema.plan import Decision, Plan, Prediction, Step, plan_digest
-from titrant.schema.units import format_size, format_time
+from titrant.plan_rows import (
+    CandidateRow,
+    Forecast,
+    GateRow,
+    StepRow,
+    candidate_rows,
+    gate_rows,
+    released_text,
+    step_rows,
+    too_few,
+    totals_parts,
+)
+from titrant.schema.coverage import Coverage, LayerGroup
+from titrant.schema.plan import Decision, Plan, plan_digest
 
 WIDTH = 100
-COMPARISONS = {
-    "at_least": "≥ {}",
-    "at_most": "≤ {}",
-    "retention": "≥ {} of the original",
-    "drop_at_most": "drops ≤ {}",
-    "rise_at_most": "rises ≤ {}",
-    "ratio_at_least": "ratio ≥ {}",
-}
+# The basis of a figure, behind it.
+LETTERS = {"counted": "c", "measured": "m", "modelled": "f", "guess": "g", "": " "}
+LEGEND = "c counted · m measured here · f modelled by a formula · g guess"
+# Layers of one group that are named; the others are counted.
+NAMED_LAYERS = 4
 
 
-def plan_text(plan: Plan, forecast: Mapping[str, tuple[str, str]] | None = None) -> str:
-    """Write the whole plan; `forecast` maps a step to its symbol (= + ~ ? !) and the reason for it."""
+def plan_text(
+    plan: Plan,
+    forecast: Forecast | None = None,
+    *,
+    coverage: tuple[Coverage, ...] = (),
+    gone: Iterable[tuple[str, str]] = (),
+    verbose: bool = False,
+) -> str:
+    """Write the whole plan; `forecast` maps a step to its symbol (= + ~ ? !) and the reason for it.
+
+    `gone` are steps (id, operator) of the last run that are no longer planned. `verbose` adds why each step is there,
+    and `coverage`: which layers each method would touch.
+    """
     machine = plan.hardware
     instructions = ", ".join(machine.instructions) or "instruction sets unknown"
+    known = forecast or {}
     blocks = [
         f"{plan.name} · plan {plan_digest(plan)[:8]}\n"
-        f"for {machine.cpu or machine.machine} · {machine.cores} cores · {instructions}",
+        + wrapped(f"for {machine.cpu or machine.machine} · {machine.cores} cores · {instructions}", "", "  "),
         "decisions\n" + "\n".join(decision_text(decision) for decision in plan.decisions),
-        "steps\n" + "\n".join(_steps(plan.steps, forecast or {})),
+        *([coverage_text(coverage)] if verbose and coverage else []),
+        "steps\n" + "\n".join([*_steps(step_rows(plan, known), verbose), *(f"  - {id} {name}" for id, name in gone)]),
+        "candidates\n" + "\n".join(_candidates(candidate_rows(plan))),
         f"contract · confidence {plan.contract.confidence} · {plan.contract.require}\n"
-        + "\n".join(_gate(gate) for gate in plan.contract.gates),
+        + "\n".join(_gate(row) for row in gate_rows(plan)),
     ]
     if plan.warnings:
         blocks.append("warnings\n" + "\n".join(wrapped(f"! {warning}", "  ", "    ") for warning in plan.warnings))
-    blocks.append(totals(plan, forecast))
+    blocks.append(wrapped(totals(plan, known), "", "  ") + "\n" + wrapped(released_text(plan), "", "  "))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -53,73 +75,63 @@ def decision_text(decision: Decision) -> str:
     return "\n".join(lines)
 
 
-def _steps(steps: Iterable[Step], forecast: Mapping[str, tuple[str, str]]) -> list[str]:
-    rows = []
-    for step in steps:
-        symbol, because = forecast.get(step.id, ("+" if step.stage != "judge" else "?", ""))
-        rows.append((symbol, step.id, step.operator, *_cost(step.prediction), because))
-    name = min(max((len(row[1]) for row in rows), default=0), 40)
-    operator = max((len(row[2]) for row in rows), default=0)
-    lines = []
-    for symbol, step_id, operator_name, seconds, peak, size, basis, because in rows:
-        line = f"  {symbol} {step_id:<{name}}  {operator_name:<{operator}}  {seconds:>8} {peak:>10} {size:>10}  {basis}"
-        lines.append(line.rstrip())
-        if because and symbol in "~!":
-            lines.append(wrapped(because, "      ", "      "))
-    return [f"    {'':<{name}}  {'':<{operator}}  {'time':>8} {'peak':>10} {'output':>10}  basis", *lines]
+def coverage_text(coverage: tuple[Coverage, ...]) -> str:
+    """Write which layers each method would quantize, and why it leaves the others."""
+    lines = ["coverage · layers with weights that each method would quantize"]
+    for one in coverage:
+        layers = sum(len(group.layers) for group in one.groups)
+        touched = sum(len(group.layers) for group in one.groups if not group.because)
+        made = "" if one.candidate else " · no candidate, see decisions"
+        lines.append(f"  {one.method}: {touched} of {layers} layers, {one.share:.1%} of the weights{made}")
+        lines += [wrapped(group_text(group), "      ", "        ") for group in one.groups]
+    return "\n".join(lines)
 
 
-def _cost(prediction: Prediction) -> tuple[str, str, str, str]:
-    unknown = "?"
-    seconds = unknown if prediction.seconds is None else format_time(prediction.seconds)
-    peak = unknown if prediction.peak_bytes is None else format_size(prediction.peak_bytes)
-    size = unknown if prediction.output_bytes is None else format_size(prediction.output_bytes)
-    known = (prediction.seconds, prediction.peak_bytes, prediction.output_bytes) != (None, None, None)
-    return seconds, peak, size, prediction.basis if known else ""
+def group_text(group: LayerGroup) -> str:
+    """Write what becomes of some layers of one type; of many only the first are named."""
+    names = ", ".join(group.layers[:NAMED_LAYERS])
+    more = len(group.layers) - NAMED_LAYERS
+    named = f"{group.type} ({names}{f' and {more} more' if more > 0 else ''})"
+    return f"not {named}: {group.because}" if group.because else named
 
 
-def threshold_text(gate: Gate) -> str:
-    """Write a gate's threshold with its unit and comparison."""
-    if gate.unit == "s":
-        value = format_time(gate.threshold)
-    elif gate.unit == "B":
-        value = format_size(int(gate.threshold))
-    else:
-        value = f"{gate.threshold:g}" + (f" {gate.unit}" if gate.unit else "")
-    return COMPARISONS[gate.comparison].format(value)
+def _steps(rows: tuple[StepRow, ...], verbose: bool) -> list[str]:
+    name = min(max((len(row.id) for row in rows), default=0), 40)
+    operator = max((len(row.operator) for row in rows), default=0)
+    lines = [f"    {'':<{name}}  {'':<{operator}}  {'time':>8}   {'peak':>10}   {'output':>10}"]
+    for row in rows:
+        figures = zip((f"{row.seconds:>8}", f"{row.peak:>10}", f"{row.output:>10}"), row.bases, strict=True)
+        told = " ".join(f"{figure} {LETTERS[basis]}" for figure, basis in figures)
+        lines.append(f"  {row.symbol} {row.id:<{name}}  {row.operator:<{operator}}  {told}".rstrip())
+        if row.symbol_because and row.symbol in "~!":
+            lines.append(wrapped(row.symbol_because, "      ", "      "))
+        if verbose and row.because:
+            lines.append(wrapped(row.because, "      ", "      "))
+    return [*lines, f"    {LEGEND}"]
 
 
-def _gate(gate: Gate) -> str:
-    where = "" if gate.slice == "all" else f" on {gate.slice}"
-    line = f"  {gate.id}: {gate.metric}{where} {threshold_text(gate)} · {gate.origin}"
+def _candidates(rows: tuple[CandidateRow, ...]) -> list[str]:
+    name = max((len(row.id) for row in rows), default=0)
+    engine = max((len(f"{row.engine}, {row.format}") for row in rows), default=0)
+    lines = [f"    {'':<{name}}  {'':<{engine}}  {'size':>10} {'latency':>10} {'memory':>10}"]
+    for row in rows:
+        runs = f"{row.engine}, {row.format}"
+        lines.append(f"    {row.id:<{name}}  {runs:<{engine}}  {row.size:>10} {row.latency:>10} {row.memory:>10}")
+    return lines
+
+
+def _gate(row: GateRow) -> str:
     notes = []
-    if gate.test == "not_assessable":
-        notes.append(f"not assessable: {gate.assumption}")
-    elif gate.needed_cases is not None:
-        have = "?" if gate.available_cases is None else str(gate.available_cases)
-        short = gate.available_cases is not None and gate.available_cases < gate.needed_cases
-        assumption = f", {gate.assumption}" if gate.assumption else ""
-        notes.append(
-            f"needs {gate.needed_cases} cases for 80 % power{assumption}; has {have}{' (too few)' if short else ''}"
-        )
-    return "\n".join([wrapped(line.strip(), "  ", "      "), *(wrapped(note, "      ", "      ") for note in notes)])
+    if row.needed:
+        assumption = f", {row.note}" if row.note else ""
+        short = " (too few)" if too_few(row) else ""
+        notes.append(f"needs {row.needed} cases for 80 % power{assumption}; has {row.available or '?'}{short}")
+    elif row.note:
+        notes.append(row.note)
+    lines = [wrapped(f"{row.id}: {row.asks} · {row.origin}", "  ", "      ")]
+    return "\n".join([*lines, *(wrapped(note, "      ", "      ") for note in notes)])
 
 
-def totals(plan: Plan, forecast: Mapping[str, tuple[str, str]] | None) -> str:
+def totals(plan: Plan, forecast: Forecast | None) -> str:
     """Write one line: how many steps will run, are reused or wait for the search, and what is predicted."""
-    symbols = [(forecast or {}).get(step.id, ("+" if step.stage != "judge" else "?", ""))[0] for step in plan.steps]
-    run = sum(symbol in "+~" for symbol in symbols)
-    parts = [f"{len(symbols)} steps: {run} to run"]
-    if symbols.count("="):
-        parts.append(f"{symbols.count('=')} reused")
-    if symbols.count("?"):
-        parts.append(f"{symbols.count('?')} only if the search asks")
-    running = [step for step, symbol in zip(plan.steps, symbols, strict=True) if symbol in "+~?"]
-    seconds = [step.prediction.seconds for step in running if step.prediction.seconds is not None]
-    peaks = [step.prediction.peak_bytes for step in running if step.prediction.peak_bytes is not None]
-    if seconds:
-        unknown = len(running) - len(seconds)
-        parts.append(f"predicted {format_time(sum(seconds))}" + (f" and {unknown} unknown" if unknown else ""))
-    if peaks:
-        parts.append(f"peak {format_size(max(peaks))}")
-    return " · ".join(parts)
+    return " · ".join(totals_parts(plan, forecast or {}))

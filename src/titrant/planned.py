@@ -1,12 +1,16 @@
 """A plan together with the recipe and machine that it was made from: what `run` takes and `plan --out` saves."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from titrant.schema.canonical import plain
+from titrant.schema.coverage import Coverage
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware
+from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Plan, plan_digest
 
 
@@ -14,8 +18,9 @@ from titrant.schema.plan import Plan, plan_digest
 class Planned:
     """A plan, the recipe that it was made from, and the machine that it is for.
 
-    `recipe_text` is resolved where the recipe extends another or was overridden; `folder` is absolute. A plan
-    carries no trust: who runs a saved one says so anew.
+    `recipe_text` is resolved where the recipe extends another or was overridden, and `written` is what its author
+    wrote; `folder` is absolute. `coverage` says which layers each method would touch. A plan carries no trust: who runs
+    a saved one says so anew.
     """
 
     plan: Plan
@@ -23,6 +28,8 @@ class Planned:
     recipe_text: str
     recipe_file: str
     folder: str
+    written: Mapping[str, Any] = field(default_factory=dict)
+    coverage: tuple[Coverage, ...] = ()
 
     @property
     def digest(self) -> str:

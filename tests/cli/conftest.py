@@ -105,11 +105,20 @@ def rows(count: int = 400, seed: int = 0) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    folder = tmp_path / "user"
+def place_in(path: Path) -> Place:
+    folder = path / "user"
     folder.mkdir()
-    made = Place(folder, tmp_path / "home")
+    made = Place(folder, path / "home")
     made.write("net.py", NET)
     made.write("rows.csv", rows())
     return made
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return place_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return place_in(tmp_path_factory.mktemp("shared"))

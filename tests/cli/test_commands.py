@@ -35,7 +35,10 @@ def finished(tmp_path_factory, request):
 
 def in_process(place, *arguments):
     """Run a command in a fresh process and return what it printed and which heavy modules it imported."""
-    heavy = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "matplotlib")
+    heavy = (
+        "torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "matplotlib", "pyarrow", "safetensors", "numpy",
+        "jinja2", "rich", "psutil", "pynvml", "logging", "asyncio", "ssl", "http", "multiprocessing", "subprocess",
+    )  # fmt: skip
     code = (
         "import sys\nfrom titrant.cli import main\n"
         f"code = main({list(map(str, arguments))!r})\n"

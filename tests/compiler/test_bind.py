@@ -117,7 +117,8 @@ def test_reads_what_a_module_defines_in_any_branch(tmp_path):
 
 def test_binds_the_shipped_recipes():
     for file in sorted(Path("recipes").glob("*.yaml")):
-        assert bind(read(file)).recipe.titrant == 1
+        if not file.name.endswith(".lock.yaml"):
+            assert bind(read(file)).recipe.titrant == 1
 
 
 def test_imports_neither_torch_nor_numpy():

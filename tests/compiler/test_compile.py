@@ -63,7 +63,9 @@ def test_refuses_a_size_that_the_weights_alone_exceed(tmp_path):
     with pytest.raises(InfeasibleError, match="P023: the smallest file that can be made here") as caught:
         compiled(tmp_path, "target.size=100 B")
     assert caught.value.exit_code == 3
-    assert "raise target.size above" in caught.value.diagnostics[0].help
+    (found,) = caught.value.diagnostics
+    assert "write target.size: 5 KiB or more" in found.help
+    assert (found.where.file, found.where.text) == ("--set", "target.size=100 B")
 
 
 def test_refuses_a_machine_without_what_the_plan_needs(tmp_path):
@@ -76,5 +78,7 @@ def test_refuses_a_machine_without_what_the_plan_needs(tmp_path):
 def test_tells_what_each_pass_changed(tmp_path):
     changes = []
     compiled(tmp_path, "quantization.method=auto", trace=changes.append)
-    assert [change.name for change in changes] == ["share", "drop unread", "order by stage"]
-    assert "onnx-fp32" in (*changes[0].rewired, *changes[0].added)
+    assert [change.name for change in changes] == [
+        "drop no-ops", "share", "drop unread", "order by stage", "validate early", "free what is read no more"
+    ]  # fmt: skip
+    assert "onnx-fp32" in (*changes[1].rewired, *changes[1].added)

@@ -69,7 +69,7 @@ def test_reads_the_instruction_sets_that_every_core_has():
 
 def test_reads_an_arm_server_that_prints_no_name():
     text = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm bf16 sve\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n"
-    assert parse_cpuinfo(text) == ("implementer 0x41 part 0xd40", ("bf16", "dotprod", "i8mm", "neon", "sve"))
+    assert parse_cpuinfo(text) == ("Arm Neoverse-V1", ("bf16", "dotprod", "i8mm", "neon", "sve"))
 
 
 def test_reads_an_apple_processor():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from titrant.compiler.file_digests import digest_file
 from titrant.compiler.inspect import digest_files, facts, request
 from titrant.compiler.read_facts import read_data_facts, read_model_facts
 from titrant.runtime import catalog
@@ -147,3 +148,45 @@ def test_says_which_file_cannot_be_read_and_where_it_is_named(tmp_path):
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "P010"
     assert diagnostic.where.line == 4
+
+
+ONNX_FILES = {"model__onnx": "detector.onnx"}
+
+
+class PartsChild(Child):
+    """Answers that the ONNX file keeps weights beside it."""
+
+    def __call__(self, wanted):
+        return super().__call__(wanted) | {"parts": ["w.bin"]}
+
+
+def test_tells_an_onnx_file_apart_by_the_weights_beside_it(tmp_path):
+    bound = small.bind(small.UNLABELED, tmp_path, **ONNX_FILES)
+    found = []
+    for content in (b"one", b"two"):
+        (tmp_path / "w.bin").write_bytes(content)
+        known = facts(bound, PartsChild(), tmp_path / "facts")
+        found.append((known.model.digest, known.files["model.onnx.parts.0"].digest))
+        assert request(bound, known.files)["steps"]["model.load_onnx"]["parts"][0]["path"] == str(tmp_path / "w.bin")
+    assert found[0][0] != found[1][0]
+    assert found[0][1] != found[1][1]
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(RecipeError, match=r"w\.bin"):
+        facts(bound, PartsChild(), tmp_path / "facts")
+
+
+def test_digests_large_weights_for_a_plan_only(tmp_path):
+    bound = small.bind(small.PARTS, tmp_path, **PARTS_FILES)
+    weights = bound.files["model.weights"]
+    size = 256 << 20
+    text = b'{"w": {"dtype": "U8", "shape": [%d], "data_offsets": [0, %d]}}' % (size, size)
+    with weights.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + size)
+    child = Child()
+    looked = facts(bound, child, tmp_path / "facts", contents=False)
+    planned = facts(bound, child, tmp_path / "facts")
+    assert child.asked == 1
+    assert looked.files["model.weights"].digest.startswith("header-")
+    assert planned.files["model.weights"].digest == digest_file(weights)
+    assert planned.model.digest != looked.model.digest

@@ -85,7 +85,11 @@ def test_fuses_before_torchscript_only_where_there_is_batch_normalization(tmp_pa
     normalized = replace(small.MODEL, layers=(*small.MODEL.layers, Layer("bn", "BatchNorm2d", 4, 16, (2,))))
     with_fuse = lowered(tmp_path, small.SCRIPT, model=normalized, training=FIT)
     assert by_id(with_fuse, "torchscript").inputs["model"] == "torchscript.fused.model"
-    assert "torchscript.fused" not in ids(lowered(tmp_path, small.SCRIPT, training=FIT))
+    kept = passes.run(with_fuse, passes.standard(normalized))
+    assert by_id(kept, "torchscript").inputs["model"] == "torchscript.fused.model"
+    plain = passes.run(lowered(tmp_path, small.SCRIPT, training=FIT), passes.standard(small.MODEL))
+    assert "torchscript.fused" not in ids(plain)
+    assert by_id(plain, "torchscript").inputs["model"] == "fit.model"
     assert "onnx.fused" not in ids(lowered(tmp_path, small.PLAIN, model=normalized, training=FIT))
 
 

@@ -102,11 +102,14 @@ def test_gives_the_same_plan_when_run_again():
 def test_traces_what_each_pass_changed():
     changes = []
     passes.run(toys.toy_plan(), declare=toys.declare, trace=changes.append)
-    assert [change.name for change in changes] == ["share", "drop unread", "order by stage"]
+    names = ["share", "drop unread", "order by stage", "validate early", "free what is read no more"]
+    assert [change.name for change in changes] == names
+    assert (changes[0].before, changes[0].after) == (changes[1].before + 1, changes[1].before)
     assert changes[0].removed == ("small.onnx", "tiny.onnx")
     assert changes[0].added == ("onnx",)
     assert set(changes[0].rewired) == {"small", "tiny"}
-    assert changes[1:] == [replace(changes[1], name=change.name) for change in changes[1:]]
+    assert changes[1:4] == [replace(changes[1], name=change.name) for change in changes[1:4]]
+    assert not changes[4].moved
 
 
 def test_refuses_a_pass_that_breaks_the_plan_and_says_what_ran_before():

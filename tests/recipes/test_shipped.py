@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ RECIPES = Path(__file__).parent.parent.parent / "recipes"
 @pytest.fixture
 def run(tmp_path):
     def call(name):
+        shutil.copy(RECIPES / f"{name}.yaml", tmp_path)  # a run writes a lock beside its recipe
         done = subprocess.run(
-            [sys.executable, "-m", "titrant", "run", "-q", str(RECIPES / f"{name}.yaml")],
+            [sys.executable, "-m", "titrant", "run", "-q", f"{name}.yaml"],
             cwd=tmp_path,
             env={**os.environ, "TITRANT_HOME": str(tmp_path / "home"), "CI": "true"},
             stdin=subprocess.DEVNULL,

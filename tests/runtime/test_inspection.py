@@ -8,6 +8,7 @@ import onnx  # noqa: TID253 - the tests build tiny graphs
 import pytest
 import torch  # noqa: TID253 - the tests save weights
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
+from safetensors.torch import save_file
 
 from titrant.runtime.inspection import inspect
 from titrant.schema.diagnostics import RecipeError, StepError
@@ -56,6 +57,9 @@ def user(tmp_path, monkeypatch):
         "    def forward(self, x):\n        return {'class': self.l(x), 'risk': self.m(x)[:, :1]}\n"
         "class Flat(Several):\n"
         "    def forward(self, x):\n        return self.l(x).sum()\n"
+        "class Huge(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.l = nn.Linear(30, 1 << 40, bias=False)\n"
+        "    def forward(self, x):\n        return self.l(x) if x.sum().item() > 0 else x\n"
         "class Narrow(nn.Sequential):\n"
         "    def __init__(self):\n        super().__init__(nn.Linear(7, 2))\n"
     )
@@ -93,7 +97,9 @@ def test_counts_rows_classes_subgroups_and_positives():
 
 def test_answers_the_same_twice_and_notices_other_data():
     first, again = facts(TABULAR), facts(TABULAR)
+    taken = [found["data"].pop("seconds") for found in (first, again)]
     assert first == again
+    assert all(set(seconds) == {"load", "split", "transform"} and min(seconds.values()) > 0 for seconds in taken)
     other = facts(TABULAR, **{"data.load": {"sources": {"source": {"sklearn": "wine"}}, "label": "target"},
                               "data.transform": {"task": "multiclass_classification", "label": "target"}})  # fmt: skip
     assert other["data"]["digest"] != first["data"]["digest"]
@@ -180,3 +186,55 @@ def test_says_how_to_name_an_onnx_files_inputs(tmp_path):
     with pytest.raises(RecipeError, match="takes x, and the data gives picture") as caught:
         onnx_facts(write_graph(tmp_path / "m.onnx"), name="picture")
     assert "name: x" in caught.value.diagnostics[0].help
+
+
+def test_compares_large_weights_by_their_header_only(tmp_path):
+    sizes = {"layers.0": (128, 30), "layers.2": (64, 128), "layers.4": (2, 64)}
+    shapes = {f"{name}.weight": size for name, size in sizes.items()}
+    shapes |= {f"{name}.bias": size[:1] for name, size in sizes.items()}
+    save_file({name: torch.full(shape, float("nan")) for name, shape in shapes.items()}, tmp_path / "w.safetensors")
+    weights = {"path": str(tmp_path / "w.safetensors"), "digest": "header-1"}
+    answer = facts(TABULAR | {"weights": weights})
+    assert "its values are read when it is loaded" in answer["model"]["notes"][0]
+    assert weights["path"] not in [file["path"] for file in answer["dependencies"]]
+    with pytest.raises(StepError, match="NaN"):
+        facts(TABULAR | {"weights": weights | {"digest": "1"}})
+    save_file({"layers.0.weight": torch.zeros(3, 3)}, tmp_path / "w.safetensors")
+    with pytest.raises(StepError, match=r"is \(3, 3\) in the file and \(128, 30\) in the model"):
+        facts(TABULAR | {"weights": weights})
+
+
+def test_says_that_a_model_was_built_for_real(user):
+    model = facts({"factory": f"{user}:Reads"})["model"]
+    assert model["reads_values"]
+    assert "built with its values" in model["notes"][0]
+    assert not facts(TABULAR)["model"]["reads_values"]
+
+
+def test_builds_nothing_for_real_that_memory_does_not_hold(user):
+    with pytest.raises(StepError, match="do not fit into memory"):
+        facts({"factory": f"{user}:Huge"})
+
+
+def test_looks_at_a_model_alone(user):
+    answer = inspect({"seed": 0, "steps": {"model.load": {"factory": f"{user}:Several"}}})
+    assert answer["data"] is None
+    assert (answer["model"]["parameters"], answer["model"]["flops"]) == (64, None)
+    layers = answer["model"]["layers"]
+    assert [(layer["trainable"], layer["dtype"], layer["custom"]) for layer in layers] == [
+        (62, "float32", False), (2, "float32", False),
+    ]  # fmt: skip
+
+
+def test_reads_no_weights_that_stand_beside_a_graph(tmp_path):
+    parameters = write_graph(tmp_path / "m.onnx")
+    whole = inspect({"seed": 0, "steps": {"model.load_onnx": parameters}})
+    onnx.save(onnx.load(tmp_path / "m.onnx"), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin",
+              size_threshold=0)  # fmt: skip
+    (tmp_path / "w.bin").write_bytes(b"\xff" * (tmp_path / "w.bin").stat().st_size)
+    apart = inspect({"seed": 0, "steps": {"model.load_onnx": parameters}})
+    assert (whole["parts"], apart["parts"]) == ([], ["w.bin"])
+    assert apart["model"]["layers"] == whole["model"]["layers"]
+    (tmp_path / "w.bin").write_bytes(b"")
+    with pytest.raises(StepError, match="keeps weights in a file that cannot be read"):
+        inspect({"seed": 0, "steps": {"model.load_onnx": parameters}})

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from titrant.schema.diagnostics import RecipeError
 from titrant.schema.migrations import migrate
@@ -82,8 +84,46 @@ def test_keeps_windows_lines():
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("name: x\n", "does not say"), ("titrant: 9\n", "language 9"), ("a: [", "not closed")]
+    ("text", "words"),
+    [
+        ("name: x\n", "does not say"),
+        ("titrant: 9\n", "language 9"),
+        ("titrant: -1\n", "whole number: 0, 1"),
+        ('titrant: "0"\n', "whole number: 0, 1"),
+        ("a: [", "not closed"),
+    ],
 )
 def test_refuses_what_it_does_not_know(text, words):
     with pytest.raises(RecipeError, match=words):
         migrate(text, "x.yaml")
+
+
+def test_leaves_what_is_no_number_or_already_there(tmp_path):
+    text = "titrant: 0\nvalidation: {safety: true, retention: none}\ntarget: {max_size_mb: 5, size: 4 MB}\n"
+    assert migrate(text, "x.yaml").text == text.replace("titrant: 0", "titrant: 1")
+
+
+def test_changes_keys_that_go_over_several_lines():
+    text = 'titrant: 0\n? "optimization_\\\n  level"\n: balanced\n'
+    assert migrate(text, "x.yaml").text == "titrant: 1\n? level\n: balanced\n"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_is_idempotent_and_changes_only_what_it_says(data):
+    text = DRAFT
+    for _ in range(data.draw(st.integers(0, 3))):
+        begin = data.draw(st.integers(0, len(text)))
+        end = min(len(text), begin + data.draw(st.integers(0, 8)))
+        text = text[:begin] + data.draw(st.text("ab0123456789:{}[]-#'\",. \n", max_size=4)) + text[end:]
+    try:
+        once = migrate(text, "x.yaml")
+    except RecipeError:
+        return
+    again = migrate(once.text, "x.yaml")
+    assert (again.text, again.changes) == (once.text, ())
+    # Comments, and lines that hold no key of the draft, are as they were.
+    assert [line for line in once.text.split("\n") if line.lstrip().startswith("#")] == [
+        line for line in text.split("\n") if line.lstrip().startswith("#")
+    ]
+    assert once.text.count("\n") == text.count("\n")

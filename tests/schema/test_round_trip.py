@@ -1,10 +1,11 @@
 """Properties: whatever comes in, a recipe or an error comes out, and what is written reads the same."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from titrant.schema.canonical import canonical_json
@@ -97,6 +98,52 @@ def test_prints_a_recipe_that_parses_to_the_same(text):
     assert again == recipe
     assert recipe_value(again) == recipe_value(recipe)
     assert written(again) == written(recipe)
+
+
+# The sections of the full recipe, and values that some other key of the language takes.
+SECTIONS = re.split(r"^(?=\w)", FULL.partition("\n")[2], flags=re.M)[1:]
+PIECES = st.sampled_from("""
+none|auto|0.5|1|8|97|true|text|"0.5"|5 ms|2 KiB|[]|{}|[1, 2]|[a]|onnx|a:b|accuracy|2027-01-31|1.5|balanced|all|class x|
+standardize|2 s|{kept: 0.9}|1e-7|"1e5"|"no"|"ü # x"|'it''s'|[batch, 3]|{low: 1, high: 2}|{column: c, values: {a: [1]}}
+""".replace("\n", "").split("|"))  # fmt: skip
+
+
+@st.composite
+def recipes(draw):
+    """Draw a text that is like the full recipe, but for sections left out and other values."""
+    needed = ("titrant", "name", "task", "model", "data", "train")
+    sections = [one for one in SECTIONS if one.startswith(needed) or draw(st.integers(0, 3))]
+    lines = "".join(sections).split("\n")
+    for _ in range(draw(st.integers(0, 2))):
+        number = draw(st.integers(0, len(lines) - 1))
+        if places := list(re.finditer(r"(?<=: )[^][{},:\"]+", lines[number])):
+            match = draw(st.sampled_from(places))
+            lines[number] = lines[number][: match.start()] + draw(PIECES) + lines[number][match.end() :]
+    return "\n".join(lines)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(recipes())
+def test_prints_any_recipe_so_that_it_parses_to_the_same_and_has_a_place_for_every_path(text):
+    parsed = outcome(text)
+    assume(parsed is not None)
+    again = outcome(print_recipe(parsed.recipe))
+    assert again is not None
+    assert again.recipe == parsed.recipe
+    assert canonical_json(recipe_value(again.recipe)) == canonical_json(recipe_value(parsed.recipe))
+    assert print_recipe(again.recipe) == print_recipe(parsed.recipe)
+    lines = text.split("\n")
+    for path in parsed.source.paths():
+        for part in ("key", "value"):
+            place = parsed.source.place(path, part)
+            assert place.text == lines[place.line - 1]
+            assert place.text[place.column - 1 : place.column - 1 + place.width].strip()
+        if isinstance(path[-1], str):
+            key = parsed.source.place(path)
+            assert key.text[key.column - 1 : key.column - 1 + key.width].strip("'\"") == path[-1]
+    for section, value in written(parsed.recipe).items():
+        keys = value if isinstance(value, dict) else ()
+        assert all(parsed.source.has(path) for path in [(section,), *((section, key) for key in keys)])
 
 
 def test_gives_the_same_value_to_the_same_recipe_in_another_order():

@@ -355,20 +355,20 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_refuses_hostile_text_quickly_and_in_few_words(name):
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = errors(HOSTILE[name])
     assert len(found) <= 101
     assert len(render_all(found)) < 60_000
-    assert time.perf_counter() - begin < 4  # two seconds by themselves; the machine may be busy
+    assert time.process_time() - begin < 2
 
 
 def test_reads_five_thousand_lines_in_a_second():
     groups = "".join(f"    g{i}:\n      column: c{i}\n      bins: [1, 2, 3]\n" for i in range(1700))
     text = BASE.replace(" {age: {column: age, bins: [40, 60]}}", "\n" + groups.rstrip("\n"))
     assert text.count("\n") > 5000
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(parsed(text).recipe.data.subgroups) == 1700
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_imports_nothing_heavy():

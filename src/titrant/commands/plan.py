@@ -2,11 +2,17 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from titrant import console
 from titrant.commands.codes import OK, OUT_OF_DATE
 from titrant.commands.options import read_recipe, recipe_options
 from titrant.commands.planning import text_of
+
+if TYPE_CHECKING:
+    from titrant.compiler.passes import Change
+    from titrant.plan_rows import Forecast
+    from titrant.planned import Planned
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,32 +20,78 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     recipe_options(parser)
     parser.add_argument("recipe", type=Path, metavar="RECIPE")
     parser.add_argument(
-        "--hardware", type=Path, metavar="FILE", help="plan for a machine saved by `titrant hardware --save`"
+        "--hardware", metavar="PROFILE", help="plan for another machine: a shipped profile or a saved file"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="save the plan (.json) for `titrant run FILE`")
-    parser.add_argument("--json", action="store_true", help="the plan as JSON")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="the plan as JSON")
+    shape.add_argument("--md", action="store_true", help="the plan as Markdown, for a pull request")
+    shape.add_argument("--trace", action="store_true", help="what each pass over the plan changed, after the plan")
     parser.add_argument("--exit-code", action="store_true", help="exit 6 when something would run")
 
 
 def call(options: argparse.Namespace) -> int:
     """Show or save the plan of a recipe."""
     from titrant.planned import save
-    from titrant.verbs.hardware import load_hardware
+    from titrant.verbs.hardware import find_hardware
     from titrant.verbs.plan import plan as verb
-    from titrant.verbs.plan import symbols
 
-    hardware = load_hardware(options.hardware) if options.hardware else None
-    planned = verb(read_recipe(options), hardware=hardware, trust=options.trust)
-    forecast = symbols(planned)
+    hardware = find_hardware(options.hardware) if options.hardware else None
+    changes: list[Change] = []
+    planned = verb(read_recipe(options), hardware=hardware, trust=options.trust, trace=changes.append)
+    forecast = _forecast(planned)
     if options.json:
-        console.answer_json(
-            {"plan": planned.plan, "digest": planned.digest, "forecast": {k: list(v) for k, v in forecast.items()}}
-        )
+        console.answer(_json(planned, forecast))
+    elif options.md:
+        console.answer(_markdown(planned, forecast))
     else:
         console.answer(text_of(planned, forecast, options))
+    if options.trace:
+        from titrant.trace_text import trace_text
+
+        console.answer(f"\n{trace_text(tuple(changes))}")
     if options.out:
         save(planned, options.out)
         if not options.quiet:
             console.note(f"saved {options.out}; run it with: titrant run {options.out}")
     would_run = any(symbol in "+~" for symbol, _ in forecast.values())
     return OUT_OF_DATE if options.exit_code and would_run else OK
+
+
+def _forecast(planned: "Planned") -> "Forecast":
+    """Say what each step would do; of a plan for another machine also which could not run on this one."""
+    from titrant.verbs.plan import symbols
+
+    forecast = symbols(planned)
+    if planned.hardware.source != "detected":
+        from titrant.compiler.hardware import detect
+        from titrant.verbs.beside import cannot_run_here
+        from titrant.verbs.facts import home_folder
+
+        lacking = cannot_run_here(planned, detect(home_folder()))
+        forecast |= {step: ("!", lack) for step, lack in lacking.items()}
+    return forecast
+
+
+def _json(planned: "Planned", forecast: "Forecast") -> str:
+    """Write the plan as JSON with sorted keys: the same plan gives the same text."""
+    import json
+
+    from titrant.schema.canonical import plain
+
+    value = {
+        "plan": planned.plan,
+        "digest": planned.digest,
+        "forecast": {step: list(said) for step, said in forecast.items()},
+        "coverage": planned.coverage,
+    }
+    return json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def _markdown(planned: "Planned", forecast: "Forecast") -> str:
+    from titrant.plan_markdown import plan_markdown
+    from titrant.verbs.beside import no_longer_planned
+    from titrant.verbs.facts import home_folder
+
+    gone = no_longer_planned(planned, home_folder())
+    return plan_markdown(planned.plan, forecast, coverage=planned.coverage, gone=gone)

@@ -1,22 +1,35 @@
 """`titrant show`: list operators, recipes, runs, or the recipe language."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from titrant import console
 from titrant.commands.codes import OK
+
+if TYPE_CHECKING:
+    from titrant.verbs.search_runs import RunRow
+
+_HEAD = ("began (UTC)", "recipe", "verdict", "released", "size", "latency", "accuracy", "run")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("what", choices=("operators", "recipes", "schema", "runs"))
     parser.add_argument("name", nargs="?", help="show one operator or recipe whole")
+    runs = parser.add_argument_group("runs")
+    runs.add_argument("--recipe", metavar="NAME", help="of the recipe of this name")
+    runs.add_argument("--verdict", action="append", default=[], metavar="PASS", help="with this verdict, or another")
+    runs.add_argument(
+        "--metric", action="append", default=[], metavar="'accuracy>=.95'", help="whose model has this figure"
+    )
+    runs.add_argument("--json", action="store_true", help="the answer as JSON")
 
 
 def call(options: argparse.Namespace) -> int:
     """List operators, recipes or runs, or print the JSON Schema of the recipe language."""
     from titrant.verbs import show as verb
-    from titrant.verbs.facts import home_folder
 
+    _refuse_what_has_no_use(options)
     if options.what == "operators":
         listed = verb.operators() if options.name is None else None
         console.answer(console.table(list(listed.items())) if listed is not None else verb.operator_page(options.name))
@@ -28,6 +41,52 @@ def call(options: argparse.Namespace) -> int:
 
         console.answer_json(recipe_schema())
     else:
-        rows = [(row["run"], row["verdict"], f"exit {row['exit']}", row["name"]) for row in verb.runs(home_folder())]
-        console.answer(console.table(rows) or "no runs here yet; make one with: titrant run RECIPE")
+        _runs(options)
     return OK
+
+
+def _refuse_what_has_no_use(options: argparse.Namespace) -> None:
+    from titrant.schema.diagnostics import Diagnostic, RecipeError
+
+    given = [f"--{name}" for name in ("recipe", "verdict", "metric", "json") if getattr(options, name)]
+    if options.what != "runs" and given:
+        raise RecipeError(
+            Diagnostic("P014", f"{given[0]} has nothing to act on in {options.what}", help="it is for: show runs")
+        )
+    if options.what in ("runs", "schema") and options.name is not None:
+        raise RecipeError(
+            Diagnostic(
+                "P014", f"{options.name} has nothing to act on in {options.what}", help="see titrant show --help"
+            )
+        )
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from titrant.verbs.facts import home_folder
+    from titrant.verbs.search_runs import search_runs
+
+    found = search_runs(home_folder(), recipe=options.recipe, verdicts=options.verdict, metrics=options.metric)
+    if options.json:
+        console.answer_json(found)
+    elif found:
+        console.answer(console.table([_HEAD, *(_cells(row) for row in found)]))
+    elif options.recipe or options.verdict or options.metric:
+        console.answer("no run of this home fits")
+    else:
+        console.answer("no runs here yet; make one with: titrant run RECIPE")
+
+
+def _cells(row: "RunRow") -> tuple[str, ...]:
+    from titrant.schema.units import format_size, format_time
+
+    size, latency, accuracy = (row.figures.get(name) for name in ("size", "latency_p50", "accuracy"))
+    return (
+        row.when.replace("T", " ").removesuffix("Z"),
+        row.recipe,
+        row.verdict,
+        ", ".join(row.released) or "-",
+        "-" if size is None else format_size(size),
+        "-" if latency is None else format_time(latency),
+        "-" if accuracy is None else f"{accuracy:.4f}",
+        row.run,
+    )

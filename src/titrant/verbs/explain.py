@@ -20,7 +20,9 @@ def explain(subject: str, item: str | None = None, *, overrides: Sequence[str] =
                        help="name it: titrant explain RECIPE quantization.method, or RUN STEP, or a code such as R012")
         )  # fmt: skip
     if is_recipe(subject):
-        return _value(Path(subject), item, overrides, trust)
+        from titrant.verbs.explain_value import explain_value
+
+        return explain_value(Path(subject), item, overrides, trust)
     return _step(subject, item)
 
 
@@ -45,49 +47,6 @@ def _code(code: str) -> str:
 
 def _indent(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
-
-
-def _value(recipe: Path, path: str, overrides: Sequence[str], trust: bool) -> str:
-    from titrant.plan_text import decision_text
-    from titrant.schema.source import read
-    from titrant.verbs.plan import plan
-
-    parsed = read(recipe, overrides)
-    planned = plan(parsed, trust=trust)
-    keys = tuple(int(part) if part.isdigit() else part for part in path.split("."))
-    stands = parsed.source.has(keys)
-    lines = [
-        f"{path}: stands at {parsed.source.place(keys)}"
-        if stands
-        else f"{path}: not written; a default, a level or a rule"
-    ]
-    decisions = [
-        decision
-        for decision in planned.plan.decisions
-        if decision.subject == path
-        or decision.subject.startswith(f"{path}.")
-        or path.startswith(f"{decision.subject}.")
-    ]
-    lines += [decision_text(decision) for decision in decisions]
-    if not decisions:
-        value = _lookup(parsed.recipe, keys, path)
-        lines.append(f"  value: {value}")
-    return "\n".join(lines)
-
-
-def _lookup(recipe: object, keys: Sequence[str | int], path: str) -> object:
-    value: object = recipe
-    for key in keys:
-        listed = isinstance(value, (list, tuple)) and isinstance(key, int) and key < len(value)
-        if listed or (isinstance(value, dict) and key in value):
-            value = value[key]  # type: ignore[index]
-        elif isinstance(key, str) and hasattr(value, key) and not key.startswith(("_", "model_")):
-            value = getattr(value, key)
-        else:
-            raise RecipeError(
-                Diagnostic("P009", f"the recipe language has no '{path}'", help="titrant show schema lists every key")
-            )
-    return value
 
 
 def _step(run: str, step: str) -> str:

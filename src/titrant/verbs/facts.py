@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.compiler.bound import BoundRecipe
+from titrant.compiler.learned import NO_HISTORY, History
 from titrant.runtime.execution.home import Home, open_home
+from titrant.schema.facts import Hardware
 
 if TYPE_CHECKING:
     from titrant.runtime.execution.worker import Worker
@@ -21,12 +23,12 @@ def inspector(bound: BoundRecipe, home: Home) -> Iterator[tuple[Ask, "list[Worke
     Whoever wants the worker afterwards (a run does: torch is loaded already) takes it out of the list; a worker left
     in it is closed.
     """
-    from titrant.runtime.execution.worker import Worker
-
     started: list[Worker] = []
 
     def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
         if not started:
+            from titrant.runtime.execution.worker import Worker
+
             recipe = bound.recipe
             started.append(Worker(home, bound.folder, recipe.reproducibility.threads, recipe.seed))
         return started[0].ask(request)
@@ -36,6 +38,15 @@ def inspector(bound: BoundRecipe, home: Home) -> Iterator[tuple[Ask, "list[Worke
     finally:
         for worker in started:
             worker.close()
+
+
+def history(home: Home, machine: Hardware) -> History:
+    """Return what steps cost on this machine before; nothing is known of another one, which is only planned for."""
+    from titrant.runtime.execution.history import HistoryFile
+
+    if machine.source != "detected":
+        return NO_HISTORY
+    return History(HistoryFile(home, machine.identity).read())
 
 
 def home_folder() -> Path:

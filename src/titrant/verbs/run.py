@@ -1,6 +1,7 @@
 """Execute a plan."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from titrant.schema.plan import identity
 from titrant.schema.record import RunRecord
 
 if TYPE_CHECKING:
+    from titrant.runtime.execution.rerun.replay import Replay
     from titrant.runtime.execution.worker import Worker
 
 
@@ -20,11 +22,15 @@ def run(
     *,
     listen: Callable[[Mapping[str, Any]], None] = lambda _: None,
     worker: "Worker | None" = None,
+    replay: "Replay | None" = None,
+    max_minutes: float | None = None,
 ) -> RunRecord:
     """Execute a plan, reusing every finished step, and release a model only if it keeps its contract.
 
     The record's `exit` is what the command line would exit with: 0, or 5 where the contract was not kept. Raises
-    StepError when a step that everything depends on fails; nothing is released then. Raises StaleError for a plan that
+    StepError when a step that everything depends on fails; nothing is released then. `replay` says how the run differs
+    from a plain one: `titrant.rerun` and locked runs give it. After `max_minutes` no further step is started, and what
+    was judged until then decides; the next run goes on. Raises StaleError for a plan that
     was made for another machine: its results would pass for this one's.
     """
     from titrant.compiler.hardware import detect_identity
@@ -40,6 +46,9 @@ def run(
         folder=Path(planned.folder),
         listen=listen,
         worker=worker,
+        replay=replay,
+        written=planned.written,
+        seconds=None if max_minutes is None else max_minutes * 60,
     )
 
 
@@ -68,7 +77,7 @@ def refuse_if_moved(saved: Planned, *, trust: bool = False) -> Planned:
     folder = Path(saved.folder)
     now = plan(parse(saved.recipe_text, saved.recipe_file, folder=folder), trust=trust)
     if now.digest == saved.digest:
-        return now
+        return replace(now, written=saved.written)
     moved = first_difference(identity(saved.plan), identity(now.plan))
     raise StaleError(
         Diagnostic(

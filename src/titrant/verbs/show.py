@@ -1,10 +1,7 @@
-"""List what there is: operators, shipped recipes, the recipe language, and runs."""
+"""List what there is: operators, shipped recipes, and the recipe language."""
 
-import json
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
@@ -47,19 +44,6 @@ def copy_recipe(name: str, file: Path) -> None:
         raise RecipeError(Diagnostic("P003", f"{file} is there already", help="name a file that does not exist yet"))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
-
-
-def runs(home: Path) -> list[dict[str, Any]]:
-    """List the runs of a home, newest first: id, recipe name, verdict, exit code, seconds."""
-    found = []
-    for file in sorted((home / "runs").glob("*/record.json"), reverse=True):
-        try:
-            record: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
-        except ValueError:
-            found.append({"run": file.parent.name, "name": "?", "verdict": "DAMAGED", "exit": "?", "seconds": 0.0})
-            continue
-        found.append({key: record[key] for key in ("run", "name", "verdict", "exit", "seconds")})
-    return found
 
 
 def _known(name: str, names: tuple[str, ...], noun: str) -> None:

@@ -1,6 +1,7 @@
 """Run records made by hand from the dataclasses, small and whole, one for each way that a run can end."""
 
 import json
+from dataclasses import replace
 
 from report_plans import DIGEST, MACHINE, METHODS, gate, gates, whole_plan
 from report_values import SIZES, answers, curves, timings, values
@@ -8,6 +9,7 @@ from report_values import SIZES, answers, curves, timings, values
 from titrant.schema.artifact import Artifact
 from titrant.schema.canonical import plain
 from titrant.schema.gate import Contract, GateResult, Judgement
+from titrant.schema.plan import ModelCost
 from titrant.schema.record import CandidateRecord, RunRecord, StepRecord, StepResult
 
 RECIPE = """\
@@ -63,9 +65,16 @@ def step_record(number, one, judged, rejected):
     if one.stage == "judge" and one.candidate and one.candidate not in judged:
         return StepRecord(one.id, "unused")
     made = {"model": Artifact("onnx", DIGEST, SIZES.get(one.candidate, 42_300))}
-    return StepRecord(
-        one.id, "finished", "k" * 64, StepResult("k" * 64, one.operator, made, (), 0.08 * (number % 5 + 1), 1_400_000)
-    )
+    seconds = 0.08 * (number % 5 + 1)
+    cost = StepResult("k" * 64, one.operator, made, (), seconds, 1_400_000, predicted=told(one))
+    return StepRecord(one.id, "finished", "k" * 64, cost)
+
+
+def told(one):
+    """What was predicted of a step before it ran; of the timing, also what its models take."""
+    timed = one.inputs.get("models", ()) if one.operator == "profile.latency" else ()
+    models = {name: ModelCost({"1": 0.0002, "32": 0.001}, 2 << 20, "modelled") for name in timed}
+    return replace(one.prediction, models=models, bases={"output_bytes": "counted"})
 
 
 def judgement(candidate, rows=None, verdict="PASS", released=True, proven=True):

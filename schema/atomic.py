@@ -1,0 +1,31 @@
+"""Write a file so that it is there whole, or as it was before."""
+
+import os
+import stat
+from pathlib import Path
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to disk, rename.
+
+    A link is followed, so that it still leads to the file. A file that is there keeps its permissions; a new one has
+    those of the umask. Raises OSError; the file is then as it was.
+    """
+    target = path.resolve()
+    unfinished = target.with_name(f".{target.name[:100]}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        if target.exists():
+            unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def reason(error: OSError) -> str:
+    """Say in a few words why the system refused: `permission denied`."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,129 @@
+"""A plan as Markdown, to be put into a pull request."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from titrant.plan_rows import (
+    CandidateRow,
+    Forecast,
+    GateRow,
+    StepRow,
+    candidate_rows,
+    gate_rows,
+    released_text,
+    step_rows,
+    too_few,
+    totals_parts,
+)
+from titrant.plan_text import group_text
+from titrant.schema.coverage import Coverage
+from titrant.schema.plan import Decision, Plan, plan_digest
+
+SYMBOLS = "`=` reuse · `+` run · `~` run because something changed · `-` no longer planned · `!` cannot run here · " \
+    "`?` only if the search asks"  # fmt: skip
+
+
+def plan_markdown(
+    plan: Plan,
+    forecast: Forecast | None = None,
+    *,
+    coverage: tuple[Coverage, ...] = (),
+    gone: Iterable[tuple[str, str]] = (),
+) -> str:
+    """Write the plan for a reviewer: decisions, candidates, contract and totals in sight, steps and layers folded away.
+
+    The same plan gives the same text. `forecast` and `gone` are as for `plan_text`.
+    """
+    known = forecast or {}
+    blocks = [
+        f"## Plan of `{plan.name}`",
+        f"{_words(' · '.join(totals_parts(plan, known)))}  \n{_words(released_text(plan))}",
+        "### Decisions",
+        _table(("subject", "asked", "chosen", "because"), [_decision(one) for one in plan.decisions]),
+        "### Candidates",
+        _table(
+            ("candidate", "runs in", "size", "latency", "memory"), [_candidate(row) for row in candidate_rows(plan)]
+        ),
+        f"### Contract\n\nConfidence {plan.contract.confidence}, {plan.contract.require}.",
+        _table(("gate", "asks", "from", "cases needed", "cases there"), [_gate(row) for row in gate_rows(plan)]),
+        *(["### Warnings", "\n".join(f"- {_words(warning)}" for warning in plan.warnings)] if plan.warnings else []),
+        _folded(f"{len(plan.steps)} steps", _steps(step_rows(plan, known), gone)),
+        *([_folded("Layers that each method would quantize", _coverage(coverage))] if coverage else []),
+        _folded("What was rejected, and the machine", _details(plan)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _decision(decision: Decision) -> tuple[str, ...]:
+    asked = decision.asked if decision.asked != decision.chosen else ""
+    place = f" `{decision.where}`" if decision.where else ""
+    because = f"{_words(decision.because)} ({_words(decision.rule)}){place}"
+    return f"`{decision.subject}`", _words(asked), _words(decision.chosen), because
+
+
+def _candidate(row: CandidateRow) -> tuple[str, ...]:
+    return f"`{row.id}`", _words(f"{row.engine}, {row.format}"), row.size, row.latency, row.memory
+
+
+def _gate(row: GateRow) -> tuple[str, ...]:
+    there = f"{row.available} ⚠ too few" if too_few(row) else row.available
+    needed = f"{row.needed} ({_words(row.note)})" if row.needed and row.note else row.needed or _words(row.note)
+    return f"`{row.id}`", _words(row.asks), _words(row.origin), needed, there
+
+
+def _steps(rows: tuple[StepRow, ...], gone: Iterable[tuple[str, str]]) -> str:
+    listed = [
+        (f"`{row.symbol}`", f"`{row.id}`", f"`{row.operator}`", _words(row.symbol_because or row.because), row.seconds,
+         row.peak, row.output, row.basis)
+        for row in rows
+    ]  # fmt: skip
+    listed += [("`-`", f"`{name}`", f"`{operator}`", "no longer planned", "", "", "", "") for name, operator in gone]
+    head = ("", "step", "operator", "because", "time", "peak", "output", "basis")
+    return f"{SYMBOLS}\n\n{_table(head, listed)}"
+
+
+def _coverage(coverage: tuple[Coverage, ...]) -> str:
+    rows = []
+    for one in coverage:
+        name = f"`{one.method}`" + ("" if one.candidate else " (no candidate)")
+        touched = [group_text(group) for group in one.groups if not group.because]
+        left = [group_text(group).removeprefix("not ") for group in one.groups if group.because]
+        rows.append((name, f"{one.share:.1%}", _words("; ".join(touched)) or "none", _words("; ".join(left)) or "none"))
+    return _table(("method", "of the weights", "quantizes", "leaves"), rows)
+
+
+def _details(plan: Plan) -> str:
+    machine = plan.hardware
+    lines = [
+        f"- `{decision.subject}`: not {_words(one.value)}: {_words(one.because)}"
+        for decision in plan.decisions
+        for one in decision.rejected
+    ]
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
+    lines += [
+        f"- plan `{plan_digest(plan)}`",
+        f"- {_words(machine.cpu or machine.machine)}, {machine.cores} cores: {', '.join(machine.instructions)}",
+        f"- Python {machine.python}, {packages}",
+    ]
+    return "\n".join(lines)
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(_lines(head, rows))
+
+
+def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _words(text: str) -> str:
+    """Keep a text from being taken for markup or for the end of a cell."""
+    for character in "\\`*_<>|[]":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("\n", " ")

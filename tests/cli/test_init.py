@@ -1,0 +1,188 @@
+"""`titrant init`: a starter recipe that works at once, and questions where nothing can be known."""
+
+import numpy as np
+import onnx  # noqa: TID253 - the tests build a tiny graph
+import pytest
+from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
+
+import titrant
+from titrant.runtime.inspecting.starter import describe_source
+from titrant.schema.diagnostics import RecipeError, TitrantError
+from titrant.schema.source import parse
+from titrant.starter_recipe import Starter, recipe_name, recipe_text
+
+STARTED = """\
+# A starter recipe for net:Net.
+# Written by `titrant init`, which cannot know what stands after a question mark: answer these lines.
+titrant: 1
+name: net
+level: auto  # ? minimal, balanced, aggressive or medical_critical
+task: binary_classification  # sick has 2 values: 0 192, 1 208
+model:
+  factory: net:Net
+  args: {features: auto, classes: auto}  # auto: from the data
+data:
+  source: {csv: ../rows.csv}  # 400 rows, 4 columns beside the label
+  label: sick
+  # ? positive: 0 or 1: the critical class, which safety gates protect
+  transform:
+    - standardize
+  split: {train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3}  # ? by: a column, such as the patient
+train: {epochs: 20}  # ? leave it out where `model.weights` names trained ones
+# ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit
+# ? validation: {retention: 0.97}   what it must keep; the level supplies the rest
+export: [{format: auto}]  # ? onnx or torchscript, where something downstream needs one of them
+"""
+
+
+def test_writes_a_recipe_that_can_be_planned_at_once_and_never_over_a_file(place):
+    (place.folder / "recipes").mkdir()
+    (place.folder / "net.py").rename(place.folder / "recipes" / "net.py")
+    asked = ("init", "net:Net", "--data", "rows.csv", "--label", "sick", "--out", "recipes/net.yaml")
+    done = place.titrant(*asked)
+    assert done.code == 0, done.all
+    assert done.out == "recipes/net.yaml\n"
+    file = place.folder / "recipes" / "net.yaml"
+    assert file.read_text("utf-8") == STARTED
+    assert place.titrant("check", file).code == 0
+    planned = place.titrant("plan", file)
+    assert planned.code == 0, planned.all
+    again = place.titrant(*asked)
+    assert (again.code, "is there already" in again.err) == (2, True)
+    assert file.read_text("utf-8") == STARTED
+
+
+def test_starts_from_an_onnx_file(place):
+    weights = numpy_helper.from_array(np.ones((3, 2), np.float32), "w")
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in (("a b", 3), ("y", 2))
+    )
+    graph = helper.make_graph([helper.make_node("MatMul", ["a b", "w"], ["y"])], "g", [x], [y], [weights])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), place.folder / "M1.onnx"
+    )
+    done = place.titrant("init", "M1.onnx")
+    assert done.code == 0, done.all
+    text = (place.folder / "m1.yaml").read_text("utf-8")
+    assert "  onnx: M1.onnx\n" in text
+    assert "    - {name: a b, shape: [batch, 3], dtype: float32}\n" in text
+    assert "task: unlabeled" in text
+    assert place.titrant("check", "m1.yaml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "message"),
+    [
+        ("w.safetensors", {}, "holds weights and no model"),
+        ("gone.onnx", {}, "there is no file"),
+        ("net", {}, "neither an .onnx file nor a factory"),
+        ("net:Net", {}, "nothing says what the model takes"),
+        ("net:Net", {"data": "gone.csv"}, "there is no gone.csv"),
+        ("net:Net", {"inputs": [], "label": "y"}, "there is no data"),
+    ],
+)
+def test_refuses_what_cannot_become_a_recipe(tmp_path, model, more, message):
+    given = {name: tmp_path / value if name == "data" else value for name, value in more.items()}
+    with pytest.raises(RecipeError) as caught:
+        titrant.init(model, tmp_path / "out.yaml", **given)
+    assert caught.value.diagnostics[0].code == "P081"
+    assert message.replace("gone.csv", str(given.get("data", "gone.csv"))) in caught.value.diagnostics[0].message
+    assert not (tmp_path / "out.yaml").exists()
+
+
+def column(name, dtype="float64", **more):
+    return {"name": name, "dtype": dtype, "shape": [], "missing": 0, "distinct": 50, "unlike": 0.1} | more
+
+
+def label(values, **more):
+    told = {"name": "y", "values": values, "distinct": len(values), "whole": True, "missing": 0}
+    return told | more
+
+
+def starter(columns=(), answer=None, **more):
+    data = {"rows": 100, "columns": list(columns) or [column("a")], "left": [], "label": answer, "notes": []}
+    given = {
+        "model": "net:Net", "onnx": None, "arguments": [], "args": {}, "weights": None, "inputs": None,
+        "source": ("csv", "t.csv"), "data": data,
+    }  # fmt: skip
+    return Starter(**{**given, **more})
+
+
+def test_takes_transforms_from_what_the_columns_hold(tmp_path):
+    names = column("name", "text", unlike=1.0, distinct=100)
+    columns = [column("age", missing=3), column("note: x", "text", missing=2), names, column("same", distinct=1)]
+    text = recipe_text(starter(columns, label({"no": 60, "yes": 40})))
+    data = parse(text, "x.yaml", folder=tmp_path).recipe.data
+    assert [(step.name, step.columns) for step in data.transform] == [
+        ("impute", ("age",)), ("impute", ("note: x",)), ("one_hot", None), ("standardize", None),
+    ]  # fmt: skip
+    assert data.inputs == ("age", "note: x")
+    assert "# ? name is left out of the inputs: 100 different texts" in text
+    assert "# ? same is left out of the inputs: it has one value everywhere" in text
+    assert "# ? positive: no or yes" in text
+    assert "# missing values: age 3, note: x 2" in text
+    assert "subgroups, to judge age apart" in text
+    assert data.positive is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "task"),
+    [
+        (None, "unlabeled"),
+        (label({"0": 50, "1": 50}), "binary_classification"),
+        (label({"a": 1, "b": 50, "c": 49}), "multiclass_classification"),
+    ],
+)
+def test_takes_the_task_from_the_label(tmp_path, answer, task):
+    recipe = parse(recipe_text(starter(answer=answer)), "x.yaml", folder=tmp_path).recipe
+    assert recipe.task == task
+    assert recipe.data.split.stratify is (task != "multiclass_classification")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"answer": label({"1": 1}, distinct=300)}, "300 different values"),
+        ({"answer": label({"1.5": 9, "2.5": 9}, whole=False)}, "that is a quantity"),
+        ({"answer": label({"1": 9})}, "one value everywhere"),
+        ({"answer": label({"1": 9, "2": 9}, missing=4)}, "4 of 100 rows have no y"),
+        ({"arguments": [{"name": "depth", "required": True}]}, "needs a value for `depth`"),
+        ({"columns": [column("a", distinct=1)]}, "no column for the model"),
+    ],
+)
+def test_refuses_with_what_would_make_it_possible(given, message):
+    with pytest.raises(RecipeError, match=message) as caught:
+        recipe_text(starter(**given))
+    assert caught.value.diagnostics[0].help
+
+
+def test_asks_for_sizes_that_a_graph_leaves_free(tmp_path):
+    graph = {
+        "parameters": 3, "layers": [], "notes": ["opset 17"], "outputs": [],
+        "inputs": [{"name": "image", "shape": ["batch", 3, "h", "w"], "dtype": "float32"}],
+    }  # fmt: skip
+    text = recipe_text(starter(model="m.onnx", onnx=graph, source=None, data=None))
+    assert parse(text, "x.yaml", folder=tmp_path).recipe.model.inputs[0].shape == ("batch", 3, 224, 224)
+    assert "# ? the file leaves h, w free" in text
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("a/Big Net.onnx", "big-net"), ("p.q:TabularNet", "tabular-net"), ("m:__", "__")]
+)
+def test_names_the_recipe_after_the_model(model, name):
+    assert recipe_name(model) == name
+
+
+def test_describes_the_columns_that_go_with_the_label(tmp_path):
+    file = tmp_path / "t.npz"
+    np.savez(file, x=np.zeros((6, 4), np.float32), y=np.array([[0], [1], [1], [0], [1], [1]]), other=np.zeros(3))
+    found = describe_source({"npz": str(file)}, "y")
+    assert found["label"]["values"] == {"0": 2, "1": 4}
+    assert [(one["name"], one["shape"]) for one in found["columns"]] == [("x", [4])]
+    assert found["left"] == ["other"]
+
+
+def test_notices_a_file_without_a_header(tmp_path):
+    (tmp_path / "t.csv").write_text("63,1.0,no\n67,4.5,yes\n", "utf-8")
+    with pytest.raises(TitrantError, match="no header line"):
+        describe_source({"csv": str(tmp_path / "t.csv")}, None)

@@ -1,0 +1,141 @@
+"""`titrant inspect`: what a model is made of, and whether a level suits it."""
+
+import json
+
+import numpy as np
+import onnx  # noqa: TID253 - the tests build a tiny graph
+import pytest
+from onnx import TensorProto, helper  # noqa: TID253
+from safetensors.numpy import save_file
+
+import titrant
+from titrant.inspect_text import inspect_text
+from titrant.schema.facts import Layer, ModelFacts, TensorSpec
+from titrant.verbs.inspect import Inspected
+
+SHOWN = """\
+nets:Net
+
+  layer  type    shape  dtype    parameters  bytes  FLOPs  trainable
+  first  Linear  16×4   float32          80  320 B    128  yes
+  table  Odd     10×2   float32          20   80 B      –  no
+  without weights: ReLU 2
+
+  layers       4
+  parameters   100, 80 trainable; tied weights counted once
+  weights      400 B
+  FLOPs        128 a case, two per multiply-add
+  activations  64 B a case
+  inputs       x (batch, 4) float32
+  outputs      y (batch, 16) float32
+  note         a note that is so long that it does not fit into one line of one hundred columns and
+               goes on
+"""
+
+WEIGHTS = """\
+w.safetensors
+
+  layer  type  shape  dtype    parameters  bytes  FLOPs  trainable
+  a      –     3×4    float32          15   60 B      –  no
+  b      –     3      float16           3    6 B      –  no
+
+  layers      2
+  parameters  18
+  weights     66 B
+  note        weights without a model: types, FLOPs and inputs are known with its factory
+"""
+
+LAYERS = (
+    Layer("first", "Linear", 80, 320, (16, 4), 128, 80, "float32"),
+    Layer("relu", "ReLU", 0, 0),
+    Layer("relu2", "ReLU", 0, 0),
+    Layer("table", "Odd", 20, 80, (10, 2), None, 0, "float32", custom=True),
+)
+
+
+def model(layers=LAYERS, **more):
+    note = "a note that is so long that it does not fit into one line of one hundred columns and goes on"
+    given = {"flops": 128, "activation_bytes": 64, "notes": (note,)}
+    specs = TensorSpec("x", ("batch", 4), "float32"), TensorSpec("y", ("batch", 16), "float32")
+    return ModelFacts("factory", "m", 100, 80, 400, layers, specs[:1], specs[1:], **(given | more))
+
+
+def test_shows_layers_and_totals():
+    assert inspect_text(Inspected("nets:Net", model())) + "\n" == SHOWN
+
+
+def test_shortens_many_layers_unless_asked_for_all():
+    many = tuple(Layer(f"blocks.{place}.a.very.long.name.of.a.module", "Linear", 4, 16, (2, 2), 8, 4, "float32")
+                 for place in range(10_000))  # fmt: skip
+    text = inspect_text(Inspected("nets:Net", model(many)))
+    assert len(text.splitlines()) < 70
+    assert "… 9,950 more layers (-v shows them)" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert len(inspect_text(Inspected("nets:Net", model(many)), whole=True).splitlines()) > 10_000
+
+
+def test_inspects_a_factory_and_says_how_a_level_suits(place):
+    inputs = json.dumps([{"name": "x", "shape": ["batch", 4]}])
+    asked = ("inspect", "net:Net", "--args", '{"features": 4, "classes": 2}', "--inputs", inputs)
+    done = place.titrant(*asked, "--level", "balanced")
+    assert done.code == 0, done.all
+    assert "parameters   114, 114 trainable" in done.out
+    assert f"FLOPs        {2 * (4 * 16 + 16 * 2)} a case" in done.out
+    assert "level balanced suits: torch.dynamic, ort.dynamic, ort.static can quantize it" in done.out
+    assert "second: the last that is quantized" in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
+    found = json.loads(place.titrant(*asked, "--level", "minimal", "--json").out)
+    assert found["model"]["parameters"] == 114
+    assert found["suitability"]["suits"]
+    assert "quantizes nothing" in found["suitability"]["verdict"]
+
+
+def test_exits_3_where_no_method_can_meet_the_level(place):
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, place.folder / "plain.onnx")
+    done = place.titrant("inspect", "plain.onnx", "--level", "aggressive")
+    assert (done.code, "does not suit" in done.out) == (3, True)
+
+
+def test_reads_a_weights_header_without_a_child(place):
+    arrays = {
+        "a.weight": np.zeros((3, 4), np.float32), "a.bias": np.zeros(3, np.float32), "b": np.zeros(3, np.float16),
+    }  # fmt: skip
+    save_file(arrays | {"b.weight": arrays.pop("b")}, place.folder / "w.safetensors")
+    done = place.titrant("inspect", "w.safetensors")
+    assert (done.code, done.out) == (0, WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("model.pt",), "can only be read with torch"),
+        (("model.bin",), "is no model that titrant looks at"),
+        (("gone.safetensors",), "there is no file"),
+        (("w.safetensors", "--level", "balanced"), "holds weights and no model"),
+        (("net:Net", "--args", "[1]"), "--args holds list"),
+        (("net:Net", "--inputs", "{"), "--inputs is no JSON"),
+        (("net:Net", "--set", "level=auto"), "--set has nothing to act on"),
+        (("recipe.yaml", "--args", "{}"), "--args has nothing to act on"),
+    ],
+)
+def test_refuses_what_it_cannot_answer(arguments, message, capsys):
+    from titrant.cli import main
+
+    assert main(["inspect", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_checks_a_live_module(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8, 2))
+    found = titrant.check_model(module, "balanced")
+    assert found.suits
+    assert {one.name: one.methods for one in found.layers}["0"] == ("ort.static",)
+    assert not titrant.check_model(torch.nn.LayerNorm(3), "balanced").suits
+    with pytest.raises(titrant.TitrantError, match="no level best"):
+        titrant.check_model(module, "best")

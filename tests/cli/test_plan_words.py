@@ -1,0 +1,133 @@
+"""A plan as text and as Markdown, whole; and the words of refusals that prove a plan impossible."""
+
+import importlib.util
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from titrant.compiler.bind import bind
+from titrant.compiler.compile import compile_plan
+from titrant.compiler.coverage import coverage
+from titrant.compiler.room import Case, short_of
+from titrant.plan_markdown import plan_markdown
+from titrant.plan_text import plan_text
+from titrant.schema.diagnostics import InfeasibleError
+from titrant.schema.facts import Column, RoleFacts
+from titrant.schema.plan import ModelCost, Prediction
+from titrant.schema.render import render
+from titrant.schema.source import parse
+from titrant.trace_text import trace_text
+
+HERE = Path(__file__).parent
+specification = importlib.util.spec_from_file_location("small", HERE.parent / "compiler" / "small_recipes.py")
+small = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small)
+
+ROLES = {
+    role: RoleFacts(rows, rows, {"malignant": rows // 3, "benign": rows - rows // 3})
+    for role, rows in {"train": 285, "tuning": 57, "calibration": 57, "evaluation": 170}.items()
+}
+COLUMNS = tuple(Column(name, "float64") for name in ("mean radius", "mean texture"))
+DATA = replace(small.DATA, roles=ROLES, columns=(*COLUMNS, Column("target", "int64", distinct=2)))
+FORECAST = {
+    "load": ("=", ""),
+    "fit": ("~", "because params.epochs changed from 3 to 2"),
+    "latency": ("!", "this machine has no device cuda"),
+}
+GONE = (("old.static", "quantize.ort_static"),)
+
+
+def asked(*overrides):
+    return bind(parse(small.TABULAR, "x.yaml", folder=Path(), overrides=overrides))
+
+
+def compiled(*overrides, hardware=small.HARDWARE, trace=None):
+    return compile_plan(asked(*overrides), hardware, small.MODEL, DATA, trace=trace)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A plan with round predictions, so that what is predicted can change without these texts."""
+    overrides = ("quantization.method=auto", "target.size=90 KiB", "target.latency.p95=5 ms")
+    plan = compiled(*overrides)
+    cost = Prediction(1.5, 3 << 20, 2048, "modelled", {"output_bytes": "counted"})
+    models = {one.id: ModelCost({"1": 2e-5}, 1 << 20) for one in plan.candidates}
+    steps = [replace(one, prediction=cost) for one in plan.steps]
+    steps = [replace(one, prediction=replace(cost, models=models)) if one.id == "latency" else one for one in steps]
+    sized = tuple(replace(one, predicted_bytes=20_000 * (place + 1)) for place, one in enumerate(plan.candidates))
+    plan = replace(plan, steps=tuple(steps), candidates=sized)
+    return plan, coverage(plan, asked(*overrides), small.HARDWARE, small.MODEL)
+
+
+def golden(name, text):
+    file = HERE / "golden" / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(text, "utf-8")
+    assert text == file.read_text("utf-8")
+
+
+def test_writes_the_plan_for_a_pull_request(made):
+    plan, layers = made
+    golden("plan.md", plan_markdown(plan, FORECAST, coverage=layers, gone=GONE))
+
+
+def test_writes_the_plan_for_the_console(made):
+    plan, layers = made
+    golden("plan.txt", plan_text(plan, FORECAST, coverage=layers, gone=GONE, verbose=True))
+
+
+def test_leaves_layers_and_reasons_of_steps_out_unless_asked(made):
+    plan, layers = made
+    text = plan_text(plan, FORECAST, coverage=layers)
+    assert "coverage" not in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_keeps_markup_in_a_recipe_from_being_taken_for_markdown(made):
+    plan, _ = made
+    first = replace(plan.decisions[0], because="a|b <i>*c*</i>")
+    text = plan_markdown(replace(plan, decisions=(first, *plan.decisions[1:])))
+    assert r"a\|b \<i\>\*c\*\</i\>" in text
+
+
+def test_says_unknown_where_nothing_is_predicted(made):
+    plan, _ = made
+    bare = replace(
+        plan,
+        steps=tuple(replace(one, prediction=Prediction()) for one in plan.steps),
+        candidates=tuple(replace(one, predicted_bytes=None) for one in plan.candidates),
+    )
+    assert "released model: size unknown, latency unknown, memory unknown" in plan_text(bare)
+
+
+def test_traces_what_each_pass_changed():
+    changes = []
+    compiled("quantization.method=auto", trace=changes.append)
+    golden("trace.txt", f"{trace_text(tuple(changes))}\n")
+
+
+def refusal(*overrides, hardware=small.HARDWARE):
+    with pytest.raises(InfeasibleError) as caught:
+        compiled(*overrides, hardware=hardware)
+    assert caught.value.exit_code == 3
+    return "\n\n".join(render(one) for one in caught.value.diagnostics)
+
+
+def machine(**identity):
+    return replace(small.HARDWARE, identity=replace(small.HARDWARE.identity, **identity))
+
+
+def test_words_every_refusal_with_demand_supply_and_the_smallest_change():
+    without = machine(packages={"torch": "2.13.0", "onnx": "1.23.2"})
+    scarce = replace(machine(memory_bytes=64 << 20), volatile=replace(small.HARDWARE.volatile, disk_free_bytes=1 << 14))
+    room = short_of(Case(compiled("quantization.method=auto"), scarce, small.MODEL, DATA))
+    texts = (
+        refusal("target.device=cuda"),
+        refusal("export=[{format: onnx}]", hardware=without),
+        refusal("target.size=1 KiB"),
+        refusal("quantization.bits=4"),
+        *(render(one) for one in room),
+    )
+    golden("infeasible.txt", "\n\n".join(texts) + "\n")

@@ -1,0 +1,149 @@
+"""`titrant store` and `titrant show runs` on a home that toy runs filled."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import titrant
+from titrant.cli import main
+
+TOYS = Path(__file__).parent.parent / "runtime" / "execution"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"toy_store_{name}", TOYS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Three runs of a toy recipe: one that releases, one that does not, one that did not come to its end."""
+    base = tmp_path_factory.mktemp("store")
+    folder = base / "recipe"
+    folder.mkdir()
+    (folder / "toys.py").write_text((TOYS / "toys.py").read_text())
+    (folder / "toy_numbers.py").write_text("PLUS = 1\n")
+    conftest, crash = load("conftest"), load("test_crash_points")
+    from titrant.runtime.execution.home import open_home
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOY_LOG", str(base / "ran.txt"))
+        toy = conftest.Toy(folder, open_home(base / "home"), base / "ran.txt")
+        crash.run_here(toy, conftest.toy_plan((1, 2)))
+        crash.run_here(toy, conftest.toy_plan((1,), verdicts={1: "FAIL"}))
+        with pytest.raises(titrant.TitrantError):
+            crash.run_here(toy, conftest.toy_plan((1,), make={1: {"do": "raise"}}))
+    return toy.home
+
+
+@pytest.fixture
+def call(home, monkeypatch, capsys):
+    """Run a command in this process; give its exit code, answer and messages."""
+    monkeypatch.setenv("TITRANT_HOME", str(home.path))
+
+    def run(*arguments):
+        code = main([*arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_lists_runs_newest_first_with_what_they_released(call):
+    code, out, _ = call("show", "runs")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split("  ")[1] == "began (UTC)"
+    assert [line.split()[3:5] for line in lines[1:]] == [["UNFINISHED", "-"], ["FAIL", "-"], ["PASS", "c2"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (("--verdict", "pass"), ["PASS"]),
+        (("--verdict", "PASS", "--verdict", "unfinished"), ["UNFINISHED", "PASS"]),
+        (("--recipe", "toy"), ["UNFINISHED", "FAIL", "PASS"]),
+        (("--recipe", "other"), []),
+        (("--metric", "latency<0.4 s"), ["PASS"]),
+        (("--metric", "latency<0.4 s", "--metric", "size>1 GiB"), []),
+        (("--metric", "accuracy>=0.9"), ["FAIL", "PASS"]),
+        (("--metric", "no_such_figure=1"), []),
+    ],
+)
+def test_searches_runs(call, given, found):
+    code, out, _ = call("show", "runs", *given, "--json")
+    assert (code, [row["verdict"] for row in json.loads(out)]) == (0, found)
+
+
+@pytest.mark.parametrize(
+    "given", [("--metric", "accuracy"), ("--metric", "size<=20 parsecs"), ("--verdict", "splendid")], ids=str
+)
+def test_refuses_a_filter_that_it_cannot_read(call, given):
+    code, _, err = call("show", "runs", *given)
+    assert (code, "P072" in err) == (2, True)
+
+
+def test_refuses_options_of_the_other_action(call):
+    for given in (("verify", "--keep", "1 GiB"), ("verify", "--dry-run"), ("gc", "--repair")):
+        code, _, err = call("store", *given)
+        assert (code, "P014" in err) == (2, True)
+
+
+def test_refuses_filters_where_there_are_no_runs(call):
+    assert call("show", "operators", "--verdict", "PASS")[0] == 2
+    assert call("show", "runs", "toy")[0] == 2
+
+
+def test_verifies_an_intact_store_and_finds_what_was_flipped(call, home):
+    code, out, _ = call("store", "verify")
+    assert (code, out.splitlines()[-1]) == (0, "everything is intact")
+    file = next(path for path in (home.store / "blake3").rglob("*") if path.is_file() and b"xxxx" in path.read_bytes())
+    file.chmod(0o644)
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"xxxx", b"xxyx"))
+    code, out, _ = call("store", "verify")
+    assert code == 4
+    assert f"damaged: store/blake3/{file.parent.name}/{file.name}: its content has the digest" in out
+    assert json.loads(call("store", "verify", "--json")[1])["findings"][0]["path"].endswith(file.name)
+    file.write_bytes(data)
+    assert call("store", "verify")[0] == 0
+
+
+def test_says_what_cleaning_would_free_and_what_holds_it(call):
+    code, out, _ = call("store", "gc", "--dry-run", "--keep", "1 KiB")
+    assert code == 0
+    assert out.startswith("would free 0 B: 0 results, 0 files\n")
+    assert "because runs or locks refer to them" in out
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (("--keep", "10"), "P070"),
+        (("--older-than", "soon"), "P070"),
+        (("--forget-runs", "3 fortnights"), "P070"),
+        (("--lock", "no-such.lock.yaml"), "P071"),
+    ],
+)
+def test_refuses_ages_sizes_and_locks_that_it_cannot_read(call, given, code):
+    exit_code, _, err = call("store", "gc", *given)
+    assert (exit_code, code in err) == (2, True)
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
+def test_refuses_no_time_to_run_in(call, minutes):
+    code, _, err = call("run", "any.yaml", f"--max-minutes={minutes}")
+    assert (code, "P073" in err) == (2, True)
+
+
+def test_offers_the_same_as_functions(home, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(home.path))
+    assert titrant.verify_store().intact
+    assert titrant.clean_store(keep="1 GiB", dry_run=True).bytes == 0
+    assert [row.verdict for row in titrant.search_runs(home.path, verdicts=["PASS"])] == ["PASS"]

@@ -1,0 +1,108 @@
+"""The coverage table: which layers a method would touch, and patterns that name none."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from titrant.compiler.check_facts import check_facts
+from titrant.compiler.coverage import coverage
+from titrant.schema.diagnostics import RecipeError
+from titrant.schema.facts import Layer
+from titrant.schema.source import parse
+
+specification = importlib.util.spec_from_file_location("case", Path(__file__).parent / "case.py")
+case = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(case)
+
+MIXED = replace(
+    case.DIGITS,
+    layers=(
+        Layer("features.0", "Conv2d", 320, 1280, (32, 1, 3, 3)),
+        Layer("features.1", "BatchNorm2d", 64, 256, (32,)),
+        Layer("features.2", "ReLU", 0, 0),
+        Layer("features.3", "Conv2d", 9216, 36864, (32, 32, 3, 3)),
+        Layer("head", "Linear", 330, 1320, (10, 32)),
+    ),
+)
+
+
+class Chosen:
+    """As much of a plan as the table reads."""
+
+    def __init__(self, *methods):
+        self.candidates = tuple(type("Candidate", (), {"method": method})() for method in methods)
+
+
+def table(bound, hardware=case.AVX2):
+    found = coverage(Chosen("ort.static"), bound, hardware, MIXED)
+    return {
+        one.method: {(group.type, group.layers): group.because for group in one.groups} for one in found
+    }, found  # fmt: skip
+
+
+def with_patterns(text=case.TRAINED, **patterns):
+    """Bind a recipe and give it patterns, which bind refuses in this version."""
+    keys = ", ".join(f"{key}: {list(value)}" for key, value in patterns.items())
+    parsed = parse(f"{text}quantization: {{{keys}}}\n".replace("'", '"'), "x.yaml", folder=Path())
+    return replace(case.bound(text), parsed=parsed, recipe=parsed.recipe)
+
+
+def test_tells_touched_layers_from_others_by_type_with_the_reason():
+    rows, found = table(case.bound(case.TRAINED))
+    convolutions = ("Conv2d", ("features.0", "features.3"))
+    assert rows["ort.static"][convolutions] == ""
+    assert rows["ort.static"]["BatchNorm2d", ("features.1",)] == "it is no convolution and no matrix product"
+    assert rows["ort.dynamic"][convolutions] == "ort.dynamic quantizes matrix products only"
+    assert rows["ort.dynamic"]["Linear", ("head",)] == ""
+    assert rows["torch.dynamic"][convolutions] == "torch.dynamic quantizes linear layers only"
+    static = next(one for one in found if one.method == "ort.static")
+    assert static.candidate
+    assert static.share == pytest.approx((1280 + 36864 + 1320) / (1280 + 256 + 36864 + 1320))
+
+
+def test_blames_no_layer_for_a_library_that_is_missing():
+    bare = case.machine("avx2", packages={"torch": "2.13.0"})
+    rows, _ = table(case.bound(case.TRAINED), bare)
+    assert rows["ort.static"]["Linear", ("head",)] == ""
+
+
+def test_leaves_out_methods_that_take_another_kind_of_model():
+    found = coverage(Chosen(), case.bound(case.TRAINED), case.AVX2, replace(MIXED, source="onnx"))
+    assert {one.method for one in found} == {"ort.dynamic", "ort.static"}
+
+
+def test_keeps_layers_that_a_pattern_skips_and_those_that_only_does_not_name():
+    rows, _ = table(with_patterns(skip=["features.0"]))
+    assert rows["ort.static"]["Conv2d", ("features.0",)] == "quantization.skip has features.0"
+    assert rows["ort.static"]["Conv2d", ("features.3",)] == ""
+    rows, _ = table(with_patterns(only=["features"]))
+    assert rows["ort.static"]["Linear", ("head",)] == "quantization.only does not name it"
+
+
+def test_refuses_a_pattern_that_matches_no_layer_with_a_caret_under_it():
+    bound = with_patterns(skip=["features.*", "haed"])
+    with pytest.raises(RecipeError) as caught:
+        check_facts(bound, MIXED, case.DIGIT_DATA)
+    (found,) = caught.value.diagnostics
+    assert found.code == "R139"
+    assert found.message == "`haed` matches none of the model's 4 layers with weights"
+    assert found.help == "did you mean `head`?"
+    place = found.where
+    assert place.text[place.column - 1 : place.column - 1 + place.width] == '"haed"'
+
+
+def test_takes_a_pattern_for_a_layer_or_for_the_module_that_it_lies_in():
+    for pattern in ("head", "features", "features.*", "f*.3"):
+        check_facts(with_patterns(skip=[pattern]), MIXED, case.DIGIT_DATA)
+
+
+def test_covers_ten_thousand_layers_in_well_under_a_second():
+    import time
+
+    layers = tuple(Layer(f"blocks.{place}.fc", "Linear", 100, 400, (10, 10)) for place in range(10_000))
+    begun = time.process_time()
+    found = coverage(Chosen("ort.static"), case.bound(case.TRAINED), case.AVX2, replace(MIXED, layers=layers))
+    assert time.process_time() - begun < 0.5
+    assert len(found[0].groups[0].layers) == 10_000

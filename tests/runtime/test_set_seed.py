@@ -1,0 +1,59 @@
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import titrant
+
+DRAW = """
+import sys, titrant
+told = titrant.set_seed(7)
+assert "torch" not in sys.modules and "numpy" not in sys.modules
+import random, numpy, torch
+print(random.random(), numpy.random.rand(), torch.rand(1).item(), torch.are_deterministic_algorithms_enabled())
+print(hash("x"), told["PYTHONHASHSEED"])
+"""
+
+
+@pytest.fixture(autouse=True)
+def _kept(monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    torch_settings = sys.modules["torch"].get_deterministic_debug_mode() if "torch" in sys.modules else None
+    yield
+    if torch_settings is not None:
+        sys.modules["torch"].set_deterministic_debug_mode(torch_settings)
+
+
+def test_draws_the_same_numbers_in_every_process_whenever_the_libraries_are_imported():
+    given = {**os.environ, "PYTHONHASHSEED": "7"}
+    runs = [
+        subprocess.run([sys.executable, "-c", DRAW], capture_output=True, text=True, env=given, check=False)
+        for _ in range(2)
+    ]
+    assert runs[0].returncode == 0, runs[0].stderr
+    assert runs[0].stdout == runs[1].stdout
+    assert "True" in runs[0].stdout
+
+
+def test_starts_the_same_sequences_again_in_one_process():
+    titrant.set_seed(3)
+    first = random.random(), np.random.rand()
+    titrant.set_seed(3)
+    assert (random.random(), np.random.rand()) == first
+    titrant.set_seed(4)
+    assert (random.random(), np.random.rand()) != first
+
+
+def test_says_and_sets_what_child_processes_need():
+    told = titrant.set_seed(2**32 + 5)
+    assert told == {"PYTHONHASHSEED": "5", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    assert {name: os.environ[name] for name in told} == told
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, True, 1.0, "7"])
+def test_refuses_what_is_no_seed(seed):
+    with pytest.raises(ValueError, match="a seed is a whole number"):
+        titrant.set_seed(seed)

@@ -1,0 +1,34 @@
+import pytest
+
+from titrant.schema.config.secret_lines import without_secret_lines
+
+TEXT = """\
+titrant: 1  # token: abc
+model:
+  args: {features: 30, api_key: 'a, b', hub-token: hf_abcdefghijklmnopqrstuvwxyz}
+data:
+  source: {csv: "https://me:word@host/rows.csv"}
+  transform: [{tokenize: {tokenizer: characters, pad_token: <pad>}}]
+report: {tokens: true}
+tracking: {wandb: {password: |
+  none}}
+"""
+
+
+def test_takes_out_secrets_and_leaves_every_other_line():
+    told = without_secret_lines(TEXT)
+    for secret in ("abc", "a, b", "hf_a", "me:word"):
+        assert secret not in told
+    old, new = TEXT.splitlines(), told.splitlines()
+    assert len(old) == len(new)
+    assert [number for number, (left, right) in enumerate(zip(old, new, strict=True)) if left != right] == [0, 2, 4]
+
+
+@pytest.mark.parametrize("override", ["tracking.wandb.api_key=abcd", "model.args.token='abcd'"])
+def test_takes_the_value_out_of_an_override(override):
+    assert "abcd" not in without_secret_lines(override)
+
+
+def test_leaves_an_ordinary_recipe_as_it_is():
+    text = "titrant: 1\nname: x\ntrain: {epochs: 30}\nexport: [{format: onnx}]\n"
+    assert without_secret_lines(text) == text
