@@ -1,7 +1,5 @@
 """Run the command line as `python -m titrant`."""
 
-import sys
+from titrant.cli import entry
 
-from titrant.cli import main
-
-sys.exit(main())
+entry()

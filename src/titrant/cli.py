@@ -1,12 +1,15 @@
 """The command line: arguments in, a verb's function called, its answer printed, an exit code out."""
 
 import argparse
+import atexit
 import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 from titrant import __version__
 from titrant.commands import VERBS
@@ -14,6 +17,20 @@ from titrant.commands.options import output_options
 from titrant.schema.diagnostics import TitrantError
 
 INTERRUPTED = 130
+
+
+def entry() -> NoReturn:
+    """Run one command and end the process with its exit code.
+
+    What was to happen at the end of the process happens; what the interpreter would do then, to give back object by
+    object memory that the system takes back at once, takes a tenth of a short command's time, and is left out.
+    """
+    code = main()
+    atexit._run_exitfuncs()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
