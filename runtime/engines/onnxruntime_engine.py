@@ -8,6 +8,7 @@ import numpy as np
 
 from titrant.runtime.engines.inputs import Spec, checked, fixed_batch
 from titrant.schema.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -86,12 +87,12 @@ def load(
         raise StepError(
             Diagnostic(
                 "X212",
-                f"onnxruntime cannot load {path.name}: {_first_line(error)}",
+                f"onnxruntime cannot load {path.name}: {_without_prefix(error)}",
                 help="the file is damaged, or newer than this onnxruntime: export it again, or upgrade onnxruntime",
             )
         ) from None
     except (state.InvalidArgument, state.RuntimeException) as error:
-        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {path.name}: {_first_line(error)}")) from None
+        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {path.name}: {_without_prefix(error)}")) from None
 
 
 class OnnxSession:
@@ -116,7 +117,7 @@ class OnnxSession:
             answers = self._session.run(None, feed)
         except (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented) as error:
             advice = "run the file with such a batch in onnxruntime alone; where it fails too, export it anew"
-            message = f"onnxruntime failed on a batch: {_first_line(error)}"
+            message = f"onnxruntime failed on a batch: {_without_prefix(error)}"
             raise StepError(Diagnostic("X221", message, help=advice)) from None
         return dict(zip(self.output_names, answers, strict=True))
 
@@ -160,7 +161,7 @@ def _providers(device: str) -> list[Any]:
     )
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()[0]
+def _without_prefix(error: BaseException) -> str:
+    text = first_line(error)
     # Its own prefix, error number and error name come before the third colon.
     return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text

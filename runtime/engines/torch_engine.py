@@ -10,6 +10,7 @@ import numpy as np
 
 from titrant.runtime.engines.inputs import Spec, checked, fixed_batch
 from titrant.schema.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ def load_script(
         raise StepError(
             Diagnostic(
                 "X212",
-                f"torch cannot load {model.path.name}: {str(error).splitlines()[0]}",
+                f"torch cannot load {model.path.name}: {first_line(error)}",
                 help="the file is damaged, or needs another torch: export it again",
             )
         ) from None

@@ -11,6 +11,7 @@ from titrant.runtime.inspecting.onnx_flops import node_flops
 from titrant.runtime.models.onnx_loading import open_check, read_graph
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
+from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -171,7 +172,7 @@ def _shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> dict[st
         inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise StepError(
-            Diagnostic("X160", f"shapes of the graph contradict: {str(error).splitlines()[0]}", help="export it again")
+            Diagnostic("X160", f"shapes of the graph contradict: {first_line(error)}", help="export it again")
         ) from None
     values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
     shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from titrant.runtime.data.user_code import call
 from titrant.runtime.inspecting.auto_args import resolve_args
 from titrant.runtime.inspecting.layers import list_layers, model_bytes
-from titrant.runtime.inspecting.torch_flops import counter, layer_by_layer
+from titrant.runtime.inspecting.torch_flops import counter
 from titrant.runtime.inspecting.weights_match import compare_weights
 from titrant.runtime.models.factory import build, source_digest
 from titrant.runtime.models.seeding import seeded
@@ -74,12 +74,14 @@ def _look(
     factory: str, args: Mapping[str, Any], specs: Sequence[TensorSpec], task: str, seed: int
 ) -> "tuple[torch.nn.Module, Look, tuple[str, ...]]":
     """Build and show the model without values, at the last attempt with them; notes say when values were needed."""
+    from titrant.runtime.torch.plain_attention import plain_attention
+
     reason, size = "", 0
     for mode in (_meta, _fake, contextlib.nullcontext):
         if mode is contextlib.nullcontext:
             _check_room(factory, size, reason)
         try:
-            with seeded(seed), mode(), layer_by_layer():
+            with seeded(seed), mode(), plain_attention():
                 module = build(factory, args).eval()
                 size = model_bytes(module)
                 look = _forward(factory, module, specs, task) if specs else _UNSEEN

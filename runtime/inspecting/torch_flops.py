@@ -1,8 +1,7 @@
 """Count FLOPs while a torch model answers, two per multiply-add, also where one fused kernel does a layer's work."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,19 +20,6 @@ def counter() -> "FlopCounterMode":
         torch.ops.aten.mkldnn_rnn_layer: recurrent_flops,
     }
     return FlopCounterMode(display=False, custom_mapping=dict(known))
-
-
-@contextlib.contextmanager
-def layer_by_layer() -> Iterator[None]:
-    """Keep torch from running a whole transformer layer as one kernel, in which nothing can be counted."""
-    import torch
-
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def attention_flops(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:

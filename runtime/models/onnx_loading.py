@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -40,7 +41,7 @@ def read_onnx(path: str) -> "tuple[onnx.ModelProto, bool]":
         try:
             onnx.load_external_data_for_model(model, str(file.parent))
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise StepError(_outside(file, _line(error))) from None
+            raise StepError(_outside(file, first_line(error))) from None
         _check(model, file)
     return model, bool(parts)
 
@@ -60,7 +61,9 @@ def read_graph(path: str) -> "tuple[onnx.ModelProto, tuple[Path, ...]]":
     try:
         model = onnx.load(file, load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
-        raise StepError(_unusable(file, f"cannot be read as ONNX: {_line(error)}", "copy or export it again")) from None
+        raise StepError(
+            _unusable(file, f"cannot be read as ONNX: {first_line(error)}", "copy or export it again")
+        ) from None
     if not model.graph.node or not model.graph.output:
         raise StepError(_unusable(file, "holds no ONNX graph", "copy or export it again"))
     _check_versions(model, file)
@@ -96,7 +99,7 @@ def _check(model: "onnx.ModelProto", file: Path) -> None:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
-        raise StepError(_unusable(file, f"is not valid ONNX: {_line(error)}", "export it again")) from None
+        raise StepError(_unusable(file, f"is not valid ONNX: {first_line(error)}", "export it again")) from None
 
 
 def _outside(file: Path, problem: str) -> Diagnostic:
@@ -121,7 +124,7 @@ def open_check(path: str) -> None:
         state.InvalidArgument,
         state.RuntimeException,
     ) as error:
-        line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", _line(error)).replace(path, Path(path).name)
+        line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error)).replace(path, Path(path).name)
         raise StepError(
             Diagnostic(
                 "X161",
@@ -150,7 +153,3 @@ def _check_versions(model: "onnx.ModelProto", file: Path) -> None:
 
 def _unusable(file: Path, message: str, help: str) -> Diagnostic:
     return Diagnostic("X160", f"{file.name} {message}", help=help)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

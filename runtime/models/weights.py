@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +112,9 @@ def _read_safetensors(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor
         state = load_file(file, device="cpu") if values else meta_state(file)
     except (SafetensorError, ValueError, OSError) as error:
         raise StepError(
-            Diagnostic("X152", f"{file.name} cannot be read: {_line(error)}", help="save it again, or copy it again")
+            Diagnostic(
+                "X152", f"{file.name} cannot be read: {first_line(error)}", help="save it again, or copy it again"
+            )
         ) from None
     return _without_prefix(state, ())
 
@@ -126,7 +129,9 @@ def _read_torch(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tup
         raise StepError(_refused(file, error)) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise StepError(
-            Diagnostic("X152", f"{file.name} cannot be read: {_line(error)}", help="save it again, or copy it again")
+            Diagnostic(
+                "X152", f"{file.name} cannot be read: {first_line(error)}", help="save it again, or copy it again"
+            )
         ) from None
     state, notes = _unnest(found, file.name)
     return _without_prefix(state, notes)
@@ -185,7 +190,3 @@ def _some(names: Sequence[str]) -> str:
 
 def _shape(tensor: "torch.Tensor") -> str:
     return "(" + ", ".join(str(size) for size in tensor.shape) + ("," if tensor.ndim == 1 else "") + ")"
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.first_line import first_line
 
 # A protobuf message holds no more.
 LIMIT = 2**31 - 1
@@ -49,7 +50,7 @@ def write(model: onnx.ModelProto, path: Path) -> OnnxModel:
         onnx.checker.check_model(model)
         data = model.SerializeToString(deterministic=True)
     except (onnx.checker.ValidationError, EncodeError) as error:
-        raise StepError(Diagnostic("X209", f"the graph is not valid ONNX: {str(error).splitlines()[0]}")) from None
+        raise StepError(Diagnostic("X209", f"the graph is not valid ONNX: {first_line(error)}")) from None
     path.write_bytes(data)
     return OnnxModel(path)
 

@@ -5,6 +5,7 @@ from onnx import version_converter  # noqa: TID253 - its very subject
 
 from titrant.runtime.onnx.graph_file import opset
 from titrant.schema.diagnostics import Diagnostic, PreconditionError
+from titrant.schema.first_line import first_line
 
 # Quantize and dequantize nodes with a scale a channel came with this operator set.
 LOWEST_OPSET = 13
@@ -32,7 +33,7 @@ def modern(model: onnx.ModelProto) -> onnx.ModelProto:
             Diagnostic(
                 "X211",
                 f"the graph is in operator set {opset(model)} and cannot be brought to {LOWEST_OPSET}: "
-                f"{str(error).splitlines()[0]}",
+                f"{first_line(error)}",
                 help=f"export the model again with opset {LOWEST_OPSET} or later",
             )
         ) from None

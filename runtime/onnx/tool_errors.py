@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.first_line import first_line
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def explained(kind: str) -> Iterator[None]:
     try:
         yield
     except failures as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise StepError(
             Diagnostic(
                 "X211",

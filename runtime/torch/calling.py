@@ -7,6 +7,7 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.first_line import first_line
 
 
 def call(module: Any, arrays: Iterable[np.ndarray], device: str = "cpu") -> Any:
@@ -54,7 +55,7 @@ _OWN = "the layer's own code raised it: call the model with such a batch outside
 def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepError:
     """Say in one line which layer could not take what it was given."""
     given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     layer = _failing_layer(module, tensors)
     return StepError(
         Diagnostic(

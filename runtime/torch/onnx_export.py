@@ -20,6 +20,7 @@ from titrant.runtime.torch.script_export import TRACED_ROWS, answers
 from titrant.runtime.torch.settled import settled
 from titrant.runtime.values import OnnxModel, Rows, TorchModel
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.first_line import first_line
 
 # Where the search for the lowest operator set that can express a model begins.
 DEFAULT_OPSET = 17
@@ -53,15 +54,13 @@ def _write(model: TorchModel, inputs: tuple[torch.Tensor, ...], asked: int | Non
         except torch.onnx.errors.UnsupportedOperatorError as error:
             unsupported = error
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
-            raise StepError(
-                Diagnostic("X207", f"the model cannot be exported to ONNX: {_first_line(error)}")
-            ) from error
+            raise StepError(Diagnostic("X207", f"the model cannot be exported to ONNX: {first_line(error)}")) from error
         else:
             return opset
     raise StepError(
         Diagnostic(
             "X207",
-            f"the model cannot be exported to ONNX: {_first_line(unsupported)}",
+            f"the model cannot be exported to ONNX: {first_line(unsupported)}",
             help=f"use export opset {HIGHEST_OPSET}, or another operation"
             if asked is not None and asked < HIGHEST_OPSET
             else "use another operation in the model, or format torchscript",
@@ -96,7 +95,3 @@ def _check_opset(opset: int | None) -> None:
                 help=f"set opset to a number from {LOWEST_OPSET} to {HIGHEST_OPSET}, or leave it out",
             )
         )
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

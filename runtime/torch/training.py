@@ -14,6 +14,7 @@ from titrant.runtime.torch.losses import Loss, check_output, correct, labels_of,
 from titrant.runtime.torch.settled import settled
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
     from titrant.runtime.operators.train_fit import FitParams
@@ -187,7 +188,7 @@ def _check_finite(course: Course, epoch: int, params: "FitParams") -> None:
 
 
 def _explained(error: RuntimeError) -> StepError:
-    text = str(error).strip().splitlines()[0]
+    text = first_line(error)
     if "deterministic" in text:
         return StepError(
             Diagnostic(

@@ -6,7 +6,8 @@ import pytest
 import torch  # noqa: TID253 - the tests build tiny modules
 from torch import nn  # noqa: TID253
 
-from titrant.runtime.inspecting.torch_flops import counter, layer_by_layer
+from titrant.runtime.inspecting.torch_flops import counter
+from titrant.runtime.torch.plain_attention import plain_attention
 
 
 class Attends(nn.Module):
@@ -45,7 +46,7 @@ def test_counts_as_one_does_by_hand(name, mode):
     build, shape, expected = BY_HAND[name]
     place = torch.device("meta") if mode == "meta" else contextlib.nullcontext()
     counting = counter()
-    with place, layer_by_layer(), torch.no_grad():
+    with place, plain_attention(), torch.no_grad():
         module, inputs = build().eval(), torch.zeros(*shape)
         with counting:
             module(inputs)
@@ -61,6 +62,6 @@ def test_counts_an_embedding_as_nothing():
 
 def test_leaves_the_fast_path_as_it_was():
     before = torch.backends.mha.get_fastpath_enabled()
-    with layer_by_layer():
+    with plain_attention():
         assert not torch.backends.mha.get_fastpath_enabled()
     assert torch.backends.mha.get_fastpath_enabled() is before
