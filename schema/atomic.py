@@ -11,7 +11,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     A link is followed, so that it still leads to the file. A file that is there keeps its permissions; a new one has
     those of the umask. Raises OSError; the file is then as it was.
     """
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except (RuntimeError, ValueError) as error:  # links in a ring; a null character
+        raise OSError(str(error)) from None
     unfinished = target.with_name(f".{target.name[:100]}.{os.getpid()}")
     try:
         with unfinished.open("wb") as handle:

@@ -99,7 +99,8 @@ def compose(text: str, origin: Origin) -> tuple[Node | None, list[Diagnostic]]:
         for event in _events(text):
             composer.take(event)
     except yaml.MarkedYAMLError as error:
-        composer.found.append(syntax_error(error, origin))
+        inside = composer.stack[-1].node.span if composer.stack else None
+        composer.found.append(syntax_error(error, origin, inside))
         return None, composer.found
     except RefusedError as refusal:
         composer.found.append(refusal.diagnostic)

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from titrant.schema.frozen import dataclass
 from titrant.schema.recipe import Recipe
-from titrant.schema.recipe.terms import Form, OffMarker, Written
+from titrant.schema.recipe.terms import MOST_COUNT, Form, OffMarker, Written
 from titrant.schema.recipe.transform import OneKey
 
 Path = tuple[str | int, ...]
@@ -138,7 +138,7 @@ def _number(kind: Kind) -> str:
     most = getattr(high, "le", getattr(high, "lt", None))
     if least == 0 and most == 1 and kind.type is float:
         return "a fraction from 0 to 1" if hasattr(high, "le") else "a fraction from 0 to below 1"
-    if least is not None and most is not None and most < 2**62:
+    if least is not None and most is not None and most < MOST_COUNT:
         return f"{noun} from {least:g} to {'' if hasattr(high, 'le') else 'below '}{most:g}"
     if least is not None:
         return f"{noun} above {least:g}" if hasattr(low, "gt") else f"{noun}, {least:g} or more"

@@ -32,7 +32,7 @@ def read_text(path: Path, file: str) -> str:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise RecipeError(Diagnostic("R001", f"{file} is {kind}", help="give the path of a recipe file"))
+            raise RecipeError(Diagnostic("R001", f"{file} is {kind}", help="give the path of a file"))
         if status.st_size > MOST_BYTES:
             raise RecipeError(_too_large(file))
         with path.open("rb") as stream:

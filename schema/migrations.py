@@ -1,7 +1,9 @@
 """Rewrite recipes of older language versions; only the changed tokens move, so comments, order and quoting stay."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from titrant.schema.compose import Branch, Leaf, Node
@@ -89,6 +91,7 @@ _RENAMED = {
     ("quantization", "exclude"): "skip",
     ("validation", "accuracy_retention"): "retention",
 }
+_PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 # Numbers whose unit stood in the key: new key, and how the value is written.
 _UNITS = {
     ("target", "max_size_mb"): ("size", "{} MB"),
@@ -125,9 +128,10 @@ def _percentages(root: Branch) -> Iterator[Edit]:
 
 
 def _number(node: Node) -> str | None:
-    """Return the text of a number; None for anything else."""
-    number = isinstance(node, Leaf) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
-    return node.text if number and isinstance(node, Leaf) else None
+    """Return a number's digits, without sign `+` or exponent, which no unit may follow; None for anything else."""
+    if not isinstance(node, Leaf) or isinstance(node.value, bool) or not isinstance(node.value, int | float):
+        return None
+    return node.text if _PLAIN.fullmatch(node.text) else f"{Decimal(node.text):f}"
 
 
 def _owner(root: Branch, path: tuple[str, ...]) -> Branch | None:

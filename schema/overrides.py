@@ -1,6 +1,7 @@
 """Apply `--set a.b=v` to a recipe's tree; the value is typed as YAML, and errors point at the flag."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path as Folder
 
 from titrant.schema.compose import Branch, Entry, Items, Leaf, Node, compose
@@ -10,6 +11,11 @@ from titrant.schema.intake import check_text
 from titrant.schema.spans import Origin, Span, dotted
 
 FLAG = "--set"
+# What says how the text is read cannot be changed by a flag → what to do instead.
+_FIXED: Mapping[str | int, str] = {
+    "extends": "make a recipe that extends it",
+    "titrant": "the version of the language stands in the recipe; `titrant migrate` rewrites an older one",
+}
 # One part of a path: a name, a name in quotes (which may hold dots), or a position in a list.
 _PART = re.compile(r'(?:^|\.)(?:"([^"]+)"|([^."\[\]=\s]+))|\[(\d{1,6})\]|^$')
 _PATH = re.compile(r'((?:"[^"]*"|[^"=])*)=')
@@ -40,8 +46,8 @@ def _apply(root: Branch, text: str, folder: Folder, rank: int, found: list[Diagn
         found.append(parts)
         return root
     path = tuple(part for part, _ in parts)
-    if path[0] == "extends":
-        found.append(_wrong("`extends` cannot be overridden", whole, 0, len(match[1]), "make a recipe that extends it"))
+    if path[0] in _FIXED:
+        found.append(_wrong(f"`{path[0]}` cannot be overridden", whole, 0, len(match[1]), _FIXED[path[0]]))
         return root
     start = match.end()
     # Spaces in place of the path leave every column of the value where it stands in the flag.

@@ -59,7 +59,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """What became of a candidate; status is released, judged, shortlisted, measured or rejected."""
+    """What became of a candidate; status is released, judged, shortlisted, measured, rejected or not made."""
 
     candidate: str
     status: str
@@ -74,7 +74,7 @@ class RunRecord:
     """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE.
 
     `baseline` says how the original itself answered the contract's baseline, where it has one; where it was not reached
-    no candidate was judged.
+    no candidate was made.
     """
 
     run: str
@@ -90,3 +90,8 @@ class RunRecord:
     seconds: float
     environment: Mapping[str, str] = field(default_factory=dict)
     baseline: Judgement | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether the original itself missed its baseline, so that nothing was made and nothing put out."""
+        return self.baseline is not None and not self.baseline.released

@@ -49,7 +49,7 @@ def as_json(diagnostic: Diagnostic) -> Mapping[str, Any]:
 
 def _source(where: Place) -> list[str]:
     key = f" ({where.key})" if where.key else ""
-    lines = [f"  --> {where}{key}"]
+    lines = [f"  --> {visible(f'{where}{key}')}"]
     number = "" if where.file == "--set" else str(where.line)
     margin = " " * (len(number) + 2)
     text, before, token = _window(where, COLUMNS - len(margin) - 2)
@@ -61,12 +61,12 @@ def _window(where: Place, room: int) -> tuple[str, str, str]:
     """Cut the part of a line out that shows the token: the text, what stands before the token in it, the token."""
     start, end = where.column - 1, where.column - 1 + where.width
     if len(where.text) <= 2 * room:
-        line = _visible(where.text).rstrip()
+        line = visible(where.text).rstrip()
         if _cells(line) <= room:
             return line, line[:start].ljust(start), line[start:end]
     # Only a stretch around the token is looked at: a line may be a megabyte long.
     left = max(0, start - room // 2)
-    stretch = _visible(where.text[left : left + 2 * room])
+    stretch = visible(where.text[left : left + 2 * room])
     shown = ""
     for sign in stretch:
         if _cells(shown) >= room - 3:
@@ -77,7 +77,7 @@ def _window(where: Place, room: int) -> tuple[str, str, str]:
     return head + shown.rstrip() + tail, before, shown[start - left : end - left]
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Show tabs as one space and characters that cannot be printed as `·`, so that columns keep their places."""
     return "".join(" " if sign == "\t" else sign if sign.isprintable() else "·" for sign in text)
 
@@ -90,6 +90,6 @@ def _cells(text: str) -> int:
 
 
 def _wrapped(text: str, head: str, indent: str) -> list[str]:
-    return wrap(_visible(text), COLUMNS, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False) or [
+    return wrap(visible(text), COLUMNS, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False) or [
         head.rstrip()
     ]

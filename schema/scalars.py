@@ -16,8 +16,8 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,400}|(0|[1-9][0-9]{0,399})(\.[0-9]{0,400})
 def resolve(text: str) -> Scalar:
     """Return the value of an unquoted scalar.
 
-    `no`, `on`, dates, `0x10`, `0o17`, `010` and `1_000` stay text, and so do infinity, NaN and numbers too large to
-    hold, so that none of them turns into something else unseen.
+    `no`, `on`, dates, `0x10`, `0o17`, `010` and `1_000` stay text, and so do infinity, NaN, numbers too large to hold
+    and whole numbers of more than 40 digits, so that none of them turns into something else unseen.
     """
     if text in _WORDS:
         return _WORDS[text]
@@ -25,6 +25,6 @@ def resolve(text: str) -> Scalar:
         return text
     if _INTEGER.fullmatch(text):
         return int(text)
-    if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
+    if _FLOAT.fullmatch(text) and not text.lstrip("+-").isdigit() and math.isfinite(number := float(text)):
         return number
     return text

@@ -47,6 +47,8 @@ def parse(text: str, file: str, *, folder: Path, overrides: Sequence[str] = ()) 
     base, inherited = base_of(own, origin)
     if base is not None:
         _check_version(base)
+        if "titrant" not in own.entries:
+            found.append(_no_version(own))
     root, flags = apply(extend(own, base) if base is not None else own, tuple(overrides), folder)
     found += inherited + flags
     source = SourceMap(root)
@@ -89,6 +91,12 @@ def _check_version(root: Branch) -> None:
         raise RecipeError(Diagnostic("R020", f"there is no language {version}", place, f"write `titrant: {LANGUAGE}`"))
     message = f"this recipe speaks language {version}, which titrant no longer reads"
     raise RecipeError(Diagnostic("R020", message, place, f"`titrant migrate {place.file}` rewrites it, comments kept"))
+
+
+def _no_version(own: Branch) -> Diagnostic:
+    """Word that a recipe leaves its own version of the language to the recipe that it extends."""
+    message = "the recipe does not say which version of the language it speaks"
+    return Diagnostic("R020", message, SourceMap(own).place(()), f"write `titrant: {LANGUAGE}` as its first line")
 
 
 def _recipe(root: Branch, source: SourceMap, found: list[Diagnostic], *, whole: bool) -> Recipe | None:

@@ -6,6 +6,9 @@ from titrant.schema.compose import Leaf
 from titrant.schema.expected import Kind, takes, words
 from titrant.schema.recipe.terms import REFERENCE, Form, Written
 
+_EXACT = 2.0**53  # whole numbers up to here are what was written
+# Letters and digits of other scripts that look like a digit.
+_ALIKE = str.maketrans("Ooοо" + "".join(map(chr, range(0xFF10, 0xFF1A))), "0000" + "0123456789")
 _TRUE = ("yes", "on", "y", "enabled", "enable", "1", "t")
 _FALSE = ("no", "off", "n", "disabled", "disable", "0", "f")
 
@@ -22,8 +25,8 @@ def surprise(node: Leaf, kinds: tuple[Kind, ...]) -> str:
     if references and isinstance(node.value, str) and len(words(kinds)) < 2:
         return _reference(node.value)
     if takes(kinds, int, float) and isinstance(node.value, str) and not _with_unit(kinds):
-        return _number(node)
-    if takes(kinds, int) and isinstance(node.value, float) and node.value.is_integer():
+        return _number(node, whole=not takes(kinds, float))
+    if takes(kinds, int) and isinstance(node.value, float) and node.value.is_integer() and abs(node.value) < _EXACT:
         return f"write `{int(node.value)}`, a whole number"
     if takes(kinds, float) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
         return _fraction(node, kinds)
@@ -76,8 +79,10 @@ def _reference(text: str) -> str:
     return ""
 
 
-def _number(node: Leaf) -> str:
+def _number(node: Leaf, *, whole: bool) -> str:
     text = node.text.strip()
+    if node.plain and re.fullmatch(r"[-+]?([1-9][0-9]{40,499}|[0-9.]{1,500}[eE]\+?[0-9]{3,5})", text):
+        return "no number of this size can be held"
     if percent := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?%", text):
         return f"fractions are 0 to 1, never percent: write `{float(percent[1]) / 100:g}`"
     if not node.plain and re.fullmatch(r"[-+]?\d{1,30}(\.\d{1,30})?([eE][-+]?\d{1,3})?", text):
@@ -88,8 +93,10 @@ def _number(node: Leaf) -> str:
         return f"a leading zero makes octal in some tools: write `{int(text)}`"
     if re.fullmatch(r"\d{1,3}([_,' ]\d{3}){1,8}", text):
         return f"write `{re.sub(r'[^0-9]', '', text)}` without separators"
-    if re.fullmatch(r"\d{1,15},\d{1,15}", text):
+    if re.fullmatch(r"\d{1,15},\d{1,15}", text) and not whole:
         return f"the decimal sign is a point: write `{text.replace(',', '.')}`"
+    if (digits := text.translate(_ALIKE)) != text and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", digits):
+        return f"did you mean `{digits}`?"
     if unit := re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?(?:[A-Za-z]{1,12}|/ ?[A-Za-z]{1,12})", text):
         return f"it has no unit here: write `{unit[1]}`"
     if text.lower() in (".inf", "-.inf", "+.inf", ".nan", "inf", "nan"):

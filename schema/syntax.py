@@ -8,8 +8,11 @@ from titrant.schema.diagnostics import Diagnostic
 from titrant.schema.spans import Origin, Span
 
 
-def syntax_error(error: yaml.MarkedYAMLError, origin: Origin) -> Diagnostic:
-    """Turn a libyaml error into a diagnostic, with the caret where the mistake was made rather than where it showed."""
+def syntax_error(error: yaml.MarkedYAMLError, origin: Origin, inside: Span | None = None) -> Diagnostic:
+    """Turn a libyaml error into a diagnostic, with the caret where the mistake was made rather than where it showed.
+
+    `inside` is the first token of the innermost list or mapping that was still open.
+    """
     problem, context = error.problem or "", error.context or ""
     at = _mark(error.problem_mark, origin)
     begin = _mark(error.context_mark, origin) if error.context_mark else at
@@ -18,6 +21,8 @@ def syntax_error(error: yaml.MarkedYAMLError, origin: Origin) -> Diagnostic:
         return _tab(origin, at.line, line)
     if "unexpected end of stream" in problem and "quoted" in context:
         return _found("R026", "this quote is never closed", begin, "add the closing quote on the same line")
+    if "while parsing a flow node" in context:
+        return _flow_value(origin, at, line, inside)
     if "while parsing a flow" in context:
         closing = "]" if "sequence" in context else "}"
         advice = f"add `,` or `{closing}` before line {at.line + 1}, column {at.column + 1}"
@@ -31,10 +36,27 @@ def syntax_error(error: yaml.MarkedYAMLError, origin: Origin) -> Diagnostic:
     return _found(*_other(problem, context, line, at))
 
 
+def _flow_value(origin: Origin, at: Span, line: str, inside: Span | None) -> Diagnostic:
+    """Word what is wrong where a value is due between brackets."""
+    sign = line[at.column : at.column + 1]
+    if sign in ("]", "}"):
+        return _found(*_other("", "", line, at))
+    if sign == ",":
+        return _found("R005", "a value is missing before this comma", at, "write the value, or take the comma out")
+    ends = not "".join((line[at.column :], *origin.lines[at.line + 1 :])).strip()
+    if ends and inside is not None:
+        closing = "]" if origin.lines[inside.line][inside.column : inside.column + 1] == "[" else "}"
+        advice = f"add `{closing}` at the end, or take the bracket out"
+        return _found("R026", f"this bracket is not closed with `{closing}`", inside, advice)
+    return _found("R005", "this cannot be a value between brackets", at, "put the value in quotes")
+
+
 def _other(problem: str, context: str, line: str, at: Span) -> tuple[str, str, Span, str]:
     """Word the errors that only need their own sentence."""
     sign = line[at.column : at.column + 1]
     if "cannot start any token" in problem:
+        if sign == "\t":
+            return "R006", "a value cannot begin with a tab", at, "take the tab out, or put a space in its place"
         return "R005", f"a value cannot begin with `{sign}`", at, "put the value in quotes"
     if sign in ("]", "}"):
         return "R026", f"`{sign}` closes nothing", at, "take it out, or add the opening bracket"

@@ -31,8 +31,8 @@ _MEANT: Mapping[str, str] = {
     "sec": "s", "second": "s", "millisecond": "ms", "msec": "ms", "milli": "ms", "microsecond": "us", "usec": "us",
     "nanosecond": "ns", "minute": "min", "hour": "h", "hr": "h",
 }  # fmt: skip
-_QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) ?([A-Za-zµ]+)")
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-zµ]+)")
+_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 
 
 def parse_size(text: str) -> int:

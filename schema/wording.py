@@ -10,7 +10,7 @@ from titrant.schema.diagnostics import Diagnostic, Place
 from titrant.schema.expected import Kind, Path, describe, expected, fields, homes, takes, words
 from titrant.schema.nearest import nearest
 from titrant.schema.recipe import LANGUAGE
-from titrant.schema.recipe.terms import REFERENCE, Form
+from titrant.schema.recipe.terms import MOST_COUNT, REFERENCE, Form
 from titrant.schema.shape import Finding
 from titrant.schema.spans import dotted
 from titrant.schema.surprises import number_of_bits, surprise
@@ -123,8 +123,8 @@ def _wrong_scalar(node: Leaf, kinds: tuple[Kind, ...], name: str, where: Place, 
     wanted, choice, text = describe(kinds), words(kinds), shown(node.text)
     advice = surprise(node, kinds)
     if types_ & set(_RANGE) and not isinstance(node.value, str):
-        return Diagnostic("R016", f"`{text}` is out of range: {name} is {wanted}", where, advice)
-    if node.value == "" and not choice:
+        return Diagnostic("R016", f"`{text}` is out of range: {name} is {wanted}", where, advice or _most(node, kinds))
+    if node.value == "" and "" not in choice:
         return Diagnostic("R018", f"{name} is empty", where, f"give it {wanted}")
     if isinstance(node.value, str) and not advice:
         close = nearest(node.value, choice)
@@ -136,6 +136,16 @@ def _wrong_scalar(node: Leaf, kinds: tuple[Kind, ...], name: str, where: Place, 
     if "string_pattern_mismatch" in types_ and isinstance(node.value, str):
         return Diagnostic("R018", f"`{text}` does not fit: {name} is {wanted}", where, advice)
     return Diagnostic("R014", f"{name} is {wanted}, not {_kind(node)}", where, advice)
+
+
+def _most(node: Leaf, kinds: tuple[Kind, ...]) -> str:
+    """Name the largest whole number where one is too large; the words for a range leave it out when it is large."""
+    limits = [getattr(note, "le", getattr(note, "lt", None)) for kind in kinds for note in kind.notes]
+    found = [limit for limit in limits if limit is not None]
+    if not found or not isinstance(node.value, int) or max(found) < MOST_COUNT or node.value <= max(found):
+        return ""
+    largest = MOST_COUNT if MOST_COUNT in found else max(found) - 1
+    return f"nothing needs a number of this size: the largest is {largest}"
 
 
 def _did_you_mean(text: str, choice: tuple[str, ...]) -> str:

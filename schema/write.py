@@ -25,7 +25,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    odd = not isinstance(resolve(value), str) or value == "<<" or bool(hidden(value))
+    # A digest of digits alone is text to a recipe, whose numbers end at 40 digits, and a number to other readers.
+    odd = not isinstance(resolve(value), str) or value == "<<" or value.isdecimal() or bool(hidden(value))
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if odd else None)
 
 

@@ -8,8 +8,8 @@ from titrant.schema.cases import runs_for_percentile
 from titrant.schema.gate import Gate
 from titrant.schema.units import format_size, format_time
 
-# The timing that is judged is the timing that chose the candidate, see docs/decisions/search.md.
-CHOSEN_BY_IT = ", of the same runs that the candidate was chosen by"
+# Of the candidate and the original alone, after the choice: see docs/decisions/search.md.
+TIMED_ANEW = ", of runs after the choice"
 _SHARES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
 
 
@@ -39,7 +39,7 @@ def judge_timed(gate: Gate, evidence: Evidence) -> Finding:
     least = runs_for_percentile(share, evidence.confidence)
     missing = "" if deciding is not None else f"{len(runs)} runs, and {least} are needed to bound {name}"
     return Finding(
-        estimate, lower, upper, before, estimate, len(runs), None, METHOD + CHOSEN_BY_IT, observed,
+        estimate, lower, upper, before, estimate, len(runs), None, METHOD + TIMED_ANEW, observed,
         missing=missing, least=least, counted="runs",
     )  # fmt: skip
 

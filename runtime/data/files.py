@@ -1,6 +1,8 @@
 """Read csv, parquet and npz files."""
 
+import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,15 +15,27 @@ from titrant.schema.diagnostics import Diagnostic, StepError
 def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Read a comma-separated file with a header line, and notes.
 
-    A first column without a name is an index that some writer added, and is left out.
+    A first column without a name is an index that some writer added, and is left out. StepError X100 for what is no
+    such file, X109 for a name that stands twice.
     """
     import pandas as pd
 
     file = _existing(path)
     try:
-        frame = pd.read_csv(file, low_memory=False)
+        with warnings.catch_warnings():
+            # Else rows with more values than the header has names would lose some, or move by a column.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(file, low_memory=False, index_col=False)
+        header = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
+    except pd.errors.ParserWarning:
+        message = f"{file.name} cannot be read as csv: its rows have more values than its header has names"
+        raise StepError(Diagnostic("X100", message, help="give every column a name in the first line")) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise StepError(_unreadable(file, error, "csv")) from None
+    names = Counter(str(name) for name in header.iloc[0])
+    if twice := [name for name, count in names.items() if count > 1 and name]:
+        message = f"{file.name} has the column {twice[0]} twice"
+        raise StepError(Diagnostic("X109", message, help="give each column a name of its own"))
     notes: tuple[str, ...] = ()
     if len(frame.columns) and str(frame.columns[0]).startswith("Unnamed:"):
         frame, notes = frame.iloc[:, 1:], (f"the first column of {file.name} has no name and is left out as an index",)

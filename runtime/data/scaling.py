@@ -20,6 +20,9 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
             mean = column.mean(axis=axes, dtype=np.float64, keepdims=True)
             spread = column.std(axis=axes, dtype=np.float64, keepdims=True)
         if not (np.isfinite(mean).all() and np.isfinite(spread).all()):
+            if np.isinf(column).any():
+                message = f"standardize: {name} has infinite values"
+                raise PreconditionError(Diagnostic("X120", message, help="leave these rows out, or mend them"))
             raise PreconditionError(
                 Diagnostic(
                     "X120", f"standardize: {name} has missing values", help="put `- impute` before `- standardize`"

@@ -76,7 +76,7 @@ def _missed(record: Record, baseline: Judgement) -> str:
         for result in open_gates(baseline)
         if result.gate in gates
     ]
-    return f"On evaluation rows, {'; '.join(told)}. No candidate was judged: train or choose a better model first."
+    return f"On evaluation rows, {'; '.join(told)}. No candidate was made: train or choose a better model first."
 
 
 def _reached(result: GateResult) -> str:

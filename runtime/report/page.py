@@ -9,6 +9,7 @@ from titrant.runtime.report.class_changes import ClassChanges, class_changes
 from titrant.runtime.report.contract_rows import Judged, judged
 from titrant.runtime.report.foretold import Pair, loading, totals
 from titrant.runtime.report.headline import Headline, headline
+from titrant.runtime.report.looks_told import looks_told
 from titrant.runtime.report.provenance import Fact, digests, environment, validity
 from titrant.runtime.report.record_view import Record
 from titrant.runtime.report.savings import Saving, savings
@@ -48,6 +49,7 @@ class Page:
     environment: tuple[Fact, ...]
     digests: tuple[Fact, ...]
     validity: str
+    looks: str
 
 
 def page(record: Record) -> Page:
@@ -73,6 +75,7 @@ def page(record: Record) -> Page:
         environment=environment(record),
         digests=digests(record, found),
         validity=validity(record),
+        looks=looks_told(record.looks),
     )
 
 

@@ -86,7 +86,8 @@ class Record:
     """Everything a report is made of.
 
     `plan` and `run` are `plain(Plan)` and `plain(RunRecord)`; of the run, its id, its step counts and its seconds may
-    be left out, since they differ between reruns. `hardware` is the identity of the machine that it ran on.
+    be left out, since they differ between reruns. `hardware` is the identity of the machine that it ran on. `looks`
+    says which look at its evaluation rows the run was, the first being 1; 0 where that is not known.
     """
 
     plan: Plan
@@ -95,6 +96,7 @@ class Record:
     hardware: HardwareIdentity
     recipe_text: str = ""
     recipe_file: str = ""
+    looks: int = 0
 
 
 def read_record(value: Mapping[str, Any]) -> Record:
@@ -113,6 +115,7 @@ def read_record(value: Mapping[str, Any]) -> Record:
             "hardware": _hardware(value.get("hardware") or plan["hardware"]),
             "recipe_text": value.get("recipe_text") or "",
             "recipe_file": value.get("recipe_file") or "",
+            "looks": value.get("looks") or 0,
         }
         record: Record = _adapter().validate_python(raw)
     except ValidationError as error:

@@ -142,6 +142,12 @@ CODES: tuple[Code, ...] = (
         "source: {sklearn: breast_cancer}",
     ),
     Code(
+        "R119",
+        "A user's operator is not checked yet",
+        "Its options are known once a child process has imported it, which `titrant check` never does. The next plan "
+        "of the recipe describes it, and the description holds while its files are unchanged. This is a warning.",
+    ),
+    Code(
         "R131",
         "The data has no such column",
         "The data was read, and none of its columns or arrays has this name.",

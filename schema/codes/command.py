@@ -22,7 +22,7 @@ CODES: tuple[Code, ...] = (
         "P003",
         "The file cannot be written there",
         "`titrant recipes cp` never overwrites a file; `titrant plan --out` writes a .json file, over a saved plan at "
-        "most.",
+        "most. Both need a folder that you may write to.",
         "titrant recipes cp digits_cnn README.md",
         "titrant recipes cp digits_cnn mine.yaml",
     ),
@@ -70,6 +70,12 @@ CODES: tuple[Code, ...] = (
         "it ended; `titrant doctor` says which engine does not load.",
         "titrant hardware --bench   # and torch is not installed",
         "titrant doctor",
+    ),
+    Code(
+        "P017",
+        "The answer cannot be written",
+        "What stdout leads to takes nothing: usually a file on a full disk. What was asked for may have been done all "
+        "the same; `titrant report latest` shows a run again.",
     ),
     Code(
         "P009",

@@ -73,6 +73,14 @@ CODES: tuple[Code, ...] = (
         "@operator(…, outputs={'model': 'torch'})\ndef prune(…):\n    return {'model': model}",
     ),
     Code(
+        "X316",
+        "an operator cannot say what it needs or costs",
+        "While a plan is made a user's operator is asked its own `requires` and `predict`, where it declares them. "
+        "They must take the options that the recipe sets, and answer with a tuple of sentences and with a Prediction.",
+        "def predict(params, hardware, model, work):\n    return 12.5",
+        "def predict(params, hardware, model, work):\n    return titrant.Prediction(seconds=12.5)",
+    ),
+    Code(
         "X320",
         "stored files keep being damaged",
         "What is damaged in the store is made again, but the files do not stay as they were written: the disk fails, "

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from titrant.schema.atomic import reason
+from titrant.schema.config.values import shown
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 
@@ -26,6 +27,6 @@ def _made(path: Path) -> Diagnostic | None:
         return Diagnostic("R032", message, help="move it away, or name another directory")
     except (OSError, ValueError) as error:
         text = reason(error) if isinstance(error, OSError) else str(error)
-        message = f"the directory {path!s} cannot be made: {text}"
+        message = f"the directory {shown(str(path))} cannot be made: {text}"
         return Diagnostic("R032", message, help="name a place that you may write to")
     return None

@@ -8,12 +8,13 @@ from typing import Any, TypeVar, overload
 from titrant.schema.atomic import reason, write_bytes
 from titrant.schema.compose import Node
 from titrant.schema.config.directories import ensure_directories
+from titrant.schema.config.json_text import read_json
 from titrant.schema.config.secrets import redact
 from titrant.schema.config.typed import as_type
 from titrant.schema.config.values import plain
 from titrant.schema.config.yaml_text import merge_yaml, read_yaml
-from titrant.schema.diagnostics import Diagnostic, Place, RecipeError
-from titrant.schema.intake import MOST_BYTES, read_text, split_lines
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.intake import MOST_BYTES, read_text
 from titrant.schema.write import dump
 
 T = TypeVar("T")
@@ -25,11 +26,12 @@ def save_config(value: object, file: Path | str, *, keep: Collection[str] = ()) 
 
     A `.json` file is written with two spaces; a `.yaml` file that is there already keeps its comments, order and
     quoting. Folders on the way are made; the file is replaced whole or not at all. Secrets are replaced by
-    `<redacted>`, by their key and by their shape, but at the dotted paths in `keep`. Returns the paths of what was
-    replaced. Raises RecipeError naming the path of a value that cannot be written, or the file.
+    `<redacted>`, by their key and by their shape, but at the dotted paths (or the one path) in `keep`. Returns the
+    paths of what was replaced. Raises RecipeError naming the path of a value that cannot be written, or the file.
     """
     file = Path(file)
     suffix = _suffix(file)
+    keep = (keep,) if isinstance(keep, str) else keep
     whole = plain(value)
     shown, redacted = redact(whole, keep)
     _check_kept(whole, keep)
@@ -61,7 +63,7 @@ def load_config(file: Path | str, into: Any = None) -> Any:
     text = read_text(file, str(file))
     tree: Node | None = None
     if suffix == ".json":
-        value = _read_json(text, str(file))
+        value = read_json(text, str(file))
     else:
         value, tree = read_yaml(text, str(file))
     return value if into is None else as_type(value, into, str(file), tree)
@@ -112,30 +114,3 @@ def _paths(value: Any, path: str) -> list[str]:
         for index, item in enumerate(value):
             found += _paths(item, f"{path}[{index}]")
     return found
-
-
-def _read_json(text: str, file: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, file), parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        lines = split_lines(text)
-        line = lines[min(error.lineno, len(lines)) - 1]
-        place = Place(file, error.lineno, error.colno, 1, line)
-        message = f"this is no JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-        raise RecipeError(Diagnostic("R031", message, place, "look for a missing quote, comma or bracket")) from None
-    except (RecursionError, ValueError) as error:
-        what = "too many levels lie inside each other" if isinstance(error, RecursionError) else str(error)
-        raise RecipeError(Diagnostic("R031", f"{file} cannot be read: {what}", help="mend the file")) from None
-
-
-def _once(pairs: list[tuple[str, Any]], file: str) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
-        raise RecipeError(Diagnostic("R007", f"`{twice[:40]}` stands twice in one mapping of {file}", help="keep one"))
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"JSON has no {name}")

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from titrant.schema.canonical import canonical_json
 from titrant.schema.compose import Branch, Node
@@ -17,7 +17,13 @@ from titrant.schema.spans import dotted
 def as_type(value: Any, into: Any, file: str, tree: Node | None) -> Any:
     """Return a value as `into`; RecipeError (R033) for each value that does not fit and each key it does not have."""
     try:
-        loaded = TypeAdapter(into).validate_json(canonical_json(value), strict=True)
+        adapter = TypeAdapter(into)
+    except PydanticUserError:
+        name = getattr(into, "__qualname__", None) or repr(into)
+        advice = "give a pydantic model, a dataclass, or an annotation such as `dict[str, int]`"
+        raise RecipeError(Diagnostic("R033", f"`{name}` cannot be read from a file", help=advice)) from None
+    try:
+        loaded = adapter.validate_json(canonical_json(value), strict=True)
     except ValidationError as error:
         raise RecipeError(*(_finding(one, value, file, tree) for one in error.errors(include_url=False))) from None
     unknown = [

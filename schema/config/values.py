@@ -119,10 +119,11 @@ def _text(value: str, path: Path) -> str:
 
 def unwritable(path: Path, message: str, advice: str) -> RecipeError:
     """Make the error about one place of a configuration."""
-    key = _shown(dotted(path))
+    key = shown(dotted(path))
     return RecipeError(Diagnostic("R030", f"{key or 'the value'} cannot be written: {message}", help=advice, key=key))
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Write a path or key for a message: visible, and not too long."""
     visible = "".join(sign if sign.isprintable() else "·" for sign in text)
     return visible if len(visible) <= 200 else f"{visible[:199]}…"

@@ -47,6 +47,9 @@ def merge_yaml(text: str, value: dict[str, Any], file: str) -> str | None:
         return None
     if present == value and _same_kinds(present, value):
         return text
+    if "\r\n" in text:
+        merged = merge_yaml(text.replace("\r\n", "\n"), value, file)
+        return None if merged is None else merged.replace("\n", "\r\n")
     writer = _writer(root)
     out = StringIO()
     try:

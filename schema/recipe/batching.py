@@ -1,17 +1,17 @@
 """The `batching` section: how single requests are put together while serving."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Auto, Count, Section, Time
+from titrant.schema.recipe.terms import Auto, Count, CountOrNone, Section, Time
 
 
 class Chunk(Section):
     """How large inputs are cut."""
 
     size: Count = Field(description="length of a chunk")
-    overlap: Annotated[int, Field(ge=0)] = Field(0, description="length that two chunks share")
+    overlap: CountOrNone = Field(0, description="length that two chunks share")
 
 
 class Batching(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Form, Section
+from titrant.schema.recipe.terms import MOST_COUNT, Form, Section
 
 ExportFormat = Literal["auto", "onnx", "torchscript", "exported", "safetensors", "openvino", "mlx"]
 # A file's stem: no folder can be named, so nothing is ever written outside `outputs/`.
@@ -19,7 +19,9 @@ class Export(Section):
     """One file to release; each format is its own judged candidate."""
 
     format: ExportFormat = Field("auto", description="format of the file; auto: the winner's own")
-    opset: Annotated[int, Field(ge=14)] | None = Field(None, description="ONNX opset, 14 or more; default: the lowest")
+    opset: Annotated[int, Field(ge=14, le=MOST_COUNT)] | None = Field(
+        None, description="ONNX opset, 14 or more; default: the lowest"
+    )
     name: FileName | None = Field(
         None, description="file name without ending: letters, digits, `-`, `_`, `.`; default: `model`"
     )

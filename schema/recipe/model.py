@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from titrant.schema.recipe.terms import PathText, Ref, Section, Text
+from titrant.schema.recipe.terms import Count, PathText, Ref, Section, Text
 
 OutputKind = Literal["logits", "probabilities", "values", "mask", "embedding"]
 Dtype = Literal["float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool"]
@@ -17,7 +17,7 @@ class InputSpec(Section):
     """One input of the model."""
 
     name: Text = Field(description="name of the input, as `forward` or the file calls it")
-    shape: tuple[Annotated[int, Field(ge=1)] | Literal["batch"], ...] = Field(
+    shape: tuple[Count | Literal["batch"], ...] = Field(
         min_length=1, description="sizes of all dimensions, the batch first; `batch` marks a free size"
     )
     dtype: Dtype = Field("float32", description="element type")

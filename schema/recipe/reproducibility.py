@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Count, Section
+from titrant.schema.recipe.terms import Section, Threads
 
 
 class Reproducibility(Section):
     """How work that makes bytes is done."""
 
     deterministic: bool = Field(True, description="use deterministic kernels only")
-    threads: Count = Field(1, description="threads for training and calibration; another number gives other bytes")
+    threads: Threads = Field(1, description="threads for training and calibration; another number gives other bytes")

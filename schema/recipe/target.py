@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Count, Form, Positive, Section, Size, Time
+from titrant.schema.recipe.terms import Count, Form, Positive, Section, Size, Threads, Time
 
 Device = Annotated[
     str,
-    Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?|mps)$"),
+    Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?|mps)$"),
     Form("`auto`, `cpu`, `cuda`, `cuda:N` or `mps`", ("auto", "cpu", "cuda", "mps")),
 ]
 
@@ -32,7 +32,7 @@ class Target(Section):
     engine: Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"] = Field(
         "auto", description="what runs the released model"
     )
-    threads: Count = Field(1, description="threads for timing and gates")
+    threads: Threads = Field(1, description="threads for timing and gates")
     latency: Latency | None = Field(None, description="upper limits of the latency")
     peak_memory: Size | None = Field(None, description="upper limit of the memory while answering, such as `512 MiB`")
     size: Size | None = Field(None, description="upper limit of the file, such as `200 KiB`")

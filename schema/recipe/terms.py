@@ -72,7 +72,8 @@ class Written:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         units, example = (SIZES, "12 GiB") if self.unit == "size" else (TIMES, "250 ms")
-        pattern = rf"^\d{{1,18}}(\.\d{{1,18}})? ?({'|'.join(units)})$"
+        # Not all zeros; a fraction of a byte is left to the reader.
+        pattern = rf"^(?=[0-9.]*[1-9])[0-9]{{1,18}}(\.[0-9]{{1,18}})? ?({'|'.join(units)})$"
         return {"type": "string", "pattern": pattern, "examples": [example]}
 
 
@@ -99,7 +100,11 @@ class OffMarker:
 Size = Annotated[int, Field(ge=1), BeforeValidator(_size), Written("size")]
 Time = Annotated[float, Field(gt=0), BeforeValidator(_time), Written("time")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+# Libraries take counts in 32 bits; thousands of threads would only fill the memory.
+MOST_COUNT, MOST_THREADS = 2**31 - 1, 1024
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
+CountOrNone = Annotated[int, Field(ge=0, le=MOST_COUNT)]
+Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 PathText = Annotated[str, Field(min_length=1), Form("a path")]

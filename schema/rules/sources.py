@@ -81,4 +81,22 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
         yield draft.key("R022", message, ("data", "positive"), "take `positive` out")
 
 
-RULES = (data_is_there, one_source, labels_fit)
+def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:
+    """The label is no input, or the model would be given the answer; and no input stands twice."""
+    data = draft.data
+    if data is None:
+        return
+    named: dict[Path, tuple[tuple[str, ...] | None, str | None]] = {("data",): (data.inputs, data.label)}
+    for name, source in (data.sources or {}).items():
+        named["data", "sources", name] = (source.inputs, source.label or data.label)
+    for path, (inputs, label) in named.items():
+        for index, column in enumerate(inputs or ()):
+            place = (*path, "inputs", index)
+            if column == label and draft.task in LABELLED:
+                message = f"`{column}` is the label, and as an input it would give the model the answer"
+                yield draft.value("R022", message, place, "take it out of `inputs`, or name another `label`")
+            elif inputs is not None and column in inputs[:index]:
+                yield draft.value("R022", f"`{column}` stands in `inputs` already", place, "take one of the two out")
+
+
+RULES = (data_is_there, one_source, labels_fit, inputs_hold_no_answer)

@@ -27,7 +27,7 @@ def entry() -> NoReturn:
     """
     code = main()
     atexit._run_exitfuncs()
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
@@ -41,27 +41,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(200_000, 20, 20)
     from titrant import console
 
+    console.prepare()
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        options = parser(given).parse_args(given)
-        _set_up_log(options)
-        code: int = options.call(options)
-        sys.stdout.flush()
-    except TitrantError as error:
-        console.diagnostics(error.diagnostics, as_json=getattr(options, "json", False))
-        return error.exit_code
+        return _answered(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         console.note("interrupted; run the same command again to go on")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`titrant plan … | head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception:  # noqa: BLE001 - the one place where a defect of ours ends
         console.defect()
         return 1
+
+
+def _answered(given: Sequence[str]) -> int:
+    """Call the verb; what a person can mend is printed, as JSON where that was asked for."""
+    from titrant import console
+
+    options = parser(given).parse_args(given)
+    try:
+        _set_up_log(options)
+        code: int = options.call(options)
+    except TitrantError as error:
+        try:
+            console.diagnostics(error.diagnostics, as_json=getattr(options, "json", False))
+        except TitrantError as unwritten:
+            console.diagnostics((*error.diagnostics, *unwritten.diagnostics))
+        return error.exit_code
     return code
 
 

@@ -1,21 +1,63 @@
 """All printing: stdout is the answer, stderr is progress and findings; plain when not a terminal."""
 
+import codecs
 import json
 import os
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from titrant.schema.diagnostics import Diagnostic
+from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 WIDTH = 100
+_ESCAPE = "titrant-escape"
 
 
-def answer(text: str) -> None:
-    """Print the answer of a command on stdout."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+def prepare() -> None:
+    """Make stdout and stderr take any text: what their encoding lacks is written as an escape such as `\\u2192`.
+
+    The escapes are those of JSON. A stream that was closed before the start takes everything and keeps nothing.
+    """
+    codecs.register_error(_ESCAPE, _escaped)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif hasattr(stream, "reconfigure") and stream.errors in ("strict", "backslashreplace"):
+            stream.reconfigure(errors=_ESCAPE)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end
+
+
+def answer(text: str) -> bool:
+    """Print the answer of a command on stdout; False where its reader went away (`titrant plan … | head`).
+
+    The command goes on: its exit code is still asked for. RecipeError (P017) when stdout takes nothing, as on a full
+    disk.
+    """
+    try:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon()
+        return False
+    except OSError as error:
+        _abandon()
+        message = f"the answer cannot be written: {(error.strerror or str(error)).lower()}"
+        raise RecipeError(Diagnostic("P017", message, help="send it elsewhere, or make room there")) from None
+    return True
+
+
+def _abandon() -> None:
+    """Let stdout lead nowhere, so that what it holds back is not tried again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def answer_json(value: object) -> None:
@@ -27,8 +69,10 @@ def answer_json(value: object) -> None:
 
 def note(text: str) -> None:
     """Print one line of progress or information on stderr."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    # Nobody is left to tell where stderr takes nothing; the exit code says it.
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def diagnostics(found: Iterable[Diagnostic], *, as_json: bool = False) -> None:

@@ -127,3 +127,9 @@ def test_is_idempotent_and_changes_only_what_it_says(data):
         line for line in text.split("\n") if line.lstrip().startswith("#")
     ]
     assert once.text.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize(("written", "means"), [("1e3", "1000"), ("+5.0", "5.0"), (".5", "0.5"), ("2.", "2")])
+def test_writes_numbers_as_a_unit_can_follow_them(written, means):
+    found = migrate(f"titrant: 0\ntarget: {{max_size_mb: {written}}}\n", "x.yaml")
+    assert f"target: {{size: {means} MB}}" in found.text

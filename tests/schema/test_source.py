@@ -378,3 +378,23 @@ def test_imports_nothing_heavy():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_lets_no_flag_change_the_language():
+    for flag in ("titrant=0", "titrant=1", "titrant=7"):
+        with pytest.raises(RecipeError, match="R024: `titrant` cannot be overridden"):
+            parse(BASE, "x.yaml", folder=Path(), overrides=(flag,))
+
+
+def test_asks_a_recipe_that_extends_another_for_its_own_version(tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE)
+    (tmp_path / "child.yaml").write_text("extends: base.yaml\nname: child\n")
+    with pytest.raises(RecipeError) as caught:
+        read(tmp_path / "child.yaml")
+    assert [(one.code, one.where.line) for one in caught.value.diagnostics] == [("R020", 1)]
+
+
+def test_holds_no_long_whole_number_as_a_fraction():
+    digits = "9" * 41
+    args = parse(BASE.replace("{features: 30}", f"{{features: {digits}}}"), "x", folder=Path()).recipe.model.args
+    assert args["features"] == digits

@@ -216,7 +216,7 @@ def test_judges_latency_by_the_order_statistic(evidence, gate):
     found = evidence(LABELS, LABELS, LABELS, timing_batch=8)
     steady = replace(found, figures=timings([0.004] * 59))
     assert judge(latency, steady).verdict == "PASS"
-    assert judge(latency, steady).method == "order statistics, of the same runs that the candidate was chosen by"
+    assert judge(latency, steady).method == "order statistics, of runs after the choice"
     assert judge(latency, replace(found, figures=timings([0.004] * 58 + [0.006]))).verdict == "INCONCLUSIVE"
     assert judge(latency, replace(found, figures=timings([0.006] * 59))).verdict == "FAIL"
     short = judge(latency, replace(found, figures=timings([0.001] * 58)))

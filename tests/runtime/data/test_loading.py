@@ -187,3 +187,20 @@ def test_draws_seeded_random_inputs_where_there_is_no_data():
     assert set(np.unique(first.columns["n"])) == {0, 1}
     assert np.array_equal(first.columns["x"], again.columns["x"])
     assert not np.array_equal(first.columns["x"], other.columns["x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("a,b,a\n1,2,3\n", "X109", "has the column a twice"),
+        ("a,b\n1,2,3\n4,5,6\n", "X100", "more values than its header has names"),
+    ],
+)
+def test_refuses_a_csv_header_that_would_be_mended_unseen(tmp_path, text, code, words):
+    (tmp_path / "odd.csv").write_text(text)
+    assert words in refused({"csv": file(tmp_path / "odd.csv")}, code).message
+
+
+def test_takes_csv_columns_without_names(tmp_path):
+    (tmp_path / "odd.csv").write_text(",a,,\n1,2,3,4\n")
+    assert list(loaded({"csv": file(tmp_path / "odd.csv")}).columns) == ["a", "Unnamed: 2", "Unnamed: 3"]

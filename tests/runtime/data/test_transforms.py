@@ -173,3 +173,9 @@ def test_compares_shapes_with_those_of_the_recipe():
     spec = {"name": "x", "shape": ["batch", 3], "dtype": "float32"}
     with pytest.raises(RecipeError, match=r"x is \(batch, 3\), and the data gives \(batch, 1\)"):
         transformed(roles, inputs=["age"], model_inputs=[spec])
+
+
+def test_tells_infinite_values_from_missing_ones():
+    for value, words in ((np.inf, "dose has infinite values"), (np.nan, "dose has missing values")):
+        with pytest.raises(PreconditionError, match=words):
+            fitted({"dose": [1.0, value]}, {"name": "standardize"})

@@ -262,3 +262,50 @@ def test_refuses_a_file_of_another_kind(tmp_path):
         load_config(tmp_path / "c.toml")
     with pytest.raises(RecipeError, match="no such file"):
         load_config(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": 1e999}', "`1e999` is too large"),
+        ('{"a": -Infinity}', "JSON has no -Infinity"),
+        ('{"a": %s}' % ("9" * 41), "more than 40 digits"),
+        ('{"a": "\\ud800"}', "half a character"),
+    ],
+)
+def test_refuses_json_that_it_could_not_save_again(tmp_path, text, words):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(RecipeError, match=words):
+        load_config(tmp_path / "c.json")
+
+
+def test_finds_a_key_that_stands_twice_among_very_many(tmp_path):
+    keys = ", ".join(f'"k{number}": 0' for number in range(60_000))
+    (tmp_path / "c.json").write_text(f'{{{keys}, "k59999": 1}}')
+    with pytest.raises(RecipeError, match="`k59999` stands twice"):
+        load_config(tmp_path / "c.json")
+
+
+def test_keeps_the_ends_of_lines(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_bytes(b"# top\r\na: 1 # one\r\nb: [x]\r\n")
+    save_config({"a": 2, "b": ["x", "y"], "c": {"d": "e"}}, file)
+    assert file.read_bytes() == b"# top\r\na: 2 # one\r\nb: [x, y]\r\nc:\r\n  d: e\r\n"
+
+
+def test_names_a_file_that_can_never_be(tmp_path):
+    (tmp_path / "ring.yaml").symlink_to("ring.yaml")
+    for name in ("ring.yaml", "a\0.yaml"):
+        with pytest.raises(RecipeError, match="R030"):
+            save_config({"a": 1}, tmp_path / name)
+
+
+def test_takes_one_path_to_keep(tmp_path):
+    assert save_config({"token": "x"}, tmp_path / "c.yaml", keep="token") == ()
+
+
+@pytest.mark.parametrize("into", [5, np.ndarray], ids=str)
+def test_refuses_what_no_file_can_be_read_into(tmp_path, into):
+    save_config({"a": 1}, tmp_path / "c.yaml")
+    with pytest.raises(RecipeError, match="cannot be read from a file"):
+        load_config(tmp_path / "c.yaml", into)
