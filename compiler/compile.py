@@ -9,7 +9,7 @@ from titrant.compiler.feasible import check_feasible
 from titrant.compiler.file_digests import DigestedFile
 from titrant.compiler.learned import NO_HISTORY, History
 from titrant.compiler.lower import lower
-from titrant.compiler.pricing import price
+from titrant.compiler.price import price
 from titrant.runtime import catalog
 from titrant.schema.diagnostics import Place
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts

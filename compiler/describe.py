@@ -1,7 +1,7 @@
 """Learn of a user's operator from a child process, and plan with it without running its code here."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ from pydantic import ConfigDict
 
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.file_digests import FileDigests
+from titrant.compiler.foresight import Ask, Foresight
+from titrant.compiler.located import located
 from titrant.compiler.packages import version_of
 from titrant.compiler.remember import remember
 from titrant.runtime import catalog
@@ -16,8 +18,9 @@ from titrant.runtime.catalog import Declaration, Method, Params, Port, no_requir
 from titrant.schema.canonical import sha256
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
-Ask = Callable[[dict[str, Any]], Mapping[str, Any]]
 PACKAGE = "package:"
+# Raised when the answer's form changes, so that old answers are asked for again.
+_FORM = 2
 
 
 class UserParams(Params):
@@ -34,20 +37,51 @@ def enter_user_operators(bound: BoundRecipe, ask: Ask, cache: Path, digests: Fil
     reference = bound.recipe.quantization.method
     if ":" not in reference:
         return
-    place = cache / f"operator-{sha256([reference, str(bound.folder)])}.json"
+    place = _place(bound, cache)
     answer = _remembered(place, bound.folder, digests)
     if answer is None:
         asked = ask({"do": "describe", "operator": reference})
         answer = {part: asked[part] for part in ("operator", "declared", "dependencies")}
         remember(place, answer)
-    found = declaration(reference, answer)
+
+    def foretell(question: dict[str, Any]) -> Mapping[str, Any]:
+        return located(bound, lambda: ask(question))
+
+    found = declaration(reference, answer, Foresight(reference, sha256(answer["dependencies"]), foretell, cache))
     _check(bound, found, answer["declared"]["parameters"])
     catalog.enter(found)
 
 
-def declaration(reference: str, answer: Mapping[str, Any]) -> Declaration:
-    """Build the declaration of an operator from what the worker's "describe" answered; it cannot be run here."""
+def check_described(bound: BoundRecipe, cache: Path) -> tuple[Diagnostic, ...]:
+    """Check the options of a user's operator that was described before; a warning (R119) for one that was not.
+
+    Nothing of it runs: until a plan asks a child process, there is nothing to check it against. Raises RecipeError
+    where the options are wrong.
+    """
+    reference = bound.recipe.quantization.method
+    if ":" not in reference:
+        return ()
+    answer = _remembered(_place(bound, cache), bound.folder, FileDigests(cache / "files.json"))
+    if answer is None:
+        where = bound.parsed.source.place(("quantization", "method"), "value")
+        advice = "`titrant plan` runs its module in a child process once, and then its options are checked"
+        return (Diagnostic("R119", f"not checked: {reference}", where, advice, "warning"),)
+    unasked = Foresight(reference, "", _elsewhere, cache)
+    _check(bound, declaration(reference, answer, unasked), answer["declared"]["parameters"])
+    return ()
+
+
+def _place(bound: BoundRecipe, cache: Path) -> Path:
+    return cache / f"operator-{sha256([_FORM, bound.recipe.quantization.method, str(bound.folder)])}.json"
+
+
+def declaration(reference: str, answer: Mapping[str, Any], foresight: Foresight) -> Declaration:
+    """Build the declaration of an operator from what the worker's "describe" answered; it cannot be run here.
+
+    What it needs and would cost is asked of `foresight`, where the operator says so itself.
+    """
     operator, declared = answer["operator"], answer["declared"]
+    foretold = declared["foretells"]
     method = declared["method"]
     return Declaration(
         name=reference,
@@ -58,8 +92,8 @@ def declaration(reference: str, answer: Mapping[str, Any]) -> Declaration:
         outputs=operator["outputs"],
         consumes=tuple(declared["consumes"]),
         determinism=operator["determinism"],
-        requires=no_requirement,
-        predict=unknown_cost,
+        requires=foresight.requires if "requires" in foretold else no_requirement,
+        predict=foresight.predict if "predict" in foretold else unknown_cost,
         libraries=tuple(operator["libraries"]),
         user_code=declared["user_code"],
         run=_elsewhere,

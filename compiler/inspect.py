@@ -1,15 +1,17 @@
 """Ask an inspection child what the model and the data are, and remember the answer while nothing has changed."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from titrant.compiler.bound import BoundRecipe
-from titrant.compiler.describe import Ask, enter_user_operators
+from titrant.compiler.describe import enter_user_operators
 from titrant.compiler.file_digests import DigestedFile, FileDigests
+from titrant.compiler.foresight import Ask
 from titrant.compiler.header_digests import PREFIX, header_digest
+from titrant.compiler.located import located
 from titrant.compiler.lowering.data import Files, data_load, data_split, data_transform
 from titrant.compiler.lowering.model import ONNX_PARTS, model_load
 from titrant.compiler.packages import installed
@@ -116,7 +118,7 @@ def _answer(
     place = cache / f"{key}.json"
     answer = _remembered(place, digests)
     if answer is None:
-        asked = _located(bound, lambda: ask({"do": "inspect", **wanted}))
+        asked = located(bound, lambda: ask({"do": "inspect", **wanted}))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
         kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
         answer = json.loads(canonical_json(kept))
@@ -144,21 +146,6 @@ def _digest(bound: BoundRecipe, key: str, path: Path, digests: FileDigests) -> s
         raise RecipeError(
             Diagnostic("P010", f"{path} cannot be read: {error.strerror}", where, "check the path and its rights")
         ) from None
-
-
-def _located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Ask, and point what the child finds wrong with the recipe at the recipe's lines."""
-    try:
-        return ask()
-    except RecipeError as error:
-        raise RecipeError(*(_placed(bound, diagnostic) for diagnostic in error.diagnostics)) from None
-
-
-def _placed(bound: BoundRecipe, diagnostic: Diagnostic) -> Diagnostic:
-    if diagnostic.where is not None or not diagnostic.key:
-        return diagnostic
-    where = bound.parsed.source.place(tuple(diagnostic.key.split(".")), "value")
-    return replace(diagnostic, where=where)
 
 
 def _remembered(place: Path, digests: FileDigests) -> Mapping[str, Any] | None:

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
-from titrant.compiler.checks.facts_layers import matches
 from titrant.compiler.decisions import Chain
+from titrant.compiler.layer_fate import left_out, objection
 from titrant.runtime import catalog
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.frozen import dataclass
@@ -47,7 +46,7 @@ def advise(
         sort = (layer.type, len(layer.weight_shape), layer.weight_bytes > 0)
         if sort not in known:
             known[sort] = _methods(model, hardware, chains, layer)
-        methods.append(() if _left_out(layer.name, quantization) else known[sort])
+        methods.append(() if left_out(layer.name, quantization) else known[sort])
     quantized = [place for place, found in enumerate(methods) if found]
     ends = {quantized[-1]: "last", quantized[0]: "first"} if quantized else {}
     advice = []
@@ -58,24 +57,15 @@ def advise(
     return tuple(advice)
 
 
-def _left_out(name: str, quantization: Quantization) -> bool:
-    if any(matches(name, pattern) for pattern in quantization.skip):
-        return True
-    return bool(quantization.only) and not any(matches(name, pattern) for pattern in quantization.only)
-
-
 def _methods(model: ModelFacts, hardware: Hardware, chains: tuple[Chain, ...], layer: Layer) -> tuple[str, ...]:
-    """Return the methods that would take a model of this one layer: each operator's own `requires` says so."""
+    """Return the methods that take this one layer."""
     if not layer.weight_bytes:
         return ()
-    alone = replace(model, layers=(layer,))
     found = []
     for chain in chains:
-        if ":" in chain.method:
-            continue  # a user's operator does not say before it runs
         declared = catalog.get(catalog.method_operator(chain.method))
         params = declared.params.model_validate(dict(chain.options))
-        if not declared.requires(params, hardware, alone):
+        if not objection(declared, params, hardware, model, layer):
             found.append(chain.id)
     return tuple(found)
 

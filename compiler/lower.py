@@ -70,7 +70,7 @@ def lower(
             *answering.baseline(original),
             *(step for _, steps in made.values() for step in steps),
             answering.timing(original, candidates),
-            *(step for candidate in candidates for step in answering.judge(candidate)),
+            *(step for candidate in candidates for step in answering.judge(candidate, original)),
             _report(maker),
         ),
         candidates=candidates,

@@ -45,7 +45,10 @@ def read_profile(text: str, name: str) -> Profile:
     Packages and Python are those that titrant is tested with where the file states none. What moves (free memory and
     disk) is not known, and nothing is measured.
     """
-    file = TypeAdapter(_File).validate_python(_yaml(text))
+    value = _yaml(text)
+    if not isinstance(value, dict):
+        raise ValueError("it holds no keys such as `system` and `cores`")
+    file = TypeAdapter(_File).validate_python(value)
     defaults = _defaults()
     identity = HardwareIdentity(
         system=file.system,
@@ -88,7 +91,7 @@ class _Gpus(_Strict):
     memory: Size | None = None
     capability: str | None = None
     driver: str | None = None
-    count: int = Field(1, ge=1, le=64)
+    count: int = Field(1, ge=1, le=64, strict=True)
 
 
 class _File(_Strict):
@@ -101,7 +104,7 @@ class _File(_Strict):
     machine: Literal["x86_64", "aarch64", "arm64"]
     cpu: str
     instructions: tuple[Instruction, ...]
-    cores: int = Field(ge=1)
+    cores: int = Field(ge=1, strict=True)
     memory: Size | None = None
     gpus: tuple[_Gpus, ...] = ()
     python: str | None = None
@@ -130,6 +133,16 @@ def _yaml(text: str) -> Any:
     import yaml
 
     try:
+        _refuse_doubled(yaml.compose(text, yaml.SafeLoader))
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
+
+
+def _refuse_doubled(node: Any) -> None:
+    """Raise ValueError for a key that stands twice, of which YAML would silently take the last."""
+    seen: set[str] = set()
+    for key, _ in node.value if node is not None and node.id == "mapping" else ():
+        if key.value in seen:
+            raise ValueError(f"line {key.start_mark.line + 1}: `{key.value}` stands twice")
+        seen.add(key.value)

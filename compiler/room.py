@@ -1,20 +1,15 @@
-"""Whether memory and disk suffice: what the steps of a plan are certain to need, counted from the facts."""
+"""What the steps of a plan are certain to need of memory and disk, counted from the facts."""
 
 import math
-from collections.abc import Iterator
 
 from titrant.compiler.feasible import least_bytes
 from titrant.compiler.ports import Declare, given_kinds, references, split_reference
 from titrant.runtime import catalog
-from titrant.schema.diagnostics import Diagnostic
-from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts
 from titrant.schema.frozen import dataclass
+from titrant.schema.need import WORKER_BYTES, Need, Room
 from titrant.schema.plan import Plan, Step
-from titrant.schema.units import format_size
 
-# What a worker holds that is its own before its first step: 147 MiB with torch 2.13 for the CPU, onnxruntime not yet
-# loaded; other builds of torch take more. Counted low, so that it refuses nothing that could run.
-WORKER_BYTES = 128 << 20
 ITEM_BYTES = {"float64": 8, "int64": 8, "uint64": 8, "float32": 4, "int32": 4, "float16": 2, "int16": 2}
 MODELS = ("torch", "onnx", "torchscript")
 
@@ -24,66 +19,63 @@ class Case:
     """A plan with the facts that it was made from."""
 
     plan: Plan
-    hardware: Hardware
     model: ModelFacts
     data: DataFacts
     declare: Declare = catalog.get
 
 
-def short_of(case: Case, running: frozenset[str] | None = None) -> tuple[Diagnostic, ...]:
-    """Say which memory or disk is certain not to suffice; empty where it may.
-
-    Both demands are counted from below: each array once, as it is read or stored, and the weights in the fewest bits.
-    `running` are the steps that will really run; without it all count but those that only the search asks for.
-    """
-    steps = case.plan.steps
-    certain = [step for step in steps if (step.stage != "judge" if running is None else step.id in running)]
-    return (*_memory(case, certain), *_disk(case, certain)) if certain else ()
+def needs(case: Case) -> dict[str, Need]:
+    """Say of every step what it cannot do without: each array once, as it is read or stored, and the weights."""
+    return {step.id: _need(case, step) for step in case.plan.steps}
 
 
-def _memory(case: Case, steps: list[Step]) -> Iterator[Diagnostic]:
-    supply = case.hardware.identity.memory_bytes
-    demands = {step.id: least_memory(case, step) for step in steps}
-    worst = max(demands, key=lambda name: demands[name])
-    if supply is not None and demands[worst] > supply:
-        demand = format_size(demands[worst])
-        yield Diagnostic(
-            "P025",
-            f"step {worst} needs {demand} of memory or more, and this machine has {format_size(supply)}",
-            help=f"run it where there is more than {demand}, {_relief(demands[worst])}",
-        )
+def room_of(hardware: Hardware) -> Room:
+    """Return what a machine has, whoever uses it at the moment; of the disk only what is free can be had."""
+    gpus = hardware.identity.gpus
+    devices = {f"{gpu.kind}:{gpu.index}": gpu.memory_bytes for gpu in gpus if gpu.memory_bytes is not None}
+    return Room(hardware.identity.memory_bytes, hardware.volatile.disk_free_bytes, devices)
 
 
-def _relief(demand: int) -> str:
-    if demand < 2 * WORKER_BYTES:
-        return f"most of which torch itself takes ({format_size(WORKER_BYTES)})"
-    return "or hand over a smaller model or fewer rows"
+def room_now(hardware: Hardware, worker: bool = False) -> Room:
+    """Return what is free on a machine at this moment; `worker` says that one is running, whose memory is taken."""
+    now = hardware.volatile
+    memory = now.memory_available_bytes
+    if memory is not None and worker:
+        memory += WORKER_BYTES
+    return Room(memory, now.disk_free_bytes, _free_devices(hardware, now), free=True)
 
 
-def _disk(case: Case, steps: list[Step]) -> Iterator[Diagnostic]:
-    supply = case.hardware.volatile.disk_free_bytes
-    demand = sum(least_output(case, step) for step in steps)
-    if supply is not None and demand > supply:
-        yield Diagnostic(
-            "P024",
-            f"the steps to run write {format_size(demand)} or more, and {format_size(supply)} are free on the disk",
-            help=f"free at least {format_size(demand - supply)}, or set TITRANT_HOME to a folder on another disk",
-        )
+def _free_devices(hardware: Hardware, now: HardwareVolatile) -> dict[str, int]:
+    kinds = {gpu.index: gpu.kind for gpu in hardware.identity.gpus}
+    return {
+        f"{kinds[state.index]}:{state.index}": state.memory_free_bytes
+        for state in now.gpus
+        if state.memory_free_bytes is not None and state.index in kinds
+    }
 
 
-def least_memory(case: Case, step: Step) -> int:
-    """Count the bytes that a step cannot do without: the worker, the rows that it reads, the weights, gradients."""
+def _need(case: Case, step: Step) -> Need:
+    """Count the worker, the rows that a step reads, the weights of one model at a time, gradients, and its outputs."""
     read = {reference: _kind(case, reference) for _, reference in references(step)}
     rows = sum(_rows_bytes(case, split_reference(one)[1]) for one, kind in read.items() if kind == "rows")
-    models = [_model_bytes(case, one) for one, kind in read.items() if kind in MODELS]
-    # Of many models one is held at a time; on another device the weights need not stay here.
-    weights = max(models, default=0) if step.params.get("device", "cpu") == "cpu" else 0
+    weights = max((_model_bytes(case, one) for one, kind in read.items() if kind in MODELS), default=0)
     facts = case.model
     gradients = facts.weight_bytes * facts.trainable // max(1, facts.parameters) if step.operator == "train.fit" else 0
-    return WORKER_BYTES + rows + weights + gradients
+    device = _device(step)
+    # On a device with memory of its own the weights need not stay here.
+    here, there = (weights, 0) if device == "cpu" else (0, weights)
+    return Need(WORKER_BYTES + rows + here + gradients, _output(case, step), device, there)
 
 
-def least_output(case: Case, step: Step) -> int:
+def _device(step: Step) -> str:
+    """Return "cpu", or the accelerator with memory of its own that a step runs on, with its number."""
+    device = str(step.params.get("device", "cpu"))
+    if not device.startswith("cuda"):
+        return "cpu"  # what Metal computes on is the machine's own memory
+    return device if ":" in device else f"{device}:0"
+
+
+def _output(case: Case, step: Step) -> int:
     """Count the bytes below which what a step stores cannot be: rows uncompressed, weights in the fewest bits."""
     found = 0
     for port, kind in given_kinds(step, case.declare).items():

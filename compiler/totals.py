@@ -1,51 +1,44 @@
-"""What a plan costs."""
+"""What the steps of a plan are expected to cost together."""
 
 from collections.abc import Iterable
 
 from titrant.schema.frozen import dataclass
-from titrant.schema.plan import BASES, FIGURES, Prediction, Step
+from titrant.schema.plan import Prediction, Step
 
 
 @dataclass(frozen=True)
 class Totals:
-    """The predictions of many steps together; `unknown` counts the steps for which seconds are not known.
+    """The predictions of many steps together; None where nothing is known of any of them.
 
-    `seconds` adds up, `loading_seconds` is what starting a worker and loading libraries takes beside it, each once,
-    `peak_bytes` is the largest of any step, `output_bytes` is what the store grows by; `basis` is
-    the least sure of those that went in.
+    `seconds` adds up, with what starting a worker and loading libraries takes, each once; `unknown` counts the steps of
+    which seconds are not known. `peak_bytes` is the largest of any step, `output_bytes` what the store grows by.
     """
 
     steps: int
-    seconds: float
-    peak_bytes: int
-    output_bytes: int
-    basis: str
+    seconds: float | None
+    peak_bytes: int | None
+    output_bytes: int | None
     unknown: int
-    loading_seconds: float = 0.0
 
 
 def totals(steps: Iterable[Step]) -> Totals:
     """Add up predictions."""
     predictions = [step.prediction for step in steps]
+    seconds = [made.seconds for made in predictions if made.seconds is not None]
+    outputs = [made.output_bytes for made in predictions if made.output_bytes is not None]
     return Totals(
         steps=len(predictions),
-        seconds=sum(prediction.seconds or 0.0 for prediction in predictions),
-        peak_bytes=max((prediction.peak_bytes or 0 for prediction in predictions), default=0),
-        output_bytes=sum(prediction.output_bytes or 0 for prediction in predictions),
-        basis=max((_least_sure(prediction) for prediction in predictions), key=BASES.index, default="counted"),
-        unknown=sum(prediction.seconds is None for prediction in predictions),
-        loading_seconds=sum(_loads(predictions).values()),
+        seconds=sum(seconds) + _loading_seconds(predictions) if seconds else None,
+        peak_bytes=max((made.peak_bytes for made in predictions if made.peak_bytes is not None), default=None),
+        output_bytes=sum(outputs) if outputs else None,
+        unknown=len(predictions) - len(seconds),
     )
 
 
-def _least_sure(prediction: Prediction) -> str:
-    bases = [prediction.basis_of(name) for name in FIGURES if getattr(prediction, name) is not None]
-    return max(bases, key=BASES.index, default=prediction.basis)
-
-
-def _loads(predictions: Iterable[Prediction]) -> dict[str, float]:
+def _loading_seconds(predictions: Iterable[Prediction]) -> float:
+    """Add up what loading libraries costs: each once, whoever needs it first."""
     loads: dict[str, float] = {}
-    for prediction in predictions:
-        for module, seconds in prediction.loads.items():
+    for made in predictions:
+        for module, seconds in made.loads.items():
             loads[module] = max(seconds, loads.get(module, 0.0))
-    return loads
+    return sum(loads.values())

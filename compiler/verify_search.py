@@ -6,7 +6,7 @@ from titrant.compiler.formats import ENGINES_OF, KIND_OF
 from titrant.compiler.ports import Declare, given_kinds, split_reference
 from titrant.schema.plan import Candidate, Plan, Search, Step
 
-# Metrics that are read from the joint timing rather than from answers.
+# Metrics that are read from timings rather than from answers.
 TIMED = ("latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
 
 
@@ -45,6 +45,9 @@ def _judged(candidate: Candidate, plan: Plan, steps: dict[str, Step]) -> Iterato
             yield f"{candidate.id}: nothing judges gate {gate.id}"
         elif gate.metric in TIMED and "timings" not in step.inputs:
             yield f"{candidate.id}: gate {gate.id} needs timings, and {step.id} is given none"
+    chosen_by = {search.timings for search in plan.searches}
+    if step.inputs.get("timings") in chosen_by:
+        yield f"{candidate.id}: {step.id} judges by {step.inputs['timings']}, which chose"
     if step.inputs.get("model") != candidate.model:
         yield f"{candidate.id}: {step.id} judges another file than the one that is released"
 

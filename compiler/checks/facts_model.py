@@ -6,6 +6,8 @@ from titrant.compiler.checks.look import Finding, Look, Path, meant
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 
 Size = int | str
+_CLASSES_GIVEN = "write `classes: auto`, or name the output that holds the classes under `model.output`"
+_CLASSES_MADE = "build the model's last layer from `classes`, or name the output that holds them under `model.output`"
 
 
 def inputs_fit(look: Look, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
@@ -77,6 +79,8 @@ def outputs_fit(look: Look, model: ModelFacts, data: DataFacts) -> Iterator[Find
     judged = named.get(first)
     if judged is None:
         return
+    if look.recipe.task == "binary_classification" and len(data.classes) > 2:
+        return  # the task is the mistake
     columns = judged.shape[1] if len(judged.shape) == 2 else 1 if len(judged.shape) == 1 else None
     allowed = (1, 2) if look.recipe.task == "binary_classification" else (len(data.classes),)
     if isinstance(columns, str) or columns in allowed:
@@ -84,5 +88,5 @@ def outputs_fit(look: Look, model: ModelFacts, data: DataFacts) -> Iterator[Find
     wanted = " or ".join(f"(batch, {size})" for size in allowed)
     message = f"the model's output `{judged.name}` is {_shape(judged)}, and {len(data.classes)} classes need {wanted}"
     path: Path = ("model", "args", "classes") if look.written("model", "args", "classes") else ("model",)
-    advice = "write `classes: auto`, or name the output that holds the classes under `model.output`"
-    yield look.finding("R137", path, message, advice)
+    auto = look.recipe.model.args.get("classes") == "auto"
+    yield look.finding("R137", path, message, _CLASSES_MADE if auto else _CLASSES_GIVEN)

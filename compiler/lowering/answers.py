@@ -1,5 +1,6 @@
 """The steps around a file: its answers, its figures, its judgement, and the joint timing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from titrant.compiler.bound import BoundRecipe
@@ -61,8 +62,8 @@ class Answering:
             ),
         )
 
-    def judge(self, candidate: Candidate) -> tuple[Step, ...]:
-        """Answer evaluation rows with a candidate's file and judge it by the contract."""
+    def judge(self, candidate: Candidate, original: Original) -> tuple[Step, ...]:
+        """Answer evaluation rows with a candidate's file, time it anew where a gate asks, and judge by the contract."""
         name = candidate.id
         inputs = {
             "rows": EVALUATION,
@@ -71,10 +72,12 @@ class Answering:
             "point": POINT,
             "model": candidate.model,
         }
+        steps = [self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
         if contract.judges_time(self.decisions):
-            inputs["timings"] = TIMINGS
+            steps.append(self._timed_anew(f"{name}.latency", original, candidate))
+            inputs["timings"] = f"{name}.latency.timings"
         return (
-            self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted"),
+            *steps,
             self.maker.make(
                 f"{name}.contract",
                 "validate.contract",
@@ -88,6 +91,27 @@ class Answering:
 
     def timing(self, original: Original, candidates: tuple[Candidate, ...]) -> Step:
         """Time the original and every candidate together: timings apart cannot be compared."""
+        because = "side by side, in turns"
+        return self._timed("latency", original, candidates, TUNING, {}, stage="measure", because=because)
+
+    def _timed_anew(self, identifier: str, original: Original, candidate: Candidate) -> Step:
+        """Time a shortlisted candidate once more beside the original: the runs that chose it may have been lucky ones.
+
+        On evaluation rows, also because the same step on the same rows would be taken for the timing that chose.
+        """
+        batches = {"batches": contract.judged_batches(self.bound.recipe, self.decisions)}
+        about = {"stage": "judge", "candidate": candidate.id, "because": "if shortlisted: what chose does not judge"}
+        return self._timed(identifier, original, (candidate,), EVALUATION, batches, **about)
+
+    def _timed(
+        self,
+        identifier: str,
+        original: Original,
+        candidates: tuple[Candidate, ...],
+        rows: str,
+        given: Mapping[str, Any],
+        **about: str,
+    ) -> Step:
         engines = {"original": self.decisions.original_engine, **{one.id: one.engine for one in candidates}}
         models = {"original": original.reference, **{one.id: one.model for one in candidates}}
         params = {
@@ -95,15 +119,9 @@ class Answering:
             "threads": self.decisions.timing_threads,
             "device": self.decisions.device,
             **self.decisions.profile,
+            **given,
         }
-        return self.maker.make(
-            "latency",
-            "profile.latency",
-            params,
-            {"models": models, "rows": TUNING},
-            stage="measure",
-            because="side by side, in turns",
-        )
+        return self.maker.make(identifier, "profile.latency", params, {"models": models, "rows": rows}, **about)
 
     def _original(self, identifier: str, original: Original, rows: str, stage: str) -> Step:
         params = contract.predict(self.decisions.original_engine, self.decisions)

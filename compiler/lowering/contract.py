@@ -47,6 +47,14 @@ def judges_time(decisions: Decisions) -> bool:
     return any(gate.metric in TIMED for gate in decisions.contract.gates)
 
 
+def judged_batches(recipe: Recipe, decisions: Decisions) -> list[int]:
+    """Return the batch sizes that gates are about: the judged one, and the largest where memory is limited."""
+    batches = {timing_batch(recipe)}
+    if any(gate.metric == "peak_memory" for gate in decisions.contract.gates):
+        batches.add(max(decisions.profile["batches"]))
+    return sorted(batches)
+
+
 def timing_batch(recipe: Recipe) -> int:
     """Return the batch size that latency is judged and compared at."""
     latency = recipe.target.latency

@@ -189,6 +189,8 @@ def _unfit(question: Question, engine: str, form: str) -> Iterator[str]:
         yield f"export asks for {', '.join(sorted(formats))}, and it gives {form}"
     elif target not in ("auto", engine):
         yield f"target.engine is {target}, and it runs in {engine}"
+    elif engine == "onnxruntime" and device == "mps":
+        yield "onnxruntime does not compute on Metal: target.engine torch does, with export torchscript"
     elif engine == "onnxruntime" and device != "cpu" and "onnxruntime-gpu" not in packages:
         yield f"onnxruntime on {device} needs the package onnxruntime-gpu: pip install onnxruntime-gpu"
     elif distribution(packages, engine) is None:

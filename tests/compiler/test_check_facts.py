@@ -58,7 +58,8 @@ def test_names_the_nearest_class_for_the_critical_one():
 
 def test_refuses_a_single_class_and_too_many_for_a_binary_task():
     assert findings(data=data_with(classes=("benign",)))[0][:2] == ("R134", "target")
-    many = findings(data=data_with(classes=("a", "b", "c"), positive="a"))
+    three = replace(case.MODEL, outputs=(TensorSpec("logits", ("batch", 3), "float32"),))
+    many = findings(data=data_with(classes=("a", "b", "c"), positive="a"), model=three)
     assert [(code, under) for code, under, _, _ in many] == [("R134", "binary_classification")]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from titrant.schema.diagnostics import InfeasibleError, RecipeError
-from titrant.schema.facts import Layer, RoleFacts, TensorSpec
+from titrant.schema.facts import Gpu, Layer, RoleFacts, TensorSpec
 
 HERE = Path(__file__).parent
 specification = importlib.util.spec_from_file_location("case", HERE / "case.py")
@@ -315,3 +315,12 @@ def test_runs_onnx_files_where_only_the_gpu_package_of_the_engine_is_installed()
     line = next(one for one in case.decided(hardware=hardware).decisions if one.subject == "quantization.method")
     assert "onnx-fp32" in line.chosen
     assert not [one for one in line.rejected if "not installed" in one.because]
+
+
+def test_says_that_onnxruntime_does_not_compute_on_metal():
+    hardware = case.machine("neon", gpus=(Gpu(0, "M2", "mps"),))
+    text = f"{case.RECIPE}target: {{device: mps}}\n"
+    lines = case.decided(text, hardware=hardware).decisions
+    line = next(one for one in lines if one.subject == "quantization.method")
+    told = next(one.because for one in line.rejected if one.value == "onnx-fp32")
+    assert told.startswith("onnxruntime does not compute on Metal: target.engine torch does")

@@ -12,11 +12,14 @@ from titrant.compiler import passes
 from titrant.compiler.decisions import Chain
 from titrant.compiler.describe import enter_user_operators
 from titrant.compiler.file_digests import FileDigests
+from titrant.compiler.layer_fate import objection
 from titrant.compiler.lower import lower
 from titrant.runtime import catalog
 from titrant.runtime.execution.home import open_home
 from titrant.runtime.execution.worker import Worker
-from titrant.schema.diagnostics import RecipeError
+from titrant.schema.diagnostics import RecipeError, StepError
+from titrant.schema.facts import HardwareVolatile, Layer
+from titrant.schema.work import Work
 
 specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
 small = importlib.util.module_from_spec(specification)
@@ -42,6 +45,33 @@ def halve(params, context, *, model, calibration):
 def plain(params, context):
     """Do nothing."""
     return {}
+'''
+
+FORETELLING = '''
+"""A user's operator that says what it needs and would cost."""
+from titrant import Method, Params, Prediction, operator
+from pydantic import Field
+
+class ShrinkParams(Params):
+    keep: float = Field(0.5, gt=0)
+
+def requires(params, hardware, model):
+    lacks = [] if hardware.identity.cores > 1 else ["it shrinks on two cores: use a larger machine"]
+    if model is not None and not any(layer.type == "Linear" for layer in model.layers):
+        lacks.append("it shrinks linear layers and the model has none")
+    return tuple(lacks)
+
+def predict(params, hardware, model, work):
+    return Prediction(seconds=model.parameters * params.keep, output_bytes=1000 + work.candidates)
+
+@operator(
+    "shrink", version=1, family="quantize", params=ShrinkParams, inputs={"model": "onnx"}, outputs={"model": "onnx"},
+    requires=requires, predict=predict, user_code=True,
+    method=Method("shrink", takes="onnx", engine="onnxruntime", format="onnx", bits=(8,), rank=3),
+)
+def shrink(params, context, *, model):
+    """Shrink."""
+    return {"model": model}
 '''
 
 
@@ -111,3 +141,62 @@ def test_refuses_an_operator_that_is_no_reduction(tmp_path, ask):
 
 def test_asks_nothing_where_the_method_is_built_in(tmp_path):
     enter_user_operators(small.bind(small.TABULAR, tmp_path), None, tmp_path, FileDigests())
+
+
+@pytest.fixture
+def shrinking(tmp_path, ask):
+    """The declaration of an operator that says what it needs and costs, and the worker that it is asked in."""
+    (tmp_path / "recipe" / "shrinking.py").write_text(FORETELLING)
+
+    def entered():
+        recipe = bound(tmp_path / "recipe", "shrinking:shrink", {"keep": 0.25})
+        enter_user_operators(recipe, ask, tmp_path / "facts", FileDigests())
+        return catalog.get("shrinking:shrink")
+
+    return entered
+
+
+def test_asks_a_users_operator_what_it_needs_and_costs_once(shrinking, ask):
+    found, work = shrinking(), Work(candidates=3)
+    params = found.params(keep=0.25)
+    made = found.predict(params, small.HARDWARE, small.MODEL, work)
+    assert (made.seconds, made.output_bytes) == (small.MODEL.parameters * 0.25, 1003)
+    single = replace(small.HARDWARE, identity=replace(small.HARDWARE.identity, cores=1))
+    assert found.requires(params, single, small.MODEL) == ("it shrinks on two cores: use a larger machine",)
+    asked = ask.asked
+    busy = replace(single, volatile=HardwareVolatile(memory_available_bytes=1))
+    assert shrinking().requires(params, busy, small.MODEL) == found.requires(params, single, small.MODEL)
+    assert ask.asked == asked
+    assert found.requires(params, small.HARDWARE, small.MODEL) == ()
+    assert ask.asked == asked + 1
+
+
+def test_tells_which_layers_a_users_operator_would_take(shrinking):
+    found = shrinking()
+    params = found.params(keep=0.25)
+    one = replace(small.HARDWARE, identity=replace(small.HARDWARE.identity, cores=1))
+    linear, conv = Layer("a", "Linear", 9, 36, (3, 3)), Layer("b", "Conv2d", 9, 36, (1, 1, 3, 3))
+    assert objection(found, params, one, small.MODEL, linear) == ""
+    assert objection(found, params, one, small.MODEL, conv) == "it shrinks linear layers"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("return Prediction(", "return dict(", "X316: `predict` of shrinking:shrink answers with dict"),
+        ("return tuple(lacks)", "return 'nothing'", "X316: `requires` of shrinking:shrink answers with str"),
+        ("gt=0)", "gt=1)", "X316: shrinking:shrink does not take its option keep: Input should be greater than 1"),
+        ("model.parameters * params.keep", "1 / 0", r"X312: ZeroDivisionError: division by zero \(shrinking.py:16\)"),
+    ],
+)
+def test_points_at_an_operator_that_answers_with_nonsense(tmp_path, shrinking, old, new, sentence):
+    (tmp_path / "recipe" / "shrinking.py").write_text(FORETELLING.replace(old, new))
+    found = catalog.get(shrinking().name)
+    params = found.params(keep=0.25)
+
+    def ask_both():
+        found.requires(params, small.HARDWARE, small.MODEL)
+        found.predict(params, small.HARDWARE, small.MODEL)
+
+    with pytest.raises((RecipeError, StepError), match=sentence):
+        ask_both()

@@ -139,8 +139,27 @@ def test_makes_another_candidate_for_another_opset_of_one_format(tmp_path):
 def test_lets_a_judgement_depend_on_timings_only_for_a_gate_about_time(tmp_path):
     assert "timings" not in by_id(lowered(tmp_path, small.PLAIN, training=FIT), "onnx.contract").inputs
     timed = lowered(tmp_path, small.PLAIN, training=FIT, gates=(small.RETENTION, small.LATENCY))
-    assert by_id(timed, "onnx.contract").inputs["timings"] == "latency.timings"
+    assert by_id(timed, "onnx.contract").inputs["timings"] == "onnx.latency.timings"
     assert problems(timed) == ()
+
+
+def test_judges_time_on_runs_of_the_candidate_and_the_original_that_chose_nothing(tmp_path):
+    gates = (small.RETENTION, small.LATENCY)
+    plan = compiled(tmp_path, small.PLAIN, small.STATIC, training=FIT, gates=gates)
+    anew = by_id(plan, "onnx.ort.static.latency")
+    assert (anew.stage, anew.candidate) == ("judge", "onnx.ort.static")
+    assert anew.inputs == {
+        "models": {"original": "fit.model", "onnx.ort.static": "onnx.ort.static.model"},
+        "rows": "transform.evaluation",
+    }  # fmt: skip
+    assert anew.params["batches"] == [1]
+    chose = by_id(plan, "latency")
+    assert {name: anew.params[name] for name in ("threads", "device", "iterations", "warmup")} == {
+        name: chose.params[name] for name in ("threads", "device", "iterations", "warmup")
+    }
+    memory = replace(small.LATENCY, id="memory", metric="peak_memory", unit="B")
+    both = compiled(tmp_path, small.PLAIN, training=FIT, gates=(*gates, memory))
+    assert by_id(both, "onnx.latency").params["batches"] == [1, 8]
 
 
 def test_writes_the_parameters_of_a_step_in_full(tmp_path):

@@ -72,6 +72,10 @@ def test_reads_a_profile_written_by_hand():
         ("cores: 4", "kores: 4", "kores"),
         ("aarch64", "riscv", "aarch64"),
         ("cpu: some core", "cpu: [", "parsing"),
+        ("cores: 4", "cores: 4\ncores: 8", "`cores` stands twice"),
+        ("cores: 4", "cores: true", "cores"),
+        (TEXT, "", "it holds no keys such as `system`"),
+        (TEXT, "- a list", "it holds no keys such as `system`"),
     ],
 )
 def test_refuses_a_profile_that_describes_no_machine(old, new, says):

@@ -4,7 +4,9 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
-from titrant.compiler.room import WORKER_BYTES, Case, least_memory, least_output, short_of
+from titrant.compiler.room import Case, needs, room_now, room_of
+from titrant.schema.facts import Gpu, GpuState, HardwareVolatile
+from titrant.schema.need import WORKER_BYTES, Need, Room, short_of
 
 specification = importlib.util.spec_from_file_location("promises", Path(__file__).parent / "test_pass_promises.py")
 promises = importlib.util.module_from_spec(specification)
@@ -12,45 +14,40 @@ specification.loader.exec_module(promises)
 small, DATA = promises.small, promises.DATA
 
 
-def case(memory=None, disk=None, model=small.MODEL, data=DATA):
+def counted(model=small.MODEL, data=DATA):
     bound = promises.bind(
         promises.parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("quantization.method=auto",))
     )
     plan = promises.compile_plan(bound, small.HARDWARE, small.MODEL, DATA)
-    machine = replace(
-        small.HARDWARE,
-        identity=replace(small.HARDWARE.identity, memory_bytes=memory),
-        volatile=replace(small.HARDWARE.volatile, disk_free_bytes=disk),
-    )
-    return Case(plan, machine, model, data)
+    return needs(Case(plan, model, data))
 
 
-def step(asked, identifier):
-    return next(one for one in asked.plan.steps if one.id == identifier)
+def certain(found):
+    """Return the steps that run whatever the search asks."""
+    return [step for step in found if not step.endswith((".evaluation", ".contract"))]
 
 
 def test_counts_the_worker_the_rows_that_are_read_the_weights_and_their_gradients():
-    asked = case()
+    found = counted()
     row = sum(4 * spec.shape[1] for spec in DATA.inputs)
-    assert least_memory(asked, step(asked, "split")) == WORKER_BYTES
+    assert found["split"].memory_bytes == WORKER_BYTES
     tuning = DATA.roles["tuning"].rows * row
-    original = small.MODEL.weight_bytes
-    assert least_memory(asked, step(asked, "baseline.tuning")) == WORKER_BYTES + tuning + original
-    fit = least_memory(asked, step(asked, "fit"))
-    assert fit > WORKER_BYTES + DATA.roles["train"].rows * row
+    assert found["baseline.tuning"].memory_bytes == WORKER_BYTES + tuning + small.MODEL.weight_bytes
+    assert found["fit"].memory_bytes > WORKER_BYTES + DATA.roles["train"].rows * row
 
 
 def test_counts_stored_rows_and_weights_in_the_fewest_bits():
-    asked = case()
-    assert least_output(asked, step(asked, "transform")) == sum(role.rows for role in DATA.roles.values()) * sum(
+    found = counted()
+    assert found["transform"].output_bytes == sum(role.rows for role in DATA.roles.values()) * sum(
         4 * spec.shape[1] for spec in DATA.inputs
     )
-    assert 0 < least_output(asked, step(asked, "ort.static")) < least_output(asked, step(asked, "onnx-fp32"))
-    assert least_output(asked, step(asked, "latency")) == 0
+    assert 0 < found["ort.static"].output_bytes < found["onnx-fp32"].output_bytes
+    assert found["latency"].output_bytes == 0
 
 
 def test_refuses_memory_below_what_torch_itself_takes_and_names_the_smallest_that_could_do():
-    (found,) = short_of(case(memory=64 << 20))
+    needed = counted()
+    (found,) = short_of(needed, certain(needed), Room(memory_bytes=64 << 20))
     assert found.code == "P025"
     assert "128.0 MiB of memory or more, and this machine has 64.0 MiB" in found.message
     assert found.help == "run it where there is more than 128.0 MiB, most of which torch itself takes (128.0 MiB)"
@@ -58,23 +55,55 @@ def test_refuses_memory_below_what_torch_itself_takes_and_names_the_smallest_tha
 
 def test_names_the_step_that_needs_most_where_rows_or_weights_do():
     wide = tuple(replace(spec, shape=("batch", 10**6)) for spec in DATA.inputs)
-    (found,) = short_of(case(memory=512 << 20, data=replace(DATA, inputs=wide)))
+    needed = counted(data=replace(DATA, inputs=wide))
+    (found,) = short_of(needed, certain(needed), Room(memory_bytes=512 << 20))
     assert found.message.startswith("step fit needs 1.4 GiB of memory or more, and this machine has 512.0 MiB")
     assert "a smaller model or fewer rows" in found.help
 
 
+def test_says_what_is_free_now_where_others_take_the_rest():
+    (found,) = short_of({"fit": Need(3 << 30)}, ["fit"], Room(memory_bytes=1 << 30, free=True))
+    assert found.message == "step fit needs 3.0 GiB of memory or more, and 1.0 GiB are free now"
+    assert found.help.startswith("end what else runs here until 3.0 GiB are free, or run it where there is more than")
+
+
 def test_refuses_a_disk_below_what_is_certain_to_be_written():
-    (found,) = short_of(case(disk=16 << 10))
+    needed = counted()
+    (found,) = short_of(needed, certain(needed), Room(disk_bytes=16 << 10))
     assert (found.code, found.message.endswith("and 16.0 KiB are free on the disk")) == ("P024", True)
     assert "set TITRANT_HOME to a folder on another disk" in found.help
 
 
 def test_needs_no_room_for_what_is_stored_already():
-    full = case(memory=64 << 20, disk=1)
-    assert len(short_of(full)) == 2
-    assert short_of(full, frozenset()) == ()
-    assert [one.code for one in short_of(full, frozenset({"split"}))] == ["P025"]
+    needed, full = counted(), Room(memory_bytes=64 << 20, disk_bytes=1)
+    assert len(short_of(needed, certain(needed), full)) == 2
+    assert short_of(needed, (), full) == ()
+    assert [one.code for one in short_of(needed, ["split"], full)] == ["P025"]
 
 
 def test_refuses_nothing_where_nothing_is_known():
-    assert short_of(case()) == ()
+    needed = counted()
+    assert short_of(needed, certain(needed), Room()) == ()
+
+
+def test_holds_weights_against_the_memory_of_the_accelerator_that_a_step_runs_on():
+    gpu = Gpu(0, "small", "cuda", 1 << 30, "7.5")
+    identity = replace(small.HARDWARE.identity, gpus=(gpu,), memory_bytes=64 << 30)
+    machine = replace(small.HARDWARE, identity=identity)
+    needed = {"latency": Need(WORKER_BYTES, 0, "cuda:0", 3 << 30)}
+    (found,) = short_of(needed, needed, room_of(machine))
+    assert found.message == "step latency needs 3.0 GiB of memory on cuda:0 or more, and cuda:0 has 1.0 GiB"
+    busy = HardwareVolatile(8 << 30, 1 << 40, (GpuState(0, 1 << 20),))
+    now = room_now(replace(machine, volatile=busy))
+    assert (now.devices, now.memory_bytes, now.free) == ({"cuda:0": 1 << 20}, 8 << 30, True)
+    assert room_now(replace(machine, volatile=busy), worker=True).memory_bytes == (8 << 30) + WORKER_BYTES
+
+
+def test_leaves_weights_out_of_the_machines_memory_where_they_lie_on_an_accelerator():
+    bound = promises.bind(
+        promises.parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("target.device=cuda", "target.engine=torch"))
+    )
+    identity = replace(small.HARDWARE.identity, gpus=(Gpu(0, "any", "cuda", 1 << 34, "9.0"),))
+    plan = promises.compile_plan(bound, replace(small.HARDWARE, identity=identity), small.MODEL, DATA)
+    latency = needs(Case(plan, small.MODEL, DATA))["latency"]
+    assert (latency.device, latency.device_bytes) == ("cuda:0", small.MODEL.weight_bytes)

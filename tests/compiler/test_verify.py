@@ -62,6 +62,14 @@ def test_wants_timings_for_a_gate_about_time():
     assert "small: gate g2 needs timings" in found(toys.changed(plan, "small.contract", inputs=inputs))
 
 
+def test_lets_no_timing_judge_that_chose():
+    plan = toys.toy_plan()
+    inputs = {"candidate": "small.evaluation.outputs", "model": "small.model", "timings": "latency.timings"}
+    assert "small.contract judges by latency.timings, which chose" in found(
+        toys.changed(plan, "small.contract", inputs=inputs)
+    )
+
+
 def test_wants_the_released_file_judged():
     inputs = {"candidate": "small.evaluation.outputs", "model": "tiny.model", "timings": "latency.timings"}
     plan = toys.changed(toys.toy_plan(), "small.contract", inputs=inputs)

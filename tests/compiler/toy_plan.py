@@ -90,12 +90,14 @@ def candidate_steps(name, bits):
 
 def judge_steps(name):
     """Make one candidate's judgement."""
-    inputs = {"candidate": f"{name}.evaluation.outputs", "model": f"{name}.model", "timings": "latency.timings"}
+    inputs = {"candidate": f"{name}.evaluation.outputs", "model": f"{name}.model", "timings": f"{name}.latency.timings"}
+    models = {"original": "fit.model", name: f"{name}.model"}
     gates = {"gates": [{"id": "g1"}, {"id": "g2"}], "name": name}
     return (
         step(
             f"{name}.evaluation", "predict", {"model": f"{name}.model", "rows": "rows.evaluation"}, "judge", name,
         ),
+        step(f"{name}.latency", "time", {"models": models}, "judge", name),
         step(f"{name}.contract", "judge", inputs, "judge", name, params=gates),
     )  # fmt: skip
 
