@@ -113,7 +113,8 @@ runs.""",
         """The contract. Every gate is judged on evaluation rows by a one-sided bound at `confidence`: PASS when the
 bound reaches the threshold, FAIL when the other bound does not, else INCONCLUSIVE. All must pass. Under `require:
 proof` an INCONCLUSIVE gate is not let through; under `evidence` it is, where its estimate is good, as "not proven".
-What the recipe does not say, the level supplies; `none` switches a preset off, visibly.""",
+What the recipe does not say, the level supplies; `none` switches a preset off, visibly. What `baseline` asks is asked
+of the original alone, and before anything is made of it.""",
         """validation:
   retention: 0.97
   safety: {kept: 0.99, sensitivity: 0.95}

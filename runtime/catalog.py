@@ -42,6 +42,9 @@ class Context(Protocol):
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the step is."""
 
+    def do_not_reuse(self, because: str) -> None:
+        """Let the result count for this run only: something that may pass, such as a lack of memory, shaped it."""
+
 
 @dataclass(frozen=True)
 class Port:

@@ -29,6 +29,7 @@ class PlainContext:
     scratch: Path
     listen: Listener = silent
     measurements: list[Measurement] = field(default_factory=list)
+    not_reused: list[str] = field(default_factory=list)
 
     @cached_property
     def generator(self) -> np.random.Generator:
@@ -44,3 +45,7 @@ class PlainContext:
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the step is."""
         self.listen(done, total, note)
+
+    def do_not_reuse(self, because: str) -> None:
+        """Remember why the result counts for this call only."""
+        self.not_reused.append(because)

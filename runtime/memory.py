@@ -14,14 +14,18 @@ from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
 _SECONDS = 30.0
 
 
+class ChildKilledError(Exception):
+    """The child was killed from outside before it could say anything, as the system does when memory runs out."""
+
+
 def memory_of(work: Callable[[], object]) -> int | None:
     """Return the most bytes that `work` makes this process hold beyond what it shares with it, or None if unknown.
 
     The child starts with every page shared; what it allocates or writes becomes its own. What is its own after the
     work, while the result is still held, is counted, and by how much the resident memory was higher at its highest is
     added, so that buffers that come and go count too. The work must not use a thread pool of the parent: threads do
-    not survive a fork. None where the system does not tell (anything but Linux), and when the child is killed or not
-    done within half a minute. Raises StepError with the work's own code, or X431, when the work fails.
+    not survive a fork. None where the system does not tell (anything but Linux), and when the child is not done within
+    half a minute. Raises StepError with the work's own code, or X431, when the work fails, and ChildKilledError.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -32,7 +36,7 @@ def memory_of(work: Callable[[], object]) -> int | None:
     os.close(writer)
     try:
         ready, _, _ = select.select([reader], [], [], _SECONDS)
-        answer = os.read(reader, 1 << 16) if ready else b""
+        answer = os.read(reader, 1 << 16) if ready else None
     finally:
         os.close(reader)
         os.kill(child, signal.SIGKILL)
@@ -40,9 +44,11 @@ def memory_of(work: Callable[[], object]) -> int | None:
     return _read(answer)
 
 
-def _read(answer: bytes) -> int | None:
-    if not answer:
+def _read(answer: bytes | None) -> int | None:
+    if answer is None:
         return None
+    if not answer:
+        raise ChildKilledError
     said = json.loads(answer)
     if "error" in said:
         raise StepError(Diagnostic(**said["error"]))

@@ -17,6 +17,7 @@ from titrant.runtime.values import OnnxModel, Outputs, Rows, TorchScriptModel, T
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 
 MANIFEST = "titrant.json"
+_PARTS = {"name": str, "task": str, "threads": int, "reading": dict, "files": dict, "models": list, "shipped": dict}
 # Kinds that are one file of any name; every other kind is a folder of fixed names.
 _SINGLE = {"onnx": OnnxModel, "torchscript": TorchScriptModel}
 
@@ -41,6 +42,7 @@ class Released:
         self.name: str = about["name"]
         self.task: str = about["task"]
         self.candidate: str = model["candidate"]
+        self._closed = False
         self.transforms = _transforms(folder, about)
         self.classes: tuple[str, ...] = self.transforms.classes if self.transforms else ()
         self._reading = Reading(**about["reading"])
@@ -53,10 +55,13 @@ class Released:
     def __call__(self, rows: Any, *, batch: int = 64) -> Answer:
         """Answer rows: a DataFrame, a mapping of column name to array, or one array for a model with one input.
 
-        `batch` rows are answered at once, just as they were for judging. Raises StepError X342 for rows of another
-        form or none, X401 for an answer that is NaN or infinite, and what the transforms say of missing columns or
-        values.
+        `batch` rows are answered at once, just as they were for judging. Raises ValueError for a batch below 1 or a
+        model that was closed, StepError X342 for rows of another form or none, X401 for an answer that is NaN or
+        infinite, and what the transforms say of missing columns or values.
         """
+        _check_number("batch", batch)
+        if self._closed:
+            raise ValueError("this model was closed: load it again")
         inputs = self._inputs(rows)
         count = len(next(iter(inputs.values()))) if inputs else 0
         if not count:
@@ -70,8 +75,10 @@ class Released:
         return Answer(outputs, answers.probabilities, np.array(self.classes)[answers.decisions])
 
     def close(self) -> None:
-        """Free the model."""
-        self._session.close()
+        """Free the model; closing it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -92,10 +99,12 @@ def load(folder: Path | str, *, name: str | None = None, threads: int | None = N
     """Load a released model from a run's folder, or from its outputs folder wherever that was copied to.
 
     `name` chooses among several released files (their stem); `threads` is by default what the recipe's target says.
-    Raises RecipeError X340 where nothing was released, StepError X341 where a file is not what was released.
+    Raises RecipeError X340 where nothing was released, StepError X341 where a file is not what was released, ValueError
+    for `threads` below 1.
     """
     outputs = _outputs(Path(folder))
-    about = json.loads((outputs / MANIFEST).read_text("utf-8"))
+    _check_number("threads", threads)
+    about = _manifest(outputs / MANIFEST)
     _verify(outputs, about["files"])
     models = {Path(model["file"]).stem: model for model in about["models"]}
     if name is not None and name not in models:
@@ -110,9 +119,27 @@ def _outputs(folder: Path) -> Path:
     for place in (folder / "outputs", folder):
         if (place / MANIFEST).is_file():
             return place
-    kept = (folder / "quarantine" / MANIFEST).is_file()
+    kept = (folder / "quarantine" / MANIFEST).is_file() or (folder / "record.json").is_file()
     why = "the run did not keep its contract: keep the original model" if kept else "give the folder of a finished run"
     raise RecipeError(Diagnostic("X340", f"there is no released model in {folder}", help=why))
+
+
+def _manifest(file: Path) -> Mapping[str, Any]:
+    """Read what was released; StepError X341 where the file is damaged."""
+    try:
+        about = json.loads(file.read_text("utf-8"))
+        if all(isinstance(about[key], kind) for key, kind in _PARTS.items()) and about["models"]:
+            return dict(about)
+        why = "a part of it is missing"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"it holds no {error}" if isinstance(error, KeyError) else str(error)
+    advice = "run the recipe again: it writes its outputs anew from the store"
+    raise StepError(Diagnostic("X341", f"{file} is not the file that was released: {why}", help=advice))
+
+
+def _check_number(name: str, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"{name} is a whole number, 1 or more, not {value!r}")
 
 
 def _verify(folder: Path, files: Mapping[str, str]) -> None:
@@ -151,7 +178,12 @@ def _columns(rows: Any, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
     if hasattr(rows, "iloc") and hasattr(rows, "columns"):
         return frame_columns(rows, "the rows")
     if isinstance(rows, Mapping):
-        return {str(name): array_column(values, str(name), "the rows") for name, values in rows.items()}
+        columns = {str(name): array_column(values, str(name), "the rows") for name, values in rows.items()}
+        lengths = {len(column) if column.ndim else 0 for name, column in columns.items() if name in wanted}
+        if len(lengths) > 1:
+            message = f"the columns differ in length: {', '.join(map(str, sorted(lengths)))} rows"
+            raise StepError(Diagnostic("X342", message, help="give every column one entry a row"))
+        return columns
     array = np.asarray(rows)
     if array.dtype.kind in "biuf" and array.ndim >= 2:
         if len(wanted) == 1:

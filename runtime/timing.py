@@ -1,6 +1,7 @@
 """Time several models fairly: in one process, taking turns, with the same inputs and a set number of threads."""
 
 import gc
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import numpy as np
 
 from titrant.runtime.contract.predicting import taken
 from titrant.runtime.engines import open_session
-from titrant.runtime.memory import memory_of
+from titrant.runtime.memory import ChildKilledError, memory_of
 from titrant.runtime.values import Rows
 from titrant.schema.cases import runs_for_percentile
 from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
@@ -23,12 +24,26 @@ MOST_RUNS = 500
 PATIENCE_SECONDS = 120.0
 
 
+# What libraries say when the machine is short of something: no property of the model, and gone another time.
+_SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
+
+
+def ignored(because: str) -> None:
+    """Do nothing with a reason."""
+
+
+def may_pass(found: Diagnostic) -> bool:
+    """Whether the machine rather than the model caused a failure, or nobody knows what did."""
+    return found.code == "X431" or _SHORT.search(found.message) is not None
+
+
 @dataclass
 class Race:
     """The models that are being timed, by name, and why others fell out."""
 
     sessions: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    passing: Callable[[str], None] = ignored
 
     def all(self) -> list[tuple[str, Any]]:
         """List who is still in it; may be changed while it is walked through."""
@@ -43,6 +58,8 @@ class Race:
             if name == "original":
                 raise
             self.failed[name] = error.diagnostics[0].message
+            if may_pass(error.diagnostics[0]):
+                self.passing(f"{name} failed while it was timed: {self.failed[name]}")
             session = self.sessions.pop(name, None)
             if session is not None:
                 session.close()
@@ -55,6 +72,7 @@ def time_models(
     *,
     generator: np.random.Generator,
     progress: Callable[[float, float, str], None],
+    passing: Callable[[str], None] = ignored,
 ) -> dict[str, Any]:
     """Time every model at every batch size; see `profile.latency` for the answer.
 
@@ -63,16 +81,17 @@ def time_models(
     since where it is shipped it runs alone. Memory is the peak of loading the model and answering the largest batch, in
     a child of its own.
     A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.
+    `passing` is told of what the machine rather than a model caused: then the figures do not hold another time.
     """
     missing = sorted(set(models) - set(params.engines))
     if missing:
         raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}", help="name it in `engines`"))
     answer: dict[str, Any] = {}
-    race = Race()
+    race = Race(passing=passing)
     try:
         for name, model in models.items():
             with race.trying(name):
-                answer[name] = {"peak_bytes": _memory(params, rows, name, model)}
+                answer[name] = {"peak_bytes": _memory(params, rows, name, model, passing)}
                 race.sessions[name] = open_session(
                     params.engines[name], model, threads=params.threads, device=params.device
                 )
@@ -87,7 +106,7 @@ def time_models(
     return {name: {"failed": race.failed[name]} if name in race.failed else answer[name] for name in models}
 
 
-def _memory(params: Any, rows: Rows, name: str, model: Any) -> int | None:
+def _memory(params: Any, rows: Rows, name: str, model: Any, passing: Callable[[str], None]) -> int | None:
     """Measure one model on one CPU thread, else None; a live module's tensors are loaded already and are added.
 
     More threads are a pool that a forked child has lost and may wait for, and what lies on a device is not counted.
@@ -99,7 +118,11 @@ def _memory(params: Any, rows: Rows, name: str, model: Any) -> int | None:
         session = open_session(params.engines[name], model, threads=params.threads, device=params.device)
         return session, session.run(_batch(session, rows, max(params.batches)))
 
-    measured = memory_of(work)
+    try:
+        measured = memory_of(work)
+    except ChildKilledError:
+        passing(f"the process that measured the memory of {name} was killed, most likely for lack of memory")
+        return None
     module = getattr(model, "module", None)
     if measured is None or module is None:
         return measured

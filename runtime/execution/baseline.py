@@ -1,4 +1,4 @@
-"""The contract's baseline: what the original itself must reach, judged once, before any candidate is judged."""
+"""The contract's baseline: what the original itself must reach, judged once, before any candidate is made."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,7 @@ from titrant.schema.plan import Plan, Step
 # The step is not in the plan: it is the first candidate's contract, asked of the original, with these gates only.
 STEP = "original.contract"
 PRESET = "baseline"
-MISSED = "not judged: the original itself misses the contract's baseline"
+MISSED = "the original itself misses the contract's baseline"
 
 
 def baseline_step(plan: Plan) -> Step | None:

@@ -12,18 +12,28 @@ from titrant.runtime.execution.blobs import DamagedError
 from titrant.runtime.execution.deadline import Deadline
 from titrant.runtime.execution.declarations import Declarations
 from titrant.runtime.execution.environment import Recipe, capture, describe
-from titrant.runtime.execution.folder import RECORD, RunFolder, make_folder
+from titrant.runtime.execution.folder import RECORD, RunFolder, make_folder, newer_run
 from titrant.runtime.execution.home import Home, disk_errors, sweep
 from titrant.runtime.execution.journal import Journal
 from titrant.runtime.execution.locks import using
+from titrant.runtime.execution.looks import note_look, place_of
 from titrant.runtime.execution.perform import Performer
-from titrant.runtime.execution.record import earlier_run, known, report_value, run_record
+from titrant.runtime.execution.record import earlier_run, known, look_of, report_value, run_record
 from titrant.runtime.execution.release import place_outputs, prepare_outputs
 from titrant.runtime.execution.rerun.replay import Replay
 from titrant.runtime.execution.results import Results
 from titrant.runtime.execution.run_log import RunLog
 from titrant.runtime.execution.store import Store, identify_value
-from titrant.runtime.execution.titrate import NoCandidateError, Titration, choose, give_up, judge, make, measure
+from titrant.runtime.execution.titrate import (
+    NoCandidateError,
+    Titration,
+    choose,
+    give_up,
+    judge,
+    make,
+    measure,
+    prepare,
+)
 from titrant.runtime.execution.walk import Walk
 from titrant.runtime.execution.worker import Worker, environment
 from titrant.runtime.execution.worker_errors import DamagedArtifactError
@@ -157,6 +167,9 @@ class _Run:
 
     def _titrate(self, walk: Walk) -> Titration:
         titration = Titration()
+        prepare(walk, self._store, titration)
+        if titration.missed:
+            return titration
         make(walk)
         give_up(walk, titration)
         measure(walk)
@@ -169,7 +182,7 @@ class _Run:
         return titration
 
     def _finish(self, walk: Walk, titration: Titration) -> RunRecord:
-        value = report_value(walk, titration, self._store, self._recipe)
+        value = report_value(walk, titration, self._store, self._recipe, self._look(walk))
         artifact = identify_value(value)
         if not self._store.has(artifact):
             self._store.put("value", value)
@@ -182,6 +195,16 @@ class _Run:
             return replace(earlier, seconds=time.monotonic() - self._begun)
         return self._close(walk, titration, self._open())
 
+    def _look(self, walk: Walk) -> int:
+        """Note that this run looked at its evaluation rows, and return which look that was.
+
+        A rerun that replays recorded choices chooses nothing, and is none.
+        """
+        rows, look = look_of(walk)
+        if look and (self._replay.reuse or not self._replay.choices):
+            note_look(self._home, rows, look)
+        return place_of(self._home, rows, look) if look else 0
+
     def _close(self, walk: Walk, titration: Titration, folder: RunFolder) -> RunRecord:
         """Put everything in its place: the report, then the record, and last, by one rename, what is shipped.
 
@@ -192,7 +215,8 @@ class _Run:
                 if port.startswith(f"{step.id}.") and artifact.kind == "report":
                     self._store.materialize(artifact, folder.path, copy=True)
         target = folder.outputs if titration.released else folder.quarantine
-        prepare_outputs(target, self._plan, self._store, walk.artifacts, titration.best)
+        if titration.best:
+            prepare_outputs(target, self._plan, self._store, walk.artifacts, titration.best)
         executed = self._performer.executed
         record = run_record(walk, titration)
         record = replace(
@@ -206,7 +230,8 @@ class _Run:
         )
         self._accepted(record)
         atomic.write_json(folder.path / RECORD, record)
-        place_outputs(target)
+        if titration.best:
+            place_outputs(target)
         self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))
         return record
 
@@ -222,6 +247,8 @@ class _Run:
             variables = environment(self._home, self._recipe.folder, plan.threads, plan.steps[0].seed)
             about = describe(plan, self._recipe, variables)
             self._folder = make_folder(self._home, plan, self._recipe.text, about)
+            if (newer := newer_run(self._home, self._folder)) is not None:
+                self._note(f"the clock was set back since {newer} began: `latest` goes on naming that run")
             self._log.open(self._folder.path)
             self._journal.open(self._folder.journal)
         return self._folder

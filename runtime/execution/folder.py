@@ -21,6 +21,8 @@ from titrant.schema.record import RunRecord
 RECORD = "record.json"
 # Beyond so many runs an earlier one is not looked for: what it gave is in the store, and is put out anew.
 _LOOKED_AT = 50
+# How a run's folder begins: the second, in UTC, in which the run began.
+_BEGAN = re.compile(r"\d{8}T\d{6}Z-")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ def make_folder(home: Home, plan: Plan, recipe_text: str, environment: dict[str,
     return found
 
 
+def newer_run(home: Home, folder: RunFolder) -> str | None:
+    """Return a run whose name says that it began in a later second than the one that begins now; None without one."""
+    newest = max(os.listdir(home.runs), default="")  # noqa: PTH208 - no Path each
+    return newest if _BEGAN.match(newest) and newest[:16] > folder.run[:16] else None
+
+
 def read_record(folder: Path) -> RunRecord | None:
     """Return a closed run's record; None for a run that did not come to its end."""
     try:
@@ -104,9 +112,14 @@ def closed_run(home: Home, plan: Plan, same: Callable[[RunRecord], bool]) -> Run
         record = read_record(folder)
         if record is None or record.plan_digest != plan_digest(plan) or not same(record):
             continue
-        if intact(folder / ("outputs" if record.released else "quarantine")) and (folder / "report.html").is_file():
+        if _whole(folder, record) and (folder / "report.html").is_file():
             return record
     return None
+
+
+def _whole(folder: Path, record: RunRecord) -> bool:
+    """Tell whether what a run put out is still there: nothing where the original missed its baseline."""
+    return record.missed or intact(folder / ("outputs" if record.released else "quarantine"))
 
 
 def last_run(home: Home, name: str) -> RunRecord | None:

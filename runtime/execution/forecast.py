@@ -7,15 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.execution.baseline import MISSED
 from titrant.runtime.execution.blobs import DamagedError
 from titrant.runtime.execution.declarations import Declarations
 from titrant.runtime.execution.environment import Recipe
 from titrant.runtime.execution.folder import last_run
 from titrant.runtime.execution.home import Home
-from titrant.runtime.execution.record import earlier_run, report_value
+from titrant.runtime.execution.looks import place_of
+from titrant.runtime.execution.record import earlier_run, look_of, report_value
 from titrant.runtime.execution.results import Results
 from titrant.runtime.execution.store import Store, identify_value
-from titrant.runtime.execution.titrate import NoCandidateError, Titration, choose, give_up, judge, make, measure
+from titrant.runtime.execution.titrate import (
+    NoCandidateError,
+    Titration,
+    choose,
+    give_up,
+    judge,
+    make,
+    measure,
+    prepare,
+)
 from titrant.runtime.execution.walk import Task, Walk, references
 from titrant.schema.diagnostics import Diagnostic, TitrantError
 from titrant.schema.frozen import dataclass
@@ -71,6 +82,7 @@ class _Forecaster:
         self._home = home
         self._begun = time.monotonic()
         self._answer: RunRecord | None = None
+        self._pointless = False  # no candidate is made
 
     def outlook(self) -> Outlook:
         # Beyond something damaged, an unknown operator, or a search without candidates, nothing is known.
@@ -82,17 +94,13 @@ class _Forecaster:
     def _follow(self) -> None:
         """Go as far as executing would go on what is known."""
         walk, titration = self._walk, Titration()
-        make(walk)
-        if self._missing:
+        prepared = prepare(walk, self._store, titration)
+        if not (titration.missed or self._chosen(titration, prepared=prepared)):
             return
-        give_up(walk, titration)
-        measure(walk)
-        if self._missing:
-            return
-        choose(walk, self._store, titration)
-        if not judge(walk, self._store, titration):
-            return
-        value = report_value(walk, titration, self._store, self._recipe)
+        self._pointless = titration.missed
+        rows, look = look_of(walk)
+        looks = place_of(self._home, rows, look) if look else 0
+        value = report_value(walk, titration, self._store, self._recipe, looks)
         walk.artifacts["run.record"] = identify_value(value)
         for step in self._plan.steps:
             if step.stage == "report":
@@ -100,6 +108,19 @@ class _Forecaster:
         if not self._missing:
             earlier = earlier_run(self._home, walk, titration)
             self._answer = None if earlier is None else replace(earlier, seconds=time.monotonic() - self._begun)
+
+    def _chosen(self, titration: Titration, *, prepared: bool) -> bool:
+        """Follow the candidates to their judgement; False where something is missing on the way."""
+        walk = self._walk
+        make(walk)
+        if self._missing or not prepared:
+            return False
+        give_up(walk, titration)
+        measure(walk)
+        if self._missing:
+            return False
+        choose(walk, self._store, titration)
+        return judge(walk, self._store, titration)
 
     def _miss(self, task: Task) -> None:
         self._missing[task.step.id] = task
@@ -112,6 +133,8 @@ class _Forecaster:
             return Forecast("=", record.error if record else "")
         if step.id in self._missing:
             return self._why(self._missing[step.id], before)
+        if self._pointless:
+            return Forecast("?", MISSED)
         if step.stage == "judge":
             return Forecast("?", "run only if the search asks for it")
         return self._waits(step, before)
@@ -147,14 +170,26 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -
         if before == after:
             continue
         where = f"{path}{name}"
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            return difference(before, after, f"{where}.")
+        parts, others = _parts(before), _parts(after)
+        if parts is not None and others is not None:
+            return difference(parts, others, f"{where}.")
+        if where == "inputs.record":
+            return "what is reported changed, or the recipe's text"
         if where.startswith("inputs."):
             return f"its input {where.removeprefix('inputs.')} changed"
         if name == "digest":
             return f"the file {path.removesuffix('.').removeprefix('params.')} changed"
         return f"{where} changed from {_short(before)} to {_short(after)}"
     return ""
+
+
+def _parts(value: Any) -> Mapping[str, Any] | None:
+    """Return the named parts of a value: a mapping's own, or those of a list whose items have ids, such as gates."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) and "id" in item for item in value):
+        return {item["id"]: item for item in value}
+    return None
 
 
 def _short(value: Any) -> str:

@@ -48,18 +48,34 @@ class Home:
         return self.path / "locks"
 
     @property
+    def looks(self) -> Path:
+        """Which sets of models were judged on which evaluation rows."""
+        return self.path / "looks"
+
+    @property
     def unfinished(self) -> Path:
         """What is being written: nothing here counts until it is renamed to its place."""
         return self.path / "unfinished"
 
 
+def named_home(path: Path | None = None) -> Home:
+    """Return the home at `path`, else $TITRANT_HOME, else .titrant in the current folder; it need not be there."""
+    given = path if path is not None else Path(os.environ.get("TITRANT_HOME") or ".titrant")
+    return Home(given.expanduser().absolute())
+
+
+def home_to_read(path: Path | None = None) -> Home:
+    """Return a home to look things up in: one that is there needs not be writable, another one is made."""
+    home = named_home(path)
+    return home if home.runs.is_dir() else open_home(path)
+
+
 def open_home(path: Path | None = None) -> Home:
-    """Return the home at `path`, else $TITRANT_HOME, else .titrant in the current folder, made where it is missing.
+    """Return the home that `named_home` says, to write in, made where it is missing.
 
     Raises RecipeError X300 when it cannot be written and X301 when something else is in its place.
     """
-    given = path if path is not None else Path(os.environ.get("TITRANT_HOME") or ".titrant")
-    home = Home(given.expanduser().absolute())
+    home = named_home(path)
     try:
         for folder in (home.store / "blake3", home.results, home.facts, home.runs, home.locks, home.unfinished):
             folder.mkdir(parents=True, exist_ok=True)

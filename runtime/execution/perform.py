@@ -14,13 +14,14 @@ from titrant.runtime.execution.history import HistoryFile
 from titrant.runtime.execution.journal import Journal
 from titrant.runtime.execution.locks import computing
 from titrant.runtime.execution.results import Refusal, Results, result_from
+from titrant.runtime.execution.step_log import clean_log
 from titrant.runtime.execution.walk import Performed, Task
 from titrant.runtime.execution.worker import Worker
 from titrant.runtime.execution.worker_errors import raise_answer
 from titrant.schema.artifact import Artifact
 from titrant.schema.canonical import plain
 from titrant.schema.plan import Plan
-from titrant.schema.record import Dependency
+from titrant.schema.record import Dependency, StepResult
 
 # What says nothing of the step itself: the home, memory, the process.
 _PASSING = ("X300", "X302", "X310", "X311", "X312", "X313")
@@ -80,22 +81,37 @@ class Performer:
         self._given.check(step.params)
         self._journal.add("started", step=step.id, key=key, because=task.because)
         place = folder.step(self._places.get(step.id, len(self._places) + 1), step.id)
-        message = self._message(task, place / "log.txt")
+        log = place / "log.txt"
+        try:
+            message = self._message(task, log)
+        finally:
+            clean_log(log)
         if message["event"] == "error":
             self._keep_refusal(task, message)
         raise_answer(message)
-        answer = {name: value for name, value in message.items() if name != "event"}
+        answer = {name: value for name, value in message.items() if name not in ("event", "not_reused")}
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         predicted = plain(step.prediction)
         result = result_from(answer, key=key, operator=step.operator, finished=finished, predicted=predicted)
-        differs = self._results.keep(task.key, result)
+        passing = str(message.get("not_reused", ""))
+        differs = self._keep(task, result, passing)
         atomic.write_json(place / "result.json", result)
-        self._history.add(result)
         self.executed.add(step.id)
         self._journal.add("finished", step=step.id, key=key, seconds=result.seconds, peak_bytes=result.peak_bytes)
         if differs:
             self._journal.add("note", text=f"{step.id}: the same step gave other bytes before", step=step.id)
+        if passing:
+            text = f"{step.id}: this result counts for this run only, the next one makes it anew: {passing}"
+            self._journal.add("note", text=text, step=step.id)
         return Performed(result)
+
+    def _keep(self, task: Task, result: StepResult, passing: str) -> bool:
+        """Keep a result for later runs unless what shaped it may pass; True when the step gave other bytes before."""
+        if passing:
+            return False
+        differs = self._results.keep(task.key, result)
+        self._history.add(result)
+        return differs
 
     def _message(self, task: Task, log: Path) -> Mapping[str, Any]:
         step = task.step

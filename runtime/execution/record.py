@@ -1,5 +1,6 @@
 """Put together what a run did: the record that is kept, and the part of it that the report is made of."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from titrant.runtime.execution.environment import Recipe
 from titrant.runtime.execution.folder import closed_run
 from titrant.runtime.execution.home import Home
+from titrant.runtime.execution.looks import evaluation_digest, looked
 from titrant.runtime.execution.release import released_path
 from titrant.runtime.execution.store import Store
 from titrant.runtime.execution.titrate import Titration, candidate_records
@@ -15,6 +17,8 @@ from titrant.runtime.execution.walk import Walk
 from titrant.schema.canonical import plain
 from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
 from titrant.schema.record import RunRecord, StepRecord
+
+_PLACE = re.compile(r".*/([^/]+:\d+:\d+)")
 
 
 def run_record(walk: Walk, titration: Titration) -> RunRecord:
@@ -68,11 +72,12 @@ def step_records(walk: Walk) -> tuple[StepRecord, ...]:
     return tuple(walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
 
 
-def report_value(walk: Walk, titration: Titration, store: Store, recipe: Recipe) -> dict[str, Any]:
+def report_value(walk: Walk, titration: Titration, store: Store, recipe: Recipe, looks: int = 0) -> dict[str, Any]:
     """Return what the report is made of: the same for every run of a plan that gave the same results.
 
     Whether a step was reused, how long this run took, when it was and where files lay is left out. So is what the plan
-    predicts now, after steps were learned from: each result holds what was predicted before it.
+    predicts now, after steps were learned from: each result holds what was predicted before it. `looks` says which look
+    at its evaluation rows this run was, the first being 1, and 0 where nothing was judged.
     """
     record = run_record(walk, titration)
     steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
@@ -82,6 +87,10 @@ def report_value(walk: Walk, titration: Titration, store: Store, recipe: Recipe)
         step["prediction"] = plain(Prediction())
     for candidate in plan["candidates"]:
         candidate["predicted_bytes"] = None
+    for decision in plan["decisions"]:
+        decision["where"] = _file_only(decision["where"])
+    for gate in plan["contract"]["gates"]:
+        gate["origin"] = _file_only(gate["origin"])
     return {
         "plan": plan,
         "run": plain(replace(record, steps=steps)),
@@ -89,14 +98,27 @@ def report_value(walk: Walk, titration: Titration, store: Store, recipe: Recipe)
         "hardware": plain(walk.plan.hardware),
         "recipe_text": recipe.text,
         "recipe_file": Path(recipe.file).name,
+        "looks": looks,
     }
+
+
+def _file_only(place: str) -> str:
+    """Leave the folder out of "folder/x.yaml:3:1": the same recipe, named from elsewhere, gives the same report."""
+    found = _PLACE.fullmatch(place)
+    return found[1] if found else place
+
+
+def look_of(walk: Walk) -> tuple[str, str]:
+    """Return the digests of a run's evaluation rows and of what was judged on them, the latter "" for nothing."""
+    results = (record.result for record in walk.records.values() if record.result is not None)
+    return evaluation_digest(results), looked(walk.plan, walk.records.values())
 
 
 def _values(walk: Walk, titration: Titration, store: Store) -> dict[str, Any]:
     plan = walk.plan
     timings: dict[str, Any] = {}
     for search in plan.searches:
-        figures = store.value(walk.artifacts[search.timings])
+        figures = store.value(walk.artifacts[search.timings]) if search.timings in walk.artifacts else {}
         timings |= {name: timing for name, timing in figures.items() if "failed" not in timing}
     judged = [candidate for candidate in plan.candidates if candidate.id in titration.judgements]
     answers = {

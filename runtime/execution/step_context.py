@@ -20,6 +20,7 @@ class StepContext:
         self.threads = threads
         self.scratch = scratch
         self.measurements: dict[str, Measurement] = {}
+        self.not_reused = ""
         self._send = send
         self._told = 0.0
 
@@ -45,3 +46,7 @@ class StepContext:
             return
         self._told = now
         self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
+
+    def do_not_reuse(self, because: str) -> None:
+        """Let the result count for this run only; the first reason is told."""
+        self.not_reused = self.not_reused or because

@@ -43,7 +43,7 @@ class Titration:
 
     @property
     def missed(self) -> bool:
-        """Tell whether the original itself missed its baseline, so that no candidate was judged."""
+        """Tell whether the original itself missed its baseline, so that no candidate was made."""
         return self.baseline is not None and not self.baseline.released
 
     @property
@@ -62,10 +62,19 @@ class Titration:
         return "FAIL" if any(judgement.verdict == "FAIL" for judgement in ended) else "INCONCLUSIVE"
 
 
+def prepare(walk: Walk, store: Store, titration: Titration) -> bool:
+    """Settle what all candidates share, then judge the original by its own baseline, where the contract has one.
+
+    No candidate is worth making where the original misses it. Returns False when a step was not performed.
+    """
+    settled = [walk.settle(step) for step in walk.plan.steps if step.stage == "prepare"]
+    return all(settled) and _judge_original(walk, store, titration)
+
+
 def make(walk: Walk) -> None:
-    """Settle the steps of stages prepare and make; failures of a candidate's chain are remembered, others raised."""
+    """Settle the steps of stage make; failures of a candidate's chain are remembered, others raised."""
     for step in walk.plan.steps:
-        if step.stage in ("prepare", "make"):
+        if step.stage == "make":
             walk.settle(step)
 
 
@@ -113,7 +122,7 @@ def choose(
         titration.choices[search.name] = shortlist(
             found, search.objective, limits(plan.contract), retention_asked(plan.contract), search.shortlist
         )
-        if recorded is not None and search.name in recorded:
+        if recorded is not None and recorded.get(search.name):
             _replay(walk, titration, search, recorded[search.name])
 
 
@@ -128,12 +137,12 @@ def _replay(walk: Walk, titration: Titration, search: Search, recorded: tuple[st
 def judge(walk: Walk, store: Store, titration: Titration) -> bool:
     """Judge each shortlist from gentle to aggressive, up to the first candidate that does not keep the contract.
 
-    The original's own baseline comes first; where it is missed no candidate is judged. After one that is released
-    without proof no later one counts as proven: the sequence that would carry the proof has ended. When the run's time
-    is up what was judged until then decides. Returns False when a step that is needed was not performed.
+    After one that is released without proof no later one counts as proven: the sequence that would carry the proof has
+    ended. When the run's time is up what was judged until then decides. Returns False when a step that is needed was
+    not performed.
     """
     try:
-        if not _judge_all(walk, store, titration):
+        if not all(_judge_search(walk, store, titration, search) for search in walk.plan.searches):
             return False
     except OutOfTimeError as error:
         titration.stopped = True
@@ -144,12 +153,6 @@ def judge(walk: Walk, store: Store, titration: Titration) -> bool:
     if all(judgement is not None and judgement.released for judgement in ended):
         titration.released = dict(titration.best)
     return True
-
-
-def _judge_all(walk: Walk, store: Store, titration: Titration) -> bool:
-    if not _judge_original(walk, store, titration):
-        return False
-    return titration.missed or all(_judge_search(walk, store, titration, search) for search in walk.plan.searches)
 
 
 def _judge_original(walk: Walk, store: Store, titration: Titration) -> bool:
@@ -213,6 +216,8 @@ def candidate_records(walk: Walk, titration: Titration) -> tuple[CandidateRecord
 
 def _record(walk: Walk, titration: Titration, candidate: Candidate) -> CandidateRecord:
     name = candidate.id
+    if titration.missed:
+        return CandidateRecord(name, "not made", MISSED)
     artifact = walk.artifacts.get(candidate.model)
     size = None if artifact is None else artifact.size
     if name in titration.rejected:
@@ -223,7 +228,7 @@ def _record(walk: Walk, titration: Titration, candidate: Candidate) -> Candidate
         return CandidateRecord(name, "measured", choice.because, size, kept)
     judgement = titration.judgements.get(name)
     if judgement is None:
-        because = MISSED if titration.missed else _OUT_OF_TIME if titration.stopped else _STOPPED
+        because = _OUT_OF_TIME if titration.stopped else _STOPPED
         return CandidateRecord(name, "shortlisted", because, size, kept)
     if name in titration.released.values():
         because = "the most aggressive candidate judged that keeps the contract"

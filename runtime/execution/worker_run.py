@@ -13,6 +13,7 @@ from typing import Any
 from titrant.runtime import catalog
 from titrant.runtime.catalog import Declaration
 from titrant.runtime.execution.declarations import describe
+from titrant.runtime.execution.foresee import foresee, foretells
 from titrant.runtime.execution.home import Home
 from titrant.runtime.execution.live import LiveValues
 from titrant.runtime.execution.loading import load
@@ -49,6 +50,7 @@ class Bench:
         """Answer a request; one that does not say what to do is an inspection."""
         work = {
             "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
+            "foresee": self._foresee,
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
         return work(request)
@@ -98,6 +100,7 @@ class Bench:
             "peak_bytes": memory.grown_bytes(),
             "loads": loaded,
             "dependencies": self.dependencies(),
+            "not_reused": context.not_reused,
         }
 
     def _load(self, modules: tuple[str, ...]) -> dict[str, float]:
@@ -142,9 +145,15 @@ class Bench:
             "method": plain(found.method),
             "user_code": found.user_code,
             "parameters": found.params.model_json_schema(),
+            "foretells": foretells(found),
         }
         dependencies = self._watch.dependencies({"operator": name})
         return {"operator": plain(describe(name)), "declared": declared, "dependencies": plain(dependencies)}
+
+    def _foresee(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with what a user's operator needs, or would cost."""
+        with self._watch.watching():
+            return foresee(_declaration(request["operator"]), request)
 
     def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with how far apart the artifacts of each pair are."""

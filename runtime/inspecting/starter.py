@@ -17,6 +17,8 @@ from titrant.schema.diagnostics import Diagnostic, RecipeError
 # A label with more values than this is no class.
 MOST_CLASSES = 1000
 IMAGE = "image"
+# What parts columns in files that are called .csv and are none.
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def describe_starter(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,11 +39,11 @@ def describe_source(source: Mapping[str, str], label: str | None) -> dict[str, A
 
     `columns` are {"name", "dtype", "shape", "missing", "distinct", "unlike"} in their order; `unlike` is the share of
     distinct values among the rows. `left` are arrays of another length, `label` is {"name", "values": {text: rows},
-    "whole", "missing"}.
+    "distinct", "whole", "text", "missing"}.
     """
     kind, path = next(iter(source.items()))
     columns, notes = _read(kind, path, label)
-    _check_header(columns, Path(path).name)
+    _check_header(columns, Path(path).name, label)
     if label is not None and label not in columns:
         there = ", ".join(list(columns)[:12])
         raise RecipeError(Diagnostic("P081", f"{Path(path).name} has no column {label}", help=f"it has {there}"))
@@ -66,10 +68,15 @@ def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndar
     return read_images(path, label=label, resize=True), ()
 
 
-def _check_header(columns: Mapping[str, np.ndarray], name: str) -> None:
-    """Refuse a file whose first line looks like data."""
+def _check_header(columns: Mapping[str, np.ndarray], name: str, label: str | None) -> None:
+    """Refuse a file whose first line looks like data, or whose columns are parted by something else than commas."""
+    mark = next((mark for mark in _SEPARATORS if len(columns) == 1 and mark in next(iter(columns))), "")
+    if mark:
+        message = f"{name} parts its columns by {_SEPARATORS[mark]}, and a .csv file does so by commas"
+        raise RecipeError(Diagnostic("P081", message, help="convert it, or read it in a data factory"))
     numbers = [column for column in columns if _is_number(column)]
-    if len(numbers) * 2 > len(columns):
+    missing_label = label is not None and label not in columns
+    if len(numbers) * 2 > len(columns) or (numbers and missing_label):
         message = f"{name} seems to have no header line: its columns are called {', '.join(list(columns)[:4])} …"
         raise RecipeError(
             Diagnostic("P081", message, help="add a line with the columns' names, or read it in a data factory")
@@ -113,6 +120,7 @@ def _label(name: str, column: np.ndarray) -> dict[str, Any]:
         "values": {value_text(value): count for value, count in shown},
         "distinct": len(values),
         "whole": whole,
+        "text": is_text(column),
         "missing": int(gone.sum()),
     }
 

@@ -68,7 +68,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
 
 @operator(
     "data.load",
-    version=1,
+    version=2,
     family="data",
     params=DataLoadParams,
     inputs={},

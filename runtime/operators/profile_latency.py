@@ -109,13 +109,16 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples (sorted): seconds of one batch, throughput: cases
                 per second}, "peak_bytes": peak of the memory that loading the model and answering the largest batch
                 adds, or null where it is not known (more than one thread, not on the CPU, not on Linux)}}; of a
-                model that failed {model: {"failed": why}}, and the others are timed without it
+                model that failed {model: {"failed": why}}, and the others are timed without it; where the machine
+                was short of memory, files or space, no later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
     """
     from titrant.runtime.timing import time_models
 
-    timings = time_models(params, rows, models, generator=context.generator, progress=context.progress)
+    timings = time_models(
+        params, rows, models, generator=context.generator, progress=context.progress, passing=context.do_not_reuse
+    )
     for name, figures in timings.items():
         if "failed" not in figures:
             context.measure(f"{name}.latency_p50", figures[str(min(params.batches))]["p50"], "s")

@@ -99,8 +99,8 @@ def validate_contract(
 
     Helps when: always; nothing is released without it.
     Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
-                point - the operating point; timings - the joint timing (latency, throughput, peak memory); model -
-                the candidate's file, for its size
+                point - the operating point; timings - of the candidate beside the original, taken after the choice
+                (latency, throughput, peak memory); model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
                 of the decisions of both models by class, or null where there are no classes
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from titrant.schema.config.directories import ensure_directories
     from titrant.schema.config.files import load_config, save_config
     from titrant.schema.diagnostics import TitrantError
+    from titrant.schema.plan import Prediction
     from titrant.schema.source import read
     from titrant.verbs.check import check
     from titrant.verbs.check_model import check_model
@@ -53,6 +54,7 @@ _PUBLIC = {
     "Params": "titrant.runtime.catalog",
     "Planned": "titrant.planned",
     "Port": "titrant.runtime.catalog",
+    "Prediction": "titrant.schema.plan",
     "TitrantError": "titrant.schema.diagnostics",
     "apply": "titrant.runtime.apply",
     "check": "titrant.verbs.check",
@@ -98,6 +100,7 @@ __all__ = [
     "Params",
     "Planned",
     "Port",
+    "Prediction",
     "TitrantError",
     "apply",
     "check",

@@ -28,14 +28,17 @@ def plan_markdown(
     *,
     coverage: tuple[Coverage, ...] = (),
     gone: Iterable[tuple[str, str]] = (),
+    elsewhere: str = "",
 ) -> str:
     """Write the plan for a reviewer: decisions, candidates, contract and totals in sight, steps and layers folded away.
 
-    The same plan gives the same text. `forecast` and `gone` are as for `plan_text`.
+    The same plan gives the same text. `forecast` and `gone` are as for `plan_text`; `elsewhere` says that the plan is
+    for a machine that is not at hand.
     """
     known = forecast or {}
     blocks = [
         f"## Plan of `{plan.name}`",
+        *([_quoted(elsewhere)] if elsewhere else []),
         f"{_words(' · '.join(totals_parts(plan, known)))}  \n{_words(released_text(plan))}",
         "### Decisions",
         _table(("subject", "asked", "chosen", "because"), [_decision(one) for one in plan.decisions]),
@@ -51,6 +54,11 @@ def plan_markdown(
         _folded("What was rejected, and the machine", _details(plan)),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Set each sentence on a line of its own; a line that is indented goes on with the one before."""
+    return "\n".join(f"> {_words(line)}  " for line in text.replace("\n  ", " ").splitlines())
 
 
 def _decision(decision: Decision) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """A plan as rows of short texts, which the console and Markdown lay out each in their way."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
+from titrant.compiler.totals import totals
 from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Gate
 from titrant.schema.gate_words import COMPARISONS
@@ -171,27 +172,13 @@ def totals_parts(plan: Plan, forecast: Forecast) -> Iterator[str]:
 
 
 def _cost(steps: list[Step]) -> Iterator[str]:
-    predictions = [step.prediction for step in steps]
-    seconds = [made.seconds for made in predictions if made.seconds is not None]
-    unknown = len(predictions) - len(seconds)
-    if seconds:
-        whole = sum(seconds) + loading_seconds(predictions)
-        yield f"predicted {format_time(whole)}" + (f" and {unknown} unknown" if unknown else "")
-    peaks = [made.peak_bytes for made in predictions if made.peak_bytes is not None]
-    if peaks:
-        yield f"peak {format_size(max(peaks))}"
-    outputs = [made.output_bytes for made in predictions if made.output_bytes is not None]
-    if outputs:
-        yield f"disk {format_size(sum(outputs))}"
-
-
-def loading_seconds(predictions: Iterable[Prediction]) -> float:
-    """Add up what loading libraries costs: each once, whoever needs it first."""
-    loads: dict[str, float] = {}
-    for made in predictions:
-        for module, seconds in made.loads.items():
-            loads[module] = max(seconds, loads.get(module, 0.0))
-    return sum(loads.values())
+    found = totals(steps)
+    if found.seconds is not None:
+        yield f"predicted {format_time(found.seconds)}" + (f" and {found.unknown} unknown" if found.unknown else "")
+    if found.peak_bytes is not None:
+        yield f"peak {format_size(found.peak_bytes)}"
+    if found.output_bytes is not None:
+        yield f"disk {format_size(found.output_bytes)}"
 
 
 def released_text(plan: Plan) -> str:

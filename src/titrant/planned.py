@@ -11,6 +11,7 @@ from titrant.schema.coverage import Coverage
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.frozen import dataclass
+from titrant.schema.need import Need
 from titrant.schema.plan import Plan, plan_digest
 
 
@@ -19,8 +20,8 @@ class Planned:
     """A plan, the recipe that it was made from, and the machine that it is for.
 
     `recipe_text` is resolved where the recipe extends another or was overridden, and `written` is what its author
-    wrote; `folder` is absolute. `coverage` says which layers each method would touch. A plan carries no trust: who runs
-    a saved one says so anew.
+    wrote; `folder` is absolute. `coverage` says which layers each method would touch, `needs` what each step cannot do
+    without. A plan carries no trust: who runs a saved one says so anew.
     """
 
     plan: Plan
@@ -30,6 +31,7 @@ class Planned:
     folder: str
     written: Mapping[str, Any] = field(default_factory=dict)
     coverage: tuple[Coverage, ...] = ()
+    needs: Mapping[str, Need] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

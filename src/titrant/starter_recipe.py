@@ -18,6 +18,8 @@ NAMES_ROWS = 0.5
 MOST_CLASSES = 100
 # What a free size of an ONNX input becomes until somebody knows better: pixels, places.
 _FREE_PIXELS, _FREE_PLACES = 224, 128
+# A text column with more values than this makes a model's input very wide.
+_WIDE_TEXT = 50
 _WIDTH = 100
 _MOST_SHOWN = 6
 # Roles that rows are split into.
@@ -48,6 +50,7 @@ def recipe_name(model: str) -> str:
 
 def recipe_text(starter: Starter) -> str:
     """Write the recipe; RecipeError P081 where model or data cannot make one."""
+    _check_rows(starter)
     lines = [
         f"# A starter recipe for {starter.model}.",
         "# Written by `titrant init`, which cannot know what stands after a question mark: answer these lines.",
@@ -64,6 +67,13 @@ def recipe_text(starter: Starter) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _check_rows(starter: Starter) -> None:
+    if starter.source is not None and starter.data is not None and starter.data["rows"] < _FEWEST_ROWS:
+        rows = starter.data["rows"]
+        said = f"{rows} row{'s' * (rows != 1)}"
+        _refuse(f"{starter.source[1]} has {said}, too few for {_ROLES} roles", "give more, or leave --data out")
+
+
 def _task(starter: Starter) -> Iterator[str]:
     label = starter.data["label"] if starter.data else None
     if label is None:
@@ -77,6 +87,11 @@ def _task(starter: Starter) -> Iterator[str]:
         )
     if distinct < 2:
         _refuse(f"{label['name']} has one value everywhere", "name the column that holds the answer")
+    if label["text"] and distinct > MOST_CLASSES:
+        _refuse(
+            f"{label['name']} has {distinct:,} different texts, more than the {MOST_CLASSES} classes of a label here",
+            "name the column that holds the answer, or derive fewer classes in a data factory",
+        )
     if not label["whole"] or distinct > MOST_CLASSES:
         _refuse(
             f"{label['name']} has {distinct:,} different values: that is a quantity, and this version judges classes",
@@ -155,8 +170,6 @@ def _data(starter: Starter) -> Iterator[str]:
         yield "# ? data: without it the model is shown random inputs, and nothing can be calibrated or judged by labels"
         return
     data, (kind, path) = starter.data, starter.source
-    if data["rows"] < _FEWEST_ROWS:
-        _refuse(f"{path} has {data['rows']} rows, too few for {_ROLES} roles", "give more, or leave --data out")
     kept, left = _kept(data["columns"])
     count = len(data["columns"])
     rows = f"{data['rows']:,} rows, {count} column{'s' * (count != 1)}"
@@ -172,8 +185,10 @@ def _data(starter: Starter) -> Iterator[str]:
         yield f"  # {name} has another number of rows, and is left out"
     for name, reason in left.items():
         yield f"  # ? {name} is left out of the inputs: {reason}"
+    yield from _doubtful(kept)
     if not kept:
-        _refuse(f"{path} has no column for the model to look at", "name the label that the data has")
+        only = "a model needs at least one that differs from row to row"
+        _refuse(f"{path} has no column for the model to look at beside the label", only)
     if left or data["left"] or kind == "npz":
         yield from _names("  inputs: ", [one["name"] for one in kept])
     if data["label"]:
@@ -185,6 +200,16 @@ def _data(starter: Starter) -> Iterator[str]:
         cut = "bins: [40, 65]" if groups[0].lower() == "age" else "values: [one, other]"
         yield f"  # ? subgroups, to judge {', '.join(groups)} apart:"
         yield f"  #   {{{_scalar(groups[0].lower())}: {{column: {_scalar(groups[0])}, {cut}}}}}"
+
+
+def _doubtful(kept: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Ask about columns that one_hot makes very wide, and whole numbers that may only count the rows."""
+    for one in kept:
+        if one["dtype"] == "text" and one["distinct"] > _WIDE_TEXT:
+            told = f"{one['name']} has {one['distinct']:,} different texts, and each becomes an input"
+            yield f"  # ? {told}: derive numbers from dates, or leave it out"
+        elif one["dtype"].startswith(("int", "uint")) and one["distinct"] is not None and one["unlike"] == 1.0:
+            yield f"  # ? {one['name']} has another whole number in each row: leave it out if it only names them"
 
 
 def _split(label: Mapping[str, Any] | None) -> Iterator[str]:
@@ -203,7 +228,7 @@ def _kept(columns: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]]
         if one["dtype"] == "text" and one["unlike"] > NAMES_ROWS:
             left[one["name"]] = f"{one['distinct']:,} different texts, so it names the rows"
         elif one["distinct"] is not None and one["distinct"] < 2:
-            left[one["name"]] = "it has one value everywhere"
+            left[one["name"]] = "it has one value everywhere" if one["distinct"] else "it has no value anywhere"
     return [one for one in columns if one["name"] not in left], left
 
 

@@ -50,7 +50,8 @@ def test_lists_the_profiles(place):
     [
         (["nvidia-t5"], "P002", "did you mean 'nvidia-t4'?"),
         (["nowhere.json"], "P002", "there is no file nowhere.json"),
-        (["recipe.yaml"], "P002", "does not describe a machine"),
+        (["recipe.yaml"], "P002", "does not describe a machine (description is missing)"),
+        (["nothing-like-it"], "P002", "the shipped profiles are: apple-m2"),
         (["apple-m2", "--bench"], "P014", "apple-m2 is another"),
         (["--watch", "--save", "x.json"], "P014", "cannot be done at once"),
         (["--watch", "0"], "P014", "above 0"),
@@ -72,6 +73,11 @@ def test_plans_for_another_machine_and_says_so(place):
     assert "weights in 7 bits (reduce_range: true)" in plans["x86-avx2"].partition("not int8")[0]
     assert "weights in 8 bits (reduce_range: false)" in plans["x86-vnni"].partition("not int8")[0]
     assert widths(plans["x86-vnni"].partition("\ndecisions")[0]) <= 100
+    value = json.loads(place.titrant("plan", recipe, "--hardware", "x86-vnni", "--json").out)
+    assert value["planned_for"] == {"here": False, "source": "x86-vnni"}
+    review = place.titrant("plan", recipe, "--hardware", "x86-vnni", "--md").out
+    assert "\n> planned for another machine, not measured here: x86-vnni, x86 server" in review
+    assert "another machine" not in place.titrant("plan", recipe, "--md").out
     without = place.titrant("plan", recipe, "--hardware", "x86-vnni", "--set", "target.device=cuda")
     assert without.code == 3
     there = place.titrant("plan", recipe, "--hardware", "nvidia-t4", "--set", "target.device=cuda")

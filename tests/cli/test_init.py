@@ -95,7 +95,7 @@ def column(name, dtype="float64", **more):
 
 
 def label(values, **more):
-    told = {"name": "y", "values": values, "distinct": len(values), "whole": True, "missing": 0}
+    told = {"name": "y", "values": values, "distinct": len(values), "whole": True, "text": False, "missing": 0}
     return told | more
 
 
@@ -111,12 +111,16 @@ def starter(columns=(), answer=None, **more):
 def test_takes_transforms_from_what_the_columns_hold(tmp_path):
     names = column("name", "text", unlike=1.0, distinct=100)
     columns = [column("age", missing=3), column("note: x", "text", missing=2), names, column("same", distinct=1)]
+    columns += [column("gone", distinct=0), column("day", "text", distinct=90), column("id", "int64", unlike=1.0)]
     text = recipe_text(starter(columns, label({"no": 60, "yes": 40})))
     data = parse(text, "x.yaml", folder=tmp_path).recipe.data
     assert [(step.name, step.columns) for step in data.transform] == [
         ("impute", ("age",)), ("impute", ("note: x",)), ("one_hot", None), ("standardize", None),
     ]  # fmt: skip
-    assert data.inputs == ("age", "note: x")
+    assert data.inputs == ("age", "note: x", "day", "id")
+    assert "# ? gone is left out of the inputs: it has no value anywhere" in text
+    assert "# ? day has 90 different texts, and each becomes an input: derive numbers from dates" in text
+    assert "# ? id has another whole number in each row: leave it out if it only names them" in text
     assert "# ? name is left out of the inputs: 100 different texts" in text
     assert "# ? same is left out of the inputs: it has one value everywhere" in text
     assert "# ? positive: no or yes" in text
@@ -142,7 +146,9 @@ def test_takes_the_task_from_the_label(tmp_path, answer, task):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"answer": label({"1": 1}, distinct=300)}, "300 different values"),
+        ({"answer": label({"1": 1}, distinct=300)}, "300 different values: that is a quantity"),
+        ({"answer": label({"a": 1}, distinct=300, text=True)}, "300 different texts, more than the 100 classes"),
+        ({"data": {"rows": 1, "label": label({"a": 1})}}, "t.csv has 1 row, too few for 4 roles"),
         ({"answer": label({"1.5": 9, "2.5": 9}, whole=False)}, "that is a quantity"),
         ({"answer": label({"1": 9})}, "one value everywhere"),
         ({"answer": label({"1": 9, "2": 9}, missing=4)}, "4 of 100 rows have no y"),
@@ -186,3 +192,18 @@ def test_notices_a_file_without_a_header(tmp_path):
     (tmp_path / "t.csv").write_text("63,1.0,no\n67,4.5,yes\n", "utf-8")
     with pytest.raises(TitrantError, match="no header line"):
         describe_source({"csv": str(tmp_path / "t.csv")}, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "message"),
+    [
+        ("a;y\n1;2\n", "y", "t.csv parts its columns by semicolons, and a .csv file does so by commas"),
+        ("a\ty\n1\t2\n", None, "t.csv parts its columns by tabs"),
+        ("x,y,7\nx,y,8\n", "label", "seems to have no header line: its columns are called x, y, 7"),
+        ("a,b\n1,2\n", "label", "t.csv has no column label"),
+    ],
+)
+def test_says_what_a_file_is_that_is_no_table_with_named_columns(tmp_path, text, label, message):
+    (tmp_path / "t.csv").write_text(text, "utf-8")
+    with pytest.raises(RecipeError, match=message):
+        describe_source({"csv": str(tmp_path / "t.csv")}, label)

@@ -114,6 +114,7 @@ def test_reads_a_weights_header_without_a_child(place):
         (("model.pt",), "can only be read with torch"),
         (("model.bin",), "is no model that titrant looks at"),
         (("gone.safetensors",), "there is no file"),
+        (("gone.onnx",), "error[P080]: there is no file gone.onnx"),
         (("w.safetensors", "--level", "balanced"), "holds weights and no model"),
         (("net:Net", "--args", "[1]"), "--args holds list"),
         (("net:Net", "--inputs", "{"), "--inputs is no JSON"),

@@ -3,8 +3,12 @@
 import json
 import os
 import sys
+from dataclasses import replace
 
 import pytest
+
+import titrant
+from titrant.schema.diagnostics import InfeasibleError
 
 IDENTITY = """
 import sys
@@ -144,6 +148,18 @@ def test_refuses_a_machine_that_has_too_little_memory(place):
     answer = place.titrant("plan", "recipe.yaml", "--set", "train.epochs=5", "--hardware", "small.json")
     assert answer.code == 3
     assert "error[P025]: step fit needs 128.0 MiB of memory or more, and this machine has 64.0 MiB" in answer.err
+
+
+def test_checks_what_is_free_once_more_when_a_plan_runs(place, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(place.home))
+    planned = titrant.plan(titrant.read(place.folder / "recipe.yaml", ["train.epochs=5"]))
+    greedy = {**planned.needs, "fit": replace(planned.needs["fit"], memory_bytes=1 << 60)}
+    with pytest.raises(InfeasibleError, match=r"P025: step fit needs .* of memory or more, and .* are free now"):
+        titrant.run(replace(planned, needs=greedy))
+    stored = titrant.plan(titrant.read(place.folder / "recipe.yaml"))
+    # What is stored already needs no room, and the same recipe by another name of its path is the same run.
+    greedy = {**stored.needs, "fit": replace(stored.needs["fit"], memory_bytes=1 << 60)}
+    assert titrant.run(replace(stored, needs=greedy)).executed == 0
 
 
 def test_names_the_fact_that_moved_under_a_saved_plan_and_notes_a_changed_recipe(place):

@@ -10,11 +10,12 @@ import pytest
 from titrant.compiler.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.coverage import coverage
-from titrant.compiler.room import Case, short_of
+from titrant.compiler.room import Case, needs
 from titrant.plan_markdown import plan_markdown
 from titrant.plan_text import plan_text
 from titrant.schema.diagnostics import InfeasibleError
 from titrant.schema.facts import Column, RoleFacts
+from titrant.schema.need import Room, short_of
 from titrant.schema.plan import ModelCost, Prediction
 from titrant.schema.render import render
 from titrant.schema.source import parse
@@ -121,8 +122,9 @@ def machine(**identity):
 
 def test_words_every_refusal_with_demand_supply_and_the_smallest_change():
     without = machine(packages={"torch": "2.13.0", "onnx": "1.23.2"})
-    scarce = replace(machine(memory_bytes=64 << 20), volatile=replace(small.HARDWARE.volatile, disk_free_bytes=1 << 14))
-    room = short_of(Case(compiled("quantization.method=auto"), scarce, small.MODEL, DATA))
+    plan = compiled("quantization.method=auto")
+    running = [step.id for step in plan.steps if step.stage != "judge"]
+    room = short_of(needs(Case(plan, small.MODEL, DATA)), running, Room(64 << 20, 1 << 14))
     texts = (
         refusal("target.device=cuda"),
         refusal("export=[{format: onnx}]", hardware=without),

@@ -120,6 +120,29 @@ def test_refuses_a_locked_run_that_comes_out_otherwise_and_releases_nothing(done
     assert "the step fit gave another model (under the same key)" in " ".join(answer.err.split())
 
 
+def test_repeats_what_a_lock_says_in_a_home_that_knows_nothing_of_its_run(done, tmp_path):
+    """One digest of the lock is another one, so that the rest shows what is the same and it what is not."""
+    text = done.lock.read_text()
+    digest = text.split("      fit:")[1].split("model: ")[1][:64]
+    done.lock.write_text(text.replace(digest, "0" * 64))
+    answer = done.place.titrant("rerun", done.lock, "--json", TITRANT_HOME=str(tmp_path / "empty"))
+    done.lock.write_text(text)
+    assert answer.code == 7, answer.all
+    found = json.loads(answer.out)
+    assert (found["of"], found["verdict"]) == ("the lock", "unexplained")
+    assert found["cause"] == "outputs: fit gave another model under the same key, and train.fit claims exact"
+    assert found["same"] >= 15
+    assert [one["output"] for one in found["tensors"]] == ["fit.model"]
+
+
+def test_says_in_the_report_and_the_lock_how_often_these_rows_were_looked_at(done):
+    report = (done.folder / "report.md").read_text()
+    assert "No other models had been judged on these evaluation rows in this home before." in report
+    assert "      runs: 1\n" in done.lock.read_text()
+    (looks,) = (done.place.home / "looks").iterdir()
+    assert len(looks.read_text().split()) == 1  # reruns choose nothing
+
+
 def test_says_when_there_is_no_lock_or_no_entry_for_this_machine(done):
     text = done.lock.read_text()
     done.lock.unlink()

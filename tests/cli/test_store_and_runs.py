@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -87,6 +88,19 @@ def test_searches_runs(call, given, found):
 def test_refuses_a_filter_that_it_cannot_read(call, given):
     code, _, err = call("show", "runs", *given)
     assert (code, "P072" in err) == (2, True)
+
+
+def test_looks_runs_up_without_writing_in_their_home(call, home, tmp_path):
+    """As in an archive on a disk that is read-only."""
+    archive = tmp_path / "archive"
+    shutil.copytree(home.path, archive)
+    for name in ("locks", "unfinished", "facts", ".gitignore"):
+        gone = archive / name
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TITRANT_HOME", str(archive))
+        assert [main(["show", "runs"]), main(["store", "verify"])] == [0, 0]
+    assert sorted(path.name for path in archive.iterdir()) == ["results", "runs", "store"]
 
 
 def test_refuses_options_of_the_other_action(call):

@@ -14,8 +14,12 @@ class GridParams(titrant.Params):
     steps: int = Field(256, ge=2, description="grid points over a tensor's range")
 
 
+def predict(params, hardware, model, work):
+    return titrant.Prediction(seconds=params.steps * 0.01, basis="modelled")
+
+
 @titrant.operator(
-    "my.grid", version=1, family="quantize", params=GridParams,
+    "my.grid", version=1, family="quantize", params=GridParams, predict=predict,
     inputs={"model": "onnx"}, outputs={"model": "onnx"}, libraries=("onnx",), user_code=True,
     method=titrant.Method("my.grid", takes="onnx", engine="onnxruntime", format="onnx", bits=(8,), rank=5),
 )
@@ -52,6 +56,8 @@ def test_runs_and_judges_a_users_operator_named_in_the_recipe(place):
     answer = place.titrant("run", with_method(place, "{steps: 200}"))
     assert answer.code == 0, answer.all
     assert "released my_ops:grid" in answer.out
+    planned = next(line for line in answer.err.splitlines() if line.split()[1:3] == ["my_ops:grid", "my_ops:grid"])
+    assert planned.split()[3:6] == ["2", "s", "f"]
     again = place.titrant("run", place.folder / "recipe.yaml")
     assert again.code == 0
     assert "nothing executed" in again.out
@@ -67,10 +73,18 @@ def test_runs_it_again_when_its_code_changed(place):
 
 
 def test_refuses_an_option_that_it_does_not_have(place):
-    answer = place.titrant("run", with_method(place, "{step: 200}"))
+    recipe = with_method(place, "{step: 200}")
+    before = place.titrant("check", recipe)
+    assert (before.code, "not checked: my_ops:grid" in before.err) == (0, True), before.all
+    answer = place.titrant("run", recipe)
     assert answer.code == 2
     assert "no option `step`" in answer.err
     assert "recipe.yaml" in answer.err
+    # A child process has described it: `check` knows its options from now on.
+    after = place.titrant("check", recipe)
+    assert (after.code, "no option `step`" in after.err) == (2, True), after.all
+    right = place.titrant("check", with_method(place, "{steps: 200}"))
+    assert (right.code, right.err) == (0, "")
 
 
 def test_refuses_a_module_that_is_not_there(place):

@@ -1,11 +1,13 @@
 """Peak memory of a piece of work."""
 
+import os
+import signal
 import sys
 
 import numpy as np
 import pytest
 
-from titrant.runtime.memory import memory_of
+from titrant.runtime.memory import ChildKilledError, memory_of
 from titrant.schema.diagnostics import Diagnostic, StepError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
@@ -45,3 +47,8 @@ def test_tells_why_the_work_failed():
     assert caught.value.diagnostics[0].help == "name it"
     with pytest.raises(StepError, match="X431: measuring the memory failed: ZeroDivisionError: division by zero"):
         memory_of(lambda: 1 / 0)
+
+
+def test_tells_when_the_work_was_killed_from_outside():
+    with pytest.raises(ChildKilledError):
+        memory_of(lambda: os.kill(os.getpid(), signal.SIGKILL))

@@ -195,3 +195,27 @@ def test_says_what_form_rows_must_have(release):
 def test_names_a_missing_column(release):
     with pytest.raises(RecipeError, match="b"):
         load(release(WEIGHTS, ARGMAX))({"a": [1.0]})
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"files": 5}'])
+def test_says_that_the_list_of_released_files_is_damaged(release, text):
+    run = release(WEIGHTS, ARGMAX)
+    (run / "outputs" / "titrant.json").write_text(text)
+    with pytest.raises(StepError, match=r"X341: .*titrant\.json"):
+        load(run)
+
+
+def test_refuses_columns_of_different_lengths(release):
+    with pytest.raises(StepError, match="X342: the columns differ in length: 1, 2 rows"):
+        load(release(WEIGHTS, ARGMAX))({"a": [1.0, 2.0], "b": [1.0], "unused": [1.0, 2.0, 3.0]})
+
+
+def test_refuses_numbers_that_mean_nothing_and_a_model_that_was_closed(release):
+    run = release(WEIGHTS, ARGMAX)
+    with pytest.raises(ValueError, match="threads is a whole number, 1 or more, not 0"):
+        load(run, threads=0)
+    with load(run) as model, pytest.raises(ValueError, match="batch is a whole number"):
+        model(ROWS, batch=0)
+    model.close()
+    with pytest.raises(ValueError, match="was closed"):
+        model(ROWS)

@@ -62,7 +62,7 @@ def stored_difference(store: Store, old: Artifact, new: Artifact, scratch: Path)
         try:
             store.materialize(artifact, place)
         except DamagedError:
-            return TensorDifference("", None, None, 0, 0, f"the {which} artifact is no longer in the store")
+            return TensorDifference("", None, None, 0, 0, f"the {which} artifact is not in this home's store")
     return tensor_difference(*places)
 
 

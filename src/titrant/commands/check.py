@@ -17,6 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Check recipes; exit 2 if any has an error."""
+    from titrant.schema.render import visible
     from titrant.verbs.check import check as verb
 
     found = {recipe: verb(recipe, overrides=options.overrides, trust=options.trust) for recipe in options.recipes}
@@ -29,7 +30,7 @@ def call(options: argparse.Namespace) -> int:
             console.diagnostics(findings)
         if not options.quiet:
             for recipe in options.recipes:
-                console.answer(f"{recipe}: {_verdict(recipe in wrong, len(found[recipe]))}")
+                console.answer(f"{visible(str(recipe))}: {_verdict(recipe in wrong, len(found[recipe]))}")
     return 2 if wrong else OK
 
 

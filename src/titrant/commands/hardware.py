@@ -113,8 +113,8 @@ def _shown(options: argparse.Namespace, total: int | None) -> "Iterator[Callable
     if options.json or not (sys.stdout.isatty() and console.is_terminal()):
 
         def line(sample: "Sample") -> None:
-            console.answer(json.dumps(plain(sample)) if options.json else sample_text(sample, total))
-            sys.stdout.flush()
+            if not console.answer(json.dumps(plain(sample)) if options.json else sample_text(sample, total)):
+                raise KeyboardInterrupt  # nobody reads it any more
 
         yield line
         return

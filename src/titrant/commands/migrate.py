@@ -38,7 +38,10 @@ def call(options: argparse.Namespace) -> int:
 
 
 def _text(recipe: Path, found: Migration, *, check: bool) -> str:
+    from titrant.schema.render import visible
+
+    name = visible(str(recipe))
     if not found.changes:
-        return f"{recipe}: up to date"
+        return f"{name}: up to date"
     verdict = "out of date; `titrant migrate` would change" if check else "rewritten"
-    return "\n".join([f"{recipe}: {verdict}", *(f"  {change}" for change in found.changes)])
+    return "\n".join([f"{name}: {verdict}", *(f"  {change}" for change in found.changes)])

@@ -82,6 +82,7 @@ def _json(planned: "Planned", forecast: "Forecast") -> str:
     value = {
         "plan": planned.plan,
         "digest": planned.digest,
+        "planned_for": {"here": planned.hardware.source == "detected", "source": planned.hardware.source},
         "forecast": {step: list(said) for step, said in forecast.items()},
         "coverage": planned.coverage,
     }
@@ -89,9 +90,11 @@ def _json(planned: "Planned", forecast: "Forecast") -> str:
 
 
 def _markdown(planned: "Planned", forecast: "Forecast") -> str:
+    from titrant.hardware_text import elsewhere_text
     from titrant.plan_markdown import plan_markdown
     from titrant.verbs.beside import no_longer_planned
     from titrant.verbs.facts import home_folder
 
     gone = no_longer_planned(planned, home_folder())
-    return plan_markdown(planned.plan, forecast, coverage=planned.coverage, gone=gone)
+    elsewhere = elsewhere_text(planned.hardware)
+    return plan_markdown(planned.plan, forecast, coverage=planned.coverage, gone=gone, elsewhere=elsewhere)

@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from titrant.schema.diagnostics import Diagnostic, TitrantError
+
+if TYPE_CHECKING:
+    from titrant.compiler.bound import BoundRecipe
 
 
 def check(recipe: Path | str, *, overrides: Sequence[str] = (), trust: bool = False) -> tuple[Diagnostic, ...]:
     """Parse and bind one recipe and return everything found wrong, in file order; () when it is fine.
 
     Of a lock, which stands among the recipes, it is checked that it can be read. Nothing of the user's code runs and
-    neither torch nor the machine is looked at.
+    neither torch nor the machine is looked at. A user's own operator is checked once a plan has described it; until
+    then a warning says that it is not.
     """
     from titrant.compiler.bind import bind
     from titrant.schema.source import read
@@ -22,7 +27,17 @@ def check(recipe: Path | str, *, overrides: Sequence[str] = (), trust: bool = Fa
 
             read_lock(recipe)
             return ()
-        bind(read(recipe, overrides), trust=trust)
+        bound = bind(read(recipe, overrides), trust=trust)
+        return (*bound.warnings, *_own_operator(bound))
     except TitrantError as error:
         return error.diagnostics
-    return ()
+
+
+def _own_operator(bound: "BoundRecipe") -> tuple[Diagnostic, ...]:
+    """Check the options of a user's operator against what a plan has found out about it, if one has."""
+    if ":" not in bound.recipe.quantization.method:
+        return ()
+    from titrant.compiler.describe import check_described
+    from titrant.compiler.hardware import default_home
+
+    return check_described(bound, default_home().absolute() / "facts")

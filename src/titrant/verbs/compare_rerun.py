@@ -70,7 +70,7 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
     claims = claims_of(Declarations(open_home(), Path(what.planned.folder), worker.ask))
     found = compare_runs(old, new, measures=lambda operator: claims(operator) == "measured")
     place = "outputs" if old.record.released else "quarantine"
-    changed = [] if what.folder is None else tampered(what.folder / place, run / place)
+    changed = [] if what.folder is None or old.record.missed else tampered(what.folder / place, run / place)
     judged = verdict(old, new, found, claims, tampered=changed)
     good = judged.verdict == IDENTICAL or (judged.verdict == EQUIVALENT and not exact)
     return Rerun(

@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from titrant.compiler.room import room_now
+from titrant.compiler.totals import totals
 from titrant.schema.diagnostics import Diagnostic, InfeasibleError, StepError
 from titrant.schema.distributions import distribution
 from titrant.schema.facts import Hardware
+from titrant.schema.need import WORKER_BYTES, short_of
 from titrant.schema.units import format_size, format_time
 from titrant.verbs.doctor import Finding
 from titrant.verbs.engines import Engine
 
 if TYPE_CHECKING:
     from titrant.planned import Planned
-    from titrant.schema.plan import Step
     from titrant.schema.source import ParsedRecipe
 
 
@@ -68,28 +70,22 @@ def _engines(planned: "Planned", hardware: Hardware, engines: tuple[Engine, ...]
 
 
 def _room(planned: "Planned", hardware: Hardware) -> Iterator[Finding]:
-    """Hold what the plan is expected to take against what is free now; only a counted figure stops work."""
+    """Hold what the plan takes against what is free now: what is certain not to fit stops work, as it stops a run."""
     steps = planned.plan.steps
-    outputs = [step for step in steps if step.prediction.output_bytes]
-    written = sum(step.prediction.output_bytes or 0 for step in outputs)
-    yield _held("disk", written, hardware.volatile.disk_free_bytes, _counted(outputs), "free disk space first")
-    largest = max(steps, key=lambda step: step.prediction.peak_bytes or 0)
-    peak = largest.prediction.peak_bytes or 0
+    certain = [step.id for step in steps if step.stage != "judge"]
+    yield from (_refused(lack) for lack in short_of(planned.needs, certain, room_now(hardware)))
+    whole = totals(steps)
+    yield _held("disk", whole.output_bytes or 0, hardware.volatile.disk_free_bytes, "free disk space first")
+    peak = WORKER_BYTES + (whole.peak_bytes or 0)
     remedy = "end other programs, or use a machine with more memory"
-    yield _held("memory", peak, hardware.volatile.memory_available_bytes, _counted([largest]), remedy)
-    seconds = sum(step.prediction.seconds or 0.0 for step in steps)
-    yield Finding("time", "ok", f"predicted {format_time(seconds)} for {len(steps)} steps, nothing reused")
+    yield _held("memory", peak, hardware.volatile.memory_available_bytes, remedy)
+    predicted = "unknown" if whole.seconds is None else f"predicted {format_time(whole.seconds)}"
+    yield Finding("time", "ok", f"{predicted} for {whole.steps} steps, nothing reused")
 
 
-def _counted(steps: "list[Step]") -> bool:
-    return all(step.prediction.basis == "counted" for step in steps)
-
-
-def _held(subject: str, needed: int, free: int | None, counted: bool, remedy: str) -> Finding:
-    text = f"the plan needs {format_size(needed)} ({'counted' if counted else 'predicted'})"
+def _held(subject: str, needed: int, free: int | None, remedy: str) -> Finding:
+    text = f"the plan is predicted to take {format_size(needed)}"
     if free is None:
         return Finding(subject, "note", f"{text}; it is not known how much is free")
     text += f", {format_size(free)} are free"
-    if needed <= free:
-        return Finding(subject, "ok", text)
-    return Finding(subject, "lack" if counted else "note", text, remedy)
+    return Finding(subject, "ok", text) if needed <= free else Finding(subject, "note", text, remedy)

@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from titrant.plan_text import wrapped
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 _CODE = re.compile(r"[RPX]\d{3}")
@@ -12,8 +14,8 @@ _CODE = re.compile(r"[RPX]\d{3}")
 
 def explain(subject: str, item: str | None = None, *, overrides: Sequence[str] = (), trust: bool = False) -> str:
     """Explain in words: a code (R012), a recipe and a path in it, or a run and a step."""
-    if item is None and _CODE.fullmatch(subject):
-        return _code(subject)
+    if item is None and _CODE.fullmatch(subject.upper()):
+        return _code(subject.upper())
     if item is None:
         raise RecipeError(
             Diagnostic("P009", f"what of '{subject}' is to be explained?",
@@ -40,7 +42,7 @@ def _code(code: str) -> str:
             Diagnostic("P009", f"there is no code {code}", help=f"codes run from {min(codes)} to {max(codes)}")
         )
     found = codes[code]
-    parts = [f"{found.code}: {found.title}", found.explanation]
+    parts = [f"{found.code}: {found.title}", wrapped(found.explanation, "", "")]
     parts += [f"{title}:\n{_indent(text)}" for title, text in (("wrong", found.wrong), ("right", found.right)) if text]
     return "\n\n".join(parts)
 
@@ -51,17 +53,26 @@ def _indent(text: str) -> str:
 
 def _step(run: str, step: str) -> str:
     from titrant.verbs.facts import home_folder
-    from titrant.verbs.runs import find_run, read_json, read_text
+    from titrant.verbs.runs import damaged, find_run, read_events, read_json
 
     folder = find_run(run, home_folder())
     plan = read_json(folder / "plan.json")
-    found = next((entry for entry in plan["steps"] if entry["id"] == step), None)
-    if found is None:
-        names = ", ".join(entry["id"] for entry in plan["steps"])
-        raise RecipeError(Diagnostic("P009", f"the run {folder.name} has no step '{step}'", help=f"its steps: {names}"))
-    journal = [json.loads(line) for line in read_text(folder / "journal.jsonl").splitlines() if line.endswith("}")]
-    events = [event for event in journal if event.get("step") == step]
-    lines = [f"{step}: {found['operator']} {found['because']}".rstrip(), f"  params: {json.dumps(found['params'])}"]
-    lines += [f"  takes {port} from {source}" for port, source in found["inputs"].items()]
-    lines += [f"  {event['time']} {event['event']} {event.get('because', '')}".rstrip() for event in events]
-    return "\n".join(lines)
+    try:
+        steps = {entry["id"]: entry for entry in plan["steps"]}
+        if step in steps:
+            return "\n".join(_step_lines(steps[step], read_events(folder / "journal.jsonl")))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(folder / "plan.json", f"it holds no plan ({error})") from None
+    advice = f"its steps: {', '.join(steps)}"
+    raise RecipeError(Diagnostic("P009", f"the run {folder.name} has no step '{step}'", help=advice))
+
+
+def _step_lines(step: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield wrapped(f"{step['id']}: {step['operator']} {step['because']}".rstrip(), "", "  ")
+    yield wrapped(f"params: {json.dumps(step['params'], ensure_ascii=False)}", "  ", "    ")
+    for port, source in step["inputs"].items():
+        yield f"  takes {port} from {source}"
+    for event in journal:
+        if event.get("step") == step["id"]:
+            said = f"{event.get('time', '')} {event['event']} {event.get('because', '')}".strip()
+            yield wrapped(said, "  ", "    ")

@@ -46,7 +46,8 @@ def explain_value(recipe: Path, text: str, overrides: Sequence[str], trust: bool
     path = _known(text)
     found = sayings(parsed, path)
     said = path in {*parsed.source.paths()}
-    lines = [f"{dotted(path)}: {value_text(_value(parsed, path)) if said else default_text(path)}"]
+    value = value_text(_value(parsed, path)) if said else default_text(path)
+    lines = [wrapped(f"{dotted(path)}: {value}", "", "    ")]
     lines += _origin(parsed, path, found, said)
     lines += _parts(parsed, path)
     lines += [wrapped(line, "  ", "    ") for line in (*meaning(path), later(path)) if line]
@@ -169,4 +170,4 @@ def _gate_lines(made: Plan, path: Keys) -> Iterator[str]:
         yield "in the contract:"
     for gate in gates:
         where = "" if gate.slice == "all" else f" on {gate.slice}"
-        yield f"  {gate.id}: {gate.metric}{where} {threshold_text(gate)} · {gate.origin}"
+        yield wrapped(f"{gate.id}: {gate.metric}{where} {threshold_text(gate)} · {gate.origin}", "  ", "      ")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.learned import NO_HISTORY, History
-from titrant.runtime.execution.home import Home, open_home
+from titrant.runtime.execution.home import Home, home_to_read
 from titrant.schema.facts import Hardware
 
 if TYPE_CHECKING:
@@ -50,5 +50,8 @@ def history(home: Home, machine: Hardware) -> History:
 
 
 def home_folder() -> Path:
-    """Return where titrant keeps its store, results and runs: $TITRANT_HOME, or .titrant in the current folder."""
-    return open_home().path
+    """Return where titrant keeps its store, results and runs: $TITRANT_HOME, or .titrant in the current folder.
+
+    To look things up: an archived home on a read-only disk is as good.
+    """
+    return home_to_read().path

@@ -7,6 +7,7 @@ from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware
 
+_SAID = {"missing": "is missing", "extra_forbidden": "is no key of a machine's description"}
 _SAVE = "write one on that machine with: titrant hardware --save FILE"
 
 
@@ -66,6 +67,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        if first["type"] in _SAID:
+            return f"{place} {_SAID[first['type']]}"
         return f"{place}: {first['msg'].removeprefix('Value error, ')}" if place else first["msg"]
     return str(error).splitlines()[0]
 
@@ -73,6 +76,6 @@ def _reason(error: Exception) -> str:
 def _nearest(named: str, names: tuple[str, ...]) -> str:
     from titrant.schema.nearest import nearest
 
-    near = nearest(named, names, 0.5)
+    near = nearest(named, names, 0.6)
     listed = f"the shipped profiles are: {', '.join(names)}"
     return f"did you mean '{near}'? {listed}" if near else f"{listed}; or {_SAVE}"

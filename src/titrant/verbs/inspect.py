@@ -64,6 +64,8 @@ def inspect(
         return _weights(subject, level, args, inputs)
     if suffix == ".onnx":
         _refuse({"args": args, "inputs": inputs}, "an ONNX file")
+        if not Path(subject).is_file():
+            raise RecipeError(Diagnostic("P080", f"there is no file {subject}", help="check the path"))
     elif ":" not in subject:
         raise RecipeError(_no_model(subject))
     parsed = bare_recipe(subject, level or "auto", args, inputs)
@@ -112,7 +114,7 @@ def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Har
     bound, home = bind(parsed, trust=trust), open_home()
     with inspector(bound, home) as (ask, _):
         known = facts(bound, ask, home.path / "facts", contents=False)
-    verdict = None if level is None else suit(bound, hardware or _machine(home.path), known.model, known.data)
+        verdict = None if level is None else suit(bound, hardware or _machine(home.path), known.model, known.data)
     return Inspected(subject, known.model, known.data, verdict)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -28,6 +28,8 @@ def default_text(path: Keys) -> str:
     if info.is_required():
         return "nothing; it has no default"
     value = info.get_default(call_default_factory=True)
+    if value is None and any(get_args(kind.type) == ("none",) for kind in expected(path)):
+        return "nothing (a level may supply it)"
     if isinstance(value, BaseModel) or (isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value)):
         return "the defaults of its keys"
     return f"{value_text(value)} (the default)"

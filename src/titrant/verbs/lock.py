@@ -40,15 +40,31 @@ def lock(recipe: ParsedRecipe, run: str | None = None, *, trust: bool = False) -
 
 
 def write(plan: Plan, record: RunRecord, recipe: Path) -> Locked:
-    """Enter a run in the lock beside its recipe; nothing is written where the entry says the same already."""
-    from titrant.runtime.execution.home import open_home
-    from titrant.schema.compare_locks import first_difference
-    from titrant.schema.lock import with_entry
-    from titrant.schema.lock_text import lock_path, lock_text, read_lock
-    from titrant.verbs.lock_entry import entry_of
-    from titrant.verbs.looks import looks
+    """Enter a run in the lock beside its recipe; nothing is written where the entry says the same already.
+
+    Of several runs that do so at one moment each finds what the others entered. Raises RecipeError P095 where the lock
+    cannot be written, P091 for one that cannot be read.
+    """
+    from titrant.schema.lock_text import lock_path
+    from titrant.verbs.exclusive import exclusive
 
     path = lock_path(recipe)
+    try:
+        with exclusive(path):
+            return _enter(plan, record, recipe, path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _enter(plan: Plan, record: RunRecord, recipe: Path, path: Path) -> Locked:
+    from titrant.runtime.execution.home import open_home
+    from titrant.runtime.execution.looks import looks_at
+    from titrant.schema import atomic
+    from titrant.schema.compare_locks import first_difference
+    from titrant.schema.lock import with_entry
+    from titrant.schema.lock_text import lock_text, read_lock
+    from titrant.verbs.lock_entry import entry_of
+
     before = read_lock(path) or Lock(plan.name)
     entry = entry_of(plan, record, 1)
     name = entry.hardware.name
@@ -60,9 +76,9 @@ def write(plan: Plan, record: RunRecord, recipe: Path) -> Locked:
     earlier = max(
         (one.evaluation.runs for one in before.entries.values() if one.evaluation.digest == digest), default=0
     )
-    count = max(earlier + _adds(known, entry), looks(open_home().runs, digest), 1)
+    count = max(earlier + _adds(known, entry), looks_at(open_home(), digest), 1)
     entry = replace(entry, evaluation=replace(entry.evaluation, runs=count))
-    _write(path, lock_text(with_entry(replace(before, name=plan.name), entry), recipe.name))
+    atomic.write_bytes(path, lock_text(with_entry(replace(before, name=plan.name), entry), recipe.name).encode())
     return Locked(path, name, change)
 
 
@@ -219,11 +235,8 @@ def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
     raise RecipeError(Diagnostic("P094", message, help=f"make one with: titrant run {planned.recipe_file}"))
 
 
-def _write(path: Path, text: str) -> None:
+def _unwritable(path: Path, error: OSError) -> RecipeError:
     from titrant.schema import atomic
 
-    try:
-        atomic.write_bytes(path, text.encode())
-    except OSError as error:
-        message = f"{path} cannot be written: {atomic.reason(error)}"
-        raise RecipeError(Diagnostic("P095", message, help="make its folder writable")) from None
+    message = f"{path} cannot be written: {atomic.reason(error)}"
+    return RecipeError(Diagnostic("P095", message, help="make its folder writable"))

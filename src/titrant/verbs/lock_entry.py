@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from titrant.schema.canonical import plain
 from titrant.schema.distributions import distribution
 from titrant.schema.facts import Gpu
 from titrant.schema.lock import (
@@ -17,7 +16,6 @@ from titrant.schema.lock import (
 from titrant.schema.plan import Plan
 from titrant.schema.record import CandidateRecord, RunRecord
 from titrant.schema.tolerance import tolerance_of
-from titrant.verbs.looks import answers, evaluation_digest
 from titrant.verbs.replan import decided
 
 NOTHING = "nothing"
@@ -48,6 +46,7 @@ def _accelerator(gpu: Gpu) -> str:
 def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
     """Return the entry of a run; `looks` counts the runs that have looked at its evaluation rows."""
     from titrant import __version__
+    from titrant.runtime.execution.looks import evaluation_digest
     from titrant.runtime.execution.rerun.exact_steps import exact_steps, results
     from titrant.runtime.execution.rerun.replay import recorded_choices
 
@@ -58,7 +57,7 @@ def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
         recipe=plan.recipe_digest,
         model=plan.model_digest,
         data=plan.data_digest,
-        evaluation=Evaluation(evaluation_digest(answers(plain(record))), looks),
+        evaluation=Evaluation(evaluation_digest(one.result for one in done.values() if one.result), looks),
         run=record.run,
         titrant=record.environment.get("titrant", __version__),
         hardware=hardware_class(plan),

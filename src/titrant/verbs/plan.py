@@ -35,6 +35,7 @@ def plan(
     from titrant.compiler.coverage import coverage
     from titrant.compiler.hardware import detect
     from titrant.compiler.inspect import facts
+    from titrant.compiler.room import Case, needs, room_of
     from titrant.runtime.execution.home import open_home
     from titrant.verbs.as_written import as_written
     from titrant.verbs.facts import history, inspector
@@ -56,8 +57,9 @@ def plan(
             folder=str(recipe.folder.absolute()),
             written=as_written(recipe),
             coverage=coverage(compiled, bound, machine, known.model),
+            needs=needs(Case(compiled, known.model, known.data)),
         )
-        refuse_without_room(planned, known.model, known.data)
+        refuse_without_room(planned, room_of(machine))
         if keep_worker is not None:
             keep_worker += started
             started.clear()

@@ -30,17 +30,23 @@ def run(
     The record's `exit` is what the command line would exit with: 0, or 5 where the contract was not kept. Raises
     StepError when a step that everything depends on fails; nothing is released then. `replay` says how the run differs
     from a plain one: `titrant.rerun` and locked runs give it. After `max_minutes` no further step is started, and what
-    was judged until then decides; the next run goes on. Raises StaleError for a plan that
-    was made for another machine: its results would pass for this one's.
+    was judged until then decides; the next run goes on. Raises StaleError for a plan that was made for another
+    machine: its results would pass for this one's; InfeasibleError where what has to run is certain not to fit into
+    the memory and onto the disk that are free now.
     """
-    from titrant.compiler.hardware import detect_identity
+    from titrant.compiler.hardware import detect
+    from titrant.compiler.room import room_now
     from titrant.runtime.execution.execute import execute
     from titrant.runtime.execution.home import open_home
+    from titrant.verbs.room import refuse_without_room
 
-    _refuse_elsewhere(planned, detect_identity())
+    home = open_home()
+    here = detect(home.path)
+    _refuse_elsewhere(planned, here.identity)
+    refuse_without_room(planned, room_now(here, worker is not None and worker.started))
     return execute(
         planned.plan,
-        home=open_home(),
+        home=home,
         recipe_text=planned.recipe_text,
         recipe_file=planned.recipe_file,
         folder=Path(planned.folder),

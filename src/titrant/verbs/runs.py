@@ -41,7 +41,17 @@ def read_text(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(file, str(error)) from None
+        raise damaged(file, str(error)) from None
+
+
+def read_events(file: Path) -> list[dict[str, Any]]:
+    """Read a journal's events; a line that was cut short is left out. RecipeError when the file cannot be read."""
+    from titrant.runtime.execution.journal import read
+
+    try:
+        return read(file)
+    except OSError as error:
+        raise damaged(file, str(error)) from None
 
 
 def read_json(file: Path) -> Any:
@@ -49,10 +59,11 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(read_text(file))
     except ValueError as error:
-        raise _damaged(file, str(error)) from None
+        raise damaged(file, str(error)) from None
 
 
-def _damaged(file: Path, why: str) -> RecipeError:
+def damaged(file: Path, why: str) -> RecipeError:
+    """Make the error about a file of a run's folder (P015)."""
     advice = "run the recipe again: what is stored is verified and reused"
     message = f"{file.name} of the run {file.parent.name} is missing or damaged: {why}"
     return RecipeError(Diagnostic("P015", message, help=advice))

@@ -109,7 +109,10 @@ def _unreadable(message: str) -> RecipeError:
 def _rows(home: Path) -> Iterator[RunRow]:
     for folder in sorted((home / "runs").glob("*/"), key=_age, reverse=True):
         if (folder / "record.json").is_file():
-            yield _row(folder)
+            row = _row(folder)
+            # Somebody may be removing the run just now: then nothing is damaged.
+            if row.verdict != "DAMAGED" or (folder / "record.json").is_file():
+                yield row
         elif (folder / "plan.json").is_file():
             yield _without_record(folder, "UNFINISHED")
 

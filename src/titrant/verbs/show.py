@@ -23,11 +23,12 @@ def operator_page(name: str) -> str:
 
 
 def recipes() -> dict[str, str]:
-    """List the shipped recipes: name → the file's first comment line."""
+    """List the shipped recipes: name → the first sentence of the file's comment."""
     found = {}
     for file in sorted(resources.files("titrant.recipes").iterdir(), key=lambda entry: entry.name):
         if file.name.endswith(".yaml") and not file.name.endswith(".lock.yaml"):
-            found[file.name.removesuffix(".yaml")] = file.read_text("utf-8").splitlines()[0].lstrip("# ")
+            comment = file.read_text("utf-8").splitlines()[0].lstrip("# ")
+            found[file.name.removesuffix(".yaml")] = comment.partition(". ")[0].rstrip(".") + "."
     return found
 
 
@@ -39,11 +40,18 @@ def recipe_text(name: str) -> str:
 
 def copy_recipe(name: str, file: Path) -> None:
     """Copy a shipped recipe to own it; an existing file is never overwritten."""
+    from titrant.schema.atomic import reason, write_bytes
+    from titrant.schema.config.directories import ensure_directories
+
     text = recipe_text(name)
-    if file.exists():
+    if file.exists() or file.is_symlink():
         raise RecipeError(Diagnostic("P003", f"{file} is there already", help="name a file that does not exist yet"))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, "utf-8")
+    ensure_directories(file.parent)
+    try:
+        write_bytes(file, text.encode())
+    except OSError as error:
+        advice = "name a file in a folder that you may write to"
+        raise RecipeError(Diagnostic("P003", f"{file} cannot be written: {reason(error)}", help=advice)) from None
 
 
 def _known(name: str, names: tuple[str, ...], noun: str) -> None:

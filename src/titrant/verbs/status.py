@@ -1,6 +1,5 @@
 """Say what would run now, and why."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,12 +30,19 @@ def status(recipe: Path, *, overrides: Sequence[str] = (), trust: bool = False) 
 
 
 def recipes_seen() -> list[Path]:
-    """List the recipes that ran in this home and still exist, in the order of their names."""
+    """List the recipes that ran in this home and still exist, in the order of their names.
+
+    Raises RecipeError (P015) where a run's environment.json is damaged.
+    """
     from titrant.verbs.facts import home_folder
+    from titrant.verbs.runs import damaged, read_json
 
     files = set()
     for described in (home_folder() / "runs").glob("*/environment.json"):
-        file = json.loads(described.read_text("utf-8")).get("recipe_file")
+        environment = read_json(described)
+        if not isinstance(environment, dict):
+            raise damaged(described, "it holds no environment")
+        file = environment.get("recipe_file")
         if file and Path(file).is_file():
             files.add(Path(file))
     return sorted(files)

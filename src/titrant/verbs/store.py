@@ -23,10 +23,10 @@ def verify_store(*, repair: bool = False, tell: Tell = lambda *_: None) -> "Veri
     What is forgotten is made again by the next run that needs it. `tell` is told what is being done, how much of it
     and out of how much.
     """
-    from titrant.runtime.execution.home import open_home
+    from titrant.runtime.execution.home import home_to_read, open_home
     from titrant.runtime.execution.verify_store import verify_store as verify
 
-    return verify(open_home(), repair=repair, tell=tell)
+    return verify(open_home() if repair else home_to_read(), repair=repair, tell=tell)
 
 
 def clean_store(

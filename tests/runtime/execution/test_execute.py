@@ -46,6 +46,33 @@ def test_executes_nothing_the_second_time_and_names_the_earlier_run(toy, make_pl
     assert "torch" not in set(sys.modules) - before
 
 
+def test_reuses_nothing_that_the_machine_rather_than_the_model_caused(toy, make_plan, change):
+    plan = change(make_plan(), "latency", failed={"c2": "no memory left"}, passing="c2 failed: no memory left")
+    first = toy.run(plan)
+    assert first.released == ("c1",)
+    assert any("counts for this run only" in event.get("text", "") for event in toy.events)
+    toy.ran()
+    again = toy.run(plan)
+    assert toy.ran() == ["report", "time"]
+    assert (again.executed, again.released) == (2, ("c1",))
+    lasting = change(plan, "latency", passing="")
+    toy.run(lasting)
+    toy.ran()
+    toy.run(lasting)
+    assert toy.ran() == []
+
+
+def test_says_that_latest_names_a_run_from_before_the_clock_was_set_back(toy, make_plan):
+    toy.run(make_plan((1,)))
+    assert not any("clock" in event.get("text", "") for event in toy.events)
+    (toy.home.runs / "29990101T000000Z-toy-00000000").mkdir()
+    toy.run(make_plan((2,)))
+    told = [event["text"] for event in toy.events if "clock" in event.get("text", "")]
+    assert told == [
+        "the clock was set back since 29990101T000000Z-toy-00000000 began: `latest` goes on naming that run"
+    ]
+
+
 def test_judges_only_what_the_shortlist_asks_for_and_stops_at_the_first_that_fails(toy, make_plan):
     record = toy.run(make_plan((1, 2, 3), verdicts={2: "FAIL"}))
     statuses = {c.candidate: c.status for c in record.candidates}
@@ -282,19 +309,23 @@ def with_baseline(plan, change, original):
 
 
 @pytest.mark.parametrize("verdict", ["FAIL", "INCONCLUSIVE"])
-def test_judges_the_original_by_its_baseline_once_and_before_any_candidate(toy, make_plan, change, verdict):
+def test_judges_the_original_by_its_baseline_once_and_before_any_candidate_is_made(toy, make_plan, change, verdict):
     plan = with_baseline(make_plan(), change, verdict)
     record = toy.run(plan)
-    judged = [name for name in toy.ran() if name.startswith("judge")]
+    ran = toy.ran()
+    judged = [name for name in ran if name.startswith("judge")]
     assert (record.baseline.candidate, record.baseline.verdict) == ("original", verdict)
     if verdict == "INCONCLUSIVE":  # the contract asks for evidence, and the operator says that this is enough
         assert (judged, record.released) == (["judge c1", "judge c2", "judge original"], ("c2",))
         return
-    assert judged == ["judge original"]
+    assert ran == ["answer 0", "judge original", "load", "report"]
     assert (record.exit, record.verdict, record.released) == (5, "FAIL", ())
-    assert {c.status for c in record.candidates} == {"shortlisted"}
+    assert (record.missed, {c.status for c in record.candidates}) == (True, {"not made"})
     assert all("the original itself misses the contract's baseline" in c.because for c in record.candidates)
     assert all(c.judgement is None for c in record.candidates)
     assert list((folder_of(toy, record) / "outputs").iterdir()) == []
+    symbols, found = toy.forecast(plan)
+    assert (symbols["load"], symbols["c1"], symbols["report"]) == ("=", "?", "=")
+    assert found["c1"].because == "the original itself misses the contract's baseline"
     again = toy.run(plan)
     assert (again.executed, again.run) == (0, record.run)

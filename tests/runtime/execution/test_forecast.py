@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from titrant.runtime.execution.blobs import digest_file
-from titrant.runtime.execution.forecast import outlook
+from titrant.runtime.execution.forecast import difference, outlook
 
 
 def test_calls_everything_new_before_the_first_run(toy, make_plan):
@@ -38,6 +38,18 @@ def test_names_the_changed_module_of_a_user(toy, make_plan):
     (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
     _, found = toy.forecast(plan)
     assert found["load"].symbol == "~"
+
+
+def test_names_the_gate_and_the_number_that_changed_in_it():
+    def parts(threshold):
+        gates = [{"id": "size", "threshold": 9}, {"id": "retention", "threshold": threshold}]
+        return {"params": {"candidate": "c1", "gates": gates}}
+
+    told = "params.gates.retention.threshold changed from 0.9 to 0.91"
+    assert difference(parts(0.9), parts(0.91)) == told
+    assert difference({"params": {"batches": [1, 8]}}, {"params": {"batches": [1]}}) == (
+        "params.batches changed from [1, 8] to [1]"
+    )
 
 
 def test_names_a_changed_library_and_a_changed_file(toy, make_plan, change, tmp_path):

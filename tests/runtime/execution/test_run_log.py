@@ -63,7 +63,7 @@ def test_shows_others_no_more_than_they_asked_for(toy, make_plan, logger, caplog
 
 
 def test_tells_no_secret_that_a_library_says(toy, make_plan, logger, tmp_path, monkeypatch):
-    """Neither in the journal, the log, a log file, on the console, in the record nor in the report's values."""
+    """Neither in the journal, the logs, a log file, on the console, in the record nor in the report's values."""
     said = f"cannot reach https://reader:{PASSWORD}@store.example/rows?token={PASSWORD}"
     (toy.folder / "toys.py").write_text(
         (toy.folder / "toys.py")
@@ -77,7 +77,9 @@ def test_tells_no_secret_that_a_library_says(toy, make_plan, logger, tmp_path, m
     folder = toy.home.runs / record.run
     written = (*folder.rglob("*"), *toy.home.store.rglob("*"), *toy.home.results.rglob("*"))
     holding = [path.name for path in written if path.is_file() and PASSWORD in path.read_text("utf-8", "replace")]
-    assert holding == ["log.txt"]  # the traceback, of which what the user's own code prints is a part
+    assert holding == []
+    (printed,) = folder.glob("steps/*-c1/log.txt")
+    assert "ValueError: cannot reach https://<redacted>@store.example/rows?token=<redacted>" in printed.read_text()
     assert PASSWORD not in (tmp_path / "all.jsonl").read_text()
     assert lines(tmp_path / "all.jsonl")[-1]["api_key"] == "<redacted>"
     assert all(PASSWORD not in json.dumps(event) for event in toy.events)

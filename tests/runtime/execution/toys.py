@@ -59,9 +59,11 @@ def make(params, context, *, model):
 
 
 def misbehave(do):
+    if do.startswith("leak"):
+        print("db_password: hunter2\nhttps://me:hunter2@host/x\nkept", flush=True)
     if do == "refuse":
         raise PreconditionError(Diagnostic("T001", "level is not for this model"))
-    if do == "raise":
+    if do.endswith("raise"):
         raise ValueError("seven is\nnot even")
     if do == "exit":
         os._exit(3)
@@ -105,6 +107,7 @@ def measure(params, context, *, outputs):
 class TimeParams(Params):
     seconds: dict[str, float] = Field(default_factory=dict)
     failed: dict[str, str] = Field(default_factory=dict)
+    passing: str = ""
 
 
 @operator("toy.time", version=1, family="toy", params=TimeParams, inputs={"models": Port(("value",), many=True)},
@@ -112,6 +115,8 @@ class TimeParams(Params):
 def clock(params, context, *, models):
     """Time."""
     ran("time")
+    if params.passing:
+        context.do_not_reuse(params.passing)
     timings = {}
     for name in models:
         p50 = params.seconds.get(name, 1.0)

@@ -86,6 +86,33 @@ def test_leaves_out_a_candidate_that_does_not_load(models, apply, tmp_path):
     assert "1" in timings["plain"]
 
 
+@pytest.mark.parametrize(
+    ("said", "lasting"),
+    [
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes", False),
+        ("std::bad_alloc", False),
+        ("mat1 and mat2 shapes cannot be multiplied (1x36 and 8x2)", True),
+    ],
+)
+def test_says_what_another_run_may_not_reuse(models, tmp_path, said, lasting):
+    """A model that fails would fail again; a machine that was short of memory may have it the next time."""
+    from torch import nn
+
+    from titrant.runtime import catalog
+    from titrant.runtime.context import PlainContext
+
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise RuntimeError(said)
+
+    broken = dataclasses.replace(models["models"]["original"], module=Failing().eval())
+    found, context = catalog.get("profile.latency"), PlainContext(1, 1, tmp_path)
+    params = found.params(engines=ENGINES | {"broken": "torch"}, batches=(1,), iterations=1, threads=1)
+    made = found.run(params, context, models=models["models"] | {"broken": broken}, rows=models["rows"])
+    assert said in made["timings"]["broken"]["failed"]
+    assert [reason.startswith("broken failed") for reason in context.not_reused] == [True] * (not lasting)
+
+
 def test_fails_with_the_original(models, apply):
     given = models["models"] | {"original": UpTo(0)(models["models"]["original"])}
     with pytest.raises(StepError):

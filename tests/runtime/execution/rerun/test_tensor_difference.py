@@ -57,4 +57,4 @@ def test_compares_artifacts_of_a_store_and_says_when_one_is_gone(tmp_path):
     one, two = store.put("value", {"x": 1.0}), store.put("value", {"x": 4.0})
     assert stored_difference(store, one, two, tmp_path / "scratch").relative == 0.75
     gone = Artifact("value", "0" * 64, 1)
-    assert "no longer in the store" in stored_difference(store, gone, two, tmp_path / "other").note
+    assert "not in this home's store" in stored_difference(store, gone, two, tmp_path / "other").note
