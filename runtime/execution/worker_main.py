@@ -76,7 +76,7 @@ def _unexpected(bench: Bench, error: BaseException, request: Mapping[str, Any]) 
     where = bench.user_place(error)
     log = f"the traceback is in {request['log']}" if request.get("log") else ""
     if where:
-        return Diagnostic("X312", f"{line} ({where})", help=log)
+        return Diagnostic("X312", f"{line} ({where})", help="; ".join(filter(None, ("mend your own code", log))))
     return Diagnostic("X313", line, help="; ".join(filter(None, ("a library refused what it was given", log))))
 
 
