@@ -226,14 +226,18 @@ def _size(record: Mapping[str, Any], candidate: str) -> float:
 
 
 def resnet(runs: int) -> None:
-    """Time the int8 CIFAR ResNet-20 against onnxruntime fp32 (needs TITRANT_DATA)."""
+    """Time the int8 CIFAR ResNet-20 against onnxruntime fp32 (needs TITRANT_DATA).
+
+    The budget is of the least of many interleaved runs, as the design states such figures; the median, which moves with
+    what else the processor's core has to do, is printed beside it.
+    """
     data = os.environ.get("TITRANT_DATA")
     if not data:
         print("        resnet: skipped, TITRANT_DATA does not name the real data")
         return
     text = (ROOT / "tests" / "real" / "test_real_models.py").read_text("utf-8")
     recipe = text.partition('RESNET = """\\\n')[2].partition('"""')[0].format(data=data)
-    ratios = []
+    medians, least = [], []
     with tempfile.TemporaryDirectory() as folder:
         place, home = Path(folder), Path(folder) / "home"
         for module in ("tests/real/modules/cifar.py", "tests/models/resnet20.py"):
@@ -243,12 +247,16 @@ def resnet(runs: int) -> None:
             seconds([*TITRANT, "run", "-q", "resnet.yaml"], home, folder=place)
             record = newest_record(home)
             figures = {one["candidate"]: one["figures"] for one in record["candidates"]}
-            ratios.append(figures["onnx-fp32"]["latency_p50"] / figures["ort.static"]["latency_p50"])
+            medians.append(figures["onnx-fp32"]["latency_p50"] / figures["ort.static"]["latency_p50"])
+            [written] = home.glob("runs/*/report.json")
+            timings = json.loads(written.read_text("utf-8"))["record"]["values"]["timings"]
+            least.append(min(timings["onnx-fp32"]["1"]["samples"]) / min(timings["ort.static"]["1"]["samples"]))
             for result in home.glob("results/*/*.json"):
                 if json.loads(result.read_text("utf-8"))["operator"] == "profile.latency":
                     result.unlink()
             shutil.rmtree(home / "runs")
-    report("ResNet-20 int8, faster than onnxruntime fp32 at batch 1", ratios, 1.5, "×", at_least=True)
+    print(f"        ResNet-20 int8, by the median: {statistics.median(medians):.3f} × onnxruntime fp32 at batch 1")
+    report("ResNet-20 int8, faster than onnxruntime fp32 at batch 1", least, 1.5, "×", at_least=True)
     report("ResNet-20 int8, size over fp32 ONNX", [_size(record, "ort.static") / _size(record, "onnx-fp32")], 0.31, "×")
 
 
