@@ -1,24 +1,13 @@
-"""Write a file so that it is there whole or not at all."""
+"""Write JSON so that it is there whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from titrant.schema.atomic import write_bytes
 from titrant.schema.canonical import plain
 
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, rename."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+__all__ = ["write_bytes", "write_json"]
 
 
 def write_json(path: Path, value: Any) -> None:

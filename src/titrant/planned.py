@@ -13,6 +13,7 @@ from titrant.schema.facts import Hardware
 from titrant.schema.frozen import dataclass
 from titrant.schema.need import Need
 from titrant.schema.plan import Plan, plan_digest
+from titrant.write_file import write_file
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,7 @@ def save(planned: Planned, file: Path) -> None:
     if not file.parent.is_dir():
         raise RecipeError(Diagnostic("P003", f"there is no folder {file.parent}", help="make it first"))
     text = json.dumps({"titrant_plan": 1, **plain(planned)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    temporary = file.with_name(f".{file.name}.part")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(file)
+    write_file(file, text)
 
 
 def _holds_plan(file: Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware
+from titrant.write_file import write_file
 
 _SAID = {"missing": "is missing", "extra_forbidden": "is no key of a machine's description"}
 _SAVE = "write one on that machine with: titrant hardware --save FILE"
@@ -13,12 +14,7 @@ _SAVE = "write one on that machine with: titrant hardware --save FILE"
 
 def save_hardware(hardware: Hardware, file: Path) -> None:
     """Write a machine's facts as JSON for `titrant plan --hardware FILE`; RecipeError P003 where it cannot be."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(plain(hardware), indent=1, sort_keys=True) + "\n", "utf-8")
-    except OSError as error:
-        problem = f"{file} cannot be written: {(error.strerror or str(error)).lower()}"
-        raise RecipeError(Diagnostic("P003", problem, help="name a file in a folder that you may write to")) from None
+    write_file(file, json.dumps(plain(hardware), indent=1, sort_keys=True) + "\n")
 
 
 def find_hardware(named: str) -> Hardware:

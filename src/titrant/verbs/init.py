@@ -7,6 +7,7 @@ from typing import Any
 
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.starter_recipe import Starter, recipe_name, recipe_text
+from titrant.write_file import write_file
 
 _KINDS = {".csv": "csv", ".parquet": "parquet", ".npz": "npz"}
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
@@ -51,8 +52,7 @@ def init(
     )
     text = recipe_text(starter)
     bind(parse(text, str(file), folder=folder), trust=trust)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, "utf-8")
+    write_file(file, text)
     return file
 
 

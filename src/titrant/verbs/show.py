@@ -40,18 +40,12 @@ def recipe_text(name: str) -> str:
 
 def copy_recipe(name: str, file: Path) -> None:
     """Copy a shipped recipe to own it; an existing file is never overwritten."""
-    from titrant.schema.atomic import reason, write_bytes
-    from titrant.schema.config.directories import ensure_directories
+    from titrant.write_file import write_file
 
     text = recipe_text(name)
     if file.exists() or file.is_symlink():
         raise RecipeError(Diagnostic("P003", f"{file} is there already", help="name a file that does not exist yet"))
-    ensure_directories(file.parent)
-    try:
-        write_bytes(file, text.encode())
-    except OSError as error:
-        advice = "name a file in a folder that you may write to"
-        raise RecipeError(Diagnostic("P003", f"{file} cannot be written: {reason(error)}", help=advice)) from None
+    write_file(file, text)
 
 
 def _known(name: str, names: tuple[str, ...], noun: str) -> None:
