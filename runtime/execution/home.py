@@ -137,15 +137,22 @@ def sweep(home: Home) -> None:
     """Remove what processes of this machine that are gone left unfinished."""
     for entry in home.unfinished.iterdir():
         parts = entry.name.split("-")
-        if len(parts) == 4 and parts[1] == host() and parts[2].isdigit() and not alive(int(parts[2])):
+        if len(parts) == 4 and parts[1] == host() and parts[2].isdigit() and not _in_use(entry, int(parts[2])):
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def alive(pid: int) -> bool:
-    """Tell whether a process of this machine exists."""
+def _in_use(folder: Path, pid: int) -> bool:
+    """Tell whether the process that made a folder still runs, and is not another one to which its number passed."""
     import psutil
 
-    return psutil.pid_exists(pid)
+    try:
+        process = psutil.Process(pid)
+        # A second for the clocks: the time of a start is counted from the machine's own, to a hundredth.
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= folder.stat().st_mtime + 1
+    except psutil.AccessDenied:
+        return True
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
 
 
 def host() -> str:
