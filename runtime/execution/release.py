@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from titrant.runtime import kinds
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.store import Manifest, Store
+from titrant.runtime.kinds import transforms
 from titrant.schema.artifact import Artifact
 from titrant.schema.plan import Candidate, Plan, Search
 
@@ -125,14 +125,7 @@ def _data(folder: Path, shipped: Mapping[str, Mapping[str, str]]) -> dict[str, A
     found = next((item["file"] for item in shipped.values() if item["kind"] == "transforms"), None)
     if found is None:
         return None
-    transforms = kinds.load("transforms", folder / found)
-    return {
-        "inputs": {
-            name: {"columns": columns, "dtype": transforms.dtypes[name]} for name, columns in transforms.inputs.items()
-        },
-        "classes": transforms.classes,
-        "positive": transforms.positive,
-    }
+    return transforms.ends(folder / found)
 
 
 def _reading(plan: Plan, candidate: Candidate) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from titrant.runtime.values import Fitted, Transforms
+    from titrant.runtime.values import Fitted, Transforms
 
 ABOUT, ARRAYS = "transforms.json", "transforms.safetensors"
 
 
-def save(value: Transforms, folder: Path) -> None:
+def save(value: "Transforms", folder: Path) -> None:
     """Write the transforms in order; the JSON is indented, since it is shipped and read by people."""
+    import numpy as np
     from safetensors.numpy import save_file
 
     numbers: dict[str, np.ndarray] = {}
@@ -40,11 +42,13 @@ def save(value: Transforms, folder: Path) -> None:
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def load(folder: Path) -> Transforms:
+def load(folder: Path) -> "Transforms":
     """Read the transforms."""
     from safetensors.numpy import load_file
 
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    from titrant.runtime.values import Transforms
+
+    about = _about(folder)
     numbers = load_file(folder / ARRAYS)
     return Transforms(
         steps=tuple(_fitted(place, step, numbers) for place, step in enumerate(about["steps"])),
@@ -55,7 +59,26 @@ def load(folder: Path) -> Transforms:
     )
 
 
-def _fitted(place: int, step: dict[str, Any], numbers: dict[str, np.ndarray]) -> Fitted:
+def ends(folder: Path) -> dict[str, Any]:
+    """Return what the transforms take and what their classes are, in JSON, without loading what they learned."""
+    about = _about(folder)
+    return {
+        "inputs": {name: {"columns": columns, "dtype": dtype} for name, columns, dtype in about["inputs"]},
+        "classes": about["classes"],
+        "positive": about["positive"],
+    }
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    return about
+
+
+def _fitted(place: int, step: dict[str, Any], numbers: "dict[str, np.ndarray]") -> "Fitted":
+    import numpy as np
+
+    from titrant.runtime.values import Fitted
+
     arrays = {key: numbers[f"{place}/{key}"] for key in step["numbers"]}
     arrays |= {key: np.array(values, dtype=str) for key, values in step["texts"].items()}
     return Fitted(step["name"], tuple(step["columns"]), step["params"], arrays)
