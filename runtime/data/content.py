@@ -1,5 +1,6 @@
 """Hash each row's content, independent of the order of rows and of columns."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -60,14 +61,15 @@ def _shape_hash(image: np.ndarray) -> np.uint64:
 
 def _array_hashes(column: np.ndarray) -> np.ndarray:
     """Hash the numbers of each row; what stands at place j of a row is mixed with j."""
-    numbers = flat(column)
-    if numbers.shape[1] == 1:
-        return mix(_bits(numbers[:, 0]))
-    places = mix(np.arange(numbers.shape[1], dtype=np.uint64))
-    hashes = np.empty(len(numbers), dtype=np.uint64)
-    step = max(1, _CHUNK // max(1, numbers.shape[1]) * 16)
-    for start in range(0, len(numbers), step):
-        part = mix(_bits(numbers[start : start + step]) + places)
+    width = math.prod(column.shape[1:])
+    if width == 1:
+        return mix(_bits(flat(column)[:, 0]))
+    places = mix(np.arange(width, dtype=np.uint64))
+    hashes = np.empty(len(column), dtype=np.uint64)
+    step = max(1, _CHUNK // max(1, width) * 16)
+    for start in range(0, len(column), step):
+        # Flattened in pieces: images that were transposed on loading would be copied whole.
+        part = mix(_bits(flat(column[start : start + step])) + places)
         hashes[start : start + step] = part.sum(axis=1, dtype=np.uint64)
     return mix(hashes)
 

@@ -45,10 +45,13 @@ class LiveValues:
     def keep(self, artifact: Artifact, value: Any, modules: frozenset[str] = frozenset()) -> None:
         """Keep a value and let go of the longest unused ones beyond the limit.
 
-        A value that refers to files is kept as loaded from the store: its own files are about to go.
+        A value that refers to files is kept as loaded from the store: its own files are about to go. Any other is kept
+        as loading would give it: what reads it must not round otherwise for finding it here.
         """
         if artifact.kind in (*kinds.FILES, "value"):
             value = self.load(artifact)
+        else:
+            value = kinds.as_loaded(artifact.kind, value)
         self._values[artifact.digest] = Live(value, artifact.size, modules)
         self._values.move_to_end(artifact.digest)
         while len(self._values) > 1 and sum(live.size for live in self._values.values()) > self._limit:

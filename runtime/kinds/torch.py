@@ -8,6 +8,7 @@ from typing import Any
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.models import build, source_digest
+from titrant.runtime.torch.layout import lay_out, standard
 from titrant.runtime.torch.rewriting import replay
 from titrant.runtime.values import Rewrite, TorchModel
 from titrant.schema.canonical import canonical_json
@@ -63,6 +64,12 @@ def load(folder: Path) -> TorchModel:
     )
 
 
+def as_loaded(value: TorchModel) -> TorchModel:
+    """Return the model, its tensors as loading would lay them out; they are moved in place."""
+    lay_out(value.module)
+    return value
+
+
 def _untied(state: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Split a state into tensors that own their memory and names that are tied to one of them."""
     first: dict[tuple[Any, ...], str] = {}
@@ -100,9 +107,11 @@ def _own(value: torch.Tensor, memory: set[int]) -> torch.Tensor:
 def _give(module: torch.nn.Module, tensors: dict[str, torch.Tensor], tied: Mapping[str, str], factory: str) -> None:
     """Assign the tensors; a parameter that two names share is one object again."""
     trainable = {name: one.requires_grad for name, one in module.named_parameters(remove_duplicate=False)}
+    # Read from a file they begin where its header ends.
+    laid_out = {name: standard(value) for name, value in tensors.items()}
     state = {
         name: torch.nn.Parameter(value, requires_grad=trainable[name]) if name in trainable else value
-        for name, value in tensors.items()
+        for name, value in laid_out.items()
     }
     state |= {name: state[source] for name, source in tied.items()}
     try:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253 - its very subject
 
+from titrant.runtime.torch.layout import tensor_of
 from titrant.schema.diagnostics import Diagnostic, StepError
 from titrant.schema.first_line import first_line
 
 
 def call(module: Any, arrays: Iterable[np.ndarray], device: str = "cpu") -> Any:
-    """Answer one batch: arrays in the order of the forward's arguments, on the CPU without a copy.
+    """Answer one batch: arrays in the order of the forward's arguments, shared where they lie as torch would lay them.
 
     Raises StepError X221 with the failing layer when the forward raises.
     """
@@ -95,10 +96,7 @@ def _weight(layer: torch.nn.Module) -> str:
 
 
 def _tensor(array: np.ndarray, device: str) -> torch.Tensor:
-    # A read-only or strided array cannot be shared; torch warns of the first and refuses some of the second.
-    if not (array.flags.c_contiguous and array.flags.writeable):
-        array = np.array(array, order="C")
-    tensor = torch.from_numpy(array)
+    tensor = tensor_of(array)
     return tensor if device == "cpu" else tensor.to(device)
 
 

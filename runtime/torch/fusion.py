@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves  # noqa: TID253 - its very subject
 
 from titrant.runtime.torch.decisions import SHAPE_ONLY, refuse_decisions
 from titrant.runtime.torch.examples import zeros
+from titrant.runtime.torch.layout import tensor_of
 from titrant.runtime.torch.rewriting import rewritten
 from titrant.runtime.values import TorchModel
 
@@ -22,7 +23,7 @@ def fused_model(model: TorchModel) -> tuple[TorchModel, int]:
     arrays = zeros(model.inputs)
     module = model.module.eval()
     refuse_decisions(module, arrays)
-    found = pairs(module, [torch.from_numpy(array) for array in arrays])
+    found = pairs(module, [tensor_of(array) for array in arrays])
     if not found:
         return model, 0
     return rewritten(model, "model.fuse", {"pairs": [list(pair) for pair in found]}), len(found)

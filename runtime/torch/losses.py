@@ -6,6 +6,7 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 from torch.nn import functional  # noqa: TID253 - its very subject
 
+from titrant.runtime.torch.layout import tensor_of
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics import Diagnostic, StepError
 
@@ -37,7 +38,7 @@ def labels_of(rows: Rows) -> torch.Tensor:
     """Return the labels as (rows,) int64; StepError X202 when the rows have none."""
     if rows.labels is None:
         raise StepError(Diagnostic("X202", f"the {rows.role} rows have no labels to fit", help="set data.label"))
-    return torch.from_numpy(np.ascontiguousarray(rows.labels, dtype=np.int64).copy())
+    return tensor_of(rows.labels.astype(np.int64), copy=True)
 
 
 def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor) -> None:

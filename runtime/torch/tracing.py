@@ -9,6 +9,7 @@ from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subjec
 
 from titrant.runtime.torch.decisions import refuse_decisions
 from titrant.runtime.torch.flat import flat
+from titrant.runtime.torch.layout import tensor_of
 from titrant.runtime.torch.plain_attention import plain_attention
 from titrant.schema.diagnostics import Diagnostic, StepError
 
@@ -21,7 +22,7 @@ def traced(
     Raises PreconditionError X206 when the forward takes decisions on tensor values and StepError X207 when it cannot be
     traced or the trace answers otherwise. Branches on shapes are taken as the example has them.
     """
-    inputs = tuple(torch.from_numpy(array) for array in arrays.values())
+    inputs = tuple(tensor_of(array) for array in arrays.values())
     try:
         with plain_attention(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")

@@ -10,6 +10,7 @@ import torch  # noqa: TID253 - its very subject
 from titrant.runtime.catalog import Context
 from titrant.runtime.engines.inputs import checked
 from titrant.runtime.torch.calling import call, named
+from titrant.runtime.torch.layout import tensor_of
 from titrant.runtime.torch.losses import Loss, check_output, correct, labels_of, loss_of
 from titrant.runtime.torch.settled import settled
 from titrant.runtime.values import Rows, TorchModel
@@ -146,7 +147,7 @@ def _batches(model: TorchModel, rows: Rows) -> Batches:
             Diagnostic("X202", f"there are no {rows.role} rows", help=f"give {rows.role} rows in data.split")
         )
     arrays = checked(model.inputs, rows.inputs).values()
-    return Batches(tuple(torch.tensor(array) for array in arrays), labels_of(rows), rows.positive)
+    return Batches(tuple(tensor_of(array, copy=True) for array in arrays), labels_of(rows), rows.positive)
 
 
 def _try(model: TorchModel, train: Batches, loss: str) -> None:
