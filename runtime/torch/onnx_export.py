@@ -13,6 +13,7 @@ from titrant.runtime.operators.export_onnx import HIGHEST_OPSET, LOWEST_OPSET, E
 from titrant.runtime.torch.decisions import refuse_decisions
 from titrant.runtime.torch.examples import example_arrays
 from titrant.runtime.torch.flat import flat
+from titrant.runtime.torch.layout import tensor_of
 from titrant.runtime.torch.parity import check, compare
 from titrant.runtime.torch.plain_attention import plain_attention
 from titrant.runtime.torch.quiet_export import quiet_export
@@ -24,6 +25,7 @@ from titrant.schema.first_line import first_line
 
 # Where the search for the lowest operator set that can express a model begins.
 DEFAULT_OPSET = 17
+OTHERWISE = "use another operation in the model, or format torchscript"
 
 
 def export(
@@ -36,7 +38,7 @@ def export(
     with settled(context.threads, context.seed), plain_attention():
         answer = refuse_decisions(model.module.eval(), arrays.values())
         ready = replace(model, module=flat(model.module, model.outputs, answer))
-        opset = _write(ready, tuple(torch.from_numpy(array) for array in arrays.values()), params.opset, raw)
+        opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), params.opset, raw)
     exported = write(read(raw), context.scratch / "model.onnx")
     raw.unlink()
     compared = example_arrays(model, example, min(params.rows, len(example)))
@@ -54,18 +56,11 @@ def _write(model: TorchModel, inputs: tuple[torch.Tensor, ...], asked: int | Non
         except torch.onnx.errors.UnsupportedOperatorError as error:
             unsupported = error
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
-            raise StepError(Diagnostic("X207", f"the model cannot be exported to ONNX: {first_line(error)}")) from error
+            raise _refused(error, OTHERWISE) from error
         else:
             return opset
-    raise StepError(
-        Diagnostic(
-            "X207",
-            f"the model cannot be exported to ONNX: {first_line(unsupported)}",
-            help=f"use export opset {HIGHEST_OPSET}, or another operation"
-            if asked is not None and asked < HIGHEST_OPSET
-            else "use another operation in the model, or format torchscript",
-        )
-    ) from None
+    later = asked is not None and asked < HIGHEST_OPSET
+    raise _refused(unsupported, f"use export opset {HIGHEST_OPSET}, or another operation" if later else OTHERWISE)
 
 
 def _export(model: TorchModel, inputs: tuple[torch.Tensor, ...], opset: int, path: Path) -> None:
@@ -84,6 +79,12 @@ def _export(model: TorchModel, inputs: tuple[torch.Tensor, ...], opset: int, pat
             dynamic_axes=axes,
             verbose=False,
         )
+
+
+def _refused(error: BaseException, advice: str) -> StepError:
+    # What follows asks for contributions to torch.
+    reason = first_line(error).partition(". Please feel free")[0]
+    return StepError(Diagnostic("X207", f"the model cannot be exported to ONNX: {reason}", help=advice))
 
 
 def _check_opset(opset: int | None) -> None:

@@ -39,7 +39,7 @@ def check(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, A
         raise StepError(
             Diagnostic(
                 "X208",
-                f"the {what} file answers otherwise than the model: relative difference {parity['relative']:.3g}, "
+                f"the {what} file does not answer as the model does: relative difference {parity['relative']:.3g}, "
                 f"and {tolerance:.3g} is allowed",
                 help="the forward may depend on the batch size or on random numbers; try the file with one row",
             )

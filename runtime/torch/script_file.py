@@ -13,8 +13,10 @@ from titrant.runtime.values import TorchModel, TorchScriptModel
 MANGLED = re.compile(rb"___torch_mangle_(\d+)")
 # Stack traces of where each line was traced; loading works without them.
 DEBUG = ".debug_pkl"
+# Where the archive's version stands: in the second from version 10 on, which GELU, among others, asks for.
+VERSIONS = ("version", ".data/version")
 # The writer adds these itself.
-WRITTEN = ("version", ".data/serialization_id")
+WRITTEN = (*VERSIONS, ".data/serialization_id")
 
 
 def save_script(script: torch.jit.ScriptModule, model: TorchModel, folder: Path) -> TorchScriptModel:
@@ -45,7 +47,7 @@ def normalize(source: Path, target: Path) -> None:
         return MANGLED.sub(lambda match: renamed[match[1]], text)
 
     writer = torch._C.PyTorchFileWriter(str(target))
-    writer.set_min_version(int(records["version"]))
+    writer.set_min_version(int(next(records[name] for name in VERSIONS if name in records)))
     for name in sorted(set(records) - set(WRITTEN)):
         data = rename(records[name]) if _names_classes(name) else records[name]
         writer.write_record(rename(name.encode()).decode(), data, len(data))
