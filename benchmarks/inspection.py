@@ -1,6 +1,6 @@
-"""Measure the first look at large models against its budgets.
+"""Measure the first look at large models against its budgets, after checking that what it finds is exact.
 
-    python benchmarks/inspection.py [--runs 3]
+    TITRANT_DATA=/path python benchmarks/inspection.py [--runs 3]
 
 A model of seven billion parameters costs no disk here: its weights are a sparse file with a real safetensors header.
 Every figure is of whole processes, with one thread and a fresh home; memory is the largest process of a command, its
@@ -181,6 +181,8 @@ def main() -> None:
         spread = f"{min(samples):.2f} … {max(samples):.2f}, n={len(samples)}"
         print(f"{word}  {name:<58} {median:8.2f} {unit}  ({spread}){budget}", flush=True)
 
+    exact = subprocess.run([sys.executable, str(Path(__file__).parent / "exact_facts.py")], check=False)
+    missed += ["parameters and FLOPs"] if exact.returncode else []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "models_here.py").write_text(MODELS, "utf-8")

@@ -1,10 +1,9 @@
 """Which layers each quantization method would touch, and why it leaves the others alone."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 from titrant.compiler.bound import BoundRecipe
-from titrant.compiler.layer_fate import left_out, objection
+from titrant.compiler.layer_fate import fates
 from titrant.compiler.rules.methods import methods
 from titrant.runtime import catalog
 from titrant.schema.coverage import Coverage, LayerGroup
@@ -15,7 +14,7 @@ from titrant.schema.plan import Plan
 def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFacts) -> tuple[Coverage, ...]:
     """Say for every method that takes this kind of model what becomes of each layer with weights.
 
-    What an operator has against a layer is what `titrant.compiler.layer_fate` says.
+    What a method has against a layer is what `titrant.compiler.layer_fate` says.
     """
     asked = bound.recipe.quantization.method
     named = methods() if asked in ("auto", "none") or asked in methods() else (*methods(), asked)
@@ -28,24 +27,17 @@ def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFac
             continue
         options = dict(bound.recipe.quantization.options) if asked == name else {}
         params = declaration.params.model_validate(options)
-        against = partial(objection, declaration, params, hardware, model)
-        groups = tuple(_groups(model, bound, against))
-        found.append(Coverage(name, name in chosen, groups))
+        because = fates(declaration, params, hardware, model, bound.recipe.quantization)
+        found.append(Coverage(name, name in chosen, tuple(_groups(model, because))))
     return tuple(found)
 
 
-def _groups(model: ModelFacts, bound: BoundRecipe, against: Callable[[Layer], str]) -> Iterator[LayerGroup]:
+def _groups(model: ModelFacts, because: tuple[str, ...]) -> Iterator[LayerGroup]:
     """Group layers of one type that share one fate, in the order of the model."""
-    known: dict[tuple[str, int], str] = {}
     grouped: dict[tuple[str, str], list[Layer]] = {}
-    for layer in model.layers:
-        if not layer.weight_bytes:
-            continue
-        sort = (layer.type, len(layer.weight_shape))
-        if sort not in known:
-            known[sort] = against(layer)
-        because = left_out(layer.name, bound.recipe.quantization) or known[sort]
-        grouped.setdefault((layer.type, because), []).append(layer)
-    for (layer_type, because), layers in grouped.items():
+    for layer, fate in zip(model.layers, because, strict=True):
+        if layer.weight_bytes:
+            grouped.setdefault((layer.type, fate), []).append(layer)
+    for (layer_type, fate), layers in grouped.items():
         names = tuple(layer.name for layer in layers)
-        yield LayerGroup(layer_type, names, sum(layer.weight_bytes for layer in layers), because)
+        yield LayerGroup(layer_type, names, sum(layer.weight_bytes for layer in layers), fate)

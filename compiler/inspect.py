@@ -1,7 +1,7 @@
 """Ask an inspection child what the model and the data are, and remember the answer while nothing has changed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,17 @@ from titrant.compiler.located import located
 from titrant.compiler.lowering.data import Files, data_load, data_split, data_transform
 from titrant.compiler.lowering.model import ONNX_PARTS, model_load
 from titrant.compiler.packages import installed
-from titrant.compiler.read_facts import read_data_facts, read_model_facts
-from titrant.compiler.remember import remember
+from titrant.compiler.remember import remember, remembered
 from titrant.schema.canonical import canonical_json, sha256
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.frozen import dataclass
+from titrant.schema.os_reason import os_reason
 from titrant.schema.plan import without_paths
+from titrant.schema.read_back import WrongValueError, read_back
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 3
+_FORM = 4
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> Mo
     wanted = {"seed": bound.recipe.seed, "steps": {operator: params}}
     answer = _answer(bound, ask, cache, digests, wanted)
     digests.save()
-    return read_model_facts(answer["model"])
+    return answer.model
 
 
 def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -> Facts:
@@ -94,20 +95,28 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -
     wanted = request(bound, files)
     answer = _answer(bound, ask, cache, digests, wanted)
     enter_user_operators(bound, ask, cache, digests)
-    model = read_model_facts(answer["model"])
+    model = answer.model
     if contents:
-        whole = _contents(bound, files, answer["parts"], digests)
+        whole = _contents(bound, files, answer.parts, digests)
         changed = {key: file.digest for key, file in whole.items() if file != files.get(key)}
         files = whole
         if changed:
             model = replace(model, digest=sha256({"model": model.digest, "files": changed}))
     digests.save()
-    return Facts(model, read_data_facts(answer["data"]), files)
+    assert answer.data is not None
+    return Facts(model, answer.data, files)
 
 
-def _answer(
-    bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, wanted: dict[str, Any]
-) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class _Answer:
+    """What the child says; `data` is None where only the model was asked about."""
+
+    model: ModelFacts
+    data: DataFacts | None
+    parts: tuple[str, ...] = ()
+
+
+def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, wanted: dict[str, Any]) -> _Answer:
     """Return the remembered answer to a request while it holds, else the child's, which is then remembered."""
     rest = {
         "form": _FORM,
@@ -116,17 +125,18 @@ def _answer(
     }
     key = sha256({"request": without_paths(wanted), **rest})
     place = cache / f"{key}.json"
-    answer = _remembered(place, digests)
+    answer = _remembered(place, digests, whole="data.load" in wanted["steps"])
     if answer is None:
         asked = located(bound, lambda: ask({"do": "inspect", **wanted}))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
         kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
-        answer = json.loads(canonical_json(kept))
-        remember(place, answer)
+        kept = json.loads(canonical_json(kept))
+        remember(place, kept)
+        answer = read_back(_Answer, kept)
     return answer
 
 
-def _contents(bound: BoundRecipe, files: Files, parts: list[str], digests: FileDigests) -> dict[str, DigestedFile]:
+def _contents(bound: BoundRecipe, files: Files, parts: Sequence[str], digests: FileDigests) -> dict[str, DigestedFile]:
     """Digest what was known by its header only, and the files beside an ONNX file that hold its weights."""
     found = dict(files)
     for key, file in files.items():
@@ -144,14 +154,17 @@ def _digest(bound: BoundRecipe, key: str, path: Path, digests: FileDigests) -> s
     except OSError as error:
         where = bound.parsed.source.place(tuple(key.split(".")), "value")
         raise RecipeError(
-            Diagnostic("P010", f"{path} cannot be read: {error.strerror}", where, "check the path and its rights")
+            Diagnostic("P010", f"{path} cannot be read: {os_reason(error)}", where, "check the path and its rights")
         ) from None
 
 
-def _remembered(place: Path, digests: FileDigests) -> Mapping[str, Any] | None:
+def _remembered(place: Path, digests: FileDigests, *, whole: bool) -> _Answer | None:
+    """Return an answer that still holds; a `whole` one tells of the data too."""
     try:
-        answer: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
-        unchanged = all(digests.of(Path(file["path"])) == file["digest"] for file in answer["dependencies"])
-    except (OSError, ValueError, KeyError, TypeError):
+        kept = remembered(place)
+        if not all(digests.of(Path(file["path"])) == file["digest"] for file in kept["dependencies"]):
+            return None
+        answer = read_back(_Answer, kept)
+    except (OSError, KeyError, TypeError, WrongValueError):
         return None
-    return answer if unchanged else None
+    return None if whole and answer.data is None else answer

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from titrant.compiler.decisions import Chain
-from titrant.compiler.layer_fate import left_out, objection
+from titrant.compiler.layer_fate import fates
 from titrant.runtime import catalog
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.frozen import dataclass
@@ -40,13 +40,8 @@ def advise(
 
     `quantization` is the recipe's section, whose patterns leave layers out.
     """
-    known: dict[tuple[object, ...], tuple[str, ...]] = {}
-    methods = []
-    for layer in model.layers:
-        sort = (layer.type, len(layer.weight_shape), layer.weight_bytes > 0)
-        if sort not in known:
-            known[sort] = _methods(model, hardware, chains, layer)
-        methods.append(() if left_out(layer.name, quantization) else known[sort])
+    taken = [(chain.id, _fates(chain, hardware, model, quantization)) for chain in chains]
+    methods = [tuple(name for name, fate in taken if not fate[place]) for place in range(len(model.layers))]
     quantized = [place for place, found in enumerate(methods) if found]
     ends = {quantized[-1]: "last", quantized[0]: "first"} if quantized else {}
     advice = []
@@ -57,17 +52,9 @@ def advise(
     return tuple(advice)
 
 
-def _methods(model: ModelFacts, hardware: Hardware, chains: tuple[Chain, ...], layer: Layer) -> tuple[str, ...]:
-    """Return the methods that take this one layer."""
-    if not layer.weight_bytes:
-        return ()
-    found = []
-    for chain in chains:
-        declared = catalog.get(catalog.method_operator(chain.method))
-        params = declared.params.model_validate(dict(chain.options))
-        if not objection(declared, params, hardware, model, layer):
-            found.append(chain.id)
-    return tuple(found)
+def _fates(chain: Chain, hardware: Hardware, model: ModelFacts, quantization: Quantization) -> tuple[str, ...]:
+    declared = catalog.get(catalog.method_operator(chain.method))
+    return fates(declared, declared.params.model_validate(dict(chain.options)), hardware, model, quantization)
 
 
 def _warnings(

@@ -1,12 +1,42 @@
-"""What becomes of one layer under a method: the recipe's patterns say so, then the method's own operator."""
+"""What becomes of each layer under a method: the recipe's patterns say so, then what the method takes."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
 from titrant.compiler.checks.facts_layers import matches
 from titrant.runtime.catalog import Declaration, no_requirement
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.recipe.quantization import Quantization
+
+NO_WEIGHTS = "it has no weights"
+UNSAID = "a user's operator that declares no `requires` does not say before it runs"
+# All that an operator may look at in a layer but its name.
+_kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
+
+
+def fates(
+    declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, quantization: Quantization
+) -> tuple[str, ...]:
+    """Say for each layer of a model, in order, why a method leaves it as it is; "" where the method takes it.
+
+    A method takes the types of layers that it declares. One that declares none takes what its operator would take as a
+    model of that layer alone: its own `requires` is asked, once for layers that differ in nothing but the name, and
+    answers in its own words. What it says against any model, such as a library that is missing, is against no layer.
+    """
+    objection = _objection(declaration, params, hardware, model)
+    known: dict[object, str] = {}
+    found = []
+    for layer in model.layers:
+        because = left_out(layer.name, quantization) if layer.weight_bytes else NO_WEIGHTS
+        if not because:
+            kind = _kind(layer)
+            if kind not in known:
+                known[kind] = objection(layer)
+            because = known[kind]
+        found.append(because)
+    return tuple(found)
 
 
 def left_out(name: str, quantization: Quantization) -> str:
@@ -19,17 +49,18 @@ def left_out(name: str, quantization: Quantization) -> str:
     return ""
 
 
-def objection(declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, layer: Layer) -> str:
-    """Return what an operator has against a layer; "" where it takes it.
-
-    A method takes a layer when its operator would take a model of that layer alone: its own `requires` is asked. What
-    it says against the whole model, such as a library that is missing, counts against no layer.
-    """
+def _objection(declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts) -> Callable[[Layer], str]:
+    """Return what answers with a method's own objection to a layer, "" where it has none."""
+    method = declaration.method
+    if method is not None and method.layers:
+        others = f"{method.name} quantizes {method.named or ', '.join(method.layers)} only"
+        return lambda layer: "" if layer.type in method.layers else others
     if ":" in declaration.name and declaration.requires is no_requirement:
-        return "a user's operator that declares no `requires` does not say before it runs"
+        return lambda _: UNSAID
     general = declaration.requires(params, hardware, None)
-    alone = declaration.requires(params, hardware, replace(model, layers=(layer,)))
-    found = next((sentence for sentence in alone if sentence not in general), "")
-    # "… quantizes linear layers only and the model has none: use ort.static" speaks of a whole model.
-    told = found.partition(": ")[0].partition(" and the model has none")[0]
-    return told.replace("the model has no", "it is no").removesuffix(" to quantize")
+
+    def asked(layer: Layer) -> str:
+        alone = declaration.requires(params, hardware, replace(model, layers=(layer,)))
+        return next((sentence for sentence in alone if sentence not in general), "")
+
+    return asked

@@ -24,7 +24,8 @@ class Suitability:
     """What a level would do with a model on a machine.
 
     `suits` is false where the level wants to quantize and no method of this version can, or nothing can run at all.
-    `chosen` are the candidates that would be made, `rejected` the others with the reason against each.
+    `chosen` are the candidates that would be made, `rejected` the others with the reason against each. `parameters` and
+    `flops` are the model's, as inspected: tied weights once, and two a multiply-add of one case; None where not known.
     """
 
     level: str
@@ -35,6 +36,8 @@ class Suitability:
     rejected: tuple[Rejected, ...]
     warnings: tuple[str, ...]
     layers: tuple[LayerAdvice, ...]
+    parameters: int
+    flops: int | None
 
 
 def suit(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: DataFacts) -> Suitability:
@@ -53,7 +56,7 @@ def suit(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: DataFa
             warnings += answer.warnings
             question = replace(question, settled={**question.settled, subject: answer.value})
     except InfeasibleError as error:
-        return _impossible(bound, lines, error)
+        return _impossible(bound, model, lines, error)
     chains: tuple[Chain, ...] = question.settled["number_format"]
     method = next(line for line in lines if line.subject == "quantization.method")
     level = next(line for line in lines if line.subject == "level")
@@ -74,6 +77,8 @@ def suit(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: DataFa
         rejected=method.rejected,
         warnings=tuple(warnings),
         layers=layers,
+        parameters=model.parameters,
+        flops=model.flops,
     )
 
 
@@ -88,7 +93,7 @@ def _verdict(question: Question, reducing: tuple[Chain, ...]) -> tuple[bool, str
     return False, f"level {level} does not suit: no method of this version can quantize this model here"
 
 
-def _impossible(bound: BoundRecipe, lines: list[Decision], error: InfeasibleError) -> Suitability:
+def _impossible(bound: BoundRecipe, model: ModelFacts, lines: list[Decision], error: InfeasibleError) -> Suitability:
     level: Any = next((line for line in lines if line.subject == "level"), None)
     first = error.diagnostics[0]
     return Suitability(
@@ -100,4 +105,6 @@ def _impossible(bound: BoundRecipe, lines: list[Decision], error: InfeasibleErro
         rejected=(),
         warnings=(),
         layers=(),
+        parameters=model.parameters,
+        flops=model.flops,
     )

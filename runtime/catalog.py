@@ -70,9 +70,14 @@ def never(params: Any, model: ModelFacts) -> bool:
     return False
 
 
+def no_modules(params: Any) -> tuple[str, ...]:
+    """Import nothing."""
+    return ()
+
+
 def always(modules: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
     """Return the function that answers with these modules whatever the parameters are."""
-    return lambda _: modules
+    return (lambda _: modules) if modules else no_modules
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Declaration:
     # How a quantization method is lowered: what it takes and which engine and format it ends in; None elsewhere.
     method: "Method | None" = None
     # The modules that it is going to import, so that their cost is apart from that of its work.
-    loads: Callable[[Any], tuple[str, ...]] = always(())
+    loads: Callable[[Any], tuple[str, ...]] = no_modules
     # Parameters that change what comes out and not what it costs.
     costless: tuple[str, ...] = ()
     # Whether it would give back the model that it is given, so that the plan leaves it out.
@@ -114,7 +119,9 @@ class Method:
     """A reduction that `quantization.method` can name.
 
     `takes` is the kind that its `model` port needs, `engine` and `format` what its `model` output runs in and is
-    exported as, `bits` the widths it offers, `rank` its place from gentle (0, no change) to aggressive.
+    exported as, `bits` the widths it offers, `rank` its place from gentle (0, no change) to aggressive. `layers` are
+    the types of layers whose weights it changes, as torch modules and ONNX nodes are called, and `named` is what people
+    call those; without `layers` the operator's `requires` is asked about each layer alone.
     """
 
     name: str
@@ -125,6 +132,8 @@ class Method:
     rank: int
     calibrated: bool = False
     dynamic_activations: bool = False
+    layers: tuple[str, ...] = ()
+    named: str = ""
 
 
 _catalog: dict[str, Declaration] = {}

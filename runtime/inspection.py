@@ -20,6 +20,7 @@ from titrant.runtime.operators.model_load import ModelLoadParams
 from titrant.runtime.operators.model_load_onnx import ModelLoadOnnxParams
 from titrant.schema.canonical import plain
 from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.file_param import files_in
 
 
 def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
     for factory in [steps.get("model.load", {}).get("factory"), *(source.get("factory") for source in sources)]:
         for path in source_files(factory).values() if factory else ():
             found[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()
-    for file in _files(steps):
+    for _, file in files_in(steps):
         if not Path(file["path"]).is_dir() and not file["digest"].startswith(BY_HEADER):
             found[file["path"]] = file["digest"]
     return [{"path": path, "digest": found[path]} for path in sorted(found)]
@@ -86,13 +87,3 @@ def _parts(steps: Mapping[str, Any]) -> list[str]:
 
     file = Path(steps["model.load_onnx"]["onnx"]["path"])
     return [path.relative_to(file.parent).as_posix() for path in outside_files(str(file))]
-
-
-def _files(value: Any) -> list[dict[str, str]]:
-    if isinstance(value, Mapping):
-        if set(value) == {"path", "digest"}:
-            return [dict(value)]
-        value = value.values()
-    elif not isinstance(value, (list, tuple)):
-        return []
-    return [file for item in value for file in _files(item)]

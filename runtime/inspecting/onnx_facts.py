@@ -1,66 +1,67 @@
 """Inspect an ONNX graph: weights, nodes, FLOPs, inputs and outputs."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from titrant.runtime.inspecting.onnx_flops import node_flops
+from titrant.runtime.inspecting.onnx_constants import Constant, constants
+from titrant.runtime.inspecting.onnx_flops import node_flops, total
+from titrant.runtime.inspecting.onnx_inputs import fit, graph_inputs, specs_of
+from titrant.runtime.inspecting.onnx_parameters import count_parameters
+from titrant.runtime.inspecting.onnx_shape_values import MOST_SHAPE_NUMBERS
+from titrant.runtime.inspecting.onnx_shapes import infer_shapes
 from titrant.runtime.models.onnx_loading import open_check, read_graph
-from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
-from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
     import onnx
 
     from titrant.runtime.operators.model_load_onnx import ModelLoadOnnxParams
 
-# A graph's other tensors hold shapes and axes rather than weights.
-_WEIGHT_KINDS = "f"
 # A graph with more weights than this is not opened in onnxruntime, which would load them all.
 OPENED_BYTES = 256 << 20
-# Tensors with more numbers than this describe no shape.
-_MOST_SHAPE_NUMBERS = 1024
-# Nodes that compute products and whose FLOPs are not counted.
-_UNCOUNTED = ("LSTM", "GRU", "RNN", "Einsum", "Attention", "MultiHeadAttention", "GroupQueryAttention")
+Counted = Sequence[tuple["onnx.NodeProto", int | None]]
 
 
 def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> ModelFacts:
     """Read the graph, check that onnxruntime opens it and that the data fits its inputs.
 
     Weights in other files are not read, and onnxruntime is not asked to open what would fill the memory. Without data
-    the inputs are as the graph has them.
+    the inputs are as the graph has them. FLOPs are None where those of a node are not known; what a parameter is
+    `count_parameters` says.
     Raises StepError X160 and X161 as model.load_onnx does, RecipeError X126 when inputs and data differ.
     """
     path = params.onnx.path
     model, parts = read_graph(path)
-    sizes = _weights(model)
-    weight_bytes = sum(size for _, size in sizes.values())
+    whole = _inlined(model)
+    counts = count_parameters(whole.graph)
+    biases = [one for name, one in constants(whole.graph).items() if name in counts and not _weighs(one)]
+    weight_bytes = sum(one.bytes for one in (*_held(whole.graph), *biases))
     if weight_bytes <= OPENED_BYTES:
         open_check(path)
-    inputs = _specs(model, _graph_inputs(model))
-    fixed = inputs if data is None else _fit(inputs, data.inputs, Path(path).name)
+    inputs = specs_of(model, graph_inputs(model))
+    fixed = inputs if data is None else fit(inputs, data.inputs, Path(path).name)
     _drop_values(model)
-    shapes = _shapes(model, fixed)
-    dtypes = _dtypes(model)
-    layers = tuple(_layer(node, place, sizes, shapes, dtypes) for place, node in enumerate(model.graph.node))
-    counted = [layer.flops for layer in layers if layer.flops is not None]
+    _drop_values(whole)
+    shapes = infer_shapes(whole, fixed)
+    cases = _cases(fixed)
+    counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
+    flops = total(count for _, count in counted)
+    own = counted if whole is model else [(node, node_flops(node, shapes)) for node in model.graph.node]
     opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 1)
     return ModelFacts(
         source="onnx",
         digest=params.onnx.digest,
-        parameters=sum(int(np.prod(shape)) for shape, _ in sizes.values()),
+        parameters=sum(counts.values()),
         trainable=0,
         weight_bytes=weight_bytes,
-        layers=layers,
+        layers=tuple(_layers(model.graph, own, counts, cases)),
         inputs=fixed,
-        outputs=_specs(model, list(model.graph.output), shapes),
-        flops=sum(counted) if counted else None,
-        activation_bytes=_activation_bytes(model, shapes),
-        notes=tuple(_notes(opset, layers, weight_bytes, outside=bool(parts))),
+        outputs=specs_of(model, list(model.graph.output), shapes),
+        flops=None if flops is None else flops // cases,
+        activation_bytes=_activation_bytes(whole, shapes, cases),
+        notes=tuple(_notes(opset, counted, weight_bytes, outside=bool(parts))),
     )
 
 
@@ -69,185 +70,94 @@ def outside_files(path: str) -> tuple[Path, ...]:
     return read_graph(path)[1]
 
 
-def _notes(opset: int, layers: tuple[Layer, ...], weight_bytes: int, *, outside: bool) -> Iterator[str]:
+def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Write the model's own functions out, so that what they do is seen."""
+    import onnx.inliner
+
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _cases(inputs: tuple[TensorSpec, ...]) -> int:
+    """Return how many cases a graph insists on, 1 where it takes any number."""
+    sizes = {spec.shape[0] for spec in inputs if spec.shape}
+    size = next(iter(sizes)) if len(sizes) == 1 else 1
+    return size if isinstance(size, int) and size > 0 else 1
+
+
+def _held(graph: "onnx.GraphProto") -> Iterator[Constant]:
+    """Yield the weights that a graph and those in it hold; other constants are shapes and axes."""
+    yield from (one for one in constants(graph).values() if _weighs(one))
+    for node in graph.node:
+        for item in node.attribute:
+            if item.HasField("g"):
+                yield from _held(item.g)
+
+
+def _weighs(constant: Constant) -> bool:
+    return constant.floating or (constant.low_bit and len(constant.shape) > 0)
+
+
+def _notes(opset: int, counted: "Counted", weight_bytes: int, *, outside: bool) -> Iterator[str]:
     yield f"opset {opset}"
     if outside:
         yield "weights outside the file are brought inside"
     if weight_bytes > OPENED_BYTES:
         yield "it is too large to open while planning: onnxruntime opens it when it runs"
-    uncounted = sorted({layer.type for layer in layers if layer.type in _UNCOUNTED})
-    if uncounted:
-        yield f"the FLOPs of {', '.join(uncounted)} are not counted"
+    unknown = sorted({node.op_type for node, count in counted if count is None})
+    if unknown:
+        yield (
+            f"FLOPs are not known: those of {', '.join(unknown)} depend on values, or on what titrant does not know "
+            "of the operator"
+        )
 
 
 def _drop_values(model: "onnx.ModelProto") -> None:
     """Let go of the weights themselves: inferring shapes would copy them, and only small integers matter to it."""
     for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) > _MOST_SHAPE_NUMBERS:
+        if math.prod(tensor.dims) > MOST_SHAPE_NUMBERS:
             for field in ("raw_data", "float_data", "double_data"):
                 tensor.ClearField(field)
 
 
-def _graph_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
-    weights = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in weights]
-
-
-def _specs(
-    model: "onnx.ModelProto",
-    values: "list[onnx.ValueInfoProto]",
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> tuple[TensorSpec, ...]:
-    """Read names, shapes and dtypes; a free first dimension is the batch, other free ones are filled from `shapes`."""
-    import onnx
-
-    specs = []
-    for value in values:
-        tensor = value.type.tensor_type
-        known = (shapes or {}).get(value.name)
-        dimensions: list[int | str] = [
-            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else dim.dim_param or "free"
-            for dim in tensor.shape.dim
-        ]
-        if known is not None and not dimensions:
-            dimensions = ["batch", *known[1:]]
-        if known is not None and len(known) == len(dimensions):
-            dimensions = [
-                size if isinstance(size, int) or not place else known[place] for place, size in enumerate(dimensions)
-            ]
-        if dimensions and isinstance(dimensions[0], str):
-            dimensions[0] = "batch"
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        specs.append(TensorSpec(value.name, tuple(dimensions), str(np.dtype(dtype))))
-    return tuple(specs)
-
-
-def _fit(inputs: tuple[TensorSpec, ...], given: tuple[TensorSpec, ...], name: str) -> tuple[TensorSpec, ...]:
-    """Fill free sizes from the data's inputs, which must have the graph's names, shapes and dtypes."""
-    by_name = {spec.name: spec for spec in given}
-    if set(by_name) != {spec.name for spec in inputs}:
-        wanted = ", ".join(_written(spec) for spec in inputs)
-        raise RecipeError(
-            Diagnostic(
-                "X126",
-                f"{name} takes {', '.join(spec.name for spec in inputs)}, "
-                f"and the data gives {', '.join(by_name) or 'nothing'}",
-                help=f"write `model: {{inputs: [{wanted}]}}`",
-            )
+def _layers(graph: "onnx.GraphProto", counted: "Counted", counts: Mapping[str, int], cases: int) -> Iterator[Layer]:
+    """List the nodes; parameters belong to the first node that reads them, and one number alone is no weight."""
+    several = {name: one for name, one in constants(graph).items() if _weighs(one) and one.size > 1}
+    held = several | {name: one for name, one in constants(graph).items() if name in counts}
+    left = dict(counts)
+    for place, (node, flops) in enumerate(counted):
+        own = {name: held[name] for name in node.input if name in held}
+        shaped = [one.shape for one in own.values()]
+        inside = [name for name in left if name.startswith(f"{place}/")] if _holds_graphs(node) else []
+        yield Layer(
+            name=node.name or f"{node.op_type}_{place}",
+            type=node.op_type,
+            parameters=sum(left.pop(name, 0) for name in (*dict.fromkeys(node.input), *inside)),
+            weight_bytes=sum(one.bytes for one in own.values()),
+            weight_shape=max(shaped, key=len, default=()),
+            flops=flops // cases if flops else None,
+            dtype=next((one.dtype for one in own.values()), ""),
+            groups=next((item.i for item in node.attribute if item.name == "group"), 1),
+            custom=node.domain not in ("", "ai.onnx"),
         )
-    return tuple(_filled(spec, by_name[spec.name], name) for spec in inputs)
 
 
-def _filled(spec: TensorSpec, given: TensorSpec, name: str) -> TensorSpec:
-    fits = len(spec.shape) == len(given.shape) and all(
-        isinstance(want, str) or want == size for want, size in zip(spec.shape[1:], given.shape[1:], strict=True)
-    )
-    if not fits or spec.dtype != given.dtype:
-        raise RecipeError(
-            Diagnostic(
-                "X126",
-                f"{name}: {spec.name} is {_shape(spec)} {spec.dtype}, and the data gives {_shape(given)} {given.dtype}",
-                help="change `data.inputs` or `data.transform`, or name the shape and dtype in `model.inputs`",
-            )
-        )
-    return TensorSpec(spec.name, (spec.shape[0], *given.shape[1:]), spec.dtype)
+def _holds_graphs(node: "onnx.NodeProto") -> bool:
+    return any(item.HasField("g") for item in node.attribute)
 
 
-def _shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
-    """Infer the shape of every tensor for one case; those that stay unknown are left out."""
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    sizes = {spec.name: (1 if isinstance(spec.shape[0], str) else spec.shape[0], *spec.shape[1:]) for spec in inputs}
-    for value in copy.graph.input:
-        for dim, size in zip(value.type.tensor_type.shape.dim, sizes.get(value.name, ()), strict=False):
-            if isinstance(size, int):
-                dim.dim_value = size
-    del copy.graph.value_info[:]
-    for value in copy.graph.output:
-        for dim in value.type.tensor_type.shape.dim:
-            dim.Clear()
-    try:
-        inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError) as error:
-        raise StepError(
-            Diagnostic("X160", f"shapes of the graph contradict: {first_line(error)}", help="export it again")
-        ) from None
-    values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
-    shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
-    found = {name: shape for name, shape in shapes.items() if all(size > 0 for size in shape)}
-    return found | {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-
-
-def _weights(model: "onnx.ModelProto") -> dict[str, tuple[tuple[int, ...], int]]:
-    """List weights by name with shape and bytes: float initializers, constants, and low-bit initializers."""
-    import onnx
-
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            tensors |= dict.fromkeys(node.output, next(item.t for item in node.attribute)) if _is_tensor(node) else {}
-    found = {}
-    for name, tensor in tensors.items():
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-        low_bit = dtype.itemsize == 1 and dtype.kind in "iu"
-        if dtype.kind in _WEIGHT_KINDS or (low_bit and len(tensor.dims) > 0):
-            found[name] = (tuple(tensor.dims), int(np.prod(tensor.dims)) * dtype.itemsize)
-    return found
-
-
-def _dtypes(model: "onnx.ModelProto") -> dict[str, str]:
-    import onnx
-
-    return {
-        tensor.name: str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)))
-        for tensor in model.graph.initializer
-    }
-
-
-def _is_tensor(node: "onnx.NodeProto") -> bool:
-    return any(item.name == "value" for item in node.attribute)
-
-
-def _layer(
-    node: "onnx.NodeProto",
-    place: int,
-    weights: Mapping[str, tuple[tuple[int, ...], int]],
-    shapes: Mapping[str, tuple[int, ...]],
-    dtypes: Mapping[str, str],
-) -> Layer:
-    own = [weights[name] for name in node.input if name in weights]
-    return Layer(
-        name=node.name or f"{node.op_type}_{place}",
-        type=node.op_type,
-        parameters=sum(int(np.prod(shape)) for shape, _ in own),
-        weight_bytes=sum(size for _, size in own),
-        weight_shape=max((shape for shape, _ in own), key=len, default=()),
-        flops=node_flops(node, shapes),
-        dtype=dtypes.get(next((name for name in node.input if name in weights), ""), ""),
-        groups=next((item.i for item in node.attribute if item.name == "group"), 1),
-        custom=node.domain not in ("", "ai.onnx"),
-    )
-
-
-def _activation_bytes(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Return the largest sum of float32 node outputs that are alive at once, freed after their last use."""
+def _activation_bytes(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]], cases: int) -> int | None:
+    """Return the largest sum of float32 node outputs of a case that are alive at once, freed after their last use."""
     last = {name: place for place, node in enumerate(model.graph.node) for name in node.input}
     kept = {value.name for value in model.graph.output}
     alive: dict[str, int] = {}
-    peak = 0
+    peak = now = 0
+    ends: dict[int, list[str]] = {}
     for place, node in enumerate(model.graph.node):
-        alive |= {name: 4 * int(np.prod(shapes[name])) for name in node.output if name in shapes}
-        peak = max(peak, sum(alive.values()))
-        alive = {name: size for name, size in alive.items() if last.get(name, -1) > place or name in kept}
-    return peak or None
-
-
-def _shape(spec: TensorSpec) -> str:
-    return f"({', '.join(str(size) for size in spec.shape)})"
-
-
-def _written(spec: TensorSpec) -> str:
-    sizes = ", ".join("batch" if not place else str(size) for place, size in enumerate(spec.shape))
-    return f"{{name: {spec.name}, shape: [{sizes}], dtype: {spec.dtype}}}"
+        born = {name: 4 * math.prod(shapes[name]) for name in node.output if name in shapes}
+        alive |= born
+        now += sum(born.values())
+        peak = max(peak, now)
+        for name in born:
+            ends.setdefault(max(last.get(name, place), place), []).append(name)
+        now -= sum(alive.pop(name) for name in ends.pop(place, ()) if name not in kept)
+    return peak // cases or None

@@ -15,7 +15,7 @@ from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 # A label with more values than this is no class.
-MOST_CLASSES = 1000
+MOST_LISTED = 1000
 IMAGE = "image"
 # What parts columns in files that are called .csv and are none.
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -114,7 +114,7 @@ def _label(name: str, column: np.ndarray) -> dict[str, Any]:
     gone = missing(column)
     values, counts = np.unique(column[~gone], return_counts=True)
     whole = column.dtype.kind != "f" or bool((values == np.floor(values)).all())
-    shown = zip(values[:MOST_CLASSES].tolist(), counts[:MOST_CLASSES].tolist(), strict=True)
+    shown = zip(values[:MOST_LISTED].tolist(), counts[:MOST_LISTED].tolist(), strict=True)
     return {
         "name": name,
         "values": {value_text(value): count for value, count in shown},

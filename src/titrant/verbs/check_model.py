@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import Hardware, TensorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -17,53 +18,69 @@ def check_model(
     *,
     args: Mapping[str, Any] | None = None,
     inputs: Sequence[Mapping[str, Any]] | None = None,
+    example: "Sequence[torch.Tensor] | None" = None,
     hardware: Hardware | None = None,
 ) -> "Suitability":
     """Say whether a level suits a model on `hardware` (default: this machine), and what becomes of each layer.
 
     `model` is a live module, or the text that `titrant.inspect` takes: a recipe, an .onnx file, or `module:Name` with
-    `args` and `inputs`. The answer is that of the planner's own rules; without a recipe it assumes that there are rows
-    to calibrate with. Raises RecipeError for a level or model that is not there.
+    `args`. `inputs` are as `model.inputs` has them: name, shape, dtype; for a live module an `example`, the tensors of
+    one call with the batch first, says the same. From them FLOPs are counted: the module answers two cases of zeros in
+    evaluation mode, without values unless its code reads them. Without them they stay None. The answer is that of the
+    planner's own rules; without a recipe it assumes that there are rows to calibrate with.
+    Raises RecipeError for a level, model or input that cannot be, StepError when the model cannot answer the inputs.
     """
-    from titrant.schema.diagnostics import Diagnostic, RecipeError
     from titrant.verbs.inspect import LEVELS, inspect
 
     if level not in LEVELS:
         raise RecipeError(Diagnostic("P080", f"there is no level {level}", help=f"one of {', '.join(LEVELS)}"))
     if isinstance(model, str):
+        if example is not None:
+            raise RecipeError(Diagnostic("P080", "an example is of a live module", help="name the `inputs`"))
         found = inspect(model, level=level, args=args, inputs=inputs, hardware=hardware).suitability
         assert found is not None  # a level was asked about
         return found
-    if args is not None or inputs is not None:
-        raise RecipeError(Diagnostic("P080", "a live module is made already", help="leave out `args` and `inputs`"))
-    return _live(model, level, hardware)
+    if args is not None:
+        raise RecipeError(Diagnostic("P080", "a live module is made already", help="leave out `args`"))
+    if inputs is not None and example is not None:
+        raise RecipeError(Diagnostic("P080", "an example and `inputs` say the same", help="leave one of them out"))
+    return _live(model, level, inputs, example, hardware)
 
 
-def _live(module: "torch.nn.Module", level: str, hardware: Hardware | None) -> "Suitability":
+def _live(
+    module: "torch.nn.Module",
+    level: str,
+    inputs: Sequence[Mapping[str, Any]] | None,
+    example: "Sequence[torch.Tensor] | None",
+    hardware: Hardware | None,
+) -> "Suitability":
     from titrant.compiler.bind import bind
     from titrant.compiler.hardware import detect
     from titrant.runtime.execution.home import open_home
+    from titrant.runtime.inspecting.torch_facts import describe_live
     from titrant.verbs.inspect import bare_recipe, bare_suitability
 
     # Any factory stands for the module in the recipe: the rules look at the facts, not at its name.
-    parsed = bare_recipe("titrant.recipes.models:TabularNet", level, None, None)
-    return bare_suitability(bind(parsed), live_facts(module), level, hardware or detect(open_home().path))
+    parsed = bare_recipe("titrant.recipes.models:TabularNet", level, None, inputs)
+    named = (parsed.recipe.model.inputs or ()) if inputs is not None else ()
+    specs = tuple(TensorSpec(one.name, one.shape, one.dtype) for one in named)
+    facts = describe_live(module, specs or _specs(example))
+    return bare_suitability(bind(parsed), facts, level, hardware or detect(open_home().path))
 
 
-def live_facts(module: "torch.nn.Module") -> ModelFacts:
-    """Describe a live module's layers and weights; what it takes and answers stays unknown."""
-    from titrant.runtime.inspecting.layers import list_layers, model_bytes
-    from titrant.runtime.instruments.counts import count_parameters
-    from titrant.schema.canonical import plain, sha256
+def _specs(example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
+    """Describe the tensors of a call, whose first dimension is the batch."""
+    import torch
 
-    counts, layers = count_parameters(module), list_layers(module, {})
-    return ModelFacts(
-        source="factory",
-        digest=sha256(plain(layers)),
-        parameters=counts.total,
-        trainable=counts.trainable,
-        weight_bytes=model_bytes(module),
-        layers=layers,
-        inputs=(),
-        outputs=(),
+    if isinstance(example, torch.Tensor):
+        raise RecipeError(Diagnostic("P080", "an example is the tensors of a call", help="write `example=[tensor]`"))
+    given = tuple(example or ())
+    for place, one in enumerate(given):
+        if not isinstance(one, torch.Tensor) or not one.ndim:
+            what = "a tensor without dimensions" if isinstance(one, torch.Tensor) else type(one).__name__
+            problem = f"place {place} of the example holds {what}"
+            raise RecipeError(Diagnostic("P080", problem, help="give tensors whose first dimension is the batch"))
+    return tuple(
+        TensorSpec(f"input_{place}", ("batch", *one.shape[1:]), str(one.dtype).removeprefix("torch."))
+        for place, one in enumerate(given)
     )

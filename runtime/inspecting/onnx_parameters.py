@@ -1,0 +1,151 @@
+"""Tell an ONNX graph's parameters from its other constants."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from titrant.runtime.inspecting.onnx_constants import Constant, constants
+
+if TYPE_CHECKING:
+    import onnx
+
+# Where operators have their weights, by place among their operands.
+_ROLES: Mapping[str, Sequence[int]] = {
+    "Conv": (1, 2), "ConvTranspose": (1, 2), "DeformConv": (1, 3), "FusedConv": (1, 2), "ConvInteger": (1,),
+    "QLinearConv": (3, 8), "Gemm": (0, 1, 2), "FusedGemm": (0, 1, 2), "QGemm": (0, 3, 6), "MatMul": (0, 1),
+    "FusedMatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3), "DynamicQuantizeMatMul": (1, 4),
+    "MatMulIntegerToFloat": (0, 1, 6), "MatMulNBits": (1, 5), "Einsum": range(16), "LSTM": (1, 2, 3, 7),
+    "GRU": (1, 2, 3), "RNN": (1, 2, 3), "DynamicQuantizeLSTM": (1, 2, 3, 7), "Attention": (0, 1, 2),
+    "QAttention": (1, 2), "MultiHeadAttention": (0, 1, 2, 3), "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2), "GroupNormalization": (1, 2), "InstanceNormalization": (1, 2),
+    "RMSNormalization": (1,), "SimplifiedLayerNormalization": (1,), "SkipLayerNormalization": (2, 3, 4),
+    "SkipSimplifiedLayerNormalization": (2, 3), "EmbedLayerNormalization": (2, 3, 4, 5, 6), "PRelu": (1,),
+    "BiasGelu": (1,), "FastGelu": (1,), "QLinearAdd": (0, 3), "QLinearMul": (0, 3),
+}  # fmt: skip
+# Operators that go element by element: an initializer among their operands is a bias, a scale or a place's code.
+_BY_ELEMENT = ("Add", "Sub", "Mul", "Div", "Sum")
+# Operators that hand on numbers of an operand, here the first, Concat of any.
+_MOVES = (
+    "Transpose", "Reshape", "Unsqueeze", "Squeeze", "Slice", "Split", "Cast", "Identity", "Expand", "Flatten", "Tile",
+    "Concat", "DequantizeLinear", "QuantizeLinear",
+)  # fmt: skip
+_PRODUCTS = (
+    "Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "FusedMatMul", "MatMulInteger", "Einsum", "DeformConv",
+)  # fmt: skip
+_TABLE_RANK = 2
+# Integers of more bits are places and sizes; a quantized bias has so many.
+_BIAS_BITS = 32
+# How a tensor is read: element by element or by rows, or as a weight.
+_PLAINLY, _AS_WEIGHT = 1, 2
+
+
+def count_parameters(graph: "onnx.GraphProto") -> dict[str, int]:
+    """Count the parameters of a graph by the name of the tensor that holds them, each tensor once.
+
+    A parameter is a number of a constant that is a weight or bias of a product, a recurrent layer, attention or a
+    normalization; the slope of a PRelu; a table of two or more dimensions of which rows are looked up or to which what
+    is computed is joined; or an initializer of one or more dimensions that enters a sum or product element by element.
+    It stays one where it is first transposed, cut, joined or dequantized. No parameter is what describes a shape, an
+    axis, a range or a quantization, a scalar, a running statistic, a state that a recurrent layer begins with, or a
+    `Constant` node that goes element by element (save as the bias after a product) or whose numbers are all the same.
+
+    So an int8 file has as many parameters as the fp32 one that it was made from, and one that torch wrote as many as
+    the module, less what export folds: scale and bias of a batch normalization become the bias of the convolution
+    before it. A table of embeddings that is the output layer's weight too, and is written a second time transposed,
+    counts once while both hold the same numbers. A saved buffer that is multiplied or added, such as a table of sines,
+    cannot be told from a parameter in a file and is counted. Names in the body of a loop or a branch have the place of
+    its node before them.
+    """
+    return _count(graph, "")[0]
+
+
+def _count(graph: "onnx.GraphProto", path: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Count a graph's parameters; returns them, and how it and the graphs in it read tensors by name."""
+    held, read = constants(graph), dict[str, int]()
+    found: dict[str, int] = {}
+    for place, node in enumerate(graph.node):
+        for item in node.attribute:
+            if item.HasField("g"):
+                inner, reads = _count(item.g, f"{path}{place}/{item.name}/")
+                found |= inner
+                _mark(read, *reads.items())
+    _read(graph, held, read)
+    packed = dict(_packed(graph))
+    for name, constant in held.items():
+        if _is_parameter(constant, read.get(name, 0)):
+            found[path + name] = packed.get(name, constant.size)
+    for name in _written_twice(graph, held):
+        found.pop(path + name, None)
+    return found, read
+
+
+def _is_parameter(constant: Constant, read: int) -> bool:
+    if not read or constant.integer_bits > _BIAS_BITS:
+        return False
+    if not constant.initializer:
+        return read == _AS_WEIGHT and not constant.uniform()
+    return read == _AS_WEIGHT or (constant.floating and len(constant.shape) > 0)
+
+
+def _read(graph: "onnx.GraphProto", held: Mapping[str, Constant], read: dict[str, int]) -> None:
+    """Note how each tensor is read, from the last node back, so that what is moved first is known by its use."""
+    products = {name for node in graph.node if node.op_type in _PRODUCTS for name in node.output}
+    scales = {node.output[1] for node in graph.node if node.op_type == "DynamicQuantizeLinear"}
+    for node in reversed(graph.node):
+        _mark(read, *((node.input[place], _AS_WEIGHT) for place in _places(node) if place < len(node.input)))
+        if node.op_type in _BY_ELEMENT and scales.isdisjoint(node.input):
+            bias = node.op_type == "Add" and not products.isdisjoint(node.input)
+            _mark(read, *((name, _AS_WEIGHT if bias and _is_vector(name, held) else _PLAINLY) for name in node.input))
+        if node.op_type in ("Gather", "Concat"):
+            _mark(read, *(reading for name in _moved(node) for reading in _as_rows(name, held)))
+        use = max((read.get(name, 0) for name in node.output), default=0)
+        if node.op_type in _MOVES and use:
+            _mark(read, *((name, _AS_WEIGHT if node.op_type == "DequantizeLinear" else use) for name in _moved(node)))
+
+
+def _mark(read: dict[str, int], *readings: tuple[str, int]) -> None:
+    for name, use in readings:
+        read[name] = max(use, read.get(name, 0))
+
+
+def _places(node: "onnx.NodeProto") -> Sequence[int]:
+    if node.op_type == "Attention" and node.domain:
+        return (1, 2)
+    return _ROLES.get(node.op_type, ())
+
+
+def _moved(node: "onnx.NodeProto") -> Sequence[str]:
+    return list(node.input) if node.op_type == "Concat" else list(node.input[:1])
+
+
+def _is_vector(name: str, held: Mapping[str, Constant]) -> bool:
+    return name in held and len(held[name].shape) > 0
+
+
+def _as_rows(name: str, held: Mapping[str, Constant]) -> Iterator[tuple[str, int]]:
+    """Yield how a table is read: as a weight where it is an initializer of numbers, not of places or sizes."""
+    if name not in held:
+        yield name, _PLAINLY
+        return
+    table = held[name]
+    if len(table.shape) >= _TABLE_RANK and table.initializer and (table.floating or table.low_bit):
+        yield name, _AS_WEIGHT
+
+
+def _packed(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
+    """Yield the weights of which several numbers share a byte, with how many there are."""
+    for node in graph.node:
+        if node.op_type == "MatMulNBits":
+            sizes = {item.name: item.i for item in node.attribute}
+            yield node.input[1], sizes["K"] * sizes["N"]
+
+
+def _written_twice(graph: "onnx.GraphProto", held: Mapping[str, Constant]) -> Iterator[str]:
+    """Yield the weights of matrix products that are a table of the same graph, transposed."""
+    tables = [node.input[0] for node in graph.node if node.op_type == "Gather" and node.input[0] in held]
+    weights = [node.input[1] for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in held]
+    for table in dict.fromkeys(tables):
+        shape = held[table].shape
+        for weight in dict.fromkeys(weights):
+            turned = len(shape) == _TABLE_RANK and held[weight].shape == shape[::-1] and weight != table
+            if turned and held[weight].is_transposed(held[table]):
+                yield weight
