@@ -1,6 +1,5 @@
 """Learn of a user's operator from a child process, and plan with it without running its code here."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,24 @@ from titrant.compiler.file_digests import FileDigests
 from titrant.compiler.foresight import Ask, Foresight
 from titrant.compiler.located import located
 from titrant.compiler.packages import version_of
-from titrant.compiler.remember import remember
+from titrant.compiler.remember import remember, remembered
 from titrant.runtime import catalog
-from titrant.runtime.catalog import Declaration, Method, Params, Port, no_requirement, unknown_cost
+from titrant.runtime.catalog import (
+    Declaration,
+    Method,
+    Params,
+    Port,
+    never,
+    no_modules,
+    no_requirement,
+    unknown_cost,
+)
 from titrant.schema.canonical import sha256
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 PACKAGE = "package:"
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 2
+_FORM = 3
 
 
 class UserParams(Params):
@@ -93,12 +101,17 @@ def declaration(reference: str, answer: Mapping[str, Any], foresight: Foresight)
         consumes=tuple(declared["consumes"]),
         determinism=operator["determinism"],
         requires=foresight.requires if "requires" in foretold else no_requirement,
+        loads=foresight.loads if "loads" in foretold else no_modules,
+        idle=foresight.idle if "idle" in foretold else never,
+        costless=tuple(declared["costless"]),
         predict=foresight.predict if "predict" in foretold else unknown_cost,
         libraries=tuple(operator["libraries"]),
         user_code=declared["user_code"],
         run=_elsewhere,
         doc=declared["doc"],
-        method=None if method is None else Method(**{**method, "name": reference, "bits": tuple(method["bits"])}),
+        method=None
+        if method is None
+        else Method(**{**method, "name": reference, "bits": tuple(method["bits"]), "layers": tuple(method["layers"])}),
     )
 
 
@@ -129,9 +142,9 @@ def _check(bound: BoundRecipe, found: Declaration, parameters: Mapping[str, Any]
 
 def _remembered(place: Path, folder: Path, digests: FileDigests) -> Mapping[str, Any] | None:
     try:
-        answer: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        answer = remembered(place)
         unchanged = all(_now(file["path"], folder, digests) == file["digest"] for file in answer["dependencies"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError, TypeError):
         return None
     return answer if unchanged else None
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from titrant.compiler.lowering.steps import full_params
 from titrant.compiler.ports import Declare
+from titrant.compiler.rules.at_device import at_device
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
 from titrant.schema.diagnostics import Diagnostic, InfeasibleError, Place
@@ -38,11 +39,17 @@ def check_feasible(
 
 
 def _unmet(plan: Plan, hardware: Hardware, model: ModelFacts, declare: Declare) -> Iterator[Diagnostic]:
-    """What operators need and this machine lacks; each lack is told once."""
+    """What operators need and this machine lacks; each lack is told once.
+
+    What reduces a model is asked about the device that the model will run on.
+    """
     told: set[str] = set()
+    device = next((one.chosen for one in plan.decisions if one.subject == "target.device"), "cpu")
+    there = at_device(hardware, device)
     for step in plan.steps:
         declaration = declare(step.operator)
-        for lack in declaration.requires(full_params(declaration.params, step.params), hardware, model):
+        machine = hardware if declaration.method is None else there
+        for lack in declaration.requires(full_params(declaration.params, step.params), machine, model):
             if lack not in told:
                 told.add(lack)
                 message, _, remedy = lack.partition(": ")

@@ -1,21 +1,19 @@
 """BLAKE3 digests of files and folders, kept between runs for files that cannot have changed."""
 
-import contextlib
 import json
-import mmap
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from blake3 import blake3
-
+from titrant.compiler.remember import remembered
+from titrant.schema.atomic import write_bytes
+from titrant.schema.file_digest import digest_bytes, digest_file
 from titrant.schema.frozen import dataclass
 
 # A file touched this short a time before it was read may change again within the clock's grain.
 YOUNG_NS = 2_000_000_000
 _KEPT = 100_000
-_MAP_BYTES = 1 << 20
-_WINDOW_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,9 @@ class FileDigests:
         if self._memory is None or not self._fresh:
             return
         newest = dict(list(self._known.items())[-_KEPT:])
-        unfinished = self._memory.with_name(f"{self._memory.name}.{os.getpid()}")
-        try:
+        with suppress(OSError):
             self._memory.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps(newest), encoding="utf-8")
-            unfinished.replace(self._memory)
-        except OSError:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+            write_bytes(self._memory, json.dumps(newest).encode(), durable=False)
         self._fresh = False
 
     def _file(self, path: Path) -> str:
@@ -81,30 +74,9 @@ class FileDigests:
             for name in files:
                 file = Path(folder, name)
                 lines.append(f"{file.relative_to(path).as_posix()}\0{self._file(file)}\n")
-        return blake3("".join(sorted(lines)).encode()).hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """Digest one file's content with BLAKE3, using every core for large files."""
-    hasher = blake3(max_threads=blake3.AUTO)
-    if path.stat().st_size < _MAP_BYTES:
-        return hasher.update(path.read_bytes()).hexdigest()
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        for offset in range(0, size, _WINDOW_BYTES):
-            length = min(_WINDOW_BYTES, size - offset)
-            # A window at a time: a map of the whole file would count as this process's memory, however large it is.
-            with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=offset) as window:
-                hasher.update(window)
-    return hasher.hexdigest()
+        return digest_bytes("".join(sorted(lines)).encode())
 
 
 def _load(memory: Path | None) -> dict[str, str]:
-    if memory is None:
-        return {}
-    try:
-        found = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    entries = found.items() if isinstance(found, dict) else ()
-    return {key: digest for key, digest in entries if isinstance(digest, str)}
+    known = remembered(memory) if memory is not None else {}
+    return {key: digest for key, digest in known.items() if isinstance(digest, str)}

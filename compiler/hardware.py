@@ -1,6 +1,5 @@
 """Detect the machine at hand: identity facts apart from volatile ones."""
 
-import os
 import platform
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from titrant.compiler.limits import disk_free, memory_available, memory_total, u
 from titrant.compiler.packages import installed
 from titrant.compiler.processor import UNKNOWN, processor
 from titrant.schema.facts import GpuState, Hardware, HardwareIdentity, HardwareVolatile
+from titrant.schema.home_path import home_path
 
 _MACHINES = {"amd64": "x86_64", "x64": "x86_64"}
 
@@ -19,22 +19,18 @@ def detect(home: Path | None = None) -> Hardware:
 
     Without one it is the folder that every verb takes: $TITRANT_HOME, or .titrant in the current folder. Reads the
     kernel's files, the GPU driver's library and package metadata; imports no engine, writes nothing and never raises.
-    What cannot be found out is None, or "unknown" where text is due; `bench` is None until `titrant hardware --bench`
-    has run here.
+    What cannot be found out is None, or "unknown" where text is due; `bench` holds nothing measured until
+    `titrant hardware --bench` has run here, at most the published figures of accelerators that a shipped profile names.
     """
-    home = home if home is not None else default_home()
+    home = home if home is not None else home_path()
     identity, gpus = _identity()
     volatile = HardwareVolatile(memory_available(), disk_free(home), gpus)
-    return Hardware(identity=identity, volatile=volatile, bench=read_bench(home, identity))
+    bench = read_bench(home, identity)
+    if identity.gpus:
+        from titrant.compiler.published import with_published
 
-
-def default_home() -> Path:
-    """Return the folder that verbs keep their files in, made or not: $TITRANT_HOME, or .titrant in the current one."""
-    given = Path(os.environ.get("TITRANT_HOME") or ".titrant")
-    try:
-        return given.expanduser()
-    except RuntimeError:  # the user has no home folder
-        return given
+        bench = with_published(bench, identity.gpus)
+    return Hardware(identity=identity, volatile=volatile, bench=bench)
 
 
 def detect_identity() -> HardwareIdentity:

@@ -21,11 +21,11 @@ class History:
 
     def __init__(self, observations: Iterable[Observation] = ()) -> None:
         self._shapes: dict[str, list[Observation]] = {}
-        self._operators: dict[str, list[Observation]] = {}
+        self._operators: dict[tuple[str, str], list[Observation]] = {}
         self._loads: dict[str, list[float]] = {}
         for one in observations:
             self._shapes.setdefault(one.shape, []).append(one)
-            self._operators.setdefault(one.operator, []).append(one)
+            self._operators.setdefault((one.operator, one.device), []).append(one)
             for library, seconds in one.loads.items():
                 self._loads.setdefault(library, []).append(seconds)
 
@@ -33,9 +33,9 @@ class History:
         """Return the latest observations of a shape."""
         return self._shapes.get(shape, ())[-_SAME:]
 
-    def like(self, operator: str) -> Sequence[Observation]:
-        """Return the latest observations of an operator."""
-        return self._operators.get(operator, ())[-_LIKE:]
+    def like(self, operator: str, device: str) -> Sequence[Observation]:
+        """Return the latest observations of an operator on a kind of device."""
+        return self._operators.get((operator, device), ())[-_LIKE:]
 
     def loading(self, library: str) -> float | None:
         """Return the seconds that loading a library took, the median of the latest."""
@@ -48,7 +48,7 @@ NO_HISTORY = History()
 
 def learn(operator: str, prediction: Prediction, history: History) -> Prediction:
     """Replace what a formula gave by what was measured, or correct it; without observations nothing changes."""
-    same, like = history.same(prediction.shape), history.like(operator)
+    same, like = history.same(prediction.shape), history.like(operator, prediction.device)
     loads = {name: history.loading(name) or seconds for name, seconds in prediction.loads.items()}
     prediction = replace(prediction, loads=loads)
     if same:

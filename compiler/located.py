@@ -19,5 +19,7 @@ def located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping
 def _placed(bound: BoundRecipe, diagnostic: Diagnostic) -> Diagnostic:
     if diagnostic.where is not None or not diagnostic.key:
         return diagnostic
-    where = bound.parsed.source.place(tuple(diagnostic.key.split(".")), "value")
+    key, _, value = diagnostic.key.partition(" ")
+    source = bound.parsed.source
+    where = source.place(source.holding(tuple(key.split(".")), value), "value")
     return replace(diagnostic, where=where)

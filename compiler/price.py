@@ -34,7 +34,8 @@ def price(
         work = workload.of(step)
         formula = _formula(declaration, step, hardware, model, work)
         shape = _shape(declaration, step, model, work, plan)
-        prediction = learn(step.operator, replace(formula, shape=shape), history)
+        device = str(step.params.get("device", "cpu")).partition(":")[0]
+        prediction = learn(step.operator, replace(formula, shape=shape, device=device), history)
         # What follows is priced by what the formula says: a shape must not change with what is learned.
         workload.note(step, formula)
         steps.append(replace(step, prediction=prediction))

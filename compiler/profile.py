@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from titrant.compiler.processor import ARM, X86
-from titrant.schema.facts import Gpu, Hardware, HardwareIdentity
+from titrant.schema.facts import Bench, Gpu, GpuSpeed, Hardware, HardwareIdentity
 from titrant.schema.units import parse_size
 
 _DEFAULTS = "packages"
@@ -36,14 +36,19 @@ def profiles() -> tuple[str, ...]:
 
 def shipped_profile(name: str) -> Profile:
     """Read a shipped profile, one of `profiles()`."""
-    return read_profile(_text(name), name)
+    return read_profile(profile_text(name), name)
+
+
+def profile_text(name: str) -> str:
+    """Return the YAML of a shipped profile."""
+    return resources.files("titrant.compiler.profiles").joinpath(f"{name}.yaml").read_text("utf-8")
 
 
 def read_profile(text: str, name: str) -> Profile:
     """Read a profile's YAML; ValueError, whose text is for a person, when it is none.
 
     Packages and Python are those that titrant is tested with where the file states none. What moves (free memory and
-    disk) is not known, and nothing is measured.
+    disk) is not known, and nothing is measured: of accelerators it may state what their vendor publishes.
     """
     value = _yaml(text)
     if not isinstance(value, dict):
@@ -61,7 +66,8 @@ def read_profile(text: str, name: str) -> Profile:
         python=file.python or str(defaults["python"]),
         packages=dict(sorted((defaults["packages"] if file.packages is None else file.packages).items())),
     )
-    return Profile(name, file.description, file.published, file.notes, Hardware(identity, source=name))
+    hardware = Hardware(identity, source=name, bench=_bench(file.gpus))
+    return Profile(name, file.description, file.published, file.notes, hardware)
 
 
 def _size(text: str) -> str:
@@ -83,14 +89,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class _Gpus(_Strict):
-    """One or more accelerators of a kind."""
+    """One or more accelerators of a kind; their speeds are the vendor's figures, 16-bit ones without sparsity."""
 
     name: str
     kind: Literal["cuda", "mps"]
     memory: Size | None = None
     capability: str | None = None
     driver: str | None = None
+    fp32_tflops: Figure | None = None
+    half_tflops: Figure | None = None
+    memory_gb_per_second: Figure | None = None
     count: int = Field(1, ge=1, le=64, strict=True)
 
 
@@ -112,21 +124,38 @@ class _File(_Strict):
 
 
 def _gpus(groups: tuple[_Gpus, ...]) -> tuple[Gpu, ...]:
-    each = [group for group in groups for _ in range(group.count)]
     return tuple(
         Gpu(index, one.name, one.kind, parse_size(one.memory) if one.memory else None, one.capability, one.driver)
-        for index, one in enumerate(each)
+        for index, one in enumerate(_each(groups))
     )
+
+
+def _each(groups: tuple[_Gpus, ...]) -> list[_Gpus]:
+    return [group for group in groups for _ in range(group.count)]
+
+
+def _bench(groups: tuple[_Gpus, ...]) -> Bench | None:
+    """Return the published figures of each accelerator; they are apart from what identifies it."""
+    speeds = {
+        f"{one.kind}:{index}": GpuSpeed(
+            fp32_flops_per_second=_scaled(one.fp32_tflops, 1e12),
+            half_flops_per_second=_scaled(one.half_tflops, 1e12),
+            memory_bytes_per_second=_scaled(one.memory_gb_per_second, 1e9),
+        )
+        for index, one in enumerate(_each(groups))
+    }
+    stated = {device: speed for device, speed in speeds.items() if speed != GpuSpeed()}
+    return Bench(gpus=stated) if stated else None
+
+
+def _scaled(figure: float | None, unit: float) -> float | None:
+    return None if figure is None else figure * unit
 
 
 @cache
 def _defaults() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = _yaml(_text(_DEFAULTS))
+    found: Mapping[str, Any] = _yaml(profile_text(_DEFAULTS))
     return found
-
-
-def _text(name: str) -> str:
-    return resources.files("titrant.compiler.profiles").joinpath(f"{name}.yaml").read_text("utf-8")
 
 
 def _yaml(text: str) -> Any:

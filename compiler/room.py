@@ -1,11 +1,12 @@
 """What the steps of a plan are certain to need of memory and disk, counted from the facts."""
 
 import math
+from dataclasses import replace
 
 from titrant.compiler.feasible import least_bytes
 from titrant.compiler.ports import Declare, given_kinds, references, split_reference
 from titrant.runtime import catalog
-from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts
+from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec
 from titrant.schema.frozen import dataclass
 from titrant.schema.need import WORKER_BYTES, Need, Room
 from titrant.schema.plan import Plan, Step
@@ -55,16 +56,32 @@ def _free_devices(hardware: Hardware, now: HardwareVolatile) -> dict[str, int]:
 
 
 def _need(case: Case, step: Step) -> Need:
-    """Count the worker, the rows that a step reads, the weights of one model at a time, gradients, and its outputs."""
+    """Count the worker, the rows that a step reads, one model's weights, gradients, the largest batch, and outputs."""
     read = {reference: _kind(case, reference) for _, reference in references(step)}
     rows = sum(_rows_bytes(case, split_reference(one)[1]) for one, kind in read.items() if kind == "rows")
     weights = max((_model_bytes(case, one) for one, kind in read.items() if kind in MODELS), default=0)
     facts = case.model
     gradients = facts.weight_bytes * facts.trainable // max(1, facts.parameters) if step.operator == "train.fit" else 0
     device = _device(step)
-    # On a device with memory of its own the weights need not stay here.
-    here, there = (weights, 0) if device == "cpu" else (0, weights)
-    return Need(WORKER_BYTES + rows + here + gradients, _output(case, step), device, there)
+    batch = max(step.params["batches"]) if step.operator == "profile.latency" else 0
+    cases = batch * _case_bytes(case)
+    # On a device with memory of its own the weights need not stay here; the batch is put together here and copied.
+    here, there = (weights, 0) if device == "cpu" else (0, weights + cases)
+    return Need(
+        memory_bytes=WORKER_BYTES + rows + cases + here + gradients,
+        output_bytes=_output(case, step),
+        device=device,
+        device_bytes=there,
+        batch=batch,
+        case_bytes=_case_bytes(case),
+    )
+
+
+def _case_bytes(case: Case) -> int:
+    """Count what the model takes and gives for one case; both are there at once when it has answered."""
+    named = {spec.name for spec in case.model.inputs}
+    arrays = (*(spec for spec in case.data.inputs if spec.name in named), *case.model.outputs)
+    return sum(_spec_bytes(replace(spec, shape=spec.shape[1:])) for spec in arrays if spec.shape)
 
 
 def _device(step: Step) -> str:
@@ -93,14 +110,15 @@ def _kind(case: Case, reference: str) -> str:
 
 
 def _rows_bytes(case: Case, role: str) -> int:
-    """Count the inputs of one role's rows; a dtype that is not known counts nothing."""
+    """Count the inputs of one role's rows."""
     if role not in case.data.roles:
         return 0
-    row = sum(
-        math.prod(size for size in spec.shape if isinstance(size, int)) * ITEM_BYTES.get(spec.dtype, 0)
-        for spec in case.data.inputs
-    )
-    return case.data.roles[role].rows * row
+    return case.data.roles[role].rows * sum(map(_spec_bytes, case.data.inputs))
+
+
+def _spec_bytes(spec: TensorSpec) -> int:
+    """Count one case of an array; a dtype that is not known counts nothing."""
+    return math.prod(size for size in spec.shape if isinstance(size, int)) * ITEM_BYTES.get(spec.dtype, 0)
 
 
 def _model_bytes(case: Case, reference: str) -> int:

@@ -10,8 +10,9 @@ from titrant.schema.plan import Prediction, Step
 class Totals:
     """The predictions of many steps together; None where nothing is known of any of them.
 
-    `seconds` adds up, with what starting a worker and loading libraries takes, each once; `unknown` counts the steps of
-    which seconds are not known. `peak_bytes` is the largest of any step, `output_bytes` what the store grows by.
+    `seconds` adds up, with the `loading_seconds` that starting a worker and loading libraries takes, each once;
+    `unknown` counts the steps of which seconds are not known. `peak_bytes` is the largest of any step, beside what the
+    libraries take; `output_bytes` what the store grows by.
     """
 
     steps: int
@@ -19,6 +20,7 @@ class Totals:
     peak_bytes: int | None
     output_bytes: int | None
     unknown: int
+    loading_seconds: float = 0.0
 
 
 def totals(steps: Iterable[Step]) -> Totals:
@@ -26,12 +28,14 @@ def totals(steps: Iterable[Step]) -> Totals:
     predictions = [step.prediction for step in steps]
     seconds = [made.seconds for made in predictions if made.seconds is not None]
     outputs = [made.output_bytes for made in predictions if made.output_bytes is not None]
+    loading = _loading_seconds(predictions)
     return Totals(
         steps=len(predictions),
-        seconds=sum(seconds) + _loading_seconds(predictions) if seconds else None,
+        seconds=sum(seconds) + loading if seconds else None,
         peak_bytes=max((made.peak_bytes for made in predictions if made.peak_bytes is not None), default=None),
         output_bytes=sum(outputs) if outputs else None,
         unknown=len(predictions) - len(seconds),
+        loading_seconds=loading,
     )
 
 

@@ -1,10 +1,12 @@
 """How long a model takes to answer, and what memory, from its layers and from what this machine was measured to do."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
+from titrant.runtime.gpu_cost import GpuRates, case_bytes, gpu_forward_seconds, gpu_rates
+from titrant.runtime.layer_work import alike, answer_bytes, is_convolution, is_product
 from titrant.schema.facts import Bench, Hardware, Layer, ModelFacts
 from titrant.schema.frozen import dataclass
+from titrant.schema.plan import Prediction
 from titrant.schema.work import ModelUse
 
 # Where no bench was run: one thread of a small server, fp32 operations and bytes a second.
@@ -28,17 +30,20 @@ _INT8_SHARE = {"ort.static": 0.6, "ort.dynamic": 0.5, "torch.dynamic": 0.4}
 _TENSOR_SECONDS, _UPDATE_PASSES = 80e-6, 8
 # A second thread helps this much.
 _THREAD_GAIN = 0.75
-_SHAPED = 2
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one machine does in a second with a number of threads; `measured` says that a bench was run."""
+    """What one machine does in a second with a number of threads, or its accelerator where `gpu` is given.
+
+    `measured` says that a bench was run on whichever it is.
+    """
 
     flops: float
     int8: float
     bytes: float
     measured: bool
+    gpu: GpuRates | None = None
 
     @property
     def basis(self) -> str:
@@ -46,14 +51,17 @@ class Speed:
         return "modelled" if self.measured else "guess"
 
 
-def speed_of(hardware: Hardware, threads: int = 1) -> Speed:
-    """Return the speed of a machine: its bench's, or else a small server's."""
+def speed_of(hardware: Hardware, threads: int = 1, device: str = "cpu") -> Speed:
+    """Return the speed of a machine or of its accelerator: its bench's, a published one, or else a small one's."""
     bench = hardware.bench or Bench()
     many = 1 + _THREAD_GAIN * (min(threads, hardware.identity.cores or threads) - 1)
     flops = (bench.fp32_flops_per_second or _DEFAULT_FLOPS) * many
     int8 = (bench.int8_flops_per_second or 2 * _DEFAULT_FLOPS) * many
     bandwidth = bench.memory_bytes_per_second or _DEFAULT_BYTES
-    return Speed(flops, int8, bandwidth, bench.fp32_flops_per_second is not None)
+    if device == "cpu":
+        return Speed(flops, int8, bandwidth, bench.measured)
+    rates, measured = gpu_rates(hardware, device)
+    return Speed(flops, int8, bandwidth, measured, rates)
 
 
 def basis_of(hardware: Hardware) -> str:
@@ -63,13 +71,15 @@ def basis_of(hardware: Hardware) -> str:
 
 def forward_seconds(model: ModelFacts, speed: Speed, kind: str, batch: int, method: str = "none") -> float:
     """Return the seconds of answering one batch with a model of a kind: torch, onnx or torchscript."""
+    if speed.gpu is not None:
+        return gpu_forward_seconds(model, speed.gpu, kind, batch, method)
     cached = model.weight_bytes <= _CACHED_BYTES
     seconds = _CALL_SECONDS[kind]
-    for layer, answer, count in _alike(model):
+    for layer, answer, count in alike(model):
         products = batch * (layer.flops or 0) / (_rate(layer, speed, method) * _REACHED[kind])
         each = products if cached else max(products, layer.weight_bytes / speed.bytes)
         each += batch * answer * _PASSES[kind] / speed.bytes
-        each += (_CONVOLUTION_SECONDS if _is_convolution(layer) else _LAYER_SECONDS)[kind]
+        each += (_CONVOLUTION_SECONDS if is_convolution(layer) else _LAYER_SECONDS)[kind]
         seconds += count * each
     return seconds
 
@@ -80,12 +90,13 @@ def update_seconds(model: ModelFacts, speed: Speed) -> float:
     return tensors * _TENSOR_SECONDS + _UPDATE_PASSES * model.weight_bytes / speed.bytes
 
 
-def opening_seconds(model: ModelFacts, use: ModelUse) -> float:
-    """Return what opening a model takes: nothing for a live module."""
+def opening_seconds(model: ModelFacts, use: ModelUse, speed: Speed) -> float:
+    """Return what opening a model takes, weights on their way to a device included: nothing for a live module here."""
+    placing = 0.0 if speed.gpu is None else model.weight_bytes / speed.gpu.transfer
     if use.kind == "torch":
-        return 0.0
+        return placing
     per_layer, per_byte = (0.0008, 8e-9) if use.kind == "torchscript" else (0.0005, 6e-9)
-    return 0.004 + per_layer * len(model.layers) + per_byte * (use.bytes or model.weight_bytes)
+    return placing + 0.004 + per_layer * len(model.layers) + per_byte * (use.bytes or model.weight_bytes)
 
 
 def opened_bytes(model: ModelFacts, use: ModelUse) -> int:
@@ -93,8 +104,13 @@ def opened_bytes(model: ModelFacts, use: ModelUse) -> int:
     return 0 if use.kind == "torch" else 2 * (use.bytes or model.weight_bytes)
 
 
-def held_bytes(model: ModelFacts, use: ModelUse, batch: int) -> int:
-    """Return the memory that answering one batch takes beside the model."""
+def held_bytes(model: ModelFacts, use: ModelUse, batch: int, on_device: bool = False) -> int:
+    """Return the machine's memory that answering one batch takes beside the model.
+
+    A device with memory of its own holds the activations itself, and only inputs and answers are left here.
+    """
+    if on_device:
+        return (case_bytes(model) + answer_bytes(model)) * batch
     share = _HELD[use.kind] / (2 if use.method == "ort.static" else 1)
     return int((model.activation_bytes or 0) * batch * share)
 
@@ -105,54 +121,20 @@ def fixed_batch(model: ModelFacts) -> int | None:
     return min((size for size in sizes if isinstance(size, int)), default=None)
 
 
-def answers_bytes(model: ModelFacts) -> int:
-    """Return the bytes of all layers' answers to one case, as far as they follow from FLOPs and weights."""
-    return sum(size for _, size in _layers(model))
-
-
-def answer_bytes(model: ModelFacts) -> int:
-    """Return the bytes of the model's own answer to one case, in fp32."""
-    return sum(4 * math.prod(size for size in spec.shape[1:] if isinstance(size, int)) for spec in model.outputs)
-
-
-def _layers(model: ModelFacts) -> Iterator[tuple[Layer, int]]:
-    """List the layers, each with the bytes of its answer to one case.
-
-    Of a layer with products the answer follows from its FLOPs; any other is taken to answer as much as the one before.
-    """
-    answer = 0
-    for layer in model.layers:
-        inner = math.prod(layer.weight_shape[1:]) if len(layer.weight_shape) >= _SHAPED else 0
-        if inner and layer.flops:
-            answer = 4 * layer.flops // (2 * inner)
-        yield layer, answer
-
-
-# The model that was asked about last, and its layers; kept, so that no other can come to stand where it stood.
-_last: list[tuple[ModelFacts, tuple[tuple[Layer, int, int], ...]]] = []
-
-
-def _alike(model: ModelFacts) -> tuple[tuple[Layer, int, int], ...]:
-    """Return layers that cost different things: one of each kind, its answer's bytes, and how many there are.
-
-    A plan asks dozens of times about one model, which may have ten thousand layers of a few kinds.
-    """
-    if not _last or _last[0][0] is not model:
-        found: dict[tuple[object, ...], tuple[Layer, int, int]] = {}
-        for layer, answer in _layers(model):
-            kind = (layer.weight_shape, layer.flops, layer.weight_bytes, answer)
-            found[kind] = (layer, answer, found[kind][2] + 1) if kind in found else (layer, answer, 1)
-        _last[:] = [(model, tuple(found.values()))]
-    return _last[0][1]
-
-
-def _is_convolution(layer: Layer) -> bool:
-    return len(layer.weight_shape) > _SHAPED
+def modelled(hardware: Hardware, seconds: float, peak_bytes: int, output_bytes: int) -> Prediction:
+    """Predict a step on the CPU whose output's size follows from the model, and whose time from the machine's speed."""
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=peak_bytes,
+        output_bytes=output_bytes,
+        basis=basis_of(hardware),
+        bases={"output_bytes": "modelled"},
+    )
 
 
 def _rate(layer: Layer, speed: Speed, method: str) -> float:
     """Return the operations a second of a layer's products: a dynamic method leaves convolutions alone."""
     shares: Mapping[str, float] = _INT8_SHARE
-    if method not in shares or (method != "ort.static" and len(layer.weight_shape) != _SHAPED):
+    if method not in shares or (method != "ort.static" and not is_product(layer)):
         return speed.flops
     return speed.int8 * shares[method]

@@ -53,10 +53,28 @@ class HardwareVolatile:
 
 
 @dataclass(frozen=True)
+class GpuSpeed:
+    """What one accelerator does in a second; None where unknown.
+
+    `measured` says that `titrant hardware --bench` measured it here; else the figures are the vendor's, which are peaks
+    that no model reaches.
+    """
+
+    fp32_flops_per_second: float | None = None
+    half_flops_per_second: float | None = None  # fp16 or bf16, without sparsity
+    memory_bytes_per_second: float | None = None  # of its own memory
+    transfer_bytes_per_second: float | None = None  # from an array of the machine's to the device
+    launch_seconds: float | None = None  # handing over one small operation, in a row of many
+    call_seconds: float | None = None  # a few numbers there and back again
+    measured: bool = False
+
+
+@dataclass(frozen=True)
 class Bench:
     """What `titrant hardware --bench` measured on this machine, or a profile states; one thread; None where unknown.
 
-    Predictions use it and nothing else does: it is no part of a plan's identity.
+    Predictions use it and nothing else does: it is no part of a plan's identity. `gpus` holds what is known of
+    accelerators by their name as a device (cuda:0), measured here or published.
     """
 
     fp32_flops_per_second: float | None = None
@@ -65,6 +83,12 @@ class Bench:
     disk_write_bytes_per_second: float | None = None  # with fsync, where the store lives
     disk_read_bytes_per_second: float | None = None
     import_seconds: float | None = None  # starting a worker, torch included
+    gpus: Mapping[str, GpuSpeed] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the machine itself was measured: published figures of its accelerators are none of it."""
+        return self.fp32_flops_per_second is not None
 
 
 @dataclass(frozen=True)

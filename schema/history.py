@@ -26,6 +26,7 @@ class Observation:
     loads: Mapping[str, float] = field(default_factory=dict)
     models: Mapping[str, float] = field(default_factory=dict)
     formula_models: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"  # cpu, cuda, mps: what is wrong with a formula for one says nothing of another
 
 
 def machine_key(identity: HardwareIdentity) -> str:

@@ -17,12 +17,22 @@ class Need:
     """What one step cannot do without, in bytes counted from below.
 
     `memory_bytes` holds the worker; `device_bytes` lie on `device` (cuda:0), an accelerator with memory of its own.
+    Both hold the largest batch that a recipe asks the step to answer at once: `batch` cases of `case_bytes` each.
     """
 
     memory_bytes: int
     output_bytes: int = 0
     device: str = "cpu"
     device_bytes: int = 0
+    batch: int = 0
+    case_bytes: int = 0
+
+    def largest_batch(self, demand: int, supply: int) -> int:
+        """Return the largest batch with which a demand that holds this one fits; 0 where none does."""
+        if not self.batch or not self.case_bytes:
+            return 0
+        beside = demand - self.batch * self.case_bytes
+        return max(0, min(self.batch, (supply - beside) // self.case_bytes))
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,10 @@ def _memory(needs: Mapping[str, Need], room: Room) -> Iterator[Diagnostic]:
     worst = max(needs, key=lambda step: needs[step].memory_bytes)
     demand, supply = needs[worst].memory_bytes, room.memory_bytes
     if supply is not None and demand > supply:
-        yield _lacking(worst, demand, "memory", _there(supply, "this machine has", room), room, _relief(demand))
+        there = _there(supply, "this machine has", room)
+        yield _batch(worst, needs[worst], demand, supply, "memory", there) or _lacking(
+            worst, demand, "memory", there, room, _relief(demand)
+        )
 
 
 def _devices(needs: Mapping[str, Need], room: Room) -> Iterator[Diagnostic]:
@@ -59,8 +72,23 @@ def _devices(needs: Mapping[str, Need], room: Room) -> Iterator[Diagnostic]:
         demands = {step: need.device_bytes for step, need in needs.items() if need.device == device}
         worst = max(demands, key=lambda step: demands[step], default="")
         if worst and demands[worst] > supply:
-            there = _there(supply, f"{device} has", room)
-            yield _lacking(worst, demands[worst], f"memory on {device}", there, room, "or hand over a smaller model")
+            there, what = _there(supply, f"{device} has", room), f"memory on {device}"
+            yield _batch(worst, needs[worst], demands[worst], supply, what, there) or _lacking(
+                worst, demands[worst], what, there, room, "or hand over a smaller model"
+            )
+
+
+def _batch(step: str, need: Need, demand: int, supply: int, what: str, there: str) -> Diagnostic | None:  # noqa: PLR0917
+    """Say that a batch is too large, and which is not; None where a smaller one would not fit either."""
+    largest = need.largest_batch(demand, supply)
+    if not largest:
+        return None
+    return Diagnostic(
+        "P025",
+        f"step {step} answers a batch of {need.batch:,} and needs {format_size(demand)} of {what} or more for it, "
+        f"and {there}",
+        help=f"{largest:,} is the largest batch that may fit: lower profile.batches, or target.latency.batch",
+    )
 
 
 def _there(supply: int, has: str, room: Room) -> str:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from titrant.schema.facts import HardwareIdentity
+from titrant.schema.file_param import is_file
 from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Contract
 
@@ -53,7 +54,8 @@ class Prediction:
     `peak_bytes` holds what loading libraries costs: `loads` are those that the step needs, with the seconds that each
     takes the first step of a worker that needs it. `models` are what a step that times models
     is expected to find. `shape` digests everything that the cost depends on: what another step of the same shape took
-    here is measured. `learned_from` digests the measurements that went in, "" without any.
+    here is measured. `device` is where it computes (cpu, cuda, mps). `learned_from` digests the measurements that went
+    in, "" without any.
     """
 
     seconds: float | None = None
@@ -64,6 +66,7 @@ class Prediction:
     loads: Mapping[str, float] = field(default_factory=dict)
     models: Mapping[str, ModelCost] = field(default_factory=dict)
     shape: str = ""
+    device: str = "cpu"
     learned_from: str = ""
     # What the operator's own formula gave, before anything was learned: measurements are held against it.
     formula_seconds: float | None = None
@@ -187,9 +190,9 @@ def identity(plan: Plan) -> dict[str, Any]:
 
 def without_paths(value: Any) -> Any:
     """Replace every {"path", "digest"} by its digest, so that moving or renaming a file changes nothing."""
+    if is_file(value):
+        return {"digest": value["digest"]}
     if isinstance(value, Mapping):
-        if set(value) == {"path", "digest"}:
-            return {"digest": value["digest"]}
         return {key: without_paths(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [without_paths(item) for item in value]

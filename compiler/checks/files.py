@@ -35,7 +35,7 @@ def missing_files(look: Look) -> Iterator[Finding]:
         elif file.is_dir():
             yield look.finding("R102", path, f"{file} is a folder, and a file is due", "name the file in it")
         elif not file.is_file():
-            message = f"{file} is no regular file"
+            message = f"{file} is not a regular file"
             yield look.finding("R102", path, message, "name a file on a disk: a pipe or device never ends")
         elif key in ENDINGS and file.suffix.lower() not in ENDINGS[key]:
             message = f"`{key}` reads {', '.join(ENDINGS[key])}, and this is {file.name}"

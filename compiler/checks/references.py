@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from titrant.compiler.bound import UserReference
 from titrant.compiler.checks.find_module import FoundModule, find_module, top_level_names
 from titrant.compiler.checks.look import Finding, Look, Path, meant
-from titrant.compiler.file_digests import digest_file
+from titrant.schema.file_digest import digest_file
 from titrant.schema.nearest import nearest
 
 

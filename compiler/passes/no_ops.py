@@ -32,7 +32,7 @@ def idle(step: Step, model: ModelFacts, declare: Declare) -> bool:
     source = step.inputs.get("model")
     if set(step.inputs) != {"model"} or set(declaration.outputs) != {"model"} or not isinstance(source, str):
         return False
-    if split_reference(source)[1] != "model" or ":" in step.operator:
+    if split_reference(source)[1] != "model":
         return False
     return declaration.idle(full_params(declaration.params, step.params), model)
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from titrant.compiler.decisions import Chain
+from titrant.compiler.rules.at_device import at_device, engine_lack, find_gpu
 from titrant.compiler.rules.levels import fewest_bits, is_medical
 from titrant.compiler.rules.presets import Presets
 from titrant.compiler.rules.question import Answer, Question, decision
@@ -21,8 +22,8 @@ CONVERSIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     "torch": (("torchscript-fp32", "torch", "torchscript"), ("onnx-fp32", "onnxruntime", "onnx")),
     "onnx": (("unchanged", "onnxruntime", "onnx"),),
 }
-# What `bits: auto` stands for in this version.
-AUTO_BITS = 8
+# What `bits: auto` stands for in this version: on the CPU, and on an accelerator, where no int8 method runs.
+AUTO_BITS, ACCELERATOR_BITS = 8, 16
 # What the medical safeguards allow at least.
 SAFE_BITS = 8
 
@@ -50,8 +51,10 @@ def chains(question: Question) -> Answer:
     if asked == "auto":
         _refuse_bits(question)
         offers = (*conversions, *_ranked(question, (_offer(question, method) for method in methods())))
-        return _settled(question, offers, "method.auto", "each is made and measured; tuning rows choose")
-    return _explicit(question, _offer(question, asked))
+        answer = _settled(question, offers, "method.auto", "each is made and measured; tuning rows choose")
+    else:
+        answer = _explicit(question, _offer(question, asked))
+    return replace(answer, decisions=(*answer.decisions, *_formats(question, answer.value)))
 
 
 def methods() -> tuple[str, ...]:
@@ -149,8 +152,13 @@ def _offer(question: Question, name: str) -> Offer:
     method = declaration.method
     assert method is not None  # bind takes no method whose operator is none
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
+    options = {**_other_format(question, declaration, options), **options}
     bits = _bits(question, method)
     chain = Chain(name, name, bits, method.engine, method.format, 0, options)
+    if question.settled["device"] != "cpu" and max(method.bits) <= AUTO_BITS:
+        # Neither another engine nor another width would help it.
+        device = question.settled["device"]
+        return Offer(chain, (f"its kernels run on the CPU, and target.device is {device}: write target.device: cpu",))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
     return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
@@ -166,7 +174,7 @@ def _unsafe(question: Question, bits: int) -> Iterator[str]:
 def _other_bits(question: Question, method: Method) -> Iterator[str]:
     """Say why a method's widths are not those asked for; one that the recipe names may have any."""
     asked = question.recipe.quantization.bits
-    wanted = AUTO_BITS if asked == "auto" else asked
+    wanted = _auto_bits(question) if asked == "auto" else asked
     if question.recipe.quantization.method != method.name and wanted not in method.bits:
         offered = " or ".join(map(str, method.bits))
         yield f"it gives {offered} bits, and bits: {asked} asks for {wanted}"
@@ -176,7 +184,43 @@ def _bits(question: Question, method: Method) -> int:
     asked = question.recipe.quantization.bits
     if asked != "auto":
         return asked
-    return AUTO_BITS if AUTO_BITS in method.bits else method.bits[0]
+    wanted = _auto_bits(question)
+    return wanted if wanted in method.bits else method.bits[0]
+
+
+def _auto_bits(question: Question) -> int:
+    return AUTO_BITS if question.settled["device"] == "cpu" else ACCELERATOR_BITS
+
+
+def _other_format(question: Question, declaration: Declaration, written: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the 16-bit format that an accelerator computes in, where it is open and the usual one is not it."""
+    field = declaration.params.model_fields.get("dtype")
+    if field is None or "dtype" in written or question.settled["device"] == "cpu":
+        return {}
+    there = at_device(question.hardware, question.settled["device"])
+    for name in (field.default, *get_args(field.annotation)):
+        params = declaration.params.model_validate({**written, "dtype": name})
+        if not declaration.requires(params, there, question.model):
+            return {} if name == field.default else {"dtype": name}
+    return {}
+
+
+def _formats(question: Question, chains: Iterable[Chain]) -> Iterator[Decision]:
+    """Say which 16-bit format was chosen for an accelerator that lacks the usual one."""
+    for chain in chains:
+        if "dtype" in chain.options and "dtype" not in question.recipe.quantization.options:
+            usual = catalog.get(catalog.method_operator(chain.method)).params.model_fields["dtype"].default
+            gpu = find_gpu(question.settled["device"], question.hardware.identity.gpus)
+            assert gpu is not None  # the device was settled by finding it
+            yield decision(
+                question,
+                "quantization.options.dtype",
+                "device.format",
+                asked="not written",
+                chosen=f"{chain.options['dtype']} for {chain.id}",
+                because=f"{gpu.name} does not compute in {usual}",
+                path=("quantization", "options", "dtype"),
+            )
 
 
 def _unfit(question: Question, engine: str, form: str) -> Iterator[str]:
@@ -189,10 +233,9 @@ def _unfit(question: Question, engine: str, form: str) -> Iterator[str]:
         yield f"export asks for {', '.join(sorted(formats))}, and it gives {form}"
     elif target not in ("auto", engine):
         yield f"target.engine is {target}, and it runs in {engine}"
-    elif engine == "onnxruntime" and device == "mps":
-        yield "onnxruntime does not compute on Metal: target.engine torch does, with export torchscript"
-    elif engine == "onnxruntime" and device != "cpu" and "onnxruntime-gpu" not in packages:
-        yield f"onnxruntime on {device} needs the package onnxruntime-gpu: pip install onnxruntime-gpu"
+    elif lack := engine_lack(engine, device, packages):
+        torch_instead = device != "mps" and question.model.source != "onnx"
+        yield f"{lack}, or export torchscript, which torch runs there" if torch_instead else lack
     elif distribution(packages, engine) is None:
         yield f"the engine {engine} is not installed: pip install {engine}"
 
@@ -206,10 +249,8 @@ def _unable(question: Question, declaration: Declaration, method: Method, option
         yield "it calibrates, and there are no calibration rows"
     elif method.calibrated and not _has_source(question):
         yield "it calibrates, and random inputs calibrate nothing"
-    if question.settled["device"] != "cpu" and min(method.bits) <= 8:
-        yield f"its kernels run on the CPU, and target.device is {question.settled['device']}"
     params = declaration.params.model_validate(dict(options))
-    yield from declaration.requires(params, question.hardware, question.model)
+    yield from declaration.requires(params, at_device(question.hardware, question.settled["device"]), question.model)
 
 
 def _has_source(question: Question) -> bool:

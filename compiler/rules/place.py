@@ -1,37 +1,74 @@
 """Where things run: the device, the engine of the original, and how many threads."""
 
+from collections.abc import Iterator
+
+from titrant.compiler.rules.at_device import engine_lack, expected_cost, find_gpu
 from titrant.compiler.rules.question import Answer, Question, decision
 from titrant.schema.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import Gpu
 from titrant.schema.plan import Decision, Rejected
+from titrant.schema.units import format_size, format_time
 
 
 def device(question: Question) -> Answer:
-    """Settle the device: the CPU unless the recipe names another one that this machine has."""
+    """Settle the device: the CPU unless the recipe names another one that this machine has.
+
+    `auto` stays on the CPU, where the int8 methods run. Which is faster is told beside it and decides nothing: how fast
+    a device is comes from measurements, and the same machine would get another plan after each.
+    """
     asked = question.recipe.target.device
     gpus = question.hardware.identity.gpus
     if asked not in ("auto", "cpu"):
-        found = _gpu(asked, gpus)
+        found = find_gpu(asked, gpus)
         if found is None:
             raise InfeasibleError(_no_device(question, asked))
         line = _device_line(question, asked, asked, f"the recipe names it, and this machine has {found.name}")
-        return Answer(asked, (line,))
+        return Answer(asked, (line,), tuple(_tight(question, found)))
     if asked == "cpu":
         return Answer("cpu", (_device_line(question, asked, "cpu", "the recipe names it"),))
     if not gpus:
         return Answer("cpu", (_device_line(question, asked, "cpu", "this machine has no other"),))
-    kind, name = gpus[0].kind, gpus[0].name
-    because = "the int8 kernels of this version run on the CPU"
-    rejected = (Rejected(kind, f"{name} is used only where target.device names it"),)
+    batch = _largest_batch(question)
+    reasons = ("int8 methods of this version run there only", _expected(question, "cpu", batch))
+    because = "; ".join(filter(None, reasons))
+    rejected = (Rejected(gpus[0].kind, _unused(question, gpus[0], batch)),)
     return Answer("cpu", (_device_line(question, asked, "cpu", because, rejected),))
 
 
-def _gpu(asked: str, gpus: tuple[Gpu, ...]) -> Gpu | None:
-    kind, _, index = asked.partition(":")
-    for gpu in gpus:
-        if gpu.kind == kind and (not index or gpu.index == int(index)):
-            return gpu
-    return None
+def _largest_batch(question: Question) -> int:
+    latency = question.recipe.target.latency
+    judged: int = 1 if latency is None else latency.batch
+    return max(judged, *question.recipe.profile.batches)
+
+
+def _tight(question: Question, gpu: Gpu) -> Iterator[str]:
+    """Warn of a batch whose activations are expected not to fit: how many are held at once is not certain."""
+    model, batch = question.model, _largest_batch(question)
+    needed = model.weight_bytes + batch * (model.activation_bytes or 0)
+    if gpu.memory_bytes is not None and needed > gpu.memory_bytes:
+        yield (
+            f"weights and the activations of a batch of {batch:,} are expected to take {format_size(needed)} on "
+            f"{gpu.name}, which has {format_size(gpu.memory_bytes)}: lower profile.batches, or target.latency.batch"
+        )
+
+
+def _expected(question: Question, name: str, batch: int) -> str:
+    """Say how long the original is expected to take on a device; "" where nothing is known of its layers."""
+    cost = expected_cost(question, name, batch)
+    if cost is None:
+        return ""
+    seconds = format_time(cost.seconds[str(batch)])
+    return f"the original is expected to answer a batch of {batch} in {seconds} ({cost.basis})"
+
+
+def _unused(question: Question, gpu: Gpu, batch: int) -> str:
+    engine = "onnxruntime" if question.model.source == "onnx" else "torch"
+    lack = engine_lack(engine, gpu.kind, question.hardware.identity.packages).partition(":")[0]
+    if lack:
+        return f"on {gpu.name} the original does not run: {lack}"
+    expected = _expected(question, gpu.kind, batch)
+    told = f"on {gpu.name} {expected}, and " if expected else f"on {gpu.name} "
+    return f"{told}no int8 method runs; to use it all the same write target.device: {gpu.kind}"
 
 
 def _no_device(question: Question, asked: str) -> Diagnostic:

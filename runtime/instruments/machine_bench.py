@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 
 def main(arguments: list[str]) -> None:
@@ -25,10 +25,14 @@ def main(arguments: list[str]) -> None:
         _say(answers, measure(Path(folder), None if available == "-" else int(available)))
 
 
-def measure(folder: Path, available: int | None) -> dict[str, float | None]:
-    """Return the figures of `titrant.schema.facts.Bench` but `import_seconds`; int8 is None without onnxruntime."""
+def measure(folder: Path, available: int | None) -> dict[str, Any]:
+    """Return the figures of `titrant.schema.facts.Bench` but `import_seconds`.
+
+    int8 is None without onnxruntime; `gpus` holds every accelerator that torch can use.
+    """
     from titrant.runtime.instruments.arithmetic import flops_per_second, fp32_products, int8_products
     from titrant.runtime.instruments.bandwidth import disk_bytes_per_second, memory_bytes_per_second
+    from titrant.runtime.instruments.device_speed import device_speeds
 
     products = {"fp32": fp32_products()}
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
@@ -41,6 +45,7 @@ def measure(folder: Path, available: int | None) -> dict[str, float | None]:
         "memory_bytes_per_second": memory_bytes_per_second(available),
         "disk_write_bytes_per_second": written,
         "disk_read_bytes_per_second": read,
+        "gpus": device_speeds(),
     }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Bytes that a reader decodes in a second, what it holds beside the data, and for each text while it is read.
 _READ_BYTES_PER_SECOND = 100e6
 _READER_BYTES, _TEXT_BYTES = 1 << 20, 250
+# What the user's own code imports and holds beside the data.
+_FACTORY_BYTES = 7 << 20
 
 
 class DataLoadParams(Params):
@@ -51,7 +53,8 @@ def predict(
     seconds, basis = inspected(data, "load", BASE_SECONDS + size / _READ_BYTES_PER_SECOND)
     bases = {"seconds": basis, "output_bytes": "modelled" if has_text(data) else "counted"}
     texts = data.rows * sum(column.dtype == "text" for column in data.columns)
-    peak = size * 12 // 5 + _TEXT_BYTES * texts + _READER_BYTES
+    own = _FACTORY_BYTES if any(source.factory for source in params.sources.values()) else 0
+    peak = size * 12 // 5 + _TEXT_BYTES * texts + _READER_BYTES + own
     return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis="modelled", bases=bases)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
-from titrant.runtime.forward_cost import forward_seconds, speed_of
+from titrant.runtime.forward_cost import forward_seconds, modelled, speed_of
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import onnx_bytes
 from titrant.schema.facts import Hardware, ModelFacts
@@ -17,11 +17,11 @@ LOWEST_OPSET, HIGHEST_OPSET = 13, 20
 
 
 # Tracing, checking and opening a graph: at all, and for each layer; writing, folding and comparing the weights.
-_SECONDS, _LAYER_SECONDS = 0.15, 0.004
+_SECONDS, _LAYER_SECONDS = 0.1, 0.004
 _WRITTEN_BYTES_PER_SECOND = 40e6
-_TRACER_BYTES = 12 << 20
+_TRACER_BYTES = 25 << 20
 # Batches of activations that are held while the example rows are traced and answered twice.
-_HELD = 4
+_HELD = 2.6
 
 
 class ExportOnnxParams(Params):
@@ -56,10 +56,8 @@ def predict(
     answers = forward_seconds(model, speed, "torch", rows) + forward_seconds(model, speed, "onnx", rows)
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND + answers
     size = onnx_bytes(model)
-    peak = 5 * size + _HELD * (model.activation_bytes or 0) * rows + _TRACER_BYTES
-    return Prediction(
-        seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases={"output_bytes": "modelled"}
-    )
+    peak = 5 * size + int(_HELD * (model.activation_bytes or 0) * rows) + _TRACER_BYTES
+    return modelled(hardware, seconds, peak, size)
 
 
 @operator(

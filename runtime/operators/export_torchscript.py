@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
-from titrant.runtime.forward_cost import forward_seconds, speed_of
+from titrant.runtime.forward_cost import forward_seconds, modelled, speed_of
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import torchscript_bytes
 from titrant.schema.facts import Hardware, ModelFacts
@@ -46,9 +46,7 @@ def predict(
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND + answers
     size = torchscript_bytes(model, halved=_halved(work))
     peak = 4 * size + _HELD * (model.activation_bytes or 0) * rows + _TRACER_BYTES
-    return Prediction(
-        seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases={"output_bytes": "modelled"}
-    )
+    return modelled(hardware, seconds, peak, size)
 
 
 def _halved(work: Work) -> bool:

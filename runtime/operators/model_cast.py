@@ -1,5 +1,6 @@
 """Store and compute in 16-bit floating point."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -7,10 +8,10 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.data_cost import BASE_SECONDS
-from titrant.runtime.forward_cost import basis_of
+from titrant.runtime.forward_cost import modelled
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import torch_bytes
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.facts import Gpu, Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.work import NOTHING_KNOWN, Work
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 # Instruction sets that compute in the format, rather than convert to fp32 and back.
 NATIVE = {"bf16": ("avx512_bf16", "amx_bf16", "bf16"), "fp16": ("avx512_fp16", "fp16")}
-
+# CUDA's compute capability from which on every GPU does, at full speed (NVIDIA, CUDA C++ Programming Guide, arithmetic
+# instructions): of fp16 6.1 does a 64th of it.
+CAPABILITY = {"bf16": (8, 0), "fp16": (7, 0)}
 
 # Copying, casting and keeping the weights.
 _CAST_BYTES_PER_SECOND = 300e6
@@ -35,12 +38,21 @@ class CastParams(Params):
 
 
 def requires(params: CastParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
-    """Need torch, and instructions for the format unless emulation is allowed."""
+    """Need torch, and a processor or accelerator that computes in the format unless emulation is allowed."""
     identity = hardware.identity
-    native = bool(identity.gpus) or not set(NATIVE[params.dtype]).isdisjoint(identity.instructions)
+    native = not set(NATIVE[params.dtype]).isdisjoint(identity.instructions)
+    native = native or any(computes(gpu, params.dtype) for gpu in identity.gpus)
     unmet = missing(hardware, "torch")
     if native or params.emulated:
         return unmet
+    if identity.gpus:
+        gpu = identity.gpus[0]
+        least = ".".join(map(str, CAPABILITY[params.dtype]))
+        return (
+            *unmet,
+            f"{params.dtype} is emulated on {gpu.name} (compute capability {gpu.capability}, it takes {least}): "
+            + _remedy(gpu, params.dtype),
+        )
     names = ", ".join(NATIVE[params.dtype])
     return (
         *unmet,
@@ -49,19 +61,25 @@ def requires(params: CastParams, hardware: Hardware, model: ModelFacts | None) -
     )
 
 
+def computes(gpu: Gpu, dtype: str) -> bool:
+    """Whether an accelerator computes in a format: Metal does, and where CUDA's capability is not known it may."""
+    known = re.fullmatch(r"(\d{1,3})\.(\d{1,3})", gpu.capability or "")
+    return gpu.kind != "cuda" or known is None or (int(known[1]), int(known[2])) >= CAPABILITY[dtype]
+
+
+def _remedy(gpu: Gpu, dtype: str) -> str:
+    if dtype == "bf16" and computes(gpu, "fp16"):
+        return "set quantization.options.dtype to fp16"
+    return "set quantization.options.emulated to true if only the size counts"
+
+
 def predict(params: CastParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
     """Count two bytes a parameter."""
     if model is None:
         return Prediction()
     seconds = 2 * BASE_SECONDS + model.weight_bytes / _CAST_BYTES_PER_SECOND
     size = torch_bytes(model) - model.weight_bytes // 2
-    return Prediction(
-        seconds=seconds,
-        peak_bytes=2 * model.weight_bytes,
-        output_bytes=size,
-        basis=basis_of(hardware),
-        bases={"output_bytes": "modelled"},
-    )
+    return modelled(hardware, seconds, 2 * model.weight_bytes, size)
 
 
 @operator(

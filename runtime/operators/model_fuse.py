@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.data_cost import BASE_SECONDS
-from titrant.runtime.forward_cost import basis_of
+from titrant.runtime.forward_cost import modelled
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import folded_bytes, torch_bytes
 from titrant.schema.facts import Hardware, ModelFacts
@@ -36,13 +36,7 @@ def predict(params: FuseParams, hardware: Hardware, model: ModelFacts | None, wo
         return Prediction()
     seconds = 2 * BASE_SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _COPIED_BYTES_PER_SECOND
     size = torch_bytes(model) - model.weight_bytes + folded_bytes(model)
-    return Prediction(
-        seconds=seconds,
-        peak_bytes=3 * model.weight_bytes,
-        output_bytes=size,
-        basis=basis_of(hardware),
-        bases={"output_bytes": "modelled"},
-    )
+    return modelled(hardware, seconds, 3 * model.weight_bytes, size)
 
 
 def idle(params: FuseParams, model: ModelFacts) -> bool:

@@ -16,6 +16,8 @@ from titrant.schema.work import NOTHING_KNOWN, Work
 
 # Reading, checking, writing and keeping the file.
 _READ_BYTES_PER_SECOND = 100e6
+# What onnx itself takes when it is first used.
+_READER_BYTES = 9 << 20
 
 
 class ModelLoadOnnxParams(Params):
@@ -33,7 +35,7 @@ def predict(
         return Prediction(seconds=0.1, basis="guess")
     size = model.weight_bytes + ONNX_NODE_BYTES * len(model.layers)
     seconds = 2 * BASE_SECONDS + size / _READ_BYTES_PER_SECOND
-    return Prediction(seconds=seconds, peak_bytes=3 * size, output_bytes=size, basis=basis_of(hardware))
+    return Prediction(seconds=seconds, peak_bytes=3 * size + _READER_BYTES, output_bytes=size, basis=basis_of(hardware))
 
 
 @operator(

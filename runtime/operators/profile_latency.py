@@ -42,13 +42,13 @@ def requires(params: LatencyParams, hardware: Hardware, model: ModelFacts | None
 def predict(
     params: LatencyParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
-    """Model every model's batch; each batch size takes its time, or what the runs asked for take."""
+    """Model every model's batch on its device; each batch size takes its time, or what the runs asked for take."""
     if model is None:
         return Prediction(seconds=params.seconds * len(params.batches) + 0.3, basis="guess")
-    speed = speed_of(hardware, params.threads)
+    speed = speed_of(hardware, params.threads, params.device)
     uses = {name: work.models.get(name, ModelUse()) for name in params.engines}
     costs = {name: _cost(params, name, use, model, speed) for name, use in uses.items()}
-    opening = sum(2 * opening_seconds(model, use) + _FORK_SECONDS for use in uses.values())
+    opening = sum(2 * opening_seconds(model, use, speed) + _FORK_SECONDS for use in uses.values())
     seconds, samples = opening + _SECONDS, 0
     for size in params.batches:
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
@@ -56,7 +56,7 @@ def predict(
         seconds += turn * (runs + params.warmup / 2)
         samples += runs * len(costs)
     peak = sum(opened_bytes(model, use) for use in uses.values())
-    peak += max(held_bytes(model, use, max(params.batches)) for use in uses.values())
+    peak += max(held_bytes(model, use, max(params.batches), speed.gpu is not None) for use in uses.values())
     return Prediction(
         seconds=seconds,
         peak_bytes=peak,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
-from titrant.runtime.forward_cost import basis_of
+from titrant.runtime.forward_cost import modelled
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import DYNAMIC_CHANNEL_BYTES, PRODUCTS, channels, layers_of, onnx_bytes, saved_by_int8
 from titrant.schema.facts import Hardware, ModelFacts
@@ -50,13 +50,7 @@ def predict(
     size = onnx_bytes(model) - saved_by_int8(model, *PRODUCTS) + scales + nodes
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
     peak = 4 * model.weight_bytes
-    return Prediction(
-        seconds=seconds,
-        peak_bytes=peak,
-        output_bytes=size,
-        basis=basis_of(hardware),
-        bases={"output_bytes": "modelled"},
-    )
+    return modelled(hardware, seconds, peak, size)
 
 
 @operator(
@@ -78,6 +72,8 @@ def predict(
         bits=(8,),
         rank=3,
         dynamic_activations=True,
+        layers=PRODUCTS,
+        named="matrix products",
     ),
 )
 def quantize_ort_dynamic(params: OrtDynamicParams, context: Context, *, model: Any) -> dict[str, Any]:

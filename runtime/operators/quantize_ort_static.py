@@ -5,8 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from titrant.runtime.catalog import Context, Method, Params, operator
-from titrant.runtime.forward_cost import answers_bytes, fixed_batch, forward_seconds, speed_of
+from titrant.runtime.forward_cost import fixed_batch, forward_seconds, modelled, speed_of
 from titrant.runtime.installed import missing
+from titrant.runtime.layer_work import answers_bytes
 from titrant.runtime.sizes import (
     CONVOLUTIONS,
     PRODUCTS,
@@ -82,10 +83,8 @@ def predict(
         _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND + forward + looked
     )
     activations = batch * max(answers_bytes(model), model.activation_bytes or 0)
-    peak = 6 * model.weight_bytes + activations * 5 // 2
-    return Prediction(
-        seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases={"output_bytes": "modelled"}
-    )
+    peak = 6 * model.weight_bytes + activations * 8 // 5
+    return modelled(hardware, seconds, peak, size)
 
 
 @operator(
@@ -99,7 +98,17 @@ def predict(
     predict=predict,
     loads=("onnx", "onnxruntime", "onnxruntime.quantization", "titrant.runtime.onnx.static"),
     libraries=("onnx", "onnxruntime", "numpy"),
-    method=Method("ort.static", takes="onnx", engine="onnxruntime", format="onnx", bits=(8,), rank=4, calibrated=True),
+    method=Method(
+        "ort.static",
+        takes="onnx",
+        engine="onnxruntime",
+        format="onnx",
+        bits=(8,),
+        rank=4,
+        calibrated=True,
+        layers=QUANTIZED,
+        named="convolutions and matrix products",
+    ),
 )
 def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any, calibration: Any) -> dict[str, Any]:
     """Quantize weights and activations to int8, with activation ranges measured on calibration rows.

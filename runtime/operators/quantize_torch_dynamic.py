@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
-from titrant.runtime.forward_cost import basis_of
+from titrant.runtime.forward_cost import modelled
 from titrant.runtime.installed import missing
 from titrant.runtime.sizes import PACKED_CHANNEL_BYTES, channels, layers_of, saved_by_int8, torchscript_bytes
 from titrant.schema.facts import Hardware, ModelFacts
@@ -15,6 +15,8 @@ from titrant.schema.work import NOTHING_KNOWN, Work
 # Copying, rewriting and tracing four times: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.06, 0.008
 _READ_BYTES_PER_SECOND = 50e6
+# What the quantization engine takes when it is first used.
+_PACKER_BYTES = 9 << 19
 
 
 class TorchDynamicParams(Params):
@@ -40,14 +42,8 @@ def predict(
     scales = PACKED_CHANNEL_BYTES * channels(model, "Linear") if params.per_channel else 0
     size = torchscript_bytes(model) - saved_by_int8(model, "Linear") + scales
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
-    peak = 3 * model.weight_bytes
-    return Prediction(
-        seconds=seconds,
-        peak_bytes=peak,
-        output_bytes=size,
-        basis=basis_of(hardware),
-        bases={"output_bytes": "modelled"},
-    )
+    peak = 3 * model.weight_bytes + _PACKER_BYTES
+    return modelled(hardware, seconds, peak, size)
 
 
 @operator(
@@ -70,6 +66,8 @@ def predict(
         bits=(8,),
         rank=2,
         dynamic_activations=True,
+        layers=("Linear",),
+        named="linear layers",
     ),
 )
 def quantize_torch_dynamic(params: TorchDynamicParams, context: Context, *, model: Any, example: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from titrant.schema.plan import Prediction
 from titrant.schema.work import NOTHING_KNOWN, Work
 
 # Two pages and three pictures.
-_SECONDS = 0.6
+_SECONDS = 0.5
 _SIZE, _STEP_BYTES = 95_000, 3100
 
 
@@ -23,7 +23,7 @@ def predict(
 ) -> Prediction:
     """Draw four small pictures; the files hold the record, so they grow with the steps and what they measured."""
     size = _SIZE + _STEP_BYTES * work.steps + work.values_bytes
-    return Prediction(seconds=_SECONDS, peak_bytes=6 << 20, output_bytes=size, basis=basis_of(hardware))
+    return Prediction(seconds=_SECONDS, peak_bytes=8 << 20, output_bytes=size, basis=basis_of(hardware))
 
 
 @operator(

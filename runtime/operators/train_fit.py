@@ -7,8 +7,9 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.data_cost import BASE_SECONDS
-from titrant.runtime.forward_cost import answers_bytes, forward_seconds, speed_of, update_seconds
+from titrant.runtime.forward_cost import forward_seconds, speed_of, update_seconds
 from titrant.runtime.installed import missing
+from titrant.runtime.layer_work import answers_bytes
 from titrant.runtime.sizes import torch_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -31,7 +32,7 @@ _BATCH_SECONDS = 0.0004
 # Of the epochs that early stopping allows, what it comes to on average.
 _EPOCHS_SHARE = 0.8
 # What torch.optim takes when it is first used, and one epoch of the curves as JSON.
-_OPTIMIZER_BYTES = 8 << 20
+_OPTIMIZER_BYTES = 12 << 20
 CURVES_BYTES = 65
 
 
@@ -85,7 +86,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
 
 @operator(
     "train.fit",
-    version=2,
+    version=3,
     family="train",
     params=FitParams,
     inputs={"model": "torch", "train": "rows", "tuning": "rows"},

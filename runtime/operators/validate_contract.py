@@ -61,7 +61,7 @@ def predict(
     drawn = sum(gate.test == "bootstrap" for gate in params.gates)
     seconds = _SECONDS + _GATE_SECONDS * len(params.gates) + rows * (_ROW_SECONDS + drawn * _DRAW_SECONDS)
     size = _SIZE + _GATE_BYTES * len(params.gates)
-    peak = 4 * (work.bytes.get("original", 0) + work.bytes.get("candidate", 0)) + (1 << 20)
+    peak = 2 * (work.bytes.get("original", 0) + work.bytes.get("candidate", 0)) + (1 << 20)
     return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=basis_of(hardware))
 
 

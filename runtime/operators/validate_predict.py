@@ -7,7 +7,6 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.data_cost import BASE_SECONDS
 from titrant.runtime.forward_cost import (
-    answer_bytes,
     fixed_batch,
     forward_seconds,
     held_bytes,
@@ -16,6 +15,7 @@ from titrant.runtime.forward_cost import (
     speed_of,
 )
 from titrant.runtime.installed import missing
+from titrant.runtime.layer_work import answer_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.work import NOTHING_KNOWN, ModelUse, Work
@@ -41,23 +41,22 @@ def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None
 def predict(
     params: PredictParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
-    """Model the forward pass of a batch, as often as there are batches, and opening the model."""
+    """Model the forward pass of a batch on its device, as often as there are batches, and opening the model."""
     if model is None or model.flops is None:
         return Prediction()
     rows = work.rows.get("rows", _ASSUMED_ROWS)
     use = work.models.get("model", ModelUse())
-    speed = speed_of(hardware, params.threads)
+    speed = speed_of(hardware, params.threads, params.device)
     kind = "onnx" if params.engine == "onnxruntime" else use.kind
     batch = fixed_batch(model) or params.batch
     batches, rest = divmod(rows, batch)
-    seconds = (
-        BASE_SECONDS + opening_seconds(model, use) + batches * forward_seconds(model, speed, kind, batch, use.method)
-    )
+    seconds = BASE_SECONDS + opening_seconds(model, use, speed)
+    seconds += batches * forward_seconds(model, speed, kind, batch, use.method)
     if rest:
         seconds += forward_seconds(model, speed, kind, rest, use.method)
     bases = {} if "rows" in work.rows else {"seconds": "guess"}
     size = rows * answer_bytes(model) + 200
-    peak = opened_bytes(model, use) + held_bytes(model, use, min(batch, rows)) + 2 * size
+    peak = opened_bytes(model, use) + held_bytes(model, use, min(batch, rows), speed.gpu is not None) + 2 * size
     return Prediction(
         seconds=seconds,
         peak_bytes=peak,
@@ -74,7 +73,7 @@ def loads(params: PredictParams) -> tuple[str, ...]:
 
 @operator(
     "validate.predict",
-    version=1,
+    version=2,
     family="validate",
     params=PredictParams,
     inputs={"model": ("torch", "onnx", "torchscript"), "rows": "rows"},

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titrant.compiler.bench_file import bench_file, read_bench, write_bench
+from titrant.compiler.bench_file import bench_file, read_bench, read_figures, write_bench
 from titrant.compiler.hardware import detect
-from titrant.schema.facts import Bench, HardwareIdentity
+from titrant.schema.facts import Bench, GpuSpeed, HardwareIdentity
 
 IDENTITY = HardwareIdentity("linux", "x86_64", "a", ("avx2",), 2, 8, (), "3.11", {"torch": "2", "pandas": "1"})
 BENCH = Bench(1e9, 2e9, 3e9, None, 4e9, 2.5)
+GPU = GpuSpeed(5e12, 6e12, 7e9, 8e9, 1e-6, 2e-6, measured=True)
 
 
 def test_gives_back_what_was_measured(tmp_path):
@@ -19,11 +20,25 @@ def test_gives_back_what_was_measured(tmp_path):
     assert read_bench(tmp_path, IDENTITY) == BENCH
 
 
+def test_gives_back_what_was_measured_of_accelerators(tmp_path):
+    whole = replace(BENCH, gpus={"cuda:0": GPU, "cuda:1": GpuSpeed(5e12, measured=True), "mps:0": GPU})
+    write_bench(tmp_path, IDENTITY, whole)
+    assert read_bench(tmp_path, IDENTITY) == whole
+
+
+@pytest.mark.parametrize(
+    "gpus", [[], {"cuda:0": []}, {"cuda:0": {"speed": 1}}, {"tpu:0": {}}, {"cuda": {}}, {"cuda:0": {"call_seconds": 0}}]
+)
+def test_ignores_figures_of_accelerators_that_are_none(gpus):
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        read_figures({"gpus": gpus})
+
+
 def test_is_part_of_what_is_detected_here(tmp_path):
     here = detect(tmp_path)
-    assert here.bench is None
+    assert here.bench is None or not here.bench.measured
     write_bench(tmp_path, here.identity, BENCH)
-    assert detect(tmp_path).bench == BENCH
+    assert replace(detect(tmp_path).bench, gpus={}) == BENCH
     assert detect(tmp_path).identity == here.identity
 
 

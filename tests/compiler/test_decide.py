@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from titrant.compiler.profile import shipped_profile
 from titrant.schema.diagnostics import InfeasibleError, RecipeError
-from titrant.schema.facts import Gpu, Layer, RoleFacts, TensorSpec
+from titrant.schema.facts import Bench, Gpu, GpuSpeed, Layer, RoleFacts, TensorSpec
 
 HERE = Path(__file__).parent
 specification = importlib.util.spec_from_file_location("case", HERE / "case.py")
@@ -23,7 +24,27 @@ specification.loader.exec_module(case)
 decided = case.decided
 CRITICAL = case.RECIPE + "level: medical_critical\nvalidation: {operating_point: {sensitivity: 0.99}}\n"
 LARGE = replace(case.MODEL, weight_bytes=300 * 10**6)
+WITH_T4, WITH_H200 = (
+    replace(case.AVX2, identity=replace(case.AVX2.identity, gpus=(gpu,)))
+    for gpu in (Gpu(0, "Tesla T4", "cuda", 15 << 30, "7.5"), case.H200)
+)
+WITH_METAL = case.machine("neon", "bf16", "fp16", kind="arm64", gpus=(Gpu(0, "Apple M2", "mps"),))
+ORT_GPU = replace(WITH_H200.identity, packages={**case.PACKAGES, "onnxruntime-gpu": "1.31.1"})
 CASES = {
+    "auto device beside an H200": (case.RECIPE, ("level=balanced",), {"hardware": WITH_H200}),
+    "auto device on the profile nvidia-h100": (
+        case.TRAINED,
+        ("level=balanced",),
+        {"hardware": shipped_profile("nvidia-h100").hardware},
+    ),
+    "cuda on an H200": (case.RECIPE, ("level=balanced", "target.device=cuda"), {"hardware": WITH_H200}),
+    "cuda on a T4": (case.RECIPE, ("level=balanced", "target.device=cuda"), {"hardware": WITH_T4}),
+    "cuda with onnxruntime-gpu": (
+        case.RECIPE,
+        ("level=balanced", "target.device=cuda"),
+        {"hardware": replace(WITH_H200, identity=ORT_GPU)},
+    ),
+    "mps on an Apple M2": (case.RECIPE, ("level=balanced", "target.device=mps"), {"hardware": WITH_METAL}),
     "auto level, small model": (case.RECIPE, (), {}),
     "balanced": (case.RECIPE, ("level=balanced",), {}),
     "minimal": (case.RECIPE, ("level=minimal",), {}),
@@ -207,10 +228,60 @@ def test_uses_a_gpu_only_where_the_recipe_names_it():
     assert decided(hardware=with_gpu).device == "cpu"
     named = decided(case.RECIPE, "target.device=cuda", "level=balanced", hardware=with_gpu)
     assert named.device == "cuda"
-    assert ids(named) == ["torchscript-fp32"]
+    assert ids(named) == ["torchscript-fp32", "cast"]
     with pytest.raises(InfeasibleError) as caught:
         decided(case.RECIPE, "target.device=cuda:1", hardware=with_gpu)
     assert caught.value.diagnostics[0].help == "this machine has cuda:0 (NVIDIA H200), and cpu"
+
+
+def test_takes_a_16_bit_method_for_what_the_accelerator_does_and_not_its_processor():
+    amx = case.machine("amx_bf16", "avx2", gpus=WITH_T4.identity.gpus)
+    written = (case.RECIPE, "quantization.method=cast", "quantization.options.dtype=bf16")
+    assert decided(*written, hardware=amx).chains[0].options == {"dtype": "bf16"}
+    with pytest.raises(InfeasibleError) as caught:
+        decided(*written, "target.device=cuda", hardware=amx)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.help) == ("P061", "set quantization.options.dtype to fp16")
+    with pytest.raises(InfeasibleError) as caught:
+        decided(case.RECIPE, "quantization.method=cast", hardware=WITH_H200)
+    assert "bf16 is emulated on this processor" in caught.value.diagnostics[0].message
+
+
+def test_tells_what_each_device_is_expected_to_take_without_deciding_by_it():
+    slow = replace(WITH_H200, bench=Bench(1e6, gpus={"cuda:0": GpuSpeed(1e15, 1e15, 1e13, measured=True)}))
+    found, usual = decided(hardware=slow), decided(hardware=WITH_H200)
+    assert found.device == usual.device == "cpu"
+    device, other = line(found, "target.device"), line(usual, "target.device")
+    assert "(modelled)" in device.because
+    assert "(guess)" in other.because
+    assert "(modelled)" in device.rejected[0].because
+    assert device.rejected[0].because.endswith("to use it all the same write target.device: cuda")
+    unseen = line(decided(hardware=WITH_H200, model=replace(case.MODEL, flops=None)), "target.device")
+    assert unseen.because == "int8 methods of this version run there only"
+
+
+def test_warns_of_activations_that_are_expected_not_to_fit_on_the_gpu():
+    heavy = replace(case.MODEL, activation_bytes=1 << 30)
+    on_it = ("target.device=cuda", "profile.batches=[1, 14]")
+    assert decided(case.RECIPE, *on_it, hardware=WITH_T4, model=heavy).warnings == ()
+    (found,) = decided(
+        case.RECIPE, *on_it, "target.latency={batch: 16, p95: 1 s}", hardware=WITH_T4, model=heavy
+    ).warnings
+    assert found == (
+        "weights and the activations of a batch of 16 are expected to take 16.0 GiB on Tesla T4, which has 15.0 GiB: "
+        "lower profile.batches, or target.latency.batch"
+    )
+    assert decided(case.RECIPE, "profile.batches=[99]", hardware=WITH_T4, model=heavy).warnings == ()
+
+
+def test_says_that_an_onnx_original_cannot_use_the_gpu_beside_it():
+    onnx = replace(case.MODEL, source="onnx")
+    (rejected,) = line(
+        decided(case.RECIPE, "model.weights=included", hardware=WITH_H200, model=onnx), "target.device"
+    ).rejected
+    assert rejected.because == (
+        "on NVIDIA H200 the original does not run: onnxruntime on cuda needs the package onnxruntime-gpu"
+    )
 
 
 def test_warns_of_more_threads_than_cores():

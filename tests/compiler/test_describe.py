@@ -12,13 +12,15 @@ from titrant.compiler import passes
 from titrant.compiler.decisions import Chain
 from titrant.compiler.describe import enter_user_operators
 from titrant.compiler.file_digests import FileDigests
-from titrant.compiler.layer_fate import objection
+from titrant.compiler.layer_fate import fates
 from titrant.compiler.lower import lower
+from titrant.compiler.price import price
 from titrant.runtime import catalog
 from titrant.runtime.execution.home import open_home
 from titrant.runtime.execution.worker import Worker
 from titrant.schema.diagnostics import RecipeError, StepError
 from titrant.schema.facts import HardwareVolatile, Layer
+from titrant.schema.recipe.quantization import Quantization
 from titrant.schema.work import Work
 
 specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
@@ -171,13 +173,57 @@ def test_asks_a_users_operator_what_it_needs_and_costs_once(shrinking, ask):
     assert ask.asked == asked + 1
 
 
-def test_tells_which_layers_a_users_operator_would_take(shrinking):
+def test_tells_which_layers_a_users_operator_would_take(shrinking, ask):
     found = shrinking()
     params = found.params(keep=0.25)
     one = replace(small.HARDWARE, identity=replace(small.HARDWARE.identity, cores=1))
-    linear, conv = Layer("a", "Linear", 9, 36, (3, 3)), Layer("b", "Conv2d", 9, 36, (1, 1, 3, 3))
-    assert objection(found, params, one, small.MODEL, linear) == ""
-    assert objection(found, params, one, small.MODEL, conv) == "it shrinks linear layers"
+    layers = (
+        Layer("a", "Linear", 9, 36, (3, 3)), Layer("b", "Conv2d", 9, 36, (1, 1, 3, 3)),
+        Layer("c", "Linear", 9, 36, (3, 3)), Layer("d", "Linear", 6, 24, (3, 2)), Layer("e", "ReLU", 0, 0),
+    )  # fmt: skip
+    asked = ask.asked
+    told = fates(found, params, one, replace(small.MODEL, layers=layers), Quantization(skip=("d",)))
+    none = "it shrinks linear layers and the model has none"
+    assert told == ("", none, "", "quantization.skip has d", "it has no weights")
+    # In general, and once for each kind of layer that no pattern leaves out.
+    assert ask.asked == asked + 3
+
+
+def test_takes_the_types_of_layers_that_a_users_method_declares(tmp_path, ask):
+    text = OPERATOR.replace("rank=3)", 'rank=3, layers=("Conv2d",))')
+    (tmp_path / "recipe" / "halving.py").write_text(text)
+    enter_user_operators(bound(tmp_path / "recipe"), ask, tmp_path / "facts", FileDigests())
+    found, layers = catalog.get("halving:halve"), (Layer("a", "Linear", 9, 36), Layer("b", "Conv2d", 9, 36))
+    told = fates(found, found.params(), small.HARDWARE, replace(small.MODEL, layers=layers), Quantization())
+    assert told == ("halving:halve quantizes Conv2d only", "")
+
+
+IDLING = FORETELLING.replace(
+    "requires=requires, predict=predict,",
+    "predict=predict, loads=lambda params: ('json', 'onnx') if params.keep < 1 else (), costless=('keep',),\n"
+    "    idle=lambda params, model: params.keep == 1 and model.parameters > 0,",
+)
+
+
+def test_asks_a_users_operator_what_it_loads_and_whether_it_has_anything_to_do(tmp_path, shrinking, ask):
+    (tmp_path / "recipe" / "shrinking.py").write_text(IDLING)
+    shrinking()
+    asked = ask.asked
+
+    def planned(keep):
+        chain = Chain("shrinking:shrink", "shrinking:shrink", 8, "onnxruntime", "onnx", 0, {"keep": keep})
+        recipe = bound(tmp_path / "recipe", "shrinking:shrink", {"keep": keep})
+        plan = lower(recipe, small.decisions(chain, training={}), small.HARDWARE, small.MODEL, small.DATA)
+        plan = passes.run(plan, passes.standard(small.MODEL))
+        return {step.id: step for step in price(plan, small.HARDWARE, small.MODEL, small.DATA).steps}
+
+    predicted = planned(0.5)["shrinking:shrink"].prediction
+    assert {"json", "onnx"} <= set(predicted.loads)
+    # Nothing to do: it is asked twice, by the pass and by the check of the pass, and the child once.
+    assert "shrinking:shrink" not in planned(1.0)
+    # Idle and loads of the one, whose prediction is asked too, and idle of the other.
+    assert ask.asked == asked + 4
+    assert catalog.get("shrinking:shrink").costless == ("keep",)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +231,8 @@ def test_tells_which_layers_a_users_operator_would_take(shrinking):
     [
         ("return Prediction(", "return dict(", "X316: `predict` of shrinking:shrink answers with dict"),
         ("return tuple(lacks)", "return 'nothing'", "X316: `requires` of shrinking:shrink answers with str"),
+        ("predict=predict,", "loads=lambda params: 'onnx',", "X316: `loads` of shrinking:shrink answers with str"),
+        ("predict=predict,", "idle=lambda *_: None,", "X316: `idle` of shrinking:shrink answers with NoneType"),
         ("gt=0)", "gt=1)", "X316: shrinking:shrink does not take its option keep: Input should be greater than 1"),
         ("model.parameters * params.keep", "1 / 0", r"X312: ZeroDivisionError: division by zero \(shrinking.py:16\)"),
     ],
@@ -197,6 +245,8 @@ def test_points_at_an_operator_that_answers_with_nonsense(tmp_path, shrinking, o
     def ask_both():
         found.requires(params, small.HARDWARE, small.MODEL)
         found.predict(params, small.HARDWARE, small.MODEL)
+        found.loads(params)
+        found.idle(params, small.MODEL)
 
     with pytest.raises((RecipeError, StepError), match=sentence):
         ask_both()

@@ -36,15 +36,17 @@ def test_describes_this_machine_as_canonical_json():
     assert json.loads(canonical_json(found.identity))["system"] == found.identity.system
 
 
-def test_imports_no_engine_and_is_quick():
+def test_imports_no_engine_and_starts_no_process():
+    """What makes it quick; benchmarks/budgets.py times the commands that begin with it."""
     code = (
-        "import sys, time; from titrant.compiler.hardware import detect; start = time.perf_counter(); detect();"
-        "print(time.perf_counter() - start, *({'torch', 'onnx', 'onnxruntime', 'numpy'} & set(sys.modules)))"
+        "import sys; from titrant.compiler.hardware import detect; started = [];"
+        "sys.addaudithook(lambda event, _: event in ('subprocess.Popen', 'os.fork', 'os.posix_spawn', 'os.system')"
+        " and started.append(event)); detect();"
+        "print(*started, *({'torch', 'onnx', 'onnxruntime', 'numpy'} & set(sys.modules)))"
     )
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
-    answers = [run.stdout.split() for run in runs]
-    assert all(len(answer) == 1 for answer in answers)
-    assert min(float(answer[0]) for answer in answers) < 0.2  # budget 0.05 s on a quiet machine
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told = set(done.stdout.split())
+    assert told <= (set() if sys.platform.startswith("linux") else {"subprocess.Popen"})  # elsewhere it asks sysctl
 
 
 def test_keeps_its_identity_from_one_process_to_the_next():

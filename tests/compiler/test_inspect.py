@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from titrant.compiler.file_digests import digest_file
 from titrant.compiler.inspect import digest_files, facts, request
-from titrant.compiler.read_facts import read_data_facts, read_model_facts
 from titrant.runtime import catalog
 from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import RecipeError
+from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.file_digest import digest_file
+from titrant.schema.read_back import read_back
 
 specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
 small = importlib.util.module_from_spec(specification)
@@ -90,8 +91,8 @@ def test_leaves_auto_to_the_child_and_random_inputs_where_there_is_no_data(tmp_p
 
 
 def test_reads_facts_back_as_they_were():
-    assert read_model_facts(plain(small.MODEL)) == small.MODEL
-    assert read_data_facts(plain(small.DATA)) == small.DATA
+    assert read_back(ModelFacts, plain(small.MODEL)) == small.MODEL
+    assert read_back(DataFacts, plain(small.DATA)) == small.DATA
 
 
 def test_asks_once_while_nothing_changes(tmp_path):
@@ -190,3 +191,15 @@ def test_digests_large_weights_for_a_plan_only(tmp_path):
     assert looked.files["model.weights"].digest.startswith("header-")
     assert planned.files["model.weights"].digest == digest_file(weights)
     assert planned.model.digest != looked.model.digest
+
+
+def test_asks_again_where_a_remembered_answer_has_another_form(tmp_path):
+    child = Child()
+    bound = small.bind(small.TABULAR, tmp_path)
+    first = facts(bound, child, tmp_path / "facts")
+    for text in ("", "[]", '{"dependencies": [], "model": {}, "data": 3}', '{"dependencies": 7}', "[" * 100_000):
+        for file in (tmp_path / "facts").glob("*.json"):
+            file.write_text(text)
+        asked = child.asked
+        assert facts(bound, child, tmp_path / "facts") == first
+        assert child.asked == asked + 1

@@ -106,4 +106,6 @@ def test_leaves_weights_out_of_the_machines_memory_where_they_lie_on_an_accelera
     identity = replace(small.HARDWARE.identity, gpus=(Gpu(0, "any", "cuda", 1 << 34, "9.0"),))
     plan = promises.compile_plan(bound, replace(small.HARDWARE, identity=identity), small.MODEL, DATA)
     latency = needs(Case(plan, small.MODEL, DATA))["latency"]
-    assert (latency.device, latency.device_bytes) == ("cuda:0", small.MODEL.weight_bytes)
+    batch = latency.batch * latency.case_bytes
+    assert (latency.batch, latency.case_bytes) == (32, 4 * (30 + 2))
+    assert (latency.device, latency.device_bytes) == ("cuda:0", small.MODEL.weight_bytes + batch)

@@ -12,15 +12,15 @@ from titrant.runtime.instruments.bandwidth import disk_bytes_per_second, memory_
 def test_measures_both_kinds_of_product():
     rates = flops_per_second({"fp32": fp32_products(), "int8": int8_products()}, rounds=1)
     assert len(int8_products()) == len(PRODUCTS)
-    # Some CPU of this century: between a tenth of a GFLOP/s and ten TFLOP/s.
-    assert all(1e8 < rate < 1e13 for rate in rates.values())
+    # A thread of some CPU, however busy: wrong units would be out by a thousand or more.
+    assert all(1e7 < rate < 1e13 for rate in rates.values())
 
 
 def test_measures_memory_and_disk(tmp_path):
-    assert 1e8 < memory_bytes_per_second(4 << 30, rounds=1) < 1e12
+    assert 1e7 < memory_bytes_per_second(4 << 30, rounds=1) < 1e13
     written, read = disk_bytes_per_second(tmp_path, rounds=1)
-    assert written > 1e5
-    assert read is None or read > 1e5
+    assert written > 1e4
+    assert read is None or read > 1e4
     assert list(tmp_path.iterdir()) == []
 
 
