@@ -69,7 +69,11 @@ inputs.""",
     "target": Page(
         """Where the released model runs, and what it must fit there. Each limit is a row of the contract. Latency
 is measured at `batch`, with `threads`, the original and the candidates taking turns in one process; a p95 is proven
-from at least 59 timed runs. Where a limit cannot be kept by any file, the plan says so before anything runs.""",
+from at least 59 timed runs. Where a limit cannot be kept by any file, the plan says so before anything runs.
+
+`device: auto` is the CPU, where the int8 methods run; the plan says what the original is expected to take there and,
+beside it, on an accelerator. On `cuda` and `mps` the int8 methods of this version do not run: what is made there is the
+model as it is and cast to 16 bits, in bf16, or in fp16 on a GPU that does not compute in bf16.""",
         """target:
   engine: onnxruntime
   threads: 1

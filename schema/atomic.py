@@ -5,11 +5,12 @@ import stat
 from pathlib import Path
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write beside the target, flush to disk, rename.
 
-    A link is followed, so that it still leads to the file. A file that is there keeps its permissions; a new one has
-    those of the umask. Raises OSError; the file is then as it was.
+    What need not survive a power cut, such as a cache, is not `durable`: the disk is not waited for. A link is
+    followed, so that it still leads to the file. A file that is there keeps its permissions; a new one has those of the
+    umask. Raises OSError; the file is then as it was.
     """
     try:
         target = path.resolve()
@@ -19,16 +20,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         with unfinished.open("wb") as handle:
             handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
+            if durable:
+                handle.flush()
+                os.fsync(handle.fileno())
         if target.exists():
             unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def reason(error: OSError) -> str:
-    """Say in a few words why the system refused: `permission denied`."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]

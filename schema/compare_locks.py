@@ -53,9 +53,9 @@ def _steps(old: LockEntry, new: LockEntry) -> Iterator[str]:
         for port, digest in step.outputs.items():
             if now.outputs.get(port) != digest:
                 key = "under the same key" if now.key == step.key else "its key differs too"
-                yield f"the step {name} gave another {port} ({key})"
+                yield f"the output {name}.{port} differs ({key})"
         if now.key != step.key:
-            yield f"the step {name} has another key"
+            yield f"the key of the step {name} differs"
     yield from (f"the step {name} is new" for name in new.steps if name not in old.steps)
 
 

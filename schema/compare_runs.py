@@ -18,6 +18,7 @@ from titrant.schema.compare_results import (
 )
 from titrant.schema.compare_steps import key_differences, moved_by_timing, output_differences, user_files
 from titrant.schema.difference import CAUSAL, Difference, differences, named_differences, same
+from titrant.schema.file_param import files_in
 from titrant.schema.plan import Plan
 from titrant.schema.record import RunRecord
 from titrant.schema.source import ParsedRecipe
@@ -91,21 +92,7 @@ def _loaded(record: RunRecord) -> dict[str, str]:
 
 
 def _files(plan: Plan) -> dict[str, str]:
-    found: dict[str, str] = {}
-
-    def visit(value: Any, path: str) -> None:
-        if isinstance(value, Mapping) and set(value) == {"path", "digest"}:
-            found[path] = value["digest"]
-        elif isinstance(value, Mapping):
-            for key, inner in value.items():
-                visit(inner, f"{path}.{key}")
-        elif isinstance(value, (list, tuple)):
-            for index, inner in enumerate(value):
-                visit(inner, f"{path}[{index}]")
-
-    for step in plan.steps:
-        visit(step.params, step.id)
-    return found
+    return {place: file["digest"] for step in plan.steps for place, file in files_in(step.params, (step.id,))}
 
 
 def _environments(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:

@@ -12,6 +12,8 @@ from titrant.schema.record import RunRecord, StepRecord
 # What an output follows from where its step's key differs: the key's own difference says why.
 KEY = "its key"
 
+# How the cause of a key ends that follows from another step's outputs.
+READ = ", which it reads"
 # What is left when neither a step's parameters nor what it reads explains another key.
 ENVIRONMENT = "the environment"
 
@@ -45,8 +47,8 @@ def _key_cause(old: Step, new: Step, before: Mapping[str, StepRecord], after: Ma
         if reference in read_by(old) and _digest(reference, before) != _digest(reference, after)
     ]
     if changed:
-        return f"{changed[0]}, which it reads"
-    return "other steps, which it reads" if read_by(old) != read_by(new) else ENVIRONMENT
+        return f"{changed[0]}{READ}"
+    return f"other steps{READ}" if read_by(old) != read_by(new) else ENVIRONMENT
 
 
 def output_differences(old: RunRecord, new: RunRecord, moved: frozenset[str]) -> Iterator[Difference]:

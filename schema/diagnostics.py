@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from titrant.schema.exit_codes import DEFECT, INFEASIBLE, INVALID, OUT_OF_DATE, STEP_FAILED
 from titrant.schema.frozen import dataclass
 
 
@@ -29,7 +30,7 @@ class Diagnostic:
     """One finding: a stable code (R… recipe, P… plan, X… execution), what is wrong in a line, and what would fix it.
 
     `key` is the dotted recipe path that it is about, for a finder that does not know the recipe's text: whoever does
-    turns it into `where`.
+    turns it into `where`. A value at or below that path can follow after a space ("data.inputs age").
     """
 
     code: str
@@ -43,7 +44,7 @@ class Diagnostic:
 class TitrantError(Exception):
     """Something a person can mend; carries every diagnostic found, and the exit code of the command line."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = DEFECT
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
         self.diagnostics = diagnostics
@@ -53,19 +54,19 @@ class TitrantError(Exception):
 class RecipeError(TitrantError):
     """The recipe or the arguments are invalid."""
 
-    exit_code = 2
+    exit_code = INVALID
 
 
 class InfeasibleError(TitrantError):
     """The recipe is valid but cannot be carried out on this target."""
 
-    exit_code = 3
+    exit_code = INFEASIBLE
 
 
 class StepError(TitrantError):
     """A step failed while it ran."""
 
-    exit_code = 4
+    exit_code = STEP_FAILED
 
 
 class PreconditionError(StepError):
@@ -75,4 +76,4 @@ class PreconditionError(StepError):
 class StaleError(TitrantError):
     """A saved plan or lock no longer matches."""
 
-    exit_code = 6
+    exit_code = OUT_OF_DATE

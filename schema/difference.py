@@ -65,6 +65,22 @@ def places(old: Any, new: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any
         yield path, old, new
 
 
+def first_place(old: Any, new: Any) -> tuple[Path, Any, Any] | None:
+    """Return the first place where two JSON values differ, as `places` finds it; None where they do not."""
+    return next(places(old, new), None)
+
+
+def first_difference(old: Any, new: Any, prefix: str = "") -> str:
+    """Say the first place where two JSON values differ, with both values; "" where they do not."""
+    found = next(differences(old, new, "", prefix), None)
+    return "" if found is None else f"{found.path} was {short(repr(found.old))} and is {short(repr(found.new))}"
+
+
+def short(text: str, most: int = 80) -> str:
+    """Cut a value's text to at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def named_differences(
     old: Mapping[str, Any], new: Mapping[str, Any], layer: str, prefix: str = ""
 ) -> Iterator[Difference]:

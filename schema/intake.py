@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from titrant.schema.diagnostics import Diagnostic, Place, RecipeError
+from titrant.schema.os_reason import os_reason
 
 MOST_BYTES = 2**20
 # Control characters but tab, line feed and carriage return; line breaks that editors do not show as such; marks that
@@ -79,19 +80,16 @@ def _too_large(file: str) -> Diagnostic:
 def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[0].lower() + error.strerror[1:]
-    return str(error)
+    return os_reason(error)
 
 
 def _nearby(path: Path) -> str:
-    from difflib import get_close_matches
+    from titrant.schema.nearest import nearest
 
     try:
         names = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml"))
     except (OSError, ValueError):
         return "check the path"
-    near = get_close_matches(path.name, names, 1)
-    if near:
-        return f"did you mean `{path.parent / near[0]}`?"
+    if near := nearest(path.name, names):
+        return f"did you mean `{path.parent / near}`?"
     return f"recipes in {path.parent}: {', '.join(names[:8])}" if names else "check the path"

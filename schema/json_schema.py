@@ -10,7 +10,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def recipe_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a recipe, every key with its description, range and default.
 
-    It checks each key by itself; what ties keys together is checked by `titrant check`.
+    It checks each key by itself; what ties keys together is checked by `titrant check`. JSON does not tell `8.0` and
+    `-0.0` from `8` and `0`, so these too are left to `titrant check`, where a whole number is due.
     """
     schema: dict[str, Any] = _without_null(Recipe.model_json_schema(by_alias=True))
     schema["properties"]["titrant"]["const"] = LANGUAGE

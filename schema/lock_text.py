@@ -8,8 +8,8 @@ from typing import Any
 from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.lock import FORM, Lock
+from titrant.schema.lock_name import SUFFIX
 
-SUFFIX = ".lock.yaml"
 _HEAD = """\
 # Written by titrant: review it, commit it beside the recipe, do not edit it.
 # One entry for each class of hardware: what was decided, the measurements that decided it, and what came out.
@@ -41,11 +41,18 @@ def lock_text(lock: Lock, recipe: str) -> str:
     return _HEAD.format(recipe=recipe) + dump(value, width=_WIDTH)
 
 
+def names_run(path: Path, run: str) -> bool:
+    """Tell whether a lock file has an entry made from a run, without parsing it; False where it cannot be read."""
+    try:
+        return f"    run: {run}\n" in path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def read_lock(path: Path) -> Lock | None:
     """Read a lock file; None where there is none. Raises RecipeError P091 for one that is damaged."""
-    from pydantic import TypeAdapter, ValidationError
-
     from titrant.schema.compose import plain_value
+    from titrant.schema.read_back import WrongValueError, read_back
     from titrant.schema.source import mapping
     from titrant.schema.spans import Origin
 
@@ -64,13 +71,12 @@ def read_lock(path: Path) -> Lock | None:
         raise _damaged(path, f"line {place.line}: {found[0].message}" if place is not None else found[0].message)
     value = plain_value(root)
     if value.pop("titrant_lock", None) != FORM:
-        raise _damaged(path, f"it is no lock of form {FORM}")
+        raise _damaged(path, f"it is not a lock of form {FORM}")
     _refuse_unknown(value, path)
     try:
-        return TypeAdapter(Lock).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        return read_back(Lock, value)
+    except WrongValueError as error:
+        raise _damaged(path, str(error)) from None
 
 
 def _refuse_unknown(value: Mapping[str, Any], path: Path) -> None:

@@ -61,7 +61,7 @@ def _version(root: Branch, file: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value in (*_STEPS, LANGUAGE):
         return value
     known = ", ".join(map(str, (*_STEPS, LANGUAGE)))
-    message, advice = "`titrant` is no version of the language", f"it is a whole number: {known}"
+    message, advice = "`titrant` is not a version of the language", f"it is a whole number: {known}"
     if isinstance(value, int) and value > LANGUAGE:
         message = f"this recipe speaks language {value}, and this titrant knows {known}"
         advice = f"install a titrant that speaks language {value}"

@@ -60,22 +60,26 @@ _SYNONYMS = {
 
 def nearest(word: str, choices: Iterable[str], least: float = 0.6) -> str | None:
     """Return the choice most like a word, or None when none is like it; case, `-` and `_` do not count."""
-    from difflib import SequenceMatcher
+    return next(iter(several_nearest(word, choices, 1, least)), None)
 
+
+def several_nearest(word: str, choices: Iterable[str], most: int, least: float = 0.6) -> list[str]:
+    """Return at most so many of the choices that are like a word, the most alike first; `least` is from 0 to 1."""
     known = list(choices)
     wanted = _plain(word[:60])
     if not wanted:
-        return None
+        return []
     if (synonym := _SYNONYMS.get(word.lower().replace("-", "_"))) in known:
-        return synonym
-    best, best_ratio = None, least
-    for choice in known:
-        ratio = SequenceMatcher(None, wanted, _plain(choice)).ratio()
-        if _plain(choice).startswith(wanted) and len(wanted) >= 3:
-            ratio = max(ratio, 0.75)
-        if ratio > best_ratio or (best is None and ratio >= least):
-            best, best_ratio = choice, ratio
-    return best
+        return [synonym]
+    alike = [(_ratio(wanted, _plain(choice)), choice) for choice in known]
+    return [choice for ratio, choice in sorted(alike, key=lambda one: -one[0]) if ratio >= least][:most]
+
+
+def _ratio(wanted: str, choice: str) -> float:
+    from difflib import SequenceMatcher
+
+    ratio = SequenceMatcher(None, wanted, choice).ratio()
+    return max(ratio, 0.75) if choice.startswith(wanted) and len(wanted) >= 3 else ratio
 
 
 def _plain(word: str) -> str:

@@ -44,6 +44,7 @@ class StepResult:
     finished: str = ""  # UTC, ISO 8601
     loads: Mapping[str, float] = field(default_factory=dict)
     predicted: Prediction = Prediction()
+    not_reused: str = ""  # why it counts for its own run only; "" where later runs reuse it
 
 
 @dataclass(frozen=True)

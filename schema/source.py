@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from titrant.schema.compose import MOST_FINDINGS, Branch, Leaf, compose
+from titrant.schema.decimal_comma import refuse_decimal_commas
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.extends import base_of, extend
 from titrant.schema.frozen import dataclass
@@ -62,11 +63,11 @@ def mapping(text: str, origin: Origin) -> tuple[Branch, list[Diagnostic]]:
     """Compose a text that must be a mapping; RecipeError when nothing of it can be read."""
     root, found = compose(text, origin)
     if isinstance(root, Branch):
-        return root, found
+        return refuse_decimal_commas(root, text, found), found
     if not found:
         start = Span(origin, 0, 0, 0, 1) if root is None else root.span
         empty = root is None or (isinstance(root, Leaf) and root.value is None)
-        what = "is empty" if empty else "is no mapping of `key: value` lines"
+        what = "is empty" if empty else "is not a mapping of `key: value` lines"
         advice = f"a recipe begins with `titrant: {LANGUAGE}`; `titrant show recipes` lists examples"
         found.append(Diagnostic("R010", f"the recipe {what}", start.place(), advice))
     raise RecipeError(*found)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path as Folder
 from typing import Literal
 
-from titrant.schema.compose import Branch, Entry, Items, Node
+from titrant.schema.compose import Branch, Entry, Items, Leaf, Node
 from titrant.schema.diagnostics import Place
 from titrant.schema.frozen import dataclass
 from titrant.schema.spans import Origin, Span, dotted
@@ -51,6 +51,17 @@ class SourceMap:
             if path:
                 yield path
             pending += [((*path, part), entry.node) for part, entry in reversed(_parts(node))]
+
+    def holding(self, path: Path, value: str) -> Path:
+        """Return the first path at or below `path` whose value is this text; `path` itself where none is."""
+        entry, depth = self._find(path)
+        pending: list[tuple[Path, Node]] = [(path, entry.node)] if value and depth == len(path) else []
+        while pending:
+            place, node = pending.pop()
+            if isinstance(node, Leaf) and node.text == value:
+                return place
+            pending += [((*place, part), inner.node) for part, inner in reversed(_parts(node))]
+        return path
 
     def _find(self, path: Path) -> tuple[Entry, int]:
         """Walk down as far as the text goes; return the last entry and how many parts of the path it took."""

@@ -100,7 +100,7 @@ def _number(node: Leaf, *, whole: bool) -> str:
     if unit := re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?(?:[A-Za-z]{1,12}|/ ?[A-Za-z]{1,12})", text):
         return f"it has no unit here: write `{unit[1]}`"
     if text.lower() in (".inf", "-.inf", "+.inf", ".nan", "inf", "nan"):
-        return "infinity and NaN are no values here"
+        return "infinity and NaN are not values here"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Read and write sizes (`12 GiB`) and times (`250 ms`)."""
+"""Read and write sizes (`12 GiB`), times (`250 ms`) and counts (`1 step`, `1,200 steps`)."""
 
 import re
 from collections.abc import Mapping
@@ -33,17 +33,23 @@ _MEANT: Mapping[str, str] = {
 }  # fmt: skip
 _QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-zµ]+)")
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
+_COMMA = re.compile(r"([0-9]{1,18}),([0-9]{1,18} ?[A-Za-zµ]+)")
+# The least number before a unit above the byte: with it every such size is one byte at least.
+_LEAST = Decimal("0.001")
 
 
 def parse_size(text: str) -> int:
     """Return the bytes that a size such as `12 GiB` or `200 KB` means; KiB is 1024 bytes, KB 1000.
 
-    Raises ValueError, whose text is for a person, when the unit is missing or unknown or the size is not above 0.
+    Raises ValueError, whose text is for a person, when the unit is missing or unknown, and for less than one byte or
+    than a thousandth of the unit.
     """
     number, unit = _quantity(text, SIZES, "size", "12 GiB")
     size = round(number * SIZES[unit])
-    if size < 1:
+    if size < 1 or (unit == "B" and number < 1):
         raise ValueError(f"`{text}` is less than one byte")
+    if number < _LEAST:
+        raise ValueError(f"`{text}` is less than a thousandth of its unit; write `{size} B`")
     return size
 
 
@@ -54,7 +60,7 @@ def parse_time(text: str) -> float:
     """
     number, unit = _quantity(text, TIMES, "time", "250 ms")
     if number == 0:
-        raise ValueError(f"`{text}` is no time at all")
+        raise ValueError(f"`{text}` is not a time above 0")
     return float(number * TIMES[unit])
 
 
@@ -62,6 +68,8 @@ def _quantity(text: str, units: Mapping[str, object], what: str, example: str) -
     match = _QUANTITY.fullmatch(text.strip())
     if match and match[2] in units:
         return Decimal(match[1]), match[2]
+    if comma := _COMMA.fullmatch(text.strip()):
+        raise ValueError(f"`{text}` is not a {what}; the decimal sign is a point: write `{comma[1]}.{comma[2]}`")
     if _NUMBER.fullmatch(text.strip()):
         raise ValueError(f"`{text}` has no unit; a {what} is written like `{example}`")
     if match and (meant := _meant(match[2].lower())) in units:
@@ -118,3 +126,8 @@ def write_time(seconds: float) -> str:
     unit = next((unit for unit in ("s", "ms", "us", "ns") if exact >= TIMES[unit]), "ns")
     number = (exact / TIMES[unit]).normalize()
     return f"{number:f} {unit}"
+
+
+def counted(count: int, thing: str, things: str = "") -> str:
+    """Write how many there are of a thing: `1 step`, `1,200 steps`; `things` is its plural where that is not an `s`."""
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"

@@ -53,6 +53,15 @@ def dump(value: Any, *, width: int = 100) -> str:
     )
 
 
+def flow(value: Any) -> str:
+    """Write plain JSON types in one line, fit to stand between brackets: `{shape: [batch, 3], dtype: float32}`."""
+    # Between brackets more signs have a meaning of their own than outside of them.
+    text = yaml.dump(
+        [value], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"), default_flow_style=True
+    )
+    return seen(text.strip()[1:-1])
+
+
 def seen(text: str) -> str:
     """Write characters that nobody can see as escapes; a writer of YAML has put them in double quotes."""
     return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04X}", text)
@@ -77,7 +86,7 @@ def update(text: str, changes: Mapping[tuple[str | int, ...], Any]) -> str:
     if tree is None:
         tree = CommentedMap()
     if not isinstance(tree, CommentedMap):
-        raise ValueError("the text is no mapping of `key: value` lines")
+        raise ValueError("the text is not a mapping of `key: value` lines")
     for path, value in changes.items():
         _set(tree, path, value)
     out = StringIO()

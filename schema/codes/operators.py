@@ -52,13 +52,13 @@ CODES: tuple[Code, ...] = (
     Code(
         "X207",
         "the model cannot be exported",
-        "An operation has no counterpart in the format or operator set, or the trace answers otherwise than the model.",
+        "An operation has no counterpart in the format or operator set, or the trace and the model differ.",
         wrong="export: [{format: onnx, opset: 13}]   # for an operation of operator set 20",
         right="export: [{format: onnx}]",
     ),
     Code(
         "X208",
-        "the file answers otherwise than the model",
+        "the file does not answer as the model does",
         "Every exported file is compared with the module it was made from, on example rows. The difference, relative "
         "to the largest answer, is beyond the tolerance.",
         wrong="a forward that divides by x.shape[0] as a Python number",

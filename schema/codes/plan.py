@@ -12,7 +12,7 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "P011",
-        "A user's operator is no quantization method",
+        "A user's operator is not a quantization method",
         "`quantization.method: module:Name` names an operator of yours. To be a method it declares which kind of model "
         "it takes, and the engine and format that its result runs in, as `method=Method(…)`, and has a `model` port on "
         "either side.",
@@ -87,7 +87,8 @@ CODES: tuple[Code, ...] = (
         "P025",
         "The memory is too small",
         "A step that has to run is certain to need more memory than this machine, or the control group it runs in, "
-        "has: the worker itself, the rows that the step reads, the weights, and their gradients where it trains.",
+        "has: the worker itself, the rows that the step reads, the weights, their gradients where it trains, and the "
+        "inputs and answers of the largest batch that is timed.",
         "a 7-billion-parameter model on a machine with 8 GiB",
         "the same model on a machine with 64 GiB, or a smaller one",
     ),

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from titrant.schema.atomic import reason
 from titrant.schema.config.values import shown
 from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.os_reason import os_reason
 
 
 def ensure_directories(*paths: Path | str) -> None:
@@ -26,7 +26,7 @@ def _made(path: Path) -> Diagnostic | None:
         message = f"the directory {path} cannot be made: {there} is {kind}"
         return Diagnostic("R032", message, help="move it away, or name another directory")
     except (OSError, ValueError) as error:
-        text = reason(error) if isinstance(error, OSError) else str(error)
+        text = os_reason(error) if isinstance(error, OSError) else str(error)
         message = f"the directory {shown(str(path))} cannot be made: {text}"
         return Diagnostic("R032", message, help="name a place that you may write to")
     return None

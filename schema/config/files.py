@@ -1,11 +1,12 @@
 """Save any configuration object as JSON or YAML, by the file's suffix, and load it back."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from titrant.schema.atomic import reason, write_bytes
+from titrant.schema.atomic import write_bytes
 from titrant.schema.compose import Node
 from titrant.schema.config.directories import ensure_directories
 from titrant.schema.config.json_text import read_json
@@ -15,6 +16,7 @@ from titrant.schema.config.values import plain
 from titrant.schema.config.yaml_text import merge_yaml, read_yaml
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.intake import MOST_BYTES, read_text
+from titrant.schema.os_reason import os_reason
 from titrant.schema.write import dump
 
 T = TypeVar("T")
@@ -36,7 +38,7 @@ def save_config(value: object, file: Path | str, *, keep: Collection[str] = ()) 
     shown, redacted = redact(whole, keep)
     _check_kept(whole, keep)
     text = _json(shown) if suffix == ".json" else _yaml(shown, file)
-    data = text.encode()
+    data = (_mark(file) if suffix != ".json" else b"") + text.encode()
     if len(data) > MOST_BYTES:
         message = f"{file} cannot be written: it would be larger than 1 MiB"
         raise RecipeError(Diagnostic("R030", message, help="keep data in files of its own, and their paths here"))
@@ -44,7 +46,7 @@ def save_config(value: object, file: Path | str, *, keep: Collection[str] = ()) 
     try:
         write_bytes(file, data)
     except OSError as error:
-        raise RecipeError(Diagnostic("R030", f"{file} cannot be written: {reason(error)}", help=_ROOM)) from None
+        raise RecipeError(Diagnostic("R030", f"{file} cannot be written: {os_reason(error)}", help=_ROOM)) from None
     return redacted
 
 
@@ -82,6 +84,15 @@ def _suffix(file: Path) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _mark(file: Path) -> bytes:
+    """Return the mark of UTF-8 where the file that is there begins with one: some editors ask for it."""
+    try:
+        with file.open("rb") as stream:
+            return BOM_UTF8 if stream.read(len(BOM_UTF8)) == BOM_UTF8 else b""
+    except (OSError, ValueError):  # what cannot be opened is told when it is written
+        return b""
 
 
 def _yaml(value: Any, file: Path) -> str:

@@ -29,7 +29,7 @@ def read_json(text: str, file: str) -> Any:
         lines = split_lines(text)
         line = lines[min(error.lineno, len(lines)) - 1]
         place = Place(file, error.lineno, error.colno, 1, line)
-        message = f"this is no JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         raise RecipeError(Diagnostic("R031", message, place, "look for a missing quote, comma or bracket")) from None
     except (RecursionError, ValueError) as error:
         what = "too many levels lie inside each other" if isinstance(error, RecursionError) else str(error)

@@ -4,11 +4,13 @@ import re
 
 from titrant.schema.config.secrets import REDACTED, names_a_secret, without_secrets
 
-# `key: value` and `key=value`; a value runs to a comma, a bracket, a comment or the line's end.
+# `key: value` and `key=value`; a value runs to a comma, a bracket, a comment or the line's end. A key is
+# a whole word, taken at once: a long line without a sign would be read again from each of its letters.
 _PAIR = re.compile(
-    r"""(?P<key>[A-Za-z][\w.-]*)(?P<sign>["']?[ \t]*[:=][ \t]*)"""
+    r"""(?<![\w.-])(?P<key>[\w.-]++)(?P<sign>["']?[ \t]*[:=][ \t]*)"""
     r"""(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,\]}\[{"'#|>][^,\]}\n#]*)"""
 )
+_NAME = 200
 _WORDS = ("none", "null", "true", "false", "auto")
 
 
@@ -18,6 +20,7 @@ def without_secret_lines(text: str) -> str:
 
 
 def _replaced(match: re.Match[str]) -> str:
-    if not names_a_secret(match["key"]) or match["value"].strip().lower() in _WORDS:
+    # What a name ends in tells.
+    if not names_a_secret(match["key"][-_NAME:]) or match["value"].strip().lower() in _WORDS:
         return match[0]
     return f"{match['key']}{match['sign']}{REDACTED}"

@@ -87,7 +87,7 @@ def _mapping(value: Mapping[Any, Any], path: Path, above: tuple[int, ...]) -> di
     for key, item in value.items():
         text = key.value if isinstance(key, Enum) else key
         if not isinstance(text, str):
-            raise unwritable((*path, str(key)), f"the key `{key!r}` is no text", "write the key as text")
+            raise unwritable((*path, str(key)), f"the key `{key!r}` is not text", "write the key as text")
         if sign := hidden(text):
             raise unwritable((*path, text), f"the key holds {sign}", "name it otherwise")
         found[text] = _plain(item, (*path, text), above)

@@ -71,10 +71,17 @@ class Written:
     unit: Literal["size", "time"]
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        units, example = (SIZES, "12 GiB") if self.unit == "size" else (TIMES, "250 ms")
-        # Not all zeros; a fraction of a byte is left to the reader.
-        pattern = rf"^(?=[0-9.]*[1-9])[0-9]{{1,18}}(\.[0-9]{{1,18}})? ?({'|'.join(units)})$"
-        return {"type": "string", "pattern": pattern, "examples": [example]}
+        number = r"[0-9]{1,18}(\.[0-9]{1,18})? ?"
+        if self.unit == "time":  # not all zeros
+            return _written(rf"(?=[0-9.]*[1-9]){number}({'|'.join(TIMES)})", "250 ms")
+        # At least one byte, and at least a thousandth of a larger unit, as `parse_size` has it.
+        larger = "|".join(unit for unit in SIZES if unit != "B")
+        byte, other = rf"(?=0*[1-9]){number}B", rf"(?=0*[1-9]|0+\.0{{0,2}}[1-9]){number}({larger})"
+        return _written(f"({byte}|{other})", "12 GiB")
+
+
+def _written(pattern: str, example: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{pattern}$", "examples": [example]}
 
 
 @dataclass(frozen=True)

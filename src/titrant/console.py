@@ -6,13 +6,12 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TextIO
 
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
-WIDTH = 100
 _ESCAPE = "titrant-escape"
 
 
@@ -49,8 +48,10 @@ def answer(text: str) -> bool:
         _abandon()
         return False
     except OSError as error:
+        from titrant.schema.os_reason import os_reason
+
         _abandon()
-        message = f"the answer cannot be written: {(error.strerror or str(error)).lower()}"
+        message = f"the answer cannot be written: {os_reason(error)}"
         raise RecipeError(Diagnostic("P017", message, help="send it elsewhere, or make room there")) from None
     return True
 
@@ -60,11 +61,11 @@ def _abandon() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def answer_json(value: object) -> None:
-    """Print a value as JSON on stdout."""
+def answer_json(value: object, *, sort: bool = False, lines: bool = False) -> bool:
+    """Print a value as JSON on stdout, with its keys sorted or all in one line where asked; False as `answer` does."""
     from titrant.schema.canonical import plain
 
-    answer(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    return answer(json.dumps(plain(value), indent=None if lines else 2, sort_keys=sort, ensure_ascii=False))
 
 
 def note(text: str) -> None:
@@ -92,21 +93,10 @@ def defect() -> None:
     note("titrant: this is a defect of titrant itself, not of your recipe; please report it with the lines above")
 
 
-def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> str:
-    """Lay rows out in columns, the last one running on."""
-    if not rows:
-        return ""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    lines = [
-        indent + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def is_terminal() -> bool:
-    """Say whether progress may be drawn: stderr is a terminal and nothing asks for plain text."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Say whether a stream (default: stderr) can be drawn on: it is a terminal, and nothing asks for plain text."""
+    stream = sys.stderr if stream is None else stream
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
 class Progress:
@@ -122,6 +112,7 @@ class Progress:
         self.done = 0
         self._live: Any = None
         self._bar: Any = None
+        self._failed: dict[str, str] = {}  # what failed, by why
 
     def __enter__(self) -> "Progress":
         if not self.quiet and is_terminal():
@@ -157,7 +148,7 @@ class Progress:
         elif kind in ("finished", "reused", "failed", "rejected"):
             self._end(kind, step, event)
         elif kind == "note":
-            self._line(f"  {event['text']}")
+            self._note(str(event["text"]))
 
     def _start(self, step: str) -> None:
         if self._live is not None:
@@ -175,16 +166,63 @@ class Progress:
         tail = (
             format_time(float(seconds))
             if kind == "finished" and seconds is not None
-            else str(event.get("because", kind))
+            else self._because(kind, step, str(event.get("because", kind)))
         )
         if kind != "reused" or self.verbose:
             self._line(f"  {symbol} {step:<32} {tail}")
+
+    def _because(self, kind: str, step: str, reason: str) -> str:
+        """Say once why a step failed: candidates that fall with it refer to it."""
+        if kind == "rejected" and reason in self._failed:
+            return f"left out: {self._failed[reason]} failed"
+        if kind == "failed":
+            self._failed[reason] = step
+        return reason
+
+    def _note(self, text: str) -> None:
+        from titrant.layout import wrapped
+
+        self._line(f"  {text}" if self._live is None else wrapped(text, "  ", "      "))
 
     def _line(self, text: str) -> None:
         if self._live is not None:
             self._live.console.print(text, markup=False, soft_wrap=True)
         else:
             note(text)
+
+
+class InPlace:
+    """Shows an answer that changes: drawn over on a terminal, a line each time elsewhere.
+
+    Call it with the line and what stands below it on a terminal; use it as a context manager. It returns False where
+    nobody reads it any more.
+    """
+
+    def __init__(self) -> None:
+        self._live: Any = None
+
+    def __enter__(self) -> "InPlace":
+        if is_terminal(sys.stdout):
+            from rich.console import Console
+            from rich.live import Live
+
+            drawn_on = Console(file=sys.stdout, no_color="NO_COLOR" in os.environ, highlight=False)
+            self._live = Live(console=drawn_on, auto_refresh=False)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)
+
+    def __call__(self, line: str, below: str = "") -> bool:
+        """Show the answer as it is now."""
+        if self._live is None:
+            return answer(line)
+        from rich.text import Text
+
+        self._live.update(Text(f"{line}\n{below}"), refresh=True)
+        return True
 
 
 class Counting:

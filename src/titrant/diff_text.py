@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from titrant.compared import Compared
-from titrant.plan_text import wrapped
-from titrant.schema.compare_steps import KEY
+from titrant.layout import wrapped
+from titrant.schema.compare_steps import KEY, READ
 from titrant.schema.difference import Difference
-from titrant.schema.units import format_size, format_time
+from titrant.schema.units import counted, format_size, format_time
+from titrant.verbs.compared import Compared
 
 SYMBOLS = {"added": "+", "removed": "-", "changed": "~"}
 NOTHING = {
@@ -26,32 +26,44 @@ LONGEST = 160
 def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     """Write what differs, grouped by layer, the first cause of two runs in front; one sentence where nothing does.
 
-    Unless `verbose`, what differs through measurements alone, and outputs of steps whose keys differ, are counted and
-    not listed, and long values are cut.
+    Unless `verbose`, what differs through measurements alone, outputs of steps whose keys differ, and keys that follow
+    from what a step reads are counted and not listed, and long values are cut.
     """
     names = {"old": compared.old, "new": compared.new}
     if not compared.differences:
         return NOTHING[compared.kind].format(**names)
     shown = [one for one in compared.differences if verbose or not (one.measured or one.cause == KEY)]
     if not shown:
-        count = len(compared.differences)
-        return f"{compared.old} and {compared.new} differ in {count} measured values alone: titrant diff -v lists them"
+        values = counted(len(compared.differences), "measured value")
+        return wrapped(f"{compared.old} and {compared.new} differ in {values} alone: titrant diff -v lists them")
+    # Where it is said what changed, the keys that follow from it are not worth a line each.
+    if not verbose and any(not _follows(one) for one in shown):
+        shown = [one for one in shown if not _follows(one)]
+    listed = {id(one) for one in shown}
     lines = [f"{compared.old} → {compared.new}"]
     if compared.first_cause is not None:
         lines.append(_first_cause(compared.first_cause))
     for layer, found in groupby(shown, key=lambda one: one.layer):
         lines += ["", layer, *(line for one in found for line in _lines(one, verbose))]
-    return "\n".join([*lines, *([] if verbose else _hidden(compared.differences))])
+    return "\n".join([*lines, *_hidden([one for one in compared.differences if id(one) not in listed])])
 
 
-def _hidden(found: tuple[Difference, ...]) -> Iterator[str]:
+def _follows(one: Difference) -> bool:
+    """Whether a step's key differs only because of what the step reads."""
+    return one.layer == "keys" and one.cause.endswith(READ)
+
+
+def _hidden(found: list[Difference]) -> Iterator[str]:
     """Count what is not listed."""
     measured = sum(one.measured for one in found)
+    keys = sum(_follows(one) and not one.measured for one in found)
     outputs = sum(one.cause == KEY and not one.measured for one in found)
-    parts = [f"{outputs} outputs because their keys do"] * bool(outputs)
-    parts += [f"{measured} values through measurements alone"] * bool(measured)
+    parts = [f"{counted(keys, 'key')} of steps that read what changed"] * bool(keys)
+    parts += [f"{counted(outputs, 'output')} because their keys do"] * bool(outputs)
+    parts += [f"{counted(measured, 'value')} through measurements alone"] * bool(measured)
     if parts:
-        yield from ("", f"besides, {' and '.join(parts)} differ: titrant diff -v lists them")
+        told = ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]
+        yield from ("", wrapped(f"besides, {told} differ: titrant diff -v lists them"))
 
 
 def diff_value(compared: Compared) -> dict[str, Any]:

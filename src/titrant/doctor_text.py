@@ -1,11 +1,12 @@
 """What `titrant doctor` found, as text for people."""
 
-import textwrap
 from collections.abc import Iterable
 
-from titrant.hardware_text import WIDTH, cores_text
+from titrant.hardware_text import cores_text
+from titrant.layout import wrapped
 from titrant.schema.units import format_size
-from titrant.verbs.doctor import Checkup, Finding, Suits, all_findings, lacking
+from titrant.verbs.doctor import Checkup, all_findings, lacking
+from titrant.verbs.finding import Finding, Suits
 
 _INDENT = 28
 
@@ -43,10 +44,7 @@ def _suits(one: Suits) -> str:
 
 
 def _filled(head: str, text: str) -> str:
-    filled = textwrap.fill(
-        text, WIDTH - _INDENT, break_on_hyphens=False, break_long_words=False
-    )  # a command keeps its words whole
-    return f"{head:<{_INDENT}}" + filled.replace("\n", "\n" + " " * _INDENT)
+    return wrapped(text, f"{head:<{_INDENT}}", " " * _INDENT)
 
 
 def _verdict(checkup: Checkup) -> str:

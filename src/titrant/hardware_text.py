@@ -1,17 +1,15 @@
 """A machine's facts as text for people."""
 
-import textwrap
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from titrant.schema.facts import Bench, Gpu, GpuState, Hardware, HardwareVolatile
+from titrant.layout import TIED, wrapped
+from titrant.schema.facts import Bench, Gpu, GpuSpeed, GpuState, Hardware, HardwareVolatile
 from titrant.schema.units import format_size, format_time
 
 if TYPE_CHECKING:
     from titrant.verbs.engines import Engine
     from titrant.verbs.watch_machine import Sample
 
-WIDTH = 100
 _COLUMN = 14
 DETECTED = "detected"
 
@@ -29,8 +27,8 @@ def hardware_text(hardware: Hardware, engines: "tuple[Engine, ...] | None" = Non
         ("memory", _memory(identity.memory_bytes, hardware.volatile, here)),
         *([("disk", f"{_size(hardware.volatile.disk_free_bytes)} free where the store lives")] if here else []),
         ("system", f"{identity.system}, Python {identity.python}"),
-        *_gpu_rows(identity.gpus, hardware.volatile.gpus),
-        ("packages", ", ".join(f"{name} {version}" for name, version in identity.packages.items()) or "unknown"),
+        *_gpu_rows(identity.gpus, hardware),
+        ("packages", ", ".join(f"{name}{TIED}{version}" for name, version in identity.packages.items()) or "unknown"),
         ("measured", bench_text(hardware.bench, here)),
     ]
     if engines is not None:
@@ -41,9 +39,7 @@ def hardware_text(hardware: Hardware, engines: "tuple[Engine, ...] | None" = Non
 def laid_out(name: str, text: str) -> str:
     """Write a name in its column and the text beside it, filled to the console's width."""
     indent = " " * _COLUMN
-    return textwrap.fill(
-        text, WIDTH, initial_indent=f"{name:<{_COLUMN}}", subsequent_indent=indent, break_on_hyphens=False
-    )
+    return wrapped(text, f"{name:<{_COLUMN}}", indent)
 
 
 def elsewhere_text(hardware: Hardware, what: str = "planned for another machine") -> str:
@@ -58,7 +54,7 @@ def elsewhere_text(hardware: Hardware, what: str = "planned for another machine"
         lines[0] += f", {profile.description}"
         lines.append("its facts are public specifications; its packages are those that titrant is tested with")
         lines += profile.notes
-    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
+    return "\n".join(wrapped(line, rest="  ") for line in lines)
 
 
 def engine_text(engine: "Engine") -> str:
@@ -72,7 +68,7 @@ def engine_text(engine: "Engine") -> str:
 
 def bench_text(bench: Bench | None, here: bool = True) -> str:
     """Write what was measured, or how to measure it."""
-    if bench is None:
+    if bench is None or not bench.measured:
         return "not yet; measure with: titrant hardware --bench" if here else "not known of this machine"
     figures = (
         ("fp32", bench.fp32_flops_per_second, _flops),
@@ -85,6 +81,22 @@ def bench_text(bench: Bench | None, here: bool = True) -> str:
     return ", ".join(f"{name} {'unknown' if value is None else write(value)}" for name, value, write in figures) + (
         " (one thread)"
     )
+
+
+def gpu_speed_text(speed: GpuSpeed | None, here: bool = True) -> str:
+    """Write what is known of an accelerator's speed, and whether it was measured or its vendor states it."""
+    if speed is None:
+        return "speed unknown" + ("; measure with: titrant hardware --bench" if here else "")
+    figures = (
+        ("fp32", speed.fp32_flops_per_second, _flops),
+        ("16 bits", speed.half_flops_per_second, _flops),
+        ("its memory", speed.memory_bytes_per_second, _rate),
+        ("to it", speed.transfer_bytes_per_second, _rate),
+        ("an operation", speed.launch_seconds, format_time),
+        ("there and back", speed.call_seconds, format_time),
+    )
+    known = ", ".join(f"{name} {write(value)}" for name, value, write in figures if value is not None)
+    return f"{'measured' if speed.measured else 'published'}: {known}"
 
 
 def cores_text(cores: int) -> str:
@@ -116,11 +128,14 @@ def cores_bars(sample: "Sample") -> str:
     return "\n".join(rows)
 
 
-def _gpu_rows(gpus: tuple[Gpu, ...], states: Iterable[GpuState]) -> list[tuple[str, str]]:
-    now = {state.index: state for state in states}
+def _gpu_rows(gpus: tuple[Gpu, ...], hardware: Hardware) -> list[tuple[str, str]]:
+    now = {state.index: state for state in hardware.volatile.gpus}
+    speeds = {} if hardware.bench is None else hardware.bench.gpus
     alike: dict[str, list[int]] = {}
     for gpu in gpus:
-        alike.setdefault(_gpu(gpu, now.get(gpu.index, GpuState(gpu.index))), []).append(gpu.index)
+        text = _gpu(gpu, now.get(gpu.index, GpuState(gpu.index)))
+        speed = gpu_speed_text(speeds.get(f"{gpu.kind}:{gpu.index}"), hardware.source == DETECTED)
+        alike.setdefault(f"{text}; {speed}", []).append(gpu.index)
     rows = [
         (f"gpu {each[0]}-{each[-1]}", f"{len(each)} × {text}") if len(each) > 1 else (f"gpu {each[0]}", text)
         for text, each in alike.items()
@@ -150,8 +165,8 @@ def _size(size: int | None) -> str:
 
 
 def _flops(rate: float) -> str:
-    return f"{rate / 1e9:.3g} GFLOP/s"
+    return f"{rate / 1e12:.3g} TFLOP/s" if rate >= 1e12 else f"{rate / 1e9:.3g} GFLOP/s"
 
 
 def _rate(rate: float) -> str:
-    return f"{rate / 1e9:.3g} GB/s"
+    return f"{rate / 1e9:.3g} GB/s" if rate < 1e12 else f"{rate / 1e12:.3g} TB/s"

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from textwrap import fill
 
 from titrant.compiler.suit import Suitability
-from titrant.console import WIDTH, table
+from titrant.layout import table, wrapped
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.units import format_size
 from titrant.verbs.inspect import Inspected
@@ -71,7 +70,8 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _totals(model: ModelFacts) -> str:
-    trains = "" if model.source != "factory" else f", {model.trainable:,} trainable; tied weights counted once"
+    part = "all" if model.trainable == model.parameters else f"{model.trainable:,}"
+    trains = "" if model.source != "factory" else f", {part} trainable; tied weights counted once"
     rows = [
         ("layers", f"{len(model.layers):,}"),
         ("parameters", f"{model.parameters:,}{trains}"),
@@ -100,11 +100,8 @@ def _data(data: DataFacts) -> str:
 
 
 def _said(rows: Sequence[tuple[str, str]], notes: Sequence[str]) -> str:
-    """Lay out what is known and what was noted, each note within the width."""
-    width = max(len(name) for name, _ in rows)
-    hang = " " * (width + 4)
-    wide = [fill(note, WIDTH - len(hang)).replace("\n", f"\n{hang}") for note in notes]
-    return table([*rows, *(("note", note) for note in wide)])
+    """Lay out what is known and what was noted."""
+    return table([*rows, *(("note", note) for note in notes)])
 
 
 def _role(facts: RoleFacts) -> str:
@@ -115,9 +112,9 @@ def _role(facts: RoleFacts) -> str:
 
 
 def _suitability(found: Suitability, *, whole: bool) -> str:
-    lines = [_wrapped(found.verdict, indent=0), f"  level {found.level}: {found.because}"]
+    lines = [_wrapped(found.verdict, indent=0), _wrapped(f"level {found.level}: {found.because}")]
     if found.chosen:
-        lines.append(f"  would make: {', '.join(found.chosen)}")
+        lines.append(_wrapped(f"would make: {', '.join(found.chosen)}"))
     lines += [_wrapped(f"without {one.value}: {one.because}") for one in found.rejected]
     lines += [_wrapped(f"warning: {text}") for text in found.warnings]
     by_text: dict[str, list[str]] = {}
@@ -138,7 +135,7 @@ def _names(names: list[str], *, whole: bool) -> str:
 
 
 def _wrapped(text: str, indent: int = 2) -> str:
-    return fill(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 4), break_on_hyphens=False)
+    return wrapped(text, " " * indent, " " * (indent + 4))
 
 
 def _spec(spec: TensorSpec) -> str:

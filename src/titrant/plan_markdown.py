@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from titrant.plan_rows import (
+    SYMBOLS,
     CandidateRow,
     Forecast,
     GateRow,
@@ -14,12 +15,13 @@ from titrant.plan_rows import (
     too_few,
     totals_parts,
 )
-from titrant.plan_text import group_text
+from titrant.plan_text import group_text, machine_words
 from titrant.schema.coverage import Coverage
+from titrant.schema.markdown import code, inline
 from titrant.schema.plan import Decision, Plan, plan_digest
+from titrant.schema.units import counted
 
-SYMBOLS = "`=` reuse · `+` run · `~` run because something changed · `-` no longer planned · `!` cannot run here · " \
-    "`?` only if the search asks"  # fmt: skip
+_LEGEND = " · ".join(f"{code(symbol)} {words}" for symbol, words in SYMBOLS.items())
 
 
 def plan_markdown(
@@ -37,19 +39,19 @@ def plan_markdown(
     """
     known = forecast or {}
     blocks = [
-        f"## Plan of `{plan.name}`",
+        f"## Plan of {code(plan.name)}",
         *([_quoted(elsewhere)] if elsewhere else []),
-        f"{_words(' · '.join(totals_parts(plan, known)))}  \n{_words(released_text(plan))}",
+        f"{inline(' · '.join(totals_parts(plan, known)))}  \n{inline(released_text(plan))}",
         "### Decisions",
         _table(("subject", "asked", "chosen", "because"), [_decision(one) for one in plan.decisions]),
         "### Candidates",
         _table(
             ("candidate", "runs in", "size", "latency", "memory"), [_candidate(row) for row in candidate_rows(plan)]
         ),
-        f"### Contract\n\nConfidence {plan.contract.confidence}, {plan.contract.require}.",
+        f"### Contract\n\nConfidence {plan.contract.confidence}, {code(f'require: {plan.contract.require}')}.",
         _table(("gate", "asks", "from", "cases needed", "cases there"), [_gate(row) for row in gate_rows(plan)]),
-        *(["### Warnings", "\n".join(f"- {_words(warning)}" for warning in plan.warnings)] if plan.warnings else []),
-        _folded(f"{len(plan.steps)} steps", _steps(step_rows(plan, known), gone)),
+        *(["### Warnings", "\n".join(f"- {inline(warning)}" for warning in plan.warnings)] if plan.warnings else []),
+        _folded(counted(len(plan.steps), "step"), _steps(step_rows(plan, known), gone)),
         *([_folded("Layers that each method would quantize", _coverage(coverage))] if coverage else []),
         _folded("What was rejected, and the machine", _details(plan)),
     ]
@@ -58,59 +60,59 @@ def plan_markdown(
 
 def _quoted(text: str) -> str:
     """Set each sentence on a line of its own; a line that is indented goes on with the one before."""
-    return "\n".join(f"> {_words(line)}  " for line in text.replace("\n  ", " ").splitlines())
+    return "\n".join(f"> {inline(line)}  " for line in text.replace("\n  ", " ").splitlines())
 
 
 def _decision(decision: Decision) -> tuple[str, ...]:
     asked = decision.asked if decision.asked != decision.chosen else ""
-    place = f" `{decision.where}`" if decision.where else ""
-    because = f"{_words(decision.because)} ({_words(decision.rule)}){place}"
-    return f"`{decision.subject}`", _words(asked), _words(decision.chosen), because
+    place = f" {code(decision.where)}" if decision.where else ""
+    because = f"{inline(decision.because)} ({inline(decision.rule)}){place}"
+    return code(decision.subject), inline(asked), inline(decision.chosen), because
 
 
 def _candidate(row: CandidateRow) -> tuple[str, ...]:
-    return f"`{row.id}`", _words(f"{row.engine}, {row.format}"), row.size, row.latency, row.memory
+    return code(row.id), inline(f"{row.engine}, {row.format}"), row.size, row.latency, row.memory
 
 
 def _gate(row: GateRow) -> tuple[str, ...]:
     there = f"{row.available} ⚠ too few" if too_few(row) else row.available
-    needed = f"{row.needed} ({_words(row.note)})" if row.needed and row.note else row.needed or _words(row.note)
-    return f"`{row.id}`", _words(row.asks), _words(row.origin), needed, there
+    needed = f"{row.needed} ({inline(row.note)})" if row.needed and row.note else row.needed or inline(row.note)
+    return code(row.id), inline(row.asks), inline(row.origin), needed, there
 
 
 def _steps(rows: tuple[StepRow, ...], gone: Iterable[tuple[str, str]]) -> str:
     listed = [
-        (f"`{row.symbol}`", f"`{row.id}`", f"`{row.operator}`", _words(row.symbol_because or row.because), row.seconds,
+        (code(row.symbol), code(row.id), code(row.operator), inline(row.symbol_because or row.because), row.seconds,
          row.peak, row.output, row.basis)
         for row in rows
     ]  # fmt: skip
-    listed += [("`-`", f"`{name}`", f"`{operator}`", "no longer planned", "", "", "", "") for name, operator in gone]
-    head = ("", "step", "operator", "because", "time", "peak", "output", "basis")
-    return f"{SYMBOLS}\n\n{_table(head, listed)}"
+    listed += [(code("-"), code(name), code(operator), "no longer planned", "", "", "", "") for name, operator in gone]
+    head = ("", "step", "operator", "because", "time", "memory", "output", "basis")
+    return f"{_LEGEND}\n\n{_table(head, listed)}"
 
 
 def _coverage(coverage: tuple[Coverage, ...]) -> str:
     rows = []
     for one in coverage:
-        name = f"`{one.method}`" + ("" if one.candidate else " (no candidate)")
+        name = code(one.method) + ("" if one.candidate else " (no candidate)")
         touched = [group_text(group) for group in one.groups if not group.because]
         left = [group_text(group).removeprefix("not ") for group in one.groups if group.because]
-        rows.append((name, f"{one.share:.1%}", _words("; ".join(touched)) or "none", _words("; ".join(left)) or "none"))
+        rows.append((name, f"{one.share:.1%}", inline("; ".join(touched)) or "none", inline("; ".join(left)) or "none"))
     return _table(("method", "of the weights", "quantizes", "leaves"), rows)
 
 
 def _details(plan: Plan) -> str:
     machine = plan.hardware
     lines = [
-        f"- `{decision.subject}`: not {_words(one.value)}: {_words(one.because)}"
+        f"- {code(decision.subject)}: not {inline(one.value)}: {inline(one.because)}"
         for decision in plan.decisions
         for one in decision.rejected
     ]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     lines += [
-        f"- plan `{plan_digest(plan)}`",
-        f"- {_words(machine.cpu or machine.machine)}, {machine.cores} cores: {', '.join(machine.instructions)}",
-        f"- Python {machine.python}, {packages}",
+        f"- plan {code(plan_digest(plan))}",
+        f"- {inline(machine_words(machine))}",
+        f"- Python {inline(machine.python)}, {inline(packages)}",
     ]
     return "\n".join(lines)
 
@@ -128,10 +130,3 @@ def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield f"|{' --- |' * len(head)}"
     for row in rows:
         yield f"| {' | '.join(row)} |"
-
-
-def _words(text: str) -> str:
-    """Keep a text from being taken for markup or for the end of a cell."""
-    for character in "\\`*_<>|[]":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")

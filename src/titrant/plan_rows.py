@@ -3,15 +3,26 @@
 from collections.abc import Iterator, Mapping
 
 from titrant.compiler.totals import totals
+from titrant.schema.basis_words import basis_words
+from titrant.schema.candidate_cost import candidate_cost
 from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Gate
-from titrant.schema.gate_words import COMPARISONS
+from titrant.schema.gate_words import threshold_words
 from titrant.schema.plan import FIGURES, Candidate, Plan, Prediction, Step
-from titrant.schema.units import format_size, format_time
+from titrant.schema.units import counted, format_size, format_time
 
 # Step → its symbol (= + ~ ? !) and the reason for it.
 Forecast = Mapping[str, tuple[str, str]]
 UNKNOWN = "?"
+# Symbol → what it says of a step.
+SYMBOLS: Mapping[str, str] = {
+    "=": "reused",
+    "+": "runs",
+    "~": "runs again because something changed",
+    "?": "runs only if the search asks",
+    "!": "cannot run here",
+    "-": "no longer planned",
+}
 
 
 @dataclass(frozen=True)
@@ -68,12 +79,17 @@ def symbol_of(step: Step, forecast: Forecast) -> tuple[str, str]:
     return forecast.get(step.id, ("?" if step.stage == "judge" else "+", ""))
 
 
+def follows(row: StepRow) -> bool:
+    """Whether a step runs again only because another one does, whose own reason is told."""
+    return row.symbol == "~" and row.symbol_because.endswith(" again")
+
+
 def _step(step: Step, symbol: str, because: str) -> StepRow:
     made = step.prediction
     seconds = UNKNOWN if made.seconds is None else format_time(made.seconds)
     return StepRow(
         symbol, step.id, step.operator, seconds, _size(made.peak_bytes), _size(made.output_bytes), bases_of(made),
-        basis_text(made), step.because, because,
+        basis_words(made), step.because, because,
     )  # fmt: skip
 
 
@@ -81,20 +97,6 @@ def bases_of(prediction: Prediction) -> tuple[str, str, str]:
     """Return the basis of each figure; "" for one that is unknown."""
     seconds, peak, output = ("" if getattr(prediction, name) is None else prediction.basis_of(name) for name in FIGURES)
     return seconds, peak, output
-
-
-def basis_text(prediction: Prediction) -> str:
-    """Say how sure the figures are: one word, and those that are surer or less sure by name; "" for none."""
-    known = zip(("time", "peak", "output"), bases_of(prediction), strict=True)
-    bases = {word: basis for word, basis in known if basis}
-    if not bases:
-        return ""
-    main = next(iter(bases.values()))
-    others: dict[str, list[str]] = {}
-    for word, basis in bases.items():
-        if basis != main:
-            others.setdefault(basis, []).append(word)
-    return ", ".join([main, *(f"{' and '.join(words)} {basis}" for basis, words in others.items())])
 
 
 def _size(value: int | None) -> str:
@@ -116,23 +118,12 @@ def _gate(gate: Gate) -> GateRow:
         note = ""
     else:
         note = gate.assumption
-    return GateRow(gate.id, f"{gate.metric}{where} {threshold_text(gate)}", gate.origin, needed, available, note)
+    return GateRow(gate.id, f"{gate.metric}{where} {threshold_words(gate)}", gate.origin, needed, available, note)
 
 
 def too_few(row: GateRow) -> bool:
     """Whether a gate has fewer cases than it needs."""
     return bool(row.needed and row.available) and int(row.available) < int(row.needed)
-
-
-def threshold_text(gate: Gate) -> str:
-    """Write a gate's threshold with its unit and comparison."""
-    if gate.unit == "s":
-        value = format_time(gate.threshold)
-    elif gate.unit == "B":
-        value = format_size(int(gate.threshold))
-    else:
-        value = f"{gate.threshold:g}" + (f" {gate.unit}" if gate.unit else "")
-    return COMPARISONS[gate.comparison].format(value)
 
 
 def candidate_rows(plan: Plan) -> tuple[CandidateRow, ...]:
@@ -150,33 +141,37 @@ def _candidate(candidate: Candidate, plan: Plan) -> CandidateRow:
 
 def expected_figures(candidate: Candidate, plan: Plan) -> tuple[float | None, int | None]:
     """Return the seconds of one batch at the batch size that is judged, and the peak memory, that are predicted."""
-    search = next((one for one in plan.searches if candidate.id in one.candidates), None)
-    timer = search.timings.rpartition(".")[0] if search is not None else ""
-    made = next((step.prediction for step in plan.steps if step.id == timer), Prediction())
-    cost = made.models.get(candidate.id)
-    if search is None or cost is None:
+    predicted = {step.id: step.prediction for step in plan.steps}
+    found = candidate_cost(candidate.id, plan.searches, predicted.get)
+    if found is None:
         return None, None
-    return cost.seconds.get(str(search.timing_batch)), cost.peak_bytes
+    cost, batch = found
+    return cost.seconds.get(batch), cost.peak_bytes
 
 
 def totals_parts(plan: Plan, forecast: Forecast) -> Iterator[str]:
     """Yield what the line of totals says: how many steps run, and what all that runs is expected to take."""
     symbols = {step.id: symbol_of(step, forecast)[0] for step in plan.steps}
     counts = list(symbols.values())
-    yield f"{len(counts)} steps: {sum(symbol in '+~' for symbol in counts)} to run"
+    yield f"{counted(len(counts), 'step')}: {sum(symbol in '+~' for symbol in counts)} to run"
     for symbol, words in (("=", "reused"), ("?", "only if the search asks"), ("!", "cannot run here")):
         if counts.count(symbol):
             yield f"{counts.count(symbol)} {words}"
     running = [step for step in plan.steps if symbols[step.id] in "+~?"]
-    yield from _cost(running)
+    yield from _cost(running, all_asked="?" in counts)
 
 
-def _cost(steps: list[Step]) -> Iterator[str]:
+def _cost(steps: list[Step], *, all_asked: bool) -> Iterator[str]:
     found = totals(steps)
     if found.seconds is not None:
-        yield f"predicted {format_time(found.seconds)}" + (f" and {found.unknown} unknown" if found.unknown else "")
+        parts = ["if all run"] * all_asked
+        if found.loading_seconds:
+            parts.append(f"{format_time(found.loading_seconds)} of it to load libraries")
+        parts += [f"{counted(found.unknown, 'step')} unknown"] * bool(found.unknown)
+        said = f" ({', '.join(parts)})" if parts else ""
+        yield f"predicted {format_time(found.seconds)}{said}"
     if found.peak_bytes is not None:
-        yield f"peak {format_size(found.peak_bytes)}"
+        yield f"peak {format_size(found.peak_bytes)} beside libraries"
     if found.output_bytes is not None:
         yield f"disk {format_size(found.output_bytes)}"
 

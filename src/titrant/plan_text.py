@@ -1,14 +1,16 @@
 """A plan as text for people: decisions, steps, contract, totals."""
 
-import textwrap
 from collections.abc import Iterable
 
+from titrant.layout import TIED, width, wrapped
 from titrant.plan_rows import (
+    SYMBOLS,
     CandidateRow,
     Forecast,
     GateRow,
     StepRow,
     candidate_rows,
+    follows,
     gate_rows,
     released_text,
     step_rows,
@@ -16,12 +18,15 @@ from titrant.plan_rows import (
     totals_parts,
 )
 from titrant.schema.coverage import Coverage, LayerGroup
+from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import Decision, Plan, plan_digest
+from titrant.schema.units import counted, format_size
 
-WIDTH = 100
 # The basis of a figure, behind it.
 LETTERS = {"counted": "c", "measured": "m", "modelled": "f", "guess": "g", "": " "}
-LEGEND = "c counted · m measured here · f modelled by a formula · g guess"
+BASES = {"c": "counted", "m": "measured here", "f": "modelled by a formula", "g": "guess"}
+# How wide a step's three figures are, with their letters.
+_FIGURES = 35
 # Layers of one group that are named; the others are counted.
 NAMED_LAYERS = 4
 
@@ -39,17 +44,14 @@ def plan_text(
     `gone` are steps (id, operator) of the last run that are no longer planned. `verbose` adds why each step is there,
     and `coverage`: which layers each method would touch.
     """
-    machine = plan.hardware
-    instructions = ", ".join(machine.instructions) or "instruction sets unknown"
     known = forecast or {}
     blocks = [
-        f"{plan.name} · plan {plan_digest(plan)[:8]}\n"
-        + wrapped(f"for {machine.cpu or machine.machine} · {machine.cores} cores · {instructions}", "", "  "),
+        f"{plan.name} · plan {plan_digest(plan)[:8]}\n" + wrapped(f"for {machine_words(plan.hardware)}", "", "  "),
         "decisions\n" + "\n".join(decision_text(decision) for decision in plan.decisions),
         *([coverage_text(coverage)] if verbose and coverage else []),
-        "steps\n" + "\n".join([*_steps(step_rows(plan, known), verbose), *(f"  - {id} {name}" for id, name in gone)]),
+        "steps\n" + "\n".join(_steps(step_rows(plan, known), tuple(gone), verbose)),
         "candidates\n" + "\n".join(_candidates(candidate_rows(plan))),
-        f"contract · confidence {plan.contract.confidence} · {plan.contract.require}\n"
+        f"contract · confidence {plan.contract.confidence} · require: {plan.contract.require}\n"
         + "\n".join(_gate(row) for row in gate_rows(plan)),
     ]
     if plan.warnings:
@@ -58,9 +60,13 @@ def plan_text(
     return "\n\n".join(blocks) + "\n"
 
 
-def wrapped(text: str, first: str, rest: str) -> str:
-    """Fill a line to the console's width; `first` and `rest` are the indents."""
-    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+def machine_words(machine: HardwareIdentity) -> str:
+    """Name what decisions and predictions are made for: processor, cores, memory, accelerators, instruction sets."""
+    names = [gpu.name for gpu in machine.gpus]
+    gpus = [f"{names.count(name)} × {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)]
+    memory = [] if machine.memory_bytes is None else [format_size(machine.memory_bytes)]
+    instructions = ", ".join(machine.instructions) or "instruction sets unknown"
+    return " · ".join([machine.cpu or machine.machine, counted(machine.cores, "core"), *memory, *gpus, instructions])
 
 
 def decision_text(decision: Decision) -> str:
@@ -82,7 +88,8 @@ def coverage_text(coverage: tuple[Coverage, ...]) -> str:
         layers = sum(len(group.layers) for group in one.groups)
         touched = sum(len(group.layers) for group in one.groups if not group.because)
         made = "" if one.candidate else " · no candidate, see decisions"
-        lines.append(f"  {one.method}: {touched} of {layers} layers, {one.share:.1%} of the weights{made}")
+        said = f"{one.method}: {touched} of {counted(layers, 'layer')}, {one.share:.1%} of the weights{made}"
+        lines.append(wrapped(said, "  ", "      "))
         lines += [wrapped(group_text(group), "      ", "        ") for group in one.groups]
     return "\n".join(lines)
 
@@ -95,19 +102,38 @@ def group_text(group: LayerGroup) -> str:
     return f"not {named}: {group.because}" if group.because else named
 
 
-def _steps(rows: tuple[StepRow, ...], verbose: bool) -> list[str]:
+def _steps(rows: tuple[StepRow, ...], gone: tuple[tuple[str, str], ...], verbose: bool) -> list[str]:
     name = min(max((len(row.id) for row in rows), default=0), 40)
     operator = max((len(row.operator) for row in rows), default=0)
-    lines = [f"    {'':<{name}}  {'':<{operator}}  {'time':>8}   {'peak':>10}   {'output':>10}"]
+    # In a narrow terminal a step's id has to say what it does: figures that do not stand in columns say nothing.
+    wide = 4 + name + 2 + operator + 2 + _FIGURES <= width()
+    head = f"    {'':<{name}}  " + f"{'':<{operator}}  " * wide
+    lines = [f"{head}{'time':>8}   {'peak':>10}   {'output':>10}"]
     for row in rows:
-        figures = zip((f"{row.seconds:>8}", f"{row.peak:>10}", f"{row.output:>10}"), row.bases, strict=True)
-        told = " ".join(f"{figure} {LETTERS[basis]}" for figure, basis in figures)
-        lines.append(f"  {row.symbol} {row.id:<{name}}  {row.operator:<{operator}}  {told}".rstrip())
-        if row.symbol_because and row.symbol in "~!":
+        said = f"{row.operator:<{operator}}  " * wide
+        lines.append(f"  {row.symbol} {row.id:<{name}}  {said}{_figures(row)}".rstrip())
+        if row.symbol_because and row.symbol in "~!" and (verbose or not follows(row)):
             lines.append(wrapped(row.symbol_because, "      ", "      "))
-        if verbose and row.because:
-            lines.append(wrapped(row.because, "      ", "      "))
-    return [*lines, f"    {LEGEND}"]
+        if verbose and (row.because or not wide):
+            lines.append(wrapped(row.because if wide else f"{row.operator}: {row.because}", "      ", "      "))
+    lines += [f"  - {id:<{name}}  {operator_name}".rstrip() for id, operator_name in gone]
+    return [*lines, *_legend(rows, gone=bool(gone))]
+
+
+def _figures(row: StepRow) -> str:
+    figures = zip((f"{row.seconds:>8}", f"{row.peak:>10}", f"{row.output:>10}"), row.bases, strict=True)
+    return " ".join(f"{figure} {LETTERS[basis]}" for figure, basis in figures)
+
+
+def _legend(rows: tuple[StepRow, ...], *, gone: bool) -> list[str]:
+    """Explain the symbols and letters that stand above."""
+    symbols = {row.symbol for row in rows} | ({"-"} if gone else set())
+    letters = {LETTERS[basis] for row in rows for basis in row.bases}
+    told = (
+        [f"{symbol}{TIED}{words}" for symbol, words in SYMBOLS.items() if symbol in symbols],
+        [f"{letter}{TIED}{words}" for letter, words in BASES.items() if letter in letters],
+    )
+    return [wrapped(" · ".join(parts), "    ", "    ") for parts in told if parts]
 
 
 def _candidates(rows: tuple[CandidateRow, ...]) -> list[str]:
@@ -124,8 +150,8 @@ def _gate(row: GateRow) -> str:
     notes = []
     if row.needed:
         assumption = f", {row.note}" if row.note else ""
-        short = " (too few)" if too_few(row) else ""
-        notes.append(f"needs {row.needed} cases for 80 % power{assumption}; has {row.available or '?'}{short}")
+        there = f"has {row.available or '?'}" + (" (too few)" if too_few(row) else "")
+        notes.append(f"needs {counted(int(row.needed), 'case')} for 80 % power{assumption}; {there}")
     elif row.note:
         notes.append(row.note)
     lines = [wrapped(f"{row.id}: {row.asks} · {row.origin}", "  ", "      ")]

@@ -49,7 +49,9 @@ def save(planned: Planned, file: Path) -> None:
         raise RecipeError(Diagnostic("P003", f"{file} does not end in .json", help="a saved plan is a .json file"))
     if file.exists() and not _holds_plan(file):
         raise RecipeError(
-            Diagnostic("P003", f"{file} is there already, and is no saved plan", help="name a file that does not exist")
+            Diagnostic(
+                "P003", f"{file} is there already and is not a saved plan", help="name a file that does not exist"
+            )
         )
     if not file.parent.is_dir():
         raise RecipeError(Diagnostic("P003", f"there is no folder {file.parent}", help="make it first"))
@@ -71,20 +73,22 @@ def is_saved_plan(file: Path) -> bool:
 
 def load(file: Path) -> Planned:
     """Read a saved plan; RecipeError when it is not one."""
-    from pydantic import TypeAdapter, ValidationError
+    from titrant.schema.first_line import first_line
+    from titrant.schema.read_back import WrongValueError, read_back
 
     try:
         value = json.loads(file.read_text("utf-8"))
         version = value.pop("titrant_plan")
         if version != 1:
             raise ValueError(f"version {version}")
-        return TypeAdapter(Planned).validate_python(value)
+        return read_back(Planned, value)
     except FileNotFoundError:
         raise RecipeError(
             Diagnostic("P001", f"there is no file {file}", help="save one with: titrant plan RECIPE --out FILE")
         ) from None
-    except (ValueError, KeyError, AttributeError, ValidationError) as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+        kind = "" if isinstance(error, WrongValueError) else f"{type(error).__name__}: "
+        reason = f"{kind}{first_line(error)}"
         raise RecipeError(
             Diagnostic(
                 "P001", f"{file} is not a saved plan ({reason})", help="save one with: titrant plan RECIPE --out FILE"

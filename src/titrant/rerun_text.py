@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from titrant.plan_text import wrapped
+from titrant.layout import wrapped
+from titrant.schema.units import counted
 from titrant.verbs.compare_rerun import Rerun, largest
 
 _MEANING = {
     "identical": "every exact step gave the same bytes",
     "equivalent": "bytes differ, the cause is known, and every metric is within its tolerance",
-    "unexplained": "a step that claims to be exact gave other bytes: a defect of its operator",
+    "unexplained": "a step that claims to be exact gave different bytes: a defect of its operator",
     "different": "the run did not come out the same",
 }
 
@@ -19,9 +20,9 @@ def rerun_text(found: Rerun, folder: Path) -> str:
     lines = [f"{found.of}: {word}, {found.verdict}: {_MEANING[found.verdict]}"]
     if found.cause:
         lines.append(_line(f"first cause: {found.cause}"))
-    lines.append(_line(f"{found.same} outputs of exact steps are the same, {len(found.tensors)} differ"))
+    lines.append(_line(f"{counted(found.same, 'output')} of exact steps the same, {len(found.tensors)} different"))
     if found.tensors:
-        lines.append(_line(f"parted first at {found.tensors[0]['output']}{_note(found.tensors[0]['note'])}"))
+        lines.append(_line(f"first differs at {found.tensors[0]['output']}{_note(found.tensors[0]['note'])}"))
     if (worst := largest(found)) is not None:
         lines.append(
             _line(

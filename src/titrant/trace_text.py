@@ -1,7 +1,8 @@
 """What each pass over a plan changed, as text."""
 
 from titrant.compiler.passes import Change
-from titrant.plan_text import wrapped
+from titrant.layout import wrapped
+from titrant.schema.units import counted
 
 
 def trace_text(changes: tuple[Change, ...]) -> str:
@@ -10,7 +11,7 @@ def trace_text(changes: tuple[Change, ...]) -> str:
 
 
 def _change(change: Change) -> str:
-    lines = [f"  {change.name}: {change.before} steps → {change.after}"]
+    lines = [f"  {change.name}: {counted(change.before, 'step')} → {change.after}"]
     for words, steps in (("removed", change.removed), ("added", change.added), ("changed", change.rewired)):
         if steps:
             lines.append(wrapped(f"{words}: {', '.join(steps)}", "      ", "        "))

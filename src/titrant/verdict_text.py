@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from titrant.plan_text import wrapped
+from titrant.layout import wrapped
 from titrant.planned import Planned
 from titrant.schema.gate import GateResult
 from titrant.schema.record import CandidateRecord, RunRecord
-from titrant.schema.units import format_size, format_time
+from titrant.schema.units import counted, format_size, format_time
 
 SYMBOLS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?"}
 
@@ -14,7 +14,7 @@ SYMBOLS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?"}
 def up_to_date_text(record: RunRecord) -> str:
     """Say in one sentence that nothing ran, and what the earlier run answered."""
     return (
-        f"{record.name}: up to date, nothing executed: {record.reused} steps reused from {record.run} · "
+        f"{record.name}: up to date, nothing executed: {counted(record.reused, 'step')} reused from {record.run} · "
         f"{headline(record)}\nreport: {_report(record)}"
     )
 
@@ -37,7 +37,7 @@ def verdict_text(record: RunRecord, planned: Planned) -> str:
         lines += _figures(candidate)
         if candidate.judgement is not None:
             lines += [wrapped(_gate(result), "    ", " " * 8) for result in candidate.judgement.results]
-    lines.append(f"{record.executed} steps executed, {record.reused} reused, {format_time(record.seconds)}")
+    lines.append(f"{counted(record.executed, 'step')} executed, {record.reused} reused, {format_time(record.seconds)}")
     lines.append(f"report: {_report(record)}")
     return "\n".join(lines)
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from titrant.schema.atomic import reason, write_bytes
+from titrant.schema.atomic import write_bytes
 from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.os_reason import os_reason
 
 
 def write_file(file: Path, text: str) -> None:
@@ -13,4 +14,4 @@ def write_file(file: Path, text: str) -> None:
         write_bytes(file, text.encode())
     except OSError as error:
         advice = "name a file in a folder that you may write to"
-        raise RecipeError(Diagnostic("P003", f"{file} cannot be written: {reason(error)}", help=advice)) from None
+        raise RecipeError(Diagnostic("P003", f"{file} cannot be written: {os_reason(error)}", help=advice)) from None

@@ -1,6 +1,8 @@
 """A small recipe of a user's own, with its model and data beside it, and a way to call the command line."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 NET = '''
 """A user's own small model."""
@@ -87,7 +90,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
@@ -122,3 +125,29 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture(scope="module")
 def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place_in(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place in which the small recipe ran, made once for all the processes of a test session; to be copied."""
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small-run"
+    with FileLock(f"{made}.lock"):
+        if not (made / "answer.json").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            place = place_in(made)
+            answer = place.titrant("run", place.recipe())
+            assert answer.code == 0, answer.all
+            (made / "answer.json").write_text(json.dumps([answer.code, answer.out, answer.err]), "utf-8")
+    return made
+
+
+@pytest.fixture(scope="module")
+def finished(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Answer]:
+    """A place of the module's own in which the small recipe ran once, and what that printed."""
+    base = tmp_path_factory.mktemp("finished")
+    shutil.copytree(small_run, base, dirs_exist_ok=True)
+    place = Place(base / "user", base / "home")
+    assert place.titrant("plan", "recipe.yaml").code == 0  # what is known of model and data is known by their place
+    return place, Answer(*json.loads((base / "answer.json").read_text("utf-8")))

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 
@@ -37,14 +36,8 @@ def test_refuses_a_column_that_is_not_there(place):
     refused(place, place.titrant("run", recipe), 2, "`sik`", "`sick`", "recipe.yaml:10:10")
 
 
-def test_refuses_weights_that_are_no_weights(place):
-    place.write("weights.safetensors", "this is no tensor file")
-    recipe = with_weights(place, "weights.safetensors")
-    answer = place.titrant("run", recipe)
-    refused(place, answer, 4, "weights.safetensors")
-
-
 def test_refuses_a_pickle_that_could_run_code(place):
+    """As it refuses all weights that cannot be loaded: which they are, tests/runtime/models/test_weights.py shows."""
     import pickle
 
     class Evil:
@@ -56,18 +49,6 @@ def test_refuses_a_pickle_that_could_run_code(place):
     answer = place.titrant("run", recipe)
     refused(place, answer, 4, "weights.pt")
     assert "owned" not in answer.out
-
-
-def test_refuses_weights_of_another_shape(place):
-    from safetensors.numpy import save_file
-
-    shapes = {"first.weight": (16, 9), "first.bias": (16,), "second.weight": (2, 16), "second.bias": (2,)}
-    save_file(
-        {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, place.folder / "weights.safetensors"
-    )
-    recipe = with_weights(place, "weights.safetensors")
-    answer = place.titrant("run", recipe)
-    refused(place, answer, 4, "first.weight", "(16, 9)", "(16, 4)")
 
 
 def test_refuses_data_with_missing_values_unless_they_are_imputed(place):
@@ -160,18 +141,19 @@ def test_lets_two_runs_share_a_home(place):
         )
         for _ in range(2)
     ]
-    printed = [process.communicate(timeout=200) for process in both]
+    printed = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
     assert not any("Traceback" in text for pair in printed for text in pair)
     assert "nothing executed" in place.titrant("run", recipe).out
 
 
-@pytest.mark.parametrize(("death", "words"), [("os.kill(os.getpid(), 9)", "SIGKILL"), ("os._exit(7)", "7")])
-def test_says_how_the_worker_died(place, death, words):
+def test_says_how_the_worker_died(place):
+    """Here by one death; test_execute.py tells them all apart."""
     forward = "return self.second(torch.relu(self.first(x)))"
     code = (place.folder / "net.py").read_text()
     # The inspection looks at the model on a few rows at most; training dies.
-    code = code.replace(forward, f"import os\n        if self.training and x.shape[0] > 8: {death}\n        {forward}")
+    dies = "import os\n        if self.training and x.shape[0] > 8: os.kill(os.getpid(), 9)"
+    code = code.replace(forward, f"{dies}\n        {forward}")
     place.write("net.py", code)
     answer = place.titrant("run", place.recipe())
-    refused(place, answer, 4, "fit", words)
+    refused(place, answer, 4, "fit", "SIGKILL")

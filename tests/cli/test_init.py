@@ -9,7 +9,8 @@ import titrant
 from titrant.runtime.inspecting.starter import describe_source
 from titrant.schema.diagnostics import RecipeError, TitrantError
 from titrant.schema.source import parse
-from titrant.starter_recipe import Starter, recipe_name, recipe_text
+from titrant.starter.known import Starter
+from titrant.starter.recipe import recipe_name, recipe_text
 
 STARTED = """\
 # A starter recipe for net:Net.

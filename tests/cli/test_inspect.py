@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnx  # noqa: TID253 - the tests build a tiny graph
 import pytest
+import torch  # noqa: TID253 - the tests check live modules
 from onnx import TensorProto, helper  # noqa: TID253
 from safetensors.numpy import save_file
 
@@ -79,7 +80,7 @@ def test_inspects_a_factory_and_says_how_a_level_suits(place):
     asked = ("inspect", "net:Net", "--args", '{"features": 4, "classes": 2}', "--inputs", inputs)
     done = place.titrant(*asked, "--level", "balanced")
     assert done.code == 0, done.all
-    assert "parameters   114, 114 trainable" in done.out
+    assert "parameters   114, all trainable" in done.out
     assert f"FLOPs        {2 * (4 * 16 + 16 * 2)} a case" in done.out
     assert "level balanced suits: torch.dynamic, ort.dynamic, ort.static can quantize it" in done.out
     assert "second: the last that is quantized" in done.out
@@ -112,12 +113,12 @@ def test_reads_a_weights_header_without_a_child(place):
     ("arguments", "message"),
     [
         (("model.pt",), "can only be read with torch"),
-        (("model.bin",), "is no model that titrant looks at"),
+        (("model.bin",), "is not a model that titrant looks at"),
         (("gone.safetensors",), "there is no file"),
         (("gone.onnx",), "error[P080]: there is no file gone.onnx"),
         (("w.safetensors", "--level", "balanced"), "holds weights and no model"),
         (("net:Net", "--args", "[1]"), "--args holds list"),
-        (("net:Net", "--inputs", "{"), "--inputs is no JSON"),
+        (("net:Net", "--inputs", "{"), "--inputs is not JSON"),
         (("net:Net", "--set", "level=auto"), "--set has nothing to act on"),
         (("recipe.yaml", "--args", "{}"), "--args has nothing to act on"),
     ],
@@ -130,8 +131,6 @@ def test_refuses_what_it_cannot_answer(arguments, message, capsys):
 
 
 def test_checks_a_live_module(tmp_path, monkeypatch):
-    import torch
-
     monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8, 2))
     found = titrant.check_model(module, "balanced")
@@ -140,3 +139,54 @@ def test_checks_a_live_module(tmp_path, monkeypatch):
     assert not titrant.check_model(torch.nn.LayerNorm(3), "balanced").suits
     with pytest.raises(titrant.TitrantError, match="no level best"):
         titrant.check_model(module, "best")
+
+
+def test_counts_what_a_live_module_does_with_inputs_or_an_example(tmp_path, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Flatten(),
+                                 torch.nn.Linear(8, 2))  # fmt: skip
+    module[0].eval()
+    flops = 2 * (8 * 27 + 8 * 2)
+    named = titrant.check_model(module, "balanced", inputs=[{"name": "x", "shape": ["batch", 3, 3, 3]}])
+    shown = titrant.check_model(module, "balanced", example=[torch.full((5, 3, 3, 3), torch.nan)])
+    silent = titrant.check_model(module, "balanced")
+    assert [(one.parameters, one.flops) for one in (named, shown, silent)] == [(258, flops), (258, flops), (258, None)]
+    # It is as it was: its parts in their modes, and its statistics untouched.
+    assert [part.training for part in module] == [False, True, True, True]
+    assert (module[1].num_batches_tracked, module[1].running_mean.abs().sum()) == (0, 0)
+
+
+class Decides(torch.nn.Module):
+    """A linear layer that answers twice where the sum is positive."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 4)
+
+    def forward(self, x):
+        return self.layer(x) if x.sum() > 0 else self.layer(x) * 2
+
+
+def test_runs_a_live_module_for_real_where_its_code_reads_values(tmp_path, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    found = titrant.check_model(Decides(), "balanced", example=[torch.zeros(1, 3)])
+    assert found.flops == 24
+    assert any("decides on tensor values" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"example": [torch.zeros(1, 4)]}, r"shapes cannot be multiplied.*give the inputs that the model takes"),
+        ({"example": torch.zeros(1, 3)}, r"write `example=\[tensor\]`"),
+        ({"example": [3]}, "place 0 of the example holds int"),
+        ({"example": [torch.tensor(3.0)]}, "a tensor without dimensions"),
+        ({"example": [torch.zeros(1, 3)], "inputs": []}, "say the same"),
+        ({"inputs": [{"name": "x", "shape": ["batch", "wide"]}]}, "wide"),
+        ({"args": {}}, "made already"),
+    ],
+)
+def test_says_what_inputs_a_live_module_cannot_be_shown(tmp_path, monkeypatch, given, message):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    with pytest.raises(titrant.TitrantError, match=message):
+        titrant.check_model(Decides(), "balanced", **given)

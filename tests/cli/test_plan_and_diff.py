@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 
@@ -21,13 +22,14 @@ sys.stdout.write(canonical_json(identity(titrant.plan(titrant.read(Path(sys.argv
 
 
 @pytest.fixture(scope="module")
-def place(shared_place):
+def place(finished):
     """A place in which the small recipe ran, and ran again with a laxer contract as laxer.yaml."""
-    made = shared_place
+    made, _ = finished
     made.write("laxer.yaml", made.recipe().read_text("utf-8").replace("retention: 0.9", "retention: 0.8"))
-    for recipe in ("recipe.yaml", "laxer.yaml"):
-        answer = made.titrant("run", recipe, "-q")
-        assert answer.code == 0, answer.all
+    answer = made.titrant("run", "laxer.yaml", "-q")
+    assert answer.code == 0, answer.all
+    made.write("old.lock.yaml", "lock: 1\nmetrics:\n  accuracy: 0.9\n")
+    made.write("new.lock.yaml", "lock: 1\nmetrics:\n  accuracy: 0.8\n")
     return made
 
 
@@ -98,8 +100,6 @@ def test_compares_a_saved_plan_a_recipe_and_a_run_by_their_plans(place):
 
 
 def test_compares_locks_fact_by_fact(place):
-    place.write("old.lock.yaml", "lock: 1\nmetrics:\n  accuracy: 0.9\n")
-    place.write("new.lock.yaml", "lock: 1\nmetrics:\n  accuracy: 0.8\n")
     answer = place.titrant("diff", "old.lock.yaml", "new.lock.yaml")
     assert "~ metrics.accuracy: 0.9 → 0.8\n      old.lock.yaml:3:3 → new.lock.yaml:3:3" in answer.out
 
@@ -135,7 +135,7 @@ def test_writes_json_with_sorted_keys_and_the_layers_that_methods_cover(place):
 
 def test_shows_what_is_no_longer_planned_and_what_each_pass_changed(place):
     answer = place.titrant("plan", "recipe.yaml", "--set", "export=[{format: torchscript}]", "--trace")
-    assert "\n  - onnx-fp32 export.onnx\n" in answer.out
+    assert re.search(r"\n  - onnx-fp32 +export\.onnx\n", answer.out)
     assert "drop no-ops: " in answer.out
     assert "removed: torchscript-fp32.fused" in answer.out
 

@@ -74,6 +74,27 @@ def test_writes_the_plan_for_a_pull_request(made):
     golden("plan.md", plan_markdown(plan, FORECAST, coverage=layers, gone=GONE))
 
 
+def test_tells_why_a_step_runs_again_where_another_is_not_the_reason(made):
+    plan, _ = made
+    forecast = FORECAST | {
+        "point": ("~", "because fit runs again"),
+        "report": ("~", "because what it reads is made again"),
+    }
+    short = plan_text(plan, forecast)
+    assert "because params.epochs changed from 3 to 2" in short
+    assert "runs again\n" not in short
+    assert "made again\n" not in short
+    assert "      because fit runs again\n" in plan_text(plan, forecast, verbose=True)
+
+
+def test_calls_nobody_into_the_pull_request(made):
+    plan, layers = made
+    warned = replace(plan, name="x`@someone`", warnings=("ask @someone",))
+    text = plan_markdown(warned, FORECAST, coverage=layers)
+    assert "ask @&#8203;someone" in text
+    assert text.startswith("## Plan of `` x`@someone` ``\n")
+
+
 def test_writes_the_plan_for_the_console(made):
     plan, layers = made
     golden("plan.txt", plan_text(plan, FORECAST, coverage=layers, gone=GONE, verbose=True))

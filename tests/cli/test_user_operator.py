@@ -1,5 +1,7 @@
 """A user's own operator, in a module beside the recipe, is planned, run and judged like a built-in one (ledger C19)."""
 
+import pytest
+
 GRID = '''
 """A user's own reduction: round an ONNX file's weights to a grid."""
 
@@ -52,8 +54,14 @@ def with_method(place, options):
     return place.recipe(("{method: none}", f"{{method: 'my_ops:grid', options: {options}}}"))
 
 
-def test_runs_and_judges_a_users_operator_named_in_the_recipe(place):
-    answer = place.titrant("run", with_method(place, "{steps: 200}"))
+@pytest.fixture(scope="module")
+def ran(shared_place):
+    """One run with the operator, and what it printed."""
+    return shared_place, shared_place.titrant("run", with_method(shared_place, "{steps: 200}"))
+
+
+def test_runs_and_judges_a_users_operator_named_in_the_recipe(ran):
+    place, answer = ran
     assert answer.code == 0, answer.all
     assert "released my_ops:grid" in answer.out
     planned = next(line for line in answer.err.splitlines() if line.split()[1:3] == ["my_ops:grid", "my_ops:grid"])
@@ -63,11 +71,12 @@ def test_runs_and_judges_a_users_operator_named_in_the_recipe(place):
     assert "nothing executed" in again.out
 
 
-def test_runs_it_again_when_its_code_changed(place):
-    recipe = with_method(place, "{steps: 200}")
-    assert place.titrant("run", recipe).code == 0
+def test_runs_it_again_when_its_code_changed(ran):
+    place, _ = ran
+    assert "up to date" in place.titrant("status", "recipe.yaml").out
     place.write("my_ops.py", GRID.replace("* step)", "* step * 1.0)"))
-    status = place.titrant("status", recipe)
+    status = place.titrant("status", "recipe.yaml")
+    place.write("my_ops.py", GRID)
     assert "my_ops:grid" in status.out, status.all
     assert "up to date" not in status.out
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from titrant.schema.artifact import Artifact
 from titrant.schema.compare_recipes import compare_recipes
 from titrant.schema.compare_runs import RecordedRun, compare_runs, first_cause
-from titrant.schema.difference import Difference, differences, same
+from titrant.schema.difference import Difference, differences, first_difference, same
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Contract
 from titrant.schema.plan import Decision, Plan, Step
@@ -203,3 +203,12 @@ def test_names_the_users_file_behind_other_bytes_under_the_same_key():
     found = compared(run(loaded("one", "d1")), run(loaded("two", "d1x")))
     assert (first_cause(found).layer, first_cause(found).path) == ("inputs", "/me/net.py")
     assert next(one for one in found if one.layer == "outputs").cause == "/me/net.py"
+
+
+def test_says_the_first_difference_with_both_values():
+    old = {"gpus": [{"name": "a"}, {"name": "b"}], "cores": 2, "cpu": "x" * 100}
+    assert first_difference(old, {**old, "gpus": [{"name": "a"}, {"name": "c"}], "cores": 3}, "hardware") == (
+        "hardware.gpus[1].name was 'b' and is 'c'"
+    )
+    assert first_difference(old, {**old, "cpu": "y"}) == f"cpu was '{'x' * 76}... and is 'y'"
+    assert first_difference(old, dict(old)) == ""

@@ -80,7 +80,8 @@ def test_refuses_what_the_parser_refuses(text):
 PIECES = st.sampled_from("""
 none|auto|0.5|1|0|-1|8|97|true|text|"0.5"|5 ms|2 KiB|[]|{}|[1, 2]|[a]|{a: 1}|a:b|onnx|{kept: 0.9}|{at_least: 0.9}|
 accuracy|m:N|[{format: onnx}]|2027-01-31|1.5|{low: 1, high: 2}|balanced|all|class x|subgroup a.b|standardize|null|
-[standardize, {impute: {}}]|[batch, 3]|{threshold: 0.5}|2 s|{train: 0.5}|{csv: x}|{minutes: 1}|{}|cuda:0
+[standardize, {impute: {}}]|[batch, 3]|{threshold: 0.5}|2 s|{train: 0.5}|{csv: x}|{minutes: 1}|{}|cuda:0|
+0.4 B|1.5 B|0.001 KiB|0.0009 KB
 """.replace("\n", "").split("|"))  # fmt: skip
 
 

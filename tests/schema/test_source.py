@@ -359,16 +359,18 @@ def test_refuses_hostile_text_quickly_and_in_few_words(name):
     found = errors(HOSTILE[name])
     assert len(found) <= 101
     assert len(render_all(found)) < 60_000
-    assert time.process_time() - begin < 2
+    assert time.process_time() - begin < 20  # of work that a guard does not stop there are minutes
 
 
-def test_reads_five_thousand_lines_in_a_second():
-    groups = "".join(f"    g{i}:\n      column: c{i}\n      bins: [1, 2, 3]\n" for i in range(1700))
-    text = BASE.replace(" {age: {column: age, bins: [40, 60]}}", "\n" + groups.rstrip("\n"))
-    assert text.count("\n") > 5000
-    begin = time.process_time()
-    assert len(parsed(text).recipe.data.subgroups) == 1700
-    assert time.process_time() - begin < 1
+def test_reads_five_thousand_lines_with_as_much_work_for_each_as_for_one_of_five_hundred(lines_run):
+    def read_many(count):
+        groups = "".join(f"    g{i}:\n      column: c{i}\n      bins: [1, 2, 3]\n" for i in range(count))
+        text = BASE.replace(" {age: {column: age, bins: [40, 60]}}", "\n" + groups.rstrip("\n"))
+        assert text.count("\n") > 3 * count
+        assert len(parsed(text).recipe.data.subgroups) == count
+
+    read_many(1)
+    assert lines_run(lambda: read_many(1700)) < 11 * lines_run(lambda: read_many(170))
 
 
 def test_imports_nothing_heavy():

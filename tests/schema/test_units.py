@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titrant.schema.units import format_size, format_time, parse_size, parse_time, write_size, write_time
+from titrant.schema.units import counted, format_size, format_time, parse_size, parse_time, write_size, write_time
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from titrant.schema.units import format_size, format_time, parse_size, parse_tim
         ("200 KB", 200_000),
         ("1.5MiB", 1_572_864),
         ("3 kB", 3000),
+        ("0.001 KB", 1),
     ],
 )
 def test_reads_sizes(text, size):
@@ -40,6 +41,9 @@ def test_reads_times_to_the_nearest_number(text, seconds):
         ("big", "written like"),
         ("-3 KiB", "written like"),
         ("0 KiB", "less than one byte"),
+        ("0.6 B", "less than one byte"),
+        ("0.0005 MiB", "less than a thousandth of its unit; write `524 B`"),
+        ("1,5 GiB", "the decimal sign is a point: write `1.5 GiB`"),
         ("", "written like"),
         ("9" * 30 + " B", "written like"),
     ],
@@ -47,6 +51,12 @@ def test_reads_times_to_the_nearest_number(text, seconds):
 def test_says_what_is_wrong_with_a_size(text, words):
     with pytest.raises(ValueError, match=words):
         parse_size(text)
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 steps"), (1, "1 step"), (1200, "1,200 steps")])
+def test_counts_things(count, text):
+    assert counted(count, "step") == text
+    assert counted(count, "child", "children") == text.replace("steps", "children").replace("step", "child")
 
 
 @given(st.integers(1, 10**18 - 1))

@@ -1,8 +1,16 @@
 """Writing YAML."""
 
-import pytest
+from pathlib import Path
 
-from titrant.schema.write import dump, update
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from titrant.schema.compose import compose, plain_value
+from titrant.schema.config.yaml_text import json_types
+from titrant.schema.intake import split_lines
+from titrant.schema.spans import Origin
+from titrant.schema.write import dump, flow, update
 
 TEXT = """\
 # A recipe.
@@ -36,5 +44,18 @@ def test_adds_what_is_missing():
 
 
 def test_refuses_a_text_that_is_no_mapping():
-    with pytest.raises(ValueError, match="no mapping"):
+    with pytest.raises(ValueError, match="not a mapping"):
         update("- a\n", {("a",): 1})
+
+
+SCALARS = st.text(max_size=12) | st.integers(-9, 9) | st.booleans()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3)))
+def test_writes_values_in_one_line_that_stand_between_brackets(value):
+    text = f"a: {{b: {flow(value)}}}  # and more\n"
+    assert text.count("\n") == 1
+    root, found = compose(text, Origin("x", Path(), split_lines(text)))
+    assert [one for one in found if one.code != "R004"] == []  # an escape that is seen
+    assert json_types(plain_value(root)) == {"a": {"b": value}}

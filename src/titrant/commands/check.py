@@ -4,15 +4,15 @@ import argparse
 from pathlib import Path
 
 from titrant import console
-from titrant.commands.codes import OK
-from titrant.commands.options import recipe_options
+from titrant.commands.options import json_option, recipe_options
+from titrant.schema.exit_codes import INVALID, OK
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
     parser.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE")
-    parser.add_argument("--json", action="store_true", help="findings as JSON, for editors and CI")
+    json_option(parser, "the findings, for editors and CI")
 
 
 def call(options: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def call(options: argparse.Namespace) -> int:
         if not options.quiet:
             for recipe in options.recipes:
                 console.answer(f"{visible(str(recipe))}: {_verdict(recipe in wrong, len(found[recipe]))}")
-    return 2 if wrong else OK
+    return INVALID if wrong else OK
 
 
 def _verdict(wrong: bool, findings: int) -> str:

@@ -3,7 +3,8 @@
 import argparse
 
 from titrant import console
-from titrant.commands.codes import OK, OUT_OF_DATE
+from titrant.commands.options import json_option, nothing_to_act_on, trust_option
+from titrant.schema.exit_codes import OK, OUT_OF_DATE
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,9 +12,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     thing = "a recipe (.yaml), a saved plan (.json), a lock (.lock.yaml), or a run (folder, id, prefix, latest)"
     parser.add_argument("old", metavar="A", help=thing)
     parser.add_argument("new", metavar="B", help="another one; a recipe, a plan and a run can be compared too")
-    parser.add_argument("--json", action="store_true", help="the differences as JSON")
+    json_option(parser, "the differences")
     parser.add_argument("--exit-code", action="store_true", help="exit 6 when anything but measurements differs")
-    parser.add_argument("--trust", action="store_true", help="let a recipe run code from outside its folder")
+    trust_option(parser)
 
 
 def call(options: argparse.Namespace) -> int:
@@ -34,9 +35,7 @@ def call(options: argparse.Namespace) -> int:
 
 def _refuse_trust(options: argparse.Namespace) -> None:
     """Refuse `--trust` where no recipe is planned: two recipes are compared as text."""
-    from titrant.compared import kind_of
-    from titrant.schema.diagnostics import Diagnostic, RecipeError
+    from titrant.verbs.compared import kind_of
 
     if [kind_of(options.old), kind_of(options.new)].count("recipe") != 1:
-        message = "--trust has nothing to act on where no recipe is planned"
-        raise RecipeError(Diagnostic("P014", message, help="leave it out"))
+        raise nothing_to_act_on("--trust", "a comparison that plans no recipe", "leave it out")

@@ -4,16 +4,15 @@ import argparse
 from pathlib import Path
 
 from titrant import console
-from titrant.commands.codes import OK
-from titrant.commands.options import read_recipe, recipe_options, refuse_set
-from titrant.schema.diagnostics import InfeasibleError
+from titrant.commands.options import json_option, read_recipe, recipe_options, refuse_set
+from titrant.schema.exit_codes import INFEASIBLE, OK
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
     parser.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE", help="look at what this recipe needs, too")
-    parser.add_argument("--json", action="store_true")
+    json_option(parser, "what was found")
 
 
 def call(options: argparse.Namespace) -> int:
@@ -28,4 +27,4 @@ def call(options: argparse.Namespace) -> int:
         console.answer_json(checkup)
     else:
         console.answer(doctor_text(checkup))
-    return OK if checkup.able else InfeasibleError.exit_code
+    return OK if checkup.able else INFEASIBLE

@@ -3,8 +3,8 @@
 import argparse
 
 from titrant import console
-from titrant.commands.codes import OK
 from titrant.commands.options import recipe_options, refuse_set
+from titrant.schema.exit_codes import OK
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,17 +1,17 @@
 """`titrant hardware`: describe this machine or another, measure it, follow it."""
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant import console
-from titrant.commands.codes import OK
+from titrant.commands.options import json_option
+from titrant.layout import table
+from titrant.schema.exit_codes import OK
 
 if TYPE_CHECKING:
     from titrant.schema.facts import Hardware
-    from titrant.verbs.watch_machine import Sample
 
 _FOREVER = float("inf")
 
@@ -25,10 +25,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bench", action="store_true", help="measure arithmetic, memory and disk; keep the figures")
     parser.add_argument(
         "--watch", nargs="?", type=float, const=_FOREVER, metavar="SECONDS",
-        help="follow cores, memory, disk and GPUs once a second, until Ctrl-C or for so long",
+        help="follow cores, memory, disk and GPUs once a second, until Ctrl-C or for this many seconds",
     )  # fmt: skip
     parser.add_argument("--save", type=Path, metavar="FILE", help="save the description to plan with elsewhere")
-    parser.add_argument("--json", action="store_true")
+    json_option(parser, "the description, or a sample a line")
 
 
 def call(options: argparse.Namespace) -> int:
@@ -84,45 +84,27 @@ def _list_profiles(options: argparse.Namespace) -> None:
     if options.json:
         console.answer_json(listed)
     else:
-        console.answer(console.table(list(listed.items())))
+        console.answer(table(list(listed.items())))
 
 
 def _watch(options: argparse.Namespace) -> None:
     from titrant.compiler.limits import memory_total
+    from titrant.hardware_text import cores_bars, sample_text
     from titrant.verbs.facts import home_folder
     from titrant.verbs.watch_machine import watch_machine
 
     total = memory_total()
-    try:
-        with _shown(options, total) as show:
+    # Ctrl-C is how one ends a watch.
+    with suppress(KeyboardInterrupt):
+        if options.json:
             for sample in watch_machine(home_folder(), options.watch):
-                show(sample)
-    except KeyboardInterrupt:
-        return  # how one ends a watch
-
-
-@contextmanager
-def _shown(options: argparse.Namespace, total: int | None) -> "Iterator[Callable[[Sample], None]]":
-    """Give what shows a sample: redrawn in place on a terminal, else a line each."""
-    import json
-    import sys
-
-    from titrant.hardware_text import cores_bars, sample_text
-    from titrant.schema.canonical import plain
-
-    if options.json or not (sys.stdout.isatty() and console.is_terminal()):
-
-        def line(sample: "Sample") -> None:
-            if not console.answer(json.dumps(plain(sample)) if options.json else sample_text(sample, total)):
-                raise KeyboardInterrupt  # nobody reads it any more
-
-        yield line
-        return
-    from rich.live import Live
-    from rich.text import Text
-
-    with Live(auto_refresh=False) as live:
-        yield lambda sample: live.update(Text(f"{sample_text(sample, total)}\n{cores_bars(sample)}"), refresh=True)
+                if not console.answer_json(sample, lines=True):
+                    return
+            return
+        with console.InPlace() as shown:
+            for sample in watch_machine(home_folder(), options.watch):
+                if not shown(sample_text(sample, total), cores_bars(sample)):
+                    return
 
 
 def _refuse_together(options: argparse.Namespace) -> None:
@@ -131,15 +113,15 @@ def _refuse_together(options: argparse.Namespace) -> None:
 
     asked = [name for name in ("--profiles", "--watch", "--bench", "--save") if _given(options, name)]
     alone = [name for name in asked if name in ("--profiles", "--watch")]
-    problem = ""
+    problem, advice = "", "leave one of them out: titrant hardware --help"
     if options.profile and (wrong := [name for name in asked if name != "--save"]):
         problem = f"{wrong[0]} is about this machine, and {options.profile} is another"
     elif alone and len(asked) > 1:
         problem = f"{alone[0]} and {next(name for name in asked if name != alone[0])} cannot be done at once"
     elif options.watch is not None and not options.watch > 0:
-        problem = "--watch takes a number of seconds above 0"
+        problem, advice = f"{options.watch:g} s is not a time to watch for", "give a number of seconds above 0"
     if problem:
-        raise RecipeError(Diagnostic("P014", problem, help="leave one of them out: titrant hardware --help"))
+        raise RecipeError(Diagnostic("P014", problem, help=advice))
 
 
 def _given(options: argparse.Namespace, name: str) -> bool:

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from titrant import console
-from titrant.commands.codes import OK
+from titrant.commands.options import trust_option
+from titrant.schema.exit_codes import OK
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--args", metavar="JSON", help="arguments of the factory")
     parser.add_argument("--inputs", metavar="JSON", help="the model's inputs, where no data says them")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the recipe's file (default: NAME.yaml)")
-    parser.add_argument("--trust", action="store_true", help="let the recipe run code from outside its folder")
+    trust_option(parser)
 
 
 def call(options: argparse.Namespace) -> int:

@@ -3,10 +3,8 @@
 import argparse
 
 from titrant import console
-from titrant.commands.codes import OK
-from titrant.commands.options import recipe_options
-
-INFEASIBLE = 3
+from titrant.commands.options import json_option, recipe_options
+from titrant.schema.exit_codes import INFEASIBLE, OK
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", choices=LEVELS, help="say whether this level suits; exit 3 when it cannot be met")
     parser.add_argument("--args", metavar="JSON", help="arguments of a factory")
     parser.add_argument("--inputs", metavar="JSON", help="a factory's inputs: a list of {name, shape, dtype}")
-    parser.add_argument("--json", action="store_true", help="everything as JSON")
+    json_option(parser, "everything")
 
 
 def call(options: argparse.Namespace) -> int:

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from titrant import console
-from titrant.commands.codes import OK, OUT_OF_DATE
 from titrant.schema.diagnostics import Diagnostic, RecipeError, TitrantError
+from titrant.schema.exit_codes import OK, OUT_OF_DATE
 from titrant.schema.migrations import Migration
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant import console
-from titrant.commands.codes import OK, OUT_OF_DATE
-from titrant.commands.options import read_recipe, recipe_options
+from titrant.commands.options import json_option, read_recipe, recipe_options
 from titrant.commands.planning import text_of
+from titrant.schema.exit_codes import OK, OUT_OF_DATE
 
 if TYPE_CHECKING:
     from titrant.compiler.passes import Change
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="save the plan (.json) for `titrant run FILE`")
     shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--json", action="store_true", help="the plan as JSON")
+    json_option(shape, "the plan")
     shape.add_argument("--md", action="store_true", help="the plan as Markdown, for a pull request")
     shape.add_argument("--trace", action="store_true", help="what each pass over the plan changed, after the plan")
     parser.add_argument("--exit-code", action="store_true", help="exit 6 when something would run")
@@ -35,13 +35,15 @@ def call(options: argparse.Namespace) -> int:
     from titrant.planned import save
     from titrant.verbs.hardware import find_hardware
     from titrant.verbs.plan import plan as verb
+    from titrant.verbs.run import is_up_to_date
 
     hardware = find_hardware(options.hardware) if options.hardware else None
     changes: list[Change] = []
     planned = verb(read_recipe(options), hardware=hardware, trust=options.trust, trace=changes.append)
     forecast = _forecast(planned)
     if options.json:
-        console.answer(_json(planned, forecast))
+        # Sorted, so that the same plan gives the same text.
+        console.answer_json(_value(planned, forecast), sort=True)
     elif options.md:
         console.answer(_markdown(planned, forecast))
     else:
@@ -54,8 +56,7 @@ def call(options: argparse.Namespace) -> int:
         save(planned, options.out)
         if not options.quiet:
             console.note(f"saved {options.out}; run it with: titrant run {options.out}")
-    would_run = any(symbol in "+~" for symbol, _ in forecast.values())
-    return OUT_OF_DATE if options.exit_code and would_run else OK
+    return OUT_OF_DATE if options.exit_code and not is_up_to_date(forecast) else OK
 
 
 def _forecast(planned: "Planned") -> "Forecast":
@@ -73,20 +74,14 @@ def _forecast(planned: "Planned") -> "Forecast":
     return forecast
 
 
-def _json(planned: "Planned", forecast: "Forecast") -> str:
-    """Write the plan as JSON with sorted keys: the same plan gives the same text."""
-    import json
-
-    from titrant.schema.canonical import plain
-
-    value = {
+def _value(planned: "Planned", forecast: "Forecast") -> dict[str, object]:
+    return {
         "plan": planned.plan,
         "digest": planned.digest,
         "planned_for": {"here": planned.hardware.source == "detected", "source": planned.hardware.source},
         "forecast": {step: list(said) for step, said in forecast.items()},
         "coverage": planned.coverage,
     }
-    return json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False)
 
 
 def _markdown(planned: "Planned", forecast: "Forecast") -> str:

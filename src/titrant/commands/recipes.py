@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from titrant import console
-from titrant.commands.codes import OK
+from titrant.schema.exit_codes import OK
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import argparse
 
 from titrant import console
-from titrant.commands.codes import OK
+from titrant.schema.exit_codes import OK
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

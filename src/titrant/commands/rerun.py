@@ -3,6 +3,7 @@
 import argparse
 
 from titrant import console
+from titrant.commands.options import json_option, trust_option
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,8 +11,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN|LOCK", help="folder, id, unique prefix, latest, or a .lock.yaml file")
     parser.add_argument("--exact", action="store_true", help="exit 7 for an equivalent result too")
     parser.add_argument("--redecide", action="store_true", help="choose anew instead of replaying recorded decisions")
-    parser.add_argument("--trust", action="store_true", help="let the recipe run code from outside its folder")
-    parser.add_argument("--json", action="store_true", help="the comparison as JSON")
+    trust_option(parser)
+    json_option(parser, "the comparison")
 
 
 def call(options: argparse.Namespace) -> int:

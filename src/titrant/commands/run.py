@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant import console
-from titrant.commands.codes import OK
 from titrant.commands.options import read_recipe, recipe_options, refuse_set
 from titrant.commands.planning import text_of
+from titrant.schema.exit_codes import OK
 
 if TYPE_CHECKING:
+    from titrant.planned import Planned
     from titrant.runtime.execution.worker import Worker
+    from titrant.schema.record import RunRecord
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
-    from titrant.commands.lock import update_lock
     from titrant.planned import is_saved_plan, load
     from titrant.verbs.beside import changed_since
-    from titrant.verbs.lock import hold
+    from titrant.verbs.hold_lock import hold
     from titrant.verbs.plan import foresee
     from titrant.verbs.plan import plan as make_plan
     from titrant.verbs.run import is_up_to_date, refuse_if_moved
@@ -71,8 +72,20 @@ def call(options: argparse.Namespace) -> int:
             unused.close()
     console.answer(up_to_date_text(record) if record.executed == 0 else verdict_text(record, planned))
     if record.exit == OK and not options.locked and not is_saved_plan(options.recipe) and not options.max_minutes:
-        update_lock(planned, record, options.recipe)
+        _update_lock(planned, record, options.recipe, quiet=options.quiet)
     return record.exit
+
+
+def _update_lock(planned: "Planned", record: "RunRecord", recipe: Path, *, quiet: bool) -> None:
+    """Enter a successful run in the lock beside its recipe; one line where that changed it, or cannot be."""
+    from titrant.commands.lock import lock_line
+    from titrant.verbs.lock import update_lock
+
+    found = update_lock(planned, record, recipe)
+    unwritten = f"no lock was written: {found}" if isinstance(found, str) and found else ""
+    said = unwritten if isinstance(found, str) else lock_line(found) if found.change else ""
+    if said and not quiet:
+        console.note(said)
 
 
 def _check_minutes(minutes: float | None) -> None:
@@ -80,4 +93,4 @@ def _check_minutes(minutes: float | None) -> None:
         from titrant.schema.diagnostics import Diagnostic, RecipeError
 
         help_text = "give a number of minutes above 0, such as 30"
-        raise RecipeError(Diagnostic("P073", f"--max-minutes {minutes:g} is no time to run in", help=help_text))
+        raise RecipeError(Diagnostic("P073", f"--max-minutes {minutes:g} is not a time to run in", help=help_text))

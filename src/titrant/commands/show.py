@@ -4,12 +4,15 @@ import argparse
 from typing import TYPE_CHECKING
 
 from titrant import console
-from titrant.commands.codes import OK
+from titrant.commands.options import json_option, nothing_to_act_on
+from titrant.layout import table
+from titrant.schema.exit_codes import OK
 
 if TYPE_CHECKING:
     from titrant.verbs.search_runs import RunRow
 
-_HEAD = ("began (UTC)", "recipe", "verdict", "released", "size", "latency", "accuracy", "run")
+# A run's id says when it began (UTC) and of which recipe it is.
+_HEAD = ("run", "verdict", "released", "size", "latency", "accuracy")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     runs.add_argument(
         "--metric", action="append", default=[], metavar="'accuracy>=.95'", help="whose model has this figure"
     )
-    runs.add_argument("--json", action="store_true", help="the answer as JSON")
+    json_option(runs, "the runs")
 
 
 def call(options: argparse.Namespace) -> int:
@@ -32,10 +35,10 @@ def call(options: argparse.Namespace) -> int:
     _refuse_what_has_no_use(options)
     if options.what == "operators":
         listed = verb.operators() if options.name is None else None
-        console.answer(console.table(list(listed.items())) if listed is not None else verb.operator_page(options.name))
+        console.answer(table(list(listed.items())) if listed is not None else verb.operator_page(options.name))
     elif options.what == "recipes":
         listed = verb.recipes() if options.name is None else None
-        console.answer(console.table(list(listed.items())) if listed is not None else verb.recipe_text(options.name))
+        console.answer(table(list(listed.items())) if listed is not None else verb.recipe_text(options.name))
     elif options.what == "schema":
         from titrant.schema.json_schema import recipe_schema
 
@@ -46,19 +49,11 @@ def call(options: argparse.Namespace) -> int:
 
 
 def _refuse_what_has_no_use(options: argparse.Namespace) -> None:
-    from titrant.schema.diagnostics import Diagnostic, RecipeError
-
     given = [f"--{name}" for name in ("recipe", "verdict", "metric", "json") if getattr(options, name)]
     if options.what != "runs" and given:
-        raise RecipeError(
-            Diagnostic("P014", f"{given[0]} has nothing to act on in {options.what}", help="it is for: show runs")
-        )
+        raise nothing_to_act_on(given[0], options.what, "it is for: show runs")
     if options.what in ("runs", "schema") and options.name is not None:
-        raise RecipeError(
-            Diagnostic(
-                "P014", f"{options.name} has nothing to act on in {options.what}", help="see titrant show --help"
-            )
-        )
+        raise nothing_to_act_on(options.name, options.what, "see titrant show --help")
 
 
 def _runs(options: argparse.Namespace) -> None:
@@ -69,7 +64,7 @@ def _runs(options: argparse.Namespace) -> None:
     if options.json:
         console.answer_json(found)
     elif found:
-        console.answer(console.table([_HEAD, *(_cells(row) for row in found)]))
+        console.answer(table([_HEAD, *(_cells(row) for row in found)]))
     elif options.recipe or options.verdict or options.metric:
         console.answer("no run of this home fits")
     else:
@@ -81,12 +76,10 @@ def _cells(row: "RunRow") -> tuple[str, ...]:
 
     size, latency, accuracy = (row.figures.get(name) for name in ("size", "latency_p50", "accuracy"))
     return (
-        row.when.replace("T", " ").removesuffix("Z"),
-        row.recipe,
+        row.run,
         row.verdict,
         ", ".join(row.released) or "-",
         "-" if size is None else format_size(size),
         "-" if latency is None else format_time(latency),
         "-" if accuracy is None else f"{accuracy:.4f}",
-        row.run,
     )

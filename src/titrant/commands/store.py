@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant import console
-from titrant.commands.codes import OK
-from titrant.schema.units import format_size, format_time
+from titrant.commands.options import json_option, nothing_to_act_on
+from titrant.schema.exit_codes import OK, STEP_FAILED
+from titrant.schema.units import counted, format_size, format_time
 
 if TYPE_CHECKING:
     from titrant.runtime.execution.clean_store import Freed
     from titrant.runtime.execution.verify_store import Verified
 
-# As a step that failed: something that was made is not there, and must be made again.
-DAMAGED = 4
 _SHOWN = 50
 _OLDER_THAN = "30 days"
 _OF_GC = ("older_than", "keep", "forget_runs", "lock", "dry_run")
@@ -22,11 +21,11 @@ _OF_GC = ("older_than", "keep", "forget_runs", "lock", "dry_run")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("action", choices=("verify", "gc"))
-    parser.add_argument("--json", action="store_true", help="the answer as JSON")
+    json_option(parser, "the answer")
     verify = parser.add_argument_group("verify", "read every file and follow every result; exit 4 when one is damaged")
     verify.add_argument("--repair", action="store_true", help="forget what is damaged, so that it is made again")
     gc = parser.add_argument_group("gc", "let go of what was not used for long and nothing refers to")
-    gc.add_argument("--older-than", metavar="AGE", help=f"not used for so long (default: {_OLDER_THAN})")
+    gc.add_argument("--older-than", metavar="AGE", help=f"not used for this long (default: {_OLDER_THAN})")
     gc.add_argument("--keep", metavar="SIZE", help="then the least recently used, until at most SIZE is left")
     gc.add_argument(
         "--forget-runs", metavar="AGE", help="let runs that ended longer ago keep nothing; their folders stay"
@@ -56,7 +55,8 @@ def call(options: argparse.Namespace) -> int:
             )
     if options.action == "verify":
         _answer(options, verified, verified_text(verified))
-        return OK if verified.intact else DAMAGED
+        # As a step that failed: something that was made is not there, and must be made again.
+        return OK if verified.intact else STEP_FAILED
     _answer(options, freed, freed_text(freed))
     return OK
 
@@ -64,11 +64,8 @@ def call(options: argparse.Namespace) -> int:
 def _refuse_what_has_no_use(options: argparse.Namespace) -> None:
     given = [name for name in (_OF_GC if options.action == "verify" else ("repair",)) if getattr(options, name)]
     if given:
-        from titrant.schema.diagnostics import Diagnostic, RecipeError
-
         option = f"--{given[0].replace('_', '-')}"
-        message = f"{option} has nothing to act on in store {options.action}"
-        raise RecipeError(Diagnostic("P014", message, help="see titrant store --help"))
+        raise nothing_to_act_on(option, f"store {options.action}", "see titrant store --help")
 
 
 def _answer(options: argparse.Namespace, value: object, text: str) -> None:
@@ -82,8 +79,8 @@ def verified_text(found: "Verified") -> str:
     """Write what was read and what is wrong with it."""
     speed = f", {format_size(found.read_bytes / found.seconds)}/s" if found.seconds else ""
     lines = [
-        f"{found.files} files of {format_size(found.read_bytes)} and {found.results} results read in "
-        f"{format_time(found.seconds)}{speed}"
+        f"{counted(found.files, 'file')} of {format_size(found.read_bytes)} and {counted(found.results, 'result')} "
+        f"read in {format_time(found.seconds)}{speed}"
     ]
     for finding in found.findings[:_SHOWN]:
         operator = f" ({finding.operator})" if finding.operator else ""
@@ -94,7 +91,7 @@ def verified_text(found: "Verified") -> str:
     if not found.findings:
         lines.append("everything is intact")
     elif found.repaired:
-        lines.append(f"{len(found.findings)} damaged files are forgotten: they are made again when a run needs them")
+        lines.append(f"{counted(len(found.findings), 'damaged file')} forgotten: made again when a run needs them")
     else:
         lines.append(
             f"{len(found.findings)} damaged: runs do not use them; forget them with: titrant store verify --repair"
@@ -106,11 +103,11 @@ def freed_text(freed: "Freed") -> str:
     """Write what went, or would go, and what holds the rest."""
     verb = "freed" if freed.done else "would free"
     results = sum(freed.results.values())
-    lines = [f"{verb} {format_size(freed.bytes)}: {results} results, {freed.files} files"]
+    lines = [f"{verb} {format_size(freed.bytes)}: {counted(results, 'result')}, {counted(freed.files, 'file')}"]
     lines += [f"  {operator}: {count}" for operator, count in freed.results.items()]
     lines.append(
-        f"kept {format_size(freed.kept_bytes)}: {freed.kept_results} results, {freed.referenced_results} of them "
-        f"because runs or locks refer to them, {freed.recent_results} because they are recent"
+        f"kept {format_size(freed.kept_bytes)}: {counted(freed.kept_results, 'result')}, {freed.referenced_results} of "
+        f"them because runs or locks refer to them, {freed.recent_results} because they are recent"
     )
     lines += [f"  in progress: {run}" for run in freed.in_progress]
     return "\n".join(lines)

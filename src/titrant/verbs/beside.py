@@ -12,8 +12,10 @@ from titrant.schema.plan import Step
 
 def no_longer_planned(planned: Planned, home: Path) -> tuple[tuple[str, str], ...]:
     """Return the steps (id, operator) of the last run of this recipe that the plan no longer has."""
+    from titrant.runtime.execution.run_order import newest_first
+
     now = {step.id for step in planned.plan.steps}
-    for folder in sorted((home / "runs").glob(f"*-{planned.plan.name}-*"), reverse=True):
+    for folder in newest_first(home / "runs", f"-{planned.plan.name}-"):
         before = _plan(folder)
         if before is not None and before.get("name") == planned.plan.name:
             return tuple((step["id"], step["operator"]) for step in before["steps"] if step["id"] not in now)

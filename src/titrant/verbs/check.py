@@ -18,11 +18,12 @@ def check(recipe: Path | str, *, overrides: Sequence[str] = (), trust: bool = Fa
     then a warning says that it is not.
     """
     from titrant.compiler.bind import bind
+    from titrant.schema.lock_name import is_lock
     from titrant.schema.source import read
 
     recipe = Path(recipe)
     try:
-        if recipe.name.endswith(".lock.yaml") and recipe.is_file():
+        if is_lock(recipe.name) and recipe.is_file():
             from titrant.schema.lock_text import read_lock
 
             read_lock(recipe)
@@ -38,6 +39,6 @@ def _own_operator(bound: "BoundRecipe") -> tuple[Diagnostic, ...]:
     if ":" not in bound.recipe.quantization.method:
         return ()
     from titrant.compiler.describe import check_described
-    from titrant.compiler.hardware import default_home
+    from titrant.schema.home_path import home_path
 
-    return check_described(bound, default_home().absolute() / "facts")
+    return check_described(bound, home_path() / "facts")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.planned import Planned
 from titrant.schema.compare_runs import RecordedRun
+from titrant.schema.exit_codes import DIFFERENT, OK
 
 if TYPE_CHECKING:
     from titrant.runtime.execution.rerun.verdict import Verdict
@@ -56,7 +57,6 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
 
     With `exact` an equivalent result is exit 7 as well.
     """
-    from titrant.compared import run_of
     from titrant.runtime.execution.declarations import Declarations
     from titrant.runtime.execution.home import open_home
     from titrant.runtime.execution.rerun.exact_steps import claims_of
@@ -64,6 +64,7 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
     from titrant.runtime.execution.rerun.tampered import tampered
     from titrant.runtime.execution.rerun.verdict import EQUIVALENT, IDENTICAL, said, verdict
     from titrant.schema.compare_runs import compare_runs
+    from titrant.verbs.compared import run_of
 
     new = run_of(str(run))
     old = what.old if what.folder is not None else _on_this_system(what.old, new)
@@ -78,7 +79,7 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
         run=new.record.run,
         verdict=judged.verdict,
         cause=judged.cause,
-        exit=0 if good else 7,
+        exit=OK if good else DIFFERENT,
         same=judged.same,
         tensors=_tensors(judged, worker),
         metrics=judged.metrics,

@@ -1,8 +1,8 @@
 """Say what differs between two recipes, plans, runs or locks, and what caused it."""
 
-from titrant.compared import Compared, kind_of, lock_text, made_plan, run_of
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.difference import Difference, places
+from titrant.verbs.compared import Compared, kind_of, lock_text, made_plan, run_of
 
 
 def diff(old: str, new: str, *, trust: bool = False) -> Compared:
@@ -39,18 +39,16 @@ def _recipes(old: str, new: str) -> Compared:
 
 
 def _runs(old: str, new: str) -> Compared:
+    from pathlib import Path
+
+    from titrant.runtime.execution.home import home_to_read
+    from titrant.runtime.execution.rerun.exact_steps import recorded_claims
     from titrant.schema.compare_runs import compare_runs, first_cause
 
     before, after = run_of(old), run_of(new)
-    found = compare_runs(before, after, measures=measures)
+    claims = recorded_claims(home_to_read(), Path(str(after.environment.get("recipe_folder", ""))))
+    found = compare_runs(before, after, measures=lambda operator: claims(operator) == "measured")
     return Compared("run", before.record.run, after.record.run, found, first_cause(found))
-
-
-def measures(operator: str) -> bool:
-    """Whether an operator's outputs are measurements; a user's own operator is not looked into."""
-    from titrant.runtime import catalog
-
-    return operator in catalog.names() and catalog.get(operator).determinism == "measured"
 
 
 def _locks(old: str, new: str) -> Compared:

@@ -2,38 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from titrant.schema.facts import Hardware
 from titrant.verbs.engines import Engine
+from titrant.verbs.finding import Finding, Suits
 
 if TYPE_CHECKING:
     from titrant.schema.source import ParsedRecipe
-
-
-State = Literal["ok", "note", "lack"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: ok, a note (worth knowing), or a lack (work cannot be done).
-
-    `remedy` is the command, or the step, that would change it; "" where nothing needs to.
-    """
-
-    subject: str
-    state: State
-    found: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Suits:
-    """Whether a level or method suits this machine, and why."""
-
-    name: str
-    suits: bool
-    because: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +34,8 @@ def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Chec
     does for a plan. Raises RecipeError when the recipe itself is wrong.
     """
     from titrant.compiler.bind import bind
-    from titrant.compiler.hardware import default_home, detect
+    from titrant.compiler.hardware import detect
+    from titrant.schema.home_path import home_path
     from titrant.verbs.engines import engines
     from titrant.verbs.examine_machine import examine_machine
     from titrant.verbs.examine_recipe import examine_recipe
@@ -66,7 +43,7 @@ def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Chec
 
     if recipe is not None:
         bind(recipe, trust=trust)
-    home = default_home()
+    home = home_path()
     hardware = detect(home)
     tried = engines(hardware.identity, home)
     environment = tuple(examine_machine(hardware, tried, home))

@@ -44,14 +44,14 @@ def engines(identity: HardwareIdentity, home: Path) -> tuple[Engine, ...]:
 
     `identity` must be this machine's. The first call takes as long as loading them all does, mostly 3 to 20 s.
     """
-    from titrant.compiler.remember import remember
+    from titrant.compiler.remember import remember, remembered
     from titrant.schema.canonical import plain, sha256
 
     found = {name: version for name, version in identity.packages.items() if name in ENGINES}
     drivers = sorted({gpu.driver or "" for gpu in identity.gpus})
     asked = {"engines": found, "python": identity.python, "prefix": sys.prefix, "drivers": drivers}
     place = home / "facts" / f"engines-{sha256(asked)[:16]}.json"
-    kept = _kept(place)
+    kept = _read(remembered(place))
     if kept is None:
         tried = dict(_tried(list(dict.fromkeys(ENGINES[name] for name in ENGINES if name in found))))
         kept = tuple(
@@ -65,10 +65,12 @@ def engines(identity: HardwareIdentity, home: Path) -> tuple[Engine, ...]:
     return kept
 
 
-def _kept(place: Path) -> tuple[Engine, ...] | None:
+def _read(kept: Mapping[str, Any]) -> tuple[Engine, ...] | None:
+    from titrant.schema.read_back import WrongValueError, read_back
+
     try:
-        return tuple(Engine(**one) for one in json.loads(place.read_text("utf-8"))["engines"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_back(tuple[Engine, ...], kept.get("engines"))
+    except WrongValueError:
         return None
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from titrant.schema.distributions import distribution
 from titrant.schema.facts import Hardware
+from titrant.schema.os_reason import os_reason
 from titrant.schema.units import format_size
-from titrant.verbs.doctor import Finding, State
 from titrant.verbs.engines import Engine
+from titrant.verbs.finding import Finding, State
 
 # Below the first a worker with torch and a small model does not get far; above the second few recipes are short.
 MEMORY_LEAST, MEMORY_PLENTY = 1 << 30, 4 << 30
@@ -43,7 +44,7 @@ def _home(home: Path) -> Finding:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        return Finding("home", "lack", f"cannot write in {existing}: {(error.strerror or str(error)).lower()}", remedy)
+        return Finding("home", "lack", f"cannot write in {existing}: {os_reason(error)}", remedy)
     made = "" if existing == where else " (made at the first run)"
     return Finding("home", "ok", f"{where}{made}")
 
@@ -108,10 +109,10 @@ def _uninstalled(hardware: Hardware) -> Iterator[Finding]:
             if distribution(hardware.identity.packages, package) is None and not _is_installed(package):
                 unlocked.setdefault(package, []).append(name)
     for package, names in sorted(unlocked.items()):
-        yield Finding(package, "note", f"not installed; it would allow {', '.join(names)}", install(_extra(package)))
+        yield Finding(package, "note", f"not installed; it would allow {', '.join(names)}", install(extra(package)))
 
 
-def _extra(package: str) -> str:
+def extra(package: str) -> str:
     """Return what pip is to install: titrant's own extra where it has one of that name."""
     extras = metadata.metadata("titrant").get_all("Provides-Extra") or ()
     return f"'titrant[{package}]'" if package in extras else package
@@ -142,7 +143,7 @@ def _accelerators(hardware: Hardware, engines: tuple[Engine, ...]) -> Iterator[F
 
 
 def _measured(hardware: Hardware) -> Finding:
-    if hardware.bench is None:
+    if hardware.bench is None or not hardware.bench.measured:
         found = "this machine has not been measured: predicted times are guesses"
         return Finding("bench", "note", found, "titrant hardware --bench")
     return Finding("bench", "ok", "this machine has been measured")

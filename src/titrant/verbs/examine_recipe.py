@@ -10,8 +10,9 @@ from titrant.schema.distributions import distribution
 from titrant.schema.facts import Hardware
 from titrant.schema.need import WORKER_BYTES, short_of
 from titrant.schema.units import format_size, format_time
-from titrant.verbs.doctor import Finding
 from titrant.verbs.engines import Engine
+from titrant.verbs.examine_machine import extra, install, wandb_login
+from titrant.verbs.finding import Finding
 
 if TYPE_CHECKING:
     from titrant.planned import Planned
@@ -25,7 +26,6 @@ def examine_recipe(
 
     Planning loads the data and the recipe's own code in a child process, so both are tried on the way.
     """
-    from titrant.verbs.examine_machine import wandb_login
     from titrant.verbs.plan import plan
 
     yield Finding("recipe", "ok", f"{recipe.file} is valid")
@@ -60,7 +60,7 @@ def _engines(planned: "Planned", hardware: Hardware, engines: tuple[Engine, ...]
     for name in sorted(needed):
         found = distribution(hardware.identity.packages, name)
         if found is None:
-            yield Finding(name, "lack", "a step of the plan needs it, and it is not installed", f"pip install {name}")
+            yield Finding(name, "lack", "a step of the plan needs it, and it is not installed", install(extra(name)))
         elif problems.get(found):
             yield Finding(name, "lack", f"a step of the plan needs it, and it does not load: {problems[found]}")
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from titrant.plan_text import wrapped
+from titrant.layout import wrapped
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 _CODE = re.compile(r"[RPX]\d{3}")
@@ -58,7 +58,7 @@ def _step(run: str, step: str) -> str:
     folder = find_run(run, home_folder())
     plan = read_json(folder / "plan.json")
     try:
-        steps = {entry["id"]: entry for entry in plan["steps"]}
+        steps = {str(entry["id"]): entry for entry in plan["steps"]}
         if step in steps:
             return "\n".join(_step_lines(steps[step], read_events(folder / "journal.jsonl")))
     except (KeyError, TypeError, AttributeError) as error:

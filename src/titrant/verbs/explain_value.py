@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from titrant.plan_rows import threshold_text
-from titrant.plan_text import decision_text, wrapped
+from titrant.layout import wrapped
+from titrant.plan_text import decision_text
 from titrant.schema.compose import plain_value
 from titrant.schema.diagnostics import Diagnostic, RecipeError, TitrantError
 from titrant.schema.expected import expected, fields, homes
+from titrant.schema.gate_words import threshold_words
 from titrant.schema.layers import Saying, leaves, node_at, sayings
 from titrant.schema.nearest import nearest
 from titrant.schema.paths import parse_path
@@ -170,4 +171,4 @@ def _gate_lines(made: Plan, path: Keys) -> Iterator[str]:
         yield "in the contract:"
     for gate in gates:
         where = "" if gate.slice == "all" else f" on {gate.slice}"
-        yield wrapped(f"{gate.id}: {gate.metric}{where} {threshold_text(gate)} · {gate.origin}", "  ", "      ")
+        yield wrapped(f"{gate.id}: {gate.metric}{where} {threshold_words(gate)} · {gate.origin}", "  ", "      ")

@@ -50,8 +50,5 @@ def history(home: Home, machine: Hardware) -> History:
 
 
 def home_folder() -> Path:
-    """Return where titrant keeps its store, results and runs: $TITRANT_HOME, or .titrant in the current folder.
-
-    To look things up: an archived home on a read-only disk is as good.
-    """
+    """Return where titrant keeps its store, results and runs, to look things up: it may be read-only, or not there."""
     return home_to_read().path

@@ -6,9 +6,10 @@ from pathlib import Path
 from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware
+from titrant.schema.os_reason import os_reason
 from titrant.write_file import write_file
 
-_SAID = {"missing": "is missing", "extra_forbidden": "is no key of a machine's description"}
+_SAID = {"missing": "is missing", "extra_forbidden": "is not a key of a machine's description"}
 _SAVE = "write one on that machine with: titrant hardware --save FILE"
 
 
@@ -45,7 +46,7 @@ def load_hardware(file: Path) -> Hardware:
     except FileNotFoundError:
         problem = f"there is no file {file}"
     except OSError as error:
-        problem = f"{file} cannot be read: {(error.strerror or str(error)).lower()}"
+        problem = f"{file} cannot be read: {os_reason(error)}"
     except (ValueError, TypeError, RecursionError) as error:
         problem = f"{file} does not describe a machine ({_reason(error)})"
     raise RecipeError(Diagnostic("P002", problem, help=_SAVE))

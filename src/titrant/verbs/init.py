@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from titrant.schema.diagnostics import Diagnostic, RecipeError
-from titrant.starter_recipe import Starter, recipe_name, recipe_text
+from titrant.starter.known import Starter
+from titrant.starter.recipe import recipe_name, recipe_text
 from titrant.write_file import write_file
 
 _KINDS = {".csv": "csv", ".parquet": "parquet", ".npz": "npz"}
@@ -115,7 +116,7 @@ def _kind(data: Path) -> str:
         return "image_folder"
     kind = _KINDS.get(data.suffix.lower())
     if kind is None:
-        message = f"{data.name} is no .csv, .parquet or .npz file and no folder of images"
+        message = f"{data.name} is not a .csv, .parquet or .npz file, nor a folder of images"
         raise RecipeError(Diagnostic("P081", message, help="convert it, or read it in a data factory"))
     return kind
 

@@ -164,7 +164,7 @@ def _refuse(given: Mapping[str, object], what: str) -> None:
 
 def _no_model(subject: str) -> Diagnostic:
     advice = "give a recipe (.yaml), an .onnx or .safetensors file, or a factory: module:Name"
-    return Diagnostic("P080", f"{subject} is no model that titrant looks at", help=advice)
+    return Diagnostic("P080", f"{subject} is not a model that titrant looks at", help=advice)
 
 
 def parse_json(text: str | None, flag: str, kind: type) -> Any:
@@ -174,7 +174,7 @@ def parse_json(text: str | None, flag: str, kind: type) -> Any:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise RecipeError(Diagnostic("P080", f"{flag} is no JSON: {error}", help=_EXAMPLES[flag])) from None
+        raise RecipeError(Diagnostic("P080", f"{flag} is not JSON: {error}", help=_EXAMPLES[flag])) from None
     if not isinstance(value, kind):
         raise RecipeError(Diagnostic("P080", f"{flag} holds {type(value).__name__}", help=_EXAMPLES[flag]))
     return value

@@ -1,20 +1,17 @@
-"""Write a recipe's lock, check it, and hold a run to it."""
+"""Write a recipe's lock from a run."""
 
 import os
 import sysconfig
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from titrant.planned import Planned
-from titrant.schema.diagnostics import Diagnostic, RecipeError, StaleError
+from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.exit_codes import OK
 from titrant.schema.lock import Lock, LockEntry
 from titrant.schema.plan import Plan
 from titrant.schema.record import RunRecord
 from titrant.schema.source import ParsedRecipe
-
-if TYPE_CHECKING:
-    from titrant.runtime.execution.rerun.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,25 @@ def lock(recipe: ParsedRecipe, run: str | None = None, *, trust: bool = False) -
     planned = plan(recipe, trust=trust)
     made, record = _run_of(planned, run)
     return write(made, record, Path(recipe.file))
+
+
+def update_lock(planned: Planned, record: RunRecord, recipe: Path) -> Locked | str:
+    """Enter a run that just released a model in the lock beside its recipe; where none is written, return why.
+
+    "" where there is nothing to say: the run was the lock's own, or is one with `--set` beside no lock.
+    """
+    from titrant.schema.lock_text import lock_path, names_run
+
+    path = lock_path(recipe)
+    if record.executed == 0 and names_run(path, record.run):
+        return ""
+    reason = why_unlocked(planned, recipe)
+    if not reason:
+        try:
+            return write(planned.plan, record, recipe)
+        except RecipeError as error:
+            return "; ".join(found.message for found in error.diagnostics)
+    return "" if planned.written.get("overrides") and not path.exists() else reason
 
 
 def write(plan: Plan, record: RunRecord, recipe: Path) -> Locked:
@@ -98,125 +114,9 @@ def why_unlocked(planned: Planned, recipe: Path) -> str:
     return "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
 
 
-def check_lock(recipe: ParsedRecipe, *, trust: bool = False) -> str:
-    """Hold a recipe to its lock without running anything, and return what could not be checked here, or "".
-
-    Raises StaleError where the lock is missing, or recipe, model, data or a decision is not what it says: the first
-    difference is named. On a class of hardware that has no entry, recipe, model and data are held to another one's.
-    """
-    from titrant.verbs.lock_entry import hardware_class
-    from titrant.verbs.plan import plan
-
-    planned = plan(recipe, trust=trust)
-    found, path = _read(Path(recipe.file))
-    name = hardware_class(planned.plan).name
-    if name in found.entries:
-        _refuse(path, found.entries[name], planned)
-        return ""
-    others = list(found.entries.values())
-    if not others:
-        raise _no_entry(path, found, planned.plan)
-    same = next((one for one in others if one.recipe == planned.plan.recipe_digest), others[0])
-    _refuse(path, same, planned, decisions=False)
-    return f"no entry for this hardware class ({name}): its decisions are not checked; run without --locked to add one"
-
-
-def entry_here(planned: Planned, path: Path) -> LockEntry:
-    """Return a lock's entry for the class of hardware that a plan is for; StaleError where it has none."""
-    from titrant.schema.lock_text import read_lock
-    from titrant.verbs.lock_entry import hardware_class
-
-    found = read_lock(path)
-    if found is None:
-        raise _no_lock(path, planned.recipe_file)
-    entry = found.entries.get(hardware_class(planned.plan).name)
-    if entry is None:
-        raise _no_entry(path, found, planned.plan)
-    return entry
-
-
-def hold(planned: Planned) -> "Replay":
-    """Return how a locked run goes: the lock's choices replayed, and nothing released that came out otherwise."""
-    from titrant.runtime.execution.rerun.replay import Replay
-    from titrant.schema.lock_text import lock_path
-
-    path = lock_path(Path(planned.recipe_file))
-    entry = entry_here(planned, path)
-    _refuse(path, entry, planned)
-
-    def accept(record: RunRecord) -> None:
-        from titrant.schema.compare_locks import first_difference
-        from titrant.verbs.lock_entry import entry_of
-
-        differs = first_difference(entry, entry_of(planned.plan, record, entry.evaluation.runs))
-        if differs:
-            raise _stale(path, differs)
-
-    return Replay(choices={name: search.judged for name, search in entry.searches.items()}, accept=accept)
-
-
-def _read(recipe: Path) -> tuple[Lock, Path]:
-    from titrant.schema.lock_text import lock_path, read_lock
-
-    path = lock_path(recipe)
-    found = read_lock(path)
-    if found is None:
-        raise _no_lock(path, str(recipe))
-    return found, path
-
-
-def _no_lock(path: Path, recipe: str) -> StaleError:
-    help_text = f"write it with: titrant run {recipe}, or from an earlier run: titrant lock {recipe}"
-    return StaleError(Diagnostic("P090", f"there is no lock {path}", help=help_text))
-
-
-def _refuse(path: Path, entry: LockEntry, planned: Planned, *, decisions: bool = True) -> None:
-    from titrant.schema.compare_locks import planned_difference
-    from titrant.verbs.replan import decided
-
-    plan = planned.plan
-    now = decided(plan) if decisions else entry.decisions
-    differs = planned_difference(entry, plan.recipe_digest, plan.model_digest, plan.data_digest, now)
-    if differs:
-        raise _stale(path, differs if entry.recipe == plan.recipe_digest else _recipe_change(entry, planned) or differs)
-
-
-def _recipe_change(entry: LockEntry, planned: Planned) -> str:
-    """Name the first key of the recipe that changed, where the run that the lock was made from is in this home."""
-    from titrant.compared import parsed
-    from titrant.schema.compare_recipes import compare_recipes
-    from titrant.verbs.facts import home_folder
-
-    stored = home_folder() / "runs" / entry.run / "recipe.yaml"
-    if not stored.is_file():
-        return ""
-    folder = Path(planned.folder)
-    old = parsed(stored.read_text("utf-8"), str(stored), folder)
-    new = parsed(planned.recipe_text, planned.recipe_file, folder)
-    first = next(iter(compare_recipes(old, new)), None) if old is not None and new is not None else None
-    return "" if first is None else f"the recipe changed: {first.path} was {first.old} and is {first.new}"
-
-
-def _stale(path: Path, differs: str) -> StaleError:
-    help_text = "run without --locked, and review what that changes in the lock"
-    return StaleError(Diagnostic("P092", f"not as {path.name} says: {differs}", help=help_text))
-
-
-def _no_entry(path: Path, found: Lock, plan: Plan) -> StaleError:
-    from titrant.schema.canonical import plain
-    from titrant.verbs.lock_entry import hardware_class
-    from titrant.verbs.run import first_difference
-
-    here = hardware_class(plan)
-    near = [one.hardware for one in found.entries.values() if one.hardware.instructions == here.instructions]
-    differs = f"; the nearest differs: {first_difference(plain(near[0]), plain(here))}" if near else ""
-    message = f"{path.name} has no entry for this hardware class ({here.name}){differs}"
-    return StaleError(Diagnostic("P093", message, help="run without --locked to add one"))
-
-
 def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
-    from titrant.compared import run_folder, run_of
     from titrant.runtime.execution.folder import read_record
+    from titrant.verbs.compared import run_folder, run_of
     from titrant.verbs.facts import home_folder
 
     wanted = (planned.plan.recipe_digest, planned.plan.model_digest, planned.plan.data_digest)
@@ -224,19 +124,19 @@ def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
         [run_folder(name)] if name else sorted((home_folder() / "runs").glob(f"*-{planned.plan.name}-*"), reverse=True)
     )
     for folder in folders:
-        record = read_record(folder)
-        if record is None or record.exit != 0 or (not name and (folder / "rerun.json").exists()):
+        released = (one := read_record(folder)) is not None and one.exit == OK
+        if not released or (not name and (folder / "rerun.json").exists()):
             continue
-        made = run_of(str(folder)).plan
-        if (made.recipe_digest, made.model_digest, made.data_digest) == wanted:
-            return made, record
+        found = run_of(str(folder))
+        if (found.plan.recipe_digest, found.plan.model_digest, found.plan.data_digest) == wanted:
+            return found.plan, found.record
     which = f"{name} is not a run" if name else "there is no run"
     message = f"{which} of {planned.recipe_file} as it is now that released a model"
     raise RecipeError(Diagnostic("P094", message, help=f"make one with: titrant run {planned.recipe_file}"))
 
 
 def _unwritable(path: Path, error: OSError) -> RecipeError:
-    from titrant.schema import atomic
+    from titrant.schema.os_reason import os_reason
 
-    message = f"{path} cannot be written: {atomic.reason(error)}"
+    message = f"{path} cannot be written: {os_reason(error)}"
     return RecipeError(Diagnostic("P095", message, help="make its folder writable"))

@@ -23,7 +23,7 @@ def locked_run(path: Path, *, redecide: bool, trust: bool) -> Repeated:
     """
     from titrant.schema.lock_text import read_lock, recipe_path
     from titrant.schema.source import read
-    from titrant.verbs.lock import entry_here
+    from titrant.verbs.check_lock import entry_here
     from titrant.verbs.plan import plan
     from titrant.verbs.replan import otherwise, replan
 

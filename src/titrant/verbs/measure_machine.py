@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from titrant.schema.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Bench
@@ -23,9 +24,9 @@ _PATIENCE_SECONDS = 120.0
 def measure_machine(starts: int = _STARTS) -> Bench:
     """Measure arithmetic, memory, disk and the start of a worker, one thread each, and keep the figures in the home.
 
-    Takes some 10 to 20 s on a quiet machine. `starts` is how often starting a worker is timed apart from the child that
-    measures; the median counts. `titrant.detect` gives the figures from then on, until the machine, torch or
-    onnxruntime changes. Raises StepError P016 when the child fails.
+    Accelerators that torch can use are measured beside them. Takes some 10 to 20 s on a quiet machine. `starts` is how
+    often starting a worker is timed apart from the child that measures; the median counts. `titrant.detect` gives the
+    figures from then on, until the machine, torch or onnxruntime changes. Raises StepError P016 when the child fails.
     """
     from titrant.compiler.bench_file import read_figures, write_bench
     from titrant.compiler.hardware import detect_identity
@@ -49,7 +50,7 @@ def measure_machine(starts: int = _STARTS) -> Bench:
     return bench
 
 
-def _child(what: str, folder: Path, available: str) -> tuple[float, dict[str, float | None]]:
+def _child(what: str, folder: Path, available: str) -> tuple[float, dict[str, Any]]:
     """Return the seconds until the child had started, and the figures where it measures."""
     from titrant.runtime.execution.home import Home
     from titrant.runtime.execution.worker import environment

@@ -16,9 +16,10 @@ def migrate(recipe: Path | str, *, check: bool = False) -> Migration:
     permissions, line ends, comments, order and quoting. RecipeError for a file that is no recipe, says no version,
     speaks a newer one, or cannot be written.
     """
-    from titrant.schema.atomic import reason, write_bytes
+    from titrant.schema.atomic import write_bytes
     from titrant.schema.intake import read_text
     from titrant.schema.migrations import migrate as rewrite
+    from titrant.schema.os_reason import os_reason
 
     recipe = Path(recipe)
     found = rewrite(read_text(recipe, str(recipe)), str(recipe))
@@ -29,7 +30,7 @@ def migrate(recipe: Path | str, *, check: bool = False) -> Migration:
             mark = _MARK if stream.read(3) == _MARK else b""
         write_bytes(recipe, mark + found.text.encode())
     except OSError as error:
-        message = f"{recipe} cannot be rewritten: {reason(error)}"
+        message = f"{recipe} cannot be rewritten: {os_reason(error)}"
         advice = "make the file and its folder writable, or migrate a copy"
         raise RecipeError(Diagnostic("P003", message, help=advice)) from None
     return found

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from titrant.schema.file_param import is_file
 from titrant.schema.plan import Plan
 from titrant.verbs.compare_rerun import Repeated
 
@@ -15,8 +16,8 @@ def replan(folder: Path, *, redecide: bool, trust: bool) -> Repeated:
     The recipe is the one in the run's folder; the user's modules and files are looked for where they were. Where this
     machine would decide otherwise the recorded plan stands, with the facts of today, unless `redecide` says so.
     """
-    from titrant.compared import run_of
     from titrant.schema.source import parse
+    from titrant.verbs.compared import run_of
     from titrant.verbs.plan import plan
     from titrant.verbs.runs import read_text
 
@@ -67,9 +68,9 @@ def with_facts(old: Plan, fresh: Plan) -> Plan:
 
 def _files(old: Any, new: Any) -> Any:
     """Take the digests of files from the newer parameters, where both name one at the same place."""
+    if is_file(old) and is_file(new):
+        return new
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        if set(old) == set(new) == {"path", "digest"}:
-            return new
         return {key: _files(value, new.get(key)) for key, value in old.items()}
     if isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)) and len(old) == len(new):
         return [_files(left, right) for left, right in zip(old, new, strict=True)]

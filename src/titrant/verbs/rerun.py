@@ -52,7 +52,7 @@ def rerun(
 
 
 def _repeated(run: str | Path, *, redecide: bool, trust: bool) -> Repeated:
-    from titrant.compared import kind_of, run_folder
+    from titrant.verbs.compared import kind_of, run_folder
     from titrant.verbs.locked_run import locked_run
     from titrant.verbs.replan import replan
 

@@ -61,6 +61,8 @@ def run(
 def _refuse_elsewhere(planned: Planned, here: HardwareIdentity) -> None:
     if planned.plan.hardware == here:
         return
+    from titrant.schema.difference import first_difference
+
     difference = first_difference(plain(planned.plan.hardware), plain(here), "hardware")
     raise StaleError(
         Diagnostic("P013", f"the plan is for another machine: {difference}", help="plan again on this machine")
@@ -77,6 +79,7 @@ def refuse_if_moved(saved: Planned, *, trust: bool = False) -> Planned:
 
     `trust` is the caller's to give: what stands in the file trusts nothing.
     """
+    from titrant.schema.difference import first_difference
     from titrant.schema.source import parse
     from titrant.verbs.plan import plan
 
@@ -92,21 +95,3 @@ def refuse_if_moved(saved: Planned, *, trust: bool = False) -> Planned:
             help="plan again and review: titrant plan RECIPE --out FILE",
         )
     )
-
-
-def first_difference(old: Any, new: Any, path: str = "") -> str:
-    """Name the first place where two JSON values differ, with both values."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in [*old, *(key for key in new if key not in old)]:
-            if old.get(key) != new.get(key):
-                return first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (left, right) in enumerate(zip(old, new, strict=True)):
-            if left != right:
-                return first_difference(left, right, f"{path}[{index}]")
-    return f"{path} was {_short(old)} and is {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

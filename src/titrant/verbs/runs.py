@@ -9,12 +9,14 @@ from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 def find_run(name: str, home: Path) -> Path:
     """Return a run's folder; RecipeError when there is none or more than one of that name."""
+    from titrant.runtime.execution.run_order import newest_first
+
     direct = Path(name)
     if (direct / "plan.json").is_file():
         return direct
-    folders = sorted(folder for folder in (home / "runs").glob("*/") if (folder / "plan.json").is_file())
+    folders = [folder for folder in newest_first(home / "runs") if (folder / "plan.json").is_file()]
     if name == "latest":
-        found = folders[-1:]
+        found = folders[:1]
     else:
         found = [folder for folder in folders if folder.name == name] or [
             folder for folder in folders if folder.name.startswith(name) or folder.name.endswith(name)
@@ -29,7 +31,7 @@ def find_run(name: str, home: Path) -> Path:
                 help="one of: " + ", ".join(folder.name for folder in found[:8]),
             )
         )
-    known = ", ".join(folder.name for folder in folders[-3:])
+    known = ", ".join(folder.name for folder in folders[:3])
     raise RecipeError(
         Diagnostic("P007", f"there is no run '{name}' in {home / 'runs'}",
                    help=f"the last runs are: {known}" if known else "make one with: titrant run RECIPE")
@@ -58,7 +60,7 @@ def read_json(file: Path) -> Any:
     """Read a JSON file of a run's folder; RecipeError when it is missing or damaged."""
     try:
         return json.loads(read_text(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(file, str(error)) from None
 
 

@@ -76,7 +76,7 @@ def parse_metric(text: str) -> Wanted:
     """Read `NAME<=VALUE`, with a unit for sizes and times."""
     match = _FILTER.fullmatch(text)
     if match is None:
-        raise _unreadable(f"`{text}` is no comparison of a figure with a number")
+        raise _unreadable(f"`{text}` is not a comparison of a figure with a number")
     name, comparison, value = match.groups()
     return Wanted({"latency": "latency_p50"}.get(name, name), comparison, _number(value))
 
@@ -107,7 +107,9 @@ def _unreadable(message: str) -> RecipeError:
 
 
 def _rows(home: Path) -> Iterator[RunRow]:
-    for folder in sorted((home / "runs").glob("*/"), key=_age, reverse=True):
+    from titrant.runtime.execution.run_order import newest_first
+
+    for folder in newest_first(home / "runs"):
         if (folder / "record.json").is_file():
             row = _row(folder)
             # Somebody may be removing the run just now: then nothing is damaged.
@@ -115,14 +117,6 @@ def _rows(home: Path) -> Iterator[RunRow]:
                 yield row
         elif (folder / "plan.json").is_file():
             yield _without_record(folder, "UNFINISHED")
-
-
-def _age(folder: Path) -> tuple[str, int]:
-    """Order runs by the second of their name, and within one second by when their plan was written."""
-    try:
-        return folder.name[:16], (folder / "plan.json").stat().st_mtime_ns
-    except OSError:
-        return folder.name[:16], 0
 
 
 def _row(folder: Path) -> RunRow:
@@ -138,7 +132,7 @@ def _row(folder: Path) -> RunRow:
             seconds=record["seconds"],
             figures=_figures(folder, record),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _without_record(folder, "DAMAGED")
 
 

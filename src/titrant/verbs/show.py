@@ -24,9 +24,11 @@ def operator_page(name: str) -> str:
 
 def recipes() -> dict[str, str]:
     """List the shipped recipes: name → the first sentence of the file's comment."""
+    from titrant.schema.lock_name import is_lock
+
     found = {}
     for file in sorted(resources.files("titrant.recipes").iterdir(), key=lambda entry: entry.name):
-        if file.name.endswith(".yaml") and not file.name.endswith(".lock.yaml"):
+        if file.name.endswith(".yaml") and not is_lock(file.name):
             comment = file.read_text("utf-8").splitlines()[0].lstrip("# ")
             found[file.name.removesuffix(".yaml")] = comment.partition(". ")[0].rstrip(".") + "."
     return found
@@ -50,8 +52,8 @@ def copy_recipe(name: str, file: Path) -> None:
 
 def _known(name: str, names: tuple[str, ...], noun: str) -> None:
     if name not in names:
-        from difflib import get_close_matches
+        from titrant.schema.nearest import nearest
 
-        near = get_close_matches(name, names, 1)
-        help_text = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
+        near = nearest(name, names)
+        help_text = f"did you mean '{near}'?" if near else f"there are: {', '.join(names)}"
         raise RecipeError(Diagnostic("P004", f"there is no {noun} '{name}'", help=help_text))

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.frozen import dataclass
+from titrant.schema.units import counted
 
 
 @dataclass(frozen=True)
@@ -26,23 +28,50 @@ def status(recipe: Path, *, overrides: Sequence[str] = (), trust: bool = False) 
     again = sum(symbol == "~" for symbol, _ in found.values())
     new = sum(symbol == "+" for symbol, _ in found.values())
     reused = sum(symbol == "=" for symbol, _ in found.values())
-    return Status(f"{new} steps to run, {again} to run again because something changed, {reused} reused", found)
+    stuck = sum(symbol == "!" for symbol, _ in found.values())
+    parts = [f"{counted(new, 'step')} to run"] * bool(new)
+    parts += [f"{counted(again, 'step')} to run again because something changed"] * bool(again)
+    parts += [f"{counted(stuck, 'step')} that cannot run here"] * bool(stuck)
+    return Status(", ".join([*parts, f"{reused} reused"]), found)
 
 
-def recipes_seen() -> list[Path]:
-    """List the recipes that ran in this home and still exist, in the order of their names.
+@dataclass(frozen=True)
+class Seen:
+    """The recipes that ran in this home and still exist, in the order of their names, and the runs left out.
 
-    Raises RecipeError (P015) where a run's environment.json is damaged.
+    A run that cannot be read says nothing of its recipe: `damaged` names each, in the order in which they began.
     """
+
+    recipes: tuple[Path, ...]
+    damaged: tuple[Diagnostic, ...] = ()
+
+
+def recipes_seen() -> Seen:
+    """List the recipes that ran in this home."""
+    from titrant.runtime.execution.run_order import newest_first
     from titrant.verbs.facts import home_folder
+
+    files: set[Path] = set()
+    damaged: list[Diagnostic] = []
+    for folder in reversed(newest_first(home_folder() / "runs")):
+        try:
+            file = _recipe_file(folder / "environment.json")
+        except RecipeError as error:
+            damaged += error.diagnostics
+        else:
+            if file is not None and file.is_file():
+                files.add(file)
+    return Seen(tuple(sorted(files)), tuple(damaged))
+
+
+def _recipe_file(described: Path) -> Path | None:
+    """Return the recipe that a run was of; None where no run is, RecipeError P015 for one that cannot be read."""
     from titrant.verbs.runs import damaged, read_json
 
-    files = set()
-    for described in (home_folder() / "runs").glob("*/environment.json"):
-        environment = read_json(described)
-        if not isinstance(environment, dict):
-            raise damaged(described, "it holds no environment")
-        file = environment.get("recipe_file")
-        if file and Path(file).is_file():
-            files.add(Path(file))
-    return sorted(files)
+    if not described.is_file():
+        return None
+    environment = read_json(described)
+    file = environment.get("recipe_file") if isinstance(environment, dict) else None
+    if not isinstance(file, str):
+        raise damaged(described, "it does not say which recipe ran")
+    return Path(file) if file else None

@@ -69,7 +69,7 @@ def _age(text: str) -> float:
     try:
         return parse_time(text)
     except ValueError as error:
-        raise _invalid("P070", str(error), "an age is written like `30 days` or `12 h`") from None
+        raise _invalid("P070", str(error).partition("; ")[0], "an age is written like `30 days` or `12 h`") from None
 
 
 def _size(text: str) -> int:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from titrant.compiler.rules.levels import LEVELS
 from titrant.compiler.rules.number_format import seven_bits
 from titrant.runtime import catalog
+from titrant.runtime.operators.model_cast import computes
 from titrant.schema.facts import Hardware
 from titrant.schema.units import format_size
-from titrant.verbs.doctor import Finding, Suits
+from titrant.verbs.finding import Finding, Suits
 
 BF16 = ("amx_bf16", "avx512_bf16", "bf16", "svebf16")
 FP16 = ("avx512_fp16", "fp16")
@@ -24,11 +25,11 @@ def capabilities(hardware: Hardware) -> Iterator[Finding]:
     yield Finding("int8", "note" if seven else "ok", f"weights get {'7' if seven else '8'} bits: {because}")
     for name, kinds in (("bf16", BF16), ("fp16", FP16)):
         native = sorted(set(kinds) & set(identity.instructions))
-        gpu = next((gpu.name for gpu in identity.gpus), "")
+        gpu = next((gpu.name for gpu in identity.gpus if computes(gpu, name)), "")
         if native:
             yield Finding(name, "ok", f"native on the processor ({', '.join(native)})")
         elif gpu:
-            yield Finding(name, "ok", f"emulated on the processor; {gpu} has it where its generation does")
+            yield Finding(name, "ok", f"emulated on the processor, native on {gpu}")
         else:
             yield Finding(name, "note", "emulated and slower than fp32")
     available = hardware.volatile.memory_available_bytes

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from titrant.runtime.report.foretold import basis, loading, off, pair, totals
+from titrant.runtime.report.foretold import loading, off, pair, totals
 from titrant.runtime.report.machine import summary
 from titrant.runtime.report.page import page
 from titrant.runtime.report.record_view import read_record
@@ -28,13 +28,6 @@ def test_flags_only_what_is_off_by_more_than_two_times(predicted, actual, words)
     assert off(predicted, actual) == words
     assert pair(predicted, actual, "s").off == words
     assert pair(predicted, actual, "s", least=10.0).off == ""
-
-
-def test_names_one_basis_where_all_figures_have_it_and_the_others_otherwise():
-    assert basis(Prediction()) == "–"
-    assert basis(Prediction(1.0, 5, 7, "modelled")) == "modelled"
-    mixed = Prediction(1.0, 5, 7, "modelled", {"output_bytes": "counted"})
-    assert basis(mixed) == "modelled, output counted"
 
 
 def test_shows_what_was_predicted_before_the_step_ran_and_not_what_the_plan_says_now(records):

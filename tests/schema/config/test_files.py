@@ -75,7 +75,7 @@ LOOP["inner"] = LOOP
     [
         ({"model": {"layers": [0, 0, {"callback": print}]}}, "model.layers[2].callback cannot be written"),
         ({"a": [math.nan]}, "a[0] cannot be written: JSON has no nan"),
-        ({"a": {1: "x"}}, "the key `1` is no text"),
+        ({"a": {1: "x"}}, "the key `1` is not text"),
         ({"a": np.zeros(3)}, "a cannot be written: JSON and YAML have no numpy.ndarray"),
         ({"a": "\ud800"}, "half a character"),
         (Settings(Mode.FAST, Optimizer(), [Layer("x", (object(),))]), "layers[0].sizes[0] cannot be written"),
@@ -249,7 +249,7 @@ def test_says_what_does_not_fit_and_where(tmp_path, text):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [('{"a": 1, "a": 2}', "twice"), ('{"a": NaN}', "no NaN"), ('{"a": 1,}', "no JSON"), ("[" * 100_000, "levels")],
+    [('{"a": 1, "a": 2}', "twice"), ('{"a": NaN}', "no NaN"), ('{"a": 1,}', "not JSON"), ("[" * 100_000, "levels")],
 )
 def test_refuses_json_that_is_none(tmp_path, text, words):
     (tmp_path / "c.json").write_text(text)
@@ -291,6 +291,13 @@ def test_keeps_the_ends_of_lines(tmp_path):
     file.write_bytes(b"# top\r\na: 1 # one\r\nb: [x]\r\n")
     save_config({"a": 2, "b": ["x", "y"], "c": {"d": "e"}}, file)
     assert file.read_bytes() == b"# top\r\na: 2 # one\r\nb: [x, y]\r\nc:\r\n  d: e\r\n"
+
+
+def test_keeps_the_mark_of_utf_8_that_some_editors_ask_for(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_bytes(b"\xef\xbb\xbf# mine\na: 1\n")
+    save_config({"a": 2}, file)
+    assert file.read_bytes() == b"\xef\xbb\xbf# mine\na: 2\n"
 
 
 def test_names_a_file_that_can_never_be(tmp_path):

@@ -29,6 +29,11 @@ def test_takes_the_value_out_of_an_override(override):
     assert "abcd" not in without_secret_lines(override)
 
 
+@pytest.mark.parametrize("name", ["_secret", "1password", "x.y.token", "-password", "a" * 300 + "_token"])
+def test_takes_a_name_whole_whatever_it_begins_with(name):
+    assert without_secret_lines(f"{name}: abcdefgh") == f"{name}: <redacted>"
+
+
 def test_leaves_an_ordinary_recipe_as_it_is():
     text = "titrant: 1\nname: x\ntrain: {epochs: 30}\nexport: [{format: onnx}]\n"
     assert without_secret_lines(text) == text

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from titrant.schema.compare_plans import MadePlan
 from titrant.schema.compare_runs import RecordedRun
@@ -10,6 +10,9 @@ from titrant.schema.diagnostics import Diagnostic, RecipeError
 from titrant.schema.difference import Difference
 from titrant.schema.source import ParsedRecipe
 from titrant.schema.source_map import SourceMap
+
+if TYPE_CHECKING:
+    from titrant.schema.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Compared:
 
 def kind_of(name: str) -> str:
     """Tell a recipe, a lock and a saved plan by their suffix; everything else is a run."""
-    if name.endswith((".lock.yaml", ".lock.yml")):
+    from titrant.schema.lock_name import is_lock
+
+    if is_lock(name):
         return "lock"
     if name.endswith((".yaml", ".yml")):
         return "recipe"
@@ -61,27 +66,30 @@ def run_folder(name: str) -> Path:
 def run_of(name: str) -> RecordedRun:
     """Read a run that came to its end; RecipeError for one that did not."""
     from titrant.runtime.execution.folder import read_record
-    from titrant.verbs.runs import read_json
+    from titrant.verbs.runs import damaged, read_json
 
     folder = run_folder(name)
     record = read_record(folder)
     if record is None:
         help_text = "run its recipe again: finished steps are reused"
         raise RecipeError(Diagnostic("P030", f"the run {folder.name} did not come to its end", help=help_text))
-    return RecordedRun(_plan_of(folder), record, read_json(folder / "environment.json"), recipe_of(folder))
+    environment = read_json(folder / "environment.json")
+    if not isinstance(environment, dict):
+        raise damaged(folder / "environment.json", "it holds no environment")
+    return RecordedRun(_plan_of(folder), record, environment, recipe_of(folder))
 
 
-def _plan_of(folder: Path) -> Any:
-    from pydantic import TypeAdapter, ValidationError
-
+def _plan_of(folder: Path) -> "Plan":
     from titrant.schema.plan import Plan
+    from titrant.schema.read_back import WrongValueError, read_back
     from titrant.verbs.runs import read_json
 
     try:
-        return TypeAdapter(Plan).validate_python(read_json(folder / "plan.json"))
-    except ValidationError:
+        return read_back(Plan, read_json(folder / "plan.json"))
+    except WrongValueError as error:
+        message = f"the plan of {folder.name} cannot be read: {error}"
         help_text = "it may have been made by another version of titrant"
-        raise RecipeError(Diagnostic("P030", f"the plan of {folder.name} cannot be read", help=help_text)) from None
+        raise RecipeError(Diagnostic("P030", message, help=help_text)) from None
 
 
 def recipe_of(folder: Path) -> ParsedRecipe | None:
