@@ -64,6 +64,11 @@ def cases(folder: Path, run: Run) -> Iterator[Case]:
     fill(full, RESULTS)
     command = ("run", "-q", small)
     yield Case(f"titrant run reused, {RESULTS:,} results more", command, full, 0.3, command, home)
+    large = folder / "large"
+    run(["run", "-q", small], large)
+    keep(large)
+    verify = ("store", "verify", "-q")
+    yield Case("titrant store verify, 1 GB more", verify, large, 1.0, verify, home)
 
 
 def _more(name: str, much: str, little: str, limit: float, home: Path, run: Run) -> Case:  # noqa: PLR0917
@@ -104,6 +109,17 @@ def wide_recipe() -> str:
     files = [f"  - {{format: onnx, opset: {opset}, name: m{opset}}}\n" for opset in range(14, 21)]
     files.append("  - {format: torchscript, name: script}\n")
     return SMALL.replace("export: [{format: onnx}]", "export:\n" + "".join(files)).replace("breast-cancer", "wide")
+
+
+def keep(home: Path) -> None:
+    """Add a gigabyte to a store: three large models and hundreds of small ones."""
+    from titrant.runtime.execution.blobs import Blobs
+
+    blobs = Blobs(home / "store" / "blake3")
+    for index, size in enumerate([250_000_000] * 3 + [1_000_000] * 240 + [50_000] * 200):
+        file = home / "unfinished" / f"model{index}"
+        file.write_bytes(os.urandom(size))
+        blobs.adopt(file)
 
 
 def fill(home: Path, count: int) -> None:

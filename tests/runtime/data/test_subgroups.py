@@ -34,7 +34,7 @@ def test_takes_every_value_where_none_is_named():
     ("column", "group", "message"),
     [
         ([1, 2], {"values": ["F"]}, "has no value F"),
-        (["a"], {"bins": [1]}, "no column of numbers"),
+        (["a"], {"bins": [1]}, "not a column of numbers"),
         ([1.0], {"bins": [3, 2]}, "do not rise"),
         (np.zeros((2, 2)), {"bins": [1]}, "is an array"),
     ],

@@ -32,11 +32,16 @@ class Toy:
         self.log.unlink(missing_ok=True)
         return sorted(names)
 
-    def run(self, plan, **given):
+    def run(self, plan, *, hear=lambda event: None, **given):
         self.events = []
+
+        def listen(event):
+            self.events.append(event)
+            hear(event)
+
         return execute(
             plan, home=self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder,
-            listen=self.events.append, **given,
+            listen=listen, **given,
         )  # fmt: skip
 
     def forecast(self, plan):

@@ -164,20 +164,24 @@ def test_frees_files_that_no_result_names_and_what_was_left_behind(toy, make_pla
 
 
 def test_waits_for_who_is_cleaning_and_names_him(toy, make_plan):
-    entered, told = threading.Event(), []
+    entered, named = threading.Event(), threading.Event()
 
     def clean():
         with cleaner.cleaning(toy.home, pytest.fail):
             entered.set()
-            time.sleep(0.7)
+            named.wait(60)
+
+    def listen(event):
+        if "has been cleaning the store since" in event.get("text", ""):
+            named.set()
 
     thread = threading.Thread(target=clean)
     thread.start()
-    assert entered.wait(5)
-    record = run_here(toy, make_plan((1,)), listen=told.append)
+    assert entered.wait(60)
+    record = run_here(toy, make_plan((1,)), listen=listen)
+    assert named.is_set()
     thread.join()
     assert record.released == ("c1",)
-    assert any("has been cleaning the store since" in event.get("text", "") for event in told)
     assert users(toy.home) == []
 
 

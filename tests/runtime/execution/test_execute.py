@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from titrant.runtime.execution import atomic
-from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.execute import execute
 from titrant.runtime.execution.journal import read
 from titrant.schema.diagnostics import StaleError, StepError
+from titrant.schema.file_digest import digest_file
 from titrant.schema.gate import Gate
 
 
@@ -155,7 +155,7 @@ def test_goes_on_with_the_other_candidates_when_the_worker_dies(toy, make_plan, 
 
 def test_fails_with_the_cause_when_a_shared_step_fails_and_releases_nothing(toy, make_plan):
     with pytest.raises(StepError, match="No such file or directory"):
-        toy.run(make_plan(load={"opens": "/nonexistent"}))
+        toy.run(make_plan(load={"opens": str(toy.folder / "missing")}))
     (folder,) = toy.home.runs.iterdir()
     assert list((folder / "outputs").iterdir()) == []
     assert not (folder / "record.json").exists()

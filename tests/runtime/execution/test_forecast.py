@@ -1,9 +1,10 @@
 """What would run, and why, without running anything."""
 
+import shutil
 from dataclasses import replace
 
-from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.forecast import difference, outlook
+from titrant.schema.file_digest import digest_file
 
 
 def test_calls_everything_new_before_the_first_run(toy, make_plan):
@@ -103,3 +104,19 @@ def test_answers_nothing_once_what_was_released_is_gone_or_changed(toy, make_pla
     released.chmod(0o644)
     released.write_bytes(b"something else")
     assert look(toy, plan).answer is None
+
+
+def test_says_that_a_result_counted_for_its_run_only(toy, make_plan, change):
+    plan = change(make_plan((1,)), "latency", passing="a file was busy")
+    toy.run(plan)
+    timed = toy.forecast(plan)[1]["latency"]
+    assert (timed.symbol, timed.because) == ("+", "because its result counted for that run only: a file was busy")
+
+
+def test_says_that_a_step_failed_and_that_a_result_is_gone(toy, make_plan):
+    plan = make_plan((1, 2), make={2: {"do": "raise"}})
+    record = toy.run(plan)
+    shutil.rmtree(toy.home.results / next(step.key for step in record.steps if step.step == "c1"))
+    _, found = toy.forecast(plan)
+    assert (found["c1"].symbol, found["c1"].because) == ("+", "because its result is no longer in the home")
+    assert found["c2"].because.startswith("because it failed: ValueError: seven is not even (toys.py:")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.worker import Worker
+from titrant.schema.file_digest import digest_file
 
 NET = """
 from pathlib import Path

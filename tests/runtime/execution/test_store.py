@@ -5,10 +5,11 @@ import os
 import numpy as np
 import pytest
 
-from titrant.runtime.execution.blobs import DamagedError, digest_bytes
+from titrant.runtime.execution.blobs import DamagedError
 from titrant.runtime.execution.home import open_home
 from titrant.runtime.execution.store import Store, identify_value
 from titrant.runtime.values import Outputs
+from titrant.schema.file_digest import digest_bytes
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.worker import Worker
+from titrant.schema.file_digest import digest_file
 
 PROBE = '''
 from titrant.runtime.catalog import Params, operator

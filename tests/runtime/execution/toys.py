@@ -46,6 +46,7 @@ class MakeParams(Params):
     do: str = ""
     padding: int = 0
     seconds: float = 0.0
+    until: str = ""  # wait for this file
 
 
 @operator("toy.make", version=1, family="toy", params=MakeParams, inputs={"model": "value"}, outputs={"model": "value"})
@@ -53,6 +54,9 @@ def make(params, context, *, model):
     """Make."""
     ran(f"make {params.level}")
     time.sleep(params.seconds)
+    while params.until and not Path(params.until).exists():
+        context.progress(0, 1, "waiting")  # the parent hears something: it notices a signal by then
+        time.sleep(0.05)
     misbehave(params.do)
     context.progress(1, 1, "made")
     return {"model": {"level": params.level, "padding": "x" * params.padding}}

@@ -51,7 +51,7 @@ def test_reads_no_value_of_a_file_larger_than_memory(tmp_path):
         ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 7, "describes"),
         ({"w": {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}}, 8, "not known"),
         ({"w": 3}, 8, "not known"),
-        ([], 0, "no mapping"),
+        ([], 0, "is not a mapping"),
     ],
 )
 def test_refuses_a_header_that_is_wrong(tmp_path, entries, size, problem):

@@ -105,7 +105,7 @@ def test_says_which_shapes_and_names_differ(tmp_path, net):
 
 def test_refuses_a_state_dict_with_other_values(tmp_path, net):
     torch.save({"epoch": 3, "lr": 0.1}, tmp_path / "w.pt")
-    assert "epoch, lr are no tensors" in refused("X152", tmp_path / "w.pt").message
+    assert "epoch, lr are not tensors" in refused("X152", tmp_path / "w.pt").message
 
 
 def test_refuses_nan(tmp_path, net):

@@ -89,7 +89,7 @@ def test_refuses_an_answer_without_tensors(torch_model, rows, apply):
 
 def test_refuses_answers_that_move_further_than_the_tolerance(torch_model, rows, apply):
     inputs = {"model": torch_model("TinyNet", 1, 6, 6), "example": rows(1, 6, 6)}
-    with pytest.raises(StepError, match="X208: the ONNX file answers otherwise"):
+    with pytest.raises(StepError, match="X208: the ONNX file does not answer as the model does"):
         apply("export.onnx", inputs, {"tolerance": 1e-30})
 
 

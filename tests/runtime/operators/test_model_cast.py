@@ -5,7 +5,7 @@ import pytest
 
 from titrant.runtime import catalog
 from titrant.schema.diagnostics import PreconditionError
-from titrant.schema.facts import Hardware, HardwareIdentity
+from titrant.schema.facts import Gpu, Hardware, HardwareIdentity
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bf16", 0.02), ("fp16", 0.002)])
@@ -38,4 +38,28 @@ def test_needs_instructions_for_the_format_unless_emulation_is_allowed(instructi
     declaration = catalog.get("model.cast")
     machine = Hardware(HardwareIdentity("linux", "x86_64", "", instructions, 1, None, (), "3.11", {"torch": "2"}))
     assert (declaration.requires(declaration.params(dtype=dtype), machine, None) == ()) is possible
+    assert declaration.requires(declaration.params(dtype=dtype, emulated=True), machine, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "dtype", "says"),
+    [
+        (Gpu(0, "H", "cuda", capability="9.0"), "bf16", ""),
+        (Gpu(0, "A", "cuda", capability="8.0"), "bf16", ""),
+        (Gpu(0, "T", "cuda", capability="7.5"), "fp16", ""),
+        (Gpu(0, "T", "cuda", capability="7.5"), "bf16", "dtype to fp16"),
+        (Gpu(0, "P", "cuda", capability="6.1"), "bf16", "emulated to true"),
+        (Gpu(0, "P", "cuda", capability="6.1"), "fp16", "it takes 7.0"),
+        (Gpu(0, "B", "cuda", capability="12.0"), "bf16", ""),
+        (Gpu(0, "?", "cuda"), "bf16", ""),
+        (Gpu(0, "?", "cuda", capability="new"), "bf16", ""),
+        (Gpu(0, "M", "mps"), "bf16", ""),
+    ],
+)
+def test_needs_an_accelerator_that_computes_in_the_format(gpu, dtype, says):
+    declaration = catalog.get("model.cast")
+    machine = Hardware(HardwareIdentity("linux", "x86_64", "", (), 1, None, (gpu,), "3.11", {"torch": "2"}))
+    unmet = " ".join(declaration.requires(declaration.params(dtype=dtype), machine, None))
+    assert says in unmet
+    assert bool(unmet) is bool(says)
     assert declaration.requires(declaration.params(dtype=dtype, emulated=True), machine, None) == ()

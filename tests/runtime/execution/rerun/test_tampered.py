@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from titrant.runtime.execution.blobs import digest_bytes
 from titrant.runtime.execution.rerun.tampered import tampered
+from titrant.schema.file_digest import digest_bytes
 
 
 @pytest.fixture

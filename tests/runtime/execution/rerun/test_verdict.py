@@ -77,12 +77,12 @@ def test_lets_no_timing_decide_even_where_it_undoes_the_release(judge):
 def test_leaves_unexplained_what_differs_under_the_same_key(judge):
     found = judge(outputs={"c1.model": "other"})
     assert found.verdict == "unexplained"
-    assert found.cause == "outputs: c1 gave another model under the same key, and toys:make claims exact"
+    assert found.cause == "outputs: c1.model differs under the same key, and toys:make claims exact"
 
 
 def test_names_the_first_step_that_parted_not_a_later_one(judge):
     found = judge(outputs={"load.rows": "other", "c1.model": "other"})
-    assert "load gave another rows" in found.cause
+    assert "load.rows differs" in found.cause
     assert [f"{one.step.id}.{one.port}" for one in found.partings] == ["load.rows", "c1.model"]
 
 
