@@ -1,6 +1,5 @@
 """Run one operator on live values, without a recipe."""
 
-import difflib
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import Applied, Declaration, Params
 from titrant.runtime.context import Listener, PlainContext, silent
 from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.nearest import nearest
 
 
 def apply(
@@ -69,12 +69,12 @@ def _declaration(operator: str | Callable[..., Mapping[str, Any]]) -> Declaratio
     try:
         return catalog.get(operator)
     except KeyError:
-        near = difflib.get_close_matches(operator, catalog.names(), n=1)
+        near = nearest(operator, catalog.names())
         raise RecipeError(
             Diagnostic(
                 "X230",
                 f"there is no operator {operator}",
-                help=f"did you mean {near[0]}?" if near else f"there are {', '.join(catalog.names())}",
+                help=f"did you mean {near}?" if near else f"there are {', '.join(catalog.names())}",
             )
         ) from None
     except (ImportError, AttributeError) as error:
@@ -85,11 +85,11 @@ def _declaration(operator: str | Callable[..., Mapping[str, Any]]) -> Declaratio
 
 def _misfit(operator: str, names: tuple[str, ...], place: tuple[int | str, ...], message: str) -> Diagnostic:
     name = ".".join(str(part) for part in place)
-    near = difflib.get_close_matches(name, names, n=1) if name not in names else []
+    near = nearest(name, names) if name not in names else None
     return Diagnostic(
         "X231",
         f"{operator}: {name + ': ' if name else ''}{message[:1].lower()}{message[1:]}",
-        help=f"did you mean {near[0]}?" if near else f"its parameters are {', '.join(names) or 'none'}",
+        help=f"did you mean {near}?" if near else f"its parameters are {', '.join(names) or 'none'}",
     )
 
 

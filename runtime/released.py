@@ -143,7 +143,7 @@ def _check_number(name: str, value: int | None) -> None:
 
 
 def _verify(folder: Path, files: Mapping[str, str]) -> None:
-    from titrant.runtime.execution.blobs import digest_file
+    from titrant.schema.file_digest import digest_file
 
     for file, digest in files.items():
         path = folder / file

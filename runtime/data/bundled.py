@@ -1,11 +1,10 @@
 """The classification sets that come inside scikit-learn."""
 
-import difflib
-
 import numpy as np
 
 from titrant.runtime.values import Table
 from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.nearest import nearest
 
 SETS = ("breast_cancer", "digits", "iris", "wine")
 
@@ -17,8 +16,8 @@ def read_bundled(name: str) -> Table:
     float32 in 0..1. Raises RecipeError X105 for another name.
     """
     if name not in SETS:
-        near = difflib.get_close_matches(name, SETS, 1)
-        help = f"did you mean {near[0]}?" if near else f"one of {', '.join(SETS)}"
+        near = nearest(name, SETS)
+        help = f"did you mean {near}?" if near else f"one of {', '.join(SETS)}"
         raise RecipeError(Diagnostic("X105", f"scikit-learn brings no classification set {name}", help=help))
     from sklearn import datasets
 

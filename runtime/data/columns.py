@@ -1,6 +1,5 @@
 """Turn what readers and factories give into columns: numbers, truth values, text, or arrays of numbers."""
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.nearest import several_nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,9 +120,9 @@ def find(columns: Mapping[str, np.ndarray], name: str, source: str, what: str) -
 def unknown_column(name: str, known: Iterable[str], source: str, what: str) -> Diagnostic:
     """Say that a column is not in a source, and which are near; `what` is the recipe key that names it, or words."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, 2, 0.6)
+    near = several_nearest(name, names, 2)
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     help = f"did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else f"it has {there}"
     key = what.partition(" ")[0] if what.startswith("data") else ""
     said = "" if key else f" ({what})"
-    return Diagnostic("X101", f"{source} has no column `{name}`{said}", help=help, key=key)
+    return Diagnostic("X101", f"{source} has no column `{name}`{said}", help=help, key=key and f"{key} {name}")

@@ -1,6 +1,5 @@
 """Turn a label column into class numbers with names."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import numpy as np
 from titrant.runtime.data.columns import value_text
 from titrant.runtime.data.parameters import Scalar
 from titrant.schema.diagnostics import Diagnostic, PreconditionError, RecipeError
+from titrant.schema.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def positive_class(classes: Classes, positive: Scalar | None) -> int | None:
     for known in (classes.names, classes.values):
         if text in known:
             return known.index(text)
-    near = difflib.get_close_matches(text, classes.names, 1)
-    help = f"did you mean {near[0]}?" if near else f"the classes are {', '.join(classes.names[:10])}"
+    near = nearest(text, classes.names)
+    help = f"did you mean {near}?" if near else f"the classes are {', '.join(classes.names[:10])}"
     raise RecipeError(Diagnostic("X124", f"there is no class `{text}`", help=help, key="data.positive"))
 
 

@@ -13,7 +13,7 @@ def fit_resize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted
     """Keep the size; RecipeError X122 for a column that is no image."""
     for name, column in columns.items():
         if column.dtype.kind != "O" and column.ndim not in (3, 4):
-            raise RecipeError(Diagnostic("X122", f"resize: {name} is no image", help="name the image `columns`"))
+            raise RecipeError(Diagnostic("X122", f"resize: {name} is not an image", help="name the image `columns`"))
     if step.height is None or step.width is None:
         raise RecipeError(
             Diagnostic("X122", "resize needs height and width", help="write `resize: {height: 32, width: 32}`")

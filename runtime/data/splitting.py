@@ -60,12 +60,12 @@ def split(params: "DataSplitParams", tables: Tables, *, seed: int) -> Split:
 def _check_roles(params: "DataSplitParams", tables: Tables) -> None:
     for role, sources in params.roles.items():
         if role not in ROLES:
-            raise RecipeError(Diagnostic("X110", f"{role} is no role", help=f"roles are {', '.join(ROLES)}"))
+            raise RecipeError(Diagnostic("X110", f"{role} is not a role", help=f"roles are {', '.join(ROLES)}"))
         for name in sources:
             if name not in tables.sources:
                 names = ", ".join(tables.sources)
                 raise RecipeError(
-                    Diagnostic("X110", f"{role} draws from {name}, which is no source", help=f"there is {names}")
+                    Diagnostic("X110", f"{role} draws from {name}, which is not a source", help=f"there is {names}")
                 )
     for name in tables.sources:
         total = sum(sources.get(name, 0.0) for sources in params.roles.values())

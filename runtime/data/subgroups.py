@@ -61,7 +61,7 @@ def _bin_labels(name: str, group: SubgroupColumn, columns: Sequence[np.ndarray])
             name, f"the cut points {', '.join(f'{cut:g}' for cut in cuts)} do not rise", "write each once, rising"
         )
     if any(column.dtype.kind not in "iuf" for column in columns):
-        raise _misfit(name, f"{group.column} is no column of numbers", "use `values` for text")
+        raise _misfit(name, f"{group.column} is not a column of numbers", "use `values` for text")
     low, high = f"{group.column} < {cuts[0]:g}", f"≥ {cuts[-1]:g}"
     return (low, *(f"{a:g} to {b:g}" for a, b in itertools.pairwise(cuts)), high)
 

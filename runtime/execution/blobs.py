@@ -3,11 +3,9 @@
 import os
 from pathlib import Path
 
-from blake3 import blake3
-
+from titrant.schema.file_digest import digest_bytes, digest_file
 from titrant.schema.frozen import dataclass
 
-_MAP_BYTES = 1 << 20
 _SEAL_EPOCH = 946_684_800  # 2000-01-01
 
 
@@ -25,18 +23,6 @@ class Blob:
 
     digest: str
     size: int
-
-
-def digest_bytes(data: bytes) -> str:
-    """Digest bytes with BLAKE3."""
-    return blake3(data).hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """Digest a file's content with BLAKE3, large files by memory map."""
-    if path.stat().st_size < _MAP_BYTES:
-        return digest_bytes(path.read_bytes())
-    return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
 
 
 class Blobs:

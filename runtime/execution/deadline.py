@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.exit_codes import CONTRACT_NOT_KEPT
 from titrant.schema.plan import Plan, Step
 from titrant.schema.units import format_time
 
@@ -17,7 +18,7 @@ _GRACE_SECONDS = 5.0
 class OutOfTimeError(StepError):
     """A step was not started, or was stopped, because the run's time is up; exit 5, as where nothing is released."""
 
-    exit_code = 5
+    exit_code = CONTRACT_NOT_KEPT
 
 
 class Deadline:

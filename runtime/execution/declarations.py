@@ -1,7 +1,6 @@
 """What the executor must know of operators, without running a user's code in its own process."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ from typing import Any
 from titrant.runtime import catalog
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.home import Home
+from titrant.runtime.execution.json_object import json_object
 from titrant.runtime.execution.user_files import unchanged
 from titrant.schema.frozen import dataclass
+from titrant.schema.read_back import WrongValueError, read_back
 from titrant.schema.record import Dependency
 
 
@@ -43,13 +44,13 @@ class Declarations:
     def _user(self, name: str) -> Described:
         place = hashlib.sha256(f"{self._folder}\n{name}".encode()).hexdigest()
         file = self._home.facts / "operators" / f"{place}.json"
-        kept = _read(file)
-        if kept is not None and unchanged(_dependencies(kept), self._folder):
-            return _described(kept)
+        kept = _kept(json_object(file) or {}, self._folder)
+        if kept is not None:
+            return kept
         answer = self._ask({"do": "describe", "operator": name})
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_json(file, answer)
-        return _described(answer)
+        return read_back(Described, answer["operator"])
 
 
 def describe(name: str) -> Described:
@@ -58,18 +59,10 @@ def describe(name: str) -> Described:
     return Described(name, found.version, found.determinism, found.libraries, dict(found.outputs))
 
 
-def _read(file: Path) -> Mapping[str, Any] | None:
+def _kept(answer: Mapping[str, Any], folder: Path) -> Described | None:
+    """Return the description of an earlier answer; None where the code changed since, or it is no such answer."""
     try:
-        value = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
+        depends = read_back(tuple[Dependency, ...], answer.get("dependencies"))
+        return read_back(Described, answer.get("operator")) if unchanged(depends, folder) else None
+    except WrongValueError:
         return None
-    return value if isinstance(value, dict) and {"operator", "dependencies"} <= set(value) else None
-
-
-def _described(value: Mapping[str, Any]) -> Described:
-    operator = dict(value["operator"])
-    return Described(**operator | {"libraries": tuple(operator["libraries"])})
-
-
-def _dependencies(value: Mapping[str, Any]) -> tuple[Dependency, ...]:
-    return tuple(Dependency(**item) for item in value["dependencies"])

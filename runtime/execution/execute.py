@@ -38,6 +38,7 @@ from titrant.runtime.execution.walk import Walk
 from titrant.runtime.execution.worker import Worker, environment
 from titrant.runtime.execution.worker_errors import DamagedArtifactError
 from titrant.schema.diagnostics import Diagnostic, StepError, TitrantError
+from titrant.schema.exit_codes import DEFECT, INTERRUPTED
 from titrant.schema.plan import Plan, plan_digest
 from titrant.schema.record import RunRecord
 
@@ -149,9 +150,8 @@ class _Run:
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._folder.withdraw()
-        code = (
-            error.exit_code if isinstance(error, TitrantError) else 130 if isinstance(error, KeyboardInterrupt) else 1
-        )
+        untold = INTERRUPTED if isinstance(error, KeyboardInterrupt) else DEFECT
+        code = error.exit_code if isinstance(error, TitrantError) else untold
         with contextlib.suppress(OSError):
             self._journal.add("closed", exit=code, because=" ".join(str(error).split()) or type(error).__name__)
 

@@ -13,6 +13,7 @@ from typing import Any
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.home import Home
 from titrant.runtime.execution.release import intact, unfinished_of
+from titrant.runtime.execution.run_order import BEGAN, newest_first
 from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Plan, plan_digest
 from titrant.schema.read_back import read_back
@@ -21,8 +22,6 @@ from titrant.schema.record import RunRecord
 RECORD = "record.json"
 # Beyond so many runs an earlier one is not looked for: what it gave is in the store, and is put out anew.
 _LOOKED_AT = 50
-# How a run's folder begins: the second, in UTC, in which the run began.
-_BEGAN = re.compile(r"\d{8}T\d{6}Z-")
 
 
 @dataclass(frozen=True)
@@ -92,14 +91,14 @@ def make_folder(home: Home, plan: Plan, recipe_text: str, environment: dict[str,
 def newer_run(home: Home, folder: RunFolder) -> str | None:
     """Return a run whose name says that it began in a later second than the one that begins now; None without one."""
     newest = max(os.listdir(home.runs), default="")  # noqa: PTH208 - no Path each
-    return newest if _BEGAN.match(newest) and newest[:16] > folder.run[:16] else None
+    return newest if BEGAN.match(newest) and newest[:16] > folder.run[:16] else None
 
 
 def read_record(folder: Path) -> RunRecord | None:
     """Return a closed run's record; None for a run that did not come to its end."""
     try:
         return read_back(RunRecord, json.loads((folder / RECORD).read_bytes()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -130,6 +129,5 @@ def last_run(home: Home, name: str) -> RunRecord | None:
 
 def _newest_first(home: Home, part: str) -> list[Path]:
     """List the newest folders with a record whose names hold `part`: so many at most, however many there are."""
-    names = sorted((name for name in os.listdir(home.runs) if part in name), reverse=True)  # noqa: PTH208 - no Path each
-    folders = (home.runs / name for name in names)
+    folders = newest_first(home.runs, part)
     return list(islice((folder for folder in folders if (folder / RECORD).is_file()), _LOOKED_AT))

@@ -29,9 +29,11 @@ from titrant.runtime.execution.titrate import (
 )
 from titrant.runtime.execution.walk import Task, Walk, references
 from titrant.schema.diagnostics import Diagnostic, TitrantError
+from titrant.schema.difference import first_place, short
 from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Plan, Step
-from titrant.schema.record import RunRecord
+from titrant.schema.record import RunRecord, StepRecord
+from titrant.schema.spans import dotted
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class _Forecaster:
         # Beyond something damaged, an unknown operator, or a search without candidates, nothing is known.
         with contextlib.suppress(DamagedError, NoCandidateError, _UnknownOperatorError):
             self._follow()
-        before = self._keys_before()
+        before = self._records_before()
         return Outlook({step.id: self._say(step, before) for step in self._plan.steps}, self._answer)
 
     def _follow(self) -> None:
@@ -125,28 +127,32 @@ class _Forecaster:
     def _miss(self, task: Task) -> None:
         self._missing[task.step.id] = task
 
-    def _say(self, step: Step, before: Mapping[str, str]) -> Forecast:
+    def _say(self, step: Step, before: Mapping[str, StepRecord]) -> Forecast:
         record = self._walk.records.get(step.id)
         if record is not None and record.status == "reused":
             return Forecast("=")
         if step.id in self._walk.refused:
             return Forecast("=", record.error if record else "")
         if step.id in self._missing:
-            return self._why(self._missing[step.id], before)
+            return self._why(self._missing[step.id], before.get(step.id))
         if self._pointless:
             return Forecast("?", MISSED)
         if step.stage == "judge":
             return Forecast("?", "run only if the search asks for it")
         return self._waits(step, before)
 
-    def _why(self, task: Task, before: Mapping[str, str]) -> Forecast:
+    def _why(self, task: Task, last: StepRecord | None) -> Forecast:
         if task.because:
             return Forecast("~", f"because {task.because}")
-        old = self._results.parts(before.get(task.step.id, ""))
+        if last is None:
+            return Forecast("+")
+        if last.key == task.key.digest:
+            return Forecast("+", f"because {_not_kept(last)}")
+        old = self._results.parts(last.key)
         changed = difference(old, task.key.parts) if old is not None else ""
         return Forecast("~", f"because {changed}") if changed else Forecast("+")
 
-    def _waits(self, step: Step, before: Mapping[str, str]) -> Forecast:
+    def _waits(self, step: Step, before: Mapping[str, StepRecord]) -> Forecast:
         """Explain a step whose inputs, and so its key, are not known yet."""
         producers = [reference.rpartition(".")[0] for reference in references(step)]
         cause = next((name for name in producers if self._runs(name)), "")
@@ -158,43 +164,43 @@ class _Forecaster:
         record = self._walk.records.get(step_id)
         return record is not None and record.status != "reused" and step_id not in self._walk.refused
 
-    def _keys_before(self) -> dict[str, str]:
+    def _records_before(self) -> dict[str, StepRecord]:
         record = last_run(self._home, self._plan.name)
-        return {} if record is None else {step.step: step.key for step in record.steps if step.key}
+        return {} if record is None else {step.step: step for step in record.steps if step.key}
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> str:
+def _not_kept(last: StepRecord) -> str:
+    """Say why the last run's result of this very step does not answer for it."""
+    if last.result is None:
+        return f"it failed: {last.error}" if last.error else "it has no result"
+    if last.result.not_reused:
+        return f"its result counted for that run only: {last.result.not_reused}"
+    return "its result is no longer in the home"
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Name the first part of a step's key that differs, as "params.epochs changed from 20 to 30"; "" if none does."""
-    for name in sorted({*old, *new}):
-        before, after = old.get(name), new.get(name)
-        if before == after:
-            continue
-        where = f"{path}{name}"
-        parts, others = _parts(before), _parts(after)
-        if parts is not None and others is not None:
-            return difference(parts, others, f"{where}.")
-        if where == "inputs.record":
-            return "what is reported changed, or the recipe's text"
-        if where.startswith("inputs."):
-            return f"its input {where.removeprefix('inputs.')} changed"
-        if name == "digest":
-            return f"the file {path.removesuffix('.').removeprefix('params.')} changed"
-        return f"{where} changed from {_short(before)} to {_short(after)}"
-    return ""
+    found = first_place(_named(old), _named(new))
+    if found is None:
+        return ""
+    path, before, after = found
+    where = dotted(path)
+    if where == "inputs.record":
+        return "what is reported changed, or the recipe's text"
+    if path[0] == "inputs":
+        return f"its input {dotted(path[1:])} changed"
+    if path[-1] == "digest":
+        return f"the file {dotted(path[:-1]).removeprefix('params.')} changed"
+    return f"{where} changed from {short(str(before), 40)} to {short(str(after), 40)}"
 
 
-def _parts(value: Any) -> Mapping[str, Any] | None:
-    """Return the named parts of a value: a mapping's own, or those of a list whose items have ids, such as gates."""
+def _named(value: Any) -> Any:
+    """Name the entries of every list whose entries have ids, such as gates: what differs is told by its id."""
     if isinstance(value, Mapping):
-        return value
+        return {name: _named(inner) for name, inner in sorted(value.items())}
     if isinstance(value, list) and value and all(isinstance(item, Mapping) and "id" in item for item in value):
-        return {item["id"]: item for item in value}
-    return None
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+        return {str(item["id"]): _named(item) for item in value}
+    return value
 
 
 def _refuse(request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,12 +1,12 @@
-"""Ask a user's operator what it needs and what it would cost: its own code, so in the worker only."""
+"""Ask a user's operator what it needs, would load, cost or do at all: its own code, so in the worker only."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from titrant.runtime.catalog import Declaration, no_requirement, unknown_cost
+from titrant.runtime.catalog import Declaration, never, no_modules, no_requirement, unknown_cost
 from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -16,30 +16,57 @@ from titrant.schema.work import Work
 
 
 def foretells(declaration: Declaration) -> list[str]:
-    """Name what an operator says of itself before it runs: "requires", "predict"."""
-    own = {"requires": declaration.requires is not no_requirement, "predict": declaration.predict is not unknown_cost}
+    """Name what an operator says of itself before it runs: "requires", "predict", "loads", "idle"."""
+    own = {
+        "requires": declaration.requires is not no_requirement,
+        "predict": declaration.predict is not unknown_cost,
+        "loads": declaration.loads is not no_modules,
+        "idle": declaration.idle is not never,
+    }
     return [name for name, says in own.items() if says]
 
 
 def foresee(declaration: Declaration, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer {"ask": "requires" or "predict", "params", "hardware", "model", "work"} with {"answer"}.
+    """Answer {"ask": "requires", "predict", "loads" or "idle", "params", "hardware", "model", "work"} with {"answer"}.
 
-    The answer is the list of what is unmet, or the prediction as JSON. Raises RecipeError X316 for options that the
-    operator does not take, StepError X316 where it answers with something else than it must.
+    The answer is the list of what is unmet, the prediction as JSON, the list of modules, or whether it has nothing to
+    do; the last two go without hardware. Raises RecipeError X316 for options that the operator does not take, StepError
+    X316 where it answers with something else than it must.
     """
-    name = request["operator"]
     params = _params(declaration, request)
-    hardware = read_back(Hardware, request["hardware"])
+    hardware = None if request["hardware"] is None else read_back(Hardware, request["hardware"])
     model = None if request["model"] is None else read_back(ModelFacts, request["model"])
-    if request["ask"] == "requires":
-        unmet: Any = declaration.requires(params, hardware, model)
-        if isinstance(unmet, (tuple, list)) and all(isinstance(sentence, str) for sentence in unmet):
-            return {"answer": list(unmet)}
-        raise _wrong(name, "requires", unmet, "a tuple of sentences, () where nothing is unmet")
-    made: Any = declaration.predict(params, hardware, model, read_back(Work, request["work"]))
-    if not isinstance(made, Prediction):
-        raise _wrong(name, "predict", made, "titrant.Prediction(seconds=…, peak_bytes=…, output_bytes=…)")
+    asked: str = request["ask"]
+    made: Any = None
+    if asked == "predict":
+        made = declaration.predict(params, hardware, model, read_back(Work, request["work"]))  # type: ignore[arg-type]
+    elif asked == "requires":
+        made = declaration.requires(params, hardware, model)  # type: ignore[arg-type]
+    else:
+        made = declaration.loads(params) if asked == "loads" else declaration.idle(params, model)  # type: ignore[arg-type]
+    if not _IS[asked](made):
+        message = f"`{asked}` of {request['operator']} answers with {type(made).__name__}"
+        raise StepError(Diagnostic("X316", message, help=f"return {_DUE[asked]}"))
     return {"answer": plain(made)}
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(text, str) for text in value)
+
+
+# What each question must be answered with.
+_IS: Mapping[str, Callable[[Any], bool]] = {
+    "requires": _are_texts,
+    "predict": lambda value: isinstance(value, Prediction),
+    "loads": _are_texts,
+    "idle": lambda value: isinstance(value, bool),
+}
+_DUE = {
+    "requires": "a tuple of sentences, () where nothing is unmet",
+    "predict": "titrant.Prediction(seconds=…, peak_bytes=…, output_bytes=…)",
+    "loads": "a tuple of names of modules",
+    "idle": "True where it would give the model back as it is, else False",
+}
 
 
 def _params(declaration: Declaration, request: Mapping[str, Any]) -> Any:
@@ -51,8 +78,3 @@ def _params(declaration: Declaration, request: Mapping[str, Any]) -> Any:
         message = f"{request['operator']} does not take its option {option}: {first['msg']}"
         key = f"quantization.options.{option}"
         raise RecipeError(Diagnostic("X316", message, help="see the operator's parameter model", key=key)) from None
-
-
-def _wrong(operator: str, asked: str, given: Any, due: str) -> StepError:
-    message = f"`{asked}` of {operator} answers with {type(given).__name__}"
-    return StepError(Diagnostic("X316", message, help=f"return {due}"))

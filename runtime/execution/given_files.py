@@ -1,12 +1,13 @@
 """Check that the files which a step is given still hold what its key says."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.execution.blobs import digest_bytes, digest_file
 from titrant.schema.diagnostics import Diagnostic, StaleError
+from titrant.schema.file_digest import digest_bytes, digest_file
+from titrant.schema.file_param import files_in
 
 
 class GivenFiles:
@@ -17,8 +18,9 @@ class GivenFiles:
 
     def check(self, params: Any) -> None:
         """Raise StaleError X350 for the first file or folder whose content is not what was planned with."""
-        for path, digest in _files(params):
-            if self._digest(path) != digest:
+        for _, file in files_in(params):
+            path = Path(file["path"])
+            if self._digest(path) != file["digest"]:
                 raise StaleError(
                     Diagnostic(
                         "X350",
@@ -45,15 +47,3 @@ def _folder_digest(folder: Path, digest: Callable[[Path], str]) -> str:
     files = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     lines = (f"{file.relative_to(folder).as_posix()}\0{digest(file)}\n" for file in files)
     return digest_bytes("".join(sorted(lines)).encode())
-
-
-def _files(value: Any) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, Mapping):
-        if set(value) == {"path", "digest"}:
-            yield Path(value["path"]), value["digest"]
-        else:
-            for item in value.values():
-                yield from _files(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _files(item)

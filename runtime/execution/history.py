@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.execution.append_line import append_line
 from titrant.runtime.execution.home import Home
+from titrant.schema.atomic import write_bytes
 from titrant.schema.canonical import plain
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.history import Observation, machine_key
@@ -43,19 +43,9 @@ class HistoryFile:
             return
         line = json.dumps({"machine": self._machine, **plain(observed(result))}, separators=(",", ":"))
         with contextlib.suppress(OSError):
-            self._append(line.encode() + b"\n")
+            append_line(self._file, line.encode(), durable=False)
             if self._file.stat().st_size > MOST_BYTES:
                 self._shorten()
-
-    def _append(self, line: bytes) -> None:
-        """Write a line in one call, so that lines of two processes do not mix."""
-        file = os.open(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            size = os.fstat(file).st_size
-            torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-            os.write(file, b"\n" + line if torn else line)
-        finally:
-            os.close(file)
 
     def _shorten(self) -> None:
         """Keep the latest lines; one that another process adds meanwhile may be lost, and is not missed."""
@@ -67,10 +57,7 @@ class HistoryFile:
             seen[key] = seen.get(key, 0) + 1
             if value and seen[key] <= _KEPT_OF_A_SHAPE and len(kept) < _KEPT_LINES:
                 kept.append(line)
-        handle, name = tempfile.mkstemp(dir=self._file.parent, prefix=".history-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(b"".join(line + b"\n" for line in reversed(kept)))
-        Path(name).replace(self._file)
+        write_bytes(self._file, b"".join(line + b"\n" for line in reversed(kept)), durable=False)
 
 
 def observed(result: StepResult) -> Observation:
@@ -88,6 +75,7 @@ def observed(result: StepResult) -> Observation:
         loads={name: round(seconds, 4) for name, seconds in result.loads.items()},
         models={name: taken[name] for name in predicted.models if name in taken},
         formula_models=predicted.formula_models,
+        device=predicted.device,
     )
 
 

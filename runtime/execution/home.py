@@ -11,6 +11,8 @@ from pathlib import Path
 
 from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.frozen import dataclass
+from titrant.schema.home_path import home_path
+from titrant.schema.os_reason import os_reason
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -58,24 +60,23 @@ class Home:
         return self.path / "unfinished"
 
 
-def named_home(path: Path | None = None) -> Home:
-    """Return the home at `path`, else $TITRANT_HOME, else .titrant in the current folder; it need not be there."""
-    given = path if path is not None else Path(os.environ.get("TITRANT_HOME") or ".titrant")
-    return Home(given.expanduser().absolute())
-
-
 def home_to_read(path: Path | None = None) -> Home:
-    """Return a home to look things up in: one that is there needs not be writable, another one is made."""
-    home = named_home(path)
-    return home if home.runs.is_dir() else open_home(path)
+    """Return the home at `path`, or where `home_path` says, to look things up in: it may be read-only, or not there.
+
+    Raises RecipeError X301 when something else is in its place.
+    """
+    home = Home((path or home_path()).absolute())
+    if home.path.exists() and not home.path.is_dir():
+        raise RecipeError(_no_folder(home.path))
+    return home
 
 
 def open_home(path: Path | None = None) -> Home:
-    """Return the home that `named_home` says, to write in, made where it is missing.
+    """Return the home at `path`, or where `home_path` says, to write in, made where it is missing.
 
     Raises RecipeError X300 when it cannot be written and X301 when something else is in its place.
     """
-    home = named_home(path)
+    home = Home((path or home_path()).absolute())
     try:
         for folder in (home.store / "blake3", home.results, home.facts, home.runs, home.locks, home.unfinished):
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,9 +84,7 @@ def open_home(path: Path | None = None) -> Home:
         if not ignore.exists():
             ignore.write_text("*\n", "utf-8")
     except (FileExistsError, NotADirectoryError):
-        raise RecipeError(
-            Diagnostic("X301", f"{home.path} is not a folder", help="set TITRANT_HOME to a folder for titrant's files")
-        ) from None
+        raise RecipeError(_no_folder(home.path)) from None
     except OSError as error:
         raise RecipeError(_home_problem(home.path, error)) from None
     if not os.access(home.unfinished, os.W_OK | os.X_OK):
@@ -118,12 +117,16 @@ def disk_problem(home: Home, error: OSError) -> Diagnostic | None:
     return _home_problem(home.path, error) if inside and error.errno in _READ_ONLY else None
 
 
+def _no_folder(path: Path) -> Diagnostic:
+    return Diagnostic("X301", f"{path} is not a folder", help="set TITRANT_HOME to a folder for titrant's files")
+
+
 def _home_problem(path: Path, error: OSError) -> Diagnostic:
     if error.errno in _FULL:
         return Diagnostic("X302", f"the disk is full: cannot write {path}", help="free some space and run again")
     return Diagnostic(
         "X300",
-        f"cannot write in {path}: {(error.strerror or str(error)).lower()}",
+        f"cannot write in {path}: {os_reason(error)}",
         help="set TITRANT_HOME to a folder that you can write",
     )
 

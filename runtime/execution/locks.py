@@ -54,6 +54,7 @@ def using(home: Home, doing: str, waiting: Callable[[str], None]) -> Iterator[No
     """Announce a run for as long as it uses the home; begins once nobody cleans the store."""
     with contextlib.ExitStack() as stack:
         with _held(home, _STORE, f"starting to be {doing}", lambda who: waiting(f"{who}; waiting for it to end")):
+            users(home)  # what killed runs left goes away
             stack.enter_context(_held(home, f"{_RUN}{os.urandom(8).hex()}", doing, waiting))
         yield
 

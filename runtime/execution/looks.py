@@ -1,10 +1,10 @@
 """Count how often the rows that judge have been looked at: the more often, the less a pass on them proves."""
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from titrant.runtime.execution.append_line import append_line
 from titrant.runtime.execution.home import Home
 from titrant.schema.canonical import sha256
 from titrant.schema.plan import Plan
@@ -49,13 +49,7 @@ def note_look(home: Home, evaluation: str, look: str) -> None:
         return
     place = _place(home, evaluation)
     place.parent.mkdir(exist_ok=True)
-    torn = place.is_file() and not place.read_bytes().endswith(b"\n")
-    file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(file, b"\n" * torn + look.encode() + b"\n")
-        os.fsync(file)
-    finally:
-        os.close(file)
+    append_line(place, look.encode(), durable=True)
 
 
 def _known(home: Home, evaluation: str) -> list[str]:

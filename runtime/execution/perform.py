@@ -14,7 +14,6 @@ from titrant.runtime.execution.history import HistoryFile
 from titrant.runtime.execution.journal import Journal
 from titrant.runtime.execution.locks import computing
 from titrant.runtime.execution.results import Refusal, Results, result_from
-from titrant.runtime.execution.step_log import clean_log
 from titrant.runtime.execution.walk import Performed, Task
 from titrant.runtime.execution.worker import Worker
 from titrant.runtime.execution.worker_errors import raise_answer
@@ -81,33 +80,28 @@ class Performer:
         self._given.check(step.params)
         self._journal.add("started", step=step.id, key=key, because=task.because)
         place = folder.step(self._places.get(step.id, len(self._places) + 1), step.id)
-        log = place / "log.txt"
-        try:
-            message = self._message(task, log)
-        finally:
-            clean_log(log)
+        message = self._message(task, place / "log.txt")
         if message["event"] == "error":
             self._keep_refusal(task, message)
         raise_answer(message)
-        answer = {name: value for name, value in message.items() if name not in ("event", "not_reused")}
+        answer = {name: value for name, value in message.items() if name != "event"}
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         predicted = plain(step.prediction)
         result = result_from(answer, key=key, operator=step.operator, finished=finished, predicted=predicted)
-        passing = str(message.get("not_reused", ""))
-        differs = self._keep(task, result, passing)
+        differs = self._keep(task, result)
         atomic.write_json(place / "result.json", result)
         self.executed.add(step.id)
         self._journal.add("finished", step=step.id, key=key, seconds=result.seconds, peak_bytes=result.peak_bytes)
         if differs:
             self._journal.add("note", text=f"{step.id}: the same step gave other bytes before", step=step.id)
-        if passing:
-            text = f"{step.id}: this result counts for this run only, the next one makes it anew: {passing}"
+        if result.not_reused:
+            text = f"{step.id}: this result counts for this run only, the next one makes it anew: {result.not_reused}"
             self._journal.add("note", text=text, step=step.id)
         return Performed(result)
 
-    def _keep(self, task: Task, result: StepResult, passing: str) -> bool:
+    def _keep(self, task: Task, result: StepResult) -> bool:
         """Keep a result for later runs unless what shaped it may pass; True when the step gave other bytes before."""
-        if passing:
+        if result.not_reused:
             return False
         differs = self._results.keep(task.key, result)
         self._history.add(result)

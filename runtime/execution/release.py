@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from titrant.runtime.execution import atomic
-from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.store import Manifest, Store
 from titrant.runtime.kinds import transforms
 from titrant.schema.artifact import Artifact
+from titrant.schema.file_digest import digest_file
 from titrant.schema.plan import Candidate, Plan, Search
 
 MANIFEST = "titrant.json"

@@ -1,12 +1,12 @@
 """What steps gave, by step key: found again only while everything that it depends on is as it was."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from titrant.runtime.execution import atomic
 from titrant.runtime.execution.home import Home
+from titrant.runtime.execution.json_object import json_object
 from titrant.runtime.execution.keys import StepKey
 from titrant.runtime.execution.last_use import used
 from titrant.runtime.execution.store import Store
@@ -62,7 +62,7 @@ class Results:
             return Found()
         because = ""
         for path in self._files(key):
-            value = _load(path)
+            value = json_object(path)
             if value is None:
                 continue
             found = _refusal(value) if path.name.startswith(_REFUSED) else _result(value)
@@ -88,7 +88,7 @@ class Results:
         other = any(
             found.dependencies == result.dependencies and dict(found.outputs) != dict(result.outputs)
             for path in self._files(key.digest)
-            if not path.name.startswith(_REFUSED) and (found := _result(_load(path) or {})) is not None
+            if not path.name.startswith(_REFUSED) and (found := _result(json_object(path) or {})) is not None
         )
         self._write(key, f"{sha256(identity)}.json", result)
         return other
@@ -101,7 +101,7 @@ class Results:
 
     def parts(self, key: str) -> Mapping[str, Any] | None:
         """Return what a key is the digest of, if it was kept."""
-        parts: Mapping[str, Any] | None = _load(self._folder / key / _KEY_FILE)
+        parts: Mapping[str, Any] | None = json_object(self._folder / key / _KEY_FILE)
         return parts
 
     def _files(self, key: str) -> Iterator[Path]:
@@ -130,15 +130,6 @@ class Results:
 def result_from(answer: Mapping[str, Any], **fields: Any) -> StepResult:
     """Make a result from a worker's answer."""
     return read_back(StepResult, {**answer, **fields})
-
-
-def _load(path: Path) -> Any:
-    """Read a file that may be torn or gone."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _result(value: Mapping[str, Any]) -> StepResult | None:

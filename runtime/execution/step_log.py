@@ -1,40 +1,29 @@
-"""Take secrets out of what a step printed."""
+"""Take secrets out of what a step prints."""
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+import re
 
 from titrant.schema.config.secret_lines import without_secret_lines
 
-_BLOCK = 4 << 20
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 
 
-def clean_log(log: Path) -> None:
-    """Rewrite a log that holds what looks like a secret; one that is not there, or holds none, stays as it is.
+class Cleaner:
+    """Cleans a text that comes in parts; a private key may begin in one and end in another."""
 
-    It is written over in place: the worker goes on writing into the file that it has open.
-    """
-    if not log.is_file() or not any(block != _cleaned(block) for block in _blocks(log)):
-        return
-    beside = log.with_name(f".{log.name}")
-    try:
-        with beside.open("wb") as clean:
-            for block in _blocks(log):
-                clean.write(_cleaned(block))
-        with beside.open("rb") as clean, log.open("r+b") as file:
-            shutil.copyfileobj(clean, file)
-            file.truncate()
-    finally:
-        beside.unlink(missing_ok=True)
+    def __init__(self) -> None:
+        self._in_key = False
 
-
-def _cleaned(block: bytes) -> bytes:
-    text = block.decode("utf-8", "surrogateescape")
-    return without_secret_lines(text).encode("utf-8", "surrogateescape")
-
-
-def _blocks(log: Path) -> Iterator[bytes]:
-    """Yield whole lines, some megabytes at a time."""
-    with log.open("rb") as file:
-        while lines := file.readlines(_BLOCK):
-            yield b"".join(lines)
+    def clean(self, part: bytes) -> bytes:
+        """Return a part without secrets; it ends where a line does, or the text. What is not UTF-8 stays as it is."""
+        if not part:
+            return part
+        text = part.decode("utf-8", "surrogateescape")
+        if self._in_key:
+            end = _KEY_ENDS.search(text)
+            if end is None:
+                return b""
+            self._in_key, text = False, text[end.end() :]
+        begins = [match.end() for match in _KEY_BEGINS.finditer(text)]
+        self._in_key = bool(begins) and _KEY_ENDS.search(text, begins[-1]) is None
+        return without_secret_lines(text).encode("utf-8", "surrogateescape")

@@ -1,6 +1,5 @@
 """Take stock of a home's store: every file, every result, and what each refers to."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.execution.home import Home
+from titrant.runtime.execution.json_object import json_object
 from titrant.runtime.execution.last_use import last_use
 
 KEY_FILE = "key.json"
@@ -83,12 +83,12 @@ def keys(home: Home, tell: Tell = nothing_told) -> Iterator[StoredKey]:
 def _key(folder: Path) -> StoredKey:
     names = sorted(path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith("."))
     results = tuple(_result(path) for path in names if path.name != KEY_FILE)
-    inputs = _texts((_load(folder / KEY_FILE) or {}).get("inputs", {}))
+    inputs = _texts((json_object(folder / KEY_FILE) or {}).get("inputs", {}))
     return StoredKey(folder.name, folder, last_use(folder), results, tuple(inputs))
 
 
 def _result(path: Path) -> StoredResult:
-    value = _load(path)
+    value = json_object(path)
     if value is None or value.get("key") != path.parent.name:
         return StoredResult(path, "", None)
     try:
@@ -103,7 +103,7 @@ def contents(digest: str, there: Mapping[str, StoredFile]) -> tuple[str, ...] | 
     manifest = there.get(digest)
     if manifest is None or manifest.size > _MANIFEST_BYTES:
         return None
-    value = _load(manifest.path)
+    value = json_object(manifest.path)
     try:
         return None if value is None else tuple(str(file["digest"]) for file in value["files"].values())
     except (KeyError, TypeError, AttributeError):
@@ -119,15 +119,6 @@ def mentioned(documents: Iterable[Path]) -> set[str]:
         except OSError:
             continue
     return found
-
-
-def _load(path: Path) -> Any:
-    """Read a JSON object; None when there is none."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _texts(value: Any) -> Iterator[str]:

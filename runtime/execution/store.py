@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime import kinds
-from titrant.runtime.execution.blobs import Blob, Blobs, DamagedError, digest_bytes, digest_file
+from titrant.runtime.execution.blobs import Blob, Blobs, DamagedError
 from titrant.runtime.execution.home import Home, unfinished_folder
 from titrant.schema.artifact import Artifact
 from titrant.schema.canonical import canonical_json
+from titrant.schema.file_digest import digest_bytes, digest_file
 from titrant.schema.frozen import dataclass
 
 

@@ -13,6 +13,7 @@ from titrant.runtime.execution.search import Choice, Figures, shortlist
 from titrant.runtime.execution.store import Store
 from titrant.runtime.execution.walk import Walk, needed
 from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.exit_codes import CONTRACT_NOT_KEPT, OK
 from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Contract, GateResult, Judgement
 from titrant.schema.plan import Candidate, Plan, Search
@@ -49,7 +50,7 @@ class Titration:
     @property
     def exit(self) -> int:
         """Return 0 when everything asked for is released, else 5."""
-        return 0 if self.released else 5
+        return OK if self.released else CONTRACT_NOT_KEPT
 
     @property
     def verdict(self) -> str:
@@ -270,7 +271,10 @@ def _none_left(walk: Walk, search: Search, titration: Titration) -> StepError:
     if len(search.candidates) == 1 and failed:
         return NoCandidateError(*failed[0].diagnostics)
     timed = search.timings in walk.artifacts
-    reasons = "; ".join(f"{name}: {titration.rejected[name]}" for name in search.candidates)
+    reasons = "; ".join(
+        f"{', '.join(name for name in search.candidates if titration.rejected[name] == reason)}: {reason}"
+        for reason in dict.fromkeys(titration.rejected[name] for name in search.candidates)
+    )
     return NoCandidateError(
         Diagnostic(
             "X330",

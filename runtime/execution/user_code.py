@@ -4,6 +4,7 @@ import ast
 import os
 import sys
 import sysconfig
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from titrant.runtime.execution.blobs import digest_bytes
+from titrant.schema.file_digest import digest_bytes
 
 _ROOMS = Path(__file__).resolve().parents[2]
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "~/.config", "~/.cache/matplotlib", "~/.matplotlib")
@@ -69,6 +70,14 @@ class Territory:
                 else:
                     self._foreign.add(name)
         return found
+
+
+def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
+    """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith("<") and owns(frame.filename):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return ""
 
 
 def _real(path: str | Path) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from titrant.runtime.execution.blobs import digest_bytes, digest_file
 from titrant.runtime.execution.versions import version
+from titrant.schema.file_digest import digest_bytes, digest_file
 from titrant.schema.record import Dependency
 
 MISSING = "missing"

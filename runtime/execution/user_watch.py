@@ -19,6 +19,7 @@ from titrant.runtime.execution.module_readings import ModuleReadings
 from titrant.runtime.execution.user_code import Territory, closure, install_loader
 from titrant.runtime.execution.user_files import MISSING, PACKAGE, current_digest, dependency_path
 from titrant.runtime.execution.versions import distributions, version
+from titrant.schema.file_param import files_in
 from titrant.schema.record import Dependency
 
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
@@ -59,7 +60,7 @@ class UserWatch:
         """Collect what happens inside; files that `params` give are in the step's key and are nobody's reading."""
         for collected in (self._read, self._written, self._listed, self._roots):
             collected.clear()
-        self._given = _files(params)
+        self._given = _given(params)
         self._before = set(sys.modules)
         self._active = True
         try:
@@ -87,7 +88,7 @@ class UserWatch:
         found = {str(path): self._source(path) for path in modules.values()}
         found = self._readings.of(modules) | found
         if files:
-            found = self._opened(_files(params)) | found
+            found = self._opened(_given(params)) | found
         named_files = {_relative(path, self._folder): digest for path, digest in found.items() if digest != MISSING}
         return tuple(Dependency(*item) for item in sorted((named_files | _versions(packages)).items()))
 
@@ -173,14 +174,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _files(value: Any) -> set[str]:
-    if isinstance(value, Mapping):
-        if set(value) == {"path", "digest"}:
-            return {_absolute(value["path"])}
-        return set().union(*(_files(item) for item in value.values()))
-    if isinstance(value, (list, tuple)):
-        return set().union(*(_files(item) for item in value))
-    return set()
+def _given(params: Any) -> set[str]:
+    return {_absolute(file["path"]) for _, file in files_in(params)}
 
 
 def _below(path: str, folders: set[str]) -> bool:

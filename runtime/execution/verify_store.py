@@ -6,10 +6,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.home import Home
 from titrant.runtime.execution.locks import cleaning
 from titrant.runtime.execution.stock import StoredFile, StoredKey, Tell, contents, files, keys, nothing_told
+from titrant.schema.file_digest import digest_file
+from titrant.schema.os_reason import os_reason
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _intact(
         except FileNotFoundError:
             continue  # another process let go of it
         except OSError as error:
-            wrong.add(home, file.path, f"it cannot be read: {(error.strerror or str(error)).lower()}")
+            wrong.add(home, file.path, f"it cannot be read: {os_reason(error)}")
             continue
         read += file.size
         if found == digest:
@@ -98,7 +99,7 @@ def _follow(home: Home, key: StoredKey, intact: Mapping[str, StoredFile], wrong:
     """Find results that cannot be read, or refer to what is not there."""
     for result in key.results:
         if result.outputs is None:
-            wrong.add(home, result.path, "it is no result of its key")
+            wrong.add(home, result.path, "it is not the result of its key")
             continue
         for digest in result.outputs:
             parts = contents(digest, intact)

@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from titrant.runtime.execution.death import Death, cause_of_death, out_of_memory_kills
 from titrant.runtime.execution.home import Home, unfinished_folder
+from titrant.runtime.execution.printed import Printed
 from titrant.runtime.execution.worker_errors import WorkerDiedError, raise_answer
 
 Listen = Callable[[Mapping[str, Any]], None]
@@ -24,9 +24,9 @@ _CLOSE_SECONDS = 2.0
 class Worker:
     """A child process that answers one request at a time; started at the first, and again after it died.
 
-    `folder` is the recipe's: it comes first on the child's `sys.path`. Whatever the child prints goes to the log file
-    that a request names. The child ends when this process does, however that happens. Use as a context manager, or
-    call `close`.
+    `folder` is the recipe's: it comes first on the child's `sys.path`. Whatever the child prints goes, but for secrets,
+    to the log file that a request names. The child ends when this process does, however that happens. Use as a context
+    manager, or call `close`.
     """
 
     def __init__(self, home: Home, folder: Path, threads: int, seed: int) -> None:
@@ -38,7 +38,7 @@ class Worker:
         self._requests: IO[bytes] | None = None
         self._answers: IO[bytes] | None = None
         self._scratch: Path | None = None
-        self._printed: IO[bytes] | None = None
+        self._printed: Printed | None = None
 
     def __enter__(self) -> "Worker":
         return self
@@ -68,11 +68,14 @@ class Worker:
         Raises WorkerDiedError only. When this is interrupted the child is killed.
         """
         try:
-            self._start()
+            printed = self._start()
             kills = out_of_memory_kills()
+            log = str(request.get("log") or "")
+            printed.into(Path(log) if log else None)
             message = self._exchange(request, listen)
             if message is None:
-                raise WorkerDiedError(self._bury(kills), str(request.get("log") or ""))
+                raise WorkerDiedError(self._bury(kills), log)
+            printed.into(None)
         except WorkerDiedError:
             raise
         except BaseException:
@@ -109,11 +112,11 @@ class Worker:
             self._process.wait()
             self._forget()
 
-    def _start(self) -> None:
-        if self._process is not None:
-            return
+    def _start(self) -> Printed:
+        if self._process is not None and self._printed is not None:
+            return self._printed
         self._scratch = unfinished_folder(self._home, "worker")
-        self._printed = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - lives as long as the child
+        self._printed = Printed()
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         try:
@@ -121,17 +124,23 @@ class Worker:
                 # -P: the current folder is not the user's code; the recipe's folder is.
                 [sys.executable, "-P", "-m", _MAIN, str(theirs_in), str(theirs_out), str(self._scratch)],
                 stdin=subprocess.DEVNULL,
-                stdout=self._printed,
-                stderr=self._printed,
+                stdout=self._printed.end,
+                stderr=self._printed.end,
                 env=os.environ | environment(self._home, self._folder, self._threads, self._seed),
                 pass_fds=(theirs_in, theirs_out),
                 start_new_session=True,
             )
+        except BaseException:
+            os.close(ours_in)
+            os.close(ours_out)
+            self._forget()
+            raise
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
         self._requests = os.fdopen(ours_out, "wb")
         self._answers = os.fdopen(ours_in, "rb")
+        return self._printed
 
     def _exchange(self, request: Mapping[str, Any], listen: Listen | None) -> dict[str, Any] | None:
         """Return the answer, or None when the child ended before it gave one."""
@@ -153,14 +162,11 @@ class Worker:
         return None
 
     def _bury(self, kills: int | None) -> Death:
-        from titrant.schema.config.secrets import without_secrets
-
         assert self._process is not None
         assert self._printed is not None
         code = self._process.wait()
-        self._printed.seek(0)
-        printed = self._printed.read()[-2000:].decode("utf-8", "replace")
-        death = cause_of_death(code, kills, without_secrets(printed))
+        self._printed.into(None)
+        death = cause_of_death(code, kills, self._printed.last)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # what it started
         self._forget()

@@ -49,18 +49,24 @@ def main(requests: int, answers: int, scratch: Path) -> None:
 def _answer(bench: Bench, request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Do what is asked; whatever goes wrong becomes a message."""
     try:
-        _log_to(request.get("log"))
         return {"event": "done", **bench.do(request)}
     except TitrantError as error:
         return {**describe_error(error), "dependencies": bench.dependencies()}
     except DamagedError as error:
         return {"event": "damaged", "digest": error.digest}
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a step may raise anything
-        # A full disk cannot take the log either; the message still gets through.
-        with contextlib.suppress(OSError):
-            traceback.print_exc()
-            sys.stderr.flush()
+        _say(traceback.print_exc)
         return describe_error(StepError(_unexpected(bench, error, request)))
+    finally:
+        # While the parent still writes what is printed into the log of this request.
+        _say(sys.stdout.flush)
+        _say(sys.stderr.flush)
+
+
+def _say(how: Callable[[], None]) -> None:
+    """Print; a step may have closed its streams, and the parent may be gone."""
+    with contextlib.suppress(OSError, ValueError):
+        how()
 
 
 def _unexpected(bench: Bench, error: BaseException, request: Mapping[str, Any]) -> Diagnostic:
@@ -105,18 +111,6 @@ def _sender(answers: int) -> Send:
             pipe.flush()
 
     return send
-
-
-def _log_to(log: str | None) -> None:
-    """Send what is printed from now on, also by native code, to a file."""
-    if log is None:
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import json
 import shutil
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from titrant.runtime.execution.rerun.tensor_difference import stored_difference
 from titrant.runtime.execution.seeding import Seeding, Settings
 from titrant.runtime.execution.step_context import StepContext
 from titrant.runtime.execution.store import Store
+from titrant.runtime.execution.user_code import innermost_line
 from titrant.runtime.execution.user_watch import UserWatch
 from titrant.schema.artifact import Artifact
 from titrant.schema.canonical import plain, sha256
@@ -62,12 +62,7 @@ class Bench:
 
     def user_place(self, error: BaseException) -> str:
         """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
-        places = [
-            f"{Path(frame.filename).name}:{frame.lineno}"
-            for frame in traceback.extract_tb(error.__traceback__)
-            if not frame.filename.startswith("<") and self._watch.user_file(frame.filename)
-        ]
-        return places[-1] if places else ""
+        return innermost_line(error, self._watch.user_file)
 
     def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         scratch = Path(tempfile.mkdtemp(dir=self._scratch))
@@ -144,6 +139,7 @@ class Bench:
             "doc": found.doc,
             "method": plain(found.method),
             "user_code": found.user_code,
+            "costless": list(found.costless),
             "parameters": found.params.model_json_schema(),
             "foretells": foretells(found),
         }

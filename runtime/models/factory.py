@@ -26,7 +26,7 @@ def build(factory: str, args: Mapping[str, Any]) -> "torch.nn.Module":
         raise StepError(
             Diagnostic(
                 "X151",
-                f"{factory} gave {type(made).__name__}, which is no torch.nn.Module",
+                f"{factory} gave {type(made).__name__}, which is not a torch.nn.Module",
                 help="name a Module class, or a function that returns a module",
             )
         )

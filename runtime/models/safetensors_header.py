@@ -54,7 +54,7 @@ def read_header(file: Path) -> tuple[HeldTensor, ...]:
         raise ValueError("its header is cut short")
     entries = json.loads(text)
     if not isinstance(entries, dict):
-        raise ValueError("its header is no mapping")
+        raise ValueError("its header is not a mapping")
     placed = sorted(_placed(name, entry) for name, entry in entries.items() if name != "__metadata__")
     end = placed[-1][1] if placed else 0
     if file.stat().st_size != 8 + length + end:

@@ -29,7 +29,7 @@ def read_state(path: str, *, values: bool = True) -> "tuple[dict[str, torch.Tens
     if file.suffix not in SUFFIXES:
         raise StepError(
             Diagnostic(
-                "X152", f"{file.name} is no weights file that titrant reads", help=f"one of {', '.join(SUFFIXES)}"
+                "X152", f"{file.name} is not a weights file that titrant reads", help=f"one of {', '.join(SUFFIXES)}"
             )
         )
     if not file.is_file():
@@ -142,7 +142,7 @@ def _refused(file: Path, error: Exception) -> Diagnostic:
     needed = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
     if needed is None:
         return Diagnostic(
-            "X152", f"{file.name} is no torch checkpoint", help="save one with torch.save(model.state_dict(), …)"
+            "X152", f"{file.name} is not a torch checkpoint", help="save one with torch.save(model.state_dict(), …)"
         )
     return Diagnostic(
         "X153",
@@ -168,7 +168,7 @@ def _unnest(found: Any, name: str) -> "tuple[dict[str, torch.Tensor], tuple[str,
     if others:
         raise StepError(
             Diagnostic(
-                "X152", f"{name} is no state_dict: {_some(others)} are no tensors", help="save model.state_dict()"
+                "X152", f"{name} is not a state_dict: {_some(others)} are not tensors", help="save model.state_dict()"
             )
         )
     return {str(key): tensor for key, tensor in found.items()}, notes

@@ -6,8 +6,9 @@ from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.interval import interval_svg
 from titrant.runtime.report.margins import Margin, margin, weakest
 from titrant.runtime.report.record_view import Record
-from titrant.runtime.report.words import gate_slice, gate_title, metric_with_cases, place, quantity, threshold
+from titrant.runtime.report.words import gate_slice, gate_title, metric_with_cases, place, quantity
 from titrant.schema.gate import Gate, GateResult, Judgement
+from titrant.schema.gate_words import threshold_words
 
 SYMBOLS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?"}
 TONES = {"PASS": "pass", "FAIL": "fail", "INCONCLUSIVE": "warn"}
@@ -73,7 +74,7 @@ def _row(gate: Gate, result: GateResult) -> GateRow:
         title=gate_title(gate),
         slice=gate_slice(gate),
         origin=place(gate.origin),
-        threshold=threshold(gate),
+        threshold=threshold_words(gate),
         estimate=quantity(result.estimate, gate.unit, gate.threshold),
         bounds="" if result.estimate is None else "exact" if whole else f"{bounds[0]} to {bounds[1]}",
         before=_metric(gate, result, result.original),

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
 from titrant.runtime.report.words import NONE, quantity
-from titrant.schema.plan import FIGURES, ModelCost, Prediction
+from titrant.schema.candidate_cost import candidate_cost
+from titrant.schema.plan import ModelCost, Prediction
 from titrant.schema.record import StepResult
 
+# "predicted (measured)" would read as a contradiction.
+_SURE = {"measured": "as measured before"}
 # A prediction is told to be off from this factor on.
 _FACTOR = 2.0
 # Below these differences the clock, the allocator and the disk decide.
 SECONDS, MEMORY_BYTES, FILE_BYTES = 0.1, 16 << 20, 16 << 10
-_SHORT = {"seconds": "time", "peak_bytes": "memory", "output_bytes": "output"}
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,6 @@ def off(predicted: float | None, actual: float | None, least: float = 0.0) -> st
         return ""
     ratio = actual / predicted
     return f"{ratio:.1f}× as much" if ratio > 1 else f"{1 / ratio:.1f}× less"
-
-
-def basis(prediction: Prediction) -> str:
-    """Name the basis of the figures: that of the time, and which others have another ("modelled, output counted")."""
-    known = {name: prediction.basis_of(name) for name in FIGURES if getattr(prediction, name) is not None}
-    if not known:
-        return NONE
-    main = next(iter(known.values()))
-    others: dict[str, list[str]] = {}
-    for name, word in known.items():
-        if word != main:
-            others.setdefault(word, []).append(_SHORT[name])
-    return ", ".join([main, *(f"{' and '.join(names)} {word}" for word, names in others.items())])
 
 
 def totals(record: Record) -> Pair:
@@ -95,11 +84,12 @@ def memory_told(record: Record, candidate: Shown) -> str:
 
 
 def _cost(record: Record, candidate: Shown) -> ModelCost | None:
-    for search in record.plan.searches:
-        timed = _result(record, search.timings.rpartition(".")[0])
-        if candidate.id in search.candidates and timed is not None:
-            return timed.predicted.models.get(candidate.id)
-    return None
+    def predicted(step: str) -> Prediction | None:
+        made = _result(record, step)
+        return None if made is None else made.predicted
+
+    found = candidate_cost(candidate.id, record.plan.searches, predicted)
+    return None if found is None else found[0]
 
 
 def _result(record: Record, step: str) -> StepResult | None:
@@ -110,4 +100,4 @@ def _told(predicted: float | None, actual: float | None, unit: str, word: str) -
     if predicted is None:
         return ""
     far = off(predicted, actual)
-    return f"{quantity(predicted, unit)} predicted ({word})" + (f"; it is {far}" if far else "")
+    return f"{quantity(predicted, unit)} predicted ({_SURE.get(word, word)})" + (f"; it is {far}" if far else "")

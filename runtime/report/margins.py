@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from titrant.runtime.report.words import SMALLER_IS_BETTER, gate_slice, gate_title, quantity, threshold
+from titrant.runtime.report.words import SMALLER_IS_BETTER, gate_slice, gate_title, quantity
 from titrant.schema.gate import Gate, GateResult
+from titrant.schema.gate_words import threshold_words
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def margin(gate: Gate, result: GateResult) -> Margin:
     tail = (
         f"{left:.2f} of the allowance is left" if left >= 0 else f"beyond the threshold by {quantity(-room, gate.unit)}"
     )
-    return Margin(gate.id, left, f"{name}: {side} {shown} against {threshold(gate)}; {tail}")
+    return Margin(gate.id, left, f"{name}: {side} {shown} against {threshold_words(gate)}; {tail}")
 
 
 def _allowance(gate: Gate) -> float:

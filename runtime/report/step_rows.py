@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from titrant.runtime.report.foretold import FILE_BYTES, MEMORY_BYTES, SECONDS, Pair, basis, pair
+from titrant.runtime.report.foretold import FILE_BYTES, MEMORY_BYTES, SECONDS, Pair, pair
 from titrant.runtime.report.record_view import Record
+from titrant.runtime.report.words import NONE
+from titrant.schema.basis_words import basis_words
 from titrant.schema.plan import Prediction, Step
 from titrant.schema.record import StepRecord
 
@@ -63,7 +65,7 @@ def _row(step: Step, done: StepRecord) -> StepRow:
         # A step that only waited for a child has no peak of its own to show.
         memory=pair(expected.peak_bytes, (result.peak_bytes or None) if result else None, "B", MEMORY_BYTES),
         size=pair(expected.output_bytes, size, "B", FILE_BYTES),
-        basis=basis(expected),
+        basis=basis_words(expected) or NONE,
         because=step.because,
         error=done.error,
     )

@@ -1,7 +1,6 @@
 """Numbers and gates in words: fractions stay fractions, quantities carry their unit."""
 
 from titrant.schema.gate import Gate
-from titrant.schema.gate_words import COMPARISONS
 from titrant.schema.units import format_size, format_time
 
 NONE = "–"
@@ -52,12 +51,6 @@ def _rounded(value: float, unit: str) -> str:
     if unit == "B":
         return format_size(round(value))
     return f"{value:,.0f} {unit}"
-
-
-def threshold(gate: Gate) -> str:
-    """Write a gate's comparison and threshold, as "≥ 0.97 of the original’s"."""
-    value = f"{gate.threshold:g}" if gate.unit == "" else quantity(gate.threshold, gate.unit)
-    return COMPARISONS[gate.comparison].format(value)
 
 
 def gate_title(gate: Gate) -> str:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from titrant.runtime.execution.declarations import Declarations
+from titrant.runtime.execution.home import Home
 from titrant.schema.artifact import Artifact
 from titrant.schema.compare_runs import RecordedRun
-from titrant.schema.diagnostics import TitrantError
+from titrant.schema.diagnostics import Diagnostic, RecipeError, TitrantError
 from titrant.schema.plan import Plan, Step
 from titrant.schema.record import RunRecord, StepRecord
 
@@ -74,6 +77,15 @@ def one_sided(old: RecordedRun, new: RecordedRun, claims: Claims) -> list[tuple[
 def results(record: RunRecord) -> Mapping[str, StepRecord]:
     """Return the steps of a run that have a result, by id."""
     return {step.step: step for step in record.steps if step.result is not None}
+
+
+def recorded_claims(home: Home, folder: Path) -> Claims:
+    """Return what operators claim without running the user's code: his own count as they were last described."""
+
+    def refuse(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise RecipeError(Diagnostic("X314", f"{request['operator']} is not described yet"))
+
+    return claims_of(Declarations(home, folder, refuse))
 
 
 def claims_of(declarations: Declarations) -> Claims:

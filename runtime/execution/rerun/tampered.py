@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.execution.blobs import digest_file
 from titrant.runtime.execution.release import MANIFEST
+from titrant.schema.file_digest import digest_file
 
 
 def tampered(old: Path, new: Path) -> list[str]:

@@ -8,7 +8,7 @@ from titrant.runtime.execution.rerun.exact_steps import Claims, Parting, one_sid
 from titrant.schema.compare_results import is_timed
 from titrant.schema.compare_runs import RecordedRun
 from titrant.schema.compare_steps import ENVIRONMENT
-from titrant.schema.difference import Difference
+from titrant.schema.difference import Difference, short
 from titrant.schema.record import RunRecord
 from titrant.schema.tolerance import tolerance_of
 
@@ -73,7 +73,7 @@ def verdict(
     first = parted[0]
     claim = claims(first.step.operator)
     if first.same_key and claim == "exact":
-        cause = f"outputs: {first.step.id} gave another {first.port} under the same key, and {first.step.operator} "
+        cause = f"outputs: {first.step.id}.{first.port} differs under the same key, and {first.step.operator} "
         return give(UNEXPLAINED, f"{cause}claims exact")
     within = not metrics and not missing
     beyond = "" if within else f"; {[*metrics, *missing][0]}"
@@ -172,5 +172,4 @@ def _verdicts(record: RunRecord, *, timed: bool) -> Mapping[str, str]:
 
 
 def _short(value: object) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return short(f"{value:.6g}" if isinstance(value, float) else str(value), 60)
