@@ -1,11 +1,11 @@
-"""Hold the parameters and FLOPs that `titrant inspect` states against what other ways of counting give.
+"""Compare the parameters and FLOPs that `titrant inspect` states with other ways of counting.
 
     TITRANT_DATA=/path python benchmarks/exact_facts.py
 
 Models: those of the shipped recipes, ResNet-20, a Llama, and with TITRANT_DATA also the files there. Parameters are
-held against a sum by hand, and against the numbers that the weights file has; FLOPs against a sum by hand, torch's own
-counter, and for files from elsewhere the shapes that onnxruntime really computes. Every torch model is also exported
-and its file held against the module. Prints one line a figure and exits 1 when one differs at all.
+compared with a sum by hand and with the numbers that the weights file has; FLOPs with a sum by hand, torch's own
+counter, and for published files the shapes that onnxruntime really computes. Every torch model is also exported, and
+its file compared with the module. Prints one line a figure and exits 1 when one differs at all.
 """
 
 import math
@@ -43,7 +43,7 @@ LLAMA_EXTRA = 2 * 512 * WIDTH // HEADS // 2
 
 @dataclass(frozen=True)
 class Figure:
-    """One quantity of one model, as titrant states it and as somebody else counts it."""
+    """One quantity of one model, as titrant states it and as another method counts it."""
 
     model: str
     what: str
@@ -109,7 +109,7 @@ RECIPES = {"breast_cancer": "TabularNet", "breast_cancer_critical": "TabularNet"
 
 
 def torch_figures(name: str, case: Case) -> Iterator[Figure]:
-    """Hold a factory against hand and torch, and the file that it is exported to against it."""
+    """Compare a factory with a count by hand and by torch, and the exported file with the factory."""
     import titrant
     from titrant.runtime.models.factory import build
 
@@ -137,7 +137,7 @@ def _zeros(case: Case) -> tuple[torch.Tensor, ...]:
 
 
 def recipe_figures() -> Iterator[Figure]:
-    """Hold what is stated of the shipped recipes against the models that they name."""
+    """Compare what is stated of the shipped recipes with the models that they name."""
     import titrant
 
     for recipe, name in RECIPES.items():
@@ -148,7 +148,7 @@ def recipe_figures() -> Iterator[Figure]:
 
 
 def file_figures(data: Path) -> Iterator[Figure]:
-    """Hold models against the files of others: their weights' numbers, and the shapes that onnxruntime computes."""
+    """Compare models with published files: their weights' numbers, and the shapes that onnxruntime computes."""
     import titrant
 
     def stated_of(name: str) -> int:

@@ -4,8 +4,8 @@
 
 A model of seven billion parameters costs no disk here: its weights are a sparse file with a real safetensors header.
 Every figure is of whole processes, with one thread and a fresh home; memory is the largest process of a command, its
-children included. Digesting the content of the weights is no part of a look and is shown apart: a plan needs it once
-for a file. Prints one line a budget and exits 1 when one is missed.
+children included. Digesting the content of the weights is not part of an inspection and is shown apart: a plan needs
+it once for a file. Prints one line a budget and exits 1 when one is missed.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The recipes whose predictions are held against what happened: those that ship, and real models and data."""
+"""The recipes whose predictions are compared with what happened: those that ship, and real models and data."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Hold predictions against what happened, over every shipped recipe and real models, and print the distribution.
+"""Compare predictions with what happened, over every shipped recipe and real models, and print the distribution.
 
     TITRANT_DATA=/path python benchmarks/predictions.py [--only NAME …] [--threads 1] [--steps]
 

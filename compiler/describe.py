@@ -1,6 +1,7 @@
 """Learn of a user's operator from a child process, and plan with it without running its code here."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from titrant.compiler.bound import BoundRecipe
 from titrant.compiler.file_digests import FileDigests
 from titrant.compiler.foresight import Ask, Foresight
 from titrant.compiler.located import located
-from titrant.compiler.packages import version_of
 from titrant.compiler.remember import remember, remembered
 from titrant.runtime import catalog
 from titrant.runtime.catalog import (
     Declaration,
+    Determinism,
     Method,
     Params,
     Port,
@@ -25,10 +26,47 @@ from titrant.runtime.catalog import (
 )
 from titrant.schema.canonical import sha256
 from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.frozen import dataclass
+from titrant.schema.installed_versions import installed_version
+from titrant.schema.read_back import WrongValueError, read_back
+from titrant.schema.record import PACKAGE
 
-PACKAGE = "package:"
 # Raised when the answer's form changes, so that old answers are asked for again.
 _FORM = 3
+
+
+@dataclass(frozen=True)
+class _Operator:
+    """What keys rest on."""
+
+    version: int
+    determinism: Determinism
+    libraries: tuple[str, ...]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What planning and the documentation need besides."""
+
+    family: str
+    inputs: Mapping[str, Port]
+    consumes: tuple[str, ...]
+    doc: str
+    method: Method | None
+    user_code: bool
+    costless: tuple[str, ...]
+    parameters: Mapping[str, Any]  # as a JSON schema
+    foretells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the worker says of an operator; `dependencies` are the files and packages that it rests on."""
+
+    operator: _Operator
+    declared: _Declared
+    dependencies: tuple[Mapping[str, str], ...]
 
 
 class UserParams(Params):
@@ -49,14 +87,15 @@ def enter_user_operators(bound: BoundRecipe, ask: Ask, cache: Path, digests: Fil
     answer = _remembered(place, bound.folder, digests)
     if answer is None:
         asked = ask({"do": "describe", "operator": reference})
-        answer = {part: asked[part] for part in ("operator", "declared", "dependencies")}
-        remember(place, answer)
+        kept = {part: asked[part] for part in ("operator", "declared", "dependencies")}
+        remember(place, kept)
+        answer = read_back(_Answer, kept)
 
     def foretell(question: dict[str, Any]) -> Mapping[str, Any]:
         return located(bound, lambda: ask(question))
 
-    found = declaration(reference, answer, Foresight(reference, sha256(answer["dependencies"]), foretell, cache))
-    _check(bound, found, answer["declared"]["parameters"])
+    found = _declaration(reference, answer, Foresight(reference, sha256(answer.dependencies), foretell, cache))
+    _check(bound, found, answer.declared.parameters)
     catalog.enter(found)
 
 
@@ -75,7 +114,7 @@ def check_described(bound: BoundRecipe, cache: Path) -> tuple[Diagnostic, ...]:
         advice = "`titrant plan` runs its module in a child process once, and then its options are checked"
         return (Diagnostic("R119", f"not checked: {reference}", where, advice, "warning"),)
     unasked = Foresight(reference, "", _elsewhere, cache)
-    _check(bound, declaration(reference, answer, unasked), answer["declared"]["parameters"])
+    _check(bound, _declaration(reference, answer, unasked), answer.declared.parameters)
     return ()
 
 
@@ -83,35 +122,32 @@ def _place(bound: BoundRecipe, cache: Path) -> Path:
     return cache / f"operator-{sha256([_FORM, bound.recipe.quantization.method, str(bound.folder)])}.json"
 
 
-def declaration(reference: str, answer: Mapping[str, Any], foresight: Foresight) -> Declaration:
-    """Build the declaration of an operator from what the worker's "describe" answered; it cannot be run here.
+def _declaration(reference: str, answer: _Answer, foresight: Foresight) -> Declaration:
+    """Build the declaration of an operator from what the worker said of it; it cannot be run here.
 
     What it needs and would cost is asked of `foresight`, where the operator says so itself.
     """
-    operator, declared = answer["operator"], answer["declared"]
-    foretold = declared["foretells"]
-    method = declared["method"]
+    operator, declared = answer.operator, answer.declared
+    foretold = declared.foretells
     return Declaration(
         name=reference,
-        version=operator["version"],
-        family=declared["family"],
+        version=operator.version,
+        family=declared.family,
         params=UserParams,
-        inputs={name: Port(**{**port, "kinds": tuple(port["kinds"])}) for name, port in declared["inputs"].items()},
-        outputs=operator["outputs"],
-        consumes=tuple(declared["consumes"]),
-        determinism=operator["determinism"],
+        inputs=declared.inputs,
+        outputs=operator.outputs,
+        consumes=declared.consumes,
+        determinism=operator.determinism,
         requires=foresight.requires if "requires" in foretold else no_requirement,
         loads=foresight.loads if "loads" in foretold else no_modules,
         idle=foresight.idle if "idle" in foretold else never,
-        costless=tuple(declared["costless"]),
+        costless=declared.costless,
         predict=foresight.predict if "predict" in foretold else unknown_cost,
-        libraries=tuple(operator["libraries"]),
-        user_code=declared["user_code"],
+        libraries=operator.libraries,
+        user_code=declared.user_code,
         run=_elsewhere,
-        doc=declared["doc"],
-        method=None
-        if method is None
-        else Method(**{**method, "name": reference, "bits": tuple(method["bits"]), "layers": tuple(method["layers"])}),
+        doc=declared.doc,
+        method=None if declared.method is None else replace(declared.method, name=reference),
     )
 
 
@@ -140,11 +176,12 @@ def _check(bound: BoundRecipe, found: Declaration, parameters: Mapping[str, Any]
         raise RecipeError(*unknown)
 
 
-def _remembered(place: Path, folder: Path, digests: FileDigests) -> Mapping[str, Any] | None:
+def _remembered(place: Path, folder: Path, digests: FileDigests) -> _Answer | None:
+    """Return an earlier answer; None where the code changed since, and where the file holds no answer."""
     try:
-        answer = remembered(place)
-        unchanged = all(_now(file["path"], folder, digests) == file["digest"] for file in answer["dependencies"])
-    except (OSError, KeyError, TypeError):
+        answer = read_back(_Answer, remembered(place))
+        unchanged = all(_now(file["path"], folder, digests) == file["digest"] for file in answer.dependencies)
+    except (OSError, KeyError, WrongValueError):
         return None
     return answer if unchanged else None
 
@@ -152,5 +189,5 @@ def _remembered(place: Path, folder: Path, digests: FileDigests) -> Mapping[str,
 def _now(path: str, folder: Path, digests: FileDigests) -> str | None:
     """Digest a dependency as it is now; a package's version stands for its digest."""
     if path.startswith(PACKAGE):
-        return version_of(path.removeprefix(PACKAGE))
+        return installed_version(path.removeprefix(PACKAGE))
     return digests.of(folder / path)

@@ -84,14 +84,15 @@ def _too_large(plan: Plan, model: ModelFacts, declare: Declare, where: Place | N
 def least_bytes(candidate: Candidate, plan: Plan, model: ModelFacts, declare: Declare) -> int:
     """Count the bytes below which a candidate's file cannot be: counted by its operator, or else its weights.
 
-    Only weights of two or more dimensions count, once each: others can be folded into a layer before them.
+    Only weights of two or more dimensions count, once each: others can be folded into a layer before them. A file
+    leaves out what no forward pass reads.
     """
     producer = candidate.model.rpartition(".")[0]
     made = next(step.prediction for step in plan.steps if step.id == producer)
     if made.basis_of("output_bytes") == "counted" and made.output_bytes is not None:
         return made.output_bytes
-    weights = sum(math.prod(layer.weight_shape) for layer in model.layers if len(layer.weight_shape) > 1)
-    weights = min(weights, model.parameters)
+    shaped = [layer for layer in model.layers if len(layer.weight_shape) > 1 and not layer.unread]
+    weights = sum(min(math.prod(layer.weight_shape), layer.parameters) for layer in shaped)
     if candidate.method == "none":
         return weights * model.weight_bytes // max(1, model.parameters)
     method = declare(method_operator(candidate.method)).method

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from titrant.compiler.accelerators import accelerators
 from titrant.compiler.bench_file import read_bench
+from titrant.compiler.kernel_variables import kernel_variables
 from titrant.compiler.limits import disk_free, memory_available, memory_total, usable_cores
 from titrant.compiler.packages import installed
 from titrant.compiler.processor import UNKNOWN, processor
@@ -53,7 +54,7 @@ def _identity() -> tuple[HardwareIdentity, tuple[GpuState, ...]]:
         system=system,
         machine=machine,
         cpu=cpu,
-        instructions=instructions,
+        instructions=(*instructions, *kernel_variables()),
         cores=usable_cores(),
         memory_bytes=memory_total(),
         gpus=gpus,

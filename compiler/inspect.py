@@ -14,6 +14,7 @@ from titrant.compiler.header_digests import PREFIX, header_digest
 from titrant.compiler.located import located
 from titrant.compiler.lowering.data import Files, data_load, data_split, data_transform
 from titrant.compiler.lowering.model import ONNX_PARTS, model_load
+from titrant.compiler.moved import movable, moved
 from titrant.compiler.packages import installed
 from titrant.compiler.remember import remember, remembered
 from titrant.schema.canonical import canonical_json, sha256
@@ -25,7 +26,7 @@ from titrant.schema.plan import without_paths
 from titrant.schema.read_back import WrongValueError, read_back
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 4
+_FORM = 6
 
 
 @dataclass(frozen=True)
@@ -118,20 +119,25 @@ class _Answer:
 
 def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, wanted: dict[str, Any]) -> _Answer:
     """Return the remembered answer to a request while it holds, else the child's, which is then remembered."""
-    rest = {
-        "form": _FORM,
-        "packages": {**installed(), **installed(("titrant",))},
-        "folder": str(bound.folder) if bound.user_code else "",
-    }
-    key = sha256({"request": without_paths(wanted), **rest})
-    place = cache / f"{key}.json"
-    answer = _remembered(place, digests, whole="data.load" in wanted["steps"])
+    rest = {"form": _FORM, "packages": {**installed(), **installed(("titrant",))}}
+    folder = str(bound.folder) if bound.user_code else ""
+    asking = {"request": without_paths(wanted), **rest}
+    place = cache / f"{sha256({**asking, 'folder': folder})}.json"
+    whole = "data.load" in wanted["steps"]
+    answer = _remembered(place, digests, whole=whole)
+    # What the user's own code says holds in another folder too, where the same files stand.
+    copied = cache / f"{sha256({**asking, 'folder': None})}.json"
+    if answer is None and folder and (found := moved(remembered(copied), bound.folder)):
+        remember(place, found)
+        answer = _remembered(place, digests, whole=whole)
     if answer is None:
         asked = located(bound, lambda: ask({"do": "inspect", **wanted}))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
         kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
         kept = json.loads(canonical_json(kept))
         remember(place, kept)
+        if folder:
+            remember(copied, movable(kept, bound.folder))
         answer = read_back(_Answer, kept)
     return answer
 

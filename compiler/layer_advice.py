@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from titrant.compiler.decisions import Chain
-from titrant.compiler.layer_fate import fates
+from titrant.compiler.layer_fate import UNREAD, fates
 from titrant.runtime import catalog
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.frozen import dataclass
@@ -15,7 +15,7 @@ SMALL_WEIGHT_ELEMENTS = 1024
 CONVOLUTIONS = ("Conv", "Conv1d", "Conv2d", "Conv3d")
 BATCH_NORMS = ("BatchNormalization", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
 EMBEDDINGS = ("Embedding", "EmbeddingBag", "Gather")
-# Kept in fp32 by every method: their results range too widely for one scale (Kim et al. 2021, I-BERT).
+# Their results range too widely for one scale (Kim et al. 2021, I-BERT).
 WIDE_RANGES: Mapping[str, str] = {
     "LayerNorm": "a layer norm", "RMSNorm": "a norm", "GroupNorm": "a norm", "LayerNormalization": "a layer norm",
     "InstanceNorm2d": "a norm", "Softmax": "a softmax",
@@ -42,7 +42,7 @@ def advise(
     """
     taken = [(chain.id, _fates(chain, hardware, model, quantization)) for chain in chains]
     methods = [tuple(name for name, fate in taken if not fate[place]) for place in range(len(model.layers))]
-    quantized = [place for place, found in enumerate(methods) if found]
+    quantized = [place for place, found in enumerate(methods) if found and model.layers[place].type not in WIDE_RANGES]
     ends = {quantized[-1]: "last", quantized[0]: "first"} if quantized else {}
     advice = []
     for place, layer in enumerate(model.layers):
@@ -61,6 +61,9 @@ def _warnings(
     layer: Layer, before: Layer | None, methods: tuple[str, ...], chains: tuple[Chain, ...], end: str
 ) -> Iterator[str]:
     elements = math.prod(layer.weight_shape) if layer.weight_shape else layer.parameters
+    if layer.unread and layer.weight_bytes:
+        yield UNREAD
+        return
     if layer.custom and layer.weight_bytes:
         yield "a module of your own: what becomes of its own weights is known after export"
         return
@@ -69,7 +72,10 @@ def _warnings(
             yield "no convolution stands before it to fold it into: it stays in fp32"
         return
     if layer.type in WIDE_RANGES:
-        yield f"{WIDE_RANGES[layer.type]} keeps fp32: its values range too widely for one scale"
+        if scaled := [chain.id for chain in chains if _scales_values(chain)]:
+            yield f"{WIDE_RANGES[layer.type]}: its values range widely for the one scale that {', '.join(scaled)} has"
+        else:
+            yield f"{WIDE_RANGES[layer.type]} keeps fp32: its values range too widely for one scale"
         return
     if not layer.weight_bytes or not chains:
         return
@@ -82,6 +88,12 @@ def _warnings(
         yield f"the {end} that is quantized: errors made here are seldom made up for"
     if elements < SMALL_WEIGHT_ELEMENTS:
         yield f"fewer than {SMALL_WEIGHT_ELEMENTS:,} weights: scales and nodes weigh about what int8 saves"
+
+
+def _scales_values(chain: Chain) -> bool:
+    """Tell whether a method gives the values between layers scales of their own, which calibration finds."""
+    method = catalog.get(catalog.method_operator(chain.method)).method
+    return method is not None and method.calibrated
 
 
 def _untouched(layer: Layer) -> str:

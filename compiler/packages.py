@@ -36,9 +36,4 @@ LIBRARIES = (
 
 def installed(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
     """Return the version of every named library that is installed, sorted by name; nothing is imported."""
-    return {name: version for name in sorted(names) if (version := version_of(name)) is not None}
-
-
-def version_of(name: str) -> str | None:
-    """Return one library's version, or None when it is not installed or its metadata are broken."""
-    return installed_version(name)
+    return {name: version for name in sorted(names) if (version := installed_version(name)) is not None}

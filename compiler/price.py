@@ -36,6 +36,8 @@ def price(
         shape = _shape(declaration, step, model, work, plan)
         device = str(step.params.get("device", "cpu")).partition(":")[0]
         prediction = learn(step.operator, replace(formula, shape=shape, device=device), history)
+        if model.flops is None and not {"model", "models"}.isdisjoint(step.inputs):
+            prediction = _least(prediction)
         # What follows is priced by what the formula says: a shape must not change with what is learned.
         workload.note(step, formula)
         steps.append(replace(step, prediction=prediction))
@@ -56,6 +58,15 @@ def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: Mo
         formula_peak_bytes=made.peak_bytes,
         formula_models={name: smallest_batch(cost) for name, cost in made.models.items()},
     )
+
+
+def _least(found: Prediction) -> Prediction:
+    """Call a guess, unless it was measured, what a model takes of which something multiplies nobody knows how often."""
+    bases = {figure: "guess" for figure in ("seconds", "peak_bytes") if found.basis_of(figure) != "measured"}
+    models = {
+        name: cost if cost.basis == "measured" else replace(cost, basis="guess") for name, cost in found.models.items()
+    }
+    return replace(found, bases={**found.bases, **bases}, models=models)
 
 
 def _shape(declaration: Declaration, step: Step, model: ModelFacts, work: Work, plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""What vendors publish of accelerators that a machine has, for those that were not measured."""
+"""Speeds that vendors publish, for the accelerators of a machine that were not measured."""
 
 from dataclasses import replace
 from functools import cache
@@ -10,7 +10,7 @@ from titrant.schema.facts import Bench, Gpu, GpuSpeed
 def with_published(bench: Bench | None, gpus: tuple[Gpu, ...]) -> Bench | None:
     """Add the published figures of every accelerator that was not measured and that a shipped profile describes.
 
-    The name must be the same to the letter: a variant of a card has other figures, and so has a slice of one.
+    The name must be exactly the same: a variant of a card has other figures, and so has a MIG slice of one.
     """
     found = {} if bench is None else dict(bench.gpus)
     for gpu in gpus:

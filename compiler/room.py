@@ -1,17 +1,14 @@
 """What the steps of a plan are certain to need of memory and disk, counted from the facts."""
 
-import math
-from dataclasses import replace
-
 from titrant.compiler.feasible import least_bytes
 from titrant.compiler.ports import Declare, given_kinds, references, split_reference
 from titrant.runtime import catalog
+from titrant.schema.data_size import spec_bytes
 from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec
 from titrant.schema.frozen import dataclass
 from titrant.schema.need import WORKER_BYTES, Need, Room
 from titrant.schema.plan import Plan, Step
 
-ITEM_BYTES = {"float64": 8, "int64": 8, "uint64": 8, "float32": 4, "int32": 4, "float16": 2, "int16": 2}
 MODELS = ("torch", "onnx", "torchscript")
 
 
@@ -81,7 +78,7 @@ def _case_bytes(case: Case) -> int:
     """Count what the model takes and gives for one case; both are there at once when it has answered."""
     named = {spec.name for spec in case.model.inputs}
     arrays = (*(spec for spec in case.data.inputs if spec.name in named), *case.model.outputs)
-    return sum(_spec_bytes(replace(spec, shape=spec.shape[1:])) for spec in arrays if spec.shape)
+    return sum(_spec_bytes(spec) for spec in arrays if spec.shape)
 
 
 def _device(step: Step) -> str:
@@ -118,7 +115,7 @@ def _rows_bytes(case: Case, role: str) -> int:
 
 def _spec_bytes(spec: TensorSpec) -> int:
     """Count one case of an array; a dtype that is not known counts nothing."""
-    return math.prod(size for size in spec.shape if isinstance(size, int)) * ITEM_BYTES.get(spec.dtype, 0)
+    return spec_bytes(spec, unknown=0)
 
 
 def _model_bytes(case: Case, reference: str) -> int:

@@ -63,11 +63,6 @@ def suit(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: DataFa
     reducing = tuple(chain for chain in chains if chain.method != "none")
     layers = advise(model, hardware, reducing, bound.recipe.quantization)
     suits, verdict = _verdict(question, reducing)
-    if model.reads_values:
-        warnings.append(
-            "its code decides on tensor values: a TorchScript or ONNX file keeps the one path that the example rows "
-            "took; rewrite the decision with torch.where, or export it yourself"
-        )
     return Suitability(
         level=level.chosen,
         because=level.because,

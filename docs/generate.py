@@ -155,7 +155,7 @@ def sections_index() -> str:
 
 
 def _levels() -> str:
-    """Write what each level supplies; `auto` is no row of its own."""
+    """Write what each level supplies; `auto` has no row of its own."""
     names = [name for name in LEVELS if name != "auto"]
     lines = [f"| | {' | '.join(names)} |", f"|---{'|---' * len(names)}|"]
     for field in dataclasses.fields(LEVELS[names[0]]):

@@ -1,9 +1,15 @@
-"""How long a model takes to answer, and what memory, from its layers and from what this machine was measured to do."""
+"""How long a forward pass takes, and what memory, from a model's layers and from this machine's measured speed."""
 
 from collections.abc import Mapping
 
-from titrant.runtime.gpu_cost import GpuRates, case_bytes, gpu_forward_seconds, gpu_rates
-from titrant.runtime.layer_work import alike, answer_bytes, is_convolution, is_product
+from titrant.runtime.gpu_cost import GpuRates, gpu_forward_seconds, gpu_rates
+from titrant.runtime.layer_work import (
+    distinct_layers,
+    is_convolution,
+    is_product,
+    model_input_bytes,
+    model_output_bytes,
+)
 from titrant.schema.facts import Bench, Hardware, Layer, ModelFacts
 from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Prediction
@@ -14,11 +20,11 @@ _DEFAULT_FLOPS, _DEFAULT_BYTES = 40e9, 8e9
 # Of the bench's matrix products, what an engine reaches in its layers; measured with torch 2.13 and onnxruntime 1.31
 # on TabularNet, DigitsNet, SmallCnn and ResNet-20, one thread.
 _REACHED = {"torch": 0.75, "torchscript": 0.75, "onnx": 1.1}
-# What calling a layer costs however small it is, and what answering a batch costs beside its layers.
+# What calling a layer costs, however small it is, and what a batch costs beside its layers.
 _LAYER_SECONDS = {"torch": 5e-6, "torchscript": 4e-6, "onnx": 0.5e-6}
 _CONVOLUTION_SECONDS = {"torch": 100e-6, "torchscript": 70e-6, "onnx": 2e-6}
 _CALL_SECONDS = {"torch": 150e-6, "torchscript": 90e-6, "onnx": 55e-6}
-# Torch writes and reads every layer's answer in memory; onnxruntime fuses what comes after a product into it.
+# Torch writes and reads every layer's output in memory; onnxruntime fuses what comes after a product into it.
 _PASSES = {"torch": 3.0, "torchscript": 2.0, "onnx": 0.5}
 # Weights up to this size stay in the caches from one batch to the next.
 _CACHED_BYTES = 8 << 20
@@ -70,22 +76,22 @@ def basis_of(hardware: Hardware) -> str:
 
 
 def forward_seconds(model: ModelFacts, speed: Speed, kind: str, batch: int, method: str = "none") -> float:
-    """Return the seconds of answering one batch with a model of a kind: torch, onnx or torchscript."""
+    """Return the seconds of one batch through a model of a kind: torch, onnx or torchscript."""
     if speed.gpu is not None:
         return gpu_forward_seconds(model, speed.gpu, kind, batch, method)
     cached = model.weight_bytes <= _CACHED_BYTES
     seconds = _CALL_SECONDS[kind]
-    for layer, answer, count in alike(model):
+    for layer, output, count in distinct_layers(model):
         products = batch * (layer.flops or 0) / (_rate(layer, speed, method) * _REACHED[kind])
         each = products if cached else max(products, layer.weight_bytes / speed.bytes)
-        each += batch * answer * _PASSES[kind] / speed.bytes
+        each += batch * output * _PASSES[kind] / speed.bytes
         each += (_CONVOLUTION_SECONDS if is_convolution(layer) else _LAYER_SECONDS)[kind]
         seconds += count * each
     return seconds
 
 
 def update_seconds(model: ModelFacts, speed: Speed) -> float:
-    """Return what an optimizer takes to change every weight once, and autograd to find out who depends on whom."""
+    """Return the seconds of one optimizer step over every weight, and of autograd building its graph."""
     tensors = sum(2 for layer in model.layers if layer.weight_bytes)
     return tensors * _TENSOR_SECONDS + _UPDATE_PASSES * model.weight_bytes / speed.bytes
 
@@ -105,12 +111,12 @@ def opened_bytes(model: ModelFacts, use: ModelUse) -> int:
 
 
 def held_bytes(model: ModelFacts, use: ModelUse, batch: int, on_device: bool = False) -> int:
-    """Return the machine's memory that answering one batch takes beside the model.
+    """Return the bytes of the machine's memory that one batch takes beside the model.
 
-    A device with memory of its own holds the activations itself, and only inputs and answers are left here.
+    A device with memory of its own holds the activations itself; only inputs and outputs are left here.
     """
     if on_device:
-        return (case_bytes(model) + answer_bytes(model)) * batch
+        return (model_input_bytes(model) + model_output_bytes(model)) * batch
     share = _HELD[use.kind] / (2 if use.method == "ort.static" else 1)
     return int((model.activation_bytes or 0) * batch * share)
 

@@ -1,4 +1,4 @@
-"""How arrays lie in memory: as their shape alone says, so that equal numbers give equal sums."""
+"""The memory layout of arrays: their shape alone decides it, so that equal numbers give equal sums."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -11,7 +11,7 @@ def laid_out(array: np.ndarray) -> np.ndarray:
     """Return an array in C order with the strides that its shape alone gives, as reading it from a file would.
 
     Sums and kernels choose their order by strides, also by those of dimensions of size one, which NumPy lets be
-    anything. Memory is shared where it lies so already. Of an array of objects, each array in it is laid out.
+    anything. Memory is shared where it already has that layout. Of an array of objects, each array in it is laid out.
     """
     if array.dtype == object:
         made = np.empty(array.size, dtype=object)

@@ -1,10 +1,16 @@
 """How large a model file becomes, from the model's facts alone."""
 
+import math
+
 from titrant.schema.facts import Layer, ModelFacts
 
 # Layer types, as torch modules and as ONNX nodes.
 CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d", "Conv", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
 PRODUCTS = ("Linear", "Gemm", "MatMul")
+# Modules of torch that an ONNX file holds as matrix products.
+PRODUCTS_IN_FILE = (*PRODUCTS, "MultiheadAttention", "NonDynamicallyQuantizableLinear")
+EMBEDDINGS = ("Embedding", "Gather")
+LAYER_NORMS = ("LayerNorm", "LayerNormalization")
 NORMALIZATIONS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalization")
 
 # Measured with torch 2.13 and onnxruntime 1.31 on two multilayer perceptrons, two small convolutional networks and
@@ -13,6 +19,8 @@ ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
 QDQ_LAYER_BYTES, QDQ_BYTES = 1500, 300
 SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
 TENSOR_BYTES, TORCH_BYTES = 90, 500
+# The some 130 nodes of an attention layer: as exported, and folded, with or without nodes that quantize.
+ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 26_000
 # What a node of a graph made elsewhere spends beside its numbers.
 ONNX_NODE_BYTES = 180
 # What a channel with a scale of its own adds: scale and zero point of its weights (5), in QDQ also of its bias (8).
@@ -20,19 +28,33 @@ DYNAMIC_CHANNEL_BYTES, QDQ_CHANNEL_BYTES, PACKED_CHANNEL_BYTES = 5, 13, 16
 
 
 def layers_of(model: ModelFacts, *types: str) -> tuple[Layer, ...]:
-    """Return the layers of some types that hold weights."""
-    return tuple(layer for layer in model.layers if layer.type in types and layer.weight_bytes)
+    """Return the layers of some types that hold weights which a forward pass reads."""
+    return tuple(layer for layer in model.layers if layer.type in types and layer.weight_bytes and not layer.unread)
 
 
-def onnx_bytes(model: ModelFacts) -> int:
-    """Predict an fp32 ONNX file: the weights once, batch normalization folded into the layer before it."""
-    return folded_bytes(model) + ONNX_LAYER_BYTES * len(model.layers) + ONNX_BYTES
+def takes_none(model: ModelFacts, *types: str) -> bool:
+    """Tell whether a method that quantizes fp32 weights of some types certainly finds none in the model's ONNX file.
+
+    Weights that a module holds itself, or makes of others, may be multiplied there: only the file shows it.
+    """
+    if model.source != "onnx" and any(layer.custom and layer.weight_bytes for layer in model.layers):
+        return False
+    return not any(layer.dtype in ("", "float32") for layer in layers_of(model, *types))
+
+
+def onnx_bytes(model: ModelFacts, attention_bytes: int = ATTENTION_BYTES) -> int:
+    """Predict an fp32 ONNX file: the weights that are read, once, and batch normalization folded into what precedes.
+
+    `attention_bytes` is what the nodes of an attention layer of torch's take in it.
+    """
+    nodes = ONNX_LAYER_BYTES * _read_layers(model) + attention_bytes * len(layers_of(model, "MultiheadAttention"))
+    return folded_bytes(model) - _unread_bytes(model) + nodes + ONNX_BYTES
 
 
 def torchscript_bytes(model: ModelFacts, *, halved: bool = False) -> int:
     """Predict a frozen TorchScript file: the weights once, in 16 bits where `halved`, each aligned to 64 bytes."""
-    weights = folded_bytes(model) // (2 if halved else 1)
-    return weights + SCRIPT_LAYER_BYTES * len(model.layers) + SCRIPT_BYTES
+    weights = (folded_bytes(model) - _unread_bytes(model)) // (2 if halved else 1)
+    return weights + SCRIPT_LAYER_BYTES * _read_layers(model) + SCRIPT_BYTES
 
 
 def torch_bytes(model: ModelFacts) -> int:
@@ -45,9 +67,17 @@ def folded_bytes(model: ModelFacts) -> int:
     return model.weight_bytes - sum(layer.weight_bytes for layer in layers_of(model, *NORMALIZATIONS)) * 3 // 4
 
 
+def _unread_bytes(model: ModelFacts) -> int:
+    return sum(layer.weight_bytes for layer in model.layers if layer.unread)
+
+
+def _read_layers(model: ModelFacts) -> int:
+    return sum(not layer.unread for layer in model.layers)
+
+
 def saved_by_int8(model: ModelFacts, *types: str) -> int:
-    """Return the bytes that int8 weights of some layer types save: three of every four."""
-    return sum(_elements(layer) * 3 for layer in layers_of(model, *types))
+    """Return the bytes that int8 weights of some layer types save: three of every four, tied weights once."""
+    return sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in layers_of(model, *types))
 
 
 def channels(model: ModelFacts, *types: str) -> int:
@@ -56,7 +86,4 @@ def channels(model: ModelFacts, *types: str) -> int:
 
 
 def _elements(layer: Layer) -> int:
-    count = 1
-    for size in layer.weight_shape:
-        count *= size
-    return count if layer.weight_shape else layer.parameters
+    return math.prod(layer.weight_shape) if layer.weight_shape else layer.parameters

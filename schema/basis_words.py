@@ -1,10 +1,10 @@
-"""How sure a step's figures are, in words, for the plan and the report alike."""
+"""The basis of a step's figures in words, for both the plan and the report."""
 
 from collections.abc import Mapping
 
 from titrant.schema.plan import FIGURES, Prediction
 
-# figure → how it is called
+# figure → its name in a sentence
 _CALLED: Mapping[str, str] = {"seconds": "time", "peak_bytes": "memory", "output_bytes": "output"}
 
 

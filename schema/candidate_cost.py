@@ -1,4 +1,4 @@
-"""What is expected of a candidate's model, from what was predicted of the step that times it."""
+"""The predicted cost of a candidate's model, from the prediction of the step that times it."""
 
 from collections.abc import Callable, Iterable
 

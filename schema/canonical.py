@@ -40,7 +40,7 @@ def _mapping(value: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _rare(value: object) -> Any:
-    """Turn what is no common type, such as a subclass of one, into JSON types."""
+    """Turn what is not a common type, such as a subclass of one, into JSON types."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} cannot be written as JSON")

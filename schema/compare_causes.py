@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from titrant.schema.difference import Difference
 from titrant.schema.plan import Plan
 
-# Rule of a decision, or family of a step's operator → the inputs that it reads besides the recipe's key of its name.
+# Rule of a decision, a step's operator, or else its family → the inputs that it reads besides the recipe's key of its
+# name.
 READS: Mapping[str, tuple[str, ...]] = {
     "number_format": ("hardware instructions", "hardware machine", "recipe quantization"),
     "device": ("hardware gpus",),
@@ -23,6 +24,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "profile": ("recipe profile", "recipe target.latency"),
     "data": ("recipe data", "inputs data"),
     "model": ("recipe model", "inputs model"),
+    "model.cast": ("recipe quantization", "recipe target.device", "hardware gpus"),
     "train": ("recipe train", "recipe reproducibility", "recipe seed"),
     "quantize": ("recipe quantization", "hardware instructions", "hardware machine"),
     "export": ("recipe export", "recipe model"),
@@ -89,4 +91,4 @@ def _step_reads(found: Difference, old: Plan, new: Plan) -> Iterator[str]:
     elif place.startswith(("inputs", "stage", "candidate")) or not place:
         yield from READS["method"]
     else:
-        yield from READS.get(step.operator.partition(".")[0], ())
+        yield from READS.get(step.operator) or READS.get(step.operator.partition(".")[0], ())

@@ -20,7 +20,7 @@ from titrant.schema.compare_steps import key_differences, moved_by_timing, outpu
 from titrant.schema.difference import CAUSAL, Difference, differences, named_differences, same
 from titrant.schema.file_param import files_in
 from titrant.schema.plan import Plan
-from titrant.schema.record import RunRecord
+from titrant.schema.record import PACKAGE, RunRecord
 from titrant.schema.source import ParsedRecipe
 
 # What environment.json says of things that are compared elsewhere, or that change nothing: places.
@@ -107,8 +107,8 @@ def _used(run: RecordedRun) -> Iterator[str]:
     yield from run.plan.hardware.packages
     for step in run.record.steps:
         for one in step.result.dependencies if step.result is not None else ():
-            if one.path.startswith("package:"):
-                yield one.path.removeprefix("package:")
+            if one.path.startswith(PACKAGE):
+                yield one.path.removeprefix(PACKAGE)
 
 
 def _environment(run: RecordedRun) -> dict[str, Any]:

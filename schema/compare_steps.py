@@ -7,7 +7,7 @@ from typing import Any
 from titrant.schema.canonical import plain
 from titrant.schema.difference import Difference, differences, named_differences
 from titrant.schema.plan import Plan, Step, without_paths
-from titrant.schema.record import RunRecord, StepRecord
+from titrant.schema.record import PACKAGE, RunRecord, StepRecord
 
 # What an output follows from where its step's key differs: the key's own difference says why.
 KEY = "its key"
@@ -74,7 +74,7 @@ def _output_cause(old: StepRecord, new: StepRecord) -> str:
 def user_files(record: StepRecord) -> dict[str, str]:
     """Return the digests of the user's files that a step's code came from or read; packages are the environment's."""
     found = record.result.dependencies if record.result is not None else ()
-    return {one.path: one.digest for one in found if not one.path.startswith("package:")}
+    return {one.path: one.digest for one in found if not one.path.startswith(PACKAGE)}
 
 
 def moved_by_timing(

@@ -2,24 +2,27 @@
 
 import math
 
-from titrant.schema.facts import Column, DataFacts
+from titrant.schema.facts import Column, DataFacts, TensorSpec
 
 # A safetensors header spends this on each array, and the description beside it on each name.
 _ARRAY_BYTES = 90
 _ABOUT_BYTES = 200
-_ITEM_BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "float16": 2, "int32": 4, "float32": 4}
+_ITEM_BYTES = {
+    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2, "int32": 4, "uint32": 4,
+    "float32": 4, "int64": 8, "uint64": 8, "float64": 8,
+}  # fmt: skip
 # Text is kept as JSON; its length is not among the facts.
 _TEXT_BYTES = 10
 
 
 def case_bytes(data: DataFacts) -> int:
     """Return the bytes of one case as the model takes it."""
-    return sum(_items(spec.shape[1:]) * item_bytes(spec.dtype) for spec in data.inputs)
+    return sum(spec_bytes(spec) for spec in data.inputs)
 
 
-def case_numbers(data: DataFacts) -> int:
-    """Return how many numbers one case has."""
-    return sum(_items(spec.shape[1:]) for spec in data.inputs)
+def spec_bytes(spec: TensorSpec, unknown: int = 8) -> int:
+    """Return the bytes of one case of a model's input or output; `unknown` stands for a dtype that is not known."""
+    return _items(spec.shape[1:]) * item_bytes(spec.dtype, unknown)
 
 
 def rows_bytes(data: DataFacts, role: str) -> int:
@@ -55,9 +58,9 @@ def column_bytes(column: Column) -> int:
     return _items(column.shape) * item_bytes(column.dtype)
 
 
-def item_bytes(dtype: str) -> int:
-    """Return the bytes of one number."""
-    return _ITEM_BYTES.get(dtype, 8)
+def item_bytes(dtype: str, unknown: int = 8) -> int:
+    """Return the bytes of one number; `unknown` where the dtype is not known."""
+    return _ITEM_BYTES.get(dtype, unknown)
 
 
 def _items(shape: tuple[int | str, ...]) -> int:

@@ -1,4 +1,4 @@
-"""Find numbers with a decimal comma between braces, where YAML takes the comma for the end of an entry."""
+"""Find numbers with a decimal comma between braces, where a comma ends an entry in YAML."""
 
 import re
 from dataclasses import replace

@@ -34,7 +34,7 @@ def _removes(node: Node, path: Path) -> bool:
 def base_of(child: Branch, origin: Origin) -> tuple[Branch | None, list[Diagnostic]]:
     """Read the recipe that `extends` names, one level deep, with what is wrong with it.
 
-    None without `extends`, or where it is no text (its own mistake is found later).
+    None without `extends`, or where it is not text (its own mistake is found later).
     """
     entry = child.entries.get("extends")
     if entry is None or not isinstance(entry.node, Leaf) or not isinstance(entry.node.value, str):

@@ -26,7 +26,9 @@ class HardwareIdentity:
     system: str  # linux, darwin, windows
     machine: str  # x86_64, aarch64, arm64
     cpu: str
-    instructions: tuple[str, ...]  # sorted: avx2, avx512f, avx512_vnni, avx_vnni, amx_int8, neon, i8mm …
+    # Sorted: avx2, avx512f, avx512_vnni, avx_vnni, amx_int8, neon, i8mm …; then what is set of the variables that make
+    # libraries compute as on another processor, as ATEN_CPU_CAPABILITY=default.
+    instructions: tuple[str, ...]
     cores: int  # usable: affinity and cgroup quota
     memory_bytes: int | None  # total under the cgroup limit
     gpus: tuple[Gpu, ...]
@@ -124,6 +126,7 @@ class Layer:
     dtype: str = ""  # of the weights, "" without any
     groups: int = 1  # of a convolution
     custom: bool = False  # defined outside torch, or in an operator set that is not ONNX's
+    unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files in a step's parameters: a mapping of a path and the digest of what stood there when it was planned."""
+"""Files in a step's parameters: a mapping of a path and the digest that the file had when it was planned."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

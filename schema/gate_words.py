@@ -1,4 +1,4 @@
-"""How a gate's comparison and threshold read, for the plan and the report alike."""
+"""A gate's comparison and threshold in words, for both the plan and the report."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How a lock is told from a recipe: by its file's name."""
+"""Tell a lock from a recipe by its file's name."""
 
 SUFFIX = ".lock.yaml"
 _SUFFIXES = (SUFFIX, ".lock.yml")

@@ -1,4 +1,4 @@
-"""Write words and names into Markdown so that nothing in them is taken for markup."""
+"""Write text into Markdown so that nothing in it is read as markup."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!$@])")
 def inline(text: object) -> str:
     """Make any text safe inside a line or a table cell: one line, nothing in it means Markdown or HTML.
 
-    A `@` is parted from its name, so that a recipe cannot call people into a pull request.
+    An invisible space parts `@` from the name behind it, so that a recipe cannot notify people in a pull request.
     """
     flat = " ".join(str(text).split())
     return SPECIAL.sub(lambda found: "@&#8203;" if found[0] == "@" else "\\" + found[0], flat)

@@ -34,7 +34,7 @@ class Edit:
 def migrate(text: str, file: str) -> Migration:
     """Rewrite a recipe to the present version of the language, one version after the other.
 
-    RecipeError for a text that is no recipe, says no version, or speaks a newer one.
+    RecipeError for a text that is not a recipe, names no version, or names a newer one.
     """
     check_text(text, file)
     changes: list[str] = []

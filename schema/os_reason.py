@@ -2,6 +2,6 @@
 
 
 def os_reason(error: OSError | ValueError) -> str:
-    """Say why the system refused: `permission denied`; a path that can be none is a ValueError in Python."""
+    """Say why the system refused: `permission denied`; Python raises ValueError for a path with a null character."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]

@@ -9,7 +9,7 @@ _PART = re.compile(r'\.?(?:"([^"]+)"|\[(\d{1,6})\]|([^."\[\]\s]+))')
 
 
 def parse_path(text: str) -> Path:
-    """Return the parts of a path; a number alone is a position. Raises ValueError for what is no path."""
+    """Return the parts of a path; a number alone is a position. Raises ValueError for what is not a path."""
     parts: list[str | int] = []
     position = 0
     while position < len(text):

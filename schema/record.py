@@ -18,9 +18,13 @@ class Measurement:
     unit: str = ""
 
 
+# The user's code imports installed packages: `package:NAME` is one of them, and its version stands for a digest.
+PACKAGE = "package:"
+
+
 @dataclass(frozen=True)
 class Dependency:
-    """A file that user code was loaded from or opened, and its BLAKE3 digest."""
+    """A file that user code was loaded from or opened, and its BLAKE3 digest; or an installed package."""
 
     path: str
     digest: str

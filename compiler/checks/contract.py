@@ -131,7 +131,7 @@ def operating_point_is_binary(look: Look) -> Iterator[Finding]:
 
 
 def confidence_is_usable(look: Look) -> Iterator[Finding]:
-    """Refuse a confidence at which a bound is no bound."""
+    """Refuse a confidence at which no bound exists."""
     if look.recipe.validation.confidence <= 0.5:
         message = "a confidence of 0.5 is a coin toss"
         yield look.finding("R113", ("validation", "confidence"), message, "such as `0.95`")

@@ -13,7 +13,7 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     "npz": (".npz",),
 }
 SOURCE_KEYS = ("csv", "parquet", "npz", "image_folder")
-# `model.weights: included` is no file: the factory loads its own.
+# `model.weights: included` is not a file: the factory loads its own weights.
 INCLUDED = "included"
 
 

@@ -131,7 +131,7 @@ def _unit_column(recipe: Recipe) -> str | None:
 
 
 def _kept_columns(recipe: Recipe) -> list[str]:
-    """Columns that are no inputs but are needed: of subgroups, and the one whose rows stay together."""
+    """Columns that are not inputs but are needed: of subgroups, and the one whose rows stay together."""
     unit = _unit_column(recipe)
     columns = [group.column for group in section(recipe).subgroups.values()] + ([unit] if unit else [])
     return list(dict.fromkeys(columns))

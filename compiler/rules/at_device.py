@@ -1,4 +1,4 @@
-"""What a device means to a candidate: what computes there, which engines run on it, and how fast it may be."""
+"""What a device means for a candidate: the hardware that computes, the engines that run there, the expected cost."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from titrant.schema.work import NOTHING_KNOWN
 
 
 def find_gpu(device: str, gpus: tuple[Gpu, ...]) -> Gpu | None:
-    """Return the accelerator that a device names (cuda, cuda:1, mps); None for the CPU and where it is not there."""
+    """Return the accelerator that a device names (cuda, cuda:1, mps); None for the CPU and for one that is missing."""
     kind, _, index = device.partition(":")
     for gpu in gpus:
         if gpu.kind == kind and (not index or gpu.index == int(index)):
@@ -20,7 +20,7 @@ def find_gpu(device: str, gpus: tuple[Gpu, ...]) -> Gpu | None:
 
 
 def at_device(hardware: Hardware, device: str) -> Hardware:
-    """Return the machine as a model on one device meets it: no accelerator on the CPU, and on one no processor."""
+    """Return the machine with one device alone: the CPU, or an accelerator without the CPU's instruction sets."""
     found = find_gpu(device, hardware.identity.gpus)
     if found is None:
         return replace(hardware, identity=replace(hardware.identity, gpus=()))
@@ -39,9 +39,9 @@ def engine_lack(engine: str, device: str, packages: Mapping[str, str]) -> str:
 
 
 def expected_cost(question: Question, device: str, batch: int) -> ModelCost | None:
-    """Return what the original is expected to take for a batch on a device; None where its layers are not known.
+    """Return the expected cost of a batch of the original model on a device; None where its FLOPs are unknown.
 
-    It comes from what was measured or published, which is no identity fact: it may be told, and must decide nothing.
+    It follows from measured or published speeds, which are not identity facts: it may be shown but must decide nothing.
     """
     if question.model.flops is None:
         return None

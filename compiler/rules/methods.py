@@ -24,6 +24,11 @@ CONVERSIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 }
 # What `bits: auto` stands for in this version: on the CPU, and on an accelerator, where no int8 method runs.
 AUTO_BITS, ACCELERATOR_BITS = 8, 16
+# A file is made by tracing, and holds what was traced; runtime/torch/decisions.py refuses the rest.
+READS_VALUES = (
+    "the model's code reads tensor values: where it decides on them with if or while, no file can hold both ways and "
+    "no candidate can be made: choose with torch.where or a mask instead"
+)
 # What the medical safeguards allow at least.
 SAFE_BITS = 8
 
@@ -54,7 +59,8 @@ def chains(question: Question) -> Answer:
         answer = _settled(question, offers, "method.auto", "each is made and measured; tuning rows choose")
     else:
         answer = _explicit(question, _offer(question, asked))
-    return replace(answer, decisions=(*answer.decisions, *_formats(question, answer.value)))
+    warnings = (READS_VALUES,) if question.model.reads_values else ()
+    return replace(answer, decisions=(*answer.decisions, *_formats(question, answer.value)), warnings=warnings)
 
 
 def methods() -> tuple[str, ...]:

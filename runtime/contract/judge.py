@@ -83,7 +83,7 @@ def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) 
 
 
 def _result(gate: Gate, finding: Finding, confidence: float) -> GateResult:
-    # An infinite bound is no bound; JSON could not hold it either.
+    # An infinite bound says nothing, and JSON could not hold it.
     lower, upper = _number(finding.lower), _number(finding.upper)
     finding = replace(finding, lower=lower, upper=upper, estimate=_number(finding.estimate))
     if finding.estimate is None:

@@ -10,7 +10,7 @@ from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 
 def fit_resize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
-    """Keep the size; RecipeError X122 for a column that is no image."""
+    """Keep the size; RecipeError X122 for a column that is not an image."""
     for name, column in columns.items():
         if column.dtype.kind != "O" and column.ndim not in (3, 4):
             raise RecipeError(Diagnostic("X122", f"resize: {name} is not an image", help="name the image `columns`"))

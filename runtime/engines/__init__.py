@@ -24,18 +24,8 @@ class Session(Protocol):
         """Free the model."""
 
 
-class Engine(Protocol):
-    """An engine module: `titrant.runtime.engines.torch` and so on offer these two functions."""
-
-    def probe(self) -> str:
-        """Return the version if the engine really loads, else raise PreconditionError that says what to install."""
-
-    def open_session(self, model: Any, *, threads: int, device: str = "cpu") -> Session:
-        """Load a value of one of the engine's kinds."""
-
-
 def engine(name: str) -> Any:
-    """Import an engine's module by name; KeyError for a name that is not there."""
+    """Import the module of an engine, which offers `open_session`, by name; KeyError for a name that is not there."""
     if name not in ENGINES:
         raise KeyError(name)
     return importlib.import_module(f"titrant.runtime.engines.{name}_engine")

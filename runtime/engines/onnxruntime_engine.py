@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from titrant.runtime.engines.inputs import Spec, checked, fixed_batch
-from titrant.schema.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.diagnostics import Diagnostic, StepError
 from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
@@ -25,18 +25,6 @@ DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
-
-
-def probe() -> str:
-    """Return onnxruntime's version; raise PreconditionError X213 when it is missing or does not load."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise PreconditionError(
-            Diagnostic("X213", f"onnxruntime does not load: {error}", help="pip install onnxruntime")
-        ) from None
-    version: str = onnxruntime.__version__
-    return version
 
 
 def options(threads: int) -> "onnxruntime.SessionOptions":

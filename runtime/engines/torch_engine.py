@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from titrant.runtime.engines.inputs import Spec, checked, fixed_batch
-from titrant.schema.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.diagnostics import Diagnostic, StepError
 from titrant.schema.first_line import first_line
 
 if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.values import TorchModel, TorchScriptModel
-
-
-def probe() -> str:
-    """Return torch's version; raise PreconditionError X213 when it is missing or does not load."""
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        raise PreconditionError(Diagnostic("X213", f"torch does not load: {error}", help="pip install torch")) from None
-    return str(torch.__version__)
 
 
 def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device: str = "cpu") -> "TorchSession":

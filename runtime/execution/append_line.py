@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def append_line(path: Path, line: bytes, *, durable: bool) -> None:
-    """Write a line in one call, so that lines of two processes do not mix, behind one that a crash cut short.
+    """Write a line in one call, so that lines of two processes do not mix; a line cut short by a crash is ended first.
 
-    `line` has no end of its own. A `durable` one is on the disk when this returns. Raises OSError.
+    `line` has no line end. A `durable` one is on the disk when this returns. Raises OSError.
     """
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:

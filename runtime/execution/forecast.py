@@ -149,8 +149,9 @@ class _Forecaster:
         if last.key == task.key.digest:
             return Forecast("+", f"because {_not_kept(last)}")
         old = self._results.parts(last.key)
-        changed = difference(old, task.key.parts) if old is not None else ""
-        return Forecast("~", f"because {changed}") if changed else Forecast("+")
+        if old is None:  # of a rerun, which keeps nothing, or removed since
+            return Forecast("~", "because it is not what ran last, of which no more is known")
+        return Forecast("~", f"because {difference(old, task.key.parts)}")
 
     def _waits(self, step: Step, before: Mapping[str, StepRecord]) -> Forecast:
         """Explain a step whose inputs, and so its key, are not known yet."""
@@ -179,7 +180,13 @@ def _not_kept(last: StepRecord) -> str:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Name the first part of a step's key that differs, as "params.epochs changed from 20 to 30"; "" if none does."""
+    """Name what differs between a step's keys: the operator's version, else the first part that does; "" if none does.
+
+    As "params.epochs changed from 20 to 30". A new version of an operator answers anew whatever else has changed.
+    """
+    versions = old.get("version"), new.get("version")
+    if versions[0] != versions[1]:
+        return f"the version of {new.get('operator')} changed from {versions[0]} to {versions[1]}"
     found = first_place(_named(old), _named(new))
     if found is None:
         return ""
@@ -191,7 +198,18 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         return f"its input {dotted(path[1:])} changed"
     if path[-1] == "digest":
         return f"the file {dotted(path[:-1]).removeprefix('params.')} changed"
-    return f"{where} changed from {short(str(before), 40)} to {short(str(after), 40)}"
+    return _entries(where, before, after) or f"{where} changed from {short(str(before), 40)} to {short(str(after), 40)}"
+
+
+def _entries(where: str, before: Any, after: Any) -> str:
+    """Tell two lists of names apart by what is in one alone; "" where that does not tell them apart."""
+    if not (
+        isinstance(before, list) and isinstance(after, list) and all(isinstance(one, str) for one in before + after)
+    ):
+        return ""
+    gone = [f"without {one}" for one in before if one not in after]
+    came = [f"with {one}" for one in after if one not in before]
+    return f"{where} changed: now {', '.join(came + gone)}" if came or gone else ""
 
 
 def _named(value: Any) -> Any:

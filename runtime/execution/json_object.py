@@ -1,4 +1,4 @@
-"""Read a JSON file that may be torn, gone or something else."""
+"""Read a JSON file that may be torn, missing or something else."""
 
 import json
 from pathlib import Path

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from titrant.runtime.execution.declarations import Described
-from titrant.runtime.execution.versions import version
 from titrant.schema.artifact import Artifact
 from titrant.schema.canonical import sha256
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.frozen import dataclass
+from titrant.schema.installed_versions import installed_version
 from titrant.schema.plan import Plan, Step, without_paths
 
 # What a step reads: one artifact, or several by name.
@@ -68,4 +68,4 @@ def _device(step: Step, machine: HardwareIdentity) -> str | dict[str, Any]:
 def _version(name: str, machine: HardwareIdentity) -> str | None:
     if name in machine.packages:
         return machine.packages[name]
-    return version(name)
+    return installed_version(name)

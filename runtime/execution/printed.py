@@ -1,4 +1,4 @@
-"""What a worker prints: written into the log of its step as it comes, but for secrets."""
+"""What a worker prints: written to the log of its step as it comes, with secrets redacted."""
 
 import contextlib
 import os

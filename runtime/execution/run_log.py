@@ -9,7 +9,7 @@ logging.getLogger("titrant").addHandler(logging.NullHandler())
 
 
 class _QuietHandler(logging.FileHandler):
-    """A log that cannot be written, as on a full disk, is no reason to end a run or to print tracebacks."""
+    """A log that cannot be written, as on a full disk, must not end a run or print tracebacks."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Leave the record out."""

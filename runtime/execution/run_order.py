@@ -12,10 +12,10 @@ _SECOND = 16
 
 
 def newest_first(runs: Path, part: str = "") -> list[Path]:
-    """List the folders below `runs` whose names hold `part`, the run that began last first.
+    """List the folders below `runs` whose names hold `part`, the newest run first.
 
-    The name says in which second a run began; of those that share it the journal says which was first. What has
-    another name than a run's comes last.
+    The name says in which second a run began; for runs that share one, the journal says which was first. Folders that
+    are not named as runs are come last.
     """
     try:
         names = [name for name in os.listdir(runs) if part in name]  # noqa: PTH208 - no Path each

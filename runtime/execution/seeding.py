@@ -3,10 +3,14 @@
 import importlib.util
 import random
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+from titrant.runtime.execution.generators import Generators
 
 # torch.manual_seed reaches every CUDA device and MPS, also those that are initialized later.
 _LIBRARIES = ("numpy", "torch", "mlx.core")
@@ -24,8 +28,10 @@ class Settings:
 class Seeding:
     """Applies settings to the global state of Python and of the libraries, to these as soon as they are imported."""
 
-    def __init__(self) -> None:
-        self._settings = Settings(0, 1, True)
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed  # of what users' modules draw while they are loaded
+        self._settings = Settings(seed, 1, True)
+        self._generators = Generators()
 
     def install(self) -> None:
         """Begin to watch for imports of the libraries."""
@@ -33,11 +39,31 @@ class Seeding:
 
     def apply(self, settings: Settings) -> None:
         """Begin a step."""
+        self._begin(settings)
+        self._generators.reset()
+
+    @contextmanager
+    def importing(self, module: ModuleType) -> Iterator[None]:
+        """Keep what a user's module does to the random state while it is loaded from everything else, and that from it.
+
+        In one process it is loaded in this step and in another in that one, or while the recipe is inspected: neither
+        what it draws may depend on that, nor what is drawn after it. So a seed that it sets counts for itself only.
+        """
+        settings, restores = self._settings, [_restore(name) for name in ("random", *_loaded())]
+        self._begin(replace(settings, seed=self._seed))
+        try:
+            yield
+        finally:
+            self._begin(settings)
+            for restore in restores:
+                restore()
+            self._generators.note(module)
+
+    def _begin(self, settings: Settings) -> None:
         self._settings = settings
         random.seed(settings.seed)
-        for name in _LIBRARIES:
-            if name in sys.modules:
-                self._set(name)
+        for name in _loaded():
+            self._set(name)
 
     def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
         """Find one of the libraries as anybody else would, and set it up once it is executed."""
@@ -66,6 +92,26 @@ class Seeding:
             sys.modules["mlx.core"].random.seed(self._settings.seed)
         else:
             _set_torch(sys.modules["torch"], self._settings)
+
+
+def _loaded() -> list[str]:
+    return [name for name in _LIBRARIES if name in sys.modules]
+
+
+def _restore(name: str) -> Callable[[], None]:
+    """Return what brings the present state of a library's global generator back; MLX tells none, and begins anew."""
+    if name == "random":
+        state = random.getstate()
+        return lambda: random.setstate(state)
+    if name == "numpy":
+        numpy = sys.modules["numpy"]
+        legacy = numpy.random.get_state(legacy=False)
+        return lambda: numpy.random.set_state(legacy)
+    if name == "torch":
+        torch = sys.modules["torch"]
+        tensor = torch.get_rng_state()
+        return lambda: torch.set_rng_state(tensor)
+    return lambda: None
 
 
 def _set_torch(torch: Any, settings: Settings) -> None:

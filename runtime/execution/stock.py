@@ -58,7 +58,7 @@ def nothing_told(what: str, done: int, total: int) -> None:
 
 
 def files(home: Home) -> dict[str, StoredFile]:
-    """List the store's files by the digest that names them; other files are no concern of ours."""
+    """List the store's files by the digest that names them; other files are not ours."""
     found = {}
     for shelf in _entries(home.store / "blake3"):
         for entry in _entries(shelf.path):

@@ -6,6 +6,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
@@ -91,6 +92,12 @@ class UserLoader(SourceFileLoader):
     """
 
     loaded: Callable[[str, str], None]
+    importing: Callable[[ModuleType], AbstractContextManager[None]]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the text."""
+        with self.importing(module):
+            super().exec_module(module)
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile the source."""
@@ -101,9 +108,17 @@ class UserLoader(SourceFileLoader):
         return code
 
 
-def install_loader(territory: Territory, loaded: Callable[[str, str], None]) -> None:
-    """Load modules from the user's folders with UserLoader; `loaded` is told each file and its digest."""
-    loader = type("RecordingLoader", (UserLoader,), {"loaded": staticmethod(loaded)})
+def install_loader(
+    territory: Territory,
+    loaded: Callable[[str, str], None],
+    importing: Callable[[ModuleType], AbstractContextManager[None]],
+) -> None:
+    """Load modules from the user's folders with UserLoader, each inside `importing`.
+
+    `loaded` is told each file and its digest.
+    """
+    own = {"loaded": staticmethod(loaded), "importing": staticmethod(importing)}
+    loader = type("RecordingLoader", (UserLoader,), own)
     finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, SOURCE_SUFFIXES))
 
     def hook(path: str) -> Any:

@@ -3,13 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from titrant.runtime.execution.versions import version
 from titrant.schema.file_digest import digest_bytes, digest_file
-from titrant.schema.record import Dependency
+from titrant.schema.installed_versions import installed_version
+from titrant.schema.record import PACKAGE, Dependency
 
 MISSING = "missing"
-# The user's code imports installed packages: `package:NAME` is one of them, and its version stands for a digest.
-PACKAGE = "package:"
 
 
 def unchanged(dependencies: Iterable[Dependency], folder: Path) -> bool:
@@ -25,7 +23,7 @@ def first_changed(dependencies: Iterable[Dependency], folder: Path) -> Dependenc
 def current_digest(path: str, folder: Path) -> str:
     """Digest a file; of a path that ends in a slash, the sorted names in that folder; "missing" if it is not there."""
     if path.startswith(PACKAGE):
-        return version(path.removeprefix(PACKAGE)) or MISSING
+        return installed_version(path.removeprefix(PACKAGE)) or MISSING
     place = folder / path
     try:
         return listing_digest(place) if path.endswith("/") else digest_file(place)

@@ -10,21 +10,28 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from titrant.runtime.execution.module_readings import ModuleReadings
+from titrant.runtime.execution.package_distributions import distributions
 from titrant.runtime.execution.user_code import Territory, closure, install_loader
-from titrant.runtime.execution.user_files import MISSING, PACKAGE, current_digest, dependency_path
-from titrant.runtime.execution.versions import distributions, version
+from titrant.runtime.execution.user_files import MISSING, current_digest, dependency_path
 from titrant.schema.file_param import files_in
-from titrant.schema.record import Dependency
+from titrant.schema.installed_versions import installed_version
+from titrant.schema.record import PACKAGE, Dependency
 
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
 _IMPORTLIB = str(Path(importlib.__file__ or "importlib").parent)
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def _alone(_: ModuleType) -> AbstractContextManager[None]:
+    """Load a module with nothing around it."""
+    return contextlib.nullcontext()
 
 
 class UserWatch:
@@ -43,9 +50,9 @@ class UserWatch:
         self._before: set[str] = set()  # modules loaded when watching began
         self._active = False
 
-    def install(self) -> None:
-        """Begin to see module loads and opened files."""
-        install_loader(self._territory, self._loaded)
+    def install(self, importing: Callable[[ModuleType], AbstractContextManager[None]] = _alone) -> None:
+        """Begin to see module loads and opened files; each of the user's modules is loaded inside `importing`."""
+        install_loader(self._territory, self._loaded, importing)
         original = importlib.import_module
 
         def import_module(name: str, package: str | None = None) -> Any:
@@ -191,5 +198,5 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in packages:
         for distribution in distributions(name):
-            found[PACKAGE + distribution] = version(distribution) or MISSING
+            found[PACKAGE + distribution] = installed_version(distribution) or MISSING
     return found

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from titrant.runtime.execution.answers import Answers, alarmed
 from titrant.runtime.execution.death import Death, cause_of_death, out_of_memory_kills
 from titrant.runtime.execution.home import Home, unfinished_folder
 from titrant.runtime.execution.printed import Printed
@@ -36,7 +37,7 @@ class Worker:
         self._seed = seed
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: IO[bytes] | None = None
-        self._answers: IO[bytes] | None = None
+        self._answers: Answers | None = None
         self._scratch: Path | None = None
         self._printed: Printed | None = None
 
@@ -139,7 +140,7 @@ class Worker:
             os.close(theirs_in)
             os.close(theirs_out)
         self._requests = os.fdopen(ours_out, "wb")
-        self._answers = os.fdopen(ours_in, "rb")
+        self._answers = Answers(ours_in)
         return self._printed
 
     def _exchange(self, request: Mapping[str, Any], listen: Listen | None) -> dict[str, Any] | None:
@@ -151,14 +152,13 @@ class Worker:
             self._requests.flush()
         except BrokenPipeError:
             return None
-        for line in self._answers:
-            if not line.endswith(b"\n"):
-                return None
-            message: dict[str, Any] = json.loads(line)
-            if message["event"] in ("done", "error", "damaged"):
-                return message
-            if listen is not None:
-                listen(message)
+        with alarmed() as alarm:
+            while (line := self._answers.next(alarm)) is not None:
+                message: dict[str, Any] = json.loads(line)
+                if message["event"] in ("done", "error", "damaged"):
+                    return message
+                if listen is not None:
+                    listen(message)
         return None
 
     def _bury(self, kills: int | None) -> Death:
@@ -187,6 +187,7 @@ def environment(home: Home, folder: Path, threads: int, seed: int) -> dict[str, 
     count = str(threads)
     return {
         "PYTHONHASHSEED": str(seed % 2**32),
+        "PYTHONUTF8": "1",  # what the user's code reads without naming an encoding must not depend on the locale
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,

@@ -22,6 +22,7 @@ from typing import Any
 
 from titrant.runtime.execution.blobs import DamagedError
 from titrant.runtime.execution.home import disk_problem, open_home
+from titrant.runtime.execution.seeding import Seeding
 from titrant.runtime.execution.user_watch import UserWatch
 from titrant.runtime.execution.worker_errors import describe_error
 from titrant.runtime.execution.worker_run import Bench
@@ -37,10 +38,11 @@ def main(requests: int, answers: int, scratch: Path) -> None:
     folder = Path(os.environ["TITRANT_RECIPE_FOLDER"])
     home = open_home(Path(os.environ["TITRANT_HOME"]))
     watch = UserWatch(folder, ignored=(home.path, scratch))
-    watch.install()
+    seeding = Seeding(int(os.environ["PYTHONHASHSEED"]))  # the recipe's seed
+    watch.install(seeding.importing)
     sys.path.insert(0, str(folder))
     send = _sender(answers)
-    bench = Bench(home, folder, scratch, watch, send)
+    bench = Bench(home, folder, scratch, watch, seeding, send)
     waiting = _listen(requests)
     while True:
         send(_answer(bench, waiting.get()))

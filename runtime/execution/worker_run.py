@@ -34,7 +34,9 @@ Send = Callable[[Mapping[str, Any]], None]
 class Bench:
     """What the worker has at hand from one request to the next."""
 
-    def __init__(self, home: Home, folder: Path, scratch: Path, watch: UserWatch, send: Send) -> None:
+    def __init__(  # noqa: PLR0917
+        self, home: Home, folder: Path, scratch: Path, watch: UserWatch, seeding: Seeding, send: Send
+    ) -> None:
         self.home = home
         self._folder = folder
         self._scratch = scratch
@@ -43,7 +45,7 @@ class Bench:
         self._store = Store(home)
         self._live = LiveValues(self._store, scratch / "live")
         self._depends: tuple[Dependency, ...] = ()
-        self._seeding = Seeding()
+        self._seeding = seeding
         self._seeding.install()
 
     def do(self, request: Mapping[str, Any]) -> Mapping[str, Any]:

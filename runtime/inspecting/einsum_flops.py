@@ -1,4 +1,4 @@
-"""Count the FLOPs of a sum of products written as Einstein wrote it, two per multiply-add."""
+"""Count the FLOPs of an einsum, two per multiply-add."""
 
 import math
 import re
@@ -8,20 +8,20 @@ Shape = Sequence[int]
 
 
 def einsum_flops(equation: str, shapes: Sequence[Shape]) -> int:
-    """Count the matrix products of `equation` over operands of these shapes, joined from left to right.
+    """Count the matrix products of `equation` over operands of these shapes, contracted from left to right.
 
-    So torch and onnxruntime compute it. A label that only one operand has and nothing else reads is summed before the
-    product; a join that sums no label is a product element by element, which counts as nothing, as elsewhere.
+    torch and onnxruntime compute it in this order. A label that only one operand has, and the output has not, is summed
+    before the product; a contraction that sums no label is an element-wise product, which counts as zero, as elsewhere.
     Raises ValueError where equation and shapes do not fit.
     """
-    terms, answer = _terms(equation, shapes)
+    terms, output = _terms(equation, shapes)
     sizes: dict[str, int] = {}
     for labels, shape in zip(terms, shapes, strict=True):
         for label, size in zip(labels, shape, strict=True):
             sizes[label] = max(size, sizes.get(label, 1))
     flops, joined = 0, set(terms[0])
     for place, labels in enumerate(terms[1:], start=2):
-        later = set(answer).union(*terms[place:])
+        later = set(output).union(*terms[place:])
         left, right = joined & (later | set(labels)), set(labels) & (later | joined)
         joined = left | right
         if joined - later:
@@ -31,7 +31,7 @@ def einsum_flops(equation: str, shapes: Sequence[Shape]) -> int:
 
 
 def _terms(equation: str, shapes: Sequence[Shape]) -> tuple[list[list[str]], list[str]]:
-    """Split an equation into the labels of each operand and of the answer, an ellipsis into one label a dimension."""
+    """Split an equation into the labels of each operand and of the output, an ellipsis into one label a dimension."""
     given, arrow, wanted = equation.replace(" ", "").partition("->")
     written = given.split(",")
     if len(written) != len(shapes):

@@ -1,4 +1,4 @@
-"""Count the FLOPs of attention in one ONNX node: both its products, whatever a mask leaves out of them."""
+"""Count the FLOPs of attention in one ONNX node: both matrix products in full, whatever is masked."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,14 @@ from typing import Any
 
 Shape = Sequence[int]
 _HEADED, _FLAT = 4, 3
-# The operand of MultiHeadAttention that says how much of a shared buffer is filled.
+# The operand of MultiHeadAttention that says how much of a shared key and value buffer is filled.
 _SHARED_LENGTH = 8
 
 
 def attention_flops(given: Sequence[Shape | None], settings: Mapping[str, Any]) -> int:
-    """Count ai.onnx's Attention: query, key, value (batch, heads, places, width) or (batch, places, heads · width).
+    """Count ai.onnx's Attention: query, key, value (batch, heads, length, width) or (batch, length, heads · width).
 
-    A past key (fourth of the optional inputs) comes before the key. Raises LookupError for shapes that are not known.
+    A past key, the operand at place 4, is prepended to the key. Raises LookupError for unknown shapes.
     """
     query, key, value = known(given, 0), known(given, 1), known(given, 2)
     places = key[-2] + _past(given, 4)
@@ -24,9 +24,10 @@ def attention_flops(given: Sequence[Shape | None], settings: Mapping[str, Any]) 
 
 
 def microsoft_attention_flops(given: Sequence[Shape | None], settings: Mapping[str, Any], past: int = 4) -> int:
-    """Count com.microsoft's Attention: the product of (batch, places, width) with (width, q + k + v), and attention.
+    """Count com.microsoft's Attention: the product of (batch, length, width) and (width, q + k + v), then attention.
 
-    `past` is the place of the operand that holds the keys and values of earlier calls.
+    `past` is the place of the operand that holds the keys and values of earlier calls. Raises LookupError for unknown
+    shapes.
     """
     if settings.get("past_present_share_buffer", 0):
         raise LookupError("how much of the buffer is filled is a value")
@@ -46,7 +47,7 @@ def multi_head_flops(given: Sequence[Shape | None], settings: Mapping[str, Any])
 
 
 def known(given: Sequence[Shape | None], place: int) -> Shape:
-    """Return an operand's shape; LookupError where it is left out, which () says, or not known."""
+    """Return an operand's shape; LookupError where it is unknown, or (), as that of an operand that is left out."""
     shape = given[place]
     if not shape:
         raise LookupError(place)
@@ -54,5 +55,5 @@ def known(given: Sequence[Shape | None], place: int) -> Shape:
 
 
 def _past(given: Sequence[Shape | None], place: int) -> int:
-    """Return how many places of the past an optional operand (…, places, width) adds."""
+    """Return the length that an optional operand of earlier keys (…, length, width) adds."""
     return known(given, place)[-2] if len(given) > place and given[place] != () else 0

@@ -13,7 +13,7 @@ _BYTE = 8
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor that a graph holds: as an initializer, or as the answer of a `Constant` node."""
+    """A tensor that a graph holds: as an initializer, or as the output of a `Constant` node."""
 
     tensor: "onnx.TensorProto"
     initializer: bool
@@ -30,19 +30,19 @@ class Constant:
 
     @property
     def bytes(self) -> int:
-        """What its numbers take, those of less than a byte packed."""
+        """The bytes of its numbers, those narrower than a byte packed."""
         return -(-self.size * _bits(self.type) // _BYTE)
 
     @property
     def type(self) -> str:
-        """The name of its numbers' type, as ONNX writes it: FLOAT, BFLOAT16, INT8, UINT4 ..."""
+        """Its data type as ONNX names it: FLOAT, BFLOAT16, INT8, UINT4 …"""
         import onnx
 
         return onnx.TensorProto.DataType.Name(self.tensor.data_type)
 
     @property
     def dtype(self) -> str:
-        """Its numbers' type as NumPy writes it: float32, bfloat16, int8 ..."""
+        """Its data type as NumPy names it: float32, bfloat16, int8 …"""
         import onnx
 
         return str(onnx.helper.tensor_dtype_to_np_dtype(self.tensor.data_type))
@@ -54,7 +54,7 @@ class Constant:
 
     @property
     def integer_bits(self) -> int:
-        """The bits of its integers; 0 where it has others."""
+        """The bits of its integers; 0 for any other type."""
         return _bits(self.type) if "INT" in self.type else 0
 
     @property
@@ -63,14 +63,14 @@ class Constant:
         return 0 < self.integer_bits <= _BYTE
 
     def uniform(self) -> bool:
-        """Whether all its numbers are the same, as those of a normalization that has none of its own."""
+        """Whether all its numbers are equal, as those of a normalization without learned scale and bias."""
         from onnx import numpy_helper
 
         numbers = numpy_helper.to_array(self.tensor)
         return numbers.size == 0 or bool((numbers == numbers.flat[0]).all())
 
     def is_transposed(self, other: "Constant") -> bool:
-        """Whether it holds another's numbers, transposed; what is kept outside the file is not looked at."""
+        """Whether it holds another's numbers, transposed; False for numbers that are kept outside the file."""
         import onnx
         from onnx import numpy_helper
 
@@ -98,7 +98,7 @@ def constants(graph: "onnx.GraphProto") -> dict[str, Constant]:
 
 
 def _bits(name: str) -> int:
-    """Return the bits of a number of a type, as its name has them: a FLOAT 32, a DOUBLE 64, BOOL and STRING 8."""
+    """Return the bits of one number of a type, from its name: FLOAT 32, DOUBLE 64, BOOL and STRING 8."""
     widths = {"FLOAT": 32, "DOUBLE": 64, "COMPLEX64": 64, "COMPLEX128": 128}
     written = re.search(r"(?:INT|FLOAT)(\d+)", name)
     return widths[name] if name in widths else int(written[1]) if written else _BYTE

@@ -12,6 +12,8 @@ from titrant.runtime.inspecting.onnx_parameters import count_parameters
 from titrant.runtime.inspecting.onnx_shape_values import MOST_SHAPE_NUMBERS
 from titrant.runtime.inspecting.onnx_shapes import infer_shapes
 from titrant.runtime.models.onnx_loading import open_check, read_graph
+from titrant.runtime.onnx.domains import STANDARD, opset
+from titrant.runtime.onnx.subgraphs import subgraphs
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -27,9 +29,9 @@ Counted = Sequence[tuple["onnx.NodeProto", int | None]]
 def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> ModelFacts:
     """Read the graph, check that onnxruntime opens it and that the data fits its inputs.
 
-    Weights in other files are not read, and onnxruntime is not asked to open what would fill the memory. Without data
-    the inputs are as the graph has them. FLOPs are None where those of a node are not known; what a parameter is
-    `count_parameters` says.
+    Weights in other files are not read, and onnxruntime does not open a graph that would fill the memory. Without data
+    the inputs are as the graph has them. FLOPs are None where those of a node are unknown; `count_parameters`
+    says what a parameter is.
     Raises StepError X160 and X161 as model.load_onnx does, RecipeError X126 when inputs and data differ.
     """
     path = params.onnx.path
@@ -49,7 +51,6 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
     flops = total(count for _, count in counted)
     own = counted if whole is model else [(node, node_flops(node, shapes)) for node in model.graph.node]
-    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 1)
     return ModelFacts(
         source="onnx",
         digest=params.onnx.digest,
@@ -61,7 +62,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
         outputs=specs_of(model, list(model.graph.output), shapes),
         flops=None if flops is None else flops // cases,
         activation_bytes=_activation_bytes(whole, shapes, cases),
-        notes=tuple(_notes(opset, counted, weight_bytes, outside=bool(parts))),
+        notes=tuple(_notes(opset(model), counted, weight_bytes, outside=bool(parts))),
     )
 
 
@@ -71,14 +72,14 @@ def outside_files(path: str) -> tuple[Path, ...]:
 
 
 def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Write the model's own functions out, so that what they do is seen."""
+    """Inline the model's own functions, so that their nodes are counted."""
     import onnx.inliner
 
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def _cases(inputs: tuple[TensorSpec, ...]) -> int:
-    """Return how many cases a graph insists on, 1 where it takes any number."""
+    """Return the batch size that a graph is fixed to, 1 where it is free."""
     sizes = {spec.shape[0] for spec in inputs if spec.shape}
     size = next(iter(sizes)) if len(sizes) == 1 else 1
     return size if isinstance(size, int) and size > 0 else 1
@@ -88,17 +89,16 @@ def _held(graph: "onnx.GraphProto") -> Iterator[Constant]:
     """Yield the weights that a graph and those in it hold; other constants are shapes and axes."""
     yield from (one for one in constants(graph).values() if _weighs(one))
     for node in graph.node:
-        for item in node.attribute:
-            if item.HasField("g"):
-                yield from _held(item.g)
+        for body in subgraphs(node).values():
+            yield from _held(body)
 
 
 def _weighs(constant: Constant) -> bool:
     return constant.floating or (constant.low_bit and len(constant.shape) > 0)
 
 
-def _notes(opset: int, counted: "Counted", weight_bytes: int, *, outside: bool) -> Iterator[str]:
-    yield f"opset {opset}"
+def _notes(version: int, counted: "Counted", weight_bytes: int, *, outside: bool) -> Iterator[str]:
+    yield f"opset {version}"
     if outside:
         yield "weights outside the file are brought inside"
     if weight_bytes > OPENED_BYTES:
@@ -112,7 +112,7 @@ def _notes(opset: int, counted: "Counted", weight_bytes: int, *, outside: bool) 
 
 
 def _drop_values(model: "onnx.ModelProto") -> None:
-    """Let go of the weights themselves: inferring shapes would copy them, and only small integers matter to it."""
+    """Drop the weights' values: shape inference would copy them, and it reads small integers only."""
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) > MOST_SHAPE_NUMBERS:
             for field in ("raw_data", "float_data", "double_data"):
@@ -120,14 +120,14 @@ def _drop_values(model: "onnx.ModelProto") -> None:
 
 
 def _layers(graph: "onnx.GraphProto", counted: "Counted", counts: Mapping[str, int], cases: int) -> Iterator[Layer]:
-    """List the nodes; parameters belong to the first node that reads them, and one number alone is no weight."""
+    """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight."""
     several = {name: one for name, one in constants(graph).items() if _weighs(one) and one.size > 1}
     held = several | {name: one for name, one in constants(graph).items() if name in counts}
     left = dict(counts)
     for place, (node, flops) in enumerate(counted):
         own = {name: held[name] for name in node.input if name in held}
         shaped = [one.shape for one in own.values()]
-        inside = [name for name in left if name.startswith(f"{place}/")] if _holds_graphs(node) else []
+        inside = [name for name in left if name.startswith(f"{place}/")] if subgraphs(node) else []
         yield Layer(
             name=node.name or f"{node.op_type}_{place}",
             type=node.op_type,
@@ -137,12 +137,8 @@ def _layers(graph: "onnx.GraphProto", counted: "Counted", counts: Mapping[str, i
             flops=flops // cases if flops else None,
             dtype=next((one.dtype for one in own.values()), ""),
             groups=next((item.i for item in node.attribute if item.name == "group"), 1),
-            custom=node.domain not in ("", "ai.onnx"),
+            custom=node.domain not in STANDARD,
         )
-
-
-def _holds_graphs(node: "onnx.NodeProto") -> bool:
-    return any(item.HasField("g") for item in node.attribute)
 
 
 def _activation_bytes(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]], cases: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Count the FLOPs of ONNX nodes, two per multiply-add: products count, what goes element by element does not."""
+"""Count the FLOPs of ONNX nodes, two per multiply-add: matrix products count, element-wise operations do not."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,14 +12,14 @@ from titrant.runtime.inspecting.onnx_attention_flops import (
     microsoft_attention_flops,
     multi_head_flops,
 )
+from titrant.runtime.onnx.domains import MICROSOFT, STANDARD
+from titrant.runtime.onnx.subgraphs import subgraphs
 
 if TYPE_CHECKING:
     import onnx
 
 Shapes = Mapping[str, tuple[int, ...]]
-STANDARD = ("", "ai.onnx")
-MICROSOFT = "com.microsoft"
-# Of onnxruntime's own operators those that multiply no matrices; any other that has no rule below may.
+# onnxruntime's own operators that multiply no matrices; any other without a rule below may multiply some.
 _PLAIN_MICROSOFT = frozenset({
     "BiasAdd", "BiasDropout", "BiasGelu", "BiasSoftmax", "BiasSplitGelu", "DequantizeLinear",
     "DynamicQuantizeLinear", "ExpandDims", "FastGelu", "Gelu", "GridSample", "GroupNorm", "Inverse", "IsAllFinite",
@@ -32,10 +32,10 @@ _PLAIN_MICROSOFT = frozenset({
 
 @dataclass(frozen=True)
 class _Sized:
-    """A node's operands and answer by shape; "" stands for an operand that is left out, and has the shape ()."""
+    """The shapes of a node's operands and first output; an operand that is left out has the shape ()."""
 
     given: Sequence[tuple[int, ...] | None]
-    answer: tuple[int, ...] | None
+    output: tuple[int, ...] | None
     settings: Mapping[str, Any]
 
     def of(self, place: int) -> Sequence[int]:
@@ -43,20 +43,20 @@ class _Sized:
 
     @property
     def out(self) -> int:
-        """How many numbers the answer has."""
-        if self.answer is None:
-            raise LookupError("answer")
-        return math.prod(self.answer)
+        """How many elements the output has."""
+        if self.output is None:
+            raise LookupError("output")
+        return math.prod(self.output)
 
 
 def node_flops(node: "onnx.NodeProto", shapes: Shapes) -> int | None:
     """Return the FLOPs of a node, 0 where it multiplies no matrices; None where they cannot be known.
 
-    Those are nodes with shapes that are not known, operators of other domains, loops, and branches that differ.
+    They are unknown for nodes with unknown shapes, operators of other domains, loops, and branches that differ.
     """
-    bodies = [item.g for item in node.attribute if item.HasField("g")]
+    bodies = subgraphs(node)
     if bodies:
-        return _branches(node, bodies, shapes)
+        return _branches(node, list(bodies.values()), shapes)
     rule = _rule(node)
     if rule is None:
         plain = node.domain in STANDARD or (node.domain == MICROSOFT and node.op_type in _PLAIN_MICROSOFT)
@@ -78,7 +78,7 @@ def total(counted: Iterable[int | None]) -> int | None:
 
 
 def _branches(node: "onnx.NodeProto", bodies: "list[onnx.GraphProto]", shapes: Shapes) -> int | None:
-    """Count a node that holds graphs: nothing where they multiply nothing, and an If of two that cost alike."""
+    """Count a node that holds graphs: 0 where they multiply nothing, and an If whose two branches cost the same."""
     each = [total(node_flops(inner, shapes) for inner in body.node) for body in bodies]
     return each[0] if len(set(each)) == 1 and (node.op_type == "If" or not each[0]) else None
 
@@ -90,25 +90,25 @@ def _rule(node: "onnx.NodeProto") -> Callable[[_Sized], int] | None:
 
 
 def _convolution(weight: int) -> Callable[[_Sized], int]:
-    """Count with the weight (out, in a group, …) at a place: each number of the answer sums over all but `out`."""
+    """Count with the weight (out, in per group, …) at a place: each output element sums over all but `out`."""
     return lambda node: 2 * node.out * math.prod(node.of(weight)[1:])
 
 
 def _transposed(node: _Sized) -> int:
-    """Count with the weight (in, out a group, …): each number of the data enters all but `in`."""
+    """Count with the weight (in, out per group, …): each input element is multiplied by all but `in`."""
     return 2 * math.prod(node.of(0)) * math.prod(node.of(1)[1:])
 
 
 def _product(node: _Sized) -> int:
-    """Count a product of matrices or vectors, however it is broadcast: it sums over the first's last dimension."""
-    turned = node.settings.get("transA", 0)
+    """Count a matrix or vector product, broadcast or not: each output element sums over the left's last axis."""
+    transposed = node.settings.get("transA", 0)
     if node.settings.get("transBatchA", 0):
         raise LookupError("transBatchA")
-    return 2 * node.out * node.of(0)[-2 if turned else -1]
+    return 2 * node.out * node.of(0)[-2 if transposed else -1]
 
 
 def _recurrent(node: _Sized) -> int:
-    """Count both weights (directions, …, …), which each case meets at each step."""
+    """Count both weights (directions, …, …), by which each case is multiplied at each step."""
     steps = math.prod(node.of(0)[:2])
     return 2 * steps * (math.prod(node.of(1)) + math.prod(node.of(2)))
 

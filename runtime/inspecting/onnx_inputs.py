@@ -1,4 +1,4 @@
-"""What an ONNX graph takes and answers, and whether the data fits it."""
+"""The inputs and outputs of an ONNX graph, and whether the data fits them."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def graph_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
-    """Return the inputs that are no weights: old graphs list those too."""
+    """Return the inputs that are not weights: old graphs list those too."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 

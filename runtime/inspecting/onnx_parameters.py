@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from titrant.runtime.inspecting.onnx_constants import Constant, constants
+from titrant.runtime.onnx.subgraphs import subgraphs
 
 if TYPE_CHECKING:
     import onnx
 
-# Where operators have their weights, by place among their operands.
+# Operator → the places of its weights and biases among its operands.
 _ROLES: Mapping[str, Sequence[int]] = {
     "Conv": (1, 2), "ConvTranspose": (1, 2), "DeformConv": (1, 3), "FusedConv": (1, 2), "ConvInteger": (1,),
     "QLinearConv": (3, 8), "Gemm": (0, 1, 2), "FusedGemm": (0, 1, 2), "QGemm": (0, 3, 6), "MatMul": (0, 1),
@@ -21,9 +22,9 @@ _ROLES: Mapping[str, Sequence[int]] = {
     "SkipSimplifiedLayerNormalization": (2, 3), "EmbedLayerNormalization": (2, 3, 4, 5, 6), "PRelu": (1,),
     "BiasGelu": (1,), "FastGelu": (1,), "QLinearAdd": (0, 3), "QLinearMul": (0, 3),
 }  # fmt: skip
-# Operators that go element by element: an initializer among their operands is a bias, a scale or a place's code.
+# Element-wise operators: an initializer among their operands is a bias, a scale or a positional encoding.
 _BY_ELEMENT = ("Add", "Sub", "Mul", "Div", "Sum")
-# Operators that hand on numbers of an operand, here the first, Concat of any.
+# Operators whose output has the numbers of an operand: of the first one, Concat of any.
 _MOVES = (
     "Transpose", "Reshape", "Unsqueeze", "Squeeze", "Slice", "Split", "Cast", "Identity", "Expand", "Flatten", "Tile",
     "Concat", "DequantizeLinear", "QuantizeLinear",
@@ -32,7 +33,7 @@ _PRODUCTS = (
     "Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "FusedMatMul", "MatMulInteger", "Einsum", "DeformConv",
 )  # fmt: skip
 _TABLE_RANK = 2
-# Integers of more bits are places and sizes; a quantized bias has so many.
+# The bits of a quantized bias; wider integers are indices and sizes.
 _BIAS_BITS = 32
 # How a tensor is read: element by element or by rows, or as a weight.
 _PLAINLY, _AS_WEIGHT = 1, 2
@@ -41,33 +42,33 @@ _PLAINLY, _AS_WEIGHT = 1, 2
 def count_parameters(graph: "onnx.GraphProto") -> dict[str, int]:
     """Count the parameters of a graph by the name of the tensor that holds them, each tensor once.
 
-    A parameter is a number of a constant that is a weight or bias of a product, a recurrent layer, attention or a
-    normalization; the slope of a PRelu; a table of two or more dimensions of which rows are looked up or to which what
-    is computed is joined; or an initializer of one or more dimensions that enters a sum or product element by element.
-    It stays one where it is first transposed, cut, joined or dequantized. No parameter is what describes a shape, an
-    axis, a range or a quantization, a scalar, a running statistic, a state that a recurrent layer begins with, or a
-    `Constant` node that goes element by element (save as the bias after a product) or whose numbers are all the same.
+    A parameter is a number of a constant that is a weight or bias of a matrix product, a recurrent layer, attention or
+    a normalization; the slope of a PRelu; a table of two or more dimensions whose rows are gathered or that is
+    concatenated with computed values; or an initializer of one or more dimensions in an element-wise sum or product.
+    It remains one where it is first transposed, sliced, concatenated or dequantized. Not counted are constants that
+    describe a shape, an axis, a range or a quantization, scalars, running statistics, initial states of recurrent
+    layers, and `Constant` nodes that are used element-wise (except as the bias after a product) or whose numbers are
+    all equal.
 
-    So an int8 file has as many parameters as the fp32 one that it was made from, and one that torch wrote as many as
+    So an int8 file has as many parameters as the fp32 one that it was made from, and a file that torch wrote as many as
     the module, less what export folds: scale and bias of a batch normalization become the bias of the convolution
-    before it. A table of embeddings that is the output layer's weight too, and is written a second time transposed,
+    before it. An embedding table that is also the output layer's weight, and is written a second time transposed,
     counts once while both hold the same numbers. A saved buffer that is multiplied or added, such as a table of sines,
-    cannot be told from a parameter in a file and is counted. Names in the body of a loop or a branch have the place of
-    its node before them.
+    looks like a parameter in a file and is counted. Names in the body of a loop or a branch are prefixed by the place
+    of its node.
     """
     return _count(graph, "")[0]
 
 
 def _count(graph: "onnx.GraphProto", path: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Count a graph's parameters; returns them, and how it and the graphs in it read tensors by name."""
+    """Count a graph's parameters; return them, and how it and the graphs in it read each tensor, by name."""
     held, read = constants(graph), dict[str, int]()
     found: dict[str, int] = {}
     for place, node in enumerate(graph.node):
-        for item in node.attribute:
-            if item.HasField("g"):
-                inner, reads = _count(item.g, f"{path}{place}/{item.name}/")
-                found |= inner
-                _mark(read, *reads.items())
+        for name, body in subgraphs(node).items():
+            inner, reads = _count(body, f"{path}{place}/{name}/")
+            found |= inner
+            _mark(read, *reads.items())
     _read(graph, held, read)
     packed = dict(_packed(graph))
     for name, constant in held.items():
@@ -87,7 +88,7 @@ def _is_parameter(constant: Constant, read: int) -> bool:
 
 
 def _read(graph: "onnx.GraphProto", held: Mapping[str, Constant], read: dict[str, int]) -> None:
-    """Note how each tensor is read, from the last node back, so that what is moved first is known by its use."""
+    """Note how each tensor is read, from the last node back, so that the use of a moved tensor is already known."""
     products = {name for node in graph.node if node.op_type in _PRODUCTS for name in node.output}
     scales = {node.output[1] for node in graph.node if node.op_type == "DynamicQuantizeLinear"}
     for node in reversed(graph.node):
@@ -122,7 +123,7 @@ def _is_vector(name: str, held: Mapping[str, Constant]) -> bool:
 
 
 def _as_rows(name: str, held: Mapping[str, Constant]) -> Iterator[tuple[str, int]]:
-    """Yield how a table is read: as a weight where it is an initializer of numbers, not of places or sizes."""
+    """Yield how a table is read: as a weight where it is an initializer of numbers, not of indices or sizes."""
     if name not in held:
         yield name, _PLAINLY
         return
@@ -132,7 +133,7 @@ def _as_rows(name: str, held: Mapping[str, Constant]) -> Iterator[tuple[str, int
 
 
 def _packed(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
-    """Yield the weights of which several numbers share a byte, with how many there are."""
+    """Yield the weights whose numbers share bytes, each with the count of its numbers."""
     for node in graph.node:
         if node.op_type == "MatMulNBits":
             sizes = {item.name: item.i for item in node.attribute}
@@ -140,12 +141,12 @@ def _packed(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
 
 
 def _written_twice(graph: "onnx.GraphProto", held: Mapping[str, Constant]) -> Iterator[str]:
-    """Yield the weights of matrix products that are a table of the same graph, transposed."""
+    """Yield the weights of matrix products that repeat an embedding table of the graph, transposed."""
     tables = [node.input[0] for node in graph.node if node.op_type == "Gather" and node.input[0] in held]
     weights = [node.input[1] for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in held]
     for table in dict.fromkeys(tables):
         shape = held[table].shape
         for weight in dict.fromkeys(weights):
-            turned = len(shape) == _TABLE_RANK and held[weight].shape == shape[::-1] and weight != table
-            if turned and held[weight].is_transposed(held[table]):
+            fits = len(shape) == _TABLE_RANK and held[weight].shape == shape[::-1] and weight != table
+            if fits and held[weight].is_transposed(held[table]):
                 yield weight

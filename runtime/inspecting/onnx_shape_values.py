@@ -1,22 +1,23 @@
-"""Infer shapes that rest on computed sizes: node by node, with the small tensors that sizes are made of worked out."""
+"""Infer shapes that depend on computed sizes: node by node, computing the small tensors that sizes come from."""
 
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.inspecting.onnx_flops import STANDARD
+from titrant.runtime.onnx.domains import STANDARD, opset
+from titrant.runtime.onnx.subgraphs import subgraphs
 
 if TYPE_CHECKING:
     import onnx
 
-# Tensors with more numbers than this describe no shape.
+# Tensors with more numbers than this do not describe a shape.
 MOST_SHAPE_NUMBERS = 1024
 Types = dict[str, "onnx.TypeProto"]
 Values = dict[str, "onnx.TensorProto"]
 
 
 def shape_of(kind: "onnx.TypeProto | None") -> tuple[int, ...] | None:
-    """Return the shape of a tensor's type, None where it is not known whole; a scalar's is ()."""
+    """Return the shape of a tensor's type, None where it is not fully known; a scalar's is ()."""
     if kind is None or not kind.HasField("tensor_type"):
         return None
     tensor = kind.tensor_type
@@ -26,38 +27,35 @@ def shape_of(kind: "onnx.TypeProto | None") -> tuple[int, ...] | None:
 
 
 def follow(model: "onnx.ModelProto", types: Types) -> Types:
-    """Return the types with those added that follow once sizes are worked out, such as that of a Reshape to a Shape."""
+    """Return the types, and those that follow once sizes are computed, such as that of a Reshape to a Shape."""
     from onnx import helper
 
-    found, values = dict(types), Values()
+    found, values, version = dict(types), Values(), opset(model)
     for tensor in model.graph.initializer:
         found[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
         if math.prod(tensor.dims) <= MOST_SHAPE_NUMBERS:
             values[tensor.name] = tensor
-    versions = {item.domain: item.version for item in model.opset_import}
     for node in model.graph.node:
-        if node.domain not in STANDARD or any(item.HasField("g") for item in node.attribute):
+        if node.domain not in STANDARD or subgraphs(node):
             continue
         given = [name for name in node.input if name]
         if any(shape_of(found.get(name)) is None for name in node.output if name):
-            found |= _inferred(node, found, values, model, versions)
-        value = _value(node, given, found, values, versions.get("", 1))
+            found |= _inferred(node, found, values, model)
+        value = _value(node, given, found, values, version)
         if value is not None:
             values[node.output[0]] = value
             found[node.output[0]] = helper.make_tensor_type_proto(value.data_type, list(value.dims))
     return found
 
 
-def _inferred(
-    node: "onnx.NodeProto", types: Types, values: Values, model: "onnx.ModelProto", versions: Mapping[str, int]
-) -> Types:
+def _inferred(node: "onnx.NodeProto", types: Types, values: Values, model: "onnx.ModelProto") -> Types:
     import onnx
 
     given = [name for name in node.input if name]
     if not all(name in types for name in given):
         return {}
     try:
-        schema = onnx.defs.get_schema(node.op_type, versions.get("", 1), "")
+        schema = onnx.defs.get_schema(node.op_type, opset(model), "")
         return onnx.shape_inference.infer_node_outputs(
             schema,
             node,
@@ -73,7 +71,7 @@ def _inferred(
 def _value(
     node: "onnx.NodeProto", given: list[str], types: Types, values: Values, version: int
 ) -> "onnx.TensorProto | None":
-    """Work a small tensor out: a constant, the shape of what has one, or what follows from small tensors alone."""
+    """Compute a small tensor: a constant, the shape of a tensor, or what follows from small tensors alone."""
     from onnx import numpy_helper
 
     if node.op_type == "Constant":

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from titrant.runtime.inspecting.onnx_flops import MICROSOFT, STANDARD
 from titrant.runtime.inspecting.onnx_shape_values import follow, shape_of
+from titrant.runtime.onnx.domains import MICROSOFT, opset
 from titrant.schema.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import TensorSpec
 from titrant.schema.first_line import first_line
@@ -12,7 +12,8 @@ from titrant.schema.first_line import first_line
 if TYPE_CHECKING:
     import onnx
 
-# Operators of onnxruntime that onnx knows no shapes of, and the standard one, with operands, whose answer has the same.
+# onnxruntime's own operators, which onnx infers no shapes for → the standard operator, and its operands, that has an
+# output of the same shape.
 _STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "QLinearAdd": ("Add", (0, 3)), "QLinearMul": ("Mul", (0, 3)), "QLinearWhere": ("Where", (0, 1, 4)),
     "QLinearLeakyRelu": ("Identity", (0,)), "QLinearSigmoid": ("Identity", (0,)), "QLinearSoftmax": ("Identity", (0,)),
@@ -23,9 +24,9 @@ _STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "QuantizeLinear": ("QuantizeLinear", (0, 1, 2)),
     "DequantizeLinear": ("DequantizeLinear", (0, 1, 2)),
 }  # fmt: skip
-# The operator set from which Split is told into how many.
+# The operator set since which Split has an attribute for the number of its outputs.
 _SPLITS_BY_NUMBER = 18
-# What of an operator's settings its stand-in reads.
+# The attributes of an operator that its stand-in reads.
 _SETTINGS = (
     "auto_pad", "axis", "ceil_mode", "count_include_pad", "dilations", "direction", "group", "hidden_size",
     "kernel_shape", "pads", "strides", "transA", "transB",
@@ -33,9 +34,9 @@ _SETTINGS = (
 
 
 def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
-    """Infer what follows from the inputs, whose batch is 1 where it is free; what stays unknown is left out.
+    """Return the shapes that follow from the inputs, with a batch of 1 where it is free; unknown ones are left out.
 
-    Raises StepError X160 where the shapes of the graph contradict.
+    Raises StepError X160 where the shapes of the graph contradict each other.
     """
     import onnx
 
@@ -49,8 +50,8 @@ def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> di
     del copy.graph.value_info[:]
     for value in copy.graph.output:
         value.type.tensor_type.ClearField("shape")
-    opset = next((item.version for item in copy.opset_import if item.domain in STANDARD), 1)
-    nodes = [stand_in for node in copy.graph.node for stand_in in _stand_ins(node, opset)]
+    version = opset(copy)
+    nodes = [stand_in for node in copy.graph.node for stand_in in _stand_ins(node, version)]
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
     try:
@@ -68,13 +69,13 @@ def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> di
     return known | {weight.name: tuple(weight.dims) for weight in graph.initializer}
 
 
-def _stand_ins(node: "onnx.NodeProto", opset: int) -> "Iterator[onnx.NodeProto]":
+def _stand_ins(node: "onnx.NodeProto", version: int) -> "Iterator[onnx.NodeProto]":
     from onnx import helper
 
     if node.domain != MICROSOFT:
         yield node
     elif node.op_type in _EXPANDED:
-        yield from _EXPANDED[node.op_type](node, opset)
+        yield from _EXPANDED[node.op_type](node, version)
     elif node.op_type in _STAND_INS and not any(item.name == "channels_last" and item.i for item in node.attribute):
         operator, places = _STAND_INS[node.op_type]
         operands = [node.input[place] for place in places if place < len(node.input)]
@@ -86,14 +87,14 @@ def _stand_ins(node: "onnx.NodeProto", opset: int) -> "Iterator[onnx.NodeProto]"
 
 
 def _joined(node: "onnx.NodeProto", _: int) -> "Iterator[onnx.NodeProto]":
-    """Stand for QLinearConcat, whose tensors come in threes after the answer's scale and zero point."""
+    """Stand for QLinearConcat, whose tensors come in threes after the output's scale and zero point."""
     from onnx import helper
 
     yield helper.make_node("Concat", node.input[2::3], node.output, axis=next(item.i for item in node.attribute))
 
 
 def _scaled(node: "onnx.NodeProto", _: int) -> "Iterator[onnx.NodeProto]":
-    """Stand for MatMulIntegerToFloat, which answers in float32."""
+    """Stand for MatMulIntegerToFloat, whose output is float32."""
     from onnx import helper
 
     real = f"{node.output[0]} real"
@@ -115,8 +116,8 @@ def _attended(node: "onnx.NodeProto", _: int) -> "Iterator[onnx.NodeProto]":
     yield helper.make_node("MatMul", [weighed, value], node.output[:1])
 
 
-def _projected(node: "onnx.NodeProto", opset: int) -> "Iterator[onnx.NodeProto]":
-    """Stand for Attention whose query, key and value are as wide as each other: a product, of which a third."""
+def _projected(node: "onnx.NodeProto", version: int) -> "Iterator[onnx.NodeProto]":
+    """Stand for Attention whose query, key and value have the same width: a third of one matrix product."""
     from onnx import helper
 
     if any(item.name == "qkv_hidden_sizes" for item in node.attribute):
@@ -124,14 +125,14 @@ def _projected(node: "onnx.NodeProto", opset: int) -> "Iterator[onnx.NodeProto]"
         return
     name = node.output[0]
     split = helper.make_node("Split", [f"{name} all"], [f"{name} q", f"{name} k", name], axis=-1)
-    if opset >= _SPLITS_BY_NUMBER:
+    if version >= _SPLITS_BY_NUMBER:
         split.attribute.append(helper.make_attribute("num_outputs", 3))
     yield helper.make_node("MatMul", node.input[:2], [f"{name} all"])
     yield split
 
 
 def _skipped(node: "onnx.NodeProto", _: int) -> "Iterator[onnx.NodeProto]":
-    """Stand for a normalization of a sum, whose fourth answer is the sum."""
+    """Stand for a normalization of a sum, whose fourth output is the sum."""
     from onnx import helper
 
     for name in (*node.output[:1], *node.output[3:4]):

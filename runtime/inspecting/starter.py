@@ -14,10 +14,9 @@ from titrant.runtime.data.user_code import resolve
 from titrant.schema.canonical import plain
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
-# A label with more values than this is no class.
+# At most this many values of a label are listed: a label with more is a quantity.
 MOST_LISTED = 1000
-IMAGE = "image"
-# What parts columns in files that are called .csv and are none.
+# What separates columns in files that are called .csv and have no commas.
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -69,10 +68,10 @@ def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndar
 
 
 def _check_header(columns: Mapping[str, np.ndarray], name: str, label: str | None) -> None:
-    """Refuse a file whose first line looks like data, or whose columns are parted by something else than commas."""
+    """Refuse a file whose first line looks like data, or whose columns are not separated by commas."""
     mark = next((mark for mark in _SEPARATORS if len(columns) == 1 and mark in next(iter(columns))), "")
     if mark:
-        message = f"{name} parts its columns by {_SEPARATORS[mark]}, and a .csv file does so by commas"
+        message = f"{name} separates its columns with {_SEPARATORS[mark]}, and a .csv file does so with commas"
         raise RecipeError(Diagnostic("P081", message, help="convert it, or read it in a data factory"))
     numbers = [column for column in columns if _is_number(column)]
     missing_label = label is not None and label not in columns

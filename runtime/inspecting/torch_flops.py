@@ -1,4 +1,4 @@
-"""Count FLOPs while a torch model answers, two per multiply-add, also where one fused kernel does a layer's work."""
+"""Count the FLOPs of a torch model's forward pass, two per multiply-add, fused kernels included."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +11,10 @@ Shape = Sequence[int]
 
 
 def counter() -> "FlopCounterMode":
-    """Return torch's counter, taught the kernels that it does not know.
+    """Return torch's counter, extended by kernels that it does not know.
 
-    They are attention and recurrent layers as one kernel does them, products with a vector and of integers, bilinear
-    layers, and convolutions over time. What goes element by element, is looked up or pooled counts as nothing.
+    Those are fused attention and recurrent layers, matrix-vector and integer products, bilinear layers, and
+    convolutions over time. Element-wise operations, look-ups and pooling count as zero.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -40,18 +40,18 @@ def counter() -> "FlopCounterMode":
 
 
 def attention_flops(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    """Count both products of attention; shapes (batch, heads, places, width)."""
+    """Count both matrix products of attention; shapes (batch, heads, sequence, width)."""
     batch, heads, queries, width = query
     return 2 * batch * heads * queries * key[-2] * (width + value[-1])
 
 
 def recurrent_flops(steps: Shape, inner: Shape, outer: Shape, *_: Any, **__: Any) -> int:
-    """Count the products of a recurrent layer with its two weights, at every step of every case."""
+    """Count a recurrent layer's products with its two weight matrices, at every step of every case."""
     return 2 * steps[0] * steps[1] * (math.prod(inner) + math.prod(outer))
 
 
 def packed_recurrent_flops(steps: Shape, weights: Sequence[Shape], *_: Any, **__: Any) -> int:
-    """Count several recurrent layers done as one: every step of every case meets all weights of two dimensions."""
+    """Count several recurrent layers in one kernel: each step of each case is multiplied by every weight matrix."""
     matrices = [weight for weight in weights if len(weight) > 1]
     return 2 * math.prod(steps[:-1]) * sum(math.prod(weight) for weight in matrices)
 

@@ -1,4 +1,4 @@
-"""Notice what multiplies matrices where no counter knows how much."""
+"""Notice operations that may multiply matrices and that the FLOP counter does not know."""
 
 import re
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 # Namespaces whose operations multiply matrices only where their names say so.
 _KNOWN = ("aten", "prim", "prims", "profiler")
 _PRODUCTS = re.compile(r"(?:^|_)(?:\w*mm|\w*mv|v?dot|(?:tri|bi)?linear|\w*attention|\w*lstm|gru|rnn|conv\w*)(?:_|\d|$)")
-# Sizes between pixels, and the gates of recurrent cells, whose products are operations of their own.
+# Interpolation, and the element-wise part of recurrent cells, whose products are operations of their own.
 _PLAIN = re.compile(r"^_?(?:upsample|thnn)")
 
 
 class Uncounted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Gathers what ran inside and `counting` knows no FLOPs of; enter it before the counter.
+    """Gathers the operations that ran inside and that `counting` has no FLOPs for; enter it before the counter.
 
-    `operations` are their names, `modules` the modules of the model that they ran in, as the counter names those.
+    `operations` are their names, `modules` the modules of the model that they ran in, as the counter names them.
     """
 
     def __init__(self, counting: FlopCounterMode) -> None:

@@ -17,7 +17,7 @@ class Counts:
 
 
 def count_parameters(module: "torch.nn.Module") -> Counts:
-    """Count every parameter of a module once, however many layers share it; buffers are no parameters.
+    """Count every parameter of a module once, however many layers share it; buffers are not parameters.
 
     Works on any device, the meta device included; nothing is read or moved.
     """

@@ -1,4 +1,4 @@
-"""How fast an accelerator multiplies matrices, moves numbers, and is handed over small operations."""
+"""Measure an accelerator: matrix products, memory and transfer bandwidth, launch and call latency."""
 
 import statistics
 import time
@@ -91,7 +91,7 @@ def _seconds(call: Call, wait: Callable[[], None], repeats: int = _REPEATS) -> f
 
 
 def _wait(device: str) -> None:
-    """Wait until a device has done everything that it was handed over."""
+    """Wait until a device has done everything that was queued on it."""
     import torch
 
     kind = device.partition(":")[0]

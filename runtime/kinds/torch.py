@@ -22,7 +22,7 @@ def save(value: TorchModel, folder: Path) -> None:
     """Write model.json (canonical) and tensors.safetensors (sorted, without metadata).
 
     Tensors that share their memory are written once, under the first of their names, and tied in model.json. Raises
-    StepError X215 for state that is no tensor.
+    StepError X215 for state that is not a tensor.
     """
     from safetensors.torch import save_file
 

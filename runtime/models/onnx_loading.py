@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from titrant.runtime.onnx.domains import opset
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics import Diagnostic, StepError
 from titrant.schema.first_line import first_line
@@ -138,10 +139,10 @@ def _check_versions(model: "onnx.ModelProto", file: Path) -> None:
     import onnx
 
     known = onnx.defs.onnx_opset_version()
-    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 1)
-    if opset > known or model.ir_version > onnx.IR_VERSION:
-        what = f"opset {opset}" if opset > known else f"IR version {model.ir_version}"
-        limit = known if opset > known else onnx.IR_VERSION
+    version = opset(model)
+    if version > known or model.ir_version > onnx.IR_VERSION:
+        what = f"opset {version}" if version > known else f"IR version {model.ir_version}"
+        limit = known if version > known else onnx.IR_VERSION
         raise StepError(
             Diagnostic(
                 "X161",

@@ -138,7 +138,7 @@ def _read_torch(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tup
 
 
 def _refused(file: Path, error: Exception) -> Diagnostic:
-    """Say what the pickle needs; a file that is no pickle at all ends here too."""
+    """Say what the pickle needs; a file that is not a pickle at all is refused here too."""
     needed = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
     if needed is None:
         return Diagnostic(

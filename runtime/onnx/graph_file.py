@@ -55,11 +55,6 @@ def write(model: onnx.ModelProto, path: Path) -> OnnxModel:
     return OnnxModel(path)
 
 
-def opset(model: onnx.ModelProto) -> int:
-    """Return the version of the standard operator set that a graph uses."""
-    return next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
-
-
 def _strip(model: onnx.ModelProto) -> None:
     model.producer_name = model.producer_version = model.domain = model.doc_string = ""
     del model.metadata_props[:]

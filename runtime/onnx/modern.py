@@ -3,7 +3,7 @@
 import onnx  # noqa: TID253 - its very subject
 from onnx import version_converter  # noqa: TID253 - its very subject
 
-from titrant.runtime.onnx.graph_file import opset
+from titrant.runtime.onnx.domains import opset
 from titrant.schema.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.first_line import first_line
 

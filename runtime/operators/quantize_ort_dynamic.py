@@ -7,7 +7,16 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.forward_cost import modelled
 from titrant.runtime.installed import missing
-from titrant.runtime.sizes import DYNAMIC_CHANNEL_BYTES, PRODUCTS, channels, layers_of, onnx_bytes, saved_by_int8
+from titrant.runtime.sizes import (
+    DYNAMIC_CHANNEL_BYTES,
+    FOLDED_ATTENTION_BYTES,
+    PRODUCTS_IN_FILE,
+    channels,
+    layers_of,
+    onnx_bytes,
+    saved_by_int8,
+    takes_none,
+)
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.work import NOTHING_KNOWN, Work
@@ -34,9 +43,9 @@ class OrtDynamicParams(Params):
 def requires(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
     """Need onnxruntime and a matrix product with constant weights: convolutions would become slower."""
     unmet = missing(hardware, "onnx", "onnxruntime")
-    if model is None or layers_of(model, *PRODUCTS):
+    if model is None or not takes_none(model, *PRODUCTS_IN_FILE):
         return unmet
-    return (*unmet, "ort.dynamic quantizes matrix products only and the model has none: use ort.static")
+    return (*unmet, "ort.dynamic quantizes matrix products only and the model has none in fp32: use ort.static")
 
 
 def predict(
@@ -45,9 +54,9 @@ def predict(
     """Count one byte for each weight of a matrix product and four elsewhere."""
     if model is None:
         return Prediction()
-    scales = DYNAMIC_CHANNEL_BYTES * channels(model, *PRODUCTS) if params.per_channel else 0
-    nodes = NODES_BYTES * len(layers_of(model, *PRODUCTS))
-    size = onnx_bytes(model) - saved_by_int8(model, *PRODUCTS) + scales + nodes
+    scales = DYNAMIC_CHANNEL_BYTES * channels(model, *PRODUCTS_IN_FILE) if params.per_channel else 0
+    nodes = NODES_BYTES * len(layers_of(model, *PRODUCTS_IN_FILE))
+    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) - saved_by_int8(model, *PRODUCTS_IN_FILE) + scales + nodes
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
     peak = 4 * model.weight_bytes
     return modelled(hardware, seconds, peak, size)
@@ -72,7 +81,7 @@ def predict(
         bits=(8,),
         rank=3,
         dynamic_activations=True,
-        layers=PRODUCTS,
+        layers=PRODUCTS_IN_FILE,
         named="matrix products",
     ),
 )

@@ -7,10 +7,13 @@ from pydantic import Field, model_validator
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.forward_cost import fixed_batch, forward_seconds, modelled, speed_of
 from titrant.runtime.installed import missing
-from titrant.runtime.layer_work import answers_bytes
+from titrant.runtime.layer_work import layer_output_bytes
 from titrant.runtime.sizes import (
     CONVOLUTIONS,
-    PRODUCTS,
+    EMBEDDINGS,
+    LAYER_NORMS,
+    PRODUCTS_IN_FILE,
+    QDQ_ATTENTION_BYTES,
     QDQ_BYTES,
     QDQ_CHANNEL_BYTES,
     QDQ_LAYER_BYTES,
@@ -18,12 +21,14 @@ from titrant.runtime.sizes import (
     layers_of,
     onnx_bytes,
     saved_by_int8,
+    takes_none,
 )
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.work import NOTHING_KNOWN, Work
 
-QUANTIZED = (*CONVOLUTIONS, *PRODUCTS)
+MULTIPLIED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE)
+QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *LAYER_NORMS)
 
 
 # Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
@@ -59,9 +64,9 @@ class OrtStaticParams(Params):
 def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
     """Need onnxruntime and a convolution or matrix product with weights."""
     unmet = missing(hardware, "onnx", "onnxruntime")
-    if model is None or layers_of(model, *QUANTIZED):
+    if model is None or not takes_none(model, *MULTIPLIED):
         return unmet
-    return (*unmet, "the model has no convolution and no matrix product to quantize: use quantization.method none")
+    return (*unmet, "the model has no convolution and no matrix product in fp32: use quantization.method none")
 
 
 def predict(
@@ -71,18 +76,24 @@ def predict(
     if model is None:
         return Prediction()
     quantized = layers_of(model, *QUANTIZED)
-    scales = QDQ_CHANNEL_BYTES * channels(model, *QUANTIZED) if params.per_channel else 0
-    size = onnx_bytes(model) - saved_by_int8(model, *QUANTIZED) + scales + QDQ_LAYER_BYTES * len(quantized) + QDQ_BYTES
+    scales = QDQ_CHANNEL_BYTES * channels(model, *MULTIPLIED) if params.per_channel else 0
+    size = (
+        onnx_bytes(model, QDQ_ATTENTION_BYTES)
+        - saved_by_int8(model, *QUANTIZED)
+        + scales
+        + QDQ_LAYER_BYTES * len(quantized)
+        + QDQ_BYTES
+    )
     speed = speed_of(hardware, work.threads)
     rows = min(params.rows, work.rows.get("calibration", params.rows))
     batch = fixed_batch(model) or min(params.batch_size, max(rows, 1))
     # Every answer is kept and reduced; a histogram of each looks at its numbers again and again.
     forward = rows / batch * forward_seconds(model, speed, "torch", batch)
-    looked = rows * answers_bytes(model) / _LOOKED_BYTES_PER_SECOND[params.calibration]
+    looked = rows * layer_output_bytes(model) / _LOOKED_BYTES_PER_SECOND[params.calibration]
     seconds = (
         _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND + forward + looked
     )
-    activations = batch * max(answers_bytes(model), model.activation_bytes or 0)
+    activations = batch * max(layer_output_bytes(model), model.activation_bytes or 0)
     peak = 6 * model.weight_bytes + activations * 8 // 5
     return modelled(hardware, seconds, peak, size)
 
@@ -107,7 +118,7 @@ def predict(
         rank=4,
         calibrated=True,
         layers=QUANTIZED,
-        named="convolutions and matrix products",
+        named="convolutions, matrix products, embeddings and layer norms",
     ),
 )
 def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any, calibration: Any) -> dict[str, Any]:

@@ -28,9 +28,9 @@ class TorchDynamicParams(Params):
 def requires(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
     """Need torch and a linear layer: convolutions stay as they are."""
     unmet = missing(hardware, "torch")
-    if model is None or layers_of(model, "Linear"):
+    if model is None or any(layer.dtype in ("", "float32") for layer in layers_of(model, "Linear")):
         return unmet
-    return (*unmet, "torch.dynamic quantizes linear layers only and the model has none: use ort.static")
+    return (*unmet, "torch.dynamic quantizes linear layers only and the model has none in fp32: use ort.static")
 
 
 def predict(

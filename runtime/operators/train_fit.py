@@ -9,7 +9,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.data_cost import BASE_SECONDS
 from titrant.runtime.forward_cost import forward_seconds, speed_of, update_seconds
 from titrant.runtime.installed import missing
-from titrant.runtime.layer_work import answers_bytes
+from titrant.runtime.layer_work import layer_output_bytes
 from titrant.runtime.sizes import torch_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -75,7 +75,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
     # The best weights are kept beside the current ones; answers stay until the backward pass.
     states = {"sgd": 1, "adagrad": 2, "rmsprop": 2, "asgd": 2}.get(params.optimizer, 3)
-    answers = max(answers_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
+    answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
     judged = (model.activation_bytes or 0) * min(TUNING_ROWS, tuning)
     copied = work.bytes.get("train", 0) + work.bytes.get("tuning", 0)
     peak = model.weight_bytes * (2 + states) + answers * 7 // 5 + judged * 3 // 2 + copied + _OPTIMIZER_BYTES

@@ -15,7 +15,7 @@ from titrant.runtime.forward_cost import (
     speed_of,
 )
 from titrant.runtime.installed import missing
-from titrant.runtime.layer_work import answer_bytes
+from titrant.runtime.layer_work import model_output_bytes
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.work import NOTHING_KNOWN, ModelUse, Work
@@ -42,7 +42,7 @@ def predict(
     params: PredictParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
     """Model the forward pass of a batch on its device, as often as there are batches, and opening the model."""
-    if model is None or model.flops is None:
+    if model is None:
         return Prediction()
     rows = work.rows.get("rows", _ASSUMED_ROWS)
     use = work.models.get("model", ModelUse())
@@ -55,7 +55,7 @@ def predict(
     if rest:
         seconds += forward_seconds(model, speed, kind, rest, use.method)
     bases = {} if "rows" in work.rows else {"seconds": "guess"}
-    size = rows * answer_bytes(model) + 200
+    size = rows * model_output_bytes(model) + 200
     peak = opened_bytes(model, use) + held_bytes(model, use, min(batch, rows), speed.gpu is not None) + 2 * size
     return Prediction(
         seconds=seconds,

@@ -7,9 +7,9 @@ from titrant.runtime.report.candidate_rows import CandidateRow, candidate_rows
 from titrant.runtime.report.candidates import Shown, leading, shown_candidates
 from titrant.runtime.report.class_changes import ClassChanges, class_changes
 from titrant.runtime.report.contract_rows import Judged, judged
-from titrant.runtime.report.foretold import Pair, loading, totals
 from titrant.runtime.report.headline import Headline, headline
 from titrant.runtime.report.looks_told import looks_told
+from titrant.runtime.report.predicted_actual import Pair, loading, totals
 from titrant.runtime.report.provenance import Fact, digests, environment, validity
 from titrant.runtime.report.record_view import Record
 from titrant.runtime.report.savings import Saving, savings

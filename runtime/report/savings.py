@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from titrant.runtime.report.candidates import Shown, original_bytes
-from titrant.runtime.report.foretold import memory_told, seconds_told, size_told
+from titrant.runtime.report.predicted_actual import memory_told, seconds_told, size_told
 from titrant.runtime.report.record_view import ModelTimings, Record
 from titrant.runtime.report.words import fraction, metric_with_cases, quantity
 from titrant.schema.gate import Gate, GateResult

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from titrant.runtime.report.foretold import FILE_BYTES, MEMORY_BYTES, SECONDS, Pair, pair
+from titrant.runtime.report.predicted_actual import FILE_BYTES, MEMORY_BYTES, SECONDS, Pair, pair
 from titrant.runtime.report.record_view import Record
 from titrant.runtime.report.words import NONE
 from titrant.schema.basis_words import basis_words

@@ -6,7 +6,7 @@ CODES: tuple[Code, ...] = (
     Code(
         "X100",
         "a data file cannot be read",
-        "The file is missing, is no such format, is damaged, or this account may not read it. Nothing is guessed: "
+        "The file is missing, is not in that format, is damaged, or this account may not read it. Nothing is guessed: "
         "a .csv that is not UTF-8 text with a header, or an .npz with Python objects in it, is refused.",
         "source: {csv: patients.xlsx}",
         "source: {csv: patients.csv}",
@@ -108,7 +108,7 @@ CODES: tuple[Code, ...] = (
         "X122",
         "a transform does not fit its column",
         "A numeric transform was asked for a text column, a per-channel list has another length than the image has "
-        "channels, or resize was asked for something that is no image.",
+        "channels, or resize was asked for something that is not an image.",
     ),
     Code(
         "X123",

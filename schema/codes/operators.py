@@ -95,10 +95,10 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "X213",
-        "the engine is not there",
-        "The package is not installed, does not load, or has no kernels for this processor.",
-        wrong="target: {engine: onnxruntime}   # and no onnxruntime",
-        right="pip install onnxruntime",
+        "torch has no int8 kernels here",
+        "This build of torch quantizes with kernels that it does not have for this processor.",
+        wrong="quantization: {method: torch.dynamic}",
+        right="quantization: {method: ort.static}",
     ),
     Code(
         "X214",
@@ -110,7 +110,7 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "X215",
-        "state that is no tensor",
+        "state that is not a tensor",
         "A module keeps state through get_extra_state that cannot be written without pickling.",
         wrong="def get_extra_state(self): return {'vocabulary': self.words}",
         right="model: {factory: net:Net, args: {vocabulary: words.txt}}",
@@ -162,7 +162,7 @@ CODES: tuple[Code, ...] = (
     Code(
         "X230",
         "unknown operator",
-        "The name is no built-in operator and no `module:function` that was declared as one.",
+        "The name is neither a built-in operator nor a `module:function` that was declared as one.",
         wrong='titrant.apply("quantize.ort_statik", …)',
         right='titrant.apply("quantize.ort_static", …)',
     ),

@@ -10,7 +10,7 @@ from titrant.schema.os_reason import os_reason
 def ensure_directories(*paths: Path | str) -> None:
     """Make directories and those above them; one that is there already is left as it is.
 
-    All of them are tried. Raises RecipeError (R032) naming every path that is no directory afterwards, and why.
+    All of them are tried. Raises RecipeError (R032) naming every path that is not a directory afterwards, and why.
     """
     wrong = [one for path in paths if (one := _made(Path(path))) is not None]
     if wrong:

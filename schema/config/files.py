@@ -57,8 +57,8 @@ def load_config(file: Path | str, into: type[T]) -> T: ...
 def load_config(file: Path | str, into: Any = None) -> Any:
     """Load a configuration, as mappings and lists, or as `into`: a pydantic model, a dataclass or any annotation.
 
-    YAML is read as a recipe is: one line means one thing. Nothing is converted in silence (`"5"` is no number), and a
-    key that `into` does not have is an error. Raises RecipeError with every mistake and its place.
+    YAML is read as a recipe is: one line means one thing. Nothing is converted in silence (`"5"` is not a number),
+    and a key that `into` does not have is an error. Raises RecipeError with every mistake and its place.
     """
     file = Path(file)
     suffix = _suffix(file)

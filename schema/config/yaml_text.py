@@ -37,7 +37,7 @@ def json_types(value: Any) -> Any:
 def merge_yaml(text: str, value: dict[str, Any], file: str) -> str | None:
     """Put a mapping in place of a text's own, keeping the comments, order and quoting of what is still there.
 
-    None where the text is no mapping, or where its layout cannot hold the value. Raises RecipeError for a text that
+    None where the text is not a mapping, or where its layout cannot hold the value. Raises RecipeError for a text that
     is no YAML.
     """
     from ruamel.yaml.error import YAMLError

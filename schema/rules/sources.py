@@ -82,7 +82,7 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:
-    """The label is no input, or the model would be given the answer; and no input stands twice."""
+    """The label is not an input, or the model would be given the answer; and no input is listed twice."""
     data = draft.data
     if data is None:
         return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """A device and its memory in bytes; None is what nobody says. `note` tells what one should know, or is "".
+    """A device and its memory in bytes; None where a figure is unknown. `note` is a remark, or "".
 
     `active_bytes`, `peak_bytes` and `cached_bytes` are of this process: held by tensors, the most that was, and kept
     by the allocator. On the CPU, active is the process's resident memory and nothing is cached.

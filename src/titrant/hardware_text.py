@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from titrant.layout import TIED, wrapped
 from titrant.schema.facts import Bench, Gpu, GpuSpeed, GpuState, Hardware, HardwareVolatile
-from titrant.schema.units import format_size, format_time
+from titrant.schema.units import counted, format_size, format_time
 
 if TYPE_CHECKING:
     from titrant.verbs.engines import Engine
@@ -101,7 +101,7 @@ def gpu_speed_text(speed: GpuSpeed | None, here: bool = True) -> str:
 
 def cores_text(cores: int) -> str:
     """Write how many cores can be used."""
-    return f"{cores} usable core{'s' if cores != 1 else ''}"
+    return counted(cores, "usable core")
 
 
 def sample_text(sample: "Sample", total_bytes: int | None) -> str:

@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Sequence
 
 WIDTH = 100
-# In a terminal that is narrower than this, lines are left to the terminal.
+# In a terminal that is narrower than this, the terminal itself breaks lines.
 _NARROWEST = 60
 # The last column of a table is filled from this width on; with less room it runs on.
 _ROOM = 24
-# The space that no line is broken at, while a text is filled: also between a number and its unit.
+# A no-break space: it keeps a number and its unit in one line while a text is filled.
 TIED = "\u00a0"
 _QUANTITY = re.compile(r"(?<=\d) (?=(?:B|[KMGT]iB|ns|µs|ms|s|min|h|%|[kMGT]?B/s|[GT]FLOP/s|cases/s)(?![\w/]))")
 

@@ -9,7 +9,8 @@ from titrant.verbs.compare_rerun import Rerun, largest
 _MEANING = {
     "identical": "every exact step gave the same bytes",
     "equivalent": "bytes differ, the cause is known, and every metric is within its tolerance",
-    "unexplained": "a step that claims to be exact gave different bytes: a defect of its operator",
+    "unexplained": "a step that claims to be exact gave different bytes: a defect of its operator, or your own code "
+    "draws on something that no file shows, such as an unseeded generator, the time or a variable",
     "different": "the run did not come out the same",
 }
 
@@ -17,7 +18,7 @@ _MEANING = {
 def rerun_text(found: Rerun, folder: Path) -> str:
     """Write verdict, first cause, largest difference, and what would bring the environment back."""
     word = "reproduced" if found.verdict in ("identical", "equivalent") else "not reproduced"
-    lines = [f"{found.of}: {word}, {found.verdict}: {_MEANING[found.verdict]}"]
+    lines = [wrapped(f"{found.of}: {word}, {found.verdict}: {_MEANING[found.verdict]}", "", "  ")]
     if found.cause:
         lines.append(_line(f"first cause: {found.cause}"))
     lines.append(_line(f"{counted(found.same, 'output')} of exact steps the same, {len(found.tensors)} different"))

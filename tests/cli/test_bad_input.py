@@ -124,11 +124,16 @@ def test_says_that_the_disk_is_full_and_goes_on_with_more_room(place, small_disk
     assert home.titrant("run", recipe).code == 0
 
 
-def test_refuses_a_home_on_a_read_only_disk(place, small_disk):
+def test_says_what_would_run_in_a_home_on_a_read_only_disk_and_runs_nothing(place, small_disk):
     home = replace(place, home=small_disk / "home")
     home.home.mkdir()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    refused(home, home.titrant("run", place.recipe()), 2, "read-only", "TITRANT_HOME")
+    recipe = place.recipe()
+    refused(home, home.titrant("run", recipe), 2, "read-only", "TITRANT_HOME")
+    answer = home.titrant("status", recipe)
+    assert (answer.code, answer.err) == (0, ""), answer.all
+    assert "to run, 0 reused" in answer.out
+    assert list(home.home.iterdir()) == []
 
 
 def test_lets_two_runs_share_a_home(place):

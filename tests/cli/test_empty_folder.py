@@ -49,3 +49,18 @@ def test_status_names_a_damaged_run_in_one_line_and_goes_on(nowhere, capsys, tex
     line, *rest = capsys.readouterr().err.splitlines()
     assert "other.yaml" in "".join(rest)
     assert line.startswith("left out: environment.json of the run 20261121T100000Z-a-11111111 is missing or damaged: ")
+
+
+def test_status_names_a_recipe_that_is_wrong_and_goes_on(nowhere, capsys):
+    names = ("first.yaml", "second.yaml")
+    for name in names:
+        (nowhere / name).write_text("titrant: 2\n")
+    assert main(["status", *names]) == 2
+    err = capsys.readouterr().err
+    assert [err.count(f"{name} cannot be planned:") for name in names] == [1, 1]
+    assert main(["status", *names, "--json"]) == 2
+    answers = json.loads(capsys.readouterr().out)["recipes"]
+    assert [answer["recipe"] for answer in answers] == list(names)
+    assert all(answer["errors"] for answer in answers)
+    assert main(["status", names[0], "--json"]) == 2
+    assert isinstance(json.loads(capsys.readouterr().out), list)  # as every verb says it of the one recipe

@@ -154,7 +154,7 @@ def test_takes_the_task_from_the_label(tmp_path, answer, task):
         ({"answer": label({"1": 9})}, "one value everywhere"),
         ({"answer": label({"1": 9, "2": 9}, missing=4)}, "4 of 100 rows have no y"),
         ({"arguments": [{"name": "depth", "required": True}]}, "needs a value for `depth`"),
-        ({"columns": [column("a", distinct=1)]}, "no column for the model"),
+        ({"columns": [column("a", distinct=1)]}, "no column that the model could take"),
     ],
 )
 def test_refuses_with_what_would_make_it_possible(given, message):
@@ -198,8 +198,8 @@ def test_notices_a_file_without_a_header(tmp_path):
 @pytest.mark.parametrize(
     ("text", "label", "message"),
     [
-        ("a;y\n1;2\n", "y", "t.csv parts its columns by semicolons, and a .csv file does so by commas"),
-        ("a\ty\n1\t2\n", None, "t.csv parts its columns by tabs"),
+        ("a;y\n1;2\n", "y", "t.csv separates its columns with semicolons, and a .csv file does so with commas"),
+        ("a\ty\n1\t2\n", None, "t.csv separates its columns with tabs"),
         ("x,y,7\nx,y,8\n", "label", "seems to have no header line: its columns are called x, y, 7"),
         ("a,b\n1,2\n", "label", "t.csv has no column label"),
     ],

@@ -11,7 +11,6 @@ from titrant.compiler.compile import compile_plan
 from titrant.runtime import catalog
 from titrant.schema.artifact import Artifact
 from titrant.schema.compare_runs import RecordedRun, compare_runs, first_cause
-from titrant.schema.facts import Column, RoleFacts
 from titrant.schema.gate import GateResult, Judgement
 from titrant.schema.lock import LockedStep
 from titrant.schema.plan import Decision
@@ -26,18 +25,11 @@ specification = importlib.util.spec_from_file_location("small", HERE.parent / "c
 small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
-ROLES = {
-    role: RoleFacts(rows, rows, {"malignant": rows // 3, "benign": rows - rows // 3})
-    for role, rows in {"train": 285, "tuning": 57, "calibration": 57, "evaluation": 170}.items()
-}
-COLUMNS = tuple(Column(name, "float64") for name in ("mean radius", "mean texture"))
-DATA = replace(small.DATA, roles=ROLES, columns=(*COLUMNS, Column("target", "int64", distinct=2)))
-
 
 @pytest.fixture(scope="module")
 def plan():
     parsed = parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("quantization.method=ort.static",))
-    return compile_plan(bind(parsed), small.HARDWARE, small.MODEL, DATA)
+    return compile_plan(bind(parsed), small.HARDWARE, small.MODEL, small.JUDGED)
 
 
 @pytest.fixture(scope="module")

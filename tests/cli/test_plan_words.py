@@ -14,7 +14,6 @@ from titrant.compiler.room import Case, needs
 from titrant.plan_markdown import plan_markdown
 from titrant.plan_text import plan_text
 from titrant.schema.diagnostics import InfeasibleError
-from titrant.schema.facts import Column, RoleFacts
 from titrant.schema.need import Room, short_of
 from titrant.schema.plan import ModelCost, Prediction
 from titrant.schema.render import render
@@ -26,12 +25,6 @@ specification = importlib.util.spec_from_file_location("small", HERE.parent / "c
 small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
-ROLES = {
-    role: RoleFacts(rows, rows, {"malignant": rows // 3, "benign": rows - rows // 3})
-    for role, rows in {"train": 285, "tuning": 57, "calibration": 57, "evaluation": 170}.items()
-}
-COLUMNS = tuple(Column(name, "float64") for name in ("mean radius", "mean texture"))
-DATA = replace(small.DATA, roles=ROLES, columns=(*COLUMNS, Column("target", "int64", distinct=2)))
 FORECAST = {
     "load": ("=", ""),
     "fit": ("~", "because params.epochs changed from 3 to 2"),
@@ -45,7 +38,7 @@ def asked(*overrides):
 
 
 def compiled(*overrides, hardware=small.HARDWARE, trace=None):
-    return compile_plan(asked(*overrides), hardware, small.MODEL, DATA, trace=trace)
+    return compile_plan(asked(*overrides), hardware, small.MODEL, small.JUDGED, trace=trace)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +138,7 @@ def test_words_every_refusal_with_demand_supply_and_the_smallest_change():
     without = machine(packages={"torch": "2.13.0", "onnx": "1.23.2"})
     plan = compiled("quantization.method=auto")
     running = [step.id for step in plan.steps if step.stage != "judge"]
-    room = short_of(needs(Case(plan, small.MODEL, DATA)), running, Room(64 << 20, 1 << 14))
+    room = short_of(needs(Case(plan, small.MODEL, small.JUDGED)), running, Room(64 << 20, 1 << 14))
     texts = (
         refusal("target.device=cuda"),
         refusal("export=[{format: onnx}]", hardware=without),

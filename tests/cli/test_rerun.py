@@ -60,12 +60,18 @@ def test_comes_out_identical_without_the_recipe_and_names_what_would_restore_the
     assert json.loads((done.place.home / "runs" / found["run"] / "rerun.json").read_text()) == found
 
 
-def test_is_different_after_the_model_changed_and_says_that_it_did(done):
+def test_repeats_the_latest_run_that_ended_and_is_different_after_the_model_changed(done):
+    begun = done.place.home / "runs" / "29990101T000000Z-small-00000000"
+    shutil.copytree(done.folder, begun)
+    (begun / "record.json").unlink()
     text = done.net.read_text()
     done.net.write_text(text.replace("torch.relu", "torch.tanh"))
-    answer = done.place.titrant("rerun", done.folder.name)
+    answer = done.place.titrant("rerun", "latest")
     done.net.write_text(text)
+    shutil.rmtree(begun)
     assert answer.code == 7, answer.all
+    assert f"{begun.name} did not come to its end: " in answer.err
+    assert " is the latest that did" in answer.err
     assert "not reproduced, different" in answer.out
     assert "first cause: inputs: net.py changed" in answer.out
     assert "largest difference: " in answer.out

@@ -1,10 +1,12 @@
 """Small recipes with hand-made facts and decisions, for tests of inspection and lowering; not a test itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from titrant.compiler.bound import BoundRecipe, UserReference
 from titrant.compiler.decisions import Chain, Decisions, ExportRequest
 from titrant.schema.facts import (
+    Column,
     DataFacts,
     Hardware,
     HardwareIdentity,
@@ -92,6 +94,19 @@ ONNX = ModelFacts(
     (TensorSpec("boxes", (1, 10, 4), "float32"),),
 )  # fmt: skip
 DATA = DataFacts("33" * 32, 569, (), ("malignant", "benign"), "malignant", (FEATURES,), {"tuning": RoleFacts(57, 57)})
+# The data whole, with enough rows of each class for a contract.
+JUDGED = replace(
+    DATA,
+    roles={
+        role: RoleFacts(rows, rows, {"malignant": rows // 3, "benign": rows - rows // 3})
+        for role, rows in {"train": 285, "tuning": 57, "calibration": 57, "evaluation": 170}.items()
+    },
+    columns=(
+        Column("mean radius", "float64"),
+        Column("mean texture", "float64"),
+        Column("target", "int64", distinct=2),
+    ),
+)
 RETENTION = Gate("retention", "retention", "accuracy", "all", "retention", 0.95, "score_ratio", "level balanced")
 LATENCY = Gate("latency", "target", "latency_p95", "all", "at_most", 0.005, "order_statistic", "x.yaml:1:1", "s")
 

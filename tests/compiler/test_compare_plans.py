@@ -7,22 +7,16 @@ from pathlib import Path
 from titrant.compiler.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.schema.compare_plans import LAYERS, MadePlan, compare_plans
-from titrant.schema.facts import Column, RoleFacts
+from titrant.schema.facts import Gpu
+from titrant.schema.plan import Step
 from titrant.schema.source import parse
 
 specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
 small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
-ROLES = {
-    role: RoleFacts(rows, rows, {"malignant": rows // 3, "benign": rows - rows // 3})
-    for role, rows in {"train": 285, "tuning": 57, "calibration": 57, "evaluation": 170}.items()
-}
-COLUMNS = tuple(Column(name, "float64") for name in ("mean radius", "mean texture"))
-DATA = replace(small.DATA, roles=ROLES, columns=(*COLUMNS, Column("target", "int64", distinct=2)))
 
-
-def made(*overrides, hardware=small.HARDWARE, data=DATA):
+def made(*overrides, hardware=small.HARDWARE, data=small.JUDGED):
     parsed = parse(small.TABULAR, "x.yaml", folder=Path(), overrides=overrides)
     return MadePlan(compile_plan(bind(parsed), hardware, small.MODEL, data), parsed)
 
@@ -76,11 +70,22 @@ def test_tells_the_causes_of_decisions_apart_where_several_inputs_differ():
     )
 
 
+def test_blames_the_accelerator_for_a_changed_format_of_a_cast():
+    step = Step("cast", "model.cast", 1, {"dtype": "bfloat16"}, {}, 42, "make")
+    old = made()
+    old = replace(old, plan=replace(old.plan, steps=(step,)))
+    other = machine(
+        gpus=(Gpu(0, "T4", "cuda", 16 << 30, "7.5"),), packages={**small.HARDWARE.identity.packages, "torch": "9.9"}
+    )
+    plan = replace(old.plan, steps=(replace(step, params={"dtype": "float16"}),), hardware=other.identity)
+    assert causes(compare_plans(old, replace(old, plan=plan)), "steps") == {"cast.params.dtype": "hardware gpus"}
+
+
 def test_names_the_version_of_a_package_and_the_data():
     packages = {**small.HARDWARE.identity.packages, "torch": "9.9"}
     found = compare_plans(made(), made(hardware=machine(packages=packages)))
     assert [(one.layer, one.path, one.new) for one in found] == [("hardware", "packages.torch", "9.9")]
-    found = compare_plans(made(), made(data=replace(DATA, digest="other")))
+    found = compare_plans(made(), made(data=replace(small.JUDGED, digest="other")))
     assert (found[0].layer, found[0].path) == ("inputs", "data")
 
 

@@ -10,7 +10,6 @@ from titrant.compiler.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.verify import problems
 from titrant.schema.diagnostics import InfeasibleError
-from titrant.schema.facts import Column, RoleFacts
 from titrant.schema.plan import plan_digest
 from titrant.schema.source import parse
 
@@ -18,17 +17,10 @@ specification = importlib.util.spec_from_file_location("small_recipes", Path(__f
 small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
-ROLES = {
-    role: RoleFacts(rows, rows, {"malignant": rows // 3, "benign": rows - rows // 3})
-    for role, rows in {"train": 285, "tuning": 57, "calibration": 57, "evaluation": 170}.items()
-}
-COLUMNS = tuple(Column(name, "float64") for name in ("mean radius", "mean texture"))
-DATA = replace(small.DATA, roles=ROLES, columns=(*COLUMNS, Column("target", "int64", distinct=2)))
-
 
 def compiled(folder, *overrides, hardware=small.HARDWARE, trace=None):
     bound = bind(parse(small.TABULAR, "x.yaml", folder=folder, overrides=overrides))
-    return compile_plan(bound, hardware, small.MODEL, DATA, trace=trace)
+    return compile_plan(bound, hardware, small.MODEL, small.JUDGED, trace=trace)
 
 
 def test_makes_a_sound_plan_with_a_reason_for_every_decision(tmp_path):

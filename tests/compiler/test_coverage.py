@@ -55,7 +55,7 @@ def test_tells_touched_layers_from_others_by_type_with_the_reason():
     rows, found = table(case.bound(case.TRAINED))
     convolutions = ("Conv2d", ("features.0", "features.3"))
     assert rows["ort.static"][convolutions] == ""
-    others = "ort.static quantizes convolutions and matrix products only"
+    others = "ort.static quantizes convolutions, matrix products, embeddings and layer norms only"
     assert rows["ort.static"]["BatchNorm2d", ("features.1",)] == others
     assert rows["ort.dynamic"][convolutions] == "ort.dynamic quantizes matrix products only"
     assert rows["ort.dynamic"]["Linear", ("head",)] == ""
@@ -63,6 +63,15 @@ def test_tells_touched_layers_from_others_by_type_with_the_reason():
     static = next(one for one in found if one.method == "ort.static")
     assert static.candidate
     assert static.share == pytest.approx((1280 + 36864 + 1320) / (1280 + 256 + 36864 + 1320))
+
+
+def test_promises_nothing_of_weights_that_a_module_of_the_user_holds_nor_of_other_numbers_than_fp32():
+    layers = (Layer("own", "Own", 9, 36, custom=True), Layer("wide", "Linear", 9, 72, (3, 3), dtype="float64"))
+    odd = replace(MIXED, layers=(*MIXED.layers, *layers))
+    found = coverage(Chosen(), case.bound(case.TRAINED), case.AVX2, odd)
+    told = {(one.method, group.layers): group.because for one in found for group in one.groups}
+    assert told["ort.static", ("own",)] == "what becomes of its own weights is known after export"
+    assert told["ort.dynamic", ("wide",)] == "its weights are float64, and ort.dynamic quantizes float32"
 
 
 def test_blames_no_layer_for_a_library_that_is_missing():

@@ -130,6 +130,22 @@ def test_asks_again_only_when_the_users_file_changes(tmp_path, ask):
     assert ask.asked == 2
 
 
+@pytest.mark.parametrize(
+    ("part", "value"), [("declared", {}), ("operator", ["halve"]), ("method", 3), ("version", "3"), ("digest", None)]
+)
+def test_asks_again_where_what_was_kept_has_another_form(tmp_path, ask, part, value):
+    recipe = bound(tmp_path / "recipe")
+    enter_user_operators(recipe, ask, tmp_path / "facts", FileDigests())
+    (file,) = (tmp_path / "facts").glob("operator-*.json")
+    answer = json.loads(file.read_text())
+    holders = (answer, answer["declared"], answer["operator"], *answer["dependencies"])
+    next(holder for holder in holders if part in holder)[part] = value
+    file.write_text(json.dumps(answer))
+    enter_user_operators(recipe, ask, tmp_path / "facts", FileDigests())
+    assert ask.asked == 2
+    assert catalog.get("halving:halve").version == 3
+
+
 def test_refuses_an_option_that_the_operator_does_not_have(tmp_path, ask):
     recipe = bound(tmp_path / "recipe", options={"kep": 0.25})
     with pytest.raises(RecipeError, match=r"P012: halving:halve has no option `kep`.*its options are keep"):

@@ -19,10 +19,10 @@ from titrant.schema.need import short_of
 from titrant.schema.plan import plan_digest
 from titrant.schema.source import parse
 
-specification = importlib.util.spec_from_file_location("promises", Path(__file__).parent / "test_pass_promises.py")
-promises = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(promises)
-small, DATA = promises.small, promises.DATA
+specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
+small = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small)
+DATA = small.JUDGED
 
 WITH_GPU = {name: shipped_profile(name).hardware.identity.gpus[0].kind for name in profiles()
             if shipped_profile(name).hardware.identity.gpus}  # fmt: skip

@@ -58,6 +58,14 @@ def test_refuses_a_size_below_the_weights_in_the_fewest_bits():
     check_feasible(sized("guess"), toys.HARDWARE, fits, declare=toys.declare)
 
 
+def test_counts_no_weights_twice_nor_those_that_no_forward_pass_reads():
+    first = Layer("a", "Linear", 2000, 8000, (100, 20))
+    tied = Layer("b", "Linear", 0, 0, (100, 20))
+    unread = Layer("c", "Linear", 9000, 36000, (100, 90), unread=True)
+    model = replace(toys.MODEL, parameters=11000, layers=(first, tied, unread))
+    check_feasible(sized("guess"), toys.HARDWARE, model, declare=toys.declare)
+
+
 def test_lets_one_candidate_that_fits_be_enough():
     check_feasible(sized(tiny=1000), toys.HARDWARE, toys.MODEL, declare=toys.declare)
 

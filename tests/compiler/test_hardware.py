@@ -9,7 +9,7 @@ import pytest
 
 from titrant.compiler.hardware import detect
 from titrant.compiler.limits import disk_free, memory_available, memory_total, usable_cores
-from titrant.compiler.packages import installed, version_of
+from titrant.compiler.packages import installed
 from titrant.compiler.processor import parse_cpuinfo, parse_sysctl, processor
 from titrant.schema.canonical import canonical_json
 
@@ -132,4 +132,3 @@ def test_measures_the_disk_of_a_folder_that_does_not_exist_yet(tmp_path):
 
 def test_lists_only_what_is_installed():
     assert installed(("numpy", "no-such-library")) == {"numpy": metadata.version("numpy")}
-    assert version_of("no-such-library") is None

@@ -119,6 +119,25 @@ def test_asks_again_when_a_file_that_the_answer_rests_on_changes(tmp_path):
     assert child.asked == 3
 
 
+def test_believes_an_answer_about_the_users_own_code_in_a_copy_of_its_folder(tmp_path):
+    folders = [tmp_path / name for name in ("first", "second", "third", "fourth")]
+    for place, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / "nets.py").write_text("x = 2" if place == 2 else "x = 1")
+        (folder / "net.safetensors").write_bytes(b"w")
+    (folders[3] / "numpy.py").write_text("")
+    child = Child()
+
+    def answered(folder):
+        bound = small.bind(small.PARTS, folder, **PARTS_FILES)
+        child.paths = (folder / "nets.py",)
+        facts(bound, child, tmp_path / "facts")
+        return child.asked
+
+    assert [answered(folder) for folder in folders] == [1, 1, 2, 3]
+    assert answered(folders[1]) == 3
+
+
 def test_asks_again_when_a_named_file_changes_but_not_when_it_is_touched(tmp_path):
     child = Child()
     bound = small.bind(small.PARTS, tmp_path, **PARTS_FILES)

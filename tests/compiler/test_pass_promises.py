@@ -15,7 +15,7 @@ from titrant.compiler.passes.no_ops import drop_no_ops, has_no_ops
 from titrant.compiler.ports import plan_references, references
 from titrant.compiler.verify import PlanDefectError, problems
 from titrant.runtime import catalog
-from titrant.schema.facts import Column, Layer, RoleFacts
+from titrant.schema.facts import Layer
 from titrant.schema.plan import plan_digest
 from titrant.schema.source import parse
 
@@ -23,18 +23,11 @@ specification = importlib.util.spec_from_file_location("small_recipes", Path(__f
 small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
-ROLES = {
-    role: RoleFacts(rows, rows, {"malignant": rows // 3, "benign": rows - rows // 3})
-    for role, rows in {"train": 285, "tuning": 57, "calibration": 57, "evaluation": 170}.items()
-}
-COLUMNS = tuple(Column(name, "float64") for name in ("mean radius", "mean texture"))
-DATA = replace(small.DATA, roles=ROLES, columns=(*COLUMNS, Column("target", "int64", distinct=2)))
-
 
 @pytest.fixture(scope="module")
 def plan():
     bound = bind(parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("quantization.method=auto",)))
-    return compile_plan(bound, small.HARDWARE, small.MODEL, DATA)
+    return compile_plan(bound, small.HARDWARE, small.MODEL, small.JUDGED)
 
 
 def ids(plan):
@@ -100,7 +93,7 @@ def test_drops_a_fusion_where_there_is_nothing_to_fuse_and_keeps_it_elsewhere(pl
     assert not [name for name in order if name.endswith("fused")]
     normalized = replace(small.MODEL, layers=(*small.MODEL.layers, Layer("bn", "BatchNorm2d", 4, 16, (2,))))
     bound = bind(parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("quantization.method=auto",)))
-    fused = compile_plan(bound, small.HARDWARE, normalized, DATA)
+    fused = compile_plan(bound, small.HARDWARE, normalized, small.JUDGED)
     assert "fused" in " ".join(ids(fused))
     assert has_no_ops(small.MODEL, catalog.get)(fused)
     assert has_no_ops(small.MODEL, catalog.get)(drop_no_ops(small.MODEL, catalog.get)(fused)) == ()

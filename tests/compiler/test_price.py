@@ -174,3 +174,14 @@ def test_stays_finite_whatever_was_observed(factor, peak):
         assert math.isfinite(made.seconds)
         assert made.seconds >= 0
         assert made.peak_bytes >= 0
+
+
+def test_calls_the_least_that_a_model_takes_a_guess_where_its_products_are_not_known():
+    found = costs(compiled(model=replace(MODEL, flops=None)))
+    known = costs(compiled())
+    for step in ("baseline.tuning", "onnx-fp32", "latency"):
+        assert found[step].seconds == known[step].seconds > 0
+        assert (found[step].basis_of("seconds"), known[step].basis_of("seconds")) == ("guess", "modelled")
+    assert {cost.basis for cost in found["latency"].models.values()} == {"guess"}
+    learned = costs(compiled(model=replace(MODEL, flops=None), history=History(tuple(observed(compiled())))))
+    assert learned["onnx-fp32"].basis_of("seconds") == "guess"

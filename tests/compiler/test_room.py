@@ -4,21 +4,22 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+from titrant.compiler.bind import bind
+from titrant.compiler.compile import compile_plan
 from titrant.compiler.room import Case, needs, room_now, room_of
 from titrant.schema.facts import Gpu, GpuState, HardwareVolatile
 from titrant.schema.need import WORKER_BYTES, Need, Room, short_of
+from titrant.schema.source import parse
 
-specification = importlib.util.spec_from_file_location("promises", Path(__file__).parent / "test_pass_promises.py")
-promises = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(promises)
-small, DATA = promises.small, promises.DATA
+specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
+small = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small)
+DATA = small.JUDGED
 
 
 def counted(model=small.MODEL, data=DATA):
-    bound = promises.bind(
-        promises.parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("quantization.method=auto",))
-    )
-    plan = promises.compile_plan(bound, small.HARDWARE, small.MODEL, DATA)
+    bound = bind(parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("quantization.method=auto",)))
+    plan = compile_plan(bound, small.HARDWARE, small.MODEL, DATA)
     return needs(Case(plan, model, data))
 
 
@@ -100,11 +101,9 @@ def test_holds_weights_against_the_memory_of_the_accelerator_that_a_step_runs_on
 
 
 def test_leaves_weights_out_of_the_machines_memory_where_they_lie_on_an_accelerator():
-    bound = promises.bind(
-        promises.parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("target.device=cuda", "target.engine=torch"))
-    )
+    bound = bind(parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("target.device=cuda", "target.engine=torch")))
     identity = replace(small.HARDWARE.identity, gpus=(Gpu(0, "any", "cuda", 1 << 34, "9.0"),))
-    plan = promises.compile_plan(bound, replace(small.HARDWARE, identity=identity), small.MODEL, DATA)
+    plan = compile_plan(bound, replace(small.HARDWARE, identity=identity), small.MODEL, DATA)
     latency = needs(Case(plan, small.MODEL, DATA))["latency"]
     batch = latency.batch * latency.case_bytes
     assert (latency.batch, latency.case_bytes) == (32, 4 * (30 + 2))

@@ -43,12 +43,14 @@ CONVOLUTIONAL = (
     layer("head", "Linear", (2, 1024)),
 )
 
+GROUPED = (*CONVOLUTIONAL, layer("group", "GroupNorm", (64,)))
 
-def asked(level, layers=CONVOLUTIONAL, **more):
+
+def asked(level, layers=CONVOLUTIONAL, rows=DATA.roles, **more):
     size = sum(one.weight_bytes for one in layers)
     model = ModelFacts("factory", "m", size // 4, size // 4, size, layers, (), (), **more)
     bound = bind(parse(RECIPE.replace("LEVEL", level), "some.yaml", folder=Path.cwd()))
-    return suit(bound, MACHINE, model, DATA)
+    return suit(bound, MACHINE, model, replace(DATA, roles=rows))
 
 
 def warnings(found, name):
@@ -85,7 +87,8 @@ def test_says_which_methods_take_each_layer():
     found = {one.name: one.methods for one in asked("balanced").layers}
     assert found["stem"] == ("ort.static",)
     assert set(found["head"]) == {"torch.dynamic", "ort.dynamic", "ort.static"}
-    assert found["table"] == found["wide"] == found["relu"] == ()
+    assert found["table"] == found["wide"] == ("ort.static",)
+    assert found["relu"] == ()
 
 
 def test_warns_by_layer():
@@ -98,8 +101,19 @@ def test_warns_by_layer():
     assert "depthwise" not in warnings(found, "stem")
     assert "fewer than 1,024" in warnings(found, "deep")
     assert "a module of your own" in warnings(found, "mine")
-    assert "an embedding" in warnings(found, "table")
-    assert "keeps fp32" in warnings(found, "wide")
+    assert "for the one scale that ort.static has" in warnings(found, "wide")
+    assert "for the one scale that ort.static has" in warnings(asked("balanced", GROUPED), "group")
+    linear = asked("balanced", CONVOLUTIONAL[6:], rows={})
+    assert "an embedding" in warnings(linear, "table")
+    assert "keeps fp32" in warnings(linear, "wide")
+
+
+def test_tries_methods_for_exported_files_on_weights_that_a_module_of_the_user_holds():
+    own = asked("balanced", (layer("mine", "Odd", (64, 64), custom=True),))
+    assert {"ort.dynamic", "ort.static"} <= set(own.chosen)
+    assert "torch.dynamic" not in own.chosen
+    wide = asked("balanced", (layer("head", "Linear", (64, 64), dtype="float64"),))
+    assert not wide.suits
 
 
 def test_warns_of_code_that_decides_on_values():

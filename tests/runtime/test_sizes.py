@@ -3,17 +3,27 @@
 import pytest
 
 from titrant.runtime import catalog
+from titrant.runtime.inspecting.forward_pass import run_forward
 from titrant.runtime.inspecting.layers import list_layers, model_bytes
-from titrant.schema.facts import Hardware, HardwareIdentity, ModelFacts
+from titrant.schema.facts import Hardware, HardwareIdentity, ModelFacts, TensorSpec
 
 PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1"}
 MACHINE = Hardware(HardwareIdentity("linux", "x86_64", "", (), 2, None, (), "3.11", PACKAGES))
 
 
-def facts(module):
+def facts(module, unread=()):
     parameters = sum(one.numel() for one in module.parameters())
     return ModelFacts(
-        "factory", "", parameters, parameters, model_bytes(module), list_layers(module, {}), (), (), 10**6, 10**5
+        "factory",
+        "",
+        parameters,
+        parameters,
+        model_bytes(module),
+        list_layers(module, {}, unread),
+        (),
+        (),
+        10**6,
+        10**5,
     )
 
 
@@ -39,6 +49,21 @@ def test_predicts_the_size_of_every_file(*, name, shape, args, per_channel, torc
         sizes[operator] = (made.path.stat().st_size, predicted(operator, params, known))
     wrong = {key: pair for key, pair in sizes.items() if abs(pair[1] - pair[0]) > max(0.03 * pair[0], 16 * 1024)}
     assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("SharedSquare", {}), ("Lookup", {"size": 2000}), ("Pooler", {"wide": 300})]
+)
+def test_predicts_the_size_of_shared_looked_up_and_unread_weights(*, name, args, torch_model, rows, apply):
+    model = torch_model(name, 256, **args)
+    seen = run_forward(name, model.module, (TensorSpec("x", ("batch", 256), "float32"),), "unlabeled")
+    assert seen.unread == ({"pooler"} if name == "Pooler" else set())
+    known = facts(model.module, seen.unread)
+    plain = apply("export.onnx", {"model": model, "example": rows(256)}).outputs["model"]
+    for operator, inputs in (("ort_dynamic", {}), ("ort_static", {"calibration": rows(256)})):
+        made = apply(f"quantize.{operator}", {"model": plain, **inputs}, {}).outputs["model"].path.stat().st_size
+        said = predicted(f"quantize.{operator}", {}, known)
+        assert abs(said - made) < max(0.03 * made, 16 * 1024), (operator, said, made)
 
 
 def predicted(operator, params, known):

@@ -8,11 +8,11 @@ from safetensors.numpy import save
 
 from titrant.schema.data_size import (
     case_bytes,
-    case_numbers,
     column_bytes,
     has_text,
     item_bytes,
     rows_bytes,
+    spec_bytes,
     split_bytes,
     tables_bytes,
 )
@@ -26,10 +26,18 @@ DATA = DataFacts(
 
 
 def test_counts_a_case_as_the_model_takes_it():
-    assert (case_bytes(DATA), case_numbers(DATA)) == (3 * 4 * 5 * 4 + 8, 3 * 4 * 5 + 1)
+    assert [spec_bytes(spec) for spec in DATA.inputs] == [3 * 4 * 5 * 4, 8]
+    assert case_bytes(DATA) == 3 * 4 * 5 * 4 + 8
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("bool", 1), ("float16", 2), ("float32", 4), ("float64", 8), ("int64", 8)])
+def test_counts_a_dtype_that_it_does_not_know_as_the_caller_asks():
+    float8 = TensorSpec("x", ("batch", 10), "float8_e4m3fn")
+    assert (spec_bytes(float8), spec_bytes(float8, unknown=0)) == (80, 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("bool", 1), ("float16", 2), ("uint16", 2), ("float32", 4), ("float64", 8), ("int64", 8)]
+)
 def test_knows_the_size_of_a_number(dtype, size):
     assert item_bytes(dtype) == np.dtype(dtype).itemsize == size
 

@@ -54,7 +54,7 @@ def test_says_what_is_wrong_with_a_size(text, words):
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 steps"), (1, "1 step"), (1200, "1,200 steps")])
-def test_counts_things(count, text):
+def test_writes_a_count_with_the_singular_for_one_and_else_the_plural(count, text):
     assert counted(count, "step") == text
     assert counted(count, "child", "children") == text.replace("steps", "children").replace("step", "child")
 

@@ -66,7 +66,7 @@ def _forecast(planned: "Planned") -> "Forecast":
     forecast = symbols(planned)
     if planned.hardware.source != "detected":
         from titrant.compiler.hardware import detect
-        from titrant.verbs.beside import cannot_run_here
+        from titrant.verbs.cannot_run import cannot_run_here
         from titrant.verbs.facts import home_folder
 
         lacking = cannot_run_here(planned, detect(home_folder()))
@@ -87,8 +87,8 @@ def _value(planned: "Planned", forecast: "Forecast") -> dict[str, object]:
 def _markdown(planned: "Planned", forecast: "Forecast") -> str:
     from titrant.hardware_text import elsewhere_text
     from titrant.plan_markdown import plan_markdown
-    from titrant.verbs.beside import no_longer_planned
     from titrant.verbs.facts import home_folder
+    from titrant.verbs.gone_steps import no_longer_planned
 
     gone = no_longer_planned(planned, home_folder())
     elsewhere = elsewhere_text(planned.hardware)

@@ -17,8 +17,8 @@ def text_of(planned: "Planned", forecast: Mapping[str, tuple[str, str]], options
         sentence = f"{planned.plan.name}: up to date, plan {planned.digest[:8]}: nothing would run"
         return "\n".join(filter(None, (sentence, elsewhere_text(planned.hardware))))
     from titrant.plan_text import plan_text
-    from titrant.verbs.beside import no_longer_planned
     from titrant.verbs.facts import home_folder
+    from titrant.verbs.gone_steps import no_longer_planned
 
     gone = no_longer_planned(planned, home_folder())
     text = plan_text(planned.plan, forecast, coverage=planned.coverage, gone=gone, verbose=options.verbose > 0)

@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
     from titrant.planned import is_saved_plan, load
-    from titrant.verbs.beside import changed_since
+    from titrant.verbs.changed_recipe import changed_since
     from titrant.verbs.hold_lock import hold
     from titrant.verbs.plan import foresee
     from titrant.verbs.plan import plan as make_plan

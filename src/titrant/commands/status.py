@@ -2,15 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from titrant import console
 from titrant.commands.options import json_option, recipe_options
 from titrant.layout import table
+from titrant.schema.diagnostics import TitrantError
 from titrant.schema.exit_codes import OK
-
-if TYPE_CHECKING:
-    from titrant.verbs.status import Status
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,20 +18,39 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def call(options: argparse.Namespace) -> int:
-    """Say what would run now, and why."""
+    """Say what would run now, and why.
+
+    Of several recipes one that cannot be planned is named, and the others are answered; the first such gives the exit
+    code.
+    """
     from titrant.verbs.status import Seen, recipes_seen
-    from titrant.verbs.status import status as verb
 
     seen = Seen(tuple(options.recipes)) if options.recipes else recipes_seen()
     for run in seen.damaged:
         console.note(f"left out: {run.message}")
-    answers = ((recipe, verb(recipe, overrides=options.overrides, trust=options.trust)) for recipe in seen.recipes)
-    if options.json:
-        console.answer_json({"recipes": [_value(recipe, answer) for recipe, answer in answers]})
-        return OK
-    if not seen.recipes:
+    if not seen.recipes and not options.json:
         console.answer("no recipe ran here yet; run one with: titrant run RECIPE")
-    for recipe, answer in answers:
+    code, values = OK, []
+    for recipe in seen.recipes:
+        try:
+            values.append(_answer(recipe, options))
+        except TitrantError as error:
+            if len(seen.recipes) == 1:
+                raise
+            code = code or error.exit_code
+            values.append(_no_answer(recipe, error, as_json=options.json))
+    if options.json:
+        console.answer_json({"recipes": values})
+    return code
+
+
+def _answer(recipe: Path, options: argparse.Namespace) -> dict[str, object]:
+    """Give what would run as JSON; print it, where that is not asked for."""
+    from titrant.verbs.run import is_up_to_date
+    from titrant.verbs.status import status as verb
+
+    answer = verb(recipe, overrides=options.overrides, trust=options.trust)
+    if not options.json:
         console.answer(f"{recipe}: {answer.summary}")
         rows = [
             (symbol, step, because)
@@ -43,14 +59,18 @@ def call(options: argparse.Namespace) -> int:
         ]
         if rows:
             console.answer(table(rows))
-    return OK
-
-
-def _value(recipe: Path, answer: "Status") -> dict[str, object]:
-    from titrant.verbs.run import is_up_to_date
-
     forecast = {step: list(said) for step, said in answer.steps.items()}
     return {
         "recipe": str(recipe), "up_to_date": is_up_to_date(answer.steps), "summary": answer.summary,
         "forecast": forecast,
     }  # fmt: skip
+
+
+def _no_answer(recipe: Path, error: TitrantError, *, as_json: bool) -> dict[str, object]:
+    """Give why a recipe cannot be planned as JSON; print it, where that is not asked for."""
+    from titrant.schema.render import as_json as to_json
+
+    if not as_json:
+        console.note(f"{recipe} cannot be planned:")
+        console.diagnostics(error.diagnostics)
+    return {"recipe": str(recipe), "errors": [to_json(one) for one in error.diagnostics]}

@@ -1,1 +1,1 @@
-"""Starter recipes: what was found out about a model and its data as keys, the rest as questions."""
+"""Starter recipes: what is known of a model and its data as keys, the rest as questions."""

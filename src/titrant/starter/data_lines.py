@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from titrant.schema.units import counted
 from titrant.schema.write import flow
 from titrant.starter.known import Starter, refuse
 from titrant.starter.model_lines import FREE_PIXELS, fixed_sizes
 
-# Columns that often say to whom a case belongs, and so are worth a bias gate.
+# Columns that often name the group that a case belongs to, and so are worth a bias gate.
 SUBGROUPS = ("sex", "gender", "age", "race", "ethnicity", "region", "site", "hospital")
-# A text column that has another value in at least this share of the rows names the rows.
+# A text column whose values differ in more than this share of the rows names the rows.
 NAMES_ROWS = 0.5
 # A whole-numbered label with more values than this is a quantity.
 MOST_CLASSES = 100
@@ -22,30 +23,25 @@ ROLES = 4
 
 
 def data_lines(starter: Starter) -> Iterator[str]:
-    """Yield the lines of the section; RecipeError P081 where the data has nothing for a model to look at."""
+    """Yield the lines of the section; RecipeError P081 where the data has no input for a model."""
     if starter.source is None or starter.data is None:
-        yield "# ? data: without it the model is shown random inputs, and nothing can be calibrated or judged by labels"
+        yield "# ? data: without it the model runs on random inputs, and nothing can be calibrated or judged by labels"
         return
     data, (kind, path) = starter.data, starter.source
     kept, left = _kept(data["columns"])
-    count = len(data["columns"])
-    rows = f"{data['rows']:,} rows, {count} column{'s' * (count != 1)}"
+    size = f"{counted(data['rows'], 'row')}, {counted(len(data['columns']), 'column')}"
     yield "data:"
-    yield (
-        f"  source: {{{kind}: {flow(path)}}}  # {rows} beside the label"
-        if data["label"]
-        else (f"  source: {{{kind}: {flow(path)}}}  # {rows}")
-    )
+    yield f"  source: {{{kind}: {flow(path)}}}  # {size}" + (" beside the label" if data["label"] else "")
     for note in data["notes"]:
         yield f"  # {note}"
     for name in data["left"]:
-        yield f"  # {name} has another number of rows, and is left out"
+        yield f"  # {name} has a different number of rows, and is left out"
     for name, reason in left.items():
         yield f"  # ? {name} is left out of the inputs: {reason}"
     yield from _doubtful(kept)
     if not kept:
         only = "a model needs at least one that differs from row to row"
-        refuse(f"{path} has no column for the model to look at beside the label", only)
+        refuse(f"{path} has no column that the model could take beside the label", only)
     if left or data["left"] or kind == "npz":
         yield from _names("  inputs: ", [one["name"] for one in kept])
     if data["label"]:

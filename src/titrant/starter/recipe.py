@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from titrant.schema.units import counted
 from titrant.starter.data_lines import MOST_CLASSES, ROLES, data_lines
 from titrant.starter.known import Starter, refuse, trains
 from titrant.starter.model_lines import model_lines
@@ -40,8 +41,10 @@ def recipe_text(starter: Starter) -> str:
 def _check_rows(starter: Starter) -> None:
     if starter.source is not None and starter.data is not None and starter.data["rows"] < _FEWEST_ROWS:
         rows = starter.data["rows"]
-        said = f"{rows} row{'s' * (rows != 1)}"
-        refuse(f"{starter.source[1]} has {said}, too few for {ROLES} roles", "give more, or leave --data out")
+        refuse(
+            f"{starter.source[1]} has {counted(rows, 'row')}, too few for {ROLES} roles",
+            "give more, or leave --data out",
+        )
 
 
 def _task(starter: Starter) -> Iterator[str]:

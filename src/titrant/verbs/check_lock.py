@@ -1,4 +1,4 @@
-"""Hold a recipe to its lock without running anything."""
+"""Check a recipe against its lock without running anything."""
 
 from pathlib import Path
 
@@ -10,16 +10,18 @@ from titrant.schema.source import ParsedRecipe
 
 
 def check_lock(recipe: ParsedRecipe, *, trust: bool = False) -> str:
-    """Hold a recipe to its lock without running anything, and return what could not be checked here, or "".
+    """Check a recipe against its lock without running anything; return what could not be checked here, or "".
 
     Raises StaleError where the lock is missing, or recipe, model, data or a decision is not what it says: the first
-    difference is named. On a class of hardware that has no entry, recipe, model and data are held to another one's.
+    difference is named. On a class of hardware without an entry, recipe, model and data are checked against another.
     """
+    from titrant.schema.lock_text import lock_path
     from titrant.verbs.lock_entry import hardware_class
     from titrant.verbs.plan import plan
 
     planned = plan(recipe, trust=trust)
-    found, path = _read(Path(recipe.file))
+    path = lock_path(Path(recipe.file))
+    found = _read(path, recipe.file)
     name = hardware_class(planned.plan).name
     if name in found.entries:
         refuse_if_stale(path, found.entries[name], planned)
@@ -34,35 +36,27 @@ def check_lock(recipe: ParsedRecipe, *, trust: bool = False) -> str:
 
 def entry_here(planned: Planned, path: Path) -> LockEntry:
     """Return a lock's entry for the class of hardware that a plan is for; StaleError where it has none."""
-    from titrant.schema.lock_text import read_lock
     from titrant.verbs.lock_entry import hardware_class
 
-    found = read_lock(path)
-    if found is None:
-        raise _no_lock(path, planned.recipe_file)
+    found = _read(path, planned.recipe_file)
     entry = found.entries.get(hardware_class(planned.plan).name)
     if entry is None:
         raise _no_entry(path, found, planned.plan)
     return entry
 
 
-def _read(recipe: Path) -> tuple[Lock, Path]:
-    from titrant.schema.lock_text import lock_path, read_lock
+def _read(path: Path, recipe: str) -> Lock:
+    from titrant.schema.lock_text import read_lock
 
-    path = lock_path(recipe)
     found = read_lock(path)
     if found is None:
-        raise _no_lock(path, str(recipe))
-    return found, path
-
-
-def _no_lock(path: Path, recipe: str) -> StaleError:
-    help_text = f"write it with: titrant run {recipe}, or from an earlier run: titrant lock {recipe}"
-    return StaleError(Diagnostic("P090", f"there is no lock {path}", help=help_text))
+        help_text = f"write it with: titrant run {recipe}, or from an earlier run: titrant lock {recipe}"
+        raise StaleError(Diagnostic("P090", f"there is no lock {path}", help=help_text))
+    return found
 
 
 def refuse_if_stale(path: Path, entry: LockEntry, planned: Planned, *, decisions: bool = True) -> None:
-    """Raise StaleError, naming the first difference, where a plan is not what a lock's entry says."""
+    """Raise StaleError, naming the first difference, where a plan differs from a lock's entry."""
     from titrant.schema.compare_locks import planned_difference
     from titrant.verbs.replan import decided
 
@@ -90,7 +84,7 @@ def _recipe_change(entry: LockEntry, planned: Planned) -> str:
 
 
 def stale(path: Path, differs: str) -> StaleError:
-    """Make the error that something is not as a lock says (P092)."""
+    """Make the error that something differs from a lock (P092)."""
     help_text = "run without --locked, and review what that changes in the lock"
     return StaleError(Diagnostic("P092", f"not as {path.name} says: {differs}", help=help_text))
 
@@ -101,7 +95,8 @@ def _no_entry(path: Path, found: Lock, plan: Plan) -> StaleError:
     from titrant.verbs.lock_entry import hardware_class
 
     here = hardware_class(plan)
-    near = [one.hardware for one in found.entries.values() if one.hardware.instructions == here.instructions]
+    alike = [one.hardware for one in found.entries.values() if one.hardware.machine == here.machine]
+    near = sorted(alike, key=lambda one: one.instructions != here.instructions)
     differs = f"; the nearest differs: {first_difference(plain(near[0]), plain(here))}" if near else ""
     message = f"{path.name} has no entry for this hardware class ({here.name}){differs}"
     return StaleError(Diagnostic("P093", message, help="run without --locked to add one"))

@@ -55,12 +55,12 @@ def made_plan(name: str, *, trust: bool = False) -> MadePlan:
     return MadePlan(planned.plan, parsed(planned.recipe_text, planned.recipe_file, Path(planned.folder)))
 
 
-def run_folder(name: str) -> Path:
-    """Find a run's folder by its path, id, unique prefix or `latest`."""
+def run_folder(name: str, *, ended: bool = False) -> Path:
+    """Find a run's folder by its path, id, unique prefix or `latest`; with `ended` that passes over unfinished runs."""
     from titrant.verbs.facts import home_folder
     from titrant.verbs.runs import find_run
 
-    return find_run(name, home_folder())
+    return find_run(name, home_folder(), ended=ended)
 
 
 def run_of(name: str) -> RecordedRun:

@@ -27,7 +27,7 @@ DECIDED: tuple[Keys, ...] = (
     ("export",), ("quantization",), ("search", "objective"), ("validation",), ("profile", "batches"),
     ("profile", "iterations"), ("profile", "warmup"), ("report", "evidence"),
 )  # fmt: skip
-# Subjects of decisions that are no path of the recipe → the paths that they are about.
+# Subjects of decisions that are not paths of the recipe → the paths that they are about.
 ABOUT: dict[str, tuple[Keys, ...]] = {
     "original": (("model", "factory"), ("model", "onnx")),
     "weights": (("model", "weights"),),

@@ -1,4 +1,4 @@
-"""What looking at an environment found out."""
+"""What `titrant doctor` finds out about an environment."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Hold a run to its recipe's lock."""
+"""Run a recipe exactly as its lock says, or release nothing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def hold(planned: Planned) -> "Replay":
-    """Return how a locked run goes: the lock's choices replayed, and nothing released that came out otherwise."""
+    """Return how a locked run goes: the lock's choices replayed, and nothing released whose results differ.
+
+    Raises StaleError where there is no lock or no entry for this class of hardware, or where the plan differs from it.
+    """
     from titrant.runtime.execution.rerun.replay import Replay
     from titrant.schema.lock_text import lock_path
     from titrant.verbs.check_lock import entry_here, refuse_if_stale, stale

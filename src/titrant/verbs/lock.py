@@ -16,7 +16,7 @@ from titrant.schema.source import ParsedRecipe
 
 @dataclass(frozen=True)
 class Locked:
-    """A recipe's lock, the entry for this class of hardware, and what changed in it: "" where it stood already."""
+    """A recipe's lock, the entry for this class of hardware, and what changed in it: "" where it said so already."""
 
     file: Path
     entry: str
@@ -116,13 +116,12 @@ def why_unlocked(planned: Planned, recipe: Path) -> str:
 
 def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
     from titrant.runtime.execution.folder import read_record
+    from titrant.runtime.execution.run_order import newest_first
     from titrant.verbs.compared import run_folder, run_of
     from titrant.verbs.facts import home_folder
 
     wanted = (planned.plan.recipe_digest, planned.plan.model_digest, planned.plan.data_digest)
-    folders = (
-        [run_folder(name)] if name else sorted((home_folder() / "runs").glob(f"*-{planned.plan.name}-*"), reverse=True)
-    )
+    folders = [run_folder(name)] if name else newest_first(home_folder() / "runs", f"-{planned.plan.name}-")
     for folder in folders:
         released = (one := read_record(folder)) is not None and one.exit == OK
         if not released or (not name and (folder / "rerun.json").exists()):

@@ -1,4 +1,4 @@
-"""Rerun from a lock: the run that it names, or, where that is not here, the recipe beside it held to the lock."""
+"""Rerun from a lock: the run that it names, or, where that is not here, the recipe beside it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,6 +7,7 @@ from pathlib import Path
 from titrant.schema.artifact import Artifact
 from titrant.schema.compare_runs import RecordedRun
 from titrant.schema.diagnostics import Diagnostic, RecipeError
+from titrant.schema.exit_codes import OK
 from titrant.schema.gate import GateResult, Judgement
 from titrant.schema.lock import LockedGate, LockEntry
 from titrant.schema.plan import Decision, Plan
@@ -18,7 +19,7 @@ from titrant.verbs.lock_entry import NOTHING
 def locked_run(path: Path, *, redecide: bool, trust: bool) -> Repeated:
     """Return what repeats a lock's entry for this class of hardware.
 
-    Where the recipe is not beside the lock any more, the first of its runs that is in this home has it. Raises
+    Where the recipe is no longer beside the lock, the first of its runs that is in this home has it. Raises
     RecipeError P094 where there is neither, and StaleError P093 without an entry for this class.
     """
     from titrant.schema.lock_text import read_lock, recipe_path
@@ -83,7 +84,7 @@ def _record(entry: LockEntry, plan: Plan) -> RunRecord:
         name=plan.name,
         plan_digest="",
         verdict="",
-        exit=0,
+        exit=OK,
         steps=tuple(
             StepRecord(
                 name, "finished", step.key, StepResult(step.key, operators.get(name, ""), _outputs(step.outputs))

@@ -13,7 +13,7 @@ def migrate(recipe: Path | str, *, check: bool = False) -> Migration:
 
     Returns the new text and what was changed, a sentence each; () when the recipe speaks the language already, and its
     file is then not touched. `check` writes nothing. The file is replaced whole or not at all, and keeps its
-    permissions, line ends, comments, order and quoting. RecipeError for a file that is no recipe, says no version,
+    permissions, line ends, comments, order and quoting. RecipeError for a file that is not a recipe, names no version,
     speaks a newer one, or cannot be written.
     """
     from titrant.schema.atomic import write_bytes

@@ -26,9 +26,9 @@ def plan(
     """Compile a recipe, as `titrant.read` gives it, into a plan for `hardware` (default: this machine).
 
     What is not known yet of the model and the data is found out in a child process, which is the only place where the
-    user's code runs, and cached. `keep_worker` receives that process instead of closing it, so that a run that follows
-    need not start another. `trace` is told what each pass over the plan changed. Raises RecipeError, InfeasibleError,
-    or StepError when the user's own code fails.
+    user's code runs, and kept where the home can be written. `keep_worker` receives that process instead of closing it,
+    so that a run that follows need not start another. `trace` is told what each pass over the plan changed. Raises
+    RecipeError, InfeasibleError, or StepError when the user's own code fails.
     """
     from titrant.compiler.bind import bind
     from titrant.compiler.compile import compile_plan
@@ -36,13 +36,14 @@ def plan(
     from titrant.compiler.hardware import detect
     from titrant.compiler.inspect import facts
     from titrant.compiler.room import Case, needs, room_of
-    from titrant.runtime.execution.home import open_home
+    from titrant.runtime.execution.home import home_to_read, open_home
     from titrant.verbs.as_written import as_written
     from titrant.verbs.facts import history, inspector
     from titrant.verbs.room import refuse_without_room
 
     bound = bind(recipe, trust=trust)
-    home = open_home()
+    # A run writes there: it is refused at once where that cannot be.
+    home = home_to_read() if keep_worker is None else open_home()
     machine = hardware or detect(home.path)
     with inspector(bound, home) as (ask, started):
         known = facts(bound, ask, home.path / "facts")
@@ -89,11 +90,11 @@ def symbols(planned: Planned) -> dict[str, tuple[str, str]]:
 def foresee(planned: Planned) -> "tuple[dict[str, tuple[str, str]], RunRecord | None]":
     """Return the symbols, and what `run` would return without executing anything; None where something would run."""
     from titrant.runtime.execution.forecast import outlook
-    from titrant.runtime.execution.home import open_home
+    from titrant.runtime.execution.home import home_to_read
 
     found = outlook(
         planned.plan,
-        open_home(),
+        home_to_read(),
         recipe_text=planned.recipe_text,
         recipe_file=planned.recipe_file,
         folder=Path(planned.folder),

@@ -7,8 +7,11 @@ from typing import Any
 from titrant.schema.diagnostics import Diagnostic, RecipeError
 
 
-def find_run(name: str, home: Path) -> Path:
-    """Return a run's folder; RecipeError when there is none or more than one of that name."""
+def find_run(name: str, home: Path, *, ended: bool = False) -> Path:
+    """Return a run's folder; RecipeError when there is none or more than one of that name.
+
+    With `ended` the latest is the one that came to its end last.
+    """
     from titrant.runtime.execution.run_order import newest_first
 
     direct = Path(name)
@@ -16,7 +19,7 @@ def find_run(name: str, home: Path) -> Path:
         return direct
     folders = [folder for folder in newest_first(home / "runs") if (folder / "plan.json").is_file()]
     if name == "latest":
-        found = folders[:1]
+        found = [folder for folder in folders if not ended or (folder / "record.json").is_file()][:1] or folders[:1]
     else:
         found = [folder for folder in folders if folder.name == name] or [
             folder for folder in folders if folder.name.startswith(name) or folder.name.endswith(name)

@@ -65,7 +65,7 @@ def recipes_seen() -> Seen:
 
 
 def _recipe_file(described: Path) -> Path | None:
-    """Return the recipe that a run was of; None where no run is, RecipeError P015 for one that cannot be read."""
+    """Return the recipe that a run was of; None where there is no run, RecipeError P015 for one that cannot be read."""
     from titrant.verbs.runs import damaged, read_json
 
     if not described.is_file():

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from titrant.runtime.execution.seeding import Seeding
 from titrant.runtime.execution.user_watch import UserWatch
 from titrant.runtime.execution.worker_errors import raise_answer
 from titrant.runtime.execution.worker_main import _answer
@@ -27,7 +28,7 @@ class InProcessWorker:
             _WATCHES[str(folder)].install()
         self._said = []
         self._listen = None
-        self._bench = Bench(home, folder, self._scratch, _WATCHES[str(folder)], self._tell)
+        self._bench = Bench(home, folder, self._scratch, _WATCHES[str(folder)], Seeding(), self._tell)
 
     def _tell(self, message):
         if self._listen is not None:

@@ -53,6 +53,12 @@ def test_names_the_gate_and_the_number_that_changed_in_it():
     )
 
 
+def test_names_the_operators_version_before_all_else():
+    old = {"operator": "train.fit", "params": {"epochs": 3}, "version": 1}
+    told = "the version of train.fit changed from 1 to 2"
+    assert difference(old, {**old, "params": {"epochs": 30}, "version": 2}) == told
+
+
 def test_names_a_changed_library_and_a_changed_file(toy, make_plan, change, tmp_path):
     (tmp_path / "a").write_text("1")
     plan = make_plan((1,), load={"file": {"path": str(tmp_path / "a"), "digest": digest_file(tmp_path / "a")}})
@@ -120,3 +126,19 @@ def test_says_that_a_step_failed_and_that_a_result_is_gone(toy, make_plan):
     _, found = toy.forecast(plan)
     assert (found["c1"].symbol, found["c1"].because) == ("+", "because its result is no longer in the home")
     assert found["c2"].because.startswith("because it failed: ValueError: seven is not even (toys.py:")
+
+
+def test_names_what_came_and_went_in_a_list_of_names():
+    old = {"instructions": ["avx", "avx2"]}
+    told = "instructions changed: now with ATEN_CPU_CAPABILITY=default, without avx2"
+    assert difference(old, {"instructions": ["avx", "ATEN_CPU_CAPABILITY=default"]}) == told
+
+
+def test_says_that_a_step_differs_from_one_of_which_nothing_was_kept(toy, make_plan, change):
+    plan = make_plan((1,))
+    toy.run(plan)
+    shutil.rmtree(toy.home.results)
+    toy.home.results.mkdir()
+    _, found = toy.forecast(change(plan, "load", number=7))
+    assert found["load"].symbol == "~"
+    assert found["load"].because == "because it is not what ran last, of which no more is known"

@@ -49,6 +49,23 @@ def wrong(params, context):
 '''
 
 
+# As users write it: seeds at the top of a module, and generators that it keeps.
+SEEDING = """
+import random
+
+import numpy as np
+
+random.seed(1)
+np.random.seed(1)
+constant = [random.random(), np.random.random()]
+kept, older, oldest = np.random.default_rng(2), np.random.RandomState(3), random.Random(4)
+
+
+def draw():
+    return [*constant, random.random(), np.random.random(), kept.random(), older.rand(), oldest.random()]
+"""
+
+
 @pytest.fixture
 def worker(tmp_path):
     folder = tmp_path / "recipe"
@@ -86,6 +103,18 @@ def test_starts_every_step_from_the_same_random_state(worker, tmp_path):
     first = value(worker, tmp_path, expression, seed=5)
     assert value(worker, tmp_path, expression, seed=5) == first
     assert value(worker, tmp_path, expression, seed=6) != first
+
+
+def test_draws_the_same_whenever_a_users_module_was_loaded_and_whatever_drew_from_it_before(worker, tmp_path):
+    (tmp_path / "recipe" / "seeds.py").write_text(SEEDING)
+    expression = "__import__('seeds').draw()"
+    first = value(worker, tmp_path, expression, seed=5)
+    assert value(worker, tmp_path, expression, seed=5) == first
+    worker.kill()
+    value(worker, tmp_path, "[__import__('random').random(), __import__('seeds').draw()]", seed=6)  # loaded here
+    assert value(worker, tmp_path, expression, seed=5) == first
+    plain = value(worker, tmp_path, "[random.random(), __import__('numpy').random.random()]", seed=5)
+    assert first[2:4] == plain  # the step's own, not those that the module began
 
 
 def test_gives_each_step_an_empty_scratch_folder_that_goes_away(worker, tmp_path):

@@ -7,7 +7,7 @@ import torch  # noqa: TID253 - the tests build tiny modules
 from torch import nn  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
-from titrant.runtime.inspecting.forward_look import show
+from titrant.runtime.inspecting.forward_pass import run_forward
 from titrant.runtime.inspecting.torch_flops import counter
 from titrant.runtime.inspecting.uncounted import Uncounted
 from titrant.runtime.torch.plain_attention import plain_attention
@@ -165,7 +165,7 @@ def test_says_that_flops_are_not_known_where_an_operation_is_not():
     with torch.library._scoped_library("titrant_tests", "DEF") as library:
         library.define("turned(Tensor x) -> Tensor")
         library.impl("turned", lambda x: x + 1, "CompositeExplicitAutograd")
-        found = show("Foreign", Foreign().eval(), (TensorSpec("x", ("batch", 3), "float32"),), "")
+        found = run_forward("Foreign", Foreign().eval(), (TensorSpec("x", ("batch", 3), "float32"),), "")
     assert found.flops is None
     assert found.notes == ("FLOPs are not known: titrant has no count of titrant_tests.turned",)
     assert found.flops_by_module == {"known": 18}

@@ -36,6 +36,34 @@ class Tied(nn.Module):
         return self.second(torch.relu(self.first(x))) + self.part.sum()
 
 
+class SharedSquare(nn.Module):
+    """Three linear layers, two of which share one weight: (batch, 256) → (batch, 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(256, 256)
+        self.second = nn.Linear(256, 256)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(256, 2)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
+class Lookup(nn.Module):
+    """An embedding of rounded numbers, a layer norm and a linear layer: (batch, n) → (batch, 2)."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.table = nn.Embedding(size, 64)
+        self.norm = nn.LayerNorm(64)
+        self.head = nn.Linear(64, 2)
+
+    def forward(self, x):
+        places = (x * 10).long().clamp(0, self.table.num_embeddings - 1)
+        return self.head(self.norm(self.table(places)).mean(1))
+
+
 class Gelu(nn.Module):
     """A layer and an activation that torch writes into newer archives: (batch, 5) → (batch, 2)."""
 
@@ -198,3 +226,17 @@ class Residual(nn.Module):
         x = torch.relu(self.first(x))
         x = torch.relu(self.second(x) + x[:, :, ::2, ::2])
         return self.head(x.mean((2, 3)))
+
+
+class Pooler(nn.Module):
+    """Attention and a head, and a large layer that no forward pass reads: (batch, 256) → (batch, 2)."""
+
+    def __init__(self, wide):
+        super().__init__()
+        self.pooler = nn.Linear(wide, wide)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x):
+        parts = x.reshape(-1, 16, 16)
+        return self.head(self.attention(parts, parts, parts)[0].mean(1))

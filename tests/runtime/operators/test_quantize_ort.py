@@ -188,7 +188,8 @@ def test_static_takes_an_old_graph_with_weights_among_its_inputs(rows, apply, an
 
 
 def test_brings_an_old_graph_to_constant_weights_and_operator_set_13(tmp_path):
-    from titrant.runtime.onnx.graph_file import opset, read
+    from titrant.runtime.onnx.domains import opset
+    from titrant.runtime.onnx.graph_file import read
     from titrant.runtime.onnx.modern import modern
 
     graph = modern(read(old_graph(tmp_path / "old.onnx", batch="batch").path))

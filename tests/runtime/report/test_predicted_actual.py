@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from titrant.runtime.report.foretold import loading, off, pair, totals
 from titrant.runtime.report.machine import summary
 from titrant.runtime.report.page import page
+from titrant.runtime.report.predicted_actual import loading, off, pair, totals
 from titrant.runtime.report.record_view import read_record
 from titrant.runtime.report.step_rows import step_rows
 from titrant.schema.plan import Prediction

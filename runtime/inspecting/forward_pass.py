@@ -1,4 +1,4 @@
-"""Show a model two cases of the inputs' shapes, and note what it answers and what that takes."""
+"""Run a model on two cases of its inputs' shapes, and record its outputs, FLOPs and activation memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,36 +12,41 @@ from titrant.schema.facts import TensorSpec
 if TYPE_CHECKING:
     import torch
 
+    from titrant.runtime.inspecting.activation import ActivationPeak
+
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
 CASES = 2
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one forward pass of two cases showed."""
+class ForwardPass:
+    """What a forward pass of two cases showed; FLOPs and bytes are those of one case."""
 
     outputs: tuple[TensorSpec, ...]
     flops: int | None
     flops_by_module: Mapping[str, int]
     activation_bytes: int | None
-    uncounted: tuple[str, ...] = ()  # operations that may multiply matrices, of which nobody knows how much
+    uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
+    unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Say why the FLOPs are not known, where they are not."""
+        """Say why the FLOPs are unknown, where they are."""
         names = ", ".join(self.uncounted)
         return (f"FLOPs are not known: titrant has no count of {names}",) if self.uncounted else ()
 
 
 MISFIT = "check `model.args` and `data.inputs`: the model must take the data's shape"
-UNSEEN = Look((), None, {}, None)
+NOT_RUN = ForwardPass((), None, {}, None)
 
 
-def show(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], task: str, advice: str = MISFIT) -> Look:
-    """Let a module in evaluation mode answer two cases, without gradients; errors call it `name` and give `advice`.
+def run_forward(
+    name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], task: str, advice: str = MISFIT
+) -> ForwardPass:
+    """Run a module in evaluation mode on two cases, without gradients; errors call it `name` and give `advice`.
 
     Whether tensors have values is the caller's choice, by the mode that it enters first. Raises StepError X156 when the
-    model cannot answer, or answers with something else than tensors whose first dimension is the batch.
+    forward pass fails, or returns anything but tensors whose first dimension is the batch.
     """
     import torch
 
@@ -72,7 +77,13 @@ def show(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], task
         if path.startswith(prefix) and path not in uncounted.modules
     }
     flops = None if uncounted.operations else counting.get_total_flops() // CASES
-    return Look(outputs, flops, by_module, peak.peak_bytes // CASES, tuple(sorted(uncounted.operations)))
+    unread = frozenset(path for path, part in module.named_modules() if _unread(part, peak))
+    return ForwardPass(outputs, flops, by_module, peak.peak_bytes // CASES, tuple(sorted(uncounted.operations)), unread)
+
+
+def _unread(part: "torch.nn.Module", peak: "ActivationPeak") -> bool:
+    own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+    return bool(own) and not any(peak.reads(tensor) for tensor in own)
 
 
 def _outputs(model: str, answer: Any, task: str) -> tuple[TensorSpec, ...]:

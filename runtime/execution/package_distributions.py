@@ -1,19 +1,14 @@
-"""Versions of installed packages."""
+"""The distributions that importable packages come from."""
 
 from functools import cache
 
 from titrant.schema.installed_versions import installed_version
 
 
-def version(distribution: str) -> str | None:
-    """Return the version of an installed distribution, None where there is none of that name."""
-    return installed_version(distribution)
-
-
 @cache
 def distributions(package: str) -> tuple[str, ...]:
     """Return the distributions that an importable package comes from: nearly always the one of its own name."""
-    return (package,) if version(package) is not None else tuple(_by_package().get(package, ()))
+    return (package,) if installed_version(package) is not None else tuple(_by_package().get(package, ()))
 
 
 @cache
