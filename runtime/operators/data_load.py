@@ -71,7 +71,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
 
 @operator(
     "data.load",
-    version=2,
+    version=3,
     family="data",
     params=DataLoadParams,
     inputs={},

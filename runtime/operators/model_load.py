@@ -55,7 +55,7 @@ def predict(
 
 @operator(
     "model.load",
-    version=1,
+    version=2,
     family="model",
     params=ModelLoadParams,
     inputs={},
