@@ -1,9 +1,9 @@
 """The memory layout of tensors: kernels choose by strides and by the first address, and the last bit depends on it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch  # noqa: TID253 - its very subject
-
-from titrant.runtime.layout import laid_out
 
 # Where torch's own allocator begins every tensor. A matrix product of equal numbers that begin elsewhere rounds
 # differently: one Linear(784, 10) gave four results over the sixteen offsets of a float32 in 64 bytes.
@@ -11,13 +11,13 @@ BOUNDARY_BYTES = 64
 
 
 def tensor_of(array: np.ndarray, *, copy: bool = False) -> torch.Tensor:
-    """Return an array as a tensor on the CPU with the layout of a new one; memory is shared where it already has it.
+    """Return an array as a tensor on the CPU that lies as a new one does; memory is shared where it already lies so.
 
     With `copy` it is never shared. Read-only arrays are copied too: torch would let them be written.
     """
-    if copy or not array.flags.writeable:
-        array = np.array(array, order="C")
-    return standard(torch.from_numpy(laid_out(array)))
+    if copy or not array.flags.writeable or array.ctypes.data % BOUNDARY_BYTES or not _in_order(array):
+        array = _copied(array)
+    return torch.from_numpy(array)
 
 
 def standard(tensor: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,20 @@ def lay_out(module: torch.nn.Module) -> None:
         tensor.data = standard(tensor.data)
 
 
-def _strides(shape: torch.Size) -> tuple[int, ...]:
+def _copied(array: np.ndarray) -> np.ndarray:
+    # In NumPy, since a model that is being traced has torch's operations watched.
+    memory = np.empty(array.nbytes + BOUNDARY_BYTES, np.uint8)
+    first = -memory.ctypes.data % BOUNDARY_BYTES
+    made = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    made[...] = array
+    return made
+
+
+def _in_order(array: np.ndarray) -> bool:
+    return array.strides == tuple(array.itemsize * step for step in _strides(array.shape))
+
+
+def _strides(shape: Sequence[int]) -> tuple[int, ...]:
     strides, step = [], 1
     for size in reversed(shape):
         strides.append(step)
