@@ -185,9 +185,9 @@ def _trained_digits(home: Path, folder: Path) -> tuple[Path, Path]:
     """Take the trained weights and the rows out of the store, for the script written by hand."""
     import numpy as np
 
-    from titrant.runtime.execution.home import open_home
-    from titrant.runtime.execution.store import Store
-    from titrant.schema.artifact import Artifact
+    from titrant.runtime.store.artifacts import Store
+    from titrant.runtime.store.home import open_home
+    from titrant.schema.record import Artifact
 
     store = Store(open_home(home))
     steps = {step["step"]: step["result"] for step in newest_record(home)["steps"]}
@@ -209,9 +209,9 @@ def _trained_digits(home: Path, folder: Path) -> tuple[Path, Path]:
 
 def _speed(record: Mapping[str, Any], home: Path) -> None:
     """Compare the released digits model with eager torch at batch 1, from the joint timing, and its size."""
-    from titrant.runtime.execution.home import open_home
-    from titrant.runtime.execution.store import Store
-    from titrant.schema.artifact import Artifact
+    from titrant.runtime.store.artifacts import Store
+    from titrant.runtime.store.home import open_home
+    from titrant.schema.record import Artifact
 
     steps = {step["step"]: step["result"] for step in record["steps"] if step["result"]}
     timings = Store(open_home(home)).get(Artifact(**steps["latency"]["outputs"]["timings"]), home / "look")

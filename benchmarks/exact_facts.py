@@ -111,7 +111,7 @@ RECIPES = {"breast_cancer": "TabularNet", "breast_cancer_critical": "TabularNet"
 def torch_figures(name: str, case: Case) -> Iterator[Figure]:
     """Compare a factory with a count by hand and by torch, and the exported file with the factory."""
     import titrant
-    from titrant.runtime.models.factory import build
+    from titrant.runtime.backends.torch.factory import build
 
     stated = titrant.inspect(case.factory, args=case.args, inputs=case.inputs).model
     yield Figure(name, "parameters, against a sum by hand", stated.parameters, case.parameters)

@@ -17,15 +17,15 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["titrant.schema", "titrant.compiler", "yaml"]):
-    from titrant.compiler.bind import bind
-    from titrant.schema.config.yaml_text import merge_yaml, read_yaml
-    from titrant.schema.diagnostics import RecipeError
-    from titrant.schema.intake import decode
-    from titrant.schema.migrations import migrate
-    from titrant.schema.recipe import recipe_value
-    from titrant.schema.render import as_json, render_all
-    from titrant.schema.source import parse
-    from titrant.schema.write import print_recipe
+    from titrant.compiler.bind.bind import bind
+    from titrant.schema.config.values import merge_yaml, read_yaml
+    from titrant.schema.diagnostics.diagnostics import RecipeError
+    from titrant.schema.diagnostics.render import as_json, render_all
+    from titrant.schema.language.migrate import migrate
+    from titrant.schema.language.parse import parse
+    from titrant.schema.language.write import print_recipe
+    from titrant.schema.language.yaml_text import decode
+    from titrant.schema.recipe.recipe import recipe_value
 
 ROOT = Path(__file__).parent.parent
 MISTAKES = ROOT / "tests" / "schema" / "mistakes"
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def _schema() -> object:
-    from titrant.schema.json_schema import recipe_schema
+    from titrant.schema.language.expected import recipe_schema
 
     return recipe_schema()
 

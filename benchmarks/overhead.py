@@ -54,7 +54,7 @@ def peak_mib(who: int) -> float:
 def execute(plan: Path) -> None:
     """Be the executor's process."""
     import titrant
-    from titrant.planned import load
+    from titrant.api.planned import load
 
     record = titrant.run(load(plan))
     own, worker = peak_mib(resource.RUSAGE_SELF), peak_mib(resource.RUSAGE_CHILDREN)
@@ -67,7 +67,7 @@ def script(run: Path) -> None:
     import torch
 
     from titrant.runtime import catalog
-    from titrant.runtime.context import PlainContext
+    from titrant.runtime.api import PlainContext
 
     np.random.seed(0)
     torch.set_num_threads(1)
@@ -100,9 +100,9 @@ def _given(values: Mapping[str, Any], source: str | Mapping[str, str]) -> Any:
 
 def _record(run: Path, record: Mapping[str, Any]) -> Any:
     """Take what the report was made of out of the store."""
-    from titrant.runtime.execution.home import Home
-    from titrant.runtime.execution.store import Store
-    from titrant.schema.artifact import Artifact
+    from titrant.runtime.store.artifacts import Store
+    from titrant.runtime.store.home import Home
+    from titrant.schema.record import Artifact
 
     home = Home(run.parents[1])
     key = next(step["key"] for step in record["steps"] if step["step"] == "report")

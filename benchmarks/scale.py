@@ -113,7 +113,7 @@ def wide_recipe() -> str:
 
 def keep(home: Path) -> None:
     """Add a gigabyte to a store: three large models and hundreds of small ones."""
-    from titrant.runtime.execution.blobs import Blobs
+    from titrant.runtime.store.artifacts import Blobs
 
     blobs = Blobs(home / "store" / "blake3")
     for index, size in enumerate([250_000_000] * 3 + [1_000_000] * 240 + [50_000] * 200):

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
-from titrant.compiler import passes
-from titrant.compiler.bound import BoundRecipe
-from titrant.compiler.decide import decide
-from titrant.compiler.feasible import check_feasible
-from titrant.compiler.file_digests import DigestedFile
-from titrant.compiler.learned import NO_HISTORY, History
-from titrant.compiler.lower import lower
-from titrant.compiler.price import price
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.decide.decide import decide
+from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.lower.lower import lower
+from titrant.compiler.passes import passes
+from titrant.compiler.predict.learned import NO_HISTORY, History
+from titrant.compiler.predict.memory import check_feasible
+from titrant.compiler.predict.price import price
 from titrant.runtime import catalog
-from titrant.schema.diagnostics import Place
+from titrant.schema.diagnostics.diagnostics import Place
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Plan
 

@@ -15,11 +15,11 @@ import sections
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from titrant.compiler.checks.availability import LATER_KEYS
-from titrant.compiler.rules.levels import LEVELS
+from titrant.compiler.bind.availability import LATER_KEYS
+from titrant.compiler.decide.levels import LEVELS
 from titrant.runtime import catalog
 from titrant.runtime.operator_pages import page
-from titrant.schema.codes import all_codes
+from titrant.schema.diagnostics.codes import all_codes
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.terms import Form, Written
 

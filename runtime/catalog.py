@@ -1,8 +1,14 @@
-"""The operator catalog: what every operator declares, and how it is found without importing the others."""
+"""The operator catalog: what every operator declares, and how it is found without importing the others.
 
+Load the libraries that a step is going to need, apart from its work: what that costs is not the step's.
+"""
+
+import contextlib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from functools import cache
 from pathlib import Path
@@ -10,10 +16,10 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.frozen import dataclass
 from titrant.schema.plan import Prediction
-from titrant.schema.work import NOTHING_KNOWN, Work
+from titrant.schema.values.frozen import dataclass
 
 Determinism = Literal["exact", "tolerance", "measured"]
 Predict = Callable[[Any, Hardware, ModelFacts | None, Work], Prediction]
@@ -183,8 +189,8 @@ def _port(kinds: str | tuple[str, ...] | Port) -> Port:
 
 @cache
 def names() -> tuple[str, ...]:
-    """List the built-in operators, sorted, without importing any: the file name is the operator's name."""
-    return tuple(sorted(path.stem.replace("_", ".", 1) for path in _FOLDER.glob("[!_]*.py")))
+    """List the built-in operators, sorted, without importing any: folder and file make the name."""
+    return tuple(sorted(f"{path.parent.name}.{path.stem}" for path in _FOLDER.glob("*/[!_]*.py")))
 
 
 def get(name: str) -> Declaration:
@@ -199,7 +205,7 @@ def get(name: str) -> Declaration:
     if name not in _catalog:
         if name not in names():
             raise KeyError(name)
-        importlib.import_module(f"titrant.runtime.operators.{name.replace('.', '_', 1)}")
+        importlib.import_module(f"titrant.runtime.operators.{name}")
     return _catalog[name]
 
 
@@ -221,3 +227,27 @@ class Applied:
 
     outputs: Mapping[str, Any]
     measurements: Mapping[str, float] = field(default_factory=dict)
+
+
+def load(modules: Iterable[str]) -> dict[str, float]:
+    """Import the modules that are not there yet; returns the seconds that each took.
+
+    One that cannot be imported is left to the step, which says what it needs and what would make it possible.
+    """
+    taken: dict[str, float] = {}
+    for module in modules:
+        if module in sys.modules:
+            continue
+        begun = time.perf_counter()
+        with contextlib.suppress(ImportError, OSError):
+            importlib.import_module(module)
+            taken[module] = time.perf_counter() - begun
+    return taken
+
+
+def quantization_methods() -> tuple[str, ...]:
+    """List every quantization method in the catalog, from gentle to aggressive."""
+    named = [name for name in names() if name.startswith("quantize.") or name == "model.cast"]
+    declared = [get(name).method for name in named]
+    found = [method for method in declared if method is not None]
+    return tuple(method.name for method in sorted(found, key=lambda method: (method.rank, method.name)))

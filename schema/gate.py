@@ -1,8 +1,14 @@
-"""The contract's rows, and what judging one of them answered."""
+"""The contract's rows, and what judging one of them answered.
 
+Which statistical test judges which metric and comparison.
+A gate's comparison and threshold in words, for both the plan and the report.
+"""
+
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from titrant.schema.frozen import dataclass
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import format_size, format_time
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Comparison = Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
@@ -100,3 +106,78 @@ class Contract:
     gates: tuple[Gate, ...]
     confidence: float
     require: str  # proof, evidence
+
+
+# Proportions of cases: what is counted over what.
+PROPORTIONS = ("accuracy", "sensitivity", "specificity")
+# Shares of cases on which the candidate does as the original did.
+SHARES = ("kept", "agreement", "same_decision")
+LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
+BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
+
+
+def gate_test(metric: str, comparison: str) -> str:
+    """Name the test for a gate; "bootstrap" only where no closed test exists.
+
+    Raises ValueError with a sentence for a person when the comparison has no meaning for the metric.
+    """
+    if metric in SHARES:
+        return _only(metric, comparison, ("at_least",), "exact_binomial")
+    if metric in LATENCIES:
+        return _only(metric, comparison, ("at_most",), "order_statistic")
+    if metric == "throughput":
+        return _only(metric, comparison, ("at_least",), "order_statistic")
+    if metric in ("size", "peak_memory"):
+        return _only(metric, comparison, ("at_most",), "counted")
+    if comparison == "ratio_at_least":
+        return _only(metric, metric, PROPORTIONS, "group_ratio")
+    if metric in PROPORTIONS:
+        return _proportion(comparison)
+    if metric == "auroc":
+        return "delong"
+    if metric == "brier":
+        return "paired_mean"
+    if metric == "precision" and comparison in ("at_least", "at_most"):
+        return "exact_binomial"
+    if metric in BOOTSTRAPPED:
+        return "bootstrap"
+    raise ValueError(f"there is no test for the metric {metric}")
+
+
+def _proportion(comparison: str) -> str:
+    if comparison == "retention":
+        return "score_ratio"
+    return "exact_binomial" if comparison in ("at_least", "at_most") else "paired_difference"
+
+
+def _only(metric: str, given: str, allowed: tuple[str, ...], test: str) -> str:
+    if given not in allowed:
+        raise ValueError(f"{metric} cannot be compared so; what works: {', '.join(allowed)}")
+    return test
+
+
+# comparison → the words around its threshold
+COMPARISONS: Mapping[str, str] = {
+    "at_least": "≥ {}",
+    "at_most": "≤ {}",
+    "retention": "≥ {} of the original’s",
+    "drop_at_most": "≤ {} lower than the original’s",
+    "rise_at_most": "≤ {} higher than the original’s",
+    "ratio_at_least": "≥ {} as a ratio",
+}
+
+
+def threshold_words(gate: Gate) -> str:
+    """Write a gate's comparison and threshold with its unit, as "≥ 0.97 of the original’s"."""
+    return COMPARISONS[gate.comparison].format(_threshold(gate))
+
+
+def _threshold(gate: Gate) -> str:
+    if gate.unit == "s":
+        return format_time(gate.threshold)
+    if gate.unit == "B":
+        return format_size(round(gate.threshold))
+    # A threshold is never shown looser or stricter than it is: 0.9999999 is not 1.
+    short = f"{gate.threshold:,.0f}" if gate.threshold >= 1000 else f"{gate.threshold:g}"
+    text = short if float(short.replace(",", "")) == gate.threshold else repr(gate.threshold)
+    return f"{text} {gate.unit}".rstrip()

@@ -1,14 +1,20 @@
-"""The execution plan: decisions, steps, candidates, search and contract."""
+"""The execution plan: decisions, steps, candidates, search and contract.
 
-from collections.abc import Mapping
+What a quantization method does to each layer, as far as the plan can tell.
+Files in a step's parameters: a mapping of a path and the digest that the file had when it was planned.
+The basis of a step's figures in words, for both the plan and the report.
+The predicted cost of a candidate's model, from the prediction of the step that times it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
 from typing import Any
 
 from titrant.schema.facts import HardwareIdentity
-from titrant.schema.file_param import is_file
-from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Contract
+from titrant.schema.language.spans import dotted
+from titrant.schema.values.frozen import dataclass
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Search:
+class CandidateSearch:
     """Choose one candidate for one requested format ("auto": any).
 
     Every candidate is made and measured on tuning rows; a shortlist of at most `shortlist`, fixed before evaluation
@@ -155,7 +161,7 @@ class Plan:
     decisions: tuple[Decision, ...]
     steps: tuple[Step, ...]
     candidates: tuple[Candidate, ...]
-    searches: tuple[Search, ...]
+    searches: tuple[CandidateSearch, ...]
     contract: Contract
     # Ports that are shipped beside the model: transforms, operating point. name → "step.port".
     shipped: Mapping[str, str] = field(default_factory=dict)
@@ -163,14 +169,14 @@ class Plan:
 
     @cached_property
     def _digest(self) -> str:
-        from titrant.schema.canonical import sha256
+        from titrant.schema.values.canonical import sha256
 
         return sha256(identity(self))
 
 
 def identity(plan: Plan) -> dict[str, Any]:
     """Return the part of a plan that its digest covers: no reasons, predictions, paths, places or warnings."""
-    from titrant.schema.canonical import plain
+    from titrant.schema.values.canonical import plain
 
     value: dict[str, Any] = plain(plan)
     for decision in value["decisions"]:
@@ -202,3 +208,79 @@ def without_paths(value: Any) -> Any:
 def plan_digest(plan: Plan) -> str:
     """Digest a plan's identity with SHA-256 (hexadecimal)."""
     return plan._digest
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Layers of one type that share one fate: `because` says why they stay as they are, "" where they are quantized."""
+
+    type: str
+    layers: tuple[str, ...]
+    weight_bytes: int
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What one method would do to every layer with weights; `candidate` says whether the plan makes it."""
+
+    method: str
+    candidate: bool
+    groups: tuple[LayerGroup, ...]
+
+    @property
+    def share(self) -> float:
+        """The fraction of the weights' bytes, 0..1, in the layers that it touches."""
+        whole = sum(group.weight_bytes for group in self.groups)
+        return sum(group.weight_bytes for group in self.groups if not group.because) / whole if whole else 0.0
+
+
+_KEYS = {"path", "digest"}
+
+
+def is_file(value: Any) -> bool:
+    """Tell whether a parameter is a file."""
+    return isinstance(value, Mapping) and set(value) == _KEYS
+
+
+def files_in(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield every file inside a value of JSON types, with its place, as `sources.a.csv`."""
+    if is_file(value):
+        yield dotted(place), value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from files_in(inner, (*place, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from files_in(inner, (*place, index))
+
+
+# figure → its name in a sentence
+_CALLED: Mapping[str, str] = {"seconds": "time", "peak_bytes": "memory", "output_bytes": "output"}
+
+
+def basis_words(prediction: Prediction) -> str:
+    """Name the basis of the time, and which figures have another ("modelled, output counted"); "" for no figure."""
+    bases = {name: prediction.basis_of(name) for name in FIGURES if getattr(prediction, name) is not None}
+    if not bases:
+        return ""
+    main = next(iter(bases.values()))
+    others: dict[str, list[str]] = {}
+    for name, basis in bases.items():
+        if basis != main:
+            others.setdefault(basis, []).append(_CALLED[name])
+    return ", ".join([main, *(f"{' and '.join(names)} {basis}" for basis, names in others.items())])
+
+
+def candidate_cost(
+    candidate: str, searches: Iterable[CandidateSearch], predicted: Callable[[str], Prediction | None]
+) -> tuple[ModelCost, str] | None:
+    """Return a candidate's cost and the batch size that is judged, as text; None where nothing was predicted.
+
+    `predicted` gives the prediction of a step by its id, None where there is none.
+    """
+    for search in searches:
+        made = predicted(search.timings.rpartition(".")[0]) if candidate in search.candidates else None
+        if made is not None and (cost := made.models.get(candidate)) is not None:
+            return cost, str(search.timing_batch)
+    return None

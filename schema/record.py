@@ -1,12 +1,37 @@
-"""What a run did: step results, measurements, judgements and the verdict."""
+"""What a run did: step results, measurements, judgements and the verdict.
+
+Content-addressed artifacts, as the plan, the store and the record name them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import field
 
-from titrant.schema.artifact import Artifact
-from titrant.schema.frozen import dataclass
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
+from titrant.schema.values.frozen import dataclass
+
+# Every kind of value that can flow between steps.
+KINDS = (
+    "tables",  # the data as loaded, by source name
+    "split",  # which row of which source has which role
+    "rows",  # one role's model-ready arrays, labels, units and subgroups
+    "transforms",  # the fitted transforms
+    "torch",  # factory + rewrites + safetensors
+    "onnx",
+    "torchscript",
+    "outputs",  # what a model answered for one role
+    "value",  # JSON: measurements, operating point, gate results
+    "report",  # report.html, report.md, report.json
+)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A stored value: its kind, the BLAKE3 digest of its manifest (hexadecimal), and its size in bytes."""
+
+    kind: str
+    digest: str
+    size: int
 
 
 @dataclass(frozen=True)

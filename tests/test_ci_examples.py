@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from titrant.cli import main
+from titrant.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))

@@ -60,7 +60,7 @@ def test_never_imports_its_own_rooms_by_their_bare_folder_names():
     "statement",
     [
         "import titrant",
-        "import titrant.cli",
+        "import titrant.cli.main",
         "from titrant.runtime import catalog; [catalog.get(name) for name in catalog.names()]",
     ],
 )

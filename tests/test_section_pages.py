@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from titrant.compiler.bind import bind
-from titrant.compiler.checks.availability import LATER_KEYS
-from titrant.schema.recipe import Recipe
-from titrant.schema.source import parse
+from titrant.compiler.bind.availability import LATER_KEYS
+from titrant.compiler.bind.bind import bind
+from titrant.schema.language.parse import parse
+from titrant.schema.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 specification = importlib.util.spec_from_file_location("sections", ROOT / "docs" / "sections.py")

@@ -1,4 +1,7 @@
-"""What a model's outputs say about each case: probabilities and decisions."""
+"""What a model's outputs say about each case: probabilities and decisions.
+
+Which decisions changed between the original and a candidate, as counts by class.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ import numpy as np
 
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
-from titrant.schema.diagnostics import Diagnostic, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 # Values count as the same within this relative error, over a case's whole output.
 SAME_WITHIN = 0.01
@@ -112,3 +115,57 @@ def _misfit(message: str) -> StepError:
     return StepError(
         Diagnostic("X420", message, help="model.output names the output to judge and says what its numbers are")
     )
+
+
+Cells = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class DecisionCounts:
+    """Decisions on evaluation rows, counted; no row can be told from it.
+
+    Every table lists only its cells above zero, each as (row class, column class, cases), class indices into
+    `classes`: `original` and `candidate` are actual class by decided class, `moved` is the original's decision by the
+    candidate's. `gained` and `lost` count, by actual class, the cases that only the candidate or only the original
+    decided rightly. Without labels `original`, `candidate`, `gained` and `lost` are empty.
+    """
+
+    classes: tuple[str, ...]
+    cases: int
+    moved: Cells = ()
+    original: Cells = ()
+    candidate: Cells = ()
+    gained: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
+    positive: int | None = None  # index of the critical class
+
+
+def count_answers(
+    classes: tuple[str, ...],
+    labels: np.ndarray | None,
+    original: np.ndarray,
+    candidate: np.ndarray,
+    positive: int | None = None,
+) -> DecisionCounts:
+    """Count decisions by class; `labels`, `original` and `candidate` are (rows,) class indices, labels may be None."""
+    moved = _cells(original, candidate)
+    if labels is None:
+        return DecisionCounts(classes, len(original), moved)
+    right, now_right = original == labels, candidate == labels
+    gained = np.bincount(labels[now_right & ~right], minlength=len(classes))
+    lost = np.bincount(labels[right & ~now_right], minlength=len(classes))
+    return DecisionCounts(
+        classes,
+        len(labels),
+        moved,
+        _cells(labels, original),
+        _cells(labels, candidate),
+        tuple(int(count) for count in gained),
+        tuple(int(count) for count in lost),
+        positive,
+    )
+
+
+def _cells(rows: np.ndarray, columns: np.ndarray) -> Cells:
+    pairs, counts = np.unique(np.stack([rows, columns], axis=1), axis=0, return_counts=True)
+    return tuple((int(row), int(column), int(n)) for (row, column), n in zip(pairs, counts, strict=True))

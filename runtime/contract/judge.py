@@ -5,23 +5,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.contract.blockers import tolerable
-from titrant.runtime.contract.evidence import Evidence
-from titrant.runtime.contract.finding import Finding
-from titrant.runtime.contract.harm import name_harmed
-from titrant.runtime.contract.judge_auroc import judge_auroc
-from titrant.runtime.contract.judge_bootstrap import judge_bootstrap
-from titrant.runtime.contract.judge_brier import judge_brier
-from titrant.runtime.contract.judge_groups import judge_groups
-from titrant.runtime.contract.judge_pairs import judge_difference, judge_retention
-from titrant.runtime.contract.judge_share import judge_share
-from titrant.runtime.contract.judge_target import judge_counted, judge_timed
-from titrant.runtime.contract.reasons import reason
-from titrant.runtime.contract.unassessable import Unassessable
-from titrant.runtime.contract.verdict import needed_cases, verdict
+from titrant.runtime.contract.evidence import Evidence, Unassessable
+from titrant.runtime.contract.paired_tests import (
+    judge_auroc,
+    judge_bootstrap,
+    judge_brier,
+    judge_difference,
+    judge_retention,
+)
+from titrant.runtime.contract.single_tests import judge_counted, judge_groups, judge_share, judge_timed
+from titrant.runtime.contract.subgroup_harm import name_harmed
+from titrant.runtime.contract.verdict import GateEstimate, needed_cases, reason, tolerable, verdict
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
 
-TESTS: Mapping[str, Callable[[Gate, Evidence], Finding]] = {
+TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
     "paired_difference": judge_difference,
     "exact_binomial": judge_share,
@@ -82,7 +79,7 @@ def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) 
     return Judgement(candidate, worst, proven or tolerated, proven, tuple(results))
 
 
-def _result(gate: Gate, finding: Finding, confidence: float) -> GateResult:
+def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
     # An infinite bound says nothing, and JSON could not hold it.
     lower, upper = _number(finding.lower), _number(finding.upper)
     finding = replace(finding, lower=lower, upper=upper, estimate=_number(finding.estimate))

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.midranks import midranks
+from titrant.runtime.contract.statistics.auroc import midranks
 
 # labels (rows,), positive class index or None
-Metric = Callable[[Answers, np.ndarray, int | None], float | None]
+MetricFunction = Callable[[Answers, np.ndarray, int | None], float | None]
 
 
 def hits(metric: str, decisions: np.ndarray, labels: np.ndarray, positive: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ def hits(metric: str, decisions: np.ndarray, labels: np.ndarray, positive: int |
     raise KeyError(metric)
 
 
-def _proportion(name: str) -> Metric:
+def _proportion(name: str) -> MetricFunction:
     def compute(answers: Answers, labels: np.ndarray, positive: int | None) -> float | None:
         counted, right = hits(name, answers.decisions, labels, positive)
         return float(right[counted].mean()) if counted.any() else None
@@ -92,7 +92,7 @@ def _brier(answers: Answers, labels: np.ndarray, positive: int | None) -> float 
     return float(brier_of_cases(answers.probabilities, labels, positive).mean()) if len(labels) else None
 
 
-METRICS: Mapping[str, Metric] = {
+METRICS: Mapping[str, MetricFunction] = {
     "accuracy": _proportion("accuracy"),
     "balanced_accuracy": _balanced_accuracy,
     "sensitivity": _proportion("sensitivity"),

@@ -6,14 +6,14 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Params
 
-Task = Literal["binary_classification", "multiclass_classification", "unlabeled"]
+JudgedTask = Literal["binary_classification", "multiclass_classification", "unlabeled"]
 OutputKind = Literal["logits", "probabilities", "values", "mask", "embedding"]
 
 
 class Reading(Params):
     """What an operator must know to turn outputs into decisions and probabilities."""
 
-    task: Task = Field(description="what the model is asked to do")
+    task: JudgedTask = Field(description="what the model is asked to do")
     output: str = Field("", description="the output that a labelled task judges; empty: the only one")
     kinds: dict[str, OutputKind] = Field(
         default_factory=dict,

@@ -1,11 +1,44 @@
-"""Compare a finding's bounds with a gate's threshold."""
+"""What a test found of one gate, before it is compared with the threshold.
+
+Compare a finding's bounds with a gate's threshold.
+Say in a sentence why a gate answered as it did.
+Which gates keep a candidate from being released.
+"""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import NormalDist
 
-from titrant.runtime.contract.finding import Finding
-from titrant.schema.gate import Comparison, Gate, Verdict
+from titrant.schema.gate import Comparison, Contract, Gate, GateResult, Judgement, Verdict, supplied
+from titrant.schema.values.units import format_size, format_time
+
+
+@dataclass(frozen=True)
+class GateEstimate:
+    """The quantity that a gate compares, its one-sided bounds, and what was seen, in words.
+
+    `observed` is the start of the reason. `cases` counts the metric's denominator, `changed` the cases that decide
+    the test; with `clean` nothing speaks against the gate ("no loss"). `missing` says why a bound is not there.
+    `proves_with` tells whether so many times the evidence, with the same shares, would prove the gate.
+    """
+
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    original: float | None
+    candidate: float | None
+    cases: int
+    changed: int | None
+    method: str
+    observed: str
+    clean: str = ""
+    missing: str = ""
+    least: int | None = None  # cases below which nothing is concluded
+    counted: str = "cases"
+    units: int | None = None  # what `min_cases` counts, where several rows belong to one unit
+    proves_with: Callable[[float], bool] | None = None
+
 
 UPPER_LIMITS: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")
 POWER = 0.8
@@ -13,7 +46,7 @@ POWER = 0.8
 _ROUNDING = 1e-12
 
 
-def verdict(gate: Gate, finding: Finding) -> Verdict:
+def verdict(gate: Gate, finding: GateEstimate) -> Verdict:
     """PASS when the bound on the wrong side of the estimate meets the threshold, FAIL when the other one misses it."""
     if finding.missing:
         return "INCONCLUSIVE"
@@ -35,7 +68,7 @@ def meets(gate: Gate, value: float | None) -> bool:
     return value >= gate.threshold - slack
 
 
-def needed_cases(gate: Gate, finding: Finding, confidence: float) -> int | None:
+def needed_cases(gate: Gate, finding: GateEstimate, confidence: float) -> int | None:
     """Return how many cases with the shares that were seen prove the gate; None where no number of them would.
 
     The number at which the bound just reaches the threshold is found by scaling the evidence; where some case speaks
@@ -65,3 +98,71 @@ def _least_factor(proves: Callable[[float], bool]) -> float | None:
         middle = (low + high) / 2
         low, high = (low, middle) if proves(middle) else (middle, high)
     return high
+
+
+def reason(gate: Gate, finding: GateEstimate, verdict: Verdict, needed: int | None, confidence: float) -> str:
+    """Return what was seen, the bound that decides against the threshold, and what would settle an open gate."""
+    limit = gate.comparison in UPPER_LIMITS
+    threshold = _number(gate.threshold, gate.unit)
+    wanted = f"at most {threshold} is allowed" if limit else f"at least {threshold} is needed"
+    if finding.missing:
+        return f"{finding.observed}; {finding.missing}"
+    if finding.lower == finding.upper:
+        return f"{finding.observed}; {wanted}"
+    deciding = finding.upper if limit else finding.lower
+    if verdict == "FAIL":
+        best = finding.lower if limit else finding.upper
+        compared = "" if gate.metric != "kept" else " of the share kept"
+        return (
+            f"{finding.observed}; even the favourable bound{compared} at {confidence:.4g} confidence is "
+            f"{_number(best, gate.unit, gate.threshold)}, and {wanted}"
+        )
+    said = (
+        f"{finding.observed}; the bound at {confidence:.4g} confidence is "
+        f"{_number(deciding, gate.unit, gate.threshold)}, and {wanted}"
+    )
+    return said if verdict == "PASS" else f"{said}: {_settle(gate, finding, needed)}"
+
+
+def _settle(gate: Gate, finding: GateEstimate, needed: int | None) -> str:
+    if not meets(gate, finding.estimate):
+        return "the estimate itself does not reach it"
+    if needed is None:
+        return "the estimate reaches it, but the evidence is too thin to prove it"
+    if finding.clean:
+        return f"{needed:,} {finding.counted} with {finding.clean} would prove it"
+    return f"about {needed:,} {finding.counted} with the same shares would prove it (power 0.8)"
+
+
+def _number(value: float | None, unit: str, against: float | None = None) -> str:
+    if value is None:
+        return "unknown"
+    if unit == "s":
+        return format_time(value)
+    if unit == "B":
+        return format_size(value)
+    if unit:
+        return f"{value:,.0f} {unit}"
+    if against is None:
+        return f"{value:.6g}"
+    digits = 4
+    # A bound that misses the threshold must not look as if it met it.
+    while digits < 9 and value != against and round(value, digits) == round(against, digits):
+        digits += 1
+    return f"{value:.{digits}f}"
+
+
+def tolerable(gate: Gate, result: GateResult) -> bool:
+    """Whether a gate lets a candidate through where the contract asks for evidence only."""
+    if result.verdict == "INCONCLUSIVE":
+        return (gate.test == "not_assessable" and supplied(gate)) or meets(gate, result.estimate)
+    return result.verdict == "PASS"
+
+
+def blockers(contract: Contract, judgement: Judgement) -> tuple[str, ...]:
+    """Return the gates without which the candidate would be released: not those that evidence carries."""
+    gates = {gate.id: gate for gate in contract.gates}
+    unproven = [result for result in judgement.results if result.verdict != "PASS"]
+    if contract.require == "evidence":
+        unproven = [one for one in unproven if one.gate not in gates or not tolerable(gates[one.gate], one)]
+    return tuple(result.gate for result in unproven)

@@ -1,1 +1,1 @@
-"""Load sources, split rows, fit and apply transforms, count facts."""
+"""Read sources into columns, and fit and apply transforms."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from titrant.schema.diagnostics import Diagnostic, RecipeError, StepError
-from titrant.schema.nearest import several_nearest
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.language.nearest import several_nearest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,11 +1,17 @@
-"""Hash each row's content, independent of the order of rows and of columns."""
+"""Hash each row's content, independent of the order of rows and of columns.
+
+Say which columns of a table are the model's inputs.
+"""
 
 import math
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
-from titrant.runtime.data.columns import flat, is_ragged, is_text
+from titrant.runtime.data.columns import find, flat, is_ragged, is_text
+from titrant.runtime.values import Table
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _CHUNK = 1 << 16
@@ -82,3 +88,32 @@ def _bits(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
         return np.where(np.abs(floats) < 2.0**53, bits, values.astype(np.uint64))
     return bits
+
+
+class Named(Protocol):
+    """Parameters that say which columns are inputs and label."""
+
+    @property
+    def inputs(self) -> tuple[str, ...] | None:
+        """The input columns, or None for every column but the label and `by`."""
+
+    @property
+    def label(self) -> str | None:
+        """The label column."""
+
+    @property
+    def by(self) -> str | None:
+        """What stays together: "row", "order" or a column."""
+
+
+def input_names(params: Named, table: Table) -> tuple[str, ...]:
+    """List the input columns: those named, or every column but the label and the `split.by` column."""
+    if params.inputs is not None:
+        for name in params.inputs:
+            find(table.columns, name, "the data", "data.inputs")
+        return params.inputs
+    apart = {params.label, None if params.by in ("row", "order") else params.by}
+    names = tuple(name for name in table.columns if name not in apart)
+    if not names:
+        raise RecipeError(Diagnostic("X101", "the data has no column but the label", help="name `data.inputs`"))
+    return names

@@ -9,7 +9,7 @@ from titrant.runtime.catalog import Params
 # JSON has lists only, so a list is taken where the model holds a tuple; what is in it stays strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 Shape = Annotated[tuple[int | str, ...], Field(strict=False)]
-Scalar = bool | int | float | str
+PlainValue = bool | int | float | str
 
 
 class File(Params):
@@ -22,7 +22,7 @@ class File(Params):
 Files = Annotated[tuple[File, ...], Field(strict=False)]
 
 
-class InputSpec(Params):
+class TensorSpec(Params):
     """One model input or output."""
 
     name: str
@@ -30,10 +30,10 @@ class InputSpec(Params):
     dtype: str = "float32"
 
 
-InputSpecs = Annotated[tuple[InputSpec, ...], Field(strict=False)]
+InputSpecs = Annotated[tuple[TensorSpec, ...], Field(strict=False)]
 
 
-class Source(Params):
+class SourceParams(Params):
     """One source: exactly one of the seven kinds, and which of its columns are the inputs and the label.
 
     `inputs` and `label` are this source's own names; they are loaded under the step's `inputs` and `label`, position
@@ -61,7 +61,7 @@ class SubgroupColumn(Params):
 
     column: str
     bins: Annotated[tuple[float, ...], Field(strict=False)] | None = None
-    values: list[Scalar] | dict[str, Scalar | list[Scalar]] | None = None
+    values: list[PlainValue] | dict[str, PlainValue | list[PlainValue]] | None = None
 
 
 class TransformStep(Params):

@@ -1,17 +1,220 @@
-"""Fit the transforms in order, and apply fitted ones to raw columns."""
+"""Fit the transforms in order, and apply fitted ones to raw columns.
+
+Standardize columns by their own mean and spread, or normalize them by given ones.
+Fill missing values with what train rows hold.
+Resize images to one size.
+Turn text columns into one column a value.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from titrant.runtime.data.columns import find, flat, is_ragged, is_text
-from titrant.runtime.data.encoding import apply_one_hot, fit_one_hot
-from titrant.runtime.data.imputing import apply_impute, fit_impute
+from titrant.runtime.data.columns import find, flat, is_ragged, is_text, missing, value_text
 from titrant.runtime.data.parameters import TransformStep
-from titrant.runtime.data.resizing import apply_resize, fit_resize
-from titrant.runtime.data.scaling import apply_normalize, apply_standardize, fit_normalize, fit_standardize
 from titrant.runtime.values import Fitted, Transforms
-from titrant.schema.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
+
+
+def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
+    """Learn mean and standard deviation: of a column, of each place of a 1-D array, of each channel of an image."""
+    arrays: dict[str, np.ndarray] = {}
+    for place, (name, column) in enumerate(columns.items()):
+        _check_numeric(name, column, "standardize")
+        axes = _pooled_axes(column)
+        with np.errstate(invalid="ignore"):
+            mean = column.mean(axis=axes, dtype=np.float64, keepdims=True)
+            spread = column.std(axis=axes, dtype=np.float64, keepdims=True)
+        if not (np.isfinite(mean).all() and np.isfinite(spread).all()):
+            if np.isinf(column).any():
+                message = f"standardize: {name} has infinite values"
+                raise PreconditionError(Diagnostic("X120", message, help="leave these rows out, or mend them"))
+            raise PreconditionError(
+                Diagnostic(
+                    "X120", f"standardize: {name} has missing values", help="put `- impute` before `- standardize`"
+                )
+            )
+        arrays[f"{place}.mean"] = mean.reshape(mean.shape[1:])
+        # A constant column becomes zeros, not a division by nothing.
+        arrays[f"{place}.spread"] = np.where(spread == 0, 1.0, spread).reshape(mean.shape[1:])
+    return Fitted("standardize", tuple(columns), {}, arrays)
+
+
+def apply_standardize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
+    """Return (column - mean) / spread as float32, computed in float64."""
+    shifted = column.astype(np.float64) - fitted.arrays[f"{place}.mean"]
+    return np.asarray(shifted / fitted.arrays[f"{place}.spread"], dtype=np.float32)
+
+
+def fit_normalize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
+    """Keep the given mean and std, one number or one a channel (a column of its own, for columns of single numbers)."""
+    mean, std = _numbers(step.mean, "mean"), _numbers(step.std, "std")
+    if (std == 0).any():
+        raise RecipeError(Diagnostic("X122", "normalize: std has a 0", help="write numbers above 0"))
+    arrays: dict[str, np.ndarray] = {}
+    for place, (name, column) in enumerate(columns.items()):
+        _check_numeric(name, column, "normalize")
+        for key, values in (("mean", mean), ("spread", std)):
+            arrays[f"{place}.{key}"] = _per_channel(values, place, len(columns), name, column)
+    return Fitted("normalize", tuple(columns), {"scale": step.scale}, arrays)
+
+
+def apply_normalize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
+    """Bring pixels to the range that mean and std are given in, subtract and divide, in float32.
+
+    uint8 arrays are pixels in 0..255; other numbers are taken to be in 0..1 already.
+    """
+    scale = float(fitted.params["scale"])
+    factor = scale / 255 if column.dtype == np.uint8 else scale
+    mean, spread = fitted.arrays[f"{place}.mean"], fitted.arrays[f"{place}.spread"]
+    # One multiply-add: x · factor / spread - mean / spread.
+    scaled = column.astype(np.float32) * (factor / spread).astype(np.float32)
+    return np.asarray(scaled - (mean / spread).astype(np.float32))
+
+
+def _pooled_axes(column: np.ndarray) -> tuple[int, ...]:
+    """Axes that share one mean: the rows, and in images every axis but the channel's."""
+    if column.ndim <= 2:
+        return (0,)
+    return (0, *range(2 if column.ndim > 3 else 1, column.ndim))
+
+
+def _numbers(value: float | Sequence[float] | None, key: str) -> np.ndarray:
+    if value is None:
+        raise RecipeError(Diagnostic("X122", f"normalize needs {key}", help="write `normalize: {mean: 0.5, std: 0.5}`"))
+    return np.atleast_1d(np.asarray(value, dtype=np.float64))
+
+
+def _per_channel(values: np.ndarray, place: int, columns: int, name: str, column: np.ndarray) -> np.ndarray:
+    """Shape one number, or one a channel, so that it broadcasts over one row of the column."""
+    if len(values) == 1:
+        return values.reshape(())
+    if column.ndim == 1 and len(values) == columns:
+        return values[place].reshape(())
+    if column.ndim >= 2 and len(values) == column.shape[1]:
+        return values.reshape(len(values), *(1,) * (column.ndim - 2))
+    has = f"{column.shape[1]} channels" if column.ndim >= 2 else f"{columns} columns"
+    raise RecipeError(
+        Diagnostic(
+            "X122", f"normalize has {len(values)} numbers and {name} {has}", help="write one number, or one a channel"
+        )
+    )
+
+
+def _check_numeric(name: str, column: np.ndarray, transform: str) -> None:
+    if is_text(column):
+        raise RecipeError(
+            Diagnostic("X122", f"{transform}: {name} is text", help="put `- one_hot` after it, or name `columns`")
+        )
+    if is_ragged(column):
+        raise RecipeError(
+            Diagnostic(
+                "X122", f"{transform}: images of {name} differ in size", help=f"put `- resize` before `- {transform}`"
+            )
+        )
+
+
+def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
+    """Learn one value a column: its median, mean or most frequent value (of text always the most frequent).
+
+    Every column is learned from, since a gap may turn up later in one that has none now. Raises PreconditionError X120
+    for a column without any value.
+    """
+    arrays = {}
+    for place, (name, column) in enumerate(columns.items()):
+        if column.ndim != 1:
+            raise RecipeError(Diagnostic("X122", f"impute: {name} is an array", help="name the `columns` to fill"))
+        there = column[~missing(column)]
+        if not len(there):
+            raise PreconditionError(
+                Diagnostic("X120", f"impute: {name} has no value in the rows that it is fitted on", help="leave it out")
+            )
+        arrays[str(place)] = np.atleast_1d(_typical(there, step.strategy))
+    return Fitted("impute", tuple(columns), {"strategy": step.strategy}, arrays)
+
+
+def apply_impute(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
+    """Return the column with its gaps filled."""
+    gaps = missing(column)
+    if not gaps.any():
+        return column
+    value = fitted.arrays[str(place)][0]
+    if is_text(column):
+        return np.where(gaps, value, column)
+    return np.where(gaps, value, column.astype(np.float64))
+
+
+def _typical(values: np.ndarray, strategy: str) -> np.generic | float:
+    if strategy == "most_frequent" or is_text(values):
+        distinct, counts = np.unique(values, return_counts=True)
+        frequent: np.generic = distinct[counts.argmax()]
+        return frequent
+    return float(np.median(values)) if strategy == "median" else float(values.mean(dtype=np.float64))
+
+
+def fit_resize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
+    """Keep the size; RecipeError X122 for a column that is not an image."""
+    for name, column in columns.items():
+        if column.dtype.kind != "O" and column.ndim not in (3, 4):
+            raise RecipeError(Diagnostic("X122", f"resize: {name} is not an image", help="name the image `columns`"))
+    if step.height is None or step.width is None:
+        raise RecipeError(
+            Diagnostic("X122", "resize needs height and width", help="write `resize: {height: 32, width: 32}`")
+        )
+    return Fitted("resize", tuple(columns), {"height": step.height, "width": step.width}, {})
+
+
+def apply_resize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
+    """Return images of the fitted size, bilinear with antialiasing; uint8 pixels are rounded and stay uint8.
+
+    Takes (rows, channels, height, width), (rows, height, width), or an object array of such rows.
+    """
+    size = int(fitted.params["height"]), int(fitted.params["width"])
+    if column.dtype.kind != "O" and column.shape[-2:] == size:
+        return column
+    if not len(column):
+        return np.empty((0, *(column.shape[1:-2] if column.ndim > 1 else (3,)), *size), dtype=np.float32)
+    return np.stack([_resized(image, *size) for image in column])
+
+
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    from PIL import Image
+
+    planes = image.reshape(-1, *image.shape[-2:]).astype(np.float32)
+    scaled = [np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)) for plane in planes]
+    resized = np.stack(scaled).reshape(*image.shape[:-2], height, width)
+    return np.rint(resized).astype(np.uint8) if image.dtype == np.uint8 else resized
+
+
+def fit_one_hot(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
+    """Learn the values of each column, in alphabetical order; missing text is none of them."""
+    arrays = {}
+    for place, (name, column) in enumerate(columns.items()):
+        if column.ndim != 1:
+            raise RecipeError(Diagnostic("X122", f"one_hot: {name} is an array", help="name the text `columns`"))
+        arrays[str(place)] = np.array(sorted(set(_texts(column).tolist()) - {""}), dtype=str)
+    return Fitted("one_hot", tuple(columns), {}, arrays)
+
+
+def apply_one_hot(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
+    """Return (rows, values) float32 with a 1 at each row's value; a value not seen when fitted gives zeros."""
+    values = fitted.arrays[str(place)]
+    texts = _texts(column)
+    if not len(values):
+        return np.zeros((len(texts), 0), dtype=np.float32)
+    found = np.searchsorted(values, texts).clip(0, len(values) - 1)
+    seen = values[found] == texts
+    encoded = np.zeros((len(texts), len(values)), dtype=np.float32)
+    encoded[np.flatnonzero(seen), found[seen]] = 1
+    return encoded
+
+
+def _texts(column: np.ndarray) -> np.ndarray:
+    if column.dtype.kind == "U":
+        return column
+    distinct, index = np.unique(column, return_inverse=True)
+    return np.array(["" if value != value else value_text(value) for value in distinct.tolist()])[index]  # noqa: PLR0124
+
 
 Columns = Mapping[str, np.ndarray]
 

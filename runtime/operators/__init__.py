@@ -1,1 +1,1 @@
-"""Built-in operators, one a file, named family_name.py."""
+"""Built-in operators: the folder is the family, the file the name."""

@@ -3,11 +3,16 @@
 What leads to the models stands in the middle above them; what compares and judges them stands at the left. Rows come
 from list scheduling over the plan's order; stages (prepare, make, measure, judge, report) never overlap, so each is a
 band of its own.
+
+Draw a laid out step graph as inline SVG.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from markupsafe import escape
+
+from titrant.runtime.report.steps import StepRow
 from titrant.schema.plan import Plan, Step
 
 STAGES = ("prepare", "make", "measure", "judge", "report")
@@ -124,3 +129,103 @@ def _edges(sources: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, str], ...
         implied = {far for source in given for far in before.get(source, set())}
         kept += [(source, step) for source in given if source in before and source not in implied]
     return tuple(kept)
+
+
+LANE, ROW = 132, 58
+BOX_WIDTH, BOX_HEIGHT = 120, 40
+LEFT, TOP = 72, 34  # for the names of the stages and of the candidates
+GAP = 14  # between two stages
+BEND = 9  # half the gap between two rows of boxes
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Where things stand on the picture."""
+
+    graph: Graph
+    width: float
+    height: float
+
+    def y(self, row: int) -> float:
+        """Return the upper edge of a row's boxes."""
+        stages = sum(band.first <= row for band in self.graph.bands) - 1
+        return TOP + row * ROW + stages * GAP + (ROW - BOX_HEIGHT) / 2
+
+    def frame(self, box: Box) -> tuple[float, float, float]:
+        """Return a box's left edge, upper edge and width."""
+        lanes = self.width - LEFT
+        if box.wide:
+            return LEFT + (LANE - BOX_WIDTH) / 2, self.y(box.row), lanes - (LANE - BOX_WIDTH)
+        centre = LEFT + (lanes * box.place if box.place is not None else LANE * (box.lane + 0.5))
+        return centre - BOX_WIDTH / 2, self.y(box.row), BOX_WIDTH
+
+
+def graph_svg(graph: Graph, rows: Mapping[str, StepRow], tones: Mapping[str, str]) -> str:
+    """Draw a graph; `rows` gives each step's status, `tones` the tone of each candidate's column."""
+    last = graph.bands[-1].last if graph.bands else 0
+    width = LEFT + LANE * max(len(graph.lanes), 2)
+    sheet = Sheet(graph, width, TOP + (last + 1) * ROW + (len(graph.bands) - 1) * GAP + 4)
+    parts = [
+        f'<svg class="graph" viewBox="0 0 {sheet.width:.0f} {sheet.height:.0f}" width="{sheet.width:.0f}" '
+        f'height="{sheet.height:.0f}" role="img" aria-label="the steps and what each one reads from">'
+    ]
+    parts += [_draw_band(sheet, index) for index in range(len(graph.bands))]
+    parts += [_lane(index, name, tones.get(name, "plain")) for index, name in enumerate(graph.lanes) if name]
+    frames = {box.step.id: sheet.frame(box) for box in graph.boxes}
+    parts += [_edge(frames[source], frames[target]) for source, target in graph.edges]
+    parts += [_draw_box(box, frames[box.step.id], rows[box.step.id]) for box in graph.boxes]
+    return "".join(parts) + "</svg>"
+
+
+def _draw_band(sheet: Sheet, index: int) -> str:
+    band = sheet.graph.bands[index]
+    top = sheet.y(band.first) - (ROW - BOX_HEIGHT) / 2
+    height = (band.last - band.first + 1) * ROW
+    return (
+        f'<rect class="band" x="0" y="{top:.0f}" width="{sheet.width:.0f}" height="{height:.0f}" rx="6"/>'
+        f'<text class="stage" x="10" y="{top + height / 2 + 4:.0f}">{escape(band.stage)}</text>'
+    )
+
+
+def _lane(index: int, name: str, tone: str) -> str:
+    x = LEFT + LANE * (index + 0.5)
+    return f'<text class="lane {tone}" x="{x:.0f}" y="20">{escape(_fit(name, 18))}<title>{escape(name)}</title></text>'
+
+
+def _edge(source: tuple[float, float, float], target: tuple[float, float, float]) -> str:
+    """Draw an edge along the gaps between rows: sideways at once towards the left column, else as late as can be."""
+    y1, y2 = source[1] + BOX_HEIGHT, target[1]
+    x1, x2 = source[0] + source[2] / 2, target[0] + target[2] / 2
+    # A wide box takes and gives its edges straight above and below the narrow one.
+    if source[2] > BOX_WIDTH:
+        x1 = x2
+    elif target[2] > BOX_WIDTH:
+        x2 = x1
+    if abs(x1 - x2) < 1:
+        return f'<path class="edge" d="M{x1:.0f} {y1:.0f}V{y2:.0f}"/>'
+    turn = y1 + BEND if x2 < LEFT + LANE and x2 < x1 else y2 - BEND
+    side = min(BEND, abs(x2 - x1) / 2) * (1 if x2 > x1 else -1)
+    return (
+        f'<path class="edge" d="M{x1:.0f} {y1:.0f}V{turn - BEND + 1:.0f}Q{x1:.0f} {turn:.0f} {x1 + side:.0f} {turn:.0f}'
+        f'H{x2 - side:.0f}Q{x2:.0f} {turn:.0f} {x2:.0f} {turn + BEND - 1:.0f}V{y2:.0f}"/>'
+    )
+
+
+def _draw_box(box: Box, frame: tuple[float, float, float], row: StepRow) -> str:
+    x, y, width = frame
+    name = box.step.operator.rpartition(":")[2]
+    family, _, verb = name.rpartition(".")
+    actual = row.seconds.actual if row.seconds.actual != "–" else ""
+    tip = ": ".join(part for part in (box.step.id, row.status, box.step.because) if part)
+    middle = x + width / 2
+    return (
+        f'<g class="step {row.tone}"><title>{escape(tip)}</title>'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BOX_HEIGHT}" rx="5"/>'
+        f'<text class="verb" x="{middle:.1f}" y="{y + 17:.1f}">{escape(_fit(verb.replace("_", " "), 17))}</text>'
+        f'<text class="family" x="{middle:.1f}" y="{y + 31:.1f}">{escape(_fit(family, 9))} '
+        f"{row.symbol} {escape(actual)}</text></g>"
+    )
+
+
+def _fit(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

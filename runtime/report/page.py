@@ -1,28 +1,42 @@
-"""Everything a report says, gathered once for the HTML page and for Markdown alike."""
+"""Everything a report says, gathered once for the HTML page and for Markdown alike.
 
-from dataclasses import dataclass
+Lay a report out as one HTML page that needs nothing else: no network, no scripts, no fonts.
+Lay a report out as Markdown, fit for a pull request.
+The report for machines: a summary beside the whole record, as canonical JSON.
+Write the three files of a report.
+"""
 
-from titrant.runtime.report.advice import advice
-from titrant.runtime.report.candidate_rows import CandidateRow, candidate_rows
-from titrant.runtime.report.candidates import Shown, leading, shown_candidates
-from titrant.runtime.report.class_changes import ClassChanges, class_changes
-from titrant.runtime.report.contract_rows import Judged, judged
-from titrant.runtime.report.headline import Headline, headline
-from titrant.runtime.report.looks_told import looks_told
-from titrant.runtime.report.predicted_actual import Pair, loading, totals
-from titrant.runtime.report.provenance import Fact, digests, environment, validity
-from titrant.runtime.report.record_view import Record
-from titrant.runtime.report.savings import Saving, savings
-from titrant.runtime.report.snippet import Usage, usage
-from titrant.runtime.report.step_rows import StepRow, step_rows
-from titrant.schema.plan import Decision, Search
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from titrant.runtime.report.candidates import CandidateRow, Shown, candidate_rows, leading, outcome, shown_candidates
+from titrant.runtime.report.contract import ClassChanges, Judged, class_changes, judged
+from titrant.runtime.report.graph import graph_svg, lay_out
+from titrant.runtime.report.headline import Headline, advice, headline, looks_sentence
+from titrant.runtime.report.plots import pictures
+from titrant.runtime.report.provenance import Fact, Usage, digests, environment, usage, validity
+from titrant.runtime.report.record_view import Record, cases, fraction, place, read_record, short
+from titrant.runtime.report.savings import Pair, Saving, loading, savings, totals
+from titrant.runtime.report.steps import StepRow, step_rows
+from titrant.schema.plan import CandidateSearch, Decision
+from titrant.schema.values.canonical import canonical_json
+from titrant.schema.values.text import block, code, inline, row
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 @dataclass(frozen=True)
 class Story:
     """One search: the candidate that it ended with, what that saves, how it was judged, and which decisions changed."""
 
-    search: Search
+    search: CandidateSearch
     lead: Shown
     title: str
     savings: tuple[Saving, ...]
@@ -75,11 +89,11 @@ def page(record: Record) -> Page:
         environment=environment(record),
         digests=digests(record, found),
         validity=validity(record),
-        looks=looks_told(record.looks),
+        looks=looks_sentence(record.looks),
     )
 
 
-def _story(record: Record, search: Search, lead: Shown) -> Story:
+def _story(record: Record, search: CandidateSearch, lead: Shown) -> Story:
     answers = record.values.answers.get(lead.id)
     method = "plain conversion" if lead.planned.method == "none" else lead.planned.method
     title = f"{method}, {lead.planned.format} in {lead.planned.engine}"
@@ -92,3 +106,111 @@ def _story(record: Record, search: Search, lead: Shown) -> Story:
         changes=class_changes(lead.id, answers) if answers and answers.classes else None,
         usage=usage(record, search, lead) if lead.released else None,
     )
+
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def html_text(page: Page) -> str:
+    """Return the page as text."""
+    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    template = _html_environment().get_template("report.html.jinja")
+    return template.render(page=page, css=Markup(css), pictures=pictures(page.record), graph=_graph(page))
+
+
+def _graph(page: Page) -> Markup:
+    tones = {name: outcome(candidate)[2] for name, candidate in shown_candidates(page.record).items()}
+    return Markup(graph_svg(lay_out(page.record.plan), {row.id: row for row in page.steps}, tones))
+
+
+@cache
+def _html_environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # A picture is SVG of ours, in which every name is already escaped.
+    environment.filters |= {"picture": Markup, "fraction": fraction, "cases": cases, "short": short, "place": place}
+    return environment
+
+
+def markdown_text(page: Page) -> str:
+    """Return the report as text."""
+    text = _markdown_environment().get_template("report.md.jinja").render(page=page)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+@cache
+def _markdown_environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Markdown is not HTML: every value goes through `i` (inline), `c` (code) or `block` in the template.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"i": inline, "c": code, "block": block, "row": row, "fraction": fraction, "short": short}
+    return environment
+
+
+FORMAT = 1
+
+
+def json_text(page: Page, record: Mapping[str, Any]) -> str:
+    """Write canonical JSON: {"format", "summary", "record"}."""
+    return canonical_json({"format": FORMAT, "summary": summary(page), "record": record}) + "\n"
+
+
+def summary(page: Page) -> dict[str, Any]:
+    """Return what a program asks first: verdict, exit code, what is released, how every gate was judged."""
+    run = page.record.run
+    return {
+        "name": page.title,
+        "verdict": run.verdict,
+        "exit": run.exit,
+        "released": list(run.released),
+        "headline": asdict(page.headline),
+        "searches": [_story_values(story) for story in page.stories],
+        "advice": list(page.advice),
+    }
+
+
+def _story_values(story: Story) -> dict[str, Any]:
+    contract = story.contract
+    rows = contract.rows if contract else ()
+    return {
+        "candidate": story.lead.id,
+        "format": story.lead.planned.format,
+        "released": story.lead.released,
+        "file": story.usage.file if story.usage else None,
+        "savings": [
+            {name: getattr(row, name) for name in ("name", "before", "after", "words", "predicted")}
+            for row in story.savings
+        ],
+        "verdict": contract.verdict if contract else None,
+        "gates": [{"gate": row.margin.gate, "verdict": row.verdict, "left": row.margin.left} for row in rows],
+        "weakest": contract.weakest.gate if contract and contract.weakest else None,
+    }
+
+
+def write_report(record: Mapping[str, Any], folder: Path) -> None:
+    """Write report.html, report.md and report.json of a record into a folder that exists.
+
+    The same record always gives the same bytes. Raises StepError X500 when it is not a run record.
+    """
+    shown = page(read_record(record))
+    files = {
+        "report.html": html_text(shown),
+        "report.md": markdown_text(shown),
+        "report.json": json_text(shown, record),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")

@@ -1,15 +1,26 @@
-"""The run record as a report reads it: one frozen value made from plain JSON."""
+"""The run record as a report reads it: one frozen value made from plain JSON.
+
+Numbers and gates in words: fractions stay fractions, quantities carry their unit.
+Draw a gate's estimate and bounds against its threshold, as a small inline SVG.
+
+Right is always better: the axis is turned round for a gate where small is good. The threshold stands at the same place
+in every picture, so that one look down the column shows which intervals cross it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from titrant.runtime.report.answers import Answers
-from titrant.schema.diagnostics import Diagnostic, StepError
+from markupsafe import escape
+
+from titrant.runtime.contract.answers import DecisionCounts
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import HardwareIdentity
+from titrant.schema.gate import Gate, GateResult
 from titrant.schema.plan import Plan
 from titrant.schema.record import RunRecord
+from titrant.schema.values.units import format_size, format_time
 
 # What of a run differs from one run of the same plan to the next: it may be left out.
 VOLATILE = {"run": "", "executed": 0, "reused": 0, "seconds": 0.0}
@@ -65,19 +76,19 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Values:
+class StepValues:
     """What steps answered.
 
     `timings` is keyed by "original" and candidate ids, `quality` by candidate id, `answers` by candidate id and, for
-    judged candidates only, says which decisions changed on evaluation rows (`titrant.runtime.report.answers`). `files`
-    names each released candidate's file below the run folder, such as "outputs/breast-cancer.onnx".
+    judged candidates only, says which decisions changed on evaluation rows (`titrant.runtime.contract.answers`).
+    `files` names each released candidate's file below the run folder, such as "outputs/breast-cancer.onnx".
     """
 
     timings: Mapping[str, ModelTimings] = field(default_factory=dict)
     quality: Mapping[str, Quality] = field(default_factory=dict)
     point: Point | None = None
     curves: Curves | None = None
-    answers: Mapping[str, Answers] = field(default_factory=dict)
+    answers: Mapping[str, DecisionCounts] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,7 +103,7 @@ class Record:
 
     plan: Plan
     run: RunRecord
-    values: Values
+    values: StepValues
     hardware: HardwareIdentity
     recipe_text: str = ""
     recipe_file: str = ""
@@ -164,3 +175,152 @@ def _unreadable(why: str) -> StepError:
             help='a record is {"plan", "run", "values", "hardware", "recipe_text"}, as a run writes it',
         )
     )
+
+
+NONE = "–"
+SMALLER_IS_BETTER = ("at_most", "drop_at_most", "rise_at_most")
+# Metrics that count cases, so that value × cases is a whole number.
+COUNTED = ("accuracy", "sensitivity", "specificity", "agreement")
+# preset → how a gate of it is named; {} is the metric
+TITLES = {
+    "retention": "retention of {}",
+    "bias": "bias in {}",
+    "clinical_relevance": "clinical relevance ({})",
+    "target": "{}",
+    "gates": "{}",
+}
+
+
+def fraction(value: float | None, against: float | None = None) -> str:
+    """Write a fraction with four decimals, or with as many as it takes to tell it from `against`.
+
+    What is not whole never looks whole: 0.99998 is 0.99998 and not 1.0000.
+    """
+    if value is None:
+        return NONE
+    rivals = [1.0, 0.0] + ([] if against is None else [against])
+    digits = 4
+    others = [rival for rival in rivals if abs(value - rival) > 1e-9]
+    while digits < 9 and any(round(value, digits) == round(rival, digits) for rival in others):
+        digits += 1
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def quantity(value: float | None, unit: str, against: float | None = None) -> str:
+    """Write a number in its unit: "" fractions and ratios, "s", "B", "cases/s"."""
+    if value is None:
+        return NONE
+    if unit == "":
+        return fraction(value, against)
+    text = _rounded(value, unit)
+    if against is not None and value != against and text == _rounded(against, unit):
+        return f"just {'above' if value > against else 'below'} {text}"
+    return text
+
+
+def _rounded(value: float, unit: str) -> str:
+    if unit == "s":
+        return format_time(value)
+    if unit == "B":
+        return format_size(round(value))
+    return f"{value:,.0f} {unit}"
+
+
+def gate_title(gate: Gate) -> str:
+    """Name a gate by what it asks, as "retention of accuracy"."""
+    pattern = TITLES.get(gate.preset, gate.preset.replace("_", " ") + " ({})")
+    # A custom gate's name or a `module:Name` metric may hold braces of its own.
+    return pattern.replace("{}", gate.metric.replace("_", " "))
+
+
+def gate_slice(gate: Gate) -> str:
+    """Name the rows that a gate looks at."""
+    return "every case" if gate.slice == "all" else gate.slice
+
+
+def cases(count: int | None) -> str:
+    """Write a number of cases."""
+    if count is None:
+        return NONE
+    return f"{count:,} case" + ("" if count == 1 else "s")
+
+
+def metric_with_cases(metric: str, value: float | None, count: int) -> str:
+    """Write a metric with what it was computed on: "0.9708 (166/171)" where it counts cases."""
+    if value is None:
+        return NONE
+    hits = value * count
+    if metric in COUNTED and count and abs(hits - round(hits)) < 1e-6:
+        return f"{fraction(value)} ({round(hits):,}/{count:,})"
+    return f"{fraction(value)} (n = {count:,})" if count else fraction(value)
+
+
+def place(where: str) -> str:
+    """Shorten "folder/recipe.yaml:12:3" to "recipe.yaml:12:3": a reader has the recipe, not the machine it lay on."""
+    return where.rpartition("/")[2]
+
+
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """Join names as a sentence does: "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def short(digest: str) -> str:
+    """Shorten a digest to what a person compares."""
+    return digest[:12]
+
+
+WIDTH, HEIGHT = 160, 34
+MIDDLE = 14  # of the interval, from above
+THRESHOLD = 56  # where the threshold stands, from the left
+EDGE = 8
+
+
+def interval_svg(gate: Gate, result: GateResult) -> str:
+    """Draw one gate; the empty text where there is nothing to draw."""
+    if result.estimate is None:
+        return ""
+    better = -1.0 if gate.comparison in SMALLER_IS_BETTER else 1.0
+    points = [result.estimate if value is None else value for value in (result.lower, result.estimate, result.upper)]
+    offsets = sorted(better * (value - gate.threshold) for value in points)
+    scale = _scale(offsets)
+    low, high = (THRESHOLD + scale * offset for offset in (offsets[0], offsets[-1]))
+    estimate = THRESHOLD + scale * better * (result.estimate - gate.threshold)
+    parts = [
+        f'<svg class="interval {result.verdict.lower()}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+        f'height="{HEIGHT}" role="img" aria-label="{escape(_label(gate, result))}">',
+        f'<rect class="beyond" x="0" y="2" width="{THRESHOLD}" height="24"/>',
+        f'<line class="axis" x1="0" y1="{MIDDLE}" x2="{WIDTH}" y2="{MIDDLE}"/>',
+        f'<line class="threshold" x1="{THRESHOLD}" y1="0" x2="{THRESHOLD}" y2="27"/>',
+    ]
+    if high - low > 0.5:
+        parts.append(f'<line class="bounds" x1="{low:.1f}" y1="{MIDDLE}" x2="{high:.1f}" y2="{MIDDLE}"/>')
+        parts += [_cap(low, result.lower if better > 0 else result.upper)]
+        parts += [_cap(high, result.upper if better > 0 else result.lower)]
+    parts.append(f'<circle class="estimate" cx="{estimate:.1f}" cy="{MIDDLE}" r="4"/>')
+    parts.append(f'<text x="{THRESHOLD}" y="{HEIGHT - 0.5}">{escape(_limit(gate))}</text></svg>')
+    return "".join(parts)
+
+
+def _scale(offsets: list[float]) -> float:
+    """Return pixels a unit, so that the farthest point on either side still fits."""
+    left, right = THRESHOLD - EDGE, WIDTH - THRESHOLD - EDGE
+    fits = [left / -offsets[0]] if offsets[0] < 0 else []
+    fits += [right / offsets[-1]] if offsets[-1] > 0 else []
+    return min(fits, default=0.0)
+
+
+def _cap(x: float, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f'<line class="cap" x1="{x:.1f}" y1="{MIDDLE - 5}" x2="{x:.1f}" y2="{MIDDLE + 5}"/>'
+
+
+def _limit(gate: Gate) -> str:
+    return f"{gate.threshold:g}" if gate.unit == "" else quantity(gate.threshold, gate.unit)
+
+
+def _label(gate: Gate, result: GateResult) -> str:
+    shown = [quantity(value, gate.unit, gate.threshold) for value in (result.lower, result.estimate, result.upper)]
+    return f"estimate {shown[1]}, bounds {shown[0]} to {shown[2]}, threshold {_limit(gate)}"

@@ -1,13 +1,15 @@
-"""What a candidate saves: before, after and their ratio, one row a quantity; never one overall score."""
+"""What a candidate saves: before, after and their ratio, one row a quantity; never one overall score.
+
+What was predicted before a step ran, beside what it turned out to be.
+"""
 
 from dataclasses import dataclass, replace
 
 from titrant.runtime.report.candidates import Shown, original_bytes
-from titrant.runtime.report.predicted_actual import memory_told, seconds_told, size_told
-from titrant.runtime.report.record_view import ModelTimings, Record
-from titrant.runtime.report.words import fraction, metric_with_cases, quantity
+from titrant.runtime.report.record_view import NONE, ModelTimings, Record, fraction, metric_with_cases, quantity
 from titrant.schema.gate import Gate, GateResult
-from titrant.schema.plan import Search
+from titrant.schema.plan import CandidateSearch, ModelCost, Prediction, candidate_cost
+from titrant.schema.record import StepResult
 
 LOWER_IS_BETTER = ("brier", "mae", "rmse", "perplexity")
 
@@ -31,29 +33,29 @@ class Saving:
     predicted: str = ""  # what had been predicted of `after`, and how
 
 
-def savings(record: Record, search: Search, candidate: Shown) -> tuple[Saving, ...]:
+def savings(record: Record, search: CandidateSearch, candidate: Shown) -> tuple[Saving, ...]:
     """Compare a candidate with the original: size, latency, throughput, peak memory and the main metric."""
     original = record.values.timings.get("original", ModelTimings({}))
     memory = original.peak_bytes, candidate.timings.peak_bytes
     rows = (
-        _told(
+        _with_prediction(
             _amount("size", original_bytes(record), candidate.record.size, "one file against the stored original"),
-            size_told(record, candidate),
+            predicted_size(record, candidate),
         ),
         *_latency(record, search.timing_batch, original, candidate),
         _throughput(original, candidate),
-        _told(
+        _with_prediction(
             _amount(
                 "peak memory", *memory, "resident memory added by loading the model and answering the largest batch"
             ),
-            memory_told(record, candidate),
+            predicted_memory(record, candidate),
         ),
         _metric(record, candidate),
     )
     return tuple(row for row in rows if row)
 
 
-def _told(saving: Saving | None, predicted: str) -> Saving | None:
+def _with_prediction(saving: Saving | None, predicted: str) -> Saving | None:
     return saving and replace(saving, predicted=predicted)
 
 
@@ -73,7 +75,7 @@ def _latency(record: Record, batch: int, original: ModelTimings, candidate: Show
     threads = record.plan.timing_threads
     note = f"one batch of {batch}, " + ("one thread" if threads == 1 else f"{threads} threads")
     pairs = {"latency p50": (first.p50, second.p50), "latency p95": (first.p95, second.p95)}
-    told = {"latency p50": seconds_told(record, candidate, batch, second.p50), "latency p95": ""}
+    told = {"latency p50": predicted_seconds(record, candidate, batch, second.p50), "latency p95": ""}
     return tuple(
         _bars(
             Saving(name, quantity(was, "s"), quantity(now, "s"), faster(was, now), "", note=note, predicted=told[name]),
@@ -146,3 +148,97 @@ def _compared(metric: str, before: float | None, after: float | None, cases: int
     better = (change > 0) != (metric in LOWER_IS_BETTER)
     words = f"{'+' if change > 0 else '−'}{fraction(abs(change))}"
     return Saving(name, shown[0], shown[1], words, "good" if better else "bad", note=note)
+
+
+# "predicted (measured)" would read as a contradiction.
+_SURE = {"measured": "as measured before"}
+# A prediction is told to be off from this factor on.
+_FACTOR = 2.0
+# Below these differences the clock, the allocator and the disk decide.
+SECONDS, MEMORY_BYTES, FILE_BYTES = 0.1, 16 << 20, 16 << 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One quantity predicted and measured; `off` says how far apart they are where that is by more than two times."""
+
+    predicted: str
+    actual: str
+    off: str = ""
+
+    @property
+    def words(self) -> str:
+        """Both in one text: "2 s → 5 s (2.5× as much)"."""
+        return f"{self.predicted} → {self.actual}" + (f" ({self.off})" if self.off else "")
+
+
+def pair(predicted: float | None, actual: float | None, unit: str, least: float = 0.0) -> Pair:
+    """Put a predicted quantity beside the actual one; `least` is the difference from which it counts."""
+    return Pair(quantity(predicted, unit), quantity(actual, unit), off(predicted, actual, least))
+
+
+def off(predicted: float | None, actual: float | None, least: float = 0.0) -> str:
+    """Say how far a prediction is off, "" where that is by no more than two times or by less than `least`."""
+    if not predicted or not actual or 1 / _FACTOR <= actual / predicted <= _FACTOR or abs(actual - predicted) < least:
+        return ""
+    ratio = actual / predicted
+    return f"{ratio:.1f}× as much" if ratio > 1 else f"{1 / ratio:.1f}× less"
+
+
+def totals(record: Record) -> Pair:
+    """Add up the seconds of every step that has both a prediction and a result."""
+    results = [step.result for step in record.run.steps if step.result]
+    both = [(one.predicted.seconds, one.seconds) for one in results if one.predicted.seconds is not None]
+    if not both:
+        return Pair(NONE, NONE)
+    return pair(sum(predicted for predicted, _ in both), sum(seconds for _, seconds in both), "s")
+
+
+def loading(record: Record) -> Pair:
+    """Add up what loading libraries took, which is in no step, beside what was predicted of those libraries."""
+    results = [step.result for step in record.run.steps if step.result and step.result.loads]
+    if not results:
+        return Pair(NONE, NONE)
+    predicted = sum(one.predicted.loads.get(name, 0.0) for one in results for name in one.loads)
+    return pair(predicted, sum(seconds for one in results for seconds in one.loads.values()), "s")
+
+
+def predicted_size(record: Record, candidate: Shown) -> str:
+    """Say what size was predicted for a candidate's file, "" where nothing was."""
+    made = _result(record, candidate.planned.model.rpartition(".")[0])
+    if made is None or made.predicted.output_bytes is None:
+        return ""
+    predicted = made.predicted
+    return _beside_actual(predicted.output_bytes, candidate.record.size, "B", predicted.basis_of("output_bytes"))
+
+
+def predicted_seconds(record: Record, candidate: Shown, batch: int, actual: float) -> str:
+    """Say what latency was predicted for a batch of a candidate."""
+    cost = _cost(record, candidate)
+    return "" if cost is None else _beside_actual(cost.seconds.get(str(batch)), actual, "s", cost.basis)
+
+
+def predicted_memory(record: Record, candidate: Shown) -> str:
+    """Say what peak memory was predicted for a candidate."""
+    cost = _cost(record, candidate)
+    return "" if cost is None else _beside_actual(cost.peak_bytes, candidate.timings.peak_bytes, "B", cost.basis)
+
+
+def _cost(record: Record, candidate: Shown) -> ModelCost | None:
+    def predicted(step: str) -> Prediction | None:
+        made = _result(record, step)
+        return None if made is None else made.predicted
+
+    found = candidate_cost(candidate.id, record.plan.searches, predicted)
+    return None if found is None else found[0]
+
+
+def _result(record: Record, step: str) -> StepResult | None:
+    return next((done.result for done in record.run.steps if done.step == step), None)
+
+
+def _beside_actual(predicted: float | None, actual: float | None, unit: str, word: str) -> str:
+    if predicted is None:
+        return ""
+    far = off(predicted, actual)
+    return f"{quantity(predicted, unit)} predicted ({_SURE.get(word, word)})" + (f"; it is {far}" if far else "")

@@ -1,10 +1,13 @@
-"""Find secrets in a configuration by the key that they stand under and by the shape that they have."""
+"""Find secrets in a configuration by the key that they stand under and by the shape that they have.
+
+Take secrets out of a configuration's text, its lines and comments otherwise as they are.
+"""
 
 import re
 from collections.abc import Collection
 from typing import Any
 
-from titrant.schema.spans import dotted
+from titrant.schema.language.spans import dotted
 
 REDACTED = "<redacted>"
 # Words that a key ends in when its value is a secret.
@@ -93,3 +96,26 @@ def _redacted(value: Any, path: tuple[str | int, ...], secret: bool, keep: froze
     if shown != value:
         found.append(without_secrets(dotted(path)))
     return shown
+
+
+# `key: value` and `key=value`; a value runs to a comma, a bracket, a comment or the line's end. A key is
+# a whole word, taken at once: a long line without a sign would be read again from each of its letters.
+_PAIR = re.compile(
+    r"""(?<![\w.-])(?P<key>[\w.-]++)(?P<sign>["']?[ \t]*[:=][ \t]*)"""
+    r"""(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,\]}\[{"'#|>][^,\]}\n#]*)"""
+)
+_NAME = 200
+
+_PLAIN_WORDS = ("none", "null", "true", "false", "auto")
+
+
+def without_secret_lines(text: str) -> str:
+    """Replace the values of keys that name a secret, as in `token: abc`, and what has the shape of one."""
+    return without_secrets(_PAIR.sub(_replaced, text))
+
+
+def _replaced(match: re.Match[str]) -> str:
+    # What a name ends in tells.
+    if not names_a_secret(match["key"][-_NAME:]) or match["value"].strip().lower() in _PLAIN_WORDS:
+        return match[0]
+    return f"{match['key']}{match['sign']}{REDACTED}"

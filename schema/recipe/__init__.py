@@ -1,6 +1,5 @@
 """The recipe language: one frozen, strict model a section."""
 
-from titrant.schema.recipe.recipe import LANGUAGE, Level, Recipe, Task
-from titrant.schema.recipe.value import recipe_value, written
+from titrant.schema.recipe.recipe import LANGUAGE, Level, Recipe, Task, recipe_value, written
 
 __all__ = ["LANGUAGE", "Level", "Recipe", "Task", "recipe_value", "written"]

@@ -12,8 +12,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from titrant.schema.frozen import dataclass
-from titrant.schema.units import SIZES, TIMES, parse_size, parse_time
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import SIZES, TIMES, parse_size, parse_time
 
 
 class Section(BaseModel):

@@ -1,11 +1,14 @@
-"""The `train` section: how weights are fitted."""
+"""The `train` section: how weights are fitted.
+
+The `reproducibility` section: what keeps bytes equal.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Auto, Count, Fraction, Off, Positive, Ref, Section, Text, Watched
+from titrant.schema.recipe.terms import Auto, Count, Fraction, Off, Positive, Ref, Section, Text, Threads, Watched
 
 Optimizer = Literal[
     "adamw", "adam", "sgd", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "asgd", "adafactor"
@@ -84,3 +87,10 @@ class Train(Section):
     )
     resume: bool = Field(True, description="go on from the latest checkpoint of the same training")
     watch_gradients: bool | WatchGradients = Field(True, description="report vanishing and exploding gradients")
+
+
+class Reproducibility(Section):
+    """How work that makes bytes is done."""
+
+    deterministic: bool = Field(True, description="use deterministic kernels only")
+    threads: Threads = Field(1, description="threads for training and calibration; another number gives other bytes")

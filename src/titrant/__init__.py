@@ -16,83 +16,78 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from titrant.compiler.hardware import detect
-    from titrant.devices import device_status, get_device, get_device_info, move_to_device, synchronize
-    from titrant.log import get_logger, setup_logging
-    from titrant.planned import Planned
-    from titrant.runtime.apply import apply
+    from titrant.api.check import check
+    from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
+    from titrant.api.diff import diff
+    from titrant.api.doctor import doctor
+    from titrant.api.explain import explain
+    from titrant.api.init import init
+    from titrant.api.inspect import check_model, inspect
+    from titrant.api.lock import lock
+    from titrant.api.migrate import migrate
+    from titrant.api.plan import plan
+    from titrant.api.planned import Planned
+    from titrant.api.rerun import rerun
+    from titrant.api.run import run
+    from titrant.api.runs import load, report, search_runs
+    from titrant.api.status import status
+    from titrant.api.store import clean_store, verify_store
+    from titrant.compiler.machine.detect import detect
+    from titrant.runtime.api import apply
     from titrant.runtime.catalog import Context, Method, Params, Port, operator
-    from titrant.runtime.instruments.counts import Counts, count_parameters
-    from titrant.runtime.instruments.summary import summary
-    from titrant.runtime.set_seed import set_seed
-    from titrant.schema.config.directories import ensure_directories
-    from titrant.schema.config.files import load_config, save_config
-    from titrant.schema.diagnostics import TitrantError
+    from titrant.runtime.inspect.summary import Counts, count_parameters, summary
+    from titrant.runtime.run.run_log import get_logger, setup_logging
+    from titrant.runtime.seed import set_seed
+    from titrant.schema.config.config import ensure_directories, load_config, save_config
+    from titrant.schema.diagnostics.diagnostics import TitrantError
+    from titrant.schema.language.parse import read
     from titrant.schema.plan import Prediction
-    from titrant.schema.source import read
-    from titrant.verbs.check import check
-    from titrant.verbs.check_model import check_model
-    from titrant.verbs.diff import diff
-    from titrant.verbs.doctor import doctor
-    from titrant.verbs.explain import explain
-    from titrant.verbs.init import init
-    from titrant.verbs.inspect import inspect
-    from titrant.verbs.load import load
-    from titrant.verbs.lock import lock
-    from titrant.verbs.migrate import migrate
-    from titrant.verbs.plan import plan
-    from titrant.verbs.report import report
-    from titrant.verbs.rerun import rerun
-    from titrant.verbs.run import run
-    from titrant.verbs.search_runs import search_runs
-    from titrant.verbs.status import status
-    from titrant.verbs.store import clean_store, verify_store
 
 # name → where it lives; imported on first use, so that `import titrant` costs nothing.
 _PUBLIC = {
     "Context": "titrant.runtime.catalog",
-    "Counts": "titrant.runtime.instruments.counts",
+    "Counts": "titrant.runtime.inspect.summary",
     "Method": "titrant.runtime.catalog",
     "Params": "titrant.runtime.catalog",
-    "Planned": "titrant.planned",
+    "Planned": "titrant.api.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
-    "TitrantError": "titrant.schema.diagnostics",
-    "apply": "titrant.runtime.apply",
-    "check": "titrant.verbs.check",
-    "check_model": "titrant.verbs.check_model",
-    "clean_store": "titrant.verbs.store",
-    "count_parameters": "titrant.runtime.instruments.counts",
-    "detect": "titrant.compiler.hardware",
-    "device_status": "titrant.devices",
-    "diff": "titrant.verbs.diff",
-    "doctor": "titrant.verbs.doctor",
-    "ensure_directories": "titrant.schema.config.directories",
-    "explain": "titrant.verbs.explain",
-    "get_device": "titrant.devices",
-    "get_device_info": "titrant.devices",
-    "get_logger": "titrant.log",
-    "init": "titrant.verbs.init",
-    "inspect": "titrant.verbs.inspect",
-    "load": "titrant.verbs.load",
-    "load_config": "titrant.schema.config.files",
-    "lock": "titrant.verbs.lock",
-    "migrate": "titrant.verbs.migrate",
-    "move_to_device": "titrant.devices",
+    "TitrantError": "titrant.schema.diagnostics.diagnostics",
+    "apply": "titrant.runtime.api",
+    "check": "titrant.api.check",
+    "check_model": "titrant.api.inspect",
+    "clean_store": "titrant.api.store",
+    "count_parameters": "titrant.runtime.inspect.summary",
+    "detect": "titrant.compiler.machine.detect",
+    "device_status": "titrant.api.devices",
+    "diff": "titrant.api.diff",
+    "doctor": "titrant.api.doctor",
+    "ensure_directories": "titrant.schema.config.config",
+    "explain": "titrant.api.explain",
+    "get_device": "titrant.api.devices",
+    "get_device_info": "titrant.api.devices",
+    "get_logger": "titrant.runtime.run.run_log",
+    "init": "titrant.api.init",
+    "inspect": "titrant.api.inspect",
+    "load": "titrant.api.runs",
+    "load_config": "titrant.schema.config.config",
+    "lock": "titrant.api.lock",
+    "migrate": "titrant.api.migrate",
+    "move_to_device": "titrant.api.devices",
     "operator": "titrant.runtime.catalog",
-    "plan": "titrant.verbs.plan",
-    "read": "titrant.schema.source",
-    "report": "titrant.verbs.report",
-    "rerun": "titrant.verbs.rerun",
-    "run": "titrant.verbs.run",
-    "save_config": "titrant.schema.config.files",
-    "search_runs": "titrant.verbs.search_runs",
-    "set_seed": "titrant.runtime.set_seed",
-    "setup_logging": "titrant.log",
-    "status": "titrant.verbs.status",
-    "summary": "titrant.runtime.instruments.summary",
-    "synchronize": "titrant.devices",
-    "verify_store": "titrant.verbs.store",
+    "plan": "titrant.api.plan",
+    "read": "titrant.schema.language.parse",
+    "report": "titrant.api.runs",
+    "rerun": "titrant.api.rerun",
+    "run": "titrant.api.run",
+    "save_config": "titrant.schema.config.config",
+    "search_runs": "titrant.api.runs",
+    "set_seed": "titrant.runtime.seed",
+    "setup_logging": "titrant.runtime.run.run_log",
+    "status": "titrant.api.status",
+    "summary": "titrant.runtime.inspect.summary",
+    "synchronize": "titrant.api.devices",
+    "verify_store": "titrant.api.store",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """Run the command line as `python -m titrant`."""
 
-from titrant.cli import entry
+from titrant.cli.main import entry
 
 entry()

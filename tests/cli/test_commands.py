@@ -19,7 +19,7 @@ def in_process(place, *arguments):
         "jinja2", "rich", "psutil", "pynvml", "logging", "asyncio", "ssl", "http", "multiprocessing", "subprocess",
     )  # fmt: skip
     code = (
-        "import sys\nfrom titrant.cli import main\n"
+        "import sys\nfrom titrant.cli.main import main\n"
         f"code = main({list(map(str, arguments))!r})\n"
         f"sys.stderr.write('HEAVY ' + ' '.join(m for m in {heavy!r} if m in sys.modules) + '\\n')\n"
         "sys.exit(code)"

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from titrant.verbs.engines import Engine
-from titrant.verbs.examine_machine import _engine, _home, _room, wandb_login
+from titrant.api.doctor_machine import Engine, _engine, _home, _room, wandb_login
 
 
 @pytest.mark.slow

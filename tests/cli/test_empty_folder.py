@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from titrant.cli import main
+from titrant.cli.main import main
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from titrant.cli import main
-from titrant.schema.diagnostics import RecipeError
-from titrant.verbs.explain_value import ABOUT, DECIDED, explain_value
+from titrant.api.explain_value import ABOUT, DECIDED, explain_value
+from titrant.cli.explain import explained_text
+from titrant.cli.main import main
+from titrant.schema.diagnostics.diagnostics import RecipeError
 
 HERE = Path(__file__).parent
 BASE = """\
@@ -50,7 +51,7 @@ def inside(folder, monkeypatch):
 
 
 def explained(path, *overrides, recipe="child.yaml"):
-    return explain_value(Path(recipe), path, overrides, False)
+    return explained_text(explain_value(Path(recipe), path, overrides, False))
 
 
 # --- what needs neither the machine nor the model
@@ -168,7 +169,7 @@ def test_plans_wherever_a_rule_has_a_say():
     specification = importlib.util.spec_from_file_location("case", HERE.parent / "compiler" / "case.py")
     case = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(case)
-    from titrant.schema.paths import parse_path
+    from titrant.schema.language.spans import parse_path
 
     texts = [(case.RECIPE, f"level={level}") for level in ("auto", "minimal", "balanced", "aggressive")]
     texts += [(case.RECIPE, "level=medical_critical"), (case.RECIPE, "preserve=medical"), (case.UNLABELED, "seed=1")]

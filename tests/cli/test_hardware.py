@@ -9,8 +9,8 @@ import sys
 import pytest
 
 import titrant
-from titrant.compiler.profile import profiles
-from titrant.verbs.measure_machine import measure_machine
+from titrant.api.hardware import measure_machine
+from titrant.compiler.machine.profile import profiles
 
 
 def widths(text):

@@ -6,11 +6,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 import titrant
-from titrant.runtime.inspecting.starter import describe_source
-from titrant.schema.diagnostics import RecipeError, TitrantError
-from titrant.schema.source import parse
-from titrant.starter.known import Starter
-from titrant.starter.recipe import recipe_name, recipe_text
+from titrant.api.starter import Starter, recipe_name, recipe_text
+from titrant.runtime.inspect.starter import describe_source
+from titrant.schema.diagnostics.diagnostics import RecipeError, TitrantError
+from titrant.schema.language.parse import parse
 
 STARTED = """\
 # A starter recipe for net:Net.

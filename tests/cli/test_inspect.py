@@ -10,9 +10,9 @@ from onnx import TensorProto, helper  # noqa: TID253
 from safetensors.numpy import save_file
 
 import titrant
-from titrant.inspect_text import inspect_text
+from titrant.api.inspect import Inspected
+from titrant.cli.inspect import inspect_text
 from titrant.schema.facts import Layer, ModelFacts, TensorSpec
-from titrant.verbs.inspect import Inspected
 
 SHOWN = """\
 nets:Net
@@ -124,7 +124,7 @@ def test_reads_a_weights_header_without_a_child(place):
     ],
 )
 def test_refuses_what_it_cannot_answer(arguments, message, capsys):
-    from titrant.cli import main
+    from titrant.cli.main import main
 
     assert main(["inspect", *arguments]) == 2
     assert message in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import pytest
 
-from titrant.verbs.key_meaning import default_text, field_of, later, meaning, value_text
+from titrant.cli.explain import default_text, field_of, later, meaning, value_text
 
 
 @pytest.mark.parametrize(

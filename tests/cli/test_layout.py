@@ -2,11 +2,11 @@
 
 import pytest
 
-from titrant import layout
-from titrant.layout import table, wrapped
-from titrant.plan_text import machine_words
+from titrant.api.run import is_up_to_date
+from titrant.cli import console
+from titrant.cli.console import table, wrapped
+from titrant.cli.plan_rows import machine_words
 from titrant.schema.facts import Gpu, HardwareIdentity
-from titrant.verbs.run import is_up_to_date
 
 
 def test_keeps_a_number_with_its_unit():
@@ -22,7 +22,7 @@ def test_keeps_paths_and_commands_whole():
 
 
 def test_fills_the_last_column_where_there_is_room(monkeypatch):
-    monkeypatch.setattr(layout, "width", lambda: 40)
+    monkeypatch.setattr(console, "width", lambda: 40)
     assert table([("a", "word " * 10), ("bcd", "")]).split("\n") == [
         "  a    word word word word word word",
         "       word word word word",
@@ -33,14 +33,14 @@ def test_fills_the_last_column_where_there_is_room(monkeypatch):
 
 @pytest.mark.parametrize(("columns", "width"), [(72, 72), (200, 100), (20, 60)])
 def test_is_as_wide_as_a_terminal_that_is_narrower(monkeypatch, columns, width):
-    monkeypatch.setattr(layout.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(console.sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", str(columns))
-    assert layout.width() == width
+    assert console.width() == width
 
 
 def test_is_100_columns_wide_where_no_terminal_is(monkeypatch):
     monkeypatch.setenv("COLUMNS", "72")
-    assert layout.width() == 100
+    assert console.width() == 100
 
 
 def test_names_the_accelerators_that_a_plan_is_for():

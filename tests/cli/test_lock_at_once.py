@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 from filelock import FileLock
 
-from titrant.schema.diagnostics import RecipeError
-from titrant.schema.lock import Evaluation, HardwareClass, Lock, LockEntry, with_entry
-from titrant.schema.lock_text import lock_path, lock_text, read_lock
-from titrant.verbs import lock, lock_entry
-from titrant.verbs.exclusive import exclusive
+from titrant.api import lock, lock_entry
+from titrant.api.lock import exclusive
+from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.lock import Evaluation, HardwareClass, Lock, LockEntry, lock_path, lock_text, read_lock, with_entry
 
 HERE = HardwareClass("linux", "x86_64", "3.11", ("avx2",), (), {})
 ENTRY = LockEntry("r", "m", "d", Evaluation("e" * 64, 1), "run", "0", HERE, {}, {}, {}, {}, {})

@@ -6,19 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from titrant.compiler.bind import bind
+from titrant.api.lock_entry import entry_of
+from titrant.api.replan import decided, otherwise, with_facts
+from titrant.api.rerun import as_run
+from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.runtime import catalog
-from titrant.schema.artifact import Artifact
-from titrant.schema.compare_runs import RecordedRun, compare_runs, first_cause
+from titrant.schema.compare.runs import RecordedRun, compare_runs, first_cause
 from titrant.schema.gate import GateResult, Judgement
+from titrant.schema.language.parse import parse
 from titrant.schema.lock import LockedStep
 from titrant.schema.plan import Decision
-from titrant.schema.record import CandidateRecord, RunRecord, StepRecord, StepResult
-from titrant.schema.source import parse
-from titrant.verbs.lock_entry import entry_of
-from titrant.verbs.locked_run import as_run
-from titrant.verbs.replan import decided, otherwise, with_facts
+from titrant.schema.record import Artifact, CandidateRecord, RunRecord, StepRecord, StepResult
 
 HERE = Path(__file__).parent
 specification = importlib.util.spec_from_file_location("small", HERE.parent / "compiler" / "small_recipes.py")

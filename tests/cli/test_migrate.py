@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from titrant.cli import main
+from titrant.cli.main import main
 
 DRAFT = "# kept\ntitrant: 0  # old\nname: 'demo'\noptimization_level: balanced\n"
 PRESENT = "# kept\ntitrant: 1  # old\nname: 'demo'\nlevel: balanced\n"

@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 
 import titrant
-from titrant.schema.diagnostics import InfeasibleError
+from titrant.schema.diagnostics.diagnostics import InfeasibleError
 
 IDENTITY = """
 import sys
 from pathlib import Path
 import titrant
-from titrant.schema.canonical import canonical_json
+from titrant.schema.values.canonical import canonical_json
 from titrant.schema.plan import identity
 sys.stdout.write(canonical_json(identity(titrant.plan(titrant.read(Path(sys.argv[1]))).plan)))
 """

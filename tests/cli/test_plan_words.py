@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from titrant.compiler.bind import bind
+from titrant.cli.plan import plan_text, trace_text
+from titrant.cli.plan_markdown import plan_markdown
+from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
-from titrant.compiler.coverage import coverage
-from titrant.compiler.room import Case, needs
-from titrant.plan_markdown import plan_markdown
-from titrant.plan_text import plan_text
-from titrant.schema.diagnostics import InfeasibleError
-from titrant.schema.need import Room, short_of
+from titrant.compiler.predict.layer_coverage import coverage
+from titrant.compiler.predict.memory import Case, needs
+from titrant.schema.cost import Room, short_of
+from titrant.schema.diagnostics.diagnostics import InfeasibleError
+from titrant.schema.diagnostics.render import render
+from titrant.schema.language.parse import parse
 from titrant.schema.plan import ModelCost, Prediction
-from titrant.schema.render import render
-from titrant.schema.source import parse
-from titrant.trace_text import trace_text
 
 HERE = Path(__file__).parent
 specification = importlib.util.spec_from_file_location("small", HERE.parent / "compiler" / "small_recipes.py")

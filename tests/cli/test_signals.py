@@ -10,7 +10,7 @@ import pytest
 # The signal comes while a module is looked for: neither earlier nor later, however fast the machine is.
 CODE = """
 import os, sys
-from titrant.cli import entry
+from titrant.cli.main import entry
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
@@ -37,7 +37,7 @@ def ended(tmp_path, module, number, *arguments):
     )
 
 
-@pytest.mark.parametrize("module", ["titrant.console", "argparse", "titrant.commands.check"])
+@pytest.mark.parametrize("module", ["titrant.cli.console", "argparse", "titrant.cli.check"])
 def test_ends_in_one_line_while_a_command_is_still_being_loaded(tmp_path, module):
     done = ended(tmp_path, module, signal.SIGINT, "check", "recipe.yaml")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", SAID)
@@ -49,7 +49,9 @@ def test_answers_every_signal_that_asks_for_the_end(tmp_path, number):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", SAID)
 
 
-@pytest.mark.parametrize("module", ["pydantic_core", "pydantic._internal._generate_schema", "titrant.schema.shape"])
+@pytest.mark.parametrize(
+    "module", ["pydantic_core", "pydantic._internal._generate_schema", "titrant.schema.language.shape"]
+)
 def test_lets_no_library_take_the_signal_for_a_failure(tmp_path, module):
     """The verb has begun: it is interrupted behind the import, unless it has come to its end by then."""
     (tmp_path / "recipe.yaml").write_text("titrant: 1\nname: x\n")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import titrant
-from titrant.cli import main
+from titrant.cli.main import main
 
-TOYS = Path(__file__).parent.parent / "runtime" / "execution"
+TOYS = Path(__file__).parents[1] / "runtime"
 
 
 def load(name):
@@ -30,8 +30,8 @@ def home(tmp_path_factory):
     folder.mkdir()
     (folder / "toys.py").write_text((TOYS / "toys.py").read_text())
     (folder / "toy_numbers.py").write_text("PLUS = 1\n")
-    conftest, crash = load("conftest"), load("test_crash_points")
-    from titrant.runtime.execution.home import open_home
+    conftest, crash = load("conftest"), load("run/test_crash_points")
+    from titrant.runtime.store.home import open_home
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOY_LOG", str(base / "ran.txt"))

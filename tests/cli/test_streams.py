@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from titrant.cli import main
-from titrant.verbs.show import recipes
+from titrant.api.show import recipes
+from titrant.cli.main import main
 
 WRONG = "titrant: 1\nnäme→🔬: demo\n"
 

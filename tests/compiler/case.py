@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from titrant.compiler.bind import bind
-from titrant.compiler.decide import decide
+from titrant.compiler.bind.bind import bind
+from titrant.compiler.decide.decide import decide
 from titrant.schema.facts import (
     Column,
     DataFacts,
@@ -16,7 +16,7 @@ from titrant.schema.facts import (
     RoleFacts,
     TensorSpec,
 )
-from titrant.schema.source import parse
+from titrant.schema.language.parse import parse
 
 RECIPE = """\
 titrant: 1

@@ -3,20 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from titrant.compiler.bound import BoundRecipe, UserReference
-from titrant.compiler.decisions import Chain, Decisions, ExportRequest
-from titrant.schema.facts import (
-    Column,
-    DataFacts,
-    Hardware,
-    HardwareIdentity,
-    Layer,
-    ModelFacts,
-    RoleFacts,
-    TensorSpec,
-)
+from titrant.compiler.bind.bound_recipe import BoundRecipe, UserReference
+from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest
+from titrant.schema.facts import Column, DataFacts, Hardware, HardwareIdentity, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.gate import Contract, Gate
-from titrant.schema.source import parse
+from titrant.schema.language.parse import parse
 
 TABULAR = """\
 titrant: 1

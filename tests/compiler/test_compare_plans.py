@@ -4,12 +4,12 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
-from titrant.compiler.bind import bind
+from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
-from titrant.schema.compare_plans import LAYERS, MadePlan, compare_plans
+from titrant.schema.compare.plans import LAYERS, MadePlan, compare_plans
 from titrant.schema.facts import Gpu
+from titrant.schema.language.parse import parse
 from titrant.schema.plan import Step
-from titrant.schema.source import parse
 
 specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
 small = importlib.util.module_from_spec(specification)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from titrant.compiler.bind import bind
+from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
-from titrant.compiler.verify import problems
-from titrant.schema.diagnostics import InfeasibleError
+from titrant.compiler.lower.verify import problems
+from titrant.schema.diagnostics.diagnostics import InfeasibleError
+from titrant.schema.language.parse import parse
 from titrant.schema.plan import plan_digest
-from titrant.schema.source import parse
 
 specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
 small = importlib.util.module_from_spec(specification)

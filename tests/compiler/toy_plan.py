@@ -7,7 +7,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Declaration, Method, Params, Port, no_requirement, unknown_cost
 from titrant.schema.facts import Hardware, HardwareIdentity, HardwareVolatile, ModelFacts
 from titrant.schema.gate import Contract, Gate
-from titrant.schema.plan import Candidate, Plan, Prediction, Search, Step
+from titrant.schema.plan import Candidate, CandidateSearch, Plan, Prediction, Step
 
 HARDWARE = Hardware(
     HardwareIdentity("linux", "x86_64", "toy", ("avx2",), 2, 8 << 30, (), "3.11", {"torch": "2"}),
@@ -139,7 +139,7 @@ def toy_plan():
             )
             for rank, name in enumerate(names)
         ),
-        searches=(Search("auto", "model", tuple(names), ("latency",), 4, "latency.timings"),),
+        searches=(CandidateSearch("auto", "model", tuple(names), ("latency",), 4, "latency.timings"),),
         contract=Contract((gate, speed), 0.95, "evidence"),
         shipped={},
     )  # fmt: skip

@@ -1,12 +1,131 @@
-"""Live values to run operators on; the nets lie in `operators`, which is put on the import path."""
+"""Live values to run operators on, whose nets lie in `operators`, and a toy plan for tests to execute."""
 
+import os
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from titrant.runtime.run.execute import execute
+from titrant.runtime.run.preview import forecast
+from titrant.runtime.store.home import Home, open_home
+from titrant.schema.facts import HardwareIdentity
+from titrant.schema.gate import Contract, Gate
+from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
+
 sys.path.insert(0, str(Path(__file__).parent / "operators"))
+
+HERE = Path(__file__).parent
+MACHINE = HardwareIdentity(
+    system="linux", machine="x86_64", cpu="toy", instructions=("avx2",), cores=2, memory_bytes=None, gpus=(),
+    python="3.11.0", packages={"numpy": "2.4"},
+)  # fmt: skip
+
+
+@dataclass
+class Toy:
+    """A recipe folder with the toy operators, a home, and what ran."""
+
+    folder: Path
+    home: Home
+    log: Path
+
+    def ran(self):
+        """Return the names of the executed steps since the last call, sorted."""
+        names = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return sorted(names)
+
+    def run(self, plan, *, hear=lambda event: None, **given):
+        self.events = []
+
+        def listen(event):
+            self.events.append(event)
+            hear(event)
+
+        return execute(
+            plan, home=self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder,
+            listen=listen, **given,
+        )  # fmt: skip
+
+    def forecast(self, plan):
+        found = forecast(plan, self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder)
+        return {step: entry.symbol for step, entry in found.items()}, found
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    (folder / "toys.py").write_text((HERE / "toys.py").read_text())
+    (folder / "toy_numbers.py").write_text("PLUS = 1\n")
+    log = tmp_path / "ran.txt"
+    monkeypatch.setenv("TOY_LOG", str(log))
+    return Toy(folder, open_home(tmp_path / "home"), log)
+
+
+@pytest.fixture
+def make_plan():
+    return toy_plan
+
+
+def step(name, operator, params, inputs, stage, candidate=""):  # noqa: PLR0917
+    return Step(name, f"toys:{operator}", 1, params, inputs, 7, stage, candidate)
+
+
+def toy_plan(levels=(1, 2), *, load=None, make=None, quality=None, seconds=None, verdicts=None, shortlist=4):
+    """Build a plan with one candidate a level; options by level, or for all where they are for `load`."""
+    make, quality, verdicts = make or {}, quality or {}, verdicts or {}
+    names = {level: f"c{level}" for level in levels}
+    steps = [step("load", "load", load or {}, {}, "prepare")]
+    candidates = []
+    for level, name in names.items():
+        steps += [
+            step(name, "make", {"level": level, "padding": 100 // level, **make.get(level, {})},
+                 {"model": "load.model"}, "make", name),
+            step(f"{name}.tuning", "answer", {}, {"model": f"{name}.model", "rows": "load.rows"}, "make", name),
+            step(f"{name}.quality", "measure", {"quality": quality.get(level, 1.0)},
+                 {"outputs": f"{name}.tuning.outputs"}, "make", name),
+        ]  # fmt: skip
+        candidates.append(Candidate(name, "toy", "toy", "json", level, f"{name}.model", f"{name}.tuning.outputs",
+                                    f"{name}.quality.quality", f"{name}.contract.judgement"))  # fmt: skip
+    models = {"original": "load.model", **{name: f"{name}.model" for name in names.values()}}
+    given = seconds or {level: 1.0 / (1 + level) for level in levels}
+    steps.append(step("latency", "clock", {"seconds": {names[level]: given[level] for level in levels}},
+                      {"models": models}, "measure"))  # fmt: skip
+    steps.append(step("baseline", "answer", {}, {"model": "load.model", "rows": "load.rows"}, "judge"))
+    for level, name in names.items():
+        steps.append(step(f"{name}.contract", "judge", {"candidate": name, "verdict": verdicts.get(level, "PASS")},
+                          {"original": "baseline.outputs", "candidate": f"{name}.tuning.outputs", "rows": "load.rows",
+                           "point": "load.point", "model": f"{name}.model"},
+                          "judge", name))  # fmt: skip
+    steps.append(step("report", "report", {}, {"record": "run.record"}, "report"))
+    search = CandidateSearch("auto", "toy", tuple(names.values()), ("latency", "size"), shortlist, "latency.timings")
+    gate = Gate("retention", "retention", "accuracy", "all", "retention", 0.95, "score_ratio", "recipe")
+    return Plan(
+        name="toy", recipe_digest="r", language=1, task="binary_classification", hardware=MACHINE, model_digest="m",
+        data_digest="d", threads=1, timing_threads=1, deterministic=True, original="load.model",
+        original_engine="toy", decisions=(), steps=tuple(steps), candidates=tuple(candidates), searches=(search,),
+        contract=Contract((gate,), 0.95, "evidence"), shipped={"operating_point": "load.point"},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def change():
+    """Return a function that changes the parameters of one step."""
+
+    def changed(plan, name, **params):
+        steps = tuple(replace(s, params={**s.params, **params}) if s.id == name else s for s in plan.steps)
+        return replace(plan, steps=steps)
+
+    return changed
+
+
+@pytest.fixture
+def environment():
+    return dict(os.environ)
 
 
 @pytest.fixture
@@ -16,7 +135,7 @@ def torch_model():
     def make(name, *shape, outputs=("logits",), dtype="float32", **args):
         import torch
 
-        from titrant.runtime.models import build, source_digest
+        from titrant.runtime.backends.torch.factory import build, source_digest
         from titrant.runtime.values import TorchModel
 
         factory = f"operator_nets:{name}"
@@ -47,7 +166,7 @@ def rows():
 @pytest.fixture
 def apply(tmp_path):
     """Run an operator with every output in one folder of the test."""
-    from titrant.runtime.apply import apply as apply_operator
+    from titrant.runtime.api import apply as apply_operator
 
     def run(name, inputs, params=None, **settings):
         scratch = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
@@ -62,7 +181,7 @@ def answers():
     """Answer an array in the engine that runs a model's kind."""
 
     def run(model, x):
-        from titrant.runtime.engines import engine
+        from titrant.runtime.backends.backend import engine
         from titrant.runtime.values import OnnxModel
 
         chosen = engine("onnxruntime" if isinstance(model, OnnxModel) else "torch")

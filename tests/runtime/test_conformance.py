@@ -88,7 +88,7 @@ def kind_of(value):
     from titrant.runtime import values
 
     classes = {
-        values.Tables: "tables", values.Split: "split", values.Rows: "rows", values.Transforms: "transforms",
+        values.Tables: "tables", values.RowSplit: "split", values.Rows: "rows", values.Transforms: "transforms",
         values.TorchModel: "torch", values.OnnxModel: "onnx", values.TorchScriptModel: "torchscript",
         values.Outputs: "outputs", values.ReportFiles: "report",
     }  # fmt: skip
@@ -110,8 +110,8 @@ def test_leaves_inputs_that_it_does_not_consume_untouched(name, made, tmp_path):
 
 
 def digests_of_inputs(name, made, home):
-    from titrant.runtime.execution.home import open_home
-    from titrant.runtime.execution.store import Store
+    from titrant.runtime.store.artifacts import Store
+    from titrant.runtime.store.home import open_home
 
     store = Store(open_home(home))
     ports = catalog.get(name).inputs

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from titrant.runtime import catalog
-from titrant.runtime.apply import apply
+from titrant.runtime.api import apply
 from titrant.runtime.operator_pages import page
-from titrant.schema.diagnostics import RecipeError
+from titrant.schema.diagnostics.diagnostics import RecipeError
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "operators")]
 
 
 @pytest.fixture
 def model():
-    from titrant.runtime.models import build, source_digest
+    from titrant.runtime.backends.torch.factory import build, source_digest
     from titrant.runtime.values import TorchModel
 
     factory, args = "operator_nets:Stack", {"widths": [5, 8, 2]}
@@ -43,7 +43,7 @@ def test_runs_as_the_function_itself(model):
 
 
 def test_feeds_built_in_operators_and_is_kept_like_them(model, tmp_path):
-    from titrant.runtime import kinds
+    from titrant.runtime.backends import kinds
 
     floored = apply("user_operators:floor", {"model": model}).outputs["model"]
     fused = apply("model.fuse", {"model": floored}).outputs["model"]

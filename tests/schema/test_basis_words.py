@@ -1,7 +1,6 @@
 """How sure figures are reads as a few words."""
 
-from titrant.schema.basis_words import basis_words
-from titrant.schema.plan import Prediction
+from titrant.schema.plan import Prediction, basis_words
 
 
 def test_names_one_basis_where_all_figures_have_it_and_the_others_otherwise():

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats  # noqa: TID253 - the independent computation
 
-from titrant.schema.binomial_cases import binomial_cases, failure_probability, proof_cases, zero_failure_cases
-from titrant.schema.cases import mean_cases, need, retention_cases, runs_for_percentile
-from titrant.schema.gate import Gate
-from titrant.schema.gate_test import gate_test
+from titrant.schema.cases import (
+    binomial_cases,
+    failure_probability,
+    mean_cases,
+    need,
+    proof_cases,
+    retention_cases,
+    runs_for_percentile,
+    zero_failure_cases,
+)
+from titrant.schema.gate import Gate, gate_test
 
 
 def gate(test, metric, comparison, threshold, **more):
@@ -47,13 +54,12 @@ def test_answers_large_numbers_at_once():
 
 @pytest.mark.parametrize(("retention", "change"), [(0.97, 0.005), (0.95, 0.02), (0.99, 0.02), (0.98, 0.04)])
 def test_gives_about_the_asked_power_for_retention(retention, change):
-    from titrant.runtime.contract.pairs import Pairs
-    from titrant.runtime.contract.score_ratio import lower_bound
+    from titrant.runtime.contract.statistics.proportions import Pairs, paired_ratio_lower_bound
 
     cases = retention_cases(retention, original=0.9, change=change)
     half = change / 2
     drawn = np.random.default_rng(0).multinomial(cases, [0.9 - half, half, half, 0.1 - half], 1500)
-    passed = [lower_bound(Pairs(*map(float, row)), 0.95)[0] >= retention for row in drawn]
+    passed = [paired_ratio_lower_bound(Pairs(*map(float, row)), 0.95)[0] >= retention for row in drawn]
     assert np.mean(passed) >= 0.74
     assert cases < 4 * retention_cases(retention, original=0.9, change=change / 4)
 
@@ -63,12 +69,12 @@ def test_bounds_percentiles_from_as_many_runs_as_the_design_says():
 
 
 def test_gives_the_number_of_unchanged_cases_that_prove_a_small_rise():
-    from titrant.runtime.contract.bounded_mean import upper_bound
+    from titrant.runtime.contract.statistics.means import mean_upper_bound
 
     for margin in (0.01, 0.02, 0.05):
         cases = mean_cases(margin)
-        assert upper_bound(np.zeros(cases), np.arange(cases), 0.95) <= margin
-        assert upper_bound(np.zeros(cases * 9 // 10), np.arange(cases * 9 // 10), 0.95) > margin
+        assert mean_upper_bound(np.zeros(cases), np.arange(cases), 0.95) <= margin
+        assert mean_upper_bound(np.zeros(cases * 9 // 10), np.arange(cases * 9 // 10), 0.95) > margin
 
 
 @pytest.mark.parametrize(

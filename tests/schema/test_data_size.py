@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from titrant.schema.data_size import (
+from titrant.schema.facts import (
+    Column,
+    DataFacts,
+    RoleFacts,
+    TensorSpec,
     case_bytes,
     column_bytes,
     has_text,
@@ -16,7 +20,6 @@ from titrant.schema.data_size import (
     split_bytes,
     tables_bytes,
 )
-from titrant.schema.facts import Column, DataFacts, RoleFacts, TensorSpec
 
 IMAGE, AGE = TensorSpec("image", ("batch", 3, 4, 5), "float32"), TensorSpec("age", ("batch",), "int64")
 DATA = DataFacts(

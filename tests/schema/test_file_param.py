@@ -1,6 +1,6 @@
 """Files in parameters."""
 
-from titrant.schema.file_param import files_in, is_file
+from titrant.schema.plan import files_in, is_file
 
 FILE = {"path": "/a", "digest": "1"}
 

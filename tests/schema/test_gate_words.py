@@ -2,8 +2,7 @@
 
 import pytest
 
-from titrant.schema.gate import Gate
-from titrant.schema.gate_words import threshold_words
+from titrant.schema.gate import Gate, threshold_words
 
 
 def gate(comparison, threshold, unit=""):

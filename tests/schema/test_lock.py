@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titrant.schema.compare_locks import first_difference, planned_difference
-from titrant.schema.diagnostics import RecipeError
+from titrant.schema.compare.locks import first_difference, planned_difference
+from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.lock import (
     Evaluation,
     HardwareClass,
@@ -17,9 +17,12 @@ from titrant.schema.lock import (
     LockedSearch,
     LockedStep,
     LockEntry,
+    lock_path,
+    lock_text,
+    read_lock,
+    recipe_path,
     with_entry,
 )
-from titrant.schema.lock_text import lock_path, lock_text, read_lock, recipe_path
 
 MACHINE = HardwareClass("linux", "x86_64", "3.11", ("avx", "avx2"), (), {"numpy": "2.4.0"})
 ENTRY = LockEntry(

@@ -8,7 +8,7 @@ import pytest
 from titrant.runtime.contract.answers import class_probabilities, read_answers, same_answers
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs
-from titrant.schema.diagnostics import StepError
+from titrant.schema.diagnostics.diagnostics import StepError
 
 BINARY = Reading(task="binary_classification")
 HALF = {"kind": "threshold", "threshold": 0.5}

@@ -8,9 +8,8 @@ import pytest
 
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.judge import TESTS, conclude, judge, judgement
-from titrant.schema.canonical import plain
-from titrant.schema.gate import Contract, GateResult
-from titrant.schema.gate_test import gate_test
+from titrant.schema.gate import Contract, GateResult, gate_test
+from titrant.schema.values.canonical import plain
 
 
 def flip(decisions, *places):

@@ -6,13 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from titrant.runtime.data.loading import load
-from titrant.runtime.data.splitting import split
-from titrant.runtime.data.transforming import transform
-from titrant.runtime.operators.data_load import DataLoadParams
-from titrant.runtime.operators.data_split import DataSplitParams
-from titrant.runtime.operators.data_transform import DataTransformParams
-from titrant.schema.diagnostics import PreconditionError
+from titrant.runtime.operators.data.load import DataLoadParams, load
+from titrant.runtime.operators.data.split import DataSplitParams, split
+from titrant.runtime.operators.data.transform import DataTransformParams, transform
+from titrant.schema.diagnostics.diagnostics import PreconditionError
 
 REAL = os.environ.get("TITRANT_DATA", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not REAL, reason="TITRANT_DATA does not name the real data")]

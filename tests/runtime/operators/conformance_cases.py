@@ -110,7 +110,7 @@ def record():
 def params_of(name, made):
     """The case's parameters, checked as the worker checks them."""
     from titrant.runtime import catalog
-    from titrant.schema.canonical import canonical_json
+    from titrant.schema.values.canonical import canonical_json
 
     given = CASES[name].params
     given = given(made) if callable(given) else given
@@ -131,7 +131,7 @@ def run(name, made, scratch):
     import copy
 
     from titrant.runtime import catalog
-    from titrant.runtime.apply import apply
+    from titrant.runtime.api import apply
 
     inputs = inputs_of(name, made)
     for port in catalog.get(name).consumes:
@@ -152,8 +152,8 @@ def run_all(scratch):
 def digests(made, home):
     """Put every output in a store: {"operator:port": digest}."""
     from titrant.runtime import catalog
-    from titrant.runtime.execution.home import open_home
-    from titrant.runtime.execution.store import Store
+    from titrant.runtime.store.artifacts import Store
+    from titrant.runtime.store.home import open_home
 
     store = Store(open_home(home))
     return {

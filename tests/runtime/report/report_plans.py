@@ -2,7 +2,7 @@
 
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Contract, Gate
-from titrant.schema.plan import Candidate, Decision, Plan, Prediction, Rejected, Search, Step
+from titrant.schema.plan import Candidate, CandidateSearch, Decision, Plan, Prediction, Rejected, Step
 
 MACHINE = HardwareIdentity(
     "linux",
@@ -145,7 +145,7 @@ def whole_plan(names=tuple(METHODS), fit=True, contract=None, task="binary_class
         decisions=decisions(),
         steps=tuple(steps),
         candidates=tuple(candidate(name, source) for name, source in sources.items()),
-        searches=(Search("auto", "breast-cancer", names, ("latency", "size"), 4, "latency.timings", 1),),
+        searches=(CandidateSearch("auto", "breast-cancer", names, ("latency", "size"), 4, "latency.timings", 1),),
         contract=contract or Contract(gates(), 0.95, "evidence"),
         shipped={"transforms": "transform.transforms", "point": "point.point"},
         warnings=warnings,

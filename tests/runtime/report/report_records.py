@@ -6,11 +6,10 @@ from dataclasses import replace
 from report_plans import DIGEST, MACHINE, METHODS, gate, gates, whole_plan
 from report_values import SIZES, answers, curves, timings, values
 
-from titrant.schema.artifact import Artifact
-from titrant.schema.canonical import plain
 from titrant.schema.gate import Contract, GateResult, Judgement
 from titrant.schema.plan import ModelCost
-from titrant.schema.record import CandidateRecord, RunRecord, StepRecord, StepResult
+from titrant.schema.record import Artifact, CandidateRecord, RunRecord, StepRecord, StepResult
+from titrant.schema.values.canonical import plain
 
 RECIPE = """\
 titrant: 1

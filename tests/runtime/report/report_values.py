@@ -3,8 +3,8 @@
 import numpy as np
 from report_plans import METHODS
 
-from titrant.runtime.report.answers import count_answers
-from titrant.schema.canonical import plain
+from titrant.runtime.contract.answers import count_answers
+from titrant.schema.values.canonical import plain
 
 SIZES = {"onnx": 41_204, "ort-dynamic": 15_873, "ort-static": 13_120, "torch-dynamic": 24_310}
 SPEED = {"original": 61e-6, "onnx": 14.2e-6, "ort-dynamic": 19.1e-6, "ort-static": 11.9e-6}

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from titrant.runtime.report.interval import EDGE, THRESHOLD, WIDTH, interval_svg
+from titrant.runtime.report.record_view import EDGE, THRESHOLD, WIDTH, interval_svg
 from titrant.schema.gate import Gate, GateResult
 
 

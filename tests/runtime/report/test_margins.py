@@ -2,7 +2,7 @@
 
 import pytest
 
-from titrant.runtime.report.margins import margin, weakest
+from titrant.runtime.report.contract import margin, weakest
 from titrant.schema.gate import Gate, GateResult
 
 

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from titrant.runtime.report.machine import summary
-from titrant.runtime.report.page import page
-from titrant.runtime.report.predicted_actual import loading, off, pair, totals
+from titrant.runtime.report.page import page, summary
 from titrant.runtime.report.record_view import read_record
-from titrant.runtime.report.step_rows import step_rows
+from titrant.runtime.report.savings import loading, off, pair, totals
+from titrant.runtime.report.steps import step_rows
 from titrant.schema.plan import Prediction
 
 
@@ -54,7 +53,7 @@ def test_adds_up_the_time_of_steps_and_apart_from_it_that_of_loading_libraries(r
 
 
 def page_text(record):
-    from titrant.runtime.report.markdown import markdown_text
+    from titrant.runtime.report.page import markdown_text
 
     return markdown_text(page(record))
 

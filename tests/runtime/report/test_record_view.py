@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from titrant.runtime.report.record_view import read_record
-from titrant.schema.canonical import plain
-from titrant.schema.diagnostics import StepError
+from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware
+from titrant.schema.values.canonical import plain
 
 
 def test_gives_back_what_was_written(any_record):

@@ -7,10 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from titrant.runtime.report.html import html_text
-from titrant.runtime.report.page import page
+from titrant.runtime.report.page import html_text, page, write_report
 from titrant.runtime.report.record_view import read_record
-from titrant.runtime.report.write import write_report
 
 EMPTY = {"meta", "link", "br", "hr", "img", "input", "col"}
 HOSTILE = {

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from titrant.runtime.report.markdown import block, code, inline, markdown_text
-from titrant.runtime.report.page import page
+from titrant.runtime.report.page import markdown_text, page
 from titrant.runtime.report.record_view import read_record
+from titrant.schema.values.text import block, code, inline
 
 GOLDEN = Path(__file__).parent / "bare_report.golden"
 

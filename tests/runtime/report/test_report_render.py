@@ -1,6 +1,6 @@
 """The report operator."""
 
-from titrant.runtime.apply import apply
+from titrant.runtime.api import apply
 from titrant.runtime.values import ReportFiles
 
 

@@ -3,10 +3,9 @@
 import copy
 import json
 
-from titrant.runtime.report.page import page
+from titrant.runtime.report.page import page, write_report
 from titrant.runtime.report.record_view import read_record
 from titrant.runtime.report.savings import faster
-from titrant.runtime.report.write import write_report
 
 
 def by_name(record):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from titrant.runtime.report.words import fraction, listed, metric_with_cases, quantity
+from titrant.runtime.report.record_view import fraction, listed, metric_with_cases, quantity
 
 
 @pytest.mark.parametrize(

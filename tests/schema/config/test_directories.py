@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from titrant import ensure_directories
-from titrant.schema.diagnostics import RecipeError
+from titrant.schema.config.config import ensure_directories
+from titrant.schema.diagnostics.diagnostics import RecipeError
 
 
 def test_makes_several_with_those_above_them_again_and_again(tmp_path):

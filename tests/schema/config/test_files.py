@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from titrant import load_config, save_config
+from titrant.schema.config.config import load_config, save_config
 from titrant.schema.config.secrets import REDACTED
-from titrant.schema.diagnostics import RecipeError
-from titrant.schema.intake import hidden
+from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.language.yaml_text import hidden
 
 
 class Mode(Enum):

@@ -1,6 +1,6 @@
 import pytest
 
-from titrant.schema.config.secret_lines import without_secret_lines
+from titrant.schema.config.secrets import without_secret_lines
 
 TEXT = """\
 titrant: 1  # token: abc

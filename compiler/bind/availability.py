@@ -1,0 +1,154 @@
+"""Refuse what the recipe language knows and this version cannot do yet."""
+
+from collections.abc import Iterator, Mapping
+from itertools import permutations
+from typing import Any
+
+from pydantic import BaseModel
+
+from titrant.compiler.bind.bound_recipe import CheckInput, Finding
+from titrant.runtime import catalog
+from titrant.schema.language.spans import KeyPath, dotted
+
+# Keys of later versions → the values that ask for nothing beyond what this version does anyway. `*` is any name or
+# place in a list. A section that is listed whole is refused key by key.
+LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
+    ("model", "torchscript"): (),
+    ("model", "exported"): (),
+    ("model", "huggingface"): (),
+    ("data", "source", "text"): (),
+    ("data", "source", "huggingface"): (),
+    ("data", "sources", "*", "text"): (),
+    ("data", "sources", "*", "huggingface"): (),
+    ("data", "transform", "*", "tokenize"): (),
+    ("train", "class_weights"): ("none",),
+    ("train", "label_smoothing"): (0,),
+    ("train", "schedule"): ("none", "constant"),
+    ("train", "gradient_clip"): ("none",),
+    ("train", "accumulate"): (1,),
+    ("train", "find_learning_rate"): (False,),
+    ("train", "precision"): ("auto", "fp32"),
+    ("train", "distributed"): ("none",),
+    ("train", "checkpoints"): (),
+    ("train", "resume"): (False,),
+    ("train", "watch_gradients"): (False,),
+    ("reduction",): ("none",),
+    ("quantization", "skip"): ((),),
+    ("quantization", "only"): ((),),
+    ("quantization", "adapt"): ("none",),
+    ("search", "budget"): ("auto",),
+    ("search", "mix_layers"): (False,),
+    ("search", "space"): ("none",),
+    ("search", "sampler"): (),
+    ("memory", "gradient_checkpointing"): ("none",),
+    ("memory", "offload"): ("none",),
+    ("memory", "offload_from"): (),
+    ("memory", "guard"): (),
+    ("memory", "layout"): ("auto", "contiguous"),
+    ("batching",): ("none",),
+    ("export", "*", "external_data"): (False,),
+    ("validation", "batch_invariance"): ("none",),
+    ("validation", "regression"): ("none",),
+    ("validation", "accept"): ((),),
+    ("validation", "preset"): ("none",),
+    ("profile", "layers"): (False,),
+    ("profile", "utilization"): (False,),
+    ("profile", "memory"): (False,),
+    ("profile", "trace"): (False,),
+    ("inspect",): ("none",),
+    ("report", "formats"): tuple(permutations(("html", "md", "json"))),
+    ("report", "evidence"): (False, ()),
+    ("report", "tokens"): (False,),
+    ("tracking",): ("none",),
+}
+
+# Keys of this version → the values that it has; any other value of the language comes later.
+VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("task",): ("binary_classification", "multiclass_classification", "unlabeled"),
+    ("target", "engine"): ("auto", "torch", "onnxruntime"),
+    ("target", "latency", "scenario"): ("single_stream",),
+    ("train", "loss"): ("cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"),
+    ("export", "*", "format"): ("auto", "onnx", "torchscript"),
+}
+
+
+def available(look: CheckInput) -> Iterator[Finding]:
+    """Refuse keys and values of later versions, but only where the text asks for them."""
+    for pattern, harmless in LATER_KEYS.items():
+        for path in _written(look, pattern):
+            if not _same(_value(look, path), harmless):
+                yield _refused(look, path, "")
+    for pattern, values in VALUES.items():
+        for path in _written(look, pattern):
+            value = _value(look, path)
+            if value is not None and value not in values:
+                yield _refused(look, path, str(value), f"this version has {', '.join(f'`{one}`' for one in values)}")
+    yield from _method(look)
+    yield from _user_metrics(look)
+
+
+def _refused(look: CheckInput, path: KeyPath, value: str, help_text: str = "") -> Finding:
+    key = dotted(path)
+    named = f"`{key}: {value}`" if value else f"`{key}`"
+    part = "value" if value else "key"
+    advice = help_text or "take it out: a later version brings it"
+    return look.finding("R101", path, f"{named} is not available in this version", advice, part=part)  # type: ignore[arg-type]
+
+
+def _method(look: CheckInput) -> Iterator[Finding]:
+    method, path = look.recipe.quantization.method, ("quantization", "method")
+    # A user's own operator is described by an inspection child when the recipe is planned.
+    if method in ("auto", "none") or ":" in method:
+        return
+    if catalog.method_operator(method) not in catalog.names():
+        from titrant.runtime.catalog import quantization_methods
+
+        known = ", ".join(f"`{one}`" for one in ("auto", "none", *quantization_methods()))
+        yield _refused(look, path, method, f"this version has {known}")
+
+
+def _user_metrics(look: CheckInput) -> Iterator[Finding]:
+    validation = look.recipe.validation
+    for place, gate in enumerate(validation.gates):
+        if ":" in gate.metric:
+            yield _refused(look, ("validation", "gates", place, "metric"), gate.metric, "take a named metric")
+    if validation.baseline is not None and ":" in validation.baseline.metric:
+        yield _refused(look, ("validation", "baseline", "metric"), validation.baseline.metric, "take a named metric")
+
+
+def _written(look: CheckInput, pattern: tuple[str, ...]) -> list[KeyPath]:
+    """List the paths of the text that fit a pattern; a tree walk would be slower than asking for each."""
+    found: list[KeyPath] = [()]
+    for part in pattern:
+        if part == "*":
+            found = [(*path, child) for path in found for child in _children(look, path)]
+        else:
+            found = [(*path, part) for path in found]
+        found = [path for path in found if look.written(*path)]
+    return found
+
+
+def _children(look: CheckInput, path: KeyPath) -> list[str | int]:
+    value = _value(look, path)
+    if isinstance(value, Mapping):
+        return list(value)
+    return list(range(len(value))) if isinstance(value, (tuple, list)) else []
+
+
+def _value(look: CheckInput, path: KeyPath) -> Any:
+    """Return what the recipe holds at a path; None for what it holds no attribute for, such as a transform's name."""
+    value: Any = look.recipe
+    for part in path:
+        if isinstance(value, (Mapping, tuple, list)):
+            value = value[part]  # type: ignore[index]
+        elif isinstance(value, BaseModel) and part in type(value).model_fields:
+            value = getattr(value, str(part))
+        else:
+            return value
+    return value
+
+
+def _same(value: Any, harmless: tuple[Any, ...]) -> bool:
+    if value is None and "none" in harmless:
+        return True
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in harmless)

@@ -1,0 +1,138 @@
+"""A recipe whose names, files and references have been found: what bind gives and every later stage takes.
+
+What every check looks at, and how it says what it found.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Literal
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic
+from titrant.schema.language.nearest import nearest
+from titrant.schema.language.parse import ParsedRecipe
+from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.data import Data
+from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.values.frozen import dataclass
+
+
+@dataclass(frozen=True)
+class UserReference:
+    """One `module:Name` of the recipe, and where its module lives.
+
+    `origin` is "recipe" (under the recipe's folder), "environment" (installed) or "outside" (anywhere else: trusted
+    explicitly). `path` is the module's file; None for a package without a file of its own. `digest` is the file's where
+    it was trusted, else "".
+    """
+
+    key: str  # dotted recipe path, such as "model.factory"
+    reference: str
+    origin: Literal["recipe", "environment", "outside"]
+    path: Path | None
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class BoundRecipe:
+    """A recipe that can be planned on some machine.
+
+    `files` maps the dotted key of every file or folder that the recipe names to its absolute path ("model.weights",
+    "data.source.csv", "data.sources.train.npz" …). `warnings` are findings that stop nothing.
+    """
+
+    parsed: ParsedRecipe
+    recipe: Recipe
+    folder: Path
+    files: Mapping[str, Path] = field(default_factory=dict)
+    user_references: tuple[UserReference, ...] = ()
+    trusted: bool = False
+    warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def user_code(self) -> bool:
+        """Whether anything that the recipe names runs the user's Python."""
+        return any(not reference.reference.startswith("titrant.") for reference in self.user_references)
+
+    def written(self, *path: str | int) -> bool:
+        """Whether this key stands in the recipe's text (or a `--set`), rather than coming from a default."""
+        return self.parsed.source.has(path)
+
+    def where(self, *path: str | int) -> str:
+        """Return `file:line:column` of a key that stands in the text, or "" for a default."""
+        return str(self.parsed.source.place(path)) if self.written(*path) else ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A diagnostic and the recipe path that it is about: one path gives one error."""
+
+    path: KeyPath
+    diagnostic: Diagnostic
+
+
+@dataclass(frozen=True)
+class CheckInput:
+    """A parsed recipe, asked and answered by path."""
+
+    parsed: ParsedRecipe
+    trust: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe itself."""
+        return self.parsed.recipe
+
+    @property
+    def data(self) -> Data:
+        """The data section; without one in the text, its defaults."""
+        return self.recipe.data if self.recipe.data is not None else Data.model_validate({})
+
+    @property
+    def has_source(self) -> bool:
+        """Whether there are rows at all, rather than random inputs."""
+        return self.data.source is not None or self.data.sources is not None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the task has labels."""
+        return self.recipe.task in ("binary_classification", "multiclass_classification")
+
+    def written(self, *path: str | int) -> bool:
+        """Whether a path stands in the text."""
+        return self.parsed.source.has(path)
+
+    def finding(
+        self,
+        code: str,
+        path: KeyPath,
+        message: str,
+        help: str = "",
+        *,
+        part: Literal["key", "value"] = "value",
+        severity: str = "error",
+    ) -> Finding:
+        """Word a finding about a path, with the caret under its value (or key); a missing path points at its parent."""
+        where = self.parsed.source.place(path, part)
+        return Finding(path, Diagnostic(code, message, where, help, severity))
+
+
+def meant(word: str, choices: Iterable[str], what: str = "there are") -> str:
+    """Word a hint: the nearest choice, else all of them."""
+    known = list(choices)
+    close = nearest(word, known)
+    if close is not None:
+        return f"did you mean `{close}`?"
+    if not known:
+        return ""
+    listed = ", ".join(f"`{one}`" for one in known[:12])
+    return f"{what} {listed}" + (" …" if len(known) > 12 else "")
+
+
+def unclaimed(findings: Iterable[Finding]) -> list[Finding]:
+    """Drop what is found at, or below, a path that an earlier finding is about: one mistake, one error."""
+    kept: list[Finding] = []
+    for finding in findings:
+        if not any(finding.path[: len(earlier.path)] == earlier.path for earlier in kept):
+            kept.append(finding)
+    return kept

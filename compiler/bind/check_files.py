@@ -1,0 +1,134 @@
+"""Find every file and folder that the recipe names.
+
+Write the paths that a recipe takes from its base as its own: relative to the recipe's folder.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path as File
+from typing import Any
+
+from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.schema.language.parse import ParsedRecipe
+from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.data import Source
+
+# What a key's file must end in; a folder has no ending.
+ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "weights": (".safetensors", ".pt", ".pth", ".th", ".ckpt"),
+    "onnx": (".onnx",),
+    "npz": (".npz",),
+}
+SOURCE_KEYS = ("csv", "parquet", "npz", "image_folder")
+# `model.weights: included` is not a file: the factory loads its own weights.
+INCLUDED = "included"
+
+
+def named_files(look: CheckInput) -> dict[KeyPath, File]:
+    """Return the absolute path of everything that the recipe names, by its recipe path, there or not."""
+    return {path: _resolved(look, path, text) for path, text in _named(look)}
+
+
+def missing_files(look: CheckInput) -> Iterator[Finding]:
+    """Find files that are not there, are of another sort, or have an ending that the key does not read."""
+    for path, file in named_files(look).items():
+        key = next(part for part in reversed(path) if isinstance(part, str))
+        if key == "image_folder":
+            yield from _folder(look, path, file)
+        elif key == "files" and file.is_dir():
+            continue
+        elif not file.exists():
+            yield look.finding("R102", path, f"there is no file {file}", _near(file))
+        elif file.is_dir():
+            yield look.finding("R102", path, f"{file} is a folder, and a file is due", "name the file in it")
+        elif not file.is_file():
+            message = f"{file} is not a regular file"
+            yield look.finding("R102", path, message, "name a file on a disk: a pipe or device never ends")
+        elif key in ENDINGS and file.suffix.lower() not in ENDINGS[key]:
+            message = f"`{key}` reads {', '.join(ENDINGS[key])}, and this is {file.name}"
+            yield look.finding("R103", path, message, "name another file, or save this one in such a format")
+
+
+def _folder(look: CheckInput, path: KeyPath, folder: File) -> Iterator[Finding]:
+    if not folder.exists():
+        yield look.finding("R102", path, f"there is no folder {folder}", _near(folder))
+    elif not folder.is_dir():
+        yield look.finding("R102", path, f"{folder} is a file, and a folder of images is due", "name its folder")
+
+
+def _near(file: File) -> str:
+    """Word a hint: the most similar name in the deepest folder of the path that is there."""
+    folder = file.parent
+    if not folder.is_dir():
+        there = next(parent for parent in folder.parents if parent.is_dir())
+        missing = folder.relative_to(there).parts[0]
+        return f"{there} has no folder `{missing}`" + _comma(meant(missing, _names(there, folders=True), "it has"))
+    names = _names(folder)
+    if not names:
+        return f"the folder {folder} is empty"
+    return meant(file.name, names, "the folder has")
+
+
+def _comma(hint: str) -> str:
+    return f": {hint}" if hint else ""
+
+
+def _names(folder: File, *, folders: bool = False) -> list[str]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [
+        entry.name for entry in entries[:1000] if not entry.name.startswith(".") and (entry.is_dir() or not folders)
+    ]
+
+
+def _named(look: CheckInput) -> Iterator[tuple[KeyPath, str]]:
+    """List every path of the recipe that holds a file or folder, with its text."""
+    model, data = look.recipe.model, look.data
+    for key, text in (("onnx", model.onnx), ("weights", model.weights)):
+        if text is not None and not (key == "weights" and text == INCLUDED):
+            yield ("model", key), text
+    sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
+    sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
+    for place, source in sources:
+        for key in SOURCE_KEYS:
+            if (text := getattr(source, key)) is not None:
+                yield (*place, key), text
+        for index, text in enumerate(source.files or ()):
+            yield (*place, "files", index), text
+
+
+def _resolved(look: CheckInput, path: KeyPath, text: str) -> File:
+    """Resolve against the folder of the file that the value stands in: a base's paths stay relative to the base."""
+    folder = look.parsed.source.folder(path) if look.written(*path) else look.parsed.folder
+    return (folder / File(text).expanduser()).absolute()
+
+
+def own_paths(value: dict[str, Any], parsed: ParsedRecipe) -> dict[str, Any]:
+    """Replace, in a recipe's plain value, every path that starts in its base's folder; returns the value."""
+    for path, text in inherited_paths(parsed).items():
+        inner: Any = value
+        for part in path[:-1]:
+            inner = inner[part]
+        inner[path[-1]] = text
+    return value
+
+
+def inherited_paths(parsed: ParsedRecipe) -> Mapping[KeyPath, str]:
+    """Return, by recipe path, what a path of the base is when it starts in the recipe's own folder."""
+    here = parsed.folder.absolute()
+    return {
+        path: _from(here, file)
+        for path, file in named_files(CheckInput(parsed)).items()
+        if parsed.source.folder(path).absolute() != here
+    }
+
+
+def _from(folder: File, file: File) -> str:
+    """Name a file from a folder; absolutely where a linked folder, or another drive, lies between."""
+    try:
+        name = os.path.relpath(file, folder)
+    except ValueError:
+        return str(file)
+    return File(name).as_posix() if (folder / name).resolve() == file.resolve() else str(file)

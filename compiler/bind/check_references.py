@@ -1,0 +1,214 @@
+"""Find the user's own code that the recipe names, and refuse what is not trusted.
+
+Find where a module's code lives without importing it or any package around it.
+"""
+
+import ast
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Literal
+
+from titrant.compiler.bind.bound_recipe import CheckInput, Finding, UserReference, meant
+from titrant.schema.language.nearest import nearest
+from titrant.schema.language.spans import KeyPath
+from titrant.schema.values.files import digest_file
+from titrant.schema.values.frozen import dataclass
+
+CodeOrigin = Literal["recipe", "environment", "outside"]
+
+
+@dataclass(frozen=True)
+class FoundModule:
+    """A module: whose code it is, its file (None where it has none), and the folder it was found from."""
+
+    origin: CodeOrigin
+    path: Path | None
+
+
+def find_module(name: str, folder: Path) -> FoundModule | None:
+    """Look for a module as the worker will: the recipe's folder first, then what is installed, then elsewhere.
+
+    A module under the recipe's folder whose file really lies elsewhere (a link) is "outside". titrant's own modules
+    always come from titrant. Returns None when it is nowhere.
+    """
+    if name.split(".", maxsplit=1)[0] == "titrant":
+        own = [str(Path(parent).parent) for parent in sys.modules["titrant"].__path__]
+        return _as("environment", _spec(name, own))
+    if found := _as("recipe", _spec(name, [str(folder)])):
+        return found if _inside(found.path, folder) else FoundModule(_origin(found.path), found.path)
+    if _builtin(name):
+        return FoundModule("environment", None)
+    if found := _as("environment", _spec(name, list(environment()))):
+        return found
+    return _as("outside", _spec(name, [entry for entry in sys.path if entry]))
+
+
+def _spec(name: str, paths: list[str]) -> ModuleSpec | None:
+    """Walk down a dotted name: each package says where its modules lie, without being imported."""
+    spec: ModuleSpec | None = None
+    for depth, _ in enumerate(name.split(".")):
+        if spec is not None:
+            if spec.submodule_search_locations is None:
+                return None
+            paths = list(spec.submodule_search_locations)
+        # PathFinder asks a namespace package's parent for its path, which is not imported here: only list paths.
+        spec = PathFinder.find_spec(name.split(".")[depth], paths)
+        if spec is None:
+            return None
+    return spec
+
+
+def _as(origin: CodeOrigin, spec: ModuleSpec | None) -> FoundModule | None:
+    if spec is None:
+        return None
+    return FoundModule(origin, Path(spec.origin) if spec.origin and spec.has_location else None)
+
+
+def _builtin(name: str) -> bool:
+    return BuiltinImporter.find_spec(name) is not None or FrozenImporter.find_spec(name) is not None
+
+
+def _inside(path: Path | None, folder: Path) -> bool:
+    return path is None or path.resolve().is_relative_to(folder.resolve())
+
+
+def _origin(path: Path | None) -> CodeOrigin:
+    installed = path is not None and any(_inside(path, Path(entry)) for entry in environment())
+    return "environment" if installed else "outside"
+
+
+@cache
+def environment() -> tuple[str, ...]:
+    """List the folders of the installed environment: the standard library, site-packages, and editable installs."""
+    scheme = sysconfig.get_paths()
+    folders = [scheme[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    folders.append(str(Path(scheme["platstdlib"]) / "lib-dynload"))
+    for packages in list(folders):
+        folders += _linked(Path(packages))
+    return tuple(dict.fromkeys(folder for folder in folders if Path(folder).is_dir()))
+
+
+def _linked(packages: Path) -> list[str]:
+    """Return the folders that a site-packages folder's .pth files add: that is how editable installs are found."""
+    if packages.name not in ("site-packages", "dist-packages"):
+        return []
+    lines = [line.strip() for file in sorted(packages.glob("*.pth")) for line in _lines(file)]
+    paths = [line for line in lines if line and not line.startswith(("#", "import ", "import\t"))]
+    return [str(packages / line) for line in paths]
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def top_level_names(path: Path) -> tuple[str, ...] | None:
+    """List what a Python file defines or imports at its top level, in order; None where only running it would tell.
+
+    That is: a file that is no Python text, does not parse, imports `*`, or defines `__getattr__`.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
+    names = [name for node in tree.body for name in _defined(node)]
+    return None if "*" in names or "__getattr__" in names else tuple(dict.fromkeys(names))
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return [node.name]
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return [alias.asname or alias.name.split(".")[0] for alias in node.names]
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return [inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)]
+    if isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While)):
+        return [name for inner in ast.iter_child_nodes(node) for name in _nested(inner)]
+    return []
+
+
+def _nested(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.stmt):
+        return _defined(node)
+    if isinstance(node, ast.ExceptHandler):
+        return [name for inner in node.body for name in _defined(inner)]
+    return []
+
+
+def named_references(look: CheckInput) -> Iterator[tuple[KeyPath, str]]:
+    """List every `module:Name` of the recipe that this version would import."""
+    recipe, data = look.recipe, look.data
+    if recipe.model.factory is not None:
+        yield ("model", "factory"), recipe.model.factory
+    if data.source is not None and data.source.factory is not None:
+        yield ("data", "source", "factory"), data.source.factory
+    for name, source in (data.sources or {}).items():
+        if source.factory is not None:
+            yield ("data", "sources", name, "factory"), source.factory
+    if ":" in recipe.quantization.method:
+        yield ("quantization", "method"), recipe.quantization.method
+
+
+def user_references(look: CheckInput) -> tuple[UserReference, ...]:
+    """Return the references whose modules were found."""
+    found = []
+    for path, reference in named_references(look):
+        module = find_module(reference.partition(":")[0], look.parsed.folder)
+        if module is not None:
+            key = ".".join(str(part) for part in path)
+            trusted = module.origin == "outside" and module.path is not None
+            digest = digest_file(module.path) if trusted and module.path is not None else ""
+            found.append(UserReference(key, reference, module.origin, module.path, digest))
+    return tuple(found)
+
+
+def bad_references(look: CheckInput) -> Iterator[Finding]:
+    """Find modules and names that are not there, and code that nobody has said to trust."""
+    for path, reference in named_references(look):
+        module, _, name = reference.partition(":")
+        if module.split(".")[0] == "__main__":
+            advice = "put it into a file beside the recipe and name that"
+            yield look.finding("R104", path, "`__main__` is whatever was started, and no module to rely on", advice)
+            continue
+        found = find_module(module, look.parsed.folder)
+        if found is None:
+            yield look.finding("R104", path, f"there is no module `{module}`", _near_module(look, module))
+        elif found.origin == "outside" and not look.trust:
+            place = found.path or "somewhere on the import path"
+            message = f"`{module}` lies outside the recipe's folder and the installed environment ({place})"
+            advice = "move it beside the recipe, install it, or say --trust to run it"
+            yield look.finding("R105", path, message, advice)
+        else:
+            yield from _bad_name(look, path, found, name)
+
+
+def _bad_name(look: CheckInput, path: KeyPath, found: FoundModule, name: str) -> Iterator[Finding]:
+    if found.path is None or found.path.suffix != ".py":
+        return
+    names = top_level_names(found.path)
+    first = name.split(".", maxsplit=1)[0]
+    if names is not None and first not in names:
+        public = [one for one in names if not one.startswith("_")]
+        advice = meant(first, public, "it has") or "it defines nothing"
+        yield look.finding("R106", path, f"{found.path.name} has no `{first}`", advice)
+
+
+def _near_module(look: CheckInput, module: str) -> str:
+    folder = look.parsed.folder
+    modules = sorted(
+        {file.stem for file in folder.glob("*.py")} | {file.parent.name for file in folder.glob("*/__init__.py")}
+    )
+    close = nearest(module, modules)
+    if close is not None:
+        return f"did you mean `{close}`?"
+    listed = ", ".join(f"`{one}`" for one in modules[:8]) or "no Python files"
+    return f"modules are looked for in {folder} (it has {listed}) and in the installed environment"

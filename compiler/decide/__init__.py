@@ -1,0 +1,1 @@
+"""Decision rules, one subject a file: each settles something and says why."""

@@ -1,0 +1,273 @@
+"""The contract that follows from presets, limits and candidates.
+
+The contract as one table of gates: presets, target limits and free gates, with the cases each needs and has.
+The rows that the contract's presets stand for.
+The rows that the limits of `target` stand for.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+from titrant.compiler.decide.gate_cases import shortage, with_cases
+from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
+from titrant.compiler.decide.thresholds import Preset, Presets
+from titrant.runtime import catalog
+from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
+from titrant.schema.gate import Contract, Gate, gate_test
+from titrant.schema.plan import Decision
+
+
+def contract(question: Question) -> RuleAnswer:
+    """Write the contract, and warn of every gate that the data can never prove."""
+    presets: Presets = question.settled["presets"]
+    chains: tuple[Chain, ...] = question.settled["number_format"]
+    dynamic = frozenset(chain.method for chain in chains if _dynamic(chain))
+    rows = gates(question, presets, chains, dynamic)
+    lines = tuple(_batch_line(question, presets, chains, dynamic))
+    return RuleAnswer(
+        Contract(rows, presets.confidence, presets.require), lines, warnings_of(rows, question.data, presets.confidence)
+    )
+
+
+def _dynamic(chain: Chain) -> bool:
+    if chain.method == "none":
+        return False
+    method = catalog.get(catalog.method_operator(chain.method)).method
+    return method is not None and method.dynamic_activations
+
+
+def _batch_line(
+    question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]
+) -> Iterator[Decision]:
+    """Say what becomes of batch invariance, which this version does not measure."""
+    preset = presets.thresholds.get("batch_invariance")
+    if preset is None:
+        return
+    if depends_on_batch(chains, dynamic, question.model):
+        named = ", ".join(sorted(dynamic)) or "the original"
+        chosen = "not judged in this version: INCONCLUSIVE"
+        because = f"activation scales of {named} depend on the batch, and what is not judged is not passed"
+    else:
+        chosen = "not judged in this version: only static scales"
+        because = "no candidate has activation scales that depend on the batch"
+    yield decision(
+        question,
+        "batch invariance",
+        "batch_invariance.version",
+        asked=f"at least {preset.threshold:g} ({preset.origin})",
+        chosen=chosen,
+        because=because,
+        path=("validation", "batch_invariance"),
+    )
+
+
+def warnings_of(rows: tuple[Gate, ...], data: DataFacts, confidence: float) -> tuple[str, ...]:
+    """Say which gates can never be proven with the cases there are, and which are not assessable at all."""
+    found = []
+    for gate in rows:
+        if gate.test == "not_assessable":
+            found.append(f"gate {gate.id} is not assessable: {gate.assumption}")
+        elif (short := shortage(gate, data, confidence)) is not None:
+            found.append(
+                f"gate {gate.id} can never be proven: even if no answer changes it takes "
+                f"{short[0]} cases, and there are {short[1]}"
+            )
+    return tuple(found)
+
+
+# ONNX nodes whose scale is found from the batch at hand.
+DYNAMIC_NODES = ("DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
+
+
+def gates(question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]) -> tuple[Gate, ...]:
+    """Write the whole contract; `dynamic` names the methods whose activation scales depend on the batch."""
+    rows = (
+        *overall(question, presets),
+        *safety(question, presets),
+        *bias(question, presets),
+        *_batch_invariance(question, presets, chains, dynamic),
+        *_baseline(question),
+        *targets(question),
+        *_free(question),
+    )
+    return tuple(with_cases(gate, question.data, presets.confidence) for gate in _unique(rows))
+
+
+def _batch_invariance(
+    question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]
+) -> Iterator[Gate]:
+    """Add a row that is never proven, unless no candidate has scales that depend on the batch."""
+    preset = presets.thresholds.get("batch_invariance")
+    if preset is None or not depends_on_batch(chains, dynamic, question.model):
+        return
+    reason = "a candidate's activation scales depend on the batch, and this version does not judge batch invariance"
+    yield not_assessable("batch_invariance", "batch_invariance", "same_decision", preset, reason)
+
+
+def depends_on_batch(chains: tuple[Chain, ...], dynamic: frozenset[str], model: ModelFacts) -> bool:
+    """Whether some candidate answers a case by who shares its batch: by its method, or because the original does."""
+    return any(chain.method in dynamic for chain in chains) or any(
+        layer.type in DYNAMIC_NODES for layer in model.layers
+    )
+
+
+def _baseline(question: Question) -> Iterator[Gate]:
+    baseline = question.recipe.validation.baseline
+    if baseline is not None:
+        where = question.bound.where("validation", "baseline", "at_least")
+        test = gate_test(baseline.metric, "at_least")
+        yield Gate("baseline", "baseline", baseline.metric, "all", "at_least", baseline.at_least, test, where)
+
+
+def _free(question: Question) -> Iterator[Gate]:
+    for place, gate in enumerate(question.recipe.validation.gates):
+        where = question.bound.where("validation", "gates", place)
+        name = gate.name or f"{gate.metric}.{gate.slice}.{gate.comparison}".replace(" ", "_")
+        reason = unknown_slice(question, gate.slice)
+        if reason:
+            preset = Preset(gate.threshold, where, True)
+            yield not_assessable(name, "gates", gate.metric, preset, reason, slice_=gate.slice)
+            continue
+        test = gate_test(gate.metric, gate.comparison)
+        yield Gate(name, "gates", gate.metric, gate.slice, gate.comparison, gate.threshold, test, where)
+
+
+def unknown_slice(question: Question, slice_: str) -> str:
+    """Say why a slice has no evaluation rows; "" when it has some."""
+    evaluation = question.data.roles["evaluation"]
+    kind, _, name = slice_.partition(" ")
+    if kind == "class" and not evaluation.classes.get(name):
+        return f"no evaluation row is of class {name}"
+    group, _, value = name.partition(".")
+    if kind == "subgroup" and not evaluation.subgroups.get(group, {}).get(value):
+        return f"no evaluation row is in subgroup {name}"
+    return ""
+
+
+def _unique(rows: tuple[Gate, ...]) -> Iterator[Gate]:
+    """Number an id that stands twice: a free gate may be called as a preset is."""
+    seen: dict[str, int] = {}
+    for gate in rows:
+        seen[gate.id] = seen.get(gate.id, 0) + 1
+        yield gate if seen[gate.id] == 1 else replace(gate, id=f"{gate.id}.{seen[gate.id]}")
+
+
+NO_LABELS = "the task has no labels"
+NO_POSITIVE = "data.positive names no critical class"
+
+
+def not_assessable(
+    identifier: str, preset: str, metric: str, asked: Preset, reason: str, *, slice_: str = "all"
+) -> Gate:
+    """Make a row whose facts are missing: it answers INCONCLUSIVE and says why."""
+    comparison = "rise_at_most" if preset == "calibration" else "at_least"
+    return Gate(
+        id=identifier,
+        preset=preset,
+        metric=metric,
+        slice=slice_,
+        comparison=comparison,  # type: ignore[arg-type]
+        threshold=asked.threshold,
+        test="not_assessable",
+        origin=asked.origin,
+        assumption=reason,
+    )
+
+
+def overall(question: Question, presets: Presets) -> Iterator[Gate]:
+    """Retention, calibration and clinical relevance: rows over all cases."""
+    labelled = question.recipe.task != "unlabeled"
+    asked = presets.thresholds
+    if (preset := asked.get("retention")) is not None:
+        metric, comparison = ("accuracy", "retention") if labelled else ("agreement", "at_least")
+        yield _row("retention", "retention", (metric, "all", comparison), preset)
+    for name, metric, comparison in (
+        ("calibration", "brier", "rise_at_most"),
+        ("clinical_relevance", "same_decision", "at_least"),
+    ):
+        if (preset := asked.get(name)) is None:
+            continue
+        if labelled:
+            yield _row(name, name, (metric, "all", comparison), preset)
+        else:
+            yield not_assessable(name, name, metric, preset, NO_LABELS)
+
+
+def safety(question: Question, presets: Presets) -> Iterator[Gate]:
+    """Critical cases that stay caught, and the absolute sensitivity to the critical class."""
+    positive = question.data.positive
+    for name, metric in (("kept", "kept"), ("sensitivity", "sensitivity")):
+        if (preset := presets.thresholds.get(name)) is None:
+            continue
+        if positive is None:
+            reason = NO_LABELS if question.recipe.task == "unlabeled" else NO_POSITIVE
+            yield not_assessable(f"safety.{name}", "safety", metric, preset, reason)
+        else:
+            yield _row(f"safety.{name}", "safety", (metric, f"class {positive}", "at_least"), preset)
+
+
+def bias(question: Question, presets: Presets) -> Iterator[Gate]:
+    """One row for each ordered pair of a subgroup's values, and one for the paired change within each value."""
+    preset = presets.thresholds.get("bias")
+    if preset is None:
+        return
+    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else "accuracy")
+    values = subgroup_values(question.data)
+    reason = ""
+    if question.recipe.task == "unlabeled":
+        reason = NO_LABELS
+    elif not values:
+        reason = "data.subgroups has no subgroups"
+    if reason:
+        yield not_assessable("bias", "bias", metric, preset, reason)
+        return
+    for group, names in values.items():
+        if len(names) < 2:
+            only = f"the subgroup {group} has one value only" if names else f"no row is in the subgroup {group}"
+            yield not_assessable(f"bias.{group}", "bias", metric, preset, only)
+            continue
+        cases = presets.bias_min_cases
+        for one, other in itertools.permutations(names, 2):
+            compared = (metric, f"subgroup {group}.{one} / {group}.{other}", "ratio_at_least")
+            yield _row(f"bias.{group}.{one}/{other}", "bias", compared, preset, min_cases=cases)
+        for name in names:
+            compared = (metric, f"subgroup {group}.{name}", "retention")
+            yield _row(f"bias.{group}.{name}", "bias", compared, preset, min_cases=cases)
+
+
+def _row(identifier: str, preset: str, compared: tuple[str, str, str], asked: Preset, *, min_cases: int = 0) -> Gate:
+    """Make a row; `compared` is its metric, slice and comparison."""
+    metric, slice_, comparison = compared
+    return Gate(
+        id=identifier,
+        preset=preset,
+        metric=metric,
+        slice=slice_,
+        comparison=comparison,  # type: ignore[arg-type]
+        threshold=asked.threshold,
+        test=gate_test(metric, comparison),
+        origin=asked.origin,
+        min_cases=min_cases,
+    )
+
+
+def targets(question: Question) -> Iterator[Gate]:
+    """Latency, size, peak memory and throughput, each in its unit."""
+    target, bound = question.recipe.target, question.bound
+    latency = target.latency
+    for name in ("p50", "p95", "p99"):
+        limit = getattr(latency, name) if latency is not None else None
+        if limit is not None:
+            where = bound.where("target", "latency", name)
+            yield _limit(f"latency.{name}", f"latency_{name}", limit, "s", where)
+    for name, unit in (("size", "B"), ("peak_memory", "B"), ("throughput", "cases/s")):
+        limit = getattr(target, name)
+        if limit is not None:
+            yield _limit(name, name, float(limit), unit, bound.where("target", name))
+
+
+def _limit(identifier: str, metric: str, limit: float, unit: str, where: str) -> Gate:
+    comparison = "at_least" if metric == "throughput" else "at_most"
+    test = gate_test(metric, comparison)
+    return Gate(identifier, "target", metric, "all", comparison, limit, test, where, unit)  # type: ignore[arg-type]

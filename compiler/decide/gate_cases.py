@@ -1,0 +1,121 @@
+"""How many cases a gate needs for 80 % power, and how many there are.
+
+How many cases a gate needs to pass with 80 % probability, and below how many it can never pass.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from titrant.schema.cases import mean_cases, need, zero_failure_cases
+from titrant.schema.facts import DataFacts, RoleFacts
+from titrant.schema.gate import Gate
+
+# What counts the positive class only, and what counts all others.
+POSITIVES = ("sensitivity", "kept")
+NEGATIVES = "specificity"
+
+
+def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
+    """Fill in the cases that a gate needs and has; unchanged where it counts none (size, time) or is not assessable."""
+    if gate.test == "not_assessable" or gate.preset == "target":
+        return gate
+    needed, assumption = needed_cases(gate, confidence)
+    return replace(gate, needed_cases=needed, available_cases=available_cases(gate, data), assumption=assumption)
+
+
+def available_cases(gate: Gate, data: DataFacts) -> int | None:
+    """Return how many evaluation cases a gate's metric counts: its denominator, in units of `split.by`."""
+    evaluation = data.roles.get("evaluation")
+    if evaluation is None:
+        return 0
+    kind, _, name = gate.slice.partition(" ")
+    if kind == "class":
+        return _of_class(gate.metric, name, evaluation)
+    if kind == "subgroup":
+        return min(_in_subgroup(gate.metric, one, evaluation) for one in _values(name))
+    if data.positive is not None and gate.metric in (*POSITIVES, NEGATIVES):
+        return _of_class(gate.metric, data.positive, evaluation)
+    return 0 if gate.metric in POSITIVES else evaluation.units
+
+
+def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] | None:
+    """Return the cases without which a gate can never pass and the fewer that there are; None where none are missing.
+
+    A ratio of two groups rests on the first one's cases where the second has all right, and `min_cases` on both.
+    """
+    available = gate.available_cases
+    if available is None:
+        return None
+    proving = available
+    if gate.test == "group_ratio":
+        proving = available_cases(replace(gate, slice=gate.slice.partition(" / ")[0]), data) or 0
+    fewest = fewest_cases(gate, confidence)
+    if proving < fewest:
+        return max(fewest, gate.min_cases), proving
+    return (gate.min_cases, available) if available < gate.min_cases else None
+
+
+def _of_class(metric: str, name: str, evaluation: RoleFacts) -> int:
+    """Count a class, or for specificity all others."""
+    rows = evaluation.classes.get(name, 0)
+    if metric == NEGATIVES:
+        return evaluation.other_units.get(name, sum(evaluation.classes.values()) - rows)
+    return evaluation.class_units.get(name, rows)
+
+
+def _values(name: str) -> list[tuple[str, str]]:
+    """Split "G.a" or "G.a / G.b" into (group, value) pairs; a value may hold dots, a group may not."""
+    first, _, second = name.partition(" / ")
+    parts = [one.partition(".") for one in (first, second) if one]
+    return [(group, value) for group, _, value in parts]
+
+
+def _in_subgroup(metric: str, place: tuple[str, str], evaluation: RoleFacts) -> int:
+    rows, positives = (_at(place, counts) or 0 for counts in (evaluation.subgroups, evaluation.positives))
+    if metric in POSITIVES:
+        units, count = _at(place, evaluation.positive_units), positives
+    elif metric == NEGATIVES:
+        units, count = _at(place, evaluation.negative_units), rows - positives
+    else:
+        units, count = _at(place, evaluation.subgroup_units), rows
+    return count if units is None else units
+
+
+def _at(place: tuple[str, str], counts: Mapping[str, Mapping[str, int]]) -> int | None:
+    group, value = place
+    return counts.get(group, {}).get(value)
+
+
+# The share of cases that the original is assumed to have right, where nothing has been measured yet.
+RIGHT = 0.9
+
+Needed = tuple[int | None, str]
+
+
+def needed_cases(gate: Gate, confidence: float) -> Needed:
+    """Return the cases that a gate needs, and what that number assumes; (None, "") where no such number is known.
+
+    A gate with a least number of cases of its own needs at least those.
+    """
+    found = need(gate, confidence=confidence, original=RIGHT)
+    if gate.min_cases > (found.cases or 0):
+        return gate.min_cases, "the least that min_cases allows"
+    return found.cases, found.assumption
+
+
+def fewest_cases(gate: Gate, confidence: float) -> int:
+    """Return the cases below which a gate can never pass, even if no answer changes; 0 where none are known.
+
+    For a ratio of groups these are the first group's.
+    """
+    if not 0 < gate.threshold < 1:
+        return 0
+    match gate.test, gate.comparison:
+        case ("exact_binomial", "at_least") | ("score_ratio" | "group_ratio", _):
+            # Of retention only cases that either model has right count; all of them may be.
+            return zero_failure_cases(gate.threshold, confidence)
+        case ("exact_binomial", "at_most") | ("paired_difference", _):
+            return zero_failure_cases(1 - gate.threshold, confidence)
+        case "paired_mean", "rise_at_most" | "drop_at_most":
+            return mean_cases(gate.threshold, 1.0, confidence) or 0
+    return 0

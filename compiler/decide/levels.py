@@ -1,0 +1,137 @@
+"""What each level supplies, and which level `auto` is."""
+
+from collections.abc import Mapping
+
+from titrant.compiler.decide.rule import Question, RuleAnswer, decision
+from titrant.schema.plan import Rejected
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import format_size
+
+# Below this a model fits everywhere as it is: nothing is quantized unless the recipe asks (ledger C16).
+SMALL_BYTES = 100 * 10**6
+# Above this `level: auto` considers everything that saves memory (ledger C16).
+LARGE_BYTES = 10**9
+
+
+@dataclass(frozen=True)
+class LevelDefaults:
+    """What a level asks of the contract, and the fewest bits that `method: auto` may use under it."""
+
+    retention: float
+    require: str
+    fewest_bits: int
+    kept: float | None = None
+    sensitivity: float | None = None
+    bias: float | None = None
+    calibration: float | None = None
+    clinical_relevance: float | None = None
+    batch_invariance: float | None = None
+    evidence: bool = False
+
+
+LEVELS: Mapping[str, LevelDefaults] = {
+    "minimal": LevelDefaults(retention=0.999, require="evidence", fewest_bits=32),
+    "balanced": LevelDefaults(retention=0.95, require="evidence", fewest_bits=8),
+    "aggressive": LevelDefaults(retention=0.90, require="evidence", fewest_bits=4),
+    "medical_critical": LevelDefaults(
+        retention=0.98,
+        require="proof",
+        fewest_bits=8,
+        kept=0.99,
+        sensitivity=0.99,
+        bias=0.85,
+        calibration=0.02,
+        clinical_relevance=0.90,
+        batch_invariance=0.98,
+        evidence=True,
+    ),
+}
+
+
+def level(question: Question) -> RuleAnswer:
+    """Resolve the level: as written, or for `auto` by what the contract asks; size never loosens a threshold."""
+    asked = question.recipe.level
+    if asked != "auto":
+        line = decision(
+            question,
+            "level",
+            "level.written",
+            asked=asked,
+            chosen=asked,
+            because="the recipe names it",
+            path=("level",),
+        )
+        return RuleAnswer(asked, (line,))
+    gate = _medical_gate(question)
+    chosen = "medical_critical" if gate else "balanced"
+    if gate:
+        because = f"the contract asks for {gate}"
+        rejected = (Rejected("balanced", f"{gate} calls for the safeguards of medical_critical"),)
+    else:
+        because = "no safety or clinical gate, and auto never goes below a retention of 0.95"
+        rejected = (Rejected("aggressive", "its retention of 0.9 is below 0.95"),)
+    line = decision(
+        question, "level", "level.auto", asked=asked, chosen=chosen, because=because, path=("level",), rejected=rejected
+    )
+    return RuleAnswer(chosen, (line,))
+
+
+def _medical_gate(question: Question) -> str:
+    validation = question.recipe.validation
+    for name in ("safety", "clinical_relevance"):
+        if getattr(validation, name) not in (None, "none"):
+            return f"validation.{name}"
+    return ""
+
+
+def fewest_bits(question: Question) -> tuple[int, str]:
+    """Return the fewest bits that `method: auto` may use, and the reason why not fewer.
+
+    `preserve: medical` keeps 4 bits away on any level; `level: auto` does not quantize a small model unasked and goes
+    down to 4 bits for a large one. Thresholds do not depend on the size.
+    """
+    name: str = question.settled["level"]
+    bits, reason = LEVELS[name].fewest_bits, f"level {name}"
+    if is_large(question) and name != "medical_critical":
+        bits, reason = 4, "the model is large"
+    if question.recipe.preserve == "medical" and bits < 8:
+        bits, reason = 8, "preserve: medical"
+    small = question.model.weight_bytes < SMALL_BYTES
+    if question.recipe.level == "auto" and small and not asks_to_quantize(question) and bits < 32:
+        size = format_size(question.model.weight_bytes)
+        bits, reason = 32, f"the model is small ({size}, under 100 MB) and the recipe does not ask for quantization"
+    return bits, reason
+
+
+def is_large(question: Question) -> bool:
+    """Whether `level: auto` meets a model over 1 GB."""
+    return question.recipe.level == "auto" and question.model.weight_bytes > LARGE_BYTES
+
+
+def is_medical(question: Question) -> bool:
+    """Whether the safeguards of medical_critical hold: by the level, or by `preserve: medical` on any level."""
+    return question.settled["level"] == "medical_critical" or question.recipe.preserve == "medical"
+
+
+def size(question: Question) -> RuleAnswer:
+    """Say what the size of the model means to `level: auto`: which methods are considered, never a threshold."""
+    if not is_large(question):
+        return RuleAnswer(None)
+    bits, _ = fewest_bits(question)
+    later = "this version has no memory options and no reduction"
+    line = decision(
+        question,
+        "size",
+        "size.large",
+        asked="level auto",
+        chosen=f"every method down to {bits} bits is considered; no threshold moves",
+        because=f"the model is large ({format_size(question.model.weight_bytes)}, over 1 GB)",
+        rejected=(Rejected("memory.offload", later), Rejected("reduction.pruning", later)),
+    )
+    return RuleAnswer(None, (line,))
+
+
+def asks_to_quantize(question: Question) -> bool:
+    """Whether the recipe's text asks for quantization, be it `method: auto`."""
+    bound = question.bound
+    return any(bound.written("quantization", key) for key in ("method", "bits", "options"))

@@ -1,0 +1,166 @@
+"""What decides between candidates, where a score becomes a decision, and what is timed.
+
+What was settled before any rule: code that was trusted, and what inspection adjusted or left out.
+Which of the model's outputs each entry of `model.output` is about.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from titrant.compiler.decide.rule import Question, RuleAnswer, decision
+from titrant.schema.facts import TensorSpec
+from titrant.schema.plan import Decision
+from titrant.schema.recipe.recipe import Recipe
+
+# At most this many candidates are judged on evaluation rows, whatever the number made (design, the contract).
+SHORTLIST = 4
+# The figure of a latency limit → the share of runs that must lie below it.
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def objective(question: Question) -> RuleAnswer:
+    """Settle what counts first, and how many candidates may be judged."""
+    chosen = tuple(question.recipe.search.objective)
+    written = question.bound.written("search", "objective")
+    line = decision(
+        question,
+        "search.objective",
+        "objective.written" if written else "objective.default",
+        asked=", ".join(chosen) if written else "not written",
+        chosen=", ".join(chosen),
+        because=f"measured on tuning rows; at most {SHORTLIST} candidates are judged, from gentle to aggressive",
+        path=("search", "objective"),
+    )
+    return RuleAnswer((chosen, SHORTLIST), (line,))
+
+
+def operating_point(question: Question) -> RuleAnswer:
+    """Settle where a score becomes a decision: a threshold for two classes, else the largest score."""
+    recipe = question.recipe
+    point = recipe.validation.operating_point
+    written = question.bound.written("validation", "operating_point")
+    if recipe.task != "binary_classification":
+        chosen = "largest score" if recipe.task != "unlabeled" else "none"
+        because = "more than two classes" if recipe.task != "unlabeled" else "nothing is decided"
+        return RuleAnswer({}, (_point_line(question, "operating_point.task", "from task", chosen, because),))
+    if question.data.positive is None:
+        because = "data.positive names no critical class"
+        return RuleAnswer({}, (_point_line(question, "operating_point.task", "from task", "larger score", because),))
+    if point.sensitivity is not None:
+        text = f"sensitivity {point.sensitivity:g}"
+        because = "the largest threshold at which the original reaches it on tuning rows; fixed afterwards"
+        params: dict[str, Any] = {"sensitivity": point.sensitivity}
+    else:
+        text, because = f"threshold {point.threshold:g}", "the recipe says so" if written else "the default"
+        params = {"threshold": point.threshold}
+    rule = "operating_point.written" if written else "operating_point.default"
+    return RuleAnswer(params, (_point_line(question, rule, text if written else "not written", text, because),))
+
+
+def _point_line(question: Question, rule: str, asked: str, chosen: str, because: str) -> Decision:
+    return decision(
+        question,
+        "validation.operating_point",
+        rule,
+        asked=asked,
+        chosen=chosen,
+        because=because,
+        path=("validation", "operating_point"),
+    )
+
+
+def profile(question: Question) -> RuleAnswer:
+    """Settle the batch sizes that are timed, the judged one among them, and how often each is."""
+    recipe = question.recipe
+    latency = recipe.target.latency
+    judged = latency.batch if latency is not None else 1
+    batches = tuple(sorted({*recipe.profile.batches, judged}))
+    iterations, because = _iterations(question)
+    params = {"batches": batches, "warmup": recipe.profile.warmup, "iterations": iterations}
+    lines = (
+        decision(
+            question,
+            "profile.batches",
+            "profile.batches",
+            asked=", ".join(map(str, recipe.profile.batches)),
+            chosen=", ".join(map(str, batches)),
+            because=f"latency is judged and compared at batch {judged}",
+            path=("profile", "batches"),
+        ),
+        decision(
+            question,
+            "profile.iterations",
+            "profile.iterations",
+            asked=str(recipe.profile.iterations) if question.bound.written("profile", "iterations") else "not written",
+            chosen=str(iterations) if iterations is not None else "59 to 500",
+            because=because,
+            path=("profile", "iterations"),
+        ),
+    )
+    return RuleAnswer(params, lines)
+
+
+def _iterations(question: Question) -> tuple[int | None, str]:
+    """Return how often each batch size is timed, None for as often as a second allows, and why."""
+    profile_section, confidence = question.recipe.profile, question.recipe.validation.confidence
+    written = question.bound.written("profile", "iterations")
+    needed, figure = _needed_runs(question, confidence)
+    if written and profile_section.iterations >= needed:
+        return profile_section.iterations, "the recipe says so"
+    if written:
+        return needed, f"a {figure} limit can be proven from {needed} runs on, not from {profile_section.iterations}"
+    if needed > 59:
+        return needed, f"a {figure} limit can be proven from {needed} runs on"
+    return None, "a second for each batch size, and never fewer than a p95 limit needs"
+
+
+def _needed_runs(question: Question, confidence: float) -> tuple[int, str]:
+    """Return the fewest runs of which the slowest bounds every quantile that has a limit (order statistics)."""
+    latency = question.recipe.target.latency
+    figures = [name for name in QUANTILES if latency is not None and getattr(latency, name) is not None]
+    needs = {name: math.ceil(math.log(1 - confidence) / math.log(QUANTILES[name]) - 1e-12) for name in figures}
+    slowest = max(needs, key=lambda name: needs[name], default="")
+    return needs.get(slowest, 0), slowest
+
+
+def trusted(question: Question) -> RuleAnswer:
+    """Show every module from elsewhere that `--trust` lets run, by the digest of its file.
+
+    The digest is part of the plan's identity, so a saved plan does not run other code than was trusted.
+    """
+    outside = [one for one in question.bound.user_references if one.origin == "outside"]
+    lines = [
+        decision(
+            question,
+            one.key,
+            "trust.given",
+            asked="--trust",
+            chosen=f"{one.reference} ({one.digest[:16] or 'no file'})",
+            because=f"it lies outside the recipe's folder and the installed environment, in {one.path}",
+            path=tuple(int(part) if part.isdigit() else part for part in one.key.split(".")),
+        )
+        for one in outside
+    ]
+    return RuleAnswer(None, tuple(lines))
+
+
+def notes(question: Question) -> RuleAnswer:
+    """Show what inspection noted of the model and the data: prefixes removed, copies dropped, rows in no group …"""
+    model = [_note(question, "model", text) for text in question.model.notes]
+    data = [_note(question, "data", text) for text in question.data.notes]
+    return RuleAnswer(None, (*model, *data))
+
+
+def _note(question: Question, section: str, text: str) -> Decision:
+    return decision(
+        question, section, f"{section}.noted", asked="", chosen="as inspected", because=text, path=(section,)
+    )
+
+
+def output_names(recipe: Recipe, outputs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """Name every entry of `model.output`: as written, else by its place among the model's outputs.
+
+    `check_facts` has refused an entry whose place the model does not have.
+    """
+    return tuple(one.name or outputs[place].name for place, one in enumerate(recipe.model.output or ()))

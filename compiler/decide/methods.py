@@ -1,0 +1,269 @@
+"""Which candidates are made: conversions, and the quantization methods that can run here."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, get_args
+
+from titrant.compiler.decide.levels import fewest_bits, is_medical
+from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
+from titrant.compiler.decide.target import at_device, engine_lack, find_gpu
+from titrant.compiler.decide.thresholds import Presets
+from titrant.runtime import catalog
+from titrant.runtime.catalog import Declaration, Method, quantization_methods
+from titrant.schema.cost import NOTHING_KNOWN
+from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.plan import Decision, Rejected
+from titrant.schema.values.distributions import distribution
+from titrant.schema.values.frozen import dataclass
+
+# The plain conversions of each kind of original: id, engine, format.
+CONVERSIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "torch": (("torchscript-fp32", "torch", "torchscript"), ("onnx-fp32", "onnxruntime", "onnx")),
+    "onnx": (("unchanged", "onnxruntime", "onnx"),),
+}
+# What `bits: auto` stands for in this version: on the CPU, and on an accelerator, where no int8 method runs.
+AUTO_BITS, ACCELERATOR_BITS = 8, 16
+
+# A file is made by tracing, and holds what was traced; runtime/backends/torch/call.py refuses the rest.
+READS_VALUES = (
+    "the model's code reads tensor values: where it decides on them with if or while, no file can hold both ways and "
+    "no candidate can be made: choose with torch.where or a mask instead"
+)
+# What the medical safeguards allow at least.
+SAFE_BITS = 8
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A way to make a candidate, and every reason against it; `hard` reasons cannot be overruled by the recipe."""
+
+    chain: Chain
+    hard: tuple[str, ...] = ()
+    soft: tuple[str, ...] = ()
+
+    @property
+    def against(self) -> str:
+        """The reason that comes first: what cannot be overruled, else all that can; "" where nothing speaks against."""
+        return self.hard[0] if self.hard else "; ".join(self.soft)
+
+
+def chains(question: Question) -> RuleAnswer:
+    """Settle the candidates: one explicit method, or for `auto` the conversions and all that nothing speaks against."""
+    asked = question.recipe.quantization.method
+    conversions = tuple(_conversions(question))
+    if asked == "none":
+        return _settled(question, conversions, "method.none", "the recipe asks for no quantization")
+    if asked == "auto":
+        _refuse_bits(question)
+        offers = (*conversions, *_ranked(question, (_offer(question, method) for method in quantization_methods())))
+        answer = _settled(question, offers, "method.auto", "each is made and measured; tuning rows choose")
+    else:
+        answer = _explicit(question, _offer(question, asked))
+    warnings = (READS_VALUES,) if question.model.reads_values else ()
+    return replace(answer, decisions=(*answer.decisions, *_formats(question, answer.value)), warnings=warnings)
+
+
+def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
+    """Order methods from gentle to aggressive: by rank, and of one rank the one first whose file is to be larger."""
+
+    def order(offer: Offer) -> tuple[int, int, str]:
+        declaration = catalog.get(catalog.method_operator(offer.chain.method))
+        assert declaration.method is not None  # an offer is made of methods only
+        params = declaration.params.model_validate(dict(offer.chain.options))
+        made = declaration.predict(params, question.hardware, question.model, NOTHING_KNOWN)
+        return declaration.method.rank, -(made.output_bytes or 0), offer.chain.method
+
+    return sorted(offers, key=order)
+
+
+def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> RuleAnswer:
+    kept = [offer.chain for offer in offers if not offer.against]
+    rejected = tuple(Rejected(offer.chain.id, offer.against) for offer in offers if offer.against)
+    ranked = tuple(replace(chain, rank=rank) for rank, chain in enumerate(kept))
+    if not ranked:
+        raise InfeasibleError(_nothing_left(question, rejected))
+    return RuleAnswer(ranked, (_line(question, ranked, rule, because, rejected),))
+
+
+def _explicit(question: Question, offer: Offer) -> RuleAnswer:
+    if offer.hard:
+        where = question.bound.parsed.source.place(("quantization", "method"), "value")
+        cause, _, remedy = offer.hard[0].partition(": ")
+        advice = "; ".join([remedy or "choose another method, or leave it to `auto`", *offer.hard[1:]])
+        raise InfeasibleError(Diagnostic("P061", f"{offer.chain.id} cannot run here: {cause}", where, advice))
+    because = "the recipe names it: the only candidate"
+    if offer.soft:
+        because += f" (auto would leave it out: {'; '.join(offer.soft)})"
+    chain = replace(offer.chain, rank=0)
+    return RuleAnswer((chain,), (_line(question, (chain,), "method.written", because, ()),))
+
+
+def _line(
+    question: Question, chosen: tuple[Chain, ...], rule: str, because: str, rejected: tuple[Rejected, ...]
+) -> Decision:
+    return decision(
+        question,
+        "quantization.method",
+        rule,
+        asked=question.recipe.quantization.method,
+        chosen=", ".join(chain.id for chain in chosen),
+        because=because,
+        path=("quantization", "method"),
+        rejected=rejected,
+    )
+
+
+def _nothing_left(question: Question, rejected: tuple[Rejected, ...]) -> Diagnostic:
+    """Tell every reason once, those with a remedy first: the first of them is the smallest change."""
+    reasons: dict[str, list[str]] = {}
+    for one in rejected:
+        reasons.setdefault(one.because, []).append(one.value)
+    ordered = sorted(reasons, key=lambda reason: ": " not in reason)
+    told = "; ".join(f"{reason} ({', '.join(reasons[reason])})" for reason in ordered)
+    written = (("quantization", "method"), ("target", "engine"), ("export",), ("target", "device"))
+    path = next((path for path in written if question.bound.written(*path)), None)
+    where = None if path is None else question.bound.parsed.source.place(path, "value")
+    return Diagnostic("P062", "no candidate is left that can be made here", where, told)
+
+
+def _refuse_bits(question: Question) -> None:
+    """Raise InfeasibleError where `bits` asks for a width that no method gives: silence would ship fp32 instead."""
+    asked = question.recipe.quantization.bits
+    found = [catalog.get(catalog.method_operator(name)).method for name in quantization_methods()]
+    offered = sorted({bits for method in found if method is not None for bits in method.bits})
+    if asked == "auto" or asked in offered:
+        return
+    where = question.bound.parsed.source.place(("quantization", "bits"), "value")
+    help_text = f"write {' or '.join(map(str, offered))}, or leave it out"
+    raise InfeasibleError(Diagnostic("P026", f"no method of this version gives {asked} bits", where, help_text))
+
+
+def _conversions(question: Question) -> Iterator[Offer]:
+    kind = "onnx" if question.model.source == "onnx" else "torch"
+    for identifier, engine, form in CONVERSIONS[kind]:
+        chain = Chain(identifier, "none", None, engine, form, 0)
+        yield Offer(chain, tuple(_unfit(question, engine, form)))
+
+
+def _offer(question: Question, name: str) -> Offer:
+    declaration = catalog.get(catalog.method_operator(name))
+    method = declaration.method
+    assert method is not None  # bind takes no method whose operator is none
+    options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
+    options = {**_other_format(question, declaration, options), **options}
+    bits = _bits(question, method)
+    chain = Chain(name, name, bits, method.engine, method.format, 0, options)
+    if question.settled["device"] != "cpu" and max(method.bits) <= AUTO_BITS:
+        # Neither another engine nor another width would help it.
+        device = question.settled["device"]
+        return Offer(chain, (f"its kernels run on the CPU, and target.device is {device}: write target.device: cpu",))
+    unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
+    hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
+    return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
+
+
+def _unsafe(question: Question, bits: int) -> Iterator[str]:
+    """Refuse fewer than 8 bits under the medical safeguards, also where the recipe names the method."""
+    if bits < SAFE_BITS and is_medical(question):
+        reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
+        yield f"it gives {bits} bits, and {reason} allows no fewer than {SAFE_BITS}: choose a method with {SAFE_BITS}"
+
+
+def _other_bits(question: Question, method: Method) -> Iterator[str]:
+    """Say why a method's widths are not those asked for; one that the recipe names may have any."""
+    asked = question.recipe.quantization.bits
+    wanted = _auto_bits(question) if asked == "auto" else asked
+    if question.recipe.quantization.method != method.name and wanted not in method.bits:
+        offered = " or ".join(map(str, method.bits))
+        yield f"it gives {offered} bits, and bits: {asked} asks for {wanted}"
+
+
+def _bits(question: Question, method: Method) -> int:
+    asked = question.recipe.quantization.bits
+    if asked != "auto":
+        return asked
+    wanted = _auto_bits(question)
+    return wanted if wanted in method.bits else method.bits[0]
+
+
+def _auto_bits(question: Question) -> int:
+    return AUTO_BITS if question.settled["device"] == "cpu" else ACCELERATOR_BITS
+
+
+def _other_format(question: Question, declaration: Declaration, written: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the 16-bit format that an accelerator computes in, where it is open and the usual one is not it."""
+    field = declaration.params.model_fields.get("dtype")
+    if field is None or "dtype" in written or question.settled["device"] == "cpu":
+        return {}
+    there = at_device(question.hardware, question.settled["device"])
+    for name in (field.default, *get_args(field.annotation)):
+        params = declaration.params.model_validate({**written, "dtype": name})
+        if not declaration.requires(params, there, question.model):
+            return {} if name == field.default else {"dtype": name}
+    return {}
+
+
+def _formats(question: Question, chains: Iterable[Chain]) -> Iterator[Decision]:
+    """Say which 16-bit format was chosen for an accelerator that lacks the usual one."""
+    for chain in chains:
+        if "dtype" in chain.options and "dtype" not in question.recipe.quantization.options:
+            usual = catalog.get(catalog.method_operator(chain.method)).params.model_fields["dtype"].default
+            gpu = find_gpu(question.settled["device"], question.hardware.identity.gpus)
+            assert gpu is not None  # the device was settled by finding it
+            yield decision(
+                question,
+                "quantization.options.dtype",
+                "device.format",
+                asked="not written",
+                chosen=f"{chain.options['dtype']} for {chain.id}",
+                because=f"{gpu.name} does not compute in {usual}",
+                path=("quantization", "options", "dtype"),
+            )
+
+
+def _unfit(question: Question, engine: str, form: str) -> Iterator[str]:
+    """Say why a file of this format, in this engine, is not what the recipe asks for."""
+    formats = {request.format for request in question.settled["exports"]}
+    target = question.recipe.target.engine
+    device: str = question.settled["device"]
+    packages = question.hardware.identity.packages
+    if "auto" not in formats and form not in formats:
+        yield f"export asks for {', '.join(sorted(formats))}, and it gives {form}"
+    elif target not in ("auto", engine):
+        yield f"target.engine is {target}, and it runs in {engine}"
+    elif lack := engine_lack(engine, device, packages):
+        torch_instead = device != "mps" and question.model.source != "onnx"
+        yield f"{lack}, or export torchscript, which torch runs there" if torch_instead else lack
+    elif distribution(packages, engine) is None:
+        yield f"the engine {engine} is not installed: pip install {engine}"
+
+
+def _unable(question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]) -> Iterator[str]:
+    """Say why a method cannot work on this model, data or machine."""
+    if method.takes == "torch" and question.model.source == "onnx":
+        yield "it takes a torch module, and the original is an ONNX file"
+        return
+    if method.calibrated and not question.has_rows("calibration"):
+        yield "it calibrates, and there are no calibration rows"
+    elif method.calibrated and not _has_source(question):
+        yield "it calibrates, and random inputs calibrate nothing"
+    params = declaration.params.model_validate(dict(options))
+    yield from declaration.requires(params, at_device(question.hardware, question.settled["device"]), question.model)
+
+
+def _has_source(question: Question) -> bool:
+    data = question.recipe.data
+    return data is not None and (data.source is not None or data.sources is not None)
+
+
+def _unwanted(question: Question, method: Method, bits: int) -> Iterator[str]:
+    """Say why `auto` leaves a method out although it could run."""
+    fewest, reason = fewest_bits(question)
+    presets: Presets = question.settled["presets"]
+    if bits < fewest:
+        yield f"{reason}: no fewer than {fewest} bits"
+    if method.dynamic_activations and "batch_invariance" in presets.thresholds:
+        yield (
+            "its activation scales depend on the batch, and batch invariance, which "
+            f"{presets.thresholds['batch_invariance'].origin} asks for, is not judged in this version"
+        )

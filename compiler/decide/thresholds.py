@@ -1,0 +1,191 @@
+"""Which thresholds the contract's presets have: from the recipe, the level, and `preserve: medical`."""
+
+from collections.abc import Iterator, Mapping
+
+from titrant.compiler.decide.levels import LEVELS, LevelDefaults
+from titrant.compiler.decide.rule import Question, RuleAnswer, decision
+from titrant.schema.plan import Decision, Rejected
+from titrant.schema.recipe.validation import Bias, Calibration, Safety, Validation
+from titrant.schema.values.frozen import dataclass
+
+# preset threshold → its recipe path; safety holds two.
+PATHS: Mapping[str, tuple[str, ...]] = {
+    "retention": ("validation", "retention"),
+    "kept": ("validation", "safety"),
+    "sensitivity": ("validation", "safety"),
+    "bias": ("validation", "bias"),
+    "calibration": ("validation", "calibration"),
+    "clinical_relevance": ("validation", "clinical_relevance"),
+    "batch_invariance": ("validation", "batch_invariance"),
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One threshold and where it comes from ("level balanced", "recipes/x.yaml:12:3"); `written` by the recipe."""
+
+    threshold: float
+    origin: str
+    written: bool
+
+
+@dataclass(frozen=True)
+class Presets:
+    """The thresholds that are asked for; one that is not asked for is left out."""
+
+    thresholds: Mapping[str, Preset]
+    bias_metric: str | None
+    bias_min_cases: int
+    require: str
+    confidence: float
+
+
+def presets(question: Question) -> RuleAnswer:
+    """Settle every preset: the recipe's own value, else the level's; `preserve: medical` takes the stricter one."""
+    thresholds: dict[str, Preset] = {}
+    lines: list[Decision] = []
+    for name in PATHS:
+        preset, line = _threshold(question, name)
+        if preset is not None:
+            thresholds[name] = preset
+        if line is not None:
+            lines.append(line)
+    require, because = _require(question)
+    lines.append(because)
+    lines += _evidence(question)
+    bias = question.recipe.validation.bias
+    value = Presets(
+        thresholds=thresholds,
+        bias_metric=bias.metric if isinstance(bias, Bias) else None,
+        bias_min_cases=bias.min_cases if isinstance(bias, Bias) else 50,
+        require=require,
+        confidence=question.recipe.validation.confidence,
+    )
+    return RuleAnswer(value, tuple(lines))
+
+
+def written_threshold(validation: Validation, name: str) -> float | str | None:
+    """Return what the recipe says of a preset's threshold: a number, "none", or None where it says nothing."""
+    value = getattr(validation, PATHS[name][1])
+    if isinstance(value, Safety):
+        return value.kept if name == "kept" else value.sensitivity
+    if isinstance(value, Bias):
+        return value.at_least
+    if isinstance(value, Calibration):
+        return value.rise_at_most
+    return value  # type: ignore[no-any-return]
+
+
+def _supplied(question: Question, name: str) -> tuple[float | None, str]:
+    """Return what the level or `preserve` supplies, the stricter of the two, and its name."""
+    level: str = question.settled["level"]
+    value: float | None = getattr(LEVELS[level], name)
+    if question.recipe.preserve == "medical" and level != "medical_critical":
+        medical: float | None = getattr(LEVELS["medical_critical"], name)
+        if medical is not None and (value is None or stricter(name, medical, value)):
+            return medical, "preserve: medical"
+    return value, f"level {level}"
+
+
+def stricter(name: str, one: float, other: float) -> bool:
+    """Whether `one` asks for more than `other`; calibration is the only preset with an upper limit."""
+    return one < other if name == "calibration" else one > other
+
+
+def _threshold(question: Question, name: str) -> tuple[Preset | None, Decision | None]:
+    written = written_threshold(question.recipe.validation, name)
+    supplied, by = _supplied(question, name)
+    if written == "none":
+        return None, None if supplied is None else _switched_off(question, name, supplied, by)
+    if not isinstance(written, float):
+        if supplied is None:
+            return None, None
+        preset = Preset(supplied, by, False)
+        because = f"{by} supplies it"
+        return preset, _line(question, name, "preset.level", ("not written", _text(name, supplied)), because)
+    where = question.bound.where(*_path(question, name))
+    if supplied is None or not stricter(name, supplied, written):
+        return Preset(written, where, True), None
+    texts = _text(name, written), _text(name, supplied)
+    if question.recipe.preserve == "medical" and by != f"level {question.settled['level']}":
+        because = f"{by} allows nothing laxer than its own"
+        return Preset(supplied, by, False), _line(question, name, "preset.preserve", texts, because)
+    because = f"the recipe says so; it is laxer than what {by} supplies"
+    rejected = (Rejected(texts[1], "the recipe's own value comes first"),)
+    line = _line(question, name, "preset.written", (texts[0], texts[0]), because, rejected=rejected)
+    return Preset(written, where, True), line
+
+
+def _switched_off(question: Question, name: str, supplied: float, by: str) -> Decision:
+    rejected = (Rejected(_text(name, supplied), "the recipe switches it off"),)
+    because = f"the recipe says none; {by} would supply {_text(name, supplied)}"
+    return _line(question, name, "preset.off", ("none", "off"), because, rejected=rejected)
+
+
+def _line(
+    question: Question,
+    name: str,
+    rule: str,
+    texts: tuple[str, str],
+    because: str,
+    *,
+    rejected: tuple[Rejected, ...] = (),
+) -> Decision:
+    """Word one preset's decision; `texts` are what was asked and what is chosen."""
+    subject = ".".join(PATHS[name]) + (f".{name}" if PATHS[name][1] == "safety" else "")
+    asked, chosen = texts
+    return decision(
+        question, subject, rule, asked=asked, chosen=chosen, because=because, path=PATHS[name], rejected=rejected
+    )
+
+
+def _path(question: Question, name: str) -> tuple[str, ...]:
+    inner = {"kept": "kept", "sensitivity": "sensitivity", "bias": "at_least", "calibration": "rise_at_most"}.get(name)
+    path = PATHS[name]
+    return (*path, inner) if inner and question.bound.written(*path, inner) else path
+
+
+def _text(name: str, threshold: float) -> str:
+    return f"rises by at most {threshold:g}" if name == "calibration" else f"at least {threshold:g}"
+
+
+def _require(question: Question) -> tuple[str, Decision]:
+    written = question.recipe.validation.require
+    level: str = question.settled["level"]
+    supplied, by = LEVELS[level].require, f"level {level}"
+    if question.recipe.preserve == "medical" and supplied == "evidence":
+        supplied, by = LEVELS["medical_critical"].require, "preserve: medical"
+    chosen, rule, because = supplied, "require.level", f"{by} supplies it"
+    if written is not None:
+        chosen, rule, because = written, "require.written", "the recipe says so"
+        if written == "evidence" and supplied == "proof" and by == "preserve: medical":
+            chosen, rule, because = "proof", "require.preserve", f"{by} allows nothing laxer"
+        elif written == "evidence" and supplied == "proof":
+            because = f"the recipe says so; {by} would ask for proof"
+    meaning = "only what is proven is released" if chosen == "proof" else "a good estimate is released, as not proven"
+    line = decision(
+        question,
+        "validation.require",
+        rule,
+        asked=written or "not written",
+        chosen=chosen,
+        because=f"{because}: {meaning}",
+        path=("validation", "require"),
+    )
+    return chosen, line
+
+
+def _evidence(question: Question) -> Iterator[Decision]:
+    """Say that evidence files, which medical_critical calls for, are not made in this version."""
+    level: str = question.settled["level"]
+    defaults: LevelDefaults = LEVELS[level]
+    if defaults.evidence and question.recipe.report.evidence is None:
+        yield decision(
+            question,
+            "report.evidence",
+            "evidence.version",
+            asked=f"true by level {level}",
+            chosen="false",
+            because="evidence files are not made in this version; the report and its record are",
+            path=("report", "evidence"),
+        )

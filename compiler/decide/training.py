@@ -1,0 +1,169 @@
+"""How the original is fitted, where its weights are not given.
+
+What `auto` means among the arguments of a model's factory.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from titrant.compiler.decide.rule import Question, RuleAnswer, decision
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.plan import Decision
+from titrant.schema.recipe.train import Train
+
+# The step size that each optimizer starts well with, for a network of moderate size.
+LEARNING_RATES: Mapping[str, float] = {
+    "adamw": 1e-3,
+    "adam": 1e-3,
+    "radam": 1e-3,
+    "nadam": 2e-3,
+    "adamax": 2e-3,
+    "rmsprop": 1e-3,
+    "sgd": 1e-2,
+    "asgd": 1e-2,
+    "adagrad": 1e-2,
+    "adafactor": 1e-2,
+    "adadelta": 1.0,
+}
+# Given weights are moved gently.
+FINE_TUNING = 0.1
+
+
+def training(question: Question) -> RuleAnswer:
+    """Settle the parameters of train.fit; None where the weights are taken as they are."""
+    train = question.recipe.train
+    if train is None:
+        weights = question.recipe.model.weights or "as the file has them"
+        because = "the recipe has no train section"
+        line = decision(question, "weights", "training.none", asked="", chosen=weights, because=because)
+        return RuleAnswer(None, (line,))
+    rate, rate_line = _learning_rate(question, train)
+    loss, loss_line = _loss(question, train)
+    stop = train.early_stop
+    params: dict[str, Any] = {
+        "epochs": train.epochs,
+        "batch_size": train.batch_size,
+        "optimizer": train.optimizer,
+        "learning_rate": rate,
+        "weight_decay": train.weight_decay,
+        "loss": loss,
+        "early_stop": stop is not None,
+        "deterministic": question.recipe.reproducibility.deterministic,
+    }
+    if stop is not None:
+        params |= {"patience": stop.patience, "metric": stop.metric}
+    return RuleAnswer(params, (_weights_line(question), rate_line, loss_line, _stop_line(question, train)))
+
+
+def _weights_line(question: Question) -> Decision:
+    weights = question.recipe.model.weights
+    if weights is None:
+        chosen, because = "fitted on train rows", "the factory comes without weights"
+    else:
+        chosen, because = f"{weights}, fine-tuned on train rows", "weights and a train section: the result is original"
+    return decision(question, "weights", "training.original", asked="", chosen=chosen, because=because, path=("train",))
+
+
+def _learning_rate(question: Question, train: Train) -> tuple[float, Decision]:
+    asked = train.learning_rate
+    if asked != "auto":
+        chosen, rule, because = asked, "learning_rate.written", "the recipe says so"
+    else:
+        chosen, rule = LEARNING_RATES[train.optimizer], "learning_rate.auto"
+        because = f"what {train.optimizer} starts well with"
+        if question.recipe.model.weights is not None:
+            chosen *= FINE_TUNING
+            because += ", a tenth of it since the weights are given"
+    line = decision(
+        question,
+        "train.learning_rate",
+        rule,
+        asked=f"{asked:g}" if isinstance(asked, float) else asked,
+        chosen=f"{chosen:g}",
+        because=because,
+        path=("train", "learning_rate"),
+    )
+    return chosen, line
+
+
+def _loss(question: Question, train: Train) -> tuple[str, Decision]:
+    if train.loss is not None:
+        chosen, rule, because = train.loss, "loss.written", "the recipe says so"
+    elif _one_output(question):
+        chosen, rule, because = "binary_cross_entropy_with_logits", "loss.task", "the model gives one number a case"
+    else:
+        chosen, rule, because = "cross_entropy", "loss.task", "the model gives a number for each class"
+    asked = train.loss or "from task"
+    line = decision(question, "train.loss", rule, asked=asked, chosen=chosen, because=because, path=("train", "loss"))
+    return chosen, line
+
+
+def _one_output(question: Question) -> bool:
+    shape = question.model.outputs[0].shape if question.model.outputs else ()
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+
+
+def _stop_line(question: Question, train: Train) -> Decision:
+    stop = train.early_stop
+    written = question.bound.written("train", "early_stop")
+    if stop is None:
+        chosen, because = "never", "the recipe switches it off; the best epoch's weights are kept"
+    else:
+        chosen = f"after {stop.patience} epochs without a better {stop.metric}"
+        because = "the recipe says so" if written else "more epochs would only overfit; the best weights are kept"
+    return decision(
+        question,
+        "train.early_stop",
+        "early_stop.written" if written else "early_stop.default",
+        asked="written" if written and stop is not None else "none" if written else "not written",
+        chosen=chosen,
+        because=because,
+        path=("train", "early_stop"),
+    )
+
+
+def model_args(question: Question) -> RuleAnswer:
+    """Resolve `features` and `classes` from the data as it is after the transforms."""
+    args: dict[str, Any] = dict(question.recipe.model.args)
+    lines: list[Decision] = []
+    for name in ("features", "classes"):
+        if args.get(name) == "auto":
+            args[name], because = _features(question) if name == "features" else _classes(question)
+            lines.append(
+                decision(
+                    question,
+                    f"model.args.{name}",
+                    f"model_args.{name}",
+                    asked="auto",
+                    chosen=str(args[name]),
+                    because=because,
+                    path=("model", "args", name),
+                )
+            )
+    return RuleAnswer(args, tuple(lines))
+
+
+def _classes(question: Question) -> tuple[int, str]:
+    classes = question.data.classes
+    if not classes:
+        raise _unknown(question, "classes", "the data has no labels")
+    return len(classes), f"the label has the values {_some(classes)}"
+
+
+def _features(question: Question) -> tuple[int, str]:
+    inputs = question.data.inputs
+    if len(inputs) != 1:
+        raise _unknown(question, "features", f"the data gives {len(inputs)} inputs and not one")
+    sizes = [size for size in inputs[0].shape[1:] if isinstance(size, int)]
+    shape = " × ".join(map(str, sizes))
+    return math.prod(sizes), f"a case has {shape} numbers after the transforms"
+
+
+def _unknown(question: Question, name: str, reason: str) -> RecipeError:
+    where = question.bound.parsed.source.place(("model", "args", name), "value")
+    return RecipeError(Diagnostic("R136", f"`{name}: auto` cannot be resolved: {reason}", where, "write the number"))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} … ({len(names)})"

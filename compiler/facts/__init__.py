@@ -1,0 +1,1 @@
+"""What inspection finds of models, data and user operators, kept by content."""

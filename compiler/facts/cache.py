@@ -1,0 +1,182 @@
+"""BLAKE3 digests of files and folders, kept between runs for files that cannot have changed.
+
+Digests of what large weights files say of themselves: names, dtypes and shapes, without their values.
+Take an answer about a recipe whose folder holds the user's own code for one about a copy of that folder.
+Point what a child process finds wrong with a recipe at the recipe's lines.
+"""
+
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.files import digest_bytes, digest_file, remembered, write_bytes
+from titrant.schema.values.frozen import dataclass
+
+# A file touched this short a time before it was read may change again within the clock's grain.
+YOUNG_NS = 2_000_000_000
+_KEPT = 100_000
+
+
+@dataclass(frozen=True)
+class DigestedFile:
+    """A file or folder that the recipe names, and the digest of its content."""
+
+    path: Path
+    digest: str
+
+    def as_param(self) -> dict[str, str]:
+        """Write it as steps hold it: only the digest enters keys and the plan's identity."""
+        return {"path": str(self.path), "digest": self.digest}
+
+
+class FileDigests:
+    """Digests by (device, inode, size, mtime_ns, ctime_ns), remembered in a JSON file.
+
+    A file that changed less than two seconds before it was read is digested again next time: within that time a
+    second change could leave all five as they were. A cache that cannot be read is begun anew.
+    """
+
+    def __init__(self, memory: Path | None = None) -> None:
+        self._memory = memory
+        self._known = _load(memory)
+        self._fresh = False
+
+    def of(self, path: Path) -> str:
+        """Digest a file, or a folder by its manifest, as 64 hexadecimal digits; OSError when it cannot be read."""
+        return self._folder(path) if path.is_dir() else self._file(path)
+
+    def save(self) -> None:
+        """Write what was learned, by rename; a disk that refuses costs only time."""
+        if self._memory is None or not self._fresh:
+            return
+        newest = dict(list(self._known.items())[-_KEPT:])
+        with suppress(OSError):
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(self._memory, json.dumps(newest).encode(), durable=False)
+        self._fresh = False
+
+    def _file(self, path: Path) -> str:
+        state = path.stat()
+        key = f"{state.st_dev}:{state.st_ino}:{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}"
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        now = time.time_ns()
+        digest = digest_file(path)
+        if now - max(state.st_mtime_ns, state.st_ctime_ns) > YOUNG_NS:
+            self._known[key] = digest
+            self._fresh = True
+        return digest
+
+    def _folder(self, path: Path) -> str:
+        lines = []
+        for folder, folders, files in os.walk(path):
+            folders.sort()
+            for name in files:
+                file = Path(folder, name)
+                lines.append(f"{file.relative_to(path).as_posix()}\0{self._file(file)}\n")
+        return digest_bytes("".join(sorted(lines)).encode())
+
+
+def _load(memory: Path | None) -> dict[str, str]:
+    known = remembered(memory) if memory is not None else {}
+    return {key: digest for key, digest in known.items() if isinstance(digest, str)}
+
+
+# A smaller file is digested whole in less time than a header takes to be read with care.
+LARGE_BYTES = 256 << 20
+PREFIX = "header-"
+_MOST_HEADER_BYTES = 100_000_000
+
+
+def header_digest(path: Path) -> str | None:
+    """Digest the header of a large weights file as "header-…"; None for a file that is small or has none.
+
+    A safetensors file has its header in front; a .pt file is a zip archive, whose directory, with the check sums of all
+    values, and pickle stand for it. None also for a file that cannot be read: whoever digests it whole says so.
+    """
+    try:
+        size = path.stat().st_size
+        if size < LARGE_BYTES:
+            return None
+        header = _safetensors(path) if path.suffix == ".safetensors" else _archive(path)
+    except OSError:
+        return None
+    if header is None:
+        return None
+    return PREFIX + blake3(header + str(size).encode()).hexdigest()
+
+
+def _safetensors(path: Path) -> bytes | None:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return file.read(length) if length <= _MOST_HEADER_BYTES else None
+
+
+def _archive(path: Path) -> bytes | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [(one.filename, one.file_size, one.CRC) for one in archive.infolist()]
+            pickles = [archive.read(name) for name, *_ in entries if name.endswith("data.pkl")]
+    except (zipfile.BadZipFile, NotImplementedError):
+        return None
+    return repr(entries).encode() + b"".join(pickles)
+
+
+def movable(kept: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a kept answer with where the recipe stood, and the modules that could be imported from there."""
+    return {**kept, "folder": str(folder.resolve()), "modules": _modules(folder)}
+
+
+def moved(kept: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a movable answer as one about `folder`: what it depends on below the old folder is expected below the new.
+
+    Empty where there is none, and where other modules stand in `folder`: an import could find another one there.
+    """
+    try:
+        old = Path(kept["folder"])
+        if kept["modules"] != _modules(folder):
+            return {}
+        files = [{**file, "path": str(_below(Path(file["path"]), old, folder))} for file in kept["dependencies"]]
+    except (KeyError, TypeError, OSError):
+        return {}
+    answer = {part: value for part, value in kept.items() if part not in {"folder", "modules"}}
+    return {**answer, "dependencies": files}
+
+
+def _modules(folder: Path) -> list[str]:
+    """Name what Python can import from a folder: files of Python and folders."""
+    return sorted(
+        path.name for path in folder.iterdir() if path.suffix == ".py" or (path.is_dir() and path.name.isidentifier())
+    )
+
+
+def _below(path: Path, old: Path, new: Path) -> Path:
+    return new / path.relative_to(old) if path.is_relative_to(old) else path
+
+
+def located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Ask, and give each diagnostic of a RecipeError that names a key the place of its value."""
+    try:
+        return ask()
+    except RecipeError as error:
+        raise RecipeError(*(_placed(bound, diagnostic) for diagnostic in error.diagnostics)) from None
+
+
+def _placed(bound: BoundRecipe, diagnostic: Diagnostic) -> Diagnostic:
+    if diagnostic.where is not None or not diagnostic.key:
+        return diagnostic
+    key, _, value = diagnostic.key.partition(" ")
+    source = bound.parsed.source
+    where = source.place(source.holding(tuple(key.split(".")), value), "value")
+    return replace(diagnostic, where=where)

@@ -1,0 +1,179 @@
+"""Ask an inspection child what the model and the data are, and remember the answer while nothing has changed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Any
+
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.facts.cache import PREFIX, DigestedFile, FileDigests, header_digest, located, movable, moved
+from titrant.compiler.facts.load_steps import (
+    ONNX_PARTS,
+    DigestedFiles,
+    data_load,
+    data_split,
+    data_transform,
+    model_load,
+)
+from titrant.compiler.facts.user_operators import Ask, enter_user_operators
+from titrant.compiler.machine.detect import installed
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.plan import without_paths
+from titrant.schema.values.canonical import WrongValueError, canonical_json, read_back, sha256
+from titrant.schema.values.files import remember, remembered
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import os_reason
+
+# Raised when the answer's form changes, so that old answers are asked for again.
+_FORM = 6
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What inspection found, and the digests of the files that the recipe names (and of those beside an ONNX file)."""
+
+    model: ModelFacts
+    data: DataFacts
+    files: Mapping[str, DigestedFile] = field(default_factory=dict)
+
+
+def digest_files(
+    bound: BoundRecipe, digests: FileDigests | None = None, *, by_header: bool = False
+) -> dict[str, DigestedFile]:
+    """Digest every file and folder that the recipe names, by its key; RecipeError for one that cannot be read.
+
+    With `by_header` large weights are digested by their header only, which takes no time whatever their size.
+    """
+    digests = FileDigests() if digests is None else digests
+    found = {}
+    for key, path in bound.files.items():
+        header = header_digest(path) if by_header and key == "model.weights" else None
+        found[key] = DigestedFile(path, header or _digest(bound, key, path, digests))
+    return found
+
+
+def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str, Any]:
+    """Write what the inspection child needs: the parameters of the steps that load data and model."""
+    files = digest_files(bound) if files is None else files
+    operator, model = model_load(bound, files)
+    steps = {
+        "data.load": data_load(bound, files),
+        "data.split": data_split(bound),
+        "data.transform": data_transform(bound),
+        operator: model,
+    }
+    return {"seed": bound.recipe.seed, "steps": steps}
+
+
+def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> ModelFacts:
+    """Return what is known of the recipe's model alone, kept as `facts` does.
+
+    Unless it is `shown` the inputs that the recipe names, only its layers are looked at, not what it answers.
+    """
+    digests = FileDigests(cache / "files.json")
+    operator, params = model_load(bound, digest_files(bound, digests, by_header=True))
+    if not shown and "inputs" in params:
+        params["inputs"] = []
+    wanted = {"seed": bound.recipe.seed, "steps": {operator: params}}
+    answer = _answer(bound, ask, cache, digests, wanted)
+    digests.save()
+    return answer.model
+
+
+def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -> Facts:
+    """Return what is known of the recipe's model and data, asking only when something that the answer rests on moved.
+
+    `ask` is the worker's; `cache` is the home's folder for facts. An answer is kept under the digest of its request
+    (with files by content, large weights by their header) and of the library versions, and believed while every file
+    that it depended on has the digest it had. A user's operator is asked about too, and enters the catalog.
+
+    Without `contents` the files' digests are those that inspection needs: good for looking, not for a plan, whose
+    identity rests on every value of the weights.
+    """
+    digests = FileDigests(cache / "files.json")
+    files = digest_files(bound, digests, by_header=True)
+    wanted = request(bound, files)
+    answer = _answer(bound, ask, cache, digests, wanted)
+    enter_user_operators(bound, ask, cache, digests)
+    model = answer.model
+    if contents:
+        whole = _contents(bound, files, answer.parts, digests)
+        changed = {key: file.digest for key, file in whole.items() if file != files.get(key)}
+        files = whole
+        if changed:
+            model = replace(model, digest=sha256({"model": model.digest, "files": changed}))
+    digests.save()
+    assert answer.data is not None
+    return Facts(model, answer.data, files)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the child says; `data` is None where only the model was asked about."""
+
+    model: ModelFacts
+    data: DataFacts | None
+    parts: tuple[str, ...] = ()
+
+
+def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, wanted: dict[str, Any]) -> _Answer:
+    """Return the remembered answer to a request while it holds, else the child's, which is then remembered."""
+    rest = {"form": _FORM, "packages": {**installed(), **installed(("titrant",))}}
+    folder = str(bound.folder) if bound.user_code else ""
+    asking = {"request": without_paths(wanted), **rest}
+    place = cache / f"{sha256({**asking, 'folder': folder})}.json"
+    whole = "data.load" in wanted["steps"]
+    answer = _remembered(place, digests, whole=whole)
+    # What the user's own code says holds in another folder too, where the same files stand.
+    copied = cache / f"{sha256({**asking, 'folder': None})}.json"
+    if answer is None and folder and (found := moved(remembered(copied), bound.folder)):
+        remember(place, found)
+        answer = _remembered(place, digests, whole=whole)
+    if answer is None:
+        asked = located(bound, lambda: ask({"do": "inspect", **wanted}))
+        # As it will be read back: the order of keys must not depend on whether the answer was remembered.
+        kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
+        kept = json.loads(canonical_json(kept))
+        remember(place, kept)
+        if folder:
+            remember(copied, movable(kept, bound.folder))
+        answer = read_back(_Answer, kept)
+    return answer
+
+
+def _contents(
+    bound: BoundRecipe, files: DigestedFiles, parts: Sequence[str], digests: FileDigests
+) -> dict[str, DigestedFile]:
+    """Digest what was known by its header only, and the files beside an ONNX file that hold its weights."""
+    found = dict(files)
+    for key, file in files.items():
+        if file.digest.startswith(PREFIX):
+            found[key] = replace(file, digest=_digest(bound, key, file.path, digests))
+    for place, part in enumerate(parts):
+        beside = files["model.onnx"].path.parent / part
+        found[f"{ONNX_PARTS}{place}"] = DigestedFile(beside, _digest(bound, "model.onnx", beside, digests))
+    return found
+
+
+def _digest(bound: BoundRecipe, key: str, path: Path, digests: FileDigests) -> str:
+    try:
+        return digests.of(path)
+    except OSError as error:
+        where = bound.parsed.source.place(tuple(key.split(".")), "value")
+        raise RecipeError(
+            Diagnostic("P010", f"{path} cannot be read: {os_reason(error)}", where, "check the path and its rights")
+        ) from None
+
+
+def _remembered(place: Path, digests: FileDigests, *, whole: bool) -> _Answer | None:
+    """Return an answer that still holds; a `whole` one tells of the data too."""
+    try:
+        kept = remembered(place)
+        if not all(digests.of(Path(file["path"])) == file["digest"] for file in kept["dependencies"]):
+            return None
+        answer = read_back(_Answer, kept)
+    except (OSError, KeyError, TypeError, WrongValueError):
+        return None
+    return None if whole and answer.data is None else answer

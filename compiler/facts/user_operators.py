@@ -1,0 +1,254 @@
+"""Learn of a user's operator from a child process, and plan with it without running its code here.
+
+What a user's operator needs and would cost: asked in a child process, kept while its code stays the same.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.facts.cache import FileDigests, located
+from titrant.runtime import catalog
+from titrant.runtime.catalog import (
+    Declaration,
+    Determinism,
+    Method,
+    Params,
+    Port,
+    never,
+    no_modules,
+    no_requirement,
+    unknown_cost,
+)
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import Hardware, HardwareVolatile, ModelFacts
+from titrant.schema.plan import Prediction
+from titrant.schema.record import PACKAGE
+from titrant.schema.values.canonical import WrongValueError, plain, read_back, sha256
+from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.files import remember, remembered
+from titrant.schema.values.frozen import dataclass
+
+Ask = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Asks the `requires`, `predict`, `loads` and `idle` of one operator of the user's.
+
+    `code` digests the files that the operator was described from; `cache` is the home's folder for facts.
+    """
+
+    operator: str
+    code: str
+    ask: Ask
+    cache: Path
+
+    def requires(self, params: Any, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+        """Return what is unmet, as the operator says; StepError or RecipeError where it cannot."""
+        return tuple(self._answer(self._question("requires", params, model, hardware)))
+
+    def predict(
+        self, params: Any, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+    ) -> Prediction:
+        """Return what the operator predicts; StepError or RecipeError where it cannot."""
+        question = self._question("predict", params, model, hardware)
+        return read_back(Prediction, self._answer({**question, "work": plain(work)}))
+
+    def loads(self, params: Any) -> tuple[str, ...]:
+        """Return the modules that the operator is going to import; StepError or RecipeError where it cannot say."""
+        return tuple(self._answer(self._question("loads", params)))
+
+    def idle(self, params: Any, model: ModelFacts) -> bool:
+        """Return whether the operator would give the model back as it is; StepError or RecipeError as the others."""
+        return bool(self._answer(self._question("idle", params, model)))
+
+    def _question(
+        self, asked: str, params: Any, model: ModelFacts | None = None, hardware: Hardware | None = None
+    ) -> dict[str, Any]:
+        # What moves from one moment to the next must not enter a plan.
+        machine = None if hardware is None else replace(hardware, volatile=HardwareVolatile())
+        return {
+            "do": "foresee",
+            "operator": self.operator,
+            "ask": asked,
+            "params": params.model_dump(mode="json"),
+            "hardware": plain(machine),
+            "model": plain(model),
+        }
+
+    def _answer(self, question: dict[str, Any]) -> Any:
+        key = sha256({"code": self.code, "question": question})
+        place = self.cache / f"foresight-{key}.json"
+        answer = remembered(place)
+        if "answer" not in answer:
+            answer = {"answer": self.ask(question)["answer"]}
+            remember(place, answer)
+        return answer["answer"]
+
+
+# Raised when the answer's form changes, so that old answers are asked for again.
+_FORM = 3
+
+
+@dataclass(frozen=True)
+class _Operator:
+    """What keys rest on."""
+
+    version: int
+    determinism: Determinism
+    libraries: tuple[str, ...]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What planning and the documentation need besides."""
+
+    family: str
+    inputs: Mapping[str, Port]
+    consumes: tuple[str, ...]
+    doc: str
+    method: Method | None
+    user_code: bool
+    costless: tuple[str, ...]
+    parameters: Mapping[str, Any]  # as a JSON schema
+    foretells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the worker says of an operator; `dependencies` are the files and packages that it rests on."""
+
+    operator: _Operator
+    declared: _Declared
+    dependencies: tuple[Mapping[str, str], ...]
+
+
+class UserParams(Params):
+    """A user's operator's parameters: their names are checked against its description, their values where it runs."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def enter_user_operators(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests) -> None:
+    """Enter the user's operator that `quantization.method` names, if it names one, in the catalog.
+
+    Raises RecipeError when it is no reduction, or has no option of a name that the recipe sets.
+    """
+    reference = bound.recipe.quantization.method
+    if ":" not in reference:
+        return
+    place = _place(bound, cache)
+    answer = _remembered(place, bound.folder, digests)
+    if answer is None:
+        asked = ask({"do": "describe", "operator": reference})
+        kept = {part: asked[part] for part in ("operator", "declared", "dependencies")}
+        remember(place, kept)
+        answer = read_back(_Answer, kept)
+
+    def foretell(question: dict[str, Any]) -> Mapping[str, Any]:
+        return located(bound, lambda: ask(question))
+
+    found = _declaration(reference, answer, Foresight(reference, sha256(answer.dependencies), foretell, cache))
+    _check(bound, found, answer.declared.parameters)
+    catalog.enter(found)
+
+
+def check_described(bound: BoundRecipe, cache: Path) -> tuple[Diagnostic, ...]:
+    """Check the options of a user's operator that was described before; a warning (R119) for one that was not.
+
+    Nothing of it runs: until a plan asks a child process, there is nothing to check it against. Raises RecipeError
+    where the options are wrong.
+    """
+    reference = bound.recipe.quantization.method
+    if ":" not in reference:
+        return ()
+    answer = _remembered(_place(bound, cache), bound.folder, FileDigests(cache / "files.json"))
+    if answer is None:
+        where = bound.parsed.source.place(("quantization", "method"), "value")
+        advice = "`titrant plan` runs its module in a child process once, and then its options are checked"
+        return (Diagnostic("R119", f"not checked: {reference}", where, advice, "warning"),)
+    unasked = Foresight(reference, "", _elsewhere, cache)
+    _check(bound, _declaration(reference, answer, unasked), answer.declared.parameters)
+    return ()
+
+
+def _place(bound: BoundRecipe, cache: Path) -> Path:
+    return cache / f"operator-{sha256([_FORM, bound.recipe.quantization.method, str(bound.folder)])}.json"
+
+
+def _declaration(reference: str, answer: _Answer, foresight: Foresight) -> Declaration:
+    """Build the declaration of an operator from what the worker said of it; it cannot be run here.
+
+    What it needs and would cost is asked of `foresight`, where the operator says so itself.
+    """
+    operator, declared = answer.operator, answer.declared
+    foretold = declared.foretells
+    return Declaration(
+        name=reference,
+        version=operator.version,
+        family=declared.family,
+        params=UserParams,
+        inputs=declared.inputs,
+        outputs=operator.outputs,
+        consumes=declared.consumes,
+        determinism=operator.determinism,
+        requires=foresight.requires if "requires" in foretold else no_requirement,
+        loads=foresight.loads if "loads" in foretold else no_modules,
+        idle=foresight.idle if "idle" in foretold else never,
+        costless=declared.costless,
+        predict=foresight.predict if "predict" in foretold else unknown_cost,
+        libraries=operator.libraries,
+        user_code=declared.user_code,
+        run=_elsewhere,
+        doc=declared.doc,
+        method=None if declared.method is None else replace(declared.method, name=reference),
+    )
+
+
+def _elsewhere(*_: Any, **__: Any) -> Mapping[str, Any]:
+    raise RuntimeError("a user's operator runs in the worker only")
+
+
+def _check(bound: BoundRecipe, found: Declaration, parameters: Mapping[str, Any]) -> None:
+    source = bound.parsed.source
+    where = source.place(("quantization", "method"), "value")
+    if found.method is None or "model" not in found.inputs or "model" not in found.outputs:
+        message = f"{found.name} cannot be a quantization method: it declares no `method`, or no `model` in and out"
+        raise RecipeError(Diagnostic("P011", message, where, "declare it with `method=Method(…)`"))
+    names = parameters.get("properties", {})
+    unknown = [
+        Diagnostic(
+            "P012",
+            f"{found.name} has no option `{name}`",
+            source.place(("quantization", "options", name)),
+            f"its options are {', '.join(sorted(names)) or 'none'}",
+        )
+        for name in bound.recipe.quantization.options
+        if name not in names
+    ]
+    if unknown:
+        raise RecipeError(*unknown)
+
+
+def _remembered(place: Path, folder: Path, digests: FileDigests) -> _Answer | None:
+    """Return an earlier answer; None where the code changed since, and where the file holds no answer."""
+    try:
+        answer = read_back(_Answer, remembered(place))
+        unchanged = all(_now(file["path"], folder, digests) == file["digest"] for file in answer.dependencies)
+    except (OSError, KeyError, WrongValueError):
+        return None
+    return answer if unchanged else None
+
+
+def _now(path: str, folder: Path, digests: FileDigests) -> str | None:
+    """Digest a dependency as it is now; a package's version stands for its digest."""
+    if path.startswith(PACKAGE):
+        return installed_version(path.removeprefix(PACKAGE))
+    return digests.of(folder / path)

@@ -1,0 +1,197 @@
+"""The steps around a file: its answers, its figures, its judgement, and the joint timing.
+
+The parameters of the steps that read answers, measure and judge.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.decide.measuring import output_names
+from titrant.compiler.decide.rule import Decisions
+from titrant.compiler.lower.chains import Original
+from titrant.compiler.lower.plan_graph import StepMaker
+from titrant.compiler.lower.verify import TIMED
+from titrant.schema.facts import TensorSpec
+from titrant.schema.gate import criteria
+from titrant.schema.plan import Candidate, Step
+from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.values.frozen import dataclass
+
+TUNING = "transform.tuning"
+EVALUATION = "transform.evaluation"
+POINT = "point.point"
+TIMINGS = "latency.timings"
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What every file of one plan is answered, measured and judged with."""
+
+    bound: BoundRecipe
+    decisions: Decisions
+    maker: StepMaker
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the outputs of the original and of every candidate are read."""
+        return reading(self.bound.recipe, self.maker.model.outputs)
+
+    def baseline(self, original: Original) -> tuple[Step, ...]:
+        """Answer tuning rows with the original and fix the operating point from its answers; evaluation rows later."""
+        params = {**self.reading, **self.decisions.operating_point}
+        return (
+            self._original("baseline.tuning", original, TUNING, "prepare"),
+            self.maker.make(
+                "point",
+                "validate.operating_point",
+                params,
+                {"rows": TUNING, "outputs": "baseline.tuning.outputs"},
+                stage="prepare",
+                because="one operating point for the original and every candidate",
+            ),
+            self._original("baseline.evaluation", original, EVALUATION, "judge"),
+        )
+
+    def compare(self, candidate: Candidate) -> tuple[Step, ...]:
+        """Answer tuning rows with a candidate's file and measure it beside the original: this is what chooses."""
+        name = candidate.id
+        return (
+            self._answers(f"{name}.tuning", candidate, TUNING, "make", "to choose"),
+            self.maker.make(
+                f"{name}.quality",
+                "validate.measure",
+                self.reading,
+                {"rows": TUNING, "original": "baseline.tuning.outputs", "candidate": candidate.answers, "point": POINT},
+                stage="make",
+                candidate=name,
+                because="to choose",
+            ),
+        )
+
+    def judge(self, candidate: Candidate, original: Original) -> tuple[Step, ...]:
+        """Answer evaluation rows with a candidate's file, time it anew where a gate asks, and judge by the contract."""
+        name = candidate.id
+        inputs = {
+            "rows": EVALUATION,
+            "original": "baseline.evaluation.outputs",
+            "candidate": f"{name}.evaluation.outputs",
+            "point": POINT,
+            "model": candidate.model,
+        }
+        steps = [self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
+        if judges_time(self.decisions):
+            steps.append(self._timed_anew(f"{name}.latency", original, candidate))
+            inputs["timings"] = f"{name}.latency.timings"
+        return (
+            *steps,
+            self.maker.make(
+                f"{name}.contract",
+                "validate.contract",
+                contract(self.bound, self.decisions, self.maker.model.outputs, name),
+                inputs,
+                stage="judge",
+                candidate=name,
+                because="if shortlisted",
+            ),
+        )
+
+    def timing(self, original: Original, candidates: tuple[Candidate, ...]) -> Step:
+        """Time the original and every candidate together: timings apart cannot be compared."""
+        because = "side by side, in turns"
+        return self._timed("latency", original, candidates, TUNING, {}, stage="measure", because=because)
+
+    def _timed_anew(self, identifier: str, original: Original, candidate: Candidate) -> Step:
+        """Time a shortlisted candidate once more beside the original: the runs that chose it may have been lucky ones.
+
+        On evaluation rows, also because the same step on the same rows would be taken for the timing that chose.
+        """
+        batches = {"batches": judged_batches(self.bound.recipe, self.decisions)}
+        about = {"stage": "judge", "candidate": candidate.id, "because": "if shortlisted: what chose does not judge"}
+        return self._timed(identifier, original, (candidate,), EVALUATION, batches, **about)
+
+    def _timed(
+        self,
+        identifier: str,
+        original: Original,
+        candidates: tuple[Candidate, ...],
+        rows: str,
+        given: Mapping[str, Any],
+        **about: str,
+    ) -> Step:
+        engines = {"original": self.decisions.original_engine, **{one.id: one.engine for one in candidates}}
+        models = {"original": original.reference, **{one.id: one.model for one in candidates}}
+        params = {
+            "engines": engines,
+            "threads": self.decisions.timing_threads,
+            "device": self.decisions.device,
+            **self.decisions.profile,
+            **given,
+        }
+        return self.maker.make(identifier, "profile.latency", params, {"models": models, "rows": rows}, **about)
+
+    def _original(self, identifier: str, original: Original, rows: str, stage: str) -> Step:
+        params = predict(self.decisions.original_engine, self.decisions)
+        inputs = {"model": original.reference, "rows": rows}
+        because = "what candidates are compared with"
+        return self.maker.make(identifier, "validate.predict", params, inputs, stage=stage, because=because)
+
+    def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> Step:
+        return self.maker.make(
+            identifier,
+            "validate.predict",
+            predict(candidate.engine, self.decisions),
+            {"model": candidate.model, "rows": rows},
+            stage=stage,
+            candidate=candidate.id,
+            because=because,
+        )
+
+
+def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Say how outputs are read: the task, which output is judged, and what the numbers of each are.
+
+    `outputs` are the model's own, of which one that the recipe does not name is taken by its place.
+    """
+    named = output_names(recipe, outputs)
+    return {
+        "task": recipe.task,
+        "output": named[0] if named else "",
+        "kinds": {name: one.kind for name, one in zip(named, recipe.model.output or (), strict=True) if one.kind},
+    }
+
+
+def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
+    """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
+    return {"engine": engine, "threads": decisions.threads, "device": decisions.device}
+
+
+def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:
+    """Say by which gates a candidate is judged."""
+    return {
+        **reading(bound.recipe, outputs),
+        "candidate": candidate,
+        "gates": [criteria(gate) for gate in decisions.contract.gates],
+        "timing_batch": timing_batch(bound.recipe),
+        "confidence": decisions.contract.confidence,
+        "require": decisions.contract.require,
+    }
+
+
+def judges_time(decisions: Decisions) -> bool:
+    """Whether a gate is about time or memory; only then does a judgement depend on timings, which never repeat."""
+    return any(gate.metric in TIMED for gate in decisions.contract.gates)
+
+
+def judged_batches(recipe: Recipe, decisions: Decisions) -> list[int]:
+    """Return the batch sizes that gates are about: the judged one, and the largest where memory is limited."""
+    batches = {timing_batch(recipe)}
+    if any(gate.metric == "peak_memory" for gate in decisions.contract.gates):
+        batches.add(max(decisions.profile["batches"]))
+    return sorted(batches)
+
+
+def timing_batch(recipe: Recipe) -> int:
+    """Return the batch size that latency is judged and compared at."""
+    latency = recipe.target.latency
+    return 1 if latency is None or latency.batch is None else latency.batch

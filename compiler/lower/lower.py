@@ -1,0 +1,151 @@
+"""Lower a bound recipe and its decisions to a plan's steps."""
+
+from collections.abc import Mapping
+
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.bind.check_files import own_paths
+from titrant.compiler.decide.rule import Decisions
+from titrant.compiler.facts import load_steps
+from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.lower.chains import Original, RequestedCandidate, entries, file_steps, links
+from titrant.compiler.lower.judge import TIMINGS, Answering, timing_batch
+from titrant.compiler.lower.plan_graph import Declare, StepMaker
+from titrant.runtime import catalog
+from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
+from titrant.schema.recipe.recipe import recipe_value
+from titrant.schema.values.canonical import sha256
+
+
+def lower(
+    bound: BoundRecipe,
+    decisions: Decisions,
+    hardware: Hardware,
+    model_facts: ModelFacts,
+    data_facts: DataFacts,
+    *,
+    files: Mapping[str, DigestedFile] | None = None,
+    declare: Declare = catalog.get,
+) -> Plan:
+    """Make every step that the decisions call for, in an order in which they can run.
+
+    `files` are the digests of `bound.files`; without them the files are read here. Each candidate's chain is written
+    out whole: what candidates share, the passes find.
+    """
+    from titrant.compiler.facts.inspect import digest_files
+
+    files = digest_files(bound) if files is None else files
+    maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
+    prepared, original = _prepare(bound, decisions, model_facts, files, maker)
+    answering = Answering(bound, decisions, maker)
+    made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
+    searches = []
+    for request, competing in entries(decisions):
+        for entry in competing:
+            if entry.id not in made:
+                made[entry.id] = _candidate(entry, original, answering)
+        names = tuple(entry.id for entry in competing)
+        searches.append(_search(request.format, request.name, names, bound, decisions))
+    candidates = tuple(candidate for candidate, _ in made.values())
+    recipe = bound.recipe
+    return Plan(
+        name=recipe.name,
+        recipe_digest=sha256(own_paths(recipe_value(recipe), bound.parsed)),
+        language=recipe.titrant,
+        task=recipe.task,
+        hardware=hardware.identity,
+        model_digest=model_facts.digest,
+        data_digest=data_facts.digest,
+        threads=decisions.threads,
+        timing_threads=decisions.timing_threads,
+        deterministic=recipe.reproducibility.deterministic,
+        original=original.reference,
+        original_engine=decisions.original_engine,
+        decisions=decisions.decisions,
+        steps=(
+            *prepared,
+            *answering.baseline(original),
+            *(step for _, steps in made.values() for step in steps),
+            answering.timing(original, candidates),
+            *(step for candidate in candidates for step in answering.judge(candidate, original)),
+            _report(maker),
+        ),
+        candidates=candidates,
+        searches=tuple(searches),
+        contract=decisions.contract,
+        shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
+        warnings=decisions.warnings,
+    )
+
+
+def _prepare(
+    bound: BoundRecipe,
+    decisions: Decisions,
+    facts: ModelFacts,
+    files: Mapping[str, DigestedFile],
+    maker: StepMaker,
+) -> tuple[tuple[Step, ...], Original]:
+    """Make the rows and the original: loaded, and fitted where its weights are not given."""
+    tables = {"tables": "load.tables"}
+    steps = [
+        maker.make("load", "data.load", load_steps.data_load(bound, files), {}, stage="prepare", because="data.source"),
+        maker.make("split", "data.split", load_steps.data_split(bound), tables, stage="prepare", because="data.split"),
+        maker.make(
+            "transform",
+            "data.transform",
+            load_steps.data_transform(bound),
+            {**tables, "split": "split.split"},
+            stage="prepare",
+            because="data.transform",
+        ),
+    ]
+    operator, params = load_steps.model_load(bound, files, decisions.model_args, facts)
+    steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
+    kind = maker.declare(operator).outputs["model"]
+    if decisions.training is None:
+        return tuple(steps), Original("model.model", kind)
+    rows = {"train": "transform.train", "tuning": "transform.tuning"}
+    inputs = {"model": "model.model", **rows}
+    steps.append(maker.make("fit", "train.fit", decisions.training, inputs, stage="prepare", because="train"))
+    return tuple(steps), Original("fit.model", kind)
+
+
+def _candidate(
+    entry: RequestedCandidate, original: Original, answering: Answering
+) -> tuple[Candidate, tuple[Step, ...]]:
+    chain = entry.chain
+    chained = links(chain, entry.request, original, answering.maker)
+    steps = tuple(file_steps(entry.id, chained, original, answering.maker))
+    candidate = Candidate(
+        id=entry.id,
+        method=chain.method,
+        engine=chain.engine,
+        format=chain.format,
+        rank=chain.rank,
+        model=f"{steps[-1].id}.model" if steps else original.reference,
+        answers=f"{entry.id}.tuning.outputs",
+        quality=f"{entry.id}.quality.quality",
+        judgement=f"{entry.id}.contract.judgement",
+        predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
+    )
+    return candidate, (*steps, *answering.compare(candidate))
+
+
+def _search(
+    form: str, name: str, candidates: tuple[str, ...], bound: BoundRecipe, decisions: Decisions
+) -> CandidateSearch:
+    return CandidateSearch(
+        format=form,
+        name=name,
+        candidates=candidates,
+        objective=decisions.objective,
+        shortlist=decisions.shortlist,
+        timings=TIMINGS,
+        timing_batch=timing_batch(bound.recipe),
+    )
+
+
+def _report(maker: StepMaker) -> Step:
+    return maker.make(
+        "report", "report.render", {}, {"record": "run.record"}, stage="report", because="what was done, and why"
+    )

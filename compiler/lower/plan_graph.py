@@ -1,0 +1,158 @@
+"""Make steps: parameters checked and written in full; what they cost is asked when the plan is whole.
+
+Rename steps everywhere in a plan.
+Read a plan's ports: what a step gives, what reads it, and of which kind it is.
+Which kind of artifact a format is, which engine runs it, and which operator turns one kind into another.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from titrant.runtime.catalog import Declaration, Params
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Plan, Step
+from titrant.schema.values.frozen import dataclass
+
+Declare = Callable[[str], Declaration]
+
+# What the executor itself provides, as if a step named "run" had made it.
+PROVIDED: Mapping[str, Mapping[str, str]] = {"run": {"record": "value"}}
+
+STAGES = ("prepare", "make", "measure", "judge", "report")
+
+
+def references(step: Step) -> Iterator[tuple[str, str]]:
+    """Yield (port, "step.port") for everything that a step reads; a port that takes many comes once for each."""
+    for port, source in step.inputs.items():
+        if isinstance(source, str):
+            yield port, source
+        else:
+            for reference in source.values():
+                yield port, reference
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Split "step.port" at its last dot: step ids may hold dots themselves."""
+    step, _, port = reference.rpartition(".")
+    return step, port
+
+
+def given_kinds(step: Step, declare: Declare) -> Mapping[str, str]:
+    """Return the kind of each of a step's outputs."""
+    return declare(step.operator).outputs
+
+
+def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield (what refers, "step.port") for everything that the plan itself reads, outside its steps."""
+    yield "original", plan.original
+    for candidate in plan.candidates:
+        for part in ("model", "answers", "quality", "judgement"):
+            yield f"{candidate.id}'s {part}", getattr(candidate, part)
+    for search in plan.searches:
+        yield f"the timings of search {search.name}", search.timings
+    for name, reference in plan.shipped.items():
+        yield f"shipped {name}", reference
+
+
+StepInputs = Mapping[str, str | Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class StepMaker:
+    """What every step of one plan shares: the seed, and what predictions are made from."""
+
+    declare: Declare
+    hardware: Hardware
+    model: ModelFacts
+    seed: int
+
+    def make(
+        self,
+        identifier: str,
+        operator: str,
+        params: Mapping[str, Any],
+        inputs: StepInputs,
+        *,
+        stage: str,
+        because: str,
+        candidate: str = "",
+    ) -> Step:
+        """Make one step; its parameters are written with their defaults, so that a changed default changes the key."""
+        declaration = self.declare(operator)
+        full = full_params(declaration.params, params)
+        return Step(
+            id=identifier,
+            operator=operator,
+            version=declaration.version,
+            params=full.model_dump(mode="json"),
+            inputs=inputs,
+            seed=self.seed,
+            stage=stage,
+            candidate=candidate,
+            because=because,
+        )
+
+
+def full_params(params: type[Params], given: Mapping[str, Any]) -> Params:
+    """Check parameters as JSON, as the worker will read them."""
+    from titrant.schema.values.canonical import canonical_json
+
+    return params.model_validate_json(canonical_json(given))
+
+
+PortSource = str | Mapping[str, str]
+
+
+def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
+    """Make everything that read step `old` read step `names[old]`; the steps keep their own ids."""
+    return replace(
+        plan,
+        steps=tuple(replace(step, inputs=renamed_inputs(step.inputs, names)) for step in plan.steps),
+        original=renamed(plan.original, names),
+        candidates=tuple(
+            replace(
+                candidate,
+                model=renamed(candidate.model, names),
+                answers=renamed(candidate.answers, names),
+                quality=renamed(candidate.quality, names),
+                judgement=renamed(candidate.judgement, names),
+            )
+            for candidate in plan.candidates
+        ),
+        searches=tuple(replace(search, timings=renamed(search.timings, names)) for search in plan.searches),
+        shipped={name: renamed(reference, names) for name, reference in plan.shipped.items()},
+    )
+
+
+def renamed_inputs(inputs: Mapping[str, PortSource], names: Mapping[str, str]) -> dict[str, PortSource]:
+    """Rename the steps that a step's inputs come from; a port that takes many keeps the names of its values."""
+    return {
+        port: renamed(source, names)
+        if isinstance(source, str)
+        else {name: renamed(reference, names) for name, reference in source.items()}
+        for port, source in inputs.items()
+    }
+
+
+def renamed(reference: str, names: Mapping[str, str]) -> str:
+    """Rename the step of one "step.port"."""
+    step, port = split_reference(reference)
+    return f"{names.get(step, step)}.{port}"
+
+
+# A format that `export` can name → the artifact kind that holds it.
+KIND_OF: Mapping[str, str] = {"onnx": "onnx", "torchscript": "torchscript"}
+
+# A kind → the engines that load it.
+ENGINES_OF: Mapping[str, tuple[str, ...]] = {
+    "torch": ("torch",),
+    "torchscript": ("torch",),
+    "onnx": ("onnxruntime",),
+}
+
+# (from kind, to kind) → the operator that converts.
+CONVERSIONS: Mapping[tuple[str, str], str] = {
+    ("torch", "onnx"): "export.onnx",
+    ("torch", "torchscript"): "export.torchscript",
+}

@@ -1,1 +1,0 @@
-"""From recipe sections and decisions to the parameters and steps of operators."""

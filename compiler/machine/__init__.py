@@ -1,0 +1,1 @@
+"""The machine at hand, or the description of another."""

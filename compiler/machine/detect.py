@@ -1,0 +1,128 @@
+"""Detect the machine at hand: identity facts apart from volatile ones.
+
+Versions of the installed libraries that can change a result, from package metadata alone.
+Which variables of the environment make libraries compute with other kernels, and so give other bytes.
+"""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from titrant.compiler.machine.accelerators import accelerators
+from titrant.compiler.machine.limits import disk_free, memory_available, memory_total, usable_cores
+from titrant.compiler.machine.processor import UNKNOWN, processor
+from titrant.compiler.machine.speeds import read_bench
+from titrant.schema.facts import GpuState, Hardware, HardwareIdentity, HardwareVolatile
+from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.files import home_path
+
+_MACHINES = {"amd64": "x86_64", "x64": "x86_64"}
+
+
+def detect(home: Path | None = None) -> Hardware:
+    """Describe this machine; `home` is where the store lives and what was measured is kept.
+
+    Without one it is the folder that every verb takes: $TITRANT_HOME, or .titrant in the current folder. Reads the
+    kernel's files, the GPU driver's library and package metadata; imports no engine, writes nothing and never raises.
+    What cannot be found out is None, or "unknown" where text is due; `bench` holds nothing measured until
+    `titrant hardware --bench` has run here, at most the published figures of accelerators that a shipped profile names.
+    """
+    home = home if home is not None else home_path()
+    identity, gpus = _identity()
+    volatile = HardwareVolatile(memory_available(), disk_free(home), gpus)
+    bench = read_bench(home, identity)
+    if identity.gpus:
+        from titrant.compiler.machine.speeds import with_published
+
+        bench = with_published(bench, identity.gpus)
+    return Hardware(identity=identity, volatile=volatile, bench=bench)
+
+
+def detect_identity() -> HardwareIdentity:
+    """Describe what stays the same from one moment to the next."""
+    return _identity()[0]
+
+
+def detect_volatile(home: Path) -> HardwareVolatile:
+    """Describe what moves while one looks: free memory, free disk where `home` is, and what accelerators do."""
+    _, states = accelerators(*_system(), UNKNOWN)
+    return HardwareVolatile(memory_available(), disk_free(home), states)
+
+
+def _identity() -> tuple[HardwareIdentity, tuple[GpuState, ...]]:
+    """Describe what stays, and the accelerators' state: the driver answers both at once."""
+    system, machine = _system()
+    cpu, instructions = processor(system)
+    gpus, states = accelerators(system, machine, cpu)
+    identity = HardwareIdentity(
+        system=system,
+        machine=machine,
+        cpu=cpu,
+        instructions=(*instructions, *kernel_variables()),
+        cores=usable_cores(),
+        memory_bytes=memory_total(),
+        gpus=gpus,
+        python=platform.python_version(),
+        packages=installed(),
+    )
+    return identity, states
+
+
+def _system() -> tuple[str, str]:
+    """Return the names of the operating system and of the machine's architecture."""
+    machine = platform.machine().lower() or UNKNOWN
+    return platform.system().lower() or UNKNOWN, _MACHINES.get(machine, machine)
+
+
+# Libraries whose version can change bytes, numbers or what is possible here.
+LIBRARIES = (
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "jinja2",
+    "matplotlib",
+    "mlx",
+    "nncf",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxscript",
+    "openvino",
+    "optuna",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "tensorrt",
+    "tokenizers",
+    "torch",
+    "torch-pruning",
+    "torchao",
+    "torchvision",
+    "transformers",
+)
+
+
+def installed(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
+    """Return the version of every named library that is installed, sorted by name; nothing is imported."""
+    return {name: version for name in sorted(names) if (version := installed_version(name)) is not None}
+
+
+# Of PyTorch, oneDNN, MKL, OpenBLAS, BLIS, NumPy, the C library and NVIDIA's: each chooses among instruction sets, or
+# how exactly is computed. What titrant itself gives a worker, such as the number of threads, is none of them.
+NAMES = (
+    "ATEN_CPU_CAPABILITY", "BLIS_ARCH_TYPE", "DNNL_DEFAULT_FPMATH_MODE", "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES",
+    "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
+
+
+def kernel_variables(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return those that are set, as NAME=value, sorted."""
+    given = os.environ if environment is None else environment
+    return tuple(f"{name}={given[name]}" for name in NAMES if given.get(name))

@@ -1,0 +1,218 @@
+"""What becomes of each layer under the methods that a level would use, and where one loses by it.
+
+What becomes of each layer under a method: the recipe's patterns say so, then what the method takes.
+Which layers each quantization method would touch, and why it leaves the others alone.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from operator import attrgetter
+from typing import Any
+
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.bind.check_model import matches
+from titrant.compiler.decide.rule import Chain
+from titrant.runtime import catalog
+from titrant.runtime.catalog import Declaration, no_requirement, quantization_methods
+from titrant.schema.facts import Hardware, Layer, ModelFacts
+from titrant.schema.plan import Coverage, LayerGroup, Plan
+from titrant.schema.recipe.reduce import Quantization
+from titrant.schema.values.frozen import dataclass
+
+# Below this a layer's scales and extra nodes weigh about what its int8 weights save (runtime/cost/sizes.py).
+SMALL_WEIGHT_ELEMENTS = 1024
+CONVOLUTIONS = ("Conv", "Conv1d", "Conv2d", "Conv3d")
+BATCH_NORMS = ("BatchNormalization", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+EMBEDDINGS = ("Embedding", "EmbeddingBag", "Gather")
+# Their results range too widely for one scale (Kim et al. 2021, I-BERT).
+WIDE_RANGES: Mapping[str, str] = {
+    "LayerNorm": "a layer norm", "RMSNorm": "a norm", "GroupNorm": "a norm", "LayerNormalization": "a layer norm",
+    "InstanceNorm2d": "a norm", "Softmax": "a softmax",
+}  # fmt: skip
+RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
+
+
+@dataclass(frozen=True)
+class LayerAdvice:
+    """A layer, the methods that would quantize it, and warnings about it."""
+
+    name: str
+    type: str
+    methods: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def advise(
+    model: ModelFacts, hardware: Hardware, chains: tuple[Chain, ...], quantization: Quantization
+) -> tuple[LayerAdvice, ...]:
+    """Look at each layer of a model in order; `chains` are the quantizing candidates that the planner would make.
+
+    `quantization` is the recipe's section, whose patterns leave layers out.
+    """
+    taken = [(chain.id, _fates(chain, hardware, model, quantization)) for chain in chains]
+    methods = [tuple(name for name, fate in taken if not fate[place]) for place in range(len(model.layers))]
+    quantized = [place for place, found in enumerate(methods) if found and model.layers[place].type not in WIDE_RANGES]
+    ends = {quantized[-1]: "last", quantized[0]: "first"} if quantized else {}
+    advice = []
+    for place, layer in enumerate(model.layers):
+        before = model.layers[place - 1] if place else None
+        warnings = tuple(_warnings(layer, before, methods[place], chains, ends.get(place, "")))
+        advice.append(LayerAdvice(layer.name, layer.type, methods[place], warnings))
+    return tuple(advice)
+
+
+def _fates(chain: Chain, hardware: Hardware, model: ModelFacts, quantization: Quantization) -> tuple[str, ...]:
+    declared = catalog.get(catalog.method_operator(chain.method))
+    return fates(declared, declared.params.model_validate(dict(chain.options)), hardware, model, quantization)
+
+
+def _warnings(
+    layer: Layer, before: Layer | None, methods: tuple[str, ...], chains: tuple[Chain, ...], end: str
+) -> Iterator[str]:
+    elements = math.prod(layer.weight_shape) if layer.weight_shape else layer.parameters
+    if layer.unread and layer.weight_bytes:
+        yield UNREAD
+        return
+    if layer.custom and layer.weight_bytes:
+        yield "a module of your own: what becomes of its own weights is known after export"
+        return
+    if layer.type in BATCH_NORMS:
+        if before is None or before.type not in (*CONVOLUTIONS, "Linear", "Gemm", "MatMul"):
+            yield "no convolution stands before it to fold it into: it stays in fp32"
+        return
+    if layer.type in WIDE_RANGES:
+        if scaled := [chain.id for chain in chains if _scales_values(chain)]:
+            yield f"{WIDE_RANGES[layer.type]}: its values range widely for the one scale that {', '.join(scaled)} has"
+        else:
+            yield f"{WIDE_RANGES[layer.type]} keeps fp32: its values range too widely for one scale"
+        return
+    if not layer.weight_bytes or not chains:
+        return
+    if not methods:
+        yield _untouched(layer)
+        return
+    if layer.groups > 1 and layer.weight_shape[1:2] == (1,):
+        yield "depthwise: few weights share a scale, so it loses more than other layers; leave per_channel on"
+    if end:
+        yield f"the {end} that is quantized: errors made here are seldom made up for"
+    if elements < SMALL_WEIGHT_ELEMENTS:
+        yield f"fewer than {SMALL_WEIGHT_ELEMENTS:,} weights: scales and nodes weigh about what int8 saves"
+
+
+def _scales_values(chain: Chain) -> bool:
+    """Tell whether a method gives the values between layers scales of their own, which calibration finds."""
+    method = catalog.get(catalog.method_operator(chain.method)).method
+    return method is not None and method.calibrated
+
+
+def _untouched(layer: Layer) -> str:
+    if layer.type in EMBEDDINGS:
+        return "an embedding: looked up, not multiplied, so it stays in fp32"
+    if layer.type in RECURRENT:
+        return "a recurrent layer: no method of this version quantizes it"
+    return "no method takes it: it stays in fp32"
+
+
+NO_WEIGHTS = "it has no weights"
+UNREAD = "the forward pass does not read its weights: an exported file leaves them out"
+UNSAID = "a user's operator that declares no `requires` does not say before it runs"
+OWN = "what becomes of its own weights is known after export"
+# All that an operator may look at in a layer but its name.
+_kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
+
+
+def fates(
+    declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, quantization: Quantization
+) -> tuple[str, ...]:
+    """Say for each layer of a model, in order, why a method leaves it as it is; "" where the method takes it.
+
+    A method takes the types of layers that it declares, in fp32; weights that a module of the user's own holds may be
+    multiplied in the exported file, or not. One that declares none takes what its operator would take as a
+    model of that layer alone: its own `requires` is asked, once for layers that differ in nothing but the name, and
+    answers in its own words. What it says against any model, such as a library that is missing, is against no layer.
+    """
+    objection = _objection(declaration, params, hardware, model)
+    known: dict[object, str] = {}
+    found = []
+    for layer in model.layers:
+        because = left_out(layer.name, quantization) if layer.weight_bytes else NO_WEIGHTS
+        because = because or (UNREAD if layer.unread else "")
+        if not because:
+            kind = _kind(layer)
+            if kind not in known:
+                known[kind] = objection(layer)
+            because = known[kind]
+        found.append(because)
+    return tuple(found)
+
+
+def left_out(name: str, quantization: Quantization) -> str:
+    """Say which of the recipe's patterns keeps a layer as it is; "" where none does."""
+    skipping = next((pattern for pattern in quantization.skip if matches(name, pattern)), None)
+    if skipping is not None:
+        return f"quantization.skip has {skipping}"
+    if quantization.only and not any(matches(name, pattern) for pattern in quantization.only):
+        return "quantization.only does not name it"
+    return ""
+
+
+def _objection(declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts) -> Callable[[Layer], str]:
+    """Return what answers with a method's own objection to a layer, "" where it has none."""
+    method = declaration.method
+    if method is not None and method.layers:
+        others = f"{method.name} quantizes {method.named or ', '.join(method.layers)} only"
+        exported = method.takes == "onnx" and model.source != "onnx"
+
+        def declared(layer: Layer) -> str:
+            if layer.type in method.layers:
+                fits = layer.dtype in ("", "float32")
+                return "" if fits else f"its weights are {layer.dtype}, and {method.name} quantizes float32"
+            return OWN if exported and layer.custom else others
+
+        return declared
+    if ":" in declaration.name and declaration.requires is no_requirement:
+        return lambda _: UNSAID
+    general = declaration.requires(params, hardware, None)
+
+    def asked(layer: Layer) -> str:
+        alone = declaration.requires(params, hardware, replace(model, layers=(layer,)))
+        return next((sentence for sentence in alone if sentence not in general), "")
+
+    return asked
+
+
+def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFacts) -> tuple[Coverage, ...]:
+    """Say for every method that takes this kind of model what becomes of each layer with weights.
+
+    What a method has against a layer is what `titrant.compiler.predict.layer_coverage` says.
+    """
+    asked = bound.recipe.quantization.method
+    named = (
+        quantization_methods()
+        if asked in ("auto", "none") or asked in quantization_methods()
+        else (*quantization_methods(), asked)
+    )
+    chosen = {candidate.method for candidate in plan.candidates}
+    found = []
+    for name in named:
+        declaration = catalog.get(catalog.method_operator(name))
+        method = declaration.method
+        if method is None or (method.takes == "torch" and model.source == "onnx"):
+            continue
+        options = dict(bound.recipe.quantization.options) if asked == name else {}
+        params = declaration.params.model_validate(options)
+        because = fates(declaration, params, hardware, model, bound.recipe.quantization)
+        found.append(Coverage(name, name in chosen, tuple(_groups(model, because))))
+    return tuple(found)
+
+
+def _groups(model: ModelFacts, because: tuple[str, ...]) -> Iterator[LayerGroup]:
+    """Group layers of one type that share one fate, in the order of the model."""
+    grouped: dict[tuple[str, str], list[Layer]] = {}
+    for layer, fate in zip(model.layers, because, strict=True):
+        if layer.weight_bytes:
+            grouped.setdefault((layer.type, fate), []).append(layer)
+    for (layer_type, fate), layers in grouped.items():
+        names = tuple(layer.name for layer in layers)
+        yield LayerGroup(layer_type, names, sum(layer.weight_bytes for layer in layers), fate)

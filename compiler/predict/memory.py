@@ -1,0 +1,241 @@
+"""What the steps of a plan are certain to need of memory and disk, counted from the facts.
+
+Whether a plan can be carried out on a machine at all.
+"""
+
+import math
+from collections.abc import Iterator
+
+from titrant.compiler.decide.target import at_device
+from titrant.compiler.lower.plan_graph import Declare, full_params, given_kinds, references, split_reference
+from titrant.runtime import catalog
+from titrant.runtime.catalog import method_operator
+from titrant.schema.cost import WORKER_BYTES, Need, Room
+from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, Place
+from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec, spec_bytes
+from titrant.schema.gate import Gate
+from titrant.schema.plan import Candidate, Plan, Step
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import format_size, write_size
+
+MODELS = ("torch", "onnx", "torchscript")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plan with the facts that it was made from."""
+
+    plan: Plan
+    model: ModelFacts
+    data: DataFacts
+    declare: Declare = catalog.get
+
+
+def needs(case: Case) -> dict[str, Need]:
+    """Say of every step what it cannot do without: each array once, as it is read or stored, and the weights."""
+    return {step.id: _need(case, step) for step in case.plan.steps}
+
+
+def room_of(hardware: Hardware) -> Room:
+    """Return what a machine has, whoever uses it at the moment; of the disk only what is free can be had."""
+    gpus = hardware.identity.gpus
+    devices = {f"{gpu.kind}:{gpu.index}": gpu.memory_bytes for gpu in gpus if gpu.memory_bytes is not None}
+    return Room(hardware.identity.memory_bytes, hardware.volatile.disk_free_bytes, devices)
+
+
+def room_now(hardware: Hardware, worker: bool = False) -> Room:
+    """Return what is free on a machine at this moment; `worker` says that one is running, whose memory is taken."""
+    now = hardware.volatile
+    memory = now.memory_available_bytes
+    if memory is not None and worker:
+        memory += WORKER_BYTES
+    return Room(memory, now.disk_free_bytes, _free_devices(hardware, now), free=True)
+
+
+def _free_devices(hardware: Hardware, now: HardwareVolatile) -> dict[str, int]:
+    kinds = {gpu.index: gpu.kind for gpu in hardware.identity.gpus}
+    return {
+        f"{kinds[state.index]}:{state.index}": state.memory_free_bytes
+        for state in now.gpus
+        if state.memory_free_bytes is not None and state.index in kinds
+    }
+
+
+def _need(case: Case, step: Step) -> Need:
+    """Count the worker, the rows that a step reads, one model's weights, gradients, the largest batch, and outputs."""
+    read = {reference: _kind(case, reference) for _, reference in references(step)}
+    rows = sum(_rows_bytes(case, split_reference(one)[1]) for one, kind in read.items() if kind == "rows")
+    weights = max((_model_bytes(case, one) for one, kind in read.items() if kind in MODELS), default=0)
+    facts = case.model
+    gradients = facts.weight_bytes * facts.trainable // max(1, facts.parameters) if step.operator == "train.fit" else 0
+    device = _device(step)
+    batch = max(step.params["batches"]) if step.operator == "profile.latency" else 0
+    cases = batch * _case_bytes(case)
+    # On a device with memory of its own the weights need not stay here; the batch is put together here and copied.
+    here, there = (weights, 0) if device == "cpu" else (0, weights + cases)
+    return Need(
+        memory_bytes=WORKER_BYTES + rows + cases + here + gradients,
+        output_bytes=_output(case, step),
+        device=device,
+        device_bytes=there,
+        batch=batch,
+        case_bytes=_case_bytes(case),
+    )
+
+
+def _case_bytes(case: Case) -> int:
+    """Count what the model takes and gives for one case; both are there at once when it has answered."""
+    named = {spec.name for spec in case.model.inputs}
+    arrays = (*(spec for spec in case.data.inputs if spec.name in named), *case.model.outputs)
+    return sum(_spec_bytes(spec) for spec in arrays if spec.shape)
+
+
+def _device(step: Step) -> str:
+    """Return "cpu", or the accelerator with memory of its own that a step runs on, with its number."""
+    device = str(step.params.get("device", "cpu"))
+    if not device.startswith("cuda"):
+        return "cpu"  # what Metal computes on is the machine's own memory
+    return device if ":" in device else f"{device}:0"
+
+
+def _output(case: Case, step: Step) -> int:
+    """Count the bytes below which what a step stores cannot be: rows uncompressed, weights in the fewest bits."""
+    found = 0
+    for port, kind in given_kinds(step, case.declare).items():
+        if kind == "rows":
+            found += _rows_bytes(case, port)
+        elif kind in MODELS:
+            found += _model_bytes(case, f"{step.id}.{port}")
+    return found
+
+
+def _kind(case: Case, reference: str) -> str:
+    producer, port = split_reference(reference)
+    found = next((step for step in case.plan.steps if step.id == producer), None)
+    return given_kinds(found, case.declare).get(port, "") if found is not None else ""
+
+
+def _rows_bytes(case: Case, role: str) -> int:
+    """Count the inputs of one role's rows."""
+    if role not in case.data.roles:
+        return 0
+    return case.data.roles[role].rows * sum(map(_spec_bytes, case.data.inputs))
+
+
+def _spec_bytes(spec: TensorSpec) -> int:
+    """Count one case of an array; a dtype that is not known counts nothing."""
+    return spec_bytes(spec, unknown=0)
+
+
+def _model_bytes(case: Case, reference: str) -> int:
+    """Count a model's weights: whole for the original, in the fewest bits for a file that is made from it."""
+    plan = case.plan
+    if reference == plan.original:
+        return case.model.weight_bytes
+    made = [least_bytes(one, plan, case.model, case.declare) for one in plan.candidates if one.model == reference]
+    return min(made, default=0)
+
+
+def check_feasible(
+    plan: Plan,
+    hardware: Hardware,
+    model: ModelFacts,
+    *,
+    declare: Declare = catalog.get,
+    limit: Place | None = None,
+) -> None:
+    """Raise InfeasibleError when the plan provably cannot be carried out on this machine.
+
+    Each diagnostic says what is demanded, what there is, and the smallest change that fits. Sizes count only where
+    they are counted: a guess never refuses work. `limit` is where the recipe limits the size. Memory and disk depend on
+    what is stored already: see `titrant.compiler.predict.memory`.
+    """
+    found = (
+        *_unmet(plan, hardware, model, declare),
+        *_no_candidate(plan),
+        *_too_large(plan, model, declare, limit),
+    )
+    if found:
+        raise InfeasibleError(*found)
+
+
+def _unmet(plan: Plan, hardware: Hardware, model: ModelFacts, declare: Declare) -> Iterator[Diagnostic]:
+    """What operators need and this machine lacks; each lack is told once.
+
+    What reduces a model is asked about the device that the model will run on.
+    """
+    told: set[str] = set()
+    device = next((one.chosen for one in plan.decisions if one.subject == "target.device"), "cpu")
+    there = at_device(hardware, device)
+    for step in plan.steps:
+        declaration = declare(step.operator)
+        machine = hardware if declaration.method is None else there
+        for lack in declaration.requires(full_params(declaration.params, step.params), machine, model):
+            if lack not in told:
+                told.add(lack)
+                message, _, remedy = lack.partition(": ")
+                yield Diagnostic("P021", f"step {step.id} cannot run here: {message}", help=remedy)
+
+
+def _no_candidate(plan: Plan) -> Iterator[Diagnostic]:
+    for search in plan.searches:
+        if not search.candidates:
+            wanted = "any format" if search.format == "auto" else f"format {search.format}"
+            reasons = [
+                f"{rejected.value}: {rejected.because}" for decision in plan.decisions for rejected in decision.rejected
+            ]
+            yield Diagnostic(
+                "P022",
+                f"no candidate for {wanted} can be made here",
+                help="; ".join(reasons) or "ask for another format or method",
+            )
+
+
+def _too_large(plan: Plan, model: ModelFacts, declare: Declare, where: Place | None) -> Iterator[Diagnostic]:
+    """A size limit that the weights alone exceed, in the fewest bits that any candidate could hold them in."""
+    limits = [gate for gate in plan.contract.gates if gate.metric == "size" and gate.comparison == "at_most"]
+    candidates = {candidate.id: candidate for candidate in plan.candidates}
+    for search in plan.searches:
+        floors = {name: least_bytes(candidates[name], plan, model, declare) for name in search.candidates}
+        for gate in limits:
+            if floors and min(floors.values()) > gate.threshold:
+                yield _size_diagnostic(gate, floors, [candidates[name] for name in floors], where)
+
+
+def least_bytes(candidate: Candidate, plan: Plan, model: ModelFacts, declare: Declare) -> int:
+    """Count the bytes below which a candidate's file cannot be: counted by its operator, or else its weights.
+
+    Only weights of two or more dimensions count, once each: others can be folded into a layer before them. A file
+    leaves out what no forward pass reads.
+    """
+    producer = candidate.model.rpartition(".")[0]
+    made = next(step.prediction for step in plan.steps if step.id == producer)
+    if made.basis_of("output_bytes") == "counted" and made.output_bytes is not None:
+        return made.output_bytes
+    shaped = [layer for layer in model.layers if len(layer.weight_shape) > 1 and not layer.unread]
+    weights = sum(min(math.prod(layer.weight_shape), layer.parameters) for layer in shaped)
+    if candidate.method == "none":
+        return weights * model.weight_bytes // max(1, model.parameters)
+    method = declare(method_operator(candidate.method)).method
+    return weights * min(method.bits) // 8 if method is not None else 0
+
+
+def _size_diagnostic(
+    gate: Gate, floors: dict[str, int], candidates: list[Candidate], where: Place | None
+) -> Diagnostic:
+    demand, limit = format_size(min(floors.values())), format_size(int(gate.threshold))
+    expected = {one.id: max(floors[one.id], one.predicted_bytes or 0) for one in candidates}
+    smallest = min(expected, key=lambda name: expected[name])
+    origin = "" if where is not None else f" ({gate.origin})"
+    return Diagnostic(
+        "P023",
+        f"the smallest file that can be made here has {demand} or more, and the limit is {limit}{origin}",
+        where,
+        help=f"write target.size: {_rounded_up(expected[smallest])} or more, which {smallest} is expected to keep, or "
+        "allow a method with fewer bits",
+    )
+
+
+def _rounded_up(size: int) -> str:
+    """Write a size as a recipe would, in whole KiB."""
+    return write_size(-(-size // 1024) * 1024)

@@ -1,0 +1,216 @@
+"""Predict what every step of a plan costs: by its operator's formula, and by what steps cost here before.
+
+What every step of a plan has to work on: rows, bytes and models at its ports, from the facts alone.
+What the steps of a plan are expected to cost together.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field, replace
+
+from titrant.compiler.lower.plan_graph import Declare, full_params
+from titrant.compiler.predict.learned import NO_HISTORY, History, learn
+from titrant.runtime import catalog
+from titrant.runtime.catalog import Declaration
+from titrant.schema.cost import WORKER, ModelUse, Work, loading_seconds, smallest_batch, worker_seconds
+from titrant.schema.facts import DataFacts, Hardware, ModelFacts, rows_bytes
+from titrant.schema.plan import Candidate, Plan, Prediction, Step, without_paths
+from titrant.schema.values.canonical import plain, sha256
+from titrant.schema.values.frozen import dataclass
+
+
+def price(
+    plan: Plan,
+    hardware: Hardware,
+    model: ModelFacts,
+    data: DataFacts,
+    *,
+    history: History = NO_HISTORY,
+    declare: Declare = catalog.get,
+) -> Plan:
+    """Return the plan with a prediction for every step and a size for every candidate; nothing else changes."""
+    workload = Workload(plan, data, declare)
+    steps = []
+    for step in plan.steps:
+        declaration = declare(step.operator)
+        work = workload.of(step)
+        formula = _formula(declaration, step, hardware, model, work)
+        shape = _shape(declaration, step, model, work, plan)
+        device = str(step.params.get("device", "cpu")).partition(":")[0]
+        prediction = learn(step.operator, replace(formula, shape=shape, device=device), history)
+        if model.flops is None and not {"model", "models"}.isdisjoint(step.inputs):
+            prediction = _least(prediction)
+        # What follows is priced by what the formula says: a shape must not change with what is learned.
+        workload.note(step, formula)
+        steps.append(replace(step, prediction=prediction))
+    sizes = {step.id: step.prediction.output_bytes for step in steps}
+    candidates = tuple(_sized(candidate, sizes, model) for candidate in plan.candidates)
+    return replace(plan, steps=tuple(steps), candidates=candidates)
+
+
+def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: ModelFacts, work: Work) -> Prediction:
+    params = full_params(declaration.params, step.params)
+    made = declaration.predict(params, hardware, model, work)
+    loads = {module: loading_seconds(module, hardware.bench) for module in declaration.loads(params)}
+    loads[WORKER] = worker_seconds(hardware.bench)
+    return replace(
+        made,
+        loads=loads,
+        formula_seconds=made.seconds,
+        formula_peak_bytes=made.peak_bytes,
+        formula_models={name: smallest_batch(cost) for name, cost in made.models.items()},
+    )
+
+
+def _least(found: Prediction) -> Prediction:
+    """Call a guess, unless it was measured, what a model takes of which something multiplies nobody knows how often."""
+    bases = {figure: "guess" for figure in ("seconds", "peak_bytes") if found.basis_of(figure) != "measured"}
+    models = {
+        name: cost if cost.basis == "measured" else replace(cost, basis="guess") for name, cost in found.models.items()
+    }
+    return replace(found, bases={**found.bases, **bases}, models=models)
+
+
+def _shape(declaration: Declaration, step: Step, model: ModelFacts, work: Work, plan: Plan) -> str:
+    """Digest what a step's cost depends on: what it does, to how much, with how many threads.
+
+    Contents do not count, and neither do parameters that the operator says cost nothing. Sizes that are predicted
+    count by their order of magnitude.
+    """
+    params = {name: value for name, value in step.params.items() if name not in declaration.costless}
+    parts = {
+        "operator": [step.operator, step.version],
+        "params": _without_files(without_paths(params)),
+        "model": [model.parameters, model.flops, model.activation_bytes, len(model.layers)],
+        "rows": work.rows,
+        "models": {port: [use.method, use.kind] for port, use in work.models.items()},
+        "bytes": {port: _magnitude(size) for port, size in work.bytes.items() if port in {*work.models, *work.rows}},
+        "threads": plan.threads,
+    }
+    return sha256(plain(parts))[:16]
+
+
+def _without_files(value: object) -> object:
+    """Leave out the digests of files: what they hold is counted elsewhere."""
+    if isinstance(value, dict):
+        return {key: _without_files(item) for key, item in value.items() if key != "digest"}
+    return [_without_files(item) for item in value] if isinstance(value, list) else value
+
+
+def _magnitude(size: int) -> int:
+    return round(math.log2(size + 1))
+
+
+def _sized(candidate: Candidate, sizes: dict[str, int | None], model: ModelFacts) -> Candidate:
+    size = sizes.get(candidate.model.rpartition(".")[0])
+    return replace(candidate, predicted_bytes=model.weight_bytes if size is None else size)
+
+
+_MODELS = ("torch", "onnx", "torchscript")
+
+
+@dataclass
+class Workload:
+    """Follows a plan in its order; every step is asked for with `of` and told of with `note` before the next."""
+
+    plan: Plan
+    data: DataFacts
+    declare: Declare
+    _rows: dict[str, int] = field(default_factory=dict)
+    _bytes: dict[str, int] = field(default_factory=dict)
+    _models: dict[str, ModelUse] = field(default_factory=dict)
+    _values_bytes: int = 0
+
+    def of(self, step: Step) -> Work:
+        """Return what a step reads, as far as it is known."""
+        ports = dict(_references(step))
+        return Work(
+            rows={port: self._rows[source] for port, source in ports.items() if source in self._rows},
+            bytes={port: self._bytes[source] for port, source in ports.items() if source in self._bytes},
+            models={port: self._models[source] for port, source in ports.items() if source in self._models},
+            data=self.data,
+            threads=self.plan.threads,
+            steps=len(self.plan.steps),
+            candidates=len(self.plan.candidates),
+            values_bytes=self._values_bytes,
+        )
+
+    def note(self, step: Step, prediction: Prediction) -> None:
+        """Remember what a step is expected to give."""
+        declaration = self.declare(step.operator)
+        if set(declaration.outputs.values()) == {"value"}:
+            self._values_bytes += prediction.output_bytes or 0
+        for port, kind in declaration.outputs.items():
+            name = f"{step.id}.{port}"
+            if kind == "rows":
+                self._note_rows(name, port)
+            elif kind in _MODELS:
+                self._models[name] = self._model(step, declaration, kind, prediction)
+            elif kind == "outputs":
+                self._rows[name] = sum(
+                    self._rows.get(source, 0) for source in step.inputs.values() if isinstance(source, str)
+                )
+            if kind != "rows" and prediction.output_bytes is not None:
+                self._bytes[name] = prediction.output_bytes
+
+    def _note_rows(self, name: str, role: str) -> None:
+        facts = self.data.roles.get(role)
+        self._rows[name] = facts.rows if facts is not None else 0
+        self._bytes[name] = rows_bytes(self.data, role)
+
+    def _model(self, step: Step, declaration: Declaration, kind: str, prediction: Prediction) -> ModelUse:
+        before = next((self._models[source] for _, source in _references(step) if source in self._models), ModelUse())
+        if declaration.method is not None:
+            return ModelUse(declaration.method.name, kind, prediction.output_bytes)
+        return ModelUse(before.method, kind, prediction.output_bytes)
+
+
+def _references(step: Step) -> Iterator[tuple[str, str]]:
+    """List the ports of a step with what they read; of a port that takes many, every name there."""
+    for port, source in step.inputs.items():
+        if isinstance(source, Mapping):
+            yield from source.items()
+        else:
+            yield port, source
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The predictions of many steps together; None where nothing is known of any of them.
+
+    `seconds` adds up, with the `loading_seconds` that starting a worker and loading libraries takes, each once;
+    `unknown` counts the steps of which seconds are not known. `peak_bytes` is the largest of any step, beside what the
+    libraries take; `output_bytes` what the store grows by.
+    """
+
+    steps: int
+    seconds: float | None
+    peak_bytes: int | None
+    output_bytes: int | None
+    unknown: int
+    loading_seconds: float = 0.0
+
+
+def totals(steps: Iterable[Step]) -> Totals:
+    """Add up predictions."""
+    predictions = [step.prediction for step in steps]
+    seconds = [made.seconds for made in predictions if made.seconds is not None]
+    outputs = [made.output_bytes for made in predictions if made.output_bytes is not None]
+    loading = _loading_seconds(predictions)
+    return Totals(
+        steps=len(predictions),
+        seconds=sum(seconds) + loading if seconds else None,
+        peak_bytes=max((made.peak_bytes for made in predictions if made.peak_bytes is not None), default=None),
+        output_bytes=sum(outputs) if outputs else None,
+        unknown=len(predictions) - len(seconds),
+        loading_seconds=loading,
+    )
+
+
+def _loading_seconds(predictions: Iterable[Prediction]) -> float:
+    """Add up what loading libraries costs: each once, whoever needs it first."""
+    loads: dict[str, float] = {}
+    for made in predictions:
+        for module, seconds in made.loads.items():
+            loads[module] = max(seconds, loads.get(module, 0.0))
+    return sum(loads.values())

@@ -1,1 +1,0 @@
-"""Decision rules, one subject a file."""

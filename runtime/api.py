@@ -1,0 +1,152 @@
+"""Run one operator on live values, without a recipe.
+
+What an operator may use besides its arguments, in its plain form.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from titrant.runtime import catalog
+from titrant.runtime.catalog import Applied, Declaration, Params
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.language.nearest import nearest
+from titrant.schema.record import Measurement
+
+Listener = Callable[[float, float, str], None]
+
+
+def silent(done: float, total: float, note: str) -> None:
+    """Hear progress and say nothing."""
+
+
+@dataclass
+class PlainContext:
+    """A context that keeps measurements in a list and hands progress to a listener.
+
+    `scratch` is an empty folder that outlives the call, as output values may refer to files in it.
+    """
+
+    seed: int
+    threads: int
+    scratch: Path
+    listen: Listener = silent
+    measurements: list[Measurement] = field(default_factory=list)
+    not_reused: list[str] = field(default_factory=list)
+
+    @cached_property
+    def generator(self) -> np.random.Generator:
+        """The step's one source of randomness; each call of it goes on where the last one ended."""
+        return np.random.default_rng(self.seed)
+
+    def measure(self, name: str, value: float, unit: str = "") -> None:
+        """Keep a number in the step's result; ValueError for NaN and infinity."""
+        if not math.isfinite(value):
+            raise ValueError(f"the measurement {name} is {value}")
+        self.measurements.append(Measurement(name, float(value), unit))
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        """Say how far the step is."""
+        self.listen(done, total, note)
+
+    def do_not_reuse(self, because: str) -> None:
+        """Remember why the result counts for this call only."""
+        self.not_reused.append(because)
+
+
+def apply(
+    operator: str | Callable[..., Mapping[str, Any]],
+    inputs: Mapping[str, Any],
+    params: Mapping[str, Any] | Params | None = None,
+    *,
+    seed: int = 42,
+    threads: int = 1,
+    scratch: Path | None = None,
+    listen: Listener = silent,
+) -> Applied:
+    """Run an operator by name (`quantize.ort_static`, `module:name`) or as the decorated function itself.
+
+    `inputs` is port → value; an input that the operator consumes must not be used afterwards. Files that outputs
+    refer to are in `scratch`, by default a new temporary folder that is the caller's to delete. Raises RecipeError
+    X230 for an unknown operator, X231 for parameters and X232 for ports that do not fit.
+    """
+    declaration = _declaration(operator)
+    checked = check_params(declaration, {} if params is None else params)
+    _check_ports(declaration, inputs)
+    folder = Path(tempfile.mkdtemp(prefix="titrant-")) if scratch is None else scratch
+    context = PlainContext(seed, threads, folder, listen)
+    outputs = declaration.run(checked, context, **inputs)
+    return Applied(dict(outputs), {one.name: one.value for one in context.measurements})
+
+
+def check_params(declaration: Declaration, params: Mapping[str, Any] | Params) -> Params:
+    """Return an operator's parameters, checked; RecipeError X231 with every misfit."""
+    from pydantic import ValidationError
+
+    if isinstance(params, declaration.params):
+        return params
+    if isinstance(params, Params):
+        raise RecipeError(
+            Diagnostic("X231", f"{declaration.name} takes {declaration.params.__name__}, not {type(params).__name__}")
+        )
+    try:
+        return declaration.params.model_validate(dict(params))
+    except ValidationError as error:
+        names = tuple(declaration.params.model_fields)
+        raise RecipeError(
+            *(_misfit(declaration.name, names, found["loc"], found["msg"]) for found in error.errors())
+        ) from None
+
+
+def _declaration(operator: str | Callable[..., Mapping[str, Any]]) -> Declaration:
+    if not isinstance(operator, str):
+        declaration = getattr(operator, "declaration", None)
+        if isinstance(declaration, Declaration):
+            return declaration
+        raise RecipeError(
+            Diagnostic(
+                "X230", f"{operator!r} is not an operator", help="decorate it with titrant.runtime.catalog.operator"
+            )
+        )
+    try:
+        return catalog.get(operator)
+    except KeyError:
+        near = nearest(operator, catalog.names())
+        raise RecipeError(
+            Diagnostic(
+                "X230",
+                f"there is no operator {operator}",
+                help=f"did you mean {near}?" if near else f"there are {', '.join(catalog.names())}",
+            )
+        ) from None
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(
+            Diagnostic("X230", f"{operator} does not name an operator: {error}", help="write it as module:function")
+        ) from None
+
+
+def _misfit(operator: str, names: tuple[str, ...], place: tuple[int | str, ...], message: str) -> Diagnostic:
+    name = ".".join(str(part) for part in place)
+    near = nearest(name, names) if name not in names else None
+    return Diagnostic(
+        "X231",
+        f"{operator}: {name + ': ' if name else ''}{message[:1].lower()}{message[1:]}",
+        help=f"did you mean {near}?" if near else f"its parameters are {', '.join(names) or 'none'}",
+    )
+
+
+def _check_ports(declaration: Declaration, inputs: Mapping[str, Any]) -> None:
+    needed = {name for name, port in declaration.inputs.items() if not port.optional}
+    wrong = [f"{name} is missing" for name in sorted(needed - set(inputs))]
+    wrong += [f"{name} is not a port" for name in sorted(set(inputs) - set(declaration.inputs))]
+    if wrong:
+        ports = ", ".join(f"{name} ({' or '.join(port.kinds)})" for name, port in declaration.inputs.items())
+        raise RecipeError(
+            Diagnostic("X232", f"{declaration.name}: {'; '.join(wrong)}", help=f"its inputs are {ports or 'none'}")
+        )

@@ -1,0 +1,1 @@
+"""Engines and kinds: how artifacts are kept, loaded and run."""

@@ -1,0 +1,91 @@
+"""How every kind of artifact is written to a folder and read back.
+
+The module of a kind offers `save_<kind>(value, folder)`, which writes fixed file names with bytes that follow from the
+value alone, and `load_<kind>(folder)`. A value of a kind in `FILES` refers to files in the folder that it was loaded
+from. JSON values and reports, which belong to no engine, are written here.
+"""
+
+import json
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.schema.values.canonical import canonical_json
+
+if TYPE_CHECKING:
+    from titrant.runtime.values import ReportFiles
+
+# kind → the module that writes and reads it
+_MODULES = {
+    "onnx": "titrant.runtime.backends.onnxruntime.session",
+    "outputs": "titrant.runtime.backends.rows",
+    "report": "titrant.runtime.backends.kinds",
+    "rows": "titrant.runtime.backends.rows",
+    "split": "titrant.runtime.backends.rows",
+    "tables": "titrant.runtime.backends.rows",
+    "torch": "titrant.runtime.backends.torch.module",
+    "torchscript": "titrant.runtime.backends.torch.script",
+    "transforms": "titrant.runtime.backends.transforms",
+    "value": "titrant.runtime.backends.kinds",
+}
+# Kinds whose values are paths: they are loaded again after saving, and their folder must outlive them.
+FILES = ("onnx", "torchscript", "report")
+
+
+def save(kind: str, value: Any, folder: Path) -> None:
+    """Write a value into an empty folder; KeyError for a kind that is not there."""
+    getattr(_module(kind), f"save_{kind}")(value, folder)
+
+
+def load(kind: str, folder: Path) -> Any:
+    """Read a value that `save` wrote; the folder's files are not to be changed."""
+    return getattr(_module(kind), f"load_{kind}")(folder)
+
+
+def as_loaded(kind: str, value: Any) -> Any:
+    """Return a value that was just saved as loading it would give it: equal numbers, lying alike in memory."""
+    module = _module(kind)
+    if hasattr(module, f"{kind}_as_loaded"):
+        return getattr(module, f"{kind}_as_loaded")(value)
+    from titrant.runtime.values import with_layout
+
+    return with_layout(value)
+
+
+def _module(kind: str) -> Any:
+    return import_module(_MODULES[kind])
+
+
+FILE = "value.json"
+
+
+def save_value(value: Any, folder: Path) -> None:
+    """Write canonical JSON; TypeError or ValueError for what JSON cannot hold."""
+    (folder / FILE).write_bytes(encode(value))
+
+
+def encode(value: Any) -> bytes:
+    """Return the bytes that `save` writes."""
+    return canonical_json(value).encode()
+
+
+def load_value(folder: Path) -> Any:
+    """Read the JSON."""
+    return json.loads((folder / FILE).read_bytes())
+
+
+NAMES = ("report.html", "report.md", "report.json")
+
+
+def save_report(value: "ReportFiles", folder: Path) -> None:
+    """Copy the report's files."""
+    for name in NAMES:
+        shutil.copyfile(value.folder / name, folder / name)
+
+
+def load_report(folder: Path) -> "ReportFiles":
+    """Refer to the files."""
+    from titrant.runtime.values import ReportFiles
+
+    return ReportFiles(folder)

@@ -1,0 +1,1 @@
+"""onnxruntime: ONNX files, their graphs, and sessions that run them."""

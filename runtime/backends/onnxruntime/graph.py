@@ -1,0 +1,301 @@
+"""Read ONNX files, and write them so that the same graph always gives the same bytes.
+
+The domains that ONNX operators come from, and the version of the standard operator set.
+Bring an old graph to what the quantization tools work on.
+Matrix products and convolutions with constant weights: which there are, and Gemm written as MatMul.
+Order a graph's nodes so that products come as early as they can.
+Write means over all pixels as global pooling, which has an int8 kernel where ReduceMean has none.
+The graphs inside a node of an ONNX graph: the bodies of loops and the branches of conditions.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx  # noqa: TID253 - its very subject
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from onnx import (  # noqa: TID253 - its very subject
+    helper,
+    numpy_helper,
+    version_converter,
+)
+
+from titrant.runtime.values import OnnxModel
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.values.text import first_line
+
+if TYPE_CHECKING:
+    import onnx
+
+# A protobuf message holds no more.
+LIMIT = 2**31 - 1
+# What libraries note for themselves: where a node was traced, which pass ran.
+NOTES = ("metadata_props",)
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Read a file without external data; StepError X209 when it is none."""
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise StepError(
+            Diagnostic("X209", f"{path.name} is not an ONNX file that can be read: {error}", help="export it again")
+        ) from None
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise StepError(
+            Diagnostic(
+                "X209",
+                f"{path.name} keeps weights in other files",
+                help="save it as one file: onnx.save(onnx.load(path), path)",
+            )
+        )
+    return model
+
+
+def write(model: onnx.ModelProto, path: Path) -> OnnxModel:
+    """Check and write a graph without remarks, producers and paths; StepError X209 when not valid or too large."""
+    _strip(model)
+    if model.ByteSize() > LIMIT:
+        raise StepError(
+            Diagnostic(
+                "X209",
+                f"the graph has {model.ByteSize() / 2**30:.1f} GiB, and a file without external data holds 2 GiB",
+                help="use another format, or quantize the model first",
+            )
+        )
+    try:
+        onnx.checker.check_model(model)
+        data = model.SerializeToString(deterministic=True)
+    except (onnx.checker.ValidationError, EncodeError) as error:
+        raise StepError(Diagnostic("X209", f"the graph is not valid ONNX: {first_line(error)}")) from None
+    path.write_bytes(data)
+    return OnnxModel(path)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    model.producer_name = model.producer_version = model.domain = model.doc_string = ""
+    del model.metadata_props[:]
+    _strip_graph(model.graph)
+
+
+def _strip_graph(graph: Any) -> None:
+    graph.doc_string = ""
+    for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        part.doc_string = ""
+        for field in NOTES:
+            if hasattr(part, field):
+                del getattr(part, field)[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    _strip_graph(inner)
+
+
+# The standard operators' domain has two spellings.
+STANDARD = ("", "ai.onnx")
+# The domain of onnxruntime's own operators.
+MICROSOFT = "com.microsoft"
+
+
+def opset(model: "onnx.ModelProto") -> int:
+    """Return the version of the standard operator set that a graph uses; 1 where it names none, as ONNX has it."""
+    return next((item.version for item in model.opset_import if item.domain in STANDARD), 1)
+
+
+# Quantize and dequantize nodes with a scale a channel came with this operator set.
+LOWEST_OPSET = 13
+# Since this version weights need not be listed among a graph's inputs; listed there they are not constant.
+CONSTANT_WEIGHTS = 4
+
+
+def modern(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph with constant weights, in operator set 13 or later.
+
+    Raises PreconditionError X211 when a node cannot be brought to that set.
+    """
+    constants = {one.name for one in model.graph.initializer}
+    inputs = [one for one in model.graph.input if one.name not in constants]
+    if len(inputs) < len(model.graph.input):
+        model.ir_version = max(model.ir_version, CONSTANT_WEIGHTS)
+        del model.graph.input[:]
+        model.graph.input.extend(inputs)
+    if opset(model) >= LOWEST_OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, LOWEST_OPSET)
+    except (version_converter.ConvertError, RuntimeError) as error:
+        raise PreconditionError(
+            Diagnostic(
+                "X211",
+                f"the graph is in operator set {opset(model)} and cannot be brought to {LOWEST_OPSET}: "
+                f"{first_line(error)}",
+                help=f"export the model again with opset {LOWEST_OPSET} or later",
+            )
+        ) from None
+
+
+PRODUCTS = ("MatMul", "Gemm")
+WEIGHTED = (*PRODUCTS, "Conv", "ConvTranspose")
+
+
+def weighted_nodes(model: onnx.ModelProto, types: Iterable[str] = WEIGHTED) -> list[str]:
+    """Name the nodes of some types whose second input is a constant of two or more dimensions in fp32."""
+    constants = {one.name for one in model.graph.initializer if len(one.dims) > 1 and one.data_type == 1}
+    constants |= {
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value" and len(attribute.t.dims) > 1 and attribute.t.data_type == 1
+    }
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in types and len(node.input) > 1 and node.input[1] in constants
+    ]
+
+
+def count(model: onnx.ModelProto, *types: str) -> int:
+    """Count the nodes of some types."""
+    return sum(node.op_type in types for node in model.graph.node)
+
+
+def without_gemm(model: onnx.ModelProto) -> None:
+    """Write each plain Gemm with constant weights as MatMul and Add, in place.
+
+    onnxruntime's dynamic quantization does the same, but transposes a weight once for every Gemm that reads it: two
+    layers that share a square weight would then answer with it untransposed.
+    """
+    weights = {one.name: one for one in model.graph.initializer}
+    transposed: dict[str, str] = {}
+    nodes = [part for node in model.graph.node for part in _as_matmul(node, weights, transposed)]
+    for name, new in transposed.items():
+        array = numpy_helper.to_array(weights[name]).T.copy()
+        model.graph.initializer.append(numpy_helper.from_array(array, new))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    read = {name for node in nodes for name in node.input} | {one.name for one in model.graph.output}
+    kept = [one for one in model.graph.initializer if one.name in read or one.name not in transposed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _as_matmul(
+    node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], transposed: dict[str, str]
+) -> Iterator[onnx.NodeProto]:
+    settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    scaled = settings.get("alpha", 1.0) != 1.0 or settings.get("beta", 1.0) != 1.0 or settings.get("transA", 0)
+    if node.op_type != "Gemm" or scaled or node.input[1] not in weights:
+        yield node
+        return
+    weight = node.input[1]
+    if settings.get("transB", 0):
+        weight = transposed.setdefault(weight, f"{weight}_transposed")
+    biased = len(node.input) > 2 and node.input[2] != ""
+    product = f"{node.output[0]}_product" if biased else node.output[0]
+    yield helper.make_node("MatMul", [node.input[0], weight], [product], f"{node.name}_product")
+    if biased:
+        yield helper.make_node("Add", [product, node.input[2]], [node.output[0]], f"{node.name}_bias")
+
+
+def products_first(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Sort the nodes topologically, products before others that are ready, else as they stood.
+
+    onnxruntime's tool decides node by node, and gives a node that only moves values (Slice, Reshape) int8 only where a
+    node before it has asked for its input in int8.
+    """
+    nodes = list(model.graph.node)
+    producer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    needs = [{producer[name] for name in _reads(node) if name in producer} for node in nodes]
+    feeds: list[list[int]] = [[] for _ in nodes]
+    for index, wanted in enumerate(needs):
+        for source in wanted:
+            feeds[source].append(index)
+    ready = [_rank(nodes[index], index) for index, wanted in enumerate(needs) if not wanted]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, index = heapq.heappop(ready)
+        order.append(index)
+        for reader in feeds[index]:
+            needs[reader].discard(index)
+            if not needs[reader]:
+                heapq.heappush(ready, _rank(nodes[reader], reader))
+    sorted_nodes = [nodes[index] for index in order]
+    del model.graph.node[:]
+    model.graph.node.extend(sorted_nodes)
+    return model
+
+
+def _rank(node: onnx.NodeProto, index: int) -> tuple[bool, int]:
+    return node.op_type not in WEIGHTED, index
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """Name what a node reads, the graphs inside it included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for one in inner.node:
+                names |= _reads(one)
+            names |= {output.name for output in inner.output}
+    return names
+
+
+PIXELS = (2, 3)
+
+
+def pooled(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph with every mean over the last two of four dimensions as GlobalAveragePool.
+
+    The sums are the same; where the mean drops the dimensions, a Flatten follows.
+    """
+    inferred = onnx.shape_inference.infer_shapes(graph)
+    ranks = _ranks(inferred.graph)
+    constants = {one.name: one for one in inferred.graph.initializer}
+    nodes = []
+    for node in inferred.graph.node:
+        if node.op_type == "ReduceMean" and ranks.get(node.input[0]) == 4 and _axes(node, constants) == PIXELS:
+            nodes += _as_pool(node)
+        else:
+            nodes.append(node)
+    del inferred.graph.node[:]
+    inferred.graph.node.extend(nodes)
+    return inferred
+
+
+def _ranks(graph: onnx.GraphProto) -> dict[str, int]:
+    return {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def _axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple[int, ...] | None:
+    """Return the axes of a mean over four dimensions, counted from the first; None where they are computed."""
+    axes = _attribute(node, "axes")
+    if axes is None and len(node.input) > 1 and node.input[1] in constants:
+        axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
+    return None if axes is None else tuple(sorted(int(axis) % 4 for axis in axes))
+
+
+def _attribute(node: onnx.NodeProto, name: str) -> Any:
+    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), None)
+
+
+def _as_pool(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    [answer] = node.output
+    if _attribute(node, "keepdims") in (None, 1):
+        return [helper.make_node("GlobalAveragePool", [node.input[0]], [answer], name=node.name)]
+    return [
+        helper.make_node("GlobalAveragePool", [node.input[0]], [f"{answer}_pooled"], name=f"{node.name}_pooled"),
+        helper.make_node("Flatten", [f"{answer}_pooled"], [answer], name=node.name, axis=1),
+    ]
+
+
+def subgraphs(node: "onnx.NodeProto") -> "Mapping[str, onnx.GraphProto]":
+    """Return a node's graphs by the attribute that holds each: `body`, `then_branch`, `else_branch`."""
+    return {item.name: item.g for item in node.attribute if item.HasField("g")}

@@ -1,0 +1,174 @@
+"""Run ONNX files in onnxruntime.
+
+Keep ONNX files as `model.onnx`.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from titrant.runtime.backends.backend import Spec, checked, insisted_batch
+from titrant.runtime.values import OnnxModel
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.values.text import first_line
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+# onnxruntime's names of element types → NumPy's.
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+
+def options(threads: int) -> "onnxruntime.SessionOptions":
+    """Return session options for a set number of threads that sleep when idle, with warnings off."""
+    import onnxruntime
+
+    chosen = onnxruntime.SessionOptions()
+    chosen.intra_op_num_threads = threads
+    chosen.inter_op_num_threads = 1
+    # Spinning threads take the processor from every other engine that is timed beside this one.
+    chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    chosen.log_severity_level = 3
+    return chosen
+
+
+def open_session(model: Any, *, threads: int, device: str = "cpu") -> "OnnxSession":
+    """Load an OnnxModel (or anything with a `path` to an ONNX file).
+
+    Raises StepError X212 for a file that onnxruntime cannot load, X220 for a device that it was not built for.
+    """
+    return OnnxSession(load(model.path, threads=threads, device=device))
+
+
+def load(
+    path: Path,
+    *,
+    threads: int,
+    device: str = "cpu",
+    optimized: Literal["all", "basic", "off"] = "all",
+    written_to: Path | None = None,
+) -> "onnxruntime.InferenceSession":
+    """Create an onnxruntime session, optimizing the graph first; `written_to` keeps the optimized graph."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    levels = onnxruntime.GraphOptimizationLevel
+    chosen = options(threads)
+    chosen.graph_optimization_level = {
+        "all": levels.ORT_ENABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "off": levels.ORT_DISABLE_ALL,
+    }[optimized]
+    if written_to is not None:
+        chosen.optimized_model_filepath = str(written_to)
+    try:
+        return onnxruntime.InferenceSession(str(path), chosen, providers=_providers(device))
+    except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile, state.NotImplemented) as error:
+        raise StepError(
+            Diagnostic(
+                "X212",
+                f"onnxruntime cannot load {path.name}: {_without_prefix(error)}",
+                help="the file is damaged, or newer than this onnxruntime: export it again, or upgrade onnxruntime",
+            )
+        ) from None
+    except (state.InvalidArgument, state.RuntimeException) as error:
+        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {path.name}: {_without_prefix(error)}")) from None
+
+
+class OnnxSession:
+    """A loaded ONNX file; `fixed_batch` is the batch size it insists on, or None."""
+
+    def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+        self._session = session
+        self.specs = specs(session)
+        self.input_names = tuple(name for name, _, _ in self.specs)
+        self.output_names = tuple(output.name for output in session.get_outputs())
+        self.fixed_batch = insisted_batch(self.specs)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch: name → (batch, …) in, name → (batch, …) out.
+
+        Raises StepError X201 for a batch that the file does not take and X221 when a node fails.
+        """
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+        feed = checked(self.specs, inputs)
+        try:
+            answers = self._session.run(None, feed)
+        except (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented) as error:
+            advice = "run the file with such a batch in onnxruntime alone; where it fails too, export it anew"
+            message = f"onnxruntime failed on a batch: {_without_prefix(error)}"
+            raise StepError(Diagnostic("X221", message, help=advice)) from None
+        return dict(zip(self.output_names, answers, strict=True))
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def specs(session: "onnxruntime.InferenceSession") -> tuple[Spec, ...]:
+    """Read a session's inputs; a dimension without a number is free."""
+    return tuple(
+        (one.name, _shape(one.shape), DTYPES.get(one.type, one.type.removeprefix("tensor(").removesuffix(")")))
+        for one in session.get_inputs()
+    )
+
+
+def _shape(shape: Sequence[int | str | None]) -> tuple[int | str, ...]:
+    return tuple(size if isinstance(size, int) else str(size or "any") for size in shape)
+
+
+def _providers(device: str) -> list[Any]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    import onnxruntime
+
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return [("CUDAExecutionProvider", {"device_id": int(index or 0)}), "CPUExecutionProvider"]
+    raise StepError(
+        Diagnostic(
+            "X220",
+            f"this onnxruntime does not run on {device}: it offers {', '.join(onnxruntime.get_available_providers())}",
+            help="set target.device to cpu, or install onnxruntime-gpu",
+        )
+    )
+
+
+def _without_prefix(error: BaseException) -> str:
+    text = first_line(error)
+    # Its own prefix, error number and error name come before the third colon.
+    return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text
+
+
+NAME = "model.onnx"
+
+
+def save_onnx(value: OnnxModel, folder: Path) -> None:
+    """Copy the file into a folder under its fixed name."""
+    if value.path != folder / NAME:
+        shutil.copyfile(value.path, folder / NAME)
+
+
+def load_onnx(folder: Path) -> OnnxModel:
+    """Return the file where it lies."""
+    return OnnxModel(folder / NAME)

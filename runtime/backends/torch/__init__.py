@@ -1,0 +1,1 @@
+"""PyTorch: modules and TorchScript files, how they are kept, called and exported."""

@@ -1,0 +1,272 @@
+"""Call a module with arrays and name its answers, whatever form it gives them in.
+
+Pick example rows that a module takes.
+Find out whether a forward takes decisions on tensor values, which no trace can follow.
+The memory layout of tensors: kernels choose by strides and by the first address, and the last bit depends on it.
+Settle everything in torch that can change bytes, and put it back afterwards.
+Let torch compute attention from its parts, as exporters and quantizers can read it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch  # noqa: TID253 - its very subject
+from torch.overrides import TorchFunctionMode  # noqa: TID253 - its very subject
+
+from titrant.runtime.backends.backend import Spec, checked, insisted_batch
+from titrant.runtime.values import Rows, TorchModel
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.values.text import first_line
+
+
+def call(module: Any, arrays: Iterable[np.ndarray], device: str = "cpu") -> Any:
+    """Answer one batch: arrays in the order of the forward's arguments, shared where they lie as torch would lay them.
+
+    Raises StepError X221 with the failing layer when the forward raises.
+    """
+    tensors = [_tensor(array, device) for array in arrays]
+    try:
+        return module(*tensors)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise failed(module, tensors, error) from None
+
+
+def named(answer: Any, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Name the tensors of an answer: a tensor, a tuple or list of them, or a mapping (taken by name where it has them).
+
+    Raises StepError X204 when the answer holds no tensors or fewer than there are names.
+    """
+    if isinstance(answer, torch.Tensor):
+        found: list[Any] = [answer]
+    elif isinstance(answer, Mapping):
+        found = [answer[name] for name in names] if set(names) <= set(answer) else list(answer.values())
+    elif isinstance(answer, (tuple, list)):
+        found = list(answer)
+    else:
+        found = []
+    tensors = [item for item in found if isinstance(item, torch.Tensor)]
+    if len(tensors) < max(len(names), 1):
+        raise StepError(
+            Diagnostic(
+                "X204",
+                f"the model answers with {_form(answer)}, and its outputs are {', '.join(names) or 'not named'}",
+                help="let the forward return a tensor, a tuple of tensors, or a mapping of name to tensor",
+            )
+        )
+    return dict(zip(names, tensors, strict=False))
+
+
+_OF_SHAPES = ("shape", "size", "dimension", "expected input", "channels", "dtype", "scalar type", "index out of range")
+_SHAPES = "change data.transform or data.inputs, or the arguments of the model, so that shapes and types meet"
+_OWN = "the layer's own code raised it: call the model with such a batch outside titrant, and mend it there"
+
+
+def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepError:
+    """Say in one line which layer could not take what it was given."""
+    given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
+    reason = first_line(error)
+    layer = _failing_layer(module, tensors)
+    return StepError(
+        Diagnostic(
+            "X221",
+            f"the model cannot answer a batch of {given}: {layer}{reason}",
+            help=_SHAPES if any(word in reason.lower() for word in _OF_SHAPES) else _OWN,
+        )
+    )
+
+
+def _failing_layer(module: Any, tensors: list[torch.Tensor]) -> str:
+    """Call once more with hooks and name the innermost layer that was entered and not left."""
+    if not isinstance(module, torch.nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        return ""
+    entered: list[torch.nn.Module] = []
+    hooks = [layer.register_forward_pre_hook(lambda layer, _: entered.append(layer)) for layer in module.modules()]
+    hooks += [layer.register_forward_hook(lambda *_: _leave(entered)) for layer in module.modules()]
+    try:
+        module(*tensors)
+        return ""
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        inner = entered[-1] if entered else module
+    finally:
+        for hook in hooks:
+            hook.remove()
+    name = next((name for name, layer in module.named_modules() if layer is inner), "")
+    return f"layer {name} ({type(inner).__name__}{_weight(inner)}): " if name else ""
+
+
+def _leave(entered: list[torch.nn.Module]) -> None:
+    entered.pop()
+
+
+def _weight(layer: torch.nn.Module) -> str:
+    weight = getattr(layer, "weight", None)
+    return f", weight {tuple(weight.shape)}" if isinstance(weight, torch.Tensor) else ""
+
+
+def _tensor(array: np.ndarray, device: str) -> torch.Tensor:
+    tensor = tensor_of(array)
+    return tensor if device == "cpu" else tensor.to(device)
+
+
+def _form(answer: Any) -> str:
+    if isinstance(answer, (tuple, list)):
+        return f"a {type(answer).__name__} of {len(answer)}"
+    return f"a {type(answer).__name__}"
+
+
+def example_arrays(model: TorchModel, rows: Rows, count: int) -> dict[str, np.ndarray]:
+    """Return the first `count` rows in the order of the model's inputs, beginning anew where there are fewer.
+
+    A model with a fixed batch size gets that many. Raises StepError X201 when rows and model do not fit together and
+    X202 when there are no rows.
+    """
+    if len(rows) == 0:
+        raise StepError(
+            Diagnostic("X202", f"there are no {rows.role} rows to try the model on", help="give the role rows")
+        )
+    wanted = insisted_batch(model.inputs) or count
+    indices = np.arange(wanted) % len(rows)
+    arrays = {name: array[indices] for name, array in rows.inputs.items()}
+    return checked(model.inputs, arrays)
+
+
+def zeros(specs: tuple[Spec, ...], batch: int = 2) -> tuple[np.ndarray, ...]:
+    """Return inputs of zeros; every free dimension but the first is given as many as there are rows."""
+    return tuple(
+        np.zeros([size if isinstance(size, int) else batch for size in shape], dtype=dtype) for _, shape, dtype in specs
+    )
+
+
+# What turns a tensor's values into Python's.
+VALUES = {
+    torch.Tensor.__bool__: "if or while",
+    torch.Tensor.item: ".item()",
+    torch.Tensor.tolist: ".tolist()",
+    torch.Tensor.numpy: ".numpy()",
+    torch.Tensor.__int__: "int()",
+    torch.Tensor.__float__: "float()",
+    torch.Tensor.__index__: "indexing a sequence",
+    torch.Tensor.__contains__: "in",
+}
+# What asks for a tensor's form only; its values may be anything.
+SHAPE_ONLY = frozenset(
+    {
+        torch.Tensor.size,
+        torch.Tensor.dim,
+        torch.Tensor.numel,
+        torch.Tensor.__len__,
+        torch.Tensor.is_floating_point,
+        *(getattr(torch.Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device")),
+    }
+)
+
+
+def refuse_decisions(module: torch.nn.Module, arrays: Iterable[np.ndarray]) -> Any:
+    """Run the forward once and return its answer; PreconditionError X206 if it reads values that it computed.
+
+    Shapes may be read, and the values of parameters and buffers, which stay as they are.
+    """
+    constants = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    with torch.inference_mode(), _Refuse(constants):
+        return call(module, arrays)
+
+
+class _Refuse(TorchFunctionMode):
+    def __init__(self, constants: set[int]) -> None:
+        super().__init__()
+        self._constants = constants
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in VALUES and id(args[0]) not in self._constants:
+            raise PreconditionError(
+                Diagnostic(
+                    "X206",
+                    f"the model's forward reads the values of a tensor with {VALUES[func]}: a trace holds one path",
+                    help="compute both ways and choose with torch.where or a mask: every file format holds one path",
+                )
+            )
+        return func(*args, **(kwargs or {}))
+
+
+# Where torch's own allocator begins every tensor. A matrix product of equal numbers that begin elsewhere rounds
+# differently: one Linear(784, 10) gave four results over the sixteen offsets of a float32 in 64 bytes.
+BOUNDARY_BYTES = 64
+
+
+def tensor_of(array: np.ndarray, *, copy: bool = False) -> torch.Tensor:
+    """Return an array as a tensor on the CPU that lies as a new one does; memory is shared where it already lies so.
+
+    With `copy` it is never shared. Read-only arrays are copied too: torch would let them be written.
+    """
+    if copy or not array.flags.writeable or array.ctypes.data % BOUNDARY_BYTES or not _in_order(array):
+        array = _copied(array)
+    return torch.from_numpy(array)
+
+
+def standard(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in C order, with its shape's strides, on the allocator's boundary; itself if it already is."""
+    if tensor.data_ptr() % BOUNDARY_BYTES == 0 and tensor.stride() == _strides(tensor.shape):
+        return tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def lay_out(module: torch.nn.Module) -> None:
+    """Give the parameters and buffers of a module, in place, the layout that loading would give them."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = standard(tensor.data)
+
+
+def _copied(array: np.ndarray) -> np.ndarray:
+    # In NumPy, since a model that is being traced has torch's operations watched.
+    memory = np.empty(array.nbytes + BOUNDARY_BYTES, np.uint8)
+    first = -memory.ctypes.data % BOUNDARY_BYTES
+    made = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    made[...] = array
+    return made
+
+
+def _in_order(array: np.ndarray) -> bool:
+    return array.strides == tuple(array.itemsize * step for step in _strides(array.shape))
+
+
+def _strides(shape: Sequence[int]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+@contextmanager
+def settled(threads: int, seed: int = 0, *, deterministic: bool = True) -> Iterator[None]:
+    """Run with a set number of threads, seeded random numbers and deterministic algorithms only.
+
+    Training bytes depend on the number of threads, so it is never left to the environment.
+    """
+    before = torch.get_num_threads()
+    # As use_deterministic_algorithms, which also imports torch.compile's machinery, for 1.4 seconds.
+    mode = torch.get_deterministic_debug_mode()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode("error" if deterministic else "default")
+        try:
+            yield
+        finally:
+            torch.set_deterministic_debug_mode(mode)
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Switch off the fused encoder layer of inference mode, which has no form in ONNX and reads fp32 weights itself."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

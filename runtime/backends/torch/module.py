@@ -1,0 +1,209 @@
+"""Keep a PyTorch model as its factory, its rewrites and its tensors; nothing is pickled.
+
+Change a module's structure in a way that can be replayed when the artifact is loaded.
+"""
+
+import copy
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253 - its very subject
+
+from titrant.runtime import catalog
+from titrant.runtime.backends.torch.call import lay_out, standard
+from titrant.runtime.backends.torch.factory import build, source_digest
+from titrant.runtime.values import Rewrite, TorchModel
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.values.canonical import canonical_json
+
+DESCRIPTION = "model.json"
+TENSORS = "tensors.safetensors"
+
+
+def save_torch(value: TorchModel, folder: Path) -> None:
+    """Write model.json (canonical) and tensors.safetensors (sorted, without metadata).
+
+    Tensors that share their memory are written once, under the first of their names, and tied in model.json. Raises
+    StepError X215 for state that is not a tensor.
+    """
+    from safetensors.torch import save_file
+
+    tensors, tied = _untied(value.module.state_dict())
+    description = {
+        "factory": value.factory,
+        "args": value.args,
+        "source_digest": value.source_digest,
+        "inputs": value.inputs,
+        "outputs": value.outputs,
+        "rewrites": value.rewrites,
+        "tied": tied,
+    }
+    save_file(tensors, str(folder / TENSORS))
+    (folder / DESCRIPTION).write_text(canonical_json(description), encoding="utf-8")
+
+
+def load_torch(folder: Path) -> TorchModel:
+    """Build the module anew, replay its rewrites and give it its tensors; eval mode, on the CPU.
+
+    Raises StepError X214 when the factory's source is not what it was, or when tensors and module do not fit.
+    """
+    from safetensors.torch import load_file
+
+    said = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    _check_source(said["factory"], said["source_digest"])
+    rewrites = tuple(Rewrite(one["operator"], one["version"], one["record"]) for one in said["rewrites"])
+    with torch.random.fork_rng(devices=[]):  # initial values are drawn and thrown away
+        module = replay(build(said["factory"], said["args"]).eval(), rewrites)
+    _give(module, load_file(str(folder / TENSORS)), said["tied"], said["factory"])
+    return TorchModel(
+        module=module.eval(),
+        factory=said["factory"],
+        args=said["args"],
+        source_digest=said["source_digest"],
+        inputs=tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"]),
+        outputs=tuple(said["outputs"]),
+        rewrites=rewrites,
+    )
+
+
+def torch_as_loaded(value: TorchModel) -> TorchModel:
+    """Return the model, its tensors as loading would lay them out; they are moved in place."""
+    lay_out(value.module)
+    return value
+
+
+def _untied(state: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Split a state into tensors that own their memory and names that are tied to one of them."""
+    first: dict[tuple[Any, ...], str] = {}
+    memory: set[int] = set()
+    tensors: dict[str, torch.Tensor] = {}
+    tied: dict[str, str] = {}
+    for name in sorted(state):
+        value = state[name]
+        if not isinstance(value, torch.Tensor):
+            raise StepError(
+                Diagnostic(
+                    "X215",
+                    f"the model keeps {name} as {type(value).__name__}, and only tensors can be saved",
+                    help="register it as a buffer, or make it an argument of the factory",
+                )
+            )
+        same = (value.data_ptr(), value.shape, value.stride(), value.dtype)
+        if value.numel() and same in first:
+            tied[name] = first[same]
+            continue
+        first[same] = name
+        tensors[name] = _own(value.detach().cpu().contiguous(), memory)
+    return tensors, tied
+
+
+def _own(value: torch.Tensor, memory: set[int]) -> torch.Tensor:
+    """Copy a tensor that is a part of a larger memory, or another view of one already seen."""
+    storage = value.untyped_storage()
+    if storage.nbytes() != value.numel() * value.element_size() or storage.data_ptr() in memory:
+        return value.clone()
+    memory.add(storage.data_ptr())
+    return value
+
+
+def _give(module: torch.nn.Module, tensors: dict[str, torch.Tensor], tied: Mapping[str, str], factory: str) -> None:
+    """Assign the tensors; a parameter that two names share is one object again."""
+    trainable = {name: one.requires_grad for name, one in module.named_parameters(remove_duplicate=False)}
+    # Read from a file they begin where its header ends.
+    laid_out = {name: standard(value) for name, value in tensors.items()}
+    state = {
+        name: torch.nn.Parameter(value, requires_grad=trainable[name]) if name in trainable else value
+        for name, value in laid_out.items()
+    }
+    state |= {name: state[source] for name, source in tied.items()}
+    try:
+        module.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise StepError(
+            Diagnostic(
+                "X214",
+                f"the tensors do not fit the module that {factory} builds: {' '.join(lines[1:3]) or lines[0]}",
+                help="make the model again from its recipe",
+            )
+        ) from None
+
+
+def _check_source(factory: str, digest: str) -> None:
+    now = source_digest(factory)
+    if now != digest:
+        raise StepError(
+            Diagnostic(
+                "X214",
+                f"the source of {factory} is not what it was when this model was made",
+                help="restore the source, or make the model again from its recipe",
+            )
+        )
+
+
+def rewritten(model: TorchModel, operator: str, record: Mapping[str, Any]) -> TorchModel:
+    """Apply an operator's `rewrite` to a copy of the module and remember it."""
+    step = Rewrite(operator, catalog.get(operator).version, record)
+    module = replay(copy.deepcopy(model.module), (step,))
+    return replace(model, module=module.eval(), rewrites=(*model.rewrites, step))
+
+
+def replay(module: torch.nn.Module, rewrites: tuple[Rewrite, ...]) -> torch.nn.Module:
+    """Apply recorded rewrites in order, in place.
+
+    Raises StepError X214 when an operator is gone or has another version than the one that recorded.
+    """
+    for step in rewrites:
+        try:
+            declaration = catalog.get(step.operator)
+        except KeyError:
+            raise _unknown(step, "is not in this version") from None
+        if declaration.version != step.version:
+            raise _unknown(step, f"has version {declaration.version} here")
+        module = sys.modules[declaration.run.__module__].rewrite(module, step.record)
+    return module
+
+
+def _unknown(step: Rewrite, state: str) -> StepError:
+    return StepError(
+        Diagnostic(
+            "X214",
+            f"the model was rewritten by {step.operator} version {step.version}, which {state}",
+            help="make the model again from its recipe",
+        )
+    )
+
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Cast(torch.nn.Module):
+    """A module in 16-bit floating point that takes and gives fp32; other dtypes pass as they are."""
+
+    def __init__(self, module: torch.nn.Module, dtype: str) -> None:
+        super().__init__()
+        self.dtype = DTYPES[dtype]
+        self.module = module.to(self.dtype)
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        """Answer a batch; floating-point inputs and outputs of any shape are converted."""
+        return to_float32(self.module(*(_floating_to(value, self.dtype) for value in inputs)))
+
+
+def to_float32(answer: Any) -> Any:
+    """Convert the floating-point tensors of an answer, in the form that it has."""
+    if isinstance(answer, torch.Tensor):
+        return _floating_to(answer, torch.float32)
+    if isinstance(answer, Mapping):
+        return {name: to_float32(value) for name, value in answer.items()}
+    if isinstance(answer, (tuple, list)):
+        return tuple(to_float32(value) for value in answer)
+    return answer
+
+
+def _floating_to(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return value.to(dtype) if value.is_floating_point() else value

@@ -1,0 +1,170 @@
+"""Write TorchScript files that hold no paths of this machine and have the same bytes every time.
+
+Trace a module into frozen TorchScript.
+Make any module answer with a tensor or a tuple of tensors, as traces and exporters need.
+Export a module to a TorchScript file and compare the two.
+Keep TorchScript files as `model.pt`; their inputs and outputs are in their own extra file.
+"""
+
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch  # noqa: TID253 - its very subject
+from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
+
+from titrant.runtime.backends.backend import check, compare
+from titrant.runtime.backends.torch.call import (
+    example_arrays,
+    named,
+    plain_attention,
+    refuse_decisions,
+    settled,
+    tensor_of,
+)
+from titrant.runtime.backends.torch.session import open_session
+from titrant.runtime.catalog import Context
+from titrant.runtime.values import Rows, TorchModel, TorchScriptModel
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+
+# torch numbers the classes of a process, so a second trace of one module is called otherwise than the first.
+MANGLED = re.compile(rb"___torch_mangle_(\d+)")
+# Stack traces of where each line was traced; loading works without them.
+DEBUG = ".debug_pkl"
+# Where the archive's version stands: in the second from version 10 on, which GELU, among others, asks for.
+VERSIONS = ("version", ".data/version")
+# The writer adds these itself.
+WRITTEN = (*VERSIONS, ".data/serialization_id")
+
+
+def save_script(script: torch.jit.ScriptModule, model: TorchModel, folder: Path) -> TorchScriptModel:
+    """Write `model.pt` into a folder, with the model's inputs and outputs in its extra file titrant.json."""
+    said = {"inputs": model.inputs, "outputs": model.outputs}
+    raw, path = folder / "raw.pt", folder / "model.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now
+        torch.jit.save(script, str(raw), _extra_files={"titrant.json": json.dumps(said, sort_keys=True)})
+    normalize(raw, path)
+    raw.unlink()
+    return TorchScriptModel(path)
+
+
+def normalize(source: Path, target: Path) -> None:
+    """Copy a TorchScript file without debug records and with its classes numbered from 0.
+
+    Class names stand in code as text and in pickles as newline-terminated globals, so a plain replacement is exact.
+    The archive is named after `target`.
+    """
+    reader = torch._C.PyTorchFileReader(str(source))
+    records = {name: reader.get_record(name) for name in reader.get_all_records() if not name.endswith(DEBUG)}
+    code = [name.encode() for name in records] + [data for name, data in records.items() if _names_classes(name)]
+    found = sorted({int(number) for text in code for number in MANGLED.findall(text)})
+    renamed = {b"%d" % number: b"___torch_mangle_%d" % place for place, number in enumerate(found)}
+
+    def rename(text: bytes) -> bytes:
+        return MANGLED.sub(lambda match: renamed[match[1]], text)
+
+    writer = torch._C.PyTorchFileWriter(str(target))
+    writer.set_min_version(int(next(records[name] for name in VERSIONS if name in records)))
+    for name in sorted(set(records) - set(WRITTEN)):
+        data = rename(records[name]) if _names_classes(name) else records[name]
+        writer.write_record(rename(name.encode()).decode(), data, len(data))
+    writer.write_end_of_file()
+
+
+def _names_classes(record: str) -> bool:
+    return record.endswith((".py", ".pkl"))
+
+
+def traced(
+    module: torch.nn.Module, outputs: tuple[str, ...], arrays: Mapping[str, np.ndarray]
+) -> torch.jit.ScriptModule:
+    """Trace on example inputs, check the trace against the module, and freeze: weights become constants.
+
+    Raises PreconditionError X206 when the forward takes decisions on tensor values and StepError X207 when it cannot be
+    traced or the trace answers otherwise. Branches on shapes are taken as the example has them.
+    """
+    inputs = tuple(tensor_of(array) for array in arrays.values())
+    try:
+        with plain_attention(), warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            answer = refuse_decisions(module.eval(), arrays.values())
+            script = torch.jit.trace(flat(module, outputs, answer), inputs, check_trace=True)  # type: ignore[no-untyped-call]
+            frozen: torch.jit.ScriptModule = torch.jit.freeze(script)
+            return frozen
+    except (RuntimeError, TracingCheckError) as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise StepError(
+            Diagnostic(
+                "X207",
+                f"the model cannot be traced: {lines[0].strip()}",
+                help="return tensors or tuples of tensors, and use no random numbers in eval mode",
+            )
+        ) from None
+
+
+class Flat(torch.nn.Module):
+    """A module whose answer is cut down to its named outputs, in order."""
+
+    def __init__(self, module: torch.nn.Module, outputs: tuple[str, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self.outputs = outputs
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Answer a batch."""
+        found = tuple(named(self.module(*inputs), self.outputs).values())
+        return found[0] if len(found) == 1 else found
+
+
+def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any) -> torch.nn.Module:
+    """Wrap a module in eval mode whose `answer` to some batch has another form than a trace can hold.
+
+    Others are left bare, as the wrapper makes every name in the file longer.
+    """
+    bare = isinstance(answer, torch.Tensor) or (isinstance(answer, tuple) and len(answer) == len(outputs))
+    return module.eval() if bare else Flat(module, outputs).eval()
+
+
+# Rows of the example that is traced: not one, which would hide what depends on the batch size.
+TRACED_ROWS = 2
+
+
+def export(
+    model: TorchModel, example: Rows, tolerance: float, rows: int, context: Context
+) -> tuple[TorchScriptModel, dict[str, Any]]:
+    """Return the written file and its parity over `rows` example rows."""
+    with settled(context.threads, context.seed):
+        script = traced(model.module, model.outputs, example_arrays(model, example, TRACED_ROWS))
+    exported = save_script(script, model, context.scratch)
+    arrays = example_arrays(model, example, min(rows, len(example)))
+    parity = compare(answers(model, arrays, context.threads), answers(exported, arrays, context.threads))
+    return exported, check(parity, tolerance, "TorchScript")
+
+
+def answers(
+    model: TorchModel | TorchScriptModel, arrays: Mapping[str, np.ndarray], threads: int
+) -> dict[str, np.ndarray]:
+    """Answer one batch in torch."""
+    with open_session(model, threads=threads) as session:
+        return session.run(arrays)
+
+
+# The archive inside is named after the file, so the name is part of the bytes.
+NAME = "model.pt"
+
+
+def save_torchscript(value: TorchScriptModel, folder: Path) -> None:
+    """Copy the file into a folder under its fixed name."""
+    if value.path != folder / NAME:
+        shutil.copyfile(value.path, folder / NAME)
+
+
+def load_torchscript(folder: Path) -> TorchScriptModel:
+    """Return the file where it lies."""
+    return TorchScriptModel(folder / NAME)

@@ -1,0 +1,148 @@
+"""Run modules and TorchScript files in PyTorch."""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from titrant.runtime.backends.backend import Spec, checked, insisted_batch
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.values.text import first_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from titrant.runtime.values import TorchModel, TorchScriptModel
+
+
+def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device: str = "cpu") -> "TorchSession":
+    """Load a TorchModel (its own module on the CPU, a copy elsewhere) or a TorchScriptModel.
+
+    Raises StepError X212 for a file that torch cannot load, X220 for a device that is not there.
+    """
+    from titrant.runtime.values import TorchModel
+
+    _need(device)
+    if isinstance(model, TorchModel):
+        return TorchSession(_placed(model, device), model.inputs, model.outputs, threads, device)
+    module, inputs, outputs = load_script(model, device)
+    return TorchSession(module, inputs, outputs, threads, device)
+
+
+def load_script(
+    model: "TorchScriptModel", device: str = "cpu"
+) -> tuple[Callable[..., Any], tuple[Spec, ...], tuple[str, ...]]:
+    """Load a TorchScript file and what its `titrant.json` says of its inputs and outputs."""
+    import torch
+
+    extra = {"titrant.json": ""}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now
+            module = torch.jit.load(str(model.path), map_location=device, _extra_files=extra)  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise StepError(
+            Diagnostic(
+                "X212",
+                f"torch cannot load {model.path.name}: {first_line(error)}",
+                help="the file is damaged, or needs another torch: export it again",
+            )
+        ) from None
+    if not extra["titrant.json"]:
+        raise StepError(
+            Diagnostic(
+                "X212",
+                f"{model.path.name} does not say what its inputs and outputs are",
+                help="export the model with titrant, which adds titrant.json to the file",
+            )
+        )
+    said = json.loads(extra["titrant.json"])
+    specs: tuple[Spec, ...] = tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"])
+    return module, specs, tuple(said["outputs"])
+
+
+class TorchSession:
+    """A loaded module; `fixed_batch` is the batch size it insists on, or None."""
+
+    def __init__(
+        self,
+        module: Callable[..., Any],
+        inputs: tuple[Spec, ...],
+        outputs: tuple[str, ...],
+        threads: int,
+        device: str,
+    ) -> None:
+        import torch
+
+        self._module = module
+        self._threads = threads
+        self._device = device
+        self._inference: Callable[[], AbstractContextManager[Any]] = torch.inference_mode
+        self.specs = inputs
+        self.input_names = tuple(name for name, _, _ in inputs)
+        self.output_names = outputs
+        self.fixed_batch = insisted_batch(inputs)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch: name → (batch, …) in, name → (batch, …) out, fp32 where the model answers in 16 bits.
+
+        Raises StepError X201 for a batch that the model does not take and X221 when its forward fails.
+        """
+        from titrant.runtime.backends.torch.call import call, named
+
+        arrays = checked(self.specs, inputs)
+        with self._inference():
+            _use_threads(self._threads)
+            answer = call(self._module, arrays.values(), self._device)
+            return {name: _array(tensor) for name, tensor in named(answer, self.output_names).items()}
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._module
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _array(tensor: "torch.Tensor") -> np.ndarray:
+    if tensor.element_size() == 2 and tensor.is_floating_point():
+        tensor = tensor.float()  # NumPy has no bfloat16
+    array: np.ndarray = tensor.numpy(force=True)
+    return array
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    # Asking is cheap; setting rebuilds the thread pool.
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def _placed(model: "TorchModel", device: str) -> "torch.nn.Module":
+    import copy
+
+    if device == "cpu":
+        return model.module.eval()
+    return copy.deepcopy(model.module).eval().to(device)
+
+
+def _need(device: str) -> None:
+    import torch
+
+    kind, _, index = device.partition(":")
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(kind, 0)
+    if int(index or 0) >= there:
+        raise StepError(
+            Diagnostic("X220", f"torch sees no device {device} here", help="set target.device to auto or cpu")
+        )

@@ -1,0 +1,203 @@
+"""Judge a share of cases by exact binomial bounds: what stays caught, what is decided alike, absolute proportions.
+
+Judge bias: a proportion in one subgroup over the same in another.
+Judge the limits of `target`: what was timed and what was counted.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, look, pair_of, select
+from titrant.runtime.contract.metrics import METRICS, hits
+from titrant.runtime.contract.paired_tests import CLUSTERED, Paired, paired
+from titrant.runtime.contract.statistics.means import ORDER_STATISTICS, percentile_bounds
+from titrant.runtime.contract.statistics.proportions import (
+    GroupShare,
+    binomial_lower_bound,
+    binomial_upper_bound,
+    group_ratio_lower_bound,
+    group_ratio_upper_bound,
+    shrink,
+    unit_count,
+)
+from titrant.runtime.contract.verdict import GateEstimate
+from titrant.schema.cases import runs_for_percentile
+from titrant.schema.gate import Gate
+from titrant.schema.values.units import format_size, format_time
+
+EXACT_BINOMIAL = "exact binomial bound (Clopper and Pearson)"
+
+KORN_GRAUBARD = ", rows of one unit counted as fewer cases (Korn and Graubard)"
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Which of the counted cases are good, and how to say so."""
+
+    good: np.ndarray
+    units: np.ndarray
+    original: float | None
+    observed: str
+    clean: str
+
+
+def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Bound the share of good cases among those that the metric counts."""
+    share = _share(gate, evidence)
+    cases, good = len(share.good), int(share.good.sum())
+    if not cases:
+        raise Unassessable(f"no case counts for {gate.metric.replace('_', ' ')}: {share.observed}")
+    estimate = good / cases
+    rarer = ~share.good if good * 2 >= cases else share.good
+    factor = shrink(share.good - estimate, rarer, share.units, evidence.confidence)
+
+    def bounds(times: float) -> tuple[float, float]:
+        count, among = good * factor * times, cases * factor * times
+        return binomial_lower_bound(count, among, evidence.confidence), binomial_upper_bound(
+            count, among, evidence.confidence
+        )
+
+    def proves(times: float) -> bool:
+        lower, upper = bounds(times)
+        return upper <= gate.threshold if gate.comparison == "at_most" else lower >= gate.threshold
+
+    lower, upper = bounds(1.0)
+    units = unit_count(share.units)
+    return GateEstimate(
+        estimate, lower, upper, share.original, estimate, cases, cases - good,
+        EXACT_BINOMIAL + (KORN_GRAUBARD if units < cases else ""), share.observed,
+        clean=share.clean if good == cases else "", units=units, proves_with=proves,
+    )  # fmt: skip
+
+
+def _share(gate: Gate, evidence: Evidence) -> _Share:
+    if gate.metric in ("agreement", "same_decision"):
+        chosen, words = select(evidence, gate.slice)
+        good = evidence.alike[chosen]
+        what = "decisions" if evidence.original is not None else "answers"
+        observed = f"{int((~good).sum())} of {len(good)} {what}{words} differ from the original's"
+        return _Share(good, evidence.rows.units[chosen], None, observed, "no difference")
+    cases = look(evidence, gate.metric, gate.slice)
+    if gate.metric == "kept":
+        return _kept(cases)
+    if gate.metric == "precision":
+        return _precision(cases)
+    counted, right = hits(gate.metric, cases.candidate.decisions, cases.labels, cases.positive)
+    _need_positive(cases, gate.metric)
+    before = METRICS[gate.metric](cases.original, cases.labels, cases.positive)
+    good = right[counted]
+    noun, verb = {
+        "accuracy": ("cases", "right"),
+        "sensitivity": (f"{cases.positive_name} cases", "caught"),
+        "specificity": (f"cases that are not {cases.positive_name}", "left alone"),
+    }[gate.metric]
+    observed = f"{int(good.sum())} of {len(good)} {noun}{cases.words} {verb}"
+    return _Share(good, cases.units[counted], before, observed, "no miss")
+
+
+def _kept(cases: SliceAnswers) -> _Share:
+    _need_positive(cases, "kept")
+    caught = (cases.labels == cases.positive) & (cases.original.decisions == cases.positive)
+    good = cases.candidate.decisions[caught] == cases.positive
+    lost = f"{int((~good).sum())} of {len(good)} {cases.positive_name} cases{cases.words} that the original caught lost"
+    return _Share(good, cases.units[caught], 1.0 if len(good) else None, lost, "no loss")
+
+
+def _precision(cases: SliceAnswers) -> _Share:
+    _need_positive(cases, "precision")
+    flagged = cases.candidate.decisions == cases.positive
+    good = cases.labels[flagged] == cases.positive
+    before = METRICS["precision"](cases.original, cases.labels, cases.positive)
+    observed = f"{int(good.sum())} of {len(good)} cases{cases.words} called {cases.positive_name} are"
+    return _Share(good, cases.units[flagged], before, observed, "no false alarm")
+
+
+def _need_positive(cases: SliceAnswers, metric: str) -> None:
+    if cases.positive is None and metric != "accuracy":
+        raise Unassessable(f"{metric} needs a class: name data.positive, or use the slice `class X`")
+
+
+def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Bound the candidate's metric in the first group over that in the second; the groups share no case."""
+    names = pair_of(gate.slice)
+    groups = [paired(gate.metric, name, evidence) for name in names]
+    one, other = (_group_share(group, evidence.confidence) for group in groups)
+    means = [float(group.candidate.mean()) for group in groups]
+    before = [float(group.original.mean()) for group in groups]
+    if not means[1]:
+        raise Unassessable(f"the {gate.metric} in {names[1].removeprefix('subgroup ')} is 0")
+    lower, method = group_ratio_lower_bound(one, other, evidence.confidence)
+
+    def proves(times: float) -> bool:
+        return group_ratio_lower_bound(one.times(times), other.times(times), evidence.confidence)[0] >= gate.threshold
+
+    texts = [
+        f"{mean:.4f} in {name.removeprefix('subgroup ')} ({int(group.candidate.sum())} of {len(group.candidate)})"
+        for mean, name, group in zip(means, names, groups, strict=True)
+    ]
+    clustered = any(unit_count(group.units) < len(group.units) for group in groups)
+    return GateEstimate(
+        means[0] / means[1], lower, group_ratio_upper_bound(one, other, evidence.confidence),
+        before[0] / before[1] if before[1] else None, means[0] / means[1],
+        min(unit_count(group.units) for group in groups), None, method + (CLUSTERED if clustered else ""),
+        f"{gate.metric} {texts[0]} against {texts[1]}", counted="cases in the smaller group", proves_with=proves,
+    )  # fmt: skip
+
+
+def _group_share(group: Paired, confidence: float) -> GroupShare:
+    right = group.candidate
+    rarer = ~right if right.mean() >= 0.5 else right
+    factor = shrink(right - right.mean(), rarer, group.units, confidence)
+    return GroupShare(float(right.sum()) * factor, len(right) * factor)
+
+
+# Of the candidate and the original alone, after the choice: see docs/decisions/search.md.
+TIMED_ANEW = ", of runs after the choice"
+_SHARES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
+
+
+def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Bound a percentile of the seconds of one batch, or the throughput at their median."""
+    figures = evidence.figures
+    if figures is None:
+        raise Unassessable("it was not timed")
+    if "failed" in figures:
+        raise Unassessable(f"it failed while it was timed: {figures['failed']}")
+    timing = figures.get(str(evidence.timing_batch))
+    if timing is None:
+        raise Unassessable(f"batch size {evidence.timing_batch} was not timed")
+    share, runs = _SHARES[gate.metric], timing["samples"]
+    lower, upper = percentile_bounds(runs, share, evidence.confidence)
+    name = f"p{100 * share:.0f}"
+    estimate = timing[name]
+    before = (evidence.original_figures or {}).get(str(evidence.timing_batch), {}).get(name)
+    observed = f"{name} of {len(runs)} runs at batch {evidence.timing_batch} is {format_time(estimate)}"
+    if gate.metric == "throughput":
+        batch = evidence.timing_batch
+        estimate = batch / estimate
+        lower, upper = (batch / upper if upper else None), (batch / lower if lower else None)
+        observed = f"{estimate:,.0f} cases a second at the median of {len(runs)} runs at batch {batch}"
+        before = batch / before if before else None
+    deciding = lower if gate.metric == "throughput" else upper
+    least = runs_for_percentile(share, evidence.confidence)
+    missing = "" if deciding is not None else f"{len(runs)} runs, and {least} are needed to bound {name}"
+    return GateEstimate(
+        estimate, lower, upper, before, estimate, len(runs), None, ORDER_STATISTICS + TIMED_ANEW, observed,
+        missing=missing, least=least, counted="runs",
+    )  # fmt: skip
+
+
+def judge_counted(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Compare a size that is known exactly, or the peak memory that was measured once."""
+    if gate.metric == "size":
+        value, method, before = evidence.size, "counted", None
+    else:
+        before = (evidence.original_figures or {}).get("peak_bytes")
+        value, method = (evidence.figures or {}).get("peak_bytes"), "measured once"
+    if value is None:
+        why = "" if gate.metric == "size" else ": it is measured on Linux, on the CPU, with target.threads 1"
+        raise Unassessable(f"the {gate.metric.replace('_', ' ')} is not known{why}")
+    number = float(value)
+    words = f"{gate.metric.replace('_', ' ')} is {format_size(int(value))}"
+    return GateEstimate(number, number, number, before, number, 1, None, method, words)

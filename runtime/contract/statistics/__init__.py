@@ -1,0 +1,1 @@
+"""Bounds of proportions, means, percentiles and areas under ROC curves."""

@@ -1,0 +1,339 @@
+"""Bounds for the ratio of two paired proportions, candidate over original.
+
+Bounds for the ratio of two independent proportions, one of each group.
+Bounds for the difference of two paired proportions, candidate minus original.
+Paired counts: on how many cases the original, the candidate, both or neither are right.
+How many independent cases there are when several rows belong to one unit, such as a patient.
+Exact bounds of one proportion.
+Invert a test into a bound.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from titrant.schema.cases import FEW_CHANGED, constrained_discordance
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Counts of paired cases; `lost` only the original has right, `gained` only the candidate.
+
+    Fractions are allowed: rows of one unit count for less than a case each.
+    """
+
+    both: float
+    lost: float
+    gained: float
+    neither: float
+
+    @property
+    def cases(self) -> float:
+        """All pairs."""
+        return self.both + self.lost + self.gained + self.neither
+
+    @property
+    def decided(self) -> float:
+        """Pairs that at least one of the two has right; the ratio depends on no other."""
+        return self.both + self.lost + self.gained
+
+    @property
+    def changed(self) -> float:
+        """Pairs on which the two differ."""
+        return self.lost + self.gained
+
+    def times(self, factor: float) -> "Pairs":
+        """Return the same shares among more or fewer cases."""
+        return Pairs(self.both * factor, self.lost * factor, self.gained * factor, self.neither * factor)
+
+
+def pairs(original: np.ndarray, candidate: np.ndarray) -> Pairs:
+    """Count from which cases either model has right, both (rows,) bool."""
+    both = int((original & candidate).sum())
+    lost, gained = int((original & ~candidate).sum()), int((~original & candidate).sum())
+    return Pairs(both, lost, gained, len(original) - both - lost - gained)
+
+
+PAIRED_RATIO_SCORE = "score test of Nam and Blackwelder (2002)"
+
+PAIRED_RATIO_EXACT = "exact bound on the share kept (Clopper and Pearson); what was gained does not count"
+
+_HIGHEST_PAIRED_RATIO = 1e6
+
+
+def paired_ratio_statistic(counts: Pairs, ratio: float) -> float:
+    """Return the score statistic of H0: p_candidate = ratio · p_original, standard normal under H0.
+
+    Nam and Blackwelder (2002), "Analysis of the ratio of marginal probabilities in a matched-pair setting",
+    Statistics in Medicine 21. With x counts of n pairs and r the ratio
+
+        Z = (x_candidate - r x_original) / √(n r (p̃_lost + p̃_gained))
+
+    where p̃ maximizes the multinomial likelihood under H0. By Lagrange's multipliers p̃_neither is the observed share;
+    with m = 1 - p̃_neither, P = p̃_original is the smaller root of (1 + r) r N P² - B m P + C m² = 0,
+
+        N = both + lost + gained,  B = both (1 + r)² + lost r (2 + r) + gained (1 + 2 r),
+        C = both (1 + r) + lost r + gained,  and  p̃_lost + p̃_gained = 2 m - (1 + r) P.
+
+    Pairs that neither has right therefore cancel. Z falls as the ratio grows.
+    """
+    difference = counts.both + counts.gained - ratio * (counts.both + counts.lost)
+    discordance = constrained_discordance(counts.both, counts.lost, counts.gained, ratio)
+    # At ratio 1 with nothing changed both vanish; so does rounding noise.
+    if discordance <= 1e-12 * counts.decided:
+        return 0.0 if abs(difference) <= 1e-12 * counts.decided else math.copysign(math.inf, difference)
+    return difference / math.sqrt(ratio * discordance)
+
+
+def score_lower(counts: Pairs, confidence: float) -> float:
+    """Return the smallest ratio that the score test does not reject as too small."""
+    z = NormalDist().inv_cdf(confidence)
+    return crossing(lambda ratio: paired_ratio_statistic(counts, ratio) - z, 1e-9, _estimate(counts))
+
+
+def score_upper(counts: Pairs, confidence: float) -> float:
+    """Return the largest ratio that the score test does not reject as too large."""
+    z = NormalDist().inv_cdf(confidence)
+    estimate = _estimate(counts)
+    high = max(2.0, 2 * estimate)
+    while paired_ratio_statistic(counts, high) + z > 0 and high < _HIGHEST_PAIRED_RATIO:
+        high *= 4
+    return crossing(lambda ratio: paired_ratio_statistic(counts, ratio) + z, max(estimate, 1e-9), high)
+
+
+def paired_ratio_lower_bound(counts: Pairs, confidence: float) -> tuple[float, str]:
+    """Return the one-sided lower bound of the ratio, and the method.
+
+    Under five changed cases the score test's approximation is not trusted, and where nothing was gained the question
+    is that of one proportion: then the bound is exact. Among the N pairs that either has right, let v and w be the
+    chances to be lost and gained. The ratio is (1 - v) / (1 - w) ≥ 1 - v whatever w is, and lost is binomial(N, v), so
+    the exact lower bound of 1 - v bounds the ratio too. It is conservative by what it ignores: the gains.
+    """
+    if counts.changed < FEW_CHANGED or counts.gained == 0:
+        return binomial_lower_bound(counts.both + counts.gained, counts.decided, confidence), PAIRED_RATIO_EXACT
+    lower = score_lower(counts, confidence)
+    if counts.lost == 0:
+        # One proportion again, that of the gains: 1 / (1 - w).
+        lower = min(lower, 1 / (1 - binomial_lower_bound(counts.gained, counts.decided, confidence)))
+    return lower, PAIRED_RATIO_SCORE
+
+
+def paired_ratio_upper_bound(counts: Pairs, confidence: float) -> float:
+    """Return the one-sided upper bound of the ratio.
+
+    Under five changed cases: (1 - v) / (1 - w) with the exact bounds of both, each at half the error (Bonferroni).
+    """
+    if counts.changed < FEW_CHANGED or counts.lost == 0:
+        each = confidence if counts.lost == 0 else (1 + confidence) / 2
+        kept = binomial_upper_bound(counts.both + counts.gained, counts.decided, each)
+        gained = binomial_upper_bound(counts.gained, counts.decided, each)
+        return kept / (1 - gained) if gained < 1 else _HIGHEST_PAIRED_RATIO
+    upper = score_upper(counts, confidence)
+    if counts.gained == 0:
+        upper = max(upper, binomial_upper_bound(counts.both, counts.decided, confidence))
+    return upper
+
+
+def _estimate(counts: Pairs) -> float:
+    return (counts.both + counts.gained) / (counts.both + counts.lost)
+
+
+GROUP_RATIO_SCORE = "score bound of Miettinen and Nurminen (1985)"
+
+GROUP_RATIO_EXACT = "exact bound of the first group's share (Clopper and Pearson), the second's taken as 1"
+
+BONFERRONI = "exact bounds of both groups' shares (Clopper and Pearson), each at half the error"
+
+_HIGHEST_GROUP_RATIO = 1e6
+
+
+@dataclass(frozen=True)
+class GroupShare:
+    """How many of a group's cases are right; fractions where rows of one unit count for less than a case each."""
+
+    right: float
+    cases: float
+
+    @property
+    def value(self) -> float:
+        """The proportion."""
+        return self.right / self.cases
+
+    @property
+    def wrong(self) -> float:
+        """Cases that are not right."""
+        return self.cases - self.right
+
+    def times(self, factor: float) -> "GroupShare":
+        """Return the same share of more or fewer cases."""
+        return GroupShare(self.right * factor, self.cases * factor)
+
+
+def constrained(one: GroupShare, other: GroupShare, ratio: float) -> tuple[float, float]:
+    """Return the maximum likelihood estimates of both proportions when p_one = ratio · p_other.
+
+    Miettinen and Nurminen (1985), "Comparative analysis of two rates", Statistics in Medicine 4: p_other is the
+    smaller root of r (n₁ + n₂) p² - (n₁ r + x₁ + n₂ + x₂ r) p + x₁ + x₂ = 0.
+    """
+    a = (one.cases + other.cases) * ratio
+    b = one.cases * ratio + one.right + other.cases + other.right * ratio
+    c = one.right + other.right
+    second = min(2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0))), 1.0, 1 / ratio)
+    return ratio * second, second
+
+
+def group_ratio_statistic(one: GroupShare, other: GroupShare, ratio: float) -> float:
+    """Return the score statistic of H0: p_one = ratio · p_other, with their correction n / (n - 1) of the variance."""
+    first, second = constrained(one, other, ratio)
+    total = one.cases + other.cases
+    variance = first * (1 - first) / one.cases + ratio**2 * second * (1 - second) / other.cases
+    variance *= total / max(total - 1, 1.0)
+    difference = one.value - ratio * other.value
+    if variance <= 1e-15:
+        return 0.0 if abs(difference) <= 1e-12 else math.copysign(math.inf, difference)
+    return difference / math.sqrt(variance)
+
+
+def group_ratio_lower_bound(one: GroupShare, other: GroupShare, confidence: float) -> tuple[float, str]:
+    """Return the one-sided lower bound of p_one / p_other, and the method.
+
+    Where a group has fewer than five wrong cases the approximation is not trusted, and the bound is exact: if it is the
+    second, p_other is taken as 1; else both shares are bounded, each at half the error (Bonferroni). So are they where
+    the second group has none right, whose score statistic has no ratio to start from.
+    """
+    if one.right == 0 or other.wrong < FEW_CHANGED:
+        return binomial_lower_bound(one.right, one.cases, confidence), GROUP_RATIO_EXACT
+    if one.wrong < FEW_CHANGED or other.right == 0:
+        each = (1 + confidence) / 2
+        lower = binomial_lower_bound(one.right, one.cases, each)
+        return lower / binomial_upper_bound(other.right, other.cases, each), BONFERRONI
+    z = NormalDist().inv_cdf(confidence)
+    return crossing(
+        lambda ratio: group_ratio_statistic(one, other, ratio) - z, 1e-9, one.value / other.value
+    ), GROUP_RATIO_SCORE
+
+
+def group_ratio_upper_bound(one: GroupShare, other: GroupShare, confidence: float) -> float:
+    """Return the one-sided upper bound of p_one / p_other: one over the lower bound of the inverse."""
+    bound, _ = group_ratio_lower_bound(other, one, confidence)
+    return 1 / bound if bound > 1 / _HIGHEST_GROUP_RATIO else _HIGHEST_GROUP_RATIO
+
+
+PAIRED_DIFFERENCE_SCORE = "score test of Tango (1998)"
+
+PAIRED_DIFFERENCE_EXACT = "exact bound on the share lost or gained (Clopper and Pearson)"
+
+
+def paired_difference_statistic(counts: Pairs, difference: float) -> float:
+    """Return the score statistic of H0: p_candidate - p_original = difference, standard normal under H0.
+
+    Tango (1998), "Equivalence test and confidence interval for the difference in proportions for the paired-sample
+    design", Statistics in Medicine 17: Z = (gained - lost - n Δ) / √(n (2 q + Δ - Δ²)), where q estimates P(lost)
+    under H0, the larger root of 2 n q² - B q - lost Δ (1 - Δ) = 0 with
+    B = lost (1 - 3 Δ) + gained (1 - Δ) - 2 (both + neither) Δ.
+    """
+    n = counts.cases
+    b = (
+        counts.lost * (1 - 3 * difference)
+        + counts.gained * (1 - difference)
+        - 2 * (counts.both + counts.neither) * difference
+    )
+    root = math.sqrt(max(b * b + 8 * n * counts.lost * difference * (1 - difference), 0.0))
+    lost = min(max((b + root) / (4 * n), -difference, 0.0), (1 - difference) / 2)
+    variance = n * (2 * lost + difference - difference**2)
+    distance = counts.gained - counts.lost - n * difference
+    if variance <= 1e-12 * n:
+        return 0.0 if abs(distance) <= 1e-12 * n else math.copysign(math.inf, distance)
+    return distance / math.sqrt(variance)
+
+
+def paired_difference_lower_bound(counts: Pairs, confidence: float) -> tuple[float, str]:
+    """Return the one-sided lower bound of the difference, and the method.
+
+    Under five changed cases, or with none gained: the difference is at least -P(lost), whose bound is exact.
+    """
+    if counts.changed < FEW_CHANGED or counts.gained == 0:
+        return -binomial_upper_bound(counts.lost, counts.cases, confidence), PAIRED_DIFFERENCE_EXACT
+    z = NormalDist().inv_cdf(confidence)
+    estimate = (counts.gained - counts.lost) / counts.cases
+    lower = crossing(lambda value: paired_difference_statistic(counts, value) - z, -1.0, estimate)
+    if counts.lost == 0:
+        lower = min(lower, binomial_lower_bound(counts.gained, counts.cases, confidence))
+    return lower, PAIRED_DIFFERENCE_SCORE
+
+
+def paired_difference_upper_bound(counts: Pairs, confidence: float) -> tuple[float, str]:
+    """Return the one-sided upper bound of the difference, and the method: the lower bound seen from the other side."""
+    bound, method = paired_difference_lower_bound(
+        Pairs(counts.both, counts.gained, counts.lost, counts.neither), confidence
+    )
+    return -bound, method
+
+
+def shrink(residuals: np.ndarray, changed: np.ndarray, units: np.ndarray, confidence: float) -> float:
+    """Return the factor (0..1] by which every count is reduced so that rows count as independent cases.
+
+    1 where every row is a unit of its own. Otherwise the design effect: the variance of the residuals' sum with units
+    as the things that vary, over the variance as if rows were; never less than 1, and enlarged for the few units it
+    is estimated from (Korn and Graubard 1998, the effective sample size of an exact bound). Where fewer than five
+    units hold a changed row nothing can be estimated, and all rows of a unit are taken to move together, the worst
+    case: n² / Σ(rows of a unit)² cases. `residuals` (rows,) has mean zero, `changed` (rows,) bool, `units` (rows,).
+    """
+    _, index, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    if len(sizes) == len(units):
+        return 1.0
+    together = len(units) / float((sizes.astype(np.float64) ** 2).sum())
+    if len(np.unique(index[changed])) < FEW_CHANGED:
+        return together
+    sums = np.bincount(index, weights=residuals)
+    robust = float((sums**2).sum()) * len(sizes) / (len(sizes) - 1)
+    simple = float((residuals**2).sum())
+    if robust <= 0 or simple <= 0:
+        return together
+    return min(1.0, simple / robust * small_sample(len(sizes), confidence))
+
+
+def small_sample(units: int, confidence: float) -> float:
+    """Return (z / t)² with units - 1 degrees of freedom: what a variance estimated from few units is worth."""
+    from scipy.stats import t
+
+    return float((NormalDist().inv_cdf(confidence) / t.ppf(confidence, units - 1)) ** 2)
+
+
+def unit_count(units: np.ndarray) -> int:
+    """Return how many different units there are."""
+    return len(np.unique(units))
+
+
+def binomial_lower_bound(count: float, cases: float, confidence: float) -> float:
+    """Return the one-sided lower bound of a proportion (Clopper and Pearson 1934).
+
+    Counts may be fractions, as they are after `clusters.shrink`. 0 without cases.
+    """
+    from scipy.special import betaincinv
+
+    if count <= 0 or cases <= 0:
+        return 0.0
+    return float(betaincinv(count, max(cases - count, 0.0) + 1, 1 - confidence))
+
+
+def binomial_upper_bound(count: float, cases: float, confidence: float) -> float:
+    """Return the one-sided upper bound of a proportion (Clopper and Pearson 1934); 1 without cases."""
+    return 1 - binomial_lower_bound(cases - count, cases, confidence) if cases > 0 else 1.0
+
+
+def crossing(falling: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a falling function crosses zero, by bisection; an end of the interval where it does not."""
+    if falling(low) <= 0:
+        return low
+    if falling(high) >= 0:
+        return high
+    for _ in range(100):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
+    return low

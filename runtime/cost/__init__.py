@@ -1,0 +1,1 @@
+"""What steps cost and how large files become, from a model's facts."""

@@ -1,0 +1,286 @@
+"""How long a forward pass takes, and what memory, from a model's layers and from this machine's measured speed.
+
+What each layer of a model computes, reads and writes, from the model's facts alone.
+How long a forward pass takes on an accelerator, from the model's layers and from the accelerator's own figures.
+What the steps on data cost: what they took when the data was inspected, in this very way.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from titrant.schema.cost import ModelUse
+from titrant.schema.facts import Bench, DataFacts, GpuSpeed, Hardware, Layer, ModelFacts, spec_bytes
+from titrant.schema.plan import Prediction
+from titrant.schema.values.frozen import dataclass
+
+# A small accelerator, assumed where nothing is known: FLOP/s in fp32, FLOP/s in 16 bits, bytes a second.
+_FLOPS, _HALF_FLOPS, _BYTES = 5e12, 5e12, 200e9
+# What vendors do not publish: bytes a second from pageable memory, one kernel launch, a few numbers there and back.
+_TRANSFER_BYTES, _LAUNCH_SECONDS, _GPU_CALL_SECONDS = 6e9, 6e-6, 60e-6
+
+# The share of large matrix products' FLOP/s that layers reach, and the share of a published peak that such products do.
+_GPU_REACHED, _PEAK_SHARE = 0.5, 0.7
+
+# Kernels that a layer launches, each with Python or the interpreter around it.
+_LAUNCHES = {"torch": 4.0, "torchscript": 3.0, "onnx": 1.5}
+# How often a layer's output is written or read in the accelerator's memory.
+_GPU_PASSES = {"torch": 3.0, "torchscript": 2.0, "onnx": 2.0}
+
+# The method after which layers compute in 16 bits.
+_HALF_METHOD = "cast"
+
+
+@dataclass(frozen=True)
+class GpuRates:
+    """What an accelerator is assumed to do: FLOP/s, bytes a second and seconds, its own or a small accelerator's."""
+
+    flops: float
+    half: float
+    bytes: float
+    transfer: float
+    launch_seconds: float
+    call_seconds: float
+
+
+def gpu_rates(hardware: Hardware, device: str) -> tuple[GpuRates, bool]:
+    """Return the rates of an accelerator (cuda, cuda:1, mps), and whether they were measured on it."""
+    name = device if ":" in device else f"{device}:0"
+    found = hardware.bench.gpus.get(name) if hardware.bench is not None else None
+    speed = found or GpuSpeed()
+    share = 1.0 if speed.measured else _PEAK_SHARE
+    flops = (speed.fp32_flops_per_second or _FLOPS) * share
+    # Where the 16-bit figure is not known, it is at least the 32-bit one.
+    half = (speed.half_flops_per_second or speed.fp32_flops_per_second or _HALF_FLOPS) * share
+    rates = GpuRates(
+        flops=flops,
+        half=half,
+        bytes=(speed.memory_bytes_per_second or _BYTES) * share,
+        transfer=speed.transfer_bytes_per_second or _TRANSFER_BYTES,
+        launch_seconds=speed.launch_seconds or _LAUNCH_SECONDS,
+        call_seconds=speed.call_seconds or _GPU_CALL_SECONDS,
+    )
+    return rates, speed.measured
+
+
+def gpu_forward_seconds(model: ModelFacts, rates: GpuRates, kind: str, batch: int, method: str) -> float:
+    """Return the seconds of one batch: inputs to the accelerator, every layer, outputs back.
+
+    A layer takes as long as its launches, its arithmetic or its memory traffic, whichever is longest: they overlap.
+    """
+    halved = method == _HALF_METHOD
+    flops = (rates.half if halved else rates.flops) * _GPU_REACHED
+    launching = _LAUNCHES[kind] * rates.launch_seconds
+    seconds = rates.call_seconds + batch * (model_input_bytes(model) + model_output_bytes(model)) / rates.transfer
+    for layer, output, count in distinct_layers(model):
+        products = batch * (layer.flops or 0) / flops
+        moved = (layer.weight_bytes + batch * output * _GPU_PASSES[kind]) / (2 if halved else 1)
+        seconds += count * max(launching, products, moved / rates.bytes)
+    return seconds
+
+
+# Where no bench was run: one thread of a small server, fp32 operations and bytes a second.
+_DEFAULT_FLOPS, _DEFAULT_BYTES = 40e9, 8e9
+# Of the bench's matrix products, what an engine reaches in its layers; measured with torch 2.13 and onnxruntime 1.31
+# on TabularNet, DigitsNet, SmallCnn and ResNet-20, one thread.
+_REACHED = {"torch": 0.75, "torchscript": 0.75, "onnx": 1.1}
+# What calling a layer costs, however small it is, and what a batch costs beside its layers.
+_LAYER_SECONDS = {"torch": 5e-6, "torchscript": 4e-6, "onnx": 0.5e-6}
+_CONVOLUTION_SECONDS = {"torch": 100e-6, "torchscript": 70e-6, "onnx": 2e-6}
+_CALL_SECONDS = {"torch": 150e-6, "torchscript": 90e-6, "onnx": 55e-6}
+# Torch writes and reads every layer's output in memory; onnxruntime fuses what comes after a product into it.
+_PASSES = {"torch": 3.0, "torchscript": 2.0, "onnx": 0.5}
+# Weights up to this size stay in the caches from one batch to the next.
+_CACHED_BYTES = 8 << 20
+# Of the peak of activations that a module's forward pass has, what an engine holds.
+_HELD = {"torch": 2.5, "torchscript": 2.2, "onnx": 1.5}
+# int8 products in a network reach this share of the bench's.
+_INT8_SHARE = {"ort.static": 0.6, "ort.dynamic": 0.5, "torch.dynamic": 0.4}
+# What an optimizer takes for each tensor, and how often it reads or writes each weight.
+_TENSOR_SECONDS, _UPDATE_PASSES = 80e-6, 8
+# A second thread helps this much.
+_THREAD_GAIN = 0.75
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one machine does in a second with a number of threads, or its accelerator where `gpu` is given.
+
+    `measured` says that a bench was run on whichever it is.
+    """
+
+    flops: float
+    int8: float
+    bytes: float
+    measured: bool
+    gpu: GpuRates | None = None
+
+    @property
+    def basis(self) -> str:
+        """The basis of what follows from it."""
+        return "modelled" if self.measured else "guess"
+
+
+def speed_of(hardware: Hardware, threads: int = 1, device: str = "cpu") -> Speed:
+    """Return the speed of a machine or of its accelerator: its bench's, a published one, or else a small one's."""
+    bench = hardware.bench or Bench()
+    many = 1 + _THREAD_GAIN * (min(threads, hardware.identity.cores or threads) - 1)
+    flops = (bench.fp32_flops_per_second or _DEFAULT_FLOPS) * many
+    int8 = (bench.int8_flops_per_second or 2 * _DEFAULT_FLOPS) * many
+    bandwidth = bench.memory_bytes_per_second or _DEFAULT_BYTES
+    if device == "cpu":
+        return Speed(flops, int8, bandwidth, bench.measured)
+    rates, measured = gpu_rates(hardware, device)
+    return Speed(flops, int8, bandwidth, measured, rates)
+
+
+def basis_of(hardware: Hardware) -> str:
+    """Return the basis of what is predicted for a machine: a guess until it was measured."""
+    return speed_of(hardware).basis
+
+
+def forward_seconds(model: ModelFacts, speed: Speed, kind: str, batch: int, method: str = "none") -> float:
+    """Return the seconds of one batch through a model of a kind: torch, onnx or torchscript."""
+    if speed.gpu is not None:
+        return gpu_forward_seconds(model, speed.gpu, kind, batch, method)
+    cached = model.weight_bytes <= _CACHED_BYTES
+    seconds = _CALL_SECONDS[kind]
+    for layer, output, count in distinct_layers(model):
+        products = batch * (layer.flops or 0) / (_rate(layer, speed, method) * _REACHED[kind])
+        each = products if cached else max(products, layer.weight_bytes / speed.bytes)
+        each += batch * output * _PASSES[kind] / speed.bytes
+        each += (_CONVOLUTION_SECONDS if is_convolution(layer) else _LAYER_SECONDS)[kind]
+        seconds += count * each
+    return seconds
+
+
+def update_seconds(model: ModelFacts, speed: Speed) -> float:
+    """Return the seconds of one optimizer step over every weight, and of autograd building its graph."""
+    tensors = sum(2 for layer in model.layers if layer.weight_bytes)
+    return tensors * _TENSOR_SECONDS + _UPDATE_PASSES * model.weight_bytes / speed.bytes
+
+
+def opening_seconds(model: ModelFacts, use: ModelUse, speed: Speed) -> float:
+    """Return what opening a model takes, weights on their way to a device included: nothing for a live module here."""
+    placing = 0.0 if speed.gpu is None else model.weight_bytes / speed.gpu.transfer
+    if use.kind == "torch":
+        return placing
+    per_layer, per_byte = (0.0008, 8e-9) if use.kind == "torchscript" else (0.0005, 6e-9)
+    return placing + 0.004 + per_layer * len(model.layers) + per_byte * (use.bytes or model.weight_bytes)
+
+
+def opened_bytes(model: ModelFacts, use: ModelUse) -> int:
+    """Return the memory that opening a model takes: the file and the weights as the engine packs them."""
+    return 0 if use.kind == "torch" else 2 * (use.bytes or model.weight_bytes)
+
+
+def held_bytes(model: ModelFacts, use: ModelUse, batch: int, on_device: bool = False) -> int:
+    """Return the bytes of the machine's memory that one batch takes beside the model.
+
+    A device with memory of its own holds the activations itself; only inputs and outputs are left here.
+    """
+    if on_device:
+        return (model_input_bytes(model) + model_output_bytes(model)) * batch
+    share = _HELD[use.kind] / (2 if use.method == "ort.static" else 1)
+    return int((model.activation_bytes or 0) * batch * share)
+
+
+def fixed_batch(model: ModelFacts) -> int | None:
+    """Return the batch size that the model insists on, None where it is free."""
+    sizes = [spec.shape[0] for spec in model.inputs if spec.shape]
+    return min((size for size in sizes if isinstance(size, int)), default=None)
+
+
+def modelled(hardware: Hardware, seconds: float, peak_bytes: int, output_bytes: int) -> Prediction:
+    """Predict a step on the CPU whose output's size follows from the model, and whose time from the machine's speed."""
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=peak_bytes,
+        output_bytes=output_bytes,
+        basis=basis_of(hardware),
+        bases={"output_bytes": "modelled"},
+    )
+
+
+def _rate(layer: Layer, speed: Speed, method: str) -> float:
+    """Return the operations a second of a layer's products: a dynamic method leaves convolutions alone."""
+    shares: Mapping[str, float] = _INT8_SHARE
+    if method not in shares or (method != "ort.static" and not is_product(layer)):
+        return speed.flops
+    return speed.int8 * shares[method]
+
+
+_SHAPED = 2
+# Torch's and ONNX's recurrent layers: an ONNX file stacks their weights in three dimensions.
+RECURRENT = ("LSTM", "GRU", "RNN")
+
+
+def layers_with_outputs(model: ModelFacts) -> Iterator[tuple[Layer, int]]:
+    """List the layers, each with the bytes of its fp32 output for one case.
+
+    The output of a layer with matrix products follows from its FLOPs and its weights; any other layer is assumed to
+    write as much as the one before it.
+    """
+    output = 0
+    for layer in model.layers:
+        inner = math.prod(layer.weight_shape[1:]) if len(layer.weight_shape) >= _SHAPED else 0
+        if inner and layer.flops and not layer.type.startswith(RECURRENT):
+            output = 4 * layer.flops // (2 * inner)
+        yield layer, output
+
+
+# A cache of one model, found by identity: hashing ten thousand layers would cost what it saves. It holds the model, so
+# that no other can take its place in memory.
+_last: list[tuple[ModelFacts, tuple[tuple[Layer, int, int], ...]]] = []
+
+
+def distinct_layers(model: ModelFacts) -> tuple[tuple[Layer, int, int], ...]:
+    """Return one layer of each kind, the bytes of its output for one case, and how many of them the model has.
+
+    Layers of a kind cost the same. A plan asks dozens of times about one model, which may have ten thousand layers of a
+    few kinds.
+    """
+    if not _last or _last[0][0] is not model:
+        found: dict[tuple[object, ...], tuple[Layer, int, int]] = {}
+        for layer, output in layers_with_outputs(model):
+            kind = (layer.type, layer.weight_shape, layer.flops, layer.weight_bytes, output)
+            found[kind] = (layer, output, found[kind][2] + 1) if kind in found else (layer, output, 1)
+        _last[:] = [(model, tuple(found.values()))]
+    return _last[0][1]
+
+
+def layer_output_bytes(model: ModelFacts) -> int:
+    """Return the bytes that all layers write for one case, as far as they follow from FLOPs and weights."""
+    return sum(size for _, size in layers_with_outputs(model))
+
+
+def model_input_bytes(model: ModelFacts) -> int:
+    """Return the bytes of the model's inputs for one case."""
+    return sum(spec_bytes(spec) for spec in model.inputs)
+
+
+def model_output_bytes(model: ModelFacts) -> int:
+    """Return the bytes of the model's outputs for one case, in fp32."""
+    return sum(4 * math.prod(size for size in spec.shape[1:] if isinstance(size, int)) for spec in model.outputs)
+
+
+def is_convolution(layer: Layer) -> bool:
+    """Tell a convolution: its type says so, and its weights have more dimensions than a product's."""
+    return len(layer.weight_shape) > _SHAPED and "Conv" in layer.type
+
+
+def is_product(layer: Layer) -> bool:
+    """Tell a linear layer or matrix product by its weights; a stack of products has more than two dimensions."""
+    if layer.type.startswith(RECURRENT):
+        return False
+    return len(layer.weight_shape) >= _SHAPED and not is_convolution(layer)
+
+
+# What a step costs that does next to nothing: its folder, its request, its result.
+BASE_SECONDS = 0.012
+
+
+def inspected(data: DataFacts, part: str, otherwise: float) -> tuple[float, str]:
+    """Return the seconds of a part of the inspection with their basis, or else a guess."""
+    if part in data.seconds:
+        return data.seconds[part] * 1.1 + BASE_SECONDS, "modelled"
+    return otherwise, "guess"

@@ -1,0 +1,102 @@
+"""How large a model file becomes, from the model's facts alone.
+
+What a machine must have installed, as sentences for `requires`.
+"""
+
+import math
+
+from titrant.schema.facts import Hardware, Layer, ModelFacts
+from titrant.schema.values.distributions import distribution
+
+# Layer types, as torch modules and as ONNX nodes.
+CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d", "Conv", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+PRODUCTS = ("Linear", "Gemm", "MatMul")
+# Modules of torch that an ONNX file holds as matrix products.
+PRODUCTS_IN_FILE = (*PRODUCTS, "MultiheadAttention", "NonDynamicallyQuantizableLinear")
+EMBEDDINGS = ("Embedding", "Gather")
+LAYER_NORMS = ("LayerNorm", "LayerNormalization")
+NORMALIZATIONS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalization")
+
+# Measured with torch 2.13 and onnxruntime 1.31 on two multilayer perceptrons, two small convolutional networks and
+# ResNet-20: what a file spends beside the numbers, for each layer and once.
+ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
+QDQ_LAYER_BYTES, QDQ_BYTES = 1500, 300
+SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
+TENSOR_BYTES, TORCH_BYTES = 90, 500
+# The some 130 nodes of an attention layer: as exported, and folded, with or without nodes that quantize.
+ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 26_000
+# What a node of a graph made elsewhere spends beside its numbers.
+ONNX_NODE_BYTES = 180
+# What a channel with a scale of its own adds: scale and zero point of its weights (5), in QDQ also of its bias (8).
+DYNAMIC_CHANNEL_BYTES, QDQ_CHANNEL_BYTES, PACKED_CHANNEL_BYTES = 5, 13, 16
+
+
+def layers_of(model: ModelFacts, *types: str) -> tuple[Layer, ...]:
+    """Return the layers of some types that hold weights which a forward pass reads."""
+    return tuple(layer for layer in model.layers if layer.type in types and layer.weight_bytes and not layer.unread)
+
+
+def takes_none(model: ModelFacts, *types: str) -> bool:
+    """Tell whether a method that quantizes fp32 weights of some types certainly finds none in the model's ONNX file.
+
+    Weights that a module holds itself, or makes of others, may be multiplied there: only the file shows it.
+    """
+    if model.source != "onnx" and any(layer.custom and layer.weight_bytes for layer in model.layers):
+        return False
+    return not any(layer.dtype in ("", "float32") for layer in layers_of(model, *types))
+
+
+def onnx_bytes(model: ModelFacts, attention_bytes: int = ATTENTION_BYTES) -> int:
+    """Predict an fp32 ONNX file: the weights that are read, once, and batch normalization folded into what precedes.
+
+    `attention_bytes` is what the nodes of an attention layer of torch's take in it.
+    """
+    nodes = ONNX_LAYER_BYTES * _read_layers(model) + attention_bytes * len(layers_of(model, "MultiheadAttention"))
+    return folded_bytes(model) - _unread_bytes(model) + nodes + ONNX_BYTES
+
+
+def torchscript_bytes(model: ModelFacts, *, halved: bool = False) -> int:
+    """Predict a frozen TorchScript file: the weights once, in 16 bits where `halved`, each aligned to 64 bytes."""
+    weights = (folded_bytes(model) - _unread_bytes(model)) // (2 if halved else 1)
+    return weights + SCRIPT_LAYER_BYTES * _read_layers(model) + SCRIPT_BYTES
+
+
+def torch_bytes(model: ModelFacts) -> int:
+    """Count a kept torch module: its tensors, and what says how to build it again."""
+    return model.weight_bytes + TENSOR_BYTES * sum(2 for layer in model.layers if layer.weight_bytes) + TORCH_BYTES
+
+
+def folded_bytes(model: ModelFacts) -> int:
+    """Return the weights' bytes when of four numbers a channel of each normalization one is left, the bias."""
+    return model.weight_bytes - sum(layer.weight_bytes for layer in layers_of(model, *NORMALIZATIONS)) * 3 // 4
+
+
+def _unread_bytes(model: ModelFacts) -> int:
+    return sum(layer.weight_bytes for layer in model.layers if layer.unread)
+
+
+def _read_layers(model: ModelFacts) -> int:
+    return sum(not layer.unread for layer in model.layers)
+
+
+def saved_by_int8(model: ModelFacts, *types: str) -> int:
+    """Return the bytes that int8 weights of some layer types save: three of every four, tied weights once."""
+    return sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in layers_of(model, *types))
+
+
+def channels(model: ModelFacts, *types: str) -> int:
+    """Count the output channels of some layer types, each of which gets a scale of its own."""
+    return sum(layer.weight_shape[0] for layer in layers_of(model, *types) if layer.weight_shape)
+
+
+def _elements(layer: Layer) -> int:
+    return math.prod(layer.weight_shape) if layer.weight_shape else layer.parameters
+
+
+def missing(hardware: Hardware, *packages: str) -> tuple[str, ...]:
+    """Name every package that is not installed on the machine, with the command that installs it."""
+    return tuple(
+        f"{package} is not installed: pip install {package}"
+        for package in packages
+        if distribution(hardware.identity.packages, package) is None
+    )

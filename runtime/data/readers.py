@@ -1,0 +1,300 @@
+"""Read csv, parquet and npz files.
+
+Read a folder of images: a subfolder is a class, a flat folder has no labels.
+The classification sets that come inside scikit-learn.
+Data from the recipe's own factory.
+Seeded random inputs for a model that has no data.
+"""
+
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from titrant.runtime.data.columns import array_column, find, frame_columns
+from titrant.runtime.data.parameters import SourceParams, TensorSpec
+from titrant.runtime.user_code import call, resolve
+from titrant.runtime.values import Table
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.language.nearest import nearest
+
+
+def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Read a comma-separated file with a header line, and notes.
+
+    A first column without a name is an index that some writer added, and is left out. StepError X100 for what is no
+    such file, X109 for a name that stands twice.
+    """
+    import pandas as pd
+
+    file = _existing(path)
+    try:
+        with warnings.catch_warnings():
+            # Else rows with more values than the header has names would lose some, or move by a column.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(file, low_memory=False, index_col=False)
+        header = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
+    except pd.errors.ParserWarning:
+        message = f"{file.name} cannot be read as csv: its rows have more values than its header has names"
+        raise StepError(Diagnostic("X100", message, help="give every column a name in the first line")) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise StepError(_unreadable(file, error, "csv")) from None
+    names = Counter(str(name) for name in header.iloc[0])
+    if twice := [name for name, count in names.items() if count > 1 and name]:
+        message = f"{file.name} has the column {twice[0]} twice"
+        raise StepError(Diagnostic("X109", message, help="give each column a name of its own"))
+    notes: tuple[str, ...] = ()
+    if len(frame.columns) and str(frame.columns[0]).startswith("Unnamed:"):
+        frame, notes = frame.iloc[:, 1:], (f"the first column of {file.name} has no name and is left out as an index",)
+    return frame_columns(frame, file.name), notes
+
+
+def read_parquet(path: str) -> dict[str, np.ndarray]:
+    """Read a Parquet file."""
+    import pandas as pd
+    import pyarrow as pa
+
+    file = _existing(path)
+    try:
+        frame = pd.read_parquet(file, engine="pyarrow")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StepError(_unreadable(file, error, "parquet")) from None
+    return frame_columns(frame, file.name)
+
+
+def read_npz(path: str, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Read the arrays of a NumPy .npz file, or only the wanted ones; object arrays are refused, never unpickled."""
+    file = _existing(path)
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise StepError(Diagnostic("X100", f"{file.name} holds one array", help="write it with numpy.savez"))
+            there = {name: np.empty(0) for name in archive.files}
+            for name in wanted or ():
+                find(there, name, file.name, "data")
+            names = archive.files if wanted is None else wanted
+            return {name: array_column(_member(archive, name, file), name, file.name) for name in names}
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise StepError(_unreadable(file, error, "npz")) from None
+
+
+def _member(archive: "np.lib.npyio.NpzFile", name: str, file: Path) -> np.ndarray:
+    try:
+        member: np.ndarray = archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise StepError(
+            Diagnostic(
+                "X100",
+                f"{file.name}: {name} holds Python objects, which titrant does not unpickle",
+                help=f"save {name} as numbers or fixed-width text: array.astype(str)",
+            )
+        ) from None
+    return member
+
+
+def _existing(path: str) -> Path:
+    file = Path(path)
+    if not file.is_file():
+        raise StepError(Diagnostic("X100", f"there is no file {path}", help="check the path in `data`"))
+    return file
+
+
+def _unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return Diagnostic(
+        "X100", f"{file.name} cannot be read as {kind}: {line}", help="check that it is whole and of that format"
+    )
+
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+
+
+def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.ndarray]:
+    """Read images as `image` (rows, 3, height, width) float32 in 0..1 and, from class folders, their names as text.
+
+    `label` is the column to give the class names; None leaves them out. Files are taken in the order of their names.
+    With a resize transform to follow, images may differ in size: then `image` is an object array of (3, height,
+    width). Raises StepError X107.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise StepError(Diagnostic("X107", f"there is no folder {path}", help="check `image_folder`"))
+    flat = _images_in(folder)
+    classes = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    by_class = [(child.name, file) for child in classes for file in sorted(child.rglob("*")) if _is_image(file)]
+    if flat and by_class:
+        raise StepError(
+            Diagnostic(
+                "X107",
+                f"{folder.name} has {len(flat)} images beside its class folders",
+                help="move them into a class folder, or out of the folder",
+            )
+        )
+    files = flat or [file for _, file in by_class]
+    if not files:
+        raise StepError(Diagnostic("X107", f"{folder.name} has no images", help=f"titrant reads {', '.join(SUFFIXES)}"))
+    columns = {"image": _stacked([_decode(file) for file in files], files, resize)}
+    if by_class and label is not None:
+        columns[label] = np.array([name for name, _ in by_class], dtype=str)
+    return columns
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.iterdir()) if _is_image(file)]
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _decode(file: Path) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise StepError(
+            Diagnostic("X107", f"{file.parent.name}/{file.name} cannot be decoded: {error}", help="take the file out")
+        ) from None
+    return pixels.transpose(2, 0, 1)
+
+
+def _stacked(images: list[np.ndarray], files: list[Path], resize: bool) -> np.ndarray:
+    if all(image.shape == images[0].shape for image in images):
+        stacked = np.empty((len(images), *images[0].shape), dtype=np.float32)
+        for place, image in enumerate(images):
+            np.divide(image, np.float32(255), out=stacked[place])
+        return stacked
+    if not resize:
+        other = next(place for place, image in enumerate(images) if image.shape != images[0].shape)
+        raise StepError(
+            Diagnostic(
+                "X107",
+                f"images differ in size: {files[0].name} is {_size(images[0])} and "
+                f"{files[other].name} {_size(images[other])}",
+                help="add a transform such as `- resize: {height: 224, width: 224}`",
+            )
+        )
+    ragged = np.empty(len(images), dtype=object)
+    for place, image in enumerate(images):
+        ragged[place] = image.astype(np.float32) / np.float32(255)
+    return ragged
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[2]} x {image.shape[1]}"
+
+
+SETS = ("breast_cancer", "digits", "iris", "wine")
+
+
+def read_bundled(name: str) -> Table:
+    """Load a set: one column a feature under its scikit-learn name, and `target` with its class names.
+
+    `digits` has the 64 pixels as `pixel_0_0` … `pixel_7_7` (0..16) and, for whoever names it, `image` (rows, 1, 8, 8)
+    float32 in 0..1. Raises RecipeError X105 for another name.
+    """
+    if name not in SETS:
+        near = nearest(name, SETS)
+        help = f"did you mean {near}?" if near else f"one of {', '.join(SETS)}"
+        raise RecipeError(Diagnostic("X105", f"scikit-learn brings no classification set {name}", help=help))
+    from sklearn import datasets
+
+    found = getattr(datasets, f"load_{name}")()
+    columns = {
+        str(feature): np.ascontiguousarray(found.data[:, place]) for place, feature in enumerate(found.feature_names)
+    }
+    columns["target"] = found.target.astype(np.int64)
+    if name == "digits":
+        columns["image"] = (found.images[:, None] / 16).astype(np.float32)
+    return Table(columns, {str(value): str(text) for value, text in enumerate(found.target_names)})
+
+
+def hidden(name: str | None) -> tuple[str, ...]:
+    """Columns that are loaded only for whoever names them, because they repeat others."""
+    return ("image",) if name == "digits" else ()
+
+
+def read_factory(source: SourceParams, name: str) -> dict[str, np.ndarray]:
+    """Call a data factory and return the columns of one source.
+
+    The factory gives a DataFrame, {array name: array}, or {source name: either}; of the last, `source.part`, or else
+    the source's own name, says which. Raises StepError X106 and X108, RecipeError X110 for a part that is not there.
+    """
+    reference = source.factory or ""
+    made = call(f"{reference}()" if not source.args else f"{reference}(…)", resolve(reference), **source.args)
+    if _is_named_sources(made):
+        made = _part(made, source.part or name, reference)
+    elif source.part is not None:
+        raise RecipeError(
+            Diagnostic("X110", f"{reference} gives one source, none called {source.part}", help="give roles fractions")
+        )
+    return _columns(made, reference)
+
+
+def _is_named_sources(made: Any) -> bool:
+    return (
+        isinstance(made, Mapping) and bool(made) and all(_is_frame(v) or isinstance(v, Mapping) for v in made.values())
+    )
+
+
+def _is_frame(value: Any) -> bool:
+    import pandas as pd
+
+    return isinstance(value, pd.DataFrame)
+
+
+def _part(made: Mapping[Any, Any], part: str, reference: str) -> Any:
+    if part not in made:
+        names = ", ".join(str(name) for name in made)
+        raise RecipeError(
+            Diagnostic("X110", f"{reference} gives the sources {names}", help="give each role one of them, by name")
+        )
+    return made[part]
+
+
+def _columns(made: Any, reference: str) -> dict[str, np.ndarray]:
+    if _is_frame(made):
+        return frame_columns(made, reference)
+    if isinstance(made, Mapping) and all(isinstance(name, str) for name in made):
+        return {name: array_column(values, name, reference) for name, values in made.items()}
+    raise StepError(
+        Diagnostic(
+            "X106",
+            f"{reference} gave {type(made).__name__}",
+            help="return a DataFrame, {array name: array}, or {source name: either}",
+        )
+    )
+
+
+def random_table(inputs: Sequence[TensorSpec], rows: int, seed: int) -> Table:
+    """Draw standard normal numbers for float inputs, 0 or 1 for whole and truth values (valid in any vocabulary).
+
+    Input shapes hold the batch first; RecipeError X126 when another dimension is free.
+    """
+    generator = np.random.default_rng(seed)
+    columns = {}
+    for spec in inputs:
+        free = [size for size in spec.shape[1:] if not isinstance(size, int)]
+        if free:
+            raise RecipeError(
+                Diagnostic(
+                    "X126", f"model input {spec.name} has a free size {free[0]}", help="write a number in `shape`"
+                )
+            )
+        shape = (rows, *(int(size) for size in spec.shape[1:]))
+        columns[spec.name] = _draw(generator, shape, spec.dtype)
+    return Table(columns, notes=(f"no data: {rows} rows of seeded random inputs",))
+
+
+def _draw(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if np.dtype(dtype).kind == "f":
+        return generator.standard_normal(shape, dtype=np.float32)
+    return generator.integers(0, 2, shape).astype(dtype)

@@ -1,1 +1,0 @@
-"""The store, the journal, the worker and the executor."""

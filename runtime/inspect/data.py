@@ -1,0 +1,187 @@
+"""Describe the data as loaded, split and transformed by the very steps of the plan.
+
+Count units (a patient's images are one) beside rows, as gates do.
+Time the parts of an inspection, for predictions of the steps that will do the same.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from titrant.runtime import catalog
+from titrant.runtime.catalog import load as load_libraries
+from titrant.runtime.data.columns import is_ragged, is_text, missing
+from titrant.runtime.operators.data.load import load
+from titrant.runtime.operators.data.split import split
+from titrant.runtime.operators.data.transform import class_notes, transform
+from titrant.runtime.values import Rows, RowSplit, Table, Tables
+from titrant.schema.facts import Column, DataFacts, RoleFacts, TensorSpec
+
+if TYPE_CHECKING:
+    from titrant.runtime.operators.data.load import DataLoadParams
+    from titrant.runtime.operators.data.split import DataSplitParams
+    from titrant.runtime.operators.data.transform import DataTransformParams
+
+
+def describe_data(
+    loading: "DataLoadParams", splitting: "DataSplitParams", transforming: "DataTransformParams", *, seed: int
+) -> tuple[DataFacts, dict[str, Rows]]:
+    """Load, split and transform; returns the facts, and the rows for a look at the first of them."""
+    for name, params in (("data.load", loading), ("data.split", splitting), ("data.transform", transforming)):
+        load_libraries(catalog.get(name).loads(params))
+    watch = Stopwatch()
+    with watch.timing("load"):
+        tables = load(loading, seed=seed)
+    with watch.timing("split"):
+        parts = split(splitting, tables, seed=seed)
+    with watch.timing("transform"):
+        rows, transforms = transform(transforming, tables, parts)
+    shown = next((part for part in rows.values() if len(part)), rows["train"])
+    facts = DataFacts(
+        digest=digest_tables(tables),
+        rows=sum(table.rows for table in tables.sources.values()),
+        columns=_columns(tables),
+        classes=transforms.classes,
+        positive=None if transforms.positive is None else transforms.classes[transforms.positive],
+        inputs=tuple(
+            TensorSpec(name, ("batch", *array.shape[1:]), str(array.dtype)) for name, array in shown.inputs.items()
+        ),
+        roles={role: role_facts(part) for role, part in rows.items() if len(part)},
+        notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
+        seconds=watch.seconds,
+    )
+    return facts, rows
+
+
+def role_facts(rows: Rows) -> RoleFacts:
+    """Count a role's rows, units, classes, subgroups and positives."""
+    labels = rows.labels
+    positive = np.zeros(len(rows), bool) if labels is None or rows.positive is None else labels == rows.positive
+    counts = {} if labels is None else dict(zip(rows.classes, _counts(labels, len(rows.classes)), strict=True))
+    subgroups, positives = {}, {}
+    for name, numbers in rows.subgroups.items():
+        values = rows.subgroup_values[name]
+        subgroups[name] = dict(zip(values, _counts(numbers, len(values)), strict=True))
+        if rows.positive is not None:
+            positives[name] = dict(zip(values, _counts(numbers[positive], len(values)), strict=True))
+    units = len(np.unique(rows.units))
+    facts = RoleFacts(len(rows), units, counts, subgroups, positives)
+    return facts if units == len(rows) else in_units(facts, rows, positive)
+
+
+def digest_tables(tables: Tables) -> str:
+    """Digest the content of every source with BLAKE3: names, dtypes, shapes and bytes, columns sorted by name."""
+    from blake3 import blake3
+
+    hasher = blake3()
+    for source in sorted(tables.sources):
+        table = tables.sources[source]
+        for name in sorted(table.columns):
+            column = table.columns[name]
+            for array in _arrays(column):
+                hasher.update(f"{source}\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+                hasher.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        hasher.update(repr(sorted(table.label_names.items())).encode())
+    return hasher.hexdigest()
+
+
+def _arrays(column: np.ndarray) -> Iterator[np.ndarray]:
+    if is_ragged(column):
+        yield from column
+    else:
+        yield column
+
+
+def _counts(numbers: np.ndarray, size: int) -> list[int]:
+    counts: list[int] = np.bincount(numbers[numbers >= 0], minlength=size).tolist()
+    return counts
+
+
+def _columns(tables: Tables) -> tuple[Column, ...]:
+    """Describe each column over all sources that have it."""
+    found: dict[str, list[np.ndarray]] = {}
+    for table in tables.sources.values():
+        for name, column in table.columns.items():
+            found.setdefault(name, []).append(column)
+    return tuple(_column(name, parts) for name, parts in found.items())
+
+
+def _column(name: str, parts: list[np.ndarray]) -> Column:
+    first = parts[0]
+    if is_ragged(first):
+        return Column(name, "float32", (3,))
+    single = first.ndim == 1
+    distinct = len(set().union(*(np.unique(part[~missing(part)]).tolist() for part in parts))) if single else None
+    gone = sum(int(missing(part).sum()) for part in parts)
+    return Column(name, "text" if is_text(first) else str(first.dtype), first.shape[1:], gone, distinct)
+
+
+def _notes(tables: Tables) -> list[str]:
+    return [note for table in tables.sources.values() for note in _of(table)]
+
+
+def _of(table: Table) -> tuple[str, ...]:
+    return table.notes
+
+
+def _ungrouped(rows: Mapping[str, Rows], parts: RowSplit) -> list[str]:
+    """Count rows that belong to no value of a subgroup, and so to none of its gates."""
+    notes = []
+    names = list(next(iter(rows.values())).subgroups)
+    for name in names:
+        count = sum(int((part.subgroups[name] < 0).sum()) for part in rows.values())
+        if count:
+            notes.append(f"{count} rows belong to no value of subgroup {name}")
+    return notes
+
+
+UnitCounts = dict[str, dict[str, int]]
+
+
+def in_units(facts: RoleFacts, rows: Rows, positive: np.ndarray) -> RoleFacts:
+    """Add the counts of units to a role's facts; `positive` says which rows are of the positive class, (rows,) bool."""
+    classes, others = {}, {}
+    if rows.labels is not None:
+        for index, name in enumerate(rows.classes):
+            classes[name] = _units(rows, rows.labels == index)
+            others[name] = _units(rows, rows.labels != index)
+    named = rows.positive is not None
+    return replace(
+        facts,
+        class_units=classes,
+        other_units=others,
+        subgroup_units=_by_subgroup(rows, np.ones(len(rows), bool)),
+        positive_units=_by_subgroup(rows, positive) if named else {},
+        negative_units=_by_subgroup(rows, ~positive) if named else {},
+    )
+
+
+def _by_subgroup(rows: Rows, among: np.ndarray) -> UnitCounts:
+    return {
+        name: {
+            value: _units(rows, among & (numbers == index)) for index, value in enumerate(rows.subgroup_values[name])
+        }
+        for name, numbers in rows.subgroups.items()
+    }
+
+
+def _units(rows: Rows, chosen: np.ndarray) -> int:
+    return len(np.unique(rows.units[chosen]))
+
+
+class Stopwatch:
+    """Keeps the seconds of each part that was timed, to a tenth of a millisecond."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        """Time a block."""
+        begun = time.perf_counter()
+        yield
+        self.seconds[part] = round(time.perf_counter() - begun, 4)

@@ -1,0 +1,89 @@
+"""Find out what a model and its data are, in a child process of the compiler.
+
+The request is what `titrant.compiler.facts.inspect.request` gives:
+{"seed": int, "steps": {"data.load": params, "data.split": params, "data.transform": params,
+"model.load" or "model.load_onnx": params}}, each params the JSON of that operator's parameter model.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.backends.torch.factory import source_files
+from titrant.runtime.inspect.data import describe_data
+from titrant.runtime.inspect.weights import BY_HEADER
+from titrant.runtime.operators.data.load import DataLoadParams
+from titrant.runtime.operators.data.split import DataSplitParams
+from titrant.runtime.operators.data.transform import DataTransformParams
+from titrant.runtime.operators.model.load import ModelLoadParams
+from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.plan import files_in
+from titrant.schema.values.canonical import plain
+
+
+def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Load the data as the plan will, look at the model, and say which files the answer rests on.
+
+    Returns {"model": plain(ModelFacts), "data": plain(DataFacts), "dependencies": [{"path", "digest"}, …],
+    "parts": [path, …]}; the
+    dependencies are the user's modules and the files that the request names by their content; "parts" are the files
+    outside an ONNX file that hold its weights, seen from its folder. A request without the steps of data asks for the
+    model alone, whose "data" is None; one with "starter" only asks what a starter recipe needs. Raises what the steps
+    themselves raise.
+    """
+    steps = {name: json.dumps(params) for name, params in request["steps"].items()}
+    seed = int(request.get("seed", 0))
+    if "starter" in steps:
+        from titrant.runtime.inspect.starter import describe_starter
+
+        return {"model": {}, "data": None, "starter": describe_starter(request["steps"]["starter"]), "dependencies": []}
+    if "data.load" not in steps:
+        model = _model(steps, None, "unlabeled", seed)
+        rests = {"dependencies": _dependencies(request["steps"]), "parts": _parts(request["steps"])}
+        return {"model": plain(model), "data": None, **rests}
+    loading = DataLoadParams.model_validate_json(steps["data.load"])
+    transforming = DataTransformParams.model_validate_json(steps["data.transform"])
+    splitting = DataSplitParams.model_validate_json(steps["data.split"])
+    data, _ = describe_data(loading, splitting, transforming, seed=seed)
+    model = _model(steps, data, transforming.task, seed)
+    return {
+        "model": plain(model),
+        "data": plain(data),
+        "dependencies": _dependencies(request["steps"]),
+        "parts": _parts(request["steps"]),
+    }
+
+
+def _model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: int) -> ModelFacts:
+    if "model.load_onnx" in steps:
+        from titrant.runtime.inspect.onnx import describe_onnx
+
+        return describe_onnx(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]), data)
+    from titrant.runtime.inspect.torch import describe_torch
+
+    return describe_torch(ModelLoadParams.model_validate_json(steps["model.load"]), data, task, seed=seed)
+
+
+def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
+    from blake3 import blake3
+
+    found: dict[str, str] = {}
+    sources = steps.get("data.load", {}).get("sources", {}).values()
+    for factory in [steps.get("model.load", {}).get("factory"), *(source.get("factory") for source in sources)]:
+        for path in source_files(factory).values() if factory else ():
+            found[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()
+    for _, file in files_in(steps):
+        if not Path(file["path"]).is_dir() and not file["digest"].startswith(BY_HEADER):
+            found[file["path"]] = file["digest"]
+    return [{"path": path, "digest": found[path]} for path in sorted(found)]
+
+
+def _parts(steps: Mapping[str, Any]) -> list[str]:
+    if "model.load_onnx" not in steps:
+        return []
+    from titrant.runtime.inspect.onnx import outside_files
+
+    file = Path(steps["model.load_onnx"]["onnx"]["path"])
+    return [path.relative_to(file.parent).as_posix() for path in outside_files(str(file))]

@@ -1,0 +1,379 @@
+"""Inspect an ONNX graph: weights, nodes, FLOPs, inputs and outputs.
+
+Tell an ONNX graph's parameters from its other constants.
+The inputs and outputs of an ONNX graph, and whether the data fits them.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
+from titrant.runtime.inspect.onnx_flops import node_flops, total
+from titrant.runtime.inspect.onnx_shapes import MOST_SHAPE_NUMBERS, Constant, constants, infer_shapes
+from titrant.runtime.operators.model.load_onnx import open_check, read_graph
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+    from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+
+# A graph with more weights than this is not opened in onnxruntime, which would load them all.
+OPENED_BYTES = 256 << 20
+Counted = Sequence[tuple["onnx.NodeProto", int | None]]
+
+
+def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> ModelFacts:
+    """Read the graph, check that onnxruntime opens it and that the data fits its inputs.
+
+    Weights in other files are not read, and onnxruntime does not open a graph that would fill the memory. Without data
+    the inputs are as the graph has them. FLOPs are None where those of a node are unknown; `count_parameters`
+    says what a parameter is.
+    Raises StepError X160 and X161 as model.load_onnx does, RecipeError X126 when inputs and data differ.
+    """
+    path = params.onnx.path
+    model, parts = read_graph(path)
+    whole = _inlined(model)
+    counts = count_parameters(whole.graph)
+    biases = [one for name, one in constants(whole.graph).items() if name in counts and not _weighs(one)]
+    weight_bytes = sum(one.bytes for one in (*_held(whole.graph), *biases))
+    if weight_bytes <= OPENED_BYTES:
+        open_check(path)
+    inputs = specs_of(model, graph_inputs(model))
+    fixed = inputs if data is None else fit(inputs, data.inputs, Path(path).name)
+    _drop_values(model)
+    _drop_values(whole)
+    shapes = infer_shapes(whole, fixed)
+    cases = _cases(fixed)
+    counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
+    flops = total(count for _, count in counted)
+    own = counted if whole is model else [(node, node_flops(node, shapes)) for node in model.graph.node]
+    return ModelFacts(
+        source="onnx",
+        digest=params.onnx.digest,
+        parameters=sum(counts.values()),
+        trainable=0,
+        weight_bytes=weight_bytes,
+        layers=tuple(_layers(model.graph, own, counts, cases)),
+        inputs=fixed,
+        outputs=specs_of(model, list(model.graph.output), shapes),
+        flops=None if flops is None else flops // cases,
+        activation_bytes=_activation_bytes(whole, shapes, cases),
+        notes=tuple(_notes(opset(model), counted, weight_bytes, outside=bool(parts))),
+    )
+
+
+def outside_files(path: str) -> tuple[Path, ...]:
+    """List the files that hold weights of an ONNX file outside it."""
+    return read_graph(path)[1]
+
+
+def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Inline the model's own functions, so that their nodes are counted."""
+    import onnx.inliner
+
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _cases(inputs: tuple[TensorSpec, ...]) -> int:
+    """Return the batch size that a graph is fixed to, 1 where it is free."""
+    sizes = {spec.shape[0] for spec in inputs if spec.shape}
+    size = next(iter(sizes)) if len(sizes) == 1 else 1
+    return size if isinstance(size, int) and size > 0 else 1
+
+
+def _held(graph: "onnx.GraphProto") -> Iterator[Constant]:
+    """Yield the weights that a graph and those in it hold; other constants are shapes and axes."""
+    yield from (one for one in constants(graph).values() if _weighs(one))
+    for node in graph.node:
+        for body in subgraphs(node).values():
+            yield from _held(body)
+
+
+def _weighs(constant: Constant) -> bool:
+    return constant.floating or (constant.low_bit and len(constant.shape) > 0)
+
+
+def _notes(version: int, counted: "Counted", weight_bytes: int, *, outside: bool) -> Iterator[str]:
+    yield f"opset {version}"
+    if outside:
+        yield "weights outside the file are brought inside"
+    if weight_bytes > OPENED_BYTES:
+        yield "it is too large to open while planning: onnxruntime opens it when it runs"
+    unknown = sorted({node.op_type for node, count in counted if count is None})
+    if unknown:
+        yield (
+            f"FLOPs are not known: those of {', '.join(unknown)} depend on values, or on what titrant does not know "
+            "of the operator"
+        )
+
+
+def _drop_values(model: "onnx.ModelProto") -> None:
+    """Drop the weights' values: shape inference would copy them, and it reads small integers only."""
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) > MOST_SHAPE_NUMBERS:
+            for field in ("raw_data", "float_data", "double_data"):
+                tensor.ClearField(field)
+
+
+def _layers(graph: "onnx.GraphProto", counted: "Counted", counts: Mapping[str, int], cases: int) -> Iterator[Layer]:
+    """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight."""
+    several = {name: one for name, one in constants(graph).items() if _weighs(one) and one.size > 1}
+    held = several | {name: one for name, one in constants(graph).items() if name in counts}
+    left = dict(counts)
+    for place, (node, flops) in enumerate(counted):
+        own = {name: held[name] for name in node.input if name in held}
+        shaped = [one.shape for one in own.values()]
+        inside = [name for name in left if name.startswith(f"{place}/")] if subgraphs(node) else []
+        yield Layer(
+            name=node.name or f"{node.op_type}_{place}",
+            type=node.op_type,
+            parameters=sum(left.pop(name, 0) for name in (*dict.fromkeys(node.input), *inside)),
+            weight_bytes=sum(one.bytes for one in own.values()),
+            weight_shape=max(shaped, key=len, default=()),
+            flops=flops // cases if flops else None,
+            dtype=next((one.dtype for one in own.values()), ""),
+            groups=next((item.i for item in node.attribute if item.name == "group"), 1),
+            custom=node.domain not in STANDARD,
+        )
+
+
+def _activation_bytes(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]], cases: int) -> int | None:
+    """Return the largest sum of float32 node outputs of a case that are alive at once, freed after their last use."""
+    last = {name: place for place, node in enumerate(model.graph.node) for name in node.input}
+    kept = {value.name for value in model.graph.output}
+    alive: dict[str, int] = {}
+    peak = now = 0
+    ends: dict[int, list[str]] = {}
+    for place, node in enumerate(model.graph.node):
+        born = {name: 4 * math.prod(shapes[name]) for name in node.output if name in shapes}
+        alive |= born
+        now += sum(born.values())
+        peak = max(peak, now)
+        for name in born:
+            ends.setdefault(max(last.get(name, place), place), []).append(name)
+        now -= sum(alive.pop(name) for name in ends.pop(place, ()) if name not in kept)
+    return peak // cases or None
+
+
+# Operator → the places of its weights and biases among its operands.
+_ROLES: Mapping[str, Sequence[int]] = {
+    "Conv": (1, 2), "ConvTranspose": (1, 2), "DeformConv": (1, 3), "FusedConv": (1, 2), "ConvInteger": (1,),
+    "QLinearConv": (3, 8), "Gemm": (0, 1, 2), "FusedGemm": (0, 1, 2), "QGemm": (0, 3, 6), "MatMul": (0, 1),
+    "FusedMatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3), "DynamicQuantizeMatMul": (1, 4),
+    "MatMulIntegerToFloat": (0, 1, 6), "MatMulNBits": (1, 5), "Einsum": range(16), "LSTM": (1, 2, 3, 7),
+    "GRU": (1, 2, 3), "RNN": (1, 2, 3), "DynamicQuantizeLSTM": (1, 2, 3, 7), "Attention": (0, 1, 2),
+    "QAttention": (1, 2), "MultiHeadAttention": (0, 1, 2, 3), "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2), "GroupNormalization": (1, 2), "InstanceNormalization": (1, 2),
+    "RMSNormalization": (1,), "SimplifiedLayerNormalization": (1,), "SkipLayerNormalization": (2, 3, 4),
+    "SkipSimplifiedLayerNormalization": (2, 3), "EmbedLayerNormalization": (2, 3, 4, 5, 6), "PRelu": (1,),
+    "BiasGelu": (1,), "FastGelu": (1,), "QLinearAdd": (0, 3), "QLinearMul": (0, 3),
+}  # fmt: skip
+# Element-wise operators: an initializer among their operands is a bias, a scale or a positional encoding.
+_BY_ELEMENT = ("Add", "Sub", "Mul", "Div", "Sum")
+# Operators whose output has the numbers of an operand: of the first one, Concat of any.
+_MOVES = (
+    "Transpose", "Reshape", "Unsqueeze", "Squeeze", "Slice", "Split", "Cast", "Identity", "Expand", "Flatten", "Tile",
+    "Concat", "DequantizeLinear", "QuantizeLinear",
+)  # fmt: skip
+_PRODUCTS = (
+    "Conv", "ConvTranspose", "ConvInteger", "Gemm", "MatMul", "FusedMatMul", "MatMulInteger", "Einsum", "DeformConv",
+)  # fmt: skip
+_TABLE_RANK = 2
+# The bits of a quantized bias; wider integers are indices and sizes.
+_BIAS_BITS = 32
+# How a tensor is read: element by element or by rows, or as a weight.
+_PLAINLY, _AS_WEIGHT = 1, 2
+
+
+def count_parameters(graph: "onnx.GraphProto") -> dict[str, int]:
+    """Count the parameters of a graph by the name of the tensor that holds them, each tensor once.
+
+    A parameter is a number of a constant that is a weight or bias of a matrix product, a recurrent layer, attention or
+    a normalization; the slope of a PRelu; a table of two or more dimensions whose rows are gathered or that is
+    concatenated with computed values; or an initializer of one or more dimensions in an element-wise sum or product.
+    It remains one where it is first transposed, sliced, concatenated or dequantized. Not counted are constants that
+    describe a shape, an axis, a range or a quantization, scalars, running statistics, initial states of recurrent
+    layers, and `Constant` nodes that are used element-wise (except as the bias after a product) or whose numbers are
+    all equal.
+
+    So an int8 file has as many parameters as the fp32 one that it was made from, and a file that torch wrote as many as
+    the module, less what export folds: scale and bias of a batch normalization become the bias of the convolution
+    before it. An embedding table that is also the output layer's weight, and is written a second time transposed,
+    counts once while both hold the same numbers. A saved buffer that is multiplied or added, such as a table of sines,
+    looks like a parameter in a file and is counted. Names in the body of a loop or a branch are prefixed by the place
+    of its node.
+    """
+    return _count(graph, "")[0]
+
+
+def _count(graph: "onnx.GraphProto", path: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Count a graph's parameters; return them, and how it and the graphs in it read each tensor, by name."""
+    held, read = constants(graph), dict[str, int]()
+    found: dict[str, int] = {}
+    for place, node in enumerate(graph.node):
+        for name, body in subgraphs(node).items():
+            inner, reads = _count(body, f"{path}{place}/{name}/")
+            found |= inner
+            _mark(read, *reads.items())
+    _read(graph, held, read)
+    packed = dict(_packed(graph))
+    for name, constant in held.items():
+        if _is_parameter(constant, read.get(name, 0)):
+            found[path + name] = packed.get(name, constant.size)
+    for name in _written_twice(graph, held):
+        found.pop(path + name, None)
+    return found, read
+
+
+def _is_parameter(constant: Constant, read: int) -> bool:
+    if not read or constant.integer_bits > _BIAS_BITS:
+        return False
+    if not constant.initializer:
+        return read == _AS_WEIGHT and not constant.uniform()
+    return read == _AS_WEIGHT or (constant.floating and len(constant.shape) > 0)
+
+
+def _read(graph: "onnx.GraphProto", held: Mapping[str, Constant], read: dict[str, int]) -> None:
+    """Note how each tensor is read, from the last node back, so that the use of a moved tensor is already known."""
+    products = {name for node in graph.node if node.op_type in _PRODUCTS for name in node.output}
+    scales = {node.output[1] for node in graph.node if node.op_type == "DynamicQuantizeLinear"}
+    for node in reversed(graph.node):
+        _mark(read, *((node.input[place], _AS_WEIGHT) for place in _places(node) if place < len(node.input)))
+        if node.op_type in _BY_ELEMENT and scales.isdisjoint(node.input):
+            bias = node.op_type == "Add" and not products.isdisjoint(node.input)
+            _mark(read, *((name, _AS_WEIGHT if bias and _is_vector(name, held) else _PLAINLY) for name in node.input))
+        if node.op_type in ("Gather", "Concat"):
+            _mark(read, *(reading for name in _moved(node) for reading in _as_rows(name, held)))
+        use = max((read.get(name, 0) for name in node.output), default=0)
+        if node.op_type in _MOVES and use:
+            _mark(read, *((name, _AS_WEIGHT if node.op_type == "DequantizeLinear" else use) for name in _moved(node)))
+
+
+def _mark(read: dict[str, int], *readings: tuple[str, int]) -> None:
+    for name, use in readings:
+        read[name] = max(use, read.get(name, 0))
+
+
+def _places(node: "onnx.NodeProto") -> Sequence[int]:
+    if node.op_type == "Attention" and node.domain:
+        return (1, 2)
+    return _ROLES.get(node.op_type, ())
+
+
+def _moved(node: "onnx.NodeProto") -> Sequence[str]:
+    return list(node.input) if node.op_type == "Concat" else list(node.input[:1])
+
+
+def _is_vector(name: str, held: Mapping[str, Constant]) -> bool:
+    return name in held and len(held[name].shape) > 0
+
+
+def _as_rows(name: str, held: Mapping[str, Constant]) -> Iterator[tuple[str, int]]:
+    """Yield how a table is read: as a weight where it is an initializer of numbers, not of indices or sizes."""
+    if name not in held:
+        yield name, _PLAINLY
+        return
+    table = held[name]
+    if len(table.shape) >= _TABLE_RANK and table.initializer and (table.floating or table.low_bit):
+        yield name, _AS_WEIGHT
+
+
+def _packed(graph: "onnx.GraphProto") -> Iterator[tuple[str, int]]:
+    """Yield the weights whose numbers share bytes, each with the count of its numbers."""
+    for node in graph.node:
+        if node.op_type == "MatMulNBits":
+            sizes = {item.name: item.i for item in node.attribute}
+            yield node.input[1], sizes["K"] * sizes["N"]
+
+
+def _written_twice(graph: "onnx.GraphProto", held: Mapping[str, Constant]) -> Iterator[str]:
+    """Yield the weights of matrix products that repeat an embedding table of the graph, transposed."""
+    tables = [node.input[0] for node in graph.node if node.op_type == "Gather" and node.input[0] in held]
+    weights = [node.input[1] for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in held]
+    for table in dict.fromkeys(tables):
+        shape = held[table].shape
+        for weight in dict.fromkeys(weights):
+            fits = len(shape) == _TABLE_RANK and held[weight].shape == shape[::-1] and weight != table
+            if fits and held[weight].is_transposed(held[table]):
+                yield weight
+
+
+def graph_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
+    """Return the inputs that are not weights: old graphs list those too."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def specs_of(
+    model: "onnx.ModelProto",
+    values: "list[onnx.ValueInfoProto]",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[TensorSpec, ...]:
+    """Read names, shapes and dtypes; a free first dimension is the batch, other free ones are filled from `shapes`."""
+    import onnx
+
+    specs = []
+    for value in values:
+        tensor = value.type.tensor_type
+        known = (shapes or {}).get(value.name)
+        dimensions: list[int | str] = [
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else dim.dim_param or "free"
+            for dim in tensor.shape.dim
+        ]
+        if known is not None and not dimensions:
+            dimensions = ["batch", *known[1:]]
+        if known is not None and len(known) == len(dimensions):
+            dimensions = [
+                size if isinstance(size, int) or not place else known[place] for place, size in enumerate(dimensions)
+            ]
+        if dimensions and isinstance(dimensions[0], str):
+            dimensions[0] = "batch"
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        specs.append(TensorSpec(value.name, tuple(dimensions), str(np.dtype(dtype))))
+    return tuple(specs)
+
+
+def fit(inputs: tuple[TensorSpec, ...], given: tuple[TensorSpec, ...], name: str) -> tuple[TensorSpec, ...]:
+    """Fill free sizes from the data's inputs, which must have the graph's names, shapes and dtypes."""
+    by_name = {spec.name: spec for spec in given}
+    if set(by_name) != {spec.name for spec in inputs}:
+        wanted = ", ".join(_written(spec) for spec in inputs)
+        raise RecipeError(
+            Diagnostic(
+                "X126",
+                f"{name} takes {', '.join(spec.name for spec in inputs)}, "
+                f"and the data gives {', '.join(by_name) or 'nothing'}",
+                help=f"write `model: {{inputs: [{wanted}]}}`",
+            )
+        )
+    return tuple(_filled(spec, by_name[spec.name], name) for spec in inputs)
+
+
+def _filled(spec: TensorSpec, given: TensorSpec, name: str) -> TensorSpec:
+    fits = len(spec.shape) == len(given.shape) and all(
+        isinstance(want, str) or want == size for want, size in zip(spec.shape[1:], given.shape[1:], strict=True)
+    )
+    if not fits or spec.dtype != given.dtype:
+        raise RecipeError(
+            Diagnostic(
+                "X126",
+                f"{name}: {spec.name} is {_shape(spec)} {spec.dtype}, and the data gives {_shape(given)} {given.dtype}",
+                help="change `data.inputs` or `data.transform`, or name the shape and dtype in `model.inputs`",
+            )
+        )
+    return TensorSpec(spec.name, (spec.shape[0], *given.shape[1:]), spec.dtype)
+
+
+def _shape(spec: TensorSpec) -> str:
+    return f"({', '.join(str(size) for size in spec.shape)})"
+
+
+def _written(spec: TensorSpec) -> str:
+    sizes = ", ".join("batch" if not place else str(size) for place, size in enumerate(spec.shape))
+    return f"{{name: {spec.name}, shape: [{sizes}], dtype: {spec.dtype}}}"

@@ -1,0 +1,266 @@
+"""Run a model on two cases of its inputs' shapes, and record its outputs, FLOPs and activation memory.
+
+Count the FLOPs of a torch model's forward pass, two per multiply-add, fused kernels included.
+Count the bytes of activations that are alive at once while a model answers, and note which weights it reads.
+Notice operations that may multiply matrices and that the FLOP counter does not know.
+"""
+
+import math
+import re
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch  # noqa: TID253 - the file defines a torch dispatch mode
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
+from torch.utils._pytree import tree_leaves  # noqa: TID253
+from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
+
+from titrant.runtime.user_code import call
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.facts import TensorSpec
+
+if TYPE_CHECKING:
+    import torch
+
+# Two cases, so that an output's batch dimension can be told from one that happens to be 1.
+CASES = 2
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """What a forward pass of two cases showed; FLOPs and bytes are those of one case."""
+
+    outputs: tuple[TensorSpec, ...]
+    flops: int | None
+    flops_by_module: Mapping[str, int]
+    activation_bytes: int | None
+    uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
+    unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say why the FLOPs are unknown, where they are."""
+        names = ", ".join(self.uncounted)
+        return (f"FLOPs are not known: titrant has no count of {names}",) if self.uncounted else ()
+
+
+MISFIT = "check `model.args` and `data.inputs`: the model must take the data's shape"
+NOT_RUN = ForwardPass((), None, {}, None)
+
+
+def run_forward(
+    name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], task: str, advice: str = MISFIT
+) -> ForwardPass:
+    """Run a module in evaluation mode on two cases, without gradients; errors call it `name` and give `advice`.
+
+    Whether tensors have values is the caller's choice, by the mode that it enters first. Raises StepError X156 when the
+    forward pass fails, or returns anything but tensors whose first dimension is the batch.
+    """
+    import torch
+
+    place = next((tensor.device for tensor in module.parameters()), None)
+    inputs = [
+        torch.zeros(CASES, *map(int, spec.shape[1:]), dtype=getattr(torch, spec.dtype), device=place) for spec in specs
+    ]
+    peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs])
+    counting = counter()
+    uncounted = Uncounted(counting)
+    shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
+    with torch.no_grad(), uncounted, counting, peak:
+        try:
+            answer = call(f"{name}, shown {shapes},", module, *inputs)
+        except StepError as error:
+            told = error.diagnostics[0].message
+            raise StepError(Diagnostic("X156", told, help=advice)) from None
+    outputs = _outputs(name, answer, task)
+    counts = {path: sum(kinds.values()) // CASES for path, kinds in counting.get_flop_counts().items()}
+    # The counter puts the class's name before each path.
+    prefix = type(module).__name__ + "."
+    by_module = {
+        path.removeprefix(prefix): flops
+        for path, flops in counts.items()
+        if path.startswith(prefix) and path not in uncounted.modules
+    }
+    flops = None if uncounted.operations else counting.get_total_flops() // CASES
+    unread = frozenset(path for path, part in module.named_modules() if _unread(part, peak))
+    return ForwardPass(outputs, flops, by_module, peak.peak_bytes // CASES, tuple(sorted(uncounted.operations)), unread)
+
+
+def _unread(part: "torch.nn.Module", peak: "ActivationPeak") -> bool:
+    own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+    return bool(own) and not any(peak.reads(tensor) for tensor in own)
+
+
+def _outputs(model: str, answer: Any, task: str) -> tuple[TensorSpec, ...]:
+    import torch
+
+    named = dict(_named(answer, task))
+    for name, tensor in named.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise StepError(
+                Diagnostic("X156", f"{model} answers with {type(tensor).__name__}", help="return a tensor, or several")
+            )
+        if not tensor.ndim or tensor.shape[0] != CASES:
+            raise StepError(
+                Diagnostic(
+                    "X156",
+                    f"{model} answers {CASES} cases with {name} of shape {tuple(tensor.shape)}",
+                    help="the first dimension of an output is the batch",
+                )
+            )
+    return tuple(
+        TensorSpec(name, ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."))
+        for name, tensor in named.items()
+    )
+
+
+def _named(answer: Any, task: str) -> Iterator[tuple[str, Any]]:
+    """Name a model's outputs: by key, by place, or for a single one by the task."""
+    if isinstance(answer, Mapping):
+        yield from ((str(name), tensor) for name, tensor in answer.items())
+    elif isinstance(answer, (tuple, list)):
+        yield from ((f"output_{place}", tensor) for place, tensor in enumerate(answer))
+    else:
+        yield ("logits" if task.endswith("classification") else "output"), answer
+
+
+TensorShape = Sequence[int]
+
+
+def counter() -> "FlopCounterMode":
+    """Return torch's counter, extended by kernels that it does not know.
+
+    Those are fused attention and recurrent layers, matrix-vector and integer products, bilinear layers, and
+    convolutions over time. Element-wise operations, look-ups and pooling count as zero.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    aten = torch.ops.aten
+    known: Mapping[Any, Callable[..., int]] = {
+        aten._scaled_dot_product_flash_attention_for_cpu: attention_flops,
+        aten._scaled_dot_product_fused_attention_overrideable: attention_flops,
+        aten._scaled_dot_product_attention_math_for_mps: attention_flops,
+        aten.mkldnn_rnn_layer: recurrent_flops,
+        aten._cudnn_rnn: packed_recurrent_flops,
+        aten.mv: vector_flops,
+        aten.dot: vector_flops,
+        aten.vdot: vector_flops,
+        aten.addmv: lambda _, matrix, *__, **___: vector_flops(matrix),
+        aten.addbmm: lambda _, left, right, *__, **___: 2 * math.prod(left) * right[-1],
+        aten._int_mm: lambda left, right, *_, **__: 2 * math.prod(left) * right[-1],
+        aten._weight_int8pack_mm: lambda left, right, *_, **__: 2 * math.prod(left) * right[0],
+        aten._trilinear: bilinear_flops,
+        aten.conv_tbc: lambda _, weight, *__, out_shape, **___: 2 * math.prod(out_shape) * math.prod(weight[:2]),
+    }
+    return FlopCounterMode(display=False, custom_mapping=dict(known))
+
+
+def attention_flops(query: TensorShape, key: TensorShape, value: TensorShape, *_: Any, **__: Any) -> int:
+    """Count both matrix products of attention; shapes (batch, heads, sequence, width)."""
+    batch, heads, queries, width = query
+    return 2 * batch * heads * queries * key[-2] * (width + value[-1])
+
+
+def recurrent_flops(steps: TensorShape, inner: TensorShape, outer: TensorShape, *_: Any, **__: Any) -> int:
+    """Count a recurrent layer's products with its two weight matrices, at every step of every case."""
+    return 2 * steps[0] * steps[1] * (math.prod(inner) + math.prod(outer))
+
+
+def packed_recurrent_flops(steps: TensorShape, weights: Sequence[TensorShape], *_: Any, **__: Any) -> int:
+    """Count several recurrent layers in one kernel: each step of each case is multiplied by every weight matrix."""
+    matrices = [weight for weight in weights if len(weight) > 1]
+    return 2 * math.prod(steps[:-1]) * sum(math.prod(weight) for weight in matrices)
+
+
+def vector_flops(matrix: TensorShape, *_: Any, **__: Any) -> int:
+    """Count a product of a matrix, or of a vector, with a vector."""
+    return 2 * math.prod(matrix)
+
+
+def bilinear_flops(left: TensorShape, weight: TensorShape, right: TensorShape, *_: Any, **__: Any) -> int:
+    """Count a bilinear layer, (batch, in) with (out, in, other) and then with (batch, other)."""
+    out, inner, other = weight
+    return 2 * left[0] * out * (inner * other + other)
+
+
+class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums the storages that come up inside and are still referenced; `peak_bytes` is the largest sum.
+
+    `known` are tensors that were there before, and do not count; `reads` tells whether an operation took one.
+    """
+
+    def __init__(self, known: list[torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak_bytes = 0
+        self._alive_bytes = 0
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self._seen = set(self._known)
+        self._read: set[int] = set()
+
+    def reads(self, tensor: torch.Tensor) -> bool:
+        """Tell whether an operation took a known tensor, or another one in its storage."""
+        return tensor.untyped_storage()._cdata in self._read
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and count the storages of its results that are new."""
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) in self._known:
+                self._read.add(key)
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor)
+        return result
+
+    def _count(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self._alive_bytes += size
+        self.peak_bytes = max(self.peak_bytes, self._alive_bytes)
+        weakref.finalize(storage, self._freed, key, size)
+
+    def _freed(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self._alive_bytes -= size
+
+
+# Namespaces whose operations multiply matrices only where their names say so.
+_KNOWN = ("aten", "prim", "prims", "profiler")
+_PRODUCTS = re.compile(r"(?:^|_)(?:\w*mm|\w*mv|v?dot|(?:tri|bi)?linear|\w*attention|\w*lstm|gru|rnn|conv\w*)(?:_|\d|$)")
+# Interpolation, and the element-wise part of recurrent cells, whose products are operations of their own.
+_PLAIN = re.compile(r"^_?(?:upsample|thnn)")
+
+
+class Uncounted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Gathers the operations that ran inside and that `counting` has no FLOPs for; enter it before the counter.
+
+    `operations` are their names, `modules` the modules of the model that they ran in, as the counter names them.
+    """
+
+    def __init__(self, counting: FlopCounterMode) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: set[str] = set()
+        self.modules: set[str] = set()
+        self._counting = counting
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and note it where it may multiply matrices uncounted."""
+        packet = function.overloadpacket
+        if packet not in self._counting.flop_registry and _multiplies(function.namespace, packet.__name__):
+            self.operations.add(str(packet))
+            self.modules |= set(self._counting.mod_tracker.parents)
+        return function(*args, **(kwargs or {}))
+
+
+def _multiplies(namespace: str, name: str) -> bool:
+    if namespace not in _KNOWN:
+        return True
+    return bool(_PRODUCTS.search(name)) and not _PLAIN.match(name)

@@ -1,0 +1,89 @@
+"""Describe what a safetensors file holds, from its header alone.
+
+Compare a weights file with the model while planning, so that a plan is not made in vain.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from titrant.runtime.backends.torch.weights import HeldTensor, check_match, check_values, read_header, read_state
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import Layer, ModelFacts
+from titrant.schema.values.canonical import sha256
+
+if TYPE_CHECKING:
+    import torch
+
+    from titrant.runtime.data.parameters import File
+
+# Tensors under these last names are saved buffers by torch's conventions, and no parameters.
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def describe_weights(file: Path) -> ModelFacts:
+    """List the tensors by the module that they belong to, in the order of the file; no value is read.
+
+    Types, FLOPs and inputs are not known: they are the model's. Raises RecipeError P080 for a file that is missing or
+    no safetensors.
+    """
+    try:
+        tensors = read_header(file)
+    except FileNotFoundError:
+        problem = f"there is no file {file}"
+    except (ValueError, OSError) as error:
+        problem = f"{file.name} cannot be read: {error}"
+    else:
+        return _facts(tensors)
+    raise RecipeError(Diagnostic("P080", problem, help="name a .safetensors file that is whole"))
+
+
+def _facts(tensors: Sequence[HeldTensor]) -> ModelFacts:
+    modules: dict[str, list[HeldTensor]] = {}
+    for tensor in tensors:
+        modules.setdefault(tensor.name.rpartition(".")[0], []).append(tensor)
+    layers = tuple(_layer(name or "(root)", held) for name, held in modules.items())
+    return ModelFacts(
+        source="weights",
+        digest=sha256([[one.name, one.dtype, list(one.shape)] for one in tensors]),
+        parameters=sum(layer.parameters for layer in layers),
+        trainable=0,
+        weight_bytes=sum(layer.weight_bytes for layer in layers),
+        layers=layers,
+        inputs=(),
+        outputs=(),
+        notes=("weights without a model: types, FLOPs and inputs are known with its factory",),
+    )
+
+
+def _layer(name: str, held: list[HeldTensor]) -> Layer:
+    weight = next((one for one in held if one.name.endswith("weight")), held[0])
+    own = [one for one in held if one.name.rpartition(".")[2] not in BUFFERS]
+    return Layer(
+        name=name,
+        type="",
+        parameters=sum(one.elements for one in own),
+        weight_bytes=sum(one.size_bytes for one in held),
+        weight_shape=weight.shape,
+        dtype=weight.dtype,
+    )
+
+
+# The compiler gives a large weights file by a digest of its header: then its values are none of inspection's business.
+BY_HEADER = "header-"
+
+
+def compare_weights(weights: "File | str | None", module: "torch.nn.Module") -> tuple[str, ...]:
+    """Check names and shapes against the model's, and for a file given by its content also for NaN; returns notes.
+
+    Raises StepError X152 to X155 as model.load does.
+    """
+    if weights is None or isinstance(weights, str):
+        return ()
+    name, whole = Path(weights.path).name, not weights.digest.startswith(BY_HEADER)
+    state, notes = read_state(weights.path, values=whole)
+    notes += check_match(module, state, name)
+    if whole:
+        check_values(state, name)
+        return notes
+    return (*notes, f"names and shapes of {name} fit the model; its values are read when it is loaded")

@@ -1,1 +1,0 @@
-"""Instruments that measure a machine or a model, apart from any plan."""

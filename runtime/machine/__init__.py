@@ -1,0 +1,1 @@
+"""Measure the machine, its engines, and the memory of a process."""

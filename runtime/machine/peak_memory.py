@@ -1,0 +1,160 @@
+"""Measure the peak memory of a piece of work, in a forked child so that nothing measured before hides it.
+
+Peak resident memory of this process over a stretch of work.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
+
+_SECONDS = 30.0
+
+
+class ChildKilledError(Exception):
+    """The child was killed from outside before it could say anything, as the system does when memory runs out."""
+
+
+def memory_of(work: Callable[[], object]) -> int | None:
+    """Return the most bytes that `work` makes this process hold beyond what it shares with it, or None if unknown.
+
+    The child starts with every page shared; what it allocates or writes becomes its own. What is its own after the
+    work, while the result is still held, is counted, and by how much the resident memory was higher at its highest is
+    added, so that buffers that come and go count too. The work must not use a thread pool of the parent: threads do
+    not survive a fork. None where the system does not tell (anything but Linux), and when the child is not done within
+    half a minute. Raises StepError with the work's own code, or X431, when the work fails, and ChildKilledError.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _measure(work, writer)
+    os.close(writer)
+    try:
+        ready, _, _ = select.select([reader], [], [], _SECONDS)
+        answer = os.read(reader, 1 << 16) if ready else None
+    finally:
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return _read(answer)
+
+
+def _read(answer: bytes | None) -> int | None:
+    if answer is None:
+        return None
+    if not answer:
+        raise ChildKilledError
+    said = json.loads(answer)
+    if "error" in said:
+        raise StepError(Diagnostic(**said["error"]))
+    return int(said["bytes"]) if said["bytes"] is not None else None
+
+
+def _measure(work: Callable[[], object], writer: int) -> NoReturn:
+    """Do the work in the child, write what it took, and leave without any of the parent's clean-up."""
+    said: dict[str, object] = {}
+    try:
+        said = {"bytes": _peak_of(work)}
+    except TitrantError as error:
+        first = error.diagnostics[0]
+        said = {"error": {"code": first.code, "message": first.message[:8000], "help": first.help}}
+    except BaseException as error:  # noqa: BLE001 - a forked child must not unwind into its parent's stack
+        message = f"measuring the memory failed: {type(error).__name__}: {error}"[:8000]
+        said = {"error": {"code": "X431", "message": message, "help": "see whether the model answers by itself"}}
+    finally:
+        os.write(writer, json.dumps(said).encode())
+        os._exit(0)
+
+
+def _peak_of(work: Callable[[], object]) -> int | None:
+    _forget_peak()
+    before = _own_bytes()
+    held = work()
+    after = _own_bytes()
+    status = _status()
+    del held
+    if "VmHWM" not in status:
+        return None
+    return max(0, after - before) + max(0, status["VmHWM"] - status["VmRSS"])
+
+
+def _forget_peak() -> None:
+    """Let the highest resident memory begin at what it is now."""
+    Path("/proc/self/clear_refs").write_text("5", "ascii")
+
+
+def _own_bytes() -> int:
+    """Return the resident memory that is this process's alone."""
+    lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+
+def _status() -> dict[str, int]:
+    """Return the sizes in /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")}
+
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """Begins to measure when made.
+
+    What earlier work freed is handed back first, where the C library can: it would be used again unseen, and the same
+    work would seem to need less the later it is done.
+    """
+
+    def __init__(self) -> None:
+        _hand_back()
+        self._begun = _line("VmRSS") if _reset() else None
+        self._highest = _highest_ever()
+
+    def grown_bytes(self) -> int:
+        """Return by how much memory rose above where it was at its highest since the beginning.
+
+        Where the kernel's mark cannot be reset, only growth beyond the process's highest so far is seen.
+        """
+        if self._begun is not None:
+            now = _line("VmHWM")
+            if now is not None:
+                return max(0, now - self._begun)
+        return max(0, _highest_ever() - self._highest)
+
+
+def _hand_back() -> None:
+    # Only glibc has it; others hand back by themselves.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _reset() -> bool:
+    try:
+        _CLEAR.write_text("5", "ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _line(name: str) -> int | None:
+    for line in _STATUS.read_text("ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _highest_ever() -> int:
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return highest if sys.platform == "darwin" else highest * 1024

@@ -1,1 +1,0 @@
-"""What is done to ONNX files: reading, writing the same bytes every time, quantizing."""

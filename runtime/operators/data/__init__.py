@@ -1,0 +1,1 @@
+"""Operators that load, split and transform data."""

@@ -1,0 +1,223 @@
+"""Load the data: every source as a table of named columns or arrays.
+
+Load every source of a recipe under one set of column names.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.cost.forward import BASE_SECONDS, inspected
+from titrant.runtime.data.parameters import InputSpecs, Names, SourceParams
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.facts import Hardware, ModelFacts, has_text, tables_bytes
+from titrant.schema.plan import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from titrant.runtime.values import Table, Tables
+
+# Bytes that a reader decodes in a second, what it holds beside the data, and for each text while it is read.
+_READ_BYTES_PER_SECOND = 100e6
+_READER_BYTES, _TEXT_BYTES = 1 << 20, 250
+# What the user's own code imports and holds beside the data.
+_FACTORY_BYTES = 7 << 20
+
+
+class DataLoadParams(Params):
+    """What to read.
+
+    `sources` holds a recipe's single `data.source` under "source". `inputs` and `label` are the names that later
+    steps use: `data.inputs` and `data.label`, or else those of the first source that has its own. `inputs` None: every
+    column. `keep` names further columns to load beside them (subgroups, `split.by`). Without sources, `random` are
+    the model inputs to draw.
+    """
+
+    sources: dict[str, SourceParams] = Field(default_factory=dict)
+    inputs: Names | None = None
+    label: str | None = None
+    keep: Names = ()
+    random: InputSpecs = Field((), description="model inputs to fill with seeded random values, where there is no data")
+    random_rows: int = Field(256, ge=1)
+    resize: bool = Field(False, description="a resize transform follows, so images may differ in size")
+
+
+def predict(
+    params: DataLoadParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count what is kept; the time is what reading took when the data was inspected, or else a guess by its bytes."""
+    data = work.data
+    if data is None:
+        return Prediction(seconds=0.05, basis="guess")
+    size = tables_bytes(data)
+    seconds, basis = inspected(data, "load", BASE_SECONDS + size / _READ_BYTES_PER_SECOND)
+    bases = {"seconds": basis, "output_bytes": "modelled" if has_text(data) else "counted"}
+    texts = data.rows * sum(column.dtype == "text" for column in data.columns)
+    own = _FACTORY_BYTES if any(source.factory for source in params.sources.values()) else 0
+    peak = size * 12 // 5 + _TEXT_BYTES * texts + _READER_BYTES + own
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis="modelled", bases=bases)
+
+
+def loads(params: DataLoadParams) -> tuple[str, ...]:
+    """Load the readers of the sources' formats."""
+    sources = params.sources.values()
+    readers = {
+        "sklearn.datasets": any(source.sklearn for source in sources),
+        "pandas": any(source.csv or source.parquet or source.factory for source in sources),
+        "pyarrow.parquet": any(source.parquet for source in sources),
+    }
+    return ("titrant.runtime.data.readers", *(name for name, used in readers.items() if used))
+
+
+@operator(
+    "data.load",
+    version=3,
+    family="data",
+    params=DataLoadParams,
+    inputs={},
+    outputs={"tables": "tables"},
+    predict=predict,
+    loads=loads,
+    libraries=("numpy", "pandas", "pyarrow", "pillow", "scikit-learn"),
+    user_code=True,
+)
+def data_load(params: DataLoadParams, context: Context) -> Mapping[str, Any]:
+    """Read every source into columns or arrays of equal length.
+
+    Helps when: always; it is the first step of every plan.
+    Inputs:     none
+    Outputs:    tables - source → columns (rows,) or arrays (rows, …); numbers keep their dtype, text is Unicode with
+                "" for missing, images are float32 (rows, 3, height, width) in 0..1
+    Fails:      StepError on a missing or unreadable file, object arrays, a column that is not there, lengths that
+                differ, no rows, a label that is missing, a factory that raises
+    Cost:       one read of each file; the data is held in memory once
+    """
+    tables: Tables = load(params, seed=context.seed)
+    context.measure("rows", sum(table.rows for table in tables.sources.values()))
+    return {"tables": tables}
+
+
+def load(params: "DataLoadParams", *, seed: int) -> "Tables":
+    """Read every source, or draw random inputs where there are none."""
+    from titrant.runtime.data.readers import random_table
+    from titrant.runtime.values import Tables
+
+    if not params.sources:
+        return Tables({"source": random_table(params.random, params.random_rows, seed)})
+    return Tables({name: _load_source(source, name, params) for name, source in params.sources.items()})
+
+
+def _load_source(source: SourceParams, name: str, params: "DataLoadParams") -> "Table":
+    from titrant.runtime.data.columns import find
+    from titrant.runtime.data.readers import hidden
+    from titrant.runtime.values import Table
+
+    renamed = _names(source, name, params)
+    wanted = None if params.inputs is None else [*dict.fromkeys([*renamed, *params.keep])]
+    table = _read(source, name, wanted, source.label or params.label, resize=params.resize)
+    for column in params.keep:
+        find(table.columns, column, _called(name), "data.subgroups or data.split.by")
+    columns = _select(table.columns, renamed, wanted, name, hidden(source.sklearn))
+    _check_lengths(columns, name)
+    if params.label is not None:
+        columns[params.label] = _checked_label(columns[params.label], params.label, name)
+    return Table(columns, table.label_names, table.notes)
+
+
+def _names(source: SourceParams, name: str, params: "DataLoadParams") -> dict[str, str]:
+    """Map this source's own column names to those that later steps use."""
+    own = source.inputs if source.inputs is not None else params.inputs or ()
+    common = params.inputs or ()
+    if len(own) != len(common):
+        raise RecipeError(
+            Diagnostic(
+                "X101",
+                f"source {name} names {len(own)} inputs where the others name {len(common)}",
+                help="list as many `inputs` for each source, in the same order",
+            )
+        )
+    renamed = dict(zip(own, common, strict=True))
+    if params.label is not None:
+        renamed[source.label or params.label] = params.label
+    return renamed
+
+
+def _read(source: SourceParams, name: str, wanted: Sequence[str] | None, label: str | None, *, resize: bool) -> "Table":
+    from titrant.runtime.data.readers import read_bundled, read_csv, read_factory, read_images, read_npz, read_parquet
+    from titrant.runtime.values import Table
+
+    if source.sklearn is not None:
+        return read_bundled(source.sklearn)
+    if source.csv is not None:
+        columns, notes = read_csv(source.csv.path)
+        return Table(columns, notes=notes)
+    if source.parquet is not None:
+        return Table(read_parquet(source.parquet.path))
+    if source.npz is not None:
+        return Table(read_npz(source.npz.path, wanted))
+    if source.image_folder is not None:
+        return Table(read_images(source.image_folder.path, label=label, resize=resize))
+    if source.factory is not None:
+        return Table(read_factory(source, name))
+    raise ValueError(f"source {name} has no kind")
+
+
+def _select(
+    columns: "Mapping[str, np.ndarray]",
+    renamed: Mapping[str, str],
+    wanted: Sequence[str] | None,
+    name: str,
+    unless_named: Sequence[str],
+) -> "dict[str, np.ndarray]":
+    from titrant.runtime.data.columns import find
+
+    for column, common in renamed.items():
+        find(columns, column, _called(name), "data.label" if column != common or wanted is None else "data")
+    if wanted is None:
+        return {renamed.get(column, column): values for column, values in columns.items() if column not in unless_named}
+    return {renamed.get(column, column): find(columns, column, _called(name), "data") for column in wanted}
+
+
+def _called(name: str) -> str:
+    return "the data" if name == "source" else f"source {name}"
+
+
+def _check_lengths(columns: "Mapping[str, np.ndarray]", name: str) -> None:
+    flat = [column for column, values in columns.items() if values.ndim == 0]
+    lengths = {column: len(values) for column, values in columns.items() if values.ndim}
+    if flat:
+        raise StepError(
+            Diagnostic("X102", f"{_called(name)}: {flat[0]} is a single number", help="give one entry a row")
+        )
+    if len(set(lengths.values())) > 1:
+        first, *others = lengths.items()
+        other = next(item for item in others if item[1] != first[1])
+        raise StepError(
+            Diagnostic(
+                "X102",
+                f"{_called(name)}: {first[0]} has {first[1]} rows and {other[0]} has {other[1]}",
+                help="name the arrays that belong together in `inputs` and `label`",
+            )
+        )
+    if not columns or not next(iter(lengths.values())):
+        raise StepError(Diagnostic("X103", f"{_called(name)} has no rows", help="check the file or the factory"))
+
+
+def _checked_label(label: "np.ndarray", column: str, name: str) -> "np.ndarray":
+    from titrant.runtime.data.columns import missing
+
+    if label.ndim == 2 and label.shape[1] == 1:
+        label = label[:, 0]
+    if label.ndim == 1 and (gone := int(missing(label).sum())):
+        raise StepError(
+            Diagnostic(
+                "X104",
+                f"{_called(name)}: {gone} of {len(label)} rows have no label in {column}",
+                help="leave these rows out, in the file or in a data factory",
+            )
+        )
+    return label

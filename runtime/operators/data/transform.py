@@ -1,0 +1,365 @@
+"""Fit the transforms and make each role's model-ready rows.
+
+Make each role's model-ready rows from the sources and the split.
+Turn a label column into class numbers with names.
+Say which columns become which input of the model, in which dtype.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.cost.forward import BASE_SECONDS, inspected
+from titrant.runtime.data.parameters import InputSpecs, Names, PlainValue, SubgroupColumn, TensorSpec, TransformSteps
+from titrant.runtime.operators.data.split import ROLES
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
+from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
+from titrant.schema.language.nearest import nearest
+from titrant.schema.plan import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from titrant.runtime.values import Rows, RowSplit, Tables, Transforms
+
+# Bytes of rows that are made in a second.
+_MADE_BYTES_PER_SECOND = 150e6
+
+
+class DataTransformParams(Params):
+    """How raw columns become the model's inputs.
+
+    `inputs` and `label` as in data.load; `inputs` None: every column but the label and `by`. `model_inputs` names the
+    model's inputs where the recipe does; otherwise stacked numbers are "features" and an array keeps its name.
+    """
+
+    task: str
+    inputs: Names | None = None
+    label: str | None = None
+    by: str | None = Field(None, description="the column that `split.by` names")
+    positive: PlainValue | None = None
+    transforms: TransformSteps = ()
+    subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
+    model_inputs: InputSpecs = ()
+
+
+def predict(
+    params: DataTransformParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count every role's rows; the time is what transforming took when the data was inspected."""
+    data = work.data
+    if data is None:
+        return Prediction(seconds=0.05, basis="guess")
+    sizes = [rows_bytes(data, role) for role in ("train", "tuning", "calibration", "evaluation")]
+    seconds, basis = inspected(data, "transform", BASE_SECONDS + sum(sizes) / _MADE_BYTES_PER_SECOND)
+    # All roles are held; the largest is converted, hashed, and copied once more while it is written.
+    peak = sum(sizes) + max(sizes) * 5 // 2
+    bases = {"seconds": basis, "output_bytes": "counted"}
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=sum(sizes), basis="modelled", bases=bases)
+
+
+@operator(
+    "data.transform",
+    version=1,
+    family="data",
+    params=DataTransformParams,
+    inputs={"tables": "tables", "split": "split"},
+    outputs={
+        "train": "rows",
+        "tuning": "rows",
+        "calibration": "rows",
+        "evaluation": "rows",
+        "transforms": "transforms",
+    },
+    predict=predict,
+    loads=("titrant.runtime.data.transforms",),
+    libraries=("numpy", "pillow"),
+)
+def data_transform(
+    params: DataTransformParams, context: Context, *, tables: "Tables", split: "RowSplit"
+) -> Mapping[str, Any]:
+    """Fit the transforms on train rows and apply them to every role.
+
+    Helps when: always; the same fitted transforms are shipped with the model.
+    Inputs:     tables, split - the sources and who has which row
+    Outputs:    train, tuning, calibration, evaluation - inputs name → (rows, …) float32 or int64, labels as indices
+                into the class names, subgroups; a role that was left out has no rows. transforms - as fitted
+    Fails:      PreconditionError when NaN is left in an input, a text column is not encoded, a label is not a class,
+                `positive` is not one of the classes, or there is one class only
+    Cost:       a pass over the inputs for each transform; they are held in memory twice
+    """
+    rows, fitted = transform(params, tables, split)
+    return {**rows, "transforms": fitted}
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a label: `values` as text in the order of the class numbers, and their `names`."""
+
+    values: tuple[str, ...]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def numbers(self, label: "np.ndarray") -> "np.ndarray":
+        """Return the class number (rows,) int64 of each label."""
+        import numpy as np
+
+        from titrant.runtime.data.columns import value_text
+
+        distinct, index = np.unique(label, return_inverse=True)
+        place = {value: number for number, value in enumerate(self.values)}
+        return np.array([place[value_text(value)] for value in distinct.tolist()], dtype=np.int64)[index]
+
+
+def find_classes(labels: "Sequence[np.ndarray]", names: Mapping[str, str], column: str) -> Classes:
+    """Number the distinct values of the label over all sources: numbers by size, text by alphabet.
+
+    Raises PreconditionError X123 for labels that are arrays, fractions, or all the same.
+    """
+    import numpy as np
+
+    from titrant.runtime.data.columns import value_text
+
+    if any(label.ndim != 1 for label in labels):
+        shape = next(label.shape[1:] for label in labels if label.ndim != 1)
+        raise _no_classes(f"{column} has the shape {shape} in each row", "a class label is one value a row")
+    distinct = {value for label in labels for value in np.unique(label).tolist()}
+    if any(isinstance(value, float) and not value.is_integer() for value in distinct):
+        raise _no_classes(f"{column} holds fractions", "this looks like a regression target; classes are whole or text")
+    texts = {value_text(value): value for value in distinct}
+    if len(texts) < 2:
+        raise _no_classes(f"{column} has one class only, {next(iter(texts), '')}", "a classifier needs two or more")
+    whole = all(_is_whole(text) for text in texts)
+    values = tuple(sorted(texts, key=lambda text: (int(text), text)) if whole else sorted(texts))
+    notes: tuple[str, ...] = ()
+    if whole and [int(value) for value in values] != list(range(len(values))):
+        notes = (
+            f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",
+        )
+    return Classes(values, tuple(names.get(value, value) for value in values), notes)
+
+
+def positive_class(classes: Classes, positive: PlainValue | None) -> int | None:
+    """Return the number of the positive class, by name or value; RecipeError X124 when there is none such."""
+    from titrant.runtime.data.columns import value_text
+
+    if positive is None:
+        return None
+    text = value_text(positive)
+    for known in (classes.names, classes.values):
+        if text in known:
+            return known.index(text)
+    near = nearest(text, classes.names)
+    help = f"did you mean {near}?" if near else f"the classes are {', '.join(classes.names[:10])}"
+    raise RecipeError(Diagnostic("X124", f"there is no class `{text}`", help=help, key="data.positive"))
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isdecimal() and (digits == "0" or not digits.startswith("0"))
+
+
+def _no_classes(message: str, help: str) -> PreconditionError:
+    return PreconditionError(Diagnostic("X123", message, help=help))
+
+
+# The roles that transforms may be fitted on, in this order.
+FITTED_ON = ("train", "calibration")
+_LEARNING = ("standardize", "impute", "one_hot")
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the rows are made from."""
+
+    params: "DataTransformParams"
+    tables: "Tables"
+    split: "RowSplit"
+
+    def everywhere(self, name: str, what: str) -> "list[np.ndarray]":
+        """Return a column of every source; `what` is the recipe key that names it."""
+        from titrant.runtime.data.columns import find
+
+        return [find(table.columns, name, "the data", what) for table in self.tables.sources.values()]
+
+    def of(self, role: str, name: str) -> "np.ndarray":
+        """Return a raw column of a role's rows, in the order of sources and rows."""
+        from titrant.runtime.data.columns import find
+
+        sources = self.split.roles.get(role, {})
+        parts = [
+            find(self.tables.sources[source].columns, name, f"source {source}", "data.inputs")[rows]
+            for source, rows in sources.items()
+        ]
+        return _joined(parts, name) if parts else next(iter(self.tables.sources.values())).columns[name][:0]
+
+    def count(self, role: str) -> int:
+        """Count a role's rows."""
+        return sum(len(rows) for rows in self.split.roles.get(role, {}).values())
+
+
+def transform(
+    params: "DataTransformParams", tables: "Tables", split: "RowSplit"
+) -> "tuple[dict[str, Rows], Transforms]":
+    """Fit on train rows (calibration rows without any) and apply to every role.
+
+    Returns role → rows, and the transforms.
+    """
+    from titrant.runtime.data.content import input_names
+    from titrant.runtime.data.groups import subgroup_values
+
+    data = _Data(params, tables, split)
+    names = input_names(params, next(iter(tables.sources.values())))
+    classes = _classes(data)
+    groups = {
+        name: subgroup_values(name, group, data.everywhere(group.column, f"data.subgroups.{name}"))
+        for name, group in params.subgroups.items()
+    }
+    transforms = _fit(data, names, classes)
+    return {role: _rows(data, role, transforms, classes, groups) for role in ROLES}, transforms
+
+
+def class_notes(params: "DataTransformParams", tables: "Tables") -> tuple[str, ...]:
+    """Return what a person should know of how the label was read."""
+    from titrant.runtime.values import RowSplit
+
+    classes = _classes(_Data(params, tables, RowSplit({}, {})))
+    return () if classes is None else classes.notes
+
+
+def _classes(data: _Data) -> Classes | None:
+    label = data.params.label
+    if label is None:
+        return None
+    names: dict[str, str] = {}
+    for table in data.tables.sources.values():
+        names |= table.label_names
+    return find_classes(data.everywhere(label, "data.label"), names, label)
+
+
+def _fit(data: _Data, names: tuple[str, ...], classes: Classes | None) -> "Transforms":
+    from titrant.runtime.data.transforms import fit
+    from titrant.runtime.values import Transforms
+
+    params = data.params
+    role = next((role for role in FITTED_ON if data.count(role)), None)
+    if role is None and any(step.name in _LEARNING for step in params.transforms):
+        raise PreconditionError(
+            Diagnostic(
+                "X127", "there are no train or calibration rows to fit transforms on", help="give either some rows"
+            )
+        )
+    fitting = role or next(role for role in reversed(ROLES) if data.count(role))
+    columns = {name: data.of(fitting, name) for name in names}
+    steps = fit(params.transforms, columns)
+    inputs, dtypes = wire(columns, params.model_inputs)
+    positive = None if classes is None else positive_class(classes, params.positive)
+    return Transforms(steps, inputs, dtypes, classes.names if classes else (), positive)
+
+
+def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
+    import numpy as np
+
+    if len(parts) == 1:
+        return parts[0]
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1 or len({part.dtype.kind == "U" for part in parts}) > 1:
+        raise StepError(
+            Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
+        )
+    return np.concatenate(parts)
+
+
+def _rows(
+    data: _Data,
+    role: str,
+    transforms: "Transforms",
+    classes: Classes | None,
+    groups: Mapping[str, tuple[str, ...]],
+) -> "Rows":
+    import numpy as np
+
+    from titrant.runtime.data.content import row_hashes
+    from titrant.runtime.data.groups import assign
+    from titrant.runtime.data.transforms import apply
+    from titrant.runtime.values import Rows
+
+    params, sources = data.params, data.split.roles.get(role, {})
+    columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
+    inputs = apply(transforms, columns)
+    if data.count(role):
+        check_shapes(inputs, params.model_inputs)
+    units = [data.split.units[source][rows] for source, rows in sources.items()]
+    return Rows(
+        role=role,
+        inputs=inputs,
+        labels=None if classes is None or params.label is None else classes.numbers(data.of(role, params.label)),
+        units=np.concatenate(units) if units else np.empty(0, dtype=np.int64),
+        ids=row_hashes(columns),
+        classes=transforms.classes,
+        positive=transforms.positive,
+        subgroups={
+            name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
+        },
+        subgroup_values=groups,
+    )
+
+
+STACKED = "features"
+
+
+def wire(
+    columns: "Mapping[str, np.ndarray]", specs: Sequence[TensorSpec]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """Map each model input to its columns and its dtype.
+
+    Columns of single values are stacked into one input, "features"; an array is an input of its own name. With names
+    from the recipe, inputs are matched by name where all match, else in order. Raises RecipeError X126 when their
+    numbers differ.
+    """
+    single = tuple(name for name, column in columns.items() if column.ndim == 1 and column.dtype.kind != "O")
+    found = ({STACKED: single} if single else {}) | {name: (name,) for name in columns if name not in single}
+    if not specs:
+        return found, {name: _dtype([columns[column] for column in names]) for name, names in found.items()}
+    if len(specs) != len(found):
+        raise RecipeError(
+            Diagnostic(
+                "X126",
+                f"model.inputs names {len(specs)} inputs and the data gives {len(found)}: {', '.join(found)}",
+                help="name as many inputs, or choose columns with `data.inputs`",
+            )
+        )
+    by_name = all(spec.name in found for spec in specs)
+    matched = {spec.name: found[spec.name] for spec in specs} if by_name else _in_order(specs, found)
+    return matched, {spec.name: spec.dtype for spec in specs}
+
+
+def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorSpec]) -> None:
+    """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ."""
+    for spec in specs:
+        given = inputs[spec.name].shape[1:]
+        if len(spec.shape) != len(given) + 1 or any(
+            wanted != size for wanted, size in zip(spec.shape[1:], given, strict=True) if isinstance(wanted, int)
+        ):
+            wanted, found = ", ".join(map(str, spec.shape)), ", ".join(map(str, ("batch", *given)))
+            raise RecipeError(
+                Diagnostic(
+                    "X126",
+                    f"model.inputs: {spec.name} is ({wanted}), and the data gives ({found})",
+                    help="correct `shape`, or reshape the array in a data factory",
+                )
+            )
+
+
+def _in_order(specs: Sequence[TensorSpec], found: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {spec.name: names for spec, names in zip(specs, found.values(), strict=True)}
+
+
+def _dtype(columns: "Sequence[np.ndarray]") -> str:
+    """Whole numbers in an array are token numbers and stay int64; pixels and columns become float32."""
+    whole = all(column.ndim > 1 and column.dtype.kind in "iu" and column.dtype.itemsize > 1 for column in columns)
+    return "int64" if whole else "float32"

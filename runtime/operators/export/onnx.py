@@ -1,0 +1,227 @@
+"""Export a model to ONNX.
+
+Export a module to an ONNX file and compare the two.
+Keep torch's ONNX exporter quiet.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
+from titrant.runtime.cost.sizes import missing, onnx_bytes
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+from titrant.schema.values.text import first_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from titrant.runtime.values import OnnxModel, Rows, TorchModel
+
+# The operator sets that torch's tracing exporter writes; the lowest in which quantization has a scale a channel.
+LOWEST_OPSET, HIGHEST_OPSET = 13, 20
+
+
+# Tracing, checking and opening a graph: at all, and for each layer; writing, folding and comparing the weights.
+_SECONDS, _LAYER_SECONDS = 0.1, 0.004
+_WRITTEN_BYTES_PER_SECOND = 40e6
+_TRACER_BYTES = 25 << 20
+# Batches of activations that are held while the example rows are traced and answered twice.
+_HELD = 2.6
+
+
+class ExportOnnxParams(Params):
+    """The operator set, and how far answers may move."""
+
+    opset: int | None = Field(
+        None, ge=1, description="ONNX operator set; none: the lowest from 17 that can express the model"
+    )
+    tolerance: float = Field(
+        1e-4, gt=0, description="largest difference to the torch answers, relative to the largest answer"
+    )
+    rows: int = Field(32, ge=1, description="example rows that are compared, at most")
+
+
+def requires(params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    """Need torch to export, onnx to check, onnxruntime to compare, and an operator set that can be written."""
+    unmet = missing(hardware, "torch", "onnx", "onnxruntime")
+    if params.opset is None or LOWEST_OPSET <= params.opset <= HIGHEST_OPSET:
+        return unmet
+    remedy = f"set it to a number from {LOWEST_OPSET} to {HIGHEST_OPSET}, or leave it out"
+    return (*unmet, f"ONNX opset {params.opset} is not one that torch writes: {remedy}")
+
+
+def predict(
+    params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count the weights and add what a graph spends on names."""
+    if model is None:
+        return Prediction()
+    speed = speed_of(hardware, work.threads)
+    rows = min(params.rows, work.rows.get("example", params.rows))
+    answers = forward_seconds(model, speed, "torch", rows) + forward_seconds(model, speed, "onnx", rows)
+    seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND + answers
+    size = onnx_bytes(model)
+    peak = 5 * size + int(_HELD * (model.activation_bytes or 0) * rows) + _TRACER_BYTES
+    return modelled(hardware, seconds, peak, size)
+
+
+@operator(
+    "export.onnx",
+    version=1,
+    family="export",
+    params=ExportOnnxParams,
+    inputs={"model": "torch", "example": "rows"},
+    outputs={"model": "onnx", "parity": "value"},
+    requires=requires,
+    predict=predict,
+    loads=("torch.onnx", "onnx", "onnxruntime", "titrant.runtime.backends.torch.script"),
+    costless=("tolerance",),
+    libraries=("torch", "onnx", "onnxruntime"),
+    user_code=True,
+)
+def export_onnx(params: ExportOnnxParams, context: Context, *, model: Any, example: Any) -> dict[str, Any]:
+    """Trace the model into an ONNX file with a free batch size, and compare the file's answers with the module's.
+
+    Helps when: the model shall run without Python, or in an engine that is faster than eager torch.
+    Inputs:     model - a module without branches on tensor values; example - rows whose arrays it takes by name
+    Outputs:    model - one file without external data, named inputs and outputs, batch normalization folded, the same
+                bytes every time; parity - largest absolute and relative difference over the example rows
+    Fails:      StepError when the operator set is not one that can be written (names the range), when an operation has
+                no ONNX form, when the file is over 2 GB, or when answers differ beyond `tolerance`;
+                PreconditionError when the forward takes decisions on tensor values
+    Cost:       one traced forward pass and one forward pass in either engine; peak memory is four times the weights
+    """
+    exported, opset, parity = export(model, example, params, context)
+    context.measure("opset", opset)
+    context.measure("parity_relative", parity["relative"])
+    return {"model": exported, "parity": parity}
+
+
+# Where the search for the lowest operator set that can express a model begins.
+DEFAULT_OPSET = 17
+OTHERWISE = "use another operation in the model, or format torchscript"
+
+
+def export(
+    model: "TorchModel", example: "Rows", params: ExportOnnxParams, context: Context
+) -> "tuple[OnnxModel, int, dict[str, Any]]":
+    """Return the written file, its operator set, and its parity over `params.rows` example rows."""
+    from titrant.runtime.backends.backend import check, compare
+    from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
+    from titrant.runtime.backends.onnxruntime.graph import read, write
+    from titrant.runtime.backends.torch.call import (
+        example_arrays,
+        plain_attention,
+        refuse_decisions,
+        settled,
+        tensor_of,
+    )
+    from titrant.runtime.backends.torch.script import TRACED_ROWS, answers, flat
+
+    _check_opset(params.opset)
+    arrays = example_arrays(model, example, TRACED_ROWS)
+    raw = context.scratch / "raw.onnx"
+    with settled(context.threads, context.seed), plain_attention():
+        answer = refuse_decisions(model.module.eval(), arrays.values())
+        ready = replace(model, module=flat(model.module, model.outputs, answer))
+        opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), params.opset, raw)
+    exported = write(read(raw), context.scratch / "model.onnx")
+    raw.unlink()
+    compared = example_arrays(model, example, min(params.rows, len(example)))
+    with onnxruntime_session.open_session(exported, threads=context.threads) as session:
+        given = session.run(compared)
+    return exported, opset, check(compare(answers(model, compared, context.threads), given), params.tolerance, "ONNX")
+
+
+def _write(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", asked: int | None, path: Path) -> int:
+    """Write in the operator set asked for, else in the lowest from 17 that has every operation; return which."""
+    import torch
+
+    candidates = range(DEFAULT_OPSET, HIGHEST_OPSET + 1) if asked is None else (asked,)
+    for opset in candidates:
+        try:
+            _export(model, inputs, opset, path)
+        except torch.onnx.errors.UnsupportedOperatorError as error:
+            unsupported = error
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
+            raise _refused(error, OTHERWISE) from error
+        else:
+            return opset
+    later = asked is not None and asked < HIGHEST_OPSET
+    raise _refused(unsupported, f"use export opset {HIGHEST_OPSET}, or another operation" if later else OTHERWISE)
+
+
+def _export(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opset: int, path: Path) -> None:
+    import torch
+
+    names = [name for name, _, _ in model.inputs]
+    free = [name for name, shape, _ in model.inputs if shape and isinstance(shape[0], str)]
+    axes = {name: {0: "batch"} for name in (*free, *(model.outputs if free else ()))}
+    with quiet_export(), torch.no_grad():
+        torch.onnx.export(
+            model.module,
+            inputs,
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=names,
+            output_names=list(model.outputs),
+            dynamic_axes=axes,
+            verbose=False,
+        )
+
+
+def _refused(error: BaseException, advice: str) -> StepError:
+    # What follows asks for contributions to torch.
+    reason = first_line(error).partition(". Please feel free")[0]
+    return StepError(Diagnostic("X207", f"the model cannot be exported to ONNX: {reason}", help=advice))
+
+
+def _check_opset(opset: int | None) -> None:
+    import torch
+
+    if opset is not None and not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
+        raise StepError(
+            Diagnostic(
+                "X219",
+                f"opset {opset} cannot be written: torch {torch.__version__} writes {LOWEST_OPSET} to {HIGHEST_OPSET}",
+                help=f"set opset to a number from {LOWEST_OPSET} to {HIGHEST_OPSET}, or leave it out",
+            )
+        )
+
+
+@contextmanager
+def quiet_export() -> Iterator[None]:
+    """Silence warnings, log lines and standard output.
+
+    The exporter warns that it is not the newest one (which takes 3 to 21 s), and for an operation that an operator set
+    lacks it prints the whole graph from C++, past sys.stdout.
+    """
+    import logging
+
+    level = logging.root.manager.disable
+    logging.disable(max(level, logging.WARNING))
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+        logging.disable(level)

@@ -1,0 +1,109 @@
+"""Build a PyTorch model from its factory and load its weights.
+
+Build a model and load its weights, as the step model.load does.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
+from titrant.runtime.cost.sizes import torch_bytes
+from titrant.runtime.data.parameters import File, InputSpecs
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+if TYPE_CHECKING:
+    from titrant.runtime.values import TorchModel
+
+# Finding the source that the factory rests on among all loaded modules; building a layer; reading and keeping weights.
+_SOURCE_SECONDS, _LAYER_SECONDS = 0.1, 0.0005
+_READ_BYTES_PER_SECOND = 250e6
+# What the first look at all loaded modules leaves behind.
+_SOURCE_BYTES = 7 << 19
+
+
+class ModelLoadParams(Params):
+    """The factory, its arguments (`auto` resolved; inspection resolves it itself) and where the weights come from.
+
+    `weights` None: seeded initial values. `inputs` and `outputs` are those of the inspected model, with the batch
+    dimension written "batch"; inspection leaves them empty and takes the data's.
+    """
+
+    factory: str
+    args: dict[str, Any] = Field(default_factory=dict)
+    weights: File | Literal["included"] | None = None
+    inputs: InputSpecs = ()
+    outputs: InputSpecs = ()
+
+
+def predict(
+    params: ModelLoadParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count the weights; time is that of building the layers and reading a file."""
+    if model is None:
+        return Prediction(seconds=0.1, basis="guess")
+    size = torch_bytes(model)
+    seconds = (
+        BASE_SECONDS
+        + _SOURCE_SECONDS
+        + _LAYER_SECONDS * len(model.layers)
+        + model.weight_bytes / _READ_BYTES_PER_SECOND
+    )
+    bases = {"output_bytes": "counted"}
+    peak = 3 * model.weight_bytes + _SOURCE_BYTES
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=basis_of(hardware), bases=bases)
+
+
+@operator(
+    "model.load",
+    version=2,
+    family="model",
+    params=ModelLoadParams,
+    inputs={},
+    outputs={"model": "torch"},
+    predict=predict,
+    loads=("torch", "titrant.runtime.values", "safetensors.torch"),
+    libraries=("torch", "safetensors"),
+    user_code=True,
+)
+def model_load(params: ModelLoadParams, context: Context) -> Mapping[str, Any]:
+    """Call the factory on the CPU with seeded random numbers and load the weights file strictly.
+
+    Helps when: the model is Python code with or without trained weights.
+    Inputs:     none
+    Outputs:    model - in eval mode, on the CPU, weights as the file has them
+    Fails:      StepError when the module or name cannot be imported, the factory raises or returns no module, the file
+                cannot be read with weights only, or keys or shapes do not match
+    Cost:       the weights once in the file's format and once in the model
+    """
+    model, notes = load_torch(params, seed=context.seed)
+    for note in notes:
+        context.progress(1, 1, note)
+    return {"model": model}
+
+
+def load_torch(params: "ModelLoadParams", *, seed: int) -> "tuple[TorchModel, tuple[str, ...]]":
+    """Return the model on the CPU in eval mode, and notes on what was adjusted.
+
+    Initial values are drawn from `seed`; the global generators are left as they were.
+    """
+    from titrant.runtime.backends.torch.factory import build, seeded, source_digest
+    from titrant.runtime.backends.torch.weights import load_weights
+    from titrant.runtime.values import TorchModel
+
+    with seeded(seed):
+        module = build(params.factory, params.args)
+    notes = () if params.weights in (None, "included") else load_weights(module, params.weights.path)  # type: ignore[union-attr]
+    model = TorchModel(
+        module=module.cpu().eval(),
+        factory=params.factory,
+        args=dict(params.args),
+        source_digest=source_digest(params.factory),
+        inputs=tuple((spec.name, spec.shape, spec.dtype) for spec in params.inputs),
+        outputs=tuple(spec.name for spec in params.outputs),
+    )
+    return model, notes

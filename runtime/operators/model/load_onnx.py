@@ -1,0 +1,221 @@
+"""Take an existing ONNX file as the model.
+
+Check an ONNX file and bring external weights inside it.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
+from titrant.runtime.cost.sizes import ONNX_NODE_BYTES
+from titrant.runtime.data.parameters import File, Files
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+from titrant.schema.values.text import first_line
+
+if TYPE_CHECKING:
+    import onnx
+
+    from titrant.runtime.values import OnnxModel
+
+# Reading, checking, writing and keeping the file.
+_READ_BYTES_PER_SECOND = 100e6
+# What onnx itself takes when it is first used.
+_READER_BYTES = 9 << 20
+
+
+class ModelLoadOnnxParams(Params):
+    """The file, and those beside it that hold its weights."""
+
+    onnx: File
+    parts: Files = Field((), description="files outside it that hold weights; it names them itself")
+
+
+def predict(
+    params: ModelLoadOnnxParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count the weights, which are nearly the whole file."""
+    if model is None:
+        return Prediction(seconds=0.1, basis="guess")
+    size = model.weight_bytes + ONNX_NODE_BYTES * len(model.layers)
+    seconds = 2 * BASE_SECONDS + size / _READ_BYTES_PER_SECOND
+    return Prediction(seconds=seconds, peak_bytes=3 * size + _READER_BYTES, output_bytes=size, basis=basis_of(hardware))
+
+
+@operator(
+    "model.load_onnx",
+    version=1,
+    family="model",
+    params=ModelLoadOnnxParams,
+    inputs={},
+    outputs={"model": "onnx"},
+    predict=predict,
+    loads=("onnx", "onnxruntime", "titrant.runtime.backends.onnxruntime.graph"),
+    libraries=("onnx",),
+)
+def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[str, Any]:
+    """Check the file and bring external weights inside it.
+
+    Helps when: the model already is ONNX.
+    Inputs:     none
+    Outputs:    model - one ONNX file without external data
+    Fails:      StepError when the file is not valid ONNX, its external data is missing, or its opset or IR version is
+                newer than the installed onnx and onnxruntime know
+    Cost:       one read and one write of the file
+    """
+    return {"model": load_onnx(params.onnx.path, context.scratch)}
+
+
+FILE = "model.onnx"
+
+
+def load_onnx(path: str, scratch: Path) -> "OnnxModel":
+    """Write a checked copy without external data into `scratch`; a file that had none keeps its bytes."""
+    import onnx
+
+    from titrant.runtime.values import OnnxModel
+
+    model, external = read_onnx(path)
+    target = scratch / FILE
+    if external:
+        onnx.save(model, target)
+    else:
+        shutil.copyfile(path, target)
+    return OnnxModel(target)
+
+
+def read_onnx(path: str) -> "tuple[onnx.ModelProto, bool]":
+    """Read and check a file; returns the model with its weights inside, and whether they were outside.
+
+    Raises StepError as `read_graph` does.
+    """
+    import onnx
+
+    model, parts = read_graph(path)
+    file = Path(path)
+    if parts:
+        try:
+            onnx.load_external_data_for_model(model, str(file.parent))
+        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+            raise StepError(_outside(file, first_line(error))) from None
+        _check(model, file)
+    return model, bool(parts)
+
+
+def read_graph(path: str) -> "tuple[onnx.ModelProto, tuple[Path, ...]]":
+    """Read and check a file but for weights that stand in other files; returns the model and those files, sorted.
+
+    Raises StepError X160 for a file that is missing, damaged or not valid, X161 for an opset or IR version that the
+    installed onnx does not know.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    file = Path(path)
+    if not file.is_file():
+        raise StepError(Diagnostic("X160", f"there is no file {path}", help="check `model.onnx`"))
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise StepError(
+            _unusable(file, f"cannot be read as ONNX: {first_line(error)}", "copy or export it again")
+        ) from None
+    if not model.graph.node or not model.graph.output:
+        raise StepError(_unusable(file, "holds no ONNX graph", "copy or export it again"))
+    _check_versions(model, file)
+    parts = _parts(model, file)
+    if not parts:
+        _check(model, file)
+    return model, parts
+
+
+def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
+    """List the files that hold weights outside the model's, each long enough for what it is said to hold."""
+    import onnx
+
+    ends: dict[str, int] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            said = {item.key: item.value for item in tensor.external_data}
+            place = said.get("location", "")
+            end = int(said.get("offset", 0)) + int(said.get("length", 0))
+            ends[place] = max(ends.get(place, 0), end)
+    for place, end in ends.items():
+        part = file.parent / place
+        if not part.is_file():
+            raise StepError(_outside(file, f"there is no file {place}"))
+        if part.stat().st_size < end:
+            raise StepError(_outside(file, f"{place} has {part.stat().st_size} bytes of {end}"))
+    return tuple(file.parent / place for place in sorted(ends))
+
+
+def _check(model: "onnx.ModelProto", file: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise StepError(_unusable(file, f"is not valid ONNX: {first_line(error)}", "export it again")) from None
+
+
+def _outside(file: Path, problem: str) -> Diagnostic:
+    return _unusable(file, f"keeps weights in a file that cannot be read: {problem}", "put it beside the model")
+
+
+def open_check(path: str) -> None:
+    """Open the file in onnxruntime without optimizing; StepError X161 when it refuses the opset or an operator."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except (
+        state.Fail,
+        state.InvalidGraph,
+        state.NotImplemented,
+        state.InvalidArgument,
+        state.RuntimeException,
+    ) as error:
+        line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error)).replace(path, Path(path).name)
+        raise StepError(
+            Diagnostic(
+                "X161",
+                f"onnxruntime {onnxruntime.__version__} cannot open {Path(path).name}: {line}",
+                help="install a newer onnxruntime, or export with a lower opset and standard operators",
+            )
+        ) from None
+
+
+def _check_versions(model: "onnx.ModelProto", file: Path) -> None:
+    import onnx
+
+    from titrant.runtime.backends.onnxruntime.graph import opset
+
+    known = onnx.defs.onnx_opset_version()
+    version = opset(model)
+    if version > known or model.ir_version > onnx.IR_VERSION:
+        what = f"opset {version}" if version > known else f"IR version {model.ir_version}"
+        limit = known if version > known else onnx.IR_VERSION
+        raise StepError(
+            Diagnostic(
+                "X161",
+                f"{file.name} has {what}; onnx {onnx.__version__} knows up to {limit}",
+                help="install a newer onnx, or export with a lower opset",
+            )
+        )
+
+
+def _unusable(file: Path, message: str, help: str) -> Diagnostic:
+    return Diagnostic("X160", f"{file.name} {message}", help=help)

@@ -1,0 +1,314 @@
+"""Time the original and every candidate side by side.
+
+Time several models fairly: in one process, taking turns, with the same inputs and a set number of threads.
+"""
+
+import gc
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, Port, operator
+from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
+from titrant.runtime.cost.sizes import missing
+from titrant.schema.cases import runs_for_percentile
+from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import ModelCost, Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from titrant.runtime.values import Rows
+
+# As in titrant.runtime.operators.profile.latency: every turn has a run off the clock, and there are so many turns.
+_RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
+_LEAST_RUNS, _MOST_RUNS = 59, 500
+# Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
+_FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
+_SAMPLE_BYTES, _MODEL_BYTES = 21, 600
+
+
+class LatencyParams(Params):
+    """What is timed, how often, and where."""
+
+    engines: dict[str, str] = Field(description="model name (original or a candidate's id) → engine")
+    batches: tuple[int, ...] = Field((1, 8, 32), strict=False, min_length=1, description="batch sizes to time")
+    iterations: int | None = Field(
+        None, ge=1, description="timed runs of every model at every batch size; none: 59 to 500, as `seconds` allows"
+    )
+    warmup: int = Field(5, ge=0, description="runs before the clock counts")
+    seconds: float = Field(1.0, gt=0, description="time for one batch size, shared by the models; 59 runs come first")
+    threads: int = Field(1, ge=1, description="threads of every engine")
+    device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
+
+
+def requires(params: LatencyParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    """Need every engine's package."""
+    return tuple(f"the engine {unmet}" for unmet in missing(hardware, *sorted(set(params.engines.values()))))
+
+
+def predict(
+    params: LatencyParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Model every model's batch on its device; each batch size takes its time, or what the runs asked for take."""
+    if model is None:
+        return Prediction(seconds=params.seconds * len(params.batches) + 0.3, basis="guess")
+    speed = speed_of(hardware, params.threads, params.device)
+    uses = {name: work.models.get(name, ModelUse()) for name in params.engines}
+    costs = {name: _cost(params, name, use, model, speed) for name, use in uses.items()}
+    opening = sum(2 * opening_seconds(model, use, speed) + _FORK_SECONDS for use in uses.values())
+    seconds, samples = opening + _SECONDS, 0
+    for size in params.batches:
+        turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
+        runs = params.iterations or _runs(params, turn)
+        seconds += turn * (runs + params.warmup / 2)
+        samples += runs * len(costs)
+    peak = sum(opened_bytes(model, use) for use in uses.values())
+    peak += max(held_bytes(model, use, max(params.batches), speed.gpu is not None) for use in uses.values())
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=peak,
+        output_bytes=_SAMPLE_BYTES * samples + _MODEL_BYTES * len(costs),
+        basis=speed.basis,
+        models=costs,
+    )
+
+
+def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, speed: Speed) -> ModelCost:
+    """Predict one model's batches, and the memory of loading it and answering the largest."""
+    kind = "onnx" if params.engines[name] == "onnxruntime" else use.kind
+    seconds = {str(size): forward_seconds(model, speed, kind, size, use.method) for size in params.batches}
+    peak = None
+    if params.threads == 1 and params.device == "cpu":
+        peak = opened_bytes(model, use) + held_bytes(model, use, max(params.batches)) + _ENGINE_BYTES
+    return ModelCost(seconds, peak, speed.basis)
+
+
+def _runs(params: LatencyParams, turn: float) -> int:
+    """Return how many turns there are: the least, and more while there is time."""
+    return max(_LEAST_RUNS, min(_MOST_RUNS, int(params.seconds / turn) + 1))
+
+
+def loads(params: LatencyParams) -> tuple[str, ...]:
+    """Load every engine."""
+    return (*sorted(set(params.engines.values())), "titrant.runtime.backends.backend")
+
+
+@operator(
+    "profile.latency",
+    version=4,
+    family="profile",
+    params=LatencyParams,
+    inputs={"models": Port(("torch", "onnx", "torchscript"), many=True), "rows": "rows"},
+    outputs={"timings": "value"},
+    determinism="measured",
+    requires=requires,
+    predict=predict,
+    loads=loads,
+    libraries=("torch", "onnxruntime", "numpy"),
+    user_code=True,
+)
+def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[str, Any], rows: Any) -> dict[str, Any]:
+    """Time every model at every batch size, taking turns, in one process; each turn starts with a run off the clock.
+
+    Helps when: candidates are chosen by speed, or `target` has a limit; a figure holds for this machine only.
+    Inputs:     models - by name, each in the engine that `engines` names; rows - real inputs, repeated when there
+                are fewer than a batch
+    Outputs:    timings - {model: {batch: {p50, p95, p99, samples (sorted): seconds of one batch, throughput: cases
+                per second}, "peak_bytes": peak of the memory that loading the model and answering the largest batch
+                adds, or null where it is not known (more than one thread, not on the CPU, not on Linux)}}; of a
+                model that failed {model: {"failed": why}}, and the others are timed without it; where the machine
+                was short of memory, files or space, no later run reuses the timings
+    Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
+    Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
+    """
+    timings = time_models(
+        params, rows, models, generator=context.generator, progress=context.progress, passing=context.do_not_reuse
+    )
+    for name, figures in timings.items():
+        if "failed" not in figures:
+            context.measure(f"{name}.latency_p50", figures[str(min(params.batches))]["p50"], "s")
+    return {"timings": timings}
+
+
+# Fewer runs cannot bound a 95th percentile at 95 % confidence.
+LEAST_RUNS = runs_for_percentile(0.95)
+MOST_RUNS = 500
+# Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
+PATIENCE_SECONDS = 120.0
+
+
+# What libraries say when the machine is short of something: no property of the model, and gone another time.
+_SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
+
+
+def ignored(because: str) -> None:
+    """Do nothing with a reason."""
+
+
+def may_pass(found: Diagnostic) -> bool:
+    """Whether the machine rather than the model caused a failure, or nobody knows what did."""
+    return found.code == "X431" or _SHORT.search(found.message) is not None
+
+
+@dataclass
+class Race:
+    """The models that are being timed, by name, and why others fell out."""
+
+    sessions: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    passing: Callable[[str], None] = ignored
+
+    def all(self) -> list[tuple[str, Any]]:
+        """List who is still in it; may be changed while it is walked through."""
+        return list(self.sessions.items())
+
+    @contextmanager
+    def trying(self, name: str) -> Iterator[None]:
+        """Take a model out when the block fails; raise if it is the original, without which nothing is compared."""
+        try:
+            yield
+        except TitrantError as error:
+            if name == "original":
+                raise
+            self.failed[name] = error.diagnostics[0].message
+            if may_pass(error.diagnostics[0]):
+                self.passing(f"{name} failed while it was timed: {self.failed[name]}")
+            session = self.sessions.pop(name, None)
+            if session is not None:
+                session.close()
+
+
+def time_models(
+    params: Any,
+    rows: "Rows",
+    models: Mapping[str, Any],
+    *,
+    generator: "np.random.Generator",
+    progress: Callable[[float, float, str], None],
+    passing: Callable[[str], None] = ignored,
+) -> dict[str, Any]:
+    """Time every model at every batch size; see `profile.latency` for the answer.
+
+    In each round every model runs on the same batch, in an order drawn anew, so that a machine that slows down slows
+    all of them. Its turn begins with one run off the clock: what the others left in the caches is not charged to it,
+    since where it is shipped it runs alone. Memory is the peak of loading the model and answering the largest batch, in
+    a child of its own.
+    A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.
+    `passing` is told of what the machine rather than a model caused: then the figures do not hold another time.
+    """
+    from titrant.runtime.backends.backend import open_session
+
+    missing = sorted(set(models) - set(params.engines))
+    if missing:
+        raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}", help="name it in `engines`"))
+    answer: dict[str, Any] = {}
+    race = Race(passing=passing)
+    try:
+        for name, model in models.items():
+            with race.trying(name):
+                answer[name] = {"peak_bytes": _memory(params, rows, name, model, passing)}
+                race.sessions[name] = open_session(
+                    params.engines[name], model, threads=params.threads, device=params.device
+                )
+        for done, size in enumerate(params.batches):
+            progress(done, len(params.batches), f"batch {size}")
+            for name, samples in _rounds(race, rows, size, params, generator).items():
+                answer[name][str(size)] = _figures(samples, size)
+    finally:
+        for session in race.sessions.values():
+            session.close()
+    progress(len(params.batches), len(params.batches), "")
+    return {name: {"failed": race.failed[name]} if name in race.failed else answer[name] for name in models}
+
+
+def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[[str], None]) -> int | None:
+    """Measure one model on one CPU thread, else None; a live module's tensors are loaded already and are added.
+
+    More threads are a pool that a forked child has lost and may wait for, and what lies on a device is not counted.
+    """
+    from titrant.runtime.backends.backend import open_session
+    from titrant.runtime.machine.peak_memory import ChildKilledError, memory_of
+
+    if params.threads > 1 or params.device != "cpu":
+        return None
+
+    def work() -> object:
+        session = open_session(params.engines[name], model, threads=params.threads, device=params.device)
+        return session, session.run(_batch(session, rows, max(params.batches)))
+
+    try:
+        measured = memory_of(work)
+    except ChildKilledError:
+        passing(f"the process that measured the memory of {name} was killed, most likely for lack of memory")
+        return None
+    module = getattr(model, "module", None)
+    if measured is None or module is None:
+        return measured
+    return measured + sum(tensor.nbytes for tensor in module.state_dict().values())
+
+
+def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":
+    """Take the first rows, repeated when there are fewer than a batch."""
+    import numpy as np
+
+    from titrant.runtime.backends.backend import taken
+
+    chosen = np.arange(size) % max(len(rows), 1)
+    return {name: np.ascontiguousarray(taken(rows, name)[chosen]) for name in session.input_names}
+
+
+def _rounds(
+    race: Race, rows: "Rows", size: int, params: Any, generator: "np.random.Generator"
+) -> dict[str, list[float]]:
+    """Let the models take turns and return the seconds of each run, without the models that failed."""
+    batches: dict[str, dict[str, np.ndarray]] = {}
+    for name, session in race.all():
+        with race.trying(name):
+            batches[name] = _batch(session, rows, size)
+    for _ in range(params.warmup):
+        for name, session in race.all():
+            with race.trying(name):
+                session.run(batches[name])
+    samples: dict[str, list[float]] = {name: [] for name in race.sessions}
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()  # a collection would be charged to whoever runs just then
+    try:
+        started = time.perf_counter()
+        for count in range(params.iterations or MOST_RUNS):
+            if not params.iterations and _enough(count, time.perf_counter() - started, params.seconds):
+                break
+            racing = race.all()
+            for index in generator.permutation(len(racing)):
+                name, session = racing[index]
+                with race.trying(name):
+                    session.run(batches[name])
+                    begin = time.perf_counter()
+                    session.run(batches[name])
+                    samples[name].append(time.perf_counter() - begin)
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: samples[name] for name in race.sessions}
+
+
+def _enough(count: int, elapsed: float, seconds: float) -> bool:
+    if count < LEAST_RUNS:
+        return count > 0 and elapsed > PATIENCE_SECONDS
+    return elapsed > seconds
+
+
+def _figures(samples: list[float], size: int) -> dict[str, Any]:
+    import numpy as np
+
+    ordered = sorted(samples)
+    p50, p95, p99 = (float(value) for value in np.quantile(ordered, (0.5, 0.95, 0.99)))
+    return {"p50": p50, "p95": p95, "p99": p99, "samples": ordered, "throughput": size / p50}

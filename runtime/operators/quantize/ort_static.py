@@ -1,0 +1,289 @@
+"""Quantize a whole graph to int8 with calibrated activation scales, for onnxruntime.
+
+Quantize a whole graph to int8 with calibrated activation ranges.
+Measure the range of every activation on calibration rows.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
+from titrant.runtime.cost.sizes import (
+    CONVOLUTIONS,
+    EMBEDDINGS,
+    LAYER_NORMS,
+    PRODUCTS_IN_FILE,
+    QDQ_ATTENTION_BYTES,
+    QDQ_BYTES,
+    QDQ_CHANNEL_BYTES,
+    QDQ_LAYER_BYTES,
+    channels,
+    layers_of,
+    missing,
+    onnx_bytes,
+    saved_by_int8,
+    takes_none,
+)
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+    from titrant.runtime.values import OnnxModel, Rows
+
+MULTIPLIED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE)
+QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *LAYER_NORMS)
+
+
+# Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
+_SECONDS, _LAYER_SECONDS = 0.08, 0.006
+_READ_BYTES_PER_SECOND = 20e6
+# Bytes of answers that are looked at in a second, for the largest and smallest or for a histogram.
+_LOOKED_BYTES_PER_SECOND = {"minmax": 4e9, "entropy": 500e6, "percentile": 500e6}
+
+
+class OrtStaticParams(Params):
+    """Number formats, and how activation ranges are found."""
+
+    per_channel: bool = Field(True, description="a scale for each output channel rather than for the whole weight")
+    reduce_range: bool = Field(
+        True, description="7-bit weights: needed for true sums where the processor multiplies without VNNI"
+    )
+    activation_type: Literal["uint8", "int8"] = Field("uint8", description="number format of the activations")
+    weight_type: Literal["int8", "uint8"] = Field("int8", description="number format of the weights")
+    calibration: Literal["minmax", "entropy", "percentile"] = Field(
+        "minmax", description="how a range is chosen from the activations seen"
+    )
+    percentile: float = Field(99.999, gt=50, le=100, description="share of activations kept, for percentile")
+    rows: int = Field(512, ge=1, description="calibration rows that are used, at most")
+    batch_size: int = Field(50, ge=1, description="calibration rows run at once")
+
+    @model_validator(mode="after")
+    def _has_kernels(self) -> "OrtStaticParams":
+        if self.activation_type == "int8" and self.weight_type == "uint8":
+            raise ValueError("onnxruntime has no kernels for int8 activations with uint8 weights")
+        return self
+
+
+def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    """Need onnxruntime and a convolution or matrix product with weights."""
+    unmet = missing(hardware, "onnx", "onnxruntime")
+    if model is None or not takes_none(model, *MULTIPLIED):
+        return unmet
+    return (*unmet, "the model has no convolution and no matrix product in fp32: use quantization.method none")
+
+
+def predict(
+    params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count one byte a weight, and add scales and the quantize and dequantize nodes."""
+    if model is None:
+        return Prediction()
+    quantized = layers_of(model, *QUANTIZED)
+    scales = QDQ_CHANNEL_BYTES * channels(model, *MULTIPLIED) if params.per_channel else 0
+    size = (
+        onnx_bytes(model, QDQ_ATTENTION_BYTES)
+        - saved_by_int8(model, *QUANTIZED)
+        + scales
+        + QDQ_LAYER_BYTES * len(quantized)
+        + QDQ_BYTES
+    )
+    speed = speed_of(hardware, work.threads)
+    rows = min(params.rows, work.rows.get("calibration", params.rows))
+    batch = fixed_batch(model) or min(params.batch_size, max(rows, 1))
+    # Every answer is kept and reduced; a histogram of each looks at its numbers again and again.
+    forward = rows / batch * forward_seconds(model, speed, "torch", batch)
+    looked = rows * layer_output_bytes(model) / _LOOKED_BYTES_PER_SECOND[params.calibration]
+    seconds = (
+        _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND + forward + looked
+    )
+    activations = batch * max(layer_output_bytes(model), model.activation_bytes or 0)
+    peak = 6 * model.weight_bytes + activations * 8 // 5
+    return modelled(hardware, seconds, peak, size)
+
+
+@operator(
+    "quantize.ort_static",
+    version=2,
+    family="quantize",
+    params=OrtStaticParams,
+    inputs={"model": "onnx", "calibration": "rows"},
+    outputs={"model": "onnx"},
+    requires=requires,
+    predict=predict,
+    loads=("onnx", "onnxruntime", "onnxruntime.quantization", "titrant.runtime.backends.onnxruntime.tools"),
+    libraries=("onnx", "onnxruntime", "numpy"),
+    method=Method(
+        "ort.static",
+        takes="onnx",
+        engine="onnxruntime",
+        format="onnx",
+        bits=(8,),
+        rank=4,
+        calibrated=True,
+        layers=QUANTIZED,
+        named="convolutions, matrix products, embeddings and layer norms",
+    ),
+)
+def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any, calibration: Any) -> dict[str, Any]:
+    """Quantize weights and activations to int8, with activation ranges measured on calibration rows.
+
+    Helps when: the model is convolutional, or latency counts most: products run in integers end to end.
+    Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name
+    Outputs:    model - an ONNX file that onnxruntime has loaded once. Its graph is optimized first, and
+                quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels. The measurement
+                quantized_nodes counts the nodes with int8 weights
+    Fails:      PreconditionError when there are no rows, or nothing to quantize; StepError when rows and file do not
+                fit together, or onnxruntime cannot quantize or load the graph
+    Cost:       a forward pass over `rows` rows with every activation kept for one batch; entropy costs several times
+                that
+    """
+    quantized, nodes = quantize(model, calibration, params, context)
+    context.measure("quantized_nodes", nodes)
+    return {"model": quantized}
+
+
+def quantize(model: "OnnxModel", rows: "Rows", params: "OrtStaticParams", context: Context) -> "tuple[OnnxModel, int]":
+    """Return the written file and how many nodes have int8 weights."""
+    from titrant.runtime.backends.onnxruntime.graph import modern, pooled, read, weighted_nodes, write
+    from titrant.runtime.backends.onnxruntime.session import load
+    from titrant.runtime.backends.onnxruntime.tools import explained, folded
+
+    graph = modern(read(model.path))
+    if not weighted_nodes(graph):
+        raise PreconditionError(
+            Diagnostic(
+                "X210",
+                "the graph has no convolution and no matrix product with constant fp32 weights",
+                help="use quantization.method none",
+            )
+        )
+    prepared = folded(pooled(graph), context.scratch)
+    with explained("static"):
+        found = ranges(prepared, rows, params, context)
+        result = _with_int8(prepared, found, params, context.scratch)
+    prepared.unlink()
+    written = write(result, context.scratch / "model.onnx")
+    load(written.path, threads=1)  # proves that it can be loaded
+    return written, int8_products(result)
+
+
+def _with_int8(prepared: Path, found: Any, params: "OrtStaticParams", scratch: Path) -> "onnx.ModelProto":
+    from onnxruntime.quantization import QDQQuantizer, QuantType
+    from onnxruntime.quantization.registry import QDQRegistry
+
+    from titrant.runtime.backends.onnxruntime.graph import products_first, read
+    from titrant.runtime.backends.onnxruntime.tools import quiet
+
+    types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    with quiet(scratch):
+        quantizer = QDQQuantizer(
+            products_first(read(prepared)),
+            per_channel=params.per_channel,
+            reduce_range=params.reduce_range,
+            weight_qType=types[params.weight_type],
+            activation_qType=types[params.activation_type],
+            tensors_range=found,
+            nodes_to_quantize=[],
+            nodes_to_exclude=[],
+            op_types_to_quantize=sorted({*QDQRegistry, "GlobalAveragePool"}),
+            extra_options={},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    result: onnx.ModelProto = quantizer.model.model
+    return result
+
+
+def int8_products(graph: "onnx.ModelProto") -> int:
+    """Count the convolutions and matrix products whose weights come out of a DequantizeLinear of a constant."""
+    from titrant.runtime.backends.onnxruntime.graph import WEIGHTED
+
+    constants = {one.name for one in graph.graph.initializer}
+    weights = {
+        node.output[0] for node in graph.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
+    }
+    return sum(
+        node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in weights for node in graph.graph.node
+    )
+
+
+def ranges(graph: Path, rows: "Rows", params: "OrtStaticParams", context: Context) -> Any:
+    """Return onnxruntime's TensorsData: activation → range.
+
+    The calibrator's own session takes every core; it is replaced by one with the step's threads. Batches are handed
+    over one at a time, since the calibrator keeps all that it has been handed.
+    """
+    from onnxruntime.quantization import CalibrationMethod, create_calibrator
+
+    from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
+    from titrant.runtime.backends.onnxruntime.tools import quiet
+
+    methods = {
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }
+    options = {"percentile": params.percentile} if params.calibration == "percentile" else {}
+    augmented = context.scratch / "augmented.onnx"
+    with quiet(context.scratch):
+        calibrator = create_calibrator(
+            graph,
+            augmented_model_path=str(augmented),
+            calibrate_method=methods[params.calibration],
+            extra_options=options,
+        )
+    calibrator.infer_session = session = onnxruntime_session.load(augmented, threads=context.threads, optimized="off")
+    total = min(len(rows), params.rows)
+    done = 0
+    for batch in batches(rows, onnxruntime_session.specs(session), params):
+        with quiet(context.scratch):
+            calibrator.collect_data(BatchReader([batch]))
+        done += len(next(iter(batch.values())))
+        context.progress(min(done, total), total, "calibrating")
+    with quiet(context.scratch):
+        found = calibrator.compute_data()
+    augmented.unlink()
+    return found
+
+
+def batches(rows: "Rows", specs: Any, params: "OrtStaticParams") -> "Iterator[dict[str, np.ndarray]]":
+    """Yield up to `params.rows` rows; a file with a fixed batch size gets whole batches of that size only.
+
+    Raises PreconditionError X217 when there are no rows, or fewer than one such batch.
+    """
+    from titrant.runtime.backends.backend import checked, insisted_batch
+
+    size = insisted_batch(specs) or params.batch_size
+    total = min(len(rows), params.rows)
+    if total == 0 or (insisted_batch(specs) and total < size):
+        raise PreconditionError(
+            Diagnostic(
+                "X217",
+                f"{total} calibration rows do not fill a batch of {size if insisted_batch(specs) else 1}",
+                help="give the role calibration more rows in data.split",
+            )
+        )
+    end = total - total % size if insisted_batch(specs) else total
+    for start in range(0, end, size):
+        part = slice(start, min(start + size, end))
+        yield checked(specs, {name: array[part] for name, array in rows.inputs.items()})
+
+
+class BatchReader:
+    """Hand batches to a calibrator, which takes whatever has `get_next`."""
+
+    def __init__(self, batches: "list[dict[str, np.ndarray]]") -> None:
+        self._batches = iter(batches)
+
+    def get_next(self) -> "dict[str, np.ndarray] | None":
+        """Return the next batch, or None after the last."""
+        return next(self._batches, None)

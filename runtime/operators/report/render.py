@@ -1,0 +1,57 @@
+"""Write the report of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.cost.forward import basis_of
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+# Two pages and three pictures.
+_SECONDS = 0.5
+_SIZE, _STEP_BYTES = 95_000, 3100
+
+
+class RenderParams(Params):
+    """A report has no options: it shows everything that the record holds."""
+
+
+def predict(
+    params: RenderParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Draw four small pictures; the files hold the record, so they grow with the steps and what they measured."""
+    size = _SIZE + _STEP_BYTES * work.steps + work.values_bytes
+    return Prediction(seconds=_SECONDS, peak_bytes=8 << 20, output_bytes=size, basis=basis_of(hardware))
+
+
+@operator(
+    "report.render",
+    version=1,
+    family="report",
+    params=RenderParams,
+    inputs={"record": "value"},
+    outputs={"report": "report"},
+    determinism="exact",
+    predict=predict,
+    loads=("matplotlib.pyplot", "jinja2", "titrant.runtime.report.page"),
+    libraries=("jinja2", "matplotlib"),
+)
+def report_render(params: RenderParams, context: Context, *, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Write what a run did and found as one HTML page, as Markdown and as JSON.
+
+    Helps when: a person has to decide whether to ship the model, or an auditor asks how it was decided.
+    Inputs:     record - plain JSON, see `titrant.runtime.report.record_view.Record`; parts that a run does not have
+                (training curves, labels, a released file) may be left out
+    Outputs:    report - report.html (one file, no network), report.md, report.json
+    Fails:      StepError X500 when the record lacks a part without which nothing true can be said
+    Cost:       about a second, most of it importing matplotlib
+    """
+    from titrant.runtime.report.page import write_report
+    from titrant.runtime.values import ReportFiles
+
+    folder = context.scratch / "report"
+    folder.mkdir()
+    write_report(record, folder)
+    return {"report": ReportFiles(folder)}

@@ -1,0 +1,337 @@
+"""Fit a model on the train rows.
+
+Fit a module's weights, the same way every time.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.cost.forward import BASE_SECONDS, forward_seconds, layer_output_bytes, speed_of, update_seconds
+from titrant.runtime.cost.sizes import missing, torch_bytes
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+from titrant.schema.values.text import first_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from titrant.runtime.backends.torch.losses import LossFunction
+    from titrant.runtime.values import Rows, TorchModel
+
+OptimizerName = Literal[
+    "adamw", "adam", "sgd", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "asgd", "adafactor"
+]
+
+LossName = Literal["cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"]
+
+
+# Where the data is not known.
+_ASSUMED_ROWS = 1000
+
+# Rows judged at once after an epoch, as in titrant.runtime.operators.train.fit.
+TUNING_ROWS = 256
+# Forward and backward pass, in forward passes; measured on the shipped models and ResNet-20.
+_TRAINING_PASSES = 3.5
+# Choosing a batch's rows, the loss, and keeping count.
+_BATCH_SECONDS = 0.0004
+# Of the epochs that early stopping allows, what it comes to on average.
+_EPOCHS_SHARE = 0.8
+# What torch.optim takes when it is first used, and one epoch of the curves as JSON.
+_OPTIMIZER_BYTES = 12 << 20
+CURVES_BYTES = 65
+
+
+class FitParams(Params):
+    """How long and how fast the weights are fitted."""
+
+    epochs: int = Field(20, ge=1, description="passes over the train rows, at most")
+    batch_size: int = Field(64, ge=1, description="cases in a step")
+    optimizer: OptimizerName = Field("adamw", description="an optimizer of torch.optim, in small letters")
+    learning_rate: float = Field(1e-3, gt=0, description="step size")
+    weight_decay: float = Field(0.01, ge=0, description="decay of the weights")
+    loss: LossName = Field("cross_entropy", description="a loss of torch.nn.functional, of the model's first output")
+    early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
+    )
+    metric: Literal["tuning loss", "tuning accuracy"] = Field("tuning loss", description="what the best epoch is")
+    deterministic: bool = Field(True, description="refuse torch operations whose result is not repeatable")
+
+
+def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    """Need torch, and weights to fit."""
+    weights: tuple[str, ...] = ()
+    if model is not None and model.trainable == 0:
+        weights = ("the model has no trainable parameters: leave out train, or set requires_grad in the factory",)
+    return missing(hardware, "torch") + weights
+
+
+def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
+    """Model a batch as its forward pass, a backward pass that costs two and a half, and the optimizer."""
+    if model is None:
+        return Prediction()
+    rows = work.rows.get("train", _ASSUMED_ROWS)
+    tuning = work.rows.get("tuning", rows // 5)
+    speed = speed_of(hardware, work.threads)
+    forward = forward_seconds(model, speed, "torch", min(params.batch_size, rows))
+    batch = _BATCH_SECONDS + _TRAINING_PASSES * forward + update_seconds(model, speed)
+    judge = tuning / TUNING_ROWS * forward_seconds(model, speed, "torch", TUNING_ROWS)
+    epochs = max(1.0, params.epochs * _EPOCHS_SHARE) if params.early_stop else params.epochs
+    seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
+    # The best weights are kept beside the current ones; answers stay until the backward pass.
+    states = {"sgd": 1, "adagrad": 2, "rmsprop": 2, "asgd": 2}.get(params.optimizer, 3)
+    answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
+    judged = (model.activation_bytes or 0) * min(TUNING_ROWS, tuning)
+    copied = work.bytes.get("train", 0) + work.bytes.get("tuning", 0)
+    peak = model.weight_bytes * (2 + states) + answers * 7 // 5 + judged * 3 // 2 + copied + _OPTIMIZER_BYTES
+    bases = {"output_bytes": "modelled"} | ({} if "train" in work.rows else {"seconds": "guess"})
+    size = torch_bytes(model) + CURVES_BYTES * params.epochs
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases=bases)
+
+
+@operator(
+    "train.fit",
+    version=3,
+    family="train",
+    params=FitParams,
+    inputs={"model": "torch", "train": "rows", "tuning": "rows"},
+    outputs={"model": "torch", "curves": "value"},
+    consumes=["model"],
+    requires=requires,
+    predict=predict,
+    loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses"),
+    costless=("learning_rate", "weight_decay", "loss", "deterministic", "metric"),
+    libraries=("torch", "numpy"),
+    user_code=True,
+)
+def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tuning: Any) -> dict[str, Any]:
+    """Fit the weights on train rows and keep those of the epoch that was best on tuning rows.
+
+    Helps when: the model comes without trained weights, or shall go on learning from these rows.
+    Inputs:     model - any module with trainable parameters; train, tuning - rows with labels, whose arrays the model
+                takes by name, float32 or int64, (rows, …); one logit a row is fitted to the positive class, or
+                without one to the second
+    Outputs:    model - same structure, best weights, eval mode; curves - loss, tuning_loss and tuning_accuracy an
+                epoch, best_epoch (from 0)
+    Fails:      StepError when rows and model do not fit together (names both shapes), when labels are missing or out
+                of the output's range, and when the loss is no longer finite (says what to lower)
+    Cost:       epochs times three forward passes; memory is weights, gradients, optimizer state and the best weights
+    """
+    fitted, curves = fit(model, train, tuning, params, context)
+    return {"model": fitted, "curves": curves}
+
+
+# Rows answered at once when nothing is learned from them.
+TUNING_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Batches:
+    """One role as tensors, in the order of the model's inputs; `positive` is the class that one logit is about."""
+
+    inputs: "tuple[torch.Tensor, ...]"
+    labels: "torch.Tensor"
+    positive: int | None
+
+    def take(self, rows: "torch.Tensor | slice") -> "tuple[list[torch.Tensor], torch.Tensor]":
+        """Return some rows."""
+        return [tensor[rows] for tensor in self.inputs], self.labels[rows]
+
+
+@dataclass
+class Course:
+    """What training has come to: the curves, and the weights of the best epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    tuning_loss: list[float] = field(default_factory=list)
+    tuning_accuracy: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    best_weights: "dict[str, torch.Tensor]" = field(default_factory=dict)
+
+    def curves(self) -> dict[str, Any]:
+        """Return the curves as JSON."""
+        return {
+            "loss": self.loss,
+            "tuning_loss": self.tuning_loss,
+            "tuning_accuracy": self.tuning_accuracy,
+            "best_epoch": self.best_epoch,
+        }
+
+
+def fit(
+    model: "TorchModel", train: "Rows", tuning: "Rows", params: "FitParams", context: Context
+) -> "tuple[TorchModel, dict[str, Any]]":
+    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
+    from titrant.runtime.backends.torch.call import settled
+
+    seed = int(context.generator.integers(2**63))
+    with settled(context.threads, seed, deterministic=params.deterministic):
+        rows, judged = _batches(model, train), _batches(model, tuning)
+        _try(model, rows, params.loss)
+        try:
+            course = _run(model, rows, judged, params, context)
+        except RuntimeError as error:
+            raise _explained(error) from error
+    model.module.load_state_dict(course.best_weights)
+    model.module.eval()
+    context.measure("final_loss", course.loss[-1])
+    context.measure("best_epoch", course.best_epoch)
+    context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
+    return replace(model), course.curves()
+
+
+def _run(model: "TorchModel", train: Batches, tuning: Batches, params: "FitParams", context: Context) -> Course:
+    import torch
+
+    from titrant.runtime.backends.torch.losses import loss_of
+
+    module, loss = model.module, loss_of(params.loss, train.positive)
+    optimizer = make_optimizer(params, [weight for weight in module.parameters() if weight.requires_grad])
+    patience = params.patience or max(1, params.epochs // 5)
+    course = Course()
+    for epoch in range(params.epochs):
+        module.train()
+        order = torch.from_numpy(context.generator.permutation(len(train.labels)))
+        course.loss.append(_epoch(model, train, loss, optimizer, torch.split(order, params.batch_size)))
+        module.eval()
+        tuning_loss, accuracy = _judge(model, tuning, loss)
+        course.tuning_loss.append(tuning_loss)
+        course.tuning_accuracy.append(accuracy)
+        _check_finite(course, epoch, params)
+        if epoch == 0 or _better(course, params.metric):
+            course.best_epoch = epoch
+            course.best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        note = f"loss {course.loss[-1]:.4f}, tuning loss {tuning_loss:.4f}, tuning accuracy {accuracy:.3f}"
+        context.progress(epoch + 1, params.epochs, note)
+        if params.early_stop and epoch - course.best_epoch >= patience:
+            break
+    return course
+
+
+def _epoch(
+    model: "TorchModel",
+    train: Batches,
+    loss: "LossFunction",
+    optimizer: "torch.optim.Optimizer",
+    order: "Sequence[torch.Tensor]",
+) -> float:
+    """Learn from every row once, batch by batch; return the mean loss."""
+    import torch
+
+    total = torch.zeros((), dtype=torch.float64)
+    for rows in _without_single(order):
+        inputs, labels = train.take(rows)
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(_first(model, inputs), labels)
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total += value.detach().double() * len(labels)
+    return float(total) / len(train.labels)
+
+
+def _judge(model: "TorchModel", tuning: Batches, loss: "LossFunction") -> tuple[float, float]:
+    """Return mean loss and accuracy on tuning rows."""
+    import torch
+
+    from titrant.runtime.backends.torch.losses import correct
+
+    total, right, rows = 0.0, 0, len(tuning.labels)
+    with torch.inference_mode():
+        for start in range(0, rows, TUNING_BATCH):
+            inputs, labels = tuning.take(slice(start, start + TUNING_BATCH))
+            output = _first(model, inputs)
+            total += float(loss(output, labels)) * len(labels)
+            right += correct(output, labels, tuning.positive)
+    return total / rows, right / rows
+
+
+def make_optimizer(params: "FitParams", weights: "list[torch.nn.Parameter]") -> "torch.optim.Optimizer":
+    """Create the named optimizer of torch.optim; its other settings are torch's."""
+    import torch
+
+    classes = {name.lower(): getattr(torch.optim, name) for name in torch.optim.__all__ if name[0].isupper()}
+    made: torch.optim.Optimizer = classes[params.optimizer](
+        weights, lr=params.learning_rate, weight_decay=params.weight_decay
+    )
+    return made
+
+
+def _batches(model: "TorchModel", rows: "Rows") -> Batches:
+    from titrant.runtime.backends.backend import checked
+    from titrant.runtime.backends.torch.call import tensor_of
+    from titrant.runtime.backends.torch.losses import labels_of
+
+    if len(rows) == 0:
+        raise StepError(
+            Diagnostic("X202", f"there are no {rows.role} rows", help=f"give {rows.role} rows in data.split")
+        )
+    arrays = checked(model.inputs, rows.inputs).values()
+    return Batches(tuple(tensor_of(array, copy=True) for array in arrays), labels_of(rows), rows.positive)
+
+
+def _try(model: "TorchModel", train: Batches, loss: str) -> None:
+    """Answer two rows first, so that a misfit is told as such and not as a failure in mid-training."""
+    import torch
+
+    from titrant.runtime.backends.torch.call import call, named
+    from titrant.runtime.backends.torch.losses import check_output
+
+    inputs, labels = train.take(slice(0, 2))
+    with torch.inference_mode():
+        answer = call(model.module.eval(), [tensor.numpy() for tensor in inputs])
+    first = next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
+    check_output(loss, first, train.labels if len(first) == len(labels) else labels)
+
+
+def _first(model: "TorchModel", inputs: "list[torch.Tensor]") -> "torch.Tensor":
+    from titrant.runtime.backends.torch.call import named
+
+    return next(iter(named(model.module(*inputs), model.outputs[:1] or ("output",)).values()))
+
+
+def _without_single(batches: "Sequence[torch.Tensor]") -> "Sequence[torch.Tensor]":
+    """Let a single row left over join the batch before it: batch normalization needs two."""
+    import torch
+
+    if len(batches) < 2 or len(batches[-1]) > 1:
+        return batches
+    return (*batches[:-2], torch.cat(list(batches[-2:])))
+
+
+def _better(course: Course, metric: str) -> bool:
+    if metric == "tuning accuracy":
+        return course.tuning_accuracy[-1] > course.tuning_accuracy[course.best_epoch]
+    return course.tuning_loss[-1] < course.tuning_loss[course.best_epoch]
+
+
+def _check_finite(course: Course, epoch: int, params: "FitParams") -> None:
+    for name, value in (("loss", course.loss[-1]), ("tuning loss", course.tuning_loss[-1])):
+        if not math.isfinite(value):
+            raise StepError(
+                Diagnostic(
+                    "X205",
+                    f"the {name} is {value} after epoch {epoch + 1} of {params.epochs}",
+                    help=f"lower train.learning_rate (it is {params.learning_rate:g}), or standardize the inputs",
+                )
+            )
+
+
+def _explained(error: RuntimeError) -> StepError:
+    text = first_line(error)
+    if "deterministic" in text:
+        return StepError(
+            Diagnostic(
+                "X218",
+                f"the model uses an operation that does not repeat its result: {text}",
+                help="replace the operation, or set reproducibility.deterministic to false",
+            )
+        )
+    advice = "take a step with such a batch outside titrant, and mend the model there"
+    return StepError(Diagnostic("X221", f"training failed: {text}", help=advice))

@@ -1,0 +1,1 @@
+"""Operators that answer, measure and judge."""

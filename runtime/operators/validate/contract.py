@@ -1,0 +1,197 @@
+"""Judge one candidate by every gate of the contract.
+
+Gather the evidence on one candidate and judge it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, Port, operator
+from titrant.runtime.contract.reading import Reading
+from titrant.runtime.cost.forward import basis_of
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.gate import LEVEL_ORIGIN, Contract, Gate, Judgement
+from titrant.schema.plan import Prediction
+
+if TYPE_CHECKING:
+    from titrant.runtime.contract.answers import DecisionCounts
+    from titrant.runtime.contract.evidence import Evidence
+    from titrant.runtime.values import Outputs, Rows
+
+# Where the data is not known.
+_ASSUMED_ROWS = 1000
+# What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
+_SECONDS, _GATE_SECONDS, _ROW_SECONDS, _DRAW_SECONDS = 0.03, 0.004, 2e-6, 1e-3
+_SIZE, _GATE_BYTES = 600, 330
+
+
+class GateParams(Params):
+    """One gate: what `titrant.schema.gate.criteria` gives of it, that is, all that judging reads."""
+
+    id: str
+    preset: str
+    metric: str
+    slice: str = "all"
+    comparison: Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
+    threshold: float
+    test: str
+    unit: str = ""
+    min_cases: int = Field(0, ge=0)
+    supplied: bool = Field(
+        False, description="the level supplied it: let through under require: evidence if its facts are missing"
+    )
+    assumption: str = Field("", description="of a gate whose test is not_assessable: why it is not")
+
+    def gate(self) -> Gate:
+        """Return the gate itself."""
+        return Gate(**self.model_dump(exclude={"supplied"}), origin=LEVEL_ORIGIN if self.supplied else "")
+
+
+class ContractParams(Reading):
+    """The contract, and which timing belongs to the candidate."""
+
+    candidate: str = Field(description="the candidate's id")
+    gates: tuple[GateParams, ...] = Field(strict=False, description="the rows of the contract")
+    timing: str = Field("", description="the candidate's name in the timings; empty: its id")
+    timing_batch: int = Field(1, ge=1, description="the batch size that latency and throughput gates are about")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
+    require: Literal["proof", "evidence"] = Field("evidence", description="what a release needs")
+
+
+def predict(
+    params: ContractParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Some milliseconds a gate, more where whole samples are drawn again."""
+    rows = work.rows.get("rows", _ASSUMED_ROWS)
+    drawn = sum(gate.test == "bootstrap" for gate in params.gates)
+    seconds = _SECONDS + _GATE_SECONDS * len(params.gates) + rows * (_ROW_SECONDS + drawn * _DRAW_SECONDS)
+    size = _SIZE + _GATE_BYTES * len(params.gates)
+    peak = 2 * (work.bytes.get("original", 0) + work.bytes.get("candidate", 0)) + (1 << 20)
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=basis_of(hardware))
+
+
+@operator(
+    "validate.contract",
+    version=2,
+    family="validate",
+    params=ContractParams,
+    inputs={
+        "rows": "rows",
+        "original": "outputs",
+        "candidate": "outputs",
+        "point": "value",
+        "timings": Port(("value",), optional=True),
+        "model": ("torch", "onnx", "torchscript"),
+    },
+    outputs={"judgement": "value", "answers": "value"},
+    determinism="exact",
+    predict=predict,
+    loads=("scipy.stats", "titrant.runtime.contract.judge"),
+    libraries=("numpy", "scipy"),
+)
+def validate_contract(
+    params: ContractParams,
+    context: Context,
+    *,
+    rows: Any,
+    original: Any,
+    candidate: Any,
+    point: Mapping[str, Any],
+    model: Any,
+    timings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Judge every gate on evaluation rows and say whether the candidate may be released.
+
+    Helps when: always; nothing is released without it.
+    Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
+                point - the operating point; timings - of the candidate beside the original, taken after the choice
+                (latency, throughput, peak memory); model - the candidate's file, for its size
+    Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
+                of the decisions of both models by class, or null where there are no classes
+    Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
+                computed does not fail here, it answers INCONCLUSIVE and says why
+    Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
+    """
+    from titrant.schema.values.canonical import plain
+
+    judgement, evidence = judge_candidate(
+        params,
+        context,
+        rows=rows,
+        original=original,
+        candidate=candidate,
+        point=point,
+        model=model,
+        timings=timings,
+    )
+    return {"judgement": plain(judgement), "answers": plain(changed_decisions(evidence))}
+
+
+def judge_candidate(
+    params: Any,
+    context: Context,
+    *,
+    rows: "Rows",
+    original: "Outputs",
+    candidate: "Outputs",
+    point: Mapping[str, Any],
+    model: Any,
+    timings: Mapping[str, Any] | None,
+) -> "tuple[Judgement, Evidence]":
+    """Judge every gate, and return what they were judged on beside it; see `validate.contract` for the arguments."""
+    from titrant.runtime.contract.judge import judgement
+
+    contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
+    timed = timings or {}
+    evidence = replace(
+        gather(params, rows, original, candidate, point),
+        confidence=params.confidence,
+        figures=timed.get(params.timing or params.candidate),
+        original_figures=timed.get("original"),
+        timing_batch=params.timing_batch,
+        size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
+        seed=context.seed,
+    )
+    return judgement(contract, params.candidate, evidence), evidence
+
+
+def gather(
+    reading: Reading, rows: "Rows", original: "Outputs", candidate: "Outputs", point: Mapping[str, Any]
+) -> "Evidence":
+    """Read both models' outputs; StepError X420 when they do not fit each other, the rows or the classes."""
+    from titrant.runtime.contract.answers import read_answers, same_answers
+    from titrant.runtime.contract.evidence import Evidence
+
+    if reading.task == "unlabeled" or rows.labels is None:
+        return Evidence(rows, None, None, same_answers(reading, rows, original, candidate))
+    old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
+    return Evidence(rows, old, new, old.decisions == new.decisions)
+
+
+def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":
+    """Count both models' decisions by class; None where there are no classes. No case can be told from it."""
+    from titrant.runtime.contract.answers import count_answers
+
+    if evidence.original is None or evidence.candidate is None:
+        return None
+    rows, before, after = evidence.rows, evidence.original.decisions, evidence.candidate.decisions
+    return count_answers(rows.classes, rows.labels, before, after, rows.positive)
+
+
+def file_bytes(model: Any, scratch: Path) -> int:
+    """Return the bytes that a released model takes on disk: the file, or all files of a torch model as it is saved."""
+    from titrant.runtime.values import OnnxModel, TorchScriptModel
+
+    if isinstance(model, (OnnxModel, TorchScriptModel)):
+        return model.path.stat().st_size
+    from titrant.runtime.backends import kinds
+
+    folder = scratch / "size"
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds.save("torch", model, folder)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

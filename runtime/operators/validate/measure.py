@@ -1,0 +1,102 @@
+"""Measure the original and a candidate on the same rows.
+
+All figures of two models on the same rows; they choose, they prove nothing.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from titrant.runtime.catalog import Context, operator
+from titrant.runtime.contract.reading import Reading
+from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
+from titrant.runtime.operators.validate.contract import gather
+from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from titrant.runtime.contract.answers import Answers
+    from titrant.runtime.values import Outputs, Rows
+
+# Bytes of outputs that are compared in a second.
+_READ_BYTES_PER_SECOND = 100e6
+
+
+class MeasureParams(Reading):
+    """How the outputs are read."""
+
+
+def predict(
+    params: MeasureParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Pass over both models' outputs a few times."""
+    size = work.bytes.get("original", 0) + work.bytes.get("candidate", 0)
+    seconds = BASE_SECONDS + size / _READ_BYTES_PER_SECOND
+    return Prediction(seconds=seconds, peak_bytes=2 * size + (1 << 19), output_bytes=520, basis=basis_of(hardware))
+
+
+@operator(
+    "validate.measure",
+    version=1,
+    family="validate",
+    params=MeasureParams,
+    inputs={"rows": "rows", "original": "outputs", "candidate": "outputs", "point": "value"},
+    outputs={"quality": "value"},
+    determinism="exact",
+    predict=predict,
+    loads=("titrant.runtime.contract.metrics",),
+    libraries=("numpy",),
+)
+def validate_measure(
+    params: MeasureParams, context: Context, *, rows: Any, original: Any, candidate: Any, point: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Compute every metric that the task has, for both models, with their agreement and the retention.
+
+    Helps when: candidates are compared on tuning rows before any is judged; a figure here proves nothing.
+    Inputs:     rows - with labels unless the task is unlabeled; original, candidate - both models' outputs for
+                exactly these rows; point - the operating point
+    Outputs:    quality - {"rows", "original": {metric: number or null}, "candidate": …, "agreement", "retention"};
+                null is a metric that these rows do not define
+    Fails:      StepError X420 when the two models' outputs do not fit each other or the rows
+    Cost:       a few passes over the outputs
+    """
+    measured = quality(params, rows, original, candidate, point)
+    context.measure("agreement", measured["agreement"])
+    if measured["retention"] is not None:
+        context.measure("retention", measured["retention"])
+    for name, value in measured["candidate"].items():
+        if value is not None:
+            context.measure(name, value)
+    return {"quality": measured}
+
+
+def quality(
+    reading: Reading, rows: "Rows", original: "Outputs", candidate: "Outputs", point: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return {"rows", "original", "candidate", "agreement", "retention"}; see `validate.measure`."""
+    from titrant.runtime.contract.metrics import calibration_edges
+
+    evidence = gather(reading, rows, original, candidate, point)
+    agreement = float(evidence.alike.mean()) if len(rows) else 0.0
+    if evidence.original is None or evidence.candidate is None:
+        return {"rows": len(rows), "original": {}, "candidate": {}, "agreement": agreement, "retention": agreement}
+    edges = calibration_edges(evidence.original.probabilities)
+    before, after = (_figures(answers, rows, edges) for answers in (evidence.original, evidence.candidate))
+    main = before["accuracy"]
+    return {
+        "rows": len(rows),
+        "original": before,
+        "candidate": after,
+        "agreement": agreement,
+        "retention": after["accuracy"] / main if main and after["accuracy"] is not None else None,
+    }
+
+
+def _figures(answers: "Answers", rows: "Rows", edges: "np.ndarray") -> dict[str, float | None]:
+    from titrant.runtime.contract.metrics import METRICS, calibration_error
+
+    assert rows.labels is not None
+    figures = {name: metric(answers, rows.labels, rows.positive) for name, metric in METRICS.items()}
+    return {**figures, "calibration_error": calibration_error(answers.probabilities, rows.labels, edges)}

@@ -1,0 +1,110 @@
+"""Run a model file in an engine over one role's rows."""
+
+from typing import Any
+
+from pydantic import Field
+
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.cost.forward import (
+    BASE_SECONDS,
+    fixed_batch,
+    forward_seconds,
+    held_bytes,
+    model_output_bytes,
+    opened_bytes,
+    opening_seconds,
+    speed_of,
+)
+from titrant.runtime.cost.sizes import missing
+from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Work
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+# Where the data is not known.
+_ASSUMED_ROWS = 1000
+
+
+class PredictParams(Params):
+    """Where the model runs and how many rows it gets at once."""
+
+    engine: str = Field(description="the engine that runs the file: torch, onnxruntime")
+    threads: int = Field(1, ge=1, description="threads of the engine")
+    batch: int = Field(64, ge=1, description="rows answered at once")
+    device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
+
+
+def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    """Need the engine's package."""
+    return tuple(f"the engine {unmet}" for unmet in missing(hardware, params.engine))
+
+
+def predict(
+    params: PredictParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Model the forward pass of a batch on its device, as often as there are batches, and opening the model."""
+    if model is None:
+        return Prediction()
+    rows = work.rows.get("rows", _ASSUMED_ROWS)
+    use = work.models.get("model", ModelUse())
+    speed = speed_of(hardware, params.threads, params.device)
+    kind = "onnx" if params.engine == "onnxruntime" else use.kind
+    batch = fixed_batch(model) or params.batch
+    batches, rest = divmod(rows, batch)
+    seconds = BASE_SECONDS + opening_seconds(model, use, speed)
+    seconds += batches * forward_seconds(model, speed, kind, batch, use.method)
+    if rest:
+        seconds += forward_seconds(model, speed, kind, rest, use.method)
+    bases = {} if "rows" in work.rows else {"seconds": "guess"}
+    size = rows * model_output_bytes(model) + 200
+    peak = opened_bytes(model, use) + held_bytes(model, use, min(batch, rows), speed.gpu is not None) + 2 * size
+    return Prediction(
+        seconds=seconds,
+        peak_bytes=peak,
+        output_bytes=size,
+        basis=speed.basis,
+        bases=bases | {"output_bytes": "counted"},
+    )
+
+
+def loads(params: PredictParams) -> tuple[str, ...]:
+    """Load the engine."""
+    return (params.engine, "titrant.runtime.backends.backend")
+
+
+@operator(
+    "validate.predict",
+    version=2,
+    family="validate",
+    params=PredictParams,
+    inputs={"model": ("torch", "onnx", "torchscript"), "rows": "rows"},
+    outputs={"outputs": "outputs"},
+    determinism="exact",
+    requires=requires,
+    predict=predict,
+    loads=loads,
+    libraries=("torch", "onnxruntime", "numpy"),
+    user_code=True,
+)
+def validate_predict(params: PredictParams, context: Context, *, model: Any, rows: Any) -> dict[str, Any]:
+    """Answer every row, in order, in batches.
+
+    Helps when: anything about a model is to be judged: the file that is released is the file that answers here.
+    Inputs:     model - a torch module, ONNX file or TorchScript file that the engine loads; rows - one role, of
+                which the arrays that the model takes are used by name
+    Outputs:    outputs - every output of the model, (rows, …) float32, in the order of the rows
+    Fails:      StepError X401 when an output holds NaN or infinity, X402 when the model takes an input that the rows
+                do not have, X403 when an output has another number of rows than it was given, X404 without rows
+    Cost:       one pass over the rows; peak memory is the model, one batch of activations and all outputs
+    """
+    from titrant.runtime.backends.backend import predict_rows
+
+    outputs = predict_rows(
+        model,
+        rows,
+        engine_name=params.engine,
+        threads=params.threads,
+        batch=params.batch,
+        device=params.device,
+        progress=context.progress,
+    )
+    return {"outputs": outputs}

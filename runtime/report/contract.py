@@ -1,0 +1,268 @@
+"""The contract table: every gate with its threshold, estimate, bounds, cases, verdict and reason.
+
+How far a gate's bound is from its threshold, and which gate of a contract comes closest to breaking.
+Per-class changes: which classes gained and lost right decisions, and the confusion tables before and after.
+"""
+
+from dataclasses import dataclass
+
+from titrant.runtime.contract.answers import Cells, DecisionCounts
+from titrant.runtime.report.candidates import Shown
+from titrant.runtime.report.record_view import (
+    SMALLER_IS_BETTER,
+    Record,
+    gate_slice,
+    gate_title,
+    interval_svg,
+    metric_with_cases,
+    place,
+    quantity,
+)
+from titrant.schema.gate import Gate, GateResult, Judgement, threshold_words
+
+
+@dataclass(frozen=True)
+class Margin:
+    """One gate's bound against its threshold.
+
+    `left` is the share of the allowance that the bound leaves over: with retention ≥ 0.97 the contract allows a loss of
+    0.03, and a lower bound of 0.985 leaves 0.5 of it. Below zero the bound is beyond the threshold; None: not
+    assessable.
+    """
+
+    gate: str
+    left: float | None
+    sentence: str
+
+
+def margin(gate: Gate, result: GateResult) -> Margin:
+    """Measure a gate's margin from the bound that decides it (the lower one, or the upper where small is good)."""
+    small = gate.comparison in SMALLER_IS_BETTER
+    bound = result.upper if small else result.lower
+    name = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
+    if bound is None:
+        why = result.reason.removeprefix("not assessable").lstrip(": ")
+        return Margin(gate.id, None, f"{name}: not assessable" + (f", {why}" if why else ""))
+    room = (gate.threshold - bound) if small else (bound - gate.threshold)
+    left = room / _allowance(gate)
+    side = "upper bound" if small else "lower bound"
+    if result.lower == result.upper:
+        side = "value"
+    shown = quantity(bound, gate.unit, gate.threshold)
+    tail = (
+        f"{left:.2f} of the allowance is left" if left >= 0 else f"beyond the threshold by {quantity(-room, gate.unit)}"
+    )
+    return Margin(gate.id, left, f"{name}: {side} {shown} against {threshold_words(gate)}; {tail}")
+
+
+def _allowance(gate: Gate) -> float:
+    """Return what a gate allows to be lost or used up, in its own unit; never zero."""
+    if gate.comparison in SMALLER_IS_BETTER:
+        return abs(gate.threshold) or 1.0
+    if gate.unit == "" and 0 <= gate.threshold < 1:
+        return 1 - gate.threshold
+    return abs(gate.threshold) or 1.0
+
+
+def weakest(margins: list[Margin]) -> Margin | None:
+    """Return the gate nearest to breaking: one that could not be assessed comes before any that could."""
+    return min(margins, key=lambda margin: (margin.left is not None, margin.left or 0.0), default=None)
+
+
+SYMBOLS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?"}
+TONES = {"PASS": "pass", "FAIL": "fail", "INCONCLUSIVE": "warn"}
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One gate as judged; every text is ready to be shown, `picture` is SVG."""
+
+    verdict: str
+    symbol: str
+    tone: str
+    title: str
+    slice: str
+    origin: str
+    threshold: str
+    estimate: str
+    bounds: str
+    before: str
+    after: str
+    cases: int
+    changed: int | None
+    needed: int | None
+    short: bool  # there are fewer cases than needed
+    reason: str
+    method: str
+    picture: str
+    margin: Margin
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One candidate's contract table."""
+
+    candidate: str
+    verdict: str
+    symbol: str
+    tone: str
+    rows: tuple[GateRow, ...]
+    weakest: Margin | None
+
+
+def judged(record: Record, candidate: Shown) -> Judged | None:
+    """Build a candidate's contract table; None where it was never judged."""
+    judgement = candidate.judgement
+    if judgement is None:
+        return None
+    gates = {gate.id: gate for gate in record.plan.contract.gates}
+    rows = tuple(_row(gates[result.gate], result) for result in judgement.results if result.gate in gates)
+    closest = weakest([row.margin for row in rows])
+    symbol, tone = SYMBOLS[judgement.verdict], TONES[judgement.verdict]
+    return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest)
+
+
+def _row(gate: Gate, result: GateResult) -> GateRow:
+    needed = result.needed_cases if result.needed_cases is not None else gate.needed_cases
+    bounds = [quantity(value, gate.unit, gate.threshold) for value in (result.lower, result.upper)]
+    whole = result.lower is not None and result.lower == result.upper
+    return GateRow(
+        verdict=result.verdict,
+        symbol=SYMBOLS[result.verdict],
+        tone=TONES[result.verdict],
+        title=gate_title(gate),
+        slice=gate_slice(gate),
+        origin=place(gate.origin),
+        threshold=threshold_words(gate),
+        estimate=quantity(result.estimate, gate.unit, gate.threshold),
+        bounds="" if result.estimate is None else "exact" if whole else f"{bounds[0]} to {bounds[1]}",
+        before=_metric(gate, result, result.original),
+        after=_metric(gate, result, result.candidate),
+        cases=result.cases,
+        changed=result.changed,
+        needed=needed,
+        short=needed is not None and result.cases < needed,
+        reason=result.reason,
+        method=result.method,
+        picture=interval_svg(gate, result),
+        margin=margin(gate, result),
+    )
+
+
+def _metric(gate: Gate, result: GateResult, value: float | None) -> str:
+    if value is None:
+        return ""
+    if gate.unit:
+        return quantity(value, gate.unit)
+    # A ratio between two subgroups has two denominators; its counts are not those of one metric.
+    return metric_with_cases("" if gate.comparison == "ratio_at_least" else gate.metric, value, result.cases)
+
+
+def open_gates(judgement: Judgement) -> tuple[GateResult, ...]:
+    """Return the results that did not pass."""
+    return tuple(result for result in judgement.results if result.verdict != "PASS")
+
+
+# Past this a table of every class by every class says nothing to a reader; the changes by class still do.
+MOST_CLASSES = 12
+MOST_ROWS = 24
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One actual class: its cases, how many each model decided rightly, and what changed hands."""
+
+    name: str
+    cases: int
+    before: int
+    after: int
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Cases by row class and column class; `weights` are the cells' share of their row, for the tint."""
+
+    title: str
+    rows: str
+    columns: str
+    cells: tuple[tuple[int, ...], ...]
+    weights: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class ClassChanges:
+    """What a page shows of one candidate's changed decisions; `hidden` counts classes without a row of their own."""
+
+    candidate: str
+    classes: tuple[str, ...]
+    cases: int
+    moved: int  # decisions that differ between the models
+    labelled: bool
+    rows: tuple[ClassRow, ...]
+    hidden: int
+    matrices: tuple[Matrix, ...]
+    sentence: str
+
+
+def class_changes(candidate: str, answers: DecisionCounts) -> ClassChanges:
+    """Turn counted decisions into tables; with many classes only those that changed most have a row."""
+    labelled = bool(answers.original)
+    moved = sum(count for before, after, count in answers.moved if before != after)
+    rows = _rows(answers) if labelled else ()
+    shown = sorted(rows, key=lambda row: -(row.gained + row.lost))[:MOST_ROWS] if len(rows) > MOST_ROWS else list(rows)
+    return ClassChanges(
+        candidate, answers.classes, answers.cases, moved, labelled, tuple(shown), len(rows) - len(shown),
+        _matrices(answers), _sentence(answers, moved, labelled),
+    )  # fmt: skip
+
+
+def _rows(answers: DecisionCounts) -> tuple[ClassRow, ...]:
+    before, after = _diagonal(answers.original), _diagonal(answers.candidate)
+    return tuple(
+        ClassRow(
+            name,
+            sum(count for row, _, count in answers.original if row == index),
+            before.get(index, 0),
+            after.get(index, 0),
+            answers.gained[index],
+            answers.lost[index],
+        )
+        for index, name in enumerate(answers.classes)
+    )
+
+
+def _diagonal(cells: Cells) -> dict[int, int]:
+    return {row: count for row, column, count in cells if row == column}
+
+
+def _matrices(answers: DecisionCounts) -> tuple[Matrix, ...]:
+    if len(answers.classes) > MOST_CLASSES:
+        return ()
+    tables = (
+        ("before: the original", "actual", "decided", answers.original),
+        ("after: the candidate", "actual", "decided", answers.candidate),
+        ("what moved", "original decided", "candidate decided", () if answers.original else answers.moved),
+    )
+    size = len(answers.classes)
+    return tuple(_matrix(title, rows, columns, cells, size) for title, rows, columns, cells in tables if cells)
+
+
+def _matrix(title: str, rows: str, columns: str, cells: Cells, size: int) -> Matrix:
+    found = {(row, column): count for row, column, count in cells}
+    table = tuple(tuple(found.get((row, column), 0) for column in range(size)) for row in range(size))
+    weights = tuple(tuple(round(count / (sum(line) or 1), 3) for count in line) for line in table)
+    return Matrix(title, rows, columns, table, weights)
+
+
+def _sentence(answers: DecisionCounts, moved: int, labelled: bool) -> str:
+    if not moved:
+        return f"Both models decide every one of {answers.cases:,} evaluation cases alike."
+    text = f"The models decide {moved:,} of {answers.cases:,} evaluation cases differently"
+    if not labelled:
+        return text + "; without labels nobody can say which of the two is right."
+    gained, lost = sum(answers.gained), sum(answers.lost)
+    neither = moved - gained - lost
+    tail = f", {neither:,} changed from one wrong decision to another" if neither else ""
+    return f"{text}: {gained:,} became right, {lost:,} became wrong{tail}."

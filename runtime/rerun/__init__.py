@@ -1,0 +1,1 @@
+"""Run a recorded run again and compare the two."""

@@ -1,0 +1,163 @@
+"""Tell the steps whose bytes must come out again from those that follow from measurements.
+
+Find files that a run put out and that somebody changed afterwards.
+Write the command that would bring a recorded environment back.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.store.declarations import Declarations
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.release import MANIFEST
+from titrant.schema.compare.runs import RecordedRun
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
+from titrant.schema.plan import Plan, Step
+from titrant.schema.record import Artifact, RunRecord, StepRecord
+from titrant.schema.values.files import digest_file
+
+# Of an operator, by name: exact, tolerance or measured.
+Claims = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Parting:
+    """One output of a step that came out otherwise; `same_key`: by all that a key sees it was to be the same."""
+
+    step: Step
+    port: str
+    old: Artifact
+    new: Artifact
+    same_key: bool
+
+
+def exact_steps(plan: Plan, claims: Claims) -> list[Step]:
+    """List the steps that neither measure nor read, however indirectly, what others measured, in the plan's order."""
+    timed: set[str] = {"run"}  # `run.record`, which the report reads, holds every timing
+    found = []
+    for step in plan.steps:
+        if claims(step.operator) == "measured" or any(producer in timed for producer in producers(step)):
+            timed.add(step.id)
+        else:
+            found.append(step)
+    return found
+
+
+def producers(step: Step) -> Iterator[str]:
+    """Yield the id of every step that a step reads."""
+    for source in step.inputs.values():
+        for reference in [source] if isinstance(source, str) else source.values():
+            yield reference.rpartition(".")[0]
+
+
+def outputs(old: RecordedRun, new: RecordedRun, claims: Claims) -> tuple[list[Parting], int]:
+    """List the outputs of exact steps that differ between two runs, in the order of steps, and count the same ones."""
+    before, after = results(old.record), results(new.record)
+    found, same = [], 0
+    for step in exact_steps(new.plan, claims):
+        mine, theirs = before.get(step.id), after.get(step.id)
+        if mine is None or theirs is None or mine.result is None or theirs.result is None:
+            continue
+        for port, artifact in mine.result.outputs.items():
+            other = theirs.result.outputs.get(port)
+            if other is None:
+                continue
+            if other.digest == artifact.digest:
+                same += 1
+            else:
+                found.append(Parting(step, port, artifact, other, mine.key == theirs.key))
+    return found, same
+
+
+def one_sided(old: RecordedRun, new: RecordedRun, claims: Claims) -> list[tuple[Step, str]]:
+    """List the exact steps that only one of two runs has a result of, with which: "recorded" or "new"."""
+    before, after = results(old.record), results(new.record)
+    lost = [(step, "recorded") for step in exact_steps(old.plan, claims) if step.id in before and step.id not in after]
+    won = [(step, "new") for step in exact_steps(new.plan, claims) if step.id in after and step.id not in before]
+    return lost + won
+
+
+def results(record: RunRecord) -> Mapping[str, StepRecord]:
+    """Return the steps of a run that have a result, by id."""
+    return {step.step: step for step in record.steps if step.result is not None}
+
+
+def recorded_claims(home: Home, folder: Path) -> Claims:
+    """Return what operators claim without running the user's code: his own count as they were last described."""
+
+    def refuse(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise RecipeError(Diagnostic("X314", f"{request['operator']} is not described yet"))
+
+    return claims_of(Declarations(home, folder, refuse))
+
+
+def claims_of(declarations: Declarations) -> Claims:
+    """Return what operators claim, a user's own included; one that is gone claims exact, so that nothing is excused."""
+
+    def claims(operator: str) -> str:
+        try:
+            return declarations.get(operator).determinism
+        except (KeyError, TitrantError):
+            return "exact"
+
+    return claims
+
+
+def tampered(old: Path, new: Path) -> list[str]:
+    """Name the files of a run's `outputs` or `quarantine` that are not what it put there.
+
+    `old` and `new` are the folders of the run and of its rerun: where both say that a model is the same artifact, its
+    file must be the same too, so that a manifest that was changed along with the file does not hide it.
+    """
+    said = _manifest(old)
+    if said is None:
+        return [MANIFEST]
+    changed = {name for name, digest in said["files"].items() if _digest(old / name) != digest}
+    again = _manifest(new) or {"files": {}, "models": []}
+    same = {model["artifact"] for model in said["models"]} & {model["artifact"] for model in again["models"]}
+    for model in said["models"]:
+        if model["artifact"] in same:
+            changed |= {
+                name for name in _of(model, said) if again["files"].get(name) not in (None, _digest(old / name))
+            }
+    return sorted(changed)
+
+
+def _of(model: dict[str, Any], manifest: dict[str, Any]) -> Iterator[str]:
+    yield from (name for name in manifest["files"] if name == model["file"] or name.startswith(f"{model['file']}/"))
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and {"files", "models"} <= set(value) else None
+
+
+def _digest(file: Path) -> str | None:
+    try:
+        return digest_file(file)
+    except OSError:
+        return None
+
+
+def restore(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return one line of pip with every package that is gone or has another version now; "" where none has.
+
+    A version's local part (`+cpu`) is kept: it names the build. Where Python itself differs that is said first.
+    """
+    before, after = old.get("packages", {}), new.get("packages", {})
+    wanted = [f"{name}=={version}" for name, version in before.items() if version and after.get(name) != version]
+    command = f"pip install {' '.join(sorted(wanted, key=str.lower))}" if wanted else ""
+    python = old.get("python")
+    if python and _minor(python) != _minor(str(new.get("python", python))):
+        return f"with Python {python}: {command}" if command else f"use Python {python}"
+    return command
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]

@@ -1,0 +1,1 @@
+"""Execute a plan: walk its steps, search among candidates, record what happened."""

@@ -1,0 +1,111 @@
+"""Until when a run may start steps, and until when a step that runs over is let go on."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, Diagnostic, StepError
+from titrant.schema.plan import Plan, Step
+from titrant.schema.values.units import format_time
+
+# A step that was started in time may run over by this share of the limit, and by so many seconds at least.
+_GRACE_SHARE = 0.1
+_GRACE_SECONDS = 5.0
+
+
+class OutOfTimeError(StepError):
+    """A step was not started, or was stopped, because the run's time is up; exit 5, as where nothing is released."""
+
+    exit_code = CONTRACT_NOT_KEPT
+
+
+class Deadline:
+    """The end of a run that may take `seconds` from now on; without a number it never comes.
+
+    A step is not started after the end, nor when it is predicted to run on beyond the grace that follows the end. A
+    further candidate is not begun when its steps would leave no time to time and judge those that are there. Guesses
+    are not believed. The report is always made.
+    """
+
+    def __init__(self, plan: Plan, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._grace = 0.0 if seconds is None else max(_GRACE_SECONDS, _GRACE_SHARE * seconds)
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._gentlest = _gentlest(plan)
+        self._reserve = _reserve(plan, self._gentlest)
+
+    def left(self) -> float | None:
+        """Return the seconds until the end, below 0 after it; None when it never comes."""
+        return None if self._end is None else self._end - time.monotonic()
+
+    def allow(self, step: Step) -> None:
+        """Raise OutOfTimeError when a step may not be started."""
+        left = self.left()
+        if left is None or step.stage == "report":
+            return
+        if left <= 0:
+            raise self._error(step, "was not started")
+        needed = _predicted(step)
+        if needed > left + self._grace:
+            raise self._error(step, f"is predicted to take {format_time(needed)}, and {format_time(left)} were left")
+        further = step.stage == "make" and step.candidate and step.candidate not in self._gentlest
+        if further and needed + self._reserve > left:
+            raise self._error(step, "was not started, to leave time to judge what is there")
+
+    @contextmanager
+    def stopping(self, step: Step, stop: Callable[[], None]) -> Iterator[None]:
+        """Call `stop` when the step inside runs over its grace; whatever it then raises becomes OutOfTimeError."""
+        left = self.left()
+        if left is None or step.stage == "report":
+            yield
+            return
+        over = threading.Event()
+
+        def stop_it() -> None:
+            over.set()
+            stop()
+
+        timer = threading.Timer(max(left + self._grace, 0.0), stop_it)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except StepError:
+            if over.is_set():
+                raise self._error(step, "ran over and was stopped") from None
+            raise
+        finally:
+            timer.cancel()
+
+    def gave_up_waiting(self, step: Step) -> OutOfTimeError:
+        """Return what to raise when another process still computes a step at the end."""
+        return self._error(step, "is being computed by another process")
+
+    def _error(self, step: Step, what: str) -> OutOfTimeError:
+        return OutOfTimeError(
+            Diagnostic(
+                "X360",
+                f"the time of {format_time(self._seconds or 0.0)} is up: {step.id} {what}",
+                help="finished steps are kept: run the same command again to go on",
+            )
+        )
+
+
+def _gentlest(plan: Plan) -> set[str]:
+    """Return each search's gentlest candidate: the one to fall back on, made however late it is."""
+    ranks: Mapping[str, int] = {candidate.id: candidate.rank for candidate in plan.candidates}
+    return {min(search.candidates, key=lambda name: ranks[name]) for search in plan.searches if search.candidates}
+
+
+def _reserve(plan: Plan, gentlest: set[str]) -> float:
+    """Return the predicted seconds of timing all candidates and judging one of each search."""
+    return sum(
+        _predicted(step)
+        for step in plan.steps
+        if step.stage == "measure" or (step.stage == "judge" and (not step.candidate or step.candidate in gentlest))
+    )
+
+
+def _predicted(step: Step) -> float:
+    return (step.prediction.seconds or 0.0) if step.prediction.basis != "guess" else 0.0

@@ -1,0 +1,249 @@
+"""Execute a plan: reuse every finished step, run the others in one worker, release only what keeps the contract."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.run.deadline import Deadline
+from titrant.runtime.run.evaluation_looks import note_look, place_of
+from titrant.runtime.run.perform import Performer
+from titrant.runtime.run.record import (
+    RunRecipe,
+    capture,
+    describe,
+    earlier_run,
+    known,
+    look_of,
+    report_value,
+    run_record,
+)
+from titrant.runtime.run.replay import Replay
+from titrant.runtime.run.run_log import RunLog
+from titrant.runtime.run.search_run import NoCandidateError, Titration, choose, give_up, judge, make, measure, prepare
+from titrant.runtime.run.walk import Walk
+from titrant.runtime.store.artifacts import DamagedError, Store, identify_value
+from titrant.runtime.store.declarations import Declarations
+from titrant.runtime.store.home import Home, disk_errors, sweep, using
+from titrant.runtime.store.journal import Journal
+from titrant.runtime.store.release import place_outputs, prepare_outputs
+from titrant.runtime.store.results import Results
+from titrant.runtime.store.run_folder import RECORD, RunFolder, make_folder, newer_run
+from titrant.runtime.worker.messages import DamagedArtifactError
+from titrant.runtime.worker.parent import Listen, Worker, environment
+from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnostic, StepError, TitrantError
+from titrant.schema.plan import Plan, plan_digest
+from titrant.schema.record import RunRecord
+from titrant.schema.values import files
+
+# What a store may lose while a run goes on before something is wrong with the disk itself.
+_MENDED_AT_MOST = 20
+
+
+def execute(
+    plan: Plan,
+    *,
+    home: Home,
+    recipe_text: str,
+    recipe_file: str,
+    folder: Path,
+    listen: Listen | None = None,
+    worker: Worker | None = None,
+    replay: Replay | None = None,
+    written: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
+) -> RunRecord:
+    """Execute a plan and return what it did; `exit` is 0, or 5 where the contract was not kept.
+
+    `folder` is the recipe's, where the user's modules are. `listen` is told every event: planned, started, progress,
+    measured, finished, reused, failed, rejected, judged, note, closed. A worker that is handed in is used and closed.
+    `replay` says how it differs from a plain run. `written` is the recipe as its author wrote it, for the record.
+    When every step is reused nothing is started, and a run that ended before answers for this one. After `seconds` no
+    further step is started, and what was judged until then decides; OutOfTimeError is raised where that is nothing.
+    Raises StepError when a step that everything rests on fails; nothing is released then. Interrupted, it ends its
+    worker and raises on.
+    """
+    worker = worker or Worker(home, folder, plan.threads, plan.steps[0].seed if plan.steps else 0)
+    journal = Journal(listen or _ignore)
+    recipe = RunRecipe(recipe_text, recipe_file, folder.absolute(), written or {})
+    run = _Run(plan, home, recipe, journal, worker, replay or Replay(), Deadline(plan, seconds))
+    try:
+        with disk_errors(home):
+            return run.execute()
+    except BaseException as error:
+        run.abandon(error)
+        raise
+    finally:
+        worker.close()
+        with contextlib.suppress(OSError):
+            journal.close()
+        run.leave()
+
+
+def _ignore(event: Mapping[str, Any]) -> None:
+    """Listen to nothing."""
+
+
+class _Run:
+    """One execution of a plan."""
+
+    def __init__(  # noqa: PLR0917
+        self,
+        plan: Plan,
+        home: Home,
+        recipe: RunRecipe,
+        journal: Journal,
+        worker: Worker,
+        replay: Replay,
+        deadline: Deadline,
+    ) -> None:
+        self._plan = plan
+        self._home = home
+        self._recipe = recipe
+        self._journal = journal
+        self._store = Store(home)
+        self._replay = replay
+        self._results = Results(home, self._store, recipe.folder, reuse=replay.reuse)
+        self._declarations = Declarations(home, recipe.folder, worker.ask)
+        self._performer = Performer(plan, self._results, worker, journal, self._open, deadline)
+        self._begun = time.monotonic()
+        self._folder: RunFolder | None = None
+        self._using = contextlib.ExitStack()
+        self._log = RunLog()
+
+    def execute(self) -> RunRecord:
+        """Walk the plan until nothing that it needs turns out to be damaged."""
+        sweep(self._home)
+        self._journal.add("planned", plan=plan_digest(self._plan), name=self._plan.name, steps=len(self._plan.steps))
+        believe_refusals = True
+        for _ in range(_MENDED_AT_MOST):
+            walk = Walk(
+                self._plan, self._results, self._declarations, self._performer, self._journal.add, believe_refusals
+            )
+            try:
+                return self._finish(walk, self._titrate(walk))
+            except (DamagedError, DamagedArtifactError) as error:
+                self._journal.add("note", text=f"stored file {error.digest[:12]} is damaged: it is made again")
+                self._store.forget(error.digest)
+            except NoCandidateError:
+                # That a run fails is not believed from memory: what is refused for good is refused again.
+                if not walk.refused:
+                    raise
+                believe_refusals = False
+        raise StepError(
+            Diagnostic(
+                "X320",
+                f"stored files below {self._home.store} keep being damaged",
+                help="check the disk, and that nothing else writes there",
+            )
+        )
+
+    def abandon(self, error: BaseException) -> None:
+        """Close the journal of a run that did not come to its end; nothing that it would have shipped stays."""
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._folder.withdraw()
+        untold = INTERRUPTED if isinstance(error, KeyboardInterrupt) else DEFECT
+        code = error.exit_code if isinstance(error, TitrantError) else untold
+        with contextlib.suppress(OSError):
+            self._journal.add("closed", exit=code, because=" ".join(str(error).split()) or type(error).__name__)
+
+    def leave(self) -> None:
+        """End the log, and say that this run no longer uses the home."""
+        with contextlib.suppress(OSError):
+            self._log.close()
+        with contextlib.suppress(OSError):
+            self._using.close()
+
+    def _note(self, text: str) -> None:
+        self._journal.add("note", text=text)
+
+    def _titrate(self, walk: Walk) -> Titration:
+        titration = Titration()
+        prepare(walk, self._store, titration)
+        if titration.missed:
+            return titration
+        make(walk)
+        give_up(walk, titration)
+        measure(walk)
+        choose(walk, self._store, titration, self._replay.choices)
+        for search, choices in titration.choices.items():
+            for choice in choices:
+                word = "judge" if choice.shortlisted else "leave out"
+                self._journal.add("note", text=f"{word} {choice.candidate}: {choice.because}", search=search)
+        judge(walk, self._store, titration)
+        return titration
+
+    def _finish(self, walk: Walk, titration: Titration) -> RunRecord:
+        value = report_value(walk, titration, self._store, self._recipe, self._look(walk))
+        artifact = identify_value(value)
+        if not self._store.has(artifact):
+            self._store.put("value", value)
+        walk.artifacts["run.record"] = artifact
+        for step in self._plan.steps:
+            if step.stage == "report":
+                walk.settle(step)
+        if self._folder is None and (earlier := earlier_run(self._home, walk, titration)) is not None:
+            self._accepted(earlier)
+            return replace(earlier, seconds=time.monotonic() - self._begun)
+        return self._close(walk, titration, self._open())
+
+    def _look(self, walk: Walk) -> int:
+        """Note that this run looked at its evaluation rows, and return which look that was.
+
+        A rerun that replays recorded choices chooses nothing, and is none.
+        """
+        rows, look = look_of(walk)
+        if look and (self._replay.reuse or not self._replay.choices):
+            note_look(self._home, rows, look)
+        return place_of(self._home, rows, look) if look else 0
+
+    def _close(self, walk: Walk, titration: Titration, folder: RunFolder) -> RunRecord:
+        """Put everything in its place: the report, then the record, and last, by one rename, what is shipped.
+
+        A run that dies between the two has a record and no outputs, and is not taken for an earlier run.
+        """
+        for step in self._plan.steps:
+            for port, artifact in walk.artifacts.items():
+                if port.startswith(f"{step.id}.") and artifact.kind == "report":
+                    self._store.materialize(artifact, folder.path, copy=True)
+        target = folder.outputs if titration.released else folder.quarantine
+        if titration.best:
+            prepare_outputs(target, self._plan, self._store, walk.artifacts, titration.best)
+        executed = self._performer.executed
+        record = run_record(walk, titration)
+        record = replace(
+            record,
+            run=folder.run,
+            steps=tuple(replace(s, status="finished") if s.step in executed else s for s in record.steps),
+            executed=len(executed),
+            reused=known(walk) - len(executed & set(walk.records)),
+            seconds=time.monotonic() - self._begun,
+            environment=capture(self._plan, self._recipe.folder),
+        )
+        self._accepted(record)
+        files.write_json(folder.path / RECORD, record)
+        if titration.best:
+            place_outputs(target)
+        self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))
+        return record
+
+    def _accepted(self, record: RunRecord) -> None:
+        if self._replay.accept is not None:
+            self._replay.accept(record)
+
+    def _open(self) -> RunFolder:
+        """Return the run's folder, made at the first call, from which on the journal is on disk."""
+        if self._folder is None:
+            plan = self._plan
+            self._using.enter_context(using(self._home, f"running {plan.name}", self._note))
+            variables = environment(self._home, self._recipe.folder, plan.threads, plan.steps[0].seed)
+            about = describe(plan, self._recipe, variables)
+            self._folder = make_folder(self._home, plan, self._recipe.text, about)
+            if (newer := newer_run(self._home, self._folder)) is not None:
+                self._note(f"the clock was set back since {newer} began: `latest` goes on naming that run")
+            self._log.open(self._folder.path)
+            self._journal.open(self._folder.journal)
+        return self._folder

@@ -1,0 +1,156 @@
+"""Perform one step in the worker: under its lock, with its log, its result kept before it counts as finished."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.run.deadline import Deadline
+from titrant.runtime.run.history import HistoryFile
+from titrant.runtime.run.walk import Performed, StepTask
+from titrant.runtime.store.home import computing
+from titrant.runtime.store.journal import Journal
+from titrant.runtime.store.results import Refusal, Results, result_from
+from titrant.runtime.store.run_folder import RunFolder
+from titrant.runtime.worker.messages import raise_answer
+from titrant.runtime.worker.parent import Worker
+from titrant.runtime.worker.user_watch import GivenFiles
+from titrant.schema.plan import Plan
+from titrant.schema.record import Artifact, Dependency, StepResult
+from titrant.schema.values import files
+from titrant.schema.values.canonical import plain
+
+# What says nothing of the step itself: the home, memory, the process.
+_PASSING = ("X300", "X302", "X310", "X311", "X312", "X313")
+
+
+class Performer:
+    """Performs tasks; `executed` holds the ids of the steps that really ran here."""
+
+    def __init__(  # noqa: PLR0917
+        self,
+        plan: Plan,
+        results: Results,
+        worker: Worker,
+        journal: Journal,
+        open_folder: Callable[[], RunFolder],
+        deadline: Deadline,
+    ) -> None:
+        self.executed: set[str] = set()
+        self._plan = plan
+        self._results = results
+        self._worker = worker
+        self._journal = journal
+        self._open_folder = open_folder
+        self._deadline = deadline
+        self._given = GivenFiles()
+        self._history = HistoryFile(results.home, plan.hardware)
+        self._places = {step.id: place for place, step in enumerate(plan.steps, 1)}
+
+    def __call__(self, task: StepTask) -> Performed:
+        """Run a step, or take its result from another process that was faster.
+
+        Raises the TitrantError that the step raised, WorkerDiedError, OutOfTimeError, or StaleError when a file that it
+        is given is no longer what was planned with; a refusal by the operator is kept.
+        """
+        self._deadline.allow(task.step)
+        folder = self._open_folder()
+        try:
+            with self._computing(task):
+                return self._perform(task, folder)
+        except TimeoutError:
+            raise self._deadline.gave_up_waiting(task.step) from None
+
+    def _computing(self, task: StepTask) -> AbstractContextManager[None]:
+        step, left = task.step, self._deadline.left()
+
+        def waiting(who: str) -> None:
+            self._journal.add("note", text=f"{step.id}: {who}", step=step.id)
+
+        return computing(self._results.home, task.key.digest, waiting, seconds=left)
+
+    def _perform(self, task: StepTask, folder: RunFolder) -> Performed:
+        step, key = task.step, task.key.digest
+        found = self._results.find(key).result
+        if found is not None:
+            self._journal.add("reused", step=step.id, key=key, because="another run computed it meanwhile")
+            return Performed(found, ran=False)
+        self._given.check(step.params)
+        self._journal.add("started", step=step.id, key=key, because=task.because)
+        place = folder.step(self._places.get(step.id, len(self._places) + 1), step.id)
+        message = self._message(task, place / "log.txt")
+        if message["event"] == "error":
+            self._keep_refusal(task, message)
+        raise_answer(message)
+        answer = {name: value for name, value in message.items() if name != "event"}
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        predicted = plain(step.prediction)
+        result = result_from(answer, key=key, operator=step.operator, finished=finished, predicted=predicted)
+        differs = self._keep(task, result)
+        files.write_json(place / "result.json", result)
+        self.executed.add(step.id)
+        self._journal.add("finished", step=step.id, key=key, seconds=result.seconds, peak_bytes=result.peak_bytes)
+        if differs:
+            self._journal.add("note", text=f"{step.id}: the same step gave other bytes before", step=step.id)
+        if result.not_reused:
+            text = f"{step.id}: this result counts for this run only, the next one makes it anew: {result.not_reused}"
+            self._journal.add("note", text=text, step=step.id)
+        return Performed(result)
+
+    def _keep(self, task: StepTask, result: StepResult) -> bool:
+        """Keep a result for later runs unless what shaped it may pass; True when the step gave other bytes before."""
+        if result.not_reused:
+            return False
+        differs = self._results.keep(task.key, result)
+        self._history.add(result)
+        return differs
+
+    def _message(self, task: StepTask, log: Path) -> Mapping[str, Any]:
+        step = task.step
+        with self._deadline.stopping(step, self._worker.interrupt):
+            return self._worker.message(self._request(task, str(log)), self._listener(step.id, task.key.digest))
+
+    def _request(self, task: StepTask, log: str) -> dict[str, Any]:
+        return {
+            "do": "run",
+            "step": task.step.id,
+            "operator": task.step.operator,
+            "params": plain(task.step.params),
+            "inputs": plain(task.inputs),
+            "seed": task.step.seed,
+            "threads": self._plan.threads,
+            "deterministic": self._plan.deterministic,
+            "frees": _freed(task),
+            "log": log,
+        }
+
+    def _listener(self, step: str, key: str) -> Callable[[Mapping[str, Any]], None]:
+        def listen(message: Mapping[str, Any]) -> None:
+            fields = {name: value for name, value in message.items() if name != "event"}
+            self._journal.add(message["event"], step=step, key=key, **fields)
+
+        return listen
+
+    def _keep_refusal(self, task: StepTask, message: Mapping[str, Any]) -> None:
+        """Keep that the operator refused; what may pass, and what nobody foresaw, is tried again next time."""
+        first = message["diagnostics"][0]
+        if first["code"] in _PASSING or message["exception"] not in ("StepError", "PreconditionError"):
+            return
+        dependencies = tuple(Dependency(**item) for item in message.get("dependencies", ()))
+        self._results.keep_refusal(
+            task.key,
+            Refusal(task.key.digest, task.step.operator, first["code"], first["message"], first["help"], dependencies),
+        )
+
+
+def _freed(task: StepTask) -> list[str]:
+    """Return the digests of what no later step of the plan reads."""
+    found: list[str] = []
+    for port, source in task.step.inputs.items():
+        given = task.inputs.get(port)
+        if isinstance(source, str) and isinstance(given, Artifact):
+            found += [given.digest] if source in task.step.frees else []
+        elif not isinstance(source, str) and isinstance(given, Mapping):
+            found += [given[name].digest for name, one in source.items() if name in given and one in task.step.frees]
+    return found

@@ -1,0 +1,223 @@
+"""Say what executing a plan would do, and why, without running anything."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.run.evaluation_looks import place_of
+from titrant.runtime.run.record import RunRecipe, earlier_run, look_of, report_value
+from titrant.runtime.run.search_run import (
+    MISSED,
+    NoCandidateError,
+    Titration,
+    choose,
+    give_up,
+    judge,
+    make,
+    measure,
+    prepare,
+)
+from titrant.runtime.run.walk import StepTask, Walk, references
+from titrant.runtime.store.artifacts import DamagedError, Store, identify_value
+from titrant.runtime.store.declarations import Declarations
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.results import Results
+from titrant.runtime.store.run_folder import last_run
+from titrant.schema.compare.difference import first_place, short
+from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
+from titrant.schema.language.spans import dotted
+from titrant.schema.plan import Plan, Step
+from titrant.schema.record import RunRecord, StepRecord
+from titrant.schema.values.frozen import dataclass
+
+
+@dataclass(frozen=True)
+class StepPreview:
+    """A step's symbol: = reused, + run, ~ run because something changed, ? only if the search asks; and why."""
+
+    symbol: str
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What executing a plan would do: every step's forecast by id, and where nothing would run, the run that answers.
+
+    `answer` is what `execute` would return: the earlier run that ended just as this one would, with nothing executed.
+    """
+
+    steps: Mapping[str, StepPreview]
+    answer: RunRecord | None = None
+
+
+def outlook(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Outlook:
+    """Say what executing a plan would do; the recipe is given as to `execute`.
+
+    A user's operator that was never described, or whose module changed, is not known: only a worker may import it.
+    """
+    return _Forecaster(plan, home, RunRecipe(recipe_text, recipe_file, folder.absolute())).outlook()
+
+
+def forecast(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Mapping[str, StepPreview]:
+    """Forecast every step by id, as `outlook` does."""
+    return outlook(plan, home, recipe_text=recipe_text, recipe_file=recipe_file, folder=folder).steps
+
+
+class _UnknownOperatorError(TitrantError):
+    """A user's operator has to be asked in a worker."""
+
+
+class _Forecaster:
+    def __init__(self, plan: Plan, home: Home, recipe: RunRecipe) -> None:
+        self._plan = plan
+        self._recipe = recipe
+        self._store = Store(home)
+        self._results = Results(home, self._store, recipe.folder)
+        self._missing: dict[str, StepTask] = {}
+        declarations = Declarations(home, recipe.folder, _refuse)
+        self._walk = Walk(plan, self._results, declarations, self._miss, lambda *_, **__: None)
+        self._home = home
+        self._begun = time.monotonic()
+        self._answer: RunRecord | None = None
+        self._pointless = False  # no candidate is made
+
+    def outlook(self) -> Outlook:
+        # Beyond something damaged, an unknown operator, or a search without candidates, nothing is known.
+        with contextlib.suppress(DamagedError, NoCandidateError, _UnknownOperatorError):
+            self._follow()
+        before = self._records_before()
+        return Outlook({step.id: self._say(step, before) for step in self._plan.steps}, self._answer)
+
+    def _follow(self) -> None:
+        """Go as far as executing would go on what is known."""
+        walk, titration = self._walk, Titration()
+        prepared = prepare(walk, self._store, titration)
+        if not (titration.missed or self._chosen(titration, prepared=prepared)):
+            return
+        self._pointless = titration.missed
+        rows, look = look_of(walk)
+        looks = place_of(self._home, rows, look) if look else 0
+        value = report_value(walk, titration, self._store, self._recipe, looks)
+        walk.artifacts["run.record"] = identify_value(value)
+        for step in self._plan.steps:
+            if step.stage == "report":
+                walk.settle(step)
+        if not self._missing:
+            earlier = earlier_run(self._home, walk, titration)
+            self._answer = None if earlier is None else replace(earlier, seconds=time.monotonic() - self._begun)
+
+    def _chosen(self, titration: Titration, *, prepared: bool) -> bool:
+        """Follow the candidates to their judgement; False where something is missing on the way."""
+        walk = self._walk
+        make(walk)
+        if self._missing or not prepared:
+            return False
+        give_up(walk, titration)
+        measure(walk)
+        if self._missing:
+            return False
+        choose(walk, self._store, titration)
+        return judge(walk, self._store, titration)
+
+    def _miss(self, task: StepTask) -> None:
+        self._missing[task.step.id] = task
+
+    def _say(self, step: Step, before: Mapping[str, StepRecord]) -> StepPreview:
+        record = self._walk.records.get(step.id)
+        if record is not None and record.status == "reused":
+            return StepPreview("=")
+        if step.id in self._walk.refused:
+            return StepPreview("=", record.error if record else "")
+        if step.id in self._missing:
+            return self._why(self._missing[step.id], before.get(step.id))
+        if self._pointless:
+            return StepPreview("?", MISSED)
+        if step.stage == "judge":
+            return StepPreview("?", "run only if the search asks for it")
+        return self._waits(step, before)
+
+    def _why(self, task: StepTask, last: StepRecord | None) -> StepPreview:
+        if task.because:
+            return StepPreview("~", f"because {task.because}")
+        if last is None:
+            return StepPreview("+")
+        if last.key == task.key.digest:
+            return StepPreview("+", f"because {_not_kept(last)}")
+        old = self._results.parts(last.key)
+        if old is None:  # of a rerun, which keeps nothing, or removed since
+            return StepPreview("~", "because it is not what ran last, of which no more is known")
+        return StepPreview("~", f"because {difference(old, task.key.parts)}")
+
+    def _waits(self, step: Step, before: Mapping[str, StepRecord]) -> StepPreview:
+        """Explain a step whose inputs, and so its key, are not known yet."""
+        producers = [reference.rpartition(".")[0] for reference in references(step)]
+        cause = next((name for name in producers if self._runs(name)), "")
+        if step.id not in before:
+            return StepPreview("+")
+        return StepPreview("~", f"because {cause} runs again" if cause else "because what it reads is made again")
+
+    def _runs(self, step_id: str) -> bool:
+        record = self._walk.records.get(step_id)
+        return record is not None and record.status != "reused" and step_id not in self._walk.refused
+
+    def _records_before(self) -> dict[str, StepRecord]:
+        record = last_run(self._home, self._plan.name)
+        return {} if record is None else {step.step: step for step in record.steps if step.key}
+
+
+def _not_kept(last: StepRecord) -> str:
+    """Say why the last run's result of this very step does not answer for it."""
+    if last.result is None:
+        return f"it failed: {last.error}" if last.error else "it has no result"
+    if last.result.not_reused:
+        return f"its result counted for that run only: {last.result.not_reused}"
+    return "its result is no longer in the home"
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Name what differs between a step's keys: the operator's version, else the first part that does; "" if none does.
+
+    As "params.epochs changed from 20 to 30". A new version of an operator answers anew whatever else has changed.
+    """
+    versions = old.get("version"), new.get("version")
+    if versions[0] != versions[1]:
+        return f"the version of {new.get('operator')} changed from {versions[0]} to {versions[1]}"
+    found = first_place(_named(old), _named(new))
+    if found is None:
+        return ""
+    path, before, after = found
+    where = dotted(path)
+    if where == "inputs.record":
+        return "what is reported changed, or the recipe's text"
+    if path[0] == "inputs":
+        return f"its input {dotted(path[1:])} changed"
+    if path[-1] == "digest":
+        return f"the file {dotted(path[:-1]).removeprefix('params.')} changed"
+    return _entries(where, before, after) or f"{where} changed from {short(str(before), 40)} to {short(str(after), 40)}"
+
+
+def _entries(where: str, before: Any, after: Any) -> str:
+    """Tell two lists of names apart by what is in one alone; "" where that does not tell them apart."""
+    if not (
+        isinstance(before, list) and isinstance(after, list) and all(isinstance(one, str) for one in before + after)
+    ):
+        return ""
+    gone = [f"without {one}" for one in before if one not in after]
+    came = [f"with {one}" for one in after if one not in before]
+    return f"{where} changed: now {', '.join(came + gone)}" if came or gone else ""
+
+
+def _named(value: Any) -> Any:
+    """Name the entries of every list whose entries have ids, such as gates: what differs is told by its id."""
+    if isinstance(value, Mapping):
+        return {name: _named(inner) for name, inner in sorted(value.items())}
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) and "id" in item for item in value):
+        return {str(item["id"]): _named(item) for item in value}
+    return value
+
+
+def _refuse(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    raise _UnknownOperatorError(Diagnostic("X314", f"{request['operator']} is not described yet"))

@@ -1,0 +1,300 @@
+"""Put together what a run did: the record that is kept, and the part of it that the report is made of.
+
+What a run ran in: for the record, never with secrets.
+"""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.run.evaluation_looks import evaluation_digest, looked
+from titrant.runtime.run.search_run import Titration, candidate_records
+from titrant.runtime.run.walk import Walk
+from titrant.runtime.store.artifacts import Store
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.release import released_path
+from titrant.runtime.store.run_folder import closed_run
+from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
+from titrant.schema.record import RunRecord, StepRecord
+from titrant.schema.values.canonical import plain
+from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.frozen import dataclass
+
+_GIT_SECONDS = 2
+# Where files lie changes nothing, and is another place on another machine.
+_PLACES = ("TITRANT_HOME", "TITRANT_RECIPE_FOLDER")
+# Variables that a user may have set, and that change kernels, threads, or which code is imported.
+_FLAGS = (
+    "ATEN_", "BLIS_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "GOMP_", "HF_", "KMP_", "LD_PRELOAD", "MALLOC_", "MKL_",
+    "NCCL_", "NPY_", "NUMEXPR_", "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "OPENVINO_", "ORT_", "PYTHONHASHSEED",
+    "PYTHONOPTIMIZE", "PYTHONPATH", "PYTORCH_", "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "XLA_",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunRecipe:
+    """The recipe of a run as it stands: its text, the file as the user wrote it, and its absolute folder.
+
+    `written` is what the author wrote, where it is known: text, the base that it extends, overrides.
+    """
+
+    text: str
+    file: str
+    folder: Path
+    written: Mapping[str, Any] = field(default_factory=dict)
+
+
+def capture(plan: Plan, folder: Path) -> dict[str, str]:
+    """Return versions, threads and flags as a flat mapping; of environment variables only what titrant itself sets."""
+    return {
+        "titrant": str(installed_version("titrant")),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "threads": str(plan.threads),
+        "timing_threads": str(plan.timing_threads),
+        "deterministic": str(plan.deterministic).lower(),
+        **_git(folder),
+    }
+
+
+def packages() -> dict[str, str]:
+    """Return every installed distribution with its version."""
+    from importlib import metadata
+
+    found = dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions())
+    return {name: found[name] for name in sorted(found, key=str.lower) if name}
+
+
+def _name_and_version(text: str) -> tuple[str, str]:
+    """Read the head of a METADATA: parsing it whole as an e-mail takes milliseconds a library."""
+    head = dict(line.split(": ", 1) for line in text.partition("\n\n")[0].splitlines() if ": " in line[:20])
+    return head.get("Name", ""), head.get("Version", "")
+
+
+def describe(plan: Plan, recipe: RunRecipe, variables: dict[str, str]) -> dict[str, Any]:
+    """Return what environment.json holds: no secrets, neither by the names of variables and keys nor by their shape.
+
+    `variables` are those that the worker is given before it starts; `flags` are the user's that can change a result.
+    """
+    return {
+        **capture(plan, recipe.folder),
+        "recipe_file": str(Path(recipe.file).absolute()),
+        "recipe_folder": str(recipe.folder),
+        "recipe": written(recipe),
+        "machine": machine(plan),
+        "variables": {name: value for name, value in variables.items() if name not in _PLACES},
+        "flags": flags(variables),
+        "packages": packages(),
+    }
+
+
+def written(recipe: RunRecipe) -> dict[str, Any]:
+    """Return the recipe as its author wrote it, with its base and overrides, secrets taken out."""
+    from titrant.schema.config.secrets import without_secret_lines
+
+    told = dict(recipe.written) or {"text": recipe.text}
+    if isinstance(told.get("base"), Mapping):
+        told["base"] = {**told["base"], "text": without_secret_lines(str(told["base"]["text"]))}
+    if "overrides" in told:
+        told["overrides"] = [without_secret_lines(str(override)) for override in told["overrides"]]
+    return {**told, "text": without_secret_lines(str(told["text"]))}
+
+
+def machine(plan: Plan) -> dict[str, Any]:
+    """Return what the results hold for: the processor's instruction set, and accelerators with their drivers."""
+    found = plan.hardware
+    return {
+        "machine": found.machine,
+        "cpu": found.cpu,
+        "cores": found.cores,
+        "instructions": list(found.instructions),
+        "accelerators": [{"name": gpu.name, "capability": gpu.capability, "driver": gpu.driver} for gpu in found.gpus],
+    }
+
+
+def flags(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the interpreter's flags and the user's variables that can change a result, but for those `given` anew."""
+    from titrant.schema.config.secrets import redact
+
+    found = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_FLAGS) and name not in given}
+    python: dict[str, Any] = plain({name: getattr(sys.flags, name) for name in ("optimize", "utf8_mode", "isolated")})
+    return {"python": python, "variables": redact(found)[0]}
+
+
+def _git(folder: Path) -> dict[str, str]:
+    """Return the commit of the recipe's folder and whether it has changes; nothing outside a repository."""
+    commit = _ask_git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    changes = _ask_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    return {"git_commit": commit, "git_dirty": "unknown" if changes is None else str(bool(changes)).lower()}
+
+
+def _ask_git(folder: Path, *arguments: str) -> str | None:
+    import subprocess
+
+    try:
+        command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+_PLACE = re.compile(r".*/([^/]+:\d+:\d+)")
+
+
+def run_record(walk: Walk, titration: Titration) -> RunRecord:
+    """Return the record of a run but for its id, counts, seconds and environment."""
+    return RunRecord(
+        run="",
+        name=walk.plan.name,
+        plan_digest=plan_digest(walk.plan),
+        verdict=titration.verdict,
+        baseline=titration.baseline,
+        exit=titration.exit,
+        steps=step_records(walk),
+        candidates=candidate_records(walk, titration),
+        released=tuple(titration.released.values()),
+        executed=0,
+        reused=0,
+        seconds=0.0,
+    )
+
+
+def same_outcome(one: RunRecord, other: RunRecord) -> bool:
+    """Tell whether two runs of a plan had the same keys, outputs, judgements and releases."""
+    return _outcome(one) == _outcome(other)
+
+
+def _outcome(record: RunRecord) -> tuple[Any, ...]:
+    steps = {
+        step.step: (step.key, {port: made.digest for port, made in step.result.outputs.items()})
+        for step in record.steps
+        if step.result is not None
+    }
+    failed = {step.step: step.error for step in record.steps if step.status in ("failed", "rejected")}
+    judged = plain({one.candidate: [one.status, one.judgement] for one in record.candidates})
+    return record.verdict, record.exit, tuple(record.released), plain(record.baseline), steps, failed, judged
+
+
+def earlier_run(home: Home, walk: Walk, titration: Titration) -> RunRecord | None:
+    """Return a run that ended before exactly as this one does, told as one that executed nothing; None without one."""
+    mine = run_record(walk, titration)
+    found = closed_run(home, walk.plan, lambda record: same_outcome(record, mine))
+    return None if found is None else replace(found, executed=0, reused=known(walk))
+
+
+def known(walk: Walk) -> int:
+    """Count the steps that have their results."""
+    return sum(record.status in ("finished", "reused") for record in walk.records.values())
+
+
+def step_records(walk: Walk) -> tuple[StepRecord, ...]:
+    """Return every step's record in the plan's order; one that nothing asked for is unused."""
+    return tuple(walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
+
+
+def report_value(walk: Walk, titration: Titration, store: Store, recipe: RunRecipe, looks: int = 0) -> dict[str, Any]:
+    """Return what the report is made of: the same for every run of a plan that gave the same results.
+
+    Whether a step was reused, how long this run took, when it was and where files lay is left out. So is what the plan
+    predicts now, after steps were learned from: each result holds what was predicted before it. `looks` says which look
+    at its evaluation rows this run was, the first being 1, and 0 where nothing was judged.
+    """
+    record = run_record(walk, titration)
+    steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
+    plan = plain(walk.plan)
+    for step in plan["steps"]:
+        step["params"] = without_paths(step["params"])
+        step["prediction"] = plain(Prediction())
+    for candidate in plan["candidates"]:
+        candidate["predicted_bytes"] = None
+    for decision in plan["decisions"]:
+        decision["where"] = _file_only(decision["where"])
+    for gate in plan["contract"]["gates"]:
+        gate["origin"] = _file_only(gate["origin"])
+    return {
+        "plan": plan,
+        "run": plain(replace(record, steps=steps)),
+        "values": _values(walk, titration, store),
+        "hardware": plain(walk.plan.hardware),
+        "recipe_text": recipe.text,
+        "recipe_file": Path(recipe.file).name,
+        "looks": looks,
+    }
+
+
+def _file_only(place: str) -> str:
+    """Leave the folder out of "folder/x.yaml:3:1": the same recipe, named from elsewhere, gives the same report."""
+    found = _PLACE.fullmatch(place)
+    return found[1] if found else place
+
+
+def look_of(walk: Walk) -> tuple[str, str]:
+    """Return the digests of a run's evaluation rows and of what was judged on them, the latter "" for nothing."""
+    results = (record.result for record in walk.records.values() if record.result is not None)
+    return evaluation_digest(results), looked(walk.plan, walk.records.values())
+
+
+def _values(walk: Walk, titration: Titration, store: Store) -> dict[str, Any]:
+    plan = walk.plan
+    timings: dict[str, Any] = {}
+    for search in plan.searches:
+        figures = store.value(walk.artifacts[search.timings]) if search.timings in walk.artifacts else {}
+        timings |= {name: timing for name, timing in figures.items() if "failed" not in timing}
+    judged = [candidate for candidate in plan.candidates if candidate.id in titration.judgements]
+    answers = {
+        candidate.id: value
+        for candidate in judged
+        if (value := _beside(walk, store, candidate.judgement, "answers")) is not None
+    }
+    return {
+        "timings": timings,
+        "quality": {
+            candidate.id: store.value(walk.artifacts[candidate.quality])
+            for candidate in plan.candidates
+            if candidate.quality in walk.artifacts
+        },
+        "point": _shipped_value(walk, store, "operating_point"),
+        "curves": _curves(walk, store),
+        "answers": answers,
+        "files": _files(plan, walk, titration, store),
+    }
+
+
+def _beside(walk: Walk, store: Store, reference: str, port: str) -> Any:
+    """Return another output of the step that a "step.port" names, if it has one."""
+    artifact = walk.artifacts.get(f"{reference.rpartition('.')[0]}.{port}")
+    return None if artifact is None else store.value(artifact)
+
+
+def _shipped_value(walk: Walk, store: Store, name: str) -> Any:
+    artifact = walk.artifacts.get(walk.plan.shipped.get(name, ""))
+    return None if artifact is None else store.value(artifact)
+
+
+def _curves(walk: Walk, store: Store) -> Any:
+    """Return the learning curves of the step that trained, the last one if several did; epochs count from 1."""
+    found = [walk.artifacts[f"{step.id}.curves"] for step in walk.plan.steps if f"{step.id}.curves" in walk.artifacts]
+    if not found:
+        return None
+    curves = store.value(found[-1])
+    best = curves.get("best_epoch") if isinstance(curves, Mapping) else None
+    return curves if best is None else {**curves, "best_epoch": best + 1}
+
+
+def _files(plan: Plan, walk: Walk, titration: Titration, store: Store) -> Mapping[str, str]:
+    """Name the file, below the run folder, of every candidate that a search ended with."""
+    candidates = {candidate.id: candidate for candidate in plan.candidates}
+    folder = "outputs" if titration.released else "quarantine"
+    return {
+        name: f"{folder}/{released_path(search.name, store.manifest(walk.artifacts[candidates[name].model]))}"
+        for search in plan.searches
+        if (name := titration.best.get(search.name)) is not None
+    }

@@ -1,0 +1,60 @@
+"""How a run differs from a plain one: what it may reuse, which choices are given to it, and who must accept it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
+
+from titrant.runtime.run.search import Choice
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.plan import Plan
+from titrant.schema.record import RunRecord
+from titrant.schema.values.frozen import dataclass
+
+# What happened to a candidate that was worth judging.
+_SHORTLISTED = ("released", "judged", "shortlisted")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A plain run unless more is said.
+
+    Without `reuse` every step runs, and no result is looked up or kept. `choices` are the candidates to judge, by
+    search, in place of what fresh measurements choose. `accept` is shown the record before anything is released, and
+    may raise.
+    """
+
+    reuse: bool = True
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    accept: Callable[[RunRecord], None] | None = None
+
+
+def recorded_choices(plan: Plan, record: RunRecord) -> dict[str, tuple[str, ...]]:
+    """Return what each search of a run chose to judge; the order of judging follows from the plan."""
+    status = {one.candidate: one.status for one in record.candidates}
+    return {
+        search.name: tuple(name for name in search.candidates if status.get(name) in _SHORTLISTED)
+        for search in plan.searches
+    }
+
+
+def judged(choices: Sequence[Choice]) -> tuple[str, ...]:
+    """Return what choices would have judged, in their order."""
+    return tuple(choice.candidate for choice in choices if choice.shortlisted)
+
+
+def replayed(fresh: Sequence[Choice], plan: Plan, recorded: Sequence[str]) -> tuple[Choice, ...]:
+    """Choose what was chosen before, from gentle to aggressive, of the candidates that fresh choices are about.
+
+    Raises StepError X331 when none of them is left.
+    """
+    order = {candidate.id: (candidate.rank, place) for place, candidate in enumerate(plan.candidates)}
+    known = sorted((choice.candidate for choice in fresh), key=lambda name: order[name])
+    kept = tuple(Choice(name, True, "judged as recorded") for name in known if name in recorded)
+    if not kept:
+        raise StepError(
+            Diagnostic(
+                "X331",
+                f"none of the candidates that were judged could be made and timed again: {', '.join(recorded)}",
+                help="choose anew from what can be made here: titrant rerun RUN --redecide",
+            )
+        )
+    return (*kept, *(Choice(name, False, "left out as recorded") for name in known if name not in recorded))

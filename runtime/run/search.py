@@ -1,0 +1,312 @@
+"""Decide from recorded measurements which candidates are worth judging, and in which order: a pure function.
+
+Read the figures that choose candidates out of what steps answered.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from titrant.schema.gate import Contract
+from titrant.schema.plan import Candidate, CandidateSearch
+from titrant.schema.values.frozen import dataclass
+
+# A gap in an objective counts only above this share; below it two candidates are as good as each other.
+GAP = 0.10
+# One-sided 95 %: a candidate is given up on tuning rows only when chance can hardly explain what it lost.
+_Z = 1.645
+# objective → whether more of it is better
+OBJECTIVES = {"latency": False, "size": False, "peak_memory": False, "throughput": True, "quality": True}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of one candidate before evaluation rows are read; None where it was not measured.
+
+    `latency` is the median in seconds of one batch at the search's batch size with its 95 % interval. `quality` is the
+    share of the original's main metric kept on `rows` tuning rows (agreement where there are no labels); `agreement`
+    is the share of equal decisions there, and `original` the original's own metric.
+    """
+
+    candidate: str
+    rank: int
+    size: int
+    latency: float | None = None
+    interval: tuple[float, float] | None = None
+    latency_p95: float | None = None
+    latency_p99: float | None = None
+    throughput: float | None = None
+    peak_memory: float | None = None
+    quality: float | None = None
+    agreement: float | None = None
+    original: float | None = None
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A `target` gate: the same figures decide it when the contract is judged."""
+
+    metric: str  # size, latency_p50, latency_p95, latency_p99, peak_memory, throughput
+    comparison: str  # at_most, at_least
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What becomes of one candidate: shortlisted, or measured only, and the sentence that says why."""
+
+    candidate: str
+    shortlisted: bool
+    because: str
+
+
+def shortlist(
+    figures: Sequence[Figures],
+    objective: Sequence[str],
+    limits: Sequence[Limit],
+    retention: float | None,
+    length: int,
+) -> tuple[Choice, ...]:
+    """Choose at most `length` candidates to judge, from gentle to aggressive, and say why of all.
+
+    `figures` stand in catalog order. Judging stops at the first candidate that does not keep the contract, so one that
+    is bound to fail must not stand before one that may pass. Left out are, in this order: candidates beyond a target
+    limit, which the same figures would fail; candidates whose quality on tuning rows is below `retention` by more than
+    chance; candidates no better than a gentler one by over 10 % in the first objective on which they differ. Beyond
+    `length`, the gentlest stays as the one to fall back on, with the best of the others. When nothing is left the
+    nearest miss is judged all the same, so that the report can say by how much the contract was missed.
+    """
+    ordered = sorted(enumerate(figures), key=lambda item: (item[1].rank, item[0]))
+    gentle_first = [item for _, item in ordered]
+    left_out: dict[str, str] = {}
+    hopeful = []
+    for item in gentle_first:
+        reason = next(_beyond(item, limits), "") or _hopeless(item, retention)
+        if reason:
+            left_out[item.candidate] = reason
+        else:
+            hopeful.append(item)
+    if not hopeful and gentle_first:
+        nearest = _nearest(gentle_first, limits, retention, objective)
+        because = f"nothing looks able to keep the contract; this comes nearest: {left_out.pop(nearest.candidate)}"
+        return (Choice(nearest.candidate, True, because), *_dropped(gentle_first, left_out))
+    kept = _not_dominated(hopeful, objective, left_out)
+    if len(kept) > length:
+        best = sorted(kept[1:], key=lambda item: _sort_key(item, objective))[: length - 1]
+        for item in kept[1:]:
+            if item not in best:
+                left_out[item.candidate] = f"the shortlist holds {length}, and others are better in {objective[0]}"
+        kept = [item for item in kept if item.candidate not in left_out]
+    chosen = tuple(Choice(item.candidate, True, _why(item, kept, objective)) for item in kept)
+    return (*chosen, *_dropped(gentle_first, left_out))
+
+
+def _dropped(figures: Sequence[Figures], left_out: dict[str, str]) -> tuple[Choice, ...]:
+    return tuple(
+        Choice(item.candidate, False, left_out[item.candidate]) for item in figures if item.candidate in left_out
+    )
+
+
+def _beyond(item: Figures, limits: Sequence[Limit]) -> Iterator[str]:
+    for limit in limits:
+        value = _limited(item, limit.metric)
+        if value is None:
+            continue
+        if value > limit.threshold if limit.comparison == "at_most" else value < limit.threshold:
+            verb = "at most" if limit.comparison == "at_most" else "at least"
+            yield (
+                f"its {limit.metric.replace('_', ' ')} is {_amount(value, limit.metric)}, "
+                f"the target says {verb} {_amount(limit.threshold, limit.metric)}"
+            )
+
+
+def _limited(item: Figures, metric: str) -> float | None:
+    names = {"latency_p50": "latency"}
+    value: float | None = getattr(item, names.get(metric, metric), None)
+    return value
+
+
+def _hopeless(item: Figures, retention: float | None) -> str:
+    if retention is None or item.quality is None or item.quality + _Z * _noise(item) >= retention:
+        return ""
+    return (
+        f"it keeps {item.quality:.4f} of the original's quality on {item.rows} tuning rows; "
+        f"{retention:g} is asked, and chance explains at most {_Z * _noise(item):.4f}"
+    )
+
+
+def _noise(item: Figures) -> float:
+    """Return the standard error of a retention: only changed decisions can move it, and at least one may have."""
+    if not item.rows:
+        return math.inf
+    changed = max((1 - (item.agreement if item.agreement is not None else 0)) * item.rows, 1)
+    return math.sqrt(changed) / item.rows / max(item.original or 1.0, 1e-9)
+
+
+def _not_dominated(
+    gentle_first: Sequence[Figures], objective: Sequence[str], left_out: dict[str, str]
+) -> list[Figures]:
+    kept: list[Figures] = []
+    for item in gentle_first:
+        rival = next((other for other in kept if better(item, other, objective) <= 0), None)
+        if rival is None:
+            kept.append(item)
+        else:
+            left_out[item.candidate] = _beaten(item, rival, objective)
+    return kept
+
+
+def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
+    name = deciding(item, rival, objective)
+    if name is None:
+        named = " or ".join(name.replace("_", " ") for name in objective)
+        return f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {named}"
+    mine, theirs = (_amount(getattr(one, name), name) for one in (item, rival))
+    return f"its {name.replace('_', ' ')} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
+
+
+def better(one: Figures, other: Figures, objective: Sequence[str]) -> int:
+    """Compare two candidates by the first objective with a gap that counts: 1 `one` is better, -1 worse, 0 neither."""
+    name = deciding(one, other, objective)
+    return 0 if name is None else _compare(one, other, name)
+
+
+def deciding(one: Figures, other: Figures, objective: Sequence[str]) -> str | None:
+    """Return the first objective on which two candidates differ by a gap that counts."""
+    return next((name for name in objective if _compare(one, other, name)), None)
+
+
+def _compare(one: Figures, other: Figures, name: str) -> int:
+    mine, theirs = getattr(one, name), getattr(other, name)
+    if mine is None or theirs is None:
+        return 0
+    high, low = max(mine, theirs), min(mine, theirs)
+    if high <= low * (1 + GAP) or (name == "latency" and _overlap(one.interval, other.interval)):
+        return 0
+    return 1 if (mine > theirs) == OBJECTIVES[name] else -1
+
+
+def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
+
+
+def _sort_key(item: Figures, objective: Sequence[str]) -> tuple[float, ...]:
+    """Order by the first objective in steps of the gap; ties go to the smaller, the more faithful, the gentler."""
+    value = getattr(item, objective[0])
+    steps = math.inf if not value else math.log(value) / math.log(1 + GAP)
+    steps = round(steps) if math.isfinite(steps) else steps
+    first = -steps if OBJECTIVES[objective[0]] else steps
+    return first, float(item.size), -(item.quality or 0.0), float(item.rank)
+
+
+def _nearest(
+    figures: Sequence[Figures], limits: Sequence[Limit], retention: float | None, objective: Sequence[str]
+) -> Figures:
+    """Return the candidate that misses least, each miss as a share of what was asked."""
+
+    def missed(item: Figures) -> float:
+        total = 0.0 if not _hopeless(item, retention) else (retention or 0.0) - (item.quality or 0.0)
+        for limit in limits:
+            value = _limited(item, limit.metric)
+            if value is not None and next(_beyond(item, (limit,)), ""):
+                total += abs(value - limit.threshold) / max(limit.threshold, 1e-12)
+        return total
+
+    return min(figures, key=lambda item: (missed(item), *_sort_key(item, objective)))
+
+
+def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> str:
+    place = kept.index(item)
+    told = [f"{name.replace('_', ' ')} {_amount(value, name)}" for name in objective if (value := getattr(item, name))]
+    measured = f": {', '.join(told)}" if told else ""
+    if place == 0:
+        return f"judged first, as the gentlest{measured}" if len(kept) > 1 else f"the one worth judging{measured}"
+    gain = f"better than every gentler one by more than {GAP:.0%}"
+    return f"judged {_ordinal(place + 1)}, {gain}{measured}"
+
+
+def _ordinal(number: int) -> str:
+    return {2: "second", 3: "third", 4: "fourth"}.get(number, f"number {number}")
+
+
+def _amount(value: float, metric: str) -> str:
+    from titrant.schema.values.units import format_size, format_time
+
+    if metric in ("size", "peak_memory"):
+        return format_size(round(value))
+    if metric.startswith("latency"):
+        return format_time(value)
+    return f"{value:,.0f} cases/s" if metric == "throughput" else f"{value:.4f}"
+
+
+_LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
+
+
+def figures(
+    candidate: Candidate, search: CandidateSearch, size: int, quality: Mapping[str, Any], timings: Mapping[str, Any]
+) -> Figures:
+    """Gather one candidate's figures; `quality` and `timings` are what validate.measure and profile.latency gave."""
+    timing = timings.get(candidate.id, {})
+    batch = timing.get(str(search.timing_batch), {})
+    retention, agreement = quality.get("retention"), quality.get("agreement")
+    metric, original = _main_metric(quality)
+    return Figures(
+        candidate=candidate.id,
+        rank=candidate.rank,
+        size=size,
+        latency=batch.get("p50"),
+        interval=median_interval(batch.get("samples", ())),
+        latency_p95=batch.get("p95"),
+        latency_p99=batch.get("p99"),
+        throughput=batch.get("throughput"),
+        peak_memory=timing.get("peak_bytes"),
+        quality=retention if retention is not None else agreement,
+        agreement=agreement,
+        original=original if metric else None,
+        rows=int(quality.get("rows", 0)),
+    )
+
+
+def _main_metric(quality: Mapping[str, Any]) -> tuple[str, float | None]:
+    """Return the main metric and the original's value: classification accuracy, where it was measured."""
+    value = quality.get("original", {}).get("accuracy")
+    return ("accuracy", value) if value is not None else ("", None)
+
+
+def median_interval(samples: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of a median by order statistics of sorted samples; None below six."""
+    count = len(samples)
+    if count < 6:
+        return None
+    half = 1.96 * math.sqrt(count) / 2
+    low, high = math.floor(count / 2 - half), math.ceil(count / 2 + half)
+    return samples[max(low, 0)], samples[min(high, count - 1)]
+
+
+def limits(contract: Contract) -> tuple[Limit, ...]:
+    """Return the gates that the same figures will decide."""
+    return tuple(
+        Limit(gate.metric, gate.comparison, gate.threshold)
+        for gate in contract.gates
+        if gate.preset == "target" and gate.metric in _LIMITED and gate.comparison in ("at_most", "at_least")
+    )
+
+
+def retention_asked(contract: Contract) -> float | None:
+    """Return the threshold of the retention preset, None where the contract has none."""
+    return next((gate.threshold for gate in contract.gates if gate.preset == "retention"), None)
+
+
+def shown(item: Figures) -> dict[str, float]:
+    """Return the figures that a candidate's record keeps: seconds, bytes, cases per second, fractions."""
+    named = {
+        "latency_p50": item.latency,
+        "latency_p95": item.latency_p95,
+        "latency_p99": item.latency_p99,
+        "throughput": item.throughput,
+        "peak_memory": item.peak_memory,
+        "quality": item.quality,
+        "agreement": item.agreement,
+    }
+    return {name: float(value) for name, value in named.items() if value is not None}

@@ -1,0 +1,162 @@
+"""Settle a plan's steps one after the other: reuse what is known, have the rest performed, remember what failed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from typing import Protocol
+
+from titrant.runtime.store.declarations import Declarations
+from titrant.runtime.store.results import InputArtifacts, Refusal, Results, StepKey, step_key
+from titrant.schema.diagnostics.diagnostics import InfeasibleError, StepError, TitrantError
+from titrant.schema.plan import Plan, Step
+from titrant.schema.record import Artifact, StepRecord, StepResult
+from titrant.schema.values.frozen import dataclass
+
+# What is wrong with the home is wrong for every step: no candidate is given up for it.
+FATAL = ("X300", "X302")
+
+
+@dataclass(frozen=True)
+class StepTask:
+    """A step that has no usable result, with everything that it takes to perform it; `because` may be ""."""
+
+    step: Step
+    key: StepKey
+    inputs: InputArtifacts
+    because: str
+
+
+@dataclass(frozen=True)
+class Performed:
+    """A step's result, and whether it ran here rather than in another process at the same time."""
+
+    result: StepResult
+    ran: bool = True
+
+
+class Perform(Protocol):
+    """Gives a step's result, or raises; None where steps are only looked up."""
+
+    def __call__(self, task: StepTask) -> Performed | None:
+        """Perform one step."""
+
+
+@dataclass
+class Walk:
+    """Where a plan stands: artifacts by "step.port", records and errors by step."""
+
+    plan: Plan
+    results: Results
+    declarations: Declarations
+    perform: Perform
+    tell: Callable[..., None]
+    # Without it a chain that refused its inputs before is tried again.
+    believe_refusals: bool = True
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    records: dict[str, StepRecord] = field(default_factory=dict)
+    errors: dict[str, TitrantError] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+
+    def settle(self, step: Step) -> bool:
+        """Bring a step's outputs about and return whether they are there.
+
+        A step that only its candidate needs, to be made or judged, is recorded when it fails and answers False, as does
+        one whose input is missing; the failure of every other step is raised.
+        """
+        if step.id in self.records:
+            return self.records[step.id].status in ("finished", "reused")
+        inputs = self._inputs(step)
+        if inputs is None:
+            self.records[step.id] = StepRecord(step.id, "rejected", error=self.reason(step.id))
+            return False
+        key = step_key(self.plan, step, self.declarations.get(step.operator), inputs)
+        found = self.results.find(key.digest)
+        if found.refusal is not None and self.believe_refusals and _of_candidate(step):
+            self._refuse(step, key, found.refusal)
+            return False
+        if found.result is not None:
+            self.tell("reused", step=step.id, key=key.digest)
+            self._give(step, found.result, "reused")
+            return True
+        try:
+            performed = self.perform(StepTask(step, key, inputs, found.because))
+        except (StepError, InfeasibleError) as error:
+            self._fail(step, key, error)
+            return False
+        if performed is None:
+            self.records[step.id] = StepRecord(step.id, "unused", key.digest, error=found.because)
+            return False
+        self._give(step, performed.result, "finished" if performed.ran else "reused")
+        return True
+
+    def reason(self, step_id: str) -> str:
+        """Return why a step has no outputs: its own error, or that of the step that it waits for."""
+        if step_id in self.errors:
+            return str(self.errors[step_id].diagnostics[0].message)
+        step = next(step for step in self.plan.steps if step.id == step_id)
+        for reference in references(step):
+            producer = reference.rpartition(".")[0]
+            if reference not in self.artifacts and producer in self.records:
+                return self.reason(producer)
+        return "it was not made"
+
+    def _give(self, step: Step, result: StepResult, status: str) -> None:
+        for port, artifact in result.outputs.items():
+            self.artifacts[f"{step.id}.{port}"] = artifact
+        self.records[step.id] = StepRecord(step.id, status, result.key, result)
+
+    def _fail(self, step: Step, key: StepKey, error: TitrantError) -> None:
+        message = error.diagnostics[0].message
+        self.errors[step.id] = error
+        self.records[step.id] = StepRecord(step.id, "failed", key.digest, error=message)
+        self.tell("failed", step=step.id, key=key.digest, because=message)
+        if not _of_candidate(step) or error.diagnostics[0].code in FATAL:
+            raise error
+
+    def _refuse(self, step: Step, key: StepKey, refusal: Refusal) -> None:
+        from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+
+        self.errors[step.id] = PreconditionError(Diagnostic(refusal.code, refusal.message, help=refusal.help))
+        self.records[step.id] = StepRecord(step.id, "failed", key.digest, error=refusal.message)
+        self.refused.add(step.id)
+        self.tell("reused", step=step.id, key=key.digest, because=refusal.message)
+
+    def _inputs(self, step: Step) -> InputArtifacts | None:
+        """Gather what a step reads; None when something is missing, but for some of many."""
+        found: dict[str, Artifact | Mapping[str, Artifact]] = {}
+        for port, source in step.inputs.items():
+            if isinstance(source, str):
+                if source not in self.artifacts:
+                    return None
+                found[port] = self.artifacts[source]
+            else:
+                some = {name: self.artifacts[ref] for name, ref in source.items() if ref in self.artifacts}
+                if not some:
+                    return None
+                found[port] = some
+        return found
+
+
+def _of_candidate(step: Step) -> bool:
+    """Tell whether a failure says something of one candidate only."""
+    return step.stage == "make" or (step.stage == "judge" and bool(step.candidate))
+
+
+def references(step: Step) -> list[str]:
+    """List every "step.port" that a step reads."""
+    found: list[str] = []
+    for source in step.inputs.values():
+        found += [source] if isinstance(source, str) else source.values()
+    return found
+
+
+def needed(plan: Plan, reference: str, stages: tuple[str, ...]) -> list[Step]:
+    """List the steps of some stages that a "step.port" rests on, in the plan's order."""
+    steps = {step.id: step for step in plan.steps}
+    wanted: set[str] = set()
+    waiting = [reference]
+    while waiting:
+        step = steps.get(waiting.pop().rpartition(".")[0])
+        if step is not None and step.id not in wanted and step.stage in stages:
+            wanted.add(step.id)
+            waiting += references(step)
+    return [step for step in plan.steps if step.id in wanted]

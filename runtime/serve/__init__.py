@@ -1,0 +1,1 @@
+"""Use a released model."""

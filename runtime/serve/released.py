@@ -1,0 +1,199 @@
+"""Use a released model from its folder alone: transforms, the judged file, the operating point."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from titrant.runtime.backends import kinds
+from titrant.runtime.backends.backend import Session, answer_rows, open_session
+from titrant.runtime.contract.answers import read_answers
+from titrant.runtime.contract.reading import Reading
+from titrant.runtime.values import OnnxModel, Outputs, Rows, TorchScriptModel, Transforms
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+
+MANIFEST = "titrant.json"
+_PARTS = {"name": str, "task": str, "threads": int, "reading": dict, "files": dict, "models": list, "shipped": dict}
+# Kinds that are one file of any name; every other kind is a folder of fixed names.
+_SINGLE = {"onnx": OnnxModel, "torchscript": TorchScriptModel}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a released model says of some rows.
+
+    `outputs`: name → (rows, …) float32. `probabilities`: (rows, classes) float64, and `decisions`:
+    (rows,) class names at the operating point; both are None for a model that does not classify.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    probabilities: np.ndarray | None
+    decisions: np.ndarray | None
+
+
+class Released:
+    """A released model; call it with raw rows, as the recipe's data source gives them. Use as a context manager."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], model: Mapping[str, Any], threads: int) -> None:
+        self.name: str = about["name"]
+        self.task: str = about["task"]
+        self.candidate: str = model["candidate"]
+        self._closed = False
+        self.transforms = _transforms(folder, about)
+        self.classes: tuple[str, ...] = self.transforms.classes if self.transforms else ()
+        self._reading = Reading(**about["reading"])
+        self._point = _point(folder, about)
+        path = folder / model["file"]
+        kind = model["kind"]
+        value = _SINGLE[kind](path) if kind in _SINGLE else kinds.load(kind, path)
+        self._session: Session = open_session(model["engine"], value, threads=threads)
+
+    def __call__(self, rows: Any, *, batch: int = 64) -> Answer:
+        """Answer rows: a DataFrame, a mapping of column name to array, or one array for a model with one input.
+
+        `batch` rows are answered at once, just as they were for judging. Raises ValueError for a batch below 1 or a
+        model that was closed, StepError X342 for rows of another form or none, X401 for an answer that is NaN or
+        infinite, and what the transforms say of missing columns or values.
+        """
+        _check_number("batch", batch)
+        if self._closed:
+            raise ValueError("this model was closed: load it again")
+        inputs = self._inputs(rows)
+        count = len(next(iter(inputs.values()))) if inputs else 0
+        if not count:
+            raise StepError(Diagnostic("X342", "there are no rows to answer", help="give at least one row"))
+        outputs = answer_rows(self._session, inputs, count, batch)
+        if self._reading.task == "unlabeled" or self.transforms is None:
+            return Answer(outputs, None, None)
+        none = np.zeros(count, np.int64)
+        cases = Rows("", {}, None, none, none, self.classes, self.transforms.positive)
+        answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)
+        return Answer(outputs, answers.probabilities, np.array(self.classes)[answers.decisions])
+
+    def close(self) -> None:
+        """Free the model; closing it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _inputs(self, rows: Any) -> dict[str, np.ndarray]:
+        from titrant.runtime.data.transforms import apply
+
+        if self.transforms is None:
+            return _columns(rows, self._session.input_names)
+        wanted = tuple(dict.fromkeys(name for names in self.transforms.inputs.values() for name in names))
+        return apply(self.transforms, _columns(rows, wanted))
+
+
+def load(folder: Path | str, *, name: str | None = None, threads: int | None = None) -> Released:
+    """Load a released model from a run's folder, or from its outputs folder wherever that was copied to.
+
+    `name` chooses among several released files (their stem); `threads` is by default what the recipe's target says.
+    Raises RecipeError X340 where nothing was released, StepError X341 where a file is not what was released, ValueError
+    for `threads` below 1.
+    """
+    outputs = _outputs(Path(folder))
+    _check_number("threads", threads)
+    about = _manifest(outputs / MANIFEST)
+    _verify(outputs, about["files"])
+    models = {Path(model["file"]).stem: model for model in about["models"]}
+    if name is not None and name not in models:
+        raise RecipeError(
+            Diagnostic("X340", f"{outputs} holds no model named {name}", help=f"it holds {', '.join(models)}")
+        )
+    chosen = models[name] if name is not None else about["models"][0]
+    return Released(outputs, about, chosen, threads or about["threads"])
+
+
+def _outputs(folder: Path) -> Path:
+    for place in (folder / "outputs", folder):
+        if (place / MANIFEST).is_file():
+            return place
+    kept = (folder / "quarantine" / MANIFEST).is_file() or (folder / "record.json").is_file()
+    why = "the run did not keep its contract: keep the original model" if kept else "give the folder of a finished run"
+    raise RecipeError(Diagnostic("X340", f"there is no released model in {folder}", help=why))
+
+
+def _manifest(file: Path) -> Mapping[str, Any]:
+    """Read what was released; StepError X341 where the file is damaged."""
+    try:
+        about = json.loads(file.read_text("utf-8"))
+        if all(isinstance(about[key], kind) for key, kind in _PARTS.items()) and about["models"]:
+            return dict(about)
+        why = "a part of it is missing"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"it holds no {error}" if isinstance(error, KeyError) else str(error)
+    advice = "run the recipe again: it writes its outputs anew from the store"
+    raise StepError(Diagnostic("X341", f"{file} is not the file that was released: {why}", help=advice))
+
+
+def _check_number(name: str, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"{name} is a whole number, 1 or more, not {value!r}")
+
+
+def _verify(folder: Path, files: Mapping[str, str]) -> None:
+    from titrant.schema.values.files import digest_file
+
+    for file, digest in files.items():
+        path = folder / file
+        if not path.is_file() or digest_file(path) != digest:
+            raise StepError(
+                Diagnostic(
+                    "X341",
+                    f"{path} is not the file that was released",
+                    help="run the recipe again: it writes its outputs anew from the store",
+                )
+            )
+
+
+def _transforms(folder: Path, about: Mapping[str, Any]) -> Transforms | None:
+    for item in about["shipped"].values():
+        if item["kind"] == "transforms":
+            found: Transforms = kinds.load("transforms", folder / item["file"])
+            return found
+    return None
+
+
+def _point(folder: Path, about: Mapping[str, Any]) -> Mapping[str, Any]:
+    item = about["shipped"].get("operating_point")
+    found: Mapping[str, Any] = json.loads((folder / item["file"]).read_bytes()) if item else {"kind": "argmax"}
+    return found
+
+
+def _columns(rows: Any, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Turn what a caller has into columns by name."""
+    from titrant.runtime.data.columns import array_column, frame_columns
+
+    if hasattr(rows, "iloc") and hasattr(rows, "columns"):
+        return frame_columns(rows, "the rows")
+    if isinstance(rows, Mapping):
+        columns = {str(name): array_column(values, str(name), "the rows") for name, values in rows.items()}
+        lengths = {len(column) if column.ndim else 0 for name, column in columns.items() if name in wanted}
+        if len(lengths) > 1:
+            message = f"the columns differ in length: {', '.join(map(str, sorted(lengths)))} rows"
+            raise StepError(Diagnostic("X342", message, help="give every column one entry a row"))
+        return columns
+    array = np.asarray(rows)
+    if array.dtype.kind in "biuf" and array.ndim >= 2:
+        if len(wanted) == 1:
+            return {wanted[0]: array_column(array, wanted[0], "the rows")}
+        if array.ndim == 2 and array.shape[1] == len(wanted):
+            return {name: array_column(array[:, place], name, "the rows") for place, name in enumerate(wanted)}
+    some = ", ".join(wanted[:4]) + (", …" if len(wanted) > 4 else "")
+    raise StepError(
+        Diagnostic(
+            "X342",
+            f"rows of shape {array.shape} cannot be given to this model",
+            help=f"give a DataFrame, or a mapping of column name to array, with {some}",
+        )
+    )

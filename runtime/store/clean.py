@@ -1,0 +1,221 @@
+"""Clean a store: let go of what was not used for long, never of what runs, locks or a run in progress refer to."""
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.store.home import Holder, Home, cleaning, remove_if_stale, sweep, unfinished_folder
+from titrant.runtime.store.results import SLACK_SECONDS
+from titrant.runtime.store.run_folder import RECORD
+from titrant.runtime.store.store_index import (
+    StoredFile,
+    StoredKey,
+    Tell,
+    contents,
+    files,
+    keys,
+    last_use,
+    mentioned,
+    nothing_told,
+)
+
+DAY = 86_400.0
+# What is younger than this may belong to a run whose record is still to be written.
+YOUNG_SECONDS = 3_600.0
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What to let go of: ages in seconds, the size in bytes; None where there is no such limit.
+
+    `older_than`: results not used for longer. `keep_bytes`: beyond that, the least recently used, until the files take
+    no more. `forget_runs`: runs that ended longer ago no longer keep what they refer to.
+    """
+
+    older_than: float = 30 * DAY
+    keep_bytes: int | None = None
+    forget_runs: float | None = None
+    locks: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Freed:
+    """What was let go of, or would be: results by operator, files, bytes; what stays, and what holds it."""
+
+    results: Mapping[str, int]
+    files: int
+    bytes: int
+    kept_results: int
+    kept_bytes: int
+    referenced_results: int  # kept because runs and locks refer to them
+    recent_results: int  # kept because they are young, or a run in progress may use them
+    in_progress: tuple[Holder, ...] = ()
+    done: bool = True
+
+
+@dataclass
+class _Stock:
+    """The store as it is being cleaned."""
+
+    there: dict[str, StoredFile]
+    kept: dict[str, StoredKey] = field(default_factory=dict)
+    evicted: list[StoredKey] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)  # what results gave
+    uses: Counter[str] = field(default_factory=Counter)  # file → how many kept results need it
+
+    def take(self, key: StoredKey) -> None:
+        """Take in a key."""
+        self.kept[key.key] = key
+        self.made.update(_outputs(key))
+
+    def needs(self, key: StoredKey) -> set[str]:
+        """Return the files of what a key's results gave, and of what the step read that no step gave."""
+        return _whole([*_outputs(key), *(digest for digest in key.inputs if digest not in self.made)], self.there)
+
+    def evict(self, key: StoredKey) -> None:
+        """Let go of a key."""
+        del self.kept[key.key]
+        self.evicted.append(key)
+        self.uses.subtract(self.needs(key))
+
+
+def clean_store(home: Home, what: Cleaning, *, dry_run: bool = False, tell: Tell = nothing_told) -> Freed:
+    """Let go of results and files, and say what went; with `dry_run` nothing goes.
+
+    No run begins meanwhile. A run in progress keeps everything that was used since it began. A result that goes is
+    made again by the next run that needs it.
+    """
+    with cleaning(home, lambda who: tell(who, 0, 1)) as runs:
+        now = time.time()
+        young = min([now - YOUNG_SECONDS, *(_since(run) - SLACK_SECONDS for run in runs)])
+        stock = _Stock(files(home))
+        referenced = mentioned(_documents(home, what, now))
+        held = _sort_out(home, stock, referenced, young, tell)
+        _evict_old(stock, held, now - what.older_than)
+        fixed = _whole(referenced, stock.there)
+        if what.keep_bytes is not None:
+            _evict_to_size(stock, held, fixed, young, what.keep_bytes)
+        gone = _unused(stock, fixed, young)
+        if not dry_run:
+            _remove(home, stock.evicted, [stock.there[digest].path for digest in gone], tell)
+        return _freed(stock, gone, held, tuple(runs), not dry_run)
+
+
+def _since(run: Holder) -> float:
+    try:
+        return datetime.fromisoformat(run.since).timestamp()
+    except ValueError:
+        return 0.0  # nobody knows since when: everything that was ever used may be its own
+
+
+def _documents(home: Home, what: Cleaning, now: float) -> list[Path]:
+    """List the records and locks whose references hold: of every run that counts, and the locks beside recipes."""
+    found = [*what.locks]
+    for record in home.runs.glob(f"*/{RECORD}"):
+        try:
+            if what.forget_runs is None or record.stat().st_mtime >= now - what.forget_runs:
+                found.append(record)
+            found.append(_lock_beside(record.parent))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return [*dict.fromkeys(found)]
+
+
+def _lock_beside(run: Path) -> Path:
+    """Return where the lock of a run's recipe lies, whether or not there is one."""
+    about = json.loads((run / "environment.json").read_bytes())
+    return Path(str(about["recipe_file"])).with_suffix(".lock.yaml")
+
+
+def _sort_out(home: Home, stock: _Stock, referenced: set[str], young: float, tell: Tell) -> dict[str, str]:
+    """Take stock of every key, and return which ones are held by what: "referenced" or "recent"."""
+    held: dict[str, str] = {}
+    for key in keys(home, tell):
+        stock.take(key)
+        outputs = _outputs(key)
+        if key.key in referenced or (outputs and outputs <= referenced):
+            held[key.key] = "referenced"
+        elif key.used >= young:
+            held[key.key] = "recent"
+    for key in stock.kept.values():
+        stock.uses.update(stock.needs(key))
+    return held
+
+
+def _outputs(key: StoredKey) -> set[str]:
+    return {digest for result in key.results for digest in result.outputs or ()}
+
+
+def _evict_old(stock: _Stock, held: Mapping[str, str], before: float) -> None:
+    for key in list(stock.kept.values()):
+        if key.key not in held and key.used < before:
+            stock.evict(key)
+
+
+def _evict_to_size(stock: _Stock, held: Mapping[str, str], fixed: set[str], young: float, limit: int) -> None:
+    """Evict the least recently used until what stays fits, or nothing is left that may go."""
+    size = _size(stock, set(stock.there) - set(_unused(stock, fixed, young)))
+    for key in sorted((key for key in stock.kept.values() if key.key not in held), key=lambda key: key.used):
+        if size <= limit:
+            return
+        mine = stock.needs(key)
+        stock.evict(key)
+        size -= _size(stock, {name for name in mine if _goes(stock, name, fixed, young)})
+
+
+def _unused(stock: _Stock, fixed: set[str], young: float) -> list[str]:
+    return [name for name in stock.there if _goes(stock, name, fixed, young)]
+
+
+def _goes(stock: _Stock, name: str, fixed: set[str], young: float) -> bool:
+    return name not in fixed and stock.uses[name] <= 0 and stock.there[name].touched < young
+
+
+def _size(stock: _Stock, names: Iterable[str]) -> int:
+    return sum(stock.there[name].size for name in names if name in stock.there)
+
+
+def _whole(digests: Iterable[str], there: Mapping[str, StoredFile]) -> set[str]:
+    """Return the files of some artifacts, their manifests included, as far as they are there."""
+    found: set[str] = set()
+    for digest in digests:
+        if digest in there:
+            found.add(digest)
+            found.update(part for part in contents(digest, there) or () if part in there)
+    return found
+
+
+def _remove(home: Home, evicted: Sequence[StoredKey], paths: Sequence[Path], tell: Tell) -> None:
+    """Remove results before the files that they refer to, so that none ever points to what is not there."""
+    trash = unfinished_folder(home, "clean")
+    for done, key in enumerate(evicted):
+        tell("removing results", done, len(evicted))
+        try:
+            if last_use(key.folder) == key.used:
+                os.rename(key.folder, trash / key.key)  # noqa: PTH104 - a folder of this name may not be replaced
+        except FileNotFoundError:
+            continue
+    for done, path in enumerate(paths):
+        tell("removing files", done, len(paths))
+        path.unlink(missing_ok=True)
+    shutil.rmtree(trash, ignore_errors=True)
+    sweep(home)
+    for lock in home.locks.glob("*.lock"):
+        if lock.stem != "store":
+            remove_if_stale(lock)
+
+
+def _freed(stock: _Stock, gone: Sequence[str], held: Mapping[str, str], runs: tuple[Holder, ...], done: bool) -> Freed:
+    why: Counter[str] = Counter(held[key] for key in stock.kept if key in held)
+    results: Counter[str] = Counter(key.operator or "unreadable" for key in stock.evicted)
+    freed = _size(stock, gone)
+    total = _size(stock, stock.there)
+    listed: dict[str, Any] = dict(sorted(results.items()))
+    return Freed(listed, len(gone), freed, len(stock.kept), total - freed, why["referenced"], why["recent"], runs, done)

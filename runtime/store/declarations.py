@@ -1,0 +1,106 @@
+"""What the executor must know of operators, without running a user's code in its own process.
+
+Digests of the user's files that a result depends on, and whether they are still what they were.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime import catalog
+from titrant.runtime.store.home import Home
+from titrant.schema.record import PACKAGE, Dependency
+from titrant.schema.values import files
+from titrant.schema.values.canonical import WrongValueError, read_back
+from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.files import digest_bytes, digest_file, json_object
+from titrant.schema.values.frozen import dataclass
+
+
+@dataclass(frozen=True)
+class Described:
+    """The part of an operator's declaration that keys and walks need."""
+
+    name: str
+    version: int
+    determinism: str
+    libraries: tuple[str, ...]
+    outputs: Mapping[str, str]
+
+
+class Declarations:
+    """Declarations by name: built-in ones from the catalog, a user's from the worker, kept until his files change."""
+
+    def __init__(self, home: Home, folder: Path, ask: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        self._home = home
+        self._folder = folder
+        self._ask = ask
+        self._known: dict[str, Described] = {}
+
+    def get(self, name: str) -> Described:
+        """Return what is known of an operator; asks the worker for a user's operator that is new or changed."""
+        if name not in self._known:
+            self._known[name] = self._user(name) if ":" in name else describe(name)
+        return self._known[name]
+
+    def _user(self, name: str) -> Described:
+        place = hashlib.sha256(f"{self._folder}\n{name}".encode()).hexdigest()
+        file = self._home.facts / "operators" / f"{place}.json"
+        kept = _kept(json_object(file) or {}, self._folder)
+        if kept is not None:
+            return kept
+        answer = self._ask({"do": "describe", "operator": name})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(file, answer)
+        return read_back(Described, answer["operator"])
+
+
+def describe(name: str) -> Described:
+    """Describe an operator from the catalog; a `module:Name` imports user code and is for the worker only."""
+    found = catalog.get(name)
+    return Described(name, found.version, found.determinism, found.libraries, dict(found.outputs))
+
+
+def _kept(answer: Mapping[str, Any], folder: Path) -> Described | None:
+    """Return the description of an earlier answer; None where the code changed since, or it is no such answer."""
+    try:
+        depends = read_back(tuple[Dependency, ...], answer.get("dependencies"))
+        return read_back(Described, answer.get("operator")) if unchanged(depends, folder) else None
+    except WrongValueError:
+        return None
+
+
+MISSING = "missing"
+
+
+def unchanged(dependencies: Iterable[Dependency], folder: Path) -> bool:
+    """Tell whether every file still has its digest; paths within the recipe's folder are relative to it."""
+    return first_changed(dependencies, folder) is None
+
+
+def first_changed(dependencies: Iterable[Dependency], folder: Path) -> Dependency | None:
+    """Return the first dependency whose file is not what it was."""
+    return next((item for item in dependencies if current_digest(item.path, folder) != item.digest), None)
+
+
+def current_digest(path: str, folder: Path) -> str:
+    """Digest a file; of a path that ends in a slash, the sorted names in that folder; "missing" if it is not there."""
+    if path.startswith(PACKAGE):
+        return installed_version(path.removeprefix(PACKAGE)) or MISSING
+    place = folder / path
+    try:
+        return listing_digest(place) if path.endswith("/") else digest_file(place)
+    except OSError:
+        return MISSING
+
+
+def listing_digest(folder: Path) -> str:
+    """Digest what a folder lists."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if entry.name != "__pycache__")
+    return digest_bytes("\0".join(names).encode())
+
+
+def dependency_path(path: Path, folder: Path) -> str:
+    """Write a path relative to the recipe's folder where it lies in it, so that the folder may be moved."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

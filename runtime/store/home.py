@@ -1,0 +1,318 @@
+"""Where titrant keeps what it made: the store, results, facts and runs of one home folder.
+
+Who computes a step, who uses a home and who cleans it: locks of the system's own, each with its holder's name.
+
+Such a lock ends with the process that holds it. The file beside it only says who that is, so one that was left behind
+holds nobody up.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.values.files import home_path
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import os_reason
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home folder; every part of it lies on one file system, so that a rename is atomic."""
+
+    path: Path
+
+    @property
+    def store(self) -> Path:
+        """Artifacts by content."""
+        return self.path / "store"
+
+    @property
+    def results(self) -> Path:
+        """What steps gave, by step key."""
+        return self.path / "results"
+
+    @property
+    def facts(self) -> Path:
+        """Cached inspections and declarations."""
+        return self.path / "facts"
+
+    @property
+    def runs(self) -> Path:
+        """One folder for each run."""
+        return self.path / "runs"
+
+    @property
+    def locks(self) -> Path:
+        """Who is computing which step."""
+        return self.path / "locks"
+
+    @property
+    def looks(self) -> Path:
+        """Which sets of models were judged on which evaluation rows."""
+        return self.path / "looks"
+
+    @property
+    def unfinished(self) -> Path:
+        """What is being written: nothing here counts until it is renamed to its place."""
+        return self.path / "unfinished"
+
+
+def home_to_read(path: Path | None = None) -> Home:
+    """Return the home at `path`, or where `home_path` says, to look things up in: it may be read-only, or not there.
+
+    Raises RecipeError X301 when something else is in its place.
+    """
+    home = Home((path or home_path()).absolute())
+    if home.path.exists() and not home.path.is_dir():
+        raise RecipeError(_no_folder(home.path))
+    return home
+
+
+def open_home(path: Path | None = None) -> Home:
+    """Return the home at `path`, or where `home_path` says, to write in, made where it is missing.
+
+    Raises RecipeError X300 when it cannot be written and X301 when something else is in its place.
+    """
+    home = Home((path or home_path()).absolute())
+    try:
+        for folder in (home.store / "blake3", home.results, home.facts, home.runs, home.locks, home.unfinished):
+            folder.mkdir(parents=True, exist_ok=True)
+        ignore = home.path / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", "utf-8")
+    except (FileExistsError, NotADirectoryError):
+        raise RecipeError(_no_folder(home.path)) from None
+    except OSError as error:
+        raise RecipeError(_home_problem(home.path, error)) from None
+    if not os.access(home.unfinished, os.W_OK | os.X_OK):
+        raise RecipeError(_home_problem(home.path, PermissionError(errno.EACCES, "it is read-only")))
+    return home
+
+
+@contextlib.contextmanager
+def disk_errors(home: Home) -> Iterator[None]:
+    """Turn a full or read-only disk into a StepError that says so; what was stored before stays as it is."""
+    try:
+        yield
+    except OSError as error:
+        problem = disk_problem(home, error)
+        if problem is None:
+            raise
+        raise StepError(problem) from error
+
+
+def disk_problem(home: Home, error: OSError) -> Diagnostic | None:
+    """Say what is wrong when the error is one of writing below the home, else None."""
+    inside = not error.filename or str(error.filename).startswith(str(home.path))
+    if error.errno in _FULL:
+        where = error.filename or home.path
+        return Diagnostic(
+            "X302",
+            f"the disk is full: cannot write {where}",
+            help="free some space and run again: finished steps are reused",
+        )
+    return _home_problem(home.path, error) if inside and error.errno in _READ_ONLY else None
+
+
+def _no_folder(path: Path) -> Diagnostic:
+    return Diagnostic("X301", f"{path} is not a folder", help="set TITRANT_HOME to a folder for titrant's files")
+
+
+def _home_problem(path: Path, error: OSError) -> Diagnostic:
+    if error.errno in _FULL:
+        return Diagnostic("X302", f"the disk is full: cannot write {path}", help="free some space and run again")
+    return Diagnostic(
+        "X300",
+        f"cannot write in {path}: {os_reason(error)}",
+        help="set TITRANT_HOME to a folder that you can write",
+    )
+
+
+def unfinished_folder(home: Home, purpose: str) -> Path:
+    """Make an empty folder for this process; its name says whose it is, so that what is left behind can be swept."""
+    return Path(tempfile.mkdtemp(prefix=f"{purpose}-{host()}-{os.getpid()}-", dir=home.unfinished))
+
+
+def sweep(home: Home) -> None:
+    """Remove what processes of this machine that are gone left unfinished."""
+    for entry in home.unfinished.iterdir():
+        parts = entry.name.split("-")
+        if len(parts) == 4 and parts[1] == host() and parts[2].isdigit() and not _in_use(entry, int(parts[2])):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _in_use(folder: Path, pid: int) -> bool:
+    """Tell whether the process that made a folder still runs, and is not another one to which its number passed."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        # A second for the clocks: the time of a start is counted from the machine's own, to a hundredth.
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= folder.stat().st_mtime + 1
+    except psutil.AccessDenied:
+        return True
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
+
+
+def host() -> str:
+    """Return this machine's name, letters and digits only."""
+    return "".join(character for character in socket.gethostname() if character.isalnum()) or "host"
+
+
+_LOOK_SECONDS = 0.2
+_STORE = "store"
+_RUN = "run-"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock: a process of a machine, what it does, and since when (UTC, ISO 8601)."""
+
+    pid: int
+    host: str
+    since: str
+    doing: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} has been {self.doing} since {self.since}"
+
+
+@contextlib.contextmanager
+def computing(home: Home, name: str, waiting: Callable[[str], None], *, seconds: float | None = None) -> Iterator[None]:
+    """Hold the lock of a step key, waiting as long as another process has it.
+
+    `waiting` is called once with a sentence that names the holder. Raises TimeoutError after `seconds` of waiting.
+    """
+    with _held(home, name, "computing it", lambda who: waiting(f"{who}; waiting for its result"), seconds):
+        yield
+
+
+@contextlib.contextmanager
+def cleaning(home: Home, waiting: Callable[[str], None]) -> Iterator[list[Holder]]:
+    """Hold the lock of the store, and give the runs that use it: none begins until the lock is let go."""
+    with _held(home, _STORE, "cleaning the store", lambda who: waiting(f"{who}; waiting for it to end")):
+        yield users(home)
+
+
+@contextlib.contextmanager
+def using(home: Home, doing: str, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Announce a run for as long as it uses the home; begins once nobody cleans the store."""
+    with contextlib.ExitStack() as stack:
+        with _held(home, _STORE, f"starting to be {doing}", lambda who: waiting(f"{who}; waiting for it to end")):
+            users(home)  # what killed runs left goes away
+            stack.enter_context(_held(home, f"{_RUN}{os.urandom(8).hex()}", doing, waiting))
+        yield
+
+
+def users(home: Home) -> list[Holder]:
+    """List the runs in progress; what runs that were killed left behind is removed."""
+    found = []
+    for place in sorted(home.locks.glob(f"{_RUN}*.lock")):
+        if not remove_if_stale(place):
+            found.append(_holder(place) or Holder(0, "unknown", "", "running"))
+    return found
+
+
+def remove_if_stale(place: Path) -> bool:
+    """Remove a lock file that no process holds; answers False for one that is held."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    try:
+        _beside(place).unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return True
+
+
+@contextlib.contextmanager
+def _held(
+    home: Home, name: str, doing: str, waiting: Callable[[str], None], seconds: float | None = None
+) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    place = home.locks / f"{name}.lock"
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting(str(_holder(place) or "another process is at work on it"))
+        lock.acquire(timeout=-1 if seconds is None else max(seconds, 0), poll_interval=_LOOK_SECONDS)
+    try:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        about = {"pid": os.getpid(), "host": host(), "since": now, "doing": doing}
+        _beside(place).write_text(json.dumps(about), "utf-8")
+        yield
+    finally:
+        _beside(place).unlink(missing_ok=True)
+        # Removed while held: whoever waits for it finds it unlinked and looks again.
+        place.unlink(missing_ok=True)
+        lock.release()
+
+
+def _beside(place: Path) -> Path:
+    return place.with_suffix(".json")
+
+
+def _holder(place: Path) -> Holder | None:
+    try:
+        return Holder(**json.loads(_beside(place).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def home_folder() -> Path:
+    """Return where titrant keeps its store, results and runs, to look things up: it may be read-only, or not there."""
+    return home_to_read().path
+
+
+# How a run's folder begins: the second, in UTC, in which the run began.
+BEGAN = re.compile(r"\d{8}T\d{6}Z-")
+_SECOND = 16
+
+
+def newest_first(runs: Path, part: str = "") -> list[Path]:
+    """List the folders below `runs` whose names hold `part`, the newest run first.
+
+    The name says in which second a run began; for runs that share one, the journal says which was first. Folders that
+    are not named as runs are come last.
+    """
+    try:
+        names = [name for name in os.listdir(runs) if part in name]  # noqa: PTH208 - no Path each
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    shared = Counter(name[:_SECOND] for name in names)
+
+    def place(name: str) -> tuple[bool, str, str, str]:
+        second = name[:_SECOND]
+        return bool(BEGAN.match(name)), second, _began(runs / name) if shared[second] > 1 else "", name
+
+    return [runs / name for name in sorted(names, key=place, reverse=True)]
+
+
+def _began(folder: Path) -> str:
+    """Return the time of a run's first event, to the millisecond; "" where its journal cannot be read."""
+    try:
+        with (folder / "journal.jsonl").open("rb") as journal:
+            return str(json.loads(journal.readline())["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

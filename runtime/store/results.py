@@ -1,0 +1,225 @@
+"""What steps gave, by step key: found again only while everything that it depends on is as it was.
+
+Step keys: everything that can change a step's result, digested.
+When a result was last used: the modification time of its key's folder.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from titrant.runtime.store.artifacts import Store
+from titrant.runtime.store.declarations import Described, first_changed
+from titrant.runtime.store.home import Home
+from titrant.schema.facts import HardwareIdentity
+from titrant.schema.plan import Plan, Step, without_paths
+from titrant.schema.record import Artifact, Dependency, StepResult
+from titrant.schema.values import files
+from titrant.schema.values.canonical import WrongValueError, read_back, sha256
+from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.files import json_object
+from titrant.schema.values.frozen import dataclass
+
+# What a step reads: one artifact, or several by name.
+InputArtifacts = Mapping[str, Artifact | Mapping[str, Artifact]]
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """A key and what it is the digest of, so that two keys can be compared by a person."""
+
+    digest: str
+    parts: Mapping[str, Any]
+
+
+def step_key(plan: Plan, step: Step, described: Described, inputs: InputArtifacts) -> StepKey:
+    """Digest operator, parameters, inputs, seed and the part of the environment that can change the result.
+
+    Paths do not count, only what the files hold. A measurement also depends on the processor that it was taken on.
+    """
+    machine = plan.hardware
+    parts: dict[str, Any] = {
+        "operator": step.operator,
+        "version": described.version,
+        "params": without_paths(step.params),
+        "inputs": {port: _digests(given) for port, given in inputs.items()},
+        "seed": step.seed,
+        "threads": plan.threads,
+        "deterministic": plan.deterministic,
+        "device": _device(step, machine),
+        "machine": machine.machine,
+        "instructions": list(machine.instructions),
+        "python": ".".join(machine.python.split(".")[:2]),
+        "libraries": {name: _version(name, machine) for name in described.libraries},
+    }
+    if described.determinism == "measured":
+        parts["processor"] = {"name": machine.cpu, "cores": machine.cores}
+    return StepKey(sha256(parts), parts)
+
+
+def _digests(given: Artifact | Mapping[str, Artifact]) -> str | dict[str, str]:
+    if isinstance(given, Artifact):
+        return given.digest
+    return {name: artifact.digest for name, artifact in given.items()}
+
+
+def _device(step: Step, machine: HardwareIdentity) -> str | dict[str, Any]:
+    name = str(step.params.get("device", "cpu"))
+    if name == "cpu":
+        return name
+    kind, _, index = name.partition(":")
+    for gpu in machine.gpus:
+        if gpu.kind == kind and gpu.index == int(index or 0):
+            return {"kind": kind, "name": gpu.name, "capability": gpu.capability, "driver": gpu.driver}
+    return name
+
+
+def _version(name: str, machine: HardwareIdentity) -> str | None:
+    if name in machine.packages:
+        return machine.packages[name]
+    return installed_version(name)
+
+
+T = TypeVar("T")
+
+_KEY_FILE = "key.json"
+_REFUSED = "refused-"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An operator refused its inputs: it would again, as long as its key and the user's files stay the same."""
+
+    key: str
+    operator: str
+    code: str
+    message: str
+    help: str = ""
+    dependencies: tuple[Dependency, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look-up gave: a result, a refusal, or neither with the reason, "" where nothing was ever kept."""
+
+    result: StepResult | None = None
+    refusal: Refusal | None = None
+    because: str = ""
+
+
+class Results:
+    """The results of one home; `folder` is the recipe's, to which dependencies are relative.
+
+    Without `reuse` nothing is found and nothing is kept: every step runs, and what is there stays as it is.
+    """
+
+    def __init__(self, home: Home, store: Store, folder: Path, *, reuse: bool = True) -> None:
+        self.home = home
+        self._folder = home.results
+        self._store = store
+        self._recipe_folder = folder
+        self._reuse = reuse
+
+    def find(self, key: str) -> Found:
+        """Look for a result whose dependencies are unchanged and whose artifacts are all in the store."""
+        if not self._reuse:
+            return Found()
+        because = ""
+        for path in self._files(key):
+            value = json_object(path)
+            if value is None:
+                continue
+            found = _refusal(value) if path.name.startswith(_REFUSED) else _result(value)
+            if found is None or found.key != key:
+                continue
+            changed = first_changed(found.dependencies, self._recipe_folder)
+            if changed is not None:
+                because = f"{changed.path} changed"
+            elif isinstance(found, Refusal):
+                return Found(refusal=found)
+            elif all(self._store.has(artifact) for artifact in found.outputs.values()):
+                used(path.parent)
+                return Found(result=found)
+            else:
+                because = "its output is missing or damaged in the store"
+        return Found(because=because)
+
+    def keep(self, key: StepKey, result: StepResult) -> bool:
+        """Keep a result; returns True when another one with the same key and dependencies gave other outputs."""
+        if not self._reuse:
+            return False
+        identity = {"outputs": result.outputs, "dependencies": result.dependencies}
+        other = any(
+            found.dependencies == result.dependencies and dict(found.outputs) != dict(result.outputs)
+            for path in self._files(key.digest)
+            if not path.name.startswith(_REFUSED) and (found := _result(json_object(path) or {})) is not None
+        )
+        self._write(key, f"{sha256(identity)}.json", result)
+        return other
+
+    def keep_refusal(self, key: StepKey, refusal: Refusal) -> None:
+        """Keep that an operator refused its inputs."""
+        if not self._reuse:
+            return
+        self._write(key, f"{_REFUSED}{sha256(refusal)}.json", refusal)
+
+    def parts(self, key: str) -> Mapping[str, Any] | None:
+        """Return what a key is the digest of, if it was kept."""
+        parts: Mapping[str, Any] | None = json_object(self._folder / key / _KEY_FILE)
+        return parts
+
+    def _files(self, key: str) -> Iterator[Path]:
+        folder = self._folder / key
+        try:
+            paths = sorted(folder.iterdir())
+        except FileNotFoundError:
+            return
+        yield from (path for path in paths if path.suffix == ".json" and path.name[0] != "." and path.name != _KEY_FILE)
+
+    def _write(self, key: StepKey, name: str, value: StepResult | Refusal) -> None:
+        folder = self._folder / key.digest
+        for last in (False, True):
+            folder.mkdir(exist_ok=True)
+            try:
+                if not (folder / _KEY_FILE).exists():
+                    files.write_json(folder / _KEY_FILE, key.parts)
+                files.write_json(folder / name, value)
+                return
+            except FileNotFoundError:
+                # The store is being cleaned, and the folder of an old result went away in between.
+                if last:
+                    raise
+
+
+def result_from(answer: Mapping[str, Any], **fields: Any) -> StepResult:
+    """Make a result from a worker's answer."""
+    return read_back(StepResult, {**answer, **fields})
+
+
+def _result(value: Mapping[str, Any]) -> StepResult | None:
+    return _parsed(StepResult, value)
+
+
+def _refusal(value: Mapping[str, Any]) -> Refusal | None:
+    return _parsed(Refusal, value)
+
+
+def _parsed(kind: type[T], value: Mapping[str, Any]) -> T | None:
+    try:
+        return read_back(kind, value)
+    except WrongValueError:
+        return None
+
+
+# A use within this time of the one before is not written down again.
+SLACK_SECONDS = 600.0
+
+
+def used(folder: Path) -> None:
+    """Write down that a result is used now; a folder that just went away is nothing to write down."""
+    with contextlib.suppress(OSError):
+        if time.time() - folder.stat().st_mtime > SLACK_SECONDS:
+            os.utime(folder)

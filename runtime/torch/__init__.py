@@ -1,1 +1,0 @@
-"""What is done to live PyTorch modules: calling, training, fusing, tracing, comparing."""

@@ -1,0 +1,268 @@
+"""Which modules are the user's, how they are loaded, and what they import.
+
+Call the recipe's own code and turn what it raises into one line.
+The distributions that importable packages come from.
+"""
+
+import ast
+import importlib
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
+from titrant.schema.language.nearest import nearest
+from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.files import digest_bytes
+
+_ROOMS = Path(__file__).resolve().parents[1]
+
+_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "~/.config", "~/.cache/matplotlib", "~/.matplotlib")
+
+
+class Territory:
+    """Which files are the user's: the deepest folder that is known to belong to somebody decides."""
+
+    def __init__(self, folder: Path, ignored: Iterable[Path] = ()) -> None:
+        mine: list[str | Path] = [_ROOMS / name for name in ("schema", "compiler", "runtime", "src/titrant")]
+        prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *_SYSTEM]
+        others = {_real(path) for path in [*mine, *prefixes, *ignored]}
+        users = {_real(folder), _real(_ROOMS / "recipes")}
+        # A folder that is both, as a virtual environment given as recipe folder, is the user's.
+        self._owner = dict.fromkeys(others, False) | dict.fromkeys(users, True)
+        self._asked: dict[str, bool] = {}
+        self._folders: dict[str, tuple[str, bool]] = {}  # folder → where it really lies, and whether it is the user's
+        self._foreign: set[str] = set()  # loaded modules that are not the user's: thousands, asked for at every step
+
+    def owns(self, path: str | Path) -> bool:
+        """Tell whether a file or folder is the user's own, rather than installed, titrant's or the system's."""
+        text = str(path)
+        if text not in self._asked:
+            # Only a link leads out of its folder: asking where every file really lies takes longer than loading it.
+            linked = not text.startswith("/") or os.path.islink(text)  # noqa: PTH114
+            self._asked[text] = self._decide(_real(text)) if linked else self._in_folder(text)
+        return self._asked[text]
+
+    def _in_folder(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            place = _real(folder)
+            self._folders[folder] = place, self._decide(place)
+        place, owned = self._folders[folder]
+        return self._owner.get(f"{place.rstrip('/')}/{name}", owned)
+
+    def _decide(self, place: str) -> bool:
+        while place not in self._owner:
+            parent = place.rpartition("/")[0] or "/"
+            if parent == place:
+                return True
+            place = parent
+        return self._owner[place]
+
+    def modules(self) -> dict[str, Path]:
+        """Return the user's modules that are loaded, by name."""
+        found = {}
+        for name, module in list(sys.modules.items()):
+            if name in self._foreign:
+                continue
+            file = getattr(module, "__file__", None)
+            if isinstance(module, ModuleType) and file:
+                if self.owns(file):
+                    found[name] = Path(file)
+                else:
+                    self._foreign.add(name)
+        return found
+
+
+def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
+    """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith("<") and owns(frame.filename):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return ""
+
+
+def _real(path: str | Path) -> str:
+    return os.path.realpath(Path(path).expanduser())
+
+
+class UserLoader(SourceFileLoader):
+    """Compile a user's module from the text that is there now, and say what that text was.
+
+    Cached bytecode is neither read, since it can be older than the text by up to a second, nor written.
+    """
+
+    loaded: Callable[[str, str], None]
+    importing: Callable[[ModuleType], AbstractContextManager[None]]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the text."""
+        with self.importing(module):
+            super().exec_module(module)
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the source."""
+        path = self.get_filename(fullname)
+        data = self.get_data(path)
+        self.loaded(path, digest_bytes(data))
+        code: CodeType = self.source_to_code(data, path)
+        return code
+
+
+def install_loader(
+    territory: Territory,
+    loaded: Callable[[str, str], None],
+    importing: Callable[[ModuleType], AbstractContextManager[None]],
+) -> None:
+    """Load modules from the user's folders with UserLoader, each inside `importing`.
+
+    `loaded` is told each file and its digest.
+    """
+    own = {"loaded": staticmethod(loaded), "importing": staticmethod(importing)}
+    loader = type("RecordingLoader", (UserLoader,), own)
+    finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, SOURCE_SUFFIXES))
+
+    def hook(path: str) -> Any:
+        if not territory.owns(path or "."):
+            raise ImportError(f"{path} is not the user's")
+        return finder(path)
+
+    sys.path_hooks.insert(0, hook)
+    sys.path_importer_cache.clear()
+
+
+def imported_names(module: ModuleType) -> Iterator[str]:
+    """Yield every module name that a module's text imports, at any depth, with its parents; nothing is imported."""
+    package = module.__package__ or ""
+    for node in _import_statements(str(module.__file__)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        else:
+            base = _absolute(node, package)
+            for alias in node.names:
+                yield from _with_parents(f"{base}.{alias.name}" if base else alias.name)
+
+
+@cache
+def _import_statements(file: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """List a file's import statements; a module is loaded once in a process, so once is enough here too."""
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    base = parts[: len(parts) - node.level + 1]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        yield ".".join(parts[:count])
+
+
+def closure(roots: Iterable[str], territory: Territory) -> tuple[dict[str, Path], set[str]]:
+    """Follow imports from some modules: the user's modules reached, by name, and the installed packages they import."""
+    users = territory.modules()
+    reached: dict[str, Path] = {}
+    packages: set[str] = set()
+    waiting = [parent for root in roots for parent in _with_parents(root)]
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        if name in users:
+            reached[name] = users[name]
+            waiting += imported_names(sys.modules[name])
+        else:
+            packages.add(name.split(".")[0])
+    return reached, {name for name in packages if _installed(name, territory)}
+
+
+def _installed(name: str, territory: Territory) -> bool:
+    """Tell whether a top-level name is a loaded package that somebody else wrote."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return bool(file) and name not in sys.stdlib_module_names and name != "titrant" and not territory.owns(str(file))
+
+
+def resolve(reference: str) -> Callable[..., Any]:
+    """Import what `module:Name` refers to.
+
+    Raises StepError X150 when the module or the name is not there, X108 when the module raises while imported.
+    """
+    module_name, _, attribute = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise StepError(
+            Diagnostic(
+                "X150",
+                f"{reference}: there is no module {error.name}",
+                help="modules are looked for in the recipe's folder and in the installed environment",
+            )
+        ) from None
+    except Exception as error:  # noqa: BLE001 - the user's module may raise anything
+        raise _told(f"importing {module_name}", error) from None
+    if not hasattr(module, attribute):
+        near = nearest(attribute, dir(module))
+        raise StepError(
+            Diagnostic(
+                "X150",
+                f"{reference}: {module_name} has no {attribute}",
+                help=f"did you mean {near}?" if near else f"define {attribute} in {module_name}",
+            )
+        )
+    return getattr(module, attribute)  # type: ignore[no-any-return]
+
+
+def call(what: str, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """Call the user's function; StepError X108, one line naming `what` and the user's line, when it raises.
+
+    That memory ran out is nothing to mend in the code, and goes on to whoever runs the step.
+    """
+    try:
+        return function(*args, **named)
+    except (TitrantError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        raise _told(what, error) from None
+
+
+def describe(error: BaseException) -> str:
+    """Write an exception as one line: its type, the first line of its message, and the user's line that raised it."""
+    lines = str(error).strip().splitlines()
+    text = type(error).__name__ + (f": {lines[0]}" if lines else "")
+    place = innermost_line(error, Territory(Path.cwd()).owns)
+    return f"{text} ({place})" if place else text
+
+
+def _told(what: str, error: Exception) -> StepError:
+    return StepError(Diagnostic("X108", f"{what} raised {describe(error)}", help="mend the recipe's own code"))
+
+
+@cache
+def distributions(package: str) -> tuple[str, ...]:
+    """Return the distributions that an importable package comes from: nearly always the one of its own name."""
+    return (package,) if installed_version(package) is not None else tuple(_by_package().get(package, ()))
+
+
+@cache
+def _by_package() -> dict[str, list[str]]:
+    from importlib import metadata
+
+    return {name: list(found) for name, found in metadata.packages_distributions().items()}

@@ -1,0 +1,118 @@
+"""The worker's process: answers requests, one JSON object a line, until the parent is gone.
+
+Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed",
+"threads", "deterministic", "log"} · {"do": "inspect", "seed", "steps"} · {"do": "describe", "operator"} ·
+{"do": "foresee", "operator", "ask", "params", "hardware", "model", "work"} ·
+{"do": "compare", "pairs": [[old artifact, new artifact], …]}. Messages
+back: progress and measured while it works, then one of done, error and damaged.
+"""
+
+import contextlib
+import errno
+import faulthandler
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.seed import Seeding
+from titrant.runtime.store.artifacts import DamagedError
+from titrant.runtime.store.home import disk_problem, open_home
+from titrant.runtime.worker.messages import describe_error
+from titrant.runtime.worker.tasks import Send, WorkerState
+from titrant.runtime.worker.user_watch import UserWatch
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
+
+_NO_SPACE = os.strerror(errno.ENOSPC)
+
+
+def main(requests: int, answers: int, scratch: Path) -> None:
+    """Serve the two pipes."""
+    faulthandler.enable()
+    folder = Path(os.environ["TITRANT_RECIPE_FOLDER"])
+    home = open_home(Path(os.environ["TITRANT_HOME"]))
+    watch = UserWatch(folder, ignored=(home.path, scratch))
+    seeding = Seeding(int(os.environ["PYTHONHASHSEED"]))  # the recipe's seed
+    watch.install(seeding.importing)
+    sys.path.insert(0, str(folder))
+    send = _sender(answers)
+    bench = WorkerState(home, folder, scratch, watch, seeding, send)
+    waiting = _listen(requests)
+    while True:
+        send(_answer(bench, waiting.get()))
+
+
+def _answer(bench: WorkerState, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Do what is asked; whatever goes wrong becomes a message."""
+    try:
+        return {"event": "done", **bench.do(request)}
+    except TitrantError as error:
+        return {**describe_error(error), "dependencies": bench.dependencies()}
+    except DamagedError as error:
+        return {"event": "damaged", "digest": error.digest}
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a step may raise anything
+        _say(traceback.print_exc)
+        return describe_error(StepError(_unexpected(bench, error, request)))
+    finally:
+        # While the parent still writes what is printed into the log of this request.
+        _say(sys.stdout.flush)
+        _say(sys.stderr.flush)
+
+
+def _say(how: Callable[[], None]) -> None:
+    """Print; a step may have closed its streams, and the parent may be gone."""
+    with contextlib.suppress(OSError, ValueError):
+        how()
+
+
+def _unexpected(bench: WorkerState, error: BaseException, request: Mapping[str, Any]) -> Diagnostic:
+    """Say in one line what code in a step raised."""
+    if not isinstance(error, OSError) and _NO_SPACE in str(error):
+        error = OSError(errno.ENOSPC, _NO_SPACE)  # libraries that write by themselves have errors of their own
+    if isinstance(error, OSError) and (problem := disk_problem(bench.home, error)) is not None:
+        return problem
+    if isinstance(error, MemoryError):
+        return Diagnostic("X311", "out of memory", help="use a smaller model or batch, or a machine with more memory")
+    text = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    where = bench.user_place(error)
+    log = f"the traceback is in {request['log']}" if request.get("log") else ""
+    if where:
+        return Diagnostic("X312", f"{line} ({where})", help="; ".join(filter(None, ("mend your own code", log))))
+    return Diagnostic("X313", line, help="; ".join(filter(None, ("a library refused what it was given", log))))
+
+
+def _listen(requests: int) -> "queue.SimpleQueue[Mapping[str, Any]]":
+    """Read requests in a thread of their own, so that the process ends with its parent also in the middle of a step."""
+    waiting: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+
+    def read() -> None:
+        with os.fdopen(requests, "rb") as pipe:
+            for line in pipe:
+                waiting.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return waiting
+
+
+def _sender(answers: int) -> Send:
+    pipe = os.fdopen(answers, "wb")
+    lock = threading.Lock()
+
+    def send(message: Mapping[str, Any]) -> None:
+        line = json.dumps(message, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        with lock:
+            pipe.write(line)
+            pipe.flush()
+
+    return send
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,103 @@
+"""How what went wrong in the worker crosses to the parent.
+
+Why a worker died, as far as the system tells.
+"""
+
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from titrant.schema.diagnostics import diagnostics
+from titrant.schema.diagnostics.diagnostics import Diagnostic, Place, StepError, TitrantError
+from titrant.schema.values.canonical import plain
+from titrant.schema.values.frozen import dataclass
+
+_EVENTS = Path("/sys/fs/cgroup/memory.events")
+
+
+@dataclass(frozen=True)
+class Death:
+    """The cause in a line, and what to do about it."""
+
+    cause: str
+    advice: str
+    out_of_memory: bool = False
+
+
+def out_of_memory_kills() -> int | None:
+    """Return how many processes of this container the kernel killed for memory so far; None where it does not say."""
+    try:
+        lines = _EVENTS.read_text("ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
+def cause_of_death(code: int, kills_before: int | None, printed: str) -> Death:
+    """Explain an exit code (negative: a signal) with what was printed outside any step's log."""
+    if code == -signal.SIGKILL:
+        return _killed(kills_before)
+    if code < 0:
+        name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else f"signal {-code}"
+        return Death(
+            f"the worker crashed ({name})",
+            "native code failed: a library of this version does not work with this model or machine",
+        )
+    last = printed.strip().splitlines()[-1:] or [""]
+    said = f": {last[0]}" if last[0] else ""
+    return Death(f"the worker ended with exit code {code}{said}", "code in the step ended the process; it must return")
+
+
+def _killed(kills_before: int | None) -> Death:
+    now = out_of_memory_kills()
+    proven = kills_before is not None and now is not None and now > kills_before
+    certainty = "out of memory" if proven else "most likely out of memory"
+    return Death(
+        f"the worker was killed by the system (SIGKILL), {certainty}",
+        "close other programs, use a smaller model or batch, or run on a machine with more memory",
+        out_of_memory=True,
+    )
+
+
+class DamagedArtifactError(Exception):
+    """A stored file that the worker needed is missing or damaged."""
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+        super().__init__(digest)
+
+
+class WorkerDiedError(StepError):
+    """The worker's process ended in the middle of a step."""
+
+    def __init__(self, death: Death, log: str) -> None:
+        self.death = death
+        code = "X311" if death.out_of_memory else "X310"
+        printed = f"; what it printed is in {log}" if log else ""
+        super().__init__(Diagnostic(code, death.cause, help=f"{death.advice}{printed}"))
+
+
+def describe_error(error: TitrantError) -> dict[str, Any]:
+    """Write an error as the message that carries it, without secrets: what a library says may hold an address."""
+    from titrant.schema.config.secrets import without_secrets
+
+    said = [
+        replace(one, message=without_secrets(one.message), help=without_secrets(one.help)) for one in error.diagnostics
+    ]
+    return {"event": "error", "exception": type(error).__name__, "diagnostics": plain(said)}
+
+
+def raise_answer(answer: Mapping[str, Any]) -> None:
+    """Raise what an answer reports, if it does."""
+    if answer["event"] == "damaged":
+        raise DamagedArtifactError(answer["digest"])
+    if answer["event"] == "error":
+        kind = getattr(diagnostics, answer["exception"], StepError)
+        raise kind(*(_diagnostic(item) for item in answer["diagnostics"]))
+
+
+def _diagnostic(item: Mapping[str, Any]) -> Diagnostic:
+    where = item["where"]
+    return Diagnostic(**{**item, "where": Place(**where) if where else None})

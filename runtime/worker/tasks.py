@@ -1,0 +1,356 @@
+"""The worker's work: run a step on stored values, inspect a recipe's model and data, describe a user's operator.
+
+Ask a user's operator what it needs, would load, cost or do at all: its own code, so in the worker only.
+What an operator may use besides its arguments, as the worker gives it.
+"""
+
+import importlib
+import json
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from titrant.runtime import catalog
+from titrant.runtime.catalog import Declaration, load, never, no_modules, no_requirement, unknown_cost
+from titrant.runtime.machine.peak_memory import PeakMemory
+from titrant.runtime.seed import Seeding, Settings
+from titrant.runtime.store.artifacts import LiveValues, Store
+from titrant.runtime.store.declarations import describe
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.tensor_difference import stored_difference
+from titrant.runtime.user_code import innermost_line
+from titrant.runtime.worker.user_watch import UserWatch
+from titrant.schema.cost import Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+from titrant.schema.record import Artifact, Dependency, Measurement
+from titrant.schema.values.canonical import plain, read_back, sha256
+
+Send = Callable[[Mapping[str, Any]], None]
+
+
+class WorkerState:
+    """What the worker has at hand from one request to the next."""
+
+    def __init__(  # noqa: PLR0917
+        self, home: Home, folder: Path, scratch: Path, watch: UserWatch, seeding: Seeding, send: Send
+    ) -> None:
+        self.home = home
+        self._folder = folder
+        self._scratch = scratch
+        self._watch = watch
+        self._send = send
+        self._store = Store(home)
+        self._live = LiveValues(self._store, scratch / "live")
+        self._depends: tuple[Dependency, ...] = ()
+        self._seeding = seeding
+        self._seeding.install()
+
+    def do(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer a request; one that does not say what to do is an inspection."""
+        work = {
+            "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
+            "foresee": self._foresee,
+        }[request.get("do", "inspect")]  # fmt: skip
+        self._depends = ()
+        return work(request)
+
+    def dependencies(self) -> list[dict[str, str]]:
+        """Return what of the user's the last request depended on, as far as it got."""
+        listed: list[dict[str, str]] = plain(self._depends)
+        return listed
+
+    def user_place(self, error: BaseException) -> str:
+        """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
+        return innermost_line(error, self._watch.user_file)
+
+    def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        scratch = Path(tempfile.mkdtemp(dir=self._scratch))
+        carried: set[str] = set()
+        try:
+            with self._watch.watching(request["params"]):
+                declaration = _declaration(request["operator"])
+                try:
+                    params = declaration.params.model_validate_json(json.dumps(request["params"]))
+                    loaded = self._load(declaration.loads(params))
+                    memory, begun = PeakMemory(), time.perf_counter()
+                    self._seeding.apply(_settings(request, declaration))
+                    inputs = self._inputs(request["inputs"], declaration, carried)
+                    context = StepContext(request["seed"], request["threads"], scratch, self._send)
+                    values = declaration.run(params, context, **inputs)
+                    _check_ports(declaration, values)
+                finally:
+                    self._drop_consumed(request, declaration)
+                    self._depends = self._dependencies(request, declaration, carried)
+            outputs = self._keep(declaration, values, carried)
+            del inputs, values
+            for digest in request.get("frees", ()):
+                self._live.drop(digest)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return {
+            "outputs": plain(outputs),
+            "measurements": plain(list(context.measurements.values())),
+            "seconds": time.perf_counter() - begun,
+            "peak_bytes": memory.grown_bytes(),
+            "loads": loaded,
+            "dependencies": self.dependencies(),
+            "not_reused": context.not_reused,
+        }
+
+    def _load(self, modules: tuple[str, ...]) -> dict[str, float]:
+        """Load libraries before the clock of the step runs; telling the user's modules from theirs is part of it."""
+        loaded = load(modules)
+        if loaded:
+            begun = time.perf_counter()
+            self._watch.roots()
+            loaded[max(loaded, key=lambda module: loaded[module])] += time.perf_counter() - begun
+        return loaded
+
+    def _inspect(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with what `titrant.runtime.inspect.inspect.inspect` finds; paths of dependencies are absolute."""
+        asked = {key: value for key, value in request.items() if key not in ("do", "log")}
+        self._seeding.apply(Settings(int(request.get("seed", 0)), 1, True))
+        with self._watch.watching(asked):
+            answer = dict(importlib.import_module("titrant.runtime.inspect.inspect").inspect(asked))
+            seen = self._watch.dependencies(asked)
+        answer["model"] = self._with_readings(answer["model"], asked["steps"])
+        files = {item["path"]: item["digest"] for item in answer.get("dependencies", ())}
+        for item in seen:
+            if not item.path.endswith("/") and ":" not in item.path:
+                files.setdefault(str(self._folder / item.path), item.digest)
+        return answer | {"dependencies": [{"path": path, "digest": files[path]} for path in sorted(files)]}
+
+    def _with_readings(self, model: Mapping[str, Any], steps: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a model's digest also stand for the files that its factory's modules read, which may shape it."""
+        factory = steps.get("model.load", {}).get("factory", "")
+        files = self._watch.files_of(factory.partition(":")[0]) if factory else {}
+        return dict(model) | ({"digest": sha256({"model": model["digest"], "files": files})} if files else {})
+
+    def _describe(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with an operator's declaration and what of the user's it depends on."""
+        name = request["operator"]
+        with self._watch.watching():
+            found = _declaration(name)
+        declared = {
+            "family": found.family,
+            "inputs": plain(found.inputs),
+            "consumes": list(found.consumes),
+            "doc": found.doc,
+            "method": plain(found.method),
+            "user_code": found.user_code,
+            "costless": list(found.costless),
+            "parameters": found.params.model_json_schema(),
+            "foretells": foretells(found),
+        }
+        dependencies = self._watch.dependencies({"operator": name})
+        return {"operator": plain(describe(name)), "declared": declared, "dependencies": plain(dependencies)}
+
+    def _foresee(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with what a user's operator needs, or would cost."""
+        with self._watch.watching():
+            return foresee(_declaration(request["operator"]), request)
+
+    def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with how far apart the artifacts of each pair are."""
+        found = []
+        for old, new in request["pairs"]:
+            scratch = Path(tempfile.mkdtemp(dir=self._scratch))
+            found.append(plain(stored_difference(self._store, Artifact(**old), Artifact(**new), scratch)))
+            shutil.rmtree(scratch, ignore_errors=True)
+        return {"differences": found}
+
+    def _inputs(self, given: Mapping[str, Any], declaration: Declaration, carried: set[str]) -> dict[str, Any]:
+        inputs: dict[str, Any] = {}
+        for port, source in given.items():
+            if declaration.inputs[port].many:
+                inputs[port] = {name: self._input(Artifact(**item), carried) for name, item in source.items()}
+            else:
+                inputs[port] = self._input(Artifact(**source), carried)
+        return inputs
+
+    def _input(self, artifact: Artifact, carried: set[str]) -> Any:
+        live = self._live.find(artifact)
+        if live is None:
+            before = self._watch.roots()
+            value = self._live.load(artifact)
+            modules = self._watch.roots() - before if artifact.kind == "torch" else frozenset()
+            self._live.keep(artifact, value, modules)
+            live = self._live.find(artifact)
+            assert live is not None
+        carried |= live.modules
+        factory = getattr(live.value, "factory", "")
+        if factory:
+            carried.add(factory.partition(":")[0])
+        return live.value
+
+    def _dependencies(
+        self, request: Mapping[str, Any], declaration: Declaration, carried: set[str]
+    ) -> tuple[Dependency, ...]:
+        asked = {"operator": request["operator"], "params": request["params"]}
+        reads_files = declaration.user_code or ":" in request["operator"]
+        return self._watch.dependencies(asked, carried, files=reads_files)
+
+    def _drop_consumed(self, request: Mapping[str, Any], declaration: Declaration) -> None:
+        """Forget what the step consumed, also when it failed half-way: it is no longer what was stored."""
+        for port in declaration.consumes:
+            source = request["inputs"].get(port, {})
+            for item in [source] if "digest" in source else source.values():
+                self._live.drop(item["digest"])
+
+    def _keep(self, declaration: Declaration, values: Mapping[str, Any], carried: set[str]) -> dict[str, Artifact]:
+        outputs = {port: self._store.put(kind, values[port]) for port, kind in declaration.outputs.items()}
+        for port, artifact in outputs.items():
+            modules = self._watch.roots() | carried if artifact.kind == "torch" else frozenset()
+            self._live.keep(artifact, values[port], frozenset(modules))
+        return outputs
+
+
+def _declaration(name: str) -> Declaration:
+    try:
+        return catalog.get(name)
+    except KeyError:
+        raise RecipeError(Diagnostic("X314", f"there is no operator {name}")) from None
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(
+            Diagnostic(
+                "X314",
+                f"the operator {name} cannot be loaded: {error}",
+                help="write module:name of a function that @operator declares, in the recipe's folder or installed",
+            )
+        ) from None
+
+
+def _settings(request: Mapping[str, Any], declaration: Declaration) -> Settings:
+    # What fills uninitialized memory and avoids fast kernels would be timed along.
+    exact = request["deterministic"] and declaration.determinism != "measured"
+    return Settings(request["seed"], request["threads"], exact)
+
+
+def _check_ports(declaration: Declaration, values: Any) -> None:
+    given = set(values) if isinstance(values, Mapping) else None
+    if given != set(declaration.outputs):
+        gave = "no mapping" if given is None else ", ".join(sorted(given)) or "nothing"
+        raise StepError(
+            Diagnostic(
+                "X315",
+                f"{declaration.name} gave {gave}; it declares {', '.join(declaration.outputs)}",
+                help="return a mapping with one value for each declared output",
+            )
+        )
+
+
+def foretells(declaration: Declaration) -> list[str]:
+    """Name what an operator says of itself before it runs: "requires", "predict", "loads", "idle"."""
+    own = {
+        "requires": declaration.requires is not no_requirement,
+        "predict": declaration.predict is not unknown_cost,
+        "loads": declaration.loads is not no_modules,
+        "idle": declaration.idle is not never,
+    }
+    return [name for name, says in own.items() if says]
+
+
+def foresee(declaration: Declaration, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer {"ask": "requires", "predict", "loads" or "idle", "params", "hardware", "model", "work"} with {"answer"}.
+
+    The answer is the list of what is unmet, the prediction as JSON, the list of modules, or whether it has nothing to
+    do; the last two go without hardware. Raises RecipeError X316 for options that the operator does not take, StepError
+    X316 where it answers with something else than it must.
+    """
+    params = _params(declaration, request)
+    hardware = None if request["hardware"] is None else read_back(Hardware, request["hardware"])
+    model = None if request["model"] is None else read_back(ModelFacts, request["model"])
+    asked: str = request["ask"]
+    made: Any = None
+    if asked == "predict":
+        made = declaration.predict(params, hardware, model, read_back(Work, request["work"]))  # type: ignore[arg-type]
+    elif asked == "requires":
+        made = declaration.requires(params, hardware, model)  # type: ignore[arg-type]
+    else:
+        made = declaration.loads(params) if asked == "loads" else declaration.idle(params, model)  # type: ignore[arg-type]
+    if not _IS[asked](made):
+        message = f"`{asked}` of {request['operator']} answers with {type(made).__name__}"
+        raise StepError(Diagnostic("X316", message, help=f"return {_DUE[asked]}"))
+    return {"answer": plain(made)}
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(text, str) for text in value)
+
+
+# What each question must be answered with.
+_IS: Mapping[str, Callable[[Any], bool]] = {
+    "requires": _are_texts,
+    "predict": lambda value: isinstance(value, Prediction),
+    "loads": _are_texts,
+    "idle": lambda value: isinstance(value, bool),
+}
+_DUE = {
+    "requires": "a tuple of sentences, () where nothing is unmet",
+    "predict": "titrant.Prediction(seconds=…, peak_bytes=…, output_bytes=…)",
+    "loads": "a tuple of names of modules",
+    "idle": "True where it would give the model back as it is, else False",
+}
+
+
+def _params(declaration: Declaration, request: Mapping[str, Any]) -> Any:
+    try:
+        return declaration.params.model_validate_json(json.dumps(request["params"]))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = ".".join(str(part) for part in first["loc"])
+        message = f"{request['operator']} does not take its option {option}: {first['msg']}"
+        key = f"quantization.options.{option}"
+        raise RecipeError(Diagnostic("X316", message, help="see the operator's parameter model", key=key)) from None
+
+
+_TOLD_SECONDS = 0.1
+
+
+class StepContext:
+    """One step's seed, threads, scratch folder, generator, measurements and progress."""
+
+    def __init__(self, seed: int, threads: int, scratch: Path, send: Callable[[Mapping[str, Any]], None]) -> None:
+        self.seed = seed
+        self.threads = threads
+        self.scratch = scratch
+        self.measurements: dict[str, Measurement] = {}
+        self.not_reused = ""
+        self._send = send
+        self._told = 0.0
+
+    @cached_property
+    def generator(self) -> Any:
+        """A `numpy.random.Generator` seeded for this step."""
+        import numpy as np
+
+        return np.random.default_rng(self.seed)
+
+    def measure(self, name: str, value: float, unit: str = "") -> None:
+        """Keep a number in the step's result; ValueError for NaN and infinity. The last one of a name counts."""
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"the measurement {name} is {number}")
+        self.measurements[name] = Measurement(name, number, unit)
+        self._send({"event": "measured", "name": name, "value": number, "unit": unit})
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        """Say how far the step is; told on at most ten times a second, and at the end."""
+        now = time.monotonic()
+        if now - self._told < _TOLD_SECONDS and done < total:
+            return
+        self._told = now
+        self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
+
+    def do_not_reuse(self, because: str) -> None:
+        """Let the result count for this run only; the first reason is told."""
+        self.not_reused = self.not_reused or because

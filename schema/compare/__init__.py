@@ -1,0 +1,1 @@
+"""What differs between two recipes, plans, locks or runs, in causal order."""

@@ -1,0 +1,206 @@
+"""Compare two recorded runs in causal order, so that the first difference is the cause of the rest.
+
+Read a run's record as tables of figures that can be compared by name.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from titrant.schema.compare import plans
+from titrant.schema.compare.difference import CAUSAL, Difference, differences, named_differences, same
+from titrant.schema.compare.plans import compare_recipes
+from titrant.schema.compare.steps import key_differences, moved_by_timing, output_differences, user_files
+from titrant.schema.language.parse import ParsedRecipe
+from titrant.schema.plan import Plan, files_in
+from titrant.schema.record import PACKAGE, RunRecord
+from titrant.schema.values.canonical import plain
+
+# What environment.json says of things that are compared elsewhere, or that change nothing: places.
+_ELSEWHERE = ("recipe", "recipe_file", "recipe_folder", "variables", "machine")
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run as it is kept: its plan, its record, what environment.json says, and its recipe.
+
+    Where `recipe` is left out, two recipes are compared by digest alone.
+    """
+
+    plan: Plan
+    record: RunRecord
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    recipe: ParsedRecipe | None = None
+
+
+def compare_runs(old: RecordedRun, new: RecordedRun, *, measures: Callable[[str], bool]) -> tuple[Difference, ...]:
+    """List what differs between two runs, in the order of CAUSAL; empty where nothing does.
+
+    `measures` says of an operator whether its outputs are measurements. What differs through those alone is marked
+    `measured`: timings differ from run to run, and so does everything that is computed from them. Seconds, times, paths
+    and whether a step was reused are not compared.
+    """
+    moved = moved_by_timing(old.plan, new.plan, old.record, new.record, measures)
+    found = [
+        *_recipe(old, new),
+        *_inputs(old, new),
+        *_environments(old, new),
+        *named_differences(_settled(old.plan), _settled(new.plan), "decisions"),
+        *key_differences(old.plan, new.plan, old.record, new.record, moved),
+        *output_differences(old.record, new.record, moved),
+        *_metrics(old, new, moved),
+    ]
+    measured = bool(moved) and all(difference.measured for difference in found)
+    for difference in named_differences(outcome(old.record), outcome(new.record), "outcome"):
+        found.append(replace(difference, measured=measured))
+    return tuple(sorted(found, key=lambda difference: CAUSAL.index(difference.layer)))
+
+
+def first_cause(found: tuple[Difference, ...]) -> Difference | None:
+    """Return the first difference that no measurement explains, else the first measured one; None for none."""
+    telling = [one for one in found if one.layer != "aside"]
+    return next((one for one in telling if not one.measured), telling[0] if telling else None)
+
+
+def _recipe(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:
+    if old.recipe is not None and new.recipe is not None:
+        yield from compare_recipes(old.recipe, new.recipe)
+    elif old.plan.recipe_digest != new.plan.recipe_digest:
+        yield Difference("recipe", "digest", old.plan.recipe_digest, new.plan.recipe_digest)
+
+
+def _inputs(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:
+    """What the recipe reads: the model, the data, the files that steps name, and the user's code as it was loaded."""
+    for name in ("model_digest", "data_digest"):
+        yield from differences(getattr(old.plan, name), getattr(new.plan, name), "inputs", name.removesuffix("_digest"))
+    for before, after in ((_files(old.plan), _files(new.plan)), (_loaded(old.record), _loaded(new.record))):
+        both = [name for name in before if name in after]
+        yield from named_differences(
+            {name: before[name] for name in both}, {name: after[name] for name in both}, "inputs"
+        )
+
+
+def _loaded(record: RunRecord) -> dict[str, str]:
+    return {path: digest for step in record.steps for path, digest in user_files(step).items()}
+
+
+def _files(plan: Plan) -> dict[str, str]:
+    return {place: file["digest"] for step in plan.steps for place, file in files_in(step.params, (step.id,))}
+
+
+def _environments(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:
+    used = {*_used(old), *_used(new)}
+    for found in named_differences(_environment(old), _environment(new), "environment"):
+        package = found.path.startswith("packages.") and found.path.removeprefix("packages.") not in used
+        yield replace(found, layer="aside") if package or found.path.startswith("git_") else found
+
+
+def _used(run: RecordedRun) -> Iterator[str]:
+    """Name the packages that can have changed a result: those of the plan, and those that the user's code loaded."""
+    yield from run.plan.hardware.packages
+    for step in run.record.steps:
+        for one in step.result.dependencies if step.result is not None else ():
+            if one.path.startswith(PACKAGE):
+                yield one.path.removeprefix(PACKAGE)
+
+
+def _environment(run: RecordedRun) -> dict[str, Any]:
+    """The software, its settings and the machine; packages are told once."""
+    machine = plain(run.plan.hardware)
+    if "packages" in run.environment:
+        del machine["packages"]
+    return {
+        **{name: value for name, value in run.environment.items() if name not in _ELSEWHERE},
+        **{f"hardware.{name}": value for name, value in machine.items()},
+    }
+
+
+def _settled(plan: Plan) -> dict[str, Any]:
+    """What was decided, and the contract."""
+    chosen = {name: plans.settled(decision) for name, decision in plans.decisions(plan).items()}
+    return chosen | {f"gate {name}": row for name, row in plans.gates(plan).items()}
+
+
+def _metrics(old: RecordedRun, new: RecordedRun, moved: frozenset[str]) -> Iterator[Difference]:
+    before, after = measurements(old.record), measurements(new.record)
+    units = measured_units(new.record)
+    for name in before:
+        if name in after:
+            for difference in named_differences(before[name], after[name], "metrics", f"{name}."):
+                yield replace(difference, measured=name in moved, unit=units.get(difference.path, ""))
+    judges = {one.id: one.judgement.rpartition(".")[0] for one in (*old.plan.candidates, *new.plan.candidates)}
+    for owner, figures in candidate_figures(old.record).items():
+        others = candidate_figures(new.record).get(owner)
+        if others is not None:
+            for difference in named_differences(figures, others, "metrics", f"{owner[0]}."):
+                yield replace(difference, measured=owner[1], unit=unit_of(difference.path.rpartition(".")[2]))
+    answers = gate_answers(new.record)
+    for (candidate, gate), answer in gate_answers(old.record).items():
+        other = answers.get((candidate, gate))
+        if other is not None and not same(answer, other):
+            measured = is_timed(gate) or judges[candidate] in moved
+            yield Difference("metrics", f"{candidate}.gate {gate}", answer, other, measured=measured)
+
+
+# A candidate, and whether the figures below it are timings.
+Owner = tuple[str, bool]
+
+_TIMED = ("latency", "throughput", "peak_memory")
+
+
+def measurements(record: RunRecord) -> dict[str, dict[str, float]]:
+    """Return what each step measured: step → name → value."""
+    return {
+        step.step: {measured.name: measured.value for measured in step.result.measurements}
+        for step in record.steps
+        if step.result is not None
+    }
+
+
+def candidate_figures(record: RunRecord) -> dict[Owner, dict[str, Any]]:
+    """Return each candidate's figures and size: timings apart from what is the same in every run."""
+    found: dict[Owner, dict[str, Any]] = {}
+    for one in record.candidates:
+        for timed in (False, True):
+            figures = {name: value for name, value in one.figures.items() if is_timed(name) == timed}
+            found[one.candidate, timed] = figures if timed or one.size is None else {"size": one.size, **figures}
+    return found
+
+
+def gate_answers(record: RunRecord) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return how candidates answered: (candidate, gate) → verdict, estimate and bounds; those judged only."""
+    return {
+        (one.candidate, result.gate): {
+            name: getattr(result, name) for name in ("verdict", "estimate", "lower", "upper")
+        }
+        for one in record.candidates
+        for result in (one.judgement.results if one.judgement is not None else ())
+    }
+
+
+def outcome(record: RunRecord) -> Mapping[str, Any]:
+    """Return what came of a run: the verdict, what was released, and what became of each candidate."""
+    candidates = {f"candidate {one.candidate}": one.status for one in record.candidates}
+    return {"verdict": record.verdict, "released": list(record.released), "exit": record.exit, **candidates}
+
+
+def measured_units(record: RunRecord) -> dict[str, str]:
+    """Return the unit of every measurement, by "step.name"."""
+    return {
+        f"{step.step}.{measured.name}": measured.unit
+        for step in record.steps
+        if step.result is not None
+        for measured in step.result.measurements
+    }
+
+
+def unit_of(figure: str) -> str:
+    """Return the unit of one of a candidate's figures."""
+    if figure.startswith("latency"):
+        return "s"
+    return {"throughput": "cases/s", "peak_memory": "B", "size": "B"}.get(figure, "")
+
+
+def is_timed(name: str) -> bool:
+    """Whether a metric, or the gate named after it, is read from timings."""
+    return name.startswith(_TIMED)

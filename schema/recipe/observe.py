@@ -1,0 +1,75 @@
+"""The `tracking` section: experiment trackers that read the journal.
+
+The `report` section: what is written about the run.
+The `profile` section: what is measured beside the contract.
+The `inspect` section: what is looked at inside the model.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from titrant.schema.recipe.terms import Count, CountOrNone, PathText, Section, Text
+
+
+class Wandb(Section):
+    """Weights & Biases."""
+
+    project: Text = Field(description="project that the run appears in")
+    mode: Literal["online", "offline", "disabled"] = Field("offline", description="whether anything leaves the machine")
+    entity: Text | None = Field(None, description="team or user")
+    group: Text | None = Field(None, description="group of runs")
+    tags: tuple[Text, ...] = Field((), description="tags of the run")
+
+
+class Tensorboard(Section):
+    """TensorBoard."""
+
+    folder: PathText | None = Field(None, description="folder of the event files; default: in the run folder")
+
+
+class Mlflow(Section):
+    """MLflow."""
+
+    uri: Text | None = Field(None, description="address of the tracking server; default: a local folder")
+    experiment: Text | None = Field(None, description="experiment that the run appears in; default: the recipe's name")
+
+
+class Tracking(Section):
+    """Where runs are reported to besides the run folder."""
+
+    wandb: Wandb | None = Field(None, description="Weights & Biases")
+    tensorboard: bool | Tensorboard = Field(False, description="TensorBoard")
+    mlflow: Annotated[bool | Mlflow, Field(union_mode="smart")] = Field(False, description="MLflow")
+
+
+class Report(Section):
+    """Formats and what they may show."""
+
+    formats: tuple[Literal["html", "md", "json"], ...] = Field(
+        ("html", "md", "json"), min_length=1, description="formats of the report"
+    )
+    evidence: bool | tuple[Text, ...] | None = Field(
+        None, description="evidence files: true, false or a list of them; default: by level"
+    )
+    tokens: bool = Field(False, description="show tokens of the data (they may be patients' text)")
+
+
+class Profile(Section):
+    """What is timed and counted."""
+
+    batches: tuple[Count, ...] = Field((1, 8, 32), min_length=1, description="batch sizes that are timed")
+    iterations: Count = Field(100, description="timed runs of each batch size")
+    warmup: CountOrNone = Field(10, description="runs before the clock starts")
+    layers: bool = Field(False, description="time, memory and FLOPs of each layer")
+    utilization: bool = Field(False, description="utilization of processors while running")
+    memory: bool = Field(False, description="memory after each step")
+    trace: bool = Field(False, description="a timeline in the Chrome trace format")
+
+
+class Inspect(Section):
+    """What the report shows of the model's inside."""
+
+    summary: bool = Field(False, description="table of the parameters")
+    health: bool = Field(False, description="NaN, infinity and odd ranges in weights and activations")
+    attention: bool = Field(False, description="attention heat maps")

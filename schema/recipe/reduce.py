@@ -1,0 +1,126 @@
+"""The `reduction` section: pruning, distillation and factorization.
+
+The `quantization` section: fewer bits for weights and activations.
+The `search` section: what is looked for among the candidates, and for how long.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from titrant.schema.recipe.model import Model
+from titrant.schema.recipe.terms import Auto, Count, Fraction, Off, Pattern, Positive, Ref, Section, Text, Whole
+
+
+class Pruning(Section):
+    """Remove weights or channels."""
+
+    method: Literal["auto", "magnitude", "structured", "activation", "n_m"] = Field(
+        "auto", description="what is removed"
+    )
+    sparsity: Auto | Annotated[float, Field(ge=0, lt=1)] = Field("auto", description="fraction of the weights removed")
+    schedule: Literal["one_shot", "gradual"] = Field(
+        "one_shot", description="at once, or in rounds with training between"
+    )
+    skip: tuple[Pattern, ...] = Field((), description="module name patterns left dense")
+    validate_with: Ref | None = Field(
+        None, alias="validate", description="`module:Name`, your own check of the pruned model"
+    )
+
+
+class Distillation(Section):
+    """Train a student to answer as the teacher does."""
+
+    teacher: Literal["original"] | Model = Field("original", description="the model that is imitated")
+    student: Model | None = Field(None, description="the model that is trained; default: the reduced original")
+    temperature: Positive = Field(2.0, description="softening of the teacher's answers")
+    weight: Fraction = Field(0.5, description="share of the teacher in the loss; the rest is the labels'")
+    layers: tuple[Pattern, ...] = Field((), description="module name patterns whose outputs are imitated too")
+
+
+class Factorize(Section):
+    """Replace weight matrices by two thinner ones."""
+
+    method: Literal["svd"] = Field("svd", description="how the factors are found")
+    energy: Fraction | None = Field(None, description="share of the squared singular values that is kept")
+    rank: Count | None = Field(None, description="rank that is kept")
+    skip: tuple[Pattern, ...] = Field((), description="module name patterns left as they are")
+
+
+class Reduction(Section):
+    """What makes the network itself smaller."""
+
+    pruning: Annotated[Pruning | None, Off] = Field(None, description="remove weights or channels")
+    distillation: Annotated[Distillation | None, Off] = Field(None, description="imitate a teacher")
+    factorize: Annotated[Factorize | None, Off] = Field(None, description="low-rank factors in place of matrices")
+
+
+MethodName = Literal[
+    "auto",
+    "none",
+    "torch.dynamic",
+    "ort.dynamic",
+    "ort.static",
+    "ort.nbits",
+    "openvino.ptq",
+    "openvino.weights",
+    "torchao.int8_weight_only",
+    "torchao.int8_dynamic",
+    "torchao.pt2e",
+    "torchao.int4",
+    "torchao.fp8",
+    "bnb.int8",
+    "bnb.nf4",
+    "bnb.fp4",
+    "gptq",
+    "smoothquant",
+    "cast",
+]
+
+
+class Quantization(Section):
+    """How numbers become smaller; `auto` measures every method that can run here."""
+
+    method: MethodName | Ref = Field(
+        "auto", description="auto, none (still exports, judges and releases), or one operator: then the only candidate"
+    )
+    bits: Auto | Annotated[Literal[4, 8, 16], Whole] = Field("auto", description="bits a weight")
+    skip: tuple[Pattern, ...] = Field((), description="module name patterns that keep their precision")
+    only: tuple[Pattern, ...] = Field((), description="module name patterns that alone are quantized")
+    options: Mapping[str, Any] = Field(default_factory=dict, description="parameters of the chosen operator")
+    adapt: Annotated[tuple[Text, ...] | None, Off] = Field(
+        None, min_length=1, description="methods to export together, from which serving chooses by load"
+    )
+
+
+Objective = Literal["latency", "size", "peak_memory", "throughput", "quality"]
+
+
+class Budget(Section):
+    """When the search ends."""
+
+    evaluations: Count | None = Field(None, description="candidates tried, at most")
+    minutes: Positive | None = Field(None, description="minutes, at most")
+
+
+class Range(Section):
+    """A stretch of numbers to search."""
+
+    low: float = Field(description="smallest value")
+    high: float = Field(description="largest value")
+    log: bool = Field(False, description="search on a logarithmic scale")
+
+
+class Search(Section):
+    """What makes one candidate better than another."""
+
+    objective: tuple[Objective, ...] = Field(
+        ("latency", "size"), min_length=1, description="what counts, first things first"
+    )
+    budget: Auto | Budget = Field("auto", description="when the search ends")
+    mix_layers: bool = Field(True, description="leave the most sensitive layers in high precision")
+    space: Annotated[Mapping[str, tuple[Any, ...] | Range] | None, Off] = Field(
+        None, min_length=1, description="recipe path → values or range to try"
+    )
+    sampler: Literal["tpe", "nsga2", "random"] = Field("tpe", description="how `space` is searched")

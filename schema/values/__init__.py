@@ -1,0 +1,1 @@
+"""Plain values: canonical JSON and digests, units, files, text, versions of distributions."""

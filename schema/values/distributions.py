@@ -1,0 +1,119 @@
+"""Versions of installed distributions, read from the folders beside their packages; nothing is imported.
+
+Which installed distribution brings a package.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import field
+from pathlib import Path
+from stat import S_ISDIR
+
+from titrant.schema.values.frozen import dataclass
+
+_KINDS = (".dist-info", ".egg-info")
+# A folder changed this short a time ago may change again within the clock's grain.
+_YOUNG_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """One folder of `sys.path` as it was listed: metadata by distribution, and the versions that were read there.
+
+    Any install, upgrade or removal changes the time of its last change.
+    """
+
+    changed_ns: int
+    inode: int
+    places: Mapping[str, Path]
+    versions: dict[str, str | None] = field(default_factory=dict)
+
+
+_seen: dict[str, _Folder] = {}
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, None where there is none of that name or it does not say.
+
+    It is what `importlib.metadata` answers, without its 20 ms of imports and its parsing of whole files. What was read
+    is remembered while its folder is unchanged, so that a package installed meanwhile is seen. The first folder on
+    `sys.path` that has the distribution counts, as it does for imports.
+    """
+    name = _normal(distribution)
+    for entry in sys.path:
+        folder = _folder(entry or os.curdir)
+        if folder is None:
+            return _asked(distribution)
+        if name in folder.places:
+            if name not in folder.versions:
+                folder.versions[name] = _read(folder.places[name])
+            return folder.versions[name]
+    return None
+
+
+def _folder(path: str) -> _Folder | None:
+    """List a folder, unless it was and did not change; None for an archive, which only importlib can read."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - asked at every look-up
+    except (OSError, ValueError):
+        return _Folder(0, 0, {})
+    if not S_ISDIR(status.st_mode):
+        return None
+    known = _seen.get(path)
+    if known is None or (known.changed_ns, known.inode) != (status.st_mtime_ns, status.st_ino):
+        known = _Folder(status.st_mtime_ns, status.st_ino, _listed(path))
+        if time.time_ns() - status.st_mtime_ns > _YOUNG_NS:
+            _seen[path] = known
+    return known
+
+
+def _listed(folder: str) -> Mapping[str, Path]:
+    places: dict[str, Path] = {}
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - a thousand names, of which few become paths
+    except OSError:
+        return places
+    for name in names:
+        if name.lower().endswith(_KINDS):
+            places.setdefault(_normal(name.rpartition(".")[0].partition("-")[0]), Path(folder, name))
+    return places
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def _read(place: Path) -> str | None:
+    """Read the version from the head of a distribution's metadata: the whole text may be a long description."""
+    for file in (place / "METADATA", place / "PKG-INFO", place):
+        try:
+            with file.open(encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    if line.startswith("Version:"):
+                        return line.partition(":")[2].strip()
+                    if line == "\n":
+                        return None
+        except OSError:
+            continue
+    return None
+
+
+def _asked(distribution: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except (metadata.PackageNotFoundError, ValueError, KeyError):
+        return None
+
+
+# Packages that another distribution brings as well: onnxruntime-gpu is imported as onnxruntime.
+ALSO_IN: Mapping[str, tuple[str, ...]] = {"onnxruntime": ("onnxruntime-gpu",)}
+
+
+def distribution(installed: Collection[str], package: str) -> str | None:
+    """Return the name of the installed distribution that brings a package or engine; None where there is none."""
+    return next((name for name in (package, *ALSO_IN.get(package, ())) if name in installed), None)

@@ -1,0 +1,127 @@
+"""The BLAKE3 digest of a file.
+
+Write a file so that it is there whole, or as it was before.
+Keep answers of child processes as JSON files.
+Append a line to a file that several processes write to.
+Write JSON so that it is there whole or not at all.
+Read a JSON file that may be torn, missing or something else.
+Where titrant keeps what it makes.
+"""
+
+import json
+import mmap
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from titrant.schema.values.canonical import canonical_json, plain
+
+_MAP_BYTES = 1 << 20
+_WINDOW_BYTES = 128 << 20
+
+
+def digest_bytes(data: bytes) -> str:
+    """Digest bytes, as 64 hexadecimal digits."""
+    from blake3 import blake3
+
+    return blake3(data).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Digest one file's content, using every core for large files; OSError when it cannot be read."""
+    if path.stat().st_size < _MAP_BYTES:
+        return digest_bytes(path.read_bytes())
+    from blake3 import blake3
+
+    hasher = blake3(max_threads=blake3.AUTO)
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for offset in range(0, size, _WINDOW_BYTES):
+            length = min(_WINDOW_BYTES, size - offset)
+            # A window at a time: a map of the whole file would count as this process's memory, however large it is.
+            with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=offset) as window:
+                hasher.update(window)
+    return hasher.hexdigest()
+
+
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write beside the target, flush to disk, rename.
+
+    What need not survive a power cut, such as a cache, is not `durable`: the disk is not waited for. A link is
+    followed, so that it still leads to the file. A file that is there keeps its permissions; a new one has those of the
+    umask. Raises OSError; the file is then as it was.
+    """
+    try:
+        target = path.resolve()
+    except (RuntimeError, ValueError) as error:  # links in a ring; a null character
+        raise OSError(str(error)) from None
+    unfinished = target.with_name(f".{target.name[:100]}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as handle:
+            handle.write(data)
+            if durable:
+                handle.flush()
+                os.fsync(handle.fileno())
+        if target.exists():
+            unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def remember(place: Path, answer: Mapping[str, Any]) -> None:
+    """Write an answer by rename; a disk that refuses costs only asking again next time."""
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(place, canonical_json(answer).encode(), durable=False)
+
+
+def remembered(place: Path) -> dict[str, Any]:
+    """Read an answer back; empty where there is none, and where the file cannot be read or holds none."""
+    try:
+        answer = json.loads(place.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def append_line(path: Path, line: bytes, *, durable: bool) -> None:
+    """Write a line in one call, so that lines of two processes do not mix; a line cut short by a crash is ended first.
+
+    `line` has no line end. A `durable` one is on the disk when this returns. Raises OSError.
+    """
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(file).st_size
+        torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        os.write(file, b"\n" * torn + line + b"\n")
+        if durable:
+            os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with sorted keys."""
+    text = json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def json_object(path: Path) -> dict[str, Any] | None:
+    """Return the object that a file holds; None where it holds none or cannot be read."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def home_path() -> Path:
+    """Return $TITRANT_HOME, or .titrant in the current folder, as an absolute path; it need not be there."""
+    given = Path(os.environ.get("TITRANT_HOME") or ".titrant")
+    with suppress(RuntimeError):  # `~somebody` where there is no such user
+        given = given.expanduser()
+    return given.absolute()

@@ -1,0 +1,56 @@
+"""Write text into Markdown so that nothing in it is read as markup.
+
+What an error of somebody else's code says, in one line.
+Why the system refused a file, in a few words.
+"""
+
+import re
+from collections.abc import Iterable
+
+SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!$@])")
+
+
+def inline(text: object) -> str:
+    """Make any text safe inside a line or a table cell: one line, nothing in it means Markdown or HTML.
+
+    An invisible space parts `@` from the name behind it, so that a recipe cannot notify people in a pull request.
+    """
+    flat = " ".join(str(text).split())
+    return SPECIAL.sub(lambda found: "@&#8203;" if found[0] == "@" else "\\" + found[0], flat)
+
+
+def code(text: object) -> str:
+    """Write a name as inline code, with a fence longer than any run of backticks in it."""
+    flat = " ".join(str(text).split()).replace("|", "\\|")
+    runs = [len(run) for run in re.findall(r"`+", flat)]
+    fence = "`" * (max(runs, default=0) + 1)
+    pad = " " if runs else ""
+    return f"{fence}{pad}{flat}{pad}{fence}"
+
+
+def block(text: str, language: str = "") -> str:
+    """Write a block of code, with a fence longer than any in it."""
+    runs = [len(run) for run in re.findall(r"`{3,}", text)]
+    fence = "`" * max(3, max(runs, default=0) + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def row(cells: Iterable[object]) -> str:
+    """Write one table row of cells that are Markdown already."""
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+# A line of a library may hold a whole shape or file.
+MOST = 200
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that says anything, at most 200 characters; else the error's type."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:MOST]
+
+
+def os_reason(error: OSError | ValueError) -> str:
+    """Say why the system refused: `permission denied`; Python raises ValueError for a path with a null character."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,85 @@
+"""Check recipes: their text, names and options, without looking at the machine.
+
+Keep a recipe as its author wrote it, beside the resolved text that a run executes.
+Say whether the recipe of a saved plan has changed since.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.api.planned import Planned
+from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
+from titrant.schema.language.parse import ParsedRecipe
+
+if TYPE_CHECKING:
+    from titrant.compiler.bind.bound_recipe import BoundRecipe
+
+
+def check(recipe: Path | str, *, overrides: Sequence[str] = (), trust: bool = False) -> tuple[Diagnostic, ...]:
+    """Parse and bind one recipe and return everything found wrong, in file order; () when it is fine.
+
+    Of a lock, which stands among the recipes, it is checked that it can be read. Nothing of the user's code runs and
+    neither torch nor the machine is looked at. A user's own operator is checked once a plan has described it; until
+    then a warning says that it is not.
+    """
+    from titrant.compiler.bind.bind import bind
+    from titrant.schema.language.parse import read
+    from titrant.schema.lock import is_lock
+
+    recipe = Path(recipe)
+    try:
+        if is_lock(recipe.name) and recipe.is_file():
+            from titrant.schema.lock import read_lock
+
+            read_lock(recipe)
+            return ()
+        bound = bind(read(recipe, overrides), trust=trust)
+        return (*bound.warnings, *_own_operator(bound))
+    except TitrantError as error:
+        return error.diagnostics
+
+
+def _own_operator(bound: "BoundRecipe") -> tuple[Diagnostic, ...]:
+    """Check the options of a user's operator against what a plan has found out about it, if one has."""
+    if ":" not in bound.recipe.quantization.method:
+        return ()
+    from titrant.compiler.facts.user_operators import check_described
+    from titrant.schema.values.files import home_path
+
+    return check_described(bound, home_path() / "facts")
+
+
+_BASE_RANK = 1  # of a text that a recipe extends, see titrant.schema.language.spans.Origin
+
+
+def as_written(recipe: ParsedRecipe) -> dict[str, Any]:
+    """Return {"text"}, with {"base": {"file", "text"}} where the recipe extends one, {"overrides"} where it has any.
+
+    Both are as they were read; who keeps them takes secrets out.
+    """
+    found: dict[str, Any] = {"text": recipe.text}
+    if recipe.recipe.extends:
+        places = [recipe.source.origin(path) for path in recipe.source.paths()]
+        base = next((origin for origin in places if origin.rank == _BASE_RANK), None)
+        if base is not None:
+            found["base"] = {"file": base.file, "text": "\n".join(base.lines)}
+    if recipe.overrides:
+        found["overrides"] = list(recipe.overrides)
+    return found
+
+
+def changed_since(saved: Planned) -> str:
+    """Say so where the recipe that a saved plan was made from has changed; "" where it has not, or is gone.
+
+    The plan holds its own copy, which is what runs.
+    """
+    file = Path(saved.recipe_file)
+    place = file if file.is_absolute() else Path(saved.folder) / file.name
+    try:
+        now = place.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    if now == saved.written.get("text", saved.recipe_text):
+        return ""
+    return f"{saved.recipe_file} has changed since the plan was saved; the plan runs as it was saved"

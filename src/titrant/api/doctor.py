@@ -1,0 +1,238 @@
+"""Say what this environment cannot do yet, what would change it, and what suits this machine.
+
+Whether all that one recipe needs is here: its data, its code, engines, disk and memory.
+What this machine can do well: number formats, the largest model, levels and methods.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from titrant.api.doctor_machine import DoctorRow, Engine, Suits, extra, install, wandb_login
+from titrant.compiler.decide.levels import LEVELS
+from titrant.compiler.decide.number_format import seven_bits
+from titrant.compiler.predict.memory import room_now
+from titrant.compiler.predict.price import totals
+from titrant.runtime import catalog
+from titrant.runtime.operators.model.cast import computes
+from titrant.schema.cost import WORKER_BYTES, short_of
+from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError
+from titrant.schema.facts import Hardware
+from titrant.schema.values.distributions import distribution
+from titrant.schema.values.units import format_size, format_time
+
+if TYPE_CHECKING:
+    from titrant.api.planned import Planned
+    from titrant.schema.language.parse import ParsedRecipe
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What was found out; `able` is False when anything lacks that the work needs."""
+
+    able: bool
+    recipe: str | None
+    environment: tuple[DoctorRow, ...]
+    needs: tuple[DoctorRow, ...]  # of the recipe; () without one
+    capabilities: tuple[DoctorRow, ...]
+    levels: tuple[Suits, ...]
+    methods: tuple[Suits, ...]
+    hardware: Hardware
+    engines: tuple[Engine, ...]
+
+
+def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Checkup:
+    """Look at this environment and, given a recipe, at all that it needs; nothing is installed or changed.
+
+    Engines are loaded in child processes (once for each set of versions), and a recipe's own code runs in one, as it
+    does for a plan. Raises RecipeError when the recipe itself is wrong.
+    """
+    from titrant.api.doctor_machine import engines, examine_machine
+    from titrant.compiler.bind.bind import bind
+    from titrant.compiler.machine.detect import detect
+    from titrant.schema.values.files import home_path
+
+    if recipe is not None:
+        bind(recipe, trust=trust)
+    home = home_path()
+    hardware = detect(home)
+    tried = engines(hardware.identity, home)
+    environment = tuple(examine_machine(hardware, tried, home))
+    needs: tuple[DoctorRow, ...] = ()
+    if recipe is not None and not lacking(environment):
+        needs = tuple(examine_recipe(recipe, hardware, tried, trust=trust))
+    return Checkup(
+        able=not any(lacking((*environment, *needs))),
+        recipe=None if recipe is None else recipe.file,
+        environment=environment,
+        needs=needs,
+        capabilities=tuple(capabilities(hardware)),
+        levels=tuple(levels(hardware)),
+        methods=tuple(methods(hardware)),
+        hardware=hardware,
+        engines=tried,
+    )
+
+
+def lacking(findings: Iterable[DoctorRow]) -> list[DoctorRow]:
+    """Return the findings that stop work."""
+    return [finding for finding in findings if finding.state == "lack"]
+
+
+def all_findings(checkup: Checkup) -> Iterator[DoctorRow]:
+    """Yield every finding about the environment and the recipe."""
+    yield from checkup.environment
+    yield from checkup.needs
+
+
+def examine_recipe(
+    recipe: "ParsedRecipe", hardware: Hardware, engines: tuple[Engine, ...], *, trust: bool = False
+) -> Iterator[DoctorRow]:
+    """Plan the recipe and yield what its plan needs and has; RecipeError when the recipe itself is wrong.
+
+    Planning loads the data and the recipe's own code in a child process, so both are tried on the way.
+    """
+    from titrant.api.plan import plan
+
+    yield DoctorRow("recipe", "ok", f"{recipe.file} is valid")
+    try:
+        planned = plan(recipe, hardware=hardware, trust=trust)
+    except (InfeasibleError, StepError) as error:
+        yield from (_refused(diagnostic) for diagnostic in error.diagnostics)
+        return
+    yield DoctorRow("data and model", "ok", "read in a child process, as a run does")
+    yield from _engines(planned, hardware, engines)
+    yield from _room(planned, hardware)
+    tracking = recipe.recipe.tracking
+    if tracking is not None and tracking.wandb is not None and tracking.wandb.mode == "online":
+        yield from wandb_login(needed=True)
+    yield from (DoctorRow("plan", "note", warning) for warning in planned.plan.warnings)
+
+
+def _refused(diagnostic: Diagnostic) -> DoctorRow:
+    where = f" ({diagnostic.where})" if diagnostic.where else ""
+    return DoctorRow(diagnostic.code, "lack", f"{diagnostic.message}{where}", diagnostic.help)
+
+
+def _engines(planned: "Planned", hardware: Hardware, engines: tuple[Engine, ...]) -> Iterator[DoctorRow]:
+    """Yield each engine or library that a step needs, whether it is installed, and whether it loads."""
+    from titrant.runtime import catalog
+
+    steps = [step.operator for step in planned.plan.steps if step.operator in catalog.names()]
+    needed = {library for name in steps for library in catalog.get(name).libraries}
+    needed |= {candidate.engine for candidate in planned.plan.candidates}
+    problems = {engine.name: engine.problem for engine in engines}
+    working = []
+    for name in sorted(needed):
+        found = distribution(hardware.identity.packages, name)
+        if found is None:
+            yield DoctorRow(name, "lack", "a step of the plan needs it, and it is not installed", install(extra(name)))
+        elif problems.get(found):
+            yield DoctorRow(name, "lack", f"a step of the plan needs it, and it does not load: {problems[found]}")
+        else:
+            working.append(name)
+    if working:
+        yield DoctorRow("libraries", "ok", ", ".join(working))
+
+
+def _room(planned: "Planned", hardware: Hardware) -> Iterator[DoctorRow]:
+    """Hold what the plan takes against what is free now: what is certain not to fit stops work, as it stops a run."""
+    steps = planned.plan.steps
+    certain = [step.id for step in steps if step.stage != "judge"]
+    yield from (_refused(lack) for lack in short_of(planned.needs, certain, room_now(hardware)))
+    whole = totals(steps)
+    yield _held("disk", whole.output_bytes or 0, hardware.volatile.disk_free_bytes, "free disk space first")
+    peak = WORKER_BYTES + (whole.peak_bytes or 0)
+    remedy = "end other programs, or use a machine with more memory"
+    yield _held("memory", peak, hardware.volatile.memory_available_bytes, remedy)
+    predicted = "unknown" if whole.seconds is None else f"predicted {format_time(whole.seconds)}"
+    yield DoctorRow("time", "ok", f"{predicted} for {whole.steps} steps, nothing reused")
+
+
+def _held(subject: str, needed: int, free: int | None, remedy: str) -> DoctorRow:
+    text = f"the plan is predicted to take {format_size(needed)}"
+    if free is None:
+        return DoctorRow(subject, "note", f"{text}; it is not known how much is free")
+    text += f", {format_size(free)} are free"
+    return DoctorRow(subject, "ok", text) if needed <= free else DoctorRow(subject, "note", text, remedy)
+
+
+BF16 = ("amx_bf16", "avx512_bf16", "bf16", "svebf16")
+FP16 = ("avx512_fp16", "fp16")
+# What a worker takes with torch loaded and nothing else, and how many copies of a model are in memory at once: the
+# original, the one that is changed, and its export.
+_WORKER_BYTES = 512 << 20
+_COPIES = 3
+
+
+def capabilities(hardware: Hardware) -> Iterator[DoctorRow]:
+    """Yield what the processor and the memory are good for."""
+    identity = hardware.identity
+    seven, because = seven_bits(identity)
+    yield DoctorRow("int8", "note" if seven else "ok", f"weights get {'7' if seven else '8'} bits: {because}")
+    for name, kinds in (("bf16", BF16), ("fp16", FP16)):
+        native = sorted(set(kinds) & set(identity.instructions))
+        gpu = next((gpu.name for gpu in identity.gpus if computes(gpu, name)), "")
+        if native:
+            yield DoctorRow(name, "ok", f"native on the processor ({', '.join(native)})")
+        elif gpu:
+            yield DoctorRow(name, "ok", f"emulated on the processor, native on {gpu}")
+        else:
+            yield DoctorRow(name, "note", "emulated and slower than fp32")
+    available = hardware.volatile.memory_available_bytes
+    if available is not None:
+        largest = max(0, (available - _WORKER_BYTES) // _COPIES)
+        text = f"models of up to about {format_size(largest)} of weights (a guess: {_COPIES} copies at once)"
+        yield DoctorRow("largest model", "ok", text)
+
+
+def methods(hardware: Hardware) -> Iterator[Suits]:
+    """Yield every quantization method, from gentle to aggressive, and whether it can work on this machine."""
+    from titrant.runtime.catalog import quantization_methods as every_method
+
+    for name in every_method():
+        declaration = catalog.get(catalog.method_operator(name))
+        assert declaration.method is not None
+        unmet = declaration.requires(declaration.params(), hardware, None)
+        bits = " or ".join(map(str, declaration.method.bits))
+        engine = declaration.method.engine
+        yield Suits(name, not unmet, "; ".join(unmet) or f"{bits} bits, runs in {engine}")
+
+
+def levels(hardware: Hardware) -> Iterator[Suits]:
+    """Yield every level and whether it gains anything on this machine; the first that suits best comes first.
+
+    The contract of a level is a decision of its own; this says only which of its methods can work here.
+    """
+    widths = {suits.name: _bits(suits.name) for suits in methods(hardware) if suits.suits}
+    found = [_level(name, defaults.fewest_bits, widths) for name, defaults in LEVELS.items()]
+    order = ("balanced", "medical_critical", "aggressive", "minimal")
+    yield from sorted(found, key=lambda one: (not one.suits, order.index(one.name)))
+
+
+def _level(name: str, fewest: int, widths: dict[str, tuple[int, ...]]) -> Suits:
+    """Say what a level, which allows `fewest` bits, can choose from."""
+    allowed = sorted(method for method, bits in widths.items() if max(bits) >= fewest)
+    if LEVELS[name].batch_invariance is not None:
+        # Their scales depend on who shares the batch, which such a level does not take unproven.
+        allowed = [method for method in allowed if not _dynamic(method)]
+    contract = f"retention {LEVELS[name].retention:g}"
+    if fewest > 16:
+        return Suits(name, True, f"{contract}; conversions only, whatever the machine")
+    if not allowed:
+        return Suits(name, False, f"{contract}; none of its methods can work here: it would convert only")
+    if fewest < 8 and not any(min(widths[method]) < 8 for method in allowed):
+        text = f"{contract}; nothing below 8 bits can work here: the same candidates as balanced, a looser contract"
+        return Suits(name, False, text)
+    proof = ", and each gate must be proven" if LEVELS[name].require == "proof" else ""
+    return Suits(name, True, f"{contract}{proof}; chooses from {', '.join(allowed)}")
+
+
+def _dynamic(name: str) -> bool:
+    method = catalog.get(catalog.method_operator(name)).method
+    return method is not None and method.dynamic_activations
+
+
+def _bits(name: str) -> tuple[int, ...]:
+    method = catalog.get(catalog.method_operator(name)).method
+    return () if method is None else method.bits

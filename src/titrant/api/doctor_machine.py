@@ -1,0 +1,298 @@
+"""What `titrant doctor` finds out about an environment.
+
+What this environment has and lacks, whatever the recipe.
+Try in a child process whether each installed engine really loads, and remember the answer for its version.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from titrant.schema.facts import Hardware, HardwareIdentity
+from titrant.schema.values.distributions import distribution
+from titrant.schema.values.text import os_reason
+from titrant.schema.values.units import format_size
+
+State = Literal["ok", "note", "lack"]
+
+
+@dataclass(frozen=True)
+class DoctorRow:
+    """One thing that was looked at: ok, a note (worth knowing), or a lack (work cannot be done).
+
+    `remedy` is the command, or the step, that would change it; "" where nothing needs to.
+    """
+
+    subject: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Suits:
+    """Whether a level or method suits this machine, and why."""
+
+    name: str
+    suits: bool
+    because: str
+
+
+# Installed distribution → the module that loads its native code.
+ENGINES: Mapping[str, str] = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "onnxruntime-gpu": "onnxruntime",
+    "openvino": "openvino",
+    "nncf": "nncf",
+    "torchao": "torchao.quantization",
+    "bitsandbytes": "bitsandbytes",
+    "transformers": "transformers",
+    "tensorrt": "tensorrt",
+    "mlx": "mlx.core",
+}
+_MAIN = "titrant.runtime.machine.engines"
+_PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An installed engine: `problem` says why it does not load, or is ""; `details` is what it says of itself."""
+
+    name: str
+    version: str
+    problem: str = ""
+    seconds: float = 0.0  # that loading took when it was tried
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+def engines(identity: HardwareIdentity, home: Path) -> tuple[Engine, ...]:
+    """Return every installed engine of a machine, loaded once for each set of versions and drivers.
+
+    `identity` must be this machine's. The first call takes as long as loading them all does, mostly 3 to 20 s.
+    """
+    from titrant.schema.values.canonical import plain, sha256
+    from titrant.schema.values.files import remember, remembered
+
+    found = {name: version for name, version in identity.packages.items() if name in ENGINES}
+    drivers = sorted({gpu.driver or "" for gpu in identity.gpus})
+    asked = {"engines": found, "python": identity.python, "prefix": sys.prefix, "drivers": drivers}
+    place = home / "facts" / f"engines-{sha256(asked)[:16]}.json"
+    kept = _read(remembered(place))
+    if kept is None:
+        tried = dict(_tried(list(dict.fromkeys(ENGINES[name] for name in ENGINES if name in found))))
+        kept = tuple(
+            Engine(name, version, one["problem"], one["seconds"], one["details"])
+            for name, version in found.items()
+            for one in (tried[ENGINES[name]],)
+        )
+        # What did not load is tried again: its cause may be mended without another version.
+        if not any(engine.problem for engine in kept):
+            remember(place, {"engines": plain(kept)})
+    return kept
+
+
+def _read(kept: Mapping[str, Any]) -> tuple[Engine, ...] | None:
+    from titrant.schema.values.canonical import WrongValueError, read_back
+
+    try:
+        return read_back(tuple[Engine, ...], kept.get("engines"))
+    except WrongValueError:
+        return None
+
+
+def _tried(modules: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each module and what was found; one that ends the child is named, and the rest get another child."""
+    waiting = list(modules)
+    while waiting:
+        answered, problem = _child(waiting)
+        yield from answered.items()
+        waiting = [module for module in waiting if module not in answered]
+        if waiting:
+            yield waiting.pop(0), {"problem": problem, "seconds": 0.0, "details": {}}
+
+
+def _child(modules: Sequence[str]) -> tuple[dict[str, Mapping[str, Any]], str]:
+    """Return what the child said of each module, and how it ended."""
+    command = [sys.executable, "-P", "-m", _MAIN, *modules]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE_SECONDS,
+            check=False,
+        )
+        said, problem = done.stdout, f"loading it ends the process (code {done.returncode})"
+    except subprocess.TimeoutExpired as error:
+        said, problem = error.stdout or b"", f"it did not load within {_PATIENCE_SECONDS:g} s"
+    answers = [json.loads(line) for line in said.split(b"\n")[:-1]]
+    return {answer["module"]: answer for answer in answers if "module" in answer}, problem
+
+
+# Below the first a worker with torch and a small model does not get far; above the second few recipes are short.
+MEMORY_LEAST, MEMORY_PLENTY = 1 << 30, 4 << 30
+DISK_LEAST, DISK_PLENTY = 1 << 30, 10 << 30
+
+
+def examine_machine(hardware: Hardware, engines: tuple[Engine, ...], home: Path) -> Iterator[DoctorRow]:
+    """Yield what was looked at: home, disk, memory, packages, engines, accelerators, measurements, trackers."""
+    yield _home(home)
+    yield _room("disk", hardware.volatile.disk_free_bytes, (DISK_LEAST, DISK_PLENTY), "free where the store lives",
+                "set TITRANT_HOME to a folder on a larger disk")  # fmt: skip
+    yield _room("memory", hardware.volatile.memory_available_bytes, (MEMORY_LEAST, MEMORY_PLENTY), "available",
+                "end other programs, or use a machine with more memory")  # fmt: skip
+    yield _packages()
+    yield from (_engine(engine) for engine in engines)
+    yield from _uninstalled(hardware)
+    yield from _accelerators(hardware, engines)
+    yield _measured(hardware)
+    yield from wandb_login(needed=False)
+
+
+def _home(home: Path) -> DoctorRow:
+    where = home.absolute()
+    existing = next((folder for folder in (where, *where.parents) if folder.exists()), where)
+    remedy = "export TITRANT_HOME=/a/folder/that/you/can/write"
+    if not existing.is_dir():
+        return DoctorRow("home", "lack", f"{existing} is in the way: it is not a folder", remedy)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return DoctorRow("home", "lack", f"cannot write in {existing}: {os_reason(error)}", remedy)
+    made = "" if existing == where else " (made at the first run)"
+    return DoctorRow("home", "ok", f"{where}{made}")
+
+
+def _room(subject: str, free: int | None, limits: tuple[int, int], what: str, remedy: str) -> DoctorRow:
+    least, plenty = limits
+    if free is None:
+        return DoctorRow(subject, "note", f"it is not known how much is {what}")
+    text = f"{format_size(free)} {what}"
+    if free < least:
+        return DoctorRow(subject, "lack", f"{text}, and work needs at least {format_size(least)}", remedy)
+    if free < plenty:
+        return DoctorRow(subject, "note", f"{text}: enough for small models only", remedy)
+    return DoctorRow(subject, "ok", f"{text} (at least {format_size(least)} are needed)")
+
+
+def _packages() -> DoctorRow:
+    """Look for every package that titrant itself needs."""
+    needed = [line for line in metadata.requires("titrant") or () if "extra ==" not in line]
+    names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in needed]
+    missing = [name for name in names if not _is_installed(name)]
+    if missing:
+        one = len(missing) == 1
+        return DoctorRow(
+            "packages", "lack", f"{', '.join(missing)} {'is' if one else 'are'} missing", install(" ".join(missing))
+        )
+    return DoctorRow("packages", "ok", f"all {len(names)} that titrant needs are installed")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def install(names: str) -> str:
+    """Return the command that installs packages."""
+    return f"pip install {names}"
+
+
+def _engine(engine: Engine) -> DoctorRow:
+    if not engine.problem:
+        details = ", ".join(f"{name}: {text}" for name, text in engine.details.items())
+        return DoctorRow(engine.name, "ok", f"{engine.version} loads" + (f" ({details})" if details else ""))
+    state: State = "lack" if engine.name in ("torch", "onnx", "onnxruntime") else "note"
+    remedy = f"pip install --force-reinstall {engine.name}=={engine.version.partition('+')[0]}"
+    return DoctorRow(engine.name, state, f"{engine.version} does not load: {engine.problem}", remedy)
+
+
+def _uninstalled(hardware: Hardware) -> Iterator[DoctorRow]:
+    """Name engines of methods in the catalog that are not installed."""
+    from titrant.runtime import catalog
+    from titrant.runtime.catalog import quantization_methods
+
+    unlocked: dict[str, list[str]] = {}
+    for name in quantization_methods():
+        declaration = catalog.get(catalog.method_operator(name))
+        engine = () if declaration.method is None else (declaration.method.engine,)
+        for package in {*declaration.libraries, *engine}:
+            if distribution(hardware.identity.packages, package) is None and not _is_installed(package):
+                unlocked.setdefault(package, []).append(name)
+    for package, names in sorted(unlocked.items()):
+        yield DoctorRow(package, "note", f"not installed; it would allow {', '.join(names)}", install(extra(package)))
+
+
+def extra(package: str) -> str:
+    """Return what pip is to install: titrant's own extra where it has one of that name."""
+    extras = metadata.metadata("titrant").get_all("Provides-Extra") or ()
+    return f"'titrant[{package}]'" if package in extras else package
+
+
+def _accelerators(hardware: Hardware, engines: tuple[Engine, ...]) -> Iterator[DoctorRow]:
+    identity = hardware.identity
+    torch = next((engine for engine in engines if engine.name == "torch"), None)
+    works = {} if torch is None else torch.details
+    if not identity.gpus:
+        yield DoctorRow("accelerator", "ok", "none found: work runs on the CPU")
+    for gpu in identity.gpus:
+        subject = f"{gpu.kind}:{gpu.index}"
+        question = "MPS works" if gpu.kind == "mps" else "CUDA works"
+        if works.get(question) == "yes":
+            yield DoctorRow(subject, "ok", f"{gpu.name}: torch can use it")
+        elif gpu.kind == "cuda" and "CUDA build" not in works:
+            found = f"{gpu.name}: the installed torch is built without CUDA, so work runs on the CPU"
+            yield DoctorRow(subject, "note", found, "pip install --force-reinstall torch")
+        else:
+            found = f"{gpu.name}: torch cannot use it, so work runs on the CPU"
+            yield DoctorRow(subject, "note", found, "nvidia-smi" if gpu.kind == "cuda" else "update macOS and torch")
+        if gpu.kind == "cuda" and gpu.index == 0 and "onnxruntime-gpu" not in identity.packages:
+            yield DoctorRow(
+                "onnxruntime-gpu", "note", "not installed: onnxruntime runs on the CPU only",
+                "pip uninstall onnxruntime && pip install onnxruntime-gpu",
+            )  # fmt: skip
+
+
+def _measured(hardware: Hardware) -> DoctorRow:
+    if hardware.bench is None or not hardware.bench.measured:
+        found = "this machine has not been measured: predicted times are guesses"
+        return DoctorRow("bench", "note", found, "titrant hardware --bench")
+    return DoctorRow("bench", "ok", "this machine has been measured")
+
+
+def wandb_login(needed: bool) -> Iterator[DoctorRow]:
+    """Say whether Weights & Biases would take a run from here; only that a login is there is looked at."""
+    if not _is_installed("wandb"):
+        if needed:
+            yield DoctorRow("wandb", "lack", "the recipe tracks with it, and it is not installed", install("wandb"))
+        return
+    if os.environ.get("WANDB_API_KEY") or _in_netrc("api.wandb.ai"):
+        yield DoctorRow("wandb", "ok", "logged in")
+    elif needed:
+        yield DoctorRow("wandb", "lack", "the recipe tracks online, and nobody is logged in", "wandb login")
+    else:
+        yield DoctorRow("wandb", "ok", "not logged in: runs are tracked offline only (log in with: wandb login)")
+
+
+def _in_netrc(host: str) -> bool:
+    import netrc
+
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,262 @@
+"""Look at a model, and say whether a level suits it.
+
+Check whether a level suits a model: a live module, or one that `titrant inspect` takes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
+from titrant.schema.language.parse import ParsedRecipe
+from titrant.schema.values.frozen import dataclass
+
+if TYPE_CHECKING:
+    import torch
+
+    from titrant.compiler.bind.bound_recipe import BoundRecipe
+    from titrant.compiler.predict.suitability import Suitability
+
+LEVELS = ("auto", "minimal", "balanced", "aggressive", "medical_critical")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
+RECIPES = (".yaml", ".yml")
+# A name for what nobody has named; recipes need one.
+_NAME = "inspected"
+# Stands for inputs that are not known: layers are looked at, what they answer is not.
+_UNKNOWN_INPUTS: tuple[dict[str, Any], ...] = ({"name": "input", "shape": ["batch", 1]},)
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was found out: the model, the data where a recipe names some, and how a level suits, where asked."""
+
+    subject: str
+    model: ModelFacts
+    data: DataFacts | None = None
+    suitability: "Suitability | None" = None
+
+
+def inspect(
+    subject: str,
+    *,
+    level: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    inputs: Sequence[Mapping[str, Any]] | None = None,
+    overrides: Sequence[str] = (),
+    hardware: Hardware | None = None,
+    trust: bool = False,
+) -> Inspected:
+    """Inspect a recipe, an .onnx file, a weights file, or a factory `module:Name` with its `args` and `inputs`.
+
+    `inputs` are as `model.inputs` has them: name, shape, dtype; without them a factory's layers are counted and its
+    FLOPs are not. A model is looked at in a child process, without its weights' values, and the answer is kept. `level`
+    ("auto" for the recipe's, or the planner's choice) asks how it suits. Raises RecipeError, or StepError when the
+    user's own code fails.
+    """
+    from titrant.schema.language.parse import read
+
+    suffix = Path(subject).suffix.lower()
+    if suffix in RECIPES:
+        _refuse({"args": args, "inputs": inputs}, "a recipe, which has its own")
+        levels = [] if level in (None, "auto") else [f"level={level}"]
+        return _recipe(subject, read(Path(subject), [*overrides, *levels]), level, hardware, trust)
+    if overrides:
+        raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {subject}", help="give a recipe"))
+    if suffix in WEIGHTS:
+        return _weights(subject, level, args, inputs)
+    if suffix == ".onnx":
+        _refuse({"args": args, "inputs": inputs}, "an ONNX file")
+        if not Path(subject).is_file():
+            raise RecipeError(Diagnostic("P080", f"there is no file {subject}", help="check the path"))
+    elif ":" not in subject:
+        raise RecipeError(_no_model(subject))
+    parsed = bare_recipe(subject, level or "auto", args, inputs)
+    return _bare(subject, parsed, level, hardware, trust, shown=inputs is not None or suffix == ".onnx")
+
+
+def bare_recipe(
+    subject: str, level: str, args: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]] | None
+) -> ParsedRecipe:
+    """Write the recipe that stands for a model without one; it stands in the current folder."""
+    from titrant.schema.language.parse import parse
+    from titrant.schema.language.write import dump
+
+    model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if subject.endswith(".onnx") else {}
+    if not model:
+        model = {"factory": subject, "args": dict(args or {}), "weights": "included"}
+        model |= {} if args else {"args": {}}
+    model["inputs"] = [dict(one) for one in inputs or _UNKNOWN_INPUTS]
+    text = dump({"titrant": 1, "name": _NAME, "level": level, "task": "unlabeled", "model": model})
+    return parse(text, "inspected", folder=Path.cwd())
+
+
+def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardware: Hardware) -> "Suitability":
+    """Ask how a level suits a model without a recipe, as if there were rows to calibrate with."""
+    from titrant.compiler.predict.suitability import suit
+    from titrant.schema.recipe.data import Data
+
+    recipe = bound.recipe
+    # A source that is never read: it says that there will be real rows.
+    data = Data.model_validate({"source": {"sklearn": "digits"}})
+    with_rows = recipe.model_copy(update={"data": data, "level": level})
+    rows = {"calibration": RoleFacts(rows=1, units=1)}
+    facts = DataFacts(digest="", rows=0, columns=(), classes=(), positive=None, inputs=model.inputs, roles=rows)
+    found = suit(replace(bound, recipe=with_rows), hardware, model, facts)
+    because = "asked for" if level != "auto" else found.because
+    return replace(found, because=f"{because}; assuming that there are rows to calibrate with")
+
+
+def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool) -> Inspected:
+    from titrant.api.plan import inspector
+    from titrant.compiler.bind.bind import bind
+    from titrant.compiler.facts.inspect import facts
+    from titrant.compiler.predict.suitability import suit
+    from titrant.runtime.store.home import open_home
+
+    bound, home = bind(parsed, trust=trust), open_home()
+    with inspector(bound, home) as (ask, _):
+        known = facts(bound, ask, home.path / "facts", contents=False)
+        verdict = None if level is None else suit(bound, hardware or _machine(home.path), known.model, known.data)
+    return Inspected(subject, known.model, known.data, verdict)
+
+
+def _bare(
+    subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool, *, shown: bool
+) -> Inspected:
+    from titrant.api.plan import inspector
+    from titrant.compiler.bind.bind import bind
+    from titrant.compiler.facts.inspect import model_facts
+    from titrant.runtime.store.home import open_home
+
+    bound, home = bind(parsed, trust=trust), open_home()
+    with inspector(bound, home) as (ask, _):
+        model = model_facts(bound, ask, home.path / "facts", shown=shown)
+    if level is None:
+        return Inspected(subject, model)
+    return Inspected(subject, model, None, bare_suitability(bound, model, level, hardware or _machine(home.path)))
+
+
+def _weights(
+    subject: str, level: str | None, args: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]] | None
+) -> Inspected:
+    from titrant.runtime.inspect.weights import describe_weights
+
+    _refuse({"args": args, "inputs": inputs}, "a weights file")
+    file = Path(subject)
+    if file.suffix.lower() != ".safetensors":
+        message = f"{file.name} can only be read with torch, and holds no model"
+        raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights: module:Name"))
+    if level is not None:
+        message = f"{file.name} holds weights and no model: what a method makes of them depends on the layers"
+        raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights, or a recipe"))
+    return Inspected(subject, describe_weights(file))
+
+
+def _machine(home: Path) -> Hardware:
+    from titrant.compiler.machine.detect import detect
+
+    return detect(home)
+
+
+def _refuse(given: Mapping[str, object], what: str) -> None:
+    named = [f"--{name}" for name, value in given.items() if value is not None]
+    if named:
+        raise RecipeError(Diagnostic("P014", f"{named[0]} has nothing to act on in {what}", help="leave it out"))
+
+
+def _no_model(subject: str) -> Diagnostic:
+    advice = "give a recipe (.yaml), an .onnx or .safetensors file, or a factory: module:Name"
+    return Diagnostic("P080", f"{subject} is not a model that titrant looks at", help=advice)
+
+
+def parse_json(text: str | None, flag: str, kind: type) -> Any:
+    """Read the JSON of a flag; RecipeError P080 for what is no JSON, or another sort of value."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RecipeError(Diagnostic("P080", f"{flag} is not JSON: {error}", help=_EXAMPLES[flag])) from None
+    if not isinstance(value, kind):
+        raise RecipeError(Diagnostic("P080", f"{flag} holds {type(value).__name__}", help=_EXAMPLES[flag]))
+    return value
+
+
+_EXAMPLES = {
+    "--args": """such as --args '{"features": 30, "classes": 2}'""",
+    "--inputs": """such as --inputs '[{"name": "image", "shape": ["batch", 3, 224, 224], "dtype": "float32"}]'""",
+}
+
+
+def check_model(
+    model: "torch.nn.Module | str",
+    level: str = "auto",
+    *,
+    args: Mapping[str, Any] | None = None,
+    inputs: Sequence[Mapping[str, Any]] | None = None,
+    example: "Sequence[torch.Tensor] | None" = None,
+    hardware: Hardware | None = None,
+) -> "Suitability":
+    """Say whether a level suits a model on `hardware` (default: this machine), and what becomes of each layer.
+
+    `model` is a live module, or the text that `titrant.inspect` takes: a recipe, an .onnx file, or `module:Name` with
+    `args`. `inputs` are as `model.inputs` has them: name, shape, dtype; for a live module an `example`, the tensors of
+    one call with the batch first, says the same. From them FLOPs are counted: the module answers two cases of zeros in
+    evaluation mode, without values unless its code reads them. Without them they stay None. The answer is that of the
+    planner's own rules; without a recipe it assumes that there are rows to calibrate with.
+    Raises RecipeError for a level, model or input that cannot be, StepError when the model cannot answer the inputs.
+    """
+    if level not in LEVELS:
+        raise RecipeError(Diagnostic("P080", f"there is no level {level}", help=f"one of {', '.join(LEVELS)}"))
+    if isinstance(model, str):
+        if example is not None:
+            raise RecipeError(Diagnostic("P080", "an example is of a live module", help="name the `inputs`"))
+        found = inspect(model, level=level, args=args, inputs=inputs, hardware=hardware).suitability
+        assert found is not None  # a level was asked about
+        return found
+    if args is not None:
+        raise RecipeError(Diagnostic("P080", "a live module is made already", help="leave out `args`"))
+    if inputs is not None and example is not None:
+        raise RecipeError(Diagnostic("P080", "an example and `inputs` say the same", help="leave one of them out"))
+    return _live(model, level, inputs, example, hardware)
+
+
+def _live(
+    module: "torch.nn.Module",
+    level: str,
+    inputs: Sequence[Mapping[str, Any]] | None,
+    example: "Sequence[torch.Tensor] | None",
+    hardware: Hardware | None,
+) -> "Suitability":
+    from titrant.compiler.bind.bind import bind
+    from titrant.compiler.machine.detect import detect
+    from titrant.runtime.inspect.torch import describe_live
+    from titrant.runtime.store.home import open_home
+
+    # Any factory stands for the module in the recipe: the rules look at the facts, not at its name.
+    parsed = bare_recipe("titrant.recipes.models:TabularNet", level, None, inputs)
+    named = (parsed.recipe.model.inputs or ()) if inputs is not None else ()
+    specs = tuple(TensorSpec(one.name, one.shape, one.dtype) for one in named)
+    facts = describe_live(module, specs or _specs(example))
+    return bare_suitability(bind(parsed), facts, level, hardware or detect(open_home().path))
+
+
+def _specs(example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
+    """Describe the tensors of a call, whose first dimension is the batch."""
+    import torch
+
+    if isinstance(example, torch.Tensor):
+        raise RecipeError(Diagnostic("P080", "an example is the tensors of a call", help="write `example=[tensor]`"))
+    given = tuple(example or ())
+    for place, one in enumerate(given):
+        if not isinstance(one, torch.Tensor) or not one.ndim:
+            what = "a tensor without dimensions" if isinstance(one, torch.Tensor) else type(one).__name__
+            problem = f"place {place} of the example holds {what}"
+            raise RecipeError(Diagnostic("P080", problem, help="give tensors whose first dimension is the batch"))
+    return tuple(
+        TensorSpec(f"input_{place}", ("batch", *one.shape[1:]), str(one.dtype).removeprefix("torch."))
+        for place, one in enumerate(given)
+    )

@@ -1,0 +1,219 @@
+"""Compile a recipe into a plan for a machine.
+
+Gather what planning needs to know: the home, the machine, the model and the data.
+Say which steps of a plan for another machine could not run on this one.
+Find the steps that the last run of a recipe had and its plan no longer has.
+Refuse a plan that is certain not to find the memory or the disk that it needs.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.api.planned import Planned
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.predict.learned import NO_HISTORY, History
+from titrant.runtime.store.home import Home, home_to_read
+from titrant.schema.cost import Room, short_of
+from titrant.schema.diagnostics.diagnostics import InfeasibleError
+from titrant.schema.facts import Hardware
+from titrant.schema.language.parse import ParsedRecipe
+from titrant.schema.plan import Step
+
+if TYPE_CHECKING:
+    from titrant.compiler.passes.passes import Change
+    from titrant.runtime.worker.parent import Worker
+    from titrant.schema.record import RunRecord
+
+
+def plan(
+    recipe: ParsedRecipe,
+    *,
+    hardware: Hardware | None = None,
+    trust: bool = False,
+    keep_worker: "list[Worker] | None" = None,
+    trace: "Callable[[Change], None] | None" = None,
+) -> Planned:
+    """Compile a recipe, as `titrant.read` gives it, into a plan for `hardware` (default: this machine).
+
+    What is not known yet of the model and the data is found out in a child process, which is the only place where the
+    user's code runs, and kept where the home can be written. `keep_worker` receives that process instead of closing it,
+    so that a run that follows need not start another. `trace` is told what each pass over the plan changed. Raises
+    RecipeError, InfeasibleError, or StepError when the user's own code fails.
+    """
+    from titrant.api.check import as_written
+    from titrant.compiler.bind.bind import bind
+    from titrant.compiler.compile import compile_plan
+    from titrant.compiler.facts.inspect import facts
+    from titrant.compiler.machine.detect import detect
+    from titrant.compiler.predict.layer_coverage import coverage
+    from titrant.compiler.predict.memory import Case, needs, room_of
+    from titrant.runtime.store.home import open_home
+
+    bound = bind(recipe, trust=trust)
+    # A run writes there: it is refused at once where that cannot be.
+    home = home_to_read() if keep_worker is None else open_home()
+    machine = hardware or detect(home.path)
+    with inspector(bound, home) as (ask, started):
+        known = facts(bound, ask, home.path / "facts")
+        compiled = compile_plan(
+            bound, machine, known.model, known.data, files=known.files, trace=trace, history=history(home, machine)
+        )
+        planned = Planned(
+            plan=compiled,
+            hardware=machine,
+            recipe_text=resolved_text(recipe),
+            recipe_file=recipe.file,
+            folder=str(recipe.folder.absolute()),
+            written=as_written(recipe),
+            coverage=coverage(compiled, bound, machine, known.model),
+            needs=needs(Case(compiled, known.model, known.data)),
+        )
+        refuse_without_room(planned, room_of(machine))
+        if keep_worker is not None:
+            keep_worker += started
+            started.clear()
+    return planned
+
+
+def resolved_text(recipe: ParsedRecipe) -> str:
+    """Return the recipe's text as written, or printed anew, whole, where it extends another or was overridden.
+
+    Printed anew it stands alone: `extends` is gone, and the base's paths start in the recipe's own folder.
+    """
+    if recipe.overrides or recipe.recipe.extends:
+        from titrant.compiler.bind.check_files import own_paths
+        from titrant.schema.language.write import dump
+        from titrant.schema.recipe.recipe import written
+
+        value = own_paths(written(recipe.recipe), recipe)
+        return dump({key: inner for key, inner in value.items() if key != "extends"})
+    return recipe.text
+
+
+def symbols(planned: Planned) -> dict[str, tuple[str, str]]:
+    """Say for every step whether it would run (+, ~), be reused (=) or wait for the search (?), and why."""
+    return foresee(planned)[0]
+
+
+def foresee(planned: Planned) -> "tuple[dict[str, tuple[str, str]], RunRecord | None]":
+    """Return the symbols, and what `run` would return without executing anything; None where something would run."""
+    from titrant.runtime.run.preview import outlook
+
+    found = outlook(
+        planned.plan,
+        home_to_read(),
+        recipe_text=planned.recipe_text,
+        recipe_file=planned.recipe_file,
+        folder=Path(planned.folder),
+    )
+    return {step: (entry.symbol, entry.because) for step, entry in found.steps.items()}, found.answer
+
+
+Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+@contextmanager
+def inspector(bound: BoundRecipe, home: Home) -> Iterator[tuple[Ask, "list[Worker]"]]:
+    """Give a function that asks a child process, started at the first question and kept in the list.
+
+    Whoever wants the worker afterwards (a run does: torch is loaded already) takes it out of the list; a worker left
+    in it is closed. In a home that cannot be written it works beside it, in a folder that then goes.
+    """
+    started: list[Worker] = []
+    beside = ExitStack()
+
+    def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not started:
+            from titrant.runtime.worker.parent import Worker
+
+            recipe = bound.recipe
+            place = beside.enter_context(_writable(home))
+            started.append(Worker(place, bound.folder, recipe.reproducibility.threads, recipe.seed))
+        return started[0].ask(request)
+
+    with beside:
+        try:
+            yield ask, started
+        finally:
+            for worker in started:
+                worker.close()
+
+
+@contextmanager
+def _writable(home: Home) -> Iterator[Home]:
+    """Give the home, made where it is missing, or where that cannot be an empty one for as long as it takes."""
+    from titrant.runtime.store.home import open_home
+    from titrant.schema.diagnostics.diagnostics import RecipeError
+
+    try:
+        opened = open_home(home.path)
+    except RecipeError as error:
+        if error.diagnostics[0].code != "X300":
+            raise
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory(prefix="titrant-") as folder:
+            yield open_home(Path(folder))
+    else:
+        yield opened
+
+
+def history(home: Home, machine: Hardware) -> History:
+    """Return what steps cost on this machine before; nothing is known of another one, which is only planned for."""
+    from titrant.runtime.run.history import HistoryFile
+
+    if machine.source != "detected":
+        return NO_HISTORY
+    return History(HistoryFile(home, machine.identity).read())
+
+
+def cannot_run_here(planned: Planned, here: Hardware) -> dict[str, str]:
+    """Return the steps of a plan that could not run on this machine, each with what it would need."""
+    return {step.id: unmet for step in planned.plan.steps if (unmet := _unmet(step, here))}
+
+
+def _unmet(step: Step, here: Hardware) -> str:
+    from titrant.compiler.decide.target import find_gpu
+    from titrant.compiler.lower.plan_graph import full_params
+    from titrant.runtime import catalog
+
+    device = str(step.params.get("device", "cpu"))
+    if not device.startswith("cpu") and find_gpu(device, here.identity.gpus) is None:
+        return f"this machine has no device {device}"
+    # A user's operator says what it needs in the worker only.
+    if ":" in step.operator:
+        return ""
+    declaration = catalog.get(step.operator)
+    return "; ".join(declaration.requires(full_params(declaration.params, step.params), here, None))
+
+
+def no_longer_planned(planned: Planned, home: Path) -> tuple[tuple[str, str], ...]:
+    """Return the steps (id, operator) of the last finished run of this recipe that the plan no longer has.
+
+    Runs whose plan is damaged are passed over.
+    """
+    from titrant.runtime.store.home import newest_first
+    from titrant.schema.values.files import json_object
+
+    now = {step.id for step in planned.plan.steps}
+    for folder in newest_first(home / "runs", f"-{planned.plan.name}-"):
+        before = json_object(folder / "plan.json") if (folder / "record.json").is_file() else None
+        if before is None or before.get("name") != planned.plan.name:
+            continue
+        if isinstance(before.get("steps"), list):
+            return tuple((step["id"], step["operator"]) for step in before["steps"] if step["id"] not in now)
+    return ()
+
+
+def refuse_without_room(planned: Planned, room: Room) -> None:
+    """Raise InfeasibleError where what really has to run cannot fit; what is stored already needs no room."""
+    asked_only = {step.id for step in planned.plan.steps if step.stage == "judge"}
+    if not short_of(planned.needs, planned.needs.keys() - asked_only, room):
+        return
+
+    running = {step for step, (symbol, _) in symbols(planned).items() if symbol in "+~"}
+    found = short_of(planned.needs, running, room)
+    if found:
+        raise InfeasibleError(*found)

@@ -1,0 +1,109 @@
+"""A plan together with the recipe and machine that it was made from: what `run` takes and `plan --out` saves.
+
+Write a file that the user named.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from titrant.schema.cost import Need
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import Hardware
+from titrant.schema.plan import Coverage, Plan, plan_digest
+from titrant.schema.values.canonical import plain
+from titrant.schema.values.files import write_bytes
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import os_reason
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, the recipe that it was made from, and the machine that it is for.
+
+    `recipe_text` is resolved where the recipe extends another or was overridden, and `written` is what its author
+    wrote; `folder` is absolute. `coverage` says which layers each method would touch, `needs` what each step cannot do
+    without. A plan carries no trust: who runs a saved one says so anew.
+    """
+
+    plan: Plan
+    hardware: Hardware
+    recipe_text: str
+    recipe_file: str
+    folder: str
+    written: Mapping[str, Any] = field(default_factory=dict)
+    coverage: tuple[Coverage, ...] = ()
+    needs: Mapping[str, Need] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan's identity."""
+        return plan_digest(self.plan)
+
+
+def save(planned: Planned, file: Path) -> None:
+    """Write a plan for `titrant run FILE`; the same plan gives the same bytes.
+
+    Raises RecipeError for a name that `run` would not take for a plan, and where anything but a saved plan stands.
+    """
+    if not is_saved_plan(file):
+        raise RecipeError(Diagnostic("P003", f"{file} does not end in .json", help="a saved plan is a .json file"))
+    if file.exists() and not _holds_plan(file):
+        raise RecipeError(
+            Diagnostic(
+                "P003", f"{file} is there already and is not a saved plan", help="name a file that does not exist"
+            )
+        )
+    if not file.parent.is_dir():
+        raise RecipeError(Diagnostic("P003", f"there is no folder {file.parent}", help="make it first"))
+    text = json.dumps({"titrant_plan": 1, **plain(planned)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_file(file, text)
+
+
+def _holds_plan(file: Path) -> bool:
+    try:
+        return file.is_file() and "titrant_plan" in json.loads(file.read_text("utf-8"))
+    except (ValueError, TypeError, OSError):
+        return False
+
+
+def is_saved_plan(file: Path) -> bool:
+    """Tell a saved plan from a recipe by its suffix."""
+    return file.suffix == ".json"
+
+
+def load(file: Path) -> Planned:
+    """Read a saved plan; RecipeError when it is not one."""
+    from titrant.schema.values.canonical import WrongValueError, read_back
+    from titrant.schema.values.text import first_line
+
+    try:
+        value = json.loads(file.read_text("utf-8"))
+        version = value.pop("titrant_plan")
+        if version != 1:
+            raise ValueError(f"version {version}")
+        return read_back(Planned, value)
+    except FileNotFoundError:
+        raise RecipeError(
+            Diagnostic("P001", f"there is no file {file}", help="save one with: titrant plan RECIPE --out FILE")
+        ) from None
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+        kind = "" if isinstance(error, WrongValueError) else f"{type(error).__name__}: "
+        reason = f"{kind}{first_line(error)}"
+        raise RecipeError(
+            Diagnostic(
+                "P001", f"{file} is not a saved plan ({reason})", help="save one with: titrant plan RECIPE --out FILE"
+            )
+        ) from None
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a text whole or not at all, its folder made; RecipeError P003 where the system refuses."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, text.encode())
+    except OSError as error:
+        advice = "name a file in a folder that you may write to"
+        raise RecipeError(Diagnostic("P003", f"{file} cannot be written: {os_reason(error)}", help=advice)) from None

@@ -1,0 +1,181 @@
+"""Run a recorded run again from its stored recipe alone, and say whether it came out the same.
+
+Rerun from a lock: the run that it names, or, where that is not here, the recipe beside it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from titrant.api.compare_rerun import Repeated, Rerun
+from titrant.api.lock_entry import NOTHING
+from titrant.schema.compare.runs import RecordedRun
+from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
+from titrant.schema.gate import GateResult, Judgement
+from titrant.schema.lock import LockedGate, LockEntry
+from titrant.schema.plan import Decision, Plan
+from titrant.schema.record import Artifact, CandidateRecord, RunRecord, StepRecord, StepResult
+
+FILE = "rerun.json"
+
+
+def rerun(
+    run: str | Path,
+    *,
+    exact: bool = False,
+    redecide: bool = False,
+    trust: bool = False,
+    listen: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Rerun:
+    """Repeat a run in a new folder: recorded decisions replayed, every step anew, nothing of the old run touched.
+
+    `run` is a run's folder, id, unique prefix or "latest" (of those that came to their end; `listen` is told which one
+    that is where a later one did not), or a lock file: the run that its entry for this machine names, or else the
+    recipe beside it. With `redecide` the choices are made anew. `exact` makes an equivalent result
+    exit 7 as well. `trust` lets the stored recipe run code from outside its folder. The comparison is written into the
+    new run's folder. Raises RecipeError for a run that did not end, or a model or data that is gone, StepError when a
+    step fails.
+    """
+    from titrant.api.compare_rerun import compare_rerun
+    from titrant.api.run import run as execute
+    from titrant.runtime.run.replay import Replay, recorded_choices
+    from titrant.runtime.store.home import open_home
+    from titrant.runtime.worker.parent import Worker
+    from titrant.schema.values import files
+
+    fresh: list[str] = []
+
+    def hear(event: Mapping[str, Any]) -> None:
+        if "would_judge" in event:
+            fresh.append(f"{event['search']}: judge {', '.join(event['would_judge'])}")
+        listen(event)
+
+    what = _repeated(str(run), listen, redecide=redecide, trust=trust)
+    plan = what.planned.plan
+    choices = {} if redecide else recorded_choices(plan, what.old.record)
+    record = execute(what.planned, listen=hear, replay=Replay(reuse=False, choices=choices))
+    home = open_home()
+    folder = home.runs / record.run
+    with Worker(home, Path(what.planned.folder), plan.threads, plan.steps[0].seed) as worker:
+        found = compare_rerun(what, folder, worker, exact=exact, would_now=(*what.otherwise, *fresh))
+    files.write_json(folder / FILE, found)
+    return found
+
+
+def _repeated(run: str, listen: Callable[[Mapping[str, Any]], None], *, redecide: bool, trust: bool) -> Repeated:
+    from titrant.api.diff import kind_of, run_folder
+    from titrant.api.replan import replan
+
+    if kind_of(run) == "lock":
+        return locked_run(Path(run), redecide=redecide, trust=trust)
+    folder = run_folder(run, ended=True)
+    if run == "latest" and (newest := run_folder(run)) != folder:
+        text = f"{newest.name} did not come to its end: {folder.name} is the latest that did"
+        listen({"event": "note", "text": text})
+    return replan(folder, redecide=redecide, trust=trust)
+
+
+def locked_run(path: Path, *, redecide: bool, trust: bool) -> Repeated:
+    """Return what repeats a lock's entry for this class of hardware.
+
+    Where the recipe is no longer beside the lock, the first of its runs that is in this home has it. Raises
+    RecipeError P094 where there is neither, and StaleError P093 without an entry for this class.
+    """
+    from titrant.api.lock import entry_here
+    from titrant.api.plan import plan
+    from titrant.api.replan import otherwise, replan
+    from titrant.schema.language.parse import read
+    from titrant.schema.lock import read_lock, recipe_path
+
+    recipe = recipe_path(path)
+    if recipe.is_file():
+        planned = plan(read(recipe), trust=trust)
+        entry = entry_here(planned, path)
+        folder = _folder(entry)
+        if folder is None:
+            old = as_run(entry, planned.plan)
+            return Repeated(old, planned, None, () if redecide else otherwise(old.plan, planned.plan))
+        return replan(folder, redecide=redecide, trust=trust)
+    found = read_lock(path)
+    folders = (_folder(entry) for entry in (found.entries.values() if found is not None else ()))
+    named = next((folder for folder in folders if folder is not None), None)
+    if named is None:
+        message = f"neither {recipe} nor a run that {path.name} names is here"
+        raise RecipeError(Diagnostic("P094", message, help="put the recipe beside its lock, or set TITRANT_HOME"))
+    return replan(named, redecide=redecide, trust=trust)
+
+
+def _folder(entry: LockEntry) -> Path | None:
+    """Return the folder of the run that an entry was made from, where it is in this home and came to its end."""
+    from titrant.runtime.store.home import home_folder
+
+    folder = home_folder() / "runs" / entry.run
+    return folder if (folder / "record.json").is_file() else None
+
+
+def as_run(entry: LockEntry, plan: Plan) -> RecordedRun:
+    """Return what a lock says as if it were a run's record, for a plan that is to repeat it."""
+    machine = replace(
+        plan.hardware,
+        instructions=entry.hardware.instructions,
+        packages={**plan.hardware.packages, **entry.hardware.packages},
+    )
+    chosen = {one.subject: one for one in plan.decisions}
+    made = replace(
+        plan,
+        recipe_digest=entry.recipe,
+        model_digest=entry.model,
+        data_digest=entry.data,
+        hardware=machine,
+        decisions=tuple(
+            replace(chosen.get(subject, Decision(subject, "", "", "", "lock")), chosen=value)
+            for subject, value in entry.decisions.items()
+        ),
+    )
+    return RecordedRun(made, _record(entry, plan), {"packages": dict(entry.hardware.packages)})
+
+
+def _record(entry: LockEntry, plan: Plan) -> RunRecord:
+    operators = {step.id: step.operator for step in plan.steps}
+    released = tuple(one.released for one in entry.searches.values() if one.released != NOTHING)
+    return RunRecord(
+        run="",
+        name=plan.name,
+        plan_digest="",
+        verdict="",
+        exit=OK,
+        steps=tuple(
+            StepRecord(
+                name, "finished", step.key, StepResult(step.key, operators.get(name, ""), _outputs(step.outputs))
+            )
+            for name, step in entry.steps.items()
+        ),
+        candidates=tuple(_candidate(entry, name) for name in entry.candidates),
+        released=released,
+        executed=0,
+        reused=0,
+        seconds=0.0,
+    )
+
+
+def _outputs(digests: Mapping[str, str]) -> dict[str, Artifact]:
+    return {port: Artifact("", digest, 0) for port, digest in digests.items()}
+
+
+def _candidate(entry: LockEntry, name: str) -> CandidateRecord:
+    known = entry.candidates[name]
+    gates = entry.gates.get(name)
+    figures = {figure: float(value) for figure, value in known.measured.items() if figure != "size"}
+    size = known.measured.get("size")
+    judgement = None if gates is None else _judgement(name, gates, known.became)
+    return CandidateRecord(name, known.became, known.because, None if size is None else int(size), figures, judgement)
+
+
+def _judgement(name: str, gates: Mapping[str, LockedGate], became: str) -> Judgement:
+    none = (None,) * 4
+    results = tuple(
+        GateResult(gate, one.verdict, one.value, *none, 0, None, None, "as locked", "lock")  # type: ignore[arg-type]
+        for gate, one in gates.items()
+    )
+    return Judgement(name, "INCONCLUSIVE", became == "released", False, results)

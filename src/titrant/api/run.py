@@ -1,0 +1,97 @@
+"""Execute a plan."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.api.planned import Planned
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
+from titrant.schema.facts import HardwareIdentity
+from titrant.schema.plan import identity
+from titrant.schema.record import RunRecord
+from titrant.schema.values.canonical import plain
+
+if TYPE_CHECKING:
+    from titrant.runtime.run.replay import Replay
+    from titrant.runtime.worker.parent import Worker
+
+
+def run(
+    planned: Planned,
+    *,
+    listen: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    worker: "Worker | None" = None,
+    replay: "Replay | None" = None,
+    max_minutes: float | None = None,
+) -> RunRecord:
+    """Execute a plan, reusing every finished step, and release a model only if it keeps its contract.
+
+    The record's `exit` is what the command line would exit with: 0, or 5 where the contract was not kept. Raises
+    StepError when a step that everything depends on fails; nothing is released then. `replay` says how the run differs
+    from a plain one: `titrant.rerun` and locked runs give it. After `max_minutes` no further step is started, and what
+    was judged until then decides; the next run goes on. Raises StaleError for a plan that was made for another
+    machine: its results would pass for this one's; InfeasibleError where what has to run is certain not to fit into
+    the memory and onto the disk that are free now.
+    """
+    from titrant.api.plan import refuse_without_room
+    from titrant.compiler.machine.detect import detect
+    from titrant.compiler.predict.memory import room_now
+    from titrant.runtime.run.execute import execute
+    from titrant.runtime.store.home import open_home
+
+    home = open_home()
+    here = detect(home.path)
+    _refuse_elsewhere(planned, here.identity)
+    refuse_without_room(planned, room_now(here, worker is not None and worker.started))
+    return execute(
+        planned.plan,
+        home=home,
+        recipe_text=planned.recipe_text,
+        recipe_file=planned.recipe_file,
+        folder=Path(planned.folder),
+        listen=listen,
+        worker=worker,
+        replay=replay,
+        written=planned.written,
+        seconds=None if max_minutes is None else max_minutes * 60,
+    )
+
+
+def _refuse_elsewhere(planned: Planned, here: HardwareIdentity) -> None:
+    if planned.plan.hardware == here:
+        return
+    from titrant.schema.compare.difference import first_difference
+
+    difference = first_difference(plain(planned.plan.hardware), plain(here), "hardware")
+    raise StaleError(
+        Diagnostic("P013", f"the plan is for another machine: {difference}", help="plan again on this machine")
+    )
+
+
+def is_up_to_date(forecast: Mapping[str, tuple[str, str]]) -> bool:
+    """Say whether nothing of a plan would run; judge steps that the search did not ask for do not count."""
+    return not any(symbol in "+~!" for symbol, _ in forecast.values())
+
+
+def refuse_if_moved(saved: Planned, *, trust: bool = False) -> Planned:
+    """Plan a saved plan's recipe again and refuse it, naming what differs, when it would be another plan now.
+
+    `trust` is the caller's to give: what stands in the file trusts nothing.
+    """
+    from titrant.api.plan import plan
+    from titrant.schema.compare.difference import first_difference
+    from titrant.schema.language.parse import parse
+
+    folder = Path(saved.folder)
+    now = plan(parse(saved.recipe_text, saved.recipe_file, folder=folder), trust=trust)
+    if now.digest == saved.digest:
+        return replace(now, written=saved.written)
+    moved = first_difference(identity(saved.plan), identity(now.plan))
+    raise StaleError(
+        Diagnostic(
+            "P006",
+            f"the saved plan no longer holds: {moved}",
+            help="plan again and review: titrant plan RECIPE --out FILE",
+        )
+    )

@@ -1,0 +1,281 @@
+"""Find a run by folder, id, unique prefix or `latest`.
+
+Find runs by recipe, verdict and figures of what they released.
+Load a released model.
+Find a run's report.
+"""
+
+import json
+import operator
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import SIZES, parse_size, parse_time
+
+if TYPE_CHECKING:
+    from titrant.runtime.serve.released import Released
+
+
+def find_run(name: str, home: Path, *, ended: bool = False) -> Path:
+    """Return a run's folder; RecipeError when there is none or more than one of that name.
+
+    With `ended` the latest is the one that came to its end last.
+    """
+    from titrant.runtime.store.home import newest_first
+
+    direct = Path(name)
+    if (direct / "plan.json").is_file():
+        return direct
+    folders = [folder for folder in newest_first(home / "runs") if (folder / "plan.json").is_file()]
+    if name == "latest":
+        found = [folder for folder in folders if not ended or (folder / "record.json").is_file()][:1] or folders[:1]
+    else:
+        found = [folder for folder in folders if folder.name == name] or [
+            folder for folder in folders if folder.name.startswith(name) or folder.name.endswith(name)
+        ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RecipeError(
+            Diagnostic(
+                "P007",
+                f"'{name}' fits {len(found)} runs",
+                help="one of: " + ", ".join(folder.name for folder in found[:8]),
+            )
+        )
+    known = ", ".join(folder.name for folder in folders[:3])
+    raise RecipeError(
+        Diagnostic("P007", f"there is no run '{name}' in {home / 'runs'}",
+                   help=f"the last runs are: {known}" if known else "make one with: titrant run RECIPE")
+    )  # fmt: skip
+
+
+def read_text(file: Path) -> str:
+    """Read a file of a run's folder; RecipeError when it is missing or damaged."""
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged(file, str(error)) from None
+
+
+def read_events(file: Path) -> list[dict[str, Any]]:
+    """Read a journal's events; a line that was cut short is left out. RecipeError when the file cannot be read."""
+    from titrant.runtime.store.journal import read
+
+    try:
+        return read(file)
+    except OSError as error:
+        raise damaged(file, str(error)) from None
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file of a run's folder; RecipeError when it is missing or damaged."""
+    try:
+        return json.loads(read_text(file))
+    except (ValueError, RecursionError) as error:
+        raise damaged(file, str(error)) from None
+
+
+def damaged(file: Path, why: str) -> RecipeError:
+    """Make the error about a file of a run's folder (P015)."""
+    advice = "run the recipe again: what is stored is verified and reused"
+    message = f"{file.name} of the run {file.parent.name} is missing or damaged: {why}"
+    return RecipeError(Diagnostic("P015", message, help=advice))
+
+
+VERDICTS = ("PASS", "NOT PROVEN", "FAIL", "INCONCLUSIVE", "UNFINISHED", "DAMAGED")
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+_FILTER = re.compile(r"\s*([a-z_][\w.]*)\s*(<=|>=|<|>|=)\s*(\S.*?)\s*")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run: figures are of the first model that it released, or judged last; seconds, bytes, fractions.
+
+    The verdict is UNFINISHED for a run that did not come to its end, and DAMAGED where its record cannot be read.
+    """
+
+    run: str
+    when: str  # UTC, ISO 8601, when it began
+    recipe: str
+    verdict: str
+    exit: int | None
+    released: tuple[str, ...]
+    seconds: float | None
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One comparison of a figure with a number."""
+
+    figure: str
+    comparison: str
+    value: float
+
+    def fits(self, row: RunRow) -> bool:
+        """Whether a run has the figure, and it compares as wanted."""
+        figure = row.figures.get(self.figure)
+        return figure is not None and _COMPARISONS[self.comparison](figure, self.value)
+
+
+def search_runs(
+    home: Path, *, recipe: str | None = None, verdicts: Sequence[str] = (), metrics: Sequence[str] = ()
+) -> list[RunRow]:
+    """List the runs of a home, newest first, that are of a recipe, have one of some verdicts and fit every metric.
+
+    A metric is written `accuracy>=0.95` or `size<=200 KiB`; RecipeError P072 for one that cannot be read, and for a
+    verdict that there is not.
+    """
+    wanted = [parse_metric(text) for text in metrics]
+    allowed = [_verdict(text) for text in verdicts]
+    return [
+        row
+        for row in _rows(home)
+        if (recipe is None or row.recipe == recipe)
+        and (not allowed or row.verdict in allowed)
+        and all(one.fits(row) for one in wanted)
+    ]
+
+
+def parse_metric(text: str) -> Wanted:
+    """Read `NAME<=VALUE`, with a unit for sizes and times."""
+    match = _FILTER.fullmatch(text)
+    if match is None:
+        raise _unreadable(f"`{text}` is not a comparison of a figure with a number")
+    name, comparison, value = match.groups()
+    return Wanted({"latency": "latency_p50"}.get(name, name), comparison, _number(value))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    unit = text.lstrip("0123456789. ")
+    try:
+        return float(parse_size(text) if unit in SIZES else parse_time(text))
+    except ValueError as error:
+        raise _unreadable(str(error)) from None
+
+
+def _verdict(text: str) -> str:
+    found = text.upper().replace("-", " ").replace("_", " ")
+    if found not in VERDICTS:
+        raise _unreadable(f"there is no verdict `{text}`: there are {', '.join(VERDICTS)}")
+    return found
+
+
+def _unreadable(message: str) -> RecipeError:
+    return RecipeError(
+        Diagnostic("P072", message, help="for example: titrant show runs --metric 'accuracy>=0.95' --verdict PASS")
+    )
+
+
+def _rows(home: Path) -> Iterator[RunRow]:
+    from titrant.runtime.store.home import newest_first
+
+    for folder in newest_first(home / "runs"):
+        if (folder / "record.json").is_file():
+            row = _row(folder)
+            # Somebody may be removing the run just now: then nothing is damaged.
+            if row.verdict != "DAMAGED" or (folder / "record.json").is_file():
+                yield row
+        elif (folder / "plan.json").is_file():
+            yield _without_record(folder, "UNFINISHED")
+
+
+def _row(folder: Path) -> RunRow:
+    try:
+        record = json.loads((folder / "record.json").read_bytes())
+        return RunRow(
+            run=folder.name,
+            when=_when(folder),
+            recipe=record["name"],
+            verdict=record["verdict"],
+            exit=record["exit"],
+            released=tuple(record["released"]),
+            seconds=record["seconds"],
+            figures=_figures(folder, record),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return _without_record(folder, "DAMAGED")
+
+
+def _without_record(folder: Path, verdict: str) -> RunRow:
+    # A run's folder is named <time>-<recipe>-<plan>, with a count behind it where two began in one second.
+    match = re.fullmatch(r"[^-]*-(.*)-[0-9a-f]{8}(-\d+)?", folder.name)
+    return RunRow(folder.name, _when(folder), match[1] if match else "?", verdict, None, (), None, {})
+
+
+def _when(folder: Path) -> str:
+    """Return when a run began, from its folder's name."""
+    match = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", folder.name)
+    return "{}-{}-{}T{}:{}:{}Z".format(*match.groups()) if match else ""
+
+
+def _figures(folder: Path, record: Mapping[str, Any]) -> dict[str, float]:
+    candidates = record["candidates"]
+    shown = [one for one in candidates if one["candidate"] in record["released"][:1]]
+    shown = shown or [one for one in candidates if one["judgement"] is not None][-1:]
+    if not shown:
+        return {}
+    (candidate,) = shown
+    found = dict(candidate["figures"])
+    if candidate["size"] is not None:
+        found["size"] = float(candidate["size"])
+    if candidate["judgement"] is not None:
+        metrics = _metrics(folder)
+        for result in candidate["judgement"]["results"]:
+            name = metrics.get(result["gate"])
+            if name is not None and result["candidate"] is not None:
+                found.setdefault(name, float(result["candidate"]))
+    return found
+
+
+def _metrics(folder: Path) -> dict[str, str]:
+    """Return the metric of every gate that is asked of all evaluation rows."""
+    gates = json.loads((folder / "plan.json").read_bytes())["contract"]["gates"]
+    return {gate["id"]: gate["metric"] for gate in gates if gate["slice"] == "all"}
+
+
+def load(run: str | os.PathLike[str], *, name: str | None = None, threads: int | None = None) -> "Released":
+    """Return a callable that applies a released run's transforms, model and operating point to raw rows.
+
+    `run` is a run's folder or its `outputs`, an id, a unique prefix, or "latest". `name` chooses among several
+    released files; `threads` defaults to what the release was timed with. Raises RecipeError when there is no such
+    run, or it released nothing.
+    """
+    from titrant.runtime.serve.released import load as load_folder
+    from titrant.runtime.store.home import home_folder
+
+    folder = Path(run)
+    if not folder.is_dir():
+        folder = find_run(str(run), home_folder())
+    return load_folder(folder, name=name, threads=threads)
+
+
+def report(run: str, *, format: Literal["html", "md", "json"] = "html") -> Path:
+    """Return the report file of a run (folder, id, unique prefix, or latest)."""
+    from titrant.runtime.store.home import home_folder
+
+    folder = find_run(run, home_folder())
+    file = folder / f"report.{format}"
+    if not file.is_file():
+        raise RecipeError(
+            Diagnostic(
+                "P008", f"the run {folder.name} has no report: it did not finish", help="run its recipe again to go on"
+            )
+        )
+    return file

@@ -1,0 +1,317 @@
+"""The text of a starter recipe: what was found out as keys, what cannot be known as visible questions.
+
+The `data:` section of a starter recipe: its source, inputs, label, transforms and roles.
+The `model:` section of a starter recipe.
+What is known of the model and the data that a starter recipe is written for.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.language.write import flow
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import counted
+
+
+@dataclass(frozen=True)
+class Starter:
+    """What is known: the model as the recipe names it, and what the child process answered (see `describe_starter`)."""
+
+    model: str
+    onnx: Mapping[str, Any] | None
+    arguments: Sequence[Mapping[str, Any]] | None
+    args: Mapping[str, Any]
+    weights: str | None
+    inputs: Sequence[Mapping[str, Any]] | None
+    source: tuple[str, str] | None
+    data: Mapping[str, Any] | None
+
+
+def trains(starter: Starter) -> bool:
+    """Whether the recipe fits the model: a factory without weights, and rows with a label."""
+    return starter.onnx is None and starter.weights is None and bool(starter.data and starter.data["label"])
+
+
+def refuse(message: str, advice: str) -> NoReturn:
+    """Raise RecipeError P081: model or data cannot make a recipe."""
+    raise RecipeError(Diagnostic("P081", message, help=advice))
+
+
+_FEWEST_ROWS = 20
+
+
+def recipe_name(model: str) -> str:
+    """Make a recipe's name of a file's or factory's."""
+    stem = Path(model).stem if model.endswith(".onnx") else model.rpartition(":")[2]
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", stem)
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", spaced).strip("-.").lower() or "model"
+
+
+def recipe_text(starter: Starter) -> str:
+    """Write the recipe; RecipeError P081 where model or data cannot make one."""
+    _check_rows(starter)
+    lines = [
+        f"# A starter recipe for {starter.model}.",
+        "# Written by `titrant init`, which cannot know what stands after a question mark: answer these lines.",
+        "titrant: 1",
+        f"name: {recipe_name(starter.model)}",
+        "level: auto  # ? minimal, balanced, aggressive or medical_critical",
+        *_task(starter),
+        *model_lines(starter),
+        *data_lines(starter),
+        *_training(starter),
+        *_contract(starter),
+        "export: [{format: auto}]  # ? onnx or torchscript, where something downstream needs one of them",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _check_rows(starter: Starter) -> None:
+    if starter.source is not None and starter.data is not None and starter.data["rows"] < _FEWEST_ROWS:
+        rows = starter.data["rows"]
+        refuse(
+            f"{starter.source[1]} has {counted(rows, 'row')}, too few for {ROLES} roles",
+            "give more, or leave --data out",
+        )
+
+
+def _task(starter: Starter) -> Iterator[str]:
+    label = starter.data["label"] if starter.data else None
+    if label is None:
+        yield "task: unlabeled  # no label was given: latency, size and agreement with the original are judged"
+        return
+    distinct = label["distinct"]
+    if label["missing"]:
+        refuse(
+            f"{label['missing']:,} of {starter.data['rows']:,} rows have no {label['name']}",  # type: ignore[index]
+            "leave these rows out, in the file or in a data factory",
+        )
+    if distinct < 2:
+        refuse(f"{label['name']} has one value everywhere", "name the column that holds the answer")
+    if label["text"] and distinct > MOST_CLASSES:
+        refuse(
+            f"{label['name']} has {distinct:,} different texts, more than the {MOST_CLASSES} classes of a label here",
+            "name the column that holds the answer, or derive fewer classes in a data factory",
+        )
+    if not label["whole"] or distinct > MOST_CLASSES:
+        refuse(
+            f"{label['name']} has {distinct:,} different values: that is a quantity, and this version judges classes",
+            "derive classes from it in a data factory, such as `alive after ten years`",
+        )
+    counts = ", ".join(f"{value} {count:,}" for value, count in list(label["values"].items())[:8])
+    counts += " …" if distinct > 8 else ""
+    kind = "binary" if distinct == 2 else "multiclass"
+    yield f"task: {kind}_classification  # {label['name']} has {distinct} values: {counts}"
+
+
+def _training(starter: Starter) -> Iterator[str]:
+    if trains(starter):
+        yield "train: {epochs: 20}  # ? leave it out where `model.weights` names trained ones"
+
+
+def _contract(starter: Starter) -> Iterator[str]:
+    yield "# ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit"
+    yield "# ? validation: {retention: 0.97}   what it must keep; the level supplies the rest"
+
+
+# Columns that often name the group that a case belongs to, and so are worth a bias gate.
+SUBGROUPS = ("sex", "gender", "age", "race", "ethnicity", "region", "site", "hospital")
+# A text column whose values differ in more than this share of the rows names the rows.
+NAMES_ROWS = 0.5
+# A whole-numbered label with more values than this is a quantity.
+MOST_CLASSES = 100
+# A text column with more values than this makes a model's input very wide.
+_WIDE_TEXT = 50
+_WIDTH = 100
+_MOST_SHOWN = 6
+# Roles that rows are split into.
+ROLES = 4
+
+
+def data_lines(starter: Starter) -> Iterator[str]:
+    """Yield the lines of the section; RecipeError P081 where the data has no input for a model."""
+    if starter.source is None or starter.data is None:
+        yield "# ? data: without it the model runs on random inputs, and nothing can be calibrated or judged by labels"
+        return
+    data, (kind, path) = starter.data, starter.source
+    kept, left = _kept(data["columns"])
+    size = f"{counted(data['rows'], 'row')}, {counted(len(data['columns']), 'column')}"
+    yield "data:"
+    yield f"  source: {{{kind}: {flow(path)}}}  # {size}" + (" beside the label" if data["label"] else "")
+    for note in data["notes"]:
+        yield f"  # {note}"
+    for name in data["left"]:
+        yield f"  # {name} has a different number of rows, and is left out"
+    for name, reason in left.items():
+        yield f"  # ? {name} is left out of the inputs: {reason}"
+    yield from _doubtful(kept)
+    if not kept:
+        only = "a model needs at least one that differs from row to row"
+        refuse(f"{path} has no column that the model could take beside the label", only)
+    if left or data["left"] or kind == "npz":
+        yield from _names("  inputs: ", [one["name"] for one in kept])
+    if data["label"]:
+        yield from _label(data["label"])
+    yield from _transforms(kept, starter.onnx)
+    yield from _split(data["label"])
+    groups = [one["name"] for one in kept if one["name"].lower() in SUBGROUPS]
+    if groups:
+        cut = "bins: [40, 65]" if groups[0].lower() == "age" else "values: [one, other]"
+        yield f"  # ? subgroups, to judge {', '.join(groups)} apart:"
+        yield f"  #   {{{flow(groups[0].lower())}: {{column: {flow(groups[0])}, {cut}}}}}"
+
+
+def _doubtful(kept: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Ask about columns that one_hot makes very wide, and whole numbers that may only count the rows."""
+    for one in kept:
+        if one["dtype"] == "text" and one["distinct"] > _WIDE_TEXT:
+            told = f"{one['name']} has {one['distinct']:,} different texts, and each becomes an input"
+            yield f"  # ? {told}: derive numbers from dates, or leave it out"
+        elif one["dtype"].startswith(("int", "uint")) and one["distinct"] is not None and one["unlike"] == 1.0:
+            yield f"  # ? {one['name']} has another whole number in each row: leave it out if it only names them"
+
+
+def _split(label: Mapping[str, Any] | None) -> Iterator[str]:
+    rarest = min(label["values"].items(), key=lambda one: one[1]) if label else None
+    roles = "train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3"
+    if rarest is not None and rarest[1] < ROLES:
+        yield f"  # ? class {rarest[0]} has {rarest[1]} rows, too few for {ROLES} roles: join it with another"
+        yield f"  split: {{{roles}, stratify: false}}"
+    else:
+        yield f"  split: {{{roles}}}  # ? by: a column, such as the patient"
+
+
+def _kept(columns: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    left = {}
+    for one in columns:
+        if one["dtype"] == "text" and one["unlike"] > NAMES_ROWS:
+            left[one["name"]] = f"{one['distinct']:,} different texts, so it names the rows"
+        elif one["distinct"] is not None and one["distinct"] < 2:
+            left[one["name"]] = "it has one value everywhere" if one["distinct"] else "it has no value anywhere"
+    return [one for one in columns if one["name"] not in left], left
+
+
+def _label(label: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  label: {flow(label['name'])}"
+    values = list(label["values"])
+    if len(values) == 2:
+        yield f"  # ? positive: {values[0]} or {values[1]}: the critical class, which safety gates protect"
+    elif len(values) <= MOST_CLASSES:
+        yield f"  # ? positive: the critical class, if there is one, of {', '.join(values[:8])}"
+
+
+def _transforms(kept: Sequence[Mapping[str, Any]], onnx: Mapping[str, Any] | None) -> Iterator[str]:
+    steps: list[str] = []
+    images = [one for one in kept if one["dtype"] == "images" or len(one["shape"]) == 3]
+    wanted = [one["shape"] for one in (onnx or {}).get("inputs", ()) if len(one["shape"]) == 4]
+    height, width = fixed_sizes(wanted[0])[0][2:] if wanted else (FREE_PIXELS, FREE_PIXELS)
+    if images and (images[0]["dtype"] == "images" or (wanted and list(images[0]["shape"][1:]) != [height, width])):
+        steps.append(f"resize: {{height: {height}, width: {width}}}")
+    if images:
+        steps.append("normalize: {mean: 0.5, std: 0.5, scale: 1}")
+    flat = [one for one in kept if one not in images]
+    gaps = [one["name"] for one in flat if one["missing"] and one["dtype"] != "text"]
+    holes = [one["name"] for one in flat if one["missing"] and one["dtype"] == "text"]
+    text = any(one["dtype"] == "text" for one in flat)
+    if gaps:
+        steps.append(f"impute: {{strategy: median, columns: {flow(gaps)}}}" if text else "impute: {strategy: median}")
+    if holes:
+        steps.append(f"impute: {{strategy: most_frequent, columns: {flow(holes)}}}")
+    if text:
+        steps.append("one_hot")
+    if any(one["dtype"] not in ("text", "bool") for one in flat):
+        steps.append("standardize")
+    if onnx is not None and steps:
+        yield "  # ? a trained model wants what it was trained with: these transforms are a guess"
+    missing = [f"{one['name']} {one['missing']:,}" for one in flat if one["missing"]]
+    if missing:
+        more = f" and {len(missing) - _MOST_SHOWN} columns more" if len(missing) > _MOST_SHOWN else ""
+        yield f"  # missing values: {', '.join(missing[:_MOST_SHOWN])}{more}"
+    if steps:
+        yield "  transform:"
+        yield from (f"    - {step}" if ":" not in step else f"    - {{{step}}}" for step in steps)
+
+
+def _names(key: str, names: Sequence[str]) -> Iterator[str]:
+    """Write a list of names, in several lines where one is too long."""
+    line = f"{key}{flow(list(names))}"
+    if len(line) <= _WIDTH:
+        yield line
+        return
+    yield key.rstrip()
+    yield from (f"    - {flow(name)}" for name in names)
+
+
+# What a free size of an ONNX input becomes until somebody knows better: pixels, places.
+FREE_PIXELS, _FREE_PLACES = 224, 128
+
+
+def model_lines(starter: Starter) -> Iterator[str]:
+    """Yield the lines of the section."""
+    yield "model:"
+    if starter.onnx is not None:
+        yield from _onnx(starter, starter.onnx)
+        return
+    yield f"  factory: {starter.model}"
+    args = _args(starter)
+    free = [one["name"] for one in starter.arguments or () if one["name"] not in args]
+    if args:
+        yield f"  args: {flow(args)}" + ("  # auto: from the data" if "auto" in args.values() else "")
+    if free:
+        yield f"  # it also takes {', '.join(free)}"
+    if starter.weights is not None:
+        yield f"  weights: {flow(starter.weights)}"
+    elif not trains(starter):
+        yield "  weights: included  # ? or the path of a .safetensors or .pt file; included: the factory loads its own"
+    if starter.inputs is not None:
+        yield f"  inputs: {flow(list(starter.inputs))}"
+
+
+def _args(starter: Starter) -> dict[str, Any]:
+    """Return the factory's arguments: those given, and `auto` for what the data says."""
+    args = dict(starter.args)
+    labelled = starter.data is not None and starter.data["label"] is not None
+    for one in starter.arguments or ():
+        name = one["name"]
+        if name in args:
+            continue
+        if (name == "features" and one["required"] and starter.data) or (name == "classes" and labelled):
+            args[name] = "auto"
+        elif one["required"]:
+            example = json.dumps({**args, name: 8})
+            refuse(f"{starter.model} needs a value for `{name}`", f"give its value, such as --args '{example}'")
+    return args
+
+
+def _onnx(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  onnx: {flow(starter.model)}"
+    yield f"  # {facts['parameters']:,} parameters in {len(facts['layers']):,} nodes; {'; '.join(facts['notes'])}"
+    outputs = "; ".join(f"{one['name']} {_shape(one['shape'])}" for one in facts["outputs"])
+    yield f"  # it answers with {outputs}"
+    yield "  inputs:"
+    for one in facts["inputs"]:
+        sizes, guessed = fixed_sizes(one["shape"])
+        shape = ", ".join(map(str, sizes))
+        line = f"    - {{name: {flow(one['name'])}, shape: [{shape}], dtype: {one['dtype']}}}"
+        yield line + (f"  # ? the file leaves {guessed} free: write the size that you serve" if guessed else "")
+
+
+def fixed_sizes(shape: Sequence[int | str]) -> tuple[list[int | str], str]:
+    """Fill in what the file leaves free; returns the names of those sizes too."""
+    sizes: list[int | str] = ["batch"]
+    guessed = []
+    for place, size in enumerate(shape[1:], 1):
+        if isinstance(size, int):
+            sizes.append(size)
+            continue
+        guessed.append(size)
+        sizes.append((3 if place == 1 else FREE_PIXELS) if len(shape) == 4 else _FREE_PLACES)
+    return sizes, ", ".join(guessed)
+
+
+def _shape(shape: Sequence[int | str]) -> str:
+    return f"({', '.join(map(str, shape))})"

@@ -1,0 +1,86 @@
+"""`titrant doctor`: is this environment able to do the work, and what to install.
+
+What `titrant doctor` found, as text for people.
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from titrant.api.doctor import Checkup, all_findings, lacking
+from titrant.api.doctor_machine import DoctorRow, Suits
+from titrant.cli import console
+from titrant.cli.console import wrapped
+from titrant.cli.hardware import cores_text
+from titrant.cli.options import json_option, read_recipe, recipe_options, refuse_set
+from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
+from titrant.schema.values.units import format_size
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    recipe_options(parser)
+    parser.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE", help="look at what this recipe needs, too")
+    json_option(parser, "what was found")
+
+
+def call(options: argparse.Namespace) -> int:
+    """Print what was found; 3 when anything lacks that the work needs."""
+    from titrant.api.doctor import doctor
+
+    if options.recipe is None:
+        refuse_set(options, "this machine alone", trust_too=True)
+    checkup = doctor(read_recipe(options) if options.recipe else None, trust=options.trust)
+    if options.json:
+        console.answer_json(checkup)
+    else:
+        console.answer(doctor_text(checkup))
+    return OK if checkup.able else INFEASIBLE
+
+
+_INDENT = 28
+
+
+def doctor_text(checkup: Checkup) -> str:
+    """Write the environment, the recipe's needs, what suits this machine, and a verdict."""
+    identity = checkup.hardware.identity
+    memory = "unknown memory" if identity.memory_bytes is None else format_size(identity.memory_bytes)
+    blocks = [
+        f"{identity.cpu} · {cores_text(identity.cores)} · {memory}",
+        _block("environment", map(_finding, checkup.environment)),
+    ]
+    if checkup.needs:
+        blocks.append(_block(f"what {checkup.recipe} needs", map(_finding, checkup.needs)))
+    blocks += [
+        _block("what this machine can do", map(_finding, checkup.capabilities)),
+        _block("levels for this machine, the one that suits best first", map(_suits, checkup.levels)),
+        _block("quantization methods, from gentle to aggressive", map(_suits, checkup.methods)),
+        _verdict(checkup),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _block(title: str, lines: Iterable[str]) -> str:
+    return "\n".join([title, *lines])
+
+
+def _finding(finding: DoctorRow) -> str:
+    line = _filled(f"  {finding.state:<5} {finding.subject:<18}", finding.found)
+    return f"{line}\n{_filled(' ' * _INDENT, f'→ {finding.remedy}')}" if finding.remedy else line
+
+
+def _suits(one: Suits) -> str:
+    return _filled(f"  {'yes' if one.suits else 'no':<5} {one.name:<18}", one.because)
+
+
+def _filled(head: str, text: str) -> str:
+    return wrapped(text, f"{head:<{_INDENT}}", " " * _INDENT)
+
+
+def _verdict(checkup: Checkup) -> str:
+    lacks = lacking(all_findings(checkup))
+    if not lacks:
+        return f"able to run {checkup.recipe} here" if checkup.recipe else "able to work here"
+    subjects = ", ".join(dict.fromkeys(finding.subject for finding in lacks))
+    what = f"run {checkup.recipe}" if checkup.recipe else "work"
+    return f"not able to {what} here yet: {subjects}"

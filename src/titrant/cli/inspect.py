@@ -1,0 +1,193 @@
+"""`titrant inspect`: what a model is made of, and whether a level suits it.
+
+What inspection found, as text for people.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+
+from titrant.api.inspect import Inspected
+from titrant.cli import console
+from titrant.cli.console import table, wrapped
+from titrant.cli.options import json_option, recipe_options
+from titrant.compiler.predict.suitability import Suitability
+from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
+from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
+from titrant.schema.values.units import format_size
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    from titrant.api.inspect import LEVELS
+
+    recipe_options(parser)
+    parser.add_argument("model", metavar="MODEL|RECIPE", help="a recipe, an .onnx or .safetensors file, module:Name")
+    parser.add_argument("--level", choices=LEVELS, help="say whether this level suits; exit 3 when it cannot be met")
+    parser.add_argument("--args", metavar="JSON", help="arguments of a factory")
+    parser.add_argument("--inputs", metavar="JSON", help="a factory's inputs: a list of {name, shape, dtype}")
+    json_option(parser, "everything")
+
+
+def call(options: argparse.Namespace) -> int:
+    """Inspect a model; exit 3 when no method can meet the level here."""
+    from titrant.api.inspect import inspect as verb
+    from titrant.api.inspect import parse_json
+
+    found = verb(
+        options.model,
+        level=options.level,
+        args=parse_json(options.args, "--args", dict),
+        inputs=parse_json(options.inputs, "--inputs", list),
+        overrides=options.overrides,
+        trust=options.trust,
+    )
+    if options.json:
+        console.answer_json(found)
+    else:
+        console.answer(inspect_text(found, whole=bool(options.verbose)))
+    return OK if found.suitability is None or found.suitability.suits else INFEASIBLE
+
+
+# More layers than this are shortened to the first and last of them.
+_MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
+_MOST_NAME = 34
+_MOST_NAMES = 3
+_MOST_CLASSES = 8
+
+
+def inspect_text(found: Inspected, *, whole: bool = False) -> str:
+    """Write the layers, the totals and, where asked for, how a level suits; `whole` shortens nothing."""
+    parts = [_layers(found.model, whole=whole), _totals(found.model)]
+    if found.data is not None:
+        parts.append(_data(found.data))
+    if found.suitability is not None:
+        parts.append(_suitability(found.suitability, whole=whole))
+    return "\n\n".join([found.subject, *parts])
+
+
+def _layers(model: ModelFacts, *, whole: bool) -> str:
+    shown = [layer for layer in model.layers if whole or layer.weight_bytes or layer.flops]
+    rows: list[tuple[str, ...]] = [("layer", "type", "shape", "dtype", "parameters", "bytes", "FLOPs", "trainable")]
+    rows += [_row(layer, whole=whole) for layer in shown]
+    if not whole and len(shown) > _MOST_LAYERS:
+        skipped = len(shown) - _FIRST - _LAST
+        gap = (f"… {skipped:,} more layers (-v shows them)", *[""] * 7)
+        rows = [*rows[: _FIRST + 1], gap, *rows[-_LAST:]]
+    lines = table(_aligned(rows))
+    empty = Counter(layer.type for layer in model.layers if not (layer.weight_bytes or layer.flops))
+    if empty and not whole:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in empty.most_common(6))
+        lines += f"\n  without weights: {kinds}" + (" …" if len(empty) > 6 else "")
+    return lines
+
+
+def _row(layer: Layer, *, whole: bool) -> tuple[str, ...]:
+    name = layer.name if whole or len(layer.name) <= _MOST_NAME else f"…{layer.name[1 - _MOST_NAME :]}"
+    return (
+        name,
+        layer.type or "–",
+        "×".join(map(str, layer.weight_shape)) or "–",
+        layer.dtype or "–",
+        f"{layer.parameters:,}",
+        format_size(layer.weight_bytes),
+        "–" if layer.flops is None else _count(layer.flops),
+        "yes" if layer.trainable else "no",
+    )
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Set numbers flush right; a line with one cell only runs on."""
+    full = [row for row in rows if any(row[1:])]
+    widths = [max(len(row[place]) for row in full) for place in range(8)]
+    numbers = (4, 5, 6)
+    return [
+        tuple(
+            cell.rjust(widths[place]) if place in numbers and any(row[1:]) else cell for place, cell in enumerate(row)
+        )
+        for row in rows
+    ]
+
+
+def _totals(model: ModelFacts) -> str:
+    part = "all" if model.trainable == model.parameters else f"{model.trainable:,}"
+    trains = "" if model.source != "factory" else f", {part} trainable; tied weights counted once"
+    rows = [
+        ("layers", f"{len(model.layers):,}"),
+        ("parameters", f"{model.parameters:,}{trains}"),
+        ("weights", format_size(model.weight_bytes)),
+        ("FLOPs", "unknown" if model.flops is None else f"{_count(model.flops)} a case, two per multiply-add"),
+        ("activations", _size(model.activation_bytes)),
+        ("inputs", "; ".join(map(_spec, model.inputs)) or "not given: name them with --inputs to count FLOPs"),
+        ("outputs", "; ".join(map(_spec, model.outputs)) or "unknown"),
+    ]
+    if model.source == "weights":
+        rows = rows[:3]
+    return _said(rows, model.notes)
+
+
+def _data(data: DataFacts) -> str:
+    gaps = [column for column in data.columns if column.missing]
+    rows = [
+        ("rows", f"{data.rows:,}"),
+        ("columns", f"{len(data.columns):,}"),
+        ("classes", ", ".join(data.classes) or "none"),
+        ("positive", data.positive or "not said"),
+        ("missing", ", ".join(f"{one.name} {one.missing:,}" for one in gaps[:6]) or "none"),
+    ]
+    rows += [(role, _role(facts)) for role, facts in data.roles.items()]
+    return f"data\n{_said(rows, data.notes)}"
+
+
+def _said(rows: Sequence[tuple[str, str]], notes: Sequence[str]) -> str:
+    """Lay out what is known and what was noted."""
+    return table([*rows, *(("note", note) for note in notes)])
+
+
+def _role(facts: RoleFacts) -> str:
+    classes = list(facts.classes.items())
+    shown = [f"{name} {count:,}" for name, count in classes[:_MOST_CLASSES]]
+    more = [f"{len(classes) - _MOST_CLASSES} more classes"] if len(classes) > _MOST_CLASSES else []
+    return ", ".join([f"{facts.rows:,} rows", *shown, *more])
+
+
+def _suitability(found: Suitability, *, whole: bool) -> str:
+    lines = [_wrapped(found.verdict, indent=0), _wrapped(f"level {found.level}: {found.because}")]
+    if found.chosen:
+        lines.append(_wrapped(f"would make: {', '.join(found.chosen)}"))
+    lines += [_wrapped(f"without {one.value}: {one.because}") for one in found.rejected]
+    lines += [_wrapped(f"warning: {text}") for text in found.warnings]
+    by_text: dict[str, list[str]] = {}
+    for layer in found.layers:
+        for warning in layer.warnings:
+            by_text.setdefault(warning, []).append(layer.name)
+    if by_text:
+        lines.append("  by layer")
+    for text, names in by_text.items():
+        lines.append(_wrapped(f"{_names(names, whole=whole)}: {text}", indent=4))
+    return "\n".join(lines)
+
+
+def _names(names: list[str], *, whole: bool) -> str:
+    if whole or len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES:,} more"
+
+
+def _wrapped(text: str, indent: int = 2) -> str:
+    return wrapped(text, " " * indent, " " * (indent + 4))
+
+
+def _spec(spec: TensorSpec) -> str:
+    return f"{spec.name} ({', '.join(map(str, spec.shape))}) {spec.dtype}"
+
+
+def _size(size: int | None) -> str:
+    return "unknown" if size is None else f"{format_size(size)} a case"
+
+
+def _count(number: int) -> str:
+    for limit, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {letter}"
+    return str(number)

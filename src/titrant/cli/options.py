@@ -1,0 +1,89 @@
+"""The options that several verbs share, and what they mean.
+
+The verbs of the command line, one file each: `arguments(parser)` declares, `call(options)` gives the exit code.
+
+A verb's file calls the function of the same name in `titrant.verbs` and prints its answer. Adding one is adding the
+file and its line here.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from titrant.schema.diagnostics.diagnostics import RecipeError
+    from titrant.schema.language.parse import ParsedRecipe
+
+
+def recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Declare `--set` and `--trust`, of every verb that reads a recipe."""
+    group = parser.add_argument_group("recipe")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="a.b=v", dest="overrides", help="override a key; v is YAML"
+    )
+    trust_option(group)
+
+
+def trust_option(parser: argparse._ActionsContainer) -> None:
+    """Declare `--trust`, of every verb that may run a recipe's code."""
+    parser.add_argument("--trust", action="store_true", help="let the recipe run code from outside its folder")
+
+
+def output_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what every verb has: how much is said, and where the log goes."""
+    group = parser.add_argument_group("output")
+    group.add_argument("-q", "--quiet", action="store_true", help="only the answer")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="more: what each step prints and measures")
+    group.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), help="log to stderr from this level on"
+    )
+    group.add_argument("--log-file", type=Path, metavar="FILE", help="log everything as JSON lines")
+
+
+def json_option(parser: argparse._ActionsContainer, what: str) -> None:
+    """Declare `--json`; `what` says in a few words what then is on stdout."""
+    parser.add_argument("--json", action="store_true", help=f"{what}, as JSON")
+
+
+def read_recipe(options: argparse.Namespace) -> "ParsedRecipe":
+    """Read the recipe that a verb was given, with its overrides."""
+    from titrant.schema.language.parse import read
+
+    recipe: Path = options.recipe
+    return read(recipe, options.overrides)
+
+
+def refuse_set(options: argparse.Namespace, what: str, *, trust_too: bool = False) -> None:
+    """Refuse options of a recipe where none is read, rather than ignore them."""
+    given = ["--set"] * bool(options.overrides) + ["--trust"] * bool(trust_too and options.trust)
+    if given:
+        raise nothing_to_act_on(given[0], what, "plan the recipe again with it, or leave it out")
+
+
+def nothing_to_act_on(option: str, what: str, advice: str) -> "RecipeError":
+    """Make the error of an option that would be ignored (P014)."""
+    from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+
+    return RecipeError(Diagnostic("P014", f"{option} has nothing to act on in {what}", help=advice))
+
+
+# In the order of `titrant --help`; a dash in a name is an underscore in its file's.
+VERBS = {
+    "init": "write a starter recipe for a model, with what was found out about it",
+    "check": "parse and bind recipes; looks at no machine and runs no code",
+    "plan": "show what would be done, why, and what it must keep",
+    "run": "plan, execute, judge, release, report",
+    "status": "what would run now, and why",
+    "lock": "write a recipe's lock from a run, or check that it still holds",
+    "rerun": "run a recorded run again from its stored recipe, and say whether it came out the same",
+    "diff": "what differs between two recipes, plans, runs or locks, and what caused it",
+    "explain": "why a value is what it is, what a step did, what a code means",
+    "report": "show a run's report",
+    "inspect": "what a model is made of, and whether a level suits it",
+    "hardware": "describe this machine or another, measure it, follow it",
+    "doctor": "is this environment able to do the work, and what to install",
+    "store": "verify what is stored, or let go of what is no longer used: titrant store verify|gc",
+    "show": "list operators, recipes, runs, or print the recipe language's JSON Schema",
+    "recipes": "copy a shipped recipe to own it: titrant recipes cp NAME FILE",
+    "migrate": "rewrite recipes of older versions of the language, comments kept",
+}

@@ -1,0 +1,272 @@
+"""`titrant plan`: show or save the plan of a recipe.
+
+What `plan` and `run` print of a plan before anything happens.
+A plan as text for people: decisions, steps, contract, totals.
+What each pass over a plan changed, as text.
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from titrant.cli import console
+from titrant.cli.console import TIED, width, wrapped
+from titrant.cli.options import json_option, read_recipe, recipe_options
+from titrant.cli.plan_rows import (
+    SYMBOLS,
+    PlanCandidateRow,
+    PlanGateRow,
+    PlanStepRow,
+    Previews,
+    candidate_rows,
+    follows,
+    gate_rows,
+    group_text,
+    machine_words,
+    released_text,
+    step_rows,
+    too_few,
+    totals_parts,
+)
+from titrant.compiler.passes.passes import Change
+from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE
+from titrant.schema.plan import Coverage, Decision, Plan, plan_digest
+from titrant.schema.values.units import counted
+
+if TYPE_CHECKING:
+    from titrant.api.planned import Planned
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    recipe_options(parser)
+    parser.add_argument("recipe", type=Path, metavar="RECIPE")
+    parser.add_argument(
+        "--hardware", metavar="PROFILE", help="plan for another machine: a shipped profile or a saved file"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="save the plan (.json) for `titrant run FILE`")
+    shape = parser.add_mutually_exclusive_group()
+    json_option(shape, "the plan")
+    shape.add_argument("--md", action="store_true", help="the plan as Markdown, for a pull request")
+    shape.add_argument("--trace", action="store_true", help="what each pass over the plan changed, after the plan")
+    parser.add_argument("--exit-code", action="store_true", help="exit 6 when something would run")
+
+
+def call(options: argparse.Namespace) -> int:
+    """Show or save the plan of a recipe."""
+    from titrant.api.hardware import find_hardware
+    from titrant.api.plan import plan as verb
+    from titrant.api.planned import save
+    from titrant.api.run import is_up_to_date
+
+    hardware = find_hardware(options.hardware) if options.hardware else None
+    changes: list[Change] = []
+    planned = verb(read_recipe(options), hardware=hardware, trust=options.trust, trace=changes.append)
+    forecast = _forecast(planned)
+    if options.json:
+        # Sorted, so that the same plan gives the same text.
+        console.answer_json(_value(planned, forecast), sort=True)
+    elif options.md:
+        console.answer(_markdown(planned, forecast))
+    else:
+        console.answer(text_of(planned, forecast, options))
+    if options.trace:
+        console.answer(f"\n{trace_text(tuple(changes))}")
+    if options.out:
+        save(planned, options.out)
+        if not options.quiet:
+            console.note(f"saved {options.out}; run it with: titrant run {options.out}")
+    return OUT_OF_DATE if options.exit_code and not is_up_to_date(forecast) else OK
+
+
+def _forecast(planned: "Planned") -> "Previews":
+    """Say what each step would do; of a plan for another machine also which could not run on this one."""
+    from titrant.api.plan import symbols
+
+    forecast = symbols(planned)
+    if planned.hardware.source != "detected":
+        from titrant.api.plan import cannot_run_here
+        from titrant.compiler.machine.detect import detect
+        from titrant.runtime.store.home import home_folder
+
+        lacking = cannot_run_here(planned, detect(home_folder()))
+        forecast |= {step: ("!", lack) for step, lack in lacking.items()}
+    return forecast
+
+
+def _value(planned: "Planned", forecast: "Previews") -> dict[str, object]:
+    return {
+        "plan": planned.plan,
+        "digest": planned.digest,
+        "planned_for": {"here": planned.hardware.source == "detected", "source": planned.hardware.source},
+        "forecast": {step: list(said) for step, said in forecast.items()},
+        "coverage": planned.coverage,
+    }
+
+
+def _markdown(planned: "Planned", forecast: "Previews") -> str:
+    from titrant.api.plan import no_longer_planned
+    from titrant.cli.hardware import elsewhere_text
+    from titrant.cli.plan_markdown import plan_markdown
+    from titrant.runtime.store.home import home_folder
+
+    gone = no_longer_planned(planned, home_folder())
+    elsewhere = elsewhere_text(planned.hardware)
+    return plan_markdown(planned.plan, forecast, coverage=planned.coverage, gone=gone, elsewhere=elsewhere)
+
+
+def text_of(planned: "Planned", forecast: Mapping[str, tuple[str, str]], options: argparse.Namespace) -> str:
+    """Write a plan for a person: one sentence where nothing would run, unless more is asked for."""
+    from titrant.api.run import is_up_to_date
+    from titrant.cli.hardware import elsewhere_text
+
+    if is_up_to_date(forecast) and not options.verbose:
+        sentence = f"{planned.plan.name}: up to date, plan {planned.digest[:8]}: nothing would run"
+        return "\n".join(filter(None, (sentence, elsewhere_text(planned.hardware))))
+    from titrant.api.plan import no_longer_planned
+    from titrant.runtime.store.home import home_folder
+
+    gone = no_longer_planned(planned, home_folder())
+    text = plan_text(planned.plan, forecast, coverage=planned.coverage, gone=gone, verbose=options.verbose > 0)
+    elsewhere = elsewhere_text(planned.hardware)
+    return f"{elsewhere}\n\n{text}" if elsewhere else text
+
+
+# The basis of a figure, behind it.
+LETTERS = {"counted": "c", "measured": "m", "modelled": "f", "guess": "g", "": " "}
+BASES = {"c": "counted", "m": "measured here", "f": "modelled by a formula", "g": "guess"}
+# How wide a step's three figures are, with their letters.
+_FIGURES = 35
+
+
+def plan_text(
+    plan: Plan,
+    forecast: Previews | None = None,
+    *,
+    coverage: tuple[Coverage, ...] = (),
+    gone: Iterable[tuple[str, str]] = (),
+    verbose: bool = False,
+) -> str:
+    """Write the whole plan; `forecast` maps a step to its symbol (= + ~ ? !) and the reason for it.
+
+    `gone` are steps (id, operator) of the last run that are no longer planned. `verbose` adds why each step is there,
+    and `coverage`: which layers each method would touch.
+    """
+    known = forecast or {}
+    blocks = [
+        f"{plan.name} · plan {plan_digest(plan)[:8]}\n" + wrapped(f"for {machine_words(plan.hardware)}", "", "  "),
+        "decisions\n" + "\n".join(decision_text(decision) for decision in plan.decisions),
+        *([coverage_text(coverage)] if verbose and coverage else []),
+        "steps\n" + "\n".join(_steps(step_rows(plan, known), tuple(gone), verbose)),
+        "candidates\n" + "\n".join(_candidates(candidate_rows(plan))),
+        f"contract · confidence {plan.contract.confidence} · require: {plan.contract.require}\n"
+        + "\n".join(_gate(row) for row in gate_rows(plan)),
+    ]
+    if plan.warnings:
+        blocks.append("warnings\n" + "\n".join(wrapped(f"! {warning}", "  ", "    ") for warning in plan.warnings))
+    blocks.append(wrapped(totals(plan, known), "", "  ") + "\n" + wrapped(released_text(plan), "", "  "))
+    return "\n\n".join(blocks) + "\n"
+
+
+def decision_text(decision: Decision) -> str:
+    """Write one decision: asked → chosen, why, and what was rejected."""
+    asked = f"{decision.asked} → " if decision.asked not in ("", decision.chosen) else ""
+    place = f" [{decision.where}]" if decision.where else ""
+    lines = [wrapped(f"{decision.subject}: {asked}{decision.chosen}", "  ", "      ")]
+    lines.append(wrapped(f"{decision.because} ({decision.rule}){place}", "      ", "      "))
+    lines += [
+        wrapped(f"not {rejected.value}: {rejected.because}", "      ", "        ") for rejected in decision.rejected
+    ]
+    return "\n".join(lines)
+
+
+def coverage_text(coverage: tuple[Coverage, ...]) -> str:
+    """Write which layers each method would quantize, and why it leaves the others."""
+    lines = ["coverage · layers with weights that each method would quantize"]
+    for one in coverage:
+        layers = sum(len(group.layers) for group in one.groups)
+        touched = sum(len(group.layers) for group in one.groups if not group.because)
+        made = "" if one.candidate else " · no candidate, see decisions"
+        said = f"{one.method}: {touched} of {counted(layers, 'layer')}, {one.share:.1%} of the weights{made}"
+        lines.append(wrapped(said, "  ", "      "))
+        lines += [wrapped(group_text(group), "      ", "        ") for group in one.groups]
+    return "\n".join(lines)
+
+
+def _steps(rows: tuple[PlanStepRow, ...], gone: tuple[tuple[str, str], ...], verbose: bool) -> list[str]:
+    name = min(max((len(row.id) for row in rows), default=0), 40)
+    operator = max((len(row.operator) for row in rows), default=0)
+    # In a narrow terminal a step's id has to say what it does: figures that do not stand in columns say nothing.
+    wide = 4 + name + 2 + operator + 2 + _FIGURES <= width()
+    head = f"    {'':<{name}}  " + f"{'':<{operator}}  " * wide
+    lines = [f"{head}{'time':>8}   {'peak':>10}   {'output':>10}"]
+    for row in rows:
+        said = f"{row.operator:<{operator}}  " * wide
+        lines.append(f"  {row.symbol} {row.id:<{name}}  {said}{_figures(row)}".rstrip())
+        if row.symbol_because and row.symbol in "~!" and (verbose or not follows(row)):
+            lines.append(wrapped(row.symbol_because, "      ", "      "))
+        if verbose and (row.because or not wide):
+            lines.append(wrapped(row.because if wide else f"{row.operator}: {row.because}", "      ", "      "))
+    lines += [f"  - {id:<{name}}  {operator_name}".rstrip() for id, operator_name in gone]
+    return [*lines, *_legend(rows, gone=bool(gone))]
+
+
+def _figures(row: PlanStepRow) -> str:
+    figures = zip((f"{row.seconds:>8}", f"{row.peak:>10}", f"{row.output:>10}"), row.bases, strict=True)
+    return " ".join(f"{figure} {LETTERS[basis]}" for figure, basis in figures)
+
+
+def _legend(rows: tuple[PlanStepRow, ...], *, gone: bool) -> list[str]:
+    """Explain the symbols and letters that stand above."""
+    symbols = {row.symbol for row in rows} | ({"-"} if gone else set())
+    letters = {LETTERS[basis] for row in rows for basis in row.bases}
+    told = (
+        [f"{symbol}{TIED}{words}" for symbol, words in SYMBOLS.items() if symbol in symbols],
+        [f"{letter}{TIED}{words}" for letter, words in BASES.items() if letter in letters],
+    )
+    return [wrapped(" · ".join(parts), "    ", "    ") for parts in told if parts]
+
+
+def _candidates(rows: tuple[PlanCandidateRow, ...]) -> list[str]:
+    name = max((len(row.id) for row in rows), default=0)
+    engine = max((len(f"{row.engine}, {row.format}") for row in rows), default=0)
+    lines = [f"    {'':<{name}}  {'':<{engine}}  {'size':>10} {'latency':>10} {'memory':>10}"]
+    for row in rows:
+        runs = f"{row.engine}, {row.format}"
+        lines.append(f"    {row.id:<{name}}  {runs:<{engine}}  {row.size:>10} {row.latency:>10} {row.memory:>10}")
+    return lines
+
+
+def _gate(row: PlanGateRow) -> str:
+    notes = []
+    if row.needed:
+        assumption = f", {row.note}" if row.note else ""
+        there = f"has {row.available or '?'}" + (" (too few)" if too_few(row) else "")
+        notes.append(f"needs {counted(int(row.needed), 'case')} for 80 % power{assumption}; {there}")
+    elif row.note:
+        notes.append(row.note)
+    lines = [wrapped(f"{row.id}: {row.asks} · {row.origin}", "  ", "      ")]
+    return "\n".join([*lines, *(wrapped(note, "      ", "      ") for note in notes)])
+
+
+def totals(plan: Plan, forecast: Previews | None) -> str:
+    """Write one line: how many steps will run, are reused or wait for the search, and what is predicted."""
+    return " · ".join(totals_parts(plan, forecast or {}))
+
+
+def trace_text(changes: tuple[Change, ...]) -> str:
+    """Write one block a pass: how many steps before and after, and which came, went, merged or moved."""
+    return "passes\n" + "\n".join(_change(change) for change in changes)
+
+
+def _change(change: Change) -> str:
+    lines = [f"  {change.name}: {counted(change.before, 'step')} → {change.after}"]
+    for words, steps in (("removed", change.removed), ("added", change.added), ("changed", change.rewired)):
+        if steps:
+            lines.append(wrapped(f"{words}: {', '.join(steps)}", "      ", "        "))
+    if change.moved:
+        lines.append("      moved: the steps stand in another order")
+    if len(lines) == 1:
+        lines.append("      nothing to do")
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""A plan as Markdown, to be put into a pull request."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from titrant.cli.plan_rows import (
+    SYMBOLS,
+    PlanCandidateRow,
+    PlanGateRow,
+    PlanStepRow,
+    Previews,
+    candidate_rows,
+    gate_rows,
+    group_text,
+    machine_words,
+    released_text,
+    step_rows,
+    too_few,
+    totals_parts,
+)
+from titrant.schema.plan import Coverage, Decision, Plan, plan_digest
+from titrant.schema.values.text import code, inline
+from titrant.schema.values.units import counted
+
+_LEGEND = " · ".join(f"{code(symbol)} {words}" for symbol, words in SYMBOLS.items())
+
+
+def plan_markdown(
+    plan: Plan,
+    forecast: Previews | None = None,
+    *,
+    coverage: tuple[Coverage, ...] = (),
+    gone: Iterable[tuple[str, str]] = (),
+    elsewhere: str = "",
+) -> str:
+    """Write the plan for a reviewer: decisions, candidates, contract and totals in sight, steps and layers folded away.
+
+    The same plan gives the same text. `forecast` and `gone` are as for `plan_text`; `elsewhere` says that the plan is
+    for a machine that is not at hand.
+    """
+    known = forecast or {}
+    blocks = [
+        f"## Plan of {code(plan.name)}",
+        *([_quoted(elsewhere)] if elsewhere else []),
+        f"{inline(' · '.join(totals_parts(plan, known)))}  \n{inline(released_text(plan))}",
+        "### Decisions",
+        _table(("subject", "asked", "chosen", "because"), [_decision(one) for one in plan.decisions]),
+        "### Candidates",
+        _table(
+            ("candidate", "runs in", "size", "latency", "memory"), [_candidate(row) for row in candidate_rows(plan)]
+        ),
+        f"### Contract\n\nConfidence {plan.contract.confidence}, {code(f'require: {plan.contract.require}')}.",
+        _table(("gate", "asks", "from", "cases needed", "cases there"), [_gate(row) for row in gate_rows(plan)]),
+        *(["### Warnings", "\n".join(f"- {inline(warning)}" for warning in plan.warnings)] if plan.warnings else []),
+        _folded(counted(len(plan.steps), "step"), _steps(step_rows(plan, known), gone)),
+        *([_folded("Layers that each method would quantize", _coverage(coverage))] if coverage else []),
+        _folded("What was rejected, and the machine", _details(plan)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Set each sentence on a line of its own; a line that is indented goes on with the one before."""
+    return "\n".join(f"> {inline(line)}  " for line in text.replace("\n  ", " ").splitlines())
+
+
+def _decision(decision: Decision) -> tuple[str, ...]:
+    asked = decision.asked if decision.asked != decision.chosen else ""
+    place = f" {code(decision.where)}" if decision.where else ""
+    because = f"{inline(decision.because)} ({inline(decision.rule)}){place}"
+    return code(decision.subject), inline(asked), inline(decision.chosen), because
+
+
+def _candidate(row: PlanCandidateRow) -> tuple[str, ...]:
+    return code(row.id), inline(f"{row.engine}, {row.format}"), row.size, row.latency, row.memory
+
+
+def _gate(row: PlanGateRow) -> tuple[str, ...]:
+    there = f"{row.available} ⚠ too few" if too_few(row) else row.available
+    needed = f"{row.needed} ({inline(row.note)})" if row.needed and row.note else row.needed or inline(row.note)
+    return code(row.id), inline(row.asks), inline(row.origin), needed, there
+
+
+def _steps(rows: tuple[PlanStepRow, ...], gone: Iterable[tuple[str, str]]) -> str:
+    listed = [
+        (code(row.symbol), code(row.id), code(row.operator), inline(row.symbol_because or row.because), row.seconds,
+         row.peak, row.output, row.basis)
+        for row in rows
+    ]  # fmt: skip
+    listed += [(code("-"), code(name), code(operator), "no longer planned", "", "", "", "") for name, operator in gone]
+    head = ("", "step", "operator", "because", "time", "memory", "output", "basis")
+    return f"{_LEGEND}\n\n{_table(head, listed)}"
+
+
+def _coverage(coverage: tuple[Coverage, ...]) -> str:
+    rows = []
+    for one in coverage:
+        name = code(one.method) + ("" if one.candidate else " (no candidate)")
+        touched = [group_text(group) for group in one.groups if not group.because]
+        left = [group_text(group).removeprefix("not ") for group in one.groups if group.because]
+        rows.append((name, f"{one.share:.1%}", inline("; ".join(touched)) or "none", inline("; ".join(left)) or "none"))
+    return _table(("method", "of the weights", "quantizes", "leaves"), rows)
+
+
+def _details(plan: Plan) -> str:
+    machine = plan.hardware
+    lines = [
+        f"- {code(decision.subject)}: not {inline(one.value)}: {inline(one.because)}"
+        for decision in plan.decisions
+        for one in decision.rejected
+    ]
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
+    lines += [
+        f"- plan {code(plan_digest(plan))}",
+        f"- {inline(machine_words(machine))}",
+        f"- Python {inline(machine.python)}, {inline(packages)}",
+    ]
+    return "\n".join(lines)
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(_lines(head, rows))
+
+
+def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"

@@ -1,0 +1,224 @@
+"""A plan as rows of short texts, which the console and Markdown lay out each in their way."""
+
+from collections.abc import Iterator, Mapping
+
+from titrant.compiler.predict.price import totals
+from titrant.schema.facts import HardwareIdentity
+from titrant.schema.gate import Gate, threshold_words
+from titrant.schema.plan import (
+    FIGURES,
+    Candidate,
+    LayerGroup,
+    Plan,
+    Prediction,
+    Step,
+    basis_words,
+    candidate_cost,
+)
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import counted, format_size, format_time
+
+# Step → its symbol (= + ~ ? !) and the reason for it.
+Previews = Mapping[str, tuple[str, str]]
+
+UNKNOWN = "?"
+# Symbol → what it says of a step.
+SYMBOLS: Mapping[str, str] = {
+    "=": "reused",
+    "+": "runs",
+    "~": "runs again because something changed",
+    "?": "runs only if the search asks",
+    "!": "cannot run here",
+    "-": "no longer planned",
+}
+
+
+@dataclass(frozen=True)
+class PlanStepRow:
+    """One step: `because` is why the plan has it, `symbol_because` why its symbol is what it is.
+
+    `bases` are those of seconds, peak and output, "" for a figure that is unknown; `basis` says the same in words.
+    """
+
+    symbol: str
+    id: str
+    operator: str
+    seconds: str
+    peak: str
+    output: str
+    bases: tuple[str, str, str]
+    basis: str
+    because: str
+    symbol_because: str = ""
+
+
+@dataclass(frozen=True)
+class PlanGateRow:
+    """One gate: what it asks, where it comes from, and the cases that it needs and has."""
+
+    id: str
+    asks: str
+    origin: str
+    needed: str
+    available: str
+    note: str
+
+
+@dataclass(frozen=True)
+class PlanCandidateRow:
+    """One candidate and what its file is expected to be."""
+
+    id: str
+    method: str
+    engine: str
+    format: str
+    size: str
+    latency: str
+    memory: str
+
+
+def step_rows(plan: Plan, forecast: Previews) -> tuple[PlanStepRow, ...]:
+    """List the steps in the order of the plan."""
+    return tuple(_step(step, *symbol_of(step, forecast)) for step in plan.steps)
+
+
+def symbol_of(step: Step, forecast: Previews) -> tuple[str, str]:
+    """Return a step's symbol and its reason; without a forecast everything would run, as far as the search asks."""
+    return forecast.get(step.id, ("?" if step.stage == "judge" else "+", ""))
+
+
+def follows(row: PlanStepRow) -> bool:
+    """Whether a step runs again only because another one does, whose own reason is told."""
+    return row.symbol == "~" and row.symbol_because.endswith(" again")
+
+
+def _step(step: Step, symbol: str, because: str) -> PlanStepRow:
+    made = step.prediction
+    seconds = UNKNOWN if made.seconds is None else format_time(made.seconds)
+    return PlanStepRow(
+        symbol, step.id, step.operator, seconds, _size(made.peak_bytes), _size(made.output_bytes), bases_of(made),
+        basis_words(made), step.because, because,
+    )  # fmt: skip
+
+
+def bases_of(prediction: Prediction) -> tuple[str, str, str]:
+    """Return the basis of each figure; "" for one that is unknown."""
+    seconds, peak, output = ("" if getattr(prediction, name) is None else prediction.basis_of(name) for name in FIGURES)
+    return seconds, peak, output
+
+
+def _size(value: int | None) -> str:
+    return UNKNOWN if value is None else format_size(value)
+
+
+def gate_rows(plan: Plan) -> tuple[PlanGateRow, ...]:
+    """List the gates of the contract."""
+    return tuple(_gate(gate) for gate in plan.contract.gates)
+
+
+def _gate(gate: Gate) -> PlanGateRow:
+    where = "" if gate.slice == "all" else f" on {gate.slice}"
+    needed = "" if gate.needed_cases is None else str(gate.needed_cases)
+    available = "" if gate.available_cases is None else str(gate.available_cases)
+    if gate.test == "not_assessable":
+        note = f"not assessable: {gate.assumption}"
+    elif gate.needed_cases is None:
+        note = ""
+    else:
+        note = gate.assumption
+    return PlanGateRow(gate.id, f"{gate.metric}{where} {threshold_words(gate)}", gate.origin, needed, available, note)
+
+
+def too_few(row: PlanGateRow) -> bool:
+    """Whether a gate has fewer cases than it needs."""
+    return bool(row.needed and row.available) and int(row.available) < int(row.needed)
+
+
+def candidate_rows(plan: Plan) -> tuple[PlanCandidateRow, ...]:
+    """List the candidates from gentle to aggressive, with the file, latency and memory that are expected of each."""
+    return tuple(_candidate(one, plan) for one in sorted(plan.candidates, key=lambda one: one.rank))
+
+
+def _candidate(candidate: Candidate, plan: Plan) -> PlanCandidateRow:
+    seconds, peak = expected_figures(candidate, plan)
+    return PlanCandidateRow(
+        candidate.id, candidate.method, candidate.engine, candidate.format, _size(candidate.predicted_bytes),
+        UNKNOWN if seconds is None else format_time(seconds), _size(peak),
+    )  # fmt: skip
+
+
+def expected_figures(candidate: Candidate, plan: Plan) -> tuple[float | None, int | None]:
+    """Return the seconds of one batch at the batch size that is judged, and the peak memory, that are predicted."""
+    predicted = {step.id: step.prediction for step in plan.steps}
+    found = candidate_cost(candidate.id, plan.searches, predicted.get)
+    if found is None:
+        return None, None
+    cost, batch = found
+    return cost.seconds.get(batch), cost.peak_bytes
+
+
+def totals_parts(plan: Plan, forecast: Previews) -> Iterator[str]:
+    """Yield what the line of totals says: how many steps run, and what all that runs is expected to take."""
+    symbols = {step.id: symbol_of(step, forecast)[0] for step in plan.steps}
+    counts = list(symbols.values())
+    yield f"{counted(len(counts), 'step')}: {sum(symbol in '+~' for symbol in counts)} to run"
+    for symbol, words in (("=", "reused"), ("?", "only if the search asks"), ("!", "cannot run here")):
+        if counts.count(symbol):
+            yield f"{counts.count(symbol)} {words}"
+    running = [step for step in plan.steps if symbols[step.id] in "+~?"]
+    yield from _cost(running, all_asked="?" in counts)
+
+
+def _cost(steps: list[Step], *, all_asked: bool) -> Iterator[str]:
+    found = totals(steps)
+    if found.seconds is not None:
+        parts = ["if all run"] * all_asked
+        if found.loading_seconds:
+            parts.append(f"{format_time(found.loading_seconds)} of it to load libraries")
+        parts += [f"{counted(found.unknown, 'step')} unknown"] * bool(found.unknown)
+        said = f" ({', '.join(parts)})" if parts else ""
+        yield f"predicted {format_time(found.seconds)}{said}"
+    if found.peak_bytes is not None:
+        yield f"peak {format_size(found.peak_bytes)} beside libraries"
+    if found.output_bytes is not None:
+        yield f"disk {format_size(found.output_bytes)}"
+
+
+def released_text(plan: Plan) -> str:
+    """Say what the released model is expected to be; a range where a search chooses among several."""
+    sizes = [one.predicted_bytes for one in plan.candidates if one.predicted_bytes is not None]
+    figures = [expected_figures(one, plan) for one in plan.candidates]
+    latencies = [seconds for seconds, _ in figures if seconds is not None]
+    peaks = [peak for _, peak in figures if peak is not None]
+    return (
+        f"released model: size {_range([format_size(size) for size in sorted(sizes)])}, "
+        f"latency {_range([format_time(seconds) for seconds in sorted(latencies)])}, "
+        f"memory {_range([format_size(peak) for peak in sorted(peaks)])}"
+    )
+
+
+def _range(ordered: list[str]) -> str:
+    if not ordered:
+        return "unknown"
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+
+
+# Layers of one group that are named; the others are counted.
+NAMED_LAYERS = 4
+
+
+def machine_words(machine: HardwareIdentity) -> str:
+    """Name what decisions and predictions are made for: processor, cores, memory, accelerators, instruction sets."""
+    names = [gpu.name for gpu in machine.gpus]
+    gpus = [f"{names.count(name)} × {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)]
+    memory = [] if machine.memory_bytes is None else [format_size(machine.memory_bytes)]
+    instructions = ", ".join(machine.instructions) or "instruction sets unknown"
+    return " · ".join([machine.cpu or machine.machine, counted(machine.cores, "core"), *memory, *gpus, instructions])
+
+
+def group_text(group: LayerGroup) -> str:
+    """Write what becomes of some layers of one type; of many only the first are named."""
+    names = ", ".join(group.layers[:NAMED_LAYERS])
+    more = len(group.layers) - NAMED_LAYERS
+    named = f"{group.type} ({names}{f' and {more} more' if more > 0 else ''})"
+    return f"not {named}: {group.because}" if group.because else named

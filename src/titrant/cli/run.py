@@ -1,0 +1,154 @@
+"""`titrant run`: plan, execute, judge, release, report.
+
+A run's outcome as text for people: verdict, gates, what was released, where the report is.
+"""
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from titrant.api.planned import Planned
+from titrant.cli import console
+from titrant.cli.console import wrapped
+from titrant.cli.options import read_recipe, recipe_options, refuse_set
+from titrant.cli.plan import text_of
+from titrant.schema.diagnostics.diagnostics import OK
+from titrant.schema.gate import GateResult
+from titrant.schema.record import CandidateRecord, RunRecord
+from titrant.schema.values.units import counted, format_size, format_time
+
+if TYPE_CHECKING:
+    from titrant.runtime.worker.parent import Worker
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    recipe_options(parser)
+    parser.add_argument("recipe", type=Path, metavar="RECIPE|PLAN")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
+    parser.add_argument("--locked", action="store_true", help="do what the recipe's lock says, or exit 6")
+    parser.add_argument(
+        "--max-minutes", type=float, metavar="N", help="start no step after N minutes; what was judged decides"
+    )
+
+
+def call(options: argparse.Namespace) -> int:
+    """Plan, show the plan, execute it, and print the verdict."""
+    from titrant.api.check import changed_since
+    from titrant.api.lock import hold
+    from titrant.api.plan import foresee
+    from titrant.api.plan import plan as make_plan
+    from titrant.api.planned import is_saved_plan, load
+    from titrant.api.run import is_up_to_date, refuse_if_moved
+    from titrant.api.run import run as verb
+
+    _check_minutes(options.max_minutes)
+    worker: list[Worker] = []
+    if is_saved_plan(options.recipe):
+        refuse_set(options, "a saved plan")
+        saved = load(options.recipe)
+        planned = refuse_if_moved(saved, trust=options.trust)
+        if changed := changed_since(saved):
+            console.note(changed)
+    else:
+        planned = make_plan(read_recipe(options), trust=options.trust, keep_worker=None if options.dry_run else worker)
+    try:
+        replay = hold(planned) if options.locked else None
+        forecast, record = foresee(planned)
+        up_to_date = is_up_to_date(forecast)
+        if not options.quiet and not up_to_date:
+            console.note(text_of(planned, forecast, options))
+        if options.dry_run:
+            if options.quiet or up_to_date:
+                console.answer(text_of(planned, forecast, options))
+            return OK
+        if record is None or replay is not None:
+            with console.Progress(len(planned.plan.steps), quiet=options.quiet, verbose=options.verbose) as progress:
+                record = verb(
+                    planned,
+                    listen=progress,
+                    worker=worker.pop() if worker else None,
+                    max_minutes=options.max_minutes,
+                    replay=replay,
+                )
+    finally:
+        for unused in worker:
+            unused.close()
+    console.answer(up_to_date_text(record) if record.executed == 0 else verdict_text(record, planned))
+    if record.exit == OK and not options.locked and not is_saved_plan(options.recipe) and not options.max_minutes:
+        _update_lock(planned, record, options.recipe, quiet=options.quiet)
+    return record.exit
+
+
+def _update_lock(planned: "Planned", record: "RunRecord", recipe: Path, *, quiet: bool) -> None:
+    """Enter a successful run in the lock beside its recipe; one line where that changed it, or cannot be."""
+    from titrant.api.lock import update_lock
+    from titrant.cli.lock import lock_line
+
+    found = update_lock(planned, record, recipe)
+    unwritten = f"no lock was written: {found}" if isinstance(found, str) and found else ""
+    said = unwritten if isinstance(found, str) else lock_line(found) if found.change else ""
+    if said and not quiet:
+        console.note(said)
+
+
+def _check_minutes(minutes: float | None) -> None:
+    if minutes is not None and not 0 < minutes < math.inf:
+        from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+
+        help_text = "give a number of minutes above 0, such as 30"
+        raise RecipeError(Diagnostic("P073", f"--max-minutes {minutes:g} is not a time to run in", help=help_text))
+
+
+SYMBOLS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?"}
+
+
+def up_to_date_text(record: RunRecord) -> str:
+    """Say in one sentence that nothing ran, and what the earlier run answered."""
+    return (
+        f"{record.name}: up to date, nothing executed: {counted(record.reused, 'step')} reused from {record.run} · "
+        f"{headline(record)}\nreport: {_report(record)}"
+    )
+
+
+def headline(record: RunRecord) -> str:
+    """Put the verdict into words."""
+    released = ", ".join(record.released)
+    if record.exit == 0 and record.verdict == "PASS":
+        return f"PASS: released {released}; every gate of the contract is proven"
+    if record.exit == 0:
+        return f"{record.verdict}: released {released}; not every gate is proven"
+    return f"{record.verdict}: nothing released; keep the original model"
+
+
+def verdict_text(record: RunRecord, planned: Planned) -> str:
+    """Write the outcome of a run."""
+    lines = [f"{record.name}: {headline(record)}"]
+    for candidate in record.candidates:
+        lines.append(wrapped(f"{candidate.candidate}: {candidate.status} · {candidate.because}", "  ", "    "))
+        lines += _figures(candidate)
+        if candidate.judgement is not None:
+            lines += [wrapped(_gate(result), "    ", " " * 8) for result in candidate.judgement.results]
+    lines.append(f"{counted(record.executed, 'step')} executed, {record.reused} reused, {format_time(record.seconds)}")
+    lines.append(f"report: {_report(record)}")
+    return "\n".join(lines)
+
+
+def _figures(candidate: CandidateRecord) -> list[str]:
+    parts = []
+    if candidate.size is not None:
+        parts.append(format_size(candidate.size))
+    if "latency_p50" in candidate.figures:
+        parts.append(f"p50 {format_time(candidate.figures['latency_p50'])}")
+    return [f"    {' · '.join(parts)}"] if parts else []
+
+
+def _gate(result: GateResult) -> str:
+    return f"{SYMBOLS[result.verdict]} {result.verdict:<12} {result.gate}: {result.reason}"
+
+
+def _report(record: RunRecord) -> Path:
+    from titrant.runtime.store.home import home_folder
+
+    return home_folder() / "runs" / record.run / "report.html"

@@ -1,0 +1,85 @@
+"""`titrant show`: list operators, recipes, runs, or the recipe language."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from titrant.cli import console
+from titrant.cli.console import table
+from titrant.cli.options import json_option, nothing_to_act_on
+from titrant.schema.diagnostics.diagnostics import OK
+
+if TYPE_CHECKING:
+    from titrant.api.runs import RunRow
+
+# A run's id says when it began (UTC) and of which recipe it is.
+_HEAD = ("run", "verdict", "released", "size", "latency", "accuracy")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("what", choices=("operators", "recipes", "schema", "runs"))
+    parser.add_argument("name", nargs="?", help="show one operator or recipe whole")
+    runs = parser.add_argument_group("runs")
+    runs.add_argument("--recipe", metavar="NAME", help="of the recipe of this name")
+    runs.add_argument("--verdict", action="append", default=[], metavar="PASS", help="with this verdict, or another")
+    runs.add_argument(
+        "--metric", action="append", default=[], metavar="'accuracy>=.95'", help="whose model has this figure"
+    )
+    json_option(runs, "the runs")
+
+
+def call(options: argparse.Namespace) -> int:
+    """List operators, recipes or runs, or print the JSON Schema of the recipe language."""
+    from titrant.api import show as verb
+
+    _refuse_what_has_no_use(options)
+    if options.what == "operators":
+        listed = verb.operators() if options.name is None else None
+        console.answer(table(list(listed.items())) if listed is not None else verb.operator_page(options.name))
+    elif options.what == "recipes":
+        listed = verb.recipes() if options.name is None else None
+        console.answer(table(list(listed.items())) if listed is not None else verb.recipe_text(options.name))
+    elif options.what == "schema":
+        from titrant.schema.language.expected import recipe_schema
+
+        console.answer_json(recipe_schema())
+    else:
+        _runs(options)
+    return OK
+
+
+def _refuse_what_has_no_use(options: argparse.Namespace) -> None:
+    given = [f"--{name}" for name in ("recipe", "verdict", "metric", "json") if getattr(options, name)]
+    if options.what != "runs" and given:
+        raise nothing_to_act_on(given[0], options.what, "it is for: show runs")
+    if options.what in ("runs", "schema") and options.name is not None:
+        raise nothing_to_act_on(options.name, options.what, "see titrant show --help")
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from titrant.api.runs import search_runs
+    from titrant.runtime.store.home import home_folder
+
+    found = search_runs(home_folder(), recipe=options.recipe, verdicts=options.verdict, metrics=options.metric)
+    if options.json:
+        console.answer_json(found)
+    elif found:
+        console.answer(table([_HEAD, *(_cells(row) for row in found)]))
+    elif options.recipe or options.verdict or options.metric:
+        console.answer("no run of this home fits")
+    else:
+        console.answer("no runs here yet; make one with: titrant run RECIPE")
+
+
+def _cells(row: "RunRow") -> tuple[str, ...]:
+    from titrant.schema.values.units import format_size, format_time
+
+    size, latency, accuracy = (row.figures.get(name) for name in ("size", "latency_p50", "accuracy"))
+    return (
+        row.run,
+        row.verdict,
+        ", ".join(row.released) or "-",
+        "-" if size is None else format_size(size),
+        "-" if latency is None else format_time(latency),
+        "-" if accuracy is None else f"{accuracy:.4f}",
+    )

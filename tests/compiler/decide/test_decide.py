@@ -1,0 +1,397 @@
+"""Decisions: what is chosen for hand-made facts, and why, as whole texts.
+
+`UPDATE_GOLDEN=1 pytest` writes the texts in `decided/` anew, for a person to read before they are kept.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from titrant.compiler.machine.profile import shipped_profile
+from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
+from titrant.schema.facts import Bench, Gpu, GpuSpeed, Layer, RoleFacts, TensorSpec
+
+HERE = Path(__file__).parents[1]
+specification = importlib.util.spec_from_file_location("case", HERE / "case.py")
+case = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(case)
+
+decided = case.decided
+CRITICAL = case.RECIPE + "level: medical_critical\nvalidation: {operating_point: {sensitivity: 0.99}}\n"
+LARGE = replace(case.MODEL, weight_bytes=300 * 10**6)
+WITH_T4, WITH_H200 = (
+    replace(case.AVX2, identity=replace(case.AVX2.identity, gpus=(gpu,)))
+    for gpu in (Gpu(0, "Tesla T4", "cuda", 15 << 30, "7.5"), case.H200)
+)
+WITH_METAL = case.machine("neon", "bf16", "fp16", kind="arm64", gpus=(Gpu(0, "Apple M2", "mps"),))
+ORT_GPU = replace(WITH_H200.identity, packages={**case.PACKAGES, "onnxruntime-gpu": "1.31.1"})
+CASES = {
+    "auto device beside an H200": (case.RECIPE, ("level=balanced",), {"hardware": WITH_H200}),
+    "auto device on the profile nvidia-h100": (
+        case.TRAINED,
+        ("level=balanced",),
+        {"hardware": shipped_profile("nvidia-h100").hardware},
+    ),
+    "cuda on an H200": (case.RECIPE, ("level=balanced", "target.device=cuda"), {"hardware": WITH_H200}),
+    "cuda on a T4": (case.RECIPE, ("level=balanced", "target.device=cuda"), {"hardware": WITH_T4}),
+    "cuda with onnxruntime-gpu": (
+        case.RECIPE,
+        ("level=balanced", "target.device=cuda"),
+        {"hardware": replace(WITH_H200, identity=ORT_GPU)},
+    ),
+    "mps on an Apple M2": (case.RECIPE, ("level=balanced", "target.device=mps"), {"hardware": WITH_METAL}),
+    "auto level, small model": (case.RECIPE, (), {}),
+    "balanced": (case.RECIPE, ("level=balanced",), {}),
+    "minimal": (case.RECIPE, ("level=minimal",), {}),
+    "aggressive on VNNI": (case.RECIPE, ("level=aggressive",), {"hardware": case.VNNI}),
+    "medical critical": (CRITICAL, (), {}),
+    "one explicit method": (
+        case.TRAINED,
+        ("level=balanced", "quantization.method=ort.static", "export=[{format: onnx}]", "target.latency.p99=5 ms"),
+        {},
+    ),
+    "unlabeled with random inputs": (case.UNLABELED, ("level=balanced",), {}),
+}
+
+
+def text_of(found):
+    lines = [f"level {found.level} · device {found.device} · threads {found.threads} and {found.timing_threads}"]
+    for one in found.decisions:
+        lines.append(f"{one.subject}: {one.asked} → {one.chosen}")
+        lines.append(f"    {one.because} ({one.rule})" + (f" [{one.where}]" if one.where else ""))
+        lines += [f"    not {rejected.value}: {rejected.because}" for rejected in one.rejected]
+    lines.append("")
+    lines += [
+        f"{one.rank} {one.id}: {one.method} {one.bits} in {one.engine} as {one.format} {dict(one.options)}"
+        for one in found.chains
+    ]
+    lines.append(f"training {dict(found.training) if found.training else None}")
+    lines.append(f"arguments {dict(found.model_args)}")
+    lines.append(f"profile {dict(found.profile)} · point {dict(found.operating_point)}")
+    lines += [f"warning: {warning}" for warning in found.warnings]
+    return "\n".join(lines) + "\n"
+
+
+def ids(found):
+    return [chain.id for chain in found.chains]
+
+
+def line(found, subject):
+    return next(one for one in found.decisions if one.subject == subject)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_chooses_and_says_why(name):
+    recipe, changes, facts = CASES[name]
+    written = text_of(decided(recipe, *changes, **facts))
+    file = HERE / "decided" / f"{name.replace(' ', '_').replace(',', '')}.txt"
+    if "UPDATE_GOLDEN" in os.environ:
+        file.write_text(written, "utf-8")
+    assert written == file.read_text("utf-8")
+
+
+def test_gives_the_same_decisions_for_the_same_facts():
+    assert decided() == decided()
+
+
+@pytest.mark.parametrize(
+    ("changes", "level"),
+    [
+        (("validation.retention=0.99",), "balanced"),
+        (("validation.safety=0.99",), "medical_critical"),
+        (("validation.clinical_relevance=0.9",), "medical_critical"),
+        (("validation.safety=none",), "balanced"),
+    ],
+)
+def test_takes_the_level_that_the_contract_calls_for(changes, level):
+    assert decided(case.RECIPE, *changes).level == level
+
+
+def test_quantizes_a_small_model_only_when_asked():
+    assert ids(decided()) == ["torchscript-fp32", "onnx-fp32"]
+    assert "ort.static" in ids(decided(case.RECIPE, "quantization.method=auto"))
+    assert "ort.static" in ids(decided(case.RECIPE, "level=balanced"))
+
+
+def test_quantizes_a_large_model_unasked_and_never_loosens_its_contract():
+    found = decided(model=LARGE)
+    assert "ort.static" in ids(found)
+    assert found.contract.gates[0].threshold == 0.95
+
+
+def test_orders_candidates_from_gentle_to_aggressive():
+    found = decided(case.RECIPE, "level=balanced")
+    assert ids(found) == ["torchscript-fp32", "onnx-fp32", "torch.dynamic", "ort.dynamic", "ort.static"]
+    assert [chain.rank for chain in found.chains] == [0, 1, 2, 3, 4]
+
+
+def test_keeps_scales_that_depend_on_the_batch_away_from_medical_critical():
+    assert ids(decided(CRITICAL)) == ["torchscript-fp32", "onnx-fp32", "ort.static"]
+    explicit = decided(CRITICAL, "quantization.method=torch.dynamic", "export=[{format: torchscript}]")
+    gate = next(one for one in explicit.contract.gates if one.id == "batch_invariance")
+    assert gate.test == "not_assessable"
+    assert "INCONCLUSIVE" in line(explicit, "batch invariance").chosen
+
+
+def test_asks_nothing_of_batches_where_the_preset_is_switched_off():
+    found = decided(CRITICAL, "validation.batch_invariance=none")
+    assert "ort.dynamic" in ids(found)
+    assert line(found, "validation.batch_invariance").chosen == "off"
+
+
+def test_never_takes_an_original_with_dynamic_scales_for_a_static_one():
+    dynamic = replace(case.MODEL, layers=(*case.MODEL.layers, Layer("q", "DynamicQuantizeLinear", 0, 0)))
+    found = decided(CRITICAL, model=dynamic)
+    assert "batch_invariance" in [gate.id for gate in found.contract.gates]
+
+
+@pytest.mark.parametrize(
+    ("hardware", "reduce"),
+    [
+        (case.AVX2, True),
+        (case.VNNI, False),
+        (case.machine("avx2", "avx_vnni"), False),
+        (case.machine("avx512bw", "avx512f", "avx2"), True),
+        (case.machine("neon", "dotprod", kind="aarch64"), False),
+        (case.machine(), True),
+    ],
+)
+def test_takes_the_number_format_that_the_instruction_set_sums_exactly(hardware, reduce):
+    found = decided(case.RECIPE, "level=balanced", hardware=hardware)
+    options = {chain.id: chain.options for chain in found.chains}
+    assert options["ort.static"] == {"reduce_range": reduce}
+    assert options["torch.dynamic"] == {}
+
+
+def test_leaves_written_options_alone():
+    changes = ("quantization.method=ort.static", "quantization.options.reduce_range=false")
+    (chain,) = decided(case.RECIPE, *changes).chains
+    assert chain.options == {"reduce_range": False}
+
+
+def test_says_what_an_explicit_method_gives_up():
+    found = decided(case.RECIPE, "level=minimal", "quantization.method=ort.static")
+    assert ids(found) == ["ort.static"]
+    assert "auto would leave it out: level minimal" in line(found, "quantization.method").because
+
+
+def test_makes_only_what_is_asked_to_be_exported():
+    assert ids(decided(case.RECIPE, "level=balanced", "export=[{format: torchscript}]")) == [
+        "torchscript-fp32",
+        "torch.dynamic",
+    ]
+    assert ids(decided(case.RECIPE, "level=balanced", "target.engine=onnxruntime")) == [
+        "onnx-fp32",
+        "ort.dynamic",
+        "ort.static",
+    ]
+
+
+def test_only_converts_where_no_method_is_asked_for():
+    assert ids(decided(case.RECIPE, "quantization.method=none")) == ["torchscript-fp32", "onnx-fp32"]
+
+
+def test_keeps_an_onnx_file_as_one_of_the_candidates(tmp_path):
+    onnx = replace(case.DIGITS, source="onnx", layers=(Layer("c", "Conv", 320, 1280, (32, 1, 3, 3)),))
+    found = decided(case.UNLABELED, "level=balanced", model=onnx)
+    assert ids(found) == ["unchanged"]
+    assert found.original_engine == "onnxruntime"
+    rejected = {one.value: one.because for one in line(found, "quantization.method").rejected}
+    assert rejected["torch.dynamic"] == "it takes a torch module, and the original is an ONNX file"
+    assert "random inputs calibrate nothing" in rejected["ort.static"]
+
+
+def test_rejects_what_is_not_installed():
+    found = decided(hardware=case.machine("avx2", packages={"torch": "2.13.0"}))
+    assert ids(found) == ["torchscript-fp32"]
+    (first, *_) = line(found, "quantization.method").rejected
+    assert first.because == "the engine onnxruntime is not installed: pip install onnxruntime"
+
+
+def test_cannot_go_on_when_nothing_is_left():
+    with pytest.raises(InfeasibleError) as caught:
+        decided(case.RECIPE, "export=[{format: onnx}]", hardware=case.machine(packages={"torch": "2.13.0"}))
+    assert caught.value.diagnostics[0].code == "P062"
+    with pytest.raises(InfeasibleError) as caught:
+        decided(case.RECIPE, "quantization.method=cast")
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.where.text) == ("P061", "quantization.method=cast")
+
+
+def test_uses_a_gpu_only_where_the_recipe_names_it():
+    with_gpu = replace(case.AVX2, identity=replace(case.AVX2.identity, gpus=(case.H200,)))
+    assert decided(hardware=with_gpu).device == "cpu"
+    named = decided(case.RECIPE, "target.device=cuda", "level=balanced", hardware=with_gpu)
+    assert named.device == "cuda"
+    assert ids(named) == ["torchscript-fp32", "cast"]
+    with pytest.raises(InfeasibleError) as caught:
+        decided(case.RECIPE, "target.device=cuda:1", hardware=with_gpu)
+    assert caught.value.diagnostics[0].help == "this machine has cuda:0 (NVIDIA H200), and cpu"
+
+
+def test_takes_a_16_bit_method_for_what_the_accelerator_does_and_not_its_processor():
+    amx = case.machine("amx_bf16", "avx2", gpus=WITH_T4.identity.gpus)
+    written = (case.RECIPE, "quantization.method=cast", "quantization.options.dtype=bf16")
+    assert decided(*written, hardware=amx).chains[0].options == {"dtype": "bf16"}
+    with pytest.raises(InfeasibleError) as caught:
+        decided(*written, "target.device=cuda", hardware=amx)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.help) == ("P061", "set quantization.options.dtype to fp16")
+    with pytest.raises(InfeasibleError) as caught:
+        decided(case.RECIPE, "quantization.method=cast", hardware=WITH_H200)
+    assert "bf16 is emulated on this processor" in caught.value.diagnostics[0].message
+
+
+def test_tells_what_each_device_is_expected_to_take_without_deciding_by_it():
+    slow = replace(WITH_H200, bench=Bench(1e6, gpus={"cuda:0": GpuSpeed(1e15, 1e15, 1e13, measured=True)}))
+    found, usual = decided(hardware=slow), decided(hardware=WITH_H200)
+    assert found.device == usual.device == "cpu"
+    device, other = line(found, "target.device"), line(usual, "target.device")
+    assert "(modelled)" in device.because
+    assert "(guess)" in other.because
+    assert "(modelled)" in device.rejected[0].because
+    assert device.rejected[0].because.endswith("to use it all the same write target.device: cuda")
+    unseen = line(decided(hardware=WITH_H200, model=replace(case.MODEL, flops=None)), "target.device")
+    assert unseen.because == "int8 methods of this version run there only"
+
+
+def test_warns_of_activations_that_are_expected_not_to_fit_on_the_gpu():
+    heavy = replace(case.MODEL, activation_bytes=1 << 30)
+    on_it = ("target.device=cuda", "profile.batches=[1, 14]")
+    assert decided(case.RECIPE, *on_it, hardware=WITH_T4, model=heavy).warnings == ()
+    (found,) = decided(
+        case.RECIPE, *on_it, "target.latency={batch: 16, p95: 1 s}", hardware=WITH_T4, model=heavy
+    ).warnings
+    assert found == (
+        "weights and the activations of a batch of 16 are expected to take 16.0 GiB on Tesla T4, which has 15.0 GiB: "
+        "lower profile.batches, or target.latency.batch"
+    )
+    assert decided(case.RECIPE, "profile.batches=[99]", hardware=WITH_T4, model=heavy).warnings == ()
+
+
+def test_says_that_an_onnx_original_cannot_use_the_gpu_beside_it():
+    onnx = replace(case.MODEL, source="onnx")
+    (rejected,) = line(
+        decided(case.RECIPE, "model.weights=included", hardware=WITH_H200, model=onnx), "target.device"
+    ).rejected
+    assert rejected.because == (
+        "on NVIDIA H200 the original does not run: onnxruntime on cuda needs the package onnxruntime-gpu"
+    )
+
+
+def test_warns_of_more_threads_than_cores():
+    assert (
+        "target.threads is 8, and this machine has 2 usable cores"
+        in decided(case.RECIPE, "target.threads=8").warnings[0]
+    )
+
+
+def test_resolves_arguments_from_the_data():
+    assert decided().model_args == {"features": 30, "classes": 2}
+    with pytest.raises(RecipeError) as caught:
+        decided(case.RECIPE, data=replace(case.DATA, inputs=(case.FEATURES, replace(case.FEATURES, name="more"))))
+    assert (
+        caught.value.diagnostics[0].message
+        == "`features: auto` cannot be resolved: the data gives 2 inputs and not one"
+    )
+
+
+def test_fits_the_original_with_what_the_optimizer_starts_well_with():
+    assert decided().training["learning_rate"] == 1e-3
+    assert decided(case.RECIPE, "train.optimizer=sgd").training["learning_rate"] == 1e-2
+    assert decided(case.RECIPE, "train.learning_rate=0.02").training["learning_rate"] == 0.02
+    gentle = decided(case.RECIPE, "model.weights=included")
+    assert gentle.training["learning_rate"] == pytest.approx(1e-4)
+
+
+def test_gives_the_fit_operator_parameters_that_it_takes():
+    from titrant.runtime import catalog
+
+    for changes in ((), ("train.early_stop=none",), ("train.early_stop.patience=2",)):
+        assert catalog.get("train.fit").params.model_validate(dict(decided(case.RECIPE, *changes).training))
+
+
+def test_chooses_the_loss_by_the_outputs():
+    one = replace(case.MODEL, outputs=(TensorSpec("logit", ("batch", 1), "float32"),))
+    assert decided(model=one).training["loss"] == "binary_cross_entropy_with_logits"
+    assert decided().training["loss"] == "cross_entropy"
+
+
+def test_takes_given_weights_as_they_are():
+    assert decided(case.TRAINED).training is None
+
+
+def test_moves_no_threshold_without_a_critical_class():
+    text = case.RECIPE.replace("  positive: malignant\n", "")
+    assert decided(text, data=replace(case.DATA, positive=None)).operating_point == {}
+    assert decided().operating_point == {"threshold": 0.5}
+
+
+def test_times_often_enough_for_the_limit_to_be_provable():
+    assert decided().profile["iterations"] is None
+    assert decided(case.RECIPE, "target.latency.p99=5 ms").profile["iterations"] == 299
+    assert decided(case.RECIPE, "target.latency.p95=5 ms", "profile.iterations=20").profile["iterations"] == 59
+    assert decided(case.RECIPE, "target.latency.p95=5 ms", "target.latency.batch=4").profile["batches"] == (1, 4, 8, 32)
+
+
+def test_rejects_static_quantization_without_calibration_rows():
+    roles = {**case.DATA.roles, "calibration": RoleFacts(0, 0)}
+    found = decided(case.RECIPE, "level=balanced", data=replace(case.DATA, roles=roles))
+    assert "ort.static" not in ids(found)
+
+
+def test_holds_the_medical_safeguards_on_any_level():
+    found = decided(case.RECIPE, "level=aggressive", "preserve=medical", "validation.retention=0.9")
+    assert found.contract.require == "proof"
+    retention = found.contract.gates[0]
+    assert (retention.threshold, retention.origin) == (0.98, "preserve: medical")
+    assert line(found, "validation.retention").asked == "at least 0.9"
+
+
+def test_lets_the_recipe_be_laxer_than_its_level_in_plain_sight():
+    found = decided(CRITICAL, "validation.retention=0.9", "validation.require=evidence")
+    assert found.contract.require == "evidence"
+    assert found.contract.gates[0].threshold == 0.9
+    assert "laxer than what level medical_critical supplies" in line(found, "validation.retention").because
+
+
+def test_imports_neither_torch_nor_scipy():
+    program = (
+        "import sys; sys.path.insert(0, 'tests/compiler'); import case; case.decided(); "
+        "print([name for name in ('torch', 'numpy', 'onnx', 'onnxruntime', 'sklearn', 'scipy') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_shows_what_inspection_noted_of_model_and_data():
+    model = replace(case.MODEL, notes=("the prefix `module.` of every name is removed",))
+    data = replace(case.DATA, notes=("3 copies are dropped",))
+    lines = case.decided(model=model, data=data).decisions
+    noted = [(one.subject, one.because, one.where) for one in lines if one.rule.endswith(".noted")]
+    assert noted == [
+        ("model", "the prefix `module.` of every name is removed", "x.yaml:4:1"),
+        ("data", "3 copies are dropped", "x.yaml:7:1"),
+    ]
+
+
+def test_runs_onnx_files_where_only_the_gpu_package_of_the_engine_is_installed():
+    packages = {name: version for name, version in case.PACKAGES.items() if name != "onnxruntime"}
+    hardware = case.machine("avx2", packages={**packages, "onnxruntime-gpu": "1.31.1"})
+    line = next(one for one in case.decided(hardware=hardware).decisions if one.subject == "quantization.method")
+    assert "onnx-fp32" in line.chosen
+    assert not [one for one in line.rejected if "not installed" in one.because]
+
+
+def test_says_that_onnxruntime_does_not_compute_on_metal():
+    hardware = case.machine("neon", gpus=(Gpu(0, "M2", "mps"),))
+    text = f"{case.RECIPE}target: {{device: mps}}\n"
+    lines = case.decided(text, hardware=hardware).decisions
+    line = next(one for one in lines if one.subject == "quantization.method")
+    told = next(one.because for one in line.rejected if one.value == "onnx-fp32")
+    assert told.startswith("onnxruntime does not compute on Metal: target.engine torch does")

@@ -1,0 +1,235 @@
+"""Lowering: the steps that recipes and decisions become."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from titrant.compiler.decide.rule import Chain, ExportRequest
+from titrant.compiler.lower.lower import lower
+from titrant.compiler.lower.verify import problems
+from titrant.compiler.passes import passes
+from titrant.schema.diagnostics.diagnostics import InfeasibleError
+from titrant.schema.facts import Layer
+from titrant.schema.plan import identity, plan_digest
+
+HERE = Path(__file__).parents[1]
+specification = importlib.util.spec_from_file_location("small_recipes", HERE / "small_recipes.py")
+small = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(small)
+
+FIT = {"epochs": 2}
+
+
+def lowered(folder, *chains, text=small.TABULAR, model=small.MODEL, files=None, **choices):
+    bound = small.bind(text, folder, **(files or {}))
+    return lower(bound, small.decisions(*chains, **choices), small.HARDWARE, model, small.DATA)
+
+
+def compiled(*args, **choices):
+    return passes.run(lowered(*args, **choices))
+
+
+def ids(plan, stage=None):
+    return [step.id for step in plan.steps if stage in (None, step.stage)]
+
+
+def by_id(plan, identifier):
+    return next(step for step in plan.steps if step.id == identifier)
+
+
+def detector(folder, *chains, **choices):
+    return lowered(
+        folder, *chains, text=small.UNLABELED, model=small.ONNX, files={"model__onnx": "detector.onnx"},
+        original_engine="onnxruntime", **choices,
+    )  # fmt: skip
+
+
+def test_lowers_a_recipe_with_training_to_steps_as_people_would_name_them(tmp_path):
+    plan = compiled(tmp_path, small.PLAIN, small.DYNAMIC, small.STATIC, training=FIT)
+    assert ids(plan) == [
+        "load", "split", "transform", "model", "fit", "baseline.tuning", "point",
+        "onnx", "onnx.tuning", "onnx.quality",
+        "onnx.ort.dynamic", "onnx.ort.dynamic.tuning", "onnx.ort.dynamic.quality",
+        "onnx.ort.static", "onnx.ort.static.tuning", "onnx.ort.static.quality",
+        "latency", "baseline.evaluation",
+        "onnx.evaluation", "onnx.contract",
+        "onnx.ort.dynamic.evaluation", "onnx.ort.dynamic.contract",
+        "onnx.ort.static.evaluation", "onnx.ort.static.contract", "report",
+    ]  # fmt: skip
+    assert plan.original == "fit.model"
+    assert plan.warnings == ("a warning",)
+
+
+def test_exports_once_for_all_methods_that_take_onnx(tmp_path):
+    plan = compiled(tmp_path, small.DYNAMIC, small.STATIC, training=FIT)
+    assert [step.id for step in plan.steps if step.operator == "export.onnx"] == ["onnx"]
+    assert by_id(plan, "onnx.ort.static").inputs == {"model": "onnx.model", "calibration": "transform.calibration"}
+    assert by_id(plan, "onnx").inputs == {"model": "fit.model", "example": "transform.tuning"}
+
+
+def test_times_the_original_and_every_candidate_together(tmp_path):
+    latency = by_id(lowered(tmp_path, small.PLAIN, small.SCRIPT, training=FIT), "latency")
+    assert latency.inputs["models"] == {
+        "original": "fit.model", "onnx": "onnx.model", "torchscript": "torchscript.model",
+    }  # fmt: skip
+    assert latency.params["engines"] == {"original": "torch", "onnx": "onnxruntime", "torchscript": "torch"}
+    assert latency.params["batches"] == [1, 8]
+
+
+def test_fuses_before_torchscript_only_where_there_is_batch_normalization(tmp_path):
+    normalized = replace(small.MODEL, layers=(*small.MODEL.layers, Layer("bn", "BatchNorm2d", 4, 16, (2,))))
+    with_fuse = lowered(tmp_path, small.SCRIPT, model=normalized, training=FIT)
+    assert by_id(with_fuse, "torchscript").inputs["model"] == "torchscript.fused.model"
+    kept = passes.run(with_fuse, passes.standard(normalized))
+    assert by_id(kept, "torchscript").inputs["model"] == "torchscript.fused.model"
+    plain = passes.run(lowered(tmp_path, small.SCRIPT, training=FIT), passes.standard(small.MODEL))
+    assert "torchscript.fused" not in ids(plain)
+    assert by_id(plain, "torchscript").inputs["model"] == "fit.model"
+    assert "onnx.fused" not in ids(lowered(tmp_path, small.PLAIN, model=normalized, training=FIT))
+
+
+def test_takes_a_given_model_as_the_original_when_nothing_trains(tmp_path):
+    files = {"model__weights": "net.safetensors", "data__sources__a__csv": "a.csv", "data__sources__b__npz": "b.npz"}
+    plan = compiled(tmp_path, small.PLAIN, text=small.PARTS, files=files)
+    assert plan.original == "model.model"
+    assert "fit" not in ids(plan)
+
+
+def test_lowers_an_onnx_model_without_labels_by_the_same_way(tmp_path):
+    plan = passes.run(detector(tmp_path, small.PLAIN, replace(small.STATIC, id="ort.static")))
+    assert ids(plan, "make") == [
+        "onnx.quality", "ort.static", "ort.static.tuning", "ort.static.quality",
+    ]  # fmt: skip
+    assert plan.candidates[0].answers == "baseline.tuning.outputs"
+    assert plan.candidates[0].model == plan.original == "model.model"
+    assert plan.candidates[0].predicted_bytes == 400
+    assert by_id(plan, "ort.static").inputs["model"] == "model.model"
+    assert by_id(plan, "load").params["random"] == [
+        {"name": "image", "shape": ["batch", 3, 32, 32], "dtype": "float32"}
+    ]
+
+
+def test_says_what_cannot_be_converted(tmp_path):
+    with pytest.raises(InfeasibleError, match="P020: torchscript: nothing here turns onnx into torchscript"):
+        detector(tmp_path, small.SCRIPT)
+
+
+def test_makes_one_search_for_each_requested_file(tmp_path):
+    requests = (ExportRequest("onnx", "model", 17), ExportRequest("torchscript", "script"))
+    plan = compiled(tmp_path, small.PLAIN, small.STATIC, small.SCRIPT, exports=requests, training=FIT)
+    assert [(search.name, search.candidates) for search in plan.searches] == [
+        ("model", ("onnx", "onnx.ort.static")),
+        ("script", ("torchscript",)),
+    ]
+    assert by_id(plan, "onnx").params["opset"] == 17
+
+
+def test_makes_another_candidate_for_another_opset_of_one_format(tmp_path):
+    requests = (ExportRequest("onnx", "old", 15), ExportRequest("onnx", "new", 18))
+    plan = compiled(tmp_path, small.PLAIN, exports=requests, training=FIT)
+    assert [search.candidates for search in plan.searches] == [("onnx",), ("onnx.opset18",)]
+    assert by_id(plan, "onnx.opset18").params["opset"] == 18
+
+
+def test_lets_a_judgement_depend_on_timings_only_for_a_gate_about_time(tmp_path):
+    assert "timings" not in by_id(lowered(tmp_path, small.PLAIN, training=FIT), "onnx.contract").inputs
+    timed = lowered(tmp_path, small.PLAIN, training=FIT, gates=(small.RETENTION, small.LATENCY))
+    assert by_id(timed, "onnx.contract").inputs["timings"] == "onnx.latency.timings"
+    assert problems(timed) == ()
+
+
+def test_judges_time_on_runs_of_the_candidate_and_the_original_that_chose_nothing(tmp_path):
+    gates = (small.RETENTION, small.LATENCY)
+    plan = compiled(tmp_path, small.PLAIN, small.STATIC, training=FIT, gates=gates)
+    anew = by_id(plan, "onnx.ort.static.latency")
+    assert (anew.stage, anew.candidate) == ("judge", "onnx.ort.static")
+    assert anew.inputs == {
+        "models": {"original": "fit.model", "onnx.ort.static": "onnx.ort.static.model"},
+        "rows": "transform.evaluation",
+    }  # fmt: skip
+    assert anew.params["batches"] == [1]
+    chose = by_id(plan, "latency")
+    assert {name: anew.params[name] for name in ("threads", "device", "iterations", "warmup")} == {
+        name: chose.params[name] for name in ("threads", "device", "iterations", "warmup")
+    }
+    memory = replace(small.LATENCY, id="memory", metric="peak_memory", unit="B")
+    both = compiled(tmp_path, small.PLAIN, training=FIT, gates=(*gates, memory))
+    assert by_id(both, "onnx.latency").params["batches"] == [1, 8]
+
+
+def test_writes_the_parameters_of_a_step_in_full(tmp_path):
+    plan = lowered(tmp_path, small.PLAIN, training=FIT)
+    assert by_id(plan, "split").params["overlap"] == "error"
+    assert by_id(plan, "model").params["args"] == {"features": 30, "classes": 2}
+    assert by_id(plan, "model").params["outputs"] == [{"name": "logits", "shape": ["batch", 2], "dtype": "float32"}]
+    assert by_id(plan, "onnx.contract").params["gates"][0]["threshold"] == 0.95
+    assert all(step.seed == 42 for step in plan.steps)
+
+
+def test_hands_a_method_its_options_and_width(tmp_path):
+    chain = replace(small.STATIC, options={"reduce_range": True})
+    assert by_id(lowered(tmp_path, chain, training=FIT), chain.id).params["reduce_range"] is True
+
+
+def test_casts_and_then_exports(tmp_path):
+    cast = Chain("onnx.cast", "cast", 16, "onnxruntime", "onnx", 1)
+    plan = lowered(tmp_path, cast, training=FIT)
+    assert by_id(plan, "onnx.cast").inputs == {"model": "fit.model"}
+    assert by_id(plan, "onnx.cast.onnx").inputs["model"] == "onnx.cast.model"
+    assert plan.candidates[0].model == "onnx.cast.onnx.model"
+
+
+def test_has_an_identity_that_neither_paths_nor_reasons_enter(tmp_path):
+    text = small.PARTS
+    digests = set()
+    for name in ("here", "there"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "renamed").write_bytes(b"a.csv")
+        files = {"model__weights": "net.safetensors", "data__sources__a__csv": "renamed", "data__sources__b__npz": "b"}
+        plan = lowered(folder, small.PLAIN, text=text, files=files)
+        assert str(folder) in json.dumps(by_id(plan, "load").params)
+        assert str(folder) not in json.dumps(identity(plan))
+        digests.add(plan_digest(plan))
+    assert len(digests) == 1
+
+
+def test_gives_the_same_identity_in_every_process_folder_and_time_zone(tmp_path):
+    code = f"""
+import sys, pathlib
+sys.path.insert(0, {str(HERE)!r})
+import small_recipes as small
+from titrant.compiler.passes import passes
+from titrant.compiler.lower.lower import lower
+from titrant.schema.values.canonical import canonical_json
+from titrant.schema.plan import identity
+bound = small.bind(small.TABULAR, pathlib.Path({str(tmp_path)!r}))
+chosen = small.decisions(small.PLAIN, small.DYNAMIC, small.STATIC, training={FIT!r})
+print(canonical_json(identity(passes.run(lower(bound, chosen, small.HARDWARE, small.MODEL, small.DATA)))))
+heavy = {{"torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "matplotlib"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    answers = set()
+    for zone, folder, seed in (("UTC", "/", "1"), ("Asia/Tokyo", str(tmp_path), "2")):
+        environment = {"TZ": zone, "PYTHONHASHSEED": seed, "PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        answers.add(done.stdout)
+    assert len(answers) == 1
+
+
+def test_knows_an_output_without_a_name_by_its_place(tmp_path):
+    text = small.TABULAR.replace("model:\n", "model:\n  output: {kind: probabilities}\n")
+    assert text != small.TABULAR
+    plan = lowered(tmp_path, small.PLAIN, text=text, training=FIT)
+    name = small.MODEL.outputs[0].name
+    for step in ("point", "onnx.quality", "onnx.contract"):
+        params = by_id(plan, step).params
+        assert (params["output"], params["kinds"]) == (name, {name: "probabilities"}), step

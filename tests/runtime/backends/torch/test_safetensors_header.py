@@ -1,0 +1,77 @@
+"""Headers of weights files: read without values, and never believed when they are wrong."""
+
+import contextlib
+import json
+
+import pytest
+import torch  # noqa: TID253 - the tests save weights
+from hypothesis import given
+from hypothesis import strategies as some
+from safetensors.torch import save_file
+
+from titrant.runtime.backends.torch.weights import meta_state, read_header, read_state
+from titrant.schema.diagnostics.diagnostics import StepError
+
+
+def write(file, entries, size):
+    text = json.dumps(entries).encode()
+    with file.open("wb") as opened:
+        opened.write(len(text).to_bytes(8, "little") + text)
+        opened.truncate(8 + len(text) + size)
+    return file
+
+
+def test_lists_what_the_library_wrote(tmp_path):
+    half, none = torch.zeros(3, 4, dtype=torch.bfloat16), torch.zeros(0, 2, dtype=torch.int64)
+    tensors = {"a.weight": half, "b": torch.tensor(1.0), "c": none}
+    save_file(tensors, tmp_path / "w.safetensors", metadata={"by": "me"})
+    found = {one.name: (one.dtype, one.shape, one.size_bytes) for one in read_header(tmp_path / "w.safetensors")}
+    assert found == {
+        "a.weight": ("bfloat16", (3, 4), 24), "b": ("float32", (), 4), "c": ("int64", (0, 2), 0),
+    }  # fmt: skip
+    state = meta_state(tmp_path / "w.safetensors")
+    assert {name: (one.dtype, one.shape, one.device.type) for name, one in state.items()} == {
+        name: (one.dtype, one.shape, "meta") for name, one in tensors.items()
+    }
+
+
+def test_reads_no_value_of_a_file_larger_than_memory(tmp_path):
+    size = 1 << 40
+    file = write(
+        tmp_path / "w.safetensors", {"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}, size
+    )
+    state, _ = read_state(str(file), values=False)
+    assert state["w"].shape == (size // 4,)
+
+
+@pytest.mark.parametrize(
+    ("entries", "size", "problem"),
+    [
+        ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 7, "describes"),
+        ({"w": {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}}, 8, "not known"),
+        ({"w": 3}, 8, "not known"),
+        ([], 0, "is not a mapping"),
+    ],
+)
+def test_refuses_a_header_that_is_wrong(tmp_path, entries, size, problem):
+    file = write(tmp_path / "w.safetensors", entries, size)
+    with pytest.raises(ValueError, match=problem):
+        read_header(file)
+    with pytest.raises(StepError) as caught:
+        read_state(str(file), values=False)
+    assert caught.value.diagnostics[0].code == "X152"
+
+
+@given(some.binary(max_size=200))
+def test_never_fails_otherwise_on_any_bytes(tmp_path_factory, content):
+    file = tmp_path_factory.mktemp("any") / "w.safetensors"
+    file.write_bytes(content)
+    with contextlib.suppress(ValueError):
+        read_header(file)
+
+
+def test_reads_the_names_of_a_checkpoint_without_its_values(tmp_path):
+    torch.save({"state_dict": {"module.w": torch.zeros(3, 2)}}, tmp_path / "w.pt")
+    state, notes = read_state(str(tmp_path / "w.pt"), values=False)
+    assert {name: (tuple(one.shape), one.device.type) for name, one in state.items()} == {"w": ((3, 2), "meta")}
+    assert len(notes) == 2

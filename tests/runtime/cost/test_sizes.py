@@ -1,0 +1,71 @@
+"""Predicted file sizes come within 3 % or 16 KiB of the files."""
+
+import pytest
+
+from titrant.runtime import catalog
+from titrant.runtime.inspect.torch import list_layers, model_bytes
+from titrant.runtime.inspect.torch_forward import run_forward
+from titrant.schema.facts import Hardware, HardwareIdentity, ModelFacts, TensorSpec
+
+PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1"}
+MACHINE = Hardware(HardwareIdentity("linux", "x86_64", "", (), 2, None, (), "3.11", PACKAGES))
+
+
+def facts(module, unread=()):
+    parameters = sum(one.numel() for one in module.parameters())
+    return ModelFacts(
+        "factory",
+        "",
+        parameters,
+        parameters,
+        model_bytes(module),
+        list_layers(module, {}, unread),
+        (),
+        (),
+        10**6,
+        10**5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "args"),
+    [("TinyNet", (1, 6, 6), {"channels": 32, "classes": 10}), ("Stack", (64,), {"widths": [64, 512, 512, 10]})],
+)
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_predicts_the_size_of_every_file(*, name, shape, args, per_channel, torch_model, rows, apply):
+    model = torch_model(name, *shape, **args)
+    example = rows(*shape)
+    known = facts(model.module)
+    plain = apply("export.onnx", {"model": model, "example": example}).outputs["model"]
+    runs = [
+        ("export.torchscript", {"model": model, "example": example}, {}),
+        ("quantize.torch_dynamic", {"model": model, "example": example}, {"per_channel": per_channel}),
+        ("quantize.ort_dynamic", {"model": plain}, {"per_channel": per_channel}),
+        ("quantize.ort_static", {"model": plain, "calibration": example}, {"per_channel": per_channel}),
+    ]
+    sizes = {"export.onnx": (plain.path.stat().st_size, predicted("export.onnx", {}, known))}
+    for operator, inputs, params in runs:
+        made = apply(operator, inputs, params).outputs["model"]
+        sizes[operator] = (made.path.stat().st_size, predicted(operator, params, known))
+    wrong = {key: pair for key, pair in sizes.items() if abs(pair[1] - pair[0]) > max(0.03 * pair[0], 16 * 1024)}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("SharedSquare", {}), ("Lookup", {"size": 2000}), ("Pooler", {"wide": 300})]
+)
+def test_predicts_the_size_of_shared_looked_up_and_unread_weights(*, name, args, torch_model, rows, apply):
+    model = torch_model(name, 256, **args)
+    seen = run_forward(name, model.module, (TensorSpec("x", ("batch", 256), "float32"),), "unlabeled")
+    assert seen.unread == ({"pooler"} if name == "Pooler" else set())
+    known = facts(model.module, seen.unread)
+    plain = apply("export.onnx", {"model": model, "example": rows(256)}).outputs["model"]
+    for operator, inputs in (("ort_dynamic", {}), ("ort_static", {"calibration": rows(256)})):
+        made = apply(f"quantize.{operator}", {"model": plain, **inputs}, {}).outputs["model"].path.stat().st_size
+        said = predicted(f"quantize.{operator}", {}, known)
+        assert abs(said - made) < max(0.03 * made, 16 * 1024), (operator, said, made)
+
+
+def predicted(operator, params, known):
+    declaration = catalog.get(operator)
+    return declaration.predict(declaration.params(**params), MACHINE, known).output_bytes

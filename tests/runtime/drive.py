@@ -1,0 +1,23 @@
+"""Execute the toy plan in a process of its own: drive.py RECIPE_FOLDER HOME."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+from titrant.runtime.run.execute import execute
+from titrant.runtime.store.home import open_home
+
+spec = importlib.util.spec_from_file_location("toy_conftest", Path(__file__).parent / "conftest.py")
+conftest = importlib.util.module_from_spec(spec)
+sys.modules["toy_conftest"] = conftest
+spec.loader.exec_module(conftest)
+
+options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
+make = {int(level): params for level, params in options.pop("make", {}).items()}
+plan = conftest.toy_plan(tuple(options.pop("levels", (1, 2))), make=make, **options)
+record = execute(
+    plan, home=open_home(Path(sys.argv[2])), recipe_text="name: toy\n", recipe_file="toy.yaml",
+    folder=Path(sys.argv[1]), listen=lambda event: print(json.dumps(event), flush=True),
+)  # fmt: skip
+print(json.dumps({"event": "record", "executed": record.executed, "released": record.released, "run": record.run}))

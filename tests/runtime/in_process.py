@@ -1,0 +1,50 @@
+"""A worker without a process: the same work, in the caller's, so that a run takes milliseconds and any write can fail.
+
+The user's modules stay loaded from one run to the next, as they do in a worker.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from titrant.runtime.seed import Seeding
+from titrant.runtime.worker.child import _answer
+from titrant.runtime.worker.messages import raise_answer
+from titrant.runtime.worker.tasks import WorkerState
+from titrant.runtime.worker.user_watch import UserWatch
+
+_WATCHES = {}
+
+
+class InProcessWorker:
+    """Answers requests as `Worker` does."""
+
+    def __init__(self, home, folder):
+        self.started = False
+        self._scratch = Path(tempfile.mkdtemp(prefix="worker-here-0-", dir=home.unfinished))
+        if str(folder) not in _WATCHES:
+            sys.path.insert(0, str(folder))
+            _WATCHES[str(folder)] = UserWatch(folder, ignored=(home.path,))
+            _WATCHES[str(folder)].install()
+        self._said = []
+        self._listen = None
+        self._bench = WorkerState(home, folder, self._scratch, _WATCHES[str(folder)], Seeding(), self._tell)
+
+    def _tell(self, message):
+        if self._listen is not None:
+            self._listen(message)
+
+    def ask(self, request, listen=None):
+        message = self.message(request, listen)
+        raise_answer(message)
+        return {key: value for key, value in message.items() if key != "event"}
+
+    def message(self, request, listen=None):
+        self._listen = listen
+        return _answer(self._bench, {**request, "log": None})
+
+    def interrupt(self):
+        pass
+
+    def close(self):
+        pass

@@ -1,0 +1,54 @@
+"""Peak memory of a piece of work."""
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from titrant.runtime.machine.peak_memory import ChildKilledError, memory_of
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+MIB = 1 << 20
+
+
+def test_counts_what_is_held_at_the_end():
+    assert 60 * MIB < memory_of(lambda: np.ones(64 * MIB, np.uint8)) < 80 * MIB
+
+
+def test_counts_a_buffer_that_came_and_went():
+    def work():
+        return float(np.ones(64 * MIB, np.uint8)[0]), np.ones(16 * MIB, np.uint8)
+
+    assert 60 * MIB < memory_of(work) < 80 * MIB
+
+
+def test_counts_pages_of_the_parent_that_are_written_to():
+    shared = np.zeros(32 * MIB, np.uint8)
+    shared[:] = 1
+    assert 30 * MIB < memory_of(lambda: shared.fill(2)) < 40 * MIB
+    assert shared[0] == 1
+
+
+def test_does_not_count_what_was_freed_before():
+    del (gone := [np.ones(128 * MIB, np.uint8)])[:]
+    assert not gone
+    assert memory_of(lambda: None) < 8 * MIB
+
+
+def test_tells_why_the_work_failed():
+    def refuse():
+        raise StepError(Diagnostic("X402", "no such input", help="name it"))
+
+    with pytest.raises(StepError, match="X402: no such input") as caught:
+        memory_of(refuse)
+    assert caught.value.diagnostics[0].help == "name it"
+    with pytest.raises(StepError, match="X431: measuring the memory failed: ZeroDivisionError: division by zero"):
+        memory_of(lambda: 1 / 0)
+
+
+def test_tells_when_the_work_was_killed_from_outside():
+    with pytest.raises(ChildKilledError):
+        memory_of(lambda: os.kill(os.getpid(), signal.SIGKILL))

@@ -1,0 +1,35 @@
+"""The journal survives whatever cuts it short."""
+
+from titrant.runtime.store.journal import Journal, read
+
+
+def test_reads_every_whole_event_whatever_byte_the_last_line_was_cut_at(tmp_path):
+    journal = Journal(lambda event: None)
+    journal.add("planned", steps=2)
+    journal.open(tmp_path / "journal.jsonl")
+    journal.add("started", step="a", key="k")
+    journal.add("finished", step="a", key="k")
+    journal.close()
+    data = (tmp_path / "journal.jsonl").read_bytes()
+    ends = [place for place, byte in enumerate(data) if byte == ord("\n")]
+    for length in range(len(data) + 1):
+        (tmp_path / "cut").write_bytes(data[:length])
+        whole = sum(end <= length for end in ends)
+        assert len(read(tmp_path / "cut")) == whole, length
+
+
+def test_keeps_what_happened_before_it_had_a_file_in_order(tmp_path):
+    told = []
+    journal = Journal(told.append)
+    journal.add("planned")
+    journal.add("progress", done=1)
+    journal.open(tmp_path / "journal.jsonl")
+    journal.add("closed", exit=0)
+    journal.close()
+    assert [event["event"] for event in read(tmp_path / "journal.jsonl")] == ["planned", "closed"]
+    assert [event["event"] for event in told] == ["planned", "progress", "closed"]
+
+
+def test_leaves_out_lines_that_are_no_events(tmp_path):
+    (tmp_path / "j").write_bytes(b'\x00\xff\n[1]\n{"event": "started"}\n{"other": 1}\n')
+    assert read(tmp_path / "j") == [{"event": "started"}]

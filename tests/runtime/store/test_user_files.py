@@ -1,0 +1,174 @@
+"""What of the user's a result depends on: modules, what they import, files, folder listings."""
+
+import json
+import shutil
+
+import pytest
+
+from titrant.runtime.worker.parent import Worker
+from titrant.schema.values.files import digest_file
+
+PROBE = '''
+from titrant.runtime.catalog import Params, operator
+
+
+@operator(f"{__name__}.probe", version=1, family="toy", params=Params, inputs={}, outputs={"value": "value"})
+def probe(params, context):
+    """Answer."""
+    return {"value": 1}
+'''
+
+
+def dependencies(record, name):
+    return {d.path: d.digest for s in record.steps if s.step == name for d in s.result.dependencies}
+
+
+def test_records_the_modules_that_a_step_loaded_and_what_those_import(toy, make_plan):
+    record = toy.run(make_plan((1,)))
+    assert set(dependencies(record, "load")) == {"toys.py", "toy_numbers.py", "package:pydantic"}
+    # The second step finds the modules loaded already, and depends on them all the same.
+    assert set(dependencies(record, "c1")) == {"toys.py", "toy_numbers.py", "package:pydantic"}
+
+
+def test_runs_again_what_depends_on_a_changed_module(toy, make_plan):
+    toy.run(make_plan((1,)))
+    toy.ran()
+    (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
+    record = toy.run(make_plan((1,)))
+    assert "load" in toy.ran()
+    assert record.executed == 8
+
+
+def test_runs_nothing_again_when_files_were_only_touched_or_the_folder_was_moved(toy, make_plan, tmp_path):
+    toy.run(make_plan((1,)))
+    (toy.folder / "toys.py").touch()
+    shutil.move(toy.folder, tmp_path / "moved")
+    toy.folder = tmp_path / "moved"
+    assert toy.run(make_plan((1,))).executed == 0
+
+
+def test_executes_the_text_that_is_there_and_never_older_bytecode(toy, make_plan):
+    """Python trusts cached bytecode of the same second and size; a result would be recorded under the wrong text."""
+    import py_compile
+
+    module = toy.folder / "toy_numbers.py"
+    py_compile.compile(str(module))
+    state = module.stat()
+    module.write_text("PLUS = 9\n")
+    import os
+
+    os.utime(module, ns=(state.st_atime_ns, state.st_mtime_ns))
+    record = toy.run(make_plan((1,)))
+    rows = next(s.result.outputs["rows"] for s in record.steps if s.step == "load")
+    from titrant.runtime.store.artifacts import Store
+
+    assert Store(toy.home).value(rows)["plus"] == 9
+
+
+def test_depends_on_a_file_that_user_code_opens(toy, make_plan, tmp_path):
+    file = tmp_path / "number.txt"
+    file.write_text("5")
+    plan = make_plan((1,), load={"opens": str(file)})
+    record = toy.run(plan)
+    assert str(file) in dependencies(record, "load")
+    file.touch()
+    assert toy.run(plan).executed == 0
+    file.write_text("6")
+    toy.ran()
+    assert toy.run(plan).executed > 0
+    assert "load" in toy.ran()
+
+
+def test_depends_on_which_files_a_folder_holds_where_user_code_lists_it(toy, make_plan, tmp_path):
+    folder = tmp_path / "cases"
+    folder.mkdir()
+    plan = make_plan((1,), load={"lists": str(folder)})
+    toy.run(plan)
+    assert toy.run(plan).executed == 0
+    (folder / "new").write_text("")
+    toy.ran()
+    toy.run(plan)
+    assert "load" in toy.ran()
+
+
+def test_leaves_files_that_the_key_holds_to_the_key(toy, make_plan, tmp_path):
+    file = tmp_path / "number.txt"
+    file.write_text("5")
+    digest = digest_file(file)
+    given = {"opens": str(file), "file": {"path": str(file), "digest": digest}}
+    assert str(file) not in dependencies(toy.run(make_plan((1,), load=given)), "load")
+    moved = tmp_path / "elsewhere.txt"
+    file.rename(moved)
+    again = make_plan((1,), load={"opens": str(file), "file": {"path": str(moved), "digest": digest}})
+    assert toy.run(again).executed == 0
+
+
+@pytest.mark.parametrize("plus", [3])
+def test_says_why_in_the_journal(toy, make_plan, plus):
+    toy.run(make_plan((1,)))
+    (toy.folder / "toy_numbers.py").write_text(f"PLUS = {plus}\n")
+    toy.run(make_plan((1,)))
+    started = [event for event in toy.events if event["event"] == "started"]
+    assert started[0]["because"] == "toy_numbers.py changed"
+
+
+def test_keeps_descriptions_of_user_operators_until_their_module_changes(toy, make_plan):
+    toy.run(make_plan((1,)))
+    kept = list((toy.home.facts / "operators").iterdir())
+    assert len(kept) == 7
+    assert json.loads(kept[0].read_text())["operator"]["version"] == 1
+
+
+def test_does_not_take_what_imports_look_at_for_what_the_user_opens(toy, make_plan):
+    """Finding a package lists every folder on the path, the recipe's own among them."""
+    (toy.folder / "toy_numbers.py").write_text("from importlib import metadata\nmetadata.version('numpy')\nPLUS = 1\n")
+    plan = make_plan((1,))
+    assert set(dependencies(toy.run(plan), "load")) == {"toys.py", "toy_numbers.py", "package:pydantic"}
+    (toy.folder / "notes.txt").write_text("")
+    assert toy.run(plan).executed == 0
+
+
+def test_depends_on_a_file_that_a_module_read_when_it_was_imported_also_in_later_steps(toy, make_plan):
+    """The worker may have imported the module long before the step, as when it inspected the model."""
+    file = toy.folder / "plus.txt"
+    file.write_text("1")
+    (toy.folder / "toy_numbers.py").write_text(
+        "from pathlib import Path\nPLUS = int((Path(__file__).parent / 'plus.txt').read_text())\n"
+    )
+    plan = make_plan((1,))
+    record = toy.run(plan)
+    assert dependencies(record, "load")["plus.txt"] == digest_file(file)
+    assert dependencies(record, "c1.contract")["plus.txt"] == digest_file(file)
+    file.write_text("2")
+    toy.ran()
+    assert toy.run(plan).executed > 0
+    assert "load" in toy.ran()
+
+
+def test_depends_on_a_file_that_a_module_read_once_and_keeps(toy, make_plan):
+    (toy.folder / "plus.txt").write_text("1")
+    (toy.folder / "toy_numbers.py").write_text(
+        "from functools import cache\nfrom pathlib import Path\n\n\n@cache\ndef kept():\n"
+        "    return (Path(__file__).parent / 'plus.txt').read_text()\n\n\nPLUS = 1\n"
+    )
+    toys = (toy.folder / "toys.py").read_text()
+    (toy.folder / "toys.py").write_text(toys.replace('ran(f"make', 'toy_numbers.kept()\n    ran(f"make'))
+    record = toy.run(make_plan())
+    assert "plus.txt" in dependencies(record, "c1")
+    assert "plus.txt" in dependencies(record, "c2")
+
+
+def test_names_no_file_that_another_module_read(toy, make_plan):
+    (toy.folder / "plus.txt").write_text("1")
+    (toy.folder / "reader.py").write_text(
+        "from pathlib import Path\nTEXT = (Path(__file__).parent / 'plus.txt').read_text()\n"
+    )
+    (toy.folder / "lonely.py").write_text("VALUE = 1\n")
+    with Worker(toy.home, toy.folder, 1, 7) as worker:
+        asked = {"do": "run", "step": "s", "params": {}, "inputs": {}, "seed": 7, "threads": 1, "deterministic": True}
+        for name, body in (("first", "import reader"), ("second", "import lonely")):
+            (toy.folder / f"{name}.py").write_text(f"{body}\n{PROBE}")
+        first = worker.ask({**asked, "operator": "first:probe"})
+        second = worker.ask({**asked, "operator": "second:probe"})
+    assert {item["path"] for item in first["dependencies"]} == {"first.py", "reader.py", "plus.txt"}
+    assert {item["path"] for item in second["dependencies"]} == {"second.py", "lonely.py"}

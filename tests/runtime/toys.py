@@ -1,0 +1,166 @@
+"""Tiny operators of a user's own module: enough to walk a plan from data to release within milliseconds."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import toy_numbers
+from pydantic import Field
+
+from titrant.runtime.catalog import Params, Port, operator
+from titrant.runtime.values import ReportFiles
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+
+
+def ran(name):
+    """Count the executions of a step where the test can see them."""
+    with Path(os.environ["TOY_LOG"]).open("a") as log:
+        log.write(f"{name}\n")
+
+
+class LoadParams(Params):
+    number: int = 1
+    file: dict | None = None
+    opens: str | None = None
+    lists: str | None = None
+
+
+@operator("toy.load", version=1, family="toy", params=LoadParams, inputs={},
+          outputs={"model": "value", "rows": "value", "point": "value"}, user_code=True)  # fmt: skip
+def load(params, context):
+    """Load."""
+    ran("load")
+    number = params.number
+    if params.opens:
+        number += int(Path(params.opens).read_text())
+    if params.lists:
+        number += len(list(Path(params.lists).iterdir()))
+    context.measure("number", number)
+    rows = {"number": number, "draw": float(context.generator.random()), "plus": toy_numbers.PLUS}
+    return {"model": {"level": 0}, "rows": rows, "point": {"kind": "argmax", "threshold": None, "source": "toy"}}
+
+
+class MakeParams(Params):
+    level: int = 0
+    do: str = ""
+    padding: int = 0
+    seconds: float = 0.0
+    until: str = ""  # wait for this file
+
+
+@operator("toy.make", version=1, family="toy", params=MakeParams, inputs={"model": "value"}, outputs={"model": "value"})
+def make(params, context, *, model):
+    """Make."""
+    ran(f"make {params.level}")
+    time.sleep(params.seconds)
+    while params.until and not Path(params.until).exists():
+        context.progress(0, 1, "waiting")  # the parent hears something: it notices a signal by then
+        time.sleep(0.05)
+    misbehave(params.do)
+    context.progress(1, 1, "made")
+    return {"model": {"level": params.level, "padding": "x" * params.padding}}
+
+
+def misbehave(do):
+    if do.startswith("leak"):
+        print("db_password: hunter2\nhttps://me:hunter2@host/x\nkept", flush=True)
+    if do == "refuse":
+        raise PreconditionError(Diagnostic("T001", "level is not for this model"))
+    if do.endswith("raise"):
+        raise ValueError("seven is\nnot even")
+    if do == "exit":
+        os._exit(3)
+    if do == "leave":
+        raise SystemExit(4)
+    if do == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if do == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if do == "print":
+        print("said in python", flush=True)
+        os.write(1, b"said below\n")
+
+
+class Empty(Params):
+    pass
+
+
+@operator("toy.answer", version=1, family="toy", params=Empty, inputs={"model": "value", "rows": "value"},
+          outputs={"outputs": "value"})  # fmt: skip
+def answer(params, context, *, model, rows):
+    """Answer."""
+    ran(f"answer {model['level']}")
+    return {"outputs": {"level": model["level"], "number": rows["number"]}}
+
+
+class MeasureParams(Params):
+    quality: float = 1.0
+
+
+@operator("toy.measure", version=1, family="toy", params=MeasureParams, inputs={"outputs": "value"},
+          outputs={"quality": "value"})  # fmt: skip
+def measure(params, context, *, outputs):
+    """Measure."""
+    ran(f"measure {outputs['level']}")
+    metrics = {"accuracy": 0.9}
+    return {"quality": {"rows": 1000, "original": metrics, "candidate": metrics, "agreement": params.quality,
+                        "retention": params.quality}}  # fmt: skip
+
+
+class TimeParams(Params):
+    seconds: dict[str, float] = Field(default_factory=dict)
+    failed: dict[str, str] = Field(default_factory=dict)
+    passing: str = ""
+
+
+@operator("toy.time", version=1, family="toy", params=TimeParams, inputs={"models": Port(("value",), many=True)},
+          outputs={"timings": "value"}, determinism="measured")  # fmt: skip
+def clock(params, context, *, models):
+    """Time."""
+    ran("time")
+    if params.passing:
+        context.do_not_reuse(params.passing)
+    timings = {}
+    for name in models:
+        p50 = params.seconds.get(name, 1.0)
+        batch = {"p50": p50, "p95": p50, "p99": p50, "samples": [p50] * 60, "throughput": 1 / p50}
+        timings[name] = {"1": batch, "peak_bytes": None}
+    return {"timings": timings | {name: {"failed": why} for name, why in params.failed.items()}}
+
+
+class JudgeParams(Params):
+    candidate: str
+    verdict: str = "PASS"
+    original: str = "PASS"  # the verdict on the original, where it is judged by itself
+    gates: list[dict] = Field(default_factory=list)
+    do: str = ""
+
+
+@operator("toy.judge", version=1, family="toy", params=JudgeParams,
+          inputs={"original": "value", "candidate": "value", "rows": "value", "point": "value", "model": "value"},
+          outputs={"judgement": "value", "answers": "value"})  # fmt: skip
+def judge(params, context, *, original, candidate, rows, point, model):
+    """Judge."""
+    ran(f"judge {params.candidate}")
+    misbehave(params.do)
+    verdict = params.original if params.candidate == "original" else params.verdict
+    kept = verdict == "PASS"
+    gate = params.gates[0]["id"] if params.gates else "retention"
+    result = {"gate": gate, "verdict": verdict, "estimate": 1.0, "lower": 0.9, "upper": 1.0,
+              "original": 0.9, "candidate": 0.9, "cases": 10, "changed": 0, "needed_cases": 5, "reason": "toy",
+              "method": "toy"}  # fmt: skip
+    judgement = {"candidate": params.candidate, "verdict": verdict,
+                 "released": kept or verdict == "INCONCLUSIVE", "proven": kept, "results": [result]}  # fmt: skip
+    return {"judgement": judgement, "answers": {"classes": ["a", "b"], "cases": 10}}
+
+
+@operator("toy.report", version=1, family="toy", params=Empty, inputs={"record": "value"}, outputs={"report": "report"})
+def report(params, context, *, record):
+    """Report."""
+    ran("report")
+    folder = context.scratch / "report"
+    folder.mkdir()
+    for name in ("report.html", "report.md", "report.json"):
+        (folder / name).write_text(record["run"]["verdict"])
+    return {"report": ReportFiles(folder)}

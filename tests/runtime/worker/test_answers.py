@@ -1,0 +1,89 @@
+"""What a child answers is read line by line, and a signal is noticed whenever it comes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from titrant.runtime.worker.parent import PipeLines, alarmed
+
+# The signal is handed to another thread: as when it comes just before the main thread begins to read, nothing ends
+# that read. The worker says by a named pipe that it is at work, and then waits for ever.
+WAITS = """
+import os, signal, sys, threading
+from pathlib import Path
+from titrant.runtime.store.home import open_home
+from titrant.runtime.worker.parent import Worker
+
+folder = Path(sys.argv[1])
+
+def interrupt():
+    (folder / "at_work").read_bytes()
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    with Worker(open_home(folder / "home"), folder, 1, 42) as worker:
+        worker.ask({"do": "describe", "operator": "endless:operator"})
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+ENDLESS = """
+from pathlib import Path
+
+here = Path(__file__).parent
+(here / "at_work").write_bytes(b"yes")
+(here / "never").read_bytes()
+"""
+
+
+def test_notices_an_interrupt_that_does_not_end_the_reading(tmp_path):
+    for name in ("at_work", "never"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    (tmp_path / "waits.py").write_text(WAITS)
+    command = [sys.executable, str(tmp_path / "waits.py"), str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.returncode, told.stdout) == (0, "interrupted\n"), told.stderr
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_gives_whole_lines_however_they_come(size):
+    lines = [b"a\n", b"\n", json.dumps({"text": "x" * 700}).encode() + b"\n", b"cut short"]
+    reads, writes = os.pipe()
+    text = b"".join(lines)
+
+    def write():
+        for start in range(0, len(text), size):
+            os.write(writes, text[start : start + size])
+        os.close(writes)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    answers = PipeLines(reads)
+    with alarmed() as alarm:
+        found = [answers.next(alarm) for _ in range(4)]
+    writer.join()
+    answers.close()
+    assert found == [*(line.rstrip(b"\n") for line in lines[:3]), None]
+
+
+def test_passes_on_a_signal_to_whoever_listened_before():
+    reads, writes = os.pipe()
+    for end in (reads, writes):
+        os.set_blocking(end, False)
+    handler = signal.signal(signal.SIGUSR1, lambda *_: None)
+    before = signal.set_wakeup_fd(writes)
+    try:
+        with alarmed():
+            signal.raise_signal(signal.SIGUSR1)
+        assert os.read(reads, 8) == bytes([signal.SIGUSR1])
+    finally:
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGUSR1, handler)
+        os.close(reads)
+        os.close(writes)

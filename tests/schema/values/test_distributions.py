@@ -1,0 +1,65 @@
+"""What looking up versions promises: what importlib.metadata says, and never what was true a moment ago."""
+
+import sys
+from importlib import metadata
+from zipfile import ZipFile
+
+import pytest
+
+from titrant.schema.values.distributions import installed_version
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder at the head of `sys.path` in which distributions can be installed."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(folder, version, file="METADATA"):
+        place = tmp_path / folder
+        place.mkdir()
+        (place / file).write_text(f"Metadata-Version: 2.1\nName: x\nVersion: {version}\n\nVersion: 9 of the text\n")
+        return place
+
+    return install
+
+
+def test_says_what_importlib_says_of_everything_installed_here():
+    names = {one.metadata["Name"] for one in metadata.distributions()}
+    assert len(names) > 20
+    assert {name: installed_version(name) for name in names} == {name: metadata.version(name) for name in names}
+
+
+@pytest.mark.parametrize("name", ["some_Package", "some-package", "some.package", "SOME_PACKAGE"])
+def test_finds_a_name_however_it_is_written(site, name):
+    site("Some_Package-1.5.dist-info", "1.5")
+    assert installed_version(name) == metadata.version(name) == "1.5"
+
+
+def test_reads_an_egg_too(site):
+    site("old_egg-0.3-py3.11.egg-info", "0.3", "PKG-INFO")
+    assert installed_version("old-egg") == metadata.version("old-egg") == "0.3"
+
+
+def test_sees_an_upgrade_an_install_and_a_removal(site):
+    assert installed_version("moving") is None
+    place = site("moving-1.0.dist-info", "1.0")
+    assert installed_version("moving") == "1.0"
+    (place / "METADATA").unlink()
+    place.rmdir()
+    site("moving-2.0.dist-info", "2.0")
+    assert installed_version("moving") == "2.0"
+
+
+def test_says_nothing_of_metadata_that_are_broken(site):
+    place = site("broken-1.0.dist-info", "1.0")
+    (place / "METADATA").unlink()
+    assert installed_version("broken") is None
+    assert installed_version("no such thing at all") is None
+
+
+def test_looks_into_an_archive_on_the_path(tmp_path, monkeypatch):
+    with ZipFile(tmp_path / "zipped-4.0.egg", "w") as archive:
+        archive.writestr("zipped-4.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: zipped\nVersion: 4.0\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "zipped-4.0.egg")])
+    assert installed_version("zipped") == "4.0"
+    assert installed_version("numpy") == metadata.version("numpy")
