@@ -19,7 +19,7 @@ from titrant.compiler.bind.availability import LATER_KEYS
 from titrant.compiler.decide.levels import LEVELS
 from titrant.runtime import catalog
 from titrant.runtime.operator_pages import page
-from titrant.schema.diagnostics.codes import all_codes
+from titrant.schema.diagnostics.diagnostics import all_codes
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.terms import Form, Written
 

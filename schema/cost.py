@@ -43,7 +43,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Room:
+class Capacity:
     """What there is to take, None or left out where it is not known.
 
     `free` tells what is free at this moment from what a machine has at all; disk is always what is free.
@@ -55,33 +55,33 @@ class Room:
     free: bool = False
 
 
-def short_of(needs: Mapping[str, Need], running: Collection[str], room: Room) -> tuple[Diagnostic, ...]:
+def short_of(needs: Mapping[str, Need], running: Collection[str], capacity: Capacity) -> tuple[Diagnostic, ...]:
     """Say which memory or disk is certain not to suffice for the steps that run; empty where it may.
 
     Each step's memory counts alone, since they run one after the other; what they store adds up.
     """
     wanted = {step: need for step, need in needs.items() if step in running}
-    return (*_memory(wanted, room), *_devices(wanted, room), *_disk(wanted, room)) if wanted else ()
+    return (*_memory(wanted, capacity), *_devices(wanted, capacity), *_disk(wanted, capacity)) if wanted else ()
 
 
-def _memory(needs: Mapping[str, Need], room: Room) -> Iterator[Diagnostic]:
+def _memory(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnostic]:
     worst = max(needs, key=lambda step: needs[step].memory_bytes)
-    demand, supply = needs[worst].memory_bytes, room.memory_bytes
+    demand, supply = needs[worst].memory_bytes, capacity.memory_bytes
     if supply is not None and demand > supply:
-        there = _there(supply, "this machine has", room)
+        there = _there(supply, "this machine has", capacity)
         yield _batch(worst, needs[worst], demand, supply, "memory", there) or _lacking(
-            worst, demand, "memory", there, room, _relief(demand)
+            worst, demand, "memory", there, capacity, _relief(demand)
         )
 
 
-def _devices(needs: Mapping[str, Need], room: Room) -> Iterator[Diagnostic]:
-    for device, supply in room.devices.items():
+def _devices(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnostic]:
+    for device, supply in capacity.devices.items():
         demands = {step: need.device_bytes for step, need in needs.items() if need.device == device}
         worst = max(demands, key=lambda step: demands[step], default="")
         if worst and demands[worst] > supply:
-            there, what = _there(supply, f"{device} has", room), f"memory on {device}"
+            there, what = _there(supply, f"{device} has", capacity), f"memory on {device}"
             yield _batch(worst, needs[worst], demands[worst], supply, what, there) or _lacking(
-                worst, demands[worst], what, there, room, "or hand over a smaller model"
+                worst, demands[worst], what, there, capacity, "or hand over a smaller model"
             )
 
 
@@ -98,14 +98,14 @@ def _batch(step: str, need: Need, demand: int, supply: int, what: str, there: st
     )
 
 
-def _there(supply: int, has: str, room: Room) -> str:
-    return f"{format_size(supply)} are free now" if room.free else f"{has} {format_size(supply)}"
+def _there(supply: int, has: str, capacity: Capacity) -> str:
+    return f"{format_size(supply)} are free now" if capacity.free else f"{has} {format_size(supply)}"
 
 
-def _lacking(step: str, demand: int, what: str, there: str, room: Room, relief: str) -> Diagnostic:  # noqa: PLR0917
+def _lacking(step: str, demand: int, what: str, there: str, capacity: Capacity, relief: str) -> Diagnostic:  # noqa: PLR0917
     needed = format_size(demand)
     remedy = f"run it where there is more than {needed}, {relief}"
-    if room.free:
+    if capacity.free:
         remedy = f"end what else runs here until {needed} are free, or {remedy}"
     return Diagnostic("P025", f"step {step} needs {needed} of {what} or more, and {there}", help=remedy)
 
@@ -116,8 +116,8 @@ def _relief(demand: int) -> str:
     return "or hand over a smaller model or fewer rows"
 
 
-def _disk(needs: Mapping[str, Need], room: Room) -> Iterator[Diagnostic]:
-    supply, demand = room.disk_bytes, sum(need.output_bytes for need in needs.values())
+def _disk(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnostic]:
+    supply, demand = capacity.disk_bytes, sum(need.output_bytes for need in needs.values())
     if supply is not None and demand > supply:
         yield Diagnostic(
             "P024",

@@ -72,31 +72,31 @@ VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
-def available(look: CheckInput) -> Iterator[Finding]:
+def available(given: CheckInput) -> Iterator[Finding]:
     """Refuse keys and values of later versions, but only where the text asks for them."""
     for pattern, harmless in LATER_KEYS.items():
-        for path in _written(look, pattern):
-            if not _same(_value(look, path), harmless):
-                yield _refused(look, path, "")
+        for path in _written(given, pattern):
+            if not _same(_value(given, path), harmless):
+                yield _refused(given, path, "")
     for pattern, values in VALUES.items():
-        for path in _written(look, pattern):
-            value = _value(look, path)
+        for path in _written(given, pattern):
+            value = _value(given, path)
             if value is not None and value not in values:
-                yield _refused(look, path, str(value), f"this version has {', '.join(f'`{one}`' for one in values)}")
-    yield from _method(look)
-    yield from _user_metrics(look)
+                yield _refused(given, path, str(value), f"this version has {', '.join(f'`{one}`' for one in values)}")
+    yield from _method(given)
+    yield from _user_metrics(given)
 
 
-def _refused(look: CheckInput, path: KeyPath, value: str, help_text: str = "") -> Finding:
+def _refused(given: CheckInput, path: KeyPath, value: str, help_text: str = "") -> Finding:
     key = dotted(path)
     named = f"`{key}: {value}`" if value else f"`{key}`"
     part = "value" if value else "key"
     advice = help_text or "take it out: a later version brings it"
-    return look.finding("R101", path, f"{named} is not available in this version", advice, part=part)  # type: ignore[arg-type]
+    return given.finding("R101", path, f"{named} is not available in this version", advice, part=part)  # type: ignore[arg-type]
 
 
-def _method(look: CheckInput) -> Iterator[Finding]:
-    method, path = look.recipe.quantization.method, ("quantization", "method")
+def _method(given: CheckInput) -> Iterator[Finding]:
+    method, path = given.recipe.quantization.method, ("quantization", "method")
     # A user's own operator is described by an inspection child when the recipe is planned.
     if method in ("auto", "none") or ":" in method:
         return
@@ -104,40 +104,40 @@ def _method(look: CheckInput) -> Iterator[Finding]:
         from titrant.runtime.catalog import quantization_methods
 
         known = ", ".join(f"`{one}`" for one in ("auto", "none", *quantization_methods()))
-        yield _refused(look, path, method, f"this version has {known}")
+        yield _refused(given, path, method, f"this version has {known}")
 
 
-def _user_metrics(look: CheckInput) -> Iterator[Finding]:
-    validation = look.recipe.validation
+def _user_metrics(given: CheckInput) -> Iterator[Finding]:
+    validation = given.recipe.validation
     for place, gate in enumerate(validation.gates):
         if ":" in gate.metric:
-            yield _refused(look, ("validation", "gates", place, "metric"), gate.metric, "take a named metric")
+            yield _refused(given, ("validation", "gates", place, "metric"), gate.metric, "take a named metric")
     if validation.baseline is not None and ":" in validation.baseline.metric:
-        yield _refused(look, ("validation", "baseline", "metric"), validation.baseline.metric, "take a named metric")
+        yield _refused(given, ("validation", "baseline", "metric"), validation.baseline.metric, "take a named metric")
 
 
-def _written(look: CheckInput, pattern: tuple[str, ...]) -> list[KeyPath]:
+def _written(given: CheckInput, pattern: tuple[str, ...]) -> list[KeyPath]:
     """List the paths of the text that fit a pattern; a tree walk would be slower than asking for each."""
     found: list[KeyPath] = [()]
     for part in pattern:
         if part == "*":
-            found = [(*path, child) for path in found for child in _children(look, path)]
+            found = [(*path, child) for path in found for child in _children(given, path)]
         else:
             found = [(*path, part) for path in found]
-        found = [path for path in found if look.written(*path)]
+        found = [path for path in found if given.written(*path)]
     return found
 
 
-def _children(look: CheckInput, path: KeyPath) -> list[str | int]:
-    value = _value(look, path)
+def _children(given: CheckInput, path: KeyPath) -> list[str | int]:
+    value = _value(given, path)
     if isinstance(value, Mapping):
         return list(value)
     return list(range(len(value))) if isinstance(value, (tuple, list)) else []
 
 
-def _value(look: CheckInput, path: KeyPath) -> Any:
+def _value(given: CheckInput, path: KeyPath) -> Any:
     """Return what the recipe holds at a path; None for what it holds no attribute for, such as a transform's name."""
-    value: Any = look.recipe
+    value: Any = given.recipe
     for part in path:
         if isinstance(value, (Mapping, tuple, list)):
             value = value[part]  # type: ignore[index]

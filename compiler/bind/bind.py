@@ -40,8 +40,8 @@ def bind(parsed: ParsedRecipe, *, trust: bool = False) -> BoundRecipe:
     Nothing of the user's code is imported, nor is torch. `trust` lets modules outside the recipe's folder and the
     installed environment pass. Raises RecipeError with every finding, in file order.
     """
-    look = CheckInput(parsed, trust)
-    found = unclaimed(itertools.chain.from_iterable(check(look) for check in CHECKS))
+    given = CheckInput(parsed, trust)
+    found = unclaimed(itertools.chain.from_iterable(check(given) for check in CHECKS))
     diagnostics = in_order([finding.diagnostic for finding in found], parsed.file)
     errors = [one for one in diagnostics if one.severity == "error"]
     if errors:
@@ -50,8 +50,8 @@ def bind(parsed: ParsedRecipe, *, trust: bool = False) -> BoundRecipe:
         parsed=parsed,
         recipe=parsed.recipe,
         folder=parsed.folder.absolute(),
-        files={".".join(str(part) for part in path): file for path, file in check_files.named_files(look).items()},
-        user_references=check_references.user_references(look),
+        files={".".join(str(part) for part in path): file for path, file in check_files.named_files(given).items()},
+        user_references=check_references.user_references(given),
         trusted=trust,
         warnings=tuple(one for one in diagnostics if one.severity != "error"),
     )
@@ -84,8 +84,8 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
 
 def check_facts(bound: BoundRecipe, model: ModelFacts, data: DataFacts) -> tuple[str, ...]:
     """Raise RecipeError, with every finding in file order, where the facts contradict the recipe; return warnings."""
-    look = CheckInput(bound.parsed, bound.trusted)
-    found = unclaimed(itertools.chain.from_iterable(check(look, model, data) for check in FACTS_CHECKS))
+    given = CheckInput(bound.parsed, bound.trusted)
+    found = unclaimed(itertools.chain.from_iterable(check(given, model, data) for check in FACTS_CHECKS))
     diagnostics = in_order([finding.diagnostic for finding in found], bound.parsed.file)
     errors = [one for one in diagnostics if one.severity == "error"]
     if errors:

@@ -13,126 +13,128 @@ OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1", "auroc")
 OF_CLASSES = ("accuracy", "balanced_accuracy", "brier", "agreement", *OF_POSITIVE)
 
 
-def presets_have_facts(look: CheckInput) -> Iterator[Finding]:
+def presets_have_facts(given: CheckInput) -> Iterator[Finding]:
     """Refuse a preset that the recipe itself asks for and whose facts it leaves out."""
-    validation = look.recipe.validation
+    validation = given.recipe.validation
     for name in ("safety", "bias", "calibration", "clinical_relevance"):
-        if getattr(validation, name) not in (None, "none") and not look.labelled:
-            message = f"`{name}` needs labels, and `task: {look.recipe.task}` has none"
-            yield look.finding("R110", ("validation", name), message, "take it out; `retention` judges the agreement")
-    if isinstance(validation.safety, Safety) and look.data.positive is None:
+        if getattr(validation, name) not in (None, "none") and not given.labelled:
+            message = f"`{name}` needs labels, and `task: {given.recipe.task}` has none"
+            yield given.finding("R110", ("validation", name), message, "take it out; `retention` judges the agreement")
+    if isinstance(validation.safety, Safety) and given.data.positive is None:
         message = "`safety` is about the critical class, and `data.positive` does not name it"
-        yield look.finding("R110", ("validation", "safety"), message, "add `positive: …` under `data`", part="key")
+        yield given.finding("R110", ("validation", "safety"), message, "add `positive: …` under `data`", part="key")
     if isinstance(validation.bias, Bias):
-        yield from _bias(look, validation.bias)
+        yield from _bias(given, validation.bias)
 
 
-def _bias(look: CheckInput, bias: Bias) -> Iterator[Finding]:
+def _bias(given: CheckInput, bias: Bias) -> Iterator[Finding]:
     path = ("validation", "bias")
-    if not look.data.subgroups:
+    if not given.data.subgroups:
         message = "`bias` compares subgroups, and `data.subgroups` has none"
-        yield look.finding("R110", path, message, "add `subgroups: {sex: {column: sex, values: [F, M]}}`", part="key")
+        yield given.finding("R110", path, message, "add `subgroups: {sex: {column: sex, values: [F, M]}}`", part="key")
     metric = bias.metric
     if metric is not None:
-        yield from _metric(look, metric, (*path, "metric"))
+        yield from _metric(given, metric, (*path, "metric"))
         try:
             gate_test(metric, "ratio_at_least")
         except ValueError:
             message = f"subgroups cannot be compared by `{metric}`"
-            yield look.finding("R112", (*path, "metric"), message, "take accuracy, sensitivity or specificity")
+            yield given.finding("R112", (*path, "metric"), message, "take accuracy, sensitivity or specificity")
 
 
-def gates_mean_something(look: CheckInput) -> Iterator[Finding]:
+def gates_mean_something(given: CheckInput) -> Iterator[Finding]:
     """Check each free gate: its metric, comparison, slice and threshold."""
     seen: dict[tuple[str, str, str], int] = {}
     names: dict[str, int] = {}
-    for place, gate in enumerate(look.recipe.validation.gates):
+    for place, gate in enumerate(given.recipe.validation.gates):
         path = ("validation", "gates", place)
         if ":" in gate.metric:
             continue
-        yield from _gate(look, gate, path)
+        yield from _gate(given, gate, path)
         key = (gate.metric, gate.slice, gate.comparison)
         if key in seen:
             message = f"gate {seen[key] + 1} already asks for `{gate.metric}` {gate.comparison} on {gate.slice}"
-            yield look.finding("R116", path, message, "keep the stricter of the two")
+            yield given.finding("R116", path, message, "keep the stricter of the two")
         seen.setdefault(key, place)
         if gate.name is not None and gate.name in names:
             message = f"gate {names[gate.name] + 1} is already named `{gate.name}`"
-            yield look.finding("R116", (*path, "name"), message, "give each gate its own name")
+            yield given.finding("R116", (*path, "name"), message, "give each gate its own name")
         if gate.name is not None:
             names.setdefault(gate.name, place)
 
 
-def _gate(look: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]:
-    problem = next(_metric(look, gate.metric, (*path, "metric")), None)
+def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]:
+    problem = next(_metric(given, gate.metric, (*path, "metric")), None)
     if problem is not None:
         yield problem
         return
-    if gate.slice != "all" and not look.labelled and gate.slice.startswith("class "):
-        message = f"`task: {look.recipe.task}` has no classes"
-        yield look.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
+    if gate.slice != "all" and not given.labelled and gate.slice.startswith("class "):
+        message = f"`task: {given.recipe.task}` has no classes"
+        yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
     try:
         gate_test(gate.metric, gate.comparison)
     except ValueError as error:
-        yield look.finding("R112", (*path, "comparison"), f"`{gate.comparison}`: {error}")
+        yield given.finding("R112", (*path, "comparison"), f"`{gate.comparison}`: {error}")
         return
     ratio = gate.comparison == "retention"
     if gate.threshold < 0 or gate.threshold > (2 if ratio else 1):
         what = "a ratio to the original, about 1" if ratio else "a fraction, 0 to 1 and never percent"
         close = f"did you mean `{gate.threshold / 100:g}`?" if 1 < gate.threshold <= 100 else ""
-        yield look.finding("R113", (*path, "threshold"), f"`{gate.threshold:g}` is out of range: it is {what}", close)
+        yield given.finding("R113", (*path, "threshold"), f"`{gate.threshold:g}` is out of range: it is {what}", close)
 
 
-def _metric(look: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
+def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
     """Check that a metric has a meaning for the task."""
-    task = look.recipe.task
-    if not look.labelled:
+    task = given.recipe.task
+    if not given.labelled:
         if metric != "agreement":
             message = f"`{metric}` needs labels, and `task: {task}` has none"
-            yield look.finding("R111", path, message, "write `agreement`, or choose a labelled task")
+            yield given.finding("R111", path, message, "write `agreement`, or choose a labelled task")
     elif metric not in OF_CLASSES:
         known = ", ".join(f"`{one}`" for one in OF_CLASSES)
-        yield look.finding("R111", path, f"`{metric}` has no meaning for `task: {task}`", f"it has {known}")
-    elif metric in OF_POSITIVE and look.data.positive is None:
+        yield given.finding("R111", path, f"`{metric}` has no meaning for `task: {task}`", f"it has {known}")
+    elif metric in OF_POSITIVE and given.data.positive is None:
         message = f"`{metric}` is about the positive class, and `data.positive` does not name it"
-        yield look.finding("R110", path, message, "add `positive: …` under `data`")
+        yield given.finding("R110", path, message, "add `positive: …` under `data`")
 
 
-def baseline_means_something(look: CheckInput) -> Iterator[Finding]:
+def baseline_means_something(given: CheckInput) -> Iterator[Finding]:
     """Check the metric and value that the original must reach."""
-    baseline = look.recipe.validation.baseline
+    baseline = given.recipe.validation.baseline
     if baseline is None or ":" in baseline.metric:
         return
     path: KeyPath = ("validation", "baseline", "metric")
-    problem = next(_metric(look, baseline.metric, path), None)
+    problem = next(_metric(given, baseline.metric, path), None)
     if problem is not None:
         yield problem
     elif baseline.metric == "agreement":
-        yield look.finding("R112", path, "the original always agrees with itself", "take a metric of the labels")
+        yield given.finding("R112", path, "the original always agrees with itself", "take a metric of the labels")
     elif not 0 <= baseline.at_least <= 1:
         message = f"`{baseline.at_least:g}` is out of range: it is a fraction, 0 to 1 and never percent"
-        yield look.finding("R113", ("validation", "baseline", "at_least"), message)
+        yield given.finding("R113", ("validation", "baseline", "at_least"), message)
 
 
-def operating_point_is_binary(look: CheckInput) -> Iterator[Finding]:
+def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
     """Refuse an operating point where no single score is compared with a threshold."""
     path: KeyPath = ("validation", "operating_point")
-    if not look.written(*path):
+    if not given.written(*path):
         return
-    point = look.recipe.validation.operating_point
-    if look.recipe.task != "binary_classification":
-        message = f"an operating point belongs to two classes, and the task is `{look.recipe.task}`"
-        yield look.finding("R114", path, message, "take it out: the class with the largest score is chosen", part="key")
-    elif look.data.positive is None:
+    point = given.recipe.validation.operating_point
+    if given.recipe.task != "binary_classification":
+        message = f"an operating point belongs to two classes, and the task is `{given.recipe.task}`"
+        yield given.finding(
+            "R114", path, message, "take it out: the class with the largest score is chosen", part="key"
+        )
+    elif given.data.positive is None:
         message = "an operating point is about the positive class, and `data.positive` does not name it"
-        yield look.finding("R110", path, message, "add `positive: …` under `data`", part="key")
+        yield given.finding("R110", path, message, "add `positive: …` under `data`", part="key")
     elif point.sensitivity == 0:
         message = "a sensitivity of 0 sets no threshold"
-        yield look.finding("R113", (*path, "sensitivity"), message, "such as `0.95`")
+        yield given.finding("R113", (*path, "sensitivity"), message, "such as `0.95`")
 
 
-def confidence_is_usable(look: CheckInput) -> Iterator[Finding]:
+def confidence_is_usable(given: CheckInput) -> Iterator[Finding]:
     """Refuse a confidence at which no bound exists."""
-    if look.recipe.validation.confidence <= 0.5:
+    if given.recipe.validation.confidence <= 0.5:
         message = "a confidence of 0.5 is a coin toss"
-        yield look.finding("R113", ("validation", "confidence"), message, "such as `0.95`")
+        yield given.finding("R113", ("validation", "confidence"), message, "such as `0.95`")

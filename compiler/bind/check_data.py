@@ -16,28 +16,28 @@ from titrant.schema.language.spans import KeyPath
 FITTED = ("standardize", "impute", "one_hot")
 
 
-def roles_have_rows(look: CheckInput) -> Iterator[Finding]:
+def roles_have_rows(given: CheckInput) -> Iterator[Finding]:
     """Refuse a split that leaves a role without rows which some step reads."""
-    for role, reason in _needed(look).items():
-        share = look.data.split.roles.get(role)
+    for role, reason in _needed(given).items():
+        share = given.data.split.roles.get(role)
         if share is None:
             message = f"`split` gives no rows to `{role}`, and {reason}"
             advice = f"add `{role}: 0.1` under `split`, or a source name"
-            yield look.finding("R109", ("data", "split", role), message, advice, part="key")
+            yield given.finding("R109", ("data", "split", role), message, advice, part="key")
         elif share == 0 or (isinstance(share, Mapping) and not any(share.values())):
             message = f"`{role}` gets no rows, and {reason}"
-            yield look.finding("R109", ("data", "split", role), message, "give it a share above 0")
+            yield given.finding("R109", ("data", "split", role), message, "give it a share above 0")
 
 
-def _needed(look: CheckInput) -> dict[str, str]:
+def _needed(given: CheckInput) -> dict[str, str]:
     """Return the roles that steps read, each with the reason."""
-    recipe = look.recipe
+    recipe = given.recipe
     needed = {}
-    fitted = [step.name for step in look.data.transform if step.name in FITTED]
+    fitted = [step.name for step in given.data.transform if step.name in FITTED]
     if recipe.train is not None:
         needed["train"] = "training fits on them"
     needed["tuning"] = "candidates are compared on them"
-    if (method := _calibrated(look)) is not None:
+    if (method := _calibrated(given)) is not None:
         needed["calibration"] = f"`{method}` calibrates on them"
     elif fitted and recipe.train is None:
         needed["calibration"] = f"`{fitted[0]}` is fitted on them, since the model is trained already"
@@ -45,9 +45,9 @@ def _needed(look: CheckInput) -> dict[str, str]:
     return needed
 
 
-def _calibrated(look: CheckInput) -> str | None:
+def _calibrated(given: CheckInput) -> str | None:
     """Return the explicit method if it calibrates."""
-    method = look.recipe.quantization.method
+    method = given.recipe.quantization.method
     operator = catalog.method_operator(method)
     if method in ("auto", "none") or ":" in method or operator not in catalog.names():
         return None
@@ -55,66 +55,68 @@ def _calibrated(look: CheckInput) -> str | None:
     return method if declared is not None and declared.calibrated else None
 
 
-def rows_are_real(look: CheckInput) -> Iterator[Finding]:
+def rows_are_real(given: CheckInput) -> Iterator[Finding]:
     """Refuse what random inputs cannot serve: calibration, transforms, training."""
-    if look.has_source:
+    if given.has_source:
         return
-    if (method := _calibrated(look)) is not None:
+    if (method := _calibrated(given)) is not None:
         message = f"`{method}` calibrates, and without `data` there are only random inputs"
         advice = "add `data` with a source, or choose `ort.dynamic`"
-        yield look.finding("R109", ("quantization", "method"), message, advice)
-    if look.recipe.train is not None:
+        yield given.finding("R109", ("quantization", "method"), message, advice)
+    if given.recipe.train is not None:
         message = "training needs rows, and the recipe has no `data`"
-        yield look.finding("R109", ("train",), message, "add `data` with a source, or take `train` out", part="key")
+        yield given.finding("R109", ("train",), message, "add `data` with a source, or take `train` out", part="key")
 
 
-def training_fits(look: CheckInput) -> Iterator[Finding]:
+def training_fits(given: CheckInput) -> Iterator[Finding]:
     """Refuse training where there are no labels, or where the output is no logit."""
-    if look.recipe.train is None:
+    if given.recipe.train is None:
         return
-    if not look.labelled:
-        message = f"training needs labels, and `task: {look.recipe.task}` has none"
+    if not given.labelled:
+        message = f"training needs labels, and `task: {given.recipe.task}` has none"
         advice = "take `train` out, or choose a labelled task"
-        yield look.finding("R117", ("train",), message, advice, part="key")
-    outputs = look.recipe.model.output or ()
+        yield given.finding("R117", ("train",), message, advice, part="key")
+    outputs = given.recipe.model.output or ()
     if outputs and outputs[0].kind == "probabilities":
         message = "training needs logits, and the model gives probabilities"
         advice = "leave the last softmax or sigmoid out of the model, and write `kind: logits`"
-        path = ("model", "output", 0, "kind") if look.written("model", "output", 0) else ("model", "output", "kind")
-        yield look.finding("R117", path, message, advice)
-    if look.recipe.model.args.get("vocabulary") == "auto":
+        path = ("model", "output", 0, "kind") if given.written("model", "output", 0) else ("model", "output", "kind")
+        yield given.finding("R117", path, message, advice)
+    if given.recipe.model.args.get("vocabulary") == "auto":
         path = ("model", "args", "vocabulary")
-        yield look.finding("R101", path, "`vocabulary: auto` is not available in this version", "write the number")
+        yield given.finding("R101", path, "`vocabulary: auto` is not available in this version", "write the number")
 
 
-def classes_fit(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def classes_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check the classes against the task, and `positive` against the classes."""
-    if not look.labelled:
+    if not given.labelled:
         return
     label: KeyPath = ("data", "label")
     if len(data.classes) == 1:
         message = f"the label has one class only, `{data.classes[0]}`: there is nothing to tell apart"
-        yield look.finding("R134", label, message, "check that the label is the right column, and the rows all of them")
+        yield given.finding(
+            "R134", label, message, "check that the label is the right column, and the rows all of them"
+        )
         return
-    if look.recipe.task == "binary_classification" and len(data.classes) > 2:
+    if given.recipe.task == "binary_classification" and len(data.classes) > 2:
         message = f"the label has {len(data.classes)} classes, and the task is binary"
         advice = "write `multiclass_classification`, or name a label with two values"
-        yield look.finding("R134", ("task",), message, advice)
-    positive = look.data.positive
+        yield given.finding("R134", ("task",), message, advice)
+    positive = given.data.positive
     if positive is not None and data.positive is None:
         message = f"`{positive}` is not one of the classes"
         advice = meant(str(positive), data.classes, "they are")
-        yield look.finding("R132", ("data", "positive"), message, advice)
+        yield given.finding("R132", ("data", "positive"), message, advice)
 
 
-def roles_are_filled(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def roles_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Refuse roles that the split has left empty, and warn of classes that nothing is judged on."""
-    needed = ["tuning", "evaluation", *(["train"] if look.recipe.train is not None else [])]
+    needed = ["tuning", "evaluation", *(["train"] if given.recipe.train is not None else [])]
     for role in needed:
         if role not in data.roles or data.roles[role].rows == 0:
             message = f"`{role}` gets no rows: the data has {data.rows:,}"
             advice = "give it a larger share, or more data"
-            yield look.finding("R135", ("data", "split", role), message, advice)
+            yield given.finding("R135", ("data", "split", role), message, advice)
     if "evaluation" in data.roles and data.roles["evaluation"].rows:
         counts = data.roles["evaluation"].classes
         missing = [name for name in data.classes if not counts.get(name)]
@@ -122,46 +124,46 @@ def roles_are_filled(look: CheckInput, model: ModelFacts, data: DataFacts) -> It
             named = ", ".join(f"`{name}`" for name in missing)
             message = f"no evaluation row is of class {named}"
             advice = "gates say nothing about it"
-            yield look.finding("R135", ("data", "split"), message, advice, severity="warning")
+            yield given.finding("R135", ("data", "split"), message, advice, severity="warning")
 
 
-def threshold_can_be_set(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def threshold_can_be_set(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Refuse an operating point by sensitivity where no tuning row is positive."""
-    point, path = look.recipe.validation.operating_point, ("validation", "operating_point", "sensitivity")
+    point, path = given.recipe.validation.operating_point, ("validation", "operating_point", "sensitivity")
     if point.sensitivity is None or data.positive is None or "tuning" not in data.roles:
         return
     if data.roles["tuning"].rows and not data.roles["tuning"].classes.get(data.positive):
         message = f"no tuning row is of class `{data.positive}`, and its sensitivity sets the threshold on them"
-        yield look.finding("R135", path, message, "give `tuning` a larger share, or write a `threshold`")
+        yield given.finding("R135", path, message, "give `tuning` a larger share, or write a `threshold`")
 
 
-def slices_have_rows(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def slices_have_rows(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that the classes and subgroup values that free gates name are there at all."""
     groups = subgroup_values(data)
-    for place, gate in enumerate(look.recipe.validation.gates):
+    for place, gate in enumerate(given.recipe.validation.gates):
         path = ("validation", "gates", place, "slice")
         kind, _, name = gate.slice.partition(" ")
         if kind == "class" and name not in data.classes:
-            yield look.finding("R133", path, f"there is no class `{name}`", meant(name, data.classes, "they are"))
+            yield given.finding("R133", path, f"there is no class `{name}`", meant(name, data.classes, "they are"))
         group, _, value = name.partition(".")
         if kind == "subgroup" and group in groups and value not in groups[group]:
             message = f"no row is in subgroup `{group}.{value}`"
-            yield look.finding("R133", path, message, meant(value, groups[group], "its values are"))
+            yield given.finding("R133", path, message, meant(value, groups[group], "its values are"))
 
 
-def columns_exist(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def columns_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Find columns that the data does not have."""
-    if not look.has_source or not data.columns:
+    if not given.has_source or not data.columns:
         return
     names = [column.name for column in data.columns]
-    for path, name in _named(look):
+    for path, name in _named(given):
         if name not in names:
-            yield look.finding("R131", path, f"the data has no column `{name}`", meant(name, names, "it has"))
+            yield given.finding("R131", path, f"the data has no column `{name}`", meant(name, names, "it has"))
 
 
-def _named(look: CheckInput) -> Iterator[tuple[KeyPath, str]]:
+def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     """List the columns that the recipe names for the data as a whole; a source's own names are its loader's matter."""
-    data = look.data
+    data = given.data
     if data.label is not None:
         yield ("data", "label"), data.label
     for place, name in enumerate(data.inputs or ()):
@@ -175,21 +177,21 @@ def _named(look: CheckInput) -> Iterator[tuple[KeyPath, str]]:
             yield ("data", "transform", place, step.name, "columns", index), name
 
 
-def gaps_are_filled(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Refuse missing values in an input that no transform fills."""
-    if not look.has_source:
+    if not given.has_source:
         return
-    filled = [step for step in look.data.transform if step.name == "impute"]
+    filled = [step for step in given.data.transform if step.name == "impute"]
     if any(step.columns is None for step in filled):
         return
     covered = {name for step in filled for name in step.columns or ()}
-    not_inputs = {look.data.label, look.data.split.by} | {
-        source.label for source in (look.data.sources or {}).values() if source.label is not None
+    not_inputs = {given.data.label, given.data.split.by} | {
+        source.label for source in (given.data.sources or {}).values() if source.label is not None
     }
     gaps = [
         column
         for column in data.columns
-        if column.missing and column.name not in covered and _is_input(look, column.name, not_inputs)
+        if column.missing and column.name not in covered and _is_input(given, column.name, not_inputs)
     ]
     if gaps:
         worst = ", ".join(f"`{column.name}` ({column.missing:,})" for column in gaps[:4])
@@ -197,23 +199,23 @@ def gaps_are_filled(look: CheckInput, model: ModelFacts, data: DataFacts) -> Ite
         rows = "in" if len(gaps) == 1 else "in the columns"
         message = f"values are missing {rows} {worst}{more}, and nothing fills them"
         advice = "add `- impute` before the other transforms, or leave the columns out of `data.inputs`"
-        yield look.finding("R138", ("data", "transform"), message, advice, part="key")
+        yield given.finding("R138", ("data", "transform"), message, advice, part="key")
 
 
-def _is_input(look: CheckInput, name: str, not_inputs: set[str | None]) -> bool:
-    return name in look.data.inputs if look.data.inputs is not None else name not in not_inputs
+def _is_input(given: CheckInput, name: str, not_inputs: set[str | None]) -> bool:
+    return name in given.data.inputs if given.data.inputs is not None else name not in not_inputs
 
 
 # What `data.source.sklearn` can name; a test holds this equal to what the loader reads.
 BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 
 
-def bundled_sets_exist(look: CheckInput) -> Iterator[Finding]:
+def bundled_sets_exist(given: CheckInput) -> Iterator[Finding]:
     """Refuse a set that scikit-learn does not bring along for classification."""
-    source = look.data.source
+    source = given.data.source
     named: list[tuple[KeyPath, str | None]] = [(("data", "source", "sklearn"), source.sklearn if source else None)]
-    named += [(("data", "sources", name, "sklearn"), one.sklearn) for name, one in (look.data.sources or {}).items()]
+    named += [(("data", "sources", name, "sklearn"), one.sklearn) for name, one in (given.data.sources or {}).items()]
     for path, name in named:
         if name is not None and name not in BUNDLED:
             message = f"scikit-learn brings no classification set `{name}`"
-            yield look.finding("R118", path, message, meant(name, BUNDLED, "it brings"))
+            yield given.finding("R118", path, message, meant(name, BUNDLED, "it brings"))

@@ -24,36 +24,36 @@ SOURCE_KEYS = ("csv", "parquet", "npz", "image_folder")
 INCLUDED = "included"
 
 
-def named_files(look: CheckInput) -> dict[KeyPath, File]:
+def named_files(given: CheckInput) -> dict[KeyPath, File]:
     """Return the absolute path of everything that the recipe names, by its recipe path, there or not."""
-    return {path: _resolved(look, path, text) for path, text in _named(look)}
+    return {path: _resolved(given, path, text) for path, text in _named(given)}
 
 
-def missing_files(look: CheckInput) -> Iterator[Finding]:
+def missing_files(given: CheckInput) -> Iterator[Finding]:
     """Find files that are not there, are of another sort, or have an ending that the key does not read."""
-    for path, file in named_files(look).items():
+    for path, file in named_files(given).items():
         key = next(part for part in reversed(path) if isinstance(part, str))
         if key == "image_folder":
-            yield from _folder(look, path, file)
+            yield from _folder(given, path, file)
         elif key == "files" and file.is_dir():
             continue
         elif not file.exists():
-            yield look.finding("R102", path, f"there is no file {file}", _near(file))
+            yield given.finding("R102", path, f"there is no file {file}", _near(file))
         elif file.is_dir():
-            yield look.finding("R102", path, f"{file} is a folder, and a file is due", "name the file in it")
+            yield given.finding("R102", path, f"{file} is a folder, and a file is due", "name the file in it")
         elif not file.is_file():
             message = f"{file} is not a regular file"
-            yield look.finding("R102", path, message, "name a file on a disk: a pipe or device never ends")
+            yield given.finding("R102", path, message, "name a file on a disk: a pipe or device never ends")
         elif key in ENDINGS and file.suffix.lower() not in ENDINGS[key]:
             message = f"`{key}` reads {', '.join(ENDINGS[key])}, and this is {file.name}"
-            yield look.finding("R103", path, message, "name another file, or save this one in such a format")
+            yield given.finding("R103", path, message, "name another file, or save this one in such a format")
 
 
-def _folder(look: CheckInput, path: KeyPath, folder: File) -> Iterator[Finding]:
+def _folder(given: CheckInput, path: KeyPath, folder: File) -> Iterator[Finding]:
     if not folder.exists():
-        yield look.finding("R102", path, f"there is no folder {folder}", _near(folder))
+        yield given.finding("R102", path, f"there is no folder {folder}", _near(folder))
     elif not folder.is_dir():
-        yield look.finding("R102", path, f"{folder} is a file, and a folder of images is due", "name its folder")
+        yield given.finding("R102", path, f"{folder} is a file, and a folder of images is due", "name its folder")
 
 
 def _near(file: File) -> str:
@@ -83,9 +83,9 @@ def _names(folder: File, *, folders: bool = False) -> list[str]:
     ]
 
 
-def _named(look: CheckInput) -> Iterator[tuple[KeyPath, str]]:
+def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     """List every path of the recipe that holds a file or folder, with its text."""
-    model, data = look.recipe.model, look.data
+    model, data = given.recipe.model, given.data
     for key, text in (("onnx", model.onnx), ("weights", model.weights)):
         if text is not None and not (key == "weights" and text == INCLUDED):
             yield ("model", key), text
@@ -99,9 +99,9 @@ def _named(look: CheckInput) -> Iterator[tuple[KeyPath, str]]:
             yield (*place, "files", index), text
 
 
-def _resolved(look: CheckInput, path: KeyPath, text: str) -> File:
+def _resolved(given: CheckInput, path: KeyPath, text: str) -> File:
     """Resolve against the folder of the file that the value stands in: a base's paths stay relative to the base."""
-    folder = look.parsed.source.folder(path) if look.written(*path) else look.parsed.folder
+    folder = given.parsed.source.folder(path) if given.written(*path) else given.parsed.folder
     return (folder / File(text).expanduser()).absolute()
 
 

@@ -20,26 +20,26 @@ FORMATS_OF = {"torch": ("torchscript",), "onnxruntime": ("onnx",)}
 ENGINE_OF = {form: engine for engine, forms in FORMATS_OF.items() for form in forms}
 
 
-def method_fits(look: CheckInput) -> Iterator[Finding]:
+def method_fits(given: CheckInput) -> Iterator[Finding]:
     """Check an explicit method against its operator, the model, the engine and every format asked for."""
-    quantization = look.recipe.quantization
+    quantization = given.recipe.quantization
     declaration = _declaration(quantization.method)
     if declaration is None or declaration.method is None:
-        yield from _options_without_method(look)
+        yield from _options_without_method(given)
         return
     method = declaration.method
-    yield from _options(look, declaration)
+    yield from _options(given, declaration)
     if quantization.bits != "auto" and quantization.bits not in method.bits:
         offers = " or ".join(f"`{bits}`" for bits in method.bits)
         message = f"`{method.name}` does not offer {quantization.bits} bits"
-        yield look.finding("R108", ("quantization", "bits"), message, f"it offers {offers}; or leave `bits` out")
-    if method.takes == "torch" and look.recipe.model.onnx is not None:
+        yield given.finding("R108", ("quantization", "bits"), message, f"it offers {offers}; or leave `bits` out")
+    if method.takes == "torch" and given.recipe.model.onnx is not None:
         message = f"`{method.name}` takes a torch module, and the model is an ONNX file"
         advice = "choose `ort.static` or `ort.dynamic`, or give the model as a `factory`"
-        yield look.finding("R108", ("quantization", "method"), message, advice)
+        yield given.finding("R108", ("quantization", "method"), message, advice)
         return
-    yield from _formats(look, method)
-    yield from _engine(look, method)
+    yield from _formats(given, method)
+    yield from _engine(given, method)
 
 
 def _declaration(method: str) -> Declaration | None:
@@ -49,19 +49,19 @@ def _declaration(method: str) -> Declaration | None:
     return catalog.get(operator) if operator in catalog.names() else None
 
 
-def _options_without_method(look: CheckInput) -> Iterator[Finding]:
-    method = look.recipe.quantization.method
-    if look.recipe.quantization.options and method in ("auto", "none"):
+def _options_without_method(given: CheckInput) -> Iterator[Finding]:
+    method = given.recipe.quantization.method
+    if given.recipe.quantization.options and method in ("auto", "none"):
         message = f"`options` are an operator's own, and `method` is `{method}`"
         advice = "name the method that they belong to, or take them out"
-        yield look.finding("R107", ("quantization", "options"), message, advice, part="key")
+        yield given.finding("R107", ("quantization", "options"), message, advice, part="key")
 
 
-def _options(look: CheckInput, declaration: Declaration) -> Iterator[Finding]:
+def _options(given: CheckInput, declaration: Declaration) -> Iterator[Finding]:
     """Validate the options against the operator's parameters; each error stands under its own option."""
     from titrant.schema.values.canonical import canonical_json
 
-    options = look.recipe.quantization.options
+    options = given.recipe.quantization.options
     try:
         declaration.params.model_validate_json(canonical_json(dict(options)))
     except ValidationError as error:
@@ -71,71 +71,71 @@ def _options(look: CheckInput, declaration: Declaration) -> Iterator[Finding]:
             if one["type"] == "extra_forbidden":
                 message = f"`{declaration.method.name if declaration.method else ''}` has no option `{name}`"
                 advice = meant(name, declaration.params.model_fields, "its options are")
-                yield look.finding("R107", path, message, advice, part="key")
+                yield given.finding("R107", path, message, advice, part="key")
             else:
                 field = declaration.params.model_fields.get(name)
                 described = field.description if field is not None else ""
-                yield look.finding("R107", path, f"`{name}`: {_plain(str(one['msg']))}", described or "")
+                yield given.finding("R107", path, f"`{name}`: {_plain(str(one['msg']))}", described or "")
 
 
 def _plain(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _formats(look: CheckInput, method: Method) -> Iterator[Finding]:
-    for place, export in enumerate(look.recipe.export):
+def _formats(given: CheckInput, method: Method) -> Iterator[Finding]:
+    for place, export in enumerate(given.recipe.export):
         if export.format in ENGINE_OF and export.format != method.format:
             message = f"`{export.format}` cannot hold what `{method.name}` makes"
             advice = f"write `{method.format}`, or choose another method"
-            yield look.finding("R108", ("export", place, "format"), message, advice)
+            yield given.finding("R108", ("export", place, "format"), message, advice)
 
 
-def _engine(look: CheckInput, method: Method) -> Iterator[Finding]:
-    engine = look.recipe.target.engine
+def _engine(given: CheckInput, method: Method) -> Iterator[Finding]:
+    engine = given.recipe.target.engine
     if engine in FORMATS_OF and engine != method.engine:
         message = f"`{method.name}` runs in {method.engine}, and `target.engine` is `{engine}`"
         advice = f"write `{method.engine}`, or choose another method"
-        yield look.finding("R108", ("target", "engine"), message, advice)
+        yield given.finding("R108", ("target", "engine"), message, advice)
 
 
-def formats_fit(look: CheckInput) -> Iterator[Finding]:
+def formats_fit(given: CheckInput) -> Iterator[Finding]:
     """Check formats against the model and the engine, and that no two files get one name."""
-    recipe = look.recipe
+    recipe = given.recipe
     engine = recipe.target.engine
     if recipe.model.onnx is not None and engine == "torch":
         message = "an ONNX file runs in onnxruntime, and `target.engine` is `torch`"
-        yield look.finding("R108", ("target", "engine"), message, "write `onnxruntime` or `auto`")
+        yield given.finding("R108", ("target", "engine"), message, "write `onnxruntime` or `auto`")
     for place, export in enumerate(recipe.export):
         path = ("export", place, "format")
         if recipe.model.onnx is not None and export.format == "torchscript":
             message = "an ONNX file cannot become TorchScript"
-            yield look.finding("R108", path, message, "write `onnx`, or give the model as a `factory`")
+            yield given.finding("R108", path, message, "write `onnx`, or give the model as a `factory`")
         elif recipe.model.onnx is not None and export.opset is not None:
             message = "an ONNX file keeps its own opset"
-            yield look.finding("R108", ("export", place, "opset"), message, "take `opset` out", part="key")
+            yield given.finding("R108", ("export", place, "opset"), message, "take `opset` out", part="key")
         elif (
-            _open(look)
+            _open(given)
             and engine in FORMATS_OF
             and export.format in ENGINE_OF
             and export.format not in FORMATS_OF[engine]
         ):
             message = f"`{export.format}` runs in {ENGINE_OF[export.format]}, and `target.engine` is `{engine}`"
-            yield look.finding("R108", path, message, f"write `{FORMATS_OF[engine][0]}`, or another engine")
-    yield from _names(look)
+            yield given.finding("R108", path, message, f"write `{FORMATS_OF[engine][0]}`, or another engine")
+    yield from _names(given)
 
 
-def _open(look: CheckInput) -> bool:
+def _open(given: CheckInput) -> bool:
     """Whether no single method settles engine and format, in which case `method_fits` has looked at both."""
-    return look.recipe.quantization.method in ("auto", "none")
+    return given.recipe.quantization.method in ("auto", "none")
 
 
-def _names(look: CheckInput) -> Iterator[Finding]:
-    exports = look.recipe.export
+def _names(given: CheckInput) -> Iterator[Finding]:
+    exports = given.recipe.export
     winners = {export.name or "model" for export in exports if export.format == "auto"}
     for place, export in enumerate(exports):
         if export.format != "auto" and (export.name or "model") in winners:
             message = f"this file and the one of format `auto` would both be named `{export.name or 'model'}`"
-            yield look.finding("R115", ("export", place), message, "give one of them a `name`")
+            yield given.finding("R115", ("export", place), message, "give one of them a `name`")
 
 
 Dimension = int | str
@@ -144,25 +144,25 @@ _CLASSES_GIVEN = "write `classes: auto`, or name the output that holds the class
 _CLASSES_MADE = "build the model's last layer from `classes`, or name the output that holds them under `model.output`"
 
 
-def inputs_fit(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def inputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that the data gives every input of the model, in its shape and sort of number."""
-    given = {spec.name: spec for spec in data.inputs}
-    path: KeyPath = ("model", "inputs") if look.written("model", "inputs") else ("model",)
+    offered = {spec.name: spec for spec in data.inputs}
+    path: KeyPath = ("model", "inputs") if given.written("model", "inputs") else ("model",)
     for wanted in model.inputs:
-        if wanted.name not in given:
+        if wanted.name not in offered:
             message = f"the model takes an input `{wanted.name}`, and the data gives none of that name"
-            advice = f"{meant(wanted.name, given, 'it gives')} Inputs are matched by name: set `model.inputs`"
-            yield look.finding("R136", (*path, wanted.name), message, advice, part="key")
+            advice = f"{meant(wanted.name, offered, 'it gives')} Inputs are matched by name: set `model.inputs`"
+            yield given.finding("R136", (*path, wanted.name), message, advice, part="key")
             continue
-        have = given[wanted.name]
+        have = offered[wanted.name]
         if not _same_shape(wanted.shape[1:], have.shape[1:]):
             message = f"the model's input `{wanted.name}` is {_shape(wanted)}, and the data gives {_shape(have)}"
             advice = "change the model's arguments, `data.inputs`, or the transforms"
-            yield look.finding("R136", (*path, wanted.name), message, advice, part="key")
+            yield given.finding("R136", (*path, wanted.name), message, advice, part="key")
         elif _is_whole(wanted.dtype) != _is_whole(have.dtype):
             message = f"the model's input `{wanted.name}` is {wanted.dtype}, and the data gives {have.dtype}"
             advice = "whole numbers and fractions are not converted silently: change one of the two"
-            yield look.finding("R136", (*path, wanted.name), message, advice, part="key")
+            yield given.finding("R136", (*path, wanted.name), message, advice, part="key")
 
 
 def _same_shape(one: tuple[Dimension, ...], other: tuple[Dimension, ...]) -> bool:
@@ -180,64 +180,64 @@ def _is_whole(dtype: str) -> bool:
     return "int" in dtype or dtype == "bool"
 
 
-def _named_outputs(look: CheckInput, model: ModelFacts) -> Iterator[Finding]:
+def _named_outputs(given: CheckInput, model: ModelFacts) -> Iterator[Finding]:
     """Find each entry of `model.output` by its name, or by its place where it has none; no output stands twice."""
     known = tuple(spec.name for spec in model.outputs)
     taken: set[str] = set()
-    for place, spec in enumerate(look.recipe.model.output or ()):
-        listed = look.written("model", "output", place)
+    for place, spec in enumerate(given.recipe.model.output or ()):
+        listed = given.written("model", "output", place)
         at: KeyPath = ("model", "output", place) if listed else ("model", "output")
         if spec.name is None and place >= len(known):
             message = f"the model has no output at place {place + 1}"
             advice = f"it has {', '.join(f'`{name}`' for name in known)}" if known else "say its `name`"
-            yield look.finding("R137", at, message, advice)
+            yield given.finding("R137", at, message, advice)
             continue
         name = spec.name or known[place]
         if known and name not in known:
             message = f"the model has no output `{name}`"
-            yield look.finding("R137", (*at, "name"), message, meant(name, known, "it has"))
+            yield given.finding("R137", (*at, "name"), message, meant(name, known, "it has"))
         elif name in taken:
             message = f"two entries are about the output `{name}`"
-            yield look.finding("R137", at, message, "an entry without a `name` is the output at its place")
+            yield given.finding("R137", at, message, "an entry without a `name` is the output at its place")
         taken.add(name)
 
 
-def outputs_fit(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that the output that is judged is there and has a number for each class."""
     named = {spec.name: spec for spec in model.outputs}
-    specs = look.recipe.model.output or ()
-    yield from _named_outputs(look, model)
-    if not look.labelled or not model.outputs or len(data.classes) < 2:
+    specs = given.recipe.model.output or ()
+    yield from _named_outputs(given, model)
+    if not given.labelled or not model.outputs or len(data.classes) < 2:
         return
     first = specs[0].name if specs and specs[0].name else model.outputs[0].name
     judged = named.get(first)
     if judged is None:
         return
-    if look.recipe.task == "binary_classification" and len(data.classes) > 2:
+    if given.recipe.task == "binary_classification" and len(data.classes) > 2:
         return  # the task is the mistake
     columns = judged.shape[1] if len(judged.shape) == 2 else 1 if len(judged.shape) == 1 else None
-    allowed = (1, 2) if look.recipe.task == "binary_classification" else (len(data.classes),)
+    allowed = (1, 2) if given.recipe.task == "binary_classification" else (len(data.classes),)
     if isinstance(columns, str) or columns in allowed:
         return
     wanted = " or ".join(f"(batch, {size})" for size in allowed)
     message = f"the model's output `{judged.name}` is {_shape(judged)}, and {len(data.classes)} classes need {wanted}"
-    path: KeyPath = ("model", "args", "classes") if look.written("model", "args", "classes") else ("model",)
-    auto = look.recipe.model.args.get("classes") == "auto"
-    yield look.finding("R137", path, message, _CLASSES_MADE if auto else _CLASSES_GIVEN)
+    path: KeyPath = ("model", "args", "classes") if given.written("model", "args", "classes") else ("model",)
+    auto = given.recipe.model.args.get("classes") == "auto"
+    yield given.finding("R137", path, message, _CLASSES_MADE if auto else _CLASSES_GIVEN)
 
 
 # The lists of patterns that a recipe can hold.
 LISTS = (("quantization", "skip"), ("quantization", "only"))
 
 
-def patterns_match(look: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+def patterns_match(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that every pattern names at least one layer with weights: one that matches nothing protects nothing."""
     names = [layer.name for layer in model.layers if layer.weight_bytes]
     for section, key in LISTS:
-        for place, pattern in enumerate(getattr(getattr(look.recipe, section), key)):
+        for place, pattern in enumerate(getattr(getattr(given.recipe, section), key)):
             if not any(matches(name, pattern) for name in names):
                 message = f"`{pattern}` matches none of the model's {len(names)} layers with weights"
-                yield look.finding("R139", (section, key, place), message, meant(pattern, names, "they are"))
+                yield given.finding("R139", (section, key, place), message, meant(pattern, names, "they are"))
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -144,9 +144,9 @@ def _nested(node: ast.AST) -> list[str]:
     return []
 
 
-def named_references(look: CheckInput) -> Iterator[tuple[KeyPath, str]]:
+def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     """List every `module:Name` of the recipe that this version would import."""
-    recipe, data = look.recipe, look.data
+    recipe, data = given.recipe, given.data
     if recipe.model.factory is not None:
         yield ("model", "factory"), recipe.model.factory
     if data.source is not None and data.source.factory is not None:
@@ -158,11 +158,11 @@ def named_references(look: CheckInput) -> Iterator[tuple[KeyPath, str]]:
         yield ("quantization", "method"), recipe.quantization.method
 
 
-def user_references(look: CheckInput) -> tuple[UserReference, ...]:
+def user_references(given: CheckInput) -> tuple[UserReference, ...]:
     """Return the references whose modules were found."""
     found = []
-    for path, reference in named_references(look):
-        module = find_module(reference.partition(":")[0], look.parsed.folder)
+    for path, reference in named_references(given):
+        module = find_module(reference.partition(":")[0], given.parsed.folder)
         if module is not None:
             key = ".".join(str(part) for part in path)
             trusted = module.origin == "outside" and module.path is not None
@@ -171,27 +171,27 @@ def user_references(look: CheckInput) -> tuple[UserReference, ...]:
     return tuple(found)
 
 
-def bad_references(look: CheckInput) -> Iterator[Finding]:
+def bad_references(given: CheckInput) -> Iterator[Finding]:
     """Find modules and names that are not there, and code that nobody has said to trust."""
-    for path, reference in named_references(look):
+    for path, reference in named_references(given):
         module, _, name = reference.partition(":")
         if module.split(".")[0] == "__main__":
             advice = "put it into a file beside the recipe and name that"
-            yield look.finding("R104", path, "`__main__` is whatever was started, and no module to rely on", advice)
+            yield given.finding("R104", path, "`__main__` is whatever was started, and no module to rely on", advice)
             continue
-        found = find_module(module, look.parsed.folder)
+        found = find_module(module, given.parsed.folder)
         if found is None:
-            yield look.finding("R104", path, f"there is no module `{module}`", _near_module(look, module))
-        elif found.origin == "outside" and not look.trust:
+            yield given.finding("R104", path, f"there is no module `{module}`", _near_module(given, module))
+        elif found.origin == "outside" and not given.trust:
             place = found.path or "somewhere on the import path"
             message = f"`{module}` lies outside the recipe's folder and the installed environment ({place})"
             advice = "move it beside the recipe, install it, or say --trust to run it"
-            yield look.finding("R105", path, message, advice)
+            yield given.finding("R105", path, message, advice)
         else:
-            yield from _bad_name(look, path, found, name)
+            yield from _bad_name(given, path, found, name)
 
 
-def _bad_name(look: CheckInput, path: KeyPath, found: FoundModule, name: str) -> Iterator[Finding]:
+def _bad_name(given: CheckInput, path: KeyPath, found: FoundModule, name: str) -> Iterator[Finding]:
     if found.path is None or found.path.suffix != ".py":
         return
     names = top_level_names(found.path)
@@ -199,11 +199,11 @@ def _bad_name(look: CheckInput, path: KeyPath, found: FoundModule, name: str) ->
     if names is not None and first not in names:
         public = [one for one in names if not one.startswith("_")]
         advice = meant(first, public, "it has") or "it defines nothing"
-        yield look.finding("R106", path, f"{found.path.name} has no `{first}`", advice)
+        yield given.finding("R106", path, f"{found.path.name} has no `{first}`", advice)
 
 
-def _near_module(look: CheckInput, module: str) -> str:
-    folder = look.parsed.folder
+def _near_module(given: CheckInput, module: str) -> str:
+    folder = given.parsed.folder
     modules = sorted(
         {file.stem for file in folder.glob("*.py")} | {file.parent.name for file in folder.glob("*/__init__.py")}
     )

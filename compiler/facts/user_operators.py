@@ -38,7 +38,7 @@ Ask = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Foresight:
+class OperatorAnswers:
     """Asks the `requires`, `predict`, `loads` and `idle` of one operator of the user's.
 
     `code` digests the files that the operator was described from; `cache` is the home's folder for facts.
@@ -74,7 +74,7 @@ class Foresight:
         # What moves from one moment to the next must not enter a plan.
         machine = None if hardware is None else replace(hardware, volatile=HardwareVolatile())
         return {
-            "do": "foresee",
+            "do": "ask_operator",
             "operator": self.operator,
             "ask": asked,
             "params": params.model_dump(mode="json"),
@@ -118,7 +118,7 @@ class _Declared:
     user_code: bool
     costless: tuple[str, ...]
     parameters: Mapping[str, Any]  # as a JSON schema
-    foretells: tuple[str, ...]
+    answers_for: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,10 @@ def enter_user_operators(bound: BoundRecipe, ask: Ask, cache: Path, digests: Fil
         remember(place, kept)
         answer = read_back(_Answer, kept)
 
-    def foretell(question: dict[str, Any]) -> Mapping[str, Any]:
+    def ask_child(question: dict[str, Any]) -> Mapping[str, Any]:
         return located(bound, lambda: ask(question))
 
-    found = _declaration(reference, answer, Foresight(reference, sha256(answer.dependencies), foretell, cache))
+    found = _declaration(reference, answer, OperatorAnswers(reference, sha256(answer.dependencies), ask_child, cache))
     _check(bound, found, answer.declared.parameters)
     catalog.enter(found)
 
@@ -174,7 +174,7 @@ def check_described(bound: BoundRecipe, cache: Path) -> tuple[Diagnostic, ...]:
         where = bound.parsed.source.place(("quantization", "method"), "value")
         advice = "`titrant plan` runs its module in a child process once, and then its options are checked"
         return (Diagnostic("R119", f"not checked: {reference}", where, advice, "warning"),)
-    unasked = Foresight(reference, "", _elsewhere, cache)
+    unasked = OperatorAnswers(reference, "", _elsewhere, cache)
     _check(bound, _declaration(reference, answer, unasked), answer.declared.parameters)
     return ()
 
@@ -183,13 +183,13 @@ def _place(bound: BoundRecipe, cache: Path) -> Path:
     return cache / f"operator-{sha256([_FORM, bound.recipe.quantization.method, str(bound.folder)])}.json"
 
 
-def _declaration(reference: str, answer: _Answer, foresight: Foresight) -> Declaration:
+def _declaration(reference: str, answer: _Answer, answers: OperatorAnswers) -> Declaration:
     """Build the declaration of an operator from what the worker said of it; it cannot be run here.
 
-    What it needs and would cost is asked of `foresight`, where the operator says so itself.
+    What it needs and would cost is asked of `answers`, where the operator says so itself.
     """
     operator, declared = answer.operator, answer.declared
-    foretold = declared.foretells
+    answered = declared.answers_for
     return Declaration(
         name=reference,
         version=operator.version,
@@ -199,11 +199,11 @@ def _declaration(reference: str, answer: _Answer, foresight: Foresight) -> Decla
         outputs=operator.outputs,
         consumes=declared.consumes,
         determinism=operator.determinism,
-        requires=foresight.requires if "requires" in foretold else no_requirement,
-        loads=foresight.loads if "loads" in foretold else no_modules,
-        idle=foresight.idle if "idle" in foretold else never,
+        requires=answers.requires if "requires" in answered else no_requirement,
+        loads=answers.loads if "loads" in answered else no_modules,
+        idle=answers.idle if "idle" in answered else never,
         costless=declared.costless,
-        predict=foresight.predict if "predict" in foretold else unknown_cost,
+        predict=answers.predict if "predict" in answered else unknown_cost,
         libraries=operator.libraries,
         user_code=declared.user_code,
         run=_elsewhere,

@@ -28,8 +28,8 @@ def memory_available(root: Path = Path("/")) -> int | None:
     free = _meminfo(root).get("MemAvailable")
     if free is None:
         return _psutil_memory("available")
-    rooms = [room for folder in _groups("memory", root) if (room := _room(folder)) is not None]
-    return max(0, min([free, *rooms]))
+    lefts = [left for folder in _groups("memory", root) if (left := _left_in_group(folder)) is not None]
+    return max(0, min([free, *lefts]))
 
 
 def disk_free(folder: Path) -> int | None:
@@ -85,7 +85,7 @@ def _limit(folder: Path) -> int | None:
     return limit if limit is not None and limit < _NO_LIMIT else None
 
 
-def _room(folder: Path) -> int | None:
+def _left_in_group(folder: Path) -> int | None:
     """Bytes that the group may still take; cached file pages that can be dropped do not count as taken."""
     limit = _limit(folder)
     used = _number(folder / "memory.current")

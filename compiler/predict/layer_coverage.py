@@ -50,8 +50,8 @@ def advise(
 
     `quantization` is the recipe's section, whose patterns leave layers out.
     """
-    taken = [(chain.id, _fates(chain, hardware, model, quantization)) for chain in chains]
-    methods = [tuple(name for name, fate in taken if not fate[place]) for place in range(len(model.layers))]
+    taken = [(chain.id, _left_because(chain, hardware, model, quantization)) for chain in chains]
+    methods = [tuple(name for name, reasons in taken if not reasons[place]) for place in range(len(model.layers))]
     quantized = [place for place, found in enumerate(methods) if found and model.layers[place].type not in WIDE_RANGES]
     ends = {quantized[-1]: "last", quantized[0]: "first"} if quantized else {}
     advice = []
@@ -62,9 +62,9 @@ def advise(
     return tuple(advice)
 
 
-def _fates(chain: Chain, hardware: Hardware, model: ModelFacts, quantization: Quantization) -> tuple[str, ...]:
+def _left_because(chain: Chain, hardware: Hardware, model: ModelFacts, quantization: Quantization) -> tuple[str, ...]:
     declared = catalog.get(catalog.method_operator(chain.method))
-    return fates(declared, declared.params.model_validate(dict(chain.options)), hardware, model, quantization)
+    return left_because(declared, declared.params.model_validate(dict(chain.options)), hardware, model, quantization)
 
 
 def _warnings(
@@ -122,7 +122,7 @@ OWN = "what becomes of its own weights is known after export"
 _kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
 
 
-def fates(
+def left_because(
     declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, quantization: Quantization
 ) -> tuple[str, ...]:
     """Say for each layer of a model, in order, why a method leaves it as it is; "" where the method takes it.
@@ -202,7 +202,7 @@ def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFac
             continue
         options = dict(bound.recipe.quantization.options) if asked == name else {}
         params = declaration.params.model_validate(options)
-        because = fates(declaration, params, hardware, model, bound.recipe.quantization)
+        because = left_because(declaration, params, hardware, model, bound.recipe.quantization)
         found.append(Coverage(name, name in chosen, tuple(_groups(model, because))))
     return tuple(found)
 
@@ -210,9 +210,9 @@ def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFac
 def _groups(model: ModelFacts, because: tuple[str, ...]) -> Iterator[LayerGroup]:
     """Group layers of one type that share one fate, in the order of the model."""
     grouped: dict[tuple[str, str], list[Layer]] = {}
-    for layer, fate in zip(model.layers, because, strict=True):
+    for layer, reasons in zip(model.layers, because, strict=True):
         if layer.weight_bytes:
-            grouped.setdefault((layer.type, fate), []).append(layer)
-    for (layer_type, fate), layers in grouped.items():
+            grouped.setdefault((layer.type, reasons), []).append(layer)
+    for (layer_type, reasons), layers in grouped.items():
         names = tuple(layer.name for layer in layers)
-        yield LayerGroup(layer_type, names, sum(layer.weight_bytes for layer in layers), fate)
+        yield LayerGroup(layer_type, names, sum(layer.weight_bytes for layer in layers), reasons)

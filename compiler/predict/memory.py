@@ -10,7 +10,7 @@ from titrant.compiler.decide.target import at_device
 from titrant.compiler.lower.plan_graph import Declare, full_params, given_kinds, references, split_reference
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
-from titrant.schema.cost import WORKER_BYTES, Need, Room
+from titrant.schema.cost import WORKER_BYTES, Capacity, Need
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, Place
 from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec, spec_bytes
 from titrant.schema.gate import Gate
@@ -36,20 +36,20 @@ def needs(case: Case) -> dict[str, Need]:
     return {step.id: _need(case, step) for step in case.plan.steps}
 
 
-def room_of(hardware: Hardware) -> Room:
+def capacity_of(hardware: Hardware) -> Capacity:
     """Return what a machine has, whoever uses it at the moment; of the disk only what is free can be had."""
     gpus = hardware.identity.gpus
     devices = {f"{gpu.kind}:{gpu.index}": gpu.memory_bytes for gpu in gpus if gpu.memory_bytes is not None}
-    return Room(hardware.identity.memory_bytes, hardware.volatile.disk_free_bytes, devices)
+    return Capacity(hardware.identity.memory_bytes, hardware.volatile.disk_free_bytes, devices)
 
 
-def room_now(hardware: Hardware, worker: bool = False) -> Room:
+def capacity_now(hardware: Hardware, worker: bool = False) -> Capacity:
     """Return what is free on a machine at this moment; `worker` says that one is running, whose memory is taken."""
     now = hardware.volatile
     memory = now.memory_available_bytes
     if memory is not None and worker:
         memory += WORKER_BYTES
-    return Room(memory, now.disk_free_bytes, _free_devices(hardware, now), free=True)
+    return Capacity(memory, now.disk_free_bytes, _free_devices(hardware, now), free=True)
 
 
 def _free_devices(hardware: Hardware, now: HardwareVolatile) -> dict[str, int]:

@@ -39,7 +39,7 @@ class Suitability:
     flops: int | None
 
 
-def suit(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: DataFacts) -> Suitability:
+def suitability_of(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: DataFacts) -> Suitability:
     """Ask the planner's rules what the recipe's level makes of the model, and each layer what becomes of it.
 
     Nothing is raised where it can make nothing: that is an answer too.

@@ -58,7 +58,7 @@ class SliceAnswers:
         return "positive" if self.positive is None else self.classes[self.positive]
 
 
-def look(evidence: Evidence, metric: str, name: str) -> SliceAnswers:
+def slice_answers(evidence: Evidence, metric: str, name: str) -> SliceAnswers:
     """Select "all", "class X" or "subgroup G.value"; Unassessable when there is no such class, group or case."""
     rows = evidence.rows
     if rows.labels is None or evidence.original is None or evidence.candidate is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, look
+from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, slice_answers
 from titrant.runtime.contract.metrics import METRICS, brier_of_cases, hits
 from titrant.runtime.contract.statistics import proportions
 from titrant.runtime.contract.statistics.auroc import (
@@ -54,7 +54,7 @@ class Paired:
 
 def paired(metric: str, slice_: str, evidence: Evidence) -> Paired:
     """Gather the cases that a proportion counts; Unassessable where it counts none."""
-    cases = look(evidence, metric, slice_)
+    cases = slice_answers(evidence, metric, slice_)
     if cases.positive is None and metric != "accuracy":
         raise Unassessable(f"{metric} needs a class: name data.positive, or use the slice `class X`")
     counted, before = hits(metric, cases.original.decisions, cases.labels, cases.positive)
@@ -128,7 +128,7 @@ _LARGEST_RATIO = 1000.0
 
 def judge_brier(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the mean over cases of what is compared; one case's score lies in 0..1."""
-    cases = look(evidence, gate.metric, gate.slice)
+    cases = slice_answers(evidence, gate.metric, gate.slice)
     old, new = (
         brier_of_cases(answers.probabilities, cases.labels, cases.positive)
         for answers in (cases.original, cases.candidate)
@@ -186,7 +186,7 @@ _FACTORS = {"at_least": 0.0, "at_most": 0.0, "rise_at_most": 1.0, "drop_at_most"
 
 def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the area, its difference or its ratio; too few positive or discordant cases leave it open."""
-    cases = look(evidence, gate.metric, gate.slice)
+    cases = slice_answers(evidence, gate.metric, gate.slice)
     if cases.positive is None:
         raise Unassessable("the ROC curve needs a class: name data.positive, or use the slice `class X`")
     positive = cases.labels == cases.positive
@@ -228,7 +228,7 @@ def _too_few(count: int, decides: int, cases: SliceAnswers) -> str:
 
 def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound what is compared from 2,000 resamples of the units; fewer than 20 changed cases leave it open."""
-    cases = look(evidence, gate.metric, gate.slice)
+    cases = slice_answers(evidence, gate.metric, gate.slice)
     every = np.arange(len(cases.labels))
     before, after = _both(gate.metric, cases, every)
     estimate = _compared(gate.comparison, before, after)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, look, pair_of, select
+from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, pair_of, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import CLUSTERED, Paired, paired
 from titrant.runtime.contract.statistics.means import ORDER_STATISTICS, percentile_bounds
@@ -78,7 +78,7 @@ def _share(gate: Gate, evidence: Evidence) -> _Share:
         what = "decisions" if evidence.original is not None else "answers"
         observed = f"{int((~good).sum())} of {len(good)} {what}{words} differ from the original's"
         return _Share(good, evidence.rows.units[chosen], None, observed, "no difference")
-    cases = look(evidence, gate.metric, gate.slice)
+    cases = slice_answers(evidence, gate.metric, gate.slice)
     if gate.metric == "kept":
         return _kept(cases)
     if gate.metric == "precision":

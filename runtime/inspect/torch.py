@@ -104,7 +104,7 @@ def _forward(
     reason, size = "", 0
     for mode in (_meta, _fake, contextlib.nullcontext):
         if mode is contextlib.nullcontext:
-            _check_room(factory, size, reason)
+            _check_memory(factory, size, reason)
         try:
             with seeded(seed), mode(), plain_attention():
                 module = build(factory, args).eval()
@@ -120,7 +120,7 @@ def _forward(
     raise last
 
 
-def _check_room(factory: str, size: int, reason: str) -> None:
+def _check_memory(factory: str, size: int, reason: str) -> None:
     """Raise StepError X156 rather than build a model with values that do not fit into memory."""
     import psutil
 

@@ -43,7 +43,7 @@ class StepPreview:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class PlanPreview:
     """What executing a plan would do: every step's forecast by id, and where nothing would run, the run that answers.
 
     `answer` is what `execute` would return: the earlier run that ended just as this one would, with nothing executed.
@@ -53,24 +53,24 @@ class Outlook:
     answer: RunRecord | None = None
 
 
-def outlook(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Outlook:
+def preview(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> PlanPreview:
     """Say what executing a plan would do; the recipe is given as to `execute`.
 
     A user's operator that was never described, or whose module changed, is not known: only a worker may import it.
     """
-    return _Forecaster(plan, home, RunRecipe(recipe_text, recipe_file, folder.absolute())).outlook()
+    return _Previewer(plan, home, RunRecipe(recipe_text, recipe_file, folder.absolute())).preview()
 
 
-def forecast(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Mapping[str, StepPreview]:
-    """Forecast every step by id, as `outlook` does."""
-    return outlook(plan, home, recipe_text=recipe_text, recipe_file=recipe_file, folder=folder).steps
+def previews(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Mapping[str, StepPreview]:
+    """Forecast every step by id, as `preview` does."""
+    return preview(plan, home, recipe_text=recipe_text, recipe_file=recipe_file, folder=folder).steps
 
 
 class _UnknownOperatorError(TitrantError):
     """A user's operator has to be asked in a worker."""
 
 
-class _Forecaster:
+class _Previewer:
     def __init__(self, plan: Plan, home: Home, recipe: RunRecipe) -> None:
         self._plan = plan
         self._recipe = recipe
@@ -84,12 +84,12 @@ class _Forecaster:
         self._answer: RunRecord | None = None
         self._pointless = False  # no candidate is made
 
-    def outlook(self) -> Outlook:
+    def preview(self) -> PlanPreview:
         # Beyond something damaged, an unknown operator, or a search without candidates, nothing is known.
         with contextlib.suppress(DamagedError, NoCandidateError, _UnknownOperatorError):
             self._follow()
         before = self._records_before()
-        return Outlook({step.id: self._say(step, before) for step in self._plan.steps}, self._answer)
+        return PlanPreview({step.id: self._say(step, before) for step in self._plan.steps}, self._answer)
 
     def _follow(self) -> None:
         """Go as far as executing would go on what is known."""

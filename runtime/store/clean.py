@@ -20,10 +20,10 @@ from titrant.runtime.store.store_index import (
     Tell,
     contents,
     files,
+    ignore_progress,
     keys,
     last_use,
     mentioned,
-    nothing_told,
 )
 
 DAY = 86_400.0
@@ -61,7 +61,7 @@ class Freed:
 
 
 @dataclass
-class _Stock:
+class _Index:
     """The store as it is being cleaned."""
 
     there: dict[str, StoredFile]
@@ -86,7 +86,7 @@ class _Stock:
         self.uses.subtract(self.needs(key))
 
 
-def clean_store(home: Home, what: Cleaning, *, dry_run: bool = False, tell: Tell = nothing_told) -> Freed:
+def clean_store(home: Home, what: Cleaning, *, dry_run: bool = False, tell: Tell = ignore_progress) -> Freed:
     """Let go of results and files, and say what went; with `dry_run` nothing goes.
 
     No run begins meanwhile. A run in progress keeps everything that was used since it began. A result that goes is
@@ -95,17 +95,17 @@ def clean_store(home: Home, what: Cleaning, *, dry_run: bool = False, tell: Tell
     with cleaning(home, lambda who: tell(who, 0, 1)) as runs:
         now = time.time()
         young = min([now - YOUNG_SECONDS, *(_since(run) - SLACK_SECONDS for run in runs)])
-        stock = _Stock(files(home))
+        index = _Index(files(home))
         referenced = mentioned(_documents(home, what, now))
-        held = _sort_out(home, stock, referenced, young, tell)
-        _evict_old(stock, held, now - what.older_than)
-        fixed = _whole(referenced, stock.there)
+        held = _sort_out(home, index, referenced, young, tell)
+        _evict_old(index, held, now - what.older_than)
+        fixed = _whole(referenced, index.there)
         if what.keep_bytes is not None:
-            _evict_to_size(stock, held, fixed, young, what.keep_bytes)
-        gone = _unused(stock, fixed, young)
+            _evict_to_size(index, held, fixed, young, what.keep_bytes)
+        gone = _unused(index, fixed, young)
         if not dry_run:
-            _remove(home, stock.evicted, [stock.there[digest].path for digest in gone], tell)
-        return _freed(stock, gone, held, tuple(runs), not dry_run)
+            _remove(home, index.evicted, [index.there[digest].path for digest in gone], tell)
+        return _freed(index, gone, held, tuple(runs), not dry_run)
 
 
 def _since(run: Holder) -> float:
@@ -134,18 +134,18 @@ def _lock_beside(run: Path) -> Path:
     return Path(str(about["recipe_file"])).with_suffix(".lock.yaml")
 
 
-def _sort_out(home: Home, stock: _Stock, referenced: set[str], young: float, tell: Tell) -> dict[str, str]:
+def _sort_out(home: Home, index: _Index, referenced: set[str], young: float, tell: Tell) -> dict[str, str]:
     """Take stock of every key, and return which ones are held by what: "referenced" or "recent"."""
     held: dict[str, str] = {}
     for key in keys(home, tell):
-        stock.take(key)
+        index.take(key)
         outputs = _outputs(key)
         if key.key in referenced or (outputs and outputs <= referenced):
             held[key.key] = "referenced"
         elif key.used >= young:
             held[key.key] = "recent"
-    for key in stock.kept.values():
-        stock.uses.update(stock.needs(key))
+    for key in index.kept.values():
+        index.uses.update(index.needs(key))
     return held
 
 
@@ -153,33 +153,33 @@ def _outputs(key: StoredKey) -> set[str]:
     return {digest for result in key.results for digest in result.outputs or ()}
 
 
-def _evict_old(stock: _Stock, held: Mapping[str, str], before: float) -> None:
-    for key in list(stock.kept.values()):
+def _evict_old(index: _Index, held: Mapping[str, str], before: float) -> None:
+    for key in list(index.kept.values()):
         if key.key not in held and key.used < before:
-            stock.evict(key)
+            index.evict(key)
 
 
-def _evict_to_size(stock: _Stock, held: Mapping[str, str], fixed: set[str], young: float, limit: int) -> None:
+def _evict_to_size(index: _Index, held: Mapping[str, str], fixed: set[str], young: float, limit: int) -> None:
     """Evict the least recently used until what stays fits, or nothing is left that may go."""
-    size = _size(stock, set(stock.there) - set(_unused(stock, fixed, young)))
-    for key in sorted((key for key in stock.kept.values() if key.key not in held), key=lambda key: key.used):
+    size = _size(index, set(index.there) - set(_unused(index, fixed, young)))
+    for key in sorted((key for key in index.kept.values() if key.key not in held), key=lambda key: key.used):
         if size <= limit:
             return
-        mine = stock.needs(key)
-        stock.evict(key)
-        size -= _size(stock, {name for name in mine if _goes(stock, name, fixed, young)})
+        mine = index.needs(key)
+        index.evict(key)
+        size -= _size(index, {name for name in mine if _goes(index, name, fixed, young)})
 
 
-def _unused(stock: _Stock, fixed: set[str], young: float) -> list[str]:
-    return [name for name in stock.there if _goes(stock, name, fixed, young)]
+def _unused(index: _Index, fixed: set[str], young: float) -> list[str]:
+    return [name for name in index.there if _goes(index, name, fixed, young)]
 
 
-def _goes(stock: _Stock, name: str, fixed: set[str], young: float) -> bool:
-    return name not in fixed and stock.uses[name] <= 0 and stock.there[name].touched < young
+def _goes(index: _Index, name: str, fixed: set[str], young: float) -> bool:
+    return name not in fixed and index.uses[name] <= 0 and index.there[name].touched < young
 
 
-def _size(stock: _Stock, names: Iterable[str]) -> int:
-    return sum(stock.there[name].size for name in names if name in stock.there)
+def _size(index: _Index, names: Iterable[str]) -> int:
+    return sum(index.there[name].size for name in names if name in index.there)
 
 
 def _whole(digests: Iterable[str], there: Mapping[str, StoredFile]) -> set[str]:
@@ -212,10 +212,10 @@ def _remove(home: Home, evicted: Sequence[StoredKey], paths: Sequence[Path], tel
             remove_if_stale(lock)
 
 
-def _freed(stock: _Stock, gone: Sequence[str], held: Mapping[str, str], runs: tuple[Holder, ...], done: bool) -> Freed:
-    why: Counter[str] = Counter(held[key] for key in stock.kept if key in held)
-    results: Counter[str] = Counter(key.operator or "unreadable" for key in stock.evicted)
-    freed = _size(stock, gone)
-    total = _size(stock, stock.there)
+def _freed(index: _Index, gone: Sequence[str], held: Mapping[str, str], runs: tuple[Holder, ...], done: bool) -> Freed:
+    why: Counter[str] = Counter(held[key] for key in index.kept if key in held)
+    results: Counter[str] = Counter(key.operator or "unreadable" for key in index.evicted)
+    freed = _size(index, gone)
+    total = _size(index, index.there)
     listed: dict[str, Any] = dict(sorted(results.items()))
-    return Freed(listed, len(gone), freed, len(stock.kept), total - freed, why["referenced"], why["recent"], runs, done)
+    return Freed(listed, len(gone), freed, len(index.kept), total - freed, why["referenced"], why["recent"], runs, done)

@@ -52,7 +52,7 @@ class StoredKey:
         return next((result.operator for result in self.results if result.operator), "")
 
 
-def nothing_told(what: str, done: int, total: int) -> None:
+def ignore_progress(what: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
@@ -67,7 +67,7 @@ def files(home: Home) -> dict[str, StoredFile]:
     return found
 
 
-def keys(home: Home, tell: Tell = nothing_told) -> Iterator[StoredKey]:
+def keys(home: Home, tell: Tell = ignore_progress) -> Iterator[StoredKey]:
     """Read the results of every key; a key whose folder goes away meanwhile is left out."""
     folders = [entry.path for entry in _entries(home.results) if entry.is_dir()]
     for done, folder in enumerate(sorted(folders)):

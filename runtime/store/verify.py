@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from titrant.runtime.store.home import Home, cleaning
-from titrant.runtime.store.store_index import StoredFile, StoredKey, Tell, contents, files, keys, nothing_told
+from titrant.runtime.store.store_index import StoredFile, StoredKey, Tell, contents, files, ignore_progress, keys
 from titrant.schema.values.files import digest_file
 from titrant.schema.values.text import os_reason
 
@@ -50,7 +50,7 @@ class _Wrong:
         self.paths.append(path)
 
 
-def verify_store(home: Home, *, repair: bool = False, tell: Tell = nothing_told) -> Verified:
+def verify_store(home: Home, *, repair: bool = False, tell: Tell = ignore_progress) -> Verified:
     """Digest every stored file and look up what every result refers to.
 
     With `repair` what is damaged is removed, so that it is made again when a run next needs it; no run begins

@@ -2,7 +2,7 @@
 
 Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed",
 "threads", "deterministic", "log"} · {"do": "inspect", "seed", "steps"} · {"do": "describe", "operator"} ·
-{"do": "foresee", "operator", "ask", "params", "hardware", "model", "work"} ·
+{"do": "ask_operator", "operator", "ask", "params", "hardware", "model", "work"} ·
 {"do": "compare", "pairs": [[old artifact, new artifact], …]}. Messages
 back: progress and measured while it works, then one of done, error and damaged.
 """

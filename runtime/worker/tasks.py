@@ -58,7 +58,7 @@ class WorkerState:
         """Answer a request; one that does not say what to do is an inspection."""
         work = {
             "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
-            "foresee": self._foresee,
+            "ask_operator": self._ask_operator,
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
         return work(request)
@@ -149,15 +149,15 @@ class WorkerState:
             "user_code": found.user_code,
             "costless": list(found.costless),
             "parameters": found.params.model_json_schema(),
-            "foretells": foretells(found),
+            "answers_for": answers_for(found),
         }
         dependencies = self._watch.dependencies({"operator": name})
         return {"operator": plain(describe(name)), "declared": declared, "dependencies": plain(dependencies)}
 
-    def _foresee(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask_operator(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with what a user's operator needs, or would cost."""
         with self._watch.watching():
-            return foresee(_declaration(request["operator"]), request)
+            return ask_operator(_declaration(request["operator"]), request)
 
     def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with how far apart the artifacts of each pair are."""
@@ -248,7 +248,7 @@ def _check_ports(declaration: Declaration, values: Any) -> None:
         )
 
 
-def foretells(declaration: Declaration) -> list[str]:
+def answers_for(declaration: Declaration) -> list[str]:
     """Name what an operator says of itself before it runs: "requires", "predict", "loads", "idle"."""
     own = {
         "requires": declaration.requires is not no_requirement,
@@ -259,7 +259,7 @@ def foretells(declaration: Declaration) -> list[str]:
     return [name for name, says in own.items() if says]
 
 
-def foresee(declaration: Declaration, request: Mapping[str, Any]) -> dict[str, Any]:
+def ask_operator(declaration: Declaration, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer {"ask": "requires", "predict", "loads" or "idle", "params", "hardware", "model", "work"} with {"answer"}.
 
     The answer is the list of what is unmet, the prediction as JSON, the list of modules, or whether it has nothing to
@@ -313,7 +313,7 @@ def _params(declaration: Declaration, request: Mapping[str, Any]) -> Any:
         raise RecipeError(Diagnostic("X316", message, help="see the operator's parameter model", key=key)) from None
 
 
-_TOLD_SECONDS = 0.1
+_PROGRESS_SECONDS = 0.1
 
 
 class StepContext:
@@ -346,7 +346,7 @@ class StepContext:
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the step is; told on at most ten times a second, and at the end."""
         now = time.monotonic()
-        if now - self._told < _TOLD_SECONDS and done < total:
+        if now - self._told < _PROGRESS_SECONDS and done < total:
             return
         self._told = now
         self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})

@@ -53,7 +53,7 @@ def save_config(value: object, file: Path | str, *, keep: Collection[str] = ()) 
     try:
         write_bytes(file, data)
     except OSError as error:
-        raise RecipeError(Diagnostic("R030", f"{file} cannot be written: {os_reason(error)}", help=_ROOM)) from None
+        raise RecipeError(Diagnostic("R030", f"{file} cannot be written: {os_reason(error)}", help=_WRITABLE)) from None
     return redacted
 
 
@@ -82,7 +82,7 @@ def load_config(file: Path | str, into: Any = None) -> Any:
     return value if into is None else as_type(value, into, str(file), tree)
 
 
-_ROOM = "make the folder and the file writable, and room on the disk"
+_WRITABLE = "make the folder and the file writable, and room on the disk"
 
 
 def _suffix(file: Path) -> str:

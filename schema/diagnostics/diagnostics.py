@@ -1,9 +1,6 @@
-"""What went wrong, where, and what would fix it; one exception class per exit code.
+"""What went wrong, where, and what would fix it; exit codes, an exception class for each, and what every code means."""
 
-The exit codes of the command line: what a script that calls titrant can rely on.
-"""
-
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from titrant.schema.values.frozen import dataclass
 
@@ -89,3 +86,33 @@ class StaleError(TitrantError):
     """A saved plan or lock no longer matches."""
 
     exit_code = OUT_OF_DATE
+
+
+@dataclass(frozen=True)
+class Code:
+    """One diagnostic code, as `titrant explain CODE` and the docs show it."""
+
+    code: str
+    title: str
+    explanation: str
+    wrong: str = ""
+    right: str = ""
+
+
+def all_codes() -> dict[str, Code]:
+    """Return every code of `codes.yaml`, in its order; ValueError for one that stands twice."""
+    from importlib import resources
+
+    import yaml
+
+    text = resources.files("titrant.schema.diagnostics").joinpath("codes.yaml").read_text("utf-8")
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    codes: dict[str, Code] = {}
+    try:
+        for key, texts in loader.get_single_node().value:
+            if key.value in codes:
+                raise ValueError(f"{key.value} stands twice")
+            codes[key.value] = Code(key.value, **loader.construct_mapping(texts, deep=True))
+    finally:
+        loader.dispose()
+    return codes

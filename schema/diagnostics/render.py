@@ -57,19 +57,19 @@ def _source(where: Place) -> list[str]:
     return [*lines, f"{margin}|", f" {number} | {text}".rstrip(), f"{margin}| {caret}"]
 
 
-def _window(where: Place, room: int) -> tuple[str, str, str]:
+def _window(where: Place, width: int) -> tuple[str, str, str]:
     """Cut the part of a line out that shows the token: the text, what stands before the token in it, the token."""
     start, end = where.column - 1, where.column - 1 + where.width
-    if len(where.text) <= 2 * room:
+    if len(where.text) <= 2 * width:
         line = visible(where.text).rstrip()
-        if _cells(line) <= room:
+        if _cells(line) <= width:
             return line, line[:start].ljust(start), line[start:end]
     # Only a stretch around the token is looked at: a line may be a megabyte long.
-    left = max(0, start - room // 2)
-    stretch = visible(where.text[left : left + 2 * room])
+    left = max(0, start - width // 2)
+    stretch = visible(where.text[left : left + 2 * width])
     shown = ""
     for sign in stretch:
-        if _cells(shown) >= room - 3:
+        if _cells(shown) >= width - 3:
             break
         shown += sign
     head, tail = ("…" if left else ""), ("…" if left + len(shown) < len(where.text.rstrip()) else "")

@@ -124,7 +124,7 @@ def _wrong_value(finding: Violation, place: PlaceOf) -> Diagnostic:
 
 def _wrong_scalar(node: Leaf, kinds: tuple[Kind, ...], name: str, where: Place, types_: set[str]) -> Diagnostic:
     wanted, choice, text = describe(kinds), words(kinds), shown(node.text)
-    advice = surprise(node, kinds)
+    advice = explanation(node, kinds)
     if types_ & set(_RANGE) and not isinstance(node.value, str):
         return Diagnostic("R016", f"`{text}` is out of range: {name} is {wanted}", where, advice or _most(node, kinds))
     if node.value == "" and "" not in choice:
@@ -253,7 +253,7 @@ _TRUE = ("yes", "on", "y", "enabled", "enable", "1", "t")
 _FALSE = ("no", "off", "n", "disabled", "disable", "0", "f")
 
 
-def surprise(node: Leaf, kinds: tuple[Kind, ...]) -> str:
+def explanation(node: Leaf, kinds: tuple[Kind, ...]) -> str:
     """Return help for a scalar that does not fit here although it looks as if it should; "" when it is no such case."""
     if node.value == "none" and "none" not in words(kinds):
         return "`none` switches nothing off here: take the line out to have the default"

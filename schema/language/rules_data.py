@@ -109,7 +109,7 @@ def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:
 
 SOURCE_RULES = (data_is_there, one_source, labels_fit, inputs_hold_no_answer)
 
-_ROOM = 1e-9  # tenths add up to a little more than one in binary
+_TOLERANCE = 1e-9  # tenths add up to a little more than one in binary
 
 
 def shares_fit(draft: Draft) -> Iterator[Diagnostic]:
@@ -123,9 +123,9 @@ def shares_fit(draft: Draft) -> Iterator[Diagnostic]:
         for source, part in _parts(share).items():
             if named and source not in known:
                 continue  # the name is the mistake
-            fitted = total[source] <= 1 + _ROOM
+            fitted = total[source] <= 1 + _TOLERANCE
             total[source] += part
-            if fitted and total[source] > 1 + _ROOM:
+            if fitted and total[source] > 1 + _TOLERANCE:
                 owner = f"of `{source}`" if source else "of the source"
                 message = f"the shares {owner} add up to {total[source]:.6g} with this one"
                 advice = "they may add up to 1 at most: a row has one role"

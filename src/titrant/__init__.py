@@ -8,10 +8,11 @@ The verbs of the command line are functions here, under the same names::
     model = titrant.load(".titrant/runs/…")
 """
 
+from titrant.schema import __version__
+
 # Type checkers take this name for true. Loading `typing` for it would take a third of the time until a command runs.
 TYPE_CHECKING = False
 
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from typing import Any
@@ -99,6 +100,7 @@ __all__ = [
     "Port",
     "Prediction",
     "TitrantError",
+    "__version__",
     "apply",
     "check",
     "check_model",

@@ -13,7 +13,7 @@ from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.predict.layer_coverage import coverage
 from titrant.compiler.predict.memory import Case, needs
-from titrant.schema.cost import Room, short_of
+from titrant.schema.cost import Capacity, short_of
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.diagnostics.render import render
 from titrant.schema.language.parse import parse
@@ -68,15 +68,15 @@ def test_writes_the_plan_for_a_pull_request(made):
 
 def test_tells_why_a_step_runs_again_where_another_is_not_the_reason(made):
     plan, _ = made
-    forecast = FORECAST | {
+    previews = FORECAST | {
         "point": ("~", "because fit runs again"),
         "report": ("~", "because what it reads is made again"),
     }
-    short = plan_text(plan, forecast)
+    short = plan_text(plan, previews)
     assert "because params.epochs changed from 3 to 2" in short
     assert "runs again\n" not in short
     assert "made again\n" not in short
-    assert "      because fit runs again\n" in plan_text(plan, forecast, verbose=True)
+    assert "      because fit runs again\n" in plan_text(plan, previews, verbose=True)
 
 
 def test_calls_nobody_into_the_pull_request(made):
@@ -137,7 +137,7 @@ def test_words_every_refusal_with_demand_supply_and_the_smallest_change():
     without = machine(packages={"torch": "2.13.0", "onnx": "1.23.2"})
     plan = compiled("quantization.method=auto")
     running = [step.id for step in plan.steps if step.stage != "judge"]
-    room = short_of(needs(Case(plan, small.MODEL, small.JUDGED)), running, Room(64 << 20, 1 << 14))
+    room = short_of(needs(Case(plan, small.MODEL, small.JUDGED)), running, Capacity(64 << 20, 1 << 14))
     texts = (
         refusal("target.device=cuda"),
         refusal("export=[{format: onnx}]", hardware=without),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from titrant.runtime.run.execute import execute
-from titrant.runtime.run.preview import forecast
+from titrant.runtime.run.preview import previews
 from titrant.runtime.store.home import Home, open_home
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Contract, Gate
@@ -50,8 +50,8 @@ class Toy:
             listen=listen, **given,
         )  # fmt: skip
 
-    def forecast(self, plan):
-        found = forecast(plan, self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder)
+    def previews(self, plan):
+        found = previews(plan, self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder)
         return {step: entry.symbol for step, entry in found.items()}, found
 
 

@@ -110,7 +110,7 @@ LOWEST_OPSET = 13
 CONSTANT_WEIGHTS = 4
 
 
-def modern(model: onnx.ModelProto) -> onnx.ModelProto:
+def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph with constant weights, in operator set 13 or later.
 
     Raises PreconditionError X211 when a node cannot be brought to that set.

@@ -242,7 +242,7 @@ def _strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 @contextmanager
-def settled(threads: int, seed: int = 0, *, deterministic: bool = True) -> Iterator[None]:
+def fixed_settings(threads: int, seed: int = 0, *, deterministic: bool = True) -> Iterator[None]:
     """Run with a set number of threads, seeded random numbers and deterministic algorithms only.
 
     Training bytes depend on the number of threads, so it is never left to the environment.

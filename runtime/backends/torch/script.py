@@ -21,10 +21,10 @@ from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subjec
 from titrant.runtime.backends.backend import check, compare
 from titrant.runtime.backends.torch.call import (
     example_arrays,
+    fixed_settings,
     named,
     plain_attention,
     refuse_decisions,
-    settled,
     tensor_of,
 )
 from titrant.runtime.backends.torch.session import open_session
@@ -139,7 +139,7 @@ def export(
     model: TorchModel, example: Rows, tolerance: float, rows: int, context: Context
 ) -> tuple[TorchScriptModel, dict[str, Any]]:
     """Return the written file and its parity over `rows` example rows."""
-    with settled(context.threads, context.seed):
+    with fixed_settings(context.threads, context.seed):
         script = traced(model.module, model.outputs, example_arrays(model, example, TRACED_ROWS))
     exported = save_script(script, model, context.scratch)
     arrays = example_arrays(model, example, min(rows, len(example)))

@@ -123,9 +123,9 @@ def export(
     from titrant.runtime.backends.onnxruntime.graph import read, write
     from titrant.runtime.backends.torch.call import (
         example_arrays,
+        fixed_settings,
         plain_attention,
         refuse_decisions,
-        settled,
         tensor_of,
     )
     from titrant.runtime.backends.torch.script import TRACED_ROWS, answers, flat
@@ -133,7 +133,7 @@ def export(
     _check_opset(params.opset)
     arrays = example_arrays(model, example, TRACED_ROWS)
     raw = context.scratch / "raw.onnx"
-    with settled(context.threads, context.seed), plain_attention():
+    with fixed_settings(context.threads, context.seed), plain_attention():
         answer = refuse_decisions(model.module.eval(), arrays.values())
         ready = replace(model, module=flat(model.module, model.outputs, answer))
         opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), params.opset, raw)

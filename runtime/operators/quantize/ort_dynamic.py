@@ -117,8 +117,8 @@ def quantize(model: "OnnxModel", params: "OrtDynamicParams", context: Context) -
     from titrant.runtime.backends.onnxruntime.graph import (
         PRODUCTS,
         count,
-        modern,
         read,
+        upgraded,
         weighted_nodes,
         without_gemm,
         write,
@@ -126,7 +126,7 @@ def quantize(model: "OnnxModel", params: "OrtDynamicParams", context: Context) -
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import explained, folded, quiet
 
-    graph = modern(read(model.path))
+    graph = upgraded(read(model.path))
     if not weighted_nodes(graph, PRODUCTS):
         raise PreconditionError(
             Diagnostic(

@@ -47,7 +47,7 @@ QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *LAYER_NORMS)
 _SECONDS, _LAYER_SECONDS = 0.08, 0.006
 _READ_BYTES_PER_SECOND = 20e6
 # Bytes of answers that are looked at in a second, for the largest and smallest or for a histogram.
-_LOOKED_BYTES_PER_SECOND = {"minmax": 4e9, "entropy": 500e6, "percentile": 500e6}
+_REDUCED_BYTES_PER_SECOND = {"minmax": 4e9, "entropy": 500e6, "percentile": 500e6}
 
 
 class OrtStaticParams(Params):
@@ -101,9 +101,9 @@ def predict(
     batch = fixed_batch(model) or min(params.batch_size, max(rows, 1))
     # Every answer is kept and reduced; a histogram of each looks at its numbers again and again.
     forward = rows / batch * forward_seconds(model, speed, "torch", batch)
-    looked = rows * layer_output_bytes(model) / _LOOKED_BYTES_PER_SECOND[params.calibration]
+    reduced = rows * layer_output_bytes(model) / _REDUCED_BYTES_PER_SECOND[params.calibration]
     seconds = (
-        _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND + forward + looked
+        _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND + forward + reduced
     )
     activations = batch * max(layer_output_bytes(model), model.activation_bytes or 0)
     peak = 6 * model.weight_bytes + activations * 8 // 5
@@ -153,11 +153,11 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
 
 def quantize(model: "OnnxModel", rows: "Rows", params: "OrtStaticParams", context: Context) -> "tuple[OnnxModel, int]":
     """Return the written file and how many nodes have int8 weights."""
-    from titrant.runtime.backends.onnxruntime.graph import modern, pooled, read, weighted_nodes, write
+    from titrant.runtime.backends.onnxruntime.graph import pooled, read, upgraded, weighted_nodes, write
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import explained, folded
 
-    graph = modern(read(model.path))
+    graph = upgraded(read(model.path))
     if not weighted_nodes(graph):
         raise PreconditionError(
             Diagnostic(

@@ -115,7 +115,7 @@ def quantize(
     """Return the written file, how many layers are quantized, and how many with weights are not."""
     import torch
 
-    from titrant.runtime.backends.torch.call import example_arrays, settled
+    from titrant.runtime.backends.torch.call import example_arrays, fixed_settings
     from titrant.runtime.backends.torch.script import TRACED_ROWS, save_script, traced
 
     # A module that is one layer cannot have itself replaced in itself.
@@ -130,7 +130,7 @@ def quantize(
             )
         )
     _choose_kernels()
-    with settled(context.threads, context.seed), warnings.catch_warnings():
+    with fixed_settings(context.threads, context.seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao says on every call that it moves to torchao
         quantized = _quantized(module, layers, per_channel)
         script = traced(quantized, model.outputs, example_arrays(model, example, TRACED_ROWS))

@@ -169,10 +169,10 @@ def fit(
     model: "TorchModel", train: "Rows", tuning: "Rows", params: "FitParams", context: Context
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
-    from titrant.runtime.backends.torch.call import settled
+    from titrant.runtime.backends.torch.call import fixed_settings
 
     seed = int(context.generator.integers(2**63))
-    with settled(context.threads, seed, deterministic=params.deterministic):
+    with fixed_settings(context.threads, seed, deterministic=params.deterministic):
         rows, judged = _batches(model, train), _batches(model, tuning)
         _try(model, rows, params.loss)
         try:

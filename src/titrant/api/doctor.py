@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from titrant.api.doctor_machine import DoctorRow, Engine, Suits, extra, install, wandb_login
+from titrant.api.doctor_machine import DoctorRow, Engine, SuitabilityRow, extra, install, wandb_login
 from titrant.compiler.decide.levels import LEVELS
 from titrant.compiler.decide.number_format import seven_bits
-from titrant.compiler.predict.memory import room_now
+from titrant.compiler.predict.memory import capacity_now
 from titrant.compiler.predict.price import totals
 from titrant.runtime import catalog
 from titrant.runtime.operators.model.cast import computes
@@ -35,8 +35,8 @@ class Checkup:
     environment: tuple[DoctorRow, ...]
     needs: tuple[DoctorRow, ...]  # of the recipe; () without one
     capabilities: tuple[DoctorRow, ...]
-    levels: tuple[Suits, ...]
-    methods: tuple[Suits, ...]
+    levels: tuple[SuitabilityRow, ...]
+    methods: tuple[SuitabilityRow, ...]
     hardware: Hardware
     engines: tuple[Engine, ...]
 
@@ -102,7 +102,7 @@ def examine_recipe(
         return
     yield DoctorRow("data and model", "ok", "read in a child process, as a run does")
     yield from _engines(planned, hardware, engines)
-    yield from _room(planned, hardware)
+    yield from _memory_rows(planned, hardware)
     tracking = recipe.recipe.tracking
     if tracking is not None and tracking.wandb is not None and tracking.wandb.mode == "online":
         yield from wandb_login(needed=True)
@@ -135,11 +135,11 @@ def _engines(planned: "Planned", hardware: Hardware, engines: tuple[Engine, ...]
         yield DoctorRow("libraries", "ok", ", ".join(working))
 
 
-def _room(planned: "Planned", hardware: Hardware) -> Iterator[DoctorRow]:
+def _memory_rows(planned: "Planned", hardware: Hardware) -> Iterator[DoctorRow]:
     """Hold what the plan takes against what is free now: what is certain not to fit stops work, as it stops a run."""
     steps = planned.plan.steps
     certain = [step.id for step in steps if step.stage != "judge"]
-    yield from (_refused(lack) for lack in short_of(planned.needs, certain, room_now(hardware)))
+    yield from (_refused(lack) for lack in short_of(planned.needs, certain, capacity_now(hardware)))
     whole = totals(steps)
     yield _held("disk", whole.output_bytes or 0, hardware.volatile.disk_free_bytes, "free disk space first")
     peak = WORKER_BYTES + (whole.peak_bytes or 0)
@@ -186,7 +186,7 @@ def capabilities(hardware: Hardware) -> Iterator[DoctorRow]:
         yield DoctorRow("largest model", "ok", text)
 
 
-def methods(hardware: Hardware) -> Iterator[Suits]:
+def methods(hardware: Hardware) -> Iterator[SuitabilityRow]:
     """Yield every quantization method, from gentle to aggressive, and whether it can work on this machine."""
     from titrant.runtime.catalog import quantization_methods as every_method
 
@@ -196,10 +196,10 @@ def methods(hardware: Hardware) -> Iterator[Suits]:
         unmet = declaration.requires(declaration.params(), hardware, None)
         bits = " or ".join(map(str, declaration.method.bits))
         engine = declaration.method.engine
-        yield Suits(name, not unmet, "; ".join(unmet) or f"{bits} bits, runs in {engine}")
+        yield SuitabilityRow(name, not unmet, "; ".join(unmet) or f"{bits} bits, runs in {engine}")
 
 
-def levels(hardware: Hardware) -> Iterator[Suits]:
+def levels(hardware: Hardware) -> Iterator[SuitabilityRow]:
     """Yield every level and whether it gains anything on this machine; the first that suits best comes first.
 
     The contract of a level is a decision of its own; this says only which of its methods can work here.
@@ -210,7 +210,7 @@ def levels(hardware: Hardware) -> Iterator[Suits]:
     yield from sorted(found, key=lambda one: (not one.suits, order.index(one.name)))
 
 
-def _level(name: str, fewest: int, widths: dict[str, tuple[int, ...]]) -> Suits:
+def _level(name: str, fewest: int, widths: dict[str, tuple[int, ...]]) -> SuitabilityRow:
     """Say what a level, which allows `fewest` bits, can choose from."""
     allowed = sorted(method for method, bits in widths.items() if max(bits) >= fewest)
     if LEVELS[name].batch_invariance is not None:
@@ -218,14 +218,14 @@ def _level(name: str, fewest: int, widths: dict[str, tuple[int, ...]]) -> Suits:
         allowed = [method for method in allowed if not _dynamic(method)]
     contract = f"retention {LEVELS[name].retention:g}"
     if fewest > 16:
-        return Suits(name, True, f"{contract}; conversions only, whatever the machine")
+        return SuitabilityRow(name, True, f"{contract}; conversions only, whatever the machine")
     if not allowed:
-        return Suits(name, False, f"{contract}; none of its methods can work here: it would convert only")
+        return SuitabilityRow(name, False, f"{contract}; none of its methods can work here: it would convert only")
     if fewest < 8 and not any(min(widths[method]) < 8 for method in allowed):
         text = f"{contract}; nothing below 8 bits can work here: the same candidates as balanced, a looser contract"
-        return Suits(name, False, text)
+        return SuitabilityRow(name, False, text)
     proof = ", and each gate must be proven" if LEVELS[name].require == "proof" else ""
-    return Suits(name, True, f"{contract}{proof}; chooses from {', '.join(allowed)}")
+    return SuitabilityRow(name, True, f"{contract}{proof}; chooses from {', '.join(allowed)}")
 
 
 def _dynamic(name: str) -> bool:

@@ -38,7 +38,7 @@ class DoctorRow:
 
 
 @dataclass(frozen=True)
-class Suits:
+class SuitabilityRow:
     """Whether a level or method suits this machine, and why."""
 
     name: str
@@ -148,10 +148,11 @@ DISK_LEAST, DISK_PLENTY = 1 << 30, 10 << 30
 def examine_machine(hardware: Hardware, engines: tuple[Engine, ...], home: Path) -> Iterator[DoctorRow]:
     """Yield what was looked at: home, disk, memory, packages, engines, accelerators, measurements, trackers."""
     yield _home(home)
-    yield _room("disk", hardware.volatile.disk_free_bytes, (DISK_LEAST, DISK_PLENTY), "free where the store lives",
-                "set TITRANT_HOME to a folder on a larger disk")  # fmt: skip
-    yield _room("memory", hardware.volatile.memory_available_bytes, (MEMORY_LEAST, MEMORY_PLENTY), "available",
-                "end other programs, or use a machine with more memory")  # fmt: skip
+    now = hardware.volatile
+    yield _capacity_row("disk", now.disk_free_bytes, (DISK_LEAST, DISK_PLENTY), "free where the store lives",
+                        "set TITRANT_HOME to a folder on a larger disk")  # fmt: skip
+    yield _capacity_row("memory", now.memory_available_bytes, (MEMORY_LEAST, MEMORY_PLENTY), "available",
+                        "end other programs, or use a machine with more memory")  # fmt: skip
     yield _packages()
     yield from (_engine(engine) for engine in engines)
     yield from _uninstalled(hardware)
@@ -175,7 +176,7 @@ def _home(home: Path) -> DoctorRow:
     return DoctorRow("home", "ok", f"{where}{made}")
 
 
-def _room(subject: str, free: int | None, limits: tuple[int, int], what: str, remedy: str) -> DoctorRow:
+def _capacity_row(subject: str, free: int | None, limits: tuple[int, int], what: str, remedy: str) -> DoctorRow:
     least, plenty = limits
     if free is None:
         return DoctorRow(subject, "note", f"it is not known how much is {what}")

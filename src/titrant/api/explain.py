@@ -10,7 +10,7 @@ from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     from titrant.api.explain_value import ExplainedValue
-    from titrant.schema.diagnostics.codes import Code
+    from titrant.schema.diagnostics.diagnostics import Code
 
 _CODE = re.compile(r"[RPX]\d{3}")
 
@@ -54,7 +54,7 @@ def is_recipe(subject: str) -> bool:
 
 
 def _code(code: str) -> "Code":
-    from titrant.schema.diagnostics.codes import all_codes
+    from titrant.schema.diagnostics.diagnostics import all_codes
 
     codes = all_codes()
     if code not in codes:

@@ -95,7 +95,7 @@ def bare_recipe(
 
 def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardware: Hardware) -> "Suitability":
     """Ask how a level suits a model without a recipe, as if there were rows to calibrate with."""
-    from titrant.compiler.predict.suitability import suit
+    from titrant.compiler.predict.suitability import suitability_of
     from titrant.schema.recipe.data import Data
 
     recipe = bound.recipe
@@ -104,7 +104,7 @@ def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardwa
     with_rows = recipe.model_copy(update={"data": data, "level": level})
     rows = {"calibration": RoleFacts(rows=1, units=1)}
     facts = DataFacts(digest="", rows=0, columns=(), classes=(), positive=None, inputs=model.inputs, roles=rows)
-    found = suit(replace(bound, recipe=with_rows), hardware, model, facts)
+    found = suitability_of(replace(bound, recipe=with_rows), hardware, model, facts)
     because = "asked for" if level != "auto" else found.because
     return replace(found, because=f"{because}; assuming that there are rows to calibrate with")
 
@@ -113,13 +113,14 @@ def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Har
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.facts.inspect import facts
-    from titrant.compiler.predict.suitability import suit
+    from titrant.compiler.predict.suitability import suitability_of
     from titrant.runtime.store.home import open_home
 
     bound, home = bind(parsed, trust=trust), open_home()
     with inspector(bound, home) as (ask, _):
         known = facts(bound, ask, home.path / "facts", contents=False)
-        verdict = None if level is None else suit(bound, hardware or _machine(home.path), known.model, known.data)
+        machine = None if level is None else hardware or _machine(home.path)
+        verdict = None if machine is None else suitability_of(bound, machine, known.model, known.data)
     return Inspected(subject, known.model, known.data, verdict)
 
 

@@ -45,10 +45,10 @@ def _accelerator(gpu: Gpu) -> str:
 
 def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
     """Return the entry of a run; `looks` counts the runs that have looked at its evaluation rows."""
-    from titrant import __version__
     from titrant.runtime.rerun.check import exact_steps, results
     from titrant.runtime.run.evaluation_looks import evaluation_digest
     from titrant.runtime.run.replay import recorded_choices
+    from titrant.schema import __version__
 
     done = results(record)
     exact = [step.id for step in exact_steps(plan, _claims) if step.id in done]

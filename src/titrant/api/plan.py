@@ -15,7 +15,7 @@ from titrant.api.planned import Planned
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.predict.learned import NO_HISTORY, History
 from titrant.runtime.store.home import Home, home_to_read
-from titrant.schema.cost import Room, short_of
+from titrant.schema.cost import Capacity, short_of
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
@@ -48,7 +48,7 @@ def plan(
     from titrant.compiler.facts.inspect import facts
     from titrant.compiler.machine.detect import detect
     from titrant.compiler.predict.layer_coverage import coverage
-    from titrant.compiler.predict.memory import Case, needs, room_of
+    from titrant.compiler.predict.memory import Case, capacity_of, needs
     from titrant.runtime.store.home import open_home
 
     bound = bind(recipe, trust=trust)
@@ -70,7 +70,7 @@ def plan(
             coverage=coverage(compiled, bound, machine, known.model),
             needs=needs(Case(compiled, known.model, known.data)),
         )
-        refuse_without_room(planned, room_of(machine))
+        refuse_beyond_capacity(planned, capacity_of(machine))
         if keep_worker is not None:
             keep_worker += started
             started.clear()
@@ -94,14 +94,14 @@ def resolved_text(recipe: ParsedRecipe) -> str:
 
 def symbols(planned: Planned) -> dict[str, tuple[str, str]]:
     """Say for every step whether it would run (+, ~), be reused (=) or wait for the search (?), and why."""
-    return foresee(planned)[0]
+    return preview(planned)[0]
 
 
-def foresee(planned: Planned) -> "tuple[dict[str, tuple[str, str]], RunRecord | None]":
+def preview(planned: Planned) -> "tuple[dict[str, tuple[str, str]], RunRecord | None]":
     """Return the symbols, and what `run` would return without executing anything; None where something would run."""
-    from titrant.runtime.run.preview import outlook
+    from titrant.runtime.run.preview import preview as preview_plan
 
-    found = outlook(
+    found = preview_plan(
         planned.plan,
         home_to_read(),
         recipe_text=planned.recipe_text,
@@ -207,13 +207,13 @@ def no_longer_planned(planned: Planned, home: Path) -> tuple[tuple[str, str], ..
     return ()
 
 
-def refuse_without_room(planned: Planned, room: Room) -> None:
+def refuse_beyond_capacity(planned: Planned, capacity: Capacity) -> None:
     """Raise InfeasibleError where what really has to run cannot fit; what is stored already needs no room."""
     asked_only = {step.id for step in planned.plan.steps if step.stage == "judge"}
-    if not short_of(planned.needs, planned.needs.keys() - asked_only, room):
+    if not short_of(planned.needs, planned.needs.keys() - asked_only, capacity):
         return
 
     running = {step for step, (symbol, _) in symbols(planned).items() if symbol in "+~"}
-    found = short_of(planned.needs, running, room)
+    found = short_of(planned.needs, running, capacity)
     if found:
         raise InfeasibleError(*found)

@@ -34,16 +34,16 @@ def run(
     machine: its results would pass for this one's; InfeasibleError where what has to run is certain not to fit into
     the memory and onto the disk that are free now.
     """
-    from titrant.api.plan import refuse_without_room
+    from titrant.api.plan import refuse_beyond_capacity
     from titrant.compiler.machine.detect import detect
-    from titrant.compiler.predict.memory import room_now
+    from titrant.compiler.predict.memory import capacity_now
     from titrant.runtime.run.execute import execute
     from titrant.runtime.store.home import open_home
 
     home = open_home()
     here = detect(home.path)
     _refuse_elsewhere(planned, here.identity)
-    refuse_without_room(planned, room_now(here, worker is not None and worker.started))
+    refuse_beyond_capacity(planned, capacity_now(here, worker is not None and worker.started))
     return execute(
         planned.plan,
         home=home,
@@ -69,9 +69,9 @@ def _refuse_elsewhere(planned: Planned, here: HardwareIdentity) -> None:
     )
 
 
-def is_up_to_date(forecast: Mapping[str, tuple[str, str]]) -> bool:
+def is_up_to_date(previews: Mapping[str, tuple[str, str]]) -> bool:
     """Say whether nothing of a plan would run; judge steps that the search did not ask for do not count."""
-    return not any(symbol in "+~!" for symbol, _ in forecast.values())
+    return not any(symbol in "+~!" for symbol, _ in previews.values())
 
 
 def refuse_if_moved(saved: Planned, *, trust: bool = False) -> Planned:

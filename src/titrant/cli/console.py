@@ -261,7 +261,7 @@ WIDTH = 100
 # In a terminal that is narrower than this, the terminal itself breaks lines.
 _NARROWEST = 60
 # The last column of a table is filled from this width on; with less room it runs on.
-_ROOM = 24
+_LEAST_WIDTH = 24
 # A no-break space: it keeps a number and its unit in one line while a text is filled.
 TIED = "\u00a0"
 _QUANTITY = re.compile(r"(?<=\d) (?=(?:B|[KMGT]iB|ns|µs|ms|s|min|h|%|[kMGT]?B/s|[GT]FLOP/s|cases/s)(?![\w/]))")
@@ -294,8 +294,8 @@ def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> str:
         return ""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     heads = [indent + "".join(f"{cell:<{wide}}  " for cell, wide in zip(row, widths, strict=False)) for row in rows]
-    room = width() - len(heads[0])
-    if room < _ROOM:
+    left = width() - len(heads[0])
+    if left < _LEAST_WIDTH:
         return "\n".join(f"{head}{row[-1]}".rstrip() for head, row in zip(heads, rows, strict=True))
     hang = " " * len(heads[0])
     return "\n".join(_row(head, row[-1], hang) for head, row in zip(heads, rows, strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from titrant.api.doctor import Checkup, all_findings, lacking
-from titrant.api.doctor_machine import DoctorRow, Suits
+from titrant.api.doctor_machine import DoctorRow, SuitabilityRow
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.hardware import cores_text
@@ -69,7 +69,7 @@ def _finding(finding: DoctorRow) -> str:
     return f"{line}\n{_filled(' ' * _INDENT, f'→ {finding.remedy}')}" if finding.remedy else line
 
 
-def _suits(one: Suits) -> str:
+def _suits(one: SuitabilityRow) -> str:
     return _filled(f"  {'yes' if one.suits else 'no':<5} {one.name:<18}", one.because)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from titrant.api.explain import ExplainedStep
     from titrant.api.explain_value import ExplainedValue
-    from titrant.schema.diagnostics.codes import Code
+    from titrant.schema.diagnostics.diagnostics import Code
     from titrant.schema.language.parse import ParsedRecipe, Saying
     from titrant.schema.language.spans import KeyPath
 
@@ -45,7 +45,7 @@ def call(options: argparse.Namespace) -> int:
 def explained_text(explained: "Code | ExplainedStep | ExplainedValue") -> str:
     """Write what an explanation says."""
     from titrant.api.explain import ExplainedStep
-    from titrant.schema.diagnostics.codes import Code
+    from titrant.schema.diagnostics.diagnostics import Code
 
     if isinstance(explained, Code):
         return _code_text(explained)

@@ -131,8 +131,8 @@ def parser(arguments: "Sequence[str] | None" = None) -> "argparse.ArgumentParser
     import argparse
     from importlib import import_module
 
-    from titrant import __version__
     from titrant.cli.options import VERBS, output_options
+    from titrant.schema import __version__
 
     top = argparse.ArgumentParser(
         prog="titrant",

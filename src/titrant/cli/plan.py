@@ -63,49 +63,49 @@ def call(options: argparse.Namespace) -> int:
     hardware = find_hardware(options.hardware) if options.hardware else None
     changes: list[Change] = []
     planned = verb(read_recipe(options), hardware=hardware, trust=options.trust, trace=changes.append)
-    forecast = _forecast(planned)
+    previews = _previews(planned)
     if options.json:
         # Sorted, so that the same plan gives the same text.
-        console.answer_json(_value(planned, forecast), sort=True)
+        console.answer_json(_value(planned, previews), sort=True)
     elif options.md:
-        console.answer(_markdown(planned, forecast))
+        console.answer(_markdown(planned, previews))
     else:
-        console.answer(text_of(planned, forecast, options))
+        console.answer(text_of(planned, previews, options))
     if options.trace:
         console.answer(f"\n{trace_text(tuple(changes))}")
     if options.out:
         save(planned, options.out)
         if not options.quiet:
             console.note(f"saved {options.out}; run it with: titrant run {options.out}")
-    return OUT_OF_DATE if options.exit_code and not is_up_to_date(forecast) else OK
+    return OUT_OF_DATE if options.exit_code and not is_up_to_date(previews) else OK
 
 
-def _forecast(planned: "Planned") -> "Previews":
+def _previews(planned: "Planned") -> "Previews":
     """Say what each step would do; of a plan for another machine also which could not run on this one."""
     from titrant.api.plan import symbols
 
-    forecast = symbols(planned)
+    previews = symbols(planned)
     if planned.hardware.source != "detected":
         from titrant.api.plan import cannot_run_here
         from titrant.compiler.machine.detect import detect
         from titrant.runtime.store.home import home_folder
 
         lacking = cannot_run_here(planned, detect(home_folder()))
-        forecast |= {step: ("!", lack) for step, lack in lacking.items()}
-    return forecast
+        previews |= {step: ("!", lack) for step, lack in lacking.items()}
+    return previews
 
 
-def _value(planned: "Planned", forecast: "Previews") -> dict[str, object]:
+def _value(planned: "Planned", previews: "Previews") -> dict[str, object]:
     return {
         "plan": planned.plan,
         "digest": planned.digest,
         "planned_for": {"here": planned.hardware.source == "detected", "source": planned.hardware.source},
-        "forecast": {step: list(said) for step, said in forecast.items()},
+        "forecast": {step: list(said) for step, said in previews.items()},
         "coverage": planned.coverage,
     }
 
 
-def _markdown(planned: "Planned", forecast: "Previews") -> str:
+def _markdown(planned: "Planned", previews: "Previews") -> str:
     from titrant.api.plan import no_longer_planned
     from titrant.cli.hardware import elsewhere_text
     from titrant.cli.plan_markdown import plan_markdown
@@ -113,22 +113,22 @@ def _markdown(planned: "Planned", forecast: "Previews") -> str:
 
     gone = no_longer_planned(planned, home_folder())
     elsewhere = elsewhere_text(planned.hardware)
-    return plan_markdown(planned.plan, forecast, coverage=planned.coverage, gone=gone, elsewhere=elsewhere)
+    return plan_markdown(planned.plan, previews, coverage=planned.coverage, gone=gone, elsewhere=elsewhere)
 
 
-def text_of(planned: "Planned", forecast: Mapping[str, tuple[str, str]], options: argparse.Namespace) -> str:
+def text_of(planned: "Planned", previews: Mapping[str, tuple[str, str]], options: argparse.Namespace) -> str:
     """Write a plan for a person: one sentence where nothing would run, unless more is asked for."""
     from titrant.api.run import is_up_to_date
     from titrant.cli.hardware import elsewhere_text
 
-    if is_up_to_date(forecast) and not options.verbose:
+    if is_up_to_date(previews) and not options.verbose:
         sentence = f"{planned.plan.name}: up to date, plan {planned.digest[:8]}: nothing would run"
         return "\n".join(filter(None, (sentence, elsewhere_text(planned.hardware))))
     from titrant.api.plan import no_longer_planned
     from titrant.runtime.store.home import home_folder
 
     gone = no_longer_planned(planned, home_folder())
-    text = plan_text(planned.plan, forecast, coverage=planned.coverage, gone=gone, verbose=options.verbose > 0)
+    text = plan_text(planned.plan, previews, coverage=planned.coverage, gone=gone, verbose=options.verbose > 0)
     elsewhere = elsewhere_text(planned.hardware)
     return f"{elsewhere}\n\n{text}" if elsewhere else text
 
@@ -142,18 +142,18 @@ _FIGURES = 35
 
 def plan_text(
     plan: Plan,
-    forecast: Previews | None = None,
+    previews: Previews | None = None,
     *,
     coverage: tuple[Coverage, ...] = (),
     gone: Iterable[tuple[str, str]] = (),
     verbose: bool = False,
 ) -> str:
-    """Write the whole plan; `forecast` maps a step to its symbol (= + ~ ? !) and the reason for it.
+    """Write the whole plan; `previews` maps a step to its symbol (= + ~ ? !) and the reason for it.
 
     `gone` are steps (id, operator) of the last run that are no longer planned. `verbose` adds why each step is there,
     and `coverage`: which layers each method would touch.
     """
-    known = forecast or {}
+    known = previews or {}
     blocks = [
         f"{plan.name} · plan {plan_digest(plan)[:8]}\n" + wrapped(f"for {machine_words(plan.hardware)}", "", "  "),
         "decisions\n" + "\n".join(decision_text(decision) for decision in plan.decisions),
@@ -250,9 +250,9 @@ def _gate(row: PlanGateRow) -> str:
     return "\n".join([*lines, *(wrapped(note, "      ", "      ") for note in notes)])
 
 
-def totals(plan: Plan, forecast: Previews | None) -> str:
+def totals(plan: Plan, previews: Previews | None) -> str:
     """Write one line: how many steps will run, are reused or wait for the search, and what is predicted."""
-    return " · ".join(totals_parts(plan, forecast or {}))
+    return " · ".join(totals_parts(plan, previews or {}))
 
 
 def trace_text(changes: tuple[Change, ...]) -> str:

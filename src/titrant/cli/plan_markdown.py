@@ -26,7 +26,7 @@ _LEGEND = " · ".join(f"{code(symbol)} {words}" for symbol, words in SYMBOLS.ite
 
 def plan_markdown(
     plan: Plan,
-    forecast: Previews | None = None,
+    previews: Previews | None = None,
     *,
     coverage: tuple[Coverage, ...] = (),
     gone: Iterable[tuple[str, str]] = (),
@@ -34,10 +34,10 @@ def plan_markdown(
 ) -> str:
     """Write the plan for a reviewer: decisions, candidates, contract and totals in sight, steps and layers folded away.
 
-    The same plan gives the same text. `forecast` and `gone` are as for `plan_text`; `elsewhere` says that the plan is
+    The same plan gives the same text. `previews` and `gone` are as for `plan_text`; `elsewhere` says that the plan is
     for a machine that is not at hand.
     """
-    known = forecast or {}
+    known = previews or {}
     blocks = [
         f"## Plan of {code(plan.name)}",
         *([_quoted(elsewhere)] if elsewhere else []),

@@ -77,14 +77,14 @@ class PlanCandidateRow:
     memory: str
 
 
-def step_rows(plan: Plan, forecast: Previews) -> tuple[PlanStepRow, ...]:
+def step_rows(plan: Plan, previews: Previews) -> tuple[PlanStepRow, ...]:
     """List the steps in the order of the plan."""
-    return tuple(_step(step, *symbol_of(step, forecast)) for step in plan.steps)
+    return tuple(_step(step, *symbol_of(step, previews)) for step in plan.steps)
 
 
-def symbol_of(step: Step, forecast: Previews) -> tuple[str, str]:
+def symbol_of(step: Step, previews: Previews) -> tuple[str, str]:
     """Return a step's symbol and its reason; without a forecast everything would run, as far as the search asks."""
-    return forecast.get(step.id, ("?" if step.stage == "judge" else "+", ""))
+    return previews.get(step.id, ("?" if step.stage == "judge" else "+", ""))
 
 
 def follows(row: PlanStepRow) -> bool:
@@ -157,9 +157,9 @@ def expected_figures(candidate: Candidate, plan: Plan) -> tuple[float | None, in
     return cost.seconds.get(batch), cost.peak_bytes
 
 
-def totals_parts(plan: Plan, forecast: Previews) -> Iterator[str]:
+def totals_parts(plan: Plan, previews: Previews) -> Iterator[str]:
     """Yield what the line of totals says: how many steps run, and what all that runs is expected to take."""
-    symbols = {step.id: symbol_of(step, forecast)[0] for step in plan.steps}
+    symbols = {step.id: symbol_of(step, previews)[0] for step in plan.steps}
     counts = list(symbols.values())
     yield f"{counted(len(counts), 'step')}: {sum(symbol in '+~' for symbol in counts)} to run"
     for symbol, words in (("=", "reused"), ("?", "only if the search asks"), ("!", "cannot run here")):

@@ -37,8 +37,8 @@ def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
     from titrant.api.check import changed_since
     from titrant.api.lock import hold
-    from titrant.api.plan import foresee
     from titrant.api.plan import plan as make_plan
+    from titrant.api.plan import preview
     from titrant.api.planned import is_saved_plan, load
     from titrant.api.run import is_up_to_date, refuse_if_moved
     from titrant.api.run import run as verb
@@ -55,13 +55,13 @@ def call(options: argparse.Namespace) -> int:
         planned = make_plan(read_recipe(options), trust=options.trust, keep_worker=None if options.dry_run else worker)
     try:
         replay = hold(planned) if options.locked else None
-        forecast, record = foresee(planned)
-        up_to_date = is_up_to_date(forecast)
+        previews, record = preview(planned)
+        up_to_date = is_up_to_date(previews)
         if not options.quiet and not up_to_date:
-            console.note(text_of(planned, forecast, options))
+            console.note(text_of(planned, previews, options))
         if options.dry_run:
             if options.quiet or up_to_date:
-                console.answer(text_of(planned, forecast, options))
+                console.answer(text_of(planned, previews, options))
             return OK
         if record is None or replay is not None:
             with console.Progress(len(planned.plan.steps), quiet=options.quiet, verbose=options.verbose) as progress:

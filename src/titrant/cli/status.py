@@ -58,10 +58,10 @@ def _answer(recipe: Path, options: argparse.Namespace) -> dict[str, object]:
         ]
         if rows:
             console.answer(table(rows))
-    forecast = {step: list(said) for step, said in answer.steps.items()}
+    previews = {step: list(said) for step, said in answer.steps.items()}
     return {
         "recipe": str(recipe), "up_to_date": is_up_to_date(answer.steps), "summary": answer.summary,
-        "forecast": forecast,
+        "forecast": previews,
     }  # fmt: skip
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from titrant.compiler.bind.bind import bind
-from titrant.schema.diagnostics.codes import all_codes
-from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.diagnostics.diagnostics import RecipeError, all_codes
 from titrant.schema.language.parse import parse
 
 HERE = Path(__file__).parents[1] / "bind_mistakes"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from titrant.compiler.bind.bind import check_facts
-from titrant.schema.diagnostics.codes import all_codes
-from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.diagnostics.diagnostics import RecipeError, all_codes
 from titrant.schema.facts import Column, RoleFacts, TensorSpec
 
 specification = importlib.util.spec_from_file_location("case", Path(__file__).parents[1] / "case.py")

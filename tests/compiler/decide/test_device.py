@@ -11,7 +11,7 @@ from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.machine.profile import profiles, shipped_profile
 from titrant.compiler.predict.learned import NO_HISTORY, History
-from titrant.compiler.predict.memory import Case, needs, room_of
+from titrant.compiler.predict.memory import Case, capacity_of, needs
 from titrant.schema.cost import Observation, short_of
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Bench, Gpu, GpuSpeed, Layer, TensorSpec
@@ -131,7 +131,7 @@ def test_corrects_no_formula_for_one_device_by_what_was_measured_on_another():
 
 def lacking(plan, machine, model=MODEL, data=DATA):
     found = needs(Case(plan, model, data))
-    return short_of(found, [step.id for step in plan.steps if step.stage != "judge"], room_of(machine))
+    return short_of(found, [step.id for step in plan.steps if step.stage != "judge"], capacity_of(machine))
 
 
 def test_refuses_a_batch_whose_inputs_alone_exceed_the_memory_and_names_the_largest_that_may_fit():

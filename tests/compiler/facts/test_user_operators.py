@@ -13,7 +13,7 @@ from titrant.compiler.facts.cache import FileDigests
 from titrant.compiler.facts.user_operators import enter_user_operators
 from titrant.compiler.lower.lower import lower
 from titrant.compiler.passes import passes
-from titrant.compiler.predict.layer_coverage import fates
+from titrant.compiler.predict.layer_coverage import left_because
 from titrant.compiler.predict.price import price
 from titrant.runtime import catalog
 from titrant.runtime.store.home import open_home
@@ -198,7 +198,7 @@ def test_tells_which_layers_a_users_operator_would_take(shrinking, ask):
         Layer("c", "Linear", 9, 36, (3, 3)), Layer("d", "Linear", 6, 24, (3, 2)), Layer("e", "ReLU", 0, 0),
     )  # fmt: skip
     asked = ask.asked
-    told = fates(found, params, one, replace(small.MODEL, layers=layers), Quantization(skip=("d",)))
+    told = left_because(found, params, one, replace(small.MODEL, layers=layers), Quantization(skip=("d",)))
     none = "it shrinks linear layers and the model has none"
     assert told == ("", none, "", "quantization.skip has d", "it has no weights")
     # In general, and once for each kind of layer that no pattern leaves out.
@@ -210,7 +210,7 @@ def test_takes_the_types_of_layers_that_a_users_method_declares(tmp_path, ask):
     (tmp_path / "recipe" / "halving.py").write_text(text)
     enter_user_operators(bound(tmp_path / "recipe"), ask, tmp_path / "facts", FileDigests())
     found, layers = catalog.get("halving:halve"), (Layer("a", "Linear", 9, 36), Layer("b", "Conv2d", 9, 36))
-    told = fates(found, found.params(), small.HARDWARE, replace(small.MODEL, layers=layers), Quantization())
+    told = left_because(found, found.params(), small.HARDWARE, replace(small.MODEL, layers=layers), Quantization())
     assert told == ("halving:halve quantizes Conv2d only", "")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from titrant.compiler.bind.bind import check_facts
-from titrant.compiler.predict.layer_coverage import coverage, fates
+from titrant.compiler.predict.layer_coverage import coverage, left_because
 from titrant.runtime import catalog
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.facts import Layer
@@ -120,7 +120,7 @@ def test_asks_about_ten_thousand_layers_of_two_kinds_three_times():
 
     layers = tuple(Layer(f"blocks.{place}.fc", "Linear", 100 + place % 2, 400, (10, 10)) for place in range(10_000))
     cast = replace(catalog.get("model.cast"), requires=requires)
-    told = fates(
+    told = left_because(
         cast, cast.params(), case.AVX2, replace(MIXED, layers=layers), case.bound(case.TRAINED).recipe.quantization
     )
     assert told == ("", "no") * 5_000

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
-from titrant.compiler.predict.memory import Case, needs, room_now, room_of
-from titrant.schema.cost import WORKER_BYTES, Need, Room, short_of
+from titrant.compiler.predict.memory import Case, capacity_now, capacity_of, needs
+from titrant.schema.cost import WORKER_BYTES, Capacity, Need, short_of
 from titrant.schema.facts import Gpu, GpuState, HardwareVolatile
 from titrant.schema.language.parse import parse
 
@@ -48,7 +48,7 @@ def test_counts_stored_rows_and_weights_in_the_fewest_bits():
 
 def test_refuses_memory_below_what_torch_itself_takes_and_names_the_smallest_that_could_do():
     needed = counted()
-    (found,) = short_of(needed, certain(needed), Room(memory_bytes=64 << 20))
+    (found,) = short_of(needed, certain(needed), Capacity(memory_bytes=64 << 20))
     assert found.code == "P025"
     assert "128.0 MiB of memory or more, and this machine has 64.0 MiB" in found.message
     assert found.help == "run it where there is more than 128.0 MiB, most of which torch itself takes (128.0 MiB)"
@@ -57,26 +57,26 @@ def test_refuses_memory_below_what_torch_itself_takes_and_names_the_smallest_tha
 def test_names_the_step_that_needs_most_where_rows_or_weights_do():
     wide = tuple(replace(spec, shape=("batch", 10**6)) for spec in DATA.inputs)
     needed = counted(data=replace(DATA, inputs=wide))
-    (found,) = short_of(needed, certain(needed), Room(memory_bytes=512 << 20))
+    (found,) = short_of(needed, certain(needed), Capacity(memory_bytes=512 << 20))
     assert found.message.startswith("step fit needs 1.4 GiB of memory or more, and this machine has 512.0 MiB")
     assert "a smaller model or fewer rows" in found.help
 
 
 def test_says_what_is_free_now_where_others_take_the_rest():
-    (found,) = short_of({"fit": Need(3 << 30)}, ["fit"], Room(memory_bytes=1 << 30, free=True))
+    (found,) = short_of({"fit": Need(3 << 30)}, ["fit"], Capacity(memory_bytes=1 << 30, free=True))
     assert found.message == "step fit needs 3.0 GiB of memory or more, and 1.0 GiB are free now"
     assert found.help.startswith("end what else runs here until 3.0 GiB are free, or run it where there is more than")
 
 
 def test_refuses_a_disk_below_what_is_certain_to_be_written():
     needed = counted()
-    (found,) = short_of(needed, certain(needed), Room(disk_bytes=16 << 10))
+    (found,) = short_of(needed, certain(needed), Capacity(disk_bytes=16 << 10))
     assert (found.code, found.message.endswith("and 16.0 KiB are free on the disk")) == ("P024", True)
     assert "set TITRANT_HOME to a folder on another disk" in found.help
 
 
 def test_needs_no_room_for_what_is_stored_already():
-    needed, full = counted(), Room(memory_bytes=64 << 20, disk_bytes=1)
+    needed, full = counted(), Capacity(memory_bytes=64 << 20, disk_bytes=1)
     assert len(short_of(needed, certain(needed), full)) == 2
     assert short_of(needed, (), full) == ()
     assert [one.code for one in short_of(needed, ["split"], full)] == ["P025"]
@@ -84,7 +84,7 @@ def test_needs_no_room_for_what_is_stored_already():
 
 def test_refuses_nothing_where_nothing_is_known():
     needed = counted()
-    assert short_of(needed, certain(needed), Room()) == ()
+    assert short_of(needed, certain(needed), Capacity()) == ()
 
 
 def test_holds_weights_against_the_memory_of_the_accelerator_that_a_step_runs_on():
@@ -92,12 +92,12 @@ def test_holds_weights_against_the_memory_of_the_accelerator_that_a_step_runs_on
     identity = replace(small.HARDWARE.identity, gpus=(gpu,), memory_bytes=64 << 30)
     machine = replace(small.HARDWARE, identity=identity)
     needed = {"latency": Need(WORKER_BYTES, 0, "cuda:0", 3 << 30)}
-    (found,) = short_of(needed, needed, room_of(machine))
+    (found,) = short_of(needed, needed, capacity_of(machine))
     assert found.message == "step latency needs 3.0 GiB of memory on cuda:0 or more, and cuda:0 has 1.0 GiB"
     busy = HardwareVolatile(8 << 30, 1 << 40, (GpuState(0, 1 << 20),))
-    now = room_now(replace(machine, volatile=busy))
+    now = capacity_now(replace(machine, volatile=busy))
     assert (now.devices, now.memory_bytes, now.free) == ({"cuda:0": 1 << 20}, 8 << 30, True)
-    assert room_now(replace(machine, volatile=busy), worker=True).memory_bytes == (8 << 30) + WORKER_BYTES
+    assert capacity_now(replace(machine, volatile=busy), worker=True).memory_bytes == (8 << 30) + WORKER_BYTES
 
 
 def test_leaves_weights_out_of_the_machines_memory_where_they_lie_on_an_accelerator():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from titrant.compiler.bind.bind import bind
-from titrant.compiler.predict.suitability import suit
+from titrant.compiler.predict.suitability import suitability_of
 from titrant.schema.facts import DataFacts, Hardware, HardwareIdentity, Layer, ModelFacts, RoleFacts
 from titrant.schema.language.parse import parse
 
@@ -50,7 +50,7 @@ def asked(level, layers=CONVOLUTIONAL, rows=DATA.roles, **more):
     size = sum(one.weight_bytes for one in layers)
     model = ModelFacts("factory", "m", size // 4, size // 4, size, layers, (), (), **more)
     bound = bind(parse(RECIPE.replace("LEVEL", level), "some.yaml", folder=Path.cwd()))
-    return suit(bound, MACHINE, model, replace(DATA, roles=rows))
+    return suitability_of(bound, MACHINE, model, replace(DATA, roles=rows))
 
 
 def warnings(found, name):
@@ -124,7 +124,7 @@ def test_answers_where_nothing_can_run():
     bare = replace(MACHINE, identity=replace(MACHINE.identity, packages={}))
     bound = bind(parse(RECIPE.replace("LEVEL", "balanced"), "some.yaml", folder=Path.cwd()))
     model = ModelFacts("factory", "m", 1, 1, 4, CONVOLUTIONAL, (), ())
-    found = suit(bound, bare, model, DATA)
+    found = suitability_of(bound, bare, model, DATA)
     assert not found.suits
     assert "not installed" in found.verdict
 

@@ -324,7 +324,7 @@ def test_judges_the_original_by_its_baseline_once_and_before_any_candidate_is_ma
     assert all("the original itself misses the contract's baseline" in c.because for c in record.candidates)
     assert all(c.judgement is None for c in record.candidates)
     assert list((folder_of(toy, record) / "outputs").iterdir()) == []
-    symbols, found = toy.forecast(plan)
+    symbols, found = toy.previews(plan)
     assert (symbols["load"], symbols["c1"], symbols["report"]) == ("=", "?", "=")
     assert found["c1"].because == "the original itself misses the contract's baseline"
     again = toy.run(plan)

@@ -3,12 +3,12 @@
 import shutil
 from dataclasses import replace
 
-from titrant.runtime.run.preview import difference, outlook
+from titrant.runtime.run.preview import difference, preview
 from titrant.schema.values.files import digest_file
 
 
 def test_calls_everything_new_before_the_first_run(toy, make_plan):
-    symbols, _ = toy.forecast(make_plan((1,)))
+    symbols, _ = toy.previews(make_plan((1,)))
     assert set(symbols.values()) == {"+", "?"}
     assert symbols["c1.contract"] == "?"
     assert toy.ran() == []
@@ -17,7 +17,7 @@ def test_calls_everything_new_before_the_first_run(toy, make_plan):
 def test_calls_everything_reused_after_a_run_but_what_the_search_did_not_ask_for(toy, make_plan):
     plan = make_plan((1, 2, 3), verdicts={2: "FAIL"})
     toy.run(plan)
-    symbols, _ = toy.forecast(plan)
+    symbols, _ = toy.previews(plan)
     assert [name for name, symbol in symbols.items() if symbol != "="] == ["c3.contract"]
     assert symbols["c3.contract"] == "?"
 
@@ -25,7 +25,7 @@ def test_calls_everything_reused_after_a_run_but_what_the_search_did_not_ask_for
 def test_names_the_changed_parameter_and_what_has_to_wait_for_it(toy, make_plan, change):
     plan = make_plan((1, 2))
     toy.run(plan)
-    symbols, found = toy.forecast(change(plan, "c2", padding=33))
+    symbols, found = toy.previews(change(plan, "c2", padding=33))
     assert symbols["c2"] == "~"
     assert found["c2"].because == "because params.padding changed from 50 to 33"
     assert found["c2.tuning"].because == "because c2 runs again"
@@ -37,7 +37,7 @@ def test_names_the_changed_module_of_a_user(toy, make_plan):
     plan = make_plan((1,))
     toy.run(plan)
     (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
-    _, found = toy.forecast(plan)
+    _, found = toy.previews(plan)
     assert found["load"].symbol == "~"
 
 
@@ -63,9 +63,9 @@ def test_names_a_changed_library_and_a_changed_file(toy, make_plan, change, tmp_
     (tmp_path / "a").write_text("1")
     plan = make_plan((1,), load={"file": {"path": str(tmp_path / "a"), "digest": digest_file(tmp_path / "a")}})
     toy.run(plan)
-    _, found = toy.forecast(change(plan, "load", file={"path": "/a", "digest": "2"}))
+    _, found = toy.previews(change(plan, "load", file={"path": "/a", "digest": "2"}))
     assert found["load"].because == "because the file file changed"
-    _, found = toy.forecast(replace(plan, threads=2))
+    _, found = toy.previews(replace(plan, threads=2))
     assert found["load"].because == "because threads changed from 1 to 2"
 
 
@@ -75,13 +75,13 @@ def test_names_a_damaged_output(toy, make_plan):
     artifact = next(s.result.outputs["model"] for s in record.steps if s.step == "c1")
     path = toy.home.store / "blake3" / artifact.digest[:2] / artifact.digest
     path.unlink()
-    _, found = toy.forecast(plan)
+    _, found = toy.previews(plan)
     assert found["c1"].because == "because its output is missing or damaged in the store"
     assert toy.run(plan).executed == 2
 
 
 def look(toy, plan):
-    return outlook(plan, toy.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=toy.folder)
+    return preview(plan, toy.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=toy.folder)
 
 
 def test_answers_as_executing_would_where_nothing_would_run(toy, make_plan):
@@ -115,7 +115,7 @@ def test_answers_nothing_once_what_was_released_is_gone_or_changed(toy, make_pla
 def test_says_that_a_result_counted_for_its_run_only(toy, make_plan, change):
     plan = change(make_plan((1,)), "latency", passing="a file was busy")
     toy.run(plan)
-    timed = toy.forecast(plan)[1]["latency"]
+    timed = toy.previews(plan)[1]["latency"]
     assert (timed.symbol, timed.because) == ("+", "because its result counted for that run only: a file was busy")
 
 
@@ -123,7 +123,7 @@ def test_says_that_a_step_failed_and_that_a_result_is_gone(toy, make_plan):
     plan = make_plan((1, 2), make={2: {"do": "raise"}})
     record = toy.run(plan)
     shutil.rmtree(toy.home.results / next(step.key for step in record.steps if step.step == "c1"))
-    _, found = toy.forecast(plan)
+    _, found = toy.previews(plan)
     assert (found["c1"].symbol, found["c1"].because) == ("+", "because its result is no longer in the home")
     assert found["c2"].because.startswith("because it failed: ValueError: seven is not even (toys.py:")
 
@@ -139,6 +139,6 @@ def test_says_that_a_step_differs_from_one_of_which_nothing_was_kept(toy, make_p
     toy.run(plan)
     shutil.rmtree(toy.home.results)
     toy.home.results.mkdir()
-    _, found = toy.forecast(change(plan, "load", number=7))
+    _, found = toy.previews(change(plan, "load", number=7))
     assert found["load"].symbol == "~"
     assert found["load"].because == "because it is not what ran last, of which no more is known"

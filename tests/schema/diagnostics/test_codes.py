@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from titrant.schema.diagnostics.codes import all_codes
+from titrant.schema.diagnostics.diagnostics import all_codes
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("schema", "compiler", "runtime", "src/titrant")

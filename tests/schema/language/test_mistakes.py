@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from titrant.schema.diagnostics.codes import all_codes
-from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.diagnostics.diagnostics import RecipeError, all_codes
 from titrant.schema.diagnostics.render import render_all
 from titrant.schema.language.parse import parse
 

@@ -188,9 +188,9 @@ def test_static_takes_an_old_graph_with_weights_among_its_inputs(rows, apply, an
 
 
 def test_brings_an_old_graph_to_constant_weights_and_operator_set_13(tmp_path):
-    from titrant.runtime.backends.onnxruntime.graph import modern, opset, read
+    from titrant.runtime.backends.onnxruntime.graph import opset, read, upgraded
 
-    graph = modern(read(old_graph(tmp_path / "old.onnx", batch="batch").path))
+    graph = upgraded(read(old_graph(tmp_path / "old.onnx", batch="batch").path))
     assert [one.name for one in graph.graph.input] == ["x"]
     assert {one.name for one in graph.graph.initializer} == {"weight", "bias"}
     assert opset(graph) == 13
