@@ -53,18 +53,6 @@ def margin(gate: Gate, result: GateResult) -> Margin:
         tail = f"{left:.2f} of the allowance is left"
     else:
         tail = f"beyond the threshold by {quantity(-distance, gate.unit)}"
-    return Margin(gate.id, None, f"{name}: not assessable" + (f", {why}" if why else ""))
-    distance = (gate.threshold - bound) if small else (bound - gate.threshold)
-    left = distance / _allowance(gate)
-    side = "upper bound" if small else "lower bound"
-    if result.lower == result.upper:
-        side = "value"
-    shown = quantity(bound, gate.unit, gate.threshold)
-    tail = (
-        f"{left:.2f} of the allowance is left"
-        if left >= 0
-        else f"beyond the threshold by {quantity(-distance, gate.unit)}"
-    )
     return Margin(gate.id, left, f"{name}: {side} {shown} against {threshold_words(gate)}; {tail}")
 
 
