@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["titrant.schema", "titrant.compiler", "
     from titrant.schema.language.migrate import migrate
     from titrant.schema.language.parse import parse
     from titrant.schema.language.write import print_recipe
-    from titrant.schema.language.yaml_text import decode
+    from titrant.schema.language.yaml_source import decode
     from titrant.schema.recipe.recipe import recipe_value
 
 ROOT = Path(__file__).parent.parent

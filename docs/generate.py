@@ -1,4 +1,4 @@
-"""Write the generated pages below docs/reference: the recipe language, the operators, the errors.
+"""Write what is generated: the pages below docs/reference (language, operators, errors) and docs/house.svg.
 
 `python docs/generate.py --check` writes nothing and exits 1, naming them, when pages are out of date.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import house
 import sections
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -182,6 +183,7 @@ def _is_later(key: str) -> bool:
 
 PAGES = {"language.md": language, "operators.md": operators, "errors.md": errors, "recipe/README.md": sections_index}
 PAGES |= {f"recipe/{name}.md": partial(section, name) for name in sections.PAGES}
+PAGES |= {"../house.svg": house.picture}
 
 
 def main() -> int:

@@ -1,7 +1,4 @@
-"""Run one operator on live values, without a recipe.
-
-What an operator may use besides its arguments, in its plain form.
-"""
+"""Run one operator on live values, without a recipe, and the plain context that it runs in."""
 
 import math
 import tempfile
@@ -23,7 +20,7 @@ Listener = Callable[[float, float, str], None]
 
 
 def silent(done: float, total: float, note: str) -> None:
-    """Hear progress and say nothing."""
+    """Ignore progress."""
 
 
 @dataclass
@@ -82,7 +79,7 @@ def apply(
     folder = Path(tempfile.mkdtemp(prefix="titrant-")) if scratch is None else scratch
     context = PlainContext(seed, threads, folder, listen)
     outputs = declaration.run(checked, context, **inputs)
-    return Applied(dict(outputs), {one.name: one.value for one in context.measurements})
+    return Applied(dict(outputs), {measurement.name: measurement.value for measurement in context.measurements})
 
 
 def check_params(declaration: Declaration, params: Mapping[str, Any] | Params) -> Params:
@@ -100,7 +97,7 @@ def check_params(declaration: Declaration, params: Mapping[str, Any] | Params) -
     except ValidationError as error:
         names = tuple(declaration.params.model_fields)
         raise RecipeError(
-            *(_misfit(declaration.name, names, found["loc"], found["msg"]) for found in error.errors())
+            *(_misfit(declaration.name, names, problem["loc"], problem["msg"]) for problem in error.errors())
         ) from None
 
 

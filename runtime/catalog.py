@@ -1,6 +1,6 @@
-"""The operator catalog: what every operator declares, and how it is found without importing the others.
+"""The operator catalog: what every operator declares, and how one is found without importing the others.
 
-Load the libraries that a step is going to need, apart from its work: what that costs is not the step's.
+The libraries that a step needs can be loaded apart from its work, so that their cost is not the step's.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ class Port:
 
 
 def no_requirement(params: Any, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
-    """Need nothing."""
+    """Answer that nothing is required."""
     return ()
 
 
@@ -72,12 +72,12 @@ def unknown_cost(params: Any, hardware: Hardware, model: ModelFacts | None, work
 
 
 def never(params: Any, model: ModelFacts) -> bool:
-    """Always have something to do."""
+    """Answer that there is always something to do."""
     return False
 
 
 def no_modules(params: Any) -> tuple[str, ...]:
-    """Import nothing."""
+    """Answer that no modules are imported."""
     return ()
 
 
@@ -140,6 +140,14 @@ class Method:
     dynamic_activations: bool = False
     layers: tuple[str, ...] = ()
     named: str = ""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An operator's outputs when called directly, with what it measured."""
+
+    outputs: Mapping[str, Any]
+    measurements: Mapping[str, float] = field(default_factory=dict)
 
 
 _catalog: dict[str, Declaration] = {}
@@ -221,12 +229,12 @@ def method_operator(method: str) -> str:
     return "model.cast" if method == "cast" else "quantize." + method.replace(".", "_")
 
 
-@dataclass(frozen=True)
-class Applied:
-    """An operator's outputs when called directly, with what it measured."""
-
-    outputs: Mapping[str, Any]
-    measurements: Mapping[str, float] = field(default_factory=dict)
+def quantization_methods() -> tuple[str, ...]:
+    """List every quantization method in the catalog, from gentle to aggressive."""
+    named = [name for name in names() if name.startswith("quantize.") or name == "model.cast"]
+    declared = [get(name).method for name in named]
+    methods = [method for method in declared if method is not None]
+    return tuple(method.name for method in sorted(methods, key=lambda method: (method.rank, method.name)))
 
 
 def load(modules: Iterable[str]) -> dict[str, float]:
@@ -243,11 +251,3 @@ def load(modules: Iterable[str]) -> dict[str, float]:
             importlib.import_module(module)
             taken[module] = time.perf_counter() - begun
     return taken
-
-
-def quantization_methods() -> tuple[str, ...]:
-    """List every quantization method in the catalog, from gentle to aggressive."""
-    named = [name for name in names() if name.startswith("quantize.") or name == "model.cast"]
-    declared = [get(name).method for name in named]
-    found = [method for method in declared if method is not None]
-    return tuple(method.name for method in sorted(found, key=lambda method: (method.rank, method.name)))

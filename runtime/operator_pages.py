@@ -13,28 +13,28 @@ def sections(doc: str) -> dict[str, str]:
 
     Raises ValueError, naming them, when headings are missing or stand in another order.
     """
-    found: dict[str, list[str]] = {"": []}
+    paragraphs: dict[str, list[str]] = {"": []}
     current = ""
     for line in doc.splitlines():
         match = re.match(rf"({'|'.join(HEADINGS)}):\s*(.*)", line)
         if match:
             current = match[1]
-            found[current] = [match[2]]
+            paragraphs[current] = [match[2]]
         else:
-            found[current].append(line.strip())
-    if tuple(found)[1:] != HEADINGS:
+            paragraphs[current].append(line.strip())
+    if tuple(paragraphs)[1:] != HEADINGS:
         raise ValueError(
-            f"the headings are {', '.join(tuple(found)[1:]) or 'none'}; they must be {', '.join(HEADINGS)}"
+            f"the headings are {', '.join(tuple(paragraphs)[1:]) or 'none'}; they must be {', '.join(HEADINGS)}"
         )
-    return {heading: " ".join(part for part in lines if part) for heading, lines in found.items()}
+    return {heading: " ".join(part for part in lines if part) for heading, lines in paragraphs.items()}
 
 
 def page(declaration: Declaration) -> str:
     """Write the page in Markdown: what it does, its ports, its parameters, and what is declared of it."""
-    said = sections(declaration.doc)
-    lines = [f"# {declaration.name}", "", said[""], ""]
+    paragraphs = sections(declaration.doc)
+    lines = [f"# {declaration.name}", "", paragraphs[""], ""]
     for heading in HEADINGS:
-        lines += [f"**{heading}.** {said[heading]}", ""]
+        lines += [f"**{heading}.** {paragraphs[heading]}", ""]
     lines += ["## Ports", "", "| port | direction | kinds |", "|---|---|---|"]
     lines += [f"| `{name}` | in | {_kinds(port)} |" for name, port in declaration.inputs.items()]
     lines += [f"| `{name}` | out | {kind} |" for name, kind in declaration.outputs.items()]

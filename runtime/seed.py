@@ -1,7 +1,6 @@
-"""Start every step from the same random state and settings, whether or not NumPy, torch and MLX are loaded already.
+"""Seed everything that draws random numbers, so that every step starts alike: Python, libraries, users' generators.
 
-Put the random generators that a user's modules keep back to where they stood when the module had been loaded.
-Seed everything that draws random numbers, as titrant does before every step.
+A library (NumPy, torch, MLX) that is not loaded yet is seeded as soon as it is imported.
 """
 
 import copy
@@ -48,9 +47,9 @@ class Seeding:
 
     @contextmanager
     def importing(self, module: ModuleType) -> Iterator[None]:
-        """Keep what a user's module does to the random state while it is loaded from everything else, and that from it.
+        """Give a user's module a random state of its own while it is loaded, and restore the one from before.
 
-        In one process it is loaded in this step and in another in that one, or while the recipe is inspected: neither
+        Processes differ in the step in which the module is loaded, or load it while the recipe is inspected: neither
         what it draws may depend on that, nor what is drawn after it. So a seed that it sets counts for itself only.
         """
         settings, restores = self._settings, [_restore(name) for name in ("random", *_loaded())]
@@ -103,7 +102,10 @@ def _loaded() -> list[str]:
 
 
 def _restore(name: str) -> Callable[[], None]:
-    """Return what brings the present state of a library's global generator back; MLX tells none, and begins anew."""
+    """Return a function that restores the present state of a library's global generator.
+
+    MLX does not tell its state: its function does nothing, and the generator stays as it was last seeded.
+    """
     if name == "random":
         state = random.getstate()
         return lambda: random.setstate(state)
@@ -152,7 +154,7 @@ class Generators:
 
 
 def _reset_of(value: Any) -> Reset | None:
-    """Return what puts a generator back to where it stands now; None for what is none. It keeps the generator alive."""
+    """Return a function that sets a generator back to its present state, and keeps it alive; None for others."""
     if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
         state = value.getstate()
         return lambda: value.setstate(state)

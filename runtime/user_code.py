@@ -1,8 +1,4 @@
-"""Which modules are the user's, how they are loaded, and what they import.
-
-Call the recipe's own code and turn what it raises into one line.
-The distributions that importable packages come from.
-"""
+"""The user's own modules: which files are theirs, how they are loaded and called, and which packages they import."""
 
 import ast
 import importlib
@@ -23,8 +19,7 @@ from titrant.schema.language.nearest import nearest
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.files import digest_bytes
 
-_ROOMS = Path(__file__).resolve().parents[1]
-
+_REPOSITORY = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "~/.config", "~/.cache/matplotlib", "~/.matplotlib")
 
 
@@ -32,10 +27,10 @@ class Territory:
     """Which files are the user's: the deepest folder that is known to belong to somebody decides."""
 
     def __init__(self, folder: Path, ignored: Iterable[Path] = ()) -> None:
-        mine: list[str | Path] = [_ROOMS / name for name in ("schema", "compiler", "runtime", "src/titrant")]
+        mine: list[str | Path] = [_REPOSITORY / name for name in ("schema", "compiler", "runtime", "src/titrant")]
         prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *_SYSTEM]
         others = {_real(path) for path in [*mine, *prefixes, *ignored]}
-        users = {_real(folder), _real(_ROOMS / "recipes")}
+        users = {_real(folder), _real(_REPOSITORY / "recipes")}
         # A folder that is both, as a virtual environment given as recipe folder, is the user's.
         self._owner = dict.fromkeys(others, False) | dict.fromkeys(users, True)
         self._asked: dict[str, bool] = {}
@@ -69,25 +64,17 @@ class Territory:
 
     def modules(self) -> dict[str, Path]:
         """Return the user's modules that are loaded, by name."""
-        found = {}
+        loaded = {}
         for name, module in list(sys.modules.items()):
             if name in self._foreign:
                 continue
             file = getattr(module, "__file__", None)
             if isinstance(module, ModuleType) and file:
                 if self.owns(file):
-                    found[name] = Path(file)
+                    loaded[name] = Path(file)
                 else:
                     self._foreign.add(name)
-        return found
-
-
-def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
-    """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith("<") and owns(frame.filename):
-            return f"{Path(frame.filename).name}:{frame.lineno}"
-    return ""
+        return loaded
 
 
 def _real(path: str | Path) -> str:
@@ -217,7 +204,7 @@ def resolve(reference: str) -> Callable[..., Any]:
             )
         ) from None
     except Exception as error:  # noqa: BLE001 - the user's module may raise anything
-        raise _told(f"importing {module_name}", error) from None
+        raise _raised(f"importing {module_name}", error) from None
     if not hasattr(module, attribute):
         near = nearest(attribute, dir(module))
         raise StepError(
@@ -233,14 +220,14 @@ def resolve(reference: str) -> Callable[..., Any]:
 def call(what: str, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
     """Call the user's function; StepError X108, one line naming `what` and the user's line, when it raises.
 
-    That memory ran out is nothing to mend in the code, and goes on to whoever runs the step.
+    A MemoryError is nothing to mend in the user's code: it passes through to whoever runs the step.
     """
     try:
         return function(*args, **named)
     except (TitrantError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-        raise _told(what, error) from None
+        raise _raised(what, error) from None
 
 
 def describe(error: BaseException) -> str:
@@ -251,7 +238,15 @@ def describe(error: BaseException) -> str:
     return f"{text} ({place})" if place else text
 
 
-def _told(what: str, error: Exception) -> StepError:
+def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
+    """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith("<") and owns(frame.filename):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return ""
+
+
+def _raised(what: str, error: Exception) -> StepError:
     return StepError(Diagnostic("X108", f"{what} raised {describe(error)}", help="mend the recipe's own code"))
 
 
@@ -265,4 +260,4 @@ def distributions(package: str) -> tuple[str, ...]:
 def _by_package() -> dict[str, list[str]]:
     from importlib import metadata
 
-    return {name: list(found) for name, found in metadata.packages_distributions().items()}
+    return {name: list(names) for name, names in metadata.packages_distributions().items()}

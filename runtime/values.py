@@ -1,6 +1,6 @@
-"""The values that flow between operators, one class a kind.
+"""The values that flow between operators, one class a kind, and the memory layout that their arrays get.
 
-The memory layout of arrays: their shape alone decides it, so that equal numbers give equal sums.
+The shape alone decides the layout, so that equal numbers give equal sums.
 """
 
 from collections.abc import Mapping
@@ -169,5 +169,5 @@ def with_layout(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(with_layout(item) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: with_layout(getattr(value, one.name)) for one in fields(value)})
+        return replace(value, **{member.name: with_layout(getattr(value, member.name)) for member in fields(value)})
     return value

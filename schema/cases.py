@@ -1,7 +1,4 @@
-"""How many cases a gate needs before it can be proven, with the standard library only.
-
-Numbers of cases for an exact binomial bound, with the standard library only.
-"""
+"""How many cases a gate needs before it can be proven, computed with the standard library only."""
 
 import math
 from collections.abc import Callable
@@ -13,8 +10,6 @@ from titrant.schema.values.frozen import dataclass
 # Under this many changed cases retention is judged by an exact bound instead of the score test.
 FEW_CHANGED = 5
 _PERCENTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
-
-
 _NINE_IN_TEN = NormalDist().inv_cdf(0.9)
 
 
@@ -90,7 +85,8 @@ def retention_cases(
 def constrained_discordance(both: float, lost: float, gained: float, ratio: float) -> float:
     """Return lost + gained as the likelihood is largest under (both + gained) = ratio · (both + lost).
 
-    Shares or counts; what the original and the candidate both get wrong plays no part (see contract/score_ratio.py).
+    Shares or counts; what the original and the candidate both get wrong plays no part (see
+    runtime/contract/statistics/proportions.py).
     """
     total = both + lost + gained
     a = (1 + ratio) * ratio * total
@@ -108,7 +104,7 @@ def runs_for_percentile(share: float, confidence: float = 0.95) -> int:
 def mean_cases(margin: float, spread: float = 1.0, confidence: float = 0.95) -> int | None:
     """Return how many unchanged cases prove that a mean rises by at most `margin`, one case by at most `spread`.
 
-    For the betting bound of contract/bounded_mean.py, which wagers 4/5 on the case that nothing changed.
+    For the betting bound of runtime/contract/statistics/means.py, which wagers 4/5 on the case that nothing changed.
     """
     if margin <= 0:
         return None

@@ -1,8 +1,6 @@
-"""What the steps of a plan cannot do without, and whether there is room for it.
+"""What the steps of a plan cost: the memory and disk that they need and whether it is there, and what they took.
 
-What steps cost on a machine: what predictions are learned from, apart from every plan's identity.
-What loading a library costs a worker: seconds, as a share of what starting a worker with torch takes.
-What a step has to work on, as far as the facts tell before anything runs.
+Also how long loading a library takes, and what is known of a step's inputs before anything runs.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -60,8 +58,10 @@ def short_of(needs: Mapping[str, Need], running: Collection[str], capacity: Capa
 
     Each step's memory counts alone, since they run one after the other; what they store adds up.
     """
-    wanted = {step: need for step, need in needs.items() if step in running}
-    return (*_memory(wanted, capacity), *_devices(wanted, capacity), *_disk(wanted, capacity)) if wanted else ()
+    running_needs = {step: need for step, need in needs.items() if step in running}
+    if not running_needs:
+        return ()
+    return (*_memory(running_needs, capacity), *_devices(running_needs, capacity), *_disk(running_needs, capacity))
 
 
 def _memory(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnostic]:
@@ -69,7 +69,7 @@ def _memory(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnosti
     demand, supply = needs[worst].memory_bytes, capacity.memory_bytes
     if supply is not None and demand > supply:
         there = _there(supply, "this machine has", capacity)
-        yield _batch(worst, needs[worst], demand, supply, "memory", there) or _lacking(
+        yield _batch(worst, needs[worst], demand, supply, "memory", there) or _shortage(
             worst, demand, "memory", there, capacity, _relief(demand)
         )
 
@@ -80,7 +80,7 @@ def _devices(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnost
         worst = max(demands, key=lambda step: demands[step], default="")
         if worst and demands[worst] > supply:
             there, what = _there(supply, f"{device} has", capacity), f"memory on {device}"
-            yield _batch(worst, needs[worst], demands[worst], supply, what, there) or _lacking(
+            yield _batch(worst, needs[worst], demands[worst], supply, what, there) or _shortage(
                 worst, demands[worst], what, there, capacity, "or hand over a smaller model"
             )
 
@@ -102,7 +102,7 @@ def _there(supply: int, has: str, capacity: Capacity) -> str:
     return f"{format_size(supply)} are free now" if capacity.free else f"{has} {format_size(supply)}"
 
 
-def _lacking(step: str, demand: int, what: str, there: str, capacity: Capacity, relief: str) -> Diagnostic:  # noqa: PLR0917
+def _shortage(step: str, demand: int, what: str, there: str, capacity: Capacity, relief: str) -> Diagnostic:  # noqa: PLR0917
     needed = format_size(demand)
     remedy = f"run it where there is more than {needed}, {relief}"
     if capacity.free:

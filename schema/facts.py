@@ -1,6 +1,6 @@
-"""What is known of the machine, the model and the data before anything runs.
+"""Facts about the machine, the model and the data, known before anything runs, and how many bytes the data take.
 
-How many bytes data take as titrant keeps them, counted from the facts: every array is kept whole in one file.
+Bytes are counted from the facts, for data as titrant keeps them: every array whole in one file.
 """
 
 import math
@@ -51,7 +51,7 @@ class GpuState:
 
 @dataclass(frozen=True)
 class HardwareVolatile:
-    """Facts that move while one looks; checked as feasibility when a plan runs, never part of its digest."""
+    """Facts that change from moment to moment; checked as feasibility when a plan runs, never part of its digest."""
 
     memory_available_bytes: int | None = None
     disk_free_bytes: int | None = None
@@ -202,6 +202,16 @@ class DataFacts:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:
+    """Return the values of every subgroup in any role, in the order of the data."""
+    values_by_group: dict[str, dict[str, None]] = {}
+    for role in ("evaluation", "tuning", "calibration", "train"):
+        if role in data.roles:
+            for group, values in data.roles[role].subgroups.items():
+                values_by_group.setdefault(group, {}).update(dict.fromkeys(values))
+    return {group: tuple(values) for group, values in values_by_group.items()}
+
+
 # A safetensors header spends this on each array, and the description beside it on each name.
 _ARRAY_BYTES = 90
 _ABOUT_BYTES = 200
@@ -267,13 +277,3 @@ def _items(shape: tuple[int | str, ...]) -> int:
 
 def _subgroups(data: DataFacts) -> int:
     return max((len(facts.subgroups) for facts in data.roles.values()), default=0)
-
-
-def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:
-    """Return the values of every subgroup in any role, in the order of the data."""
-    found: dict[str, dict[str, None]] = {}
-    for role in ("evaluation", "tuning", "calibration", "train"):
-        if role in data.roles:
-            for group, values in data.roles[role].subgroups.items():
-                found.setdefault(group, {}).update(dict.fromkeys(values))
-    return {group: tuple(values) for group, values in found.items()}

@@ -1,8 +1,4 @@
-"""The contract's rows, and what judging one of them answered.
-
-Which statistical test judges which metric and comparison.
-A gate's comparison and threshold in words, for both the plan and the report.
-"""
+"""The contract's gates, the statistical test of each, what judging them answered, and a gate's threshold in words."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

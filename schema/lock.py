@@ -1,8 +1,4 @@
-"""The lock of a recipe: what was decided, and what came out, on each class of hardware that it ran on.
-
-Write a lock as YAML that people can review line by line, and read it back.
-Tell a lock from a recipe by its file's name.
-"""
+"""The lock of a recipe: what was decided and what came out on each class of hardware, as YAML beside the recipe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -13,6 +9,8 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.canonical import plain, sha256
 
 FORM = 1
+SUFFIX = ".lock.yaml"
+_SUFFIXES = (SUFFIX, ".lock.yml")
 # Named in the class's name, the strongest first; the digest covers all.
 _TELLING = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "dotprod", "asimddp", "neon")
 
@@ -31,7 +29,7 @@ class HardwareClass:
     @property
     def name(self) -> str:
         """Return a name for people with a digest of all of it: linux-x86_64-avx2-1a2b3c4d."""
-        telling = next((one for one in _TELLING if one in self.instructions), "plain")
+        telling = next((instruction for instruction in _TELLING if instruction in self.instructions), "plain")
         parts = [self.system, self.machine, *(["gpu"] if self.accelerators else []), telling, sha256(self)[:8]]
         return "-".join(parts)
 
@@ -132,6 +130,11 @@ def recipe_path(lock: Path) -> Path:
     return other if other.is_file() else lock.with_name(f"{stem}.yaml")
 
 
+def is_lock(name: str) -> bool:
+    """Whether a file of this name is a lock: the name beside `x.yaml` is `x.lock.yaml`."""
+    return name.endswith(_SUFFIXES)
+
+
 def lock_text(lock: Lock, recipe: str) -> str:
     """Write a lock: the same lock gives the same text, one fact a line, in an order that stays."""
     from titrant.schema.language.write import dump
@@ -163,12 +166,12 @@ def read_lock(path: Path) -> Lock | None:
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, str(error)) from None
     try:
-        root, found = mapping(text, Origin(str(path), path.parent, tuple(text.split("\n"))))
+        root, diagnostics = mapping(text, Origin(str(path), path.parent, tuple(text.split("\n"))))
     except RecipeError as error:
-        root, found = None, list(error.diagnostics)
-    if root is None or found:
-        place = found[0].where
-        raise _damaged(path, f"line {place.line}: {found[0].message}" if place is not None else found[0].message)
+        root, diagnostics = None, list(error.diagnostics)
+    if root is None or diagnostics:
+        place, message = diagnostics[0].where, diagnostics[0].message
+        raise _damaged(path, f"line {place.line}: {message}" if place is not None else message)
     value = plain_value(root)
     if value.pop("titrant_lock", None) != FORM:
         raise _damaged(path, f"it is not a lock of form {FORM}")
@@ -196,12 +199,3 @@ def _rounded(value: Any) -> Any:
 def _damaged(path: Path, why: str) -> RecipeError:
     advice = f"write it anew: titrant lock {recipe_path(path)}"
     return RecipeError(Diagnostic("P091", f"{path} cannot be read: {why}", help=advice))
-
-
-SUFFIX = ".lock.yaml"
-_SUFFIXES = (SUFFIX, ".lock.yml")
-
-
-def is_lock(name: str) -> bool:
-    """Whether a file of this name is a lock: the name beside `x.yaml` is `x.lock.yaml`."""
-    return name.endswith(_SUFFIXES)

@@ -1,9 +1,6 @@
-"""The execution plan: decisions, steps, candidates, search and contract.
+"""The execution plan: decisions, steps and their predictions, candidates, searches, contract and the plan's digest.
 
-What a quantization method does to each layer, as far as the plan can tell.
-Files in a step's parameters: a mapping of a path and the digest that the file had when it was planned.
-The basis of a step's figures in words, for both the plan and the report.
-The predicted cost of a candidate's model, from the prediction of the step that times it.
+A file in a step's parameters is a mapping of a path and the digest that the file had when it was planned.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -174,6 +171,11 @@ class Plan:
         return sha256(identity(self))
 
 
+def plan_digest(plan: Plan) -> str:
+    """Digest a plan's identity with SHA-256 (hexadecimal)."""
+    return plan._digest
+
+
 def identity(plan: Plan) -> dict[str, Any]:
     """Return the part of a plan that its digest covers: no reasons, predictions, paths, places or warnings."""
     from titrant.schema.values.canonical import plain
@@ -194,6 +196,9 @@ def identity(plan: Plan) -> dict[str, Any]:
     return value
 
 
+_FILE_KEYS = {"path", "digest"}
+
+
 def without_paths(value: Any) -> Any:
     """Replace every {"path", "digest"} by its digest, so that moving or renaming a file changes nothing."""
     if is_file(value):
@@ -205,14 +210,26 @@ def without_paths(value: Any) -> Any:
     return value
 
 
-def plan_digest(plan: Plan) -> str:
-    """Digest a plan's identity with SHA-256 (hexadecimal)."""
-    return plan._digest
+def is_file(value: Any) -> bool:
+    """Tell whether a parameter is a file."""
+    return isinstance(value, Mapping) and set(value) == _FILE_KEYS
+
+
+def files_in(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield every file inside a value of JSON types, with its place, as `sources.a.csv`."""
+    if is_file(value):
+        yield dotted(place), value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from files_in(inner, (*place, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from files_in(inner, (*place, index))
 
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Layers of one type that share one fate: `because` says why they stay as they are, "" where they are quantized."""
+    """Layers of one type that are treated alike: `because` says why they stay as they are, "" for quantized ones."""
 
     type: str
     layers: tuple[str, ...]
@@ -233,26 +250,6 @@ class Coverage:
         """The fraction of the weights' bytes, 0..1, in the layers that it touches."""
         whole = sum(group.weight_bytes for group in self.groups)
         return sum(group.weight_bytes for group in self.groups if not group.because) / whole if whole else 0.0
-
-
-_KEYS = {"path", "digest"}
-
-
-def is_file(value: Any) -> bool:
-    """Tell whether a parameter is a file."""
-    return isinstance(value, Mapping) and set(value) == _KEYS
-
-
-def files_in(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield every file inside a value of JSON types, with its place, as `sources.a.csv`."""
-    if is_file(value):
-        yield dotted(place), value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from files_in(inner, (*place, str(key)))
-    elif isinstance(value, (list, tuple)):
-        for index, inner in enumerate(value):
-            yield from files_in(inner, (*place, index))
 
 
 # figure → its name in a sentence

@@ -1,7 +1,4 @@
-"""What a run did: step results, measurements, judgements and the verdict.
-
-Content-addressed artifacts, as the plan, the store and the record name them.
-"""
+"""The record of a run: results of its steps, measurements, judgements and the verdict, and the artifacts they name."""
 
 from collections.abc import Mapping
 from dataclasses import field

@@ -61,3 +61,21 @@ def test_has_the_generated_pages_up_to_date():
         [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_names_files_that_are_there():
+    paths = re.compile(r"`((?:schema|compiler|runtime|recipes|src/titrant|tests|benchmarks|docs)/[\w./-]*)`")
+    gone = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in PAGES
+        for path in paths.findall(page.read_text("utf-8"))
+        if not (ROOT / path).exists()
+    ]
+    assert gone == []
+
+
+def test_maps_old_files_to_files_that_are_there():
+    lines = (ROOT / "docs" / "decisions" / "rooms-map.txt").read_text("utf-8").splitlines()[1:]
+    places = [line.partition(" <- ")[0] for line in lines]
+    assert len(places) > 200
+    assert [place for place in places if not (ROOT / place).exists() and not (ROOT / f"{place}.py").exists()] == []

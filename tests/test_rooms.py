@@ -1,10 +1,16 @@
 """The rooms: who may import whom, no circles, no crowds and no crumbs, and what may not be imported at start-up."""
 
 import ast
+import subprocess
+import sys
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+ROOMS = ("schema", "compiler", "runtime", "recipes", "src/titrant")
 # Top-level folder → what its files may import.
 ALLOWED = {
     "schema": ("titrant.schema",),
@@ -12,31 +18,42 @@ ALLOWED = {
     "runtime": ("titrant.schema", "titrant.runtime"),
     "recipes": ("titrant.recipes",),
 }
-# The compiler's folders in the order in which a recipe passes them, most basic first: each may import those before it.
-COMPILER = ("machine", "facts", "bind", "decide", "lower", "passes", "predict", "")
+# The compiler's folders from the ground up: each may import those before it. `compile.py` stands above them all.
+COMPILER = ("machine", "bind", "facts", "decide", "lower", "passes", "predict")
 HEAVY = {
     "torch", "onnx", "onnxruntime", "openvino", "transformers", "bitsandbytes", "wandb", "matplotlib", "sklearn",
     "scipy", "pandas", "pyarrow", "numpy",
 }  # fmt: skip
 MOST_FILES, MOST_LINES, FEWEST_LINES, MANY_IMPORTERS = 16, 400, 60, 5
+# A folder of these holds a file for each verb or operator, however many there are and however short they are.
+A_FILE_EACH = ("src/titrant/api", "src/titrant/cli", "runtime/operators")
+# Short on purpose: the pipeline on one page, and what `python -m titrant` looks for.
+SHORT = ("compiler/compile.py", "src/titrant/__main__.py")
 
 
 @cache
-def modules() -> dict[str, Path]:
+def files() -> dict[str, Path]:
     """Map every module of titrant to its file."""
     found = {}
-    for room in ("schema", "compiler", "runtime", "recipes", "src/titrant"):
-        top = ROOT / room
-        for folder in [top, *(entry for entry in sorted(top.rglob("*")) if entry.is_dir())]:
-            if any(part.is_symlink() for part in (folder, *folder.parents)) or folder.name == "__pycache__":
-                continue
-            for file in sorted(folder.glob("*.py")):
-                parts = [
-                    "titrant",
-                    *file.with_suffix("").relative_to(ROOT / "src/titrant" if room[0:3] == "src" else ROOT).parts,
-                ]
-                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    for room in ROOMS:
+        for file in sorted((ROOT / room).rglob("*.py")):
+            if not any(parent.is_symlink() for parent in file.parents):
+                parts = file.relative_to(ROOT / "src").parts if room == "src/titrant" else ("titrant", *room_path(file))
+                name = ".".join(parts).removesuffix(".py").removesuffix(".__init__")
+                found[name] = file
     return found
+
+
+def room_path(file: Path) -> tuple[str, ...]:
+    return file.relative_to(ROOT).parts
+
+
+def place(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def folder(file: Path) -> str:
+    return place(file.parent)
 
 
 @cache
@@ -50,3 +67,140 @@ def imported(file: Path) -> tuple[tuple[int, str], ...]:
             assert node.level == 0, f"{file}:{node.lineno}: relative import"
             found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
     return tuple(found)
+
+
+@cache
+def arrows() -> dict[Path, set[Path]]:
+    """Map every file to the files of titrant that it imports."""
+    drawn = defaultdict(set)
+    for file in files().values():
+        for _, name in imported(file):
+            target = files().get(name) or files().get(name.rpartition(".")[0])
+            if target is not None and target != file:
+                drawn[file].add(target)
+    return drawn
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return the first circle of a graph, as the names that it goes through; [] where there is none."""
+    done: set[str] = set()
+
+    def follow(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        for target in sorted(graph.get(name, ())):
+            if found := follow(target, [*way, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(graph) if (found := follow(name, []))), [])
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_imports_only_the_rooms_that_it_may(room):
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line}: {name}"
+        for file in sorted((ROOT / room).rglob("*.py"))
+        for line, name in imported(file)
+        if name.split(".")[0] == "titrant"
+        and not any(f"{name}.".startswith(f"{allowed}.") for allowed in ALLOWED[room])
+    ]
+    assert wrong == []
+
+
+def test_never_imports_its_own_rooms_by_their_bare_folder_names():
+    bare = {"schema", "compiler", "runtime", "recipes"}
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line}: {name}"
+        for room in bare
+        for file in sorted((ROOT / room).rglob("*.py"))
+        for line, name in imported(file)
+        if name.split(".")[0] in bare
+    ]
+    assert wrong == []
+
+
+def test_has_no_circle_of_files():
+    graph = {place(file): {place(target) for target in targets} for file, targets in arrows().items()}
+    assert circle(graph) == []
+
+
+def test_has_no_circle_of_folders():
+    graph = defaultdict(set)
+    for file, targets in arrows().items():
+        graph[folder(file)] |= {folder(target) for target in targets} - {folder(file)}
+    assert circle(graph) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "found"),
+    [
+        ({"a": {"b"}, "b": {"c"}}, []),
+        ({"a": {"b", "c"}, "b": {"c"}, "c": {"d"}}, []),
+        ({"a": {"b"}, "b": {"a"}}, ["a", "b", "a"]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": {"b"}}, ["b", "c", "d", "b"]),
+    ],
+)
+def test_sees_a_circle(graph, found):
+    assert circle(graph) == found
+
+
+def test_compiles_one_way():
+    wrong = []
+    for file, targets in arrows().items():
+        parts = room_path(file)
+        if parts[0] != "compiler" or len(parts) < 3:
+            continue
+        for target in targets:
+            below = room_path(target)
+            if below[0] == "compiler" and below[1:2] != parts[1:2]:
+                allowed = COMPILER[: COMPILER.index(parts[1])]
+                wrong += [f"{place(file)} -> {place(target)}"] if below[1] not in allowed else []
+    assert wrong == []
+
+
+def test_crowds_no_folder():
+    counts = defaultdict(int)
+    for file in files().values():
+        if file.name != "__init__.py" and not folder(file).startswith(A_FILE_EACH):
+            counts[folder(file)] += 1
+    assert {name: count for name, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_keeps_what_is_read_together_together():
+    importers = defaultdict(set)
+    for file, targets in arrows().items():
+        for target in targets:
+            importers[target].add(file)
+    wrong = []
+    for file in files().values():
+        lines = len(file.read_text("utf-8").splitlines())
+        short = lines < FEWEST_LINES and len(importers[file]) < MANY_IMPORTERS
+        exempt = file.name == "__init__.py" or folder(file).startswith(A_FILE_EACH) or place(file) in SHORT
+        if lines > MOST_LINES or (short and not exempt):
+            wrong.append(f"{place(file)}: {lines} lines, {len(importers[file])} importers")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import titrant",
+        "import titrant.cli.main",
+        "from titrant.runtime import catalog; [catalog.get(name) for name in catalog.names()]",
+    ],
+)
+def test_imports_nothing_heavy_at_start_up(statement):
+    code = f"{statement}\nimport sys\nprint(' '.join(sorted({HEAVY!r} & set(sys.modules))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_links_every_room_into_the_package():
+    for room in ("schema", "compiler", "runtime", "recipes"):
+        link = ROOT / "src" / "titrant" / room
+        assert link.is_symlink()
+        assert link.readlink() == Path("../..") / room

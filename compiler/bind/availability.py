@@ -1,4 +1,4 @@
-"""Refuse what the recipe language knows and this version cannot do yet."""
+"""Refuse keys and values that the recipe language has and this version cannot do yet."""
 
 from collections.abc import Iterator, Mapping
 from itertools import permutations
@@ -82,7 +82,9 @@ def available(given: CheckInput) -> Iterator[Finding]:
         for path in _written(given, pattern):
             value = _value(given, path)
             if value is not None and value not in values:
-                yield _refused(given, path, str(value), f"this version has {', '.join(f'`{one}`' for one in values)}")
+                yield _refused(
+                    given, path, str(value), f"this version has {', '.join(f'`{choice}`' for choice in values)}"
+                )
     yield from _method(given)
     yield from _user_metrics(given)
 
@@ -101,10 +103,8 @@ def _method(given: CheckInput) -> Iterator[Finding]:
     if method in ("auto", "none") or ":" in method:
         return
     if catalog.method_operator(method) not in catalog.names():
-        from titrant.runtime.catalog import quantization_methods
-
-        known = ", ".join(f"`{one}`" for one in ("auto", "none", *quantization_methods()))
-        yield _refused(given, path, method, f"this version has {known}")
+        methods = ", ".join(f"`{name}`" for name in ("auto", "none", *catalog.quantization_methods()))
+        yield _refused(given, path, method, f"this version has {methods}")
 
 
 def _user_metrics(given: CheckInput) -> Iterator[Finding]:
@@ -118,14 +118,14 @@ def _user_metrics(given: CheckInput) -> Iterator[Finding]:
 
 def _written(given: CheckInput, pattern: tuple[str, ...]) -> list[KeyPath]:
     """List the paths of the text that fit a pattern; a tree walk would be slower than asking for each."""
-    found: list[KeyPath] = [()]
+    paths: list[KeyPath] = [()]
     for part in pattern:
         if part == "*":
-            found = [(*path, child) for path in found for child in _children(given, path)]
+            paths = [(*path, child) for path in paths for child in _children(given, path)]
         else:
-            found = [(*path, part) for path in found]
-        found = [path for path in found if given.written(*path)]
-    return found
+            paths = [(*path, part) for path in paths]
+        paths = [path for path in paths if given.written(*path)]
+    return paths
 
 
 def _children(given: CheckInput, path: KeyPath) -> list[str | int]:
@@ -151,4 +151,4 @@ def _value(given: CheckInput, path: KeyPath) -> Any:
 def _same(value: Any, harmless: tuple[Any, ...]) -> bool:
     if value is None and "none" in harmless:
         return True
-    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in harmless)
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in harmless)

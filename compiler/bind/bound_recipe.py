@@ -1,7 +1,4 @@
-"""A recipe whose names, files and references have been found: what bind gives and every later stage takes.
-
-What every check looks at, and how it says what it found.
-"""
+"""The bound recipe that every later stage takes, and what its checks read (`CheckInput`) and yield (`Finding`)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import field
@@ -73,7 +70,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckInput:
-    """A parsed recipe, asked and answered by path."""
+    """A parsed recipe as checks read it, by path; `trust` lets modules from anywhere pass."""
 
     parsed: ParsedRecipe
     trust: bool = False
@@ -119,14 +116,14 @@ class CheckInput:
 
 def meant(word: str, choices: Iterable[str], what: str = "there are") -> str:
     """Word a hint: the nearest choice, else all of them."""
-    known = list(choices)
-    close = nearest(word, known)
+    names = list(choices)
+    close = nearest(word, names)
     if close is not None:
         return f"did you mean `{close}`?"
-    if not known:
+    if not names:
         return ""
-    listed = ", ".join(f"`{one}`" for one in known[:12])
-    return f"{what} {listed}" + (" …" if len(known) > 12 else "")
+    listed = ", ".join(f"`{name}`" for name in names[:12])
+    return f"{what} {listed}" + (" …" if len(names) > 12 else "")
 
 
 def unclaimed(findings: Iterable[Finding]) -> list[Finding]:

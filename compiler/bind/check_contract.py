@@ -91,8 +91,8 @@ def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
             message = f"`{metric}` needs labels, and `task: {task}` has none"
             yield given.finding("R111", path, message, "write `agreement`, or choose a labelled task")
     elif metric not in OF_CLASSES:
-        known = ", ".join(f"`{one}`" for one in OF_CLASSES)
-        yield given.finding("R111", path, f"`{metric}` has no meaning for `task: {task}`", f"it has {known}")
+        names = ", ".join(f"`{name}`" for name in OF_CLASSES)
+        yield given.finding("R111", path, f"`{metric}` has no meaning for `task: {task}`", f"it has {names}")
     elif metric in OF_POSITIVE and given.data.positive is None:
         message = f"`{metric}` is about the positive class, and `data.positive` does not name it"
         yield given.finding("R110", path, message, "add `positive: …` under `data`")

@@ -1,9 +1,4 @@
-"""Check that every role that a step needs has rows, and that what is fitted can be fitted.
-
-Check classes, roles and slices against the rows that there are.
-Check the columns that the recipe names against those that the data has.
-Check the names of scikit-learn's data sets, before anything of it is imported.
-"""
+"""Check the roles, classes and columns that a recipe names: by its text alone, and against the facts of the data."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,6 +9,8 @@ from titrant.schema.language.spans import KeyPath
 
 # Transforms that learn something from rows.
 FITTED = ("standardize", "impute", "one_hot")
+# What `data.source.sklearn` can name; a test holds this equal to what the loader reads.
+BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 
 
 def roles_have_rows(given: CheckInput) -> Iterator[Finding]:
@@ -85,6 +82,19 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
     if given.recipe.model.args.get("vocabulary") == "auto":
         path = ("model", "args", "vocabulary")
         yield given.finding("R101", path, "`vocabulary: auto` is not available in this version", "write the number")
+
+
+def bundled_sets_exist(given: CheckInput) -> Iterator[Finding]:
+    """Refuse a set that scikit-learn does not bring along for classification."""
+    source = given.data.source
+    named: list[tuple[KeyPath, str | None]] = [(("data", "source", "sklearn"), source.sklearn if source else None)]
+    named += [
+        (("data", "sources", name, "sklearn"), entry.sklearn) for name, entry in (given.data.sources or {}).items()
+    ]
+    for path, name in named:
+        if name is not None and name not in BUNDLED:
+            message = f"scikit-learn brings no classification set `{name}`"
+            yield given.finding("R118", path, message, meant(name, BUNDLED, "it brings"))
 
 
 def classes_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
@@ -204,18 +214,3 @@ def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> It
 
 def _is_input(given: CheckInput, name: str, not_inputs: set[str | None]) -> bool:
     return name in given.data.inputs if given.data.inputs is not None else name not in not_inputs
-
-
-# What `data.source.sklearn` can name; a test holds this equal to what the loader reads.
-BUNDLED = ("breast_cancer", "digits", "iris", "wine")
-
-
-def bundled_sets_exist(given: CheckInput) -> Iterator[Finding]:
-    """Refuse a set that scikit-learn does not bring along for classification."""
-    source = given.data.source
-    named: list[tuple[KeyPath, str | None]] = [(("data", "source", "sklearn"), source.sklearn if source else None)]
-    named += [(("data", "sources", name, "sklearn"), one.sklearn) for name, one in (given.data.sources or {}).items()]
-    for path, name in named:
-        if name is not None and name not in BUNDLED:
-            message = f"scikit-learn brings no classification set `{name}`"
-            yield given.finding("R118", path, message, meant(name, BUNDLED, "it brings"))

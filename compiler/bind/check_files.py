@@ -1,7 +1,4 @@
-"""Find every file and folder that the recipe names.
-
-Write the paths that a recipe takes from its base as its own: relative to the recipe's folder.
-"""
+"""Find the files and folders that a recipe names, and write those of its base relative to the recipe's own folder."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -27,6 +24,28 @@ INCLUDED = "included"
 def named_files(given: CheckInput) -> dict[KeyPath, File]:
     """Return the absolute path of everything that the recipe names, by its recipe path, there or not."""
     return {path: _resolved(given, path, text) for path, text in _named(given)}
+
+
+def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
+    """List every path of the recipe that holds a file or folder, with its text."""
+    model, data = given.recipe.model, given.data
+    for key, text in (("onnx", model.onnx), ("weights", model.weights)):
+        if text is not None and not (key == "weights" and text == INCLUDED):
+            yield ("model", key), text
+    sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
+    sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
+    for place, source in sources:
+        for key in SOURCE_KEYS:
+            if (text := getattr(source, key)) is not None:
+                yield (*place, key), text
+        for index, text in enumerate(source.files or ()):
+            yield (*place, "files", index), text
+
+
+def _resolved(given: CheckInput, path: KeyPath, text: str) -> File:
+    """Resolve against the folder of the file that the value stands in: a base's paths stay relative to the base."""
+    folder = given.parsed.source.folder(path) if given.written(*path) else given.parsed.folder
+    return (folder / File(text).expanduser()).absolute()
 
 
 def missing_files(given: CheckInput) -> Iterator[Finding]:
@@ -62,15 +81,12 @@ def _near(file: File) -> str:
     if not folder.is_dir():
         there = next(parent for parent in folder.parents if parent.is_dir())
         missing = folder.relative_to(there).parts[0]
-        return f"{there} has no folder `{missing}`" + _comma(meant(missing, _names(there, folders=True), "it has"))
+        hint = meant(missing, _names(there, folders=True), "it has")
+        return f"{there} has no folder `{missing}`" + (f": {hint}" if hint else "")
     names = _names(folder)
     if not names:
         return f"the folder {folder} is empty"
     return meant(file.name, names, "the folder has")
-
-
-def _comma(hint: str) -> str:
-    return f": {hint}" if hint else ""
 
 
 def _names(folder: File, *, folders: bool = False) -> list[str]:
@@ -81,28 +97,6 @@ def _names(folder: File, *, folders: bool = False) -> list[str]:
     return [
         entry.name for entry in entries[:1000] if not entry.name.startswith(".") and (entry.is_dir() or not folders)
     ]
-
-
-def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
-    """List every path of the recipe that holds a file or folder, with its text."""
-    model, data = given.recipe.model, given.data
-    for key, text in (("onnx", model.onnx), ("weights", model.weights)):
-        if text is not None and not (key == "weights" and text == INCLUDED):
-            yield ("model", key), text
-    sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
-    sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
-    for place, source in sources:
-        for key in SOURCE_KEYS:
-            if (text := getattr(source, key)) is not None:
-                yield (*place, key), text
-        for index, text in enumerate(source.files or ()):
-            yield (*place, "files", index), text
-
-
-def _resolved(given: CheckInput, path: KeyPath, text: str) -> File:
-    """Resolve against the folder of the file that the value stands in: a base's paths stay relative to the base."""
-    folder = given.parsed.source.folder(path) if given.written(*path) else given.parsed.folder
-    return (folder / File(text).expanduser()).absolute()
 
 
 def own_paths(value: dict[str, Any], parsed: ParsedRecipe) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""Check the quantization method: its options, its bits, and whether model, engine and formats can go with it.
-
-Check the model's inputs and outputs against the data.
-Check patterns of module names against the model's layers.
-"""
+"""Check the quantization method and the formats, and the inputs, outputs and layers that inspection found."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -15,9 +11,16 @@ from titrant.runtime.catalog import Declaration, Method
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.language.spans import KeyPath
 
+Dimension = int | str
+
 # engine → the formats that it runs, and format → the engine that runs it, in this version.
 FORMATS_OF = {"torch": ("torchscript",), "onnxruntime": ("onnx",)}
 ENGINE_OF = {form: engine for engine, forms in FORMATS_OF.items() for form in forms}
+# The lists of patterns that a recipe can hold.
+LISTS = (("quantization", "skip"), ("quantization", "only"))
+
+_CLASSES_GIVEN = "write `classes: auto`, or name the output that holds the classes under `model.output`"
+_CLASSES_MADE = "build the model's last layer from `classes`, or name the output that holds them under `model.output`"
 
 
 def method_fits(given: CheckInput) -> Iterator[Finding]:
@@ -65,21 +68,18 @@ def _options(given: CheckInput, declaration: Declaration) -> Iterator[Finding]:
     try:
         declaration.params.model_validate_json(canonical_json(dict(options)))
     except ValidationError as error:
-        for one in error.errors(include_url=False):
-            name = str(one["loc"][0]) if one["loc"] else ""
+        for detail in error.errors(include_url=False):
+            name = str(detail["loc"][0]) if detail["loc"] else ""
             path = ("quantization", "options", name)
-            if one["type"] == "extra_forbidden":
+            if detail["type"] == "extra_forbidden":
                 message = f"`{declaration.method.name if declaration.method else ''}` has no option `{name}`"
                 advice = meant(name, declaration.params.model_fields, "its options are")
                 yield given.finding("R107", path, message, advice, part="key")
             else:
                 field = declaration.params.model_fields.get(name)
                 described = field.description if field is not None else ""
-                yield given.finding("R107", path, f"`{name}`: {_plain(str(one['msg']))}", described or "")
-
-
-def _plain(message: str) -> str:
-    return message[:1].lower() + message[1:]
+                text = str(detail["msg"])
+                yield given.finding("R107", path, f"`{name}`: {text[:1].lower()}{text[1:]}", described or "")
 
 
 def _formats(given: CheckInput, method: Method) -> Iterator[Finding]:
@@ -102,6 +102,8 @@ def formats_fit(given: CheckInput) -> Iterator[Finding]:
     """Check formats against the model and the engine, and that no two files get one name."""
     recipe = given.recipe
     engine = recipe.target.engine
+    # Any other method settles engine and format, and `method_fits` has looked at both.
+    method_is_open = recipe.quantization.method in ("auto", "none")
     if recipe.model.onnx is not None and engine == "torch":
         message = "an ONNX file runs in onnxruntime, and `target.engine` is `torch`"
         yield given.finding("R108", ("target", "engine"), message, "write `onnxruntime` or `auto`")
@@ -114,7 +116,7 @@ def formats_fit(given: CheckInput) -> Iterator[Finding]:
             message = "an ONNX file keeps its own opset"
             yield given.finding("R108", ("export", place, "opset"), message, "take `opset` out", part="key")
         elif (
-            _open(given)
+            method_is_open
             and engine in FORMATS_OF
             and export.format in ENGINE_OF
             and export.format not in FORMATS_OF[engine]
@@ -122,11 +124,6 @@ def formats_fit(given: CheckInput) -> Iterator[Finding]:
             message = f"`{export.format}` runs in {ENGINE_OF[export.format]}, and `target.engine` is `{engine}`"
             yield given.finding("R108", path, message, f"write `{FORMATS_OF[engine][0]}`, or another engine")
     yield from _names(given)
-
-
-def _open(given: CheckInput) -> bool:
-    """Whether no single method settles engine and format, in which case `method_fits` has looked at both."""
-    return given.recipe.quantization.method in ("auto", "none")
 
 
 def _names(given: CheckInput) -> Iterator[Finding]:
@@ -138,68 +135,36 @@ def _names(given: CheckInput) -> Iterator[Finding]:
             yield given.finding("R115", ("export", place), message, "give one of them a `name`")
 
 
-Dimension = int | str
-
-_CLASSES_GIVEN = "write `classes: auto`, or name the output that holds the classes under `model.output`"
-_CLASSES_MADE = "build the model's last layer from `classes`, or name the output that holds them under `model.output`"
-
-
 def inputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that the data gives every input of the model, in its shape and sort of number."""
     offered = {spec.name: spec for spec in data.inputs}
     path: KeyPath = ("model", "inputs") if given.written("model", "inputs") else ("model",)
-    for wanted in model.inputs:
-        if wanted.name not in offered:
-            message = f"the model takes an input `{wanted.name}`, and the data gives none of that name"
-            advice = f"{meant(wanted.name, offered, 'it gives')} Inputs are matched by name: set `model.inputs`"
-            yield given.finding("R136", (*path, wanted.name), message, advice, part="key")
+    for needed in model.inputs:
+        if needed.name not in offered:
+            message = f"the model takes an input `{needed.name}`, and the data gives none of that name"
+            advice = f"{meant(needed.name, offered, 'it gives')} Inputs are matched by name: set `model.inputs`"
+            yield given.finding("R136", (*path, needed.name), message, advice, part="key")
             continue
-        have = offered[wanted.name]
-        if not _same_shape(wanted.shape[1:], have.shape[1:]):
-            message = f"the model's input `{wanted.name}` is {_shape(wanted)}, and the data gives {_shape(have)}"
+        offer = offered[needed.name]
+        if not _same_shape(needed.shape[1:], offer.shape[1:]):
+            message = f"the model's input `{needed.name}` is {_shape(needed)}, and the data gives {_shape(offer)}"
             advice = "change the model's arguments, `data.inputs`, or the transforms"
-            yield given.finding("R136", (*path, wanted.name), message, advice, part="key")
-        elif _is_whole(wanted.dtype) != _is_whole(have.dtype):
-            message = f"the model's input `{wanted.name}` is {wanted.dtype}, and the data gives {have.dtype}"
+            yield given.finding("R136", (*path, needed.name), message, advice, part="key")
+        elif _is_whole(needed.dtype) != _is_whole(offer.dtype):
+            message = f"the model's input `{needed.name}` is {needed.dtype}, and the data gives {offer.dtype}"
             advice = "whole numbers and fractions are not converted silently: change one of the two"
-            yield given.finding("R136", (*path, wanted.name), message, advice, part="key")
+            yield given.finding("R136", (*path, needed.name), message, advice, part="key")
 
 
-def _same_shape(one: tuple[Dimension, ...], other: tuple[Dimension, ...]) -> bool:
+def _same_shape(shape: tuple[Dimension, ...], other: tuple[Dimension, ...]) -> bool:
     """Compare shapes; a free size, which is text, fits every number."""
-    return len(one) == len(other) and all(
-        isinstance(a, str) or isinstance(b, str) or a == b for a, b in zip(one, other, strict=True)
+    return len(shape) == len(other) and all(
+        isinstance(a, str) or isinstance(b, str) or a == b for a, b in zip(shape, other, strict=True)
     )
-
-
-def _shape(spec: TensorSpec) -> str:
-    return "(" + ", ".join(str(size) for size in ("batch", *spec.shape[1:])) + ")"
 
 
 def _is_whole(dtype: str) -> bool:
     return "int" in dtype or dtype == "bool"
-
-
-def _named_outputs(given: CheckInput, model: ModelFacts) -> Iterator[Finding]:
-    """Find each entry of `model.output` by its name, or by its place where it has none; no output stands twice."""
-    known = tuple(spec.name for spec in model.outputs)
-    taken: set[str] = set()
-    for place, spec in enumerate(given.recipe.model.output or ()):
-        listed = given.written("model", "output", place)
-        at: KeyPath = ("model", "output", place) if listed else ("model", "output")
-        if spec.name is None and place >= len(known):
-            message = f"the model has no output at place {place + 1}"
-            advice = f"it has {', '.join(f'`{name}`' for name in known)}" if known else "say its `name`"
-            yield given.finding("R137", at, message, advice)
-            continue
-        name = spec.name or known[place]
-        if known and name not in known:
-            message = f"the model has no output `{name}`"
-            yield given.finding("R137", (*at, "name"), message, meant(name, known, "it has"))
-        elif name in taken:
-            message = f"two entries are about the output `{name}`"
-            yield given.finding("R137", at, message, "an entry without a `name` is the output at its place")
-        taken.add(name)
 
 
 def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
@@ -219,15 +184,37 @@ def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterat
     allowed = (1, 2) if given.recipe.task == "binary_classification" else (len(data.classes),)
     if isinstance(columns, str) or columns in allowed:
         return
-    wanted = " or ".join(f"(batch, {size})" for size in allowed)
-    message = f"the model's output `{judged.name}` is {_shape(judged)}, and {len(data.classes)} classes need {wanted}"
+    shapes = " or ".join(f"(batch, {size})" for size in allowed)
+    message = f"the model's output `{judged.name}` is {_shape(judged)}, and {len(data.classes)} classes need {shapes}"
     path: KeyPath = ("model", "args", "classes") if given.written("model", "args", "classes") else ("model",)
     auto = given.recipe.model.args.get("classes") == "auto"
     yield given.finding("R137", path, message, _CLASSES_MADE if auto else _CLASSES_GIVEN)
 
 
-# The lists of patterns that a recipe can hold.
-LISTS = (("quantization", "skip"), ("quantization", "only"))
+def _named_outputs(given: CheckInput, model: ModelFacts) -> Iterator[Finding]:
+    """Find each entry of `model.output` by its name, or by its place where it has none; no output stands twice."""
+    names = tuple(spec.name for spec in model.outputs)
+    taken: set[str] = set()
+    for place, spec in enumerate(given.recipe.model.output or ()):
+        listed = given.written("model", "output", place)
+        at: KeyPath = ("model", "output", place) if listed else ("model", "output")
+        if spec.name is None and place >= len(names):
+            message = f"the model has no output at place {place + 1}"
+            advice = f"it has {', '.join(f'`{name}`' for name in names)}" if names else "say its `name`"
+            yield given.finding("R137", at, message, advice)
+            continue
+        name = spec.name or names[place]
+        if names and name not in names:
+            message = f"the model has no output `{name}`"
+            yield given.finding("R137", (*at, "name"), message, meant(name, names, "it has"))
+        elif name in taken:
+            message = f"two entries are about the output `{name}`"
+            yield given.finding("R137", at, message, "an entry without a `name` is the output at its place")
+        taken.add(name)
+
+
+def _shape(spec: TensorSpec) -> str:
+    return "(" + ", ".join(str(size) for size in ("batch", *spec.shape[1:])) + ")"
 
 
 def patterns_match(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:

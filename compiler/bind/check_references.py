@@ -1,7 +1,4 @@
-"""Find the user's own code that the recipe names, and refuse what is not trusted.
-
-Find where a module's code lives without importing it or any package around it.
-"""
+"""Find the user's code that a recipe names, without importing it, and refuse what is missing or not trusted."""
 
 import ast
 import site
@@ -24,10 +21,80 @@ CodeOrigin = Literal["recipe", "environment", "outside"]
 
 @dataclass(frozen=True)
 class FoundModule:
-    """A module: whose code it is, its file (None where it has none), and the folder it was found from."""
+    """A module that is there: whose code it is, and its file (None where it has none)."""
 
     origin: CodeOrigin
     path: Path | None
+
+
+def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
+    """List every `module:Name` of the recipe that this version would import."""
+    recipe, data = given.recipe, given.data
+    if recipe.model.factory is not None:
+        yield ("model", "factory"), recipe.model.factory
+    if data.source is not None and data.source.factory is not None:
+        yield ("data", "source", "factory"), data.source.factory
+    for name, source in (data.sources or {}).items():
+        if source.factory is not None:
+            yield ("data", "sources", name, "factory"), source.factory
+    if ":" in recipe.quantization.method:
+        yield ("quantization", "method"), recipe.quantization.method
+
+
+def user_references(given: CheckInput) -> tuple[UserReference, ...]:
+    """Return the references whose modules were found."""
+    references = []
+    for path, reference in named_references(given):
+        module = find_module(reference.partition(":")[0], given.parsed.folder)
+        if module is not None:
+            key = ".".join(str(part) for part in path)
+            trusted = module.origin == "outside" and module.path is not None
+            digest = digest_file(module.path) if trusted and module.path is not None else ""
+            references.append(UserReference(key, reference, module.origin, module.path, digest))
+    return tuple(references)
+
+
+def bad_references(given: CheckInput) -> Iterator[Finding]:
+    """Find modules and names that are not there, and code that nobody has said to trust."""
+    for path, reference in named_references(given):
+        module, _, name = reference.partition(":")
+        if module.split(".")[0] == "__main__":
+            advice = "put it into a file beside the recipe and name that"
+            yield given.finding("R104", path, "`__main__` is whatever was started, and no module to rely on", advice)
+            continue
+        located = find_module(module, given.parsed.folder)
+        if located is None:
+            yield given.finding("R104", path, f"there is no module `{module}`", _near_module(given, module))
+        elif located.origin == "outside" and not given.trust:
+            place = located.path or "somewhere on the import path"
+            message = f"`{module}` lies outside the recipe's folder and the installed environment ({place})"
+            advice = "move it beside the recipe, install it, or say --trust to run it"
+            yield given.finding("R105", path, message, advice)
+        else:
+            yield from _bad_name(given, path, located, name)
+
+
+def _bad_name(given: CheckInput, path: KeyPath, module: FoundModule, name: str) -> Iterator[Finding]:
+    if module.path is None or module.path.suffix != ".py":
+        return
+    names = top_level_names(module.path)
+    first = name.split(".", maxsplit=1)[0]
+    if names is not None and first not in names:
+        public = [defined for defined in names if not defined.startswith("_")]
+        advice = meant(first, public, "it has") or "it defines nothing"
+        yield given.finding("R106", path, f"{module.path.name} has no `{first}`", advice)
+
+
+def _near_module(given: CheckInput, module: str) -> str:
+    folder = given.parsed.folder
+    modules = sorted(
+        {file.stem for file in folder.glob("*.py")} | {file.parent.name for file in folder.glob("*/__init__.py")}
+    )
+    close = nearest(module, modules)
+    if close is not None:
+        return f"did you mean `{close}`?"
+    listed = ", ".join(f"`{name}`" for name in modules[:8]) or "no Python files"
+    return f"modules are looked for in {folder} (it has {listed}) and in the installed environment"
 
 
 def find_module(name: str, folder: Path) -> FoundModule | None:
@@ -39,12 +106,12 @@ def find_module(name: str, folder: Path) -> FoundModule | None:
     if name.split(".", maxsplit=1)[0] == "titrant":
         own = [str(Path(parent).parent) for parent in sys.modules["titrant"].__path__]
         return _as("environment", _spec(name, own))
-    if found := _as("recipe", _spec(name, [str(folder)])):
-        return found if _inside(found.path, folder) else FoundModule(_origin(found.path), found.path)
+    if module := _as("recipe", _spec(name, [str(folder)])):
+        return module if _inside(module.path, folder) else FoundModule(_origin(module.path), module.path)
     if _builtin(name):
         return FoundModule("environment", None)
-    if found := _as("environment", _spec(name, list(environment()))):
-        return found
+    if module := _as("environment", _spec(name, list(environment()))):
+        return module
     return _as("outside", _spec(name, [entry for entry in sys.path if entry]))
 
 
@@ -142,73 +209,3 @@ def _nested(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ExceptHandler):
         return [name for inner in node.body for name in _defined(inner)]
     return []
-
-
-def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
-    """List every `module:Name` of the recipe that this version would import."""
-    recipe, data = given.recipe, given.data
-    if recipe.model.factory is not None:
-        yield ("model", "factory"), recipe.model.factory
-    if data.source is not None and data.source.factory is not None:
-        yield ("data", "source", "factory"), data.source.factory
-    for name, source in (data.sources or {}).items():
-        if source.factory is not None:
-            yield ("data", "sources", name, "factory"), source.factory
-    if ":" in recipe.quantization.method:
-        yield ("quantization", "method"), recipe.quantization.method
-
-
-def user_references(given: CheckInput) -> tuple[UserReference, ...]:
-    """Return the references whose modules were found."""
-    found = []
-    for path, reference in named_references(given):
-        module = find_module(reference.partition(":")[0], given.parsed.folder)
-        if module is not None:
-            key = ".".join(str(part) for part in path)
-            trusted = module.origin == "outside" and module.path is not None
-            digest = digest_file(module.path) if trusted and module.path is not None else ""
-            found.append(UserReference(key, reference, module.origin, module.path, digest))
-    return tuple(found)
-
-
-def bad_references(given: CheckInput) -> Iterator[Finding]:
-    """Find modules and names that are not there, and code that nobody has said to trust."""
-    for path, reference in named_references(given):
-        module, _, name = reference.partition(":")
-        if module.split(".")[0] == "__main__":
-            advice = "put it into a file beside the recipe and name that"
-            yield given.finding("R104", path, "`__main__` is whatever was started, and no module to rely on", advice)
-            continue
-        found = find_module(module, given.parsed.folder)
-        if found is None:
-            yield given.finding("R104", path, f"there is no module `{module}`", _near_module(given, module))
-        elif found.origin == "outside" and not given.trust:
-            place = found.path or "somewhere on the import path"
-            message = f"`{module}` lies outside the recipe's folder and the installed environment ({place})"
-            advice = "move it beside the recipe, install it, or say --trust to run it"
-            yield given.finding("R105", path, message, advice)
-        else:
-            yield from _bad_name(given, path, found, name)
-
-
-def _bad_name(given: CheckInput, path: KeyPath, found: FoundModule, name: str) -> Iterator[Finding]:
-    if found.path is None or found.path.suffix != ".py":
-        return
-    names = top_level_names(found.path)
-    first = name.split(".", maxsplit=1)[0]
-    if names is not None and first not in names:
-        public = [one for one in names if not one.startswith("_")]
-        advice = meant(first, public, "it has") or "it defines nothing"
-        yield given.finding("R106", path, f"{found.path.name} has no `{first}`", advice)
-
-
-def _near_module(given: CheckInput, module: str) -> str:
-    folder = given.parsed.folder
-    modules = sorted(
-        {file.stem for file in folder.glob("*.py")} | {file.parent.name for file in folder.glob("*/__init__.py")}
-    )
-    close = nearest(module, modules)
-    if close is not None:
-        return f"did you mean `{close}`?"
-    listed = ", ".join(f"`{one}`" for one in modules[:8]) or "no Python files"
-    return f"modules are looked for in {folder} (it has {listed}) and in the installed environment"

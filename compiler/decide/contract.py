@@ -1,9 +1,4 @@
-"""The contract that follows from presets, limits and candidates.
-
-The contract as one table of gates: presets, target limits and free gates, with the cases each needs and has.
-The rows that the contract's presets stand for.
-The rows that the limits of `target` stand for.
-"""
+"""Write the contract: the gates of presets, target limits, the baseline and free gates, each with its cases."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,6 +11,12 @@ from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
 from titrant.schema.gate import Contract, Gate, gate_test
 from titrant.schema.plan import Decision
+
+# ONNX nodes whose scale is found from the batch at hand.
+DYNAMIC_NODES = ("DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
+
+NO_LABELS = "the task has no labels"
+NO_POSITIVE = "data.positive names no critical class"
 
 
 def contract(question: Question) -> RuleAnswer:
@@ -64,20 +65,16 @@ def _batch_line(
 
 def warnings_of(rows: tuple[Gate, ...], data: DataFacts, confidence: float) -> tuple[str, ...]:
     """Say which gates can never be proven with the cases there are, and which are not assessable at all."""
-    found = []
+    warnings = []
     for gate in rows:
         if gate.test == "not_assessable":
-            found.append(f"gate {gate.id} is not assessable: {gate.assumption}")
+            warnings.append(f"gate {gate.id} is not assessable: {gate.assumption}")
         elif (short := shortage(gate, data, confidence)) is not None:
-            found.append(
+            warnings.append(
                 f"gate {gate.id} can never be proven: even if no answer changes it takes "
                 f"{short[0]} cases, and there are {short[1]}"
             )
-    return tuple(found)
-
-
-# ONNX nodes whose scale is found from the batch at hand.
-DYNAMIC_NODES = ("DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
+    return tuple(warnings)
 
 
 def gates(question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]) -> tuple[Gate, ...]:
@@ -92,87 +89,6 @@ def gates(question: Question, presets: Presets, chains: tuple[Chain, ...], dynam
         *_free(question),
     )
     return tuple(with_cases(gate, question.data, presets.confidence) for gate in _unique(rows))
-
-
-def _batch_invariance(
-    question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]
-) -> Iterator[Gate]:
-    """Add a row that is never proven, unless no candidate has scales that depend on the batch."""
-    preset = presets.thresholds.get("batch_invariance")
-    if preset is None or not depends_on_batch(chains, dynamic, question.model):
-        return
-    reason = "a candidate's activation scales depend on the batch, and this version does not judge batch invariance"
-    yield not_assessable("batch_invariance", "batch_invariance", "same_decision", preset, reason)
-
-
-def depends_on_batch(chains: tuple[Chain, ...], dynamic: frozenset[str], model: ModelFacts) -> bool:
-    """Whether some candidate answers a case by who shares its batch: by its method, or because the original does."""
-    return any(chain.method in dynamic for chain in chains) or any(
-        layer.type in DYNAMIC_NODES for layer in model.layers
-    )
-
-
-def _baseline(question: Question) -> Iterator[Gate]:
-    baseline = question.recipe.validation.baseline
-    if baseline is not None:
-        where = question.bound.where("validation", "baseline", "at_least")
-        test = gate_test(baseline.metric, "at_least")
-        yield Gate("baseline", "baseline", baseline.metric, "all", "at_least", baseline.at_least, test, where)
-
-
-def _free(question: Question) -> Iterator[Gate]:
-    for place, gate in enumerate(question.recipe.validation.gates):
-        where = question.bound.where("validation", "gates", place)
-        name = gate.name or f"{gate.metric}.{gate.slice}.{gate.comparison}".replace(" ", "_")
-        reason = unknown_slice(question, gate.slice)
-        if reason:
-            preset = Preset(gate.threshold, where, True)
-            yield not_assessable(name, "gates", gate.metric, preset, reason, slice_=gate.slice)
-            continue
-        test = gate_test(gate.metric, gate.comparison)
-        yield Gate(name, "gates", gate.metric, gate.slice, gate.comparison, gate.threshold, test, where)
-
-
-def unknown_slice(question: Question, slice_: str) -> str:
-    """Say why a slice has no evaluation rows; "" when it has some."""
-    evaluation = question.data.roles["evaluation"]
-    kind, _, name = slice_.partition(" ")
-    if kind == "class" and not evaluation.classes.get(name):
-        return f"no evaluation row is of class {name}"
-    group, _, value = name.partition(".")
-    if kind == "subgroup" and not evaluation.subgroups.get(group, {}).get(value):
-        return f"no evaluation row is in subgroup {name}"
-    return ""
-
-
-def _unique(rows: tuple[Gate, ...]) -> Iterator[Gate]:
-    """Number an id that stands twice: a free gate may be called as a preset is."""
-    seen: dict[str, int] = {}
-    for gate in rows:
-        seen[gate.id] = seen.get(gate.id, 0) + 1
-        yield gate if seen[gate.id] == 1 else replace(gate, id=f"{gate.id}.{seen[gate.id]}")
-
-
-NO_LABELS = "the task has no labels"
-NO_POSITIVE = "data.positive names no critical class"
-
-
-def not_assessable(
-    identifier: str, preset: str, metric: str, asked: Preset, reason: str, *, slice_: str = "all"
-) -> Gate:
-    """Make a row whose facts are missing: it answers INCONCLUSIVE and says why."""
-    comparison = "rise_at_most" if preset == "calibration" else "at_least"
-    return Gate(
-        id=identifier,
-        preset=preset,
-        metric=metric,
-        slice=slice_,
-        comparison=comparison,  # type: ignore[arg-type]
-        threshold=asked.threshold,
-        test="not_assessable",
-        origin=asked.origin,
-        assumption=reason,
-    )
 
 
 def overall(question: Question, presets: Presets) -> Iterator[Gate]:
@@ -228,28 +144,38 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
             yield not_assessable(f"bias.{group}", "bias", metric, preset, only)
             continue
         cases = presets.bias_min_cases
-        for one, other in itertools.permutations(names, 2):
-            compared = (metric, f"subgroup {group}.{one} / {group}.{other}", "ratio_at_least")
-            yield _row(f"bias.{group}.{one}/{other}", "bias", compared, preset, min_cases=cases)
+        for value, other in itertools.permutations(names, 2):
+            compared = (metric, f"subgroup {group}.{value} / {group}.{other}", "ratio_at_least")
+            yield _row(f"bias.{group}.{value}/{other}", "bias", compared, preset, min_cases=cases)
         for name in names:
             compared = (metric, f"subgroup {group}.{name}", "retention")
             yield _row(f"bias.{group}.{name}", "bias", compared, preset, min_cases=cases)
 
 
-def _row(identifier: str, preset: str, compared: tuple[str, str, str], asked: Preset, *, min_cases: int = 0) -> Gate:
-    """Make a row; `compared` is its metric, slice and comparison."""
-    metric, slice_, comparison = compared
-    return Gate(
-        id=identifier,
-        preset=preset,
-        metric=metric,
-        slice=slice_,
-        comparison=comparison,  # type: ignore[arg-type]
-        threshold=asked.threshold,
-        test=gate_test(metric, comparison),
-        origin=asked.origin,
-        min_cases=min_cases,
+def _batch_invariance(
+    question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]
+) -> Iterator[Gate]:
+    """Add a row that is never proven, unless no candidate has scales that depend on the batch."""
+    preset = presets.thresholds.get("batch_invariance")
+    if preset is None or not depends_on_batch(chains, dynamic, question.model):
+        return
+    reason = "a candidate's activation scales depend on the batch, and this version does not judge batch invariance"
+    yield not_assessable("batch_invariance", "batch_invariance", "same_decision", preset, reason)
+
+
+def depends_on_batch(chains: tuple[Chain, ...], dynamic: frozenset[str], model: ModelFacts) -> bool:
+    """Whether some candidate answers a case by who shares its batch: by its method, or because the original does."""
+    return any(chain.method in dynamic for chain in chains) or any(
+        layer.type in DYNAMIC_NODES for layer in model.layers
     )
+
+
+def _baseline(question: Question) -> Iterator[Gate]:
+    baseline = question.recipe.validation.baseline
+    if baseline is not None:
+        where = question.bound.where("validation", "baseline", "at_least")
+        test = gate_test(baseline.metric, "at_least")
+        yield Gate("baseline", "baseline", baseline.metric, "all", "at_least", baseline.at_least, test, where)
 
 
 def targets(question: Question) -> Iterator[Gate]:
@@ -271,3 +197,70 @@ def _limit(identifier: str, metric: str, limit: float, unit: str, where: str) ->
     comparison = "at_least" if metric == "throughput" else "at_most"
     test = gate_test(metric, comparison)
     return Gate(identifier, "target", metric, "all", comparison, limit, test, where, unit)  # type: ignore[arg-type]
+
+
+def _free(question: Question) -> Iterator[Gate]:
+    for place, gate in enumerate(question.recipe.validation.gates):
+        where = question.bound.where("validation", "gates", place)
+        name = gate.name or f"{gate.metric}.{gate.slice}.{gate.comparison}".replace(" ", "_")
+        reason = unknown_slice(question, gate.slice)
+        if reason:
+            preset = Preset(gate.threshold, where, True)
+            yield not_assessable(name, "gates", gate.metric, preset, reason, slice_=gate.slice)
+            continue
+        test = gate_test(gate.metric, gate.comparison)
+        yield Gate(name, "gates", gate.metric, gate.slice, gate.comparison, gate.threshold, test, where)
+
+
+def unknown_slice(question: Question, slice_: str) -> str:
+    """Say why a slice has no evaluation rows; "" when it has some."""
+    evaluation = question.data.roles["evaluation"]
+    kind, _, name = slice_.partition(" ")
+    if kind == "class" and not evaluation.classes.get(name):
+        return f"no evaluation row is of class {name}"
+    group, _, value = name.partition(".")
+    if kind == "subgroup" and not evaluation.subgroups.get(group, {}).get(value):
+        return f"no evaluation row is in subgroup {name}"
+    return ""
+
+
+def _row(identifier: str, preset: str, compared: tuple[str, str, str], asked: Preset, *, min_cases: int = 0) -> Gate:
+    """Make a row; `compared` is its metric, slice and comparison."""
+    metric, slice_, comparison = compared
+    return Gate(
+        id=identifier,
+        preset=preset,
+        metric=metric,
+        slice=slice_,
+        comparison=comparison,  # type: ignore[arg-type]
+        threshold=asked.threshold,
+        test=gate_test(metric, comparison),
+        origin=asked.origin,
+        min_cases=min_cases,
+    )
+
+
+def not_assessable(
+    identifier: str, preset: str, metric: str, asked: Preset, reason: str, *, slice_: str = "all"
+) -> Gate:
+    """Make a row whose facts are missing: it answers INCONCLUSIVE and says why."""
+    comparison = "rise_at_most" if preset == "calibration" else "at_least"
+    return Gate(
+        id=identifier,
+        preset=preset,
+        metric=metric,
+        slice=slice_,
+        comparison=comparison,  # type: ignore[arg-type]
+        threshold=asked.threshold,
+        test="not_assessable",
+        origin=asked.origin,
+        assumption=reason,
+    )
+
+
+def _unique(rows: tuple[Gate, ...]) -> Iterator[Gate]:
+    """Number an id that stands twice: a free gate may be called as a preset is."""
+    seen: dict[str, int] = {}
+    for gate in rows:
+        seen[gate.id] = seen.get(gate.id, 0) + 1
+        yield gate if seen[gate.id] == 1 else replace(gate, id=f"{gate.id}.{seen[gate.id]}")

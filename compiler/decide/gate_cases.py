@@ -1,7 +1,4 @@
-"""How many cases a gate needs for 80 % power, and how many there are.
-
-How many cases a gate needs to pass with 80 % probability, and below how many it can never pass.
-"""
+"""How many cases a gate needs to pass with 80 % probability, how many there are, and how few can never pass."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,9 +7,13 @@ from titrant.schema.cases import mean_cases, need, zero_failure_cases
 from titrant.schema.facts import DataFacts, RoleFacts
 from titrant.schema.gate import Gate
 
+Needed = tuple[int | None, str]
+
 # What counts the positive class only, and what counts all others.
 POSITIVES = ("sensitivity", "kept")
 NEGATIVES = "specificity"
+# The share of cases that the original is assumed to have right, where nothing has been measured yet.
+RIGHT = 0.9
 
 
 def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
@@ -21,6 +22,17 @@ def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
         return gate
     needed, assumption = needed_cases(gate, confidence)
     return replace(gate, needed_cases=needed, available_cases=available_cases(gate, data), assumption=assumption)
+
+
+def needed_cases(gate: Gate, confidence: float) -> Needed:
+    """Return the cases that a gate needs, and what that number assumes; (None, "") where no such number is known.
+
+    A gate with a least number of cases of its own needs at least those.
+    """
+    requirement = need(gate, confidence=confidence, original=RIGHT)
+    if gate.min_cases > (requirement.cases or 0):
+        return gate.min_cases, "the least that min_cases allows"
+    return requirement.cases, requirement.assumption
 
 
 def available_cases(gate: Gate, data: DataFacts) -> int | None:
@@ -32,27 +44,10 @@ def available_cases(gate: Gate, data: DataFacts) -> int | None:
     if kind == "class":
         return _of_class(gate.metric, name, evaluation)
     if kind == "subgroup":
-        return min(_in_subgroup(gate.metric, one, evaluation) for one in _values(name))
+        return min(_in_subgroup(gate.metric, place, evaluation) for place in _values(name))
     if data.positive is not None and gate.metric in (*POSITIVES, NEGATIVES):
         return _of_class(gate.metric, data.positive, evaluation)
     return 0 if gate.metric in POSITIVES else evaluation.units
-
-
-def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] | None:
-    """Return the cases without which a gate can never pass and the fewer that there are; None where none are missing.
-
-    A ratio of two groups rests on the first one's cases where the second has all right, and `min_cases` on both.
-    """
-    available = gate.available_cases
-    if available is None:
-        return None
-    proving = available
-    if gate.test == "group_ratio":
-        proving = available_cases(replace(gate, slice=gate.slice.partition(" / ")[0]), data) or 0
-    fewest = fewest_cases(gate, confidence)
-    if proving < fewest:
-        return max(fewest, gate.min_cases), proving
-    return (gate.min_cases, available) if available < gate.min_cases else None
 
 
 def _of_class(metric: str, name: str, evaluation: RoleFacts) -> int:
@@ -66,7 +61,7 @@ def _of_class(metric: str, name: str, evaluation: RoleFacts) -> int:
 def _values(name: str) -> list[tuple[str, str]]:
     """Split "G.a" or "G.a / G.b" into (group, value) pairs; a value may hold dots, a group may not."""
     first, _, second = name.partition(" / ")
-    parts = [one.partition(".") for one in (first, second) if one]
+    parts = [part.partition(".") for part in (first, second) if part]
     return [(group, value) for group, _, value in parts]
 
 
@@ -86,21 +81,21 @@ def _at(place: tuple[str, str], counts: Mapping[str, Mapping[str, int]]) -> int 
     return counts.get(group, {}).get(value)
 
 
-# The share of cases that the original is assumed to have right, where nothing has been measured yet.
-RIGHT = 0.9
+def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] | None:
+    """Return the cases without which a gate can never pass and the fewer that there are; None where none are missing.
 
-Needed = tuple[int | None, str]
-
-
-def needed_cases(gate: Gate, confidence: float) -> Needed:
-    """Return the cases that a gate needs, and what that number assumes; (None, "") where no such number is known.
-
-    A gate with a least number of cases of its own needs at least those.
+    A ratio of two groups rests on the first one's cases where the second has all right, and `min_cases` on both.
     """
-    found = need(gate, confidence=confidence, original=RIGHT)
-    if gate.min_cases > (found.cases or 0):
-        return gate.min_cases, "the least that min_cases allows"
-    return found.cases, found.assumption
+    available = gate.available_cases
+    if available is None:
+        return None
+    proving = available
+    if gate.test == "group_ratio":
+        proving = available_cases(replace(gate, slice=gate.slice.partition(" / ")[0]), data) or 0
+    fewest = fewest_cases(gate, confidence)
+    if proving < fewest:
+        return max(fewest, gate.min_cases), proving
+    return (gate.min_cases, available) if available < gate.min_cases else None
 
 
 def fewest_cases(gate: Gate, confidence: float) -> int:

@@ -1,8 +1,4 @@
-"""What decides between candidates, where a score becomes a decision, and what is timed.
-
-What was settled before any rule: code that was trusted, and what inspection adjusted or left out.
-Which of the model's outputs each entry of `model.output` is about.
-"""
+"""Settle the objective, the operating point and what is timed; show trusted code and what inspection noted."""
 
 import math
 from collections.abc import Sequence
@@ -129,18 +125,18 @@ def trusted(question: Question) -> RuleAnswer:
 
     The digest is part of the plan's identity, so a saved plan does not run other code than was trusted.
     """
-    outside = [one for one in question.bound.user_references if one.origin == "outside"]
+    outside = [reference for reference in question.bound.user_references if reference.origin == "outside"]
     lines = [
         decision(
             question,
-            one.key,
+            reference.key,
             "trust.given",
             asked="--trust",
-            chosen=f"{one.reference} ({one.digest[:16] or 'no file'})",
-            because=f"it lies outside the recipe's folder and the installed environment, in {one.path}",
-            path=tuple(int(part) if part.isdigit() else part for part in one.key.split(".")),
+            chosen=f"{reference.reference} ({reference.digest[:16] or 'no file'})",
+            because=f"it lies outside the recipe's folder and the installed environment, in {reference.path}",
+            path=tuple(int(part) if part.isdigit() else part for part in reference.key.split(".")),
         )
-        for one in outside
+        for reference in outside
     ]
     return RuleAnswer(None, tuple(lines))
 
@@ -163,4 +159,4 @@ def output_names(recipe: Recipe, outputs: Sequence[TensorSpec]) -> tuple[str, ..
 
     `check_facts` has refused an entry whose place the model does not have.
     """
-    return tuple(one.name or outputs[place].name for place, one in enumerate(recipe.model.output or ()))
+    return tuple(spec.name or outputs[place].name for place, spec in enumerate(recipe.model.output or ()))

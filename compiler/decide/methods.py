@@ -23,14 +23,14 @@ CONVERSIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 }
 # What `bits: auto` stands for in this version: on the CPU, and on an accelerator, where no int8 method runs.
 AUTO_BITS, ACCELERATOR_BITS = 8, 16
+# What the medical safeguards allow at least.
+SAFE_BITS = 8
 
 # A file is made by tracing, and holds what was traced; runtime/backends/torch/call.py refuses the rest.
 READS_VALUES = (
     "the model's code reads tensor values: where it decides on them with if or while, no file can hold both ways and "
     "no candidate can be made: choose with torch.where or a mask instead"
 )
-# What the medical safeguards allow at least.
-SAFE_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -116,21 +116,21 @@ def _line(
 def _nothing_left(question: Question, rejected: tuple[Rejected, ...]) -> Diagnostic:
     """Tell every reason once, those with a remedy first: the first of them is the smallest change."""
     reasons: dict[str, list[str]] = {}
-    for one in rejected:
-        reasons.setdefault(one.because, []).append(one.value)
+    for rejection in rejected:
+        reasons.setdefault(rejection.because, []).append(rejection.value)
     ordered = sorted(reasons, key=lambda reason: ": " not in reason)
-    told = "; ".join(f"{reason} ({', '.join(reasons[reason])})" for reason in ordered)
+    help_text = "; ".join(f"{reason} ({', '.join(reasons[reason])})" for reason in ordered)
     written = (("quantization", "method"), ("target", "engine"), ("export",), ("target", "device"))
     path = next((path for path in written if question.bound.written(*path)), None)
     where = None if path is None else question.bound.parsed.source.place(path, "value")
-    return Diagnostic("P062", "no candidate is left that can be made here", where, told)
+    return Diagnostic("P062", "no candidate is left that can be made here", where, help_text)
 
 
 def _refuse_bits(question: Question) -> None:
     """Raise InfeasibleError where `bits` asks for a width that no method gives: silence would ship fp32 instead."""
     asked = question.recipe.quantization.bits
-    found = [catalog.get(catalog.method_operator(name)).method for name in quantization_methods()]
-    offered = sorted({bits for method in found if method is not None for bits in method.bits})
+    methods = [catalog.get(catalog.method_operator(name)).method for name in quantization_methods()]
+    offered = sorted({bits for method in methods if method is not None for bits in method.bits})
     if asked == "auto" or asked in offered:
         return
     where = question.bound.parsed.source.place(("quantization", "bits"), "value")
@@ -172,18 +172,18 @@ def _unsafe(question: Question, bits: int) -> Iterator[str]:
 def _other_bits(question: Question, method: Method) -> Iterator[str]:
     """Say why a method's widths are not those asked for; one that the recipe names may have any."""
     asked = question.recipe.quantization.bits
-    wanted = _auto_bits(question) if asked == "auto" else asked
-    if question.recipe.quantization.method != method.name and wanted not in method.bits:
+    width = _auto_bits(question) if asked == "auto" else asked
+    if question.recipe.quantization.method != method.name and width not in method.bits:
         offered = " or ".join(map(str, method.bits))
-        yield f"it gives {offered} bits, and bits: {asked} asks for {wanted}"
+        yield f"it gives {offered} bits, and bits: {asked} asks for {width}"
 
 
 def _bits(question: Question, method: Method) -> int:
     asked = question.recipe.quantization.bits
     if asked != "auto":
         return asked
-    wanted = _auto_bits(question)
-    return wanted if wanted in method.bits else method.bits[0]
+    width = _auto_bits(question)
+    return width if width in method.bits else method.bits[0]
 
 
 def _auto_bits(question: Question) -> int:

@@ -1,7 +1,4 @@
-"""What the decision rules settle, as one frozen value that lowering turns into steps.
-
-What a decision rule is asked, and what it answers.
-"""
+"""What a decision rule is asked and what it answers, and the choices of all rules as one value for lowering."""
 
 from collections.abc import Mapping
 from dataclasses import field

@@ -1,8 +1,4 @@
-"""Where things run: the device, the engine of the original, and how many threads.
-
-Which files are released, and under which names.
-What a device means for a candidate: the hardware that computes, the engines that run there, the expected cost.
-"""
+"""Settle the device, the threads, the engine of the original and the files to release."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +11,8 @@ from titrant.schema.facts import Gpu, Hardware
 from titrant.schema.plan import Decision, ModelCost, Rejected
 from titrant.schema.values.units import format_size, format_time
 
+DEFAULT_NAME = "model"
+
 
 def device(question: Question) -> RuleAnswer:
     """Settle the device: the CPU unless the recipe names another one that this machine has.
@@ -25,11 +23,11 @@ def device(question: Question) -> RuleAnswer:
     asked = question.recipe.target.device
     gpus = question.hardware.identity.gpus
     if asked not in ("auto", "cpu"):
-        found = find_gpu(asked, gpus)
-        if found is None:
+        gpu = find_gpu(asked, gpus)
+        if gpu is None:
             raise InfeasibleError(_no_device(question, asked))
-        line = _device_line(question, asked, asked, f"the recipe names it, and this machine has {found.name}")
-        return RuleAnswer(asked, (line,), tuple(_tight(question, found)))
+        line = _device_line(question, asked, asked, f"the recipe names it, and this machine has {gpu.name}")
+        return RuleAnswer(asked, (line,), tuple(_tight(question, gpu)))
     if asked == "cpu":
         return RuleAnswer("cpu", (_device_line(question, asked, "cpu", "the recipe names it"),))
     if not gpus:
@@ -73,8 +71,8 @@ def _unused(question: Question, gpu: Gpu, batch: int) -> str:
     if lack:
         return f"on {gpu.name} the original does not run: {lack}"
     expected = _expected(question, gpu.kind, batch)
-    told = f"on {gpu.name} {expected}, and " if expected else f"on {gpu.name} "
-    return f"{told}no int8 method runs; to use it all the same write target.device: {gpu.kind}"
+    opening = f"on {gpu.name} {expected}, and " if expected else f"on {gpu.name} "
+    return f"{opening}no int8 method runs; to use it all the same write target.device: {gpu.kind}"
 
 
 def _no_device(question: Question, asked: str) -> Diagnostic:
@@ -145,9 +143,6 @@ def _threads_line(question: Question, path: tuple[str, str], count: int, meaning
     )
 
 
-DEFAULT_NAME = "model"
-
-
 def exports(question: Question) -> RuleAnswer:
     """Settle every file to release; each has its own search, and `auto` takes whatever format wins."""
     requests = tuple(
@@ -212,10 +207,10 @@ def find_gpu(device: str, gpus: tuple[Gpu, ...]) -> Gpu | None:
 
 def at_device(hardware: Hardware, device: str) -> Hardware:
     """Return the machine with one device alone: the CPU, or an accelerator without the CPU's instruction sets."""
-    found = find_gpu(device, hardware.identity.gpus)
-    if found is None:
+    gpu = find_gpu(device, hardware.identity.gpus)
+    if gpu is None:
         return replace(hardware, identity=replace(hardware.identity, gpus=()))
-    return replace(hardware, identity=replace(hardware.identity, gpus=(found,), instructions=()))
+    return replace(hardware, identity=replace(hardware.identity, gpus=(gpu,), instructions=()))
 
 
 def engine_lack(engine: str, device: str, packages: Mapping[str, str]) -> str:

@@ -87,9 +87,9 @@ def _supplied(question: Question, name: str) -> tuple[float | None, str]:
     return value, f"level {level}"
 
 
-def stricter(name: str, one: float, other: float) -> bool:
-    """Whether `one` asks for more than `other`; calibration is the only preset with an upper limit."""
-    return one < other if name == "calibration" else one > other
+def stricter(name: str, threshold: float, other: float) -> bool:
+    """Whether `threshold` asks for more than `other`; calibration is the only preset with an upper limit."""
+    return threshold < other if name == "calibration" else threshold > other
 
 
 def _threshold(question: Question, name: str) -> tuple[Preset | None, Decision | None]:

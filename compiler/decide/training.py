@@ -1,7 +1,4 @@
-"""How the original is fitted, where its weights are not given.
-
-What `auto` means among the arguments of a model's factory.
-"""
+"""Settle how the original is fitted, and what `auto` means among the arguments of its factory."""
 
 import math
 from collections.abc import Mapping

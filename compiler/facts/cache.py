@@ -1,8 +1,6 @@
-"""BLAKE3 digests of files and folders, kept between runs for files that cannot have changed.
+"""BLAKE3 digests of files, folders and headers of large weights, kept between runs while a file cannot have changed.
 
-Digests of what large weights files say of themselves: names, dtypes and shapes, without their values.
-Take an answer about a recipe whose folder holds the user's own code for one about a copy of that folder.
-Point what a child process finds wrong with a recipe at the recipe's lines.
+Also carries a kept answer over to a copy of the recipe's folder, and gives errors from a child process their lines.
 """
 
 import json
@@ -25,6 +23,11 @@ from titrant.schema.values.frozen import dataclass
 # A file touched this short a time before it was read may change again within the clock's grain.
 YOUNG_NS = 2_000_000_000
 _KEPT = 100_000
+
+# A smaller file is digested whole in less time than a header takes to be read with care.
+LARGE_BYTES = 256 << 20
+PREFIX = "header-"
+_MOST_HEADER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ class FileDigests:
     def _file(self, path: Path) -> str:
         state = path.stat()
         key = f"{state.st_dev}:{state.st_ino}:{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}"
-        known = self._known.get(key)
-        if known is not None:
-            return known
+        kept = self._known.get(key)
+        if kept is not None:
+            return kept
         now = time.time_ns()
         digest = digest_file(path)
         if now - max(state.st_mtime_ns, state.st_ctime_ns) > YOUNG_NS:
@@ -89,14 +92,8 @@ class FileDigests:
 
 
 def _load(memory: Path | None) -> dict[str, str]:
-    known = remembered(memory) if memory is not None else {}
-    return {key: digest for key, digest in known.items() if isinstance(digest, str)}
-
-
-# A smaller file is digested whole in less time than a header takes to be read with care.
-LARGE_BYTES = 256 << 20
-PREFIX = "header-"
-_MOST_HEADER_BYTES = 100_000_000
+    kept = remembered(memory) if memory is not None else {}
+    return {key: digest for key, digest in kept.items() if isinstance(digest, str)}
 
 
 def header_digest(path: Path) -> str | None:
@@ -126,7 +123,7 @@ def _safetensors(path: Path) -> bytes | None:
 def _archive(path: Path) -> bytes | None:
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [(one.filename, one.file_size, one.CRC) for one in archive.infolist()]
+            entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
             pickles = [archive.read(name) for name, *_ in entries if name.endswith("data.pkl")]
     except (zipfile.BadZipFile, NotImplementedError):
         return None

@@ -47,11 +47,11 @@ def digest_files(
     With `by_header` large weights are digested by their header only, which takes no time whatever their size.
     """
     digests = FileDigests() if digests is None else digests
-    found = {}
+    files = {}
     for key, path in bound.files.items():
         header = header_digest(path) if by_header and key == "model.weights" else None
-        found[key] = DigestedFile(path, header or _digest(bound, key, path, digests))
-    return found
+        files[key] = DigestedFile(path, header or _digest(bound, key, path, digests))
+    return files
 
 
 def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> Mo
     operator, params = model_load(bound, digest_files(bound, digests, by_header=True))
     if not shown and "inputs" in params:
         params["inputs"] = []
-    wanted = {"seed": bound.recipe.seed, "steps": {operator: params}}
-    answer = _answer(bound, ask, cache, digests, wanted)
+    question = {"seed": bound.recipe.seed, "steps": {operator: params}}
+    answer = _answer(bound, ask, cache, digests, question)
     digests.save()
     return answer.model
 
@@ -94,8 +94,8 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -
     """
     digests = FileDigests(cache / "files.json")
     files = digest_files(bound, digests, by_header=True)
-    wanted = request(bound, files)
-    answer = _answer(bound, ask, cache, digests, wanted)
+    question = request(bound, files)
+    answer = _answer(bound, ask, cache, digests, question)
     enter_user_operators(bound, ask, cache, digests)
     model = answer.model
     if contents:
@@ -118,21 +118,21 @@ class _Answer:
     parts: tuple[str, ...] = ()
 
 
-def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, wanted: dict[str, Any]) -> _Answer:
+def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, question: dict[str, Any]) -> _Answer:
     """Return the remembered answer to a request while it holds, else the child's, which is then remembered."""
     rest = {"form": _FORM, "packages": {**installed(), **installed(("titrant",))}}
     folder = str(bound.folder) if bound.user_code else ""
-    asking = {"request": without_paths(wanted), **rest}
+    asking = {"request": without_paths(question), **rest}
     place = cache / f"{sha256({**asking, 'folder': folder})}.json"
-    whole = "data.load" in wanted["steps"]
+    whole = "data.load" in question["steps"]
     answer = _remembered(place, digests, whole=whole)
     # What the user's own code says holds in another folder too, where the same files stand.
     copied = cache / f"{sha256({**asking, 'folder': None})}.json"
-    if answer is None and folder and (found := moved(remembered(copied), bound.folder)):
-        remember(place, found)
+    if answer is None and folder and (carried := moved(remembered(copied), bound.folder)):
+        remember(place, carried)
         answer = _remembered(place, digests, whole=whole)
     if answer is None:
-        asked = located(bound, lambda: ask({"do": "inspect", **wanted}))
+        asked = located(bound, lambda: ask({"do": "inspect", **question}))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
         kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
         kept = json.loads(canonical_json(kept))
@@ -147,14 +147,14 @@ def _contents(
     bound: BoundRecipe, files: DigestedFiles, parts: Sequence[str], digests: FileDigests
 ) -> dict[str, DigestedFile]:
     """Digest what was known by its header only, and the files beside an ONNX file that hold its weights."""
-    found = dict(files)
+    whole = dict(files)
     for key, file in files.items():
         if file.digest.startswith(PREFIX):
-            found[key] = replace(file, digest=_digest(bound, key, file.path, digests))
+            whole[key] = replace(file, digest=_digest(bound, key, file.path, digests))
     for place, part in enumerate(parts):
         beside = files["model.onnx"].path.parent / part
-        found[f"{ONNX_PARTS}{place}"] = DigestedFile(beside, _digest(bound, "model.onnx", beside, digests))
-    return found
+        whole[f"{ONNX_PARTS}{place}"] = DigestedFile(beside, _digest(bound, "model.onnx", beside, digests))
+    return whole
 
 
 def _digest(bound: BoundRecipe, key: str, path: Path, digests: FileDigests) -> str:

@@ -1,7 +1,4 @@
-"""The parameters of data.load, data.split and data.transform, for inspection and for the plan alike.
-
-The parameters of model.load and model.load_onnx, for inspection and for the plan alike.
-"""
+"""The parameters of the steps that load, split and transform data and load the model: for inspection and plan."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +14,10 @@ DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundR
 # The one source of a recipe that has no names for its sources.
 ONLY = "source"
 FILE_SOURCES = ("csv", "parquet", "npz", "image_folder")
+
+INCLUDED = "included"
+# What the files beside an ONNX file, which hold its weights, are called among the recipe's files.
+ONNX_PARTS = "model.onnx.parts."
 
 
 def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
@@ -139,11 +140,6 @@ def _kept_columns(recipe: Recipe) -> list[str]:
     unit = _unit_column(recipe)
     columns = [group.column for group in section(recipe).subgroups.values()] + ([unit] if unit else [])
     return list(dict.fromkeys(columns))
-
-
-INCLUDED = "included"
-# What the files beside an ONNX file, which hold its weights, are called among the recipe's files.
-ONNX_PARTS = "model.onnx.parts."
 
 
 def model_load(

@@ -1,7 +1,4 @@
-"""Learn of a user's operator from a child process, and plan with it without running its code here.
-
-What a user's operator needs and would cost: asked in a child process, kept while its code stays the same.
-"""
+"""Describe a user's operator by asking a child process, and plan with it without running its code here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -35,6 +32,9 @@ from titrant.schema.values.files import remember, remembered
 from titrant.schema.values.frozen import dataclass
 
 Ask = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+# Raised when the answer's form changes, so that old answers are asked for again.
+_FORM = 3
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,9 @@ class OperatorAnswers:
         return answer["answer"]
 
 
-# Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 3
-
-
 @dataclass(frozen=True)
 class _Operator:
-    """What keys rest on."""
+    """What of an operator enters the keys of its results."""
 
     version: int
     determinism: Determinism
@@ -108,7 +104,7 @@ class _Operator:
 
 @dataclass(frozen=True)
 class _Declared:
-    """What planning and the documentation need besides."""
+    """What planning and the documentation need of an operator besides."""
 
     family: str
     inputs: Mapping[str, Port]
@@ -155,9 +151,11 @@ def enter_user_operators(bound: BoundRecipe, ask: Ask, cache: Path, digests: Fil
     def ask_child(question: dict[str, Any]) -> Mapping[str, Any]:
         return located(bound, lambda: ask(question))
 
-    found = _declaration(reference, answer, OperatorAnswers(reference, sha256(answer.dependencies), ask_child, cache))
-    _check(bound, found, answer.declared.parameters)
-    catalog.enter(found)
+    declaration = _declaration(
+        reference, answer, OperatorAnswers(reference, sha256(answer.dependencies), ask_child, cache)
+    )
+    _check(bound, declaration, answer.declared.parameters)
+    catalog.enter(declaration)
 
 
 def check_described(bound: BoundRecipe, cache: Path) -> tuple[Diagnostic, ...]:
@@ -216,17 +214,19 @@ def _elsewhere(*_: Any, **__: Any) -> Mapping[str, Any]:
     raise RuntimeError("a user's operator runs in the worker only")
 
 
-def _check(bound: BoundRecipe, found: Declaration, parameters: Mapping[str, Any]) -> None:
+def _check(bound: BoundRecipe, declaration: Declaration, parameters: Mapping[str, Any]) -> None:
     source = bound.parsed.source
     where = source.place(("quantization", "method"), "value")
-    if found.method is None or "model" not in found.inputs or "model" not in found.outputs:
-        message = f"{found.name} cannot be a quantization method: it declares no `method`, or no `model` in and out"
+    if declaration.method is None or "model" not in declaration.inputs or "model" not in declaration.outputs:
+        message = (
+            f"{declaration.name} cannot be a quantization method: it declares no `method`, or no `model` in and out"
+        )
         raise RecipeError(Diagnostic("P011", message, where, "declare it with `method=Method(…)`"))
     names = parameters.get("properties", {})
     unknown = [
         Diagnostic(
             "P012",
-            f"{found.name} has no option `{name}`",
+            f"{declaration.name} has no option `{name}`",
             source.place(("quantization", "options", name)),
             f"its options are {', '.join(sorted(names)) or 'none'}",
         )

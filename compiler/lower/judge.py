@@ -1,7 +1,4 @@
-"""The steps around a file: its answers, its figures, its judgement, and the joint timing.
-
-The parameters of the steps that read answers, measure and judge.
-"""
+"""The steps that answer rows with a candidate's file, measure, time and judge it, and their parameters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -119,8 +116,11 @@ class Answering:
         given: Mapping[str, Any],
         **about: str,
     ) -> Step:
-        engines = {"original": self.decisions.original_engine, **{one.id: one.engine for one in candidates}}
-        models = {"original": original.reference, **{one.id: one.model for one in candidates}}
+        engines = {
+            "original": self.decisions.original_engine,
+            **{candidate.id: candidate.engine for candidate in candidates},
+        }
+        models = {"original": original.reference, **{candidate.id: candidate.model for candidate in candidates}}
         params = {
             "engines": engines,
             "threads": self.decisions.timing_threads,
@@ -157,7 +157,7 @@ def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
     return {
         "task": recipe.task,
         "output": named[0] if named else "",
-        "kinds": {name: one.kind for name, one in zip(named, recipe.model.output or (), strict=True) if one.kind},
+        "kinds": {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True) if spec.kind},
     }
 
 

@@ -1,9 +1,4 @@
-"""Make steps: parameters checked and written in full; what they cost is asked when the plan is whole.
-
-Rename steps everywhere in a plan.
-Read a plan's ports: what a step gives, what reads it, and of which kind it is.
-Which kind of artifact a format is, which engine runs it, and which operator turns one kind into another.
-"""
+"""Make the steps of a plan, read and rename what they refer to, and map formats to kinds, engines and operators."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -15,47 +10,27 @@ from titrant.schema.plan import Plan, Step
 from titrant.schema.values.frozen import dataclass
 
 Declare = Callable[[str], Declaration]
+PortSource = str | Mapping[str, str]
+StepInputs = Mapping[str, PortSource]
 
 # What the executor itself provides, as if a step named "run" had made it.
 PROVIDED: Mapping[str, Mapping[str, str]] = {"run": {"record": "value"}}
 
 STAGES = ("prepare", "make", "measure", "judge", "report")
 
-
-def references(step: Step) -> Iterator[tuple[str, str]]:
-    """Yield (port, "step.port") for everything that a step reads; a port that takes many comes once for each."""
-    for port, source in step.inputs.items():
-        if isinstance(source, str):
-            yield port, source
-        else:
-            for reference in source.values():
-                yield port, reference
-
-
-def split_reference(reference: str) -> tuple[str, str]:
-    """Split "step.port" at its last dot: step ids may hold dots themselves."""
-    step, _, port = reference.rpartition(".")
-    return step, port
-
-
-def given_kinds(step: Step, declare: Declare) -> Mapping[str, str]:
-    """Return the kind of each of a step's outputs."""
-    return declare(step.operator).outputs
-
-
-def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield (what refers, "step.port") for everything that the plan itself reads, outside its steps."""
-    yield "original", plan.original
-    for candidate in plan.candidates:
-        for part in ("model", "answers", "quality", "judgement"):
-            yield f"{candidate.id}'s {part}", getattr(candidate, part)
-    for search in plan.searches:
-        yield f"the timings of search {search.name}", search.timings
-    for name, reference in plan.shipped.items():
-        yield f"shipped {name}", reference
-
-
-StepInputs = Mapping[str, str | Mapping[str, str]]
+# A format that `export` can name → the artifact kind that holds it.
+KIND_OF: Mapping[str, str] = {"onnx": "onnx", "torchscript": "torchscript"}
+# A kind → the engines that load it.
+ENGINES_OF: Mapping[str, tuple[str, ...]] = {
+    "torch": ("torch",),
+    "torchscript": ("torch",),
+    "onnx": ("onnxruntime",),
+}
+# (from kind, to kind) → the operator that converts.
+CONVERSIONS: Mapping[tuple[str, str], str] = {
+    ("torch", "onnx"): "export.onnx",
+    ("torch", "torchscript"): "export.torchscript",
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +76,37 @@ def full_params(params: type[Params], given: Mapping[str, Any]) -> Params:
     return params.model_validate_json(canonical_json(given))
 
 
-PortSource = str | Mapping[str, str]
+def references(step: Step) -> Iterator[tuple[str, str]]:
+    """Yield (port, "step.port") for everything that a step reads; a port that takes many comes once for each."""
+    for port, source in step.inputs.items():
+        if isinstance(source, str):
+            yield port, source
+        else:
+            for reference in source.values():
+                yield port, reference
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Split "step.port" at its last dot: step ids may hold dots themselves."""
+    step, _, port = reference.rpartition(".")
+    return step, port
+
+
+def given_kinds(step: Step, declare: Declare) -> Mapping[str, str]:
+    """Return the kind of each of a step's outputs."""
+    return declare(step.operator).outputs
+
+
+def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield (what refers, "step.port") for everything that the plan itself reads, outside its steps."""
+    yield "original", plan.original
+    for candidate in plan.candidates:
+        for part in ("model", "answers", "quality", "judgement"):
+            yield f"{candidate.id}'s {part}", getattr(candidate, part)
+    for search in plan.searches:
+        yield f"the timings of search {search.name}", search.timings
+    for name, reference in plan.shipped.items():
+        yield f"shipped {name}", reference
 
 
 def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
@@ -139,20 +144,3 @@ def renamed(reference: str, names: Mapping[str, str]) -> str:
     """Rename the step of one "step.port"."""
     step, port = split_reference(reference)
     return f"{names.get(step, step)}.{port}"
-
-
-# A format that `export` can name → the artifact kind that holds it.
-KIND_OF: Mapping[str, str] = {"onnx": "onnx", "torchscript": "torchscript"}
-
-# A kind → the engines that load it.
-ENGINES_OF: Mapping[str, tuple[str, ...]] = {
-    "torch": ("torch",),
-    "torchscript": ("torch",),
-    "onnx": ("onnxruntime",),
-}
-
-# (from kind, to kind) → the operator that converts.
-CONVERSIONS: Mapping[tuple[str, str], str] = {
-    ("torch", "onnx"): "export.onnx",
-    ("torch", "torchscript"): "export.torchscript",
-}

@@ -1,7 +1,4 @@
-"""Prove that a plan hangs together: the compiler's own net under every pass.
-
-Prove that candidates, searches and contract fit the steps that make, time and judge them.
-"""
+"""Verify after lowering and every pass that a plan hangs together: its steps, candidates, searches and gates."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +21,9 @@ from titrant.runtime.catalog import Port
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
 from titrant.schema.values.canonical import canonical_json
 
+# Metrics that are read from timings rather than from answers.
+TIMED = ("latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
+
 
 class PlanDefectError(Exception):
     """The compiler made a plan that does not hang together: a defect of titrant's, with what ran before."""
@@ -37,16 +37,16 @@ class PlanDefectError(Exception):
 
 def verify(plan: Plan, *, declare: Declare = catalog.get, passes: tuple[str, ...] = ()) -> None:
     """Raise PlanDefectError with everything that is wrong; `passes` names what ran before, for the message."""
-    found = problems(plan, declare)
-    if found:
-        raise PlanDefectError(found, passes)
+    defects = problems(plan, declare)
+    if defects:
+        raise PlanDefectError(defects, passes)
 
 
 def problems(plan: Plan, declare: Declare = catalog.get) -> tuple[str, ...]:
     """List what is wrong with a plan; later checks are left out while the steps themselves do not stand."""
-    found = tuple(_unknown_operators(plan, declare))
-    if found:
-        return found
+    defects = tuple(_unknown_operators(plan, declare))
+    if defects:
+        return defects
     checks: tuple[Callable[[Plan, Declare], Iterator[str]], ...] = (
         _ids,
         _order,
@@ -56,8 +56,8 @@ def problems(plan: Plan, declare: Declare = catalog.get) -> tuple[str, ...]:
         _fresh_rows,
         _references,
     )
-    found = tuple(line for check in checks for line in check(plan, declare))
-    return found or tuple(search_problems(plan, declare))
+    defects = tuple(line for check in checks for line in check(plan, declare))
+    return defects or tuple(search_problems(plan, declare))
 
 
 def _unknown_operators(plan: Plan, declare: Declare) -> Iterator[str]:
@@ -169,23 +169,19 @@ def _references(plan: Plan, declare: Declare) -> Iterator[str]:
             yield f"{what} is {reference}, which no step gives"
 
 
-# Metrics that are read from timings rather than from answers.
-TIMED = ("latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
-
-
 def search_problems(plan: Plan, declare: Declare) -> Iterator[str]:
     """Yield what is wrong with candidates, searches and gates; the steps are known to be sound."""
     steps = {step.id: step for step in plan.steps}
     for candidate in plan.candidates:
         yield from _candidate(candidate, steps, declare)
         yield from _judged(candidate, plan, steps)
-    known = {candidate.id for candidate in plan.candidates}
-    if len(known) < len(plan.candidates):
+    candidate_ids = {candidate.id for candidate in plan.candidates}
+    if len(candidate_ids) < len(plan.candidates):
         yield "two candidates have one id"
     for search in plan.searches:
-        yield from _search(search, plan, known, steps)
+        yield from _search(search, plan, candidate_ids, steps)
     for step in plan.steps:
-        if step.candidate and step.candidate not in known:
+        if step.candidate and step.candidate not in candidate_ids:
             yield f"{step.id}: there is no candidate {step.candidate}"
 
 
@@ -215,9 +211,9 @@ def _judged(candidate: Candidate, plan: Plan, steps: dict[str, Step]) -> Iterato
         yield f"{candidate.id}: {step.id} judges another file than the one that is released"
 
 
-def _search(search: CandidateSearch, plan: Plan, known: set[str], steps: dict[str, Step]) -> Iterator[str]:
+def _search(search: CandidateSearch, plan: Plan, candidate_ids: set[str], steps: dict[str, Step]) -> Iterator[str]:
     for name in search.candidates:
-        if name not in known:
+        if name not in candidate_ids:
             yield f"search {search.name}: there is no candidate {name}"
     formats = {candidate.id: candidate.format for candidate in plan.candidates}
     for name in search.candidates:

@@ -1,7 +1,4 @@
-"""Which accelerators there are, and what they are doing now.
-
-Ask the NVIDIA driver's library (NVML) and give its answers as plain values.
-"""
+"""List the accelerators of this machine and their state: NVIDIA's as the driver's library (NVML) says, or Apple's."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +11,9 @@ from titrant.schema.facts import Gpu, GpuState
 from titrant.schema.values.frozen import dataclass
 
 Reply = TypeVar("Reply")
+
+# What a loaded NVIDIA driver leaves on Linux (the last one under WSL); without any, its library need not be imported.
+_DRIVER_TRACES = ("dev/nvidiactl", "proc/driver/nvidia", "dev/dxg")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,71 @@ class DriverAnswers:
     gpus: tuple[GpuAnswers, ...] = ()
 
 
+def accelerators(
+    system: str, machine: str, processor: str, root: Path = Path("/")
+) -> tuple[tuple[Gpu, ...], tuple[GpuState, ...]]:
+    """List NVIDIA GPUs through the driver's library, or an Apple processor's own GPU, each with its state now.
+
+    Whatever a driver answers, this does not raise: a GPU that cannot be asked is not there. Numbers are those that
+    torch gives: what $CUDA_VISIBLE_DEVICES hides is left out.
+    """
+    if system == "darwin":
+        # It shares the machine's memory, so it has none of its own to state.
+        return ((Gpu(0, processor, "mps"),), (GpuState(0),)) if machine == "arm64" else ((), ())
+    if system == "linux" and not any((root / trace).exists() for trace in _DRIVER_TRACES):
+        return (), ()
+    return nvidia(ask_driver(), os.environ)
+
+
+def nvidia(answers: DriverAnswers, environment: Mapping[str, str]) -> tuple[tuple[Gpu, ...], tuple[GpuState, ...]]:
+    """Make facts of what the driver answered; `environment` may hold CUDA_VISIBLE_DEVICES."""
+    usable: list[GpuAnswers] = []
+    for whole in answers.gpus:
+        # A divided GPU cannot be used whole, and CUDA shows a process one slice of it.
+        usable += [replace(part, mig=True) for part in whole.slices] if whole.mig else [whole]
+    shown = visible(usable, environment.get("CUDA_VISIBLE_DEVICES"))
+    gpus = tuple(
+        Gpu(
+            index=index,
+            name=gpu.name or "NVIDIA GPU",
+            kind="cuda",
+            memory_bytes=gpu.memory_bytes,
+            capability=gpu.capability,
+            driver=answers.driver,
+            mig=gpu.mig,
+        )
+        for index, gpu in enumerate(shown)
+    )
+    states = tuple(GpuState(index, gpu.memory_free_bytes, gpu.utilization) for index, gpu in enumerate(shown))
+    return gpus, states
+
+
+def visible(gpus: Sequence[GpuAnswers], chosen: str | None) -> list[GpuAnswers]:
+    """Return the GPUs that CUDA shows, in its order, for a value of CUDA_VISIBLE_DEVICES (None: not set).
+
+    As CUDA reads it: numbers or unique beginnings of UUIDs, and the first that names no GPU, or one named before, ends
+    the list. Of slices only the first that is shown can be used by a process.
+    """
+    shown: list[GpuAnswers] = []
+    if chosen is None:
+        shown = list(gpus)
+    else:
+        for word in chosen.split(","):
+            gpu = _named(gpus, word.strip())
+            if gpu is None or gpu in shown:
+                break
+            shown.append(gpu)
+    first = next((gpu for gpu in shown if gpu.mig), None)
+    return [gpu for gpu in shown if not gpu.mig or gpu is first]
+
+
+def _named(gpus: Sequence[GpuAnswers], word: str) -> GpuAnswers | None:
+    if word.isascii() and word.isdigit():
+        return gpus[int(word)] if len(word) < 5 and int(word) < len(gpus) else None
+    matching = [gpu for gpu in gpus if word.startswith(("GPU-", "MIG-")) and (gpu.uuid or "").startswith(word)]
+    return matching[0] if len(matching) == 1 else None
+
+
 def ask_driver() -> DriverAnswers:
     """Ask for every GPU; no answers at all without a driver."""
     try:
@@ -57,32 +122,6 @@ def ask_driver() -> DriverAnswers:
         _asked(pynvml.nvmlShutdown)
 
 
-def visible(gpus: Sequence[GpuAnswers], chosen: str | None) -> list[GpuAnswers]:
-    """Return the GPUs that CUDA shows, in its order, for a value of CUDA_VISIBLE_DEVICES (None: not set).
-
-    As CUDA reads it: numbers or unique beginnings of UUIDs, and the first that names no GPU, or one named before, ends
-    the list. Of slices only the first that is shown can be used by a process.
-    """
-    shown: list[GpuAnswers] = []
-    if chosen is None:
-        shown = list(gpus)
-    else:
-        for word in chosen.split(","):
-            found = _named(gpus, word.strip())
-            if found is None or found in shown:
-                break
-            shown.append(found)
-    first = next((one for one in shown if one.mig), None)
-    return [one for one in shown if not one.mig or one is first]
-
-
-def _named(gpus: Sequence[GpuAnswers], word: str) -> GpuAnswers | None:
-    if word.isascii() and word.isdigit():
-        return gpus[int(word)] if len(word) < 5 and int(word) < len(gpus) else None
-    found = [one for one in gpus if word.startswith(("GPU-", "MIG-")) and (one.uuid or "").startswith(word)]
-    return found[0] if len(found) == 1 else None
-
-
 def _whole(handle: Any) -> GpuAnswers:
     import pynvml
 
@@ -90,8 +129,8 @@ def _whole(handle: Any) -> GpuAnswers:
     busy = _asked(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
     capability = _asked(lambda: ".".join(str(part) for part in pynvml.nvmlDeviceGetCudaComputeCapability(handle)))
     divided = None if mode is None else bool(mode[0])
-    found = replace(_answers(handle), capability=capability, utilization=busy, mig=divided)
-    return replace(found, slices=_slices(handle, capability)) if divided else found
+    answers = replace(_answers(handle), capability=capability, utilization=busy, mig=divided)
+    return replace(answers, slices=_slices(handle, capability)) if divided else answers
 
 
 def _slices(handle: Any, capability: str | None) -> tuple[GpuAnswers, ...]:
@@ -127,46 +166,3 @@ def _asked(question: Callable[[], Reply]) -> Reply | None:
 
 def _text(value: str | bytes) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-# What a loaded NVIDIA driver leaves on Linux (the last one under WSL); without any, its library need not be imported.
-_DRIVER_TRACES = ("dev/nvidiactl", "proc/driver/nvidia", "dev/dxg")
-
-
-def accelerators(
-    system: str, machine: str, processor: str, root: Path = Path("/")
-) -> tuple[tuple[Gpu, ...], tuple[GpuState, ...]]:
-    """List NVIDIA GPUs through the driver's library, or an Apple processor's own GPU, each with its state now.
-
-    Whatever a driver answers, this does not raise: a GPU that cannot be asked is not there. Numbers are those that
-    torch gives: what $CUDA_VISIBLE_DEVICES hides is left out.
-    """
-    if system == "darwin":
-        # It shares the machine's memory, so it has none of its own to state.
-        return ((Gpu(0, processor, "mps"),), (GpuState(0),)) if machine == "arm64" else ((), ())
-    if system == "linux" and not any((root / trace).exists() for trace in _DRIVER_TRACES):
-        return (), ()
-    return nvidia(ask_driver(), os.environ)
-
-
-def nvidia(answers: DriverAnswers, environment: Mapping[str, str]) -> tuple[tuple[Gpu, ...], tuple[GpuState, ...]]:
-    """Make facts of what the driver answered; `environment` may hold CUDA_VISIBLE_DEVICES."""
-    usable: list[GpuAnswers] = []
-    for whole in answers.gpus:
-        # A divided GPU cannot be used whole, and CUDA shows a process one slice of it.
-        usable += [replace(part, mig=True) for part in whole.slices] if whole.mig else [whole]
-    shown = visible(usable, environment.get("CUDA_VISIBLE_DEVICES"))
-    gpus = tuple(
-        Gpu(
-            index=index,
-            name=one.name or "NVIDIA GPU",
-            kind="cuda",
-            memory_bytes=one.memory_bytes,
-            capability=one.capability,
-            driver=answers.driver,
-            mig=one.mig,
-        )
-        for index, one in enumerate(shown)
-    )
-    states = tuple(GpuState(index, one.memory_free_bytes, one.utilization) for index, one in enumerate(shown))
-    return gpus, states

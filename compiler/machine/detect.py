@@ -1,8 +1,4 @@
-"""Detect the machine at hand: identity facts apart from volatile ones.
-
-Versions of the installed libraries that can change a result, from package metadata alone.
-Which variables of the environment make libraries compute with other kernels, and so give other bytes.
-"""
+"""Detect the machine at hand: what identifies it, libraries and variables included, apart from what moves."""
 
 import os
 import platform
@@ -12,12 +8,52 @@ from pathlib import Path
 from titrant.compiler.machine.accelerators import accelerators
 from titrant.compiler.machine.limits import disk_free, memory_available, memory_total, usable_cores
 from titrant.compiler.machine.processor import UNKNOWN, processor
-from titrant.compiler.machine.speeds import read_bench
+from titrant.compiler.machine.speeds import read_bench, with_published
 from titrant.schema.facts import GpuState, Hardware, HardwareIdentity, HardwareVolatile
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.files import home_path
 
 _MACHINES = {"amd64": "x86_64", "x64": "x86_64"}
+
+# Libraries whose version can change bytes, numbers or what is possible here.
+LIBRARIES = (
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "jinja2",
+    "matplotlib",
+    "mlx",
+    "nncf",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxscript",
+    "openvino",
+    "optuna",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "tensorrt",
+    "tokenizers",
+    "torch",
+    "torch-pruning",
+    "torchao",
+    "torchvision",
+    "transformers",
+)
+
+# Of PyTorch, oneDNN, MKL, OpenBLAS, BLIS, NumPy, the C library and NVIDIA's: each chooses among instruction sets, or
+# how exactly is computed. What titrant itself gives a worker, such as the number of threads, is none of them.
+NAMES = (
+    "ATEN_CPU_CAPABILITY", "BLIS_ARCH_TYPE", "DNNL_DEFAULT_FPMATH_MODE", "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES",
+    "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
 
 
 def detect(home: Path | None = None) -> Hardware:
@@ -33,8 +69,6 @@ def detect(home: Path | None = None) -> Hardware:
     volatile = HardwareVolatile(memory_available(), disk_free(home), gpus)
     bench = read_bench(home, identity)
     if identity.gpus:
-        from titrant.compiler.machine.speeds import with_published
-
         bench = with_published(bench, identity.gpus)
     return Hardware(identity=identity, volatile=volatile, bench=bench)
 
@@ -75,51 +109,9 @@ def _system() -> tuple[str, str]:
     return platform.system().lower() or UNKNOWN, _MACHINES.get(machine, machine)
 
 
-# Libraries whose version can change bytes, numbers or what is possible here.
-LIBRARIES = (
-    "accelerate",
-    "bitsandbytes",
-    "datasets",
-    "jinja2",
-    "matplotlib",
-    "mlx",
-    "nncf",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxscript",
-    "openvino",
-    "optuna",
-    "pandas",
-    "pillow",
-    "pyarrow",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-    "tensorrt",
-    "tokenizers",
-    "torch",
-    "torch-pruning",
-    "torchao",
-    "torchvision",
-    "transformers",
-)
-
-
 def installed(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
     """Return the version of every named library that is installed, sorted by name; nothing is imported."""
     return {name: version for name in sorted(names) if (version := installed_version(name)) is not None}
-
-
-# Of PyTorch, oneDNN, MKL, OpenBLAS, BLIS, NumPy, the C library and NVIDIA's: each chooses among instruction sets, or
-# how exactly is computed. What titrant itself gives a worker, such as the number of threads, is none of them.
-NAMES = (
-    "ATEN_CPU_CAPABILITY", "BLIS_ARCH_TYPE", "DNNL_DEFAULT_FPMATH_MODE", "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES",
-    "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES",
-    "NPY_ENABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA",
-    "OPENBLAS_CORETYPE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-)  # fmt: skip
 
 
 def kernel_variables(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How many cores and how much memory this process may use: affinity and control groups, versions 1 and 2."""
+"""How many cores and how much memory and disk this process may use: affinity and control groups, versions 1 and 2."""
 
 import os
 from collections.abc import Iterator
@@ -99,13 +99,13 @@ def _left_in_group(folder: Path) -> int | None:
 
 
 def _meminfo(root: Path) -> dict[str, int]:
-    found: dict[str, int] = {}
+    amounts: dict[str, int] = {}
     for line in _lines(root / "proc/meminfo"):
         key, _, value = line.partition(":")
         amount = _whole(" ".join(value.split()[:1]))
         if amount is not None:
-            found[key] = amount * 1024
-    return found
+            amounts[key] = amount * 1024
+    return amounts
 
 
 def _psutil_memory(name: str) -> int | None:

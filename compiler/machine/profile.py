@@ -1,8 +1,4 @@
-"""Read the description of a machine that is not at hand: a shipped profile, or a file of the same form.
-
-What `titrant hardware --bench` measured here, kept for as long as it is the same machine.
-Speeds that vendors publish, for the accelerators of a machine that were not measured.
-"""
+"""Read the description of a machine that is not at hand: a shipped profile, or a file of the same form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,15 +82,12 @@ def _instruction(name: str) -> str:
 
 
 ProfileSize = Annotated[str, AfterValidator(_size)]
-
 Instruction = Annotated[str, AfterValidator(_instruction)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Gpus(_Strict):
@@ -130,8 +123,8 @@ class _File(_Strict):
 
 def _gpus(groups: tuple[_Gpus, ...]) -> tuple[Gpu, ...]:
     return tuple(
-        Gpu(index, one.name, one.kind, parse_size(one.memory) if one.memory else None, one.capability, one.driver)
-        for index, one in enumerate(_each(groups))
+        Gpu(index, gpu.name, gpu.kind, parse_size(gpu.memory) if gpu.memory else None, gpu.capability, gpu.driver)
+        for index, gpu in enumerate(_each(groups))
     )
 
 
@@ -142,12 +135,12 @@ def _each(groups: tuple[_Gpus, ...]) -> list[_Gpus]:
 def _bench(groups: tuple[_Gpus, ...]) -> Bench | None:
     """Return the published figures of each accelerator; they are apart from what identifies it."""
     speeds = {
-        f"{one.kind}:{index}": GpuSpeed(
-            fp32_flops_per_second=_scaled(one.fp32_tflops, 1e12),
-            half_flops_per_second=_scaled(one.half_tflops, 1e12),
-            memory_bytes_per_second=_scaled(one.memory_gb_per_second, 1e9),
+        f"{gpu.kind}:{index}": GpuSpeed(
+            fp32_flops_per_second=_scaled(gpu.fp32_tflops, 1e12),
+            half_flops_per_second=_scaled(gpu.half_tflops, 1e12),
+            memory_bytes_per_second=_scaled(gpu.memory_gb_per_second, 1e9),
         )
-        for index, one in enumerate(_each(groups))
+        for index, gpu in enumerate(_each(groups))
     }
     stated = {device: speed for device, speed in speeds.items() if speed != GpuSpeed()}
     return Bench(gpus=stated) if stated else None
@@ -159,8 +152,8 @@ def _scaled(figure: float | None, unit: float) -> float | None:
 
 @cache
 def _defaults() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = _yaml(profile_text(_DEFAULTS))
-    return found
+    defaults: Mapping[str, Any] = _yaml(profile_text(_DEFAULTS))
+    return defaults
 
 
 def _yaml(text: str) -> Any:
@@ -180,6 +173,3 @@ def _refuse_doubled(node: Any) -> None:
         if key.value in seen:
             raise ValueError(f"line {key.start_mark.line + 1}: `{key.value}` stands twice")
         seen.add(key.value)
-
-
-# Raised when a figure comes to mean something else, so that old ones are measured again.

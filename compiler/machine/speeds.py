@@ -15,6 +15,7 @@ from titrant.schema.facts import Bench, Gpu, GpuSpeed, HardwareIdentity
 from titrant.schema.values.canonical import plain, sha256
 from titrant.schema.values.files import remember, remembered
 
+# Raised when a figure comes to mean something else, so that old ones are measured again.
 _FORM = 1
 # The libraries that the figures are measured with; another version of any other changes none of them.
 _MEASURED_WITH = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch")
@@ -43,31 +44,31 @@ def read_bench(home: Path, identity: HardwareIdentity) -> Bench | None:
         return None
 
 
-def read_figures(found: Mapping[str, Any]) -> Bench:
-    """Read figures from plain data; ValueError for what is none of them, or is no positive number."""
-    own = {name: value for name, value in found.items() if name != "gpus"}
-    gpus = {device: _gpu(device, speed) for device, speed in found.get("gpus", {}).items()}
-    return Bench(**_figures(Bench, own), gpus=gpus)
-
-
 def write_bench(home: Path, identity: HardwareIdentity, bench: Bench) -> None:
     """Keep figures for the machine that they were measured on; the file is whole at every moment."""
     remember(bench_file(home), {"key": bench_key(identity), "bench": plain(bench)})
 
 
-def _gpu(device: str, found: Mapping[str, Any]) -> GpuSpeed:
+def read_figures(figures: Mapping[str, Any]) -> Bench:
+    """Read figures from plain data; ValueError for what is none of them, or is no positive number."""
+    own = {name: value for name, value in figures.items() if name != "gpus"}
+    gpus = {device: _gpu(device, speed) for device, speed in figures.get("gpus", {}).items()}
+    return Bench(**_figures(Bench, own), gpus=gpus)
+
+
+def _gpu(device: str, figures: Mapping[str, Any]) -> GpuSpeed:
     """Read the figures of an accelerator, which are all measured here."""
     if _DEVICE.fullmatch(device) is None:
         raise ValueError(f"no device: {device!r}")
-    own = {name: value for name, value in found.items() if name != "measured"}
+    own = {name: value for name, value in figures.items() if name != "measured"}
     return GpuSpeed(**_figures(GpuSpeed, own), measured=True)
 
 
-def _figures(kind: type[Bench] | type[GpuSpeed], found: Mapping[str, Any]) -> dict[str, Any]:
+def _figures(kind: type[Bench] | type[GpuSpeed], figures: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in fields(kind)}
-    if not set(found) <= names:
-        raise ValueError(f"no figures: {sorted(set(found) - names)}")
-    return {name: _figure(name, value) for name, value in found.items()}
+    if not set(figures) <= names:
+        raise ValueError(f"no figures: {sorted(set(figures) - names)}")
+    return {name: _figure(name, value) for name, value in figures.items()}
 
 
 def _figure(name: str, value: Any) -> float | None:
@@ -83,13 +84,13 @@ def with_published(bench: Bench | None, gpus: tuple[Gpu, ...]) -> Bench | None:
 
     The name must be exactly the same: a variant of a card has other figures, and so has a MIG slice of one.
     """
-    found = {} if bench is None else dict(bench.gpus)
+    speeds = {} if bench is None else dict(bench.gpus)
     for gpu in gpus:
         device = f"{gpu.kind}:{gpu.index}"
-        speed = None if gpu.mig or device in found else published(gpu.kind, gpu.name)
+        speed = None if gpu.mig or device in speeds else published(gpu.kind, gpu.name)
         if speed is not None:
-            found[device] = speed
-    return replace(bench or Bench(), gpus=found) if found else bench
+            speeds[device] = speed
+    return replace(bench or Bench(), gpus=speeds) if speeds else bench
 
 
 @cache
@@ -97,7 +98,7 @@ def published(kind: str, name: str) -> GpuSpeed | None:
     """Return what a shipped profile states of an accelerator of this name; None where none does."""
     from titrant.compiler.machine.profile import profile_text, profiles, shipped_profile
 
-    for profile in (one for one in profiles() if name in profile_text(one)):  # reading YAML takes its time
+    for profile in (shipped for shipped in profiles() if name in profile_text(shipped)):  # reading YAML takes its time
         hardware = shipped_profile(profile).hardware
         for gpu in hardware.identity.gpus:
             if (gpu.kind, gpu.name) == (kind, name) and hardware.bench is not None:

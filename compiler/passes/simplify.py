@@ -1,8 +1,4 @@
-"""Make shared work once: candidates that begin with the same steps share them.
-
-Leave out steps that nobody reads.
-Leave out steps that would give back what they are given.
-"""
+"""Passes that leave out steps: those that repeat work, those that nobody reads, and those that do nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,12 +52,12 @@ def content(step: Step) -> str:
 def unshared(plan: Plan) -> tuple[str, ...]:
     """List steps that do the same work as an earlier one."""
     seen: dict[str, str] = {}
-    found = []
+    repeated = []
     for step in plan.steps:
         first = seen.setdefault(content(step), step.id)
         if first != step.id:
-            found.append(f"{step.id} does the same work as {first}")
-    return tuple(found)
+            repeated.append(f"{step.id} does the same work as {first}")
+    return tuple(repeated)
 
 
 def _kept(group: list[Step], name: str) -> Step:
@@ -132,7 +128,7 @@ def idle(step: Step, model: ModelFacts, declare: Declare) -> bool:
 
 
 def _without(plan: Plan, identifier: str) -> Plan:
-    step = next(one for one in plan.steps if one.id == identifier)
+    step = next(step for step in plan.steps if step.id == identifier)
     producer, _ = split_reference(str(step.inputs["model"]))
-    kept = replace(plan, steps=tuple(one for one in plan.steps if one.id != identifier))
+    kept = replace(plan, steps=tuple(other for other in plan.steps if other.id != identifier))
     return rewire(kept, {identifier: producer})

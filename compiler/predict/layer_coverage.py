@@ -1,8 +1,4 @@
-"""What becomes of each layer under the methods that a level would use, and where one loses by it.
-
-What becomes of each layer under a method: the recipe's patterns say so, then what the method takes.
-Which layers each quantization method would touch, and why it leaves the others alone.
-"""
+"""Which layers each quantization method would change, why it leaves others alone, and which layers lose by it."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +28,14 @@ WIDE_RANGES: Mapping[str, str] = {
 }  # fmt: skip
 RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 
+NO_WEIGHTS = "it has no weights"
+UNREAD = "the forward pass does not read its weights: an exported file leaves them out"
+UNSAID = "a user's operator that declares no `requires` does not say before it runs"
+OWN = "what becomes of its own weights is known after export"
+
+# All that an operator may look at in a layer but its name.
+_kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
+
 
 @dataclass(frozen=True)
 class LayerAdvice:
@@ -52,7 +56,7 @@ def advise(
     """
     taken = [(chain.id, _left_because(chain, hardware, model, quantization)) for chain in chains]
     methods = [tuple(name for name, reasons in taken if not reasons[place]) for place in range(len(model.layers))]
-    quantized = [place for place, found in enumerate(methods) if found and model.layers[place].type not in WIDE_RANGES]
+    quantized = [place for place, names in enumerate(methods) if names and model.layers[place].type not in WIDE_RANGES]
     ends = {quantized[-1]: "last", quantized[0]: "first"} if quantized else {}
     advice = []
     for place, layer in enumerate(model.layers):
@@ -114,14 +118,6 @@ def _untouched(layer: Layer) -> str:
     return "no method takes it: it stays in fp32"
 
 
-NO_WEIGHTS = "it has no weights"
-UNREAD = "the forward pass does not read its weights: an exported file leaves them out"
-UNSAID = "a user's operator that declares no `requires` does not say before it runs"
-OWN = "what becomes of its own weights is known after export"
-# All that an operator may look at in a layer but its name.
-_kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
-
-
 def left_because(
     declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, quantization: Quantization
 ) -> tuple[str, ...]:
@@ -133,18 +129,18 @@ def left_because(
     answers in its own words. What it says against any model, such as a library that is missing, is against no layer.
     """
     objection = _objection(declaration, params, hardware, model)
-    known: dict[object, str] = {}
-    found = []
+    objections: dict[object, str] = {}
+    reasons = []
     for layer in model.layers:
         because = left_out(layer.name, quantization) if layer.weight_bytes else NO_WEIGHTS
         because = because or (UNREAD if layer.unread else "")
         if not because:
             kind = _kind(layer)
-            if kind not in known:
-                known[kind] = objection(layer)
-            because = known[kind]
-        found.append(because)
-    return tuple(found)
+            if kind not in objections:
+                objections[kind] = objection(layer)
+            because = objections[kind]
+        reasons.append(because)
+    return tuple(reasons)
 
 
 def left_out(name: str, quantization: Quantization) -> str:
@@ -185,7 +181,7 @@ def _objection(declaration: Declaration, params: Any, hardware: Hardware, model:
 def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFacts) -> tuple[Coverage, ...]:
     """Say for every method that takes this kind of model what becomes of each layer with weights.
 
-    What a method has against a layer is what `titrant.compiler.predict.layer_coverage` says.
+    What a method has against a layer is what `left_because` says.
     """
     asked = bound.recipe.quantization.method
     named = (
@@ -194,7 +190,7 @@ def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFac
         else (*quantization_methods(), asked)
     )
     chosen = {candidate.method for candidate in plan.candidates}
-    found = []
+    coverages = []
     for name in named:
         declaration = catalog.get(catalog.method_operator(name))
         method = declaration.method
@@ -203,12 +199,12 @@ def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFac
         options = dict(bound.recipe.quantization.options) if asked == name else {}
         params = declaration.params.model_validate(options)
         because = left_because(declaration, params, hardware, model, bound.recipe.quantization)
-        found.append(Coverage(name, name in chosen, tuple(_groups(model, because))))
-    return tuple(found)
+        coverages.append(Coverage(name, name in chosen, tuple(_groups(model, because))))
+    return tuple(coverages)
 
 
 def _groups(model: ModelFacts, because: tuple[str, ...]) -> Iterator[LayerGroup]:
-    """Group layers of one type that share one fate, in the order of the model."""
+    """Group layers of one type that a method takes, or leaves for the same reason, in the order of the model."""
     grouped: dict[tuple[str, str], list[Layer]] = {}
     for layer, reasons in zip(model.layers, because, strict=True):
         if layer.weight_bytes:

@@ -23,10 +23,10 @@ class History:
         self._shapes: dict[str, list[Observation]] = {}
         self._operators: dict[tuple[str, str], list[Observation]] = {}
         self._loads: dict[str, list[float]] = {}
-        for one in observations:
-            self._shapes.setdefault(one.shape, []).append(one)
-            self._operators.setdefault((one.operator, one.device), []).append(one)
-            for library, seconds in one.loads.items():
+        for observation in observations:
+            self._shapes.setdefault(observation.shape, []).append(observation)
+            self._operators.setdefault((observation.operator, observation.device), []).append(observation)
+            for library, seconds in observation.loads.items():
                 self._loads.setdefault(library, []).append(seconds)
 
     def same(self, shape: str) -> Sequence[Observation]:
@@ -39,8 +39,8 @@ class History:
 
     def loading(self, library: str) -> float | None:
         """Return the seconds that loading a library took, the median of the latest."""
-        found = self._loads.get(library)
-        return median(found[-_SAME:]) if found else None
+        times = self._loads.get(library)
+        return median(times[-_SAME:]) if times else None
 
 
 NO_HISTORY = History()
@@ -65,13 +65,13 @@ def _measured(prediction: Prediction, same: Sequence[Observation]) -> Prediction
         output, bases["output_bytes"] = same[-1].output_bytes, "measured"
     models = dict(prediction.models)
     for name, cost in models.items():
-        taken = [one.models[name] for one in same if name in one.models]
+        taken = [observation.models[name] for observation in same if name in observation.models]
         if taken:
             models[name] = replace(_slower(cost, median(taken) / smallest_batch(cost)), basis="measured")
     return replace(
         prediction,
-        seconds=median(one.seconds for one in same),
-        peak_bytes=int(median(one.peak_bytes for one in same)),
+        seconds=median(observation.seconds for observation in same),
+        peak_bytes=int(median(observation.peak_bytes for observation in same)),
         output_bytes=output,
         bases={**prediction.bases, **bases},
         models=models,
@@ -81,10 +81,10 @@ def _measured(prediction: Prediction, same: Sequence[Observation]) -> Prediction
 def _corrected(prediction: Prediction, like: Sequence[Observation]) -> Prediction:
     bases = dict(prediction.bases)
     seconds, peak = prediction.seconds, prediction.peak_bytes
-    slower = _factor(((one.seconds, one.formula_seconds) for one in like), _LEAST_SECONDS)
+    slower = _factor(((observation.seconds, observation.formula_seconds) for observation in like), _LEAST_SECONDS)
     if seconds is not None and slower is not None:
         seconds, bases["seconds"] = seconds * slower, "modelled"
-    larger = _factor(((one.peak_bytes, one.formula_peak_bytes) for one in like), _LEAST_BYTES)
+    larger = _factor(((observation.peak_bytes, observation.formula_peak_bytes) for observation in like), _LEAST_BYTES)
     if peak is not None and larger is not None:
         peak, bases["peak_bytes"] = int(peak * larger), "modelled"
     return replace(
@@ -96,8 +96,16 @@ def _corrected_models(models: Mapping[str, ModelCost], like: Sequence[Observatio
     """Correct each model's seconds by what models of its name took, or else by what all took."""
     corrected = {}
     for name, cost in models.items():
-        pairs = [(one.models[name], one.formula_models.get(name)) for one in like if name in one.models]
-        pairs = pairs or [(taken, one.formula_models.get(which)) for one in like for which, taken in one.models.items()]
+        pairs = [
+            (observation.models[name], observation.formula_models.get(name))
+            for observation in like
+            if name in observation.models
+        ]
+        pairs = pairs or [
+            (taken, observation.formula_models.get(which))
+            for observation in like
+            for which, taken in observation.models.items()
+        ]
         factor = _factor(pairs, 0.0)
         corrected[name] = cost if factor is None else replace(_slower(cost, factor), basis="modelled")
     return corrected

@@ -1,7 +1,4 @@
-"""What the steps of a plan are certain to need of memory and disk, counted from the facts.
-
-Whether a plan can be carried out on a machine at all.
-"""
+"""Count the memory and disk that a plan is certain to need, and refuse one that a machine cannot carry out."""
 
 import math
 from collections.abc import Iterator
@@ -64,8 +61,8 @@ def _free_devices(hardware: Hardware, now: HardwareVolatile) -> dict[str, int]:
 def _need(case: Case, step: Step) -> Need:
     """Count the worker, the rows that a step reads, one model's weights, gradients, the largest batch, and outputs."""
     read = {reference: _kind(case, reference) for _, reference in references(step)}
-    rows = sum(_rows_bytes(case, split_reference(one)[1]) for one, kind in read.items() if kind == "rows")
-    weights = max((_model_bytes(case, one) for one, kind in read.items() if kind in MODELS), default=0)
+    rows = sum(_rows_bytes(case, split_reference(reference)[1]) for reference, kind in read.items() if kind == "rows")
+    weights = max((_model_bytes(case, reference) for reference, kind in read.items() if kind in MODELS), default=0)
     facts = case.model
     gradients = facts.weight_bytes * facts.trainable // max(1, facts.parameters) if step.operator == "train.fit" else 0
     device = _device(step)
@@ -100,19 +97,19 @@ def _device(step: Step) -> str:
 
 def _output(case: Case, step: Step) -> int:
     """Count the bytes below which what a step stores cannot be: rows uncompressed, weights in the fewest bits."""
-    found = 0
+    size = 0
     for port, kind in given_kinds(step, case.declare).items():
         if kind == "rows":
-            found += _rows_bytes(case, port)
+            size += _rows_bytes(case, port)
         elif kind in MODELS:
-            found += _model_bytes(case, f"{step.id}.{port}")
-    return found
+            size += _model_bytes(case, f"{step.id}.{port}")
+    return size
 
 
 def _kind(case: Case, reference: str) -> str:
     producer, port = split_reference(reference)
-    found = next((step for step in case.plan.steps if step.id == producer), None)
-    return given_kinds(found, case.declare).get(port, "") if found is not None else ""
+    step = next((step for step in case.plan.steps if step.id == producer), None)
+    return given_kinds(step, case.declare).get(port, "") if step is not None else ""
 
 
 def _rows_bytes(case: Case, role: str) -> int:
@@ -132,7 +129,11 @@ def _model_bytes(case: Case, reference: str) -> int:
     plan = case.plan
     if reference == plan.original:
         return case.model.weight_bytes
-    made = [least_bytes(one, plan, case.model, case.declare) for one in plan.candidates if one.model == reference]
+    made = [
+        least_bytes(candidate, plan, case.model, case.declare)
+        for candidate in plan.candidates
+        if candidate.model == reference
+    ]
     return min(made, default=0)
 
 
@@ -147,32 +148,32 @@ def check_feasible(
     """Raise InfeasibleError when the plan provably cannot be carried out on this machine.
 
     Each diagnostic says what is demanded, what there is, and the smallest change that fits. Sizes count only where
-    they are counted: a guess never refuses work. `limit` is where the recipe limits the size. Memory and disk depend on
-    what is stored already: see `titrant.compiler.predict.memory`.
+    they are counted: a guess never refuses work. `limit` is where the recipe limits the size. Memory and disk are
+    left out, since they depend on what is stored already: see `needs`.
     """
-    found = (
+    diagnostics = (
         *_unmet(plan, hardware, model, declare),
         *_no_candidate(plan),
         *_too_large(plan, model, declare, limit),
     )
-    if found:
-        raise InfeasibleError(*found)
+    if diagnostics:
+        raise InfeasibleError(*diagnostics)
 
 
 def _unmet(plan: Plan, hardware: Hardware, model: ModelFacts, declare: Declare) -> Iterator[Diagnostic]:
-    """What operators need and this machine lacks; each lack is told once.
+    """What operators need and this machine lacks; each lack is reported once.
 
     What reduces a model is asked about the device that the model will run on.
     """
-    told: set[str] = set()
-    device = next((one.chosen for one in plan.decisions if one.subject == "target.device"), "cpu")
+    reported: set[str] = set()
+    device = next((decision.chosen for decision in plan.decisions if decision.subject == "target.device"), "cpu")
     there = at_device(hardware, device)
     for step in plan.steps:
         declaration = declare(step.operator)
         machine = hardware if declaration.method is None else there
         for lack in declaration.requires(full_params(declaration.params, step.params), machine, model):
-            if lack not in told:
-                told.add(lack)
+            if lack not in reported:
+                reported.add(lack)
                 message, _, remedy = lack.partition(": ")
                 yield Diagnostic("P021", f"step {step.id} cannot run here: {message}", help=remedy)
 
@@ -180,13 +181,13 @@ def _unmet(plan: Plan, hardware: Hardware, model: ModelFacts, declare: Declare) 
 def _no_candidate(plan: Plan) -> Iterator[Diagnostic]:
     for search in plan.searches:
         if not search.candidates:
-            wanted = "any format" if search.format == "auto" else f"format {search.format}"
+            formats = "any format" if search.format == "auto" else f"format {search.format}"
             reasons = [
                 f"{rejected.value}: {rejected.because}" for decision in plan.decisions for rejected in decision.rejected
             ]
             yield Diagnostic(
                 "P022",
-                f"no candidate for {wanted} can be made here",
+                f"no candidate for {formats} can be made here",
                 help="; ".join(reasons) or "ask for another format or method",
             )
 
@@ -224,7 +225,7 @@ def _size_diagnostic(
     gate: Gate, floors: dict[str, int], candidates: list[Candidate], where: Place | None
 ) -> Diagnostic:
     demand, limit = format_size(min(floors.values())), format_size(int(gate.threshold))
-    expected = {one.id: max(floors[one.id], one.predicted_bytes or 0) for one in candidates}
+    expected = {candidate.id: max(floors[candidate.id], candidate.predicted_bytes or 0) for candidate in candidates}
     smallest = min(expected, key=lambda name: expected[name])
     origin = "" if where is not None else f" ({gate.origin})"
     return Diagnostic(

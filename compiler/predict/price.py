@@ -1,8 +1,4 @@
-"""Predict what every step of a plan costs: by its operator's formula, and by what steps cost here before.
-
-What every step of a plan has to work on: rows, bytes and models at its ports, from the facts alone.
-What the steps of a plan are expected to cost together.
-"""
+"""Predict what every step of a plan costs, by its formula and by what steps cost here before; add it all up."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +13,8 @@ from titrant.schema.facts import DataFacts, Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Candidate, Plan, Prediction, Step, without_paths
 from titrant.schema.values.canonical import plain, sha256
 from titrant.schema.values.frozen import dataclass
+
+_MODELS = ("torch", "onnx", "torchscript")
 
 
 def price(
@@ -62,13 +60,14 @@ def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: Mo
     )
 
 
-def _least(found: Prediction) -> Prediction:
+def _least(prediction: Prediction) -> Prediction:
     """Call a guess, unless it was measured, what a model takes of which something multiplies nobody knows how often."""
-    bases = {figure: "guess" for figure in ("seconds", "peak_bytes") if found.basis_of(figure) != "measured"}
+    bases = {figure: "guess" for figure in ("seconds", "peak_bytes") if prediction.basis_of(figure) != "measured"}
     models = {
-        name: cost if cost.basis == "measured" else replace(cost, basis="guess") for name, cost in found.models.items()
+        name: cost if cost.basis == "measured" else replace(cost, basis="guess")
+        for name, cost in prediction.models.items()
     }
-    return replace(found, bases={**found.bases, **bases}, models=models)
+    return replace(prediction, bases={**prediction.bases, **bases}, models=models)
 
 
 def _shape(declaration: Declaration, step: Step, model: ModelFacts, work: Work, plan: Plan) -> str:
@@ -106,12 +105,9 @@ def _sized(candidate: Candidate, sizes: dict[str, int | None], model: ModelFacts
     return replace(candidate, predicted_bytes=model.weight_bytes if size is None else size)
 
 
-_MODELS = ("torch", "onnx", "torchscript")
-
-
 @dataclass
 class Workload:
-    """Follows a plan in its order; every step is asked for with `of` and told of with `note` before the next."""
+    """What each step of a plan works on; call `of` for a step, then `note` with its prediction, in plan order."""
 
     plan: Plan
     data: DataFacts

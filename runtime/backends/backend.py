@@ -1,10 +1,4 @@
-"""Engines: one small interface over whatever can run a model file.
-
-Check a batch against what a model takes, with errors that name both.
-Answer batches of any size with a file that insists on one.
-Run a model over rows, in batches and in order.
-Compare what an exported file answers with what its module answers.
-"""
+"""Open model files in an engine, run batches of rows through them, and compare their outputs with a model's."""
 
 import importlib
 import math
@@ -18,6 +12,8 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 # engine → the artifact kinds it loads
 ENGINES: Mapping[str, tuple[str, ...]] = {"torch": ("torch", "torchscript"), "onnxruntime": ("onnx",)}
+# An input: its name, its shape with text where a dimension is free, its dtype as NumPy names it.
+Spec = tuple[str, tuple[int | str, ...], str]
 
 
 class Session(Protocol):
@@ -47,8 +43,34 @@ def open_session(name: str, model: Any, *, threads: int, device: str = "cpu") ->
     return session if session.fixed_batch is None else PiecewiseSession(session, session.fixed_batch)
 
 
-# An input: its name, its shape with text where a dimension is free, its dtype as NumPy names it.
-Spec = tuple[str, tuple[int | str, ...], str]
+class PiecewiseSession:
+    """Runs a session of a fixed batch size piece by piece; the last piece is filled up with its own last row.
+
+    What it is asked for is then what it costs: a batch of 8 with a file made for 1 is eight calls.
+    """
+
+    fixed_batch: int | None = None
+
+    def __init__(self, session: Session, size: int) -> None:
+        self.input_names: tuple[str, ...] = session.input_names
+        self.output_names: tuple[str, ...] = session.output_names
+        self._session = session
+        self._size = size
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch: name → (batch, …) in, name → (batch, …) out."""
+        rows = len(next(iter(inputs.values())))
+        pieces: dict[str, list[np.ndarray]] = {name: [] for name in self.output_names}
+        for start in range(0, rows, self._size):
+            chosen = np.minimum(np.arange(start, start + self._size), rows - 1)
+            answers = self._session.run({name: values[chosen] for name, values in inputs.items()})
+            for name, values in answers.items():
+                pieces[name].append(values[: rows - start])
+        return {name: np.concatenate(parts) for name, parts in pieces.items()}
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session.close()
 
 
 def checked(specs: Sequence[Spec], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -101,40 +123,10 @@ def _advice(array: np.ndarray, shape: Sequence[int | str], dtype: str) -> str:
     return "change data.transform or data.inputs, or the arguments of the model"
 
 
-def _fits(actual: Sequence[int], wanted: Sequence[int | str]) -> bool:
-    return len(actual) == len(wanted) and all(
-        isinstance(want, str) or size == want for size, want in zip(actual, wanted, strict=True)
+def _fits(actual: Sequence[int], expected: Sequence[int | str]) -> bool:
+    return len(actual) == len(expected) and all(
+        isinstance(want, str) or size == want for size, want in zip(actual, expected, strict=True)
     )
-
-
-class PiecewiseSession:
-    """Runs a session of a fixed batch size piece by piece; the last piece is filled up with its own last row.
-
-    What it is asked for is then what it costs: a batch of 8 with a file made for 1 is eight calls.
-    """
-
-    fixed_batch: int | None = None
-
-    def __init__(self, session: Session, size: int) -> None:
-        self.input_names: tuple[str, ...] = session.input_names
-        self.output_names: tuple[str, ...] = session.output_names
-        self._session = session
-        self._size = size
-
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Answer one batch: name → (batch, …) in, name → (batch, …) out."""
-        rows = len(next(iter(inputs.values())))
-        pieces: dict[str, list[np.ndarray]] = {name: [] for name in self.output_names}
-        for start in range(0, rows, self._size):
-            chosen = np.minimum(np.arange(start, start + self._size), rows - 1)
-            answers = self._session.run({name: values[chosen] for name, values in inputs.items()})
-            for name, values in answers.items():
-                pieces[name].append(values[: rows - start])
-        return {name: np.concatenate(parts) for name, parts in pieces.items()}
-
-    def close(self) -> None:
-        """Free the model."""
-        self._session.close()
 
 
 def predict_rows(

@@ -1,8 +1,6 @@
-"""The loaded data: numbers of every source in one safetensors file, text and images of several sizes beside it.
+"""Save and load tables, model-ready rows, splits and outputs: arrays in safetensors, names and text in JSON.
 
-One role's model-ready rows: all arrays in one safetensors file, names beside it.
-Who has which row: row indices and units in one safetensors file, names beside it.
-What a model answered: arrays in one safetensors file, with the role and the order of outputs in its metadata.
+Outputs are one file, with their role and order in its metadata.
 """
 
 import json
@@ -14,6 +12,9 @@ from titrant.runtime.data.columns import is_ragged, is_text
 from titrant.runtime.values import Outputs, Rows, RowSplit, Table, Tables
 
 TABLES_ABOUT, NUMBERS, TEXTS = "tables.json", "numbers.safetensors", "texts.json"
+ROWS_ABOUT, ARRAYS = "rows.json", "rows.safetensors"
+SPLIT_ABOUT, INDICES = "split.json", "indices.safetensors"
+FILE = "outputs.safetensors"
 
 
 def save_tables(value: Tables, folder: Path) -> None:
@@ -75,9 +76,6 @@ def _column(key: str, numbers: dict[str, np.ndarray], texts: dict[str, list[str]
     return images
 
 
-ROWS_ABOUT, ARRAYS = "rows.json", "rows.safetensors"
-
-
 def save_rows(value: Rows, folder: Path) -> None:
     """Write inputs, labels, units, ids and subgroups."""
     from safetensors.numpy import save_file
@@ -117,9 +115,6 @@ def load_rows(folder: Path) -> Rows:
     )
 
 
-SPLIT_ABOUT, INDICES = "split.json", "indices.safetensors"
-
-
 def save_split(value: RowSplit, folder: Path) -> None:
     """Write roles and units; sources are numbered, since their names may hold anything."""
     from safetensors.numpy import save_file
@@ -154,9 +149,6 @@ def load_split(folder: Path) -> RowSplit:
         notes=tuple(about["notes"]),
         dropped=about["dropped"],
     )
-
-
-FILE = "outputs.safetensors"
 
 
 def save_outputs(value: Outputs, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The fitted transforms: what they are in JSON, learned numbers in safetensors, learned text in the JSON."""
+"""Save and load fitted transforms: what they are and learned text in JSON, learned numbers in safetensors."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""What a model's outputs say about each case: probabilities and decisions.
-
-Which decisions changed between the original and a candidate, as counts by class.
-"""
+"""Read a model's outputs as probabilities and decisions, and compare two models' answers, also as counts by class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

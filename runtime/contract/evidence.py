@@ -1,8 +1,4 @@
-"""Everything that judging one candidate looks at.
-
-The cases that a gate looks at.
-A gate that cannot be computed.
-"""
+"""What judging one candidate looks at: both models' answers, its figures, and the cases that a gate selects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +8,13 @@ import numpy as np
 
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.values import Rows
+
+# Metrics of one class against the rest: "class X" names the class for them; for others it selects the rows.
+OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
+
+
+class Unassessable(Exception):  # noqa: N818 - not an error: the gate answers INCONCLUSIVE with this reason
+    """Why a gate cannot be computed on these cases, as a clause for a person."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,6 @@ class Evidence:
     timing_batch: int = 1
     size: int | None = None
     seed: int = 0
-
-
-# Metrics of one class against the rest: "class X" names the class for them; for others it selects the rows.
-OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,10 @@ def select(evidence: Evidence, name: str) -> tuple[np.ndarray, str]:
 
 def class_index(evidence: Evidence, name: str) -> int:
     """Return the class that a slice "class X" names; Unassessable when there is no such class."""
-    wanted = name.removeprefix("class ")
-    if evidence.rows.labels is None or wanted not in evidence.rows.classes:
-        raise Unassessable(f"there is no class {wanted}")
-    return evidence.rows.classes.index(wanted)
+    class_name = name.removeprefix("class ")
+    if evidence.rows.labels is None or class_name not in evidence.rows.classes:
+        raise Unassessable(f"there is no class {class_name}")
+    return evidence.rows.classes.index(class_name)
 
 
 def in_subgroup(evidence: Evidence, name: str) -> np.ndarray:
@@ -110,7 +109,3 @@ def pair_of(name: str) -> tuple[str, str]:
     """Split "subgroup G.a / G.b" into the slices of both subgroups."""
     first, _, second = name.removeprefix("subgroup ").partition(" / ")
     return f"subgroup {first}", f"subgroup {second}"
-
-
-class Unassessable(Exception):  # noqa: N818 - not an error: the gate answers INCONCLUSIVE with this reason
-    """Why a gate cannot be computed on these cases, as a clause for a person."""

@@ -1,4 +1,4 @@
-"""Judge gates: one engine for every row of the contract."""
+"""Judge every gate of a contract by the test it names, and conclude whether a candidate may be released."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -72,10 +72,10 @@ def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) 
     proves nothing.
     """
     verdicts = {result.verdict for result in results}
-    worst: Verdict = next((one for one in _WORST if one in verdicts), "INCONCLUSIVE")
+    worst: Verdict = next((answer for answer in _WORST if answer in verdicts), "INCONCLUSIVE")
     proven = worst == "PASS"
     gates = {gate.id: gate for gate in contract.gates}
-    tolerated = contract.require == "evidence" and all(tolerable(gates[one.gate], one) for one in results)
+    tolerated = contract.require == "evidence" and all(tolerable(gates[result.gate], result) for result in results)
     return Judgement(candidate, worst, proven or tolerated, proven, tuple(results))
 
 

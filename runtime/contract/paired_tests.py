@@ -1,8 +1,6 @@
-"""Judge a proportion of the candidate against the original's, case by case: retention, drop and rise.
+"""Judge proportions, Brier score, AUROC and bootstrapped metrics such as F1 against the original's on the same cases.
 
-Judge the Brier score: its paired rise, or its own value.
-Judge the area under the ROC curve by paired DeLong.
-Judge a metric without a closed test by resampling: F1, balanced accuracy, precision against the original's.
+All but proportions may also be judged without the original, against an absolute limit.
 """
 
 from dataclasses import dataclass
@@ -11,7 +9,6 @@ import numpy as np
 
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, slice_answers
 from titrant.runtime.contract.metrics import METRICS, brier_of_cases, hits
-from titrant.runtime.contract.statistics import proportions
 from titrant.runtime.contract.statistics.auroc import (
     DELONG,
     LEAST_DISCORDANT,
@@ -30,7 +27,17 @@ from titrant.runtime.contract.statistics.means import (
     mean_upper_bound,
     refutes,
 )
-from titrant.runtime.contract.statistics.proportions import Pairs, crossing, pairs, shrink, unit_count
+from titrant.runtime.contract.statistics.proportions import (
+    Pairs,
+    crossing,
+    paired_difference_lower_bound,
+    paired_difference_upper_bound,
+    paired_ratio_lower_bound,
+    paired_ratio_upper_bound,
+    pairs,
+    shrink,
+    unit_count,
+)
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate
 
@@ -72,53 +79,53 @@ def paired(metric: str, slice_: str, evidence: Evidence) -> Paired:
 
 def judge_retention(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the ratio of the two proportions by the score test, or exactly where few cases change."""
-    found = paired(gate.metric, gate.slice, evidence)
-    old, new = float(found.original.mean()), float(found.candidate.mean())
+    outcomes = paired(gate.metric, gate.slice, evidence)
+    old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
     if not old:
         raise Unassessable(f"the original's {gate.metric} is 0, and there is nothing to retain")
-    counts, clustered = _effective(found, new / old, evidence.confidence)
-    lower, method = proportions.paired_ratio_lower_bound(counts, evidence.confidence)
+    counts, clustered = _effective(outcomes, new / old, evidence.confidence)
+    lower, method = paired_ratio_lower_bound(counts, evidence.confidence)
 
     def proves(times: float) -> bool:
-        return proportions.paired_ratio_lower_bound(counts.times(times), evidence.confidence)[0] >= gate.threshold
+        return paired_ratio_lower_bound(counts.times(times), evidence.confidence)[0] >= gate.threshold
 
     return GateEstimate(
-        new / old, lower, proportions.paired_ratio_upper_bound(counts, evidence.confidence), old, new,
-        len(found.original), int(found.counts.changed), method + clustered, found.observed,
-        clean="" if found.counts.lost else "no loss", units=unit_count(found.units), proves_with=proves,
+        new / old, lower, paired_ratio_upper_bound(counts, evidence.confidence), old, new,
+        len(outcomes.original), int(outcomes.counts.changed), method + clustered, outcomes.observed,
+        clean="" if outcomes.counts.lost else "no loss", units=unit_count(outcomes.units), proves_with=proves,
     )  # fmt: skip
 
 
 def judge_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the drop (original - candidate) or the rise of a proportion."""
-    found = paired(gate.metric, gate.slice, evidence)
-    old, new = float(found.original.mean()), float(found.candidate.mean())
-    counts, clustered = _effective(found, None, evidence.confidence)
+    outcomes = paired(gate.metric, gate.slice, evidence)
+    old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
+    counts, clustered = _effective(outcomes, None, evidence.confidence)
     if gate.comparison == "drop_at_most":
         # A drop is the rise as seen from the candidate.
         counts = Pairs(counts.both, counts.gained, counts.lost, counts.neither)
     estimate = new - old if gate.comparison == "rise_at_most" else old - new
-    upper, method = proportions.paired_difference_upper_bound(counts, evidence.confidence)
-    lower, _ = proportions.paired_difference_lower_bound(counts, evidence.confidence)
+    upper, method = paired_difference_upper_bound(counts, evidence.confidence)
+    lower, _ = paired_difference_lower_bound(counts, evidence.confidence)
 
     def proves(times: float) -> bool:
-        return proportions.paired_difference_upper_bound(counts.times(times), evidence.confidence)[0] <= gate.threshold
+        return paired_difference_upper_bound(counts.times(times), evidence.confidence)[0] <= gate.threshold
 
-    changed = int(found.counts.changed)
+    changed = int(outcomes.counts.changed)
     return GateEstimate(
-        estimate, lower, upper, old, new, len(found.original), changed, method + clustered, found.observed,
-        clean="" if changed else "no change", units=unit_count(found.units), proves_with=proves,
+        estimate, lower, upper, old, new, len(outcomes.original), changed, method + clustered, outcomes.observed,
+        clean="" if changed else "no change", units=unit_count(outcomes.units), proves_with=proves,
     )  # fmt: skip
 
 
-def _effective(found: Paired, ratio: float | None, confidence: float) -> tuple[Pairs, str]:
+def _effective(outcomes: Paired, ratio: float | None, confidence: float) -> tuple[Pairs, str]:
     """Return the counts with a unit's rows counted as fewer cases; the residual is that of the ratio or difference."""
-    if unit_count(found.units) == len(found.units):
-        return found.counts, ""
-    new, old = found.candidate.astype(float), found.original.astype(float)
+    if unit_count(outcomes.units) == len(outcomes.units):
+        return outcomes.counts, ""
+    new, old = outcomes.candidate.astype(float), outcomes.original.astype(float)
     residuals = new - old * ratio if ratio is not None else (new - old) - (new - old).mean()
-    factor = shrink(residuals, found.original != found.candidate, found.units, confidence)
-    return found.counts.times(factor), CLUSTERED
+    factor = shrink(residuals, outcomes.original != outcomes.candidate, outcomes.units, confidence)
+    return outcomes.counts.times(factor), CLUSTERED
 
 
 # A case's Brier score moves by rounding on every case; what moves by less than this is not called changed.
@@ -137,7 +144,7 @@ def judge_brier(gate: Gate, evidence: Evidence) -> GateEstimate:
     moved = int((np.abs(new - old) > CHANGED).sum())
     words = f"the Brier score{cases.words} goes from {before:.4f} to {after:.4f} over {len(new)} cases"
     if gate.comparison == "retention":
-        estimate, lower, upper = _retention(old, new, cases.units, evidence.confidence)
+        estimate, lower, upper = _brier_retention(old, new, cases.units, evidence.confidence)
         units = unit_count(cases.units)
         return GateEstimate(estimate, lower, upper, before, after, len(new), moved, BETTING, words, units=units)
     values, lowest = {
@@ -160,7 +167,7 @@ def judge_brier(gate: Gate, evidence: Evidence) -> GateEstimate:
     )  # fmt: skip
 
 
-def _retention(
+def _brier_retention(
     old: np.ndarray, new: np.ndarray, units: np.ndarray, confidence: float
 ) -> tuple[float, float, float | None]:
     """Return original / candidate (smaller is better) with its bounds, from refuted signs of mean(r · new - old)."""
@@ -194,16 +201,17 @@ def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
         raise Unassessable(f"all cases{cases.words} are of one kind, and there is no ROC curve")
     scores = [answers.probabilities[:, cases.positive] for answers in (cases.original, cases.candidate)]
     areas = paired_areas(scores[0], scores[1], positive, cases.units)
-    estimate, lower, upper = _bounds(gate, areas, evidence.confidence)
+    estimate, lower, upper = _area_bounds(gate, areas, evidence.confidence)
     count = min(unit_count(cases.units[positive]), unit_count(cases.units[~positive]))
     decides = areas.misranked if gate.comparison in ("at_least", "at_most") else areas.discordant
     return GateEstimate(
-        estimate, lower, upper, areas.original, areas.candidate, len(positive), decides, DELONG, _words(cases, areas),
-        missing=_too_few(count, decides, cases), units=unit_count(cases.units),
+        estimate, lower, upper, areas.original, areas.candidate, len(positive), decides, DELONG,
+        f"AUROC{cases.words} {areas.original:.4f} → {areas.candidate:.4f}",
+        missing=_too_few_for_auroc(count, decides, cases), units=unit_count(cases.units),
     )  # fmt: skip
 
 
-def _bounds(gate: Gate, areas: Areas, confidence: float) -> tuple[float, float, float]:
+def _area_bounds(gate: Gate, areas: Areas, confidence: float) -> tuple[float, float, float]:
     if gate.comparison == "retention":
         if not areas.original:
             raise Unassessable("the original's area is 0")
@@ -214,11 +222,7 @@ def _bounds(gate: Gate, areas: Areas, confidence: float) -> tuple[float, float, 
     return (-estimate, -upper, -lower) if gate.comparison == "drop_at_most" else (estimate, lower, upper)
 
 
-def _words(cases: SliceAnswers, areas: Areas) -> str:
-    return f"AUROC{cases.words} {areas.original:.4f} → {areas.candidate:.4f}"
-
-
-def _too_few(count: int, decides: int, cases: SliceAnswers) -> str:
+def _too_few_for_auroc(count: int, decides: int, cases: SliceAnswers) -> str:
     if count < LEAST_POSITIVE:
         return f"{count} cases on the smaller side of {cases.positive_name}, and at least {LEAST_POSITIVE} are needed"
     if decides < LEAST_DISCORDANT:
@@ -230,7 +234,7 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound what is compared from 2,000 resamples of the units; fewer than 20 changed cases leave it open."""
     cases = slice_answers(evidence, gate.metric, gate.slice)
     every = np.arange(len(cases.labels))
-    before, after = _both(gate.metric, cases, every)
+    before, after = _both_values(gate.metric, cases, every)
     estimate = _compared(gate.comparison, before, after)
     if before is None or after is None or estimate is None:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
@@ -238,23 +242,23 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     other = cases.labels if absolute else cases.original.decisions
     changed = unit_count(cases.units[cases.candidate.decisions != other])
     observed = f"{gate.metric.replace('_', ' ')}{cases.words} {before:.4f} → {after:.4f} over {len(every)} cases"
-    found = None
+    bounds = None
     missing = f"{changed} changed cases, and the bootstrap needs at least {LEAST_CHANGED}"
     if changed >= LEAST_CHANGED:
         generator = np.random.default_rng(evidence.seed)
-        found = bootstrap_bounds(
-            lambda chosen: _compared(gate.comparison, *_both(gate.metric, cases, chosen)),
+        bounds = bootstrap_bounds(
+            lambda chosen: _compared(gate.comparison, *_both_values(gate.metric, cases, chosen)),
             estimate, cases.units, evidence.confidence, generator,
         )  # fmt: skip
-        missing = "" if found else f"{gate.metric} is not defined for some resamples: too few cases"
-    lower, upper = found or (None, None)
+        missing = "" if bounds else f"{gate.metric} is not defined for some resamples: too few cases"
+    lower, upper = bounds or (None, None)
     return GateEstimate(
         estimate, lower, upper, before, after, len(every), changed, BOOTSTRAP, observed, missing=missing,
         units=unit_count(cases.units),
     )  # fmt: skip
 
 
-def _both(metric: str, cases: SliceAnswers, chosen: np.ndarray) -> tuple[float | None, float | None]:
+def _both_values(metric: str, cases: SliceAnswers, chosen: np.ndarray) -> tuple[float | None, float | None]:
     compute = METRICS[metric]
     labels = cases.labels[chosen]
     return (

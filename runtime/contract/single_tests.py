@@ -1,8 +1,4 @@
-"""Judge a share of cases by exact binomial bounds: what stays caught, what is decided alike, absolute proportions.
-
-Judge bias: a proportion in one subgroup over the same in another.
-Judge the limits of `target`: what was timed and what was counted.
-"""
+"""Judge shares of cases by exact bounds, a metric's ratio between two subgroups, timings, size and memory."""
 
 from dataclasses import dataclass
 
@@ -27,7 +23,6 @@ from titrant.schema.gate import Gate
 from titrant.schema.values.units import format_size, format_time
 
 EXACT_BINOMIAL = "exact binomial bound (Clopper and Pearson)"
-
 KORN_GRAUBARD = ", rows of one unit counted as fewer cases (Korn and Graubard)"
 
 
@@ -122,15 +117,17 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the candidate's metric in the first group over that in the second; the groups share no case."""
     names = pair_of(gate.slice)
     groups = [paired(gate.metric, name, evidence) for name in names]
-    one, other = (_group_share(group, evidence.confidence) for group in groups)
+    first, second = (_group_share(group, evidence.confidence) for group in groups)
     means = [float(group.candidate.mean()) for group in groups]
     before = [float(group.original.mean()) for group in groups]
     if not means[1]:
         raise Unassessable(f"the {gate.metric} in {names[1].removeprefix('subgroup ')} is 0")
-    lower, method = group_ratio_lower_bound(one, other, evidence.confidence)
+    lower, method = group_ratio_lower_bound(first, second, evidence.confidence)
 
     def proves(times: float) -> bool:
-        return group_ratio_lower_bound(one.times(times), other.times(times), evidence.confidence)[0] >= gate.threshold
+        return (
+            group_ratio_lower_bound(first.times(times), second.times(times), evidence.confidence)[0] >= gate.threshold
+        )
 
     texts = [
         f"{mean:.4f} in {name.removeprefix('subgroup ')} ({int(group.candidate.sum())} of {len(group.candidate)})"
@@ -138,7 +135,7 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     ]
     clustered = any(unit_count(group.units) < len(group.units) for group in groups)
     return GateEstimate(
-        means[0] / means[1], lower, group_ratio_upper_bound(one, other, evidence.confidence),
+        means[0] / means[1], lower, group_ratio_upper_bound(first, second, evidence.confidence),
         before[0] / before[1] if before[1] else None, means[0] / means[1],
         min(unit_count(group.units) for group in groups), None, method + (CLUSTERED if clustered else ""),
         f"{gate.metric} {texts[0]} against {texts[1]}", counted="cases in the smaller group", proves_with=proves,

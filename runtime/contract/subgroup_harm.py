@@ -1,7 +1,4 @@
-"""Say which subgroups are harmed, corrected for how many were looked at.
-
-Correct p-values for the number of statements made.
-"""
+"""Test which subgroups a candidate harms, with p-values corrected for the number of subgroups tested."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +25,7 @@ def name_harmed(gates: Sequence[Gate], results: Sequence[GateResult], evidence: 
         return tuple(results)
     corrected = dict(zip(p_values, adjusted(list(p_values.values())), strict=True))
     return tuple(
-        replace(result, reason=result.reason + _words(corrected[place], evidence.confidence, len(p_values)))
+        replace(result, reason=result.reason + _harm_clause(corrected[place], evidence.confidence, len(p_values)))
         if place in corrected
         else result
         for place, result in enumerate(results)
@@ -38,27 +35,30 @@ def name_harmed(gates: Sequence[Gate], results: Sequence[GateResult], evidence: 
 def _p_value(gate: Gate, evidence: Evidence) -> float:
     import numpy as np
 
-    found = paired(gate.metric, gate.slice, evidence)
-    _, index = np.unique(found.units, return_inverse=True)
-    net = np.bincount(index, weights=found.original.astype(float) - found.candidate)
+    cases = paired(gate.metric, gate.slice, evidence)
+    _, index = np.unique(cases.units, return_inverse=True)
+    net = np.bincount(index, weights=cases.original.astype(float) - cases.candidate)
     return harm(int((net > 0).sum()), int((net < 0).sum()))
 
 
-def _words(p_value: float, confidence: float, groups: int) -> str:
+def _harm_clause(p_value: float, confidence: float, groups: int) -> str:
     if p_value > 1 - confidence:
         return ""
     return f"; this subgroup is harmed (sign test, p = {p_value:.2g} after Holm's correction for {groups} subgroups)"
 
 
 def adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return Holm's adjusted p-values (1979), in the order given: at most alpha is wrong over all that are below it."""
+    """Return Holm's adjusted p-values (1979), in the order given.
+
+    Over all that are below alpha, the chance that any is wrong is at most alpha.
+    """
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    found = [1.0] * len(p_values)
+    corrected = [1.0] * len(p_values)
     highest = 0.0
     for rank, index in enumerate(order):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        found[index] = highest
-    return tuple(found)
+        corrected[index] = highest
+    return tuple(corrected)
 
 
 def harm(lost: int, gained: int) -> float:

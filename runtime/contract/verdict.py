@@ -1,9 +1,4 @@
-"""What a test found of one gate, before it is compared with the threshold.
-
-Compare a finding's bounds with a gate's threshold.
-Say in a sentence why a gate answered as it did.
-Which gates keep a candidate from being released.
-"""
+"""Compare a gate's estimate and bounds with its threshold: verdict, reason, cases needed, and what blocks release."""
 
 import math
 from collections.abc import Callable
@@ -12,6 +7,11 @@ from statistics import NormalDist
 
 from titrant.schema.gate import Comparison, Contract, Gate, GateResult, Judgement, Verdict, supplied
 from titrant.schema.values.units import format_size, format_time
+
+UPPER_LIMITS: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")
+POWER = 0.8
+# Thresholds are decimal fractions and bounds are sums of many: they meet within this.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,6 @@ class GateEstimate:
     counted: str = "cases"
     units: int | None = None  # what `min_cases` counts, where several rows belong to one unit
     proves_with: Callable[[float], bool] | None = None
-
-
-UPPER_LIMITS: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")
-POWER = 0.8
-# Thresholds are decimal fractions and bounds are sums of many: they meet within this.
-_ROUNDING = 1e-12
 
 
 def verdict(gate: Gate, finding: GateEstimate) -> Verdict:
@@ -104,22 +98,22 @@ def reason(gate: Gate, finding: GateEstimate, verdict: Verdict, needed: int | No
     """Return what was seen, the bound that decides against the threshold, and what would settle an open gate."""
     limit = gate.comparison in UPPER_LIMITS
     threshold = _number(gate.threshold, gate.unit)
-    wanted = f"at most {threshold} is allowed" if limit else f"at least {threshold} is needed"
+    requirement = f"at most {threshold} is allowed" if limit else f"at least {threshold} is needed"
     if finding.missing:
         return f"{finding.observed}; {finding.missing}"
     if finding.lower == finding.upper:
-        return f"{finding.observed}; {wanted}"
+        return f"{finding.observed}; {requirement}"
     deciding = finding.upper if limit else finding.lower
     if verdict == "FAIL":
         best = finding.lower if limit else finding.upper
         compared = "" if gate.metric != "kept" else " of the share kept"
         return (
             f"{finding.observed}; even the favourable bound{compared} at {confidence:.4g} confidence is "
-            f"{_number(best, gate.unit, gate.threshold)}, and {wanted}"
+            f"{_number(best, gate.unit, gate.threshold)}, and {requirement}"
         )
     said = (
         f"{finding.observed}; the bound at {confidence:.4g} confidence is "
-        f"{_number(deciding, gate.unit, gate.threshold)}, and {wanted}"
+        f"{_number(deciding, gate.unit, gate.threshold)}, and {requirement}"
     )
     return said if verdict == "PASS" else f"{said}: {_settle(gate, finding, needed)}"
 
@@ -160,9 +154,14 @@ def tolerable(gate: Gate, result: GateResult) -> bool:
 
 
 def blockers(contract: Contract, judgement: Judgement) -> tuple[str, ...]:
-    """Return the gates without which the candidate would be released: not those that evidence carries."""
+    """Return the gates that keep the candidate from being released.
+
+    Where the contract asks for evidence only, unproven gates that are tolerable do not.
+    """
     gates = {gate.id: gate for gate in contract.gates}
     unproven = [result for result in judgement.results if result.verdict != "PASS"]
     if contract.require == "evidence":
-        unproven = [one for one in unproven if one.gate not in gates or not tolerable(gates[one.gate], one)]
+        unproven = [
+            result for result in unproven if result.gate not in gates or not tolerable(gates[result.gate], result)
+        ]
     return tuple(result.gate for result in unproven)

@@ -1,8 +1,6 @@
-"""How long a forward pass takes, and what memory, from a model's layers and from this machine's measured speed.
+"""Predict the time and memory of forward passes, on CPU or accelerator, from a model's layers and measured speed.
 
-What each layer of a model computes, reads and writes, from the model's facts alone.
-How long a forward pass takes on an accelerator, from the model's layers and from the accelerator's own figures.
-What the steps on data cost: what they took when the data was inspected, in this very way.
+Without a measurement the figures of a small machine are assumed. Data steps cost what they took at inspection.
 """
 
 import math
@@ -17,15 +15,12 @@ from titrant.schema.values.frozen import dataclass
 _FLOPS, _HALF_FLOPS, _BYTES = 5e12, 5e12, 200e9
 # What vendors do not publish: bytes a second from pageable memory, one kernel launch, a few numbers there and back.
 _TRANSFER_BYTES, _LAUNCH_SECONDS, _GPU_CALL_SECONDS = 6e9, 6e-6, 60e-6
-
 # The share of large matrix products' FLOP/s that layers reach, and the share of a published peak that such products do.
 _GPU_REACHED, _PEAK_SHARE = 0.5, 0.7
-
 # Kernels that a layer launches, each with Python or the interpreter around it.
 _LAUNCHES = {"torch": 4.0, "torchscript": 3.0, "onnx": 1.5}
 # How often a layer's output is written or read in the accelerator's memory.
 _GPU_PASSES = {"torch": 3.0, "torchscript": 2.0, "onnx": 2.0}
-
 # The method after which layers compute in 16 bits.
 _HALF_METHOD = "cast"
 
@@ -45,8 +40,8 @@ class GpuRates:
 def gpu_rates(hardware: Hardware, device: str) -> tuple[GpuRates, bool]:
     """Return the rates of an accelerator (cuda, cuda:1, mps), and whether they were measured on it."""
     name = device if ":" in device else f"{device}:0"
-    found = hardware.bench.gpus.get(name) if hardware.bench is not None else None
-    speed = found or GpuSpeed()
+    recorded = hardware.bench.gpus.get(name) if hardware.bench is not None else None
+    speed = recorded or GpuSpeed()
     share = 1.0 if speed.measured else _PEAK_SHARE
     flops = (speed.fp32_flops_per_second or _FLOPS) * share
     # Where the 16-bit figure is not known, it is at least the 32-bit one.
@@ -240,11 +235,11 @@ def distinct_layers(model: ModelFacts) -> tuple[tuple[Layer, int, int], ...]:
     few kinds.
     """
     if not _last or _last[0][0] is not model:
-        found: dict[tuple[object, ...], tuple[Layer, int, int]] = {}
+        by_kind: dict[tuple[object, ...], tuple[Layer, int, int]] = {}
         for layer, output in layers_with_outputs(model):
             kind = (layer.type, layer.weight_shape, layer.flops, layer.weight_bytes, output)
-            found[kind] = (layer, output, found[kind][2] + 1) if kind in found else (layer, output, 1)
-        _last[:] = [(model, tuple(found.values()))]
+            by_kind[kind] = (layer, output, by_kind[kind][2] + 1) if kind in by_kind else (layer, output, 1)
+        _last[:] = [(model, tuple(by_kind.values()))]
     return _last[0][1]
 
 

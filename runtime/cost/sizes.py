@@ -1,7 +1,4 @@
-"""How large a model file becomes, from the model's facts alone.
-
-What a machine must have installed, as sentences for `requires`.
-"""
+"""Predict how large a model file becomes, from the model's facts alone, and name the packages that a machine lacks."""
 
 import math
 

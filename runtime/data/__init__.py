@@ -1,1 +1,1 @@
-"""Read sources into columns, and fit and apply transforms."""
+"""Read sources into columns, hash and group their rows, and fit and apply transforms."""

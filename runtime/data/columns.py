@@ -117,12 +117,12 @@ def find(columns: Mapping[str, np.ndarray], name: str, source: str, what: str) -
     return columns[name]
 
 
-def unknown_column(name: str, known: Iterable[str], source: str, what: str) -> Diagnostic:
+def unknown_column(name: str, columns: Iterable[str], source: str, what: str) -> Diagnostic:
     """Say that a column is not in a source, and which are near; `what` is the recipe key that names it, or words."""
-    names = list(known)
+    names = list(columns)
     near = several_nearest(name, names, 2)
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    help = f"did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else f"it has {there}"
+    help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there}"
     key = what.partition(" ")[0] if what.startswith("data") else ""
     said = "" if key else f" ({what})"
     return Diagnostic("X101", f"{source} has no column `{name}`{said}", help=help, key=key and f"{key} {name}")

@@ -1,7 +1,4 @@
-"""Hash each row's content, independent of the order of rows and of columns.
-
-Say which columns of a table are the model's inputs.
-"""
+"""Name a table's input columns, and hash each row's content, independent of the order of rows and of columns."""
 
 import math
 from collections.abc import Mapping
@@ -57,12 +54,8 @@ def _value_hashes(column: np.ndarray) -> np.ndarray:
         values, index = np.unique(column, return_inverse=True)
         return np.array([text_hash(value) for value in values.tolist()], dtype=np.uint64)[index]
     if is_ragged(column):
-        return np.concatenate([_array_hashes(image[None]) + _shape_hash(image) for image in column])
+        return np.concatenate([_array_hashes(image[None]) + text_hash(str(image.shape)) for image in column])
     return _array_hashes(column)
-
-
-def _shape_hash(image: np.ndarray) -> np.uint64:
-    return text_hash(str(image.shape))
 
 
 def _array_hashes(column: np.ndarray) -> np.ndarray:

@@ -1,7 +1,4 @@
-"""Assign rows to subgroups: bins of a number, or values of a column.
-
-Deal groups of rows to roles so that every class falls as near to the fractions as whole groups allow.
-"""
+"""Assign rows to subgroups, and deal groups of rows to roles so that every class falls near to the fractions."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -24,13 +21,13 @@ def subgroup_values(name: str, group: SubgroupColumn, columns: Sequence[np.ndarr
         raise _misfit(name, f"{group.column} is an array", "a subgroup is told from a column of single values")
     if group.bins is not None:
         return _bin_labels(name, group, columns)
-    found = {value_text(value) for column in columns for value in np.unique(column[~missing(column)]).tolist()}
+    present = {value_text(value) for column in columns for value in np.unique(column[~missing(column)]).tolist()}
     if group.values is None:
-        return tuple(sorted(found))
+        return tuple(sorted(present))
     labels = _labelled(group)
-    absent = [value for values in labels.values() for value in values if value not in found]
+    absent = [value for values in labels.values() for value in values if value not in present]
     if absent:
-        there = ", ".join(sorted(found)[:8]) + (" …" if len(found) > 8 else "")
+        there = ", ".join(sorted(present)[:8]) + (" …" if len(present) > 8 else "")
         raise _misfit(name, f"{group.column} has no value {absent[0]}", f"it has {there}")
     return tuple(labels)
 
@@ -113,29 +110,29 @@ def apportion(groups: Groups, fractions: np.ndarray, classes: int) -> np.ndarray
     groups go first, so that single rows can even out what they could not.
     """
     total = np.bincount(groups.classes, weights=groups.counts, minlength=classes)
-    lacking: np.ndarray = fractions[:, None] * total[None, :]
+    remaining: np.ndarray = fractions[:, None] * total[None, :]
     roles = np.empty(len(groups), dtype=np.int64)
     for members in _by_composition(groups):
-        one = slice(groups.starts[members[0]], groups.starts[members[0] + 1])
+        entries = slice(groups.starts[members[0]], groups.starts[members[0] + 1])
         composition = np.zeros(classes)
-        composition[groups.classes[one]] = groups.counts[one]
-        shares = _shares(len(members), lacking, composition, fractions)
-        lacking = lacking - shares[:, None] * composition[None, :]
+        composition[groups.classes[entries]] = groups.counts[entries]
+        shares = _shares(len(members), remaining, composition, fractions)
+        remaining = remaining - shares[:, None] * composition[None, :]
         ordered = members[np.argsort(groups.keys[members], kind="stable")]
         roles[ordered] = np.repeat(np.arange(len(fractions)), shares)
     return roles
 
 
-def _shares(members: int, lacking: np.ndarray, composition: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+def _shares(members: int, remaining: np.ndarray, composition: np.ndarray, fractions: np.ndarray) -> np.ndarray:
     """Whole numbers of groups for each role, adding up to `members`."""
     norm = float(composition @ composition)
-    wanted = np.maximum(lacking @ composition / norm, 0)
-    if wanted.sum() <= 0:
-        wanted = fractions.copy()
-    exact = wanted * members / wanted.sum()
+    need = np.maximum(remaining @ composition / norm, 0)
+    if need.sum() <= 0:
+        need = fractions.copy()
+    exact = need * members / need.sum()
     shares: np.ndarray = np.floor(exact + 1e-9).astype(np.int64)
     rest = np.round(exact - shares, 9)
-    lacks = np.round((lacking - shares[:, None] * composition[None, :]).sum(axis=1), 9)
+    lacks = np.round((remaining - shares[:, None] * composition[None, :]).sum(axis=1), 9)
     # By remainder; among equal remainders by what the role lacks over all classes; then in the order of the roles.
     order = np.lexsort((np.arange(len(shares)), -lacks, -rest))
     shares[order[: members - int(shares.sum())]] += 1
@@ -159,16 +156,16 @@ def ensure_every_role(groups: Groups, roles: np.ndarray, fractions: np.ndarray, 
     roles = roles.copy()
     single = np.flatnonzero(np.diff(groups.starts) == 1)
     owner = np.repeat(np.arange(len(groups)), np.diff(groups.starts))
-    wanted = np.flatnonzero(fractions > 0)
+    served = np.flatnonzero(fractions > 0)
     held = np.zeros((len(fractions), classes))
     np.add.at(held, (roles[owner], groups.classes), groups.counts)
-    for role, klass in np.argwhere(held[wanted] == 0):
-        target = wanted[role]
+    for role, klass in np.argwhere(held[served] == 0):
+        target = served[role]
         of_class = single[groups.classes[groups.starts[single]] == klass]
-        donors = [int(donor) for donor in wanted if (roles[of_class] == donor).sum() >= 2]
+        donors = [int(donor) for donor in served if (roles[of_class] == donor).sum() >= 2]
         if not donors:
             continue
-        donor = max(donors, key=lambda one: (held[one, klass], -one))
+        donor = max(donors, key=lambda candidate: (held[candidate, klass], -candidate))
         given = of_class[roles[of_class] == donor]
         moved = given[np.lexsort((groups.keys[given], groups.sizes[given]))[0]]
         count = int(groups.counts[groups.starts[moved]])

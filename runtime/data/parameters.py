@@ -22,7 +22,7 @@ class File(Params):
 Files = Annotated[tuple[File, ...], Field(strict=False)]
 
 
-class TensorSpec(Params):
+class TensorParams(Params):
     """One model input or output."""
 
     name: str
@@ -30,7 +30,7 @@ class TensorSpec(Params):
     dtype: str = "float32"
 
 
-InputSpecs = Annotated[tuple[TensorSpec, ...], Field(strict=False)]
+InputSpecs = Annotated[tuple[TensorParams, ...], Field(strict=False)]
 
 
 class SourceParams(Params):

@@ -1,10 +1,4 @@
-"""Read csv, parquet and npz files.
-
-Read a folder of images: a subfolder is a class, a flat folder has no labels.
-The classification sets that come inside scikit-learn.
-Data from the recipe's own factory.
-Seeded random inputs for a model that has no data.
-"""
+"""Read each kind of data source: tables in files, image folders, scikit-learn's sets, factories, random inputs."""
 
 import warnings
 import zipfile
@@ -16,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.data.columns import array_column, find, frame_columns
-from titrant.runtime.data.parameters import SourceParams, TensorSpec
+from titrant.runtime.data.parameters import SourceParams, TensorParams
 from titrant.runtime.user_code import call, resolve
 from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.nearest import nearest
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+SETS = ("breast_cancer", "digits", "iris", "wine")
 
 
 def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -66,23 +63,23 @@ def read_parquet(path: str) -> dict[str, np.ndarray]:
     return frame_columns(frame, file.name)
 
 
-def read_npz(path: str, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
-    """Read the arrays of a NumPy .npz file, or only the wanted ones; object arrays are refused, never unpickled."""
+def read_npz(path: str, selected: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Read the arrays of a NumPy .npz file, or only the selected ones; object arrays are refused, never unpickled."""
     file = _existing(path)
     try:
         with np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise StepError(Diagnostic("X100", f"{file.name} holds one array", help="write it with numpy.savez"))
             there = {name: np.empty(0) for name in archive.files}
-            for name in wanted or ():
+            for name in selected or ():
                 find(there, name, file.name, "data")
-            names = archive.files if wanted is None else wanted
+            names = archive.files if selected is None else selected
             return {name: array_column(_member(archive, name, file), name, file.name) for name in names}
     except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
         raise StepError(_unreadable(file, error, "npz")) from None
 
 
-def _member(archive: "np.lib.npyio.NpzFile", name: str, file: Path) -> np.ndarray:
+def _member(archive: np.lib.npyio.NpzFile, name: str, file: Path) -> np.ndarray:
     try:
         member: np.ndarray = archive[name]
     except ValueError as error:
@@ -112,9 +109,6 @@ def _unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
     )
 
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-
-
 def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.ndarray]:
     """Read images as `image` (rows, 3, height, width) float32 in 0..1 and, from class folders, their names as text.
 
@@ -125,7 +119,7 @@ def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.n
     folder = Path(path)
     if not folder.is_dir():
         raise StepError(Diagnostic("X107", f"there is no folder {path}", help="check `image_folder`"))
-    flat = _images_in(folder)
+    flat = [file for file in sorted(folder.iterdir()) if _is_image(file)]
     classes = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
     by_class = [(child.name, file) for child in classes for file in sorted(child.rglob("*")) if _is_image(file)]
     if flat and by_class:
@@ -143,10 +137,6 @@ def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.n
     if by_class and label is not None:
         columns[label] = np.array([name for name, _ in by_class], dtype=str)
     return columns
-
-
-def _images_in(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.iterdir()) if _is_image(file)]
 
 
 def _is_image(file: Path) -> bool:
@@ -192,9 +182,6 @@ def _size(image: np.ndarray) -> str:
     return f"{image.shape[2]} x {image.shape[1]}"
 
 
-SETS = ("breast_cancer", "digits", "iris", "wine")
-
-
 def read_bundled(name: str) -> Table:
     """Load a set: one column a feature under its scikit-learn name, and `target` with its class names.
 
@@ -207,14 +194,14 @@ def read_bundled(name: str) -> Table:
         raise RecipeError(Diagnostic("X105", f"scikit-learn brings no classification set {name}", help=help))
     from sklearn import datasets
 
-    found = getattr(datasets, f"load_{name}")()
+    bundle = getattr(datasets, f"load_{name}")()
     columns = {
-        str(feature): np.ascontiguousarray(found.data[:, place]) for place, feature in enumerate(found.feature_names)
+        str(feature): np.ascontiguousarray(bundle.data[:, place]) for place, feature in enumerate(bundle.feature_names)
     }
-    columns["target"] = found.target.astype(np.int64)
+    columns["target"] = bundle.target.astype(np.int64)
     if name == "digits":
-        columns["image"] = (found.images[:, None] / 16).astype(np.float32)
-    return Table(columns, {str(value): str(text) for value, text in enumerate(found.target_names)})
+        columns["image"] = (bundle.images[:, None] / 16).astype(np.float32)
+    return Table(columns, {str(value): str(text) for value, text in enumerate(bundle.target_names)})
 
 
 def hidden(name: str | None) -> tuple[str, ...]:
@@ -274,7 +261,7 @@ def _columns(made: Any, reference: str) -> dict[str, np.ndarray]:
     )
 
 
-def random_table(inputs: Sequence[TensorSpec], rows: int, seed: int) -> Table:
+def random_table(inputs: Sequence[TensorParams], rows: int, seed: int) -> Table:
     """Draw standard normal numbers for float inputs, 0 or 1 for whole and truth values (valid in any vocabulary).
 
     Input shapes hold the batch first; RecipeError X126 when another dimension is free.

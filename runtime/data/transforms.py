@@ -1,10 +1,4 @@
-"""Fit the transforms in order, and apply fitted ones to raw columns.
-
-Standardize columns by their own mean and spread, or normalize them by given ones.
-Fill missing values with what train rows hold.
-Resize images to one size.
-Turn text columns into one column a value.
-"""
+"""Fit transforms (standardize, normalize, impute, resize, one_hot) in the recipe's order, and apply fitted ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,6 +8,8 @@ from titrant.runtime.data.columns import find, flat, is_ragged, is_text, missing
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
+
+Columns = Mapping[str, np.ndarray]
 
 
 def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
@@ -202,10 +198,10 @@ def apply_one_hot(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
     texts = _texts(column)
     if not len(values):
         return np.zeros((len(texts), 0), dtype=np.float32)
-    found = np.searchsorted(values, texts).clip(0, len(values) - 1)
-    seen = values[found] == texts
+    places = np.searchsorted(values, texts).clip(0, len(values) - 1)
+    seen = values[places] == texts
     encoded = np.zeros((len(texts), len(values)), dtype=np.float32)
-    encoded[np.flatnonzero(seen), found[seen]] = 1
+    encoded[np.flatnonzero(seen), places[seen]] = 1
     return encoded
 
 
@@ -214,9 +210,6 @@ def _texts(column: np.ndarray) -> np.ndarray:
         return column
     distinct, index = np.unique(column, return_inverse=True)
     return np.array(["" if value != value else value_text(value) for value in distinct.tolist()])[index]  # noqa: PLR0124
-
-
-Columns = Mapping[str, np.ndarray]
 
 
 def _numeric(column: np.ndarray) -> bool:
@@ -260,10 +253,10 @@ def fit(steps: Sequence[TransformStep], columns: Columns) -> tuple[Fitted, ...]:
             chosen = {name: column for name, column in working.items() if takes(column) and name not in encoded}
         else:
             chosen = {name: find(working, name, "the data", f"data.transform {step.name}") for name in step.columns}
-        one = fitting(chosen, step)
+        learned = fitting(chosen, step)
         encoded |= set(chosen) if step.name == "one_hot" else set()
-        working = _run(one, working)
-        fitted.append(one)
+        working = _run(learned, working)
+        fitted.append(learned)
     return tuple(fitted)
 
 

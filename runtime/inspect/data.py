@@ -1,7 +1,6 @@
-"""Describe the data as loaded, split and transformed by the very steps of the plan.
+"""Describe the data as loaded, split and transformed by the very steps of the plan: rows, units, classes, seconds.
 
-Count units (a patient's images are one) beside rows, as gates do.
-Time the parts of an inspection, for predictions of the steps that will do the same.
+A unit is what gates count: a patient's images are one. The seconds predict the steps that will do the same.
 """
 
 import time
@@ -18,13 +17,15 @@ from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, transform
-from titrant.runtime.values import Rows, RowSplit, Table, Tables
+from titrant.runtime.values import Rows, RowSplit, Tables
 from titrant.schema.facts import Column, DataFacts, RoleFacts, TensorSpec
 
 if TYPE_CHECKING:
     from titrant.runtime.operators.data.load import DataLoadParams
     from titrant.runtime.operators.data.split import DataSplitParams
     from titrant.runtime.operators.data.transform import DataTransformParams
+
+UnitCounts = dict[str, dict[str, int]]
 
 
 def describe_data(
@@ -73,75 +74,6 @@ def role_facts(rows: Rows) -> RoleFacts:
     return facts if units == len(rows) else in_units(facts, rows, positive)
 
 
-def digest_tables(tables: Tables) -> str:
-    """Digest the content of every source with BLAKE3: names, dtypes, shapes and bytes, columns sorted by name."""
-    from blake3 import blake3
-
-    hasher = blake3()
-    for source in sorted(tables.sources):
-        table = tables.sources[source]
-        for name in sorted(table.columns):
-            column = table.columns[name]
-            for array in _arrays(column):
-                hasher.update(f"{source}\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-                hasher.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        hasher.update(repr(sorted(table.label_names.items())).encode())
-    return hasher.hexdigest()
-
-
-def _arrays(column: np.ndarray) -> Iterator[np.ndarray]:
-    if is_ragged(column):
-        yield from column
-    else:
-        yield column
-
-
-def _counts(numbers: np.ndarray, size: int) -> list[int]:
-    counts: list[int] = np.bincount(numbers[numbers >= 0], minlength=size).tolist()
-    return counts
-
-
-def _columns(tables: Tables) -> tuple[Column, ...]:
-    """Describe each column over all sources that have it."""
-    found: dict[str, list[np.ndarray]] = {}
-    for table in tables.sources.values():
-        for name, column in table.columns.items():
-            found.setdefault(name, []).append(column)
-    return tuple(_column(name, parts) for name, parts in found.items())
-
-
-def _column(name: str, parts: list[np.ndarray]) -> Column:
-    first = parts[0]
-    if is_ragged(first):
-        return Column(name, "float32", (3,))
-    single = first.ndim == 1
-    distinct = len(set().union(*(np.unique(part[~missing(part)]).tolist() for part in parts))) if single else None
-    gone = sum(int(missing(part).sum()) for part in parts)
-    return Column(name, "text" if is_text(first) else str(first.dtype), first.shape[1:], gone, distinct)
-
-
-def _notes(tables: Tables) -> list[str]:
-    return [note for table in tables.sources.values() for note in _of(table)]
-
-
-def _of(table: Table) -> tuple[str, ...]:
-    return table.notes
-
-
-def _ungrouped(rows: Mapping[str, Rows], parts: RowSplit) -> list[str]:
-    """Count rows that belong to no value of a subgroup, and so to none of its gates."""
-    notes = []
-    names = list(next(iter(rows.values())).subgroups)
-    for name in names:
-        count = sum(int((part.subgroups[name] < 0).sum()) for part in rows.values())
-        if count:
-            notes.append(f"{count} rows belong to no value of subgroup {name}")
-    return notes
-
-
-UnitCounts = dict[str, dict[str, int]]
-
-
 def in_units(facts: RoleFacts, rows: Rows, positive: np.ndarray) -> RoleFacts:
     """Add the counts of units to a role's facts; `positive` says which rows are of the positive class, (rows,) bool."""
     classes, others = {}, {}
@@ -171,6 +103,68 @@ def _by_subgroup(rows: Rows, among: np.ndarray) -> UnitCounts:
 
 def _units(rows: Rows, chosen: np.ndarray) -> int:
     return len(np.unique(rows.units[chosen]))
+
+
+def _counts(numbers: np.ndarray, size: int) -> list[int]:
+    counts: list[int] = np.bincount(numbers[numbers >= 0], minlength=size).tolist()
+    return counts
+
+
+def digest_tables(tables: Tables) -> str:
+    """Digest the content of every source with BLAKE3: names, dtypes, shapes and bytes, columns sorted by name."""
+    from blake3 import blake3
+
+    hasher = blake3()
+    for source in sorted(tables.sources):
+        table = tables.sources[source]
+        for name in sorted(table.columns):
+            column = table.columns[name]
+            for array in _arrays(column):
+                hasher.update(f"{source}\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+                hasher.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        hasher.update(repr(sorted(table.label_names.items())).encode())
+    return hasher.hexdigest()
+
+
+def _arrays(column: np.ndarray) -> Iterator[np.ndarray]:
+    if is_ragged(column):
+        yield from column
+    else:
+        yield column
+
+
+def _columns(tables: Tables) -> tuple[Column, ...]:
+    """Describe each column over all sources that have it."""
+    parts_by_name: dict[str, list[np.ndarray]] = {}
+    for table in tables.sources.values():
+        for name, column in table.columns.items():
+            parts_by_name.setdefault(name, []).append(column)
+    return tuple(_column(name, parts) for name, parts in parts_by_name.items())
+
+
+def _column(name: str, parts: list[np.ndarray]) -> Column:
+    first = parts[0]
+    if is_ragged(first):
+        return Column(name, "float32", (3,))
+    single = first.ndim == 1
+    distinct = len(set().union(*(np.unique(part[~missing(part)]).tolist() for part in parts))) if single else None
+    gone = sum(int(missing(part).sum()) for part in parts)
+    return Column(name, "text" if is_text(first) else str(first.dtype), first.shape[1:], gone, distinct)
+
+
+def _notes(tables: Tables) -> list[str]:
+    return [note for table in tables.sources.values() for note in table.notes]
+
+
+def _ungrouped(rows: Mapping[str, Rows], parts: RowSplit) -> list[str]:
+    """Count rows that belong to no value of a subgroup, and so to none of its gates."""
+    notes = []
+    names = list(next(iter(rows.values())).subgroups)
+    for name in names:
+        count = sum(int((part.subgroups[name] < 0).sum()) for part in rows.values())
+        if count:
+            notes.append(f"{count} rows belong to no value of subgroup {name}")
+    return notes
 
 
 class Stopwatch:

@@ -27,11 +27,10 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     """Load the data as the plan will, look at the model, and say which files the answer rests on.
 
     Returns {"model": plain(ModelFacts), "data": plain(DataFacts), "dependencies": [{"path", "digest"}, …],
-    "parts": [path, …]}; the
-    dependencies are the user's modules and the files that the request names by their content; "parts" are the files
-    outside an ONNX file that hold its weights, seen from its folder. A request without the steps of data asks for the
-    model alone, whose "data" is None; one with "starter" only asks what a starter recipe needs. Raises what the steps
-    themselves raise.
+    "parts": [path, …]}; the dependencies are the user's modules and the files that the request names by their content;
+    "parts" are the files outside an ONNX file that hold its weights, seen from its folder. A request without the steps
+    of data asks for the model alone, whose "data" is None; one with "starter" only asks what a starter recipe needs.
+    Raises what the steps themselves raise.
     """
     steps = {name: json.dumps(params) for name, params in request["steps"].items()}
     seed = int(request.get("seed", 0))
@@ -69,15 +68,15 @@ def _model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: in
 def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
     from blake3 import blake3
 
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     sources = steps.get("data.load", {}).get("sources", {}).values()
     for factory in [steps.get("model.load", {}).get("factory"), *(source.get("factory") for source in sources)]:
         for path in source_files(factory).values() if factory else ():
-            found[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()
+            digests[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()
     for _, file in files_in(steps):
         if not Path(file["path"]).is_dir() and not file["digest"].startswith(BY_HEADER):
-            found[file["path"]] = file["digest"]
-    return [{"path": path, "digest": found[path]} for path in sorted(found)]
+            digests[file["path"]] = file["digest"]
+    return [{"path": path, "digest": digests[path]} for path in sorted(digests)]
 
 
 def _parts(steps: Mapping[str, Any]) -> list[str]:

@@ -1,8 +1,4 @@
-"""Inspect an ONNX graph: weights, nodes, FLOPs, inputs and outputs.
-
-Tell an ONNX graph's parameters from its other constants.
-The inputs and outputs of an ONNX graph, and whether the data fits them.
-"""
+"""Describe an ONNX graph: layers, parameters (told from other constants), FLOPs and memory, and the data's fit."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +36,8 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     model, parts = read_graph(path)
     whole = _inlined(model)
     counts = count_parameters(whole.graph)
-    biases = [one for name, one in constants(whole.graph).items() if name in counts and not _weighs(one)]
-    weight_bytes = sum(one.bytes for one in (*_held(whole.graph), *biases))
+    biases = [held for name, held in constants(whole.graph).items() if name in counts and not _weighs(held)]
+    weight_bytes = sum(constant.bytes for constant in (*_held(whole.graph), *biases))
     if weight_bytes <= OPENED_BYTES:
         open_check(path)
     inputs = specs_of(model, graph_inputs(model))
@@ -89,7 +85,7 @@ def _cases(inputs: tuple[TensorSpec, ...]) -> int:
 
 def _held(graph: "onnx.GraphProto") -> Iterator[Constant]:
     """Yield the weights that a graph and those in it hold; other constants are shapes and axes."""
-    yield from (one for one in constants(graph).values() if _weighs(one))
+    yield from (constant for constant in constants(graph).values() if _weighs(constant))
     for node in graph.node:
         for body in subgraphs(node).values():
             yield from _held(body)
@@ -99,7 +95,7 @@ def _weighs(constant: Constant) -> bool:
     return constant.floating or (constant.low_bit and len(constant.shape) > 0)
 
 
-def _notes(version: int, counted: "Counted", weight_bytes: int, *, outside: bool) -> Iterator[str]:
+def _notes(version: int, counted: Counted, weight_bytes: int, *, outside: bool) -> Iterator[str]:
     yield f"opset {version}"
     if outside:
         yield "weights outside the file are brought inside"
@@ -121,23 +117,23 @@ def _drop_values(model: "onnx.ModelProto") -> None:
                 tensor.ClearField(field)
 
 
-def _layers(graph: "onnx.GraphProto", counted: "Counted", counts: Mapping[str, int], cases: int) -> Iterator[Layer]:
+def _layers(graph: "onnx.GraphProto", counted: Counted, counts: Mapping[str, int], cases: int) -> Iterator[Layer]:
     """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight."""
-    several = {name: one for name, one in constants(graph).items() if _weighs(one) and one.size > 1}
-    held = several | {name: one for name, one in constants(graph).items() if name in counts}
+    several = {name: constant for name, constant in constants(graph).items() if _weighs(constant) and constant.size > 1}
+    held = several | {name: constant for name, constant in constants(graph).items() if name in counts}
     left = dict(counts)
     for place, (node, flops) in enumerate(counted):
         own = {name: held[name] for name in node.input if name in held}
-        shaped = [one.shape for one in own.values()]
+        shaped = [constant.shape for constant in own.values()]
         inside = [name for name in left if name.startswith(f"{place}/")] if subgraphs(node) else []
         yield Layer(
             name=node.name or f"{node.op_type}_{place}",
             type=node.op_type,
             parameters=sum(left.pop(name, 0) for name in (*dict.fromkeys(node.input), *inside)),
-            weight_bytes=sum(one.bytes for one in own.values()),
+            weight_bytes=sum(constant.bytes for constant in own.values()),
             weight_shape=max(shaped, key=len, default=()),
             flops=flops // cases if flops else None,
-            dtype=next((one.dtype for one in own.values()), ""),
+            dtype=next((constant.dtype for constant in own.values()), ""),
             groups=next((item.i for item in node.attribute if item.name == "group"), 1),
             custom=node.domain not in STANDARD,
         )
@@ -215,20 +211,20 @@ def count_parameters(graph: "onnx.GraphProto") -> dict[str, int]:
 def _count(graph: "onnx.GraphProto", path: str) -> tuple[dict[str, int], dict[str, int]]:
     """Count a graph's parameters; return them, and how it and the graphs in it read each tensor, by name."""
     held, read = constants(graph), dict[str, int]()
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for place, node in enumerate(graph.node):
         for name, body in subgraphs(node).items():
             inner, reads = _count(body, f"{path}{place}/{name}/")
-            found |= inner
+            counts |= inner
             _mark(read, *reads.items())
     _read(graph, held, read)
     packed = dict(_packed(graph))
     for name, constant in held.items():
         if _is_parameter(constant, read.get(name, 0)):
-            found[path + name] = packed.get(name, constant.size)
+            counts[path + name] = packed.get(name, constant.size)
     for name in _written_twice(graph, held):
-        found.pop(path + name, None)
-    return found, read
+        counts.pop(path + name, None)
+    return counts, read
 
 
 def _is_parameter(constant: Constant, read: int) -> bool:
@@ -321,16 +317,16 @@ def specs_of(
     specs = []
     for value in values:
         tensor = value.type.tensor_type
-        known = (shapes or {}).get(value.name)
+        inferred = (shapes or {}).get(value.name)
         dimensions: list[int | str] = [
             dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else dim.dim_param or "free"
             for dim in tensor.shape.dim
         ]
-        if known is not None and not dimensions:
-            dimensions = ["batch", *known[1:]]
-        if known is not None and len(known) == len(dimensions):
+        if inferred is not None and not dimensions:
+            dimensions = ["batch", *inferred[1:]]
+        if inferred is not None and len(inferred) == len(dimensions):
             dimensions = [
-                size if isinstance(size, int) or not place else known[place] for place, size in enumerate(dimensions)
+                size if isinstance(size, int) or not place else inferred[place] for place, size in enumerate(dimensions)
             ]
         if dimensions and isinstance(dimensions[0], str):
             dimensions[0] = "batch"
@@ -343,13 +339,13 @@ def fit(inputs: tuple[TensorSpec, ...], given: tuple[TensorSpec, ...], name: str
     """Fill free sizes from the data's inputs, which must have the graph's names, shapes and dtypes."""
     by_name = {spec.name: spec for spec in given}
     if set(by_name) != {spec.name for spec in inputs}:
-        wanted = ", ".join(_written(spec) for spec in inputs)
+        listed = ", ".join(_written(spec) for spec in inputs)
         raise RecipeError(
             Diagnostic(
                 "X126",
                 f"{name} takes {', '.join(spec.name for spec in inputs)}, "
                 f"and the data gives {', '.join(by_name) or 'nothing'}",
-                help=f"write `model: {{inputs: [{wanted}]}}`",
+                help=f"write `model: {{inputs: [{listed}]}}`",
             )
         )
     return tuple(_filled(spec, by_name[spec.name], name) for spec in inputs)

@@ -1,7 +1,6 @@
 """Count the FLOPs of ONNX nodes, two per multiply-add: matrix products count, element-wise operations do not.
 
-Count the FLOPs of attention in one ONNX node: both matrix products in full, whatever is masked.
-Count the FLOPs of an einsum, two per multiply-add.
+Both products of attention count in full, whatever is masked; an einsum counts as the products it is made of.
 """
 
 import math
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
     import onnx
 
 Shapes = Mapping[str, tuple[int, ...]]
+TensorShape = Sequence[int]
+_HEADED, _FLAT = 4, 3
+# The operand of MultiHeadAttention that says how much of a shared key and value buffer is filled.
+_SHARED_LENGTH = 8
 # onnxruntime's own operators that multiply no matrices; any other without a rule below may multiply some.
 _PLAIN_MICROSOFT = frozenset({
     "BiasAdd", "BiasDropout", "BiasGelu", "BiasSoftmax", "BiasSplitGelu", "DequantizeLinear",
@@ -36,7 +39,7 @@ class _Sized:
     settings: Mapping[str, Any]
 
     def of(self, place: int) -> Sequence[int]:
-        return known(self.given, place)
+        return operand_shape(self.given, place)
 
     @property
     def out(self) -> int:
@@ -135,19 +138,13 @@ _MICROSOFT: Mapping[str, Callable[[_Sized], int]] = {
     "MultiHeadAttention": lambda node: multi_head_flops(node.given, node.settings),
 }  # fmt: skip
 
-TensorShape = Sequence[int]
-
-_HEADED, _FLAT = 4, 3
-# The operand of MultiHeadAttention that says how much of a shared key and value buffer is filled.
-_SHARED_LENGTH = 8
-
 
 def attention_flops(given: Sequence[TensorShape | None], settings: Mapping[str, Any]) -> int:
     """Count ai.onnx's Attention: query, key, value (batch, heads, length, width) or (batch, length, heads · width).
 
     A past key, the operand at place 4, is prepended to the key. Raises LookupError for unknown shapes.
     """
-    query, key, value = known(given, 0), known(given, 1), known(given, 2)
+    query, key, value = operand_shape(given, 0), operand_shape(given, 1), operand_shape(given, 2)
     places = key[-2] + _past(given, 4)
     if len(query) == _HEADED:
         return 2 * math.prod(query[:3]) * places * (query[-1] + value[-1])
@@ -163,8 +160,8 @@ def microsoft_attention_flops(given: Sequence[TensorShape | None], settings: Map
     """
     if settings.get("past_present_share_buffer", 0):
         raise LookupError("how much of the buffer is filled is a value")
-    batch, places, _ = known(given, 0)
-    weight = known(given, 1)
+    batch, places, _ = operand_shape(given, 0)
+    weight = operand_shape(given, 1)
     query, _, value = settings.get("qkv_hidden_sizes") or [weight[1] // 3] * 3
     attended = places + _past(given, past)
     return 2 * batch * places * math.prod(weight) + 2 * batch * places * attended * (query + value)
@@ -172,13 +169,13 @@ def microsoft_attention_flops(given: Sequence[TensorShape | None], settings: Map
 
 def multi_head_flops(given: Sequence[TensorShape | None], settings: Mapping[str, Any]) -> int:
     """Count com.microsoft's MultiHeadAttention on separate query, key and value; LookupError for packed ones."""
-    query, key, value = known(given, 0), known(given, 1), known(given, 2)
+    query, key, value = operand_shape(given, 0), operand_shape(given, 1), operand_shape(given, 2)
     if not len(query) == len(key) == len(value) == _FLAT or len(given) > _SHARED_LENGTH:
         raise LookupError("packed, or a buffer of which a value says how much is filled")
     return 2 * query[0] * query[1] * (key[1] + _past(given, 6)) * (query[2] + value[2])
 
 
-def known(given: Sequence[TensorShape | None], place: int) -> TensorShape:
+def operand_shape(given: Sequence[TensorShape | None], place: int) -> TensorShape:
     """Return an operand's shape; LookupError where it is unknown, or (), as that of an operand that is left out."""
     shape = given[place]
     if not shape:
@@ -188,7 +185,7 @@ def known(given: Sequence[TensorShape | None], place: int) -> TensorShape:
 
 def _past(given: Sequence[TensorShape | None], place: int) -> int:
     """Return the length that an optional operand of earlier keys (…, length, width) adds."""
-    return known(given, place)[-2] if len(given) > place and given[place] != () else 0
+    return operand_shape(given, place)[-2] if len(given) > place and given[place] != () else 0
 
 
 def einsum_flops(equation: str, shapes: Sequence[TensorShape]) -> int:
@@ -216,7 +213,7 @@ def einsum_flops(equation: str, shapes: Sequence[TensorShape]) -> int:
 
 def _terms(equation: str, shapes: Sequence[TensorShape]) -> tuple[list[list[str]], list[str]]:
     """Split an equation into the labels of each operand and of the output, an ellipsis into one label a dimension."""
-    given, arrow, wanted = equation.replace(" ", "").partition("->")
+    given, arrow, result = equation.replace(" ", "").partition("->")
     written = given.split(",")
     if len(written) != len(shapes):
         raise ValueError(f"{equation} has {len(written)} operands, and {len(shapes)} are given")
@@ -225,7 +222,7 @@ def _terms(equation: str, shapes: Sequence[TensorShape]) -> tuple[list[list[str]
     if not arrow:
         letters = re.sub(r"[.,]", "", given)
         return terms, [*broad, *sorted(letter for letter in set(letters) if letters.count(letter) == 1)]
-    return terms, [label for part in re.findall(r"\.\.\.|.", wanted) for label in (broad if part == "..." else [part])]
+    return terms, [label for part in re.findall(r"\.\.\.|.", result) for label in (broad if part == "..." else [part])]
 
 
 def _labels(term: str, rank: int) -> Iterator[str]:

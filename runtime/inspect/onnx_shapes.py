@@ -1,7 +1,6 @@
-"""Infer the shape of every tensor of an ONNX graph for one case, also through onnxruntime's own operators.
+"""Infer the shape of every tensor of an ONNX graph for one case, and list the constants that a graph holds.
 
-Infer shapes that depend on computed sizes: node by node, computing the small tensors that sizes come from.
-The tensors that an ONNX graph holds.
+Inference goes through onnxruntime's own operators and, node by node, through sizes that the graph computes.
 """
 
 import math
@@ -18,6 +17,12 @@ from titrant.schema.values.text import first_line
 if TYPE_CHECKING:
     import onnx
 
+Types = dict[str, "onnx.TypeProto"]
+KnownTensors = dict[str, "onnx.TensorProto"]
+
+_BYTE = 8
+# Tensors with more numbers than this do not describe a shape.
+MOST_SHAPE_NUMBERS = 1024
 # onnxruntime's own operators, which onnx infers no shapes for → the standard operator, and its operands, that has an
 # output of the same shape.
 _STAND_INS: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -71,8 +76,8 @@ def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> di
     if any(shape_of(types.get(name)) is None for node in graph.node for name in node.output if name):
         types = follow(inferred, types)
     shapes = {name: shape_of(kind) for name, kind in types.items()}
-    known = {name: shape for name, shape in shapes.items() if shape is not None}
-    return known | {weight.name: tuple(weight.dims) for weight in graph.initializer}
+    inferred_shapes = {name: shape for name, shape in shapes.items() if shape is not None}
+    return inferred_shapes | {weight.name: tuple(weight.dims) for weight in graph.initializer}
 
 
 def _stand_ins(node: "onnx.NodeProto", version: int) -> "Iterator[onnx.NodeProto]":
@@ -150,12 +155,6 @@ _EXPANDED: "Mapping[str, Callable[[onnx.NodeProto, int], Iterator[onnx.NodeProto
     "Attention": _projected, "SkipLayerNormalization": _skipped, "SkipSimplifiedLayerNormalization": _skipped,
 }  # fmt: skip
 
-# Tensors with more numbers than this do not describe a shape.
-MOST_SHAPE_NUMBERS = 1024
-Types = dict[str, "onnx.TypeProto"]
-
-KnownTensors = dict[str, "onnx.TensorProto"]
-
 
 def shape_of(kind: "onnx.TypeProto | None") -> tuple[int, ...] | None:
     """Return the shape of a tensor's type, None where it is not fully known; a scalar's is ()."""
@@ -171,22 +170,22 @@ def follow(model: "onnx.ModelProto", types: Types) -> Types:
     """Return the types, and those that follow once sizes are computed, such as that of a Reshape to a Shape."""
     from onnx import helper
 
-    found, values, version = dict(types), KnownTensors(), opset(model)
+    followed, values, version = dict(types), KnownTensors(), opset(model)
     for tensor in model.graph.initializer:
-        found[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+        followed[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
         if math.prod(tensor.dims) <= MOST_SHAPE_NUMBERS:
             values[tensor.name] = tensor
     for node in model.graph.node:
         if node.domain not in STANDARD or subgraphs(node):
             continue
         given = [name for name in node.input if name]
-        if any(shape_of(found.get(name)) is None for name in node.output if name):
-            found |= _inferred(node, found, values, model)
-        value = _value(node, given, found, values, version)
+        if any(shape_of(followed.get(name)) is None for name in node.output if name):
+            followed |= _inferred(node, followed, values, model)
+        value = _value(node, given, followed, values, version)
         if value is not None:
             values[node.output[0]] = value
-            found[node.output[0]] = helper.make_tensor_type_proto(value.data_type, list(value.dims))
-    return found
+            followed[node.output[0]] = helper.make_tensor_type_proto(value.data_type, list(value.dims))
+    return followed
 
 
 def _inferred(node: "onnx.NodeProto", types: Types, values: KnownTensors, model: "onnx.ModelProto") -> Types:
@@ -239,7 +238,7 @@ def _measured(node: "onnx.NodeProto", shape: tuple[int, ...]) -> "onnx.TensorPro
     return numpy_helper.from_array(np.array(size, np.int64))
 
 
-def _computed(node: "onnx.NodeProto", given: "Mapping[str, object]", version: int) -> "onnx.TensorProto | None":
+def _computed(node: "onnx.NodeProto", given: Mapping[str, object], version: int) -> "onnx.TensorProto | None":
     import numpy as np
     from onnx import TypeProto, helper, numpy_helper
     from onnx.reference import ReferenceEvaluator
@@ -252,9 +251,6 @@ def _computed(node: "onnx.NodeProto", given: "Mapping[str, object]", version: in
     except (ValueError, TypeError, IndexError, NotImplementedError, RuntimeError, ArithmeticError):
         return None
     return numpy_helper.from_array(np.asarray(answers[0]))
-
-
-_BYTE = 8
 
 
 @dataclass(frozen=True)
@@ -332,15 +328,15 @@ def constants(graph: "onnx.GraphProto") -> dict[str, Constant]:
     """List the tensors that a graph holds by name: initializers, dense and sparse, and `Constant` nodes."""
     import onnx
 
-    found = {tensor.name: Constant(tensor, initializer=True) for tensor in graph.initializer}
+    by_name = {tensor.name: Constant(tensor, initializer=True) for tensor in graph.initializer}
     for sparse in graph.sparse_initializer:
         whole = onnx.TensorProto(name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims)
-        found[whole.name] = Constant(whole, initializer=True)
+        by_name[whole.name] = Constant(whole, initializer=True)
     for node in graph.node:
         for item in node.attribute if node.op_type == "Constant" else ():
             if item.name == "value":
-                found[node.output[0]] = Constant(item.t, initializer=False)
-    return found
+                by_name[node.output[0]] = Constant(item.t, initializer=False)
+    return by_name
 
 
 def _bits(name: str) -> int:

@@ -130,7 +130,7 @@ def _arguments(factory: str) -> list[dict[str, Any]]:
     except (TypeError, ValueError):
         return []
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return [{"name": one.name, "required": one.default is one.empty} for one in parameters if one.kind in named]
+    return [{"name": item.name, "required": item.default is item.empty} for item in parameters if item.kind in named]
 
 
 def _onnx(path: str) -> Any:

@@ -1,7 +1,4 @@
-"""Summarize a live module parameter by parameter: shapes, bytes, statistics, and whether the values are sound.
-
-Count a live module's parameters, tied weights once.
-"""
+"""Summarize a live module by parameter: counts, shapes, bytes, statistics, and whether the values are sound."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,9 +26,9 @@ def count_parameters(module: "torch.nn.Module") -> Counts:
     """
     parameters = list(module.parameters())
     return Counts(
-        total=sum(one.numel() for one in parameters),
-        trainable=sum(one.numel() for one in parameters if one.requires_grad),
-        bytes=sum(one.numel() * one.element_size() for one in parameters),
+        total=sum(parameter.numel() for parameter in parameters),
+        trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        bytes=sum(parameter.numel() * parameter.element_size() for parameter in parameters),
     )
 
 
@@ -64,8 +61,8 @@ class ParameterLine:
     @property
     def verdict(self) -> str:
         """Say OK, or bad with what is wrong."""
-        found = [f"{self.nan:,} NaN"] * bool(self.nan) + [f"{self.infinite:,} infinite"] * bool(self.infinite)
-        return f"bad: {', '.join(found)}" if found else "OK"
+        faults = [f"{self.nan:,} NaN"] * bool(self.nan) + [f"{self.infinite:,} infinite"] * bool(self.infinite)
+        return f"bad: {', '.join(faults)}" if faults else "OK"
 
 
 @dataclass(frozen=True)
@@ -102,23 +99,23 @@ def summary(module: "torch.nn.Module") -> Summary:
 
 def _lines(module: "torch.nn.Module") -> Iterator[ParameterLine]:
     seen: dict[int, str] = {}
-    for name, one in module.named_parameters(remove_duplicate=False):
-        first = seen.setdefault(id(one), name)
-        yield _line(name, one, trainable=one.requires_grad, tied="" if first == name else first)
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        first = seen.setdefault(id(parameter), name)
+        yield _line(name, parameter, trainable=parameter.requires_grad, tied="" if first == name else first)
     saved = module.state_dict(keep_vars=True)
     for name, buffer in module.named_buffers():
         if name in saved:
             yield _line(name, buffer, trainable=False, tied="")
 
 
-def _line(name: str, one: "torch.Tensor", *, trainable: bool, tied: str) -> ParameterLine:
+def _line(name: str, tensor: "torch.Tensor", *, trainable: bool, tied: str) -> ParameterLine:
     import torch
 
-    bytes_, dtype = one.numel() * one.element_size(), str(one.dtype).removeprefix("torch.")
-    shape, count = tuple(one.shape), one.numel()
-    if tied or one.is_meta or not count or one.is_complex():
+    bytes_, dtype = tensor.numel() * tensor.element_size(), str(tensor.dtype).removeprefix("torch.")
+    shape, count = tuple(tensor.shape), tensor.numel()
+    if tied or tensor.is_meta or not count or tensor.is_complex():
         return ParameterLine(name, shape, dtype, bytes_, count, trainable, tied)
-    values = one.detach()
+    values = tensor.detach()
     values = values if values.dtype == torch.float64 else values.float()
     finite = values[torch.isfinite(values)]
     nan = int(torch.isnan(values).sum())
@@ -133,7 +130,8 @@ def _line(name: str, one: "torch.Tensor", *, trainable: bool, tied: str) -> Para
 
 
 def _cells(line: ParameterLine) -> tuple[str, ...]:
-    numbers = ["–" if one is None else f"{one:.3g}" for one in (line.mean, line.deviation, line.minimum, line.maximum)]
+    statistics = (line.mean, line.deviation, line.minimum, line.maximum)
+    numbers = ["–" if number is None else f"{number:.3g}" for number in statistics]
     return (
         line.name,
         "×".join(map(str, line.shape)) or "1",

@@ -1,7 +1,6 @@
-"""Inspect a model that a factory builds: parameters, layers, FLOPs and outputs, on tensors without values.
+"""Describe a torch model, from a factory or live: parameters, layers, FLOPs and outputs, on tensors without values.
 
-List a module's layers and count its bytes, tied weights once.
-Fill the model arguments that are left to the data: features, classes and vocabulary.
+Model arguments that are left to the data (features, classes, vocabulary) are filled in here too.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from titrant.runtime.operators.model.load import ModelLoadParams
 
-
+AUTO = ("features", "classes", "vocabulary")
 _GIVEN = "give the inputs that the model takes, the batch first"
 
 
@@ -205,9 +204,6 @@ def dtype_name(tensor: "torch.Tensor | None") -> str:
 def _saved_buffers(part: "torch.nn.Module") -> "Iterator[tuple[str, torch.Tensor]]":
     unsaved = part._non_persistent_buffers_set
     return ((name, tensor) for name, tensor in part.named_buffers(recurse=False) if name not in unsaved)
-
-
-AUTO = ("features", "classes", "vocabulary")
 
 
 def resolve_args(args: Mapping[str, Any], data: DataFacts) -> dict[str, Any]:

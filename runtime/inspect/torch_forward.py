@@ -1,8 +1,7 @@
-"""Run a model on two cases of its inputs' shapes, and record its outputs, FLOPs and activation memory.
+"""Run a torch model on two cases of its inputs' shapes, and record its outputs, FLOPs and activation memory.
 
-Count the FLOPs of a torch model's forward pass, two per multiply-add, fused kernels included.
-Count the bytes of activations that are alive at once while a model answers, and note which weights it reads.
-Notice operations that may multiply matrices and that the FLOP counter does not know.
+FLOPs are two per multiply-add, fused kernels included; operations that have no known count are noted, and so are the
+weights that the forward pass does not read.
 """
 
 import math
@@ -10,7 +9,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch  # noqa: TID253 - the file defines a torch dispatch mode
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
@@ -21,11 +20,11 @@ from titrant.runtime.user_code import call
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import TensorSpec
 
-if TYPE_CHECKING:
-    import torch
+TensorShape = Sequence[int]
 
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
 CASES = 2
+MISFIT = "check `model.args` and `data.inputs`: the model must take the data's shape"
 
 
 @dataclass(frozen=True)
@@ -46,20 +45,17 @@ class ForwardPass:
         return (f"FLOPs are not known: titrant has no count of {names}",) if self.uncounted else ()
 
 
-MISFIT = "check `model.args` and `data.inputs`: the model must take the data's shape"
 NOT_RUN = ForwardPass((), None, {}, None)
 
 
 def run_forward(
-    name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], task: str, advice: str = MISFIT
+    name: str, module: torch.nn.Module, specs: Sequence[TensorSpec], task: str, advice: str = MISFIT
 ) -> ForwardPass:
     """Run a module in evaluation mode on two cases, without gradients; errors call it `name` and give `advice`.
 
     Whether tensors have values is the caller's choice, by the mode that it enters first. Raises StepError X156 when the
     forward pass fails, or returns anything but tensors whose first dimension is the batch.
     """
-    import torch
-
     place = next((tensor.device for tensor in module.parameters()), None)
     inputs = [
         torch.zeros(CASES, *map(int, spec.shape[1:]), dtype=getattr(torch, spec.dtype), device=place) for spec in specs
@@ -72,8 +68,7 @@ def run_forward(
         try:
             answer = call(f"{name}, shown {shapes},", module, *inputs)
         except StepError as error:
-            told = error.diagnostics[0].message
-            raise StepError(Diagnostic("X156", told, help=advice)) from None
+            raise StepError(Diagnostic("X156", error.diagnostics[0].message, help=advice)) from None
     outputs = _outputs(name, answer, task)
     counts = {path: sum(kinds.values()) // CASES for path, kinds in counting.get_flop_counts().items()}
     # The counter puts the class's name before each path.
@@ -88,14 +83,12 @@ def run_forward(
     return ForwardPass(outputs, flops, by_module, peak.peak_bytes // CASES, tuple(sorted(uncounted.operations)), unread)
 
 
-def _unread(part: "torch.nn.Module", peak: "ActivationPeak") -> bool:
+def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:
     own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
     return bool(own) and not any(peak.reads(tensor) for tensor in own)
 
 
 def _outputs(model: str, answer: Any, task: str) -> tuple[TensorSpec, ...]:
-    import torch
-
     named = dict(_named(answer, task))
     for name, tensor in named.items():
         if not isinstance(tensor, torch.Tensor):
@@ -126,20 +119,14 @@ def _named(answer: Any, task: str) -> Iterator[tuple[str, Any]]:
         yield ("logits" if task.endswith("classification") else "output"), answer
 
 
-TensorShape = Sequence[int]
-
-
-def counter() -> "FlopCounterMode":
+def counter() -> FlopCounterMode:
     """Return torch's counter, extended by kernels that it does not know.
 
     Those are fused attention and recurrent layers, matrix-vector and integer products, bilinear layers, and
     convolutions over time. Element-wise operations, look-ups and pooling count as zero.
     """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
     aten = torch.ops.aten
-    known: Mapping[Any, Callable[..., int]] = {
+    formulas: Mapping[Any, Callable[..., int]] = {
         aten._scaled_dot_product_flash_attention_for_cpu: attention_flops,
         aten._scaled_dot_product_fused_attention_overrideable: attention_flops,
         aten._scaled_dot_product_attention_math_for_mps: attention_flops,
@@ -155,7 +142,7 @@ def counter() -> "FlopCounterMode":
         aten._trilinear: bilinear_flops,
         aten.conv_tbc: lambda _, weight, *__, out_shape, **___: 2 * math.prod(out_shape) * math.prod(weight[:2]),
     }
-    return FlopCounterMode(display=False, custom_mapping=dict(known))
+    return FlopCounterMode(display=False, custom_mapping=dict(formulas))
 
 
 def attention_flops(query: TensorShape, key: TensorShape, value: TensorShape, *_: Any, **__: Any) -> int:
@@ -189,14 +176,14 @@ def bilinear_flops(left: TensorShape, weight: TensorShape, right: TensorShape, *
 class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the storages that come up inside and are still referenced; `peak_bytes` is the largest sum.
 
-    `known` are tensors that were there before, and do not count; `reads` tells whether an operation took one.
+    `present` are tensors that were there before, and do not count; `reads` tells whether an operation took one.
     """
 
-    def __init__(self, known: list[torch.Tensor]) -> None:
+    def __init__(self, present: list[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self._alive_bytes = 0
-        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self._known = {tensor.untyped_storage()._cdata for tensor in present}
         self._seen = set(self._known)
         self._read: set[int] = set()
 

@@ -1,7 +1,4 @@
-"""Describe what a safetensors file holds, from its header alone.
-
-Compare a weights file with the model while planning, so that a plan is not made in vain.
-"""
+"""Describe a safetensors file from its header alone, and compare a weights file with the model while planning."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +16,8 @@ if TYPE_CHECKING:
 
 # Tensors under these last names are saved buffers by torch's conventions, and no parameters.
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+# The compiler gives a large weights file by a digest of its header: then its values are none of inspection's business.
+BY_HEADER = "header-"
 
 
 def describe_weights(file: Path) -> ModelFacts:
@@ -45,7 +44,7 @@ def _facts(tensors: Sequence[HeldTensor]) -> ModelFacts:
     layers = tuple(_layer(name or "(root)", held) for name, held in modules.items())
     return ModelFacts(
         source="weights",
-        digest=sha256([[one.name, one.dtype, list(one.shape)] for one in tensors]),
+        digest=sha256([[tensor.name, tensor.dtype, list(tensor.shape)] for tensor in tensors]),
         parameters=sum(layer.parameters for layer in layers),
         trainable=0,
         weight_bytes=sum(layer.weight_bytes for layer in layers),
@@ -57,20 +56,16 @@ def _facts(tensors: Sequence[HeldTensor]) -> ModelFacts:
 
 
 def _layer(name: str, held: list[HeldTensor]) -> Layer:
-    weight = next((one for one in held if one.name.endswith("weight")), held[0])
-    own = [one for one in held if one.name.rpartition(".")[2] not in BUFFERS]
+    weight = next((tensor for tensor in held if tensor.name.endswith("weight")), held[0])
+    own = [tensor for tensor in held if tensor.name.rpartition(".")[2] not in BUFFERS]
     return Layer(
         name=name,
         type="",
-        parameters=sum(one.elements for one in own),
-        weight_bytes=sum(one.size_bytes for one in held),
+        parameters=sum(tensor.elements for tensor in own),
+        weight_bytes=sum(tensor.size_bytes for tensor in held),
         weight_shape=weight.shape,
         dtype=weight.dtype,
     )
-
-
-# The compiler gives a large weights file by a digest of its header: then its values are none of inspection's business.
-BY_HEADER = "header-"
 
 
 def compare_weights(weights: "File | str | None", module: "torch.nn.Module") -> tuple[str, ...]:

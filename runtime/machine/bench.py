@@ -1,14 +1,12 @@
 """The child process that measures a machine: one line when it has started, one with the figures.
 
 Called as `python -P -m titrant.runtime.machine.bench start|bench FOLDER AVAILABLE`: `start` ends after the
-first line; FOLDER lies on the disk to measure, AVAILABLE is the free memory in bytes ("-": not known).
-
-How fast one thread multiplies matrices, in fp32 and in int8.
-How fast one thread reads memory, and how fast the disk of a folder writes and reads.
-Measure an accelerator: matrix products, memory and transfer bandwidth, launch and call latency.
+first line; FOLDER lies on the disk to measure, AVAILABLE is the free memory in bytes ("-": not known). The figures are
+the rates of matrix products (fp32 and int8), memory and disk, and those of every accelerator.
 """
 
 import importlib
+import importlib.util
 import json
 import os
 import statistics
@@ -61,15 +59,13 @@ def _say(answers: TextIO, value: object) -> None:
     answers.flush()
 
 
+Multiply = Callable[[], object]
+
 # (rows, inner, columns) of products as layers make them: three convolutions of an image network at batch 1, a linear
 # layer at batch 32, and one of a transformer's over 128 tokens.
 PRODUCTS = ((784, 576, 64), (196, 1152, 128), (49, 2304, 256), (32, 784, 1024), (128, 384, 1536))
-
 PRODUCT_ROUNDS = 7
-
 _ROUND_SECONDS = 0.15
-
-Multiply = Callable[[], object]
 
 
 def fp32_products() -> list[Multiply]:
@@ -102,7 +98,7 @@ def flops_per_second(products: dict[str, list[Multiply]], rounds: int = PRODUCT_
         for kind, calls in products.items():
             seconds[kind].append(_seconds_of_all(calls))
     flops = sum(2 * rows * inner * columns for rows, inner, columns in PRODUCTS)
-    return {kind: flops / statistics.median(found) for kind, found in seconds.items()}
+    return {kind: flops / statistics.median(times) for kind, times in seconds.items()}
 
 
 def _seconds_of_all(calls: list[Multiply]) -> float:
@@ -161,7 +157,6 @@ def _int8_model(rows: int, inner: int, columns: int) -> bytes:
 
 
 MEMORY_ROUNDS = 5
-
 # Larger than the last-level cache that one core of any current processor can fill.
 _MEMORY_BYTES = 256 << 20
 _FILE_BYTES = 64 << 20
@@ -228,15 +223,14 @@ def _read(file: Path) -> float:
         return size / (time.perf_counter() - start)
 
 
-DEVICE_ROUNDS = 5
+Call = Callable[[], object]
 
+DEVICE_ROUNDS = 5
 # Rows and columns of the square products: 17 GFLOP each, which fill a large accelerator and take a small one 10 ms.
 SIZE = 2048
 # Copied within the accelerator's memory, larger than its caches; and brought there from the machine's.
 _COPIED_BYTES, _BROUGHT_BYTES = 256 << 20, 32 << 20
 _LAUNCHES, _CALLS, _REPEATS = 500, 50, 8
-
-Call = Callable[[], object]
 
 
 def device_speeds() -> dict[str, dict[str, float | None]]:
@@ -244,13 +238,13 @@ def device_speeds() -> dict[str, dict[str, float | None]]:
 
     One that fails on the way, for lack of memory or because its driver and torch do not fit together, is left out.
     """
-    found = {}
+    speeds = {}
     for device in devices():
         try:
-            found[device] = device_speed(device)
+            speeds[device] = device_speed(device)
         except RuntimeError:  # what torch raises for all of these
             continue
-    return found
+    return speeds
 
 
 def devices() -> list[str]:
@@ -300,14 +294,14 @@ def _seconds(call: Call, wait: Callable[[], None], repeats: int = _REPEATS) -> f
     """Return the median over rounds of what one of several calls in a row takes, the waiting at the end included."""
     call()
     wait()
-    found = []
+    seconds = []
     for _ in range(DEVICE_ROUNDS):
         start = time.perf_counter()
         for _ in range(repeats):
             call()
         wait()
-        found.append((time.perf_counter() - start) / repeats)
-    return statistics.median(found)
+        seconds.append((time.perf_counter() - start) / repeats)
+    return statistics.median(seconds)
 
 
 def _wait(device: str) -> None:

@@ -35,16 +35,16 @@ def probe(module: str) -> dict[str, Any]:
 
 
 def _torch(torch: Any) -> dict[str, str]:
-    """What torch was built for, and what of it works here."""
+    """Return what torch was built for, and what of it works here."""
     cuda = torch.cuda.is_available()
-    found = {"CUDA build": torch.version.cuda, "CUDA works": _yes(cuda)}
+    details = {"CUDA build": torch.version.cuda, "CUDA works": _yes(cuda)}
     if cuda:
         cudnn = torch.backends.cudnn.version()
-        found |= {"GPUs": str(torch.cuda.device_count()), "cuDNN": str(cudnn) if cudnn else None}
-        found |= {"native bf16": _yes(torch.cuda.is_bf16_supported(including_emulation=False))}
+        details |= {"GPUs": str(torch.cuda.device_count()), "cuDNN": str(cudnn) if cudnn else None}
+        details |= {"native bf16": _yes(torch.cuda.is_bf16_supported(including_emulation=False))}
     if torch.backends.mps.is_built():
-        found["MPS works"] = _yes(torch.backends.mps.is_available())
-    return {name: str(text) for name, text in found.items() if text is not None}
+        details["MPS works"] = _yes(torch.backends.mps.is_available())
+    return {name: str(text) for name, text in details.items() if text is not None}
 
 
 def _onnxruntime(onnxruntime: Any) -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""Measure the peak memory of a piece of work, in a forked child so that nothing measured before hides it.
-
-Peak resident memory of this process over a stretch of work.
-"""
+"""Measure the peak memory of work, in a forked child so that nothing before hides it, or in this process."""
 
 import contextlib
 import ctypes
@@ -18,6 +15,8 @@ from typing import NoReturn
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 
 _SECONDS = 30.0
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 class ChildKilledError(Exception):
@@ -91,7 +90,7 @@ def _peak_of(work: Callable[[], object]) -> int | None:
 
 def _forget_peak() -> None:
     """Let the highest resident memory begin at what it is now."""
-    Path("/proc/self/clear_refs").write_text("5", "ascii")
+    _CLEAR.write_text("5", "ascii")
 
 
 def _own_bytes() -> int:
@@ -102,12 +101,8 @@ def _own_bytes() -> int:
 
 def _status() -> dict[str, int]:
     """Return the sizes in /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    lines = _STATUS.read_text("utf-8").splitlines()
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")}
-
-
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
@@ -119,7 +114,7 @@ class PeakMemory:
 
     def __init__(self) -> None:
         _hand_back()
-        self._begun = _line("VmRSS") if _reset() else None
+        self._begun = _status().get("VmRSS") if _reset() else None
         self._highest = _highest_ever()
 
     def grown_bytes(self) -> int:
@@ -128,7 +123,7 @@ class PeakMemory:
         Where the kernel's mark cannot be reset, only growth beyond the process's highest so far is seen.
         """
         if self._begun is not None:
-            now = _line("VmHWM")
+            now = _status().get("VmHWM")
             if now is not None:
                 return max(0, now - self._begun)
         return max(0, _highest_ever() - self._highest)
@@ -142,17 +137,10 @@ def _hand_back() -> None:
 
 def _reset() -> bool:
     try:
-        _CLEAR.write_text("5", "ascii")
+        _forget_peak()
     except OSError:
         return False
     return True
-
-
-def _line(name: str) -> int | None:
-    for line in _STATUS.read_text("ascii").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return None
 
 
 def _highest_ever() -> int:

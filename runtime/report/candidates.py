@@ -1,7 +1,4 @@
-"""Candidates as the report shows them: the figures of each, what became of it, and which one a search ended with.
-
-The candidates table: the original and every candidate with its figures, what became of it and why.
-"""
+"""Candidates as the report shows them: figures, outcomes, which one leads a search, and the candidates table."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -63,12 +60,12 @@ def outcome(candidate: Shown) -> tuple[str, str, str]:
 def shown_candidates(record: Record) -> dict[str, Shown]:
     """Pair every planned candidate with what became of it, by id, in the plan's order from gentle to aggressive."""
     records = {candidate.candidate: candidate for candidate in record.run.candidates}
-    found = {}
+    shown = {}
     for planned in sorted(record.plan.candidates, key=lambda candidate: candidate.rank):
         became = records.get(planned.id, CandidateRecord(planned.id, "rejected", "it was not made"))
         timings = record.values.timings.get(planned.id, NOTHING)
-        found[planned.id] = Shown(planned.id, planned, became, timings, record.values.quality.get(planned.id))
-    return found
+        shown[planned.id] = Shown(planned.id, planned, became, timings, record.values.quality.get(planned.id))
+    return shown
 
 
 def leading(record: Record, search: CandidateSearch, candidates: Iterable[Shown]) -> Shown | None:
@@ -138,16 +135,16 @@ def candidate_rows(
     batch = table_batch(record)
     original = record.values.timings.get("original", ModelTimings({}))
     raws = {"": _raw(original_bytes(record), original, batch)}
-    raws |= {one.id: _raw(one.record.size, one.timings, batch) for one in candidates.values()}
+    raws |= {candidate.id: _raw(candidate.record.size, candidate.timings, batch) for candidate in candidates.values()}
     largest = {name: max((getattr(raw, name) or 0 for raw in raws.values()), default=0) for name in UNITS}
-    first = next((one.quality for one in candidates.values() if one.quality), None)
+    first = next((candidate.quality for candidate in candidates.values() if candidate.quality), None)
     kept = not record.run.released
     row = CandidateRow(
         "original", f"as given, in {record.plan.original_engine}", "✓" if kept else "○",
         "keep this one" if kept else "the reference", "pass" if kept else "plain", "", **_figures(raws[""], largest),
         metric=_accuracy(first, "original"), agreement=NONE,
     )  # fmt: skip
-    return (row, *(_row(one, raws[one.id], largest) for one in candidates.values()))
+    return (row, *(_row(candidate, raws[candidate.id], largest) for candidate in candidates.values()))
 
 
 def table_batch(record: Record) -> int:

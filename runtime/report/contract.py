@@ -1,8 +1,4 @@
-"""The contract table: every gate with its threshold, estimate, bounds, cases, verdict and reason.
-
-How far a gate's bound is from its threshold, and which gate of a contract comes closest to breaking.
-Per-class changes: which classes gained and lost right decisions, and the confusion tables before and after.
-"""
+"""A candidate's contract in tables: every gate as judged with its margin, and the decisions that changed by class."""
 
 from dataclasses import dataclass
 
@@ -117,13 +113,13 @@ def judged(record: Record, candidate: Shown) -> Judged | None:
     if judgement is None:
         return None
     gates = {gate.id: gate for gate in record.plan.contract.gates}
-    rows = tuple(_row(gates[result.gate], result) for result in judgement.results if result.gate in gates)
+    rows = tuple(_gate_row(gates[result.gate], result) for result in judgement.results if result.gate in gates)
     closest = weakest([row.margin for row in rows])
     symbol, tone = SYMBOLS[judgement.verdict], TONES[judgement.verdict]
     return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest)
 
 
-def _row(gate: Gate, result: GateResult) -> GateRow:
+def _gate_row(gate: Gate, result: GateResult) -> GateRow:
     needed = result.needed_cases if result.needed_cases is not None else gate.needed_cases
     bounds = [quantity(value, gate.unit, gate.threshold) for value in (result.lower, result.upper)]
     whole = result.lower is not None and result.lower == result.upper
@@ -211,15 +207,15 @@ def class_changes(candidate: str, answers: DecisionCounts) -> ClassChanges:
     """Turn counted decisions into tables; with many classes only those that changed most have a row."""
     labelled = bool(answers.original)
     moved = sum(count for before, after, count in answers.moved if before != after)
-    rows = _rows(answers) if labelled else ()
+    rows = _class_rows(answers) if labelled else ()
     shown = sorted(rows, key=lambda row: -(row.gained + row.lost))[:MOST_ROWS] if len(rows) > MOST_ROWS else list(rows)
     return ClassChanges(
         candidate, answers.classes, answers.cases, moved, labelled, tuple(shown), len(rows) - len(shown),
-        _matrices(answers), _sentence(answers, moved, labelled),
+        _matrices(answers), _changes_sentence(answers, moved, labelled),
     )  # fmt: skip
 
 
-def _rows(answers: DecisionCounts) -> tuple[ClassRow, ...]:
+def _class_rows(answers: DecisionCounts) -> tuple[ClassRow, ...]:
     before, after = _diagonal(answers.original), _diagonal(answers.candidate)
     return tuple(
         ClassRow(
@@ -251,13 +247,13 @@ def _matrices(answers: DecisionCounts) -> tuple[Matrix, ...]:
 
 
 def _matrix(title: str, rows: str, columns: str, cells: Cells, size: int) -> Matrix:
-    found = {(row, column): count for row, column, count in cells}
-    table = tuple(tuple(found.get((row, column), 0) for column in range(size)) for row in range(size))
+    counts = {(row, column): count for row, column, count in cells}
+    table = tuple(tuple(counts.get((row, column), 0) for column in range(size)) for row in range(size))
     weights = tuple(tuple(round(count / (sum(line) or 1), 3) for count in line) for line in table)
     return Matrix(title, rows, columns, table, weights)
 
 
-def _sentence(answers: DecisionCounts, moved: int, labelled: bool) -> str:
+def _changes_sentence(answers: DecisionCounts, moved: int, labelled: bool) -> str:
     if not moved:
         return f"Both models decide every one of {answers.cases:,} evaluation cases alike."
     text = f"The models decide {moved:,} of {answers.cases:,} evaluation cases differently"

@@ -1,10 +1,8 @@
-"""Lay the step graph out: time runs downwards and every candidate has a column.
+"""Lay out the step graph and draw it as inline SVG: time runs downwards and every candidate has a column.
 
 What leads to the models stands in the middle above them; what compares and judges them stands at the left. Rows come
 from list scheduling over the plan's order; stages (prepare, make, measure, judge, report) never overlap, so each is a
 band of its own.
-
-Draw a laid out step graph as inline SVG.
 """
 
 from collections.abc import Mapping
@@ -22,7 +20,7 @@ STAGES = ("prepare", "make", "measure", "judge", "report")
 class Box:
     """One step in the picture: `lane` 0 is shared, 1 … are the candidates; a `wide` box spans every lane.
 
-    `place` is the horizontal centre as a fraction of the picture's width, for shared steps of a band in which no
+    `place` is the horizontal center as a fraction of the picture's width, for shared steps of a band in which no
     candidate has one; None: the middle of the lane.
     """
 
@@ -77,14 +75,14 @@ def lay_out(plan: Plan) -> Graph:
 
 
 def _ancestors(steps: list[str], sources: Mapping[str, tuple[str, ...]]) -> set[str]:
-    found: set[str] = set()
+    reached: set[str] = set()
     left = list(steps)
     while left:
         step = left.pop()
-        if step not in found:
-            found.add(step)
+        if step not in reached:
+            reached.add(step)
             left += sources.get(step, ())
-    return found
+    return reached
 
 
 def _band(
@@ -156,8 +154,8 @@ class Sheet:
         lanes = self.width - LEFT
         if box.wide:
             return LEFT + (LANE - BOX_WIDTH) / 2, self.y(box.row), lanes - (LANE - BOX_WIDTH)
-        centre = LEFT + (lanes * box.place if box.place is not None else LANE * (box.lane + 0.5))
-        return centre - BOX_WIDTH / 2, self.y(box.row), BOX_WIDTH
+        center = LEFT + (lanes * box.place if box.place is not None else LANE * (box.lane + 0.5))
+        return center - BOX_WIDTH / 2, self.y(box.row), BOX_WIDTH
 
 
 def graph_svg(graph: Graph, rows: Mapping[str, StepRow], tones: Mapping[str, str]) -> str:

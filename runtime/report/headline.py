@@ -1,8 +1,4 @@
-"""The verdict in words: what was decided, and on what ground; said before anything else.
-
-What would help, from what was measured: small rules over the record, each saying one thing or nothing.
-How often the evaluation rows were looked at, in words.
-"""
+"""The report's sentences: the verdict and its ground, advice from the measurements, and earlier looks at the rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -75,12 +71,12 @@ def _ground(record: Record, leads: tuple[Shown, ...]) -> str:
 def _missed(record: Record, baseline: Judgement) -> str:
     """Say what the original was asked and what it reached; no candidate was judged, and none is to blame."""
     gates = {gate.id: gate for gate in record.plan.contract.gates}
-    told = [
+    missed = [
         f"{gate_title(gates[result.gate])}: {_reached(result)}, {gates[result.gate].threshold:g} asked"
         for result in open_gates(baseline)
         if result.gate in gates
     ]
-    return f"On evaluation rows, {'; '.join(told)}. No candidate was made: train or choose a better model first."
+    return f"On evaluation rows, {'; '.join(missed)}. No candidate was made: train or choose a better model first."
 
 
 def _reached(result: GateResult) -> str:
@@ -123,8 +119,8 @@ SLOW = 1.1  # a candidate counts as slower than the original from here
 
 def advice(record: Record, leads: tuple[Shown, ...]) -> tuple[str, ...]:
     """Gather what the rules have to say, each sentence once."""
-    found = (sentence for rule in RULES for sentence in rule(record, leads))
-    return tuple(dict.fromkeys(found))
+    sentences = (sentence for rule in RULES for sentence in rule(record, leads))
+    return tuple(dict.fromkeys(sentences))
 
 
 def _unproven(record: Record, leads: tuple[Shown, ...]) -> Iterator[tuple[Gate, GateResult]]:
@@ -191,7 +187,6 @@ def _keep_the_original(record: Record, leads: tuple[Shown, ...]) -> Iterator[str
 
 
 AdviceRule = Callable[[Record, tuple[Shown, ...]], Iterator[str]]
-
 RULES: tuple[AdviceRule, ...] = (_keep_the_original, _broken, _more_cases, _not_assessable, _slower)
 
 

@@ -1,9 +1,6 @@
-"""Everything a report says, gathered once for the HTML page and for Markdown alike.
+"""Gather everything that a report says, and write it as an HTML page, as Markdown and as JSON.
 
-Lay a report out as one HTML page that needs nothing else: no network, no scripts, no fonts.
-Lay a report out as Markdown, fit for a pull request.
-The report for machines: a summary beside the whole record, as canonical JSON.
-Write the three files of a report.
+The HTML page needs nothing else: no network, no scripts, no fonts.
 """
 
 import re
@@ -69,25 +66,25 @@ class Page:
 def page(record: Record) -> Page:
     """Gather what a record says."""
     candidates = shown_candidates(record)
-    leads = {search: leading(record, search, candidates.values()) for search in record.plan.searches}
-    stories = tuple(_story(record, search, lead) for search, lead in leads.items() if lead)
-    told = {story.lead.id for story in stories}
-    others = (judged(record, candidate) for candidate in candidates.values() if candidate.id not in told)
-    found = tuple(story.lead for story in stories)
+    lead_by_search = {search: leading(record, search, candidates.values()) for search in record.plan.searches}
+    stories = tuple(_story(record, search, lead) for search, lead in lead_by_search.items() if lead)
+    in_stories = {story.lead.id for story in stories}
+    others = (judged(record, candidate) for candidate in candidates.values() if candidate.id not in in_stories)
+    leads = tuple(story.lead for story in stories)
     return Page(
         record=record,
         title=record.plan.name,
-        headline=headline(record, found),
+        headline=headline(record, leads),
         stories=stories,
         others=tuple(other for other in others if other),
-        advice=advice(record, found),
-        candidates=candidate_rows(record, candidates, found),
+        advice=advice(record, leads),
+        candidates=candidate_rows(record, candidates, leads),
         decisions=record.plan.decisions,
         steps=step_rows(record),
         totals=totals(record),
         loading=loading(record),
         environment=environment(record),
-        digests=digests(record, found),
+        digests=digests(record, leads),
         validity=validity(record),
         looks=looks_sentence(record.looks),
     )

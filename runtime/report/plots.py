@@ -1,8 +1,6 @@
-"""The report's plots, chosen by what the record holds.
+"""Draw the report's plots as inline SVG with matplotlib: latency and throughput over batch sizes, and learning curves.
 
-One matplotlib figure as inline SVG: no date, no random ids, colours that a page can restyle.
-Latency and throughput over batch sizes, one line a model.
-Learning curves, one panel a metric.
+The SVG holds no date and no random ids, and a page can restyle its colors.
 """
 
 import re
@@ -66,7 +64,7 @@ def _training(training: Curves | None) -> tuple[Markup, ...]:
     )
 
 
-# role → (CSS variable, colour where the page does not set it)
+# role → (CSS variable, color where the page does not set it)
 COLORS = {
     "ink": ("--ink", "#1b2130"),
     "muted": ("--muted", "#5d6675"),
@@ -104,7 +102,7 @@ SETTINGS: dict[Any, Any] = {
 
 
 def color(role: str) -> str:
-    """Return the colour of a role, as matplotlib wants it."""
+    """Return the color of a role, as matplotlib wants it."""
     return COLORS[role][1]
 
 
@@ -201,8 +199,8 @@ def _draw(lines: list[Line], name: str, title: str, unit: str) -> str:
     with panel(f"{title} ({unit})", right=0.96 - 0.0135 * longest) as (figure, axes):
         for line in lines:
             style: dict[str, Any] = STYLES[line.role]
-            known = [batch for batch in batches if batch in line.values]
-            axes.plot(known, [line.values[batch] for batch in known], marker="o", markersize=3.5, **style)
+            timed = [batch for batch in batches if batch in line.values]
+            axes.plot(timed, [line.values[batch] for batch in timed], marker="o", markersize=3.5, **style)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(batches, [str(batch) for batch in batches])

@@ -1,6 +1,6 @@
-"""Where the figures come from: digests, machine, instruction set and libraries.
+"""Where a report's figures come from and where they hold, and the code that loads a released file.
 
-How to use a released file: with titrant, and without it.
+The figures come with digests, machine, instruction set and libraries; a file is loaded with titrant or without it.
 """
 
 import json
@@ -137,10 +137,10 @@ def _batch(record: Record) -> str:
     """Say what the model takes: shape, type and the transforms that come before it."""
     shapes = [_shape(spec) for step in record.plan.steps for spec in _inputs(step)][:1]
     names = [
-        str(one.get("name"))
+        str(transform.get("name"))
         for step in record.plan.steps
         if step.operator == "data.transform"
-        for one in step.params.get("transforms", ())
+        for transform in step.params.get("transforms", ())
     ]
     fitted = f"after {', '.join(names)} as fitted in outputs/" if names else "as the model takes it"
     return " ".join(" ".join([*shapes, fitted]).split())

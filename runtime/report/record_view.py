@@ -1,11 +1,4 @@
-"""The run record as a report reads it: one frozen value made from plain JSON.
-
-Numbers and gates in words: fractions stay fractions, quantities carry their unit.
-Draw a gate's estimate and bounds against its threshold, as a small inline SVG.
-
-Right is always better: the axis is turned round for a gate where small is good. The threshold stands at the same place
-in every picture, so that one look down the column shows which intervals cross it.
-"""
+"""The run record as a report reads it, and how its numbers and gates are written and a gate's interval is drawn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -278,7 +271,11 @@ EDGE = 8
 
 
 def interval_svg(gate: Gate, result: GateResult) -> str:
-    """Draw one gate; the empty text where there is nothing to draw."""
+    """Draw a gate's estimate and bounds against its threshold, as inline SVG; "" where there is nothing to draw.
+
+    Right is always better: the axis is turned round for a gate where small is good. The threshold stands at the same
+    place in every picture, so that one look down the column shows which intervals cross it.
+    """
     if result.estimate is None:
         return ""
     better = -1.0 if gate.comparison in SMALLER_IS_BETTER else 1.0

@@ -1,6 +1,6 @@
-"""What a candidate saves: before, after and their ratio, one row a quantity; never one overall score.
+"""What a candidate saves against the original, one row a quantity, and what was predicted beside what was measured.
 
-What was predicted before a step ran, beside what it turned out to be.
+There is never one overall score.
 """
 
 from dataclasses import dataclass, replace
@@ -75,10 +75,12 @@ def _latency(record: Record, batch: int, original: ModelTimings, candidate: Show
     threads = record.plan.timing_threads
     note = f"one batch of {batch}, " + ("one thread" if threads == 1 else f"{threads} threads")
     pairs = {"latency p50": (first.p50, second.p50), "latency p95": (first.p95, second.p95)}
-    told = {"latency p50": predicted_seconds(record, candidate, batch, second.p50), "latency p95": ""}
+    predicted = {"latency p50": predicted_seconds(record, candidate, batch, second.p50), "latency p95": ""}
     return tuple(
         _bars(
-            Saving(name, quantity(was, "s"), quantity(now, "s"), faster(was, now), "", note=note, predicted=told[name]),
+            Saving(
+                name, quantity(was, "s"), quantity(now, "s"), faster(was, now), "", note=note, predicted=predicted[name]
+            ),
             was,
             now,
         )
@@ -130,9 +132,9 @@ def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | 
     results = candidate.judgement.results if candidate.judgement else ()
     whole = [(gates[result.gate], result) for result in results if result.gate in gates]
     whole = [(gate, result) for gate, result in whole if gate.slice == "all" and result.candidate is not None]
-    for wanted in ("retention", "gates", "clinical_relevance"):
+    for preset in ("retention", "gates", "clinical_relevance"):
         for gate, result in whole:
-            if gate.preset == wanted and gate.unit == "":
+            if gate.preset == preset and gate.unit == "":
                 return gate, result
     return None
 
@@ -188,7 +190,7 @@ def off(predicted: float | None, actual: float | None, least: float = 0.0) -> st
 def totals(record: Record) -> Pair:
     """Add up the seconds of every step that has both a prediction and a result."""
     results = [step.result for step in record.run.steps if step.result]
-    both = [(one.predicted.seconds, one.seconds) for one in results if one.predicted.seconds is not None]
+    both = [(result.predicted.seconds, result.seconds) for result in results if result.predicted.seconds is not None]
     if not both:
         return Pair(NONE, NONE)
     return pair(sum(predicted for predicted, _ in both), sum(seconds for _, seconds in both), "s")
@@ -199,8 +201,8 @@ def loading(record: Record) -> Pair:
     results = [step.result for step in record.run.steps if step.result and step.result.loads]
     if not results:
         return Pair(NONE, NONE)
-    predicted = sum(one.predicted.loads.get(name, 0.0) for one in results for name in one.loads)
-    return pair(predicted, sum(seconds for one in results for seconds in one.loads.values()), "s")
+    predicted = sum(result.predicted.loads.get(name, 0.0) for result in results for name in result.loads)
+    return pair(predicted, sum(seconds for result in results for seconds in result.loads.values()), "s")
 
 
 def predicted_size(record: Record, candidate: Shown) -> str:
@@ -229,8 +231,8 @@ def _cost(record: Record, candidate: Shown) -> ModelCost | None:
         made = _result(record, step)
         return None if made is None else made.predicted
 
-    found = candidate_cost(candidate.id, record.plan.searches, predicted)
-    return None if found is None else found[0]
+    cost = candidate_cost(candidate.id, record.plan.searches, predicted)
+    return None if cost is None else cost[0]
 
 
 def _result(record: Record, step: str) -> StepResult | None:

@@ -1,4 +1,4 @@
-"""The steps with what was predicted beside what happened."""
+"""The report's table of steps: what was predicted of each beside what happened."""
 
 from dataclasses import dataclass
 

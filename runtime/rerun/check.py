@@ -1,7 +1,6 @@
-"""Tell the steps whose bytes must come out again from those that follow from measurements.
+"""Check a rerun against its run: outputs of exact steps, files that somebody changed, packages that differ.
 
-Find files that a run put out and that somebody changed afterwards.
-Write the command that would bring a recorded environment back.
+A step is exact where its bytes must come out again, because it does not follow from measurements.
 """
 
 import json
@@ -12,7 +11,7 @@ from typing import Any
 
 from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.home import Home
-from titrant.runtime.store.release import MANIFEST
+from titrant.runtime.store.run_folder import MANIFEST
 from titrant.schema.compare.runs import RecordedRun
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
 from titrant.schema.plan import Plan, Step
@@ -37,13 +36,13 @@ class Parting:
 def exact_steps(plan: Plan, claims: Claims) -> list[Step]:
     """List the steps that neither measure nor read, however indirectly, what others measured, in the plan's order."""
     timed: set[str] = {"run"}  # `run.record`, which the report reads, holds every timing
-    found = []
+    exact = []
     for step in plan.steps:
         if claims(step.operator) == "measured" or any(producer in timed for producer in producers(step)):
             timed.add(step.id)
         else:
-            found.append(step)
-    return found
+            exact.append(step)
+    return exact
 
 
 def producers(step: Step) -> Iterator[str]:
@@ -56,7 +55,7 @@ def producers(step: Step) -> Iterator[str]:
 def outputs(old: RecordedRun, new: RecordedRun, claims: Claims) -> tuple[list[Parting], int]:
     """List the outputs of exact steps that differ between two runs, in the order of steps, and count the same ones."""
     before, after = results(old.record), results(new.record)
-    found, same = [], 0
+    partings, same = [], 0
     for step in exact_steps(new.plan, claims):
         mine, theirs = before.get(step.id), after.get(step.id)
         if mine is None or theirs is None or mine.result is None or theirs.result is None:
@@ -68,8 +67,8 @@ def outputs(old: RecordedRun, new: RecordedRun, claims: Claims) -> tuple[list[Pa
             if other.digest == artifact.digest:
                 same += 1
             else:
-                found.append(Parting(step, port, artifact, other, mine.key == theirs.key))
-    return found, same
+                partings.append(Parting(step, port, artifact, other, mine.key == theirs.key))
+    return partings, same
 
 
 def one_sided(old: RecordedRun, new: RecordedRun, claims: Claims) -> list[tuple[Step, str]]:
@@ -151,8 +150,8 @@ def restore(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     A version's local part (`+cpu`) is kept: it names the build. Where Python itself differs that is said first.
     """
     before, after = old.get("packages", {}), new.get("packages", {})
-    wanted = [f"{name}=={version}" for name, version in before.items() if version and after.get(name) != version]
-    command = f"pip install {' '.join(sorted(wanted, key=str.lower))}" if wanted else ""
+    pins = [f"{name}=={version}" for name, version in before.items() if version and after.get(name) != version]
+    command = f"pip install {' '.join(sorted(pins, key=str.lower))}" if pins else ""
     python = old.get("python")
     if python and _minor(python) != _minor(str(new.get("python", python))):
         return f"with Python {python}: {command}" if command else f"use Python {python}"

@@ -38,7 +38,7 @@ class RerunVerdict:
 def verdict(
     old: RecordedRun,
     new: RecordedRun,
-    found: Sequence[Difference],
+    differences: Sequence[Difference],
     claims: Claims,
     *,
     tampered: Sequence[str] = (),
@@ -53,7 +53,7 @@ def verdict(
     parted, same = outputs(old, new, claims)
     missing = list(_missing(old, new, claims))
     metrics = tuple(_beyond(old.record, new.record, timed=False))
-    changes = _changes(found)
+    changes = _changes(differences)
     notes = (*_beyond(old.record, new.record, timed=True), *_flips(old.record, new.record))
 
     def give(name: str, cause: str) -> RerunVerdict:
@@ -61,7 +61,7 @@ def verdict(
 
     if tampered:
         return give(DIFFERENT, f"outputs: {', '.join(tampered)} of the recorded run changed after it had ended")
-    upstream = next((one for one in changes if one.layer in ("recipe", "inputs", "decisions")), None)
+    upstream = next((change for change in changes if change.layer in ("recipe", "inputs", "decisions")), None)
     if not parted and not missing:
         return give(DIFFERENT, f"metrics: {metrics[0]}") if metrics else give(IDENTICAL, "")
     if upstream is not None:
@@ -80,34 +80,34 @@ def verdict(
     return give(EQUIVALENT if within else DIFFERENT, f"{_environment(changes, first)}{beyond}")
 
 
-def said(one: Difference) -> str:
+def said(difference: Difference) -> str:
     """Write one difference in a line."""
-    because = f" ({one.cause})" if one.cause else ""
-    if _digest(one.old) and _digest(one.new):
-        return f"{one.layer}: {one.path} changed{because}"
-    left, right = ("nothing" if value is None else _short(value) for value in (one.old, one.new))
-    return f"{one.layer}: {one.path} was {left} and is {right}{because}"
+    because = f" ({difference.cause})" if difference.cause else ""
+    if _digest(difference.old) and _digest(difference.new):
+        return f"{difference.layer}: {difference.path} changed{because}"
+    left, right = ("nothing" if value is None else _short(value) for value in (difference.old, difference.new))
+    return f"{difference.layer}: {difference.path} was {left} and is {right}{because}"
 
 
 def _digest(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 
-def _changes(found: Sequence[Difference]) -> tuple[Difference, ...]:
+def _changes(differences: Sequence[Difference]) -> tuple[Difference, ...]:
     """List what differs before the outputs, in causal order; keys follow from the rest and come last."""
-    kept = [one for one in found if one.layer in _BEFORE and not one.measured]
+    kept = [change for change in differences if change.layer in _BEFORE and not change.measured]
     # A user's file is named before the digest of the model or the data that covers it too.
-    return tuple(sorted(kept, key=lambda one: (_BEFORE.index(one.layer), one.path in ("model", "data"))))
+    return tuple(sorted(kept, key=lambda change: (_BEFORE.index(change.layer), change.path in ("model", "data"))))
 
 
 def _environment(changes: Sequence[Difference], first: Parting) -> str:
     """Name what of the environment, or of titrant itself, changed the key of the first step that parted."""
-    own = next((one for one in changes if one.layer == "keys" and one.path == first.step.id), None)
+    own = next((change for change in changes if change.layer == "keys" and change.path == first.step.id), None)
     if own is not None and own.cause and own.cause != ENVIRONMENT:
         return f"keys: {first.step.id}: {own.cause} changed"
-    acting = (one for one in changes if one.layer == "environment" and not one.path.startswith(_IDLE))
+    acting = (change for change in changes if change.layer == "environment" and not change.path.startswith(_IDLE))
     unknown = f"keys: {first.step.id} has another key, and the records do not say why"
-    return next((said(one) for one in acting), unknown)
+    return next((said(change) for change in acting), unknown)
 
 
 def _missing(old: RecordedRun, new: RecordedRun, claims: Claims) -> Iterator[str]:
@@ -137,17 +137,17 @@ def _beyond(old: RunRecord, new: RunRecord, *, timed: bool) -> Iterator[str]:
 
 
 def _figures(record: RunRecord, *, timed: bool) -> dict[str, float | None]:
-    found: dict[str, float | None] = {
-        f"{one.candidate}: {name}": value
-        for one in record.candidates
-        for name, value in {"size": one.size, **one.figures}.items()
+    figures: dict[str, float | None] = {
+        f"{candidate.candidate}: {name}": value
+        for candidate in record.candidates
+        for name, value in {"size": candidate.size, **candidate.figures}.items()
         if is_timed(name) == timed
     }
-    for one in record.candidates:
-        for result in one.judgement.results if one.judgement is not None else ():
+    for candidate in record.candidates:
+        for result in candidate.judgement.results if candidate.judgement is not None else ():
             if is_timed(result.gate) == timed:
-                found[f"{one.candidate}: gate {result.gate}"] = result.estimate
-    return found
+                figures[f"{candidate.candidate}: gate {result.gate}"] = result.estimate
+    return figures
 
 
 def _flips(old: RunRecord, new: RunRecord) -> Iterator[str]:
@@ -161,10 +161,10 @@ def _flips(old: RunRecord, new: RunRecord) -> Iterator[str]:
 
 def _verdicts(record: RunRecord, *, timed: bool) -> Mapping[str, str]:
     return {
-        f"{one.candidate}: gate {result.gate}": result.verdict
-        for one in record.candidates
-        if one.judgement is not None
-        for result in one.judgement.results
+        f"{candidate.candidate}: gate {result.gate}": result.verdict
+        for candidate in record.candidates
+        if candidate.judgement is not None
+        for result in candidate.judgement.results
         if is_timed(result.gate) == timed
     }
 

@@ -1,4 +1,4 @@
-"""Until when a run may start steps, and until when a step that runs over is let go on."""
+"""A run's deadline: until when steps may be started, and when a step that runs over it is stopped."""
 
 import threading
 import time

@@ -28,9 +28,8 @@ from titrant.runtime.store.artifacts import DamagedError, Store, identify_value
 from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.home import Home, disk_errors, sweep, using
 from titrant.runtime.store.journal import Journal
-from titrant.runtime.store.release import place_outputs, prepare_outputs
 from titrant.runtime.store.results import Results
-from titrant.runtime.store.run_folder import RECORD, RunFolder, make_folder, newer_run
+from titrant.runtime.store.run_folder import RECORD, RunFolder, make_folder, newer_run, place_outputs, prepare_outputs
 from titrant.runtime.worker.messages import DamagedArtifactError
 from titrant.runtime.worker.parent import Listen, Worker, environment
 from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnostic, StepError, TitrantError
@@ -145,8 +144,8 @@ class _Run:
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._folder.withdraw()
-        untold = INTERRUPTED if isinstance(error, KeyboardInterrupt) else DEFECT
-        code = error.exit_code if isinstance(error, TitrantError) else untold
+        fallback = INTERRUPTED if isinstance(error, KeyboardInterrupt) else DEFECT
+        code = error.exit_code if isinstance(error, TitrantError) else fallback
         with contextlib.suppress(OSError):
             self._journal.add("closed", exit=code, because=" ".join(str(error).split()) or type(error).__name__)
 
@@ -177,7 +176,7 @@ class _Run:
         return titration
 
     def _finish(self, walk: Walk, titration: Titration) -> RunRecord:
-        value = report_value(walk, titration, self._store, self._recipe, self._look(walk))
+        value = report_value(walk, titration, self._store, self._recipe, self._evaluation_look(walk))
         artifact = identify_value(value)
         if not self._store.has(artifact):
             self._store.put("value", value)
@@ -190,15 +189,15 @@ class _Run:
             return replace(earlier, seconds=time.monotonic() - self._begun)
         return self._close(walk, titration, self._open())
 
-    def _look(self, walk: Walk) -> int:
+    def _evaluation_look(self, walk: Walk) -> int:
         """Note that this run looked at its evaluation rows, and return which look that was.
 
         A rerun that replays recorded choices chooses nothing, and is none.
         """
-        rows, look = look_of(walk)
-        if look and (self._replay.reuse or not self._replay.choices):
-            note_look(self._home, rows, look)
-        return place_of(self._home, rows, look) if look else 0
+        rows, judged = look_of(walk)
+        if judged and (self._replay.reuse or not self._replay.choices):
+            note_look(self._home, rows, judged)
+        return place_of(self._home, rows, judged) if judged else 0
 
     def _close(self, walk: Walk, titration: Titration, folder: RunFolder) -> RunRecord:
         """Put everything in its place: the report, then the record, and last, by one rename, what is shipped.

@@ -61,7 +61,11 @@ class HistoryFile:
 def observed(result: StepResult) -> Observation:
     """Return what a step's result says of its cost."""
     predicted = result.predicted
-    taken = {one.name.removesuffix(_LATENCY): one.value for one in result.measurements if one.name.endswith(_LATENCY)}
+    taken = {
+        measurement.name.removesuffix(_LATENCY): measurement.value
+        for measurement in result.measurements
+        if measurement.name.endswith(_LATENCY)
+    }
     return Observation(
         operator=result.operator,
         shape=predicted.shape,

@@ -72,10 +72,10 @@ class Performer:
 
     def _perform(self, task: StepTask, folder: RunFolder) -> Performed:
         step, key = task.step, task.key.digest
-        found = self._results.find(key).result
-        if found is not None:
+        earlier = self._results.find(key).result
+        if earlier is not None:
             self._journal.add("reused", step=step.id, key=key, because="another run computed it meanwhile")
-            return Performed(found, ran=False)
+            return Performed(earlier, ran=False)
         self._given.check(step.params)
         self._journal.add("started", step=step.id, key=key, because=task.because)
         place = folder.step(self._places.get(step.id, len(self._places) + 1), step.id)
@@ -133,7 +133,7 @@ class Performer:
         return listen
 
     def _keep_refusal(self, task: StepTask, message: Mapping[str, Any]) -> None:
-        """Keep that the operator refused; what may pass, and what nobody foresaw, is tried again next time."""
+        """Keep that the operator refused; what may pass, and what was not expected, is tried again next time."""
         first = message["diagnostics"][0]
         if first["code"] in _PASSING or message["exception"] not in ("StepError", "PreconditionError"):
             return
@@ -146,11 +146,11 @@ class Performer:
 
 def _freed(task: StepTask) -> list[str]:
     """Return the digests of what no later step of the plan reads."""
-    found: list[str] = []
+    digests: list[str] = []
     for port, source in task.step.inputs.items():
         given = task.inputs.get(port)
         if isinstance(source, str) and isinstance(given, Artifact):
-            found += [given.digest] if source in task.step.frees else []
+            digests += [given.digest] if source in task.step.frees else []
         elif not isinstance(source, str) and isinstance(given, Mapping):
-            found += [given[name].digest for name, one in source.items() if name in given and one in task.step.frees]
-    return found
+            digests += [given[name].digest for name, ref in source.items() if name in given and ref in task.step.frees]
+    return digests

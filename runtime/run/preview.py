@@ -98,8 +98,8 @@ class _Previewer:
         if not (titration.missed or self._chosen(titration, prepared=prepared)):
             return
         self._pointless = titration.missed
-        rows, look = look_of(walk)
-        looks = place_of(self._home, rows, look) if look else 0
+        rows, judged = look_of(walk)
+        looks = place_of(self._home, rows, judged) if judged else 0
         value = report_value(walk, titration, self._store, self._recipe, looks)
         walk.artifacts["run.record"] = identify_value(value)
         for step in self._plan.steps:
@@ -185,10 +185,10 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     versions = old.get("version"), new.get("version")
     if versions[0] != versions[1]:
         return f"the version of {new.get('operator')} changed from {versions[0]} to {versions[1]}"
-    found = first_place(_named(old), _named(new))
-    if found is None:
+    differing = first_place(_named(old), _named(new))
+    if differing is None:
         return ""
-    path, before, after = found
+    path, before, after = differing
     where = dotted(path)
     if where == "inputs.record":
         return "what is reported changed, or the recipe's text"
@@ -202,11 +202,11 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 def _entries(where: str, before: Any, after: Any) -> str:
     """Tell two lists of names apart by what is in one alone; "" where that does not tell them apart."""
     if not (
-        isinstance(before, list) and isinstance(after, list) and all(isinstance(one, str) for one in before + after)
+        isinstance(before, list) and isinstance(after, list) and all(isinstance(name, str) for name in before + after)
     ):
         return ""
-    gone = [f"without {one}" for one in before if one not in after]
-    came = [f"with {one}" for one in after if one not in before]
+    gone = [f"without {name}" for name in before if name not in after]
+    came = [f"with {name}" for name in after if name not in before]
     return f"{where} changed: now {', '.join(came + gone)}" if came or gone else ""
 
 

@@ -1,7 +1,4 @@
-"""Put together what a run did: the record that is kept, and the part of it that the report is made of.
-
-What a run ran in: for the record, never with secrets.
-"""
+"""Put together what a run did and what it ran in: the record that is kept, environment.json, and the report's value."""
 
 import os
 import platform
@@ -17,8 +14,7 @@ from titrant.runtime.run.search_run import Titration, candidate_records
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.home import Home
-from titrant.runtime.store.release import released_path
-from titrant.runtime.store.run_folder import closed_run
+from titrant.runtime.store.run_folder import closed_run, released_path
 from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
 from titrant.schema.record import RunRecord, StepRecord
 from titrant.schema.values.canonical import plain
@@ -34,6 +30,7 @@ _FLAGS = (
     "NCCL_", "NPY_", "NUMEXPR_", "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "OPENVINO_", "ORT_", "PYTHONHASHSEED",
     "PYTHONOPTIMIZE", "PYTHONPATH", "PYTORCH_", "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "XLA_",
 )  # fmt: skip
+_PLACE = re.compile(r".*/([^/]+:\d+:\d+)")
 
 
 @dataclass(frozen=True)
@@ -47,33 +44,6 @@ class RunRecipe:
     file: str
     folder: Path
     written: Mapping[str, Any] = field(default_factory=dict)
-
-
-def capture(plan: Plan, folder: Path) -> dict[str, str]:
-    """Return versions, threads and flags as a flat mapping; of environment variables only what titrant itself sets."""
-    return {
-        "titrant": str(installed_version("titrant")),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "threads": str(plan.threads),
-        "timing_threads": str(plan.timing_threads),
-        "deterministic": str(plan.deterministic).lower(),
-        **_git(folder),
-    }
-
-
-def packages() -> dict[str, str]:
-    """Return every installed distribution with its version."""
-    from importlib import metadata
-
-    found = dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions())
-    return {name: found[name] for name in sorted(found, key=str.lower) if name}
-
-
-def _name_and_version(text: str) -> tuple[str, str]:
-    """Read the head of a METADATA: parsing it whole as an e-mail takes milliseconds a library."""
-    head = dict(line.split(": ", 1) for line in text.partition("\n\n")[0].splitlines() if ": " in line[:20])
-    return head.get("Name", ""), head.get("Version", "")
 
 
 def describe(plan: Plan, recipe: RunRecipe, variables: dict[str, str]) -> dict[str, Any]:
@@ -93,37 +63,17 @@ def describe(plan: Plan, recipe: RunRecipe, variables: dict[str, str]) -> dict[s
     }
 
 
-def written(recipe: RunRecipe) -> dict[str, Any]:
-    """Return the recipe as its author wrote it, with its base and overrides, secrets taken out."""
-    from titrant.schema.config.secrets import without_secret_lines
-
-    told = dict(recipe.written) or {"text": recipe.text}
-    if isinstance(told.get("base"), Mapping):
-        told["base"] = {**told["base"], "text": without_secret_lines(str(told["base"]["text"]))}
-    if "overrides" in told:
-        told["overrides"] = [without_secret_lines(str(override)) for override in told["overrides"]]
-    return {**told, "text": without_secret_lines(str(told["text"]))}
-
-
-def machine(plan: Plan) -> dict[str, Any]:
-    """Return what the results hold for: the processor's instruction set, and accelerators with their drivers."""
-    found = plan.hardware
+def capture(plan: Plan, folder: Path) -> dict[str, str]:
+    """Return versions, threads and flags as a flat mapping; of environment variables only what titrant itself sets."""
     return {
-        "machine": found.machine,
-        "cpu": found.cpu,
-        "cores": found.cores,
-        "instructions": list(found.instructions),
-        "accelerators": [{"name": gpu.name, "capability": gpu.capability, "driver": gpu.driver} for gpu in found.gpus],
+        "titrant": str(installed_version("titrant")),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "threads": str(plan.threads),
+        "timing_threads": str(plan.timing_threads),
+        "deterministic": str(plan.deterministic).lower(),
+        **_git(folder),
     }
-
-
-def flags(given: Mapping[str, str]) -> dict[str, Any]:
-    """Return the interpreter's flags and the user's variables that can change a result, but for those `given` anew."""
-    from titrant.schema.config.secrets import redact
-
-    found = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_FLAGS) and name not in given}
-    python: dict[str, Any] = plain({name: getattr(sys.flags, name) for name in ("optimize", "utf8_mode", "isolated")})
-    return {"python": python, "variables": redact(found)[0]}
 
 
 def _git(folder: Path) -> dict[str, str]:
@@ -146,7 +96,55 @@ def _ask_git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-_PLACE = re.compile(r".*/([^/]+:\d+:\d+)")
+def packages() -> dict[str, str]:
+    """Return every installed distribution with its version."""
+    from importlib import metadata
+
+    versions = dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions())
+    return {name: versions[name] for name in sorted(versions, key=str.lower) if name}
+
+
+def _name_and_version(text: str) -> tuple[str, str]:
+    """Read the head of a METADATA: parsing it whole as an e-mail takes milliseconds a library."""
+    head = dict(line.split(": ", 1) for line in text.partition("\n\n")[0].splitlines() if ": " in line[:20])
+    return head.get("Name", ""), head.get("Version", "")
+
+
+def written(recipe: RunRecipe) -> dict[str, Any]:
+    """Return the recipe as its author wrote it, with its base and overrides, secrets taken out."""
+    from titrant.schema.config.secrets import without_secret_lines
+
+    parts = dict(recipe.written) or {"text": recipe.text}
+    if isinstance(parts.get("base"), Mapping):
+        parts["base"] = {**parts["base"], "text": without_secret_lines(str(parts["base"]["text"]))}
+    if "overrides" in parts:
+        parts["overrides"] = [without_secret_lines(str(override)) for override in parts["overrides"]]
+    return {**parts, "text": without_secret_lines(str(parts["text"]))}
+
+
+def machine(plan: Plan) -> dict[str, Any]:
+    """Return what the results hold for: the processor's instruction set, and accelerators with their drivers."""
+    hardware = plan.hardware
+    return {
+        "machine": hardware.machine,
+        "cpu": hardware.cpu,
+        "cores": hardware.cores,
+        "instructions": list(hardware.instructions),
+        "accelerators": [
+            {"name": gpu.name, "capability": gpu.capability, "driver": gpu.driver} for gpu in hardware.gpus
+        ],
+    }
+
+
+def flags(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the interpreter's flags and the user's variables that can change a result, but for those `given` anew."""
+    from titrant.schema.config.secrets import redact
+
+    variables = {
+        name: value for name, value in sorted(os.environ.items()) if name.startswith(_FLAGS) and name not in given
+    }
+    python: dict[str, Any] = plain({name: getattr(sys.flags, name) for name in ("optimize", "utf8_mode", "isolated")})
+    return {"python": python, "variables": redact(variables)[0]}
 
 
 def run_record(walk: Walk, titration: Titration) -> RunRecord:
@@ -167,9 +165,9 @@ def run_record(walk: Walk, titration: Titration) -> RunRecord:
     )
 
 
-def same_outcome(one: RunRecord, other: RunRecord) -> bool:
+def same_outcome(record: RunRecord, other: RunRecord) -> bool:
     """Tell whether two runs of a plan had the same keys, outputs, judgements and releases."""
-    return _outcome(one) == _outcome(other)
+    return _outcome(record) == _outcome(other)
 
 
 def _outcome(record: RunRecord) -> tuple[Any, ...]:
@@ -179,15 +177,15 @@ def _outcome(record: RunRecord) -> tuple[Any, ...]:
         if step.result is not None
     }
     failed = {step.step: step.error for step in record.steps if step.status in ("failed", "rejected")}
-    judged = plain({one.candidate: [one.status, one.judgement] for one in record.candidates})
+    judged = plain({outcome.candidate: [outcome.status, outcome.judgement] for outcome in record.candidates})
     return record.verdict, record.exit, tuple(record.released), plain(record.baseline), steps, failed, judged
 
 
 def earlier_run(home: Home, walk: Walk, titration: Titration) -> RunRecord | None:
     """Return a run that ended before exactly as this one does, told as one that executed nothing; None without one."""
     mine = run_record(walk, titration)
-    found = closed_run(home, walk.plan, lambda record: same_outcome(record, mine))
-    return None if found is None else replace(found, executed=0, reused=known(walk))
+    earlier = closed_run(home, walk.plan, lambda record: same_outcome(record, mine))
+    return None if earlier is None else replace(earlier, executed=0, reused=known(walk))
 
 
 def known(walk: Walk) -> int:
@@ -232,8 +230,8 @@ def report_value(walk: Walk, titration: Titration, store: Store, recipe: RunReci
 
 def _file_only(place: str) -> str:
     """Leave the folder out of "folder/x.yaml:3:1": the same recipe, named from elsewhere, gives the same report."""
-    found = _PLACE.fullmatch(place)
-    return found[1] if found else place
+    match = _PLACE.fullmatch(place)
+    return match[1] if match else place
 
 
 def look_of(walk: Walk) -> tuple[str, str]:
@@ -281,10 +279,12 @@ def _shipped_value(walk: Walk, store: Store, name: str) -> Any:
 
 def _curves(walk: Walk, store: Store) -> Any:
     """Return the learning curves of the step that trained, the last one if several did; epochs count from 1."""
-    found = [walk.artifacts[f"{step.id}.curves"] for step in walk.plan.steps if f"{step.id}.curves" in walk.artifacts]
-    if not found:
+    artifacts = [
+        walk.artifacts[f"{step.id}.curves"] for step in walk.plan.steps if f"{step.id}.curves" in walk.artifacts
+    ]
+    if not artifacts:
         return None
-    curves = store.value(found[-1])
+    curves = store.value(artifacts[-1])
     best = curves.get("best_epoch") if isinstance(curves, Mapping) else None
     return curves if best is None else {**curves, "best_epoch": best + 1}
 

@@ -29,7 +29,7 @@ class Replay:
 
 def recorded_choices(plan: Plan, record: RunRecord) -> dict[str, tuple[str, ...]]:
     """Return what each search of a run chose to judge; the order of judging follows from the plan."""
-    status = {one.candidate: one.status for one in record.candidates}
+    status = {candidate.candidate: candidate.status for candidate in record.candidates}
     return {
         search.name: tuple(name for name in search.candidates if status.get(name) in _SHORTLISTED)
         for search in plan.searches
@@ -47,8 +47,8 @@ def replayed(fresh: Sequence[Choice], plan: Plan, recorded: Sequence[str]) -> tu
     Raises StepError X331 when none of them is left.
     """
     order = {candidate.id: (candidate.rank, place) for place, candidate in enumerate(plan.candidates)}
-    known = sorted((choice.candidate for choice in fresh), key=lambda name: order[name])
-    kept = tuple(Choice(name, True, "judged as recorded") for name in known if name in recorded)
+    names = sorted((choice.candidate for choice in fresh), key=lambda name: order[name])
+    kept = tuple(Choice(name, True, "judged as recorded") for name in names if name in recorded)
     if not kept:
         raise StepError(
             Diagnostic(
@@ -57,4 +57,4 @@ def replayed(fresh: Sequence[Choice], plan: Plan, recorded: Sequence[str]) -> tu
                 help="choose anew from what can be made here: titrant rerun RUN --redecide",
             )
         )
-    return (*kept, *(Choice(name, False, "left out as recorded") for name in known if name not in recorded))
+    return (*kept, *(Choice(name, False, "left out as recorded") for name in names if name not in recorded))

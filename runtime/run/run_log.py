@@ -1,8 +1,4 @@
-"""The log of a run: everything that titrant's loggers say while it goes on, as JSON lines beside its journal.
-
-Log records as lines of JSON, without secrets.
-Logging to the console and to a file of JSON lines.
-"""
+"""The log of titrant's loggers: JSON lines without secrets beside a run's journal, and on the console or in a file."""
 
 import json
 import logging
@@ -10,31 +6,13 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from titrant.schema.config.secrets import redact
+from titrant.schema.config.secrets import redact, without_secrets
 from titrant.schema.values.canonical import plain
 
 LOG = "log.jsonl"
+LEVELS = ("debug", "info", "warning", "error")
 # A library says nothing to anybody who did not ask.
 logging.getLogger("titrant").addHandler(logging.NullHandler())
-
-
-class _QuietHandler(logging.FileHandler):
-    """A log that cannot be written, as on a full disk, must not end a run or print tracebacks."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Leave the record out."""
-
-
-class _AsBefore(logging.Filter):
-    """Keeps from other handlers what the logger's own level kept from them before this log wanted everything."""
-
-    def __init__(self, level: int) -> None:
-        super().__init__()
-        self._level = level
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is shown."""
-        return record.levelno >= self._level or record.name.partition(".")[0] != "titrant"
 
 
 class RunLog:
@@ -71,6 +49,25 @@ class RunLog:
         self._handler = None
 
 
+class _QuietHandler(logging.FileHandler):
+    """A log that cannot be written, as on a full disk, must not end a run or print tracebacks."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Leave the record out."""
+
+
+class _AsBefore(logging.Filter):
+    """Keeps from other handlers what the logger's own level kept from them before this log wanted everything."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self._level = level
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is shown."""
+        return record.levelno >= self._level or record.name.partition(".")[0] != "titrant"
+
+
 class LogLines(logging.Formatter):
     """One JSON object a line: time (UTC), level, logger, message, the `fields` of the record, and a traceback."""
 
@@ -96,12 +93,7 @@ class WithoutSecrets(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
-        from titrant.schema.config.secrets import without_secrets
-
         return without_secrets(super().format(record))
-
-
-LEVELS = ("debug", "info", "warning", "error")
 
 
 def get_logger(name: str = "titrant") -> logging.Logger:

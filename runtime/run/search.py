@@ -1,7 +1,4 @@
-"""Decide from recorded measurements which candidates are worth judging, and in which order: a pure function.
-
-Read the figures that choose candidates out of what steps answered.
-"""
+"""Pure functions that read candidates' figures from what steps answered, and decide which to judge in which order."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +14,7 @@ GAP = 0.10
 _Z = 1.645
 # objective → whether more of it is better
 OBJECTIVES = {"latency": False, "size": False, "peak_memory": False, "throughput": True, "quality": True}
+_LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
 
 
 @dataclass(frozen=True)
@@ -162,33 +160,33 @@ def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
     if name is None:
         named = " or ".join(name.replace("_", " ") for name in objective)
         return f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {named}"
-    mine, theirs = (_amount(getattr(one, name), name) for one in (item, rival))
+    mine, theirs = (_amount(getattr(candidate, name), name) for candidate in (item, rival))
     return f"its {name.replace('_', ' ')} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
 
 
-def better(one: Figures, other: Figures, objective: Sequence[str]) -> int:
-    """Compare two candidates by the first objective with a gap that counts: 1 `one` is better, -1 worse, 0 neither."""
-    name = deciding(one, other, objective)
-    return 0 if name is None else _compare(one, other, name)
+def better(figures: Figures, other: Figures, objective: Sequence[str]) -> int:
+    """Compare two candidates by the first objective with a gap that counts: 1 the first is better, -1 worse, 0 neither."""
+    name = deciding(figures, other, objective)
+    return 0 if name is None else _compare(figures, other, name)
 
 
-def deciding(one: Figures, other: Figures, objective: Sequence[str]) -> str | None:
+def deciding(figures: Figures, other: Figures, objective: Sequence[str]) -> str | None:
     """Return the first objective on which two candidates differ by a gap that counts."""
-    return next((name for name in objective if _compare(one, other, name)), None)
+    return next((name for name in objective if _compare(figures, other, name)), None)
 
 
-def _compare(one: Figures, other: Figures, name: str) -> int:
-    mine, theirs = getattr(one, name), getattr(other, name)
+def _compare(item: Figures, rival: Figures, name: str) -> int:
+    mine, theirs = getattr(item, name), getattr(rival, name)
     if mine is None or theirs is None:
         return 0
     high, low = max(mine, theirs), min(mine, theirs)
-    if high <= low * (1 + GAP) or (name == "latency" and _overlap(one.interval, other.interval)):
+    if high <= low * (1 + GAP) or (name == "latency" and _overlap(item.interval, rival.interval)):
         return 0
     return 1 if (mine > theirs) == OBJECTIVES[name] else -1
 
 
-def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
-    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
+def _overlap(left: tuple[float, float] | None, right: tuple[float, float] | None) -> bool:
+    return left is not None and right is not None and left[0] <= right[1] and right[0] <= left[1]
 
 
 def _sort_key(item: Figures, objective: Sequence[str]) -> tuple[float, ...]:
@@ -218,8 +216,8 @@ def _nearest(
 
 def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> str:
     place = kept.index(item)
-    told = [f"{name.replace('_', ' ')} {_amount(value, name)}" for name in objective if (value := getattr(item, name))]
-    measured = f": {', '.join(told)}" if told else ""
+    texts = [f"{name.replace('_', ' ')} {_amount(value, name)}" for name in objective if (value := getattr(item, name))]
+    measured = f": {', '.join(texts)}" if texts else ""
     if place == 0:
         return f"judged first, as the gentlest{measured}" if len(kept) > 1 else f"the one worth judging{measured}"
     gain = f"better than every gentler one by more than {GAP:.0%}"
@@ -238,9 +236,6 @@ def _amount(value: float, metric: str) -> str:
     if metric.startswith("latency"):
         return format_time(value)
     return f"{value:,.0f} cases/s" if metric == "throughput" else f"{value:.4f}"
-
-
-_LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
 
 
 def figures(

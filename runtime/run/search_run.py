@@ -1,6 +1,6 @@
 """Carry a plan through its stages: prepare, make candidates, time them, choose a shortlist, judge it in order.
 
-The contract's baseline: what the original itself must reach, judged once, before any candidate is made.
+Where the contract has a baseline, the original itself is judged by it once, before any candidate is made.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,10 @@ from titrant.schema.record import CandidateRecord
 from titrant.schema.values.canonical import read_back
 from titrant.schema.values.frozen import dataclass
 
+# The step is not in the plan: it is the first candidate's contract, asked of the original, with these gates only.
+STEP = "original.contract"
+PRESET = "baseline"
+MISSED = "the original itself misses the contract's baseline"
 _STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
 _OUT_OF_TIME = "the run's time was up before it was judged"
 
@@ -85,7 +89,7 @@ def give_up(walk: Walk, titration: Titration) -> None:
     Raises NoCandidateError when a search has none left: the candidate's own error where there is only one.
     """
     for candidate in walk.plan.candidates:
-        missing = [ref for ref in _parts(candidate) if ref not in walk.artifacts]
+        missing = [ref for ref in (candidate.model, candidate.answers, candidate.quality) if ref not in walk.artifacts]
         if missing:
             titration.rejected[candidate.id] = walk.reason(missing[0].rpartition(".")[0])
             walk.tell("rejected", candidate=candidate.id, step=candidate.id, because=titration.rejected[candidate.id])
@@ -113,15 +117,15 @@ def choose(
     for search in plan.searches:
         timings = store.value(walk.artifacts[search.timings])
         _reject_untimed(walk, search, timings, titration)
-        found = []
+        measured = []
         for candidate in _of(plan, search):
             if candidate.id not in titration.rejected:
                 quality = store.value(walk.artifacts[candidate.quality])
                 size = walk.artifacts[candidate.model].size
-                found.append(figures(candidate, search, size, quality, timings))
-        titration.measured |= {item.candidate: item for item in found}
+                measured.append(figures(candidate, search, size, quality, timings))
+        titration.measured |= {item.candidate: item for item in measured}
         titration.choices[search.name] = shortlist(
-            found, search.objective, limits(plan.contract), retention_asked(plan.contract), search.shortlist
+            measured, search.objective, limits(plan.contract), retention_asked(plan.contract), search.shortlist
         )
         if recorded is not None and recorded.get(search.name):
             _replay(walk, titration, search, recorded[search.name])
@@ -284,10 +288,6 @@ def _none_left(walk: Walk, search: CandidateSearch, titration: Titration) -> Ste
     )
 
 
-def _parts(candidate: Candidate) -> tuple[str, ...]:
-    return candidate.model, candidate.answers, candidate.quality
-
-
 def _of(plan: Plan, search: CandidateSearch) -> list[Candidate]:
     by_name = {candidate.id: candidate for candidate in plan.candidates}
     return [by_name[name] for name in search.candidates]
@@ -300,12 +300,6 @@ def _shortlisted(plan: Plan, search: CandidateSearch, titration: Titration) -> l
 
 def _judgement(value: Mapping[str, Any]) -> Judgement:
     return read_back(Judgement, value)
-
-
-# The step is not in the plan: it is the first candidate's contract, asked of the original, with these gates only.
-STEP = "original.contract"
-PRESET = "baseline"
-MISSED = "the original itself misses the contract's baseline"
 
 
 def baseline_step(plan: Plan) -> Step | None:
@@ -337,5 +331,5 @@ def settle_baseline(walk: Walk) -> str | None:
     if step is None:
         return ""
     before = [other for reference in references(step) for other in needed(walk.plan, reference, ("judge",))]
-    settled = [walk.settle(one) for one in (*before, step)]
+    settled = [walk.settle(required) for required in (*before, step)]
     return f"{STEP}.judgement" if all(settled) else None

@@ -6,7 +6,13 @@ from typing import Protocol
 
 from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.results import InputArtifacts, Refusal, Results, StepKey, step_key
-from titrant.schema.diagnostics.diagnostics import InfeasibleError, StepError, TitrantError
+from titrant.schema.diagnostics.diagnostics import (
+    Diagnostic,
+    InfeasibleError,
+    PreconditionError,
+    StepError,
+    TitrantError,
+)
 from titrant.schema.plan import Plan, Step
 from titrant.schema.record import Artifact, StepRecord, StepResult
 from titrant.schema.values.frozen import dataclass
@@ -69,21 +75,21 @@ class Walk:
             self.records[step.id] = StepRecord(step.id, "rejected", error=self.reason(step.id))
             return False
         key = step_key(self.plan, step, self.declarations.get(step.operator), inputs)
-        found = self.results.find(key.digest)
-        if found.refusal is not None and self.believe_refusals and _of_candidate(step):
-            self._refuse(step, key, found.refusal)
+        stored = self.results.find(key.digest)
+        if stored.refusal is not None and self.believe_refusals and _of_candidate(step):
+            self._refuse(step, key, stored.refusal)
             return False
-        if found.result is not None:
+        if stored.result is not None:
             self.tell("reused", step=step.id, key=key.digest)
-            self._give(step, found.result, "reused")
+            self._give(step, stored.result, "reused")
             return True
         try:
-            performed = self.perform(StepTask(step, key, inputs, found.because))
+            performed = self.perform(StepTask(step, key, inputs, stored.because))
         except (StepError, InfeasibleError) as error:
             self._fail(step, key, error)
             return False
         if performed is None:
-            self.records[step.id] = StepRecord(step.id, "unused", key.digest, error=found.because)
+            self.records[step.id] = StepRecord(step.id, "unused", key.digest, error=stored.because)
             return False
         self._give(step, performed.result, "finished" if performed.ran else "reused")
         return True
@@ -113,8 +119,6 @@ class Walk:
             raise error
 
     def _refuse(self, step: Step, key: StepKey, refusal: Refusal) -> None:
-        from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
-
         self.errors[step.id] = PreconditionError(Diagnostic(refusal.code, refusal.message, help=refusal.help))
         self.records[step.id] = StepRecord(step.id, "failed", key.digest, error=refusal.message)
         self.refused.add(step.id)
@@ -122,18 +126,18 @@ class Walk:
 
     def _inputs(self, step: Step) -> InputArtifacts | None:
         """Gather what a step reads; None when something is missing, but for some of many."""
-        found: dict[str, Artifact | Mapping[str, Artifact]] = {}
+        inputs: dict[str, Artifact | Mapping[str, Artifact]] = {}
         for port, source in step.inputs.items():
             if isinstance(source, str):
                 if source not in self.artifacts:
                     return None
-                found[port] = self.artifacts[source]
+                inputs[port] = self.artifacts[source]
             else:
                 some = {name: self.artifacts[ref] for name, ref in source.items() if ref in self.artifacts}
                 if not some:
                     return None
-                found[port] = some
-        return found
+                inputs[port] = some
+        return inputs
 
 
 def _of_candidate(step: Step) -> bool:
@@ -143,20 +147,20 @@ def _of_candidate(step: Step) -> bool:
 
 def references(step: Step) -> list[str]:
     """List every "step.port" that a step reads."""
-    found: list[str] = []
+    refs: list[str] = []
     for source in step.inputs.values():
-        found += [source] if isinstance(source, str) else source.values()
-    return found
+        refs += [source] if isinstance(source, str) else source.values()
+    return refs
 
 
 def needed(plan: Plan, reference: str, stages: tuple[str, ...]) -> list[Step]:
     """List the steps of some stages that a "step.port" rests on, in the plan's order."""
     steps = {step.id: step for step in plan.steps}
-    wanted: set[str] = set()
+    ids: set[str] = set()
     waiting = [reference]
     while waiting:
         step = steps.get(waiting.pop().rpartition(".")[0])
-        if step is not None and step.id not in wanted and step.stage in stages:
-            wanted.add(step.id)
+        if step is not None and step.id not in ids and step.stage in stages:
+            ids.add(step.id)
             waiting += references(step)
-    return [step for step in plan.steps if step.id in wanted]
+    return [step for step in plan.steps if step.id in ids]

@@ -90,8 +90,8 @@ class Released:
 
         if self.transforms is None:
             return _columns(rows, self._session.input_names)
-        wanted = tuple(dict.fromkeys(name for names in self.transforms.inputs.values() for name in names))
-        return apply(self.transforms, _columns(rows, wanted))
+        columns = tuple(dict.fromkeys(name for names in self.transforms.inputs.values() for name in names))
+        return apply(self.transforms, _columns(rows, columns))
 
 
 def load(folder: Path | str, *, name: str | None = None, threads: int | None = None) -> Released:
@@ -159,18 +159,18 @@ def _verify(folder: Path, files: Mapping[str, str]) -> None:
 def _transforms(folder: Path, about: Mapping[str, Any]) -> Transforms | None:
     for item in about["shipped"].values():
         if item["kind"] == "transforms":
-            found: Transforms = kinds.load("transforms", folder / item["file"])
-            return found
+            transforms: Transforms = kinds.load("transforms", folder / item["file"])
+            return transforms
     return None
 
 
 def _point(folder: Path, about: Mapping[str, Any]) -> Mapping[str, Any]:
     item = about["shipped"].get("operating_point")
-    found: Mapping[str, Any] = json.loads((folder / item["file"]).read_bytes()) if item else {"kind": "argmax"}
-    return found
+    point: Mapping[str, Any] = json.loads((folder / item["file"]).read_bytes()) if item else {"kind": "argmax"}
+    return point
 
 
-def _columns(rows: Any, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _columns(rows: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Turn what a caller has into columns by name."""
     from titrant.runtime.data.columns import array_column, frame_columns
 
@@ -178,18 +178,18 @@ def _columns(rows: Any, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
         return frame_columns(rows, "the rows")
     if isinstance(rows, Mapping):
         columns = {str(name): array_column(values, str(name), "the rows") for name, values in rows.items()}
-        lengths = {len(column) if column.ndim else 0 for name, column in columns.items() if name in wanted}
+        lengths = {len(column) if column.ndim else 0 for name, column in columns.items() if name in names}
         if len(lengths) > 1:
             message = f"the columns differ in length: {', '.join(map(str, sorted(lengths)))} rows"
             raise StepError(Diagnostic("X342", message, help="give every column one entry a row"))
         return columns
     array = np.asarray(rows)
     if array.dtype.kind in "biuf" and array.ndim >= 2:
-        if len(wanted) == 1:
-            return {wanted[0]: array_column(array, wanted[0], "the rows")}
-        if array.ndim == 2 and array.shape[1] == len(wanted):
-            return {name: array_column(array[:, place], name, "the rows") for place, name in enumerate(wanted)}
-    some = ", ".join(wanted[:4]) + (", …" if len(wanted) > 4 else "")
+        if len(names) == 1:
+            return {names[0]: array_column(array, names[0], "the rows")}
+        if array.ndim == 2 and array.shape[1] == len(names):
+            return {name: array_column(array[:, place], name, "the rows") for place, name in enumerate(names)}
+    some = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
     raise StepError(
         Diagnostic(
             "X342",

@@ -1,7 +1,6 @@
-"""Artifacts by content: a manifest of files, itself a file, all under their BLAKE3 digests.
+"""Artifacts by content: files under the BLAKE3 digests of their content, and manifests of what an artifact is made of.
 
-Files by the BLAKE3 digest of their content: written by rename, verified when read.
-Values that the worker keeps, so that nothing is loaded twice.
+Files are written by rename and verified when read; loaded values stay in memory, so that the worker loads none twice.
 """
 
 import json
@@ -19,6 +18,7 @@ from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.files import digest_bytes, digest_file
 from titrant.schema.values.frozen import dataclass
 
+KEPT_BYTES = 2 << 30
 _SEAL_EPOCH = 946_684_800  # 2000-01-01
 
 
@@ -218,10 +218,8 @@ class Store:
 
 def identify_value(value: Any) -> Artifact:
     """Return the artifact that a JSON value would be stored as, without storing it."""
-    from titrant.runtime.backends.kinds import FILE, encode
-
-    data = encode(value)
-    manifest = _manifest_bytes("value", {FILE: Blob(digest_bytes(data), len(data))})
+    data = kinds.encode(value)
+    manifest = _manifest_bytes("value", {kinds.FILE: Blob(digest_bytes(data), len(data))})
     return Artifact("value", digest_bytes(manifest), len(data))
 
 
@@ -247,9 +245,6 @@ def _link(source: Path, target: Path) -> None:
     except OSError:  # no hard links here
         shutil.copyfile(source, target)
         target.chmod(0o444)
-
-
-KEPT_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)

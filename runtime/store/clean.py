@@ -1,4 +1,4 @@
-"""Clean a store: let go of what was not used for long, never of what runs, locks or a run in progress refer to."""
+"""Clean a store: remove what was not used for long, never what runs, locks or a run in progress refer to."""
 
 import json
 import os
@@ -117,15 +117,15 @@ def _since(run: Holder) -> float:
 
 def _documents(home: Home, what: Cleaning, now: float) -> list[Path]:
     """List the records and locks whose references hold: of every run that counts, and the locks beside recipes."""
-    found = [*what.locks]
+    documents = [*what.locks]
     for record in home.runs.glob(f"*/{RECORD}"):
         try:
             if what.forget_runs is None or record.stat().st_mtime >= now - what.forget_runs:
-                found.append(record)
-            found.append(_lock_beside(record.parent))
+                documents.append(record)
+            documents.append(_lock_beside(record.parent))
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return [*dict.fromkeys(found)]
+    return [*dict.fromkeys(documents)]
 
 
 def _lock_beside(run: Path) -> Path:
@@ -135,7 +135,7 @@ def _lock_beside(run: Path) -> Path:
 
 
 def _sort_out(home: Home, index: _Index, referenced: set[str], young: float, tell: Tell) -> dict[str, str]:
-    """Take stock of every key, and return which ones are held by what: "referenced" or "recent"."""
+    """Read every key into the index, and return which keys are held by what: "referenced" or "recent"."""
     held: dict[str, str] = {}
     for key in keys(home, tell):
         index.take(key)
@@ -184,12 +184,12 @@ def _size(index: _Index, names: Iterable[str]) -> int:
 
 def _whole(digests: Iterable[str], there: Mapping[str, StoredFile]) -> set[str]:
     """Return the files of some artifacts, their manifests included, as far as they are there."""
-    found: set[str] = set()
+    names: set[str] = set()
     for digest in digests:
         if digest in there:
-            found.add(digest)
-            found.update(part for part in contents(digest, there) or () if part in there)
-    return found
+            names.add(digest)
+            names.update(part for part in contents(digest, there) or () if part in there)
+    return names
 
 
 def _remove(home: Home, evicted: Sequence[StoredKey], paths: Sequence[Path], tell: Tell) -> None:

@@ -1,6 +1,6 @@
-"""What the executor must know of operators, without running a user's code in its own process.
+"""Declarations of operators, a user's too without running his code here, and whether the user's files are unchanged.
 
-Digests of the user's files that a result depends on, and whether they are still what they were.
+A dependency is a file, a folder's listing or a package, kept with its digest or version.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from titrant.schema.values.canonical import WrongValueError, read_back
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.files import digest_bytes, digest_file, json_object
 from titrant.schema.values.frozen import dataclass
+
+MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Declarations:
 
 def describe(name: str) -> Described:
     """Describe an operator from the catalog; a `module:Name` imports user code and is for the worker only."""
-    found = catalog.get(name)
-    return Described(name, found.version, found.determinism, found.libraries, dict(found.outputs))
+    operator = catalog.get(name)
+    return Described(name, operator.version, operator.determinism, operator.libraries, dict(operator.outputs))
 
 
 def _kept(answer: Mapping[str, Any], folder: Path) -> Described | None:
@@ -69,9 +71,6 @@ def _kept(answer: Mapping[str, Any], folder: Path) -> Described | None:
         return read_back(Described, answer.get("operator")) if unchanged(depends, folder) else None
     except WrongValueError:
         return None
-
-
-MISSING = "missing"
 
 
 def unchanged(dependencies: Iterable[Dependency], folder: Path) -> bool:

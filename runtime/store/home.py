@@ -1,9 +1,7 @@
-"""Where titrant keeps what it made: the store, results, facts and runs of one home folder.
+"""A home folder: its parts, the locks of those who compute, use or clean in it, and its runs, newest first.
 
-Who computes a step, who uses a home and who cleans it: locks of the system's own, each with its holder's name.
-
-Such a lock ends with the process that holds it. The file beside it only says who that is, so one that was left behind
-holds nobody up.
+Such a lock is the system's own and ends with the process that holds it. The file beside it only says who that is, so
+one that was left behind holds nobody up.
 """
 
 import contextlib
@@ -26,6 +24,12 @@ from titrant.schema.values.text import os_reason
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_POLL_SECONDS = 0.2
+_STORE = "store"
+_RUN = "run-"
+# How a run's folder begins: the second, in UTC, in which the run began.
+BEGAN = re.compile(r"\d{8}T\d{6}Z-")
+_SECOND = 16
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ def home_to_read(path: Path | None = None) -> Home:
     if home.path.exists() and not home.path.is_dir():
         raise RecipeError(_no_folder(home.path))
     return home
+
+
+def home_folder() -> Path:
+    """Return where titrant keeps its store, results and runs, to look things up: it may be read-only, or not there."""
+    return home_to_read().path
 
 
 def open_home(path: Path | None = None) -> Home:
@@ -173,11 +182,6 @@ def host() -> str:
     return "".join(character for character in socket.gethostname() if character.isalnum()) or "host"
 
 
-_LOOK_SECONDS = 0.2
-_STORE = "store"
-_RUN = "run-"
-
-
 @dataclass(frozen=True)
 class Holder:
     """Who holds a lock: a process of a machine, what it does, and since when (UTC, ISO 8601)."""
@@ -220,11 +224,11 @@ def using(home: Home, doing: str, waiting: Callable[[str], None]) -> Iterator[No
 
 def users(home: Home) -> list[Holder]:
     """List the runs in progress; what runs that were killed left behind is removed."""
-    found = []
+    holders = []
     for place in sorted(home.locks.glob(f"{_RUN}*.lock")):
         if not remove_if_stale(place):
-            found.append(_holder(place) or Holder(0, "unknown", "", "running"))
-    return found
+            holders.append(_holder(place) or Holder(0, "unknown", "", "running"))
+    return holders
 
 
 def remove_if_stale(place: Path) -> bool:
@@ -256,7 +260,7 @@ def _held(
         lock.acquire(timeout=0)
     except Timeout:
         waiting(str(_holder(place) or "another process is at work on it"))
-        lock.acquire(timeout=-1 if seconds is None else max(seconds, 0), poll_interval=_LOOK_SECONDS)
+        lock.acquire(timeout=-1 if seconds is None else max(seconds, 0), poll_interval=_POLL_SECONDS)
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"pid": os.getpid(), "host": host(), "since": now, "doing": doing}
@@ -278,16 +282,6 @@ def _holder(place: Path) -> Holder | None:
         return Holder(**json.loads(_beside(place).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def home_folder() -> Path:
-    """Return where titrant keeps its store, results and runs, to look things up: it may be read-only, or not there."""
-    return home_to_read().path
-
-
-# How a run's folder begins: the second, in UTC, in which the run began.
-BEGAN = re.compile(r"\d{8}T\d{6}Z-")
-_SECOND = 16
 
 
 def newest_first(runs: Path, part: str = "") -> list[Path]:

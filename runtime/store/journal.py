@@ -32,7 +32,7 @@ class Journal:
 
     def add(self, event: str, **fields: Any) -> None:
         """Record an event with the time in UTC; "step" and "key" are the fields that most events have."""
-        entry = {"event": event, **_told(fields), "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        entry = {"event": event, **_redacted(fields), "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         if event not in PASSING:
             _LOGGER.log(_LEVELS.get(event, logging.DEBUG), "%s", _line(entry), extra={"fields": {"event": entry}})
             line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
@@ -50,7 +50,7 @@ class Journal:
             self._file = None
 
 
-def _told(fields: dict[str, Any]) -> dict[str, Any]:
+def _redacted(fields: dict[str, Any]) -> dict[str, Any]:
     """Take secrets out of what people and libraries said; what titrant itself writes has none."""
     if not any(isinstance(value, str) and value for name, value in fields.items() if name not in _OURS):
         return fields

@@ -1,7 +1,6 @@
-"""What steps gave, by step key: found again only while everything that it depends on is as it was.
+"""Results of steps by step key, the digest of all that can change one, valid while what they depend on is unchanged.
 
-Step keys: everything that can change a step's result, digested.
-When a result was last used: the modification time of its key's folder.
+When a result was last used is the modification time of its key's folder.
 """
 
 import contextlib
@@ -25,6 +24,11 @@ from titrant.schema.values.frozen import dataclass
 
 # What a step reads: one artifact, or several by name.
 InputArtifacts = Mapping[str, Artifact | Mapping[str, Artifact]]
+T = TypeVar("T")
+_KEY_FILE = "key.json"
+_REFUSED = "refused-"
+# A use within this time of the one before is not written down again.
+SLACK_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,6 @@ def _version(name: str, machine: HardwareIdentity) -> str | None:
     return installed_version(name)
 
 
-T = TypeVar("T")
-
-_KEY_FILE = "key.json"
-_REFUSED = "refused-"
-
-
 @dataclass(frozen=True)
 class Refusal:
     """An operator refused its inputs: it would again, as long as its key and the user's files stay the same."""
@@ -132,17 +130,17 @@ class Results:
             value = json_object(path)
             if value is None:
                 continue
-            found = _refusal(value) if path.name.startswith(_REFUSED) else _result(value)
-            if found is None or found.key != key:
+            kept = _parsed(Refusal, value) if path.name.startswith(_REFUSED) else _parsed(StepResult, value)
+            if kept is None or kept.key != key:
                 continue
-            changed = first_changed(found.dependencies, self._recipe_folder)
+            changed = first_changed(kept.dependencies, self._recipe_folder)
             if changed is not None:
                 because = f"{changed.path} changed"
-            elif isinstance(found, Refusal):
-                return Found(refusal=found)
-            elif all(self._store.has(artifact) for artifact in found.outputs.values()):
+            elif isinstance(kept, Refusal):
+                return Found(refusal=kept)
+            elif all(self._store.has(artifact) for artifact in kept.outputs.values()):
                 used(path.parent)
-                return Found(result=found)
+                return Found(result=kept)
             else:
                 because = "its output is missing or damaged in the store"
         return Found(because=because)
@@ -153,9 +151,9 @@ class Results:
             return False
         identity = {"outputs": result.outputs, "dependencies": result.dependencies}
         other = any(
-            found.dependencies == result.dependencies and dict(found.outputs) != dict(result.outputs)
+            kept.dependencies == result.dependencies and dict(kept.outputs) != dict(result.outputs)
             for path in self._files(key.digest)
-            if not path.name.startswith(_REFUSED) and (found := _result(json_object(path) or {})) is not None
+            if not path.name.startswith(_REFUSED) and (kept := _parsed(StepResult, json_object(path) or {})) is not None
         )
         self._write(key, f"{sha256(identity)}.json", result)
         return other
@@ -199,23 +197,11 @@ def result_from(answer: Mapping[str, Any], **fields: Any) -> StepResult:
     return read_back(StepResult, {**answer, **fields})
 
 
-def _result(value: Mapping[str, Any]) -> StepResult | None:
-    return _parsed(StepResult, value)
-
-
-def _refusal(value: Mapping[str, Any]) -> Refusal | None:
-    return _parsed(Refusal, value)
-
-
 def _parsed(kind: type[T], value: Mapping[str, Any]) -> T | None:
     try:
         return read_back(kind, value)
     except WrongValueError:
         return None
-
-
-# A use within this time of the one before is not written down again.
-SLACK_SECONDS = 600.0
 
 
 def used(folder: Path) -> None:

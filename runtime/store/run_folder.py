@@ -1,30 +1,29 @@
-"""The folder of one run: made when the first step must really run, closed by its record.
-
-The journal of a run: one JSON object a line, appended and never changed.
-The runs of a home in the order in which they began.
-"""
+"""The folder of one run: closed by its record, compared with earlier runs, and holding what a user ships."""
 
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from titrant.runtime.backends import transforms
+from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
-from titrant.runtime.store.release import intact, unfinished_of
-from titrant.schema.plan import Plan, plan_digest
-from titrant.schema.record import RunRecord
+from titrant.schema.plan import Candidate, CandidateSearch, Plan, plan_digest
+from titrant.schema.record import Artifact, RunRecord
 from titrant.schema.values import files
 from titrant.schema.values.canonical import read_back
+from titrant.schema.values.files import digest_file
 from titrant.schema.values.frozen import dataclass
 
 RECORD = "record.json"
+MANIFEST = "titrant.json"
 # Beyond so many runs an earlier one is not looked for: what it gave is in the store, and is put out anew.
-_LOOKED_AT = 50
+_MOST_RUNS = 50
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,14 @@ def make_folder(home: Home, plan: Plan, recipe_text: str, environment: dict[str,
         except FileExistsError:
             count += 1
             path = home.runs / f"{stem}-{count}"
-    found = RunFolder(path)
-    for folder in (found.outputs, found.quarantine, path / "steps"):
+    run_folder = RunFolder(path)
+    for folder in (run_folder.outputs, run_folder.quarantine, path / "steps"):
         folder.mkdir()
     files.write_bytes(path / "recipe.yaml", recipe_text.encode())
     files.write_json(path / "plan.json", plan)
     files.write_json(path / "hardware.json", plan.hardware)
     files.write_json(path / "environment.json", environment)
-    return found
+    return run_folder
 
 
 def newer_run(home: Home, folder: RunFolder) -> str | None:
@@ -133,4 +132,123 @@ def last_run(home: Home, name: str) -> RunRecord | None:
 def _newest_first(home: Home, part: str) -> list[Path]:
     """List the newest folders with a record whose names hold `part`: so many at most, however many there are."""
     folders = newest_first(home.runs, part)
-    return list(islice((folder for folder in folders if (folder / RECORD).is_file()), _LOOKED_AT))
+    return list(islice((folder for folder in folders if (folder / RECORD).is_file()), _MOST_RUNS))
+
+
+def released_path(name: str, manifest: Manifest) -> str:
+    """Return where a model comes to lie: NAME with the file's suffix, or the folder NAME of one with several files."""
+    files = list(manifest.files)
+    return name + PurePosixPath(files[0]).suffix if len(files) == 1 else name
+
+
+def write_outputs(
+    folder: Path, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], chosen: Mapping[str, str]
+) -> None:
+    """Write the chosen candidates (search → candidate) with everything shipped beside them into `folder` of a run.
+
+    `folder` appears whole or not at all. Raises DamagedError when a stored file is not what was judged.
+    """
+    prepare_outputs(folder, plan, store, artifacts, chosen)
+    place_outputs(folder)
+
+
+def prepare_outputs(
+    folder: Path, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], chosen: Mapping[str, str]
+) -> None:
+    """Gather and verify everything that belongs into `folder` beside it, as `write_outputs` says."""
+    unfinished = unfinished_of(folder)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    candidates = {candidate.id: candidate for candidate in plan.candidates}
+    searches = [search for search in plan.searches if search.name in chosen]
+    models = [_model(unfinished, store, artifacts, search, candidates[chosen[search.name]]) for search in searches]
+    shipped = {name: _ship(unfinished, store, artifacts[ref], name) for name, ref in plan.shipped.items()}
+    about = {
+        "titrant": 1,
+        "name": plan.name,
+        "task": plan.task,
+        "run": folder.parent.name,
+        "models": models,
+        "shipped": shipped,
+        "reading": _reading(plan, candidates[chosen[searches[0].name]]),
+        "data": _data(unfinished, shipped),
+        "threads": plan.timing_threads,
+        "files": {
+            path.relative_to(unfinished).as_posix(): digest_file(path)
+            for path in sorted(unfinished.rglob("*"))
+            if path.is_file()
+        },
+    }
+    files.write_json(unfinished / MANIFEST, about)
+
+
+def place_outputs(folder: Path) -> None:
+    """Put what was prepared in its place, by one rename."""
+    if folder.exists():
+        folder.rmdir()
+    unfinished_of(folder).rename(folder)
+
+
+def unfinished_of(folder: Path) -> Path:
+    """Return where what belongs into a folder is gathered first."""
+    return folder.with_name(f".{folder.name}.unfinished")
+
+
+def intact(folder: Path) -> bool:
+    """Tell whether everything that was released into a folder is still there, unchanged."""
+    try:
+        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return all(digest_file(folder / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _model(
+    folder: Path, store: Store, artifacts: Mapping[str, Artifact], search: CandidateSearch, candidate: Candidate
+) -> dict[str, Any]:
+    artifact = artifacts[candidate.model]
+    path = released_path(search.name, store.manifest(artifact))
+    _copy(store, artifact, folder, path)
+    return {
+        "file": path,
+        "kind": artifact.kind,
+        "artifact": artifact.digest,
+        "candidate": candidate.id,
+        "method": candidate.method,
+        "format": candidate.format,
+        "engine": candidate.engine,
+    }
+
+
+def _ship(folder: Path, store: Store, artifact: Artifact, name: str) -> dict[str, str]:
+    path = f"{name}.json" if artifact.kind == "value" else name
+    _copy(store, artifact, folder, path)
+    return {"file": path, "kind": artifact.kind}
+
+
+def _copy(store: Store, artifact: Artifact, folder: Path, path: str) -> None:
+    """Copy an artifact to `path`: the one file itself, or a folder of its files."""
+    files = list(store.manifest(artifact).files)
+    # A folder of transforms stays a folder, whatever it holds.
+    if len(files) > 1 or not PurePosixPath(path).suffix:
+        store.materialize(artifact, folder / path, copy=True)
+        return
+    beside = folder / ".copy"
+    store.materialize(artifact, beside, copy=True)
+    (beside / files[0]).rename(folder / path)
+    shutil.rmtree(beside)
+
+
+def _data(folder: Path, shipped: Mapping[str, Mapping[str, str]]) -> dict[str, Any] | None:
+    """Return what the shipped transforms say of inputs and classes, for readers without titrant."""
+    transforms_path = next((item["file"] for item in shipped.values() if item["kind"] == "transforms"), None)
+    if transforms_path is None:
+        return None
+    return transforms.ends(folder / transforms_path)
+
+
+def _reading(plan: Plan, candidate: Candidate) -> dict[str, Any]:
+    """Return how outputs become decisions, from the step that judged: task, output, and what its numbers are."""
+    step_id = candidate.judgement.rpartition(".")[0]
+    params = next(step.params for step in plan.steps if step.id == step_id)
+    return {name: params[name] for name in ("task", "output", "kinds") if name in params}

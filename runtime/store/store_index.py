@@ -1,4 +1,4 @@
-"""Take stock of a home's store: every file, every result, and what each refers to."""
+"""List what a home's store holds: every file, every result, and what each refers to."""
 
 import os
 import re
@@ -58,13 +58,13 @@ def ignore_progress(what: str, done: int, total: int) -> None:
 
 def files(home: Home) -> dict[str, StoredFile]:
     """List the store's files by the digest that names them; other files are not ours."""
-    found = {}
+    stored = {}
     for shelf in _entries(home.store / "blake3"):
         for entry in _entries(shelf.path):
             if _NAME.fullmatch(entry.name):
                 state = entry.stat()
-                found[entry.name] = StoredFile(Path(entry.path), state.st_size, state.st_ctime)
-    return found
+                stored[entry.name] = StoredFile(Path(entry.path), state.st_size, state.st_ctime)
+    return stored
 
 
 def keys(home: Home, tell: Tell = ignore_progress) -> Iterator[StoredKey]:
@@ -111,13 +111,13 @@ def contents(digest: str, there: Mapping[str, StoredFile]) -> tuple[str, ...] | 
 
 def mentioned(documents: Iterable[Path]) -> set[str]:
     """Return every digest and step key that some files mention; a file that is not there mentions none."""
-    found: set[str] = set()
+    digests: set[str] = set()
     for document in documents:
         try:
-            found.update(digest.decode() for digest in _DIGEST.findall(document.read_bytes()))
+            digests.update(digest.decode() for digest in _DIGEST.findall(document.read_bytes()))
         except OSError:
             continue
-    return found
+    return digests
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -34,7 +34,7 @@ def tensor_difference(old: Path, new: Path) -> TensorDifference:
     """Compare two folders of files that a kind wrote."""
     before, after = _files(old), _files(new)
     notes = [f"only the {which} has {name}" for name, which in _one_sided(before, after)]
-    found: list[tuple[float, float, str]] = []
+    distances: list[tuple[float, float, str]] = []
     compared = 0
     for name in sorted(set(before) & set(after)):
         if before[name].read_bytes() == after[name].read_bytes():
@@ -45,13 +45,13 @@ def tensor_difference(old: Path, new: Path) -> TensorDifference:
         compared += len(shared)
         differing = [_distance(left[tensor], right[tensor], f"{name}: {tensor}") for tensor in shared]
         notes += [distance for distance in differing if isinstance(distance, str)]
-        found += [distance for distance in differing if isinstance(distance, tuple) and distance[0] > 0]
+        distances += [distance for distance in differing if isinstance(distance, tuple) and distance[0] > 0]
         if not any(isinstance(distance, str) or distance[0] > 0 for distance in differing):
             notes.append(f"{name} differs outside its numbers")
-    if not found:
+    if not distances:
         return TensorDifference("", None, None, 0, compared, "; ".join(notes[:3]))
-    absolute, relative, tensor = max(found, key=lambda item: (item[1], item[0], item[2]))
-    return TensorDifference(tensor, absolute, relative, len(found), compared, "; ".join(notes[:3]))
+    absolute, relative, tensor = max(distances, key=lambda item: (item[1], item[0], item[2]))
+    return TensorDifference(tensor, absolute, relative, len(distances), compared, "; ".join(notes[:3]))
 
 
 def stored_difference(store: Store, old: Artifact, new: Artifact, scratch: Path) -> TensorDifference:

@@ -79,17 +79,17 @@ def _intact(
     for digest, file in there.items():
         tell("reading files", read, total)
         try:
-            found = digest_file(file.path)
+            actual = digest_file(file.path)
         except FileNotFoundError:
             continue  # another process let go of it
         except OSError as error:
             wrong.add(home, file.path, f"it cannot be read: {os_reason(error)}")
             continue
         read += file.size
-        if found == digest:
+        if actual == digest:
             intact[digest] = file
         else:
-            wrong.add(home, file.path, f"its content has the digest {found[:12]}…, not the one that names it")
+            wrong.add(home, file.path, f"its content has the digest {actual[:12]}…, not the one that names it")
     tell("reading files", total, total)
     return intact, read
 

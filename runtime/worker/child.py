@@ -1,10 +1,10 @@
 """The worker's process: answers requests, one JSON object a line, until the parent is gone.
 
 Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed",
-"threads", "deterministic", "log"} · {"do": "inspect", "seed", "steps"} · {"do": "describe", "operator"} ·
-{"do": "ask_operator", "operator", "ask", "params", "hardware", "model", "work"} ·
-{"do": "compare", "pairs": [[old artifact, new artifact], …]}. Messages
-back: progress and measured while it works, then one of done, error and damaged.
+"threads", "deterministic", "frees": [digest, …], "log"} · {"do": "inspect", "seed", "steps"} ·
+{"do": "describe", "operator"} · {"do": "ask_operator", "operator", "ask", "params", "hardware", "model", "work"} ·
+{"do": "compare", "pairs": [[old artifact, new artifact], …]}.
+Messages back: progress and measured while it works, then one of done, error and damaged.
 """
 
 import contextlib
@@ -41,23 +41,23 @@ def main(requests: int, answers: int, scratch: Path) -> None:
     watch.install(seeding.importing)
     sys.path.insert(0, str(folder))
     send = _sender(answers)
-    bench = WorkerState(home, folder, scratch, watch, seeding, send)
+    state = WorkerState(home, folder, scratch, watch, seeding, send)
     waiting = _listen(requests)
     while True:
-        send(_answer(bench, waiting.get()))
+        send(_answer(state, waiting.get()))
 
 
-def _answer(bench: WorkerState, request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _answer(state: WorkerState, request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Do what is asked; whatever goes wrong becomes a message."""
     try:
-        return {"event": "done", **bench.do(request)}
+        return {"event": "done", **state.do(request)}
     except TitrantError as error:
-        return {**describe_error(error), "dependencies": bench.dependencies()}
+        return {**describe_error(error), "dependencies": state.dependencies()}
     except DamagedError as error:
         return {"event": "damaged", "digest": error.digest}
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a step may raise anything
         _say(traceback.print_exc)
-        return describe_error(StepError(_unexpected(bench, error, request)))
+        return describe_error(StepError(_unexpected(state, error, request)))
     finally:
         # While the parent still writes what is printed into the log of this request.
         _say(sys.stdout.flush)
@@ -70,24 +70,24 @@ def _say(how: Callable[[], None]) -> None:
         how()
 
 
-def _unexpected(bench: WorkerState, error: BaseException, request: Mapping[str, Any]) -> Diagnostic:
+def _unexpected(state: WorkerState, error: BaseException, request: Mapping[str, Any]) -> Diagnostic:
     """Say in one line what code in a step raised."""
     if not isinstance(error, OSError) and _NO_SPACE in str(error):
         error = OSError(errno.ENOSPC, _NO_SPACE)  # libraries that write by themselves have errors of their own
-    if isinstance(error, OSError) and (problem := disk_problem(bench.home, error)) is not None:
+    if isinstance(error, OSError) and (problem := disk_problem(state.home, error)) is not None:
         return problem
     if isinstance(error, MemoryError):
         return Diagnostic("X311", "out of memory", help="use a smaller model or batch, or a machine with more memory")
     text = " ".join(str(error).split())
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    where = bench.user_place(error)
+    where = state.user_place(error)
     log = f"the traceback is in {request['log']}" if request.get("log") else ""
     if where:
         return Diagnostic("X312", f"{line} ({where})", help="; ".join(filter(None, ("mend your own code", log))))
     return Diagnostic("X313", line, help="; ".join(filter(None, ("a library refused what it was given", log))))
 
 
-def _listen(requests: int) -> "queue.SimpleQueue[Mapping[str, Any]]":
+def _listen(requests: int) -> queue.SimpleQueue[Mapping[str, Any]]:
     """Read requests in a thread of their own, so that the process ends with its parent also in the middle of a step."""
     waiting: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
 

@@ -1,7 +1,4 @@
-"""How what went wrong in the worker crosses to the parent.
-
-Why a worker died, as far as the system tells.
-"""
+"""What crosses from the worker to the parent when something goes wrong: errors as messages, and why a worker died."""
 
 import signal
 from collections.abc import Mapping
@@ -84,7 +81,8 @@ def describe_error(error: TitrantError) -> dict[str, Any]:
     from titrant.schema.config.secrets import without_secrets
 
     said = [
-        replace(one, message=without_secrets(one.message), help=without_secrets(one.help)) for one in error.diagnostics
+        replace(diagnostic, message=without_secrets(diagnostic.message), help=without_secrets(diagnostic.help))
+        for diagnostic in error.diagnostics
     ]
     return {"event": "error", "exception": type(error).__name__, "diagnostics": plain(said)}
 

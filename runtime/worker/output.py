@@ -1,7 +1,4 @@
-"""What a worker prints: written to the log of its step as it comes, with secrets redacted.
-
-Take secrets out of what a step prints.
-"""
+"""What a worker prints: written to the log of its step as it comes, with secrets taken out."""
 
 import contextlib
 import os
@@ -16,6 +13,8 @@ _BLOCK = 64 << 10
 # A line that is longer is written in parts.
 _LINE = 1 << 20
 _KEPT = 2000
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 
 
 class Printed:
@@ -78,10 +77,10 @@ class Printed:
         waiting = b""
         while block := os.read(self._begin, _BLOCK):
             waiting += block
-            while found := self._signs.search(waiting):
-                self._write(self._cleaner.clean(waiting[: found.start()]))
-                waiting = waiting[found.end() :]
-                number = int(found[1])
+            while sign := self._signs.search(waiting):
+                self._write(self._cleaner.clean(waiting[: sign.start()]))
+                waiting = waiting[sign.end() :]
+                number = int(sign[1])
                 with self._came:
                     self._seen = number
                     self._came.notify_all()
@@ -104,10 +103,6 @@ class Printed:
                 text = text[log.write(text) :]
         except (OSError, ValueError):  # ValueError: closed just now
             return
-
-
-_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
-_KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 
 
 class Cleaner:

@@ -1,6 +1,6 @@
 """The parent's side of the worker: one child process that holds torch, live models and the user's code.
 
-Read what a child process answers, line by line, and notice a signal also when it comes just before the waiting.
+Its answers are read line by line; a signal is noticed also when it comes just before the waiting for one.
 """
 
 import contextlib
@@ -23,6 +23,8 @@ from titrant.runtime.worker.output import Printed
 Listen = Callable[[Mapping[str, Any]], None]
 _MAIN = "titrant.runtime.worker.child"
 _CLOSE_SECONDS = 2.0
+_BLOCK = 1 << 16
+_NONE = -1
 
 
 class Worker:
@@ -58,9 +60,9 @@ class Worker:
     def ask(self, request: Mapping[str, Any], listen: Listen | None = None) -> dict[str, Any]:
         """Send a request and return its answer; `listen` is told of progress and measurements meanwhile.
 
-        `request["do"]` is "run", "inspect" (also where it is left out) or "describe", see
-        `titrant.runtime.worker.child`. Raises the TitrantError that the child met, WorkerDiedError when it
-        died, DamagedArtifactError when a stored input is not intact.
+        `request["do"]` is "run", "inspect" (also where it is left out), "describe", "ask_operator" or "compare", see
+        `titrant.runtime.worker.child`. Raises the TitrantError that the child met, WorkerDiedError when it died,
+        DamagedArtifactError when a stored input is not intact.
         """
         message = self.message(request, listen)
         raise_answer(message)
@@ -199,10 +201,6 @@ def environment(home: Home, folder: Path, threads: int, seed: int) -> dict[str, 
         "TITRANT_HOME": str(home.path),
         "TITRANT_RECIPE_FOLDER": str(folder),
     }
-
-
-_BLOCK = 1 << 16
-_NONE = -1
 
 
 class Alarm:

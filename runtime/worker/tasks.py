@@ -1,7 +1,6 @@
 """The worker's work: run a step on stored values, inspect a recipe's model and data, describe a user's operator.
 
-Ask a user's operator what it needs, would load, cost or do at all: its own code, so in the worker only.
-What an operator may use besides its arguments, as the worker gives it.
+It also asks that operator what it needs, loads or costs, compares artifacts, and holds what a running step may use.
 """
 
 import importlib
@@ -35,6 +34,7 @@ from titrant.schema.record import Artifact, Dependency, Measurement
 from titrant.schema.values.canonical import plain, read_back, sha256
 
 Send = Callable[[Mapping[str, Any]], None]
+_PROGRESS_SECONDS = 0.1
 
 
 class WorkerState:
@@ -139,17 +139,17 @@ class WorkerState:
         """Answer with an operator's declaration and what of the user's it depends on."""
         name = request["operator"]
         with self._watch.watching():
-            found = _declaration(name)
+            declaration = _declaration(name)
         declared = {
-            "family": found.family,
-            "inputs": plain(found.inputs),
-            "consumes": list(found.consumes),
-            "doc": found.doc,
-            "method": plain(found.method),
-            "user_code": found.user_code,
-            "costless": list(found.costless),
-            "parameters": found.params.model_json_schema(),
-            "answers_for": answers_for(found),
+            "family": declaration.family,
+            "inputs": plain(declaration.inputs),
+            "consumes": list(declaration.consumes),
+            "doc": declaration.doc,
+            "method": plain(declaration.method),
+            "user_code": declaration.user_code,
+            "costless": list(declaration.costless),
+            "parameters": declaration.params.model_json_schema(),
+            "answers_for": answers_for(declaration),
         }
         dependencies = self._watch.dependencies({"operator": name})
         return {"operator": plain(describe(name)), "declared": declared, "dependencies": plain(dependencies)}
@@ -161,12 +161,12 @@ class WorkerState:
 
     def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with how far apart the artifacts of each pair are."""
-        found = []
+        differences = []
         for old, new in request["pairs"]:
             scratch = Path(tempfile.mkdtemp(dir=self._scratch))
-            found.append(plain(stored_difference(self._store, Artifact(**old), Artifact(**new), scratch)))
+            differences.append(plain(stored_difference(self._store, Artifact(**old), Artifact(**new), scratch)))
             shutil.rmtree(scratch, ignore_errors=True)
-        return {"differences": found}
+        return {"differences": differences}
 
     def _inputs(self, given: Mapping[str, Any], declaration: Declaration, carried: set[str]) -> dict[str, Any]:
         inputs: dict[str, Any] = {}
@@ -283,6 +283,17 @@ def ask_operator(declaration: Declaration, request: Mapping[str, Any]) -> dict[s
     return {"answer": plain(made)}
 
 
+def _params(declaration: Declaration, request: Mapping[str, Any]) -> Any:
+    try:
+        return declaration.params.model_validate_json(json.dumps(request["params"]))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = ".".join(str(part) for part in first["loc"])
+        message = f"{request['operator']} does not take its option {option}: {first['msg']}"
+        key = f"quantization.options.{option}"
+        raise RecipeError(Diagnostic("X316", message, help="see the operator's parameter model", key=key)) from None
+
+
 def _are_texts(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and all(isinstance(text, str) for text in value)
 
@@ -300,20 +311,6 @@ _DUE = {
     "loads": "a tuple of names of modules",
     "idle": "True where it would give the model back as it is, else False",
 }
-
-
-def _params(declaration: Declaration, request: Mapping[str, Any]) -> Any:
-    try:
-        return declaration.params.model_validate_json(json.dumps(request["params"]))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        option = ".".join(str(part) for part in first["loc"])
-        message = f"{request['operator']} does not take its option {option}: {first['msg']}"
-        key = f"quantization.options.{option}"
-        raise RecipeError(Diagnostic("X316", message, help="see the operator's parameter model", key=key)) from None
-
-
-_PROGRESS_SECONDS = 0.1
 
 
 class StepContext:

@@ -2,10 +2,8 @@
 
 What a user's module read, it may keep for as long as the process lives: a table read when it was imported, a cached
 configuration. So every read counts, from then on, for each of the user's modules that was at work when it happened,
-and with the module for every later step that rests on it.
-
-Check that the files which a step is given still hold what its key says.
-Which files each of the user's modules has read since the process began.
+and with the module for every later step that rests on it. Files given as parameters are in the step's key instead, and
+are checked before the step runs.
 """
 
 import contextlib
@@ -95,11 +93,11 @@ class UserWatch:
         self._settle_readings()
         named = {match[1] for text in _texts(params) if (match := _REFERENCE.fullmatch(text))}
         modules, packages = closure({*self.roots(), *carried, *named}, self._territory)
-        found = {str(path): self._source(path) for path in modules.values()}
-        found = self._readings.of(modules) | found
+        digests = {str(path): self._source(path) for path in modules.values()}
+        digests = self._readings.of(modules) | digests
         if files:
-            found = self._opened(_given(params)) | found
-        named_files = {_relative(path, self._folder): digest for path, digest in found.items() if digest != MISSING}
+            digests = self._opened(_given(params)) | digests
+        named_files = {_relative(path, self._folder): digest for path, digest in digests.items() if digest != MISSING}
         return tuple(Dependency(*item) for item in sorted((named_files | _versions(packages)).items()))
 
     def files_of(self, module: str) -> dict[str, str]:
@@ -198,11 +196,44 @@ def _relative(path: str, folder: Path) -> str:
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in packages:
         for distribution in distributions(name):
-            found[PACKAGE + distribution] = installed_version(distribution) or MISSING
-    return found
+            versions[PACKAGE + distribution] = installed_version(distribution) or MISSING
+    return versions
+
+
+class ModuleReadings:
+    """Reads by module; a path that ends in a slash is a folder that was listed.
+
+    A file counts with the digest that it had when it was first read: what a module made of it then may still be in use,
+    and a result that rests on two states of one file must not be found again.
+    """
+
+    def __init__(self) -> None:
+        self._by_module: dict[str, set[str]] = {}
+        self._digests: dict[str, str] = {}
+        self._unsettled: dict[str, set[str]] = {}  # path → modules, of what is being watched
+
+    def add(self, path: str, modules: Iterable[str]) -> None:
+        """Note that some modules were at work when a path was read."""
+        self._unsettled.setdefault(path, set()).update(modules)
+
+    def settle(self, written: set[str], digest: Callable[[str], str]) -> None:
+        """Digest what was noted, leaving out what was written too and what is not there."""
+        noted, self._unsettled = self._unsettled, {}
+        for path, modules in noted.items():
+            if path in written or not Path(path).exists():
+                continue
+            if path not in self._digests:
+                self._digests[path] = digest(path)
+            for module in modules:
+                self._by_module.setdefault(module, set()).add(path)
+
+    def of(self, modules: Iterable[str]) -> dict[str, str]:
+        """Return what some modules read: path → digest."""
+        paths = set().union(*(self._by_module.get(module, ()) for module in modules))
+        return {path: self._digests[path] for path in paths if self._digests[path] != MISSING}
 
 
 class GivenFiles:
@@ -242,36 +273,3 @@ def _folder_digest(folder: Path, digest: Callable[[Path], str]) -> str:
     files = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     lines = (f"{file.relative_to(folder).as_posix()}\0{digest(file)}\n" for file in files)
     return digest_bytes("".join(sorted(lines)).encode())
-
-
-class ModuleReadings:
-    """Reads by module; a path that ends in a slash is a folder that was listed.
-
-    A file counts with the digest that it had when it was first read: what a module made of it then may still be in use,
-    and a result that rests on two states of one file must not be found again.
-    """
-
-    def __init__(self) -> None:
-        self._by_module: dict[str, set[str]] = {}
-        self._digests: dict[str, str] = {}
-        self._unsettled: dict[str, set[str]] = {}  # path → modules, of what is being watched
-
-    def add(self, path: str, modules: Iterable[str]) -> None:
-        """Note that some modules were at work when a path was read."""
-        self._unsettled.setdefault(path, set()).update(modules)
-
-    def settle(self, written: set[str], digest: Callable[[str], str]) -> None:
-        """Digest what was noted, leaving out what was written too and what is not there."""
-        noted, self._unsettled = self._unsettled, {}
-        for path, modules in noted.items():
-            if path in written or not Path(path).exists():
-                continue
-            if path not in self._digests:
-                self._digests[path] = digest(path)
-            for module in modules:
-                self._by_module.setdefault(module, set()).add(path)
-
-    def of(self, modules: Iterable[str]) -> dict[str, str]:
-        """Return what some modules read: path → digest."""
-        paths = set().union(*(self._by_module.get(module, ()) for module in modules))
-        return {path: self._digests[path] for path in paths if self._digests[path] != MISSING}

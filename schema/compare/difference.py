@@ -1,6 +1,6 @@
-"""What differs between two values, and where.
+"""Find where two values differ, and say how far apart two figures of the same thing may be.
 
-How far apart two figures of the same thing may be: the one place where a rerun's and a lock's tolerances stand.
+The tolerances of reruns and of locks stand here and nowhere else.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,8 +73,10 @@ def first_place(old: Any, new: Any) -> tuple[KeyPath, Any, Any] | None:
 
 def first_difference(old: Any, new: Any, prefix: str = "") -> str:
     """Say the first place where two JSON values differ, with both values; "" where they do not."""
-    found = next(differences(old, new, "", prefix), None)
-    return "" if found is None else f"{found.path} was {short(repr(found.old))} and is {short(repr(found.new))}"
+    difference = next(differences(old, new, "", prefix), None)
+    if difference is None:
+        return ""
+    return f"{difference.path} was {short(repr(difference.old))} and is {short(repr(difference.new))}"
 
 
 def short(text: str, most: int = 80) -> str:

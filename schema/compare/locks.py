@@ -1,4 +1,4 @@
-"""Find where two entries of a lock part: the first difference in causal order, as a sentence."""
+"""Find the first difference between two entries of a lock, in causal order, as a sentence."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

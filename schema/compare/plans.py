@@ -1,7 +1,6 @@
-"""Compare two plans: what goes in, and what follows from it, each with the input that caused it.
+"""Compare two plans: what goes in, and what follows from it, each difference with the input that caused it.
 
-Read a plan as tables by name, without what is only said about it, so that two plans can be compared.
-Compare two recipes key by key, as they are resolved, with the place of each key.
+Two recipes are compared key by key, as they are resolved, with the place of each key.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,8 @@ from titrant.schema.values.canonical import plain
 INPUTS = ("recipe", "inputs", "hardware")
 LAYERS = (*INPUTS, "settings", "decisions", "contract", "candidates", "steps", "predictions", "warnings")
 
+PlanTable = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class MadePlan:
@@ -37,7 +38,7 @@ def compare_plans(old: MadePlan, new: MadePlan) -> tuple[Difference, ...]:
     may have caused it are named.
     """
     given = (*_recipe(old, new), *_inputs(old.plan, new.plan), *_hardware(old.plan, new.plan))
-    return (*given, *(_caused(found, given, old.plan, new.plan) for found in _made(old.plan, new.plan)))
+    return (*given, *(_caused(difference, given, old.plan, new.plan) for difference in _made(old.plan, new.plan)))
 
 
 def _recipe(old: MadePlan, new: MadePlan) -> Iterator[Difference]:
@@ -62,10 +63,9 @@ def _made(old: Plan, new: Plan) -> Iterator[Difference]:
     yield from _contract(old, new)
     yield from named_differences(candidates(old), candidates(new), "candidates")
     yield from named_differences(steps(old), steps(new), "steps")
-    for found in named_differences(predictions(old), predictions(new), "predictions"):
-        yield replace(
-            found, unit="s" if found.path.endswith("seconds") else "B" if found.path.endswith("bytes") else ""
-        )
+    for difference in named_differences(predictions(old), predictions(new), "predictions"):
+        path = difference.path
+        yield replace(difference, unit="s" if path.endswith("seconds") else "B" if path.endswith("bytes") else "")
     yield from differences(list(old.warnings) or None, list(new.warnings) or None, "warnings", "warnings")
 
 
@@ -89,34 +89,32 @@ def _decisions(old: Plan, new: Plan) -> Iterator[Difference]:
 def _contract(old: Plan, new: Plan) -> Iterator[Difference]:
     """Yield what differs between the gates, their thresholds in their unit."""
     units = {f"{gate.id}.threshold": gate.unit for gate in new.contract.gates}
-    for found in named_differences(gates(old), gates(new), "contract"):
-        yield replace(found, unit=units.get(found.path, ""))
+    for difference in named_differences(gates(old), gates(new), "contract"):
+        yield replace(difference, unit=units.get(difference.path, ""))
 
 
-def _caused(found: Difference, given: tuple[Difference, ...], old: Plan, new: Plan) -> Difference:
-    if found.layer == "predictions" and not given:
-        return replace(found, cause="what has been measured since", measured=True)
-    return replace(found, cause=cause(found, given, old, new))
-
-
-PlanTable = dict[str, Any]
+def _caused(difference: Difference, given: tuple[Difference, ...], old: Plan, new: Plan) -> Difference:
+    if difference.layer == "predictions" and not given:
+        return replace(difference, cause="what has been measured since", measured=True)
+    return replace(difference, cause=cause(difference, given, old, new))
 
 
 def decisions(plan: Plan) -> dict[str, Decision]:
     """Return the decisions by subject; a second one of the same subject carries its number ("model 2")."""
-    found: dict[str, Decision] = {}
+    by_subject: dict[str, Decision] = {}
     for decision in plan.decisions:
         name, count = decision.subject, 1
-        while name in found:
+        while name in by_subject:
             count += 1
             name = f"{decision.subject} {count}"
-        found[name] = decision
-    return found
+        by_subject[name] = decision
+    return by_subject
 
 
 def settled(decision: Decision) -> PlanTable:
     """Return what a decision settles: asked, chosen, and what was rejected; the text itself of one that only notes."""
-    value = {"asked": decision.asked, "chosen": decision.chosen, "rejected": [one.value for one in decision.rejected]}
+    rejected = [alternative.value for alternative in decision.rejected]
+    value = {"asked": decision.asked, "chosen": decision.chosen, "rejected": rejected}
     return value | {"noted": decision.because} if decision.rule.endswith(".noted") else value
 
 
@@ -130,7 +128,7 @@ def gates(plan: Plan) -> PlanTable:
 
 
 def steps(plan: Plan) -> PlanTable:
-    """Return the steps by id: what each does, to what. The gates that a step judges are told by `gates`."""
+    """Return the steps by id: what each does, to what. The gates that a step judges are left to `gates`."""
     rows: PlanTable = {step.id: plain(step) for step in plan.steps}
     for row in rows.values():
         del row["id"], row["because"], row["prediction"], row["frees"]
@@ -150,7 +148,8 @@ def predictions(plan: Plan) -> PlanTable:
     """Return what each step, and each candidate's file, is expected to cost."""
     figures = ("seconds", "peak_bytes", "output_bytes")
     rows: PlanTable = {step.id: {name: getattr(step.prediction, name) for name in figures} for step in plan.steps}
-    return rows | {f"file of {one.id}": {"output_bytes": one.predicted_bytes} for one in plan.candidates}
+    files = {f"file of {candidate.id}": {"output_bytes": candidate.predicted_bytes} for candidate in plan.candidates}
+    return rows | files
 
 
 def settings(plan: Plan) -> PlanTable:
@@ -183,13 +182,13 @@ def compare_recipes(old: ParsedRecipe, new: ParsedRecipe) -> tuple[Difference, .
 
 def _value(value: Any, recipe: ParsedRecipe, path: KeyPath) -> Any:
     """Return a value as the recipe's text has it; as resolved where the text leaves it to a default."""
-    found: Any = written(recipe.recipe)
+    in_text: Any = written(recipe.recipe)
     for part in path:
-        listed = isinstance(found, list) and isinstance(part, int) and part < len(found)
-        if not listed and not (isinstance(found, Mapping) and part in found):
+        listed = isinstance(in_text, list) and isinstance(part, int) and part < len(in_text)
+        if not listed and not (isinstance(in_text, Mapping) and part in in_text):
             return value
-        found = found[part]
-    return value if value is None else found
+        in_text = in_text[part]
+    return value if value is None else in_text
 
 
 def _where(recipe: ParsedRecipe, path: KeyPath) -> str:

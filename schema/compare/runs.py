@@ -1,6 +1,6 @@
 """Compare two recorded runs in causal order, so that the first difference is the cause of the rest.
 
-Read a run's record as tables of figures that can be compared by name.
+A run's record is read as tables of figures that can be compared by name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +18,10 @@ from titrant.schema.values.canonical import plain
 
 # What environment.json says of things that are compared elsewhere, or that change nothing: places.
 _ELSEWHERE = ("recipe", "recipe_file", "recipe_folder", "variables", "machine")
+_TIMED = ("latency", "throughput", "peak_memory")
+
+# A candidate, and whether the figures below it are timings.
+Owner = tuple[str, bool]
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def compare_runs(old: RecordedRun, new: RecordedRun, *, measures: Callable[[str]
     and whether a step was reused are not compared.
     """
     moved = moved_by_timing(old.plan, new.plan, old.record, new.record, measures)
-    found = [
+    all_differences = [
         *_recipe(old, new),
         *_inputs(old, new),
         *_environments(old, new),
@@ -50,16 +54,16 @@ def compare_runs(old: RecordedRun, new: RecordedRun, *, measures: Callable[[str]
         *output_differences(old.record, new.record, moved),
         *_metrics(old, new, moved),
     ]
-    measured = bool(moved) and all(difference.measured for difference in found)
+    measured = bool(moved) and all(difference.measured for difference in all_differences)
     for difference in named_differences(outcome(old.record), outcome(new.record), "outcome"):
-        found.append(replace(difference, measured=measured))
-    return tuple(sorted(found, key=lambda difference: CAUSAL.index(difference.layer)))
+        all_differences.append(replace(difference, measured=measured))
+    return tuple(sorted(all_differences, key=lambda difference: CAUSAL.index(difference.layer)))
 
 
-def first_cause(found: tuple[Difference, ...]) -> Difference | None:
+def first_cause(all_differences: tuple[Difference, ...]) -> Difference | None:
     """Return the first difference that no measurement explains, else the first measured one; None for none."""
-    telling = [one for one in found if one.layer != "aside"]
-    return next((one for one in telling if not one.measured), telling[0] if telling else None)
+    telling = [difference for difference in all_differences if difference.layer != "aside"]
+    return next((difference for difference in telling if not difference.measured), telling[0] if telling else None)
 
 
 def _recipe(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:
@@ -90,22 +94,22 @@ def _files(plan: Plan) -> dict[str, str]:
 
 def _environments(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:
     used = {*_used(old), *_used(new)}
-    for found in named_differences(_environment(old), _environment(new), "environment"):
-        package = found.path.startswith("packages.") and found.path.removeprefix("packages.") not in used
-        yield replace(found, layer="aside") if package or found.path.startswith("git_") else found
+    for difference in named_differences(_environment(old), _environment(new), "environment"):
+        package = difference.path.startswith("packages.") and difference.path.removeprefix("packages.") not in used
+        yield replace(difference, layer="aside") if package or difference.path.startswith("git_") else difference
 
 
 def _used(run: RecordedRun) -> Iterator[str]:
     """Name the packages that can have changed a result: those of the plan, and those that the user's code loaded."""
     yield from run.plan.hardware.packages
     for step in run.record.steps:
-        for one in step.result.dependencies if step.result is not None else ():
-            if one.path.startswith(PACKAGE):
-                yield one.path.removeprefix(PACKAGE)
+        for dependency in step.result.dependencies if step.result is not None else ():
+            if dependency.path.startswith(PACKAGE):
+                yield dependency.path.removeprefix(PACKAGE)
 
 
 def _environment(run: RecordedRun) -> dict[str, Any]:
-    """The software, its settings and the machine; packages are told once."""
+    """The software, its settings and the machine; packages are listed once."""
     machine = plain(run.plan.hardware)
     if "packages" in run.environment:
         del machine["packages"]
@@ -128,7 +132,8 @@ def _metrics(old: RecordedRun, new: RecordedRun, moved: frozenset[str]) -> Itera
         if name in after:
             for difference in named_differences(before[name], after[name], "metrics", f"{name}."):
                 yield replace(difference, measured=name in moved, unit=units.get(difference.path, ""))
-    judges = {one.id: one.judgement.rpartition(".")[0] for one in (*old.plan.candidates, *new.plan.candidates)}
+    planned = (*old.plan.candidates, *new.plan.candidates)
+    judges = {candidate.id: candidate.judgement.rpartition(".")[0] for candidate in planned}
     for owner, figures in candidate_figures(old.record).items():
         others = candidate_figures(new.record).get(owner)
         if others is not None:
@@ -142,12 +147,6 @@ def _metrics(old: RecordedRun, new: RecordedRun, moved: frozenset[str]) -> Itera
             yield Difference("metrics", f"{candidate}.gate {gate}", answer, other, measured=measured)
 
 
-# A candidate, and whether the figures below it are timings.
-Owner = tuple[str, bool]
-
-_TIMED = ("latency", "throughput", "peak_memory")
-
-
 def measurements(record: RunRecord) -> dict[str, dict[str, float]]:
     """Return what each step measured: step → name → value."""
     return {
@@ -159,28 +158,30 @@ def measurements(record: RunRecord) -> dict[str, dict[str, float]]:
 
 def candidate_figures(record: RunRecord) -> dict[Owner, dict[str, Any]]:
     """Return each candidate's figures and size: timings apart from what is the same in every run."""
-    found: dict[Owner, dict[str, Any]] = {}
-    for one in record.candidates:
+    figures_by_owner: dict[Owner, dict[str, Any]] = {}
+    for candidate in record.candidates:
         for timed in (False, True):
-            figures = {name: value for name, value in one.figures.items() if is_timed(name) == timed}
-            found[one.candidate, timed] = figures if timed or one.size is None else {"size": one.size, **figures}
-    return found
+            figures = {name: value for name, value in candidate.figures.items() if is_timed(name) == timed}
+            figures_by_owner[candidate.candidate, timed] = (
+                figures if timed or candidate.size is None else {"size": candidate.size, **figures}
+            )
+    return figures_by_owner
 
 
 def gate_answers(record: RunRecord) -> dict[tuple[str, str], dict[str, Any]]:
     """Return how candidates answered: (candidate, gate) → verdict, estimate and bounds; those judged only."""
     return {
-        (one.candidate, result.gate): {
+        (candidate.candidate, result.gate): {
             name: getattr(result, name) for name in ("verdict", "estimate", "lower", "upper")
         }
-        for one in record.candidates
-        for result in (one.judgement.results if one.judgement is not None else ())
+        for candidate in record.candidates
+        for result in (candidate.judgement.results if candidate.judgement is not None else ())
     }
 
 
 def outcome(record: RunRecord) -> Mapping[str, Any]:
     """Return what came of a run: the verdict, what was released, and what became of each candidate."""
-    candidates = {f"candidate {one.candidate}": one.status for one in record.candidates}
+    candidates = {f"candidate {candidate.candidate}": candidate.status for candidate in record.candidates}
     return {"verdict": record.verdict, "released": list(record.released), "exit": record.exit, **candidates}
 
 

@@ -1,7 +1,4 @@
-"""Compare two runs step by step: keys, what they follow from, and outputs by digest.
-
-Name the input of a plan that a difference between two plans follows from.
-"""
+"""Compare two runs step by step, and name the input that a difference between two plans follows from."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -14,7 +11,6 @@ from titrant.schema.values.canonical import plain
 
 # What an output follows from where its step's key differs: the key's own difference says why.
 KEY = "its key"
-
 # How the cause of a key ends that follows from another step's outputs.
 READ = ", which it reads"
 # What is left when neither a step's parameters nor what it reads explains another key.
@@ -76,8 +72,8 @@ def _output_cause(old: StepRecord, new: StepRecord) -> str:
 
 def user_files(record: StepRecord) -> dict[str, str]:
     """Return the digests of the user's files that a step's code came from or read; packages are the environment's."""
-    found = record.result.dependencies if record.result is not None else ()
-    return {one.path: one.digest for one in found if not one.path.startswith(PACKAGE)}
+    dependencies = record.result.dependencies if record.result is not None else ()
+    return {file.path: file.digest for file in dependencies if not file.path.startswith(PACKAGE)}
 
 
 def moved_by_timing(
@@ -91,14 +87,14 @@ def moved_by_timing(
     steps = {step.id: step for step in old.steps}
     moved: set[str] = set()
     for step in new.steps:
-        known = steps.get(step.id)
-        if known is None or step.id not in before or step.id not in after:
+        earlier = steps.get(step.id)
+        if earlier is None or step.id not in before or step.id not in after:
             continue
         if before[step.id].key == after[step.id].key:
             if measures(step.operator):
                 moved.add(step.id)
             continue
-        if _own(known) != _own(step) or read_by(known) != read_by(step):
+        if _own(earlier) != _own(step) or read_by(earlier) != read_by(step):
             continue
         read = [name for name in read_by(step) if _digest(name, before) != _digest(name, after)]
         # The report reads the record of the run itself, which holds every timing.
@@ -113,10 +109,10 @@ def _own(step: Step) -> Any:
 
 def read_by(step: Step) -> tuple[str, ...]:
     """List every "step.port" that a step reads."""
-    found: list[str] = []
+    references: list[str] = []
     for source in step.inputs.values():
-        found += [source] if isinstance(source, str) else source.values()
-    return tuple(found)
+        references += [source] if isinstance(source, str) else source.values()
+    return tuple(references)
 
 
 def _records(record: RunRecord) -> dict[str, StepRecord]:
@@ -162,17 +158,17 @@ READS: Mapping[str, tuple[str, ...]] = {
 MOST = 4
 
 
-def cause(found: Difference, given: tuple[Difference, ...], old: Plan, new: Plan) -> str:
+def cause(difference: Difference, given: tuple[Difference, ...], old: Plan, new: Plan) -> str:
     """Name the inputs among `given` that a difference may follow from, the likely ones alone where any is likely.
 
     With no input that differs, the plans were made by different versions of titrant.
     """
     if not given:
         return "no input differs: another version of titrant made it"
-    names = list(dict.fromkeys(name(one) for one in given))
+    names = list(dict.fromkeys(name(changed) for changed in given))
     if len(names) > 1:
-        reads = tuple(_reads(found, old, new))
-        names = [one for one in names if any(_below(one, read) for read in reads)] or names
+        reads = tuple(_reads(difference, old, new))
+        names = [label for label in names if any(_below(label, read) for read in reads)] or names
     shown = " or ".join(names[:MOST])
     return shown + (f" or one of {len(names) - MOST} more" if len(names) > MOST else "")
 
@@ -186,35 +182,36 @@ def _below(given: str, read: str) -> bool:
     return given == read or given.startswith((f"{read}.", f"{read}["))
 
 
-def _reads(found: Difference, old: Plan, new: Plan) -> Iterator[str]:
+def _reads(difference: Difference, old: Plan, new: Plan) -> Iterator[str]:
     """Yield what a difference can follow from."""
-    if found.layer == "decisions":
-        decision = found.new or found.old
+    if difference.layer == "decisions":
+        decision = difference.new or difference.old
         yield f"recipe {decision['subject']}"
         yield from READS.get(decision["rule"].partition(".")[0], ())
-    elif found.layer == "contract":
-        yield from _gate_reads(found, old, new)
-    elif found.layer in ("steps", "predictions"):
-        yield from _step_reads(found, old, new)
-    elif found.layer == "candidates":
+    elif difference.layer == "contract":
+        yield from _gate_reads(difference, old, new)
+    elif difference.layer in ("steps", "predictions"):
+        yield from _step_reads(difference, old, new)
+    elif difference.layer == "candidates":
         yield from READS["method"]
 
 
-def _gate_reads(found: Difference, old: Plan, new: Plan) -> Iterator[str]:
+def _gate_reads(difference: Difference, old: Plan, new: Plan) -> Iterator[str]:
     gates = [*new.contract.gates, *old.contract.gates]
-    preset = next((gate.preset for gate in gates if f"{found.path}.".startswith(f"{gate.id}.")), "")
+    preset = next((gate.preset for gate in gates if f"{difference.path}.".startswith(f"{gate.id}.")), "")
     if preset == "target":
         yield "recipe target"
     else:
-        yield from (f"recipe validation.{preset or found.path}", "recipe level", "recipe preserve")
+        yield from (f"recipe validation.{preset or difference.path}", "recipe level", "recipe preserve")
 
 
-def _step_reads(found: Difference, old: Plan, new: Plan) -> Iterator[str]:
-    steps = [step for step in (*new.steps, *old.steps) if found.path == step.id or found.path.startswith(f"{step.id}.")]
+def _step_reads(difference: Difference, old: Plan, new: Plan) -> Iterator[str]:
+    path = difference.path
+    steps = [step for step in (*new.steps, *old.steps) if path == step.id or path.startswith(f"{step.id}.")]
     if not steps:
         return
-    step = max(steps, key=lambda one: len(one.id))
-    place = found.path.removeprefix(step.id).strip(".")
+    step = max(steps, key=lambda step: len(step.id))
+    place = path.removeprefix(step.id).strip(".")
     if place == "seed":
         yield "recipe seed"
     elif place.startswith(("inputs", "stage", "candidate")) or not place:

@@ -1,7 +1,6 @@
-"""Save any configuration object as JSON or YAML, by the file's suffix, and load it back.
+"""Save a configuration as JSON or YAML, by the file's suffix, and load it back, every mistake with its place.
 
-Read JSON types into a type of the user's, every mistake with its place.
-Make directories, any number at once.
+Also make directories, any number at once.
 """
 
 import dataclasses
@@ -20,7 +19,7 @@ from titrant.schema.language.nearest import nearest
 from titrant.schema.language.source_map import SourceMap
 from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.language.write import dump
-from titrant.schema.language.yaml_text import MOST_BYTES, read_text
+from titrant.schema.language.yaml_source import MOST_BYTES, read_text
 from titrant.schema.language.yaml_tree import Branch, Node
 from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.files import write_bytes
@@ -28,6 +27,7 @@ from titrant.schema.values.text import os_reason
 
 T = TypeVar("T")
 _YAML = (".yaml", ".yml")
+_WRITABLE = "make the folder and the file writable, and room on the disk"
 
 
 def save_config(value: object, file: Path | str, *, keep: Collection[str] = ()) -> tuple[str, ...]:
@@ -82,9 +82,6 @@ def load_config(file: Path | str, into: Any = None) -> Any:
     return value if into is None else as_type(value, into, str(file), tree)
 
 
-_WRITABLE = "make the folder and the file writable, and room on the disk"
-
-
 def _suffix(file: Path) -> str:
     suffix = file.suffix.lower()
     if suffix not in (".json", *_YAML):
@@ -102,7 +99,7 @@ def _mark(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
             return BOM_UTF8 if stream.read(len(BOM_UTF8)) == BOM_UTF8 else b""
-    except (OSError, ValueError):  # what cannot be opened is told when it is written
+    except (OSError, ValueError):  # what cannot be opened is reported when it is written
         return b""
 
 
@@ -128,14 +125,14 @@ def _check_kept(value: Any, keep: Collection[str]) -> None:
 
 
 def _paths(value: Any, path: str) -> list[str]:
-    found = [path] if path else []
+    paths = [path] if path else []
     if isinstance(value, dict):
         for key, item in value.items():
-            found += _paths(item, f"{path}.{key}" if path else key)
+            paths += _paths(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            found += _paths(item, f"{path}[{index}]")
-    return found
+            paths += _paths(item, f"{path}[{index}]")
+    return paths
 
 
 def as_type(value: Any, into: Any, file: str, tree: Node | None) -> Any:
@@ -149,7 +146,7 @@ def as_type(value: Any, into: Any, file: str, tree: Node | None) -> Any:
     try:
         loaded = adapter.validate_json(canonical_json(value), strict=True)
     except ValidationError as error:
-        raise RecipeError(*(_finding(one, value, file, tree) for one in error.errors(include_url=False))) from None
+        raise RecipeError(*(_finding(item, value, file, tree) for item in error.errors(include_url=False))) from None
     unknown = [
         Diagnostic("R033", _unread(dotted(path), file, tree), _place(tree, path, "key"), advice, key=dotted(path))
         for path, advice in _ignored(value, loaded, ())
@@ -241,7 +238,7 @@ def ensure_directories(*paths: Path | str) -> None:
 
     All of them are tried. Raises RecipeError (R032) naming every path that is not a directory afterwards, and why.
     """
-    wrong = [one for path in paths if (one := _made(Path(path))) is not None]
+    wrong = [diagnostic for path in paths if (diagnostic := _made(Path(path))) is not None]
     if wrong:
         raise RecipeError(*wrong)
 
@@ -250,7 +247,7 @@ def _made(path: Path) -> Diagnostic | None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        there = next((one for one in (path, *path.parents) if one.is_symlink() or one.exists()), path)
+        there = next((place for place in (path, *path.parents) if place.is_symlink() or place.exists()), path)
         kind = "a broken link" if not there.exists() else "a file"
         message = f"the directory {path} cannot be made: {there} is {kind}"
         return Diagnostic("R032", message, help="move it away, or name another directory")

@@ -1,6 +1,6 @@
-"""Find secrets in a configuration by the key that they stand under and by the shape that they have.
+"""Find secrets in a configuration by their key and their shape, and replace them in its values and its text.
 
-Take secrets out of a configuration's text, its lines and comments otherwise as they are.
+Nothing else in a text changes: its lines and comments stay.
 """
 
 import re
@@ -14,7 +14,7 @@ REDACTED = "<redacted>"
 _SECRET = {"password", "passwd", "passphrase", "pwd", "secret", "secrets", "token", "credential", "credentials", "dsn"}
 _SECRET |= {"authorization", "cookie", "apikey", "accesskey", "privatekey", "secretkey", "signingkey"}
 _SECRET_PAIRS = frozenset(
-    {(one, "key") for one in ("api", "access", "private", "secret", "account", "encryption", "signing", "auth")}
+    {(word, "key") for word in ("api", "access", "private", "secret", "account", "encryption", "signing", "auth")}
     | {("connection", "string"), ("auth", "header"), ("secret", "id"), ("secret", "value")}
 )
 # Tokens of a text, not of a login: `pad_token: <pad>`.
@@ -56,8 +56,8 @@ def redact(value: Any, keep: Collection[str] = ()) -> tuple[Any, tuple[str, ...]
     service, a private key, the login in an address, a `token=…` in text. What stands at, or below, a path in `keep`
     stays as it is.
     """
-    found: list[str] = []
-    return _redacted(value, (), False, frozenset(keep), found), tuple(found)
+    redacted: list[str] = []
+    return _redacted(value, (), False, frozenset(keep), redacted), tuple(redacted)
 
 
 def names_a_secret(key: str) -> bool:
@@ -77,16 +77,16 @@ def without_secrets(text: str) -> str:
     return text
 
 
-def _redacted(value: Any, path: tuple[str | int, ...], secret: bool, keep: frozenset[str], found: list[str]) -> Any:
+def _redacted(value: Any, path: tuple[str | int, ...], secret: bool, keep: frozenset[str], redacted: list[str]) -> Any:
     if keep and dotted(path) in keep:
         return value
     if isinstance(value, dict):
         return {
-            without_secrets(key): _redacted(item, (*path, key), secret or names_a_secret(key), keep, found)
+            without_secrets(key): _redacted(item, (*path, key), secret or names_a_secret(key), keep, redacted)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_redacted(item, (*path, index), secret, keep, found) for index, item in enumerate(value)]
+        return [_redacted(item, (*path, index), secret, keep, redacted) for index, item in enumerate(value)]
     if value is None or isinstance(value, bool) or value == "":
         return value
     if secret:
@@ -94,7 +94,7 @@ def _redacted(value: Any, path: tuple[str | int, ...], secret: bool, keep: froze
     else:
         shown = without_secrets(value) if isinstance(value, str) else value
     if shown != value:
-        found.append(without_secrets(dotted(path)))
+        redacted.append(without_secrets(dotted(path)))
     return shown
 
 
@@ -105,7 +105,6 @@ _PAIR = re.compile(
     r"""(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,\]}\[{"'#|>][^,\]}\n#]*)"""
 )
 _NAME = 200
-
 _PLAIN_WORDS = ("none", "null", "true", "false", "auto")
 
 
@@ -115,7 +114,7 @@ def without_secret_lines(text: str) -> str:
 
 
 def _replaced(match: re.Match[str]) -> str:
-    # What a name ends in tells.
+    # The end of a name tells what it holds.
     if not names_a_secret(match["key"][-_NAME:]) or match["value"].strip().lower() in _PLAIN_WORDS:
         return match[0]
     return f"{match['key']}{match['sign']}{REDACTED}"

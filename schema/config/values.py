@@ -1,8 +1,4 @@
-"""Turn a configuration object into plain JSON types, or name the place that cannot be written.
-
-Read a configuration as recipes are read, and write one into a text whose comments stay.
-Read a configuration's JSON: nothing that a reader could take in two ways, or that could not be saved again.
-"""
+"""Turn configuration objects into plain JSON types, read JSON and YAML strictly, and change YAML, comments kept."""
 
 import dataclasses
 import json
@@ -23,7 +19,7 @@ from titrant.schema.config.secrets import REDACTED
 from titrant.schema.diagnostics.diagnostics import Diagnostic, Place, RecipeError
 from titrant.schema.language.spans import KeyPath, Origin, dotted
 from titrant.schema.language.write import dump, seen
-from titrant.schema.language.yaml_text import check_text, hidden, split_lines
+from titrant.schema.language.yaml_source import check_text, hidden, split_lines
 from titrant.schema.language.yaml_tree import Branch, Items, Node, compose, plain_value, resolve
 
 MOST_LEVELS = 50
@@ -90,15 +86,15 @@ def _dumped(value: BaseModel, path: KeyPath) -> Mapping[str, Any]:
 
 
 def _mapping(value: Mapping[Any, Any], path: KeyPath, above: tuple[int, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for key, item in value.items():
         text = key.value if isinstance(key, Enum) else key
         if not isinstance(text, str):
             raise unwritable((*path, str(key)), f"the key `{key!r}` is not text", "write the key as text")
         if sign := hidden(text):
             raise unwritable((*path, text), f"the key holds {sign}", "name it otherwise")
-        found[text] = _plain(item, (*path, text), above)
-    return found
+        entries[text] = _plain(item, (*path, text), above)
+    return entries
 
 
 def _items(value: Iterable[Any], path: KeyPath, above: tuple[int, ...]) -> list[Any]:
@@ -143,8 +139,8 @@ def read_yaml(text: str, file: str) -> tuple[Any, Node | None]:
     they can be seen. None for an empty text. Raises RecipeError with every mistake found.
     """
     check_text(text, file)
-    root, found = compose(text, Origin(file, Path(file).parent, split_lines(text)))
-    wrong = [one for one in found if one.code != "R004"]
+    root, diagnostics = compose(text, Origin(file, Path(file).parent, split_lines(text)))
+    wrong = [diagnostic for diagnostic in diagnostics if diagnostic.code != "R004"]
     if wrong:
         raise RecipeError(*wrong)
     return (None if root is None else json_types(plain_value(root))), root
@@ -285,9 +281,9 @@ def _quoted(text: str) -> bool:
     return not isinstance(resolve(text), str) or text == "<<" or "\n" in text or bool(hidden(text))
 
 
-def _same_kinds(one: Any, other: Any) -> bool:
+def _same_kinds(left: Any, right: Any) -> bool:
     """Whether two equal values are equal as JSON too: `1`, `1.0` and `true` differ."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
 def read_json(text: str, file: str) -> Any:
@@ -318,12 +314,12 @@ def read_json(text: str, file: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]], file: str) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         counts = Counter(key for key, _ in pairs)
         twice = next(key for key, count in counts.items() if count > 1)
         raise RecipeError(Diagnostic("R007", f"`{twice[:40]}` stands twice in one mapping of {file}", help="keep one"))
-    return found
+    return entries
 
 
 def _no_constant(name: str) -> Any:

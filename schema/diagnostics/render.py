@@ -24,7 +24,7 @@ def render(diagnostic: Diagnostic) -> str:
 
 def render_all(diagnostics: Iterable[Diagnostic]) -> str:
     """Write several diagnostics, one blank line between two."""
-    return "\n\n".join(render(one) for one in diagnostics)
+    return "\n\n".join(render(diagnostic) for diagnostic in diagnostics)
 
 
 def as_json(diagnostic: Diagnostic) -> Mapping[str, Any]:

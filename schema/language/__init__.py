@@ -1,1 +1,1 @@
-"""The recipe language: text in, places of every key, and what is wrong with it; recipes written and migrated."""
+"""The recipe language: parse a recipe with the place of every key, check, write and migrate it."""

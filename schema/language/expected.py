@@ -1,7 +1,4 @@
-"""What may stand at a path of a recipe, read from the section models.
-
-The recipe language as JSON Schema, for completion and hover in editors.
-"""
+"""What may stand at a path of a recipe, read from the section models, and the JSON Schema of recipes for editors."""
 
 import types
 from collections.abc import Iterator, Mapping
@@ -19,6 +16,8 @@ from titrant.schema.recipe.terms import MOST_COUNT, Form, OffMarker, Written
 from titrant.schema.recipe.transform import OneKey
 from titrant.schema.values.frozen import dataclass
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -32,39 +31,43 @@ class Kind:
         return next((note for note in self.notes if isinstance(note, kind)), None)
 
 
+class _Named:
+    """Notes that a model's `name` is not written inside it."""
+
+
 def expected(path: KeyPath) -> tuple[Kind, ...]:
     """Return what may stand at a path; () where nothing may."""
     kinds: tuple[Kind, ...] = (Kind(Recipe),)
     for part in path:
-        kinds = tuple(found for kind in kinds for found in _step(kind, part))
+        kinds = tuple(inner for kind in kinds for inner in _step(kind, part))
     return kinds
 
 
 def fields(kinds: tuple[Kind, ...]) -> dict[str, FieldInfo]:
     """Return the keys that a mapping may have here."""
-    found: dict[str, FieldInfo] = {}
+    infos: dict[str, FieldInfo] = {}
     for kind in kinds:
         if kind.note(OneKey):
-            found.update(dict.fromkeys(_by_name(kind), FieldInfo()))
+            infos.update(dict.fromkeys(_by_name(kind), FieldInfo()))
         elif _is_model(kind.type):
             skip = "name" if kind.note(_Named) else None
-            found.update({key: info for key, info in _keys(kind.type).items() if key != skip})
-    return found
+            infos.update({key: info for key, info in _keys(kind.type).items() if key != skip})
+    return infos
 
 
 def words(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
     """Return the plain words that may stand here."""
-    found: list[str] = []
+    choices: list[str] = []
     for kind in kinds:
         if get_origin(kind.type) is Literal:
-            found += [word for word in get_args(kind.type) if isinstance(word, str)]
+            choices += [word for word in get_args(kind.type) if isinstance(word, str)]
         elif kind.note(OneKey):
-            found += _by_name(kind)
+            choices += _by_name(kind)
         elif form := kind.note(Form):
-            found += form.words
+            choices += form.words
         elif kind.type is OffMarker:
-            found.append("none")
-    return tuple(dict.fromkeys(found))
+            choices.append("none")
+    return tuple(dict.fromkeys(choices))
 
 
 def takes(kinds: tuple[Kind, ...], *types_: type) -> bool:
@@ -115,7 +118,7 @@ def _phrase(kind: Kind) -> str:
     if python is dict:
         inner = _children(kind, "")
         return (
-            "a mapping" if any(one.type is Any for one in inner) else f"a mapping of names, each to {describe(inner)}"
+            "a mapping" if any(item.type is Any for item in inner) else f"a mapping of names, each to {describe(inner)}"
         )
     if python in (int, float):
         return _number(kind)
@@ -128,8 +131,8 @@ def _plural(kinds: tuple[Kind, ...]) -> str:
         return "mappings"
     if text.startswith("a whole number"):
         return text.replace("a whole number", "whole numbers", 1)
-    known = {"text": "texts", "one of the known names": "known names", "a path": "paths"}
-    return {**known, "a module name pattern": "module name patterns"}.get(text, text)
+    plurals = {"text": "texts", "one of the known names": "known names", "a path": "paths"}
+    return {**plurals, "a module name pattern": "module name patterns"}.get(text, text)
 
 
 def _number(kind: Kind) -> str:
@@ -171,10 +174,6 @@ def _children(kind: Kind, part: str | int) -> tuple[Kind, ...]:
     return ()
 
 
-class _Named:
-    """Notes that a model's `name` is not written inside it."""
-
-
 @cache
 def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {info.alias or name: info for name, info in model.model_fields.items()}
@@ -201,8 +200,8 @@ def flatten(annotation: Any, notes: tuple[Any, ...]) -> Iterator[Kind]:
     if any(isinstance(note, OneKey) for note in notes):
         yield Kind(annotation, notes)
     elif get_origin(annotation) in (Union, types.UnionType):
-        for one in get_args(annotation):
-            yield from flatten(one, tuple(note for note in notes if not isinstance(note, OffMarker)))
+        for alternative in get_args(annotation):
+            yield from flatten(alternative, tuple(note for note in notes if not isinstance(note, OffMarker)))
     elif annotation is not type(None):
         yield Kind(annotation, notes)
     if any(isinstance(note, OffMarker) for note in notes):
@@ -215,34 +214,28 @@ def _is_model(type_: Any) -> bool:
 
 def _python_type(kind: Kind) -> Any:
     origin = get_origin(kind.type) or kind.type
-    if kind.note(OneKey) or _is_model(origin) or origin is Mapping or origin in (dict,) or origin is _ABC_MAPPING:
+    if kind.note(OneKey) or _is_model(origin) or origin in (Mapping, dict):
         return dict
     if origin is Literal:
         return type(get_args(kind.type)[0])
     return str if origin is OffMarker else origin
 
 
-_ABC_MAPPING = get_origin(Mapping[str, int])
-
-
 @cache
 def homes() -> dict[str, tuple[str, ...]]:
     """Return for every key of the language the paths at which it may stand, shallow ones first."""
-    found: dict[str, list[str]] = {}
+    paths_by_key: dict[str, list[str]] = {}
 
     def visit(kinds: tuple[Kind, ...], path: str, depth: int) -> None:
         for key, info in fields(kinds).items():
             inner = f"{path}.{key}" if path else key
-            found.setdefault(key, []).append(inner)
+            paths_by_key.setdefault(key, []).append(inner)
             if depth < 4:
                 below = tuple(flatten(info.annotation, tuple(info.metadata)))
                 visit(tuple(kind for kind in below if _is_model(kind.type)), inner, depth + 1)
 
     visit((Kind(Recipe),), "", 0)
-    return {key: tuple(sorted(paths, key=lambda path: path.count("."))) for key, paths in found.items()}
-
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+    return {key: tuple(sorted(paths, key=lambda path: path.count("."))) for key, paths in paths_by_key.items()}
 
 
 def recipe_schema() -> dict[str, Any]:

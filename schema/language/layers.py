@@ -1,6 +1,6 @@
-"""Lay a recipe over the one that it extends, each value keeping its own place.
+"""Lay a recipe over the one that it extends, and `--set a.b=v` over both, each value keeping its own place.
 
-Apply `--set a.b=v` to a recipe's tree; the value is typed as YAML, and errors point at the flag.
+A flag's value is typed as YAML, and errors about it point at the flag.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path as Folder
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.expected import expected, words
 from titrant.schema.language.spans import KeyPath, Origin, Span, dotted
-from titrant.schema.language.yaml_text import check_text, read_text, split_lines
+from titrant.schema.language.yaml_source import check_text, read_text, split_lines
 from titrant.schema.language.yaml_tree import Branch, Entry, Items, Leaf, Node, compose
 
 
@@ -54,16 +54,20 @@ def base_of(child: Branch, origin: Origin) -> tuple[Branch | None, list[Diagnost
         text = read_text(path, file)
         check_text(text, file)
     except RecipeError as error:
-        return None, [Diagnostic("R023", one.message, one.where or place, one.help) for one in error.diagnostics]
-    base, found = compose(text, Origin(file, path.parent, split_lines(text), rank=1))
+        return None, [
+            Diagnostic("R023", cause.message, cause.where or place, cause.help) for cause in error.diagnostics
+        ]
+    base, diagnostics = compose(text, Origin(file, path.parent, split_lines(text), rank=1))
     if not isinstance(base, Branch):
-        return None, found or [Diagnostic("R023", f"{file} holds no recipe", place, "name a recipe that has keys")]
+        return None, diagnostics or [
+            Diagnostic("R023", f"{file} holds no recipe", place, "name a recipe that has keys")
+        ]
     if (deeper := base.entries.get("extends")) is not None:
         message = f"{file} extends another recipe itself, and only one level is allowed"
         advice = "extend that recipe directly, or write its values into this base"
-        found.append(Diagnostic("R023", message, deeper.key.place("extends"), advice))
+        diagnostics.append(Diagnostic("R023", message, deeper.key.place("extends"), advice))
         base = Branch(base.span, {key: value for key, value in base.entries.items() if key != "extends"})
-    return base, found
+    return base, diagnostics
 
 
 FLAG = "--set"
@@ -79,45 +83,45 @@ _PATH = re.compile(r'((?:"[^"]*"|[^"=])*)=')
 
 def apply(root: Branch, overrides: tuple[str, ...], folder: Folder) -> tuple[Branch, list[Diagnostic]]:
     """Return the tree with every override in it, later ones winning, and what was wrong with them."""
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for rank, text in enumerate(overrides):
         try:
             check_text(text, FLAG)
         except RecipeError as error:
-            found += error.diagnostics
+            diagnostics += error.diagnostics
             continue
-        root = _apply(root, text, folder, rank + 2, found)
-    return root, found
+        root = _apply(root, text, folder, rank + 2, diagnostics)
+    return root, diagnostics
 
 
-def _apply(root: Branch, text: str, folder: Folder, rank: int, found: list[Diagnostic]) -> Branch:
+def _apply(root: Branch, text: str, folder: Folder, rank: int, diagnostics: list[Diagnostic]) -> Branch:
     match = _PATH.match(text)
     whole = Origin(FLAG, folder, (text,), rank)
     if "\n" in text or "\r" in text or not match:
         message = "a flag is one line" if match else "an override is a path, `=` and a value"
-        found.append(_wrong(message, whole, 0, len(text), "such as `--set target.threads=2`"))
+        diagnostics.append(_wrong(message, whole, 0, len(text), "such as `--set target.threads=2`"))
         return root
     parts = _parts(match[1], whole)
     if isinstance(parts, Diagnostic):
-        found.append(parts)
+        diagnostics.append(parts)
         return root
     path = tuple(part for part, _ in parts)
     if path[0] in _FIXED:
-        found.append(_wrong(f"`{path[0]}` cannot be overridden", whole, 0, len(match[1]), _FIXED[path[0]]))
+        diagnostics.append(_wrong(f"`{path[0]}` cannot be overridden", whole, 0, len(match[1]), _FIXED[path[0]]))
         return root
     start = match.end()
     # Spaces in place of the path leave every column of the value where it stands in the flag.
     node, inner = compose(" " * start + text[start:], whole)
-    found += inner
+    diagnostics += inner
     if node is None:
         if not inner:
-            found.append(
+            diagnostics.append(
                 _wrong(f"`{dotted(path)}` is given no value", whole, start - 1, start, "write it after the `=`")
             )
         return root
     changed = _put(root, parts, node, path)
     if isinstance(changed, Diagnostic):
-        found.append(changed)
+        diagnostics.append(changed)
         return root
     return changed
 

@@ -1,6 +1,6 @@
-"""Word what was found at a place of a recipe, and what would mend it.
+"""Word what is wrong at a place of a recipe, and what would mend it.
 
-Explain values that mean something else than they seem to: `no`, `0x10`, `97%`, `"0.5"`, `yes`.
+Values that mean something else than they seem to are explained: `no`, `0x10`, `97%`, `"0.5"`, `yes`.
 """
 
 import re
@@ -47,8 +47,8 @@ def _missing(finding: Violation, place: PlaceOf) -> Diagnostic:
     inside: KeyPath = path
     if isinstance(finding.node, Leaf):  # a transform's bare name
         owner, inside = finding.node.text, (*path, finding.node.text)
-    known = fields(expected(inside))
-    advice = "; ".join(f"add `{key}: …`{_described(known.get(key), (*inside, key))}" for key in keys)
+    options = fields(expected(inside))
+    advice = "; ".join(f"add `{key}: …`{_described(options.get(key), (*inside, key))}" for key in keys)
     names = " and no ".join(f"`{key}`" for key in keys)
     where = f"`{owner}`" if owner else "the recipe"
     return Diagnostic("R013", f"{where} has no {names}", place(path, "key"), advice)
@@ -123,12 +123,13 @@ def _wrong_value(finding: Violation, place: PlaceOf) -> Diagnostic:
 
 
 def _wrong_scalar(node: Leaf, kinds: tuple[Kind, ...], name: str, where: Place, types_: set[str]) -> Diagnostic:
-    wanted, choice, text = describe(kinds), words(kinds), shown(node.text)
+    expectation, choice, text = describe(kinds), words(kinds), shown(node.text)
     advice = explanation(node, kinds)
     if types_ & set(_RANGE) and not isinstance(node.value, str):
-        return Diagnostic("R016", f"`{text}` is out of range: {name} is {wanted}", where, advice or _most(node, kinds))
+        message = f"`{text}` is out of range: {name} is {expectation}"
+        return Diagnostic("R016", message, where, advice or _most(node, kinds))
     if node.value == "" and "" not in choice:
-        return Diagnostic("R018", f"{name} is empty", where, f"give it {wanted}")
+        return Diagnostic("R018", f"{name} is empty", where, f"give it {expectation}")
     if isinstance(node.value, str) and not advice:
         close = nearest(node.value, choice)
         if close or (len(choice) > 1 and not any(kind.note(Form) for kind in kinds if words((kind,)))):
@@ -137,17 +138,17 @@ def _wrong_scalar(node: Leaf, kinds: tuple[Kind, ...], name: str, where: Place, 
     if isinstance(node.value, str) and len(choice) > 6:
         return Diagnostic("R017", f"`{text}` is not a known value of {name}", where, advice)
     if "string_pattern_mismatch" in types_ and isinstance(node.value, str):
-        return Diagnostic("R018", f"`{text}` does not fit: {name} is {wanted}", where, advice)
-    return Diagnostic("R014", f"{name} is {wanted}, not {_kind(node)}", where, advice)
+        return Diagnostic("R018", f"`{text}` does not fit: {name} is {expectation}", where, advice)
+    return Diagnostic("R014", f"{name} is {expectation}, not {_kind(node)}", where, advice)
 
 
 def _most(node: Leaf, kinds: tuple[Kind, ...]) -> str:
     """Name the largest whole number where one is too large; the words for a range leave it out when it is large."""
-    limits = [getattr(note, "le", getattr(note, "lt", None)) for kind in kinds for note in kind.notes]
-    found = [limit for limit in limits if limit is not None]
-    if not found or not isinstance(node.value, int) or max(found) < MOST_COUNT or node.value <= max(found):
+    bounds = [getattr(note, "le", getattr(note, "lt", None)) for kind in kinds for note in kind.notes]
+    limits = [bound for bound in bounds if bound is not None]
+    if not limits or not isinstance(node.value, int) or max(limits) < MOST_COUNT or node.value <= max(limits):
         return ""
-    largest = MOST_COUNT if MOST_COUNT in found else max(found) - 1
+    largest = MOST_COUNT if MOST_COUNT in limits else max(limits) - 1
     return f"nothing needs a number of this size: the largest is {largest}"
 
 
@@ -168,8 +169,8 @@ def _wrong_container(finding: Violation, kinds: tuple[Kind, ...], name: str, whe
         advice = "write `key: value` lines without `-`"
     elif isinstance(node, Items) and len(node.items) == 1:
         advice = "write the value alone, without brackets or `-`"
-    found = "a mapping" if isinstance(node, Branch) else "a list"
-    return Diagnostic("R011", f"{name} is {describe(kinds)}, not {found}", where, advice)
+    given = "a mapping" if isinstance(node, Branch) else "a list"
+    return Diagnostic("R011", f"{name} is {describe(kinds)}, not {given}", where, advice)
 
 
 def _container_example(path: KeyPath, kinds: tuple[Kind, ...], node: Leaf) -> str:
@@ -200,9 +201,9 @@ def _fitting(options: list[str], inside: KeyPath, node: Leaf) -> str | None:
         return None
     if isinstance(node.value, str):
         suffix = node.value.rpartition(".")[2].lower()
-        known = [option for option in options if node.value in words(expected((*inside, option))) or option == suffix]
-        if known:
-            return known[0]
+        matches = [option for option in options if node.value in words(expected((*inside, option))) or option == suffix]
+        if matches:
+            return matches[0]
     for option in options:
         if takes(tuple(kind for kind in expected((*inside, option)) if _free(kind, node)), type(node.value)):
             return option
@@ -237,7 +238,7 @@ def _kind(node: Leaf) -> str:
 
 
 def _listed(choice: tuple[str, ...]) -> str:
-    return "one of " + ", ".join(f"`{one}`" for one in choice)
+    return "one of " + ", ".join(f"`{option}`" for option in choice)
 
 
 def shown(text: str) -> str:
@@ -283,11 +284,11 @@ def _form(node: Leaf, kinds: tuple[Kind, ...]) -> str:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", text[:200]).strip("-._")[:100]
         return f"such as `{name}`" if name else ""
     if any("subgroup G.value" in phrase for phrase in phrases):
-        known = re.match(r"(class|subgroup)(?: ([^.]{1,60}))?$", text)
+        match = re.match(r"(class|subgroup)(?: ([^.]{1,60}))?$", text)
         return {
             None: "", "class": "name the class: `class NAME`",
-            "subgroup": f"name one value of it: `subgroup {known[2] or 'NAME'}.VALUE`" if known else "",
-        }[known[1] if known else None]  # fmt: skip
+            "subgroup": f"name one value of it: `subgroup {match[2] or 'NAME'}.VALUE`" if match else "",
+        }[match[1] if match else None]  # fmt: skip
     if choice == ("batch",) and (text.lower() in ("n", "b", "bs", "dynamic", "none", "?", "*") or node.value == -1):
         return "a size that is free is written `batch`"
     if "ort.static" in choice and (bits := number_of_bits(text)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.parse import mapping
 from titrant.schema.language.spans import Origin, Span, dotted
-from titrant.schema.language.yaml_text import LINE_BREAK, check_text, split_lines
+from titrant.schema.language.yaml_source import LINE_BREAK, check_text, split_lines
 from titrant.schema.language.yaml_tree import Branch, Leaf, Node
 from titrant.schema.recipe.recipe import LANGUAGE
 
@@ -46,9 +46,9 @@ def migrate(text: str, file: str) -> Migration:
 
 
 def _root(text: str, file: str) -> Branch:
-    root, found = mapping(text, Origin(file, Path(), split_lines(text)))
-    if found:
-        raise RecipeError(*found)
+    root, diagnostics = mapping(text, Origin(file, Path(), split_lines(text)))
+    if diagnostics:
+        raise RecipeError(*diagnostics)
     return root
 
 
@@ -60,10 +60,10 @@ def _version(root: Branch, file: str) -> int:
     value = entry.node.value if isinstance(entry.node, Leaf) else None
     if isinstance(value, int) and not isinstance(value, bool) and value in (*_STEPS, LANGUAGE):
         return value
-    known = ", ".join(map(str, (*_STEPS, LANGUAGE)))
-    message, advice = "`titrant` is not a version of the language", f"it is a whole number: {known}"
+    versions = ", ".join(map(str, (*_STEPS, LANGUAGE)))
+    message, advice = "`titrant` is not a version of the language", f"it is a whole number: {versions}"
     if isinstance(value, int) and value > LANGUAGE:
-        message = f"this recipe speaks language {value}, and this titrant knows {known}"
+        message = f"this recipe speaks language {value}, and this titrant knows {versions}"
         advice = f"install a titrant that speaks language {value}"
     raise RecipeError(Diagnostic("R020", message, entry.node.span.place("titrant"), advice))
 
@@ -75,7 +75,7 @@ def _bump(root: Branch, version: int) -> Edit:
 def _edited(text: str, edits: list[Edit]) -> str:
     """Put every edit in place of its token; a line ends where YAML says so."""
     starts = [0, *(match.end() for match in LINE_BREAK.finditer(text))]
-    for edit in sorted(edits, key=lambda one: (one.span.line, one.span.column), reverse=True):
+    for edit in sorted(edits, key=lambda edit: (edit.span.line, edit.span.column), reverse=True):
         span = edit.span
         begin, end = starts[span.line] + span.column, starts[span.end_line] + span.end_column
         text = text[:begin] + edit.text + text[end:]

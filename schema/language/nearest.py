@@ -1,4 +1,4 @@
-"""Find what a person most likely meant."""
+"""Find the word that a person most likely meant: a misspelt one, or what other tools call it."""
 
 from collections.abc import Iterable
 
@@ -65,21 +65,21 @@ def nearest(word: str, choices: Iterable[str], least: float = 0.6) -> str | None
 
 def several_nearest(word: str, choices: Iterable[str], most: int, least: float = 0.6) -> list[str]:
     """Return at most so many of the choices that are like a word, the most alike first; `least` is from 0 to 1."""
-    known = list(choices)
-    wanted = _plain(word[:60])
-    if not wanted:
+    candidates = list(choices)
+    plain_word = _plain(word[:60])
+    if not plain_word:
         return []
-    if (synonym := _SYNONYMS.get(word.lower().replace("-", "_"))) in known:
+    if (synonym := _SYNONYMS.get(word.lower().replace("-", "_"))) in candidates:
         return [synonym]
-    alike = [(_ratio(wanted, _plain(choice)), choice) for choice in known]
-    return [choice for ratio, choice in sorted(alike, key=lambda one: -one[0]) if ratio >= least][:most]
+    alike = [(_ratio(plain_word, _plain(choice)), choice) for choice in candidates]
+    return [choice for ratio, choice in sorted(alike, key=lambda pair: -pair[0]) if ratio >= least][:most]
 
 
-def _ratio(wanted: str, choice: str) -> float:
+def _ratio(word: str, choice: str) -> float:
     from difflib import SequenceMatcher
 
-    ratio = SequenceMatcher(None, wanted, choice).ratio()
-    return max(ratio, 0.75) if choice.startswith(wanted) and len(wanted) >= 3 else ratio
+    ratio = SequenceMatcher(None, word, choice).ratio()
+    return max(ratio, 0.75) if choice.startswith(word) and len(word) >= 3 else ratio
 
 
 def _plain(word: str) -> str:

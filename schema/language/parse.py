@@ -1,6 +1,6 @@
 """Parse a recipe: text in, a frozen recipe with the place of every key out, or every mistake at once.
 
-Tell which texts say something at a path of a recipe: the base, the recipe itself, the flags.
+Also list what the base, the recipe itself and the flags each say at a path.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from titrant.schema.language.rules import check
 from titrant.schema.language.shape import shape
 from titrant.schema.language.source_map import SourceMap
 from titrant.schema.language.spans import KeyPath, Origin, Span
-from titrant.schema.language.yaml_text import check_text, read_text, split_lines
+from titrant.schema.language.yaml_source import check_text, read_text, split_lines
 from titrant.schema.language.yaml_tree import (
     MOST_FINDINGS,
     Branch,
@@ -55,34 +55,34 @@ def parse(text: str, file: str, *, folder: Path, overrides: Sequence[str] = ()) 
     """Parse a recipe's text as if it stood in `file`; RecipeError carries every mistake found, in order."""
     check_text(text, file)
     origin = Origin(file, folder, split_lines(text))
-    own, found = mapping(text, origin)
+    own, diagnostics = mapping(text, origin)
     _check_version(own)
     base, inherited = base_of(own, origin)
     if base is not None:
         _check_version(base)
         if "titrant" not in own.entries:
-            found.append(_no_version(own))
+            diagnostics.append(_no_version(own))
     root, flags = apply(extend(own, base) if base is not None else own, tuple(overrides), folder)
-    found += inherited + flags
+    diagnostics += inherited + flags
     source = SourceMap(root)
-    recipe = _recipe(root, source, found, whole=base is not None or not inherited)
-    if recipe is None or found:
-        raise RecipeError(*_ordered(found, file, tuple(overrides)))
+    recipe = _recipe(root, source, diagnostics, whole=base is not None or not inherited)
+    if recipe is None or diagnostics:
+        raise RecipeError(*_ordered(diagnostics, file, tuple(overrides)))
     return ParsedRecipe(recipe, source, text, file, folder, tuple(overrides))
 
 
 def mapping(text: str, origin: Origin) -> tuple[Branch, list[Diagnostic]]:
     """Compose a text that must be a mapping; RecipeError when nothing of it can be read."""
-    root, found = compose(text, origin)
+    root, diagnostics = compose(text, origin)
     if isinstance(root, Branch):
-        return refuse_decimal_commas(root, text, found), found
-    if not found:
+        return refuse_decimal_commas(root, text, diagnostics), diagnostics
+    if not diagnostics:
         start = Span(origin, 0, 0, 0, 1) if root is None else root.span
         empty = root is None or (isinstance(root, Leaf) and root.value is None)
         what = "is empty" if empty else "is not a mapping of `key: value` lines"
         advice = f"a recipe begins with `titrant: {LANGUAGE}`; `titrant show recipes` lists examples"
-        found.append(Diagnostic("R010", f"the recipe {what}", start.place(), advice))
-    raise RecipeError(*found)
+        diagnostics.append(Diagnostic("R010", f"the recipe {what}", start.place(), advice))
+    raise RecipeError(*diagnostics)
 
 
 def _check_version(root: Branch) -> None:
@@ -112,35 +112,37 @@ def _no_version(own: Branch) -> Diagnostic:
     return Diagnostic("R020", message, SourceMap(own).place(()), f"write `titrant: {LANGUAGE}` as its first line")
 
 
-def _recipe(root: Branch, source: SourceMap, found: list[Diagnostic], *, whole: bool) -> Recipe | None:
-    """Make the recipe of a tree, adding what is wrong with it to `found`.
+def _recipe(root: Branch, source: SourceMap, diagnostics: list[Diagnostic], *, whole: bool) -> Recipe | None:
+    """Make the recipe of a tree, adding what is wrong with it to `diagnostics`.
 
     Where the tree is not `whole`, because its base could not be read, nothing is said about what it lacks.
     """
     shaped = shape(root)
-    findings = [one for one in shaped.findings if whole or one.kind != "missing"]
-    found += [word(finding, source.place) for finding in findings[:MOST_FINDINGS]]
+    findings = [finding for finding in shaped.findings if whole or finding.kind != "missing"]
+    diagnostics += [word(finding, source.place) for finding in findings[:MOST_FINDINGS]]
     if len(findings) > MOST_FINDINGS:
         message = f"{len(findings) - MOST_FINDINGS:,} more mistakes are not shown"
-        found.append(Diagnostic("R028", message, source.place(findings[MOST_FINDINGS].path), "mend the others first"))
+        place = source.place(findings[MOST_FINDINGS].path)
+        diagnostics.append(Diagnostic("R028", message, place, "mend the others first"))
     if whole:
-        found += check(Draft(shaped.sections, shaped.wrong, source))
-    if found:
+        diagnostics += check(Draft(shaped.sections, shaped.wrong, source))
+    if diagnostics:
         return None
     return Recipe.model_construct(_fields_set=set(shaped.sections), **shaped.sections)
 
 
-def _ordered(found: list[Diagnostic], file: str, overrides: tuple[str, ...]) -> list[Diagnostic]:
+def _ordered(diagnostics: list[Diagnostic], file: str, overrides: tuple[str, ...]) -> list[Diagnostic]:
     """Sort by text (the recipe, its base, the flags), then by place."""
 
-    def order(one: Diagnostic) -> tuple[int, int, int]:
-        if one.where is None:
+    def order(diagnostic: Diagnostic) -> tuple[int, int, int]:
+        where = diagnostic.where
+        if where is None:
             return (0, 0, 0)
-        if one.where.file == FLAG:
-            return (2 + overrides.index(one.where.text) if one.where.text in overrides else 2, 1, one.where.column)
-        return (0 if one.where.file == file else 1, one.where.line, one.where.column)
+        if where.file == FLAG:
+            return (2 + overrides.index(where.text) if where.text in overrides else 2, 1, where.column)
+        return (0 if where.file == file else 1, where.line, where.column)
 
-    return sorted(found, key=order)
+    return sorted(diagnostics, key=order)
 
 
 @dataclass(frozen=True)
@@ -165,11 +167,11 @@ def _sayings(parsed: ParsedRecipe, path: KeyPath) -> Iterator[Saying]:
     base, _ = base_of(own, origin)
     layers: tuple[tuple[Literal["base", "recipe"], Branch | None], ...] = (("base", base), ("recipe", own))
     for by, root in layers:
-        if root is not None and (found := node_at(root, path)) is not None:
-            yield Saying(by, plain_value(found), SourceMap(root).place(path))
-    found = node_at(parsed.source.root, path)
-    if found is not None and parsed.source.file(path) == FLAG:
-        yield Saying("flag", plain_value(found), parsed.source.place(path))
+        if root is not None and (node := node_at(root, path)) is not None:
+            yield Saying(by, plain_value(node), SourceMap(root).place(path))
+    node = node_at(parsed.source.root, path)
+    if node is not None and parsed.source.file(path) == FLAG:
+        yield Saying("flag", plain_value(node), parsed.source.place(path))
 
 
 def node_at(root: Node, path: KeyPath) -> Node | None:
@@ -187,8 +189,8 @@ def node_at(root: Node, path: KeyPath) -> Node | None:
 
 def leaves(parsed: ParsedRecipe, path: KeyPath) -> list[KeyPath]:
     """List the paths of the single values that stand at or below a path, in the order of the text."""
-    found = []
-    for one in parsed.source.paths():
-        if one[: len(path)] == path and not isinstance(node_at(parsed.source.root, one), (Branch, Items)):
-            found.append(one)
-    return found
+    paths = []
+    for inner in parsed.source.paths():
+        if inner[: len(path)] == path and not isinstance(node_at(parsed.source.root, inner), (Branch, Items)):
+            paths.append(inner)
+    return paths

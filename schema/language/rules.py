@@ -1,8 +1,6 @@
 """Rules that tie keys together: what is right by itself may still contradict something else.
 
-Rules of the `validation` and `target` sections.
-Rules of the sections about export, search, reduction and memory.
-Rules of the `model` section.
+The rules of the `data` section are in `rules_data.py`.
 """
 
 import itertools
@@ -62,14 +60,14 @@ def slices_exist(draft: Draft) -> Iterator[Diagnostic]:
         name, _, value = gate.slice.removeprefix("subgroup ").partition(".")
         path = ("validation", "gates", index, "slice")
         if name not in groups:
-            known = ", ".join(f"`{group}`" for group in groups) or "none: add it under `data.subgroups`"
+            choices = ", ".join(f"`{group}`" for group in groups) or "none: add it under `data.subgroups`"
             close = nearest(name, groups)
-            advice = f"did you mean `subgroup {close}.{value}`?" if close else f"the subgroups are {known}"
+            advice = f"did you mean `subgroup {close}.{value}`?" if close else f"the subgroups are {choices}"
             yield draft.value("R027", f"there is no subgroup `{name}`", path, advice)
         elif (labels := groups[name].values) is not None and value not in labels:
             close = nearest(value, labels)
-            known = ", ".join(f"`{label}`" for label in list(labels)[:12])
-            advice = f"did you mean `{close}`?" if close else f"its values are {known}"
+            choices = ", ".join(f"`{label}`" for label in list(labels)[:12])
+            advice = f"did you mean `{close}`?" if close else f"its values are {choices}"
             yield draft.value("R027", f"the subgroup `{name}` has no value `{value}`", path, advice)
 
 
@@ -243,10 +241,10 @@ RULES: tuple[Rule, ...] = (
 
 def check(draft: Draft) -> list[Diagnostic]:
     """Run every rule whose sections are right; a rule about a section that is not says nothing."""
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for rule in RULES:
         try:
-            found += rule(draft)
+            diagnostics += rule(draft)
         except UnsettledError:
             continue
-    return found
+    return diagnostics

@@ -1,8 +1,4 @@
-"""Rules of `data.source` and `data.sources`.
-
-Rules of `data.split`.
-Rules of `data.subgroups`.
-"""
+"""Rules of the `data` section: its sources, its split and its subgroups."""
 
 import re
 from collections import defaultdict
@@ -117,11 +113,11 @@ def shares_fit(draft: Draft) -> Iterator[Diagnostic]:
     if draft.data is None:
         return
     total: dict[str, float] = defaultdict(float)
-    known = ("", *(draft.data.sources or ()))
+    source_names = ("", *(draft.data.sources or ()))
     named = draft.data.source is None or draft.data.source.factory is None
     for role, share in draft.data.split.roles.items():
         for source, part in _parts(share).items():
-            if named and source not in known:
+            if named and source not in source_names:
                 continue  # the name is the mistake
             fitted = total[source] <= 1 + _TOLERANCE
             total[source] += part
@@ -162,7 +158,7 @@ def names_fit(draft: Draft) -> Iterator[Diagnostic]:
                 yield draft.value("R014", f"`{role}` is a fraction or a source, not the text `{name}`", path, advice)
                 continue
             close = nearest(name, names)
-            advice = f"did you mean `{close}`?" if close else _known(names)
+            advice = f"did you mean `{close}`?" if close else _names_advice(names)
             message = f"there is no source `{name}`"
             if isinstance(share, str):
                 yield draft.value("R027", message, path, advice)
@@ -180,7 +176,7 @@ def order_fits(draft: Draft) -> Iterator[Diagnostic]:
         yield draft.key("R022", message, ("data", "split", "stratify"), "take `stratify` out, or split by `row`")
 
 
-def _known(names: tuple[str, ...]) -> str:
+def _names_advice(names: tuple[str, ...]) -> str:
     if not names:
         return "with one `source`, a role is a fraction from 0 to 1; names belong to `sources`"
     return "the sources are " + ", ".join(f"`{name}`" for name in names)

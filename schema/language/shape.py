@@ -69,16 +69,16 @@ def _adapter(key: str) -> TypeAdapter[Any]:
 def _findings(root: Branch, key: str, error: ValidationError) -> list[Violation]:
     """Group what Pydantic says by the place of the text that it is about."""
     groups: dict[tuple[KeyPath, str], Violation] = {}
-    for one in error.errors(include_url=False):
-        kind = one["type"]
-        path, node = locate(root, (key, *one["loc"]))
+    for detail in error.errors(include_url=False):
+        kind = detail["type"]
+        path, node = locate(root, (key, *detail["loc"]))
         group = kind if kind in ("missing", "extra_forbidden") else "value"
-        missing = (str(one["loc"][-1]),) if kind == "missing" else ()
+        missing = (str(detail["loc"][-1]),) if kind == "missing" else ()
         # A transform's bare name that lacks several options is one mistake.
         apart = missing[0] if missing and isinstance(node, Branch) else group
         finding = groups.setdefault((path, apart), Violation(path, node, group))
         finding.keys += missing
-        finding.errors.append(one)
+        finding.errors.append(detail)
     return list(groups.values())
 
 
@@ -96,7 +96,11 @@ def _meant(findings: list[Violation]) -> dict[KeyPath, list[str]]:
 def _without_misspelt(findings: list[Violation]) -> list[Violation]:
     """Leave out a key that is missing because it stands there misspelt."""
     meant = _meant(findings)
-    return [one for one in findings if one.kind != "missing" or not set(one.keys) <= set(meant.get(one.path, ()))]
+    return [
+        finding
+        for finding in findings
+        if finding.kind != "missing" or not set(finding.keys) <= set(meant.get(finding.path, ()))
+    ]
 
 
 def locate(root: Node, loc: KeyPath) -> tuple[KeyPath, Node]:
@@ -117,18 +121,18 @@ def locate(root: Node, loc: KeyPath) -> tuple[KeyPath, Node]:
 
 def _empty_values(root: Branch) -> list[Violation]:
     """Find keys without a value, and `null`, outside of free arguments."""
-    found: list[Violation] = []
+    violations: list[Violation] = []
     pending: list[tuple[KeyPath, Node]] = [((), root)]
     while pending:
         path, node = pending.pop()
         if isinstance(node, Leaf):
             if node.value is None and not node.refused and (kinds := expected(path)) and not takes(kinds, type(None)):
-                found.append(Violation(path, node, "empty"))
+                violations.append(Violation(path, node, "empty"))
         elif isinstance(node, Items):
             pending += [((*path, index), item) for index, item in enumerate(node.items)]
         else:
             pending += [((*path, key), entry.node) for key, entry in node.entries.items()]
-    return found
+    return violations
 
 
 def _one_each(findings: list[Violation]) -> list[Violation]:

@@ -1,6 +1,6 @@
-"""Where a token stands in a source text.
+"""Places in a source text, and paths of a recipe as a person writes them.
 
-Read a path of a recipe as a person writes it: `export[0].format`, `export.0.format`, `model.args."a.b"`.
+A path is written `export[0].format`, `export.0.format` or `model.args."a.b"`.
 """
 
 import re
@@ -9,7 +9,11 @@ from pathlib import Path
 from titrant.schema.diagnostics.diagnostics import Place
 from titrant.schema.values.frozen import dataclass
 
+KeyPath = tuple[str | int, ...]
+
 LONGEST_KEY = 300  # a longer path is cut where it is shown
+# A name, a name in quotes (which may hold dots), or a position in a list.
+_PART = re.compile(r'\.?(?:"([^"]+)"|\[(\d{1,6})\]|([^."\[\]\s]+))')
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,6 @@ def dotted(path: tuple[str | int, ...]) -> str:
         else:
             text += f".{part}" if text else part
     return text
-
-
-KeyPath = tuple[str | int, ...]
-
-# A name, a name in quotes (which may hold dots), or a position in a list.
-_PART = re.compile(r'\.?(?:"([^"]+)"|\[(\d{1,6})\]|([^."\[\]\s]+))')
 
 
 def parse_path(text: str) -> KeyPath:

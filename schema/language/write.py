@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from titrant.schema.language.yaml_text import hidden
+from titrant.schema.language.yaml_source import hidden
 from titrant.schema.language.yaml_tree import resolve
 from titrant.schema.recipe.recipe import Recipe, written
 

@@ -1,7 +1,6 @@
 """Compose the tree of a recipe's text, every key and scalar with its place; refuse what is not one plain tree.
 
-What plain text means in a recipe: true, false, null and numbers as in YAML 1.2; everything else is text.
-Find numbers with a decimal comma between braces, where a comma ends an entry in YAML.
+Plain scalars mean what they mean in YAML 1.2: true, false, null and numbers; everything else is text.
 """
 
 import math
@@ -14,7 +13,7 @@ import yaml
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.language.spans import Origin, Span, dotted
-from titrant.schema.language.yaml_text import hidden, syntax_error
+from titrant.schema.language.yaml_source import hidden, syntax_error
 from titrant.schema.values.frozen import dataclass
 
 YamlScalar = str | int | float | bool | None
@@ -48,6 +47,8 @@ MOST_LEVELS = 50
 MOST_NODES = 100_000
 # More mistakes than this are not shown: the first ones say what is wrong.
 MOST_FINDINGS = 100
+_FIRST = "mend the others first"
+_REPEAT = "write the value out where it is needed, so that one line means one thing; `extends:` shares whole recipes"
 
 
 @dataclass(frozen=True)
@@ -304,10 +305,6 @@ class _Composer:
             raise RefusedError(Diagnostic("R028", "more mistakes follow and are not shown", span.place(), _FIRST))
 
 
-_FIRST = "mend the others first"
-_REPEAT = "write the value out where it is needed, so that one line means one thing; `extends:` shares whole recipes"
-
-
 def _short_text(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "…"
 
@@ -315,21 +312,21 @@ def _short_text(text: str) -> str:
 _TOGETHER = re.compile(r"[0-9],[0-9]")
 
 
-def refuse_decimal_commas(root: Branch, text: str, found: list[Diagnostic]) -> Branch:
+def refuse_decimal_commas(root: Branch, text: str, diagnostics: list[Diagnostic]) -> Branch:
     """Return the tree with each `{p95: 5,5 ms}` as the one entry that was meant, refused with one finding.
 
     YAML reads it as `p95: 5` and a key `5 ms` without a value, which would be two mistakes where a person made one.
     """
     if not _TOGETHER.search(text):
         return root
-    joined = _joined(root, (), found)
+    joined = _joined(root, (), diagnostics)
     assert isinstance(joined, Branch)
     return joined
 
 
-def _joined(node: Node, path: tuple[str | int, ...], found: list[Diagnostic]) -> Node:
+def _joined(node: Node, path: tuple[str | int, ...], diagnostics: list[Diagnostic]) -> Node:
     if isinstance(node, Items):
-        return Items(node.span, [_joined(item, (*path, place), found) for place, item in enumerate(node.items)])
+        return Items(node.span, [_joined(item, (*path, place), diagnostics) for place, item in enumerate(node.items)])
     if isinstance(node, Leaf):
         return node
     entries: dict[str, Entry] = {}
@@ -337,9 +334,9 @@ def _joined(node: Node, path: tuple[str | int, ...], found: list[Diagnostic]) ->
     for key, entry in node.entries.items():
         before = entries.get(last)
         if before is not None and _goes_on(before.node, key, entry):
-            entries[last] = Entry(before.key, _refused(before.node, key, entry, (*path, last), found))
+            entries[last] = Entry(before.key, _refused(before.node, key, entry, (*path, last), diagnostics))
         else:
-            entries[key] = Entry(entry.key, _joined(entry.node, (*path, key), found))
+            entries[key] = Entry(entry.key, _joined(entry.node, (*path, key), diagnostics))
             last = key
     return Branch(node.span, entries)
 
@@ -352,11 +349,11 @@ def _goes_on(before: Node, key: str, entry: Entry) -> bool:
     return alone and (before.span.end_line, before.span.end_column + 1) == (entry.key.line, entry.key.column)
 
 
-def _refused(before: Node, key: str, entry: Entry, path: tuple[str | int, ...], found: list[Diagnostic]) -> Leaf:
+def _refused(before: Node, key: str, entry: Entry, path: tuple[str | int, ...], diagnostics: list[Diagnostic]) -> Leaf:
     assert isinstance(before, Leaf)
     start, end = before.span, entry.key
     whole = Span(start.origin, start.line, start.column, end.end_line, end.end_column)
     message = f"a comma between braces ends the entry: this reads as `{before.text}` and a key `{key}`"
     advice = f"the decimal sign is a point: write `{before.text}.{key}`"
-    found.append(Diagnostic("R005", message, whole.place(dotted(path)), advice))
+    diagnostics.append(Diagnostic("R005", message, whole.place(dotted(path)), advice))
     return replace(before, span=whole, text=f"{before.text},{key}", refused=True)

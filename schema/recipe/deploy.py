@@ -1,9 +1,4 @@
-"""The `target` section: what the released model must fit.
-
-The `memory` section: memory while titrant works and while the model serves.
-The `export` list: which files are released.
-The `batching` section: how single requests are put together while serving.
-"""
+"""The `target`, `memory`, `export` and `batching` sections: limits, memory, released files, batches while serving."""
 
 from typing import Annotated, Literal
 

@@ -1,9 +1,4 @@
-"""The `tracking` section: experiment trackers that read the journal.
-
-The `report` section: what is written about the run.
-The `profile` section: what is measured beside the contract.
-The `inspect` section: what is looked at inside the model.
-"""
+"""The `tracking`, `report`, `profile` and `inspect` sections: what is logged, reported, measured and inspected."""
 
 from typing import Annotated, Literal
 

@@ -1,7 +1,4 @@
-"""The whole recipe.
-
-Turn a recipe into plain JSON: whole for its digest, or only what stands in the text.
-"""
+"""The whole recipe, and the recipe as plain JSON: with every default for its digest, or only what was written."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -129,4 +126,4 @@ def _inner(value: Any) -> Any:
 def _notes(info: FieldInfo) -> tuple[Any, ...]:
     """Return what is noted on a field's type, also inside `… | None`."""
     alternatives = getattr(info.annotation, "__args__", ())
-    return (*info.metadata, *(note for one in alternatives for note in getattr(one, "__metadata__", ())))
+    return (*info.metadata, *(note for branch in alternatives for note in getattr(branch, "__metadata__", ())))

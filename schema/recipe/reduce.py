@@ -1,8 +1,4 @@
-"""The `reduction` section: pruning, distillation and factorization.
-
-The `quantization` section: fewer bits for weights and activations.
-The `search` section: what is looked for among the candidates, and for how long.
-"""
+"""The `reduction`, `quantization` and `search` sections: smaller networks, fewer bits, and how the best is chosen."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal

@@ -1,7 +1,4 @@
-"""The `train` section: how weights are fitted.
-
-The `reproducibility` section: what keeps bytes equal.
-"""
+"""The `train` and `reproducibility` sections: how weights are fitted, and what keeps bytes equal."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal

@@ -1,7 +1,4 @@
-"""Write values as canonical JSON and digest them.
-
-Read JSON back into the frozen dataclasses that `canonical.plain` wrote it from.
-"""
+"""Write values as canonical JSON, digest them, and read JSON back into the frozen dataclasses that it came from."""
 
 import dataclasses
 import hashlib
@@ -9,7 +6,6 @@ import json
 import math
 import types
 from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Mapping as AbstractMapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -118,7 +114,7 @@ def _reader(hint: Any) -> Reader:
         return _literal(inner)
     if origin is tuple:
         return _tuple(inner)
-    if origin in (AbstractMapping, dict):
+    if origin in (Mapping, dict):
         return _read_mapping(_reader(inner[1]))
     raise TypeError(f"{hint} cannot be read back from JSON")
 
@@ -126,11 +122,11 @@ def _reader(hint: Any) -> Reader:
 def _dataclass(kind: type) -> Reader:
     hints = get_type_hints(kind)
     fields = dataclasses.fields(kind)
-    readers = [(one.name, _later(hints[one.name])) for one in fields]
+    readers = [(field.name, _later(hints[field.name])) for field in fields]
     optional = {
-        one.name
-        for one in fields
-        if one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
+        field.name
+        for field in fields
+        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     }
 
     def read(value: Any) -> Any:
@@ -181,9 +177,9 @@ def _read_mapping(item: Reader) -> Reader:
             if not isinstance(key, str):
                 raise WrongValueError(f"the key {key!r} is not text")
         try:
-            return {key: item(one) for key, one in value.items()}
+            return {key: item(inner) for key, inner in value.items()}
         except WrongValueError:
-            raise _first_wrong((key, item, one) for key, one in value.items()) from None
+            raise _first_wrong((key, item, inner) for key, inner in value.items()) from None
 
     return read
 
@@ -191,13 +187,13 @@ def _read_mapping(item: Reader) -> Reader:
 def _tuple(inner: tuple[Any, ...]) -> Reader:
     if len(inner) == 2 and inner[1] is Ellipsis:
         return _repeated(_later(inner[0]))
-    each = [_later(one) for one in inner]
+    each = [_later(hint) for hint in inner]
 
     def read(value: Any) -> Any:
         if len(_listed(value)) != len(each):
             raise WrongValueError(f"{len(value)} entries where {len(each)} are due")
         try:
-            return tuple([reader(one) for reader, one in zip(each, value, strict=True)])
+            return tuple([reader(entry) for reader, entry in zip(each, value, strict=True)])
         except WrongValueError:
             raise _first_wrong(zip(range(len(each)), each, value, strict=True)) from None
 
@@ -207,11 +203,11 @@ def _tuple(inner: tuple[Any, ...]) -> Reader:
 def _repeated(item: Reader) -> Reader:
     def read(value: Any) -> Any:
         try:
-            return tuple([item(one) for one in _listed(value)])
+            return tuple([item(entry) for entry in _listed(value)])
         except WrongValueError:
             if not isinstance(value, (list, tuple)):
                 raise
-            raise _first_wrong((index, item, one) for index, one in enumerate(value)) from None
+            raise _first_wrong((index, item, entry) for index, entry in enumerate(value)) from None
 
     return read
 
@@ -224,7 +220,7 @@ def _listed(value: Any) -> Any:
 
 def _union(inner: tuple[Any, ...]) -> Reader:
     # A whole number is an int where both would do.
-    readers = [_later(one) for one in sorted(inner, key=lambda one: one is float)]
+    readers = [_later(hint) for hint in sorted(inner, key=lambda hint: hint is float)]
 
     def read(value: Any) -> Any:
         wrong = []

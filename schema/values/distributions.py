@@ -1,7 +1,4 @@
-"""Versions of installed distributions, read from the folders beside their packages; nothing is imported.
-
-Which installed distribution brings a package.
-"""
+"""Versions of installed distributions, read from metadata without imports, and which one brings a package."""
 
 import os
 import re
@@ -17,6 +14,8 @@ from titrant.schema.values.frozen import dataclass
 _KINDS = (".dist-info", ".egg-info")
 # A folder changed this short a time ago may change again within the clock's grain.
 _YOUNG_NS = 2_000_000_000
+# Packages that another distribution brings as well: onnxruntime-gpu is imported as onnxruntime.
+ALSO_IN: Mapping[str, tuple[str, ...]] = {"onnxruntime": ("onnxruntime-gpu",)}
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,11 @@ def installed_version(distribution: str) -> str | None:
     return None
 
 
+def distribution(installed: Collection[str], package: str) -> str | None:
+    """Return the name of the installed distribution that brings a package or engine; None where there is none."""
+    return next((name for name in (package, *ALSO_IN.get(package, ())) if name in installed), None)
+
+
 def _folder(path: str) -> _Folder | None:
     """List a folder, unless it was and did not change; None for an archive, which only importlib can read."""
     try:
@@ -62,12 +66,12 @@ def _folder(path: str) -> _Folder | None:
         return _Folder(0, 0, {})
     if not S_ISDIR(status.st_mode):
         return None
-    known = _seen.get(path)
-    if known is None or (known.changed_ns, known.inode) != (status.st_mtime_ns, status.st_ino):
-        known = _Folder(status.st_mtime_ns, status.st_ino, _listed(path))
+    folder = _seen.get(path)
+    if folder is None or (folder.changed_ns, folder.inode) != (status.st_mtime_ns, status.st_ino):
+        folder = _Folder(status.st_mtime_ns, status.st_ino, _listed(path))
         if time.time_ns() - status.st_mtime_ns > _YOUNG_NS:
-            _seen[path] = known
-    return known
+            _seen[path] = folder
+    return folder
 
 
 def _listed(folder: str) -> Mapping[str, Path]:
@@ -108,12 +112,3 @@ def _asked(distribution: str) -> str | None:
         return metadata.version(distribution)
     except (metadata.PackageNotFoundError, ValueError, KeyError):
         return None
-
-
-# Packages that another distribution brings as well: onnxruntime-gpu is imported as onnxruntime.
-ALSO_IN: Mapping[str, tuple[str, ...]] = {"onnxruntime": ("onnxruntime-gpu",)}
-
-
-def distribution(installed: Collection[str], package: str) -> str | None:
-    """Return the name of the installed distribution that brings a package or engine; None where there is none."""
-    return next((name for name in (package, *ALSO_IN.get(package, ())) if name in installed), None)

@@ -1,12 +1,4 @@
-"""The BLAKE3 digest of a file.
-
-Write a file so that it is there whole, or as it was before.
-Keep answers of child processes as JSON files.
-Append a line to a file that several processes write to.
-Write JSON so that it is there whole or not at all.
-Read a JSON file that may be torn, missing or something else.
-Where titrant keeps what it makes.
-"""
+"""Digest files, write them whole or not at all, append lines, keep answers as JSON, and find titrant's own folder."""
 
 import json
 import mmap
@@ -72,20 +64,10 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def remember(place: Path, answer: Mapping[str, Any]) -> None:
-    """Write an answer by rename; a disk that refuses costs only asking again next time."""
-    with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(place, canonical_json(answer).encode(), durable=False)
-
-
-def remembered(place: Path) -> dict[str, Any]:
-    """Read an answer back; empty where there is none, and where the file cannot be read or holds none."""
-    try:
-        answer = json.loads(place.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with sorted keys."""
+    text = json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())
 
 
 def append_line(path: Path, line: bytes, *, durable: bool) -> None:
@@ -104,12 +86,6 @@ def append_line(path: Path, line: bytes, *, durable: bool) -> None:
         os.close(file)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON with sorted keys."""
-    text = json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, f"{text}\n".encode())
-
-
 def json_object(path: Path) -> dict[str, Any] | None:
     """Return the object that a file holds; None where it holds none or cannot be read."""
     try:
@@ -117,6 +93,22 @@ def json_object(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def remember(place: Path, answer: Mapping[str, Any]) -> None:
+    """Write an answer by rename; a disk that refuses costs only asking again next time."""
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(place, canonical_json(answer).encode(), durable=False)
+
+
+def remembered(place: Path) -> dict[str, Any]:
+    """Read an answer back; empty where there is none, and where the file cannot be read or holds none."""
+    try:
+        answer = json.loads(place.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def home_path() -> Path:

@@ -17,7 +17,7 @@ else:
 
     def dataclass(kind: type | None = None, *, frozen: bool = False) -> type | Callable[[type], type]:
         """Make a class a dataclass, as `dataclasses.dataclass` does; slots and keyword-only fields are not offered."""
-        return (lambda one: _made(one, frozen)) if kind is None else _made(kind, frozen)
+        return (lambda decorated: _made(decorated, frozen)) if kind is None else _made(kind, frozen)
 
     def _made(kind: type, frozen: bool) -> type:
         # Without a docstring the standard decorator writes the signature there, which would compile it now.
@@ -54,31 +54,31 @@ def _init(kind: type) -> Any:
     """Compile the `__init__` of a dataclass."""
     scope: dict[str, Any] = {"_set": object.__setattr__, "_absent": MISSING}
     parameters, lines = ["self"], []
-    for one in fields(kind):
-        parameter, value = _parameter(one, scope)
+    for field in fields(kind):
+        parameter, value = _parameter(field, scope)
         parameters.append(parameter)
-        lines.append(f" _set(self, {one.name!r}, {value})")
+        lines.append(f" _set(self, {field.name!r}, {value})")
     if hasattr(kind, "__post_init__"):
         lines.append(" self.__post_init__()")
     exec(f"def __init__({', '.join(parameters)}):\n" + ("\n".join(lines) or " pass"), scope)
     made = scope["__init__"]
     made.__qualname__ = f"{kind.__qualname__}.__init__"
     made.__module__ = kind.__module__
-    made.__annotations__ = {one.name: one.type for one in fields(kind)} | {"return": None}
+    made.__annotations__ = {field.name: field.type for field in fields(kind)} | {"return": None}
     return made
 
 
-def _parameter(one: "Field[Any]", scope: dict[str, Any]) -> tuple[str, str]:
+def _parameter(field: Field[Any], scope: dict[str, Any]) -> tuple[str, str]:
     """Write a field's parameter and the value that it takes; defaults go into `scope`."""
-    if not one.init or one.kw_only:
-        raise TypeError(f"the field {one.name} must be an ordinary parameter")
-    if one.default is not MISSING:
-        scope[f"_default_{one.name}"] = one.default
-        return f"{one.name}=_default_{one.name}", one.name
-    if one.default_factory is not MISSING:
-        scope[f"_make_{one.name}"] = one.default_factory
-        return f"{one.name}=_absent", f"_make_{one.name}() if {one.name} is _absent else {one.name}"
-    return one.name, one.name
+    if not field.init or field.kw_only:
+        raise TypeError(f"the field {field.name} must be an ordinary parameter")
+    if field.default is not MISSING:
+        scope[f"_default_{field.name}"] = field.default
+        return f"{field.name}=_default_{field.name}", field.name
+    if field.default_factory is not MISSING:
+        scope[f"_make_{field.name}"] = field.default_factory
+        return f"{field.name}=_absent", f"_make_{field.name}() if {field.name} is _absent else {field.name}"
+    return field.name, field.name
 
 
 def _values(value: Any) -> tuple[Any, ...]:

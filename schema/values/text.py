@@ -1,8 +1,4 @@
-"""Write text into Markdown so that nothing in it is read as markup.
-
-What an error of somebody else's code says, in one line.
-Why the system refused a file, in a few words.
-"""
+"""Write text into Markdown so that nothing in it is read as markup, and say in one line what an error is."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +12,7 @@ def inline(text: object) -> str:
     An invisible space parts `@` from the name behind it, so that a recipe cannot notify people in a pull request.
     """
     flat = " ".join(str(text).split())
-    return SPECIAL.sub(lambda found: "@&#8203;" if found[0] == "@" else "\\" + found[0], flat)
+    return SPECIAL.sub(lambda match: "@&#8203;" if match[0] == "@" else "\\" + match[0], flat)
 
 
 def code(text: object) -> str:

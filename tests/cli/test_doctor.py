@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from titrant.api.doctor_machine import Engine, _engine, _home, _room, wandb_login
+from titrant.api.doctor_machine import Engine, _capacity_row, _engine, _home, wandb_login
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_tells_an_engine_that_is_needed_from_one_that_is_not():
 
 
 def test_holds_room_against_what_work_needs():
-    states = [_room("disk", free, (100, 1000), "free", "make room").state for free in (None, 50, 500, 5000)]
+    states = [_capacity_row("disk", free, (100, 1000), "free", "make room").state for free in (None, 50, 500, 5000)]
     assert states == ["note", "lack", "note", "ok"]
 
 

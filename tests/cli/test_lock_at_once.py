@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from filelock import FileLock
 
-from titrant.api import lock, lock_entry
+from titrant.api import lock
 from titrant.api.lock import exclusive
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.lock import Evaluation, HardwareClass, Lock, LockEntry, lock_path, lock_text, read_lock, with_entry
@@ -25,7 +25,7 @@ class Run:
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
     monkeypatch.setenv("TITRANT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(lock_entry, "entry_of", lambda plan, record, looks: ENTRY)
+    monkeypatch.setattr(lock, "entry_of", lambda plan, record, looks: ENTRY)
     return tmp_path / "x.yaml"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from titrant.api.lock_entry import entry_of
+from titrant.api.lock import entry_of
 from titrant.api.replan import decided, otherwise, with_facts
 from titrant.api.rerun import as_run
 from titrant.compiler.bind.bind import bind

@@ -1,17 +1,9 @@
-"""Read ONNX files, and write them so that the same graph always gives the same bytes.
-
-The domains that ONNX operators come from, and the version of the standard operator set.
-Bring an old graph to what the quantization tools work on.
-Matrix products and convolutions with constant weights: which there are, and Gemm written as MatMul.
-Order a graph's nodes so that products come as early as they can.
-Write means over all pixels as global pooling, which has an int8 kernel where ReduceMean has none.
-The graphs inside a node of an ONNX graph: the bodies of loops and the branches of conditions.
-"""
+"""Read and write ONNX files (the same graph gives the same bytes), and rewrite graphs as quantization needs them."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx  # noqa: TID253 - its very subject
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
@@ -25,13 +17,22 @@ from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
 
-if TYPE_CHECKING:
-    import onnx
-
 # A protobuf message holds no more.
 LIMIT = 2**31 - 1
 # What libraries note for themselves: where a node was traced, which pass ran.
 NOTES = ("metadata_props",)
+# The standard operators' domain has two spellings.
+STANDARD = ("", "ai.onnx")
+# The domain of onnxruntime's own operators.
+MICROSOFT = "com.microsoft"
+# Quantize and dequantize nodes with a scale a channel came with this operator set.
+LOWEST_OPSET = 13
+# Since this version weights need not be listed among a graph's inputs; listed there they are not constant.
+CONSTANT_WEIGHTS = 4
+PRODUCTS = ("MatMul", "Gemm")
+WEIGHTED = (*PRODUCTS, "Conv", "ConvTranspose")
+# The dimensions of height and width in (batch, channels, height, width).
+PIXELS = (2, 3)
 
 
 def read(path: Path) -> onnx.ModelProto:
@@ -93,21 +94,14 @@ def _strip_graph(graph: Any) -> None:
                     _strip_graph(inner)
 
 
-# The standard operators' domain has two spellings.
-STANDARD = ("", "ai.onnx")
-# The domain of onnxruntime's own operators.
-MICROSOFT = "com.microsoft"
-
-
-def opset(model: "onnx.ModelProto") -> int:
+def opset(model: onnx.ModelProto) -> int:
     """Return the version of the standard operator set that a graph uses; 1 where it names none, as ONNX has it."""
     return next((item.version for item in model.opset_import if item.domain in STANDARD), 1)
 
 
-# Quantize and dequantize nodes with a scale a channel came with this operator set.
-LOWEST_OPSET = 13
-# Since this version weights need not be listed among a graph's inputs; listed there they are not constant.
-CONSTANT_WEIGHTS = 4
+def subgraphs(node: onnx.NodeProto) -> Mapping[str, onnx.GraphProto]:
+    """Return a node's graphs by the attribute that holds each: `body`, `then_branch`, `else_branch`."""
+    return {item.name: item.g for item in node.attribute if item.HasField("g")}
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -115,8 +109,8 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Raises PreconditionError X211 when a node cannot be brought to that set.
     """
-    constants = {one.name for one in model.graph.initializer}
-    inputs = [one for one in model.graph.input if one.name not in constants]
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) < len(model.graph.input):
         model.ir_version = max(model.ir_version, CONSTANT_WEIGHTS)
         del model.graph.input[:]
@@ -136,13 +130,9 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
         ) from None
 
 
-PRODUCTS = ("MatMul", "Gemm")
-WEIGHTED = (*PRODUCTS, "Conv", "ConvTranspose")
-
-
 def weighted_nodes(model: onnx.ModelProto, types: Iterable[str] = WEIGHTED) -> list[str]:
     """Name the nodes of some types whose second input is a constant of two or more dimensions in fp32."""
-    constants = {one.name for one in model.graph.initializer if len(one.dims) > 1 and one.data_type == 1}
+    constants = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) > 1 and tensor.data_type == 1}
     constants |= {
         node.output[0]
         for node in model.graph.node
@@ -168,7 +158,7 @@ def without_gemm(model: onnx.ModelProto) -> None:
     onnxruntime's dynamic quantization does the same, but transposes a weight once for every Gemm that reads it: two
     layers that share a square weight would then answer with it untransposed.
     """
-    weights = {one.name: one for one in model.graph.initializer}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
     transposed: dict[str, str] = {}
     nodes = [part for node in model.graph.node for part in _as_matmul(node, weights, transposed)]
     for name, new in transposed.items():
@@ -176,8 +166,8 @@ def without_gemm(model: onnx.ModelProto) -> None:
         model.graph.initializer.append(numpy_helper.from_array(array, new))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    read = {name for node in nodes for name in node.input} | {one.name for one in model.graph.output}
-    kept = [one for one in model.graph.initializer if one.name in read or one.name not in transposed]
+    read = {name for node in nodes for name in node.input} | {output.name for output in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read or tensor.name not in transposed]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
 
@@ -185,7 +175,7 @@ def without_gemm(model: onnx.ModelProto) -> None:
 def _as_matmul(
     node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], transposed: dict[str, str]
 ) -> Iterator[onnx.NodeProto]:
-    settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    settings = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     scaled = settings.get("alpha", 1.0) != 1.0 or settings.get("beta", 1.0) != 1.0 or settings.get("transA", 0)
     if node.op_type != "Gemm" or scaled or node.input[1] not in weights:
         yield node
@@ -210,10 +200,10 @@ def products_first(model: onnx.ModelProto) -> onnx.ModelProto:
     producer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     needs = [{producer[name] for name in _reads(node) if name in producer} for node in nodes]
     feeds: list[list[int]] = [[] for _ in nodes]
-    for index, wanted in enumerate(needs):
-        for source in wanted:
+    for index, sources in enumerate(needs):
+        for source in sources:
             feeds[source].append(index)
-    ready = [_rank(nodes[index], index) for index, wanted in enumerate(needs) if not wanted]
+    ready = [_rank(nodes[index], index) for index, sources in enumerate(needs) if not sources]
     heapq.heapify(ready)
     order = []
     while ready:
@@ -238,23 +228,21 @@ def _reads(node: onnx.NodeProto) -> set[str]:
     names = set(node.input)
     for attribute in node.attribute:
         for inner in (attribute.g, *attribute.graphs):
-            for one in inner.node:
-                names |= _reads(one)
+            for inner_node in inner.node:
+                names |= _reads(inner_node)
             names |= {output.name for output in inner.output}
     return names
-
-
-PIXELS = (2, 3)
 
 
 def pooled(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph with every mean over the last two of four dimensions as GlobalAveragePool.
 
-    The sums are the same; where the mean drops the dimensions, a Flatten follows.
+    The sums are the same, and onnxruntime has an int8 kernel for it where ReduceMean has none; where the mean drops the
+    dimensions, a Flatten follows.
     """
     inferred = onnx.shape_inference.infer_shapes(graph)
     ranks = _ranks(inferred.graph)
-    constants = {one.name: one for one in inferred.graph.initializer}
+    constants = {tensor.name: tensor for tensor in inferred.graph.initializer}
     nodes = []
     for node in inferred.graph.node:
         if node.op_type == "ReduceMean" and ranks.get(node.input[0]) == 4 and _axes(node, constants) == PIXELS:
@@ -283,7 +271,7 @@ def _axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple
 
 
 def _attribute(node: onnx.NodeProto, name: str) -> Any:
-    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), None)
+    return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), None)
 
 
 def _as_pool(node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -294,8 +282,3 @@ def _as_pool(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         helper.make_node("GlobalAveragePool", [node.input[0]], [f"{answer}_pooled"], name=f"{node.name}_pooled"),
         helper.make_node("Flatten", [f"{answer}_pooled"], [answer], name=node.name, axis=1),
     ]
-
-
-def subgraphs(node: "onnx.NodeProto") -> "Mapping[str, onnx.GraphProto]":
-    """Return a node's graphs by the attribute that holds each: `body`, `then_branch`, `else_branch`."""
-    return {item.name: item.g for item in node.attribute if item.HasField("g")}

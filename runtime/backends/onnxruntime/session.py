@@ -1,7 +1,4 @@
-"""Run ONNX files in onnxruntime.
-
-Keep ONNX files as `model.onnx`.
-"""
+"""Run ONNX files in onnxruntime, and keep them as `model.onnx`."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,6 +15,7 @@ from titrant.schema.values.text import first_line
 if TYPE_CHECKING:
     import onnxruntime
 
+NAME = "model.onnx"
 # onnxruntime's names of element types → NumPy's.
 DTYPES = {
     "tensor(float)": "float32",
@@ -128,8 +126,8 @@ class OnnxSession:
 def specs(session: "onnxruntime.InferenceSession") -> tuple[Spec, ...]:
     """Read a session's inputs; a dimension without a number is free."""
     return tuple(
-        (one.name, _shape(one.shape), DTYPES.get(one.type, one.type.removeprefix("tensor(").removesuffix(")")))
-        for one in session.get_inputs()
+        (item.name, _shape(item.shape), DTYPES.get(item.type, item.type.removeprefix("tensor(").removesuffix(")")))
+        for item in session.get_inputs()
     )
 
 
@@ -158,9 +156,6 @@ def _without_prefix(error: BaseException) -> str:
     text = first_line(error)
     # Its own prefix, error number and error name come before the third colon.
     return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text
-
-
-NAME = "model.onnx"
 
 
 def save_onnx(value: OnnxModel, folder: Path) -> None:

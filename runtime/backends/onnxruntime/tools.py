@@ -1,8 +1,4 @@
-"""Keep onnxruntime's tools quiet and their temporary files in one folder.
-
-Turn what the quantization tools raise into errors for a person.
-Let onnxruntime fold what can be folded: what is left is what will run, and so what should be quantized.
-"""
+"""Fold a graph, run onnxruntime's quantization tools quietly, and turn what they raise into StepErrors."""
 
 import contextlib
 import io
@@ -10,7 +6,6 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import onnx  # noqa: TID253 - its very subject
@@ -42,7 +37,7 @@ def quiet(scratch: Path) -> Iterator[None]:
         tempfile.tempdir = folder
 
 
-@contextmanager
+@contextlib.contextmanager
 def explained(kind: str) -> Iterator[None]:
     """Run onnxruntime's tools; what they raise becomes StepError X211."""
     from onnx.shape_inference import InferenceError
@@ -68,7 +63,8 @@ def explained(kind: str) -> Iterator[None]:
 def folded(graph: onnx.ModelProto, scratch: Path) -> Path:
     """Write the graph with constants, normalizations and biases folded, as `folded.onnx`.
 
-    Only by the basic level, whose result does not depend on the processor.
+    Only by the basic level, whose result does not depend on the processor. What is left is what will run, and so what
+    should be quantized.
     """
     source, target = scratch / "source.onnx", scratch / "folded.onnx"
     onnx.save(graph, str(source))

@@ -1,10 +1,7 @@
-"""Call a module with arrays and name its answers, whatever form it gives them in.
+"""Call a module with arrays and name its answers, and control what the bytes of an answer depend on.
 
-Pick example rows that a module takes.
-Find out whether a forward takes decisions on tensor values, which no trace can follow.
-The memory layout of tensors: kernels choose by strides and by the first address, and the last bit depends on it.
-Settle everything in torch that can change bytes, and put it back afterwards.
-Let torch compute attention from its parts, as exporters and quantizers can read it.
+That is the memory layout of tensors (kernels choose by strides and by the first address, and the last bit depends on
+it), threads, random numbers, algorithms and fused attention. Forwards that no trace can follow are refused here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,13 +17,19 @@ from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
 
+_OF_SHAPES = ("shape", "size", "dimension", "expected input", "channels", "dtype", "scalar type", "index out of range")
+_SHAPES = "change data.transform or data.inputs, or the arguments of the model, so that shapes and types meet"
+_OWN = "the layer's own code raised it: call the model with such a batch outside titrant, and mend it there"
+
 
 def call(module: Any, arrays: Iterable[np.ndarray], device: str = "cpu") -> Any:
     """Answer one batch: arrays in the order of the forward's arguments, shared where they lie as torch would lay them.
 
     Raises StepError X221 with the failing layer when the forward raises.
     """
-    tensors = [_tensor(array, device) for array in arrays]
+    tensors = [tensor_of(array) for array in arrays]
+    if device != "cpu":
+        tensors = [tensor.to(device) for tensor in tensors]
     try:
         return module(*tensors)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -39,14 +42,14 @@ def named(answer: Any, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
     Raises StepError X204 when the answer holds no tensors or fewer than there are names.
     """
     if isinstance(answer, torch.Tensor):
-        found: list[Any] = [answer]
+        items: list[Any] = [answer]
     elif isinstance(answer, Mapping):
-        found = [answer[name] for name in names] if set(names) <= set(answer) else list(answer.values())
+        items = [answer[name] for name in names] if set(names) <= set(answer) else list(answer.values())
     elif isinstance(answer, (tuple, list)):
-        found = list(answer)
+        items = list(answer)
     else:
-        found = []
-    tensors = [item for item in found if isinstance(item, torch.Tensor)]
+        items = []
+    tensors = [item for item in items if isinstance(item, torch.Tensor)]
     if len(tensors) < max(len(names), 1):
         raise StepError(
             Diagnostic(
@@ -58,9 +61,10 @@ def named(answer: Any, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
     return dict(zip(names, tensors, strict=False))
 
 
-_OF_SHAPES = ("shape", "size", "dimension", "expected input", "channels", "dtype", "scalar type", "index out of range")
-_SHAPES = "change data.transform or data.inputs, or the arguments of the model, so that shapes and types meet"
-_OWN = "the layer's own code raised it: call the model with such a batch outside titrant, and mend it there"
+def _form(answer: Any) -> str:
+    if isinstance(answer, (tuple, list)):
+        return f"a {type(answer).__name__} of {len(answer)}"
+    return f"a {type(answer).__name__}"
 
 
 def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepError:
@@ -105,17 +109,6 @@ def _weight(layer: torch.nn.Module) -> str:
     return f", weight {tuple(weight.shape)}" if isinstance(weight, torch.Tensor) else ""
 
 
-def _tensor(array: np.ndarray, device: str) -> torch.Tensor:
-    tensor = tensor_of(array)
-    return tensor if device == "cpu" else tensor.to(device)
-
-
-def _form(answer: Any) -> str:
-    if isinstance(answer, (tuple, list)):
-        return f"a {type(answer).__name__} of {len(answer)}"
-    return f"a {type(answer).__name__}"
-
-
 def example_arrays(model: TorchModel, rows: Rows, count: int) -> dict[str, np.ndarray]:
     """Return the first `count` rows in the order of the model's inputs, beginning anew where there are fewer.
 
@@ -126,8 +119,8 @@ def example_arrays(model: TorchModel, rows: Rows, count: int) -> dict[str, np.nd
         raise StepError(
             Diagnostic("X202", f"there are no {rows.role} rows to try the model on", help="give the role rows")
         )
-    wanted = insisted_batch(model.inputs) or count
-    indices = np.arange(wanted) % len(rows)
+    batch = insisted_batch(model.inputs) or count
+    indices = np.arange(batch) % len(rows)
     arrays = {name: array[indices] for name, array in rows.inputs.items()}
     return checked(model.inputs, arrays)
 

@@ -1,8 +1,4 @@
-"""Build a model from `module:Name`, and digest the source that defines it.
-
-Random numbers of Python, NumPy and torch from one seed for a while, then as they were before.
-Models: building them from a factory, loading weights, counting what they hold.
-"""
+"""Build a model from its factory `module:Name`, digest the source that defines it, and seed random numbers."""
 
 import contextlib
 import random
@@ -26,7 +22,8 @@ def build(factory: str, args: Mapping[str, Any]) -> "torch.nn.Module":
     """
     import torch
 
-    made = call(f"{factory}({_written(args)})", resolve(factory), **args)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in args.items())
+    made = call(f"{factory}({arguments})", resolve(factory), **args)
     if not isinstance(made, torch.nn.Module):
         raise StepError(
             Diagnostic(
@@ -61,13 +58,9 @@ def source_files(factory: str) -> dict[str, Path]:
     return dict(sorted(reached.items()))
 
 
-def _written(args: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in args.items())
-
-
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators on entry and give them back their states on exit (CPU only)."""
+    """Seed the generators of Python, NumPy and torch on entry and give them back their states on exit (CPU only)."""
     import numpy as np
     import torch
 

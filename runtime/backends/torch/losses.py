@@ -47,21 +47,21 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor) -> None:
     shape = tuple(output.shape)
     if loss == _ONE_LOGIT:
         wrong = output.numel() != len(output) or classes > 2
-        wanted, fix = "one logit a row and two classes", "use train.loss cross_entropy"
+        expected, fix = "one logit a row and two classes", "use train.loss cross_entropy"
     else:
         wrong = output.ndim != 2 or output.shape[1] < max(classes, 2)
-        wanted = f"(batch, {max(classes, 2)}) or wider"
-        one = output.numel() == len(output) and classes <= 2
+        expected = f"(batch, {max(classes, 2)}) or wider"
+        single = output.numel() == len(output) and classes <= 2
         fix = (
             "use train.loss binary_cross_entropy_with_logits"
-            if one
+            if single
             else "set the number of classes in model.args, for instance to auto"
         )
     if wrong or not output.is_floating_point():
         raise StepError(
             Diagnostic(
                 "X203",
-                f"{loss} of {classes} classes needs {wanted}, and the model's first output is {shape} {output.dtype}",
+                f"{loss} of {classes} classes needs {expected}, and the model's first output is {shape} {output.dtype}",
                 help=fix,
             )
         )

@@ -1,6 +1,6 @@
-"""Keep a PyTorch model as its factory, its rewrites and its tensors; nothing is pickled.
+"""Save and load a PyTorch model as its factory, its rewrites and its tensors; nothing is pickled.
 
-Change a module's structure in a way that can be replayed when the artifact is loaded.
+A rewrite is a change of a module's structure that is replayed when the artifact is loaded.
 """
 
 import copy
@@ -22,6 +22,7 @@ from titrant.schema.values.canonical import canonical_json
 
 DESCRIPTION = "model.json"
 TENSORS = "tensors.safetensors"
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def save_torch(value: TorchModel, folder: Path) -> None:
@@ -55,7 +56,7 @@ def load_torch(folder: Path) -> TorchModel:
 
     said = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     _check_source(said["factory"], said["source_digest"])
-    rewrites = tuple(Rewrite(one["operator"], one["version"], one["record"]) for one in said["rewrites"])
+    rewrites = tuple(Rewrite(step["operator"], step["version"], step["record"]) for step in said["rewrites"])
     with torch.random.fork_rng(devices=[]):  # initial values are drawn and thrown away
         module = replay(build(said["factory"], said["args"]).eval(), rewrites)
     _give(module, load_file(str(folder / TENSORS)), said["tied"], said["factory"])
@@ -112,7 +113,7 @@ def _own(value: torch.Tensor, memory: set[int]) -> torch.Tensor:
 
 def _give(module: torch.nn.Module, tensors: dict[str, torch.Tensor], tied: Mapping[str, str], factory: str) -> None:
     """Assign the tensors; a parameter that two names share is one object again."""
-    trainable = {name: one.requires_grad for name, one in module.named_parameters(remove_duplicate=False)}
+    trainable = {name: value.requires_grad for name, value in module.named_parameters(remove_duplicate=False)}
     # Read from a file they begin where its header ends.
     laid_out = {name: standard(value) for name, value in tensors.items()}
     state = {
@@ -176,9 +177,6 @@ def _unknown(step: Rewrite, state: str) -> StepError:
             help="make the model again from its recipe",
         )
     )
-
-
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Cast(torch.nn.Module):

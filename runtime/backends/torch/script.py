@@ -1,9 +1,6 @@
-"""Write TorchScript files that hold no paths of this machine and have the same bytes every time.
+"""Trace a module into TorchScript and keep it as `model.pt`: the same bytes every time, no paths of this machine.
 
-Trace a module into frozen TorchScript.
-Make any module answer with a tensor or a tuple of tensors, as traces and exporters need.
-Export a module to a TorchScript file and compare the two.
-Keep TorchScript files as `model.pt`; their inputs and outputs are in their own extra file.
+The file's inputs and outputs are in its own extra file titrant.json.
 """
 
 import json
@@ -32,6 +29,10 @@ from titrant.runtime.catalog import Context
 from titrant.runtime.values import Rows, TorchModel, TorchScriptModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
+# The archive inside is named after the file, so the name is part of the bytes.
+NAME = "model.pt"
+# Rows of the example that is traced: not one, which would hide what depends on the batch size.
+TRACED_ROWS = 2
 # torch numbers the classes of a process, so a second trace of one module is called otherwise than the first.
 MANGLED = re.compile(rb"___torch_mangle_(\d+)")
 # Stack traces of where each line was traced; loading works without them.
@@ -63,8 +64,8 @@ def normalize(source: Path, target: Path) -> None:
     reader = torch._C.PyTorchFileReader(str(source))
     records = {name: reader.get_record(name) for name in reader.get_all_records() if not name.endswith(DEBUG)}
     code = [name.encode() for name in records] + [data for name, data in records.items() if _names_classes(name)]
-    found = sorted({int(number) for text in code for number in MANGLED.findall(text)})
-    renamed = {b"%d" % number: b"___torch_mangle_%d" % place for place, number in enumerate(found)}
+    numbers = sorted({int(number) for text in code for number in MANGLED.findall(text)})
+    renamed = {b"%d" % number: b"___torch_mangle_%d" % place for place, number in enumerate(numbers)}
 
     def rename(text: bytes) -> bytes:
         return MANGLED.sub(lambda match: renamed[match[1]], text)
@@ -118,8 +119,8 @@ class Flat(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Answer a batch."""
-        found = tuple(named(self.module(*inputs), self.outputs).values())
-        return found[0] if len(found) == 1 else found
+        tensors = tuple(named(self.module(*inputs), self.outputs).values())
+        return tensors[0] if len(tensors) == 1 else tensors
 
 
 def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any) -> torch.nn.Module:
@@ -129,10 +130,6 @@ def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any) -> torc
     """
     bare = isinstance(answer, torch.Tensor) or (isinstance(answer, tuple) and len(answer) == len(outputs))
     return module.eval() if bare else Flat(module, outputs).eval()
-
-
-# Rows of the example that is traced: not one, which would hide what depends on the batch size.
-TRACED_ROWS = 2
 
 
 def export(
@@ -153,10 +150,6 @@ def answers(
     """Answer one batch in torch."""
     with open_session(model, threads=threads) as session:
         return session.run(arrays)
-
-
-# The archive inside is named after the file, so the name is part of the bytes.
-NAME = "model.pt"
 
 
 def save_torchscript(value: TorchScriptModel, folder: Path) -> None:

@@ -1,9 +1,7 @@
-"""Read a state_dict from a weights file without unpickling anything but tensors, and load it strictly.
+"""Read weights from safetensors files and torch checkpoints, unpickling only tensors, and load them strictly.
 
-Read what a safetensors file holds from its header alone: names, dtypes, shapes.
-
-The format: eight bytes, little endian, that give the header's length; the header, JSON; then the values.
-Source: https://huggingface.co/docs/safetensors (the format's description).
+The format of a safetensors file: eight bytes, little endian, that give the header's length; the header, JSON, with
+names, dtypes and shapes; then the values. Source: https://huggingface.co/docs/safetensors (the format's description).
 """
 
 import json
@@ -68,14 +66,14 @@ def check_values(state: "Mapping[str, torch.Tensor]", name: str) -> None:
 
 def check_match(module: "torch.nn.Module", state: "Mapping[str, torch.Tensor]", name: str) -> tuple[str, ...]:
     """Compare names and shapes with a module's, raising all differences as one StepError X154; returns notes."""
-    wanted = module.state_dict()
-    missing = [key for key in wanted if key not in state]
+    expected = module.state_dict()
+    missing = [key for key in expected if key not in state]
     # Counters that batch normalization got later, and tied tensors that were saved once, are not lost.
     counters = [key for key in missing if key.endswith("num_batches_tracked")]
     differences = [
-        *_shape_differences(wanted, state),
-        *_names("the file lacks", [k for k in missing if k not in counters and not _is_tied(wanted, k, state)]),
-        *_names("the model lacks", [key for key in state if key not in wanted]),
+        *_shape_differences(expected, state),
+        *_names("the file lacks", [k for k in missing if k not in counters and not _is_tied(expected, k, state)]),
+        *_names("the model lacks", [key for key in state if key not in expected]),
     ]
     if differences:
         raise StepError(
@@ -86,21 +84,21 @@ def check_match(module: "torch.nn.Module", state: "Mapping[str, torch.Tensor]", 
             )
         )
     notes = [f"{len(counters)} batch counters that {name} does not have start at 0"] if counters else []
-    both = [(tensor.dtype, wanted[key].dtype) for key, tensor in state.items() if tensor.dtype != wanted[key].dtype]
+    both = [(tensor.dtype, expected[key].dtype) for key, tensor in state.items() if tensor.dtype != expected[key].dtype]
     return tuple(notes + [f"weights are cast {_dtype(old)} → {_dtype(new)}" for old, new in dict.fromkeys(both)])
 
 
-def _is_tied(wanted: "Mapping[str, torch.Tensor]", key: str, state: "Mapping[str, torch.Tensor]") -> bool:
-    place = wanted[key].untyped_storage()._cdata
-    return any(other in state and tensor.untyped_storage()._cdata == place for other, tensor in wanted.items())
+def _is_tied(expected: "Mapping[str, torch.Tensor]", key: str, state: "Mapping[str, torch.Tensor]") -> bool:
+    place = expected[key].untyped_storage()._cdata
+    return any(other in state and tensor.untyped_storage()._cdata == place for other, tensor in expected.items())
 
 
-def _shape_differences(wanted: "Mapping[str, torch.Tensor]", state: "Mapping[str, torch.Tensor]") -> list[str]:
-    keys = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
-    told = [
-        f"{key} is {_shape(state[key])} in the file and {_shape(wanted[key])} in the model" for key in keys[:_SHOWN]
+def _shape_differences(expected: "Mapping[str, torch.Tensor]", state: "Mapping[str, torch.Tensor]") -> list[str]:
+    keys = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+    differences = [
+        f"{key} is {_shape(state[key])} in the file and {_shape(expected[key])} in the model" for key in keys[:_SHOWN]
     ]
-    return told + ([f"{len(keys) - _SHOWN} more shapes differ"] if len(keys) > _SHOWN else [])
+    return differences + ([f"{len(keys) - _SHOWN} more shapes differ"] if len(keys) > _SHOWN else [])
 
 
 def _names(what: str, names: Sequence[str]) -> list[str]:
@@ -131,7 +129,7 @@ def _read_torch(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tup
 
     mapped = not values and zipfile.is_zipfile(file)
     try:
-        found = torch.load(file, weights_only=True, map_location="cpu" if values else "meta", mmap=mapped)
+        loaded = torch.load(file, weights_only=True, map_location="cpu" if values else "meta", mmap=mapped)
     except pickle.UnpicklingError as error:
         raise StepError(_refused(file, error)) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -140,7 +138,7 @@ def _read_torch(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tup
                 "X152", f"{file.name} cannot be read: {first_line(error)}", help="save it again, or copy it again"
             )
         ) from None
-    state, notes = _unnest(found, file.name)
+    state, notes = _unnest(loaded, file.name)
     return _without_prefix(state, notes)
 
 
@@ -159,26 +157,26 @@ def _refused(file: Path, error: Exception) -> Diagnostic:
     )
 
 
-def _unnest(found: Any, name: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+def _unnest(loaded: Any, name: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
     import torch
 
     notes: tuple[str, ...] = ()
-    if isinstance(found, Mapping):
+    if isinstance(loaded, Mapping):
         for nest in _NESTS:
-            if isinstance(found.get(nest), Mapping):
-                found, notes = found[nest], (f"the weights stand under `{nest}` in {name}",)
+            if isinstance(loaded.get(nest), Mapping):
+                loaded, notes = loaded[nest], (f"the weights stand under `{nest}` in {name}",)
                 break
-    if not isinstance(found, Mapping) or not found:
-        kind = type(found).__name__
+    if not isinstance(loaded, Mapping) or not loaded:
+        kind = type(loaded).__name__
         raise StepError(Diagnostic("X152", f"{name} holds {kind}, no state_dict", help="save model.state_dict()"))
-    others = [str(key) for key, value in found.items() if not isinstance(value, torch.Tensor)]
+    others = [str(key) for key, value in loaded.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise StepError(
             Diagnostic(
                 "X152", f"{name} is not a state_dict: {_some(others)} are not tensors", help="save model.state_dict()"
             )
         )
-    return {str(key): tensor for key, tensor in found.items()}, notes
+    return {str(key): tensor for key, tensor in loaded.items()}, notes
 
 
 def _without_prefix(
@@ -252,7 +250,8 @@ def meta_state(file: Path) -> "dict[str, torch.Tensor]":
     import torch
 
     return {
-        one.name: torch.empty(one.shape, dtype=getattr(torch, one.dtype), device="meta") for one in read_header(file)
+        held.name: torch.empty(held.shape, dtype=getattr(torch, held.dtype), device="meta")
+        for held in read_header(file)
     }
 
 

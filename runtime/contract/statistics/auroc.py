@@ -1,7 +1,4 @@
-"""Bounds for the areas under two paired ROC curves.
-
-Ranks in which ties share their mean; importing scipy.stats for them takes longer than most judgements.
-"""
+"""Bounds of the areas under two paired ROC curves, their difference and their ratio, by DeLong's method."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +9,6 @@ import numpy as np
 from titrant.runtime.contract.statistics.proportions import crossing
 
 DELONG = "paired DeLong"
-
 # Below either the normal approximation says nothing; see design.md, the contract.
 LEAST_POSITIVE = 30
 LEAST_DISCORDANT = 10
@@ -99,7 +95,10 @@ def _covariance(influence: np.ndarray, positive: np.ndarray, units: np.ndarray) 
 
 
 def midranks(scores: np.ndarray) -> np.ndarray:
-    """Return the ranks of scores (rows,), from 1 upward, ties with the mean of theirs; as scipy.stats.rankdata."""
+    """Return the ranks of scores (rows,), from 1 upward, ties with the mean of theirs.
+
+    As scipy.stats.rankdata, which takes longer to import than most judgements take.
+    """
     _, index, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[index]
     return ranks

@@ -1,7 +1,6 @@
-"""Bounds of the mean of bounded numbers that are valid for any number of cases and any shape.
+"""Bounds of a mean of bounded numbers, of a metric by bootstrap, and of a percentile from sorted samples.
 
-Bounds of a metric without a closed test, by resampling units.
-Bounds of a percentile from sorted samples.
+The bounds of the mean are valid for any number of cases and any shape of the distribution.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,11 +8,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 BETTING = "betting bound (Waudby-Smith and Ramdas 2024)"
+BOOTSTRAP = "bootstrap of 2,000 resamples, the wider of percentile and basic bounds"
+ORDER_STATISTICS = "order statistics"
 
 # Stakes as fractions of the largest that cannot ruin the bettor, and how the wealth is spread over them. Most of it
 # is wagered on "nothing changed", the usual case; the rest keeps the bound sensible when much did.
 _STAKES = np.concatenate([[1.0], 0.75 * 0.8 ** np.arange(24)])
 _WEIGHTS = np.concatenate([[0.8], np.full(24, 0.2 / 24)])
+
+# Fewer changed cases make the bootstrap's tails worthless (measured: 40 % false PASS at retention .99, n = 100).
+LEAST_CHANGED = 20
+RESAMPLES = 2000
 
 
 def mean_upper_bound(values: np.ndarray, units: np.ndarray, confidence: float, highest: float = 1.0) -> float:
@@ -64,13 +69,6 @@ def _gains(values: np.ndarray, units: np.ndarray, mean: float, highest: float) -
     return gains
 
 
-BOOTSTRAP = "bootstrap of 2,000 resamples, the wider of percentile and basic bootstrap_bounds"
-
-# Fewer changed cases make the bootstrap's tails worthless (measured: 40 % false PASS at retention .99, n = 100).
-LEAST_CHANGED = 20
-RESAMPLES = 2000
-
-
 def bootstrap_bounds(
     compute: Callable[[np.ndarray], float | None],
     estimate: float,
@@ -86,14 +84,14 @@ def bootstrap_bounds(
     _, numbers, sizes = np.unique(units, return_inverse=True, return_counts=True)
     order = np.argsort(numbers, kind="stable")
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    found = np.empty(RESAMPLES)
+    resampled = np.empty(RESAMPLES)
     for resample in range(RESAMPLES):
         drawn = generator.integers(0, len(sizes), len(sizes))
         value = compute(order[_runs(starts[drawn], sizes[drawn])])
         if value is None:
             return None
-        found[resample] = value
-    low, high = (float(value) for value in np.quantile(found, (1 - confidence, confidence)))
+        resampled[resample] = value
+    low, high = (float(value) for value in np.quantile(resampled, (1 - confidence, confidence)))
     return min(low, 2 * estimate - high), max(high, 2 * estimate - low)
 
 
@@ -104,9 +102,6 @@ def _runs(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return runs
 
 
-ORDER_STATISTICS = "order statistics"
-
-
 def percentile_bounds(ordered: Sequence[float], share: float, confidence: float) -> tuple[float | None, float | None]:
     """Return one-sided bounds of the `share` quantile (0..1) of what gave these ascending samples.
 
@@ -114,7 +109,6 @@ def percentile_bounds(ordered: Sequence[float], share: float, confidence: float)
     whatever the distribution, if runs are alike and independent. None where there are too few samples: 59 give the
     upper bound of the 95th percentile at .95.
     """
-    import numpy as np
     from scipy.special import bdtr
 
     n = len(ordered)

@@ -1,11 +1,6 @@
-"""Bounds for the ratio of two paired proportions, candidate over original.
+"""Bounds of one proportion, of the ratio or difference of two paired ones, and of the ratio of two groups'.
 
-Bounds for the ratio of two independent proportions, one of each group.
-Bounds for the difference of two paired proportions, candidate minus original.
-Paired counts: on how many cases the original, the candidate, both or neither are right.
-How many independent cases there are when several rows belong to one unit, such as a patient.
-Exact bounds of one proportion.
-Invert a test into a bound.
+Rows that belong to one unit, such as a patient, count as fewer cases.
 """
 
 import math
@@ -58,9 +53,7 @@ def pairs(original: np.ndarray, candidate: np.ndarray) -> Pairs:
 
 
 PAIRED_RATIO_SCORE = "score test of Nam and Blackwelder (2002)"
-
 PAIRED_RATIO_EXACT = "exact bound on the share kept (Clopper and Pearson); what was gained does not count"
-
 _HIGHEST_PAIRED_RATIO = 1e6
 
 
@@ -142,11 +135,8 @@ def _estimate(counts: Pairs) -> float:
 
 
 GROUP_RATIO_SCORE = "score bound of Miettinen and Nurminen (1985)"
-
 GROUP_RATIO_EXACT = "exact bound of the first group's share (Clopper and Pearson), the second's taken as 1"
-
 BONFERRONI = "exact bounds of both groups' shares (Clopper and Pearson), each at half the error"
-
 _HIGHEST_GROUP_RATIO = 1e6
 
 
@@ -172,58 +162,57 @@ class GroupShare:
         return GroupShare(self.right * factor, self.cases * factor)
 
 
-def constrained(one: GroupShare, other: GroupShare, ratio: float) -> tuple[float, float]:
-    """Return the maximum likelihood estimates of both proportions when p_one = ratio · p_other.
+def constrained(group: GroupShare, other: GroupShare, ratio: float) -> tuple[float, float]:
+    """Return the maximum likelihood estimates of both proportions when p_group = ratio · p_other.
 
     Miettinen and Nurminen (1985), "Comparative analysis of two rates", Statistics in Medicine 4: p_other is the
     smaller root of r (n₁ + n₂) p² - (n₁ r + x₁ + n₂ + x₂ r) p + x₁ + x₂ = 0.
     """
-    a = (one.cases + other.cases) * ratio
-    b = one.cases * ratio + one.right + other.cases + other.right * ratio
-    c = one.right + other.right
+    a = (group.cases + other.cases) * ratio
+    b = group.cases * ratio + group.right + other.cases + other.right * ratio
+    c = group.right + other.right
     second = min(2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0))), 1.0, 1 / ratio)
     return ratio * second, second
 
 
-def group_ratio_statistic(one: GroupShare, other: GroupShare, ratio: float) -> float:
-    """Return the score statistic of H0: p_one = ratio · p_other, with their correction n / (n - 1) of the variance."""
-    first, second = constrained(one, other, ratio)
-    total = one.cases + other.cases
-    variance = first * (1 - first) / one.cases + ratio**2 * second * (1 - second) / other.cases
+def group_ratio_statistic(group: GroupShare, other: GroupShare, ratio: float) -> float:
+    """Return the score statistic of H0: p_group = ratio · p_other, with the correction n / (n - 1) of the variance."""
+    first, second = constrained(group, other, ratio)
+    total = group.cases + other.cases
+    variance = first * (1 - first) / group.cases + ratio**2 * second * (1 - second) / other.cases
     variance *= total / max(total - 1, 1.0)
-    difference = one.value - ratio * other.value
+    difference = group.value - ratio * other.value
     if variance <= 1e-15:
         return 0.0 if abs(difference) <= 1e-12 else math.copysign(math.inf, difference)
     return difference / math.sqrt(variance)
 
 
-def group_ratio_lower_bound(one: GroupShare, other: GroupShare, confidence: float) -> tuple[float, str]:
-    """Return the one-sided lower bound of p_one / p_other, and the method.
+def group_ratio_lower_bound(group: GroupShare, other: GroupShare, confidence: float) -> tuple[float, str]:
+    """Return the one-sided lower bound of p_group / p_other, and the method.
 
     Where a group has fewer than five wrong cases the approximation is not trusted, and the bound is exact: if it is the
     second, p_other is taken as 1; else both shares are bounded, each at half the error (Bonferroni). So are they where
     the second group has none right, whose score statistic has no ratio to start from.
     """
-    if one.right == 0 or other.wrong < FEW_CHANGED:
-        return binomial_lower_bound(one.right, one.cases, confidence), GROUP_RATIO_EXACT
-    if one.wrong < FEW_CHANGED or other.right == 0:
+    if group.right == 0 or other.wrong < FEW_CHANGED:
+        return binomial_lower_bound(group.right, group.cases, confidence), GROUP_RATIO_EXACT
+    if group.wrong < FEW_CHANGED or other.right == 0:
         each = (1 + confidence) / 2
-        lower = binomial_lower_bound(one.right, one.cases, each)
+        lower = binomial_lower_bound(group.right, group.cases, each)
         return lower / binomial_upper_bound(other.right, other.cases, each), BONFERRONI
     z = NormalDist().inv_cdf(confidence)
     return crossing(
-        lambda ratio: group_ratio_statistic(one, other, ratio) - z, 1e-9, one.value / other.value
+        lambda ratio: group_ratio_statistic(group, other, ratio) - z, 1e-9, group.value / other.value
     ), GROUP_RATIO_SCORE
 
 
-def group_ratio_upper_bound(one: GroupShare, other: GroupShare, confidence: float) -> float:
-    """Return the one-sided upper bound of p_one / p_other: one over the lower bound of the inverse."""
-    bound, _ = group_ratio_lower_bound(other, one, confidence)
+def group_ratio_upper_bound(group: GroupShare, other: GroupShare, confidence: float) -> float:
+    """Return the one-sided upper bound of p_group / p_other: one over the lower bound of the inverse."""
+    bound, _ = group_ratio_lower_bound(other, group, confidence)
     return 1 / bound if bound > 1 / _HIGHEST_GROUP_RATIO else _HIGHEST_GROUP_RATIO
 
 
 PAIRED_DIFFERENCE_SCORE = "score test of Tango (1998)"
-
 PAIRED_DIFFERENCE_EXACT = "exact bound on the share lost or gained (Clopper and Pearson)"
 
 
@@ -311,7 +300,7 @@ def unit_count(units: np.ndarray) -> int:
 def binomial_lower_bound(count: float, cases: float, confidence: float) -> float:
     """Return the one-sided lower bound of a proportion (Clopper and Pearson 1934).
 
-    Counts may be fractions, as they are after `clusters.shrink`. 0 without cases.
+    Counts may be fractions, as they are after `shrink`. 0 without cases.
     """
     from scipy.special import betaincinv
 

@@ -1,7 +1,4 @@
-"""Load the data: every source as a table of named columns or arrays.
-
-Load every source of a recipe under one set of column names.
-"""
+"""Load every source of the data as a table of named columns or arrays, under one set of names."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -101,7 +98,7 @@ def data_load(params: DataLoadParams, context: Context) -> Mapping[str, Any]:
     return {"tables": tables}
 
 
-def load(params: "DataLoadParams", *, seed: int) -> "Tables":
+def load(params: DataLoadParams, *, seed: int) -> "Tables":
     """Read every source, or draw random inputs where there are none."""
     from titrant.runtime.data.readers import random_table
     from titrant.runtime.values import Tables
@@ -111,24 +108,24 @@ def load(params: "DataLoadParams", *, seed: int) -> "Tables":
     return Tables({name: _load_source(source, name, params) for name, source in params.sources.items()})
 
 
-def _load_source(source: SourceParams, name: str, params: "DataLoadParams") -> "Table":
+def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Table":
     from titrant.runtime.data.columns import find
     from titrant.runtime.data.readers import hidden
     from titrant.runtime.values import Table
 
     renamed = _names(source, name, params)
-    wanted = None if params.inputs is None else [*dict.fromkeys([*renamed, *params.keep])]
-    table = _read(source, name, wanted, source.label or params.label, resize=params.resize)
+    selected = None if params.inputs is None else [*dict.fromkeys([*renamed, *params.keep])]
+    table = _read(source, name, selected, source.label or params.label, resize=params.resize)
     for column in params.keep:
         find(table.columns, column, _called(name), "data.subgroups or data.split.by")
-    columns = _select(table.columns, renamed, wanted, name, hidden(source.sklearn))
+    columns = _select(table.columns, renamed, selected, name, hidden(source.sklearn))
     _check_lengths(columns, name)
     if params.label is not None:
         columns[params.label] = _checked_label(columns[params.label], params.label, name)
     return Table(columns, table.label_names, table.notes)
 
 
-def _names(source: SourceParams, name: str, params: "DataLoadParams") -> dict[str, str]:
+def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str, str]:
     """Map this source's own column names to those that later steps use."""
     own = source.inputs if source.inputs is not None else params.inputs or ()
     common = params.inputs or ()
@@ -146,7 +143,9 @@ def _names(source: SourceParams, name: str, params: "DataLoadParams") -> dict[st
     return renamed
 
 
-def _read(source: SourceParams, name: str, wanted: Sequence[str] | None, label: str | None, *, resize: bool) -> "Table":
+def _read(
+    source: SourceParams, name: str, selected: Sequence[str] | None, label: str | None, *, resize: bool
+) -> "Table":
     from titrant.runtime.data.readers import read_bundled, read_csv, read_factory, read_images, read_npz, read_parquet
     from titrant.runtime.values import Table
 
@@ -158,7 +157,7 @@ def _read(source: SourceParams, name: str, wanted: Sequence[str] | None, label: 
     if source.parquet is not None:
         return Table(read_parquet(source.parquet.path))
     if source.npz is not None:
-        return Table(read_npz(source.npz.path, wanted))
+        return Table(read_npz(source.npz.path, selected))
     if source.image_folder is not None:
         return Table(read_images(source.image_folder.path, label=label, resize=resize))
     if source.factory is not None:
@@ -169,17 +168,17 @@ def _read(source: SourceParams, name: str, wanted: Sequence[str] | None, label: 
 def _select(
     columns: "Mapping[str, np.ndarray]",
     renamed: Mapping[str, str],
-    wanted: Sequence[str] | None,
+    selected: Sequence[str] | None,
     name: str,
     unless_named: Sequence[str],
 ) -> "dict[str, np.ndarray]":
     from titrant.runtime.data.columns import find
 
     for column, common in renamed.items():
-        find(columns, column, _called(name), "data.label" if column != common or wanted is None else "data")
-    if wanted is None:
+        find(columns, column, _called(name), "data.label" if column != common or selected is None else "data")
+    if selected is None:
         return {renamed.get(column, column): values for column, values in columns.items() if column not in unless_named}
-    return {renamed.get(column, column): find(columns, column, _called(name), "data") for column in wanted}
+    return {renamed.get(column, column): find(columns, column, _called(name), "data") for column in selected}
 
 
 def _called(name: str) -> str:

@@ -1,7 +1,6 @@
-"""Split the data into the roles train, tuning, calibration and evaluation.
+"""Give every row of every source one of the roles train, tuning, calibration and evaluation.
 
-Give every row of every source a role.
-Find rows that two sources share in different roles, and drop them from the role that does not judge.
+Rows that two sources share in different roles are an error, or are dropped from the role that does not judge.
 """
 
 import math
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from titrant.runtime.values import RowSplit, Table, Tables
+
+ROLES = ("train", "tuning", "calibration", "evaluation")
+# The first keeps a row that several have: what judges goes before what chooses, that before what fits.
+PRECEDENCE = ("evaluation", "tuning", "calibration", "train")
 
 # Numbers that are hashed in a second, and in one piece.
 _HASHED_PER_SECOND = 25e6
@@ -87,9 +90,6 @@ def data_split(params: DataSplitParams, context: Context, *, tables: "Tables") -
     return {"split": result}
 
 
-ROLES = ("train", "tuning", "calibration", "evaluation")
-
-
 @dataclass(frozen=True)
 class _Source:
     """One source, with the content hash and the unit of each of its rows."""
@@ -100,7 +100,7 @@ class _Source:
     units: "np.ndarray"
 
 
-def split(params: "DataSplitParams", tables: "Tables", *, seed: int) -> "RowSplit":
+def split(params: DataSplitParams, tables: "Tables", *, seed: int) -> "RowSplit":
     """Deal the rows of every source to its roles.
 
     Rows with equal inputs (by row), or equal values of a column, stay together; the order comes from a hash of their
@@ -130,7 +130,7 @@ def split(params: "DataSplitParams", tables: "Tables", *, seed: int) -> "RowSpli
     return RowSplit(kept, units, (*notes, *said), dropped)
 
 
-def _check_roles(params: "DataSplitParams", tables: "Tables") -> None:
+def _check_roles(params: DataSplitParams, tables: "Tables") -> None:
     for role, sources in params.roles.items():
         if role not in ROLES:
             raise RecipeError(Diagnostic("X110", f"{role} is not a role", help=f"roles are {', '.join(ROLES)}"))
@@ -152,7 +152,7 @@ def _check_roles(params: "DataSplitParams", tables: "Tables") -> None:
             )
 
 
-def _units(params: "DataSplitParams", tables: "Tables") -> "dict[str, np.ndarray]":
+def _units(params: DataSplitParams, tables: "Tables") -> "dict[str, np.ndarray]":
     """Number what stays together: rows one by one, or equal values of the `by` column over all sources."""
     import numpy as np
 
@@ -163,24 +163,24 @@ def _units(params: "DataSplitParams", tables: "Tables") -> "dict[str, np.ndarray
     if params.by in ("row", "order"):
         total = sum(table.rows for table in tables.sources.values())
         return dict(zip(names, np.split(np.arange(total, dtype=np.int64), cuts), strict=True))
-    found = [find(tables.sources[name].columns, params.by, _called(name), "data.split.by") for name in names]
-    gone = sum(int(missing(column).sum()) for column in found)
+    columns = [find(tables.sources[name].columns, params.by, _called(name), "data.split.by") for name in names]
+    gone = sum(int(missing(column).sum()) for column in columns)
     if gone:
         raise PreconditionError(
             Diagnostic(
                 "X110", f"{gone} rows have no {params.by}", help="every row needs a value of the `split.by` column"
             )
         )
-    if any(column.ndim != 1 for column in found):
+    if any(column.ndim != 1 for column in columns):
         raise RecipeError(Diagnostic("X110", f"{params.by} is an array", help="`split.by` names a column"))
-    if len({column.dtype.kind == "U" for column in found}) > 1:
-        found = [np.array([value_text(value) for value in column.tolist()]) for column in found]
-    numbers = np.unique(np.concatenate(found), return_inverse=True)[1].astype(np.int64)
+    if len({column.dtype.kind == "U" for column in columns}) > 1:
+        columns = [np.array([value_text(value) for value in column.tolist()]) for column in columns]
+    numbers = np.unique(np.concatenate(columns), return_inverse=True)[1].astype(np.int64)
     return dict(zip(names, np.split(numbers, cuts), strict=True))
 
 
 def _deal(
-    params: "DataSplitParams", source: _Source, shares: Mapping[str, float], seed: int
+    params: DataSplitParams, source: _Source, shares: Mapping[str, float], seed: int
 ) -> "tuple[dict[str, np.ndarray], list[str]]":
     """Deal one source: role → sorted rows, and what a person should know."""
     import numpy as np
@@ -218,7 +218,7 @@ def _deal_in_order(ordered: list[str], fractions: "np.ndarray", rows: int) -> "d
     return {role: np.arange(starts[place], cuts[place], dtype=np.int64) for place, role in enumerate(ordered)}
 
 
-def _groups(params: "DataSplitParams", source: _Source) -> "tuple[np.ndarray, np.ndarray]":
+def _groups(params: DataSplitParams, source: _Source) -> "tuple[np.ndarray, np.ndarray]":
     """Number the groups of one source 0…, and give each the hash of its content."""
     import numpy as np
 
@@ -231,7 +231,7 @@ def _groups(params: "DataSplitParams", source: _Source) -> "tuple[np.ndarray, np
     return group.astype(np.int64), row_hashes({params.by: source.table.columns[params.by][first]})
 
 
-def _classes(params: "DataSplitParams", table: "Table", name: str) -> "tuple[np.ndarray, tuple[str, ...]]":
+def _classes(params: DataSplitParams, table: "Table", name: str) -> "tuple[np.ndarray, tuple[str, ...]]":
     """Class numbers by row and their names; one class without a name where nothing is stratified."""
     import numpy as np
 
@@ -265,7 +265,7 @@ def _check_classes(classes: "np.ndarray", names: tuple[str, ...], ordered: list[
         )
 
 
-def _notes(params: "DataSplitParams", source: _Source, group: "np.ndarray", unused: int) -> list[str]:
+def _notes(params: DataSplitParams, source: _Source, group: "np.ndarray", unused: int) -> list[str]:
     said, rows = [], source.table.rows
     copies = rows - int(group.max(initial=-1) + 1)
     if params.by == "row" and copies:
@@ -287,7 +287,7 @@ def _copies(kept: "Mapping[str, Mapping[str, np.ndarray]]", contents: "Mapping[s
     return [f"{count} rows of evaluation have the same inputs as a row of train"] if count else []
 
 
-def _check_not_empty(params: "DataSplitParams", kept: "Mapping[str, Mapping[str, np.ndarray]]") -> None:
+def _check_not_empty(params: DataSplitParams, kept: "Mapping[str, Mapping[str, np.ndarray]]") -> None:
     for role, sources in params.roles.items():
         if any(sources.values()) and not sum(len(rows) for rows in kept[role].values()):
             raise PreconditionError(
@@ -295,16 +295,8 @@ def _check_not_empty(params: "DataSplitParams", kept: "Mapping[str, Mapping[str,
             )
 
 
-def _called(name: str) -> str:
-    return "the data" if name == "source" else f"source {name}"
-
-
-# The first keeps a row that several have: what judges goes before what chooses, that before what fits.
-PRECEDENCE = ("evaluation", "tuning", "calibration", "train")
-
-
 def settle_overlap(
-    params: "DataSplitParams",
+    params: DataSplitParams,
     roles: "Mapping[str, Mapping[str, np.ndarray]]",
     contents: "Mapping[str, np.ndarray]",
     units: "Mapping[str, np.ndarray]",
@@ -327,7 +319,7 @@ def settle_overlap(
                 shared[what, f"{role} ({other})", f"{owner} ({judged})"] = int(copies.sum())
                 kept[role][other] = kept[role][other][~copies]
     if shared and params.overlap == "error":
-        raise PreconditionError(_told(shared))
+        raise PreconditionError(_overlap(shared))
     notes = [
         f"{count} rows of {role} dropped: the same {what} as in {owner}"
         for (what, role, owner), count in shared.items()
@@ -342,11 +334,17 @@ def _pairs(roles: "Mapping[str, Mapping[str, np.ndarray]]") -> Iterator[tuple[tu
         yield from ((first, other) for other in shares[place + 1 :] if other[0] != first[0] and other[1] != first[1])
 
 
-def _told(shared: Mapping[tuple[str, str, str], int]) -> Diagnostic:
-    found = "; ".join(
+def _overlap(shared: Mapping[tuple[str, str, str], int]) -> Diagnostic:
+    message = "; ".join(
         f"{count} rows of {role} have the same {what} as rows of {owner}"
         for (what, role, owner), count in shared.items()
     )
     return Diagnostic(
-        "X111", found, help="`split: {overlap: drop}` leaves them in the role that judges (evaluation before tuning, …)"
+        "X111",
+        message,
+        help="`split: {overlap: drop}` leaves them in the role that judges (evaluation before tuning, …)",
     )
+
+
+def _called(name: str) -> str:
+    return "the data" if name == "source" else f"source {name}"

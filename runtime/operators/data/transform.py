@@ -1,9 +1,4 @@
-"""Fit the transforms and make each role's model-ready rows.
-
-Make each role's model-ready rows from the sources and the split.
-Turn a label column into class numbers with names.
-Say which columns become which input of the model, in which dtype.
-"""
+"""Fit the transforms on train rows and make each role's inputs, labels and subgroups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +8,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
-from titrant.runtime.data.parameters import InputSpecs, Names, PlainValue, SubgroupColumn, TensorSpec, TransformSteps
+from titrant.runtime.data.parameters import InputSpecs, Names, PlainValue, SubgroupColumn, TensorParams, TransformSteps
 from titrant.runtime.operators.data.split import ROLES
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
@@ -25,6 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from titrant.runtime.values import Rows, RowSplit, Tables, Transforms
+
+# The roles that transforms may be fitted on, in this order.
+FITTED_ON = ("train", "calibration")
+_LEARNING = ("standardize", "impute", "one_hot")
+STACKED = "features"
 
 # Bytes of rows that are made in a second.
 _MADE_BYTES_PER_SECOND = 150e6
@@ -115,68 +115,11 @@ class Classes:
         return np.array([place[value_text(value)] for value in distinct.tolist()], dtype=np.int64)[index]
 
 
-def find_classes(labels: "Sequence[np.ndarray]", names: Mapping[str, str], column: str) -> Classes:
-    """Number the distinct values of the label over all sources: numbers by size, text by alphabet.
-
-    Raises PreconditionError X123 for labels that are arrays, fractions, or all the same.
-    """
-    import numpy as np
-
-    from titrant.runtime.data.columns import value_text
-
-    if any(label.ndim != 1 for label in labels):
-        shape = next(label.shape[1:] for label in labels if label.ndim != 1)
-        raise _no_classes(f"{column} has the shape {shape} in each row", "a class label is one value a row")
-    distinct = {value for label in labels for value in np.unique(label).tolist()}
-    if any(isinstance(value, float) and not value.is_integer() for value in distinct):
-        raise _no_classes(f"{column} holds fractions", "this looks like a regression target; classes are whole or text")
-    texts = {value_text(value): value for value in distinct}
-    if len(texts) < 2:
-        raise _no_classes(f"{column} has one class only, {next(iter(texts), '')}", "a classifier needs two or more")
-    whole = all(_is_whole(text) for text in texts)
-    values = tuple(sorted(texts, key=lambda text: (int(text), text)) if whole else sorted(texts))
-    notes: tuple[str, ...] = ()
-    if whole and [int(value) for value in values] != list(range(len(values))):
-        notes = (
-            f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",
-        )
-    return Classes(values, tuple(names.get(value, value) for value in values), notes)
-
-
-def positive_class(classes: Classes, positive: PlainValue | None) -> int | None:
-    """Return the number of the positive class, by name or value; RecipeError X124 when there is none such."""
-    from titrant.runtime.data.columns import value_text
-
-    if positive is None:
-        return None
-    text = value_text(positive)
-    for known in (classes.names, classes.values):
-        if text in known:
-            return known.index(text)
-    near = nearest(text, classes.names)
-    help = f"did you mean {near}?" if near else f"the classes are {', '.join(classes.names[:10])}"
-    raise RecipeError(Diagnostic("X124", f"there is no class `{text}`", help=help, key="data.positive"))
-
-
-def _is_whole(text: str) -> bool:
-    digits = text.removeprefix("-")
-    return digits.isdecimal() and (digits == "0" or not digits.startswith("0"))
-
-
-def _no_classes(message: str, help: str) -> PreconditionError:
-    return PreconditionError(Diagnostic("X123", message, help=help))
-
-
-# The roles that transforms may be fitted on, in this order.
-FITTED_ON = ("train", "calibration")
-_LEARNING = ("standardize", "impute", "one_hot")
-
-
 @dataclass(frozen=True)
 class _Data:
     """What the rows are made from."""
 
-    params: "DataTransformParams"
+    params: DataTransformParams
     tables: "Tables"
     split: "RowSplit"
 
@@ -202,9 +145,7 @@ class _Data:
         return sum(len(rows) for rows in self.split.roles.get(role, {}).values())
 
 
-def transform(
-    params: "DataTransformParams", tables: "Tables", split: "RowSplit"
-) -> "tuple[dict[str, Rows], Transforms]":
+def transform(params: DataTransformParams, tables: "Tables", split: "RowSplit") -> "tuple[dict[str, Rows], Transforms]":
     """Fit on train rows (calibration rows without any) and apply to every role.
 
     Returns role → rows, and the transforms.
@@ -223,7 +164,7 @@ def transform(
     return {role: _rows(data, role, transforms, classes, groups) for role in ROLES}, transforms
 
 
-def class_notes(params: "DataTransformParams", tables: "Tables") -> tuple[str, ...]:
+def class_notes(params: DataTransformParams, tables: "Tables") -> tuple[str, ...]:
     """Return what a person should know of how the label was read."""
     from titrant.runtime.values import RowSplit
 
@@ -261,19 +202,6 @@ def _fit(data: _Data, names: tuple[str, ...], classes: Classes | None) -> "Trans
     return Transforms(steps, inputs, dtypes, classes.names if classes else (), positive)
 
 
-def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
-    import numpy as np
-
-    if len(parts) == 1:
-        return parts[0]
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1 or len({part.dtype.kind == "U" for part in parts}) > 1:
-        raise StepError(
-            Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
-        )
-    return np.concatenate(parts)
-
-
 def _rows(
     data: _Data,
     role: str,
@@ -309,11 +237,73 @@ def _rows(
     )
 
 
-STACKED = "features"
+def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
+    import numpy as np
+
+    if len(parts) == 1:
+        return parts[0]
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1 or len({part.dtype.kind == "U" for part in parts}) > 1:
+        raise StepError(
+            Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
+        )
+    return np.concatenate(parts)
+
+
+def find_classes(labels: "Sequence[np.ndarray]", names: Mapping[str, str], column: str) -> Classes:
+    """Number the distinct values of the label over all sources: numbers by size, text by alphabet.
+
+    Raises PreconditionError X123 for labels that are arrays, fractions, or all the same.
+    """
+    import numpy as np
+
+    from titrant.runtime.data.columns import value_text
+
+    if any(label.ndim != 1 for label in labels):
+        shape = next(label.shape[1:] for label in labels if label.ndim != 1)
+        raise _no_classes(f"{column} has the shape {shape} in each row", "a class label is one value a row")
+    distinct = {value for label in labels for value in np.unique(label).tolist()}
+    if any(isinstance(value, float) and not value.is_integer() for value in distinct):
+        raise _no_classes(f"{column} holds fractions", "this looks like a regression target; classes are whole or text")
+    texts = {value_text(value): value for value in distinct}
+    if len(texts) < 2:
+        raise _no_classes(f"{column} has one class only, {next(iter(texts), '')}", "a classifier needs two or more")
+    whole = all(_is_whole(text) for text in texts)
+    values = tuple(sorted(texts, key=lambda text: (int(text), text)) if whole else sorted(texts))
+    notes: tuple[str, ...] = ()
+    if whole and [int(value) for value in values] != list(range(len(values))):
+        notes = (
+            f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",
+        )
+    return Classes(values, tuple(names.get(value, value) for value in values), notes)
+
+
+def positive_class(classes: Classes, positive: PlainValue | None) -> int | None:
+    """Return the number of the positive class, by name or value; RecipeError X124 when there is none such."""
+    from titrant.runtime.data.columns import value_text
+
+    if positive is None:
+        return None
+    text = value_text(positive)
+    for spellings in (classes.names, classes.values):
+        if text in spellings:
+            return spellings.index(text)
+    near = nearest(text, classes.names)
+    help = f"did you mean {near}?" if near else f"the classes are {', '.join(classes.names[:10])}"
+    raise RecipeError(Diagnostic("X124", f"there is no class `{text}`", help=help, key="data.positive"))
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isdecimal() and (digits == "0" or not digits.startswith("0"))
+
+
+def _no_classes(message: str, help: str) -> PreconditionError:
+    return PreconditionError(Diagnostic("X123", message, help=help))
 
 
 def wire(
-    columns: "Mapping[str, np.ndarray]", specs: Sequence[TensorSpec]
+    columns: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """Map each model input to its columns and its dtype.
 
@@ -322,41 +312,41 @@ def wire(
     numbers differ.
     """
     single = tuple(name for name, column in columns.items() if column.ndim == 1 and column.dtype.kind != "O")
-    found = ({STACKED: single} if single else {}) | {name: (name,) for name in columns if name not in single}
+    wiring = ({STACKED: single} if single else {}) | {name: (name,) for name in columns if name not in single}
     if not specs:
-        return found, {name: _dtype([columns[column] for column in names]) for name, names in found.items()}
-    if len(specs) != len(found):
+        return wiring, {name: _dtype([columns[column] for column in names]) for name, names in wiring.items()}
+    if len(specs) != len(wiring):
         raise RecipeError(
             Diagnostic(
                 "X126",
-                f"model.inputs names {len(specs)} inputs and the data gives {len(found)}: {', '.join(found)}",
+                f"model.inputs names {len(specs)} inputs and the data gives {len(wiring)}: {', '.join(wiring)}",
                 help="name as many inputs, or choose columns with `data.inputs`",
             )
         )
-    by_name = all(spec.name in found for spec in specs)
-    matched = {spec.name: found[spec.name] for spec in specs} if by_name else _in_order(specs, found)
+    by_name = all(spec.name in wiring for spec in specs)
+    matched = {spec.name: wiring[spec.name] for spec in specs} if by_name else _in_order(specs, wiring)
     return matched, {spec.name: spec.dtype for spec in specs}
 
 
-def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorSpec]) -> None:
+def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams]) -> None:
     """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ."""
     for spec in specs:
         given = inputs[spec.name].shape[1:]
         if len(spec.shape) != len(given) + 1 or any(
-            wanted != size for wanted, size in zip(spec.shape[1:], given, strict=True) if isinstance(wanted, int)
+            declared != size for declared, size in zip(spec.shape[1:], given, strict=True) if isinstance(declared, int)
         ):
-            wanted, found = ", ".join(map(str, spec.shape)), ", ".join(map(str, ("batch", *given)))
+            expected, actual = ", ".join(map(str, spec.shape)), ", ".join(map(str, ("batch", *given)))
             raise RecipeError(
                 Diagnostic(
                     "X126",
-                    f"model.inputs: {spec.name} is ({wanted}), and the data gives ({found})",
+                    f"model.inputs: {spec.name} is ({expected}), and the data gives ({actual})",
                     help="correct `shape`, or reshape the array in a data factory",
                 )
             )
 
 
-def _in_order(specs: Sequence[TensorSpec], found: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    return {spec.name: names for spec, names in zip(specs, found.values(), strict=True)}
+def _in_order(specs: Sequence[TensorParams], wiring: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {spec.name: names for spec, names in zip(specs, wiring.values(), strict=True)}
 
 
 def _dtype(columns: "Sequence[np.ndarray]") -> str:

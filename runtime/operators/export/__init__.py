@@ -1,1 +1,1 @@
-"""Operators that export."""
+"""Operators that export models to other formats."""

@@ -1,8 +1,4 @@
-"""Export a model to ONNX.
-
-Export a module to an ONNX file and compare the two.
-Keep torch's ONNX exporter quiet.
-"""
+"""Export a model to an ONNX file and compare the file's answers with the module's."""
 
 import os
 import sys
@@ -31,7 +27,9 @@ if TYPE_CHECKING:
 
 # The operator sets that torch's tracing exporter writes; the lowest in which quantization has a scale a channel.
 LOWEST_OPSET, HIGHEST_OPSET = 13, 20
-
+# Where the search for the lowest operator set that can express a model begins.
+DEFAULT_OPSET = 17
+OTHERWISE = "use another operation in the model, or format torchscript"
 
 # Tracing, checking and opening a graph: at all, and for each layer; writing, folding and comparing the weights.
 _SECONDS, _LAYER_SECONDS = 0.1, 0.004
@@ -109,11 +107,6 @@ def export_onnx(params: ExportOnnxParams, context: Context, *, model: Any, examp
     return {"model": exported, "parity": parity}
 
 
-# Where the search for the lowest operator set that can express a model begins.
-DEFAULT_OPSET = 17
-OTHERWISE = "use another operation in the model, or format torchscript"
-
-
 def export(
     model: "TorchModel", example: "Rows", params: ExportOnnxParams, context: Context
 ) -> "tuple[OnnxModel, int, dict[str, Any]]":
@@ -143,6 +136,19 @@ def export(
     with onnxruntime_session.open_session(exported, threads=context.threads) as session:
         given = session.run(compared)
     return exported, opset, check(compare(answers(model, compared, context.threads), given), params.tolerance, "ONNX")
+
+
+def _check_opset(opset: int | None) -> None:
+    import torch
+
+    if opset is not None and not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
+        raise StepError(
+            Diagnostic(
+                "X219",
+                f"opset {opset} cannot be written: torch {torch.__version__} writes {LOWEST_OPSET} to {HIGHEST_OPSET}",
+                help=f"set opset to a number from {LOWEST_OPSET} to {HIGHEST_OPSET}, or leave it out",
+            )
+        )
 
 
 def _write(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", asked: int | None, path: Path) -> int:
@@ -187,19 +193,6 @@ def _refused(error: BaseException, advice: str) -> StepError:
     # What follows asks for contributions to torch.
     reason = first_line(error).partition(". Please feel free")[0]
     return StepError(Diagnostic("X207", f"the model cannot be exported to ONNX: {reason}", help=advice))
-
-
-def _check_opset(opset: int | None) -> None:
-    import torch
-
-    if opset is not None and not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
-        raise StepError(
-            Diagnostic(
-                "X219",
-                f"opset {opset} cannot be written: torch {torch.__version__} writes {LOWEST_OPSET} to {HIGHEST_OPSET}",
-                help=f"set opset to a number from {LOWEST_OPSET} to {HIGHEST_OPSET}, or leave it out",
-            )
-        )
 
 
 @contextmanager

@@ -1,7 +1,4 @@
-"""Store and compute in 16-bit floating point.
-
-Put a 16-bit module behind an fp32 border.
-"""
+"""Cast a model's weights and computation to 16-bit floating point, behind a border that stays fp32."""
 
 import re
 from collections.abc import Mapping
@@ -67,8 +64,8 @@ def requires(params: CastParams, hardware: Hardware, model: ModelFacts | None) -
 
 def computes(gpu: Gpu, dtype: str) -> bool:
     """Whether an accelerator computes in a format: Metal does, and where CUDA's capability is not known it may."""
-    known = re.fullmatch(r"(\d{1,3})\.(\d{1,3})", gpu.capability or "")
-    return gpu.kind != "cuda" or known is None or (int(known[1]), int(known[2])) >= CAPABILITY[dtype]
+    capability = re.fullmatch(r"(\d{1,3})\.(\d{1,3})", gpu.capability or "")
+    return gpu.kind != "cuda" or capability is None or (int(capability[1]), int(capability[2])) >= CAPABILITY[dtype]
 
 
 def _remedy(gpu: Gpu, dtype: str) -> str:
@@ -84,6 +81,13 @@ def predict(params: CastParams, hardware: Hardware, model: ModelFacts | None, wo
     seconds = 2 * BASE_SECONDS + model.weight_bytes / _CAST_BYTES_PER_SECOND
     size = torch_bytes(model) - model.weight_bytes // 2
     return modelled(hardware, seconds, 2 * model.weight_bytes, size)
+
+
+def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.Module":
+    """Cast a freshly built module and put the fp32 border around it."""
+    from titrant.runtime.backends.torch.module import Cast
+
+    return Cast(module, record["dtype"])
 
 
 @operator(
@@ -111,13 +115,6 @@ def model_cast(params: CastParams, context: Context, *, model: Any) -> dict[str,
     Cost:       one pass over the weights and a copy of the model
     """
     return {"model": cast_model(model, params.dtype)}
-
-
-def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.Module":
-    """Cast a freshly built module and put the fp32 border around it."""
-    from titrant.runtime.backends.torch.module import Cast
-
-    return Cast(module, record["dtype"])
 
 
 def cast_model(model: "TorchModel", dtype: str) -> "TorchModel":

@@ -1,7 +1,4 @@
-"""Fold batch normalization into the layer before it.
-
-Fold batch normalization into the layer before it.
-"""
+"""Fold batch normalization into the layer before it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
     from torch.overrides import TorchFunctionMode
 
     from titrant.runtime.values import TorchModel
-
 
 # Finding out who reads whom, a layer, and copying and keeping the weights.
 _LAYER_SECONDS = 0.0005
@@ -46,6 +42,11 @@ def predict(params: FuseParams, hardware: Hardware, model: ModelFacts | None, wo
 def idle(params: FuseParams, model: ModelFacts) -> bool:
     """Have nothing to do without a batch normalization."""
     return not any(layer.type.startswith("BatchNorm") for layer in model.layers)
+
+
+def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.Module":
+    """Fold the recorded pairs [layer, normalization] of a freshly built module, in place."""
+    return fold(module, record["pairs"])
 
 
 @operator(
@@ -78,11 +79,6 @@ def model_fuse(params: FuseParams, context: Context, *, model: Any) -> dict[str,
     return {"model": result}
 
 
-def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.Module":
-    """Fold the recorded pairs [layer, normalization] of a freshly built module, in place."""
-    return fold(module, record["pairs"])
-
-
 def fused_model(model: "TorchModel") -> "tuple[TorchModel, int]":
     """Return a model with every foldable pair folded, and how many there were; the given one stays as it is."""
     from titrant.runtime.backends.torch.call import refuse_decisions, tensor_of, zeros
@@ -91,10 +87,10 @@ def fused_model(model: "TorchModel") -> "tuple[TorchModel, int]":
     arrays = zeros(model.inputs)
     module = model.module.eval()
     refuse_decisions(module, arrays)
-    found = pairs(module, [tensor_of(array) for array in arrays])
-    if not found:
+    foldable = pairs(module, [tensor_of(array) for array in arrays])
+    if not foldable:
         return model, 0
-    return rewritten(model, "model.fuse", {"pairs": [list(pair) for pair in found]}), len(found)
+    return rewritten(model, "model.fuse", {"pairs": [list(pair) for pair in foldable]}), len(foldable)
 
 
 def pairs(module: "torch.nn.Module", inputs: "Sequence[torch.Tensor]") -> list[tuple[str, str]]:
@@ -112,14 +108,14 @@ def pairs(module: "torch.nn.Module", inputs: "Sequence[torch.Tensor]") -> list[t
     finally:
         watch.remove()
     returned = {id(leaf) for leaf in tree_leaves(answer)}
-    found = []
+    foldable = []
     for normalization, source in watch.reads.items():
         layer = watch.made.get(source)
         if layer is None or source in returned or watch.uses.get(source) != 1:
             continue
         if watch.calls[layer] == watch.calls[normalization] == 1 and _fits(module, layer, normalization):
-            found.append((layer, normalization))
-    return found
+            foldable.append((layer, normalization))
+    return foldable
 
 
 def fold(module: "torch.nn.Module", pairs: Iterable[Sequence[str]]) -> "torch.nn.Module":
@@ -231,5 +227,5 @@ def _shared(module: "torch.nn.Module", layer: "torch.nn.Module") -> bool:
         for weight in other.parameters(recurse=False)
         if id(weight) in own
     ]
-    places = sum(found is layer for _, found in module.named_modules(remove_duplicate=False))
+    places = sum(submodule is layer for _, submodule in module.named_modules(remove_duplicate=False))
     return bool(elsewhere) or places > 1

@@ -1,7 +1,4 @@
-"""Build a PyTorch model from its factory and load its weights.
-
-Build a model and load its weights, as the step model.load does.
-"""
+"""Build a PyTorch model from its factory and load its weights."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -86,7 +83,7 @@ def model_load(params: ModelLoadParams, context: Context) -> Mapping[str, Any]:
     return {"model": model}
 
 
-def load_torch(params: "ModelLoadParams", *, seed: int) -> "tuple[TorchModel, tuple[str, ...]]":
+def load_torch(params: ModelLoadParams, *, seed: int) -> "tuple[TorchModel, tuple[str, ...]]":
     """Return the model on the CPU in eval mode, and notes on what was adjusted.
 
     Initial values are drawn from `seed`; the global generators are left as they were.

@@ -1,7 +1,4 @@
-"""Take an existing ONNX file as the model.
-
-Check an ONNX file and bring external weights inside it.
-"""
+"""Take an existing ONNX file as the model: check it and bring external weights inside it."""
 
 import re
 import shutil
@@ -25,6 +22,8 @@ if TYPE_CHECKING:
     import onnx
 
     from titrant.runtime.values import OnnxModel
+
+FILE = "model.onnx"
 
 # Reading, checking, writing and keeping the file.
 _READ_BYTES_PER_SECOND = 100e6
@@ -72,9 +71,6 @@ def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[st
     Cost:       one read and one write of the file
     """
     return {"model": load_onnx(params.onnx.path, context.scratch)}
-
-
-FILE = "model.onnx"
 
 
 def load_onnx(path: str, scratch: Path) -> "OnnxModel":
@@ -137,39 +133,6 @@ def read_graph(path: str) -> "tuple[onnx.ModelProto, tuple[Path, ...]]":
     return model, parts
 
 
-def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
-    """List the files that hold weights outside the model's, each long enough for what it is said to hold."""
-    import onnx
-
-    ends: dict[str, int] = {}
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            said = {item.key: item.value for item in tensor.external_data}
-            place = said.get("location", "")
-            end = int(said.get("offset", 0)) + int(said.get("length", 0))
-            ends[place] = max(ends.get(place, 0), end)
-    for place, end in ends.items():
-        part = file.parent / place
-        if not part.is_file():
-            raise StepError(_outside(file, f"there is no file {place}"))
-        if part.stat().st_size < end:
-            raise StepError(_outside(file, f"{place} has {part.stat().st_size} bytes of {end}"))
-    return tuple(file.parent / place for place in sorted(ends))
-
-
-def _check(model: "onnx.ModelProto", file: Path) -> None:
-    import onnx
-
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise StepError(_unusable(file, f"is not valid ONNX: {first_line(error)}", "export it again")) from None
-
-
-def _outside(file: Path, problem: str) -> Diagnostic:
-    return _unusable(file, f"keeps weights in a file that cannot be read: {problem}", "put it beside the model")
-
-
 def open_check(path: str) -> None:
     """Open the file in onnxruntime without optimizing; StepError X161 when it refuses the opset or an operator."""
     import onnxruntime
@@ -203,11 +166,11 @@ def _check_versions(model: "onnx.ModelProto", file: Path) -> None:
 
     from titrant.runtime.backends.onnxruntime.graph import opset
 
-    known = onnx.defs.onnx_opset_version()
+    newest = onnx.defs.onnx_opset_version()
     version = opset(model)
-    if version > known or model.ir_version > onnx.IR_VERSION:
-        what = f"opset {version}" if version > known else f"IR version {model.ir_version}"
-        limit = known if version > known else onnx.IR_VERSION
+    if version > newest or model.ir_version > onnx.IR_VERSION:
+        what = f"opset {version}" if version > newest else f"IR version {model.ir_version}"
+        limit = newest if version > newest else onnx.IR_VERSION
         raise StepError(
             Diagnostic(
                 "X161",
@@ -215,6 +178,39 @@ def _check_versions(model: "onnx.ModelProto", file: Path) -> None:
                 help="install a newer onnx, or export with a lower opset",
             )
         )
+
+
+def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
+    """List the files that hold weights outside the model's, each long enough for what it is said to hold."""
+    import onnx
+
+    ends: dict[str, int] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            said = {item.key: item.value for item in tensor.external_data}
+            place = said.get("location", "")
+            end = int(said.get("offset", 0)) + int(said.get("length", 0))
+            ends[place] = max(ends.get(place, 0), end)
+    for place, end in ends.items():
+        part = file.parent / place
+        if not part.is_file():
+            raise StepError(_outside(file, f"there is no file {place}"))
+        if part.stat().st_size < end:
+            raise StepError(_outside(file, f"{place} has {part.stat().st_size} bytes of {end}"))
+    return tuple(file.parent / place for place in sorted(ends))
+
+
+def _check(model: "onnx.ModelProto", file: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise StepError(_unusable(file, f"is not valid ONNX: {first_line(error)}", "export it again")) from None
+
+
+def _outside(file: Path, problem: str) -> Diagnostic:
+    return _unusable(file, f"keeps weights in a file that cannot be read: {problem}", "put it beside the model")
 
 
 def _unusable(file: Path, message: str, help: str) -> Diagnostic:

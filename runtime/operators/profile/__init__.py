@@ -1,1 +1,1 @@
-"""Operators that time."""
+"""Operators that time models."""

@@ -1,7 +1,4 @@
-"""Time the original and every candidate side by side.
-
-Time several models fairly: in one process, taking turns, with the same inputs and a set number of threads.
-"""
+"""Time the original and every candidate in one process, taking turns, with the same inputs and number of threads."""
 
 import gc
 import re
@@ -27,9 +24,16 @@ if TYPE_CHECKING:
 
     from titrant.runtime.values import Rows
 
-# As in titrant.runtime.operators.profile.latency: every turn has a run off the clock, and there are so many turns.
+# Fewer runs cannot bound a 95th percentile at 95 % confidence.
+LEAST_RUNS = runs_for_percentile(0.95)
+MOST_RUNS = 500
+# Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
+PATIENCE_SECONDS = 120.0
+# What libraries say when the machine is short of something: no property of the model, and gone another time.
+_SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
+
+# Every turn has a run off the clock.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
-_LEAST_RUNS, _MOST_RUNS = 59, 500
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
 _SAMPLE_BYTES, _MODEL_BYTES = 21, 600
@@ -93,7 +97,7 @@ def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, sp
 
 def _runs(params: LatencyParams, turn: float) -> int:
     """Return how many turns there are: the least, and more while there is time."""
-    return max(_LEAST_RUNS, min(_MOST_RUNS, int(params.seconds / turn) + 1))
+    return max(LEAST_RUNS, min(MOST_RUNS, int(params.seconds / turn) + 1))
 
 
 def loads(params: LatencyParams) -> tuple[str, ...]:
@@ -138,24 +142,8 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
     return {"timings": timings}
 
 
-# Fewer runs cannot bound a 95th percentile at 95 % confidence.
-LEAST_RUNS = runs_for_percentile(0.95)
-MOST_RUNS = 500
-# Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
-PATIENCE_SECONDS = 120.0
-
-
-# What libraries say when the machine is short of something: no property of the model, and gone another time.
-_SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
-
-
 def ignored(because: str) -> None:
-    """Do nothing with a reason."""
-
-
-def may_pass(found: Diagnostic) -> bool:
-    """Whether the machine rather than the model caused a failure, or nobody knows what did."""
-    return found.code == "X431" or _SHORT.search(found.message) is not None
+    """Do nothing with the reason: the default where nobody listens for failures that may pass."""
 
 
 @dataclass
@@ -167,7 +155,7 @@ class Race:
     passing: Callable[[str], None] = ignored
 
     def all(self) -> list[tuple[str, Any]]:
-        """List who is still in it; may be changed while it is walked through."""
+        """List the models that are still in it; a model may drop out while the list is walked through."""
         return list(self.sessions.items())
 
     @contextmanager
@@ -184,6 +172,11 @@ class Race:
             session = self.sessions.pop(name, None)
             if session is not None:
                 session.close()
+
+
+def may_pass(diagnostic: Diagnostic) -> bool:
+    """Whether the machine rather than the model caused a failure, or nobody knows what did."""
+    return diagnostic.code == "X431" or _SHORT.search(diagnostic.message) is not None
 
 
 def time_models(

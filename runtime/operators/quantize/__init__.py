@@ -1,1 +1,1 @@
-"""Operators that quantize."""
+"""Operators that quantize models."""

@@ -1,7 +1,4 @@
-"""Quantize matrix products to int8 with activation scales found at run time, for onnxruntime.
-
-Quantize matrix products to int8 with dynamic activation scales.
-"""
+"""Quantize matrix products to int8 for onnxruntime, with activation scales computed at run time."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
 
 # Nodes that replace one product, with their names.
 NODES_BYTES = 900
-
-
 # Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.04, 0.001
 _READ_BYTES_PER_SECOND = 20e6
@@ -109,7 +104,7 @@ def quantize_ort_dynamic(params: OrtDynamicParams, context: Context, *, model: A
     return {"model": quantized}
 
 
-def quantize(model: "OnnxModel", params: "OrtDynamicParams", context: Context) -> "tuple[OnnxModel, int, int]":
+def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> "tuple[OnnxModel, int, int]":
     """Return the written file, how many nodes are quantized, and how many with weights are not."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic

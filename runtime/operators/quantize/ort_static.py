@@ -1,8 +1,4 @@
-"""Quantize a whole graph to int8 with calibrated activation scales, for onnxruntime.
-
-Quantize a whole graph to int8 with calibrated activation ranges.
-Measure the range of every activation on calibration rows.
-"""
+"""Quantize a whole graph to int8 for onnxruntime, with activation ranges measured on calibration rows."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
 
 MULTIPLIED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE)
 QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *LAYER_NORMS)
-
 
 # Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.08, 0.006
@@ -151,7 +146,7 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
     return {"model": quantized}
 
 
-def quantize(model: "OnnxModel", rows: "Rows", params: "OrtStaticParams", context: Context) -> "tuple[OnnxModel, int]":
+def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context: Context) -> "tuple[OnnxModel, int]":
     """Return the written file and how many nodes have int8 weights."""
     from titrant.runtime.backends.onnxruntime.graph import pooled, read, upgraded, weighted_nodes, write
     from titrant.runtime.backends.onnxruntime.session import load
@@ -168,55 +163,15 @@ def quantize(model: "OnnxModel", rows: "Rows", params: "OrtStaticParams", contex
         )
     prepared = folded(pooled(graph), context.scratch)
     with explained("static"):
-        found = ranges(prepared, rows, params, context)
-        result = _with_int8(prepared, found, params, context.scratch)
+        ranges_by_tensor = ranges(prepared, rows, params, context)
+        result = _with_int8(prepared, ranges_by_tensor, params, context.scratch)
     prepared.unlink()
     written = write(result, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
     return written, int8_products(result)
 
 
-def _with_int8(prepared: Path, found: Any, params: "OrtStaticParams", scratch: Path) -> "onnx.ModelProto":
-    from onnxruntime.quantization import QDQQuantizer, QuantType
-    from onnxruntime.quantization.registry import QDQRegistry
-
-    from titrant.runtime.backends.onnxruntime.graph import products_first, read
-    from titrant.runtime.backends.onnxruntime.tools import quiet
-
-    types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
-    with quiet(scratch):
-        quantizer = QDQQuantizer(
-            products_first(read(prepared)),
-            per_channel=params.per_channel,
-            reduce_range=params.reduce_range,
-            weight_qType=types[params.weight_type],
-            activation_qType=types[params.activation_type],
-            tensors_range=found,
-            nodes_to_quantize=[],
-            nodes_to_exclude=[],
-            op_types_to_quantize=sorted({*QDQRegistry, "GlobalAveragePool"}),
-            extra_options={},
-        )
-        quantizer.quantize_model()
-        quantizer.model.topological_sort()
-    result: onnx.ModelProto = quantizer.model.model
-    return result
-
-
-def int8_products(graph: "onnx.ModelProto") -> int:
-    """Count the convolutions and matrix products whose weights come out of a DequantizeLinear of a constant."""
-    from titrant.runtime.backends.onnxruntime.graph import WEIGHTED
-
-    constants = {one.name for one in graph.graph.initializer}
-    weights = {
-        node.output[0] for node in graph.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
-    }
-    return sum(
-        node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in weights for node in graph.graph.node
-    )
-
-
-def ranges(graph: Path, rows: "Rows", params: "OrtStaticParams", context: Context) -> Any:
+def ranges(graph: Path, rows: "Rows", params: OrtStaticParams, context: Context) -> Any:
     """Return onnxruntime's TensorsData: activation → range.
 
     The calibrator's own session takes every core; it is replaced by one with the step's threads. Batches are handed
@@ -250,12 +205,12 @@ def ranges(graph: Path, rows: "Rows", params: "OrtStaticParams", context: Contex
         done += len(next(iter(batch.values())))
         context.progress(min(done, total), total, "calibrating")
     with quiet(context.scratch):
-        found = calibrator.compute_data()
+        ranges_by_tensor = calibrator.compute_data()
     augmented.unlink()
-    return found
+    return ranges_by_tensor
 
 
-def batches(rows: "Rows", specs: Any, params: "OrtStaticParams") -> "Iterator[dict[str, np.ndarray]]":
+def batches(rows: "Rows", specs: Any, params: OrtStaticParams) -> "Iterator[dict[str, np.ndarray]]":
     """Yield up to `params.rows` rows; a file with a fixed batch size gets whole batches of that size only.
 
     Raises PreconditionError X217 when there are no rows, or fewer than one such batch.
@@ -287,3 +242,43 @@ class BatchReader:
     def get_next(self) -> "dict[str, np.ndarray] | None":
         """Return the next batch, or None after the last."""
         return next(self._batches, None)
+
+
+def _with_int8(prepared: Path, ranges_by_tensor: Any, params: OrtStaticParams, scratch: Path) -> "onnx.ModelProto":
+    from onnxruntime.quantization import QDQQuantizer, QuantType
+    from onnxruntime.quantization.registry import QDQRegistry
+
+    from titrant.runtime.backends.onnxruntime.graph import products_first, read
+    from titrant.runtime.backends.onnxruntime.tools import quiet
+
+    types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    with quiet(scratch):
+        quantizer = QDQQuantizer(
+            products_first(read(prepared)),
+            per_channel=params.per_channel,
+            reduce_range=params.reduce_range,
+            weight_qType=types[params.weight_type],
+            activation_qType=types[params.activation_type],
+            tensors_range=ranges_by_tensor,
+            nodes_to_quantize=[],
+            nodes_to_exclude=[],
+            op_types_to_quantize=sorted({*QDQRegistry, "GlobalAveragePool"}),
+            extra_options={},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    result: onnx.ModelProto = quantizer.model.model
+    return result
+
+
+def int8_products(graph: "onnx.ModelProto") -> int:
+    """Count the convolutions and matrix products whose weights come out of a DequantizeLinear of a constant."""
+    from titrant.runtime.backends.onnxruntime.graph import WEIGHTED
+
+    constants = {tensor.name for tensor in graph.graph.initializer}
+    weights = {
+        node.output[0] for node in graph.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
+    }
+    return sum(
+        node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in weights for node in graph.graph.node
+    )

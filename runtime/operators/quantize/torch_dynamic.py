@@ -1,7 +1,4 @@
-"""Quantize linear layers to int8 with activation scales found at run time, in torch.
-
-Quantize linear layers to int8 with dynamic activation scales.
-"""
+"""Quantize linear layers to int8 in torch, with activation scales computed at run time."""
 
 import copy
 import warnings
@@ -28,6 +25,9 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.values import Rows, TorchModel, TorchScriptModel
+
+# Kernels for int8, best first: x86 chooses between two libraries by itself.
+KERNELS = ("x86", "onednn", "fbgemm", "qnnpack")
 
 # Copying, rewriting and tracing four times: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.06, 0.008
@@ -105,10 +105,6 @@ def quantize_torch_dynamic(params: TorchDynamicParams, context: Context, *, mode
     return {"model": quantized}
 
 
-# Kernels for int8, best first: x86 chooses between two libraries by itself.
-KERNELS = ("x86", "onednn", "fbgemm", "qnnpack")
-
-
 def quantize(
     model: "TorchModel", example: "Rows", per_channel: bool, context: Context
 ) -> "tuple[TorchScriptModel, int, int]":
@@ -155,6 +151,19 @@ def linear_layers(module: "torch.nn.Module") -> tuple[str, ...]:
     )
 
 
+def _choose_kernels() -> None:
+    import torch
+
+    offered = torch.backends.quantized.supported_engines
+    kernels = next((name for name in KERNELS if name in offered), None)
+    if kernels is None:
+        raise PreconditionError(
+            Diagnostic("X213", "torch has no int8 kernels on this machine", help="use quantization.method ort.static")
+        )
+    if torch.backends.quantized.engine != kernels:
+        torch.backends.quantized.engine = kernels
+
+
 def _quantized(module: "torch.nn.Module", layers: tuple[str, ...], per_channel: bool) -> "torch.nn.Module":
     import torch
     from torch.ao import quantization
@@ -174,16 +183,3 @@ def _others(module: "torch.nn.Module", layers: tuple[str, ...]) -> int:
         for name, layer in module.named_modules()
         if isinstance(getattr(layer, "weight", None), torch.Tensor)
     )
-
-
-def _choose_kernels() -> None:
-    import torch
-
-    offered = torch.backends.quantized.supported_engines
-    kernels = next((name for name in KERNELS if name in offered), None)
-    if kernels is None:
-        raise PreconditionError(
-            Diagnostic("X213", "torch has no int8 kernels on this machine", help="use quantization.method ort.static")
-        )
-    if torch.backends.quantized.engine != kernels:
-        torch.backends.quantized.engine = kernels

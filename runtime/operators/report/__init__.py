@@ -1,1 +1,1 @@
-"""Operators that report."""
+"""Operators that write reports."""

@@ -1,1 +1,1 @@
-"""Operators that fit weights."""
+"""Operators that fit a model's weights."""

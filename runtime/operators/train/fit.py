@@ -1,7 +1,4 @@
-"""Fit a model on the train rows.
-
-Fit a module's weights, the same way every time.
-"""
+"""Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
 from collections.abc import Sequence
@@ -28,14 +25,11 @@ if TYPE_CHECKING:
 OptimizerName = Literal[
     "adamw", "adam", "sgd", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "asgd", "adafactor"
 ]
-
 LossName = Literal["cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"]
-
 
 # Where the data is not known.
 _ASSUMED_ROWS = 1000
-
-# Rows judged at once after an epoch, as in titrant.runtime.operators.train.fit.
+# Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
 # Forward and backward pass, in forward passes; measured on the shipped models and ResNet-20.
 _TRAINING_PASSES = 3.5
@@ -128,10 +122,6 @@ def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tu
     return {"model": fitted, "curves": curves}
 
 
-# Rows answered at once when nothing is learned from them.
-TUNING_BATCH = 256
-
-
 @dataclass(frozen=True)
 class Batches:
     """One role as tensors, in the order of the model's inputs; `positive` is the class that one logit is about."""
@@ -147,7 +137,7 @@ class Batches:
 
 @dataclass
 class Course:
-    """What training has come to: the curves, and the weights of the best epoch."""
+    """The state of a training: its curves so far, and the weights of the best epoch."""
 
     loss: list[float] = field(default_factory=list)
     tuning_loss: list[float] = field(default_factory=list)
@@ -166,7 +156,7 @@ class Course:
 
 
 def fit(
-    model: "TorchModel", train: "Rows", tuning: "Rows", params: "FitParams", context: Context
+    model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
     from titrant.runtime.backends.torch.call import fixed_settings
@@ -187,7 +177,7 @@ def fit(
     return replace(model), course.curves()
 
 
-def _run(model: "TorchModel", train: Batches, tuning: Batches, params: "FitParams", context: Context) -> Course:
+def _run(model: "TorchModel", train: Batches, tuning: Batches, params: FitParams, context: Context) -> Course:
     import torch
 
     from titrant.runtime.backends.torch.losses import loss_of
@@ -244,15 +234,15 @@ def _judge(model: "TorchModel", tuning: Batches, loss: "LossFunction") -> tuple[
 
     total, right, rows = 0.0, 0, len(tuning.labels)
     with torch.inference_mode():
-        for start in range(0, rows, TUNING_BATCH):
-            inputs, labels = tuning.take(slice(start, start + TUNING_BATCH))
+        for start in range(0, rows, TUNING_ROWS):
+            inputs, labels = tuning.take(slice(start, start + TUNING_ROWS))
             output = _first(model, inputs)
             total += float(loss(output, labels)) * len(labels)
             right += correct(output, labels, tuning.positive)
     return total / rows, right / rows
 
 
-def make_optimizer(params: "FitParams", weights: "list[torch.nn.Parameter]") -> "torch.optim.Optimizer":
+def make_optimizer(params: FitParams, weights: "list[torch.nn.Parameter]") -> "torch.optim.Optimizer":
     """Create the named optimizer of torch.optim; its other settings are torch's."""
     import torch
 
@@ -277,7 +267,7 @@ def _batches(model: "TorchModel", rows: "Rows") -> Batches:
 
 
 def _try(model: "TorchModel", train: Batches, loss: str) -> None:
-    """Answer two rows first, so that a misfit is told as such and not as a failure in mid-training."""
+    """Answer two rows first, so that a misfit is reported as such and not as a failure in mid-training."""
     import torch
 
     from titrant.runtime.backends.torch.call import call, named
@@ -311,7 +301,7 @@ def _better(course: Course, metric: str) -> bool:
     return course.tuning_loss[-1] < course.tuning_loss[course.best_epoch]
 
 
-def _check_finite(course: Course, epoch: int, params: "FitParams") -> None:
+def _check_finite(course: Course, epoch: int, params: FitParams) -> None:
     for name, value in (("loss", course.loss[-1]), ("tuning loss", course.tuning_loss[-1])):
         if not math.isfinite(value):
             raise StepError(

@@ -1,1 +1,1 @@
-"""Operators that answer, measure and judge."""
+"""Operators that run models over rows, measure their quality and judge candidates."""

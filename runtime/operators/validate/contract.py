@@ -1,7 +1,4 @@
-"""Judge one candidate by every gate of the contract.
-
-Gather the evidence on one candidate and judge it.
-"""
+"""Gather the evidence on one candidate and judge it by every gate of the contract."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,4 @@
-"""Measure the original and a candidate on the same rows.
-
-All figures of two models on the same rows; they choose, they prove nothing.
-"""
+"""Measure the original and a candidate on the same rows; the figures serve to choose, they prove nothing."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,4 @@
-"""Fix the operating point that turns probabilities into decisions, for the original and every candidate alike.
-
-Set the threshold of a binary decision from the original's answers.
-"""
+"""Fix how probabilities become decisions, by threshold or largest score, for the original and candidates alike."""
 
 import math
 from typing import TYPE_CHECKING, Any

@@ -58,19 +58,19 @@ def as_written(recipe: ParsedRecipe) -> dict[str, Any]:
 
     Both are as they were read; who keeps them takes secrets out.
     """
-    found: dict[str, Any] = {"text": recipe.text}
+    written: dict[str, Any] = {"text": recipe.text}
     if recipe.recipe.extends:
         places = [recipe.source.origin(path) for path in recipe.source.paths()]
         base = next((origin for origin in places if origin.rank == _BASE_RANK), None)
         if base is not None:
-            found["base"] = {"file": base.file, "text": "\n".join(base.lines)}
+            written["base"] = {"file": base.file, "text": "\n".join(base.lines)}
     if recipe.overrides:
-        found["overrides"] = list(recipe.overrides)
-    return found
+        written["overrides"] = list(recipe.overrides)
+    return written
 
 
-def changed_since(saved: Planned) -> str:
-    """Say so where the recipe that a saved plan was made from has changed; "" where it has not, or is gone.
+def has_changed_since(saved: Planned) -> bool:
+    """Tell whether the recipe that a saved plan was made from has changed; one that is gone has not.
 
     The plan holds its own copy, which is what runs.
     """
@@ -79,7 +79,5 @@ def changed_since(saved: Planned) -> str:
     try:
         now = place.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
-        return ""
-    if now == saved.written.get("text", saved.recipe_text):
-        return ""
-    return f"{saved.recipe_file} has changed since the plan was saved; the plan runs as it was saved"
+        return False
+    return bool(now != saved.written.get("text", saved.recipe_text))

@@ -67,10 +67,10 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
     new = run_of(str(run))
     old = what.old if what.folder is not None else _on_this_system(what.old, new)
     claims = claims_of(Declarations(open_home(), Path(what.planned.folder), worker.ask))
-    found = compare_runs(old, new, measures=lambda operator: claims(operator) == "measured")
+    differences = compare_runs(old, new, measures=lambda operator: claims(operator) == "measured")
     place = "outputs" if old.record.released else "quarantine"
     changed = [] if what.folder is None or old.record.missed else tampered(what.folder / place, run / place)
-    judged = verdict(old, new, found, claims, tampered=changed)
+    judged = verdict(old, new, differences, claims, tampered=changed)
     good = judged.verdict == IDENTICAL or (judged.verdict == EQUIVALENT and not exact)
     return Rerun(
         of=old.record.run or "the lock",
@@ -81,17 +81,17 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
         same=judged.same,
         tensors=_tensors(judged, worker),
         metrics=judged.metrics,
-        changes=tuple(said(one) for one in judged.changes if one.layer != "keys"),
+        changes=tuple(said(change) for change in judged.changes if change.layer != "keys"),
         notes=judged.notes,
         would_now=would_now,
         restore=restore(old.environment, new.environment),
     )
 
 
-def largest(found: Rerun) -> Mapping[str, Any] | None:
+def largest(rerun: Rerun) -> Mapping[str, Any] | None:
     """Return the largest tensor difference by its relative size; None where no numbers differ."""
-    measured: Iterator[Mapping[str, Any]] = (one for one in found.tensors if one["relative"] is not None)
-    return max(measured, key=lambda one: float(one["relative"]), default=None)
+    measured: Iterator[Mapping[str, Any]] = (tensor for tensor in rerun.tensors if tensor["relative"] is not None)
+    return max(measured, key=lambda tensor: float(tensor["relative"]), default=None)
 
 
 def _on_this_system(old: RecordedRun, new: RecordedRun) -> RecordedRun:
@@ -105,7 +105,7 @@ def _tensors(judged: "RerunVerdict", worker: "Worker") -> tuple[Mapping[str, Any
 
     if not judged.partings:
         return ()
-    pairs = [[plain(one.old), plain(one.new)] for one in judged.partings]
+    pairs = [[plain(parting.old), plain(parting.new)] for parting in judged.partings]
     answer = worker.ask({"do": "compare", "pairs": pairs})
-    places = (f"{one.step.id}.{one.port}" for one in judged.partings)
-    return tuple({"output": place, **found} for place, found in zip(places, answer["differences"], strict=True))
+    places = (f"{parting.step.id}.{parting.port}" for parting in judged.partings)
+    return tuple({"output": place, **distance} for place, distance in zip(places, answer["differences"], strict=True))

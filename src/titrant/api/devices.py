@@ -1,7 +1,6 @@
 """Devices in the user's own process: choose one, describe it, move values to it, wait for it.
 
-Apple's MLX as a device: what its allocator says, and waiting for it. On Linux it computes on the CPU.
-A device and its memory, as `titrant.get_device_info` describes them.
+Apple's MLX is a device too; on Linux it computes on the CPU.
 """
 
 import copy
@@ -13,6 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+MLX = "mlx"
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,6 @@ class DeviceInfo:
     peak_bytes: int | None = None
     cached_bytes: int | None = None
     note: str = ""
-
-
-Value = TypeVar("Value")
 
 
 def get_device(preferred: str = "auto") -> "torch.device":
@@ -59,18 +58,18 @@ def why_not(device: str) -> str:
     import torch
 
     try:
-        wanted = torch.device(device)
+        torch_device = torch.device(device)
     except RuntimeError:
         raise ValueError(f"no device is called {device!r}; write auto, cpu, cuda, cuda:N or mps") from None
-    if wanted.type == "cpu":
+    if torch_device.type == "cpu":
         return ""
-    if wanted.type == "cuda":
-        return _why_not_cuda(wanted.index)
-    if wanted.type == "mps":
+    if torch_device.type == "cuda":
+        return _why_not_cuda(torch_device.index)
+    if torch_device.type == "mps":
         built = torch.backends.mps.is_built()
         works = built and torch.backends.mps.is_available()
         return "" if works else "Metal does not work here" if built else "the installed torch is built without Metal"
-    return f"titrant does not work on devices of type {wanted.type}"
+    return f"titrant does not work on devices of type {torch_device.type}"
 
 
 def _why_not_cuda(index: int | None) -> str:
@@ -235,9 +234,6 @@ def _mps(device: "torch.device") -> DeviceInfo:
         cached_bytes=max(0, held - active),
         note="memory is shared with the CPU: total is what Metal recommends to use, and the peak is not counted",
     )
-
-
-MLX = "mlx"
 
 
 def why_not_mlx() -> str:

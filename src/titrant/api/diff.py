@@ -1,7 +1,4 @@
-"""Say what differs between two recipes, plans, runs or locks, and what caused it.
-
-Read the two things that `titrant diff` compares, each from a file or a run's folder.
-"""
+"""Say what differs between two recipes, plans, runs or locks, and what caused it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +24,67 @@ class Compared:
     new: str
     differences: tuple[Difference, ...]
     first_cause: Difference | None = None
+
+
+def diff(old: str, new: str, *, trust: bool = False) -> Compared:
+    """Compare two things by name: recipes (.yaml), saved plans (.json), locks (.lock.yaml), runs (all else).
+
+    A recipe, a plan and a run can be compared with each other too: by their plans, the recipe's as it would be made
+    now on this machine. `trust` lets that run the recipe's code from outside its folder. Raises RecipeError where
+    either cannot be read, and for a lock beside anything but a lock.
+    """
+    kinds = kind_of(old), kind_of(new)
+    if "lock" in kinds and kinds != ("lock", "lock"):
+        other = next(kind for kind in kinds if kind != "lock")
+        help_text = "compare two locks: titrant diff A.lock.yaml B.lock.yaml"
+        raise RecipeError(Diagnostic("P030", f"a lock and a {other} cannot be compared", help=help_text))
+    if kinds == ("recipe", "recipe"):
+        return _recipes(old, new)
+    if kinds == ("run", "run"):
+        return _runs(old, new)
+    if kinds == ("lock", "lock"):
+        return _locks(old, new)
+    from titrant.schema.compare.plans import compare_plans
+
+    differences = compare_plans(made_plan(old, trust=trust), made_plan(new, trust=trust))
+    return Compared("plan", old, new, differences)
+
+
+def _recipes(old: str, new: str) -> Compared:
+    from titrant.schema.compare.plans import compare_recipes
+    from titrant.schema.language.parse import read
+
+    return Compared("recipe", old, new, compare_recipes(read(Path(old)), read(Path(new))))
+
+
+def _runs(old: str, new: str) -> Compared:
+    from titrant.runtime.rerun.check import recorded_claims
+    from titrant.runtime.store.home import home_to_read
+    from titrant.schema.compare.runs import compare_runs, first_cause
+
+    before, after = run_of(old), run_of(new)
+    claims = recorded_claims(home_to_read(), Path(str(after.environment.get("recipe_folder", ""))))
+    differences = compare_runs(before, after, measures=lambda operator: claims(operator) == "measured")
+    return Compared("run", before.record.run, after.record.run, differences, first_cause(differences))
+
+
+def _locks(old: str, new: str) -> Compared:
+    from titrant.schema.language.spans import dotted
+    from titrant.schema.language.yaml_tree import plain_value
+
+    before, after = lock_text(old), lock_text(new)
+    differences = tuple(
+        Difference(
+            "lock",
+            dotted(path),
+            left,
+            right,
+            str(before.place(path)) if before.has(path) else "",
+            str(after.place(path)) if after.has(path) else "",
+        )
+        for path, left, right in places(plain_value(before.root), plain_value(after.root))
+    )
+    return Compared("lock", old, new, differences)
 
 
 def kind_of(name: str) -> str:
@@ -116,77 +174,12 @@ def lock_text(name: str) -> SourceMap:
     """Read a lock file, each fact with its place."""
     from titrant.schema.language.parse import mapping
     from titrant.schema.language.spans import Origin
-    from titrant.schema.language.yaml_text import check_text, read_text, split_lines
+    from titrant.schema.language.yaml_source import check_text, read_text, split_lines
 
     path = Path(name)
     text = read_text(path, name)
     check_text(text, name)
-    root, found = mapping(text, Origin(name, path.parent, split_lines(text)))
-    if found:
-        raise RecipeError(*found)
+    root, diagnostics = mapping(text, Origin(name, path.parent, split_lines(text)))
+    if diagnostics:
+        raise RecipeError(*diagnostics)
     return SourceMap(root)
-
-
-def diff(old: str, new: str, *, trust: bool = False) -> Compared:
-    """Compare two things by name: recipes (.yaml), saved plans (.json), locks (.lock.yaml), runs (all else).
-
-    A recipe, a plan and a run can be compared with each other too: by their plans, the recipe's as it would be made
-    now on this machine. `trust` lets that run the recipe's code from outside its folder. Raises RecipeError where
-    either cannot be read, and for a lock beside anything but a lock.
-    """
-    kinds = kind_of(old), kind_of(new)
-    if "lock" in kinds and kinds != ("lock", "lock"):
-        other = next(kind for kind in kinds if kind != "lock")
-        help_text = "compare two locks: titrant diff A.lock.yaml B.lock.yaml"
-        raise RecipeError(Diagnostic("P030", f"a lock and a {other} cannot be compared", help=help_text))
-    if kinds == ("recipe", "recipe"):
-        return _recipes(old, new)
-    if kinds == ("run", "run"):
-        return _runs(old, new)
-    if kinds == ("lock", "lock"):
-        return _locks(old, new)
-    from titrant.schema.compare.plans import compare_plans
-
-    found = compare_plans(made_plan(old, trust=trust), made_plan(new, trust=trust))
-    return Compared("plan", old, new, found)
-
-
-def _recipes(old: str, new: str) -> Compared:
-    from pathlib import Path
-
-    from titrant.schema.compare.plans import compare_recipes
-    from titrant.schema.language.parse import read
-
-    return Compared("recipe", old, new, compare_recipes(read(Path(old)), read(Path(new))))
-
-
-def _runs(old: str, new: str) -> Compared:
-    from pathlib import Path
-
-    from titrant.runtime.rerun.check import recorded_claims
-    from titrant.runtime.store.home import home_to_read
-    from titrant.schema.compare.runs import compare_runs, first_cause
-
-    before, after = run_of(old), run_of(new)
-    claims = recorded_claims(home_to_read(), Path(str(after.environment.get("recipe_folder", ""))))
-    found = compare_runs(before, after, measures=lambda operator: claims(operator) == "measured")
-    return Compared("run", before.record.run, after.record.run, found, first_cause(found))
-
-
-def _locks(old: str, new: str) -> Compared:
-    from titrant.schema.language.spans import dotted
-    from titrant.schema.language.yaml_tree import plain_value
-
-    before, after = lock_text(old), lock_text(new)
-    found = tuple(
-        Difference(
-            "lock",
-            dotted(path),
-            left,
-            right,
-            str(before.place(path)) if before.has(path) else "",
-            str(after.place(path)) if after.has(path) else "",
-        )
-        for path, left, right in places(plain_value(before.root), plain_value(after.root))
-    )
-    return Compared("lock", old, new, found)

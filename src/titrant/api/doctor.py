@@ -1,7 +1,6 @@
-"""Say what this environment cannot do yet, what would change it, and what suits this machine.
+"""Say what this environment cannot do yet, what would change it, and which levels and methods suit this machine.
 
-Whether all that one recipe needs is here: its data, its code, engines, disk and memory.
-What this machine can do well: number formats, the largest model, levels and methods.
+Given a recipe, that covers all that it needs: its data, its code, engines, disk and memory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,6 +23,13 @@ from titrant.schema.values.units import format_size, format_time
 if TYPE_CHECKING:
     from titrant.api.planned import Planned
     from titrant.schema.language.parse import ParsedRecipe
+
+BF16 = ("amx_bf16", "avx512_bf16", "bf16", "svebf16")
+FP16 = ("avx512_fp16", "fp16")
+# What a worker takes with torch loaded and nothing else, and how many copies of a model are in memory at once: the
+# original, the one that is changed, and its export.
+_WORKER_BYTES = 512 << 20
+_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -116,19 +122,17 @@ def _refused(diagnostic: Diagnostic) -> DoctorRow:
 
 def _engines(planned: "Planned", hardware: Hardware, engines: tuple[Engine, ...]) -> Iterator[DoctorRow]:
     """Yield each engine or library that a step needs, whether it is installed, and whether it loads."""
-    from titrant.runtime import catalog
-
     steps = [step.operator for step in planned.plan.steps if step.operator in catalog.names()]
     needed = {library for name in steps for library in catalog.get(name).libraries}
     needed |= {candidate.engine for candidate in planned.plan.candidates}
     problems = {engine.name: engine.problem for engine in engines}
     working = []
     for name in sorted(needed):
-        found = distribution(hardware.identity.packages, name)
-        if found is None:
+        installed = distribution(hardware.identity.packages, name)
+        if installed is None:
             yield DoctorRow(name, "lack", "a step of the plan needs it, and it is not installed", install(extra(name)))
-        elif problems.get(found):
-            yield DoctorRow(name, "lack", f"a step of the plan needs it, and it does not load: {problems[found]}")
+        elif problems.get(installed):
+            yield DoctorRow(name, "lack", f"a step of the plan needs it, and it does not load: {problems[installed]}")
         else:
             working.append(name)
     if working:
@@ -157,14 +161,6 @@ def _held(subject: str, needed: int, free: int | None, remedy: str) -> DoctorRow
     return DoctorRow(subject, "ok", text) if needed <= free else DoctorRow(subject, "note", text, remedy)
 
 
-BF16 = ("amx_bf16", "avx512_bf16", "bf16", "svebf16")
-FP16 = ("avx512_fp16", "fp16")
-# What a worker takes with torch loaded and nothing else, and how many copies of a model are in memory at once: the
-# original, the one that is changed, and its export.
-_WORKER_BYTES = 512 << 20
-_COPIES = 3
-
-
 def capabilities(hardware: Hardware) -> Iterator[DoctorRow]:
     """Yield what the processor and the memory are good for."""
     identity = hardware.identity
@@ -188,9 +184,7 @@ def capabilities(hardware: Hardware) -> Iterator[DoctorRow]:
 
 def methods(hardware: Hardware) -> Iterator[SuitabilityRow]:
     """Yield every quantization method, from gentle to aggressive, and whether it can work on this machine."""
-    from titrant.runtime.catalog import quantization_methods as every_method
-
-    for name in every_method():
+    for name in catalog.quantization_methods():
         declaration = catalog.get(catalog.method_operator(name))
         assert declaration.method is not None
         unmet = declaration.requires(declaration.params(), hardware, None)
@@ -205,9 +199,9 @@ def levels(hardware: Hardware) -> Iterator[SuitabilityRow]:
     The contract of a level is a decision of its own; this says only which of its methods can work here.
     """
     widths = {suits.name: _bits(suits.name) for suits in methods(hardware) if suits.suits}
-    found = [_level(name, defaults.fewest_bits, widths) for name, defaults in LEVELS.items()]
+    rows = [_level(name, defaults.fewest_bits, widths) for name, defaults in LEVELS.items()]
     order = ("balanced", "medical_critical", "aggressive", "minimal")
-    yield from sorted(found, key=lambda one: (not one.suits, order.index(one.name)))
+    yield from sorted(rows, key=lambda row: (not row.suits, order.index(row.name)))
 
 
 def _level(name: str, fewest: int, widths: dict[str, tuple[int, ...]]) -> SuitabilityRow:

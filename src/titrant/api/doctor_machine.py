@@ -1,7 +1,6 @@
-"""What `titrant doctor` finds out about an environment.
+"""What this environment has and lacks, whatever the recipe.
 
-What this environment has and lacks, whatever the recipe.
-Try in a child process whether each installed engine really loads, and remember the answer for its version.
+Whether each installed engine really loads is tried in a child process; the answer is kept for its version.
 """
 
 import json
@@ -20,6 +19,26 @@ from titrant.schema.facts import Hardware, HardwareIdentity
 from titrant.schema.values.distributions import distribution
 from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import format_size
+
+# Installed distribution → the module that loads its native code.
+ENGINES: Mapping[str, str] = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "onnxruntime-gpu": "onnxruntime",
+    "openvino": "openvino",
+    "nncf": "nncf",
+    "torchao": "torchao.quantization",
+    "bitsandbytes": "bitsandbytes",
+    "transformers": "transformers",
+    "tensorrt": "tensorrt",
+    "mlx": "mlx.core",
+}
+# Below the first a worker with torch and a small model does not get far; above the second few recipes are short.
+MEMORY_LEAST, MEMORY_PLENTY = 1 << 30, 4 << 30
+DISK_LEAST, DISK_PLENTY = 1 << 30, 10 << 30
+_MAIN = "titrant.runtime.machine.engines"
+_PATIENCE_SECONDS = 120.0
 
 State = Literal["ok", "note", "lack"]
 
@@ -46,24 +65,6 @@ class SuitabilityRow:
     because: str
 
 
-# Installed distribution → the module that loads its native code.
-ENGINES: Mapping[str, str] = {
-    "torch": "torch",
-    "onnx": "onnx",
-    "onnxruntime": "onnxruntime",
-    "onnxruntime-gpu": "onnxruntime",
-    "openvino": "openvino",
-    "nncf": "nncf",
-    "torchao": "torchao.quantization",
-    "bitsandbytes": "bitsandbytes",
-    "transformers": "transformers",
-    "tensorrt": "tensorrt",
-    "mlx": "mlx.core",
-}
-_MAIN = "titrant.runtime.machine.engines"
-_PATIENCE_SECONDS = 120.0
-
-
 @dataclass(frozen=True)
 class Engine:
     """An installed engine: `problem` says why it does not load, or is ""; `details` is what it says of itself."""
@@ -83,17 +84,17 @@ def engines(identity: HardwareIdentity, home: Path) -> tuple[Engine, ...]:
     from titrant.schema.values.canonical import plain, sha256
     from titrant.schema.values.files import remember, remembered
 
-    found = {name: version for name, version in identity.packages.items() if name in ENGINES}
+    versions = {name: version for name, version in identity.packages.items() if name in ENGINES}
     drivers = sorted({gpu.driver or "" for gpu in identity.gpus})
-    asked = {"engines": found, "python": identity.python, "prefix": sys.prefix, "drivers": drivers}
+    asked = {"engines": versions, "python": identity.python, "prefix": sys.prefix, "drivers": drivers}
     place = home / "facts" / f"engines-{sha256(asked)[:16]}.json"
     kept = _read(remembered(place))
     if kept is None:
-        tried = dict(_tried(list(dict.fromkeys(ENGINES[name] for name in ENGINES if name in found))))
+        tried = dict(_tried(list(dict.fromkeys(ENGINES[name] for name in ENGINES if name in versions))))
         kept = tuple(
-            Engine(name, version, one["problem"], one["seconds"], one["details"])
-            for name, version in found.items()
-            for one in (tried[ENGINES[name]],)
+            Engine(name, version, answer["problem"], answer["seconds"], answer["details"])
+            for name, version in versions.items()
+            for answer in (tried[ENGINES[name]],)
         )
         # What did not load is tried again: its cause may be mended without another version.
         if not any(engine.problem for engine in kept):
@@ -138,11 +139,6 @@ def _child(modules: Sequence[str]) -> tuple[dict[str, Mapping[str, Any]], str]:
         said, problem = error.stdout or b"", f"it did not load within {_PATIENCE_SECONDS:g} s"
     answers = [json.loads(line) for line in said.split(b"\n")[:-1]]
     return {answer["module"]: answer for answer in answers if "module" in answer}, problem
-
-
-# Below the first a worker with torch and a small model does not get far; above the second few recipes are short.
-MEMORY_LEAST, MEMORY_PLENTY = 1 << 30, 4 << 30
-DISK_LEAST, DISK_PLENTY = 1 << 30, 10 << 30
 
 
 def examine_machine(hardware: Hardware, engines: tuple[Engine, ...], home: Path) -> Iterator[DoctorRow]:
@@ -194,10 +190,8 @@ def _packages() -> DoctorRow:
     names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in needed]
     missing = [name for name in names if not _is_installed(name)]
     if missing:
-        one = len(missing) == 1
-        return DoctorRow(
-            "packages", "lack", f"{', '.join(missing)} {'is' if one else 'are'} missing", install(" ".join(missing))
-        )
+        text = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        return DoctorRow("packages", "lack", text, install(" ".join(missing)))
     return DoctorRow("packages", "ok", f"all {len(names)} that titrant needs are installed")
 
 
@@ -226,10 +220,9 @@ def _engine(engine: Engine) -> DoctorRow:
 def _uninstalled(hardware: Hardware) -> Iterator[DoctorRow]:
     """Name engines of methods in the catalog that are not installed."""
     from titrant.runtime import catalog
-    from titrant.runtime.catalog import quantization_methods
 
     unlocked: dict[str, list[str]] = {}
-    for name in quantization_methods():
+    for name in catalog.quantization_methods():
         declaration = catalog.get(catalog.method_operator(name))
         engine = () if declaration.method is None else (declaration.method.engine,)
         for package in {*declaration.libraries, *engine}:
@@ -257,11 +250,11 @@ def _accelerators(hardware: Hardware, engines: tuple[Engine, ...]) -> Iterator[D
         if works.get(question) == "yes":
             yield DoctorRow(subject, "ok", f"{gpu.name}: torch can use it")
         elif gpu.kind == "cuda" and "CUDA build" not in works:
-            found = f"{gpu.name}: the installed torch is built without CUDA, so work runs on the CPU"
-            yield DoctorRow(subject, "note", found, "pip install --force-reinstall torch")
+            problem = f"{gpu.name}: the installed torch is built without CUDA, so work runs on the CPU"
+            yield DoctorRow(subject, "note", problem, "pip install --force-reinstall torch")
         else:
-            found = f"{gpu.name}: torch cannot use it, so work runs on the CPU"
-            yield DoctorRow(subject, "note", found, "nvidia-smi" if gpu.kind == "cuda" else "update macOS and torch")
+            problem = f"{gpu.name}: torch cannot use it, so work runs on the CPU"
+            yield DoctorRow(subject, "note", problem, "nvidia-smi" if gpu.kind == "cuda" else "update macOS and torch")
         if gpu.kind == "cuda" and gpu.index == 0 and "onnxruntime-gpu" not in identity.packages:
             yield DoctorRow(
                 "onnxruntime-gpu", "note", "not installed: onnxruntime runs on the CPU only",
@@ -271,8 +264,8 @@ def _accelerators(hardware: Hardware, engines: tuple[Engine, ...]) -> Iterator[D
 
 def _measured(hardware: Hardware) -> DoctorRow:
     if hardware.bench is None or not hardware.bench.measured:
-        found = "this machine has not been measured: predicted times are guesses"
-        return DoctorRow("bench", "note", found, "titrant hardware --bench")
+        problem = "this machine has not been measured: predicted times are guesses"
+        return DoctorRow("bench", "note", problem, "titrant hardware --bench")
     return DoctorRow("bench", "ok", "this machine has been measured")
 
 

@@ -90,7 +90,7 @@ def _unknown(parents: KeyPath, part: str | int) -> Diagnostic:
     if close := nearest(str(part), allowed):
         advice = f"did you mean `{dotted((*parents, close))}`?"
     elif elsewhere:
-        advice = "it belongs at " + " or ".join(f"`{one}`" for one in elsewhere[:3])
+        advice = "it belongs at " + " or ".join(f"`{home}`" for home in elsewhere[:3])
     elif allowed:
         advice = "the keys here are " + ", ".join(f"`{name}`" for name in allowed)
     else:

@@ -1,7 +1,6 @@
-"""Describe this machine or another, and save or load a description to plan with.
+"""A machine's facts: describe this machine or another, save and load a description, measure it, follow it.
 
-Measure this machine in child processes, and keep the figures for predictions.
-Follow what moves on this machine: cores, memory, disk, accelerators.
+Measurements run in child processes, and their figures are kept for predictions.
 """
 
 import json
@@ -24,6 +23,20 @@ from titrant.schema.values.text import os_reason
 
 _SAID = {"missing": "is missing", "extra_forbidden": "is not a key of a machine's description"}
 _SAVE = "write one on that machine with: titrant hardware --save FILE"
+_MAIN = "titrant.runtime.machine.bench"
+# Starting a worker is timed this often beside the child that measures, and no more once this many seconds have passed.
+_STARTS = 2
+_STARTS_SECONDS = 6.0
+_PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen `seconds` after the watch began; `cores` is how busy each core of the machine was since, 0..1."""
+
+    seconds: float
+    cores: tuple[float, ...]
+    volatile: HardwareVolatile
 
 
 def save_hardware(hardware: Hardware, file: Path) -> None:
@@ -35,7 +48,7 @@ def find_hardware(named: str) -> Hardware:
     """Return the machine that a name or path stands for: a shipped profile, or a saved file (.json, .yaml).
 
     Its source is the profile's or the file's name, so that a plan says that it is planned elsewhere. RecipeError P002
-    for what is neither; a misspelt profile is told the nearest.
+    for what is neither; for a misspelled profile it names the nearest.
     """
     from titrant.compiler.machine.profile import profiles, shipped_profile
 
@@ -89,13 +102,6 @@ def _nearest(named: str, names: tuple[str, ...]) -> str:
     near = nearest(named, names, 0.6)
     listed = f"the shipped profiles are: {', '.join(names)}"
     return f"did you mean '{near}'? {listed}" if near else f"{listed}; or {_SAVE}"
-
-
-_MAIN = "titrant.runtime.machine.bench"
-# Starting a worker is timed this often beside the child that measures, and no more once this many seconds have passed.
-_STARTS = 2
-_STARTS_SECONDS = 6.0
-_PATIENCE_SECONDS = 120.0
 
 
 def measure_machine(starts: int = _STARTS) -> Bench:
@@ -163,15 +169,6 @@ def _failed(reason: str) -> Diagnostic:
     return Diagnostic(
         "P016", f"this machine could not be measured: {reason}", help="see what is missing with: titrant doctor"
     )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What was seen `seconds` after the watch began; `cores` is how busy each core of the machine was since, 0..1."""
-
-    seconds: float
-    cores: tuple[float, ...]
-    volatile: HardwareVolatile
 
 
 def watch_machine(home: Path, seconds: float = float("inf"), every: float = 1.0) -> Iterator[Sample]:

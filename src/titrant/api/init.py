@@ -39,16 +39,16 @@ def init(
     if file.exists():
         raise RecipeError(Diagnostic("P003", f"{file} is there already", help="name a new file with --out"))
     folder = file.absolute().parent
-    found = _ask(model, data, label, folder)
+    answer = _ask(model, data, label, folder)
     starter = Starter(
         model=_from(folder, Path(model)) if model.endswith(".onnx") else model,
-        onnx=found["onnx"],
-        arguments=found["arguments"],
+        onnx=answer["onnx"],
+        arguments=answer["arguments"],
         args=dict(args or {}),
         weights=None if weights is None else _from(folder, weights),
-        inputs=None if inputs is None else [dict(one) for one in inputs],
+        inputs=None if inputs is None else [dict(spec) for spec in inputs],
         source=None if data is None else (_kind(data), _from(folder, data)),
-        data=found["data"],
+        data=answer["data"],
     )
     text = recipe_text(starter)
     bind(parse(text, str(file), folder=folder), trust=trust)
@@ -93,17 +93,17 @@ def _ask(model: str, data: Path | None, label: str | None, folder: Path) -> Mapp
     from titrant.runtime.worker.parent import Worker
 
     onnx = model.endswith(".onnx")
-    wanted = {
+    question = {
         "factory": None if onnx else model,
         "onnx": str(Path(model).absolute()) if onnx else None,
         "data": None if data is None else {_kind(data): str(data.absolute())},
         "label": label if label is not None or data is None or not data.is_dir() else "label",
     }
     if data is not None and data.is_dir() and _is_flat(data):
-        wanted["label"] = None
+        question["label"] = None
     with Worker(open_home(), folder, 1, 42) as worker:
-        found: Mapping[str, Any] = worker.ask({"do": "inspect", "steps": {"starter": wanted}})["starter"]
-    return found
+        answer: Mapping[str, Any] = worker.ask({"do": "inspect", "steps": {"starter": question}})["starter"]
+    return answer
 
 
 def _is_flat(folder: Path) -> bool:

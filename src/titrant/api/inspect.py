@@ -1,7 +1,4 @@
-"""Look at a model, and say whether a level suits it.
-
-Check whether a level suits a model: a live module, or one that `titrant inspect` takes.
-"""
+"""Look at a model (a recipe, a file, a factory or a live module), and say whether a level suits it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,6 +24,10 @@ RECIPES = (".yaml", ".yml")
 _NAME = "inspected"
 # Stands for inputs that are not known: layers are looked at, what they answer is not.
 _UNKNOWN_INPUTS: tuple[dict[str, Any], ...] = ({"name": "input", "shape": ["batch", 1]},)
+_EXAMPLES = {
+    "--args": """such as --args '{"features": 30, "classes": 2}'""",
+    "--inputs": """such as --inputs '[{"name": "image", "shape": ["batch", 3, 224, 224], "dtype": "float32"}]'""",
+}
 
 
 @dataclass(frozen=True)
@@ -77,38 +78,6 @@ def inspect(
     return _bare(subject, parsed, level, hardware, trust, shown=inputs is not None or suffix == ".onnx")
 
 
-def bare_recipe(
-    subject: str, level: str, args: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]] | None
-) -> ParsedRecipe:
-    """Write the recipe that stands for a model without one; it stands in the current folder."""
-    from titrant.schema.language.parse import parse
-    from titrant.schema.language.write import dump
-
-    model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if subject.endswith(".onnx") else {}
-    if not model:
-        model = {"factory": subject, "args": dict(args or {}), "weights": "included"}
-        model |= {} if args else {"args": {}}
-    model["inputs"] = [dict(one) for one in inputs or _UNKNOWN_INPUTS]
-    text = dump({"titrant": 1, "name": _NAME, "level": level, "task": "unlabeled", "model": model})
-    return parse(text, "inspected", folder=Path.cwd())
-
-
-def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardware: Hardware) -> "Suitability":
-    """Ask how a level suits a model without a recipe, as if there were rows to calibrate with."""
-    from titrant.compiler.predict.suitability import suitability_of
-    from titrant.schema.recipe.data import Data
-
-    recipe = bound.recipe
-    # A source that is never read: it says that there will be real rows.
-    data = Data.model_validate({"source": {"sklearn": "digits"}})
-    with_rows = recipe.model_copy(update={"data": data, "level": level})
-    rows = {"calibration": RoleFacts(rows=1, units=1)}
-    facts = DataFacts(digest="", rows=0, columns=(), classes=(), positive=None, inputs=model.inputs, roles=rows)
-    found = suitability_of(replace(bound, recipe=with_rows), hardware, model, facts)
-    because = "asked for" if level != "auto" else found.because
-    return replace(found, because=f"{because}; assuming that there are rows to calibrate with")
-
-
 def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool) -> Inspected:
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
@@ -118,26 +87,10 @@ def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Har
 
     bound, home = bind(parsed, trust=trust), open_home()
     with inspector(bound, home) as (ask, _):
-        known = facts(bound, ask, home.path / "facts", contents=False)
+        inspected = facts(bound, ask, home.path / "facts", contents=False)
         machine = None if level is None else hardware or _machine(home.path)
-        verdict = None if machine is None else suitability_of(bound, machine, known.model, known.data)
-    return Inspected(subject, known.model, known.data, verdict)
-
-
-def _bare(
-    subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool, *, shown: bool
-) -> Inspected:
-    from titrant.api.plan import inspector
-    from titrant.compiler.bind.bind import bind
-    from titrant.compiler.facts.inspect import model_facts
-    from titrant.runtime.store.home import open_home
-
-    bound, home = bind(parsed, trust=trust), open_home()
-    with inspector(bound, home) as (ask, _):
-        model = model_facts(bound, ask, home.path / "facts", shown=shown)
-    if level is None:
-        return Inspected(subject, model)
-    return Inspected(subject, model, None, bare_suitability(bound, model, level, hardware or _machine(home.path)))
+        verdict = None if machine is None else suitability_of(bound, machine, inspected.model, inspected.data)
+    return Inspected(subject, inspected.model, inspected.data, verdict)
 
 
 def _weights(
@@ -156,6 +109,54 @@ def _weights(
     return Inspected(subject, describe_weights(file))
 
 
+def bare_recipe(
+    subject: str, level: str, args: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]] | None
+) -> ParsedRecipe:
+    """Write the recipe that stands for a model without one; it stands in the current folder."""
+    from titrant.schema.language.parse import parse
+    from titrant.schema.language.write import dump
+
+    model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if subject.endswith(".onnx") else {}
+    if not model:
+        model = {"factory": subject, "args": dict(args or {}), "weights": "included"}
+        model |= {} if args else {"args": {}}
+    model["inputs"] = [dict(spec) for spec in inputs or _UNKNOWN_INPUTS]
+    text = dump({"titrant": 1, "name": _NAME, "level": level, "task": "unlabeled", "model": model})
+    return parse(text, "inspected", folder=Path.cwd())
+
+
+def _bare(
+    subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool, *, shown: bool
+) -> Inspected:
+    from titrant.api.plan import inspector
+    from titrant.compiler.bind.bind import bind
+    from titrant.compiler.facts.inspect import model_facts
+    from titrant.runtime.store.home import open_home
+
+    bound, home = bind(parsed, trust=trust), open_home()
+    with inspector(bound, home) as (ask, _):
+        model = model_facts(bound, ask, home.path / "facts", shown=shown)
+    if level is None:
+        return Inspected(subject, model)
+    return Inspected(subject, model, None, bare_suitability(bound, model, level, hardware or _machine(home.path)))
+
+
+def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardware: Hardware) -> "Suitability":
+    """Ask how a level suits a model without a recipe, as if there were rows to calibrate with."""
+    from titrant.compiler.predict.suitability import suitability_of
+    from titrant.schema.recipe.data import Data
+
+    recipe = bound.recipe
+    # A source that is never read: it says that there will be real rows.
+    data = Data.model_validate({"source": {"sklearn": "digits"}})
+    with_rows = recipe.model_copy(update={"data": data, "level": level})
+    rows = {"calibration": RoleFacts(rows=1, units=1)}
+    facts = DataFacts(digest="", rows=0, columns=(), classes=(), positive=None, inputs=model.inputs, roles=rows)
+    suitability = suitability_of(replace(bound, recipe=with_rows), hardware, model, facts)
+    because = "asked for" if level != "auto" else suitability.because
+    return replace(suitability, because=f"{because}; assuming that there are rows to calibrate with")
+
+
 def _machine(home: Path) -> Hardware:
     from titrant.compiler.machine.detect import detect
 
@@ -171,25 +172,6 @@ def _refuse(given: Mapping[str, object], what: str) -> None:
 def _no_model(subject: str) -> Diagnostic:
     advice = "give a recipe (.yaml), an .onnx or .safetensors file, or a factory: module:Name"
     return Diagnostic("P080", f"{subject} is not a model that titrant looks at", help=advice)
-
-
-def parse_json(text: str | None, flag: str, kind: type) -> Any:
-    """Read the JSON of a flag; RecipeError P080 for what is no JSON, or another sort of value."""
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise RecipeError(Diagnostic("P080", f"{flag} is not JSON: {error}", help=_EXAMPLES[flag])) from None
-    if not isinstance(value, kind):
-        raise RecipeError(Diagnostic("P080", f"{flag} holds {type(value).__name__}", help=_EXAMPLES[flag]))
-    return value
-
-
-_EXAMPLES = {
-    "--args": """such as --args '{"features": 30, "classes": 2}'""",
-    "--inputs": """such as --inputs '[{"name": "image", "shape": ["batch", 3, 224, 224], "dtype": "float32"}]'""",
-}
 
 
 def check_model(
@@ -215,9 +197,9 @@ def check_model(
     if isinstance(model, str):
         if example is not None:
             raise RecipeError(Diagnostic("P080", "an example is of a live module", help="name the `inputs`"))
-        found = inspect(model, level=level, args=args, inputs=inputs, hardware=hardware).suitability
-        assert found is not None  # a level was asked about
-        return found
+        suitability = inspect(model, level=level, args=args, inputs=inputs, hardware=hardware).suitability
+        assert suitability is not None  # a level was asked about
+        return suitability
     if args is not None:
         raise RecipeError(Diagnostic("P080", "a live module is made already", help="leave out `args`"))
     if inputs is not None and example is not None:
@@ -240,7 +222,7 @@ def _live(
     # Any factory stands for the module in the recipe: the rules look at the facts, not at its name.
     parsed = bare_recipe("titrant.recipes.models:TabularNet", level, None, inputs)
     named = (parsed.recipe.model.inputs or ()) if inputs is not None else ()
-    specs = tuple(TensorSpec(one.name, one.shape, one.dtype) for one in named)
+    specs = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in named)
     facts = describe_live(module, specs or _specs(example))
     return bare_suitability(bind(parsed), facts, level, hardware or detect(open_home().path))
 
@@ -252,12 +234,25 @@ def _specs(example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
     if isinstance(example, torch.Tensor):
         raise RecipeError(Diagnostic("P080", "an example is the tensors of a call", help="write `example=[tensor]`"))
     given = tuple(example or ())
-    for place, one in enumerate(given):
-        if not isinstance(one, torch.Tensor) or not one.ndim:
-            what = "a tensor without dimensions" if isinstance(one, torch.Tensor) else type(one).__name__
+    for place, tensor in enumerate(given):
+        if not isinstance(tensor, torch.Tensor) or not tensor.ndim:
+            what = "a tensor without dimensions" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             problem = f"place {place} of the example holds {what}"
             raise RecipeError(Diagnostic("P080", problem, help="give tensors whose first dimension is the batch"))
     return tuple(
-        TensorSpec(f"input_{place}", ("batch", *one.shape[1:]), str(one.dtype).removeprefix("torch."))
-        for place, one in enumerate(given)
+        TensorSpec(f"input_{place}", ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."))
+        for place, tensor in enumerate(given)
     )
+
+
+def parse_json(text: str | None, flag: str, kind: type) -> Any:
+    """Read the JSON of a flag; RecipeError P080 for what is no JSON, or another sort of value."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RecipeError(Diagnostic("P080", f"{flag} is not JSON: {error}", help=_EXAMPLES[flag])) from None
+    if not isinstance(value, kind):
+        raise RecipeError(Diagnostic("P080", f"{flag} holds {type(value).__name__}", help=_EXAMPLES[flag]))
+    return value

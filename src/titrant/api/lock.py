@@ -1,9 +1,4 @@
-"""Write a recipe's lock from a run.
-
-Check a recipe against its lock without running anything.
-Run a recipe exactly as its lock says, or release nothing.
-Read a file and write it anew alone: of two who update it at one moment none undoes what the other wrote.
-"""
+"""Write a recipe's lock from a run, check a recipe against it, and hold a run to it."""
 
 import contextlib
 import os
@@ -11,14 +6,27 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from titrant.api.planned import Planned
+from titrant.api.replan import decided
+from titrant.schema.compare.difference import tolerance_of
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError, StaleError
+from titrant.schema.facts import Gpu
 from titrant.schema.language.parse import ParsedRecipe
-from titrant.schema.lock import Lock, LockEntry
+from titrant.schema.lock import (
+    Evaluation,
+    HardwareClass,
+    Lock,
+    LockedCandidate,
+    LockedGate,
+    LockedSearch,
+    LockedStep,
+    LockEntry,
+)
 from titrant.schema.plan import Plan
-from titrant.schema.record import RunRecord
+from titrant.schema.record import CandidateRecord, RunRecord
+from titrant.schema.values.distributions import distribution
 
 if TYPE_CHECKING:
     from titrant.runtime.run.replay import Replay
@@ -61,7 +69,7 @@ def update_lock(planned: Planned, record: RunRecord, recipe: Path) -> Locked | s
         try:
             return write(planned.plan, record, recipe)
         except RecipeError as error:
-            return "; ".join(found.message for found in error.diagnostics)
+            return "; ".join(diagnostic.message for diagnostic in error.diagnostics)
     return "" if planned.written.get("overrides") and not path.exists() else reason
 
 
@@ -82,7 +90,6 @@ def write(plan: Plan, record: RunRecord, recipe: Path) -> Locked:
 
 
 def _enter(plan: Plan, record: RunRecord, recipe: Path, path: Path) -> Locked:
-    from titrant.api.lock_entry import entry_of
     from titrant.runtime.run.evaluation_looks import looks_at
     from titrant.runtime.store.home import open_home
     from titrant.schema.compare.locks import first_difference
@@ -92,23 +99,23 @@ def _enter(plan: Plan, record: RunRecord, recipe: Path, path: Path) -> Locked:
     before = read_lock(path) or Lock(plan.name)
     entry = entry_of(plan, record, 1)
     name = entry.hardware.name
-    known = before.entries.get(name)
-    change = "a new entry" if known is None else first_difference(known, entry)
+    before_entry = before.entries.get(name)
+    change = "a new entry" if before_entry is None else first_difference(before_entry, entry)
     if not change:
         return Locked(path, name, "")
     digest = entry.evaluation.digest
     earlier = max(
-        (one.evaluation.runs for one in before.entries.values() if one.evaluation.digest == digest), default=0
+        (other.evaluation.runs for other in before.entries.values() if other.evaluation.digest == digest), default=0
     )
-    count = max(earlier + _adds(known, entry), looks_at(open_home(), digest), 1)
+    count = max(earlier + _adds(before_entry, entry), looks_at(open_home(), digest), 1)
     entry = replace(entry, evaluation=replace(entry.evaluation, runs=count))
     files.write_bytes(path, lock_text(with_entry(replace(before, name=plan.name), entry), recipe.name).encode())
     return Locked(path, name, change)
 
 
-def _adds(known: LockEntry | None, entry: LockEntry) -> int:
+def _adds(before: LockEntry | None, entry: LockEntry) -> int:
     """Count a run as a new look unless it judged what the lock says already."""
-    return int(known is None or known.steps != entry.steps or known.evaluation.digest != entry.evaluation.digest)
+    return int(before is None or before.steps != entry.steps or before.evaluation.digest != entry.evaluation.digest)
 
 
 def why_unlocked(planned: Planned, recipe: Path) -> str:
@@ -127,15 +134,15 @@ def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
     from titrant.runtime.store.home import home_folder, newest_first
     from titrant.runtime.store.run_folder import read_record
 
-    wanted = (planned.plan.recipe_digest, planned.plan.model_digest, planned.plan.data_digest)
+    digests = (planned.plan.recipe_digest, planned.plan.model_digest, planned.plan.data_digest)
     folders = [run_folder(name)] if name else newest_first(home_folder() / "runs", f"-{planned.plan.name}-")
     for folder in folders:
-        released = (one := read_record(folder)) is not None and one.exit == OK
+        released = (record := read_record(folder)) is not None and record.exit == OK
         if not released or (not name and (folder / "rerun.json").exists()):
             continue
-        found = run_of(str(folder))
-        if (found.plan.recipe_digest, found.plan.model_digest, found.plan.data_digest) == wanted:
-            return found.plan, found.record
+        run = run_of(str(folder))
+        if (run.plan.recipe_digest, run.plan.model_digest, run.plan.data_digest) == digests:
+            return run.plan, run.record
     which = f"{name} is not a run" if name else "there is no run"
     message = f"{which} of {planned.recipe_file} as it is now that released a model"
     raise RecipeError(Diagnostic("P094", message, help=f"make one with: titrant run {planned.recipe_file}"))
@@ -149,49 +156,48 @@ def _unwritable(path: Path, error: OSError) -> RecipeError:
 
 
 def check_lock(recipe: ParsedRecipe, *, trust: bool = False) -> str:
-    """Check a recipe against its lock without running anything; return what could not be checked here, or "".
+    """Check a recipe against its lock without running anything.
 
-    Raises StaleError where the lock is missing, or recipe, model, data or a decision is not what it says: the first
-    difference is named. On a class of hardware without an entry, recipe, model and data are checked against another.
+    Returns the class of hardware whose decisions could not be checked, for want of an entry, or "". Raises StaleError
+    where the lock is missing, or recipe, model, data or a decision is not what it says: the first difference is named.
+    On a class of hardware without an entry, recipe, model and data are checked against another.
     """
-    from titrant.api.lock_entry import hardware_class
     from titrant.api.plan import plan
     from titrant.schema.lock import lock_path
 
     planned = plan(recipe, trust=trust)
     path = lock_path(Path(recipe.file))
-    found = _read(path, recipe.file)
+    lock = _read(path, recipe.file)
     name = hardware_class(planned.plan).name
-    if name in found.entries:
-        refuse_if_stale(path, found.entries[name], planned)
+    if name in lock.entries:
+        refuse_if_stale(path, lock.entries[name], planned)
         return ""
-    others = list(found.entries.values())
+    others = list(lock.entries.values())
     if not others:
-        raise _no_entry(path, found, planned.plan)
-    same = next((one for one in others if one.recipe == planned.plan.recipe_digest), others[0])
+        raise _no_entry(path, lock, planned.plan)
+    same = next((other for other in others if other.recipe == planned.plan.recipe_digest), others[0])
     refuse_if_stale(path, same, planned, decisions=False)
-    return f"no entry for this hardware class ({name}): its decisions are not checked; run without --locked to add one"
+    return name
 
 
 def entry_here(planned: Planned, path: Path) -> LockEntry:
     """Return a lock's entry for the class of hardware that a plan is for; StaleError where it has none."""
-    from titrant.api.lock_entry import hardware_class
 
-    found = _read(path, planned.recipe_file)
-    entry = found.entries.get(hardware_class(planned.plan).name)
+    lock = _read(path, planned.recipe_file)
+    entry = lock.entries.get(hardware_class(planned.plan).name)
     if entry is None:
-        raise _no_entry(path, found, planned.plan)
+        raise _no_entry(path, lock, planned.plan)
     return entry
 
 
 def _read(path: Path, recipe: str) -> Lock:
     from titrant.schema.lock import read_lock
 
-    found = read_lock(path)
-    if found is None:
+    lock = read_lock(path)
+    if lock is None:
         help_text = f"write it with: titrant run {recipe}, or from an earlier run: titrant lock {recipe}"
         raise StaleError(Diagnostic("P090", f"there is no lock {path}", help=help_text))
-    return found
+    return lock
 
 
 def refuse_if_stale(path: Path, entry: LockEntry, planned: Planned, *, decisions: bool = True) -> None:
@@ -228,14 +234,13 @@ def stale(path: Path, differs: str) -> StaleError:
     return StaleError(Diagnostic("P092", f"not as {path.name} says: {differs}", help=help_text))
 
 
-def _no_entry(path: Path, found: Lock, plan: Plan) -> StaleError:
-    from titrant.api.lock_entry import hardware_class
+def _no_entry(path: Path, lock: Lock, plan: Plan) -> StaleError:
     from titrant.schema.compare.difference import first_difference
     from titrant.schema.values.canonical import plain
 
     here = hardware_class(plan)
-    alike = [one.hardware for one in found.entries.values() if one.hardware.machine == here.machine]
-    near = sorted(alike, key=lambda one: one.instructions != here.instructions)
+    alike = [other.hardware for other in lock.entries.values() if other.hardware.machine == here.machine]
+    near = sorted(alike, key=lambda hardware: hardware.instructions != here.instructions)
     differs = f"; the nearest differs: {first_difference(plain(near[0]), plain(here))}" if near else ""
     message = f"{path.name} has no entry for this hardware class ({here.name}){differs}"
     return StaleError(Diagnostic("P093", message, help="run without --locked to add one"))
@@ -254,7 +259,6 @@ def hold(planned: Planned) -> "Replay":
     refuse_if_stale(path, entry, planned)
 
     def accept(record: RunRecord) -> None:
-        from titrant.api.lock_entry import entry_of
         from titrant.schema.compare.locks import first_difference
 
         differs = first_difference(entry, entry_of(planned.plan, record, entry.evaluation.runs))
@@ -284,3 +288,87 @@ def exclusive(path: Path) -> Iterator[None]:
         # Removed while held: whoever waits for it finds it unlinked and looks again.
         place.unlink(missing_ok=True)
         lock.release()
+
+
+NOTHING = "nothing"
+
+
+def hardware_class(plan: Plan) -> HardwareClass:
+    """Return the class of the machine that a plan is for, as far as the plan's operators can tell machines apart."""
+    from titrant.runtime import catalog
+
+    machine = plan.hardware
+    working = [step for step in plan.steps if step.stage != "report"]
+    libraries = {library for step in working for library in catalog.get(step.operator).libraries}
+    distributions = {name for library in libraries if (name := distribution(machine.packages, library)) is not None}
+    return HardwareClass(
+        system=machine.system,
+        machine=machine.machine,
+        python=".".join(machine.python.split(".")[:2]),
+        instructions=machine.instructions,
+        accelerators=tuple(_accelerator(gpu) for gpu in machine.gpus),
+        packages={name: machine.packages[name] for name in sorted(distributions)},
+    )
+
+
+def _accelerator(gpu: Gpu) -> str:
+    return " ".join(part for part in (gpu.kind, gpu.name, gpu.capability, gpu.driver) if part)
+
+
+def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
+    """Return the entry of a run; `looks` counts the runs that have looked at its evaluation rows."""
+    from titrant.runtime.rerun.check import exact_steps, results
+    from titrant.runtime.run.evaluation_looks import evaluation_digest
+    from titrant.runtime.run.replay import recorded_choices
+    from titrant.schema import __version__
+
+    done = results(record)
+    exact = [step.id for step in exact_steps(plan, _claims) if step.id in done]
+    released = set(record.released)
+    return LockEntry(
+        recipe=plan.recipe_digest,
+        model=plan.model_digest,
+        data=plan.data_digest,
+        evaluation=Evaluation(evaluation_digest(step.result for step in done.values() if step.result), looks),
+        run=record.run,
+        titrant=record.environment.get("titrant", __version__),
+        hardware=hardware_class(plan),
+        decisions=decided(plan),
+        searches={
+            search: LockedSearch(judged, next((name for name in _of(plan, search) if name in released), NOTHING))
+            for search, judged in recorded_choices(plan, record).items()
+        },
+        candidates={
+            candidate.candidate: LockedCandidate(candidate.status, candidate.because, _measured(candidate))
+            for candidate in record.candidates
+        },
+        gates={
+            candidate.candidate: {
+                result.gate: LockedGate(result.verdict, result.estimate, tolerance_of(result.gate).relative)
+                for result in candidate.judgement.results
+            }
+            for candidate in record.candidates
+            if candidate.judgement is not None
+        },
+        steps={name: LockedStep(done[name].key, _digests(done[name])) for name in exact},
+    )
+
+
+def _claims(operator: str) -> str:
+    """Lock the bytes of what claims to be exact only: another run may differ within a declared tolerance."""
+    from titrant.runtime import catalog
+
+    return "exact" if catalog.get(operator).determinism == "exact" else "measured"
+
+
+def _measured(candidate: CandidateRecord) -> dict[str, float | int]:
+    size: dict[str, float | int] = {} if candidate.size is None else {"size": candidate.size}
+    return size | {name: candidate.figures[name] for name in sorted(candidate.figures)}
+
+
+def _of(plan: Plan, search: str) -> tuple[str, ...]:
+    return next(entry.candidates for entry in plan.searches if entry.name == search)
+
+
+def _digests(step: Any) -> dict[str, str]:
+    return {port: step.result.outputs[port].digest for port in sorted(step.result.outputs)}

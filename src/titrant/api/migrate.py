@@ -17,7 +17,7 @@ def migrate(recipe: Path | str, *, check: bool = False) -> Migration:
     speaks a newer one, or cannot be written.
     """
     from titrant.schema.language.migrate import migrate as rewrite
-    from titrant.schema.language.yaml_text import read_text
+    from titrant.schema.language.yaml_source import read_text
     from titrant.schema.values.files import write_bytes
     from titrant.schema.values.text import os_reason
 

@@ -56,9 +56,15 @@ def plan(
     home = home_to_read() if keep_worker is None else open_home()
     machine = hardware or detect(home.path)
     with inspector(bound, home) as (ask, started):
-        known = facts(bound, ask, home.path / "facts")
+        inspected = facts(bound, ask, home.path / "facts")
         compiled = compile_plan(
-            bound, machine, known.model, known.data, files=known.files, trace=trace, history=history(home, machine)
+            bound,
+            machine,
+            inspected.model,
+            inspected.data,
+            files=inspected.files,
+            trace=trace,
+            history=history(home, machine),
         )
         planned = Planned(
             plan=compiled,
@@ -67,8 +73,8 @@ def plan(
             recipe_file=recipe.file,
             folder=str(recipe.folder.absolute()),
             written=as_written(recipe),
-            coverage=coverage(compiled, bound, machine, known.model),
-            needs=needs(Case(compiled, known.model, known.data)),
+            coverage=coverage(compiled, bound, machine, inspected.model),
+            needs=needs(Case(compiled, inspected.model, inspected.data)),
         )
         refuse_beyond_capacity(planned, capacity_of(machine))
         if keep_worker is not None:
@@ -101,14 +107,14 @@ def preview(planned: Planned) -> "tuple[dict[str, tuple[str, str]], RunRecord | 
     """Return the symbols, and what `run` would return without executing anything; None where something would run."""
     from titrant.runtime.run.preview import preview as preview_plan
 
-    found = preview_plan(
+    seen = preview_plan(
         planned.plan,
         home_to_read(),
         recipe_text=planned.recipe_text,
         recipe_file=planned.recipe_file,
         folder=Path(planned.folder),
     )
-    return {step: (entry.symbol, entry.because) for step, entry in found.steps.items()}, found.answer
+    return {step: (entry.symbol, entry.because) for step, entry in seen.steps.items()}, seen.answer
 
 
 Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -214,6 +220,6 @@ def refuse_beyond_capacity(planned: Planned, capacity: Capacity) -> None:
         return
 
     running = {step for step, (symbol, _) in symbols(planned).items() if symbol in "+~"}
-    found = short_of(planned.needs, running, capacity)
-    if found:
-        raise InfeasibleError(*found)
+    shortages = short_of(planned.needs, running, capacity)
+    if shortages:
+        raise InfeasibleError(*shortages)

@@ -45,10 +45,12 @@ def otherwise(old: Plan, new: Plan) -> tuple[str, ...]:
 
 def decided(plan: Plan) -> dict[str, str]:
     """Return what a plan decides, by subject; several decisions about one subject stand in a row."""
-    found: dict[str, str] = {}
-    for one in plan.decisions:
-        found[one.subject] = f"{found[one.subject]}; {one.chosen}" if one.subject in found else one.chosen
-    return found
+    chosen: dict[str, str] = {}
+    for decision in plan.decisions:
+        chosen[decision.subject] = (
+            f"{chosen[decision.subject]}; {decision.chosen}" if decision.subject in chosen else decision.chosen
+        )
+    return chosen
 
 
 def with_facts(old: Plan, fresh: Plan) -> Plan:

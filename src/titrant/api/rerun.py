@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.api.compare_rerun import Repeated, Rerun
-from titrant.api.lock_entry import NOTHING
+from titrant.api.lock import NOTHING
 from titrant.schema.compare.runs import RecordedRun
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 from titrant.schema.gate import GateResult, Judgement
@@ -58,9 +58,9 @@ def rerun(
     home = open_home()
     folder = home.runs / record.run
     with Worker(home, Path(what.planned.folder), plan.threads, plan.steps[0].seed) as worker:
-        found = compare_rerun(what, folder, worker, exact=exact, would_now=(*what.otherwise, *fresh))
-    files.write_json(folder / FILE, found)
-    return found
+        compared = compare_rerun(what, folder, worker, exact=exact, would_now=(*what.otherwise, *fresh))
+    files.write_json(folder / FILE, compared)
+    return compared
 
 
 def _repeated(run: str, listen: Callable[[Mapping[str, Any]], None], *, redecide: bool, trust: bool) -> Repeated:
@@ -97,8 +97,8 @@ def locked_run(path: Path, *, redecide: bool, trust: bool) -> Repeated:
             old = as_run(entry, planned.plan)
             return Repeated(old, planned, None, () if redecide else otherwise(old.plan, planned.plan))
         return replan(folder, redecide=redecide, trust=trust)
-    found = read_lock(path)
-    folders = (_folder(entry) for entry in (found.entries.values() if found is not None else ()))
+    lock = read_lock(path)
+    folders = (_folder(entry) for entry in (lock.entries.values() if lock is not None else ()))
     named = next((folder for folder in folders if folder is not None), None)
     if named is None:
         message = f"neither {recipe} nor a run that {path.name} names is here"
@@ -121,7 +121,7 @@ def as_run(entry: LockEntry, plan: Plan) -> RecordedRun:
         instructions=entry.hardware.instructions,
         packages={**plan.hardware.packages, **entry.hardware.packages},
     )
-    chosen = {one.subject: one for one in plan.decisions}
+    chosen = {decision.subject: decision for decision in plan.decisions}
     made = replace(
         plan,
         recipe_digest=entry.recipe,
@@ -138,7 +138,7 @@ def as_run(entry: LockEntry, plan: Plan) -> RecordedRun:
 
 def _record(entry: LockEntry, plan: Plan) -> RunRecord:
     operators = {step.id: step.operator for step in plan.steps}
-    released = tuple(one.released for one in entry.searches.values() if one.released != NOTHING)
+    released = tuple(search.released for search in entry.searches.values() if search.released != NOTHING)
     return RunRecord(
         run="",
         name=plan.name,
@@ -164,18 +164,18 @@ def _outputs(digests: Mapping[str, str]) -> dict[str, Artifact]:
 
 
 def _candidate(entry: LockEntry, name: str) -> CandidateRecord:
-    known = entry.candidates[name]
+    locked = entry.candidates[name]
     gates = entry.gates.get(name)
-    figures = {figure: float(value) for figure, value in known.measured.items() if figure != "size"}
-    size = known.measured.get("size")
-    judgement = None if gates is None else _judgement(name, gates, known.became)
-    return CandidateRecord(name, known.became, known.because, None if size is None else int(size), figures, judgement)
+    figures = {figure: float(value) for figure, value in locked.measured.items() if figure != "size"}
+    size = locked.measured.get("size")
+    judgement = None if gates is None else _judgement(name, gates, locked.became)
+    return CandidateRecord(name, locked.became, locked.because, None if size is None else int(size), figures, judgement)
 
 
 def _judgement(name: str, gates: Mapping[str, LockedGate], became: str) -> Judgement:
     none = (None,) * 4
     results = tuple(
-        GateResult(gate, one.verdict, one.value, *none, 0, None, None, "as locked", "lock")  # type: ignore[arg-type]
-        for gate, one in gates.items()
+        GateResult(gate, result.verdict, result.value, *none, 0, None, None, "as locked", "lock")  # type: ignore[arg-type]
+        for gate, result in gates.items()
     )
     return Judgement(name, "INCONCLUSIVE", became == "released", False, results)

@@ -1,9 +1,4 @@
-"""Find a run by folder, id, unique prefix or `latest`.
-
-Find runs by recipe, verdict and figures of what they released.
-Load a released model.
-Find a run's report.
-"""
+"""Runs of a home: find one or search them, read the files in its folder, load its model, get its report."""
 
 import json
 import operator
@@ -20,6 +15,47 @@ from titrant.schema.values.units import SIZES, parse_size, parse_time
 if TYPE_CHECKING:
     from titrant.runtime.serve.released import Released
 
+VERDICTS = ("PASS", "NOT PROVEN", "FAIL", "INCONCLUSIVE", "UNFINISHED", "DAMAGED")
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+_FILTER = re.compile(r"\s*([a-z_][\w.]*)\s*(<=|>=|<|>|=)\s*(\S.*?)\s*")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run: figures are of the first model that it released, or judged last; seconds, bytes, fractions.
+
+    The verdict is UNFINISHED for a run that did not come to its end, and DAMAGED where its record cannot be read.
+    """
+
+    run: str
+    when: str  # UTC, ISO 8601, when it began
+    recipe: str
+    verdict: str
+    exit: int | None
+    released: tuple[str, ...]
+    seconds: float | None
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class MetricFilter:
+    """One comparison of a figure with a number."""
+
+    figure: str
+    comparison: str
+    value: float
+
+    def fits(self, row: RunRow) -> bool:
+        """Whether a run has the figure, and it compares as wanted."""
+        figure = row.figures.get(self.figure)
+        return figure is not None and _COMPARISONS[self.comparison](figure, self.value)
+
 
 def find_run(name: str, home: Path, *, ended: bool = False) -> Path:
     """Return a run's folder; RecipeError when there is none or more than one of that name.
@@ -33,25 +69,25 @@ def find_run(name: str, home: Path, *, ended: bool = False) -> Path:
         return direct
     folders = [folder for folder in newest_first(home / "runs") if (folder / "plan.json").is_file()]
     if name == "latest":
-        found = [folder for folder in folders if not ended or (folder / "record.json").is_file()][:1] or folders[:1]
+        matching = [folder for folder in folders if not ended or (folder / "record.json").is_file()][:1] or folders[:1]
     else:
-        found = [folder for folder in folders if folder.name == name] or [
+        matching = [folder for folder in folders if folder.name == name] or [
             folder for folder in folders if folder.name.startswith(name) or folder.name.endswith(name)
         ]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
         raise RecipeError(
             Diagnostic(
                 "P007",
-                f"'{name}' fits {len(found)} runs",
-                help="one of: " + ", ".join(folder.name for folder in found[:8]),
+                f"'{name}' fits {len(matching)} runs",
+                help="one of: " + ", ".join(folder.name for folder in matching[:8]),
             )
         )
-    known = ", ".join(folder.name for folder in folders[:3])
+    last_runs = ", ".join(folder.name for folder in folders[:3])
     raise RecipeError(
         Diagnostic("P007", f"there is no run '{name}' in {home / 'runs'}",
-                   help=f"the last runs are: {known}" if known else "make one with: titrant run RECIPE")
+                   help=f"the last runs are: {last_runs}" if last_runs else "make one with: titrant run RECIPE")
     )  # fmt: skip
 
 
@@ -88,48 +124,6 @@ def damaged(file: Path, why: str) -> RecipeError:
     return RecipeError(Diagnostic("P015", message, help=advice))
 
 
-VERDICTS = ("PASS", "NOT PROVEN", "FAIL", "INCONCLUSIVE", "UNFINISHED", "DAMAGED")
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "=": operator.eq,
-}
-_FILTER = re.compile(r"\s*([a-z_][\w.]*)\s*(<=|>=|<|>|=)\s*(\S.*?)\s*")
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One run: figures are of the first model that it released, or judged last; seconds, bytes, fractions.
-
-    The verdict is UNFINISHED for a run that did not come to its end, and DAMAGED where its record cannot be read.
-    """
-
-    run: str
-    when: str  # UTC, ISO 8601, when it began
-    recipe: str
-    verdict: str
-    exit: int | None
-    released: tuple[str, ...]
-    seconds: float | None
-    figures: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One comparison of a figure with a number."""
-
-    figure: str
-    comparison: str
-    value: float
-
-    def fits(self, row: RunRow) -> bool:
-        """Whether a run has the figure, and it compares as wanted."""
-        figure = row.figures.get(self.figure)
-        return figure is not None and _COMPARISONS[self.comparison](figure, self.value)
-
-
 def search_runs(
     home: Path, *, recipe: str | None = None, verdicts: Sequence[str] = (), metrics: Sequence[str] = ()
 ) -> list[RunRow]:
@@ -138,24 +132,24 @@ def search_runs(
     A metric is written `accuracy>=0.95` or `size<=200 KiB`; RecipeError P072 for one that cannot be read, and for a
     verdict that there is not.
     """
-    wanted = [parse_metric(text) for text in metrics]
+    comparisons = [parse_metric(text) for text in metrics]
     allowed = [_verdict(text) for text in verdicts]
     return [
         row
         for row in _rows(home)
         if (recipe is None or row.recipe == recipe)
         and (not allowed or row.verdict in allowed)
-        and all(one.fits(row) for one in wanted)
+        and all(comparison.fits(row) for comparison in comparisons)
     ]
 
 
-def parse_metric(text: str) -> Wanted:
+def parse_metric(text: str) -> MetricFilter:
     """Read `NAME<=VALUE`, with a unit for sizes and times."""
     match = _FILTER.fullmatch(text)
     if match is None:
         raise _unreadable(f"`{text}` is not a comparison of a figure with a number")
     name, comparison, value = match.groups()
-    return Wanted({"latency": "latency_p50"}.get(name, name), comparison, _number(value))
+    return MetricFilter({"latency": "latency_p50"}.get(name, name), comparison, _number(value))
 
 
 def _number(text: str) -> float:
@@ -171,10 +165,10 @@ def _number(text: str) -> float:
 
 
 def _verdict(text: str) -> str:
-    found = text.upper().replace("-", " ").replace("_", " ")
-    if found not in VERDICTS:
+    verdict = text.upper().replace("-", " ").replace("_", " ")
+    if verdict not in VERDICTS:
         raise _unreadable(f"there is no verdict `{text}`: there are {', '.join(VERDICTS)}")
-    return found
+    return verdict
 
 
 def _unreadable(message: str) -> RecipeError:
@@ -227,21 +221,21 @@ def _when(folder: Path) -> str:
 
 def _figures(folder: Path, record: Mapping[str, Any]) -> dict[str, float]:
     candidates = record["candidates"]
-    shown = [one for one in candidates if one["candidate"] in record["released"][:1]]
-    shown = shown or [one for one in candidates if one["judgement"] is not None][-1:]
+    shown = [candidate for candidate in candidates if candidate["candidate"] in record["released"][:1]]
+    shown = shown or [candidate for candidate in candidates if candidate["judgement"] is not None][-1:]
     if not shown:
         return {}
     (candidate,) = shown
-    found = dict(candidate["figures"])
+    figures = dict(candidate["figures"])
     if candidate["size"] is not None:
-        found["size"] = float(candidate["size"])
+        figures["size"] = float(candidate["size"])
     if candidate["judgement"] is not None:
         metrics = _metrics(folder)
         for result in candidate["judgement"]["results"]:
             name = metrics.get(result["gate"])
             if name is not None and result["candidate"] is not None:
-                found.setdefault(name, float(result["candidate"]))
-    return found
+                figures.setdefault(name, float(result["candidate"]))
+    return figures
 
 
 def _metrics(folder: Path) -> dict[str, str]:

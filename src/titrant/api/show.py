@@ -26,12 +26,12 @@ def recipes() -> dict[str, str]:
     """List the shipped recipes: name → the first sentence of the file's comment."""
     from titrant.schema.lock import is_lock
 
-    found = {}
+    shipped = {}
     for file in sorted(resources.files("titrant.recipes").iterdir(), key=lambda entry: entry.name):
         if file.name.endswith(".yaml") and not is_lock(file.name):
             comment = file.read_text("utf-8").splitlines()[0].lstrip("# ")
-            found[file.name.removesuffix(".yaml")] = comment.partition(". ")[0].rstrip(".") + "."
-    return found
+            shipped[file.name.removesuffix(".yaml")] = comment.partition(". ")[0].rstrip(".") + "."
+    return shipped
 
 
 def recipe_text(name: str) -> str:

@@ -1,9 +1,4 @@
-"""The text of a starter recipe: what was found out as keys, what cannot be known as visible questions.
-
-The `data:` section of a starter recipe: its source, inputs, label, transforms and roles.
-The `model:` section of a starter recipe.
-What is known of the model and the data that a starter recipe is written for.
-"""
+"""The text of a starter recipe: what was found out as keys, what cannot be known as visible questions."""
 
 import json
 import re
@@ -15,6 +10,22 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.write import flow
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted
+
+_FEWEST_ROWS = 20
+# Columns that often name the group that a case belongs to, and so are worth a bias gate.
+SUBGROUPS = ("sex", "gender", "age", "race", "ethnicity", "region", "site", "hospital")
+# A text column whose values differ in more than this share of the rows names the rows.
+NAMES_ROWS = 0.5
+# A whole-numbered label with more values than this is a quantity.
+MOST_CLASSES = 100
+# A text column with more values than this makes a model's input very wide.
+_WIDE_TEXT = 50
+_WIDTH = 100
+_MOST_SHOWN = 6
+# Roles that rows are split into.
+ROLES = 4
+# What a free size of an ONNX input becomes until somebody knows better: pixels, places.
+FREE_PIXELS, _FREE_PLACES = 224, 128
 
 
 @dataclass(frozen=True)
@@ -29,19 +40,6 @@ class Starter:
     inputs: Sequence[Mapping[str, Any]] | None
     source: tuple[str, str] | None
     data: Mapping[str, Any] | None
-
-
-def trains(starter: Starter) -> bool:
-    """Whether the recipe fits the model: a factory without weights, and rows with a label."""
-    return starter.onnx is None and starter.weights is None and bool(starter.data and starter.data["label"])
-
-
-def refuse(message: str, advice: str) -> NoReturn:
-    """Raise RecipeError P081: model or data cannot make a recipe."""
-    raise RecipeError(Diagnostic("P081", message, help=advice))
-
-
-_FEWEST_ROWS = 20
 
 
 def recipe_name(model: str) -> str:
@@ -108,32 +106,62 @@ def _task(starter: Starter) -> Iterator[str]:
     yield f"task: {kind}_classification  # {label['name']} has {distinct} values: {counts}"
 
 
-def _training(starter: Starter) -> Iterator[str]:
-    if trains(starter):
-        yield "train: {epochs: 20}  # ? leave it out where `model.weights` names trained ones"
+def model_lines(starter: Starter) -> Iterator[str]:
+    """Yield the lines of the `model:` section; RecipeError P081 where the factory lacks an argument."""
+    yield "model:"
+    if starter.onnx is not None:
+        yield from _onnx(starter, starter.onnx)
+        return
+    yield f"  factory: {starter.model}"
+    args = _args(starter)
+    free = [argument["name"] for argument in starter.arguments or () if argument["name"] not in args]
+    if args:
+        yield f"  args: {flow(args)}" + ("  # auto: from the data" if "auto" in args.values() else "")
+    if free:
+        yield f"  # it also takes {', '.join(free)}"
+    if starter.weights is not None:
+        yield f"  weights: {flow(starter.weights)}"
+    elif not trains(starter):
+        yield "  weights: included  # ? or the path of a .safetensors or .pt file; included: the factory loads its own"
+    if starter.inputs is not None:
+        yield f"  inputs: {flow(list(starter.inputs))}"
 
 
-def _contract(starter: Starter) -> Iterator[str]:
-    yield "# ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit"
-    yield "# ? validation: {retention: 0.97}   what it must keep; the level supplies the rest"
+def _args(starter: Starter) -> dict[str, Any]:
+    """Return the factory's arguments: those given, and `auto` for what the data says."""
+    args = dict(starter.args)
+    labeled = starter.data is not None and starter.data["label"] is not None
+    for argument in starter.arguments or ():
+        name = argument["name"]
+        if name in args:
+            continue
+        if (name == "features" and argument["required"] and starter.data) or (name == "classes" and labeled):
+            args[name] = "auto"
+        elif argument["required"]:
+            example = json.dumps({**args, name: 8})
+            refuse(f"{starter.model} needs a value for `{name}`", f"give its value, such as --args '{example}'")
+    return args
 
 
-# Columns that often name the group that a case belongs to, and so are worth a bias gate.
-SUBGROUPS = ("sex", "gender", "age", "race", "ethnicity", "region", "site", "hospital")
-# A text column whose values differ in more than this share of the rows names the rows.
-NAMES_ROWS = 0.5
-# A whole-numbered label with more values than this is a quantity.
-MOST_CLASSES = 100
-# A text column with more values than this makes a model's input very wide.
-_WIDE_TEXT = 50
-_WIDTH = 100
-_MOST_SHOWN = 6
-# Roles that rows are split into.
-ROLES = 4
+def _onnx(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  onnx: {flow(starter.model)}"
+    yield f"  # {facts['parameters']:,} parameters in {len(facts['layers']):,} nodes; {'; '.join(facts['notes'])}"
+    outputs = "; ".join(f"{output['name']} {_shape(output['shape'])}" for output in facts["outputs"])
+    yield f"  # it answers with {outputs}"
+    yield "  inputs:"
+    for tensor in facts["inputs"]:
+        sizes, guessed = fixed_sizes(tensor["shape"])
+        shape = ", ".join(map(str, sizes))
+        line = f"    - {{name: {flow(tensor['name'])}, shape: [{shape}], dtype: {tensor['dtype']}}}"
+        yield line + (f"  # ? the file leaves {guessed} free: write the size that you serve" if guessed else "")
+
+
+def _shape(shape: Sequence[int | str]) -> str:
+    return f"({', '.join(map(str, shape))})"
 
 
 def data_lines(starter: Starter) -> Iterator[str]:
-    """Yield the lines of the section; RecipeError P081 where the data has no input for a model."""
+    """Yield the lines of the `data:` section; RecipeError P081 where the data has no input for a model."""
     if starter.source is None or starter.data is None:
         yield "# ? data: without it the model runs on random inputs, and nothing can be calibrated or judged by labels"
         return
@@ -153,46 +181,46 @@ def data_lines(starter: Starter) -> Iterator[str]:
         only = "a model needs at least one that differs from row to row"
         refuse(f"{path} has no column that the model could take beside the label", only)
     if left or data["left"] or kind == "npz":
-        yield from _names("  inputs: ", [one["name"] for one in kept])
+        yield from _names("  inputs: ", [column["name"] for column in kept])
     if data["label"]:
         yield from _label(data["label"])
     yield from _transforms(kept, starter.onnx)
     yield from _split(data["label"])
-    groups = [one["name"] for one in kept if one["name"].lower() in SUBGROUPS]
+    groups = [column["name"] for column in kept if column["name"].lower() in SUBGROUPS]
     if groups:
         cut = "bins: [40, 65]" if groups[0].lower() == "age" else "values: [one, other]"
         yield f"  # ? subgroups, to judge {', '.join(groups)} apart:"
         yield f"  #   {{{flow(groups[0].lower())}: {{column: {flow(groups[0])}, {cut}}}}}"
 
 
-def _doubtful(kept: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Ask about columns that one_hot makes very wide, and whole numbers that may only count the rows."""
-    for one in kept:
-        if one["dtype"] == "text" and one["distinct"] > _WIDE_TEXT:
-            told = f"{one['name']} has {one['distinct']:,} different texts, and each becomes an input"
-            yield f"  # ? {told}: derive numbers from dates, or leave it out"
-        elif one["dtype"].startswith(("int", "uint")) and one["distinct"] is not None and one["unlike"] == 1.0:
-            yield f"  # ? {one['name']} has another whole number in each row: leave it out if it only names them"
-
-
-def _split(label: Mapping[str, Any] | None) -> Iterator[str]:
-    rarest = min(label["values"].items(), key=lambda one: one[1]) if label else None
-    roles = "train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3"
-    if rarest is not None and rarest[1] < ROLES:
-        yield f"  # ? class {rarest[0]} has {rarest[1]} rows, too few for {ROLES} roles: join it with another"
-        yield f"  split: {{{roles}, stratify: false}}"
-    else:
-        yield f"  split: {{{roles}}}  # ? by: a column, such as the patient"
-
-
 def _kept(columns: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
     left = {}
-    for one in columns:
-        if one["dtype"] == "text" and one["unlike"] > NAMES_ROWS:
-            left[one["name"]] = f"{one['distinct']:,} different texts, so it names the rows"
-        elif one["distinct"] is not None and one["distinct"] < 2:
-            left[one["name"]] = "it has one value everywhere" if one["distinct"] else "it has no value anywhere"
-    return [one for one in columns if one["name"] not in left], left
+    for column in columns:
+        if column["dtype"] == "text" and column["unlike"] > NAMES_ROWS:
+            left[column["name"]] = f"{column['distinct']:,} different texts, so it names the rows"
+        elif column["distinct"] is not None and column["distinct"] < 2:
+            left[column["name"]] = "it has one value everywhere" if column["distinct"] else "it has no value anywhere"
+    return [column for column in columns if column["name"] not in left], left
+
+
+def _doubtful(kept: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Ask about columns that one_hot makes very wide, and whole numbers that may only count the rows."""
+    for column in kept:
+        if column["dtype"] == "text" and column["distinct"] > _WIDE_TEXT:
+            problem = f"{column['name']} has {column['distinct']:,} different texts, and each becomes an input"
+            yield f"  # ? {problem}: derive numbers from dates, or leave it out"
+        elif column["dtype"].startswith(("int", "uint")) and column["distinct"] is not None and column["unlike"] == 1.0:
+            yield f"  # ? {column['name']} has another whole number in each row: leave it out if it only names them"
+
+
+def _names(key: str, names: Sequence[str]) -> Iterator[str]:
+    """Write a list of names, in several lines where one is too long."""
+    line = f"{key}{flow(list(names))}"
+    if len(line) <= _WIDTH:
+        yield line
+        return
+    yield key.rstrip()
+    yield from (f"    - {flow(name)}" for name in names)
 
 
 def _label(label: Mapping[str, Any]) -> Iterator[str]:
@@ -206,28 +234,30 @@ def _label(label: Mapping[str, Any]) -> Iterator[str]:
 
 def _transforms(kept: Sequence[Mapping[str, Any]], onnx: Mapping[str, Any] | None) -> Iterator[str]:
     steps: list[str] = []
-    images = [one for one in kept if one["dtype"] == "images" or len(one["shape"]) == 3]
-    wanted = [one["shape"] for one in (onnx or {}).get("inputs", ()) if len(one["shape"]) == 4]
-    height, width = fixed_sizes(wanted[0])[0][2:] if wanted else (FREE_PIXELS, FREE_PIXELS)
-    if images and (images[0]["dtype"] == "images" or (wanted and list(images[0]["shape"][1:]) != [height, width])):
+    images = [column for column in kept if column["dtype"] == "images" or len(column["shape"]) == 3]
+    image_shapes = [tensor["shape"] for tensor in (onnx or {}).get("inputs", ()) if len(tensor["shape"]) == 4]
+    height, width = fixed_sizes(image_shapes[0])[0][2:] if image_shapes else (FREE_PIXELS, FREE_PIXELS)
+    if images and (
+        images[0]["dtype"] == "images" or (image_shapes and list(images[0]["shape"][1:]) != [height, width])
+    ):
         steps.append(f"resize: {{height: {height}, width: {width}}}")
     if images:
         steps.append("normalize: {mean: 0.5, std: 0.5, scale: 1}")
-    flat = [one for one in kept if one not in images]
-    gaps = [one["name"] for one in flat if one["missing"] and one["dtype"] != "text"]
-    holes = [one["name"] for one in flat if one["missing"] and one["dtype"] == "text"]
-    text = any(one["dtype"] == "text" for one in flat)
+    flat = [column for column in kept if column not in images]
+    gaps = [column["name"] for column in flat if column["missing"] and column["dtype"] != "text"]
+    holes = [column["name"] for column in flat if column["missing"] and column["dtype"] == "text"]
+    text = any(column["dtype"] == "text" for column in flat)
     if gaps:
         steps.append(f"impute: {{strategy: median, columns: {flow(gaps)}}}" if text else "impute: {strategy: median}")
     if holes:
         steps.append(f"impute: {{strategy: most_frequent, columns: {flow(holes)}}}")
     if text:
         steps.append("one_hot")
-    if any(one["dtype"] not in ("text", "bool") for one in flat):
+    if any(column["dtype"] not in ("text", "bool") for column in flat):
         steps.append("standardize")
     if onnx is not None and steps:
         yield "  # ? a trained model wants what it was trained with: these transforms are a guess"
-    missing = [f"{one['name']} {one['missing']:,}" for one in flat if one["missing"]]
+    missing = [f"{column['name']} {column['missing']:,}" for column in flat if column["missing"]]
     if missing:
         more = f" and {len(missing) - _MOST_SHOWN} columns more" if len(missing) > _MOST_SHOWN else ""
         yield f"  # missing values: {', '.join(missing[:_MOST_SHOWN])}{more}"
@@ -236,68 +266,14 @@ def _transforms(kept: Sequence[Mapping[str, Any]], onnx: Mapping[str, Any] | Non
         yield from (f"    - {step}" if ":" not in step else f"    - {{{step}}}" for step in steps)
 
 
-def _names(key: str, names: Sequence[str]) -> Iterator[str]:
-    """Write a list of names, in several lines where one is too long."""
-    line = f"{key}{flow(list(names))}"
-    if len(line) <= _WIDTH:
-        yield line
-        return
-    yield key.rstrip()
-    yield from (f"    - {flow(name)}" for name in names)
-
-
-# What a free size of an ONNX input becomes until somebody knows better: pixels, places.
-FREE_PIXELS, _FREE_PLACES = 224, 128
-
-
-def model_lines(starter: Starter) -> Iterator[str]:
-    """Yield the lines of the section."""
-    yield "model:"
-    if starter.onnx is not None:
-        yield from _onnx(starter, starter.onnx)
-        return
-    yield f"  factory: {starter.model}"
-    args = _args(starter)
-    free = [one["name"] for one in starter.arguments or () if one["name"] not in args]
-    if args:
-        yield f"  args: {flow(args)}" + ("  # auto: from the data" if "auto" in args.values() else "")
-    if free:
-        yield f"  # it also takes {', '.join(free)}"
-    if starter.weights is not None:
-        yield f"  weights: {flow(starter.weights)}"
-    elif not trains(starter):
-        yield "  weights: included  # ? or the path of a .safetensors or .pt file; included: the factory loads its own"
-    if starter.inputs is not None:
-        yield f"  inputs: {flow(list(starter.inputs))}"
-
-
-def _args(starter: Starter) -> dict[str, Any]:
-    """Return the factory's arguments: those given, and `auto` for what the data says."""
-    args = dict(starter.args)
-    labelled = starter.data is not None and starter.data["label"] is not None
-    for one in starter.arguments or ():
-        name = one["name"]
-        if name in args:
-            continue
-        if (name == "features" and one["required"] and starter.data) or (name == "classes" and labelled):
-            args[name] = "auto"
-        elif one["required"]:
-            example = json.dumps({**args, name: 8})
-            refuse(f"{starter.model} needs a value for `{name}`", f"give its value, such as --args '{example}'")
-    return args
-
-
-def _onnx(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
-    yield f"  onnx: {flow(starter.model)}"
-    yield f"  # {facts['parameters']:,} parameters in {len(facts['layers']):,} nodes; {'; '.join(facts['notes'])}"
-    outputs = "; ".join(f"{one['name']} {_shape(one['shape'])}" for one in facts["outputs"])
-    yield f"  # it answers with {outputs}"
-    yield "  inputs:"
-    for one in facts["inputs"]:
-        sizes, guessed = fixed_sizes(one["shape"])
-        shape = ", ".join(map(str, sizes))
-        line = f"    - {{name: {flow(one['name'])}, shape: [{shape}], dtype: {one['dtype']}}}"
-        yield line + (f"  # ? the file leaves {guessed} free: write the size that you serve" if guessed else "")
+def _split(label: Mapping[str, Any] | None) -> Iterator[str]:
+    rarest = min(label["values"].items(), key=lambda value_count: value_count[1]) if label else None
+    roles = "train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3"
+    if rarest is not None and rarest[1] < ROLES:
+        yield f"  # ? class {rarest[0]} has {rarest[1]} rows, too few for {ROLES} roles: join it with another"
+        yield f"  split: {{{roles}, stratify: false}}"
+    else:
+        yield f"  split: {{{roles}}}  # ? by: a column, such as the patient"
 
 
 def fixed_sizes(shape: Sequence[int | str]) -> tuple[list[int | str], str]:
@@ -313,5 +289,21 @@ def fixed_sizes(shape: Sequence[int | str]) -> tuple[list[int | str], str]:
     return sizes, ", ".join(guessed)
 
 
-def _shape(shape: Sequence[int | str]) -> str:
-    return f"({', '.join(map(str, shape))})"
+def _training(starter: Starter) -> Iterator[str]:
+    if trains(starter):
+        yield "train: {epochs: 20}  # ? leave it out where `model.weights` names trained ones"
+
+
+def _contract(starter: Starter) -> Iterator[str]:
+    yield "# ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit"
+    yield "# ? validation: {retention: 0.97}   what it must keep; the level supplies the rest"
+
+
+def trains(starter: Starter) -> bool:
+    """Whether the recipe fits the model: a factory without weights, and rows with a label."""
+    return starter.onnx is None and starter.weights is None and bool(starter.data and starter.data["label"])
+
+
+def refuse(message: str, advice: str) -> NoReturn:
+    """Raise RecipeError P081: model or data cannot make a recipe."""
+    raise RecipeError(Diagnostic("P081", message, help=advice))

@@ -22,17 +22,17 @@ def status(recipe: Path, *, overrides: Sequence[str] = (), trust: bool = False) 
     from titrant.api.run import is_up_to_date
     from titrant.schema.language.parse import read
 
-    found = symbols(plan(read(recipe, overrides), trust=trust))
-    if is_up_to_date(found):
-        return Status("up to date", found)
-    again = sum(symbol == "~" for symbol, _ in found.values())
-    new = sum(symbol == "+" for symbol, _ in found.values())
-    reused = sum(symbol == "=" for symbol, _ in found.values())
-    stuck = sum(symbol == "!" for symbol, _ in found.values())
+    step_symbols = symbols(plan(read(recipe, overrides), trust=trust))
+    if is_up_to_date(step_symbols):
+        return Status("up to date", step_symbols)
+    again = sum(symbol == "~" for symbol, _ in step_symbols.values())
+    new = sum(symbol == "+" for symbol, _ in step_symbols.values())
+    reused = sum(symbol == "=" for symbol, _ in step_symbols.values())
+    stuck = sum(symbol == "!" for symbol, _ in step_symbols.values())
     parts = [f"{counted(new, 'step')} to run"] * bool(new)
     parts += [f"{counted(again, 'step')} to run again because something changed"] * bool(again)
     parts += [f"{counted(stuck, 'step')} that cannot run here"] * bool(stuck)
-    return Status(", ".join([*parts, f"{reused} reused"]), found)
+    return Status(", ".join([*parts, f"{reused} reused"]), step_symbols)
 
 
 @dataclass(frozen=True)

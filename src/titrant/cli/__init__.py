@@ -1,1 +1,1 @@
-"""The command line: a file a verb, and what they share."""
+"""The command line: one file for each verb, and what the verbs share."""

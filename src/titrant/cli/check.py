@@ -20,9 +20,9 @@ def call(options: argparse.Namespace) -> int:
     from titrant.api.check import check as verb
     from titrant.schema.diagnostics.render import visible
 
-    found = {recipe: verb(recipe, overrides=options.overrides, trust=options.trust) for recipe in options.recipes}
-    findings = [diagnostic for diagnostics in found.values() for diagnostic in diagnostics]
-    wrong = {recipe for recipe, diagnostics in found.items() if any(d.severity == "error" for d in diagnostics)}
+    by_recipe = {recipe: verb(recipe, overrides=options.overrides, trust=options.trust) for recipe in options.recipes}
+    findings = [diagnostic for diagnostics in by_recipe.values() for diagnostic in diagnostics]
+    wrong = {recipe for recipe, diagnostics in by_recipe.items() if any(d.severity == "error" for d in diagnostics)}
     if options.json:
         console.diagnostics(findings, as_json=True)
     else:
@@ -30,7 +30,7 @@ def call(options: argparse.Namespace) -> int:
             console.diagnostics(findings)
         if not options.quiet:
             for recipe in options.recipes:
-                console.answer(f"{visible(str(recipe))}: {_verdict(recipe in wrong, len(found[recipe]))}")
+                console.answer(f"{visible(str(recipe))}: {_verdict(recipe in wrong, len(by_recipe[recipe]))}")
     return INVALID if wrong else OK
 
 

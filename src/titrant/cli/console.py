@@ -1,6 +1,6 @@
-"""All printing: stdout is the answer, stderr is progress and findings; plain when not a terminal.
+"""All printing, and the layout of text in lines and columns.
 
-Lay text out for a person: lines filled to the width, rows in columns.
+stdout is the answer, stderr is progress and findings; both are plain when not a terminal.
 """
 
 import codecs
@@ -81,15 +81,15 @@ def note(text: str) -> None:
         sys.stderr.flush()
 
 
-def diagnostics(found: Iterable[Diagnostic], *, as_json: bool = False) -> None:
+def diagnostics(findings: Iterable[Diagnostic], *, as_json: bool = False) -> None:
     """Print findings: as text on stderr, or as a JSON list on stdout."""
     from titrant.schema.diagnostics.render import as_json as to_json
     from titrant.schema.diagnostics.render import render
 
     if as_json:
-        answer(json.dumps([to_json(diagnostic) for diagnostic in found], indent=2, ensure_ascii=False))
+        answer(json.dumps([to_json(diagnostic) for diagnostic in findings], indent=2, ensure_ascii=False))
     else:
-        note("\n\n".join(render(diagnostic) for diagnostic in found))
+        note("\n\n".join(render(diagnostic) for diagnostic in findings))
 
 
 def defect() -> None:
@@ -185,7 +185,6 @@ class Progress:
         return reason
 
     def _note(self, text: str) -> None:
-
         self._line(f"  {text}" if self._live is None else wrapped(text, "  ", "      "))
 
     def _line(self, text: str) -> None:

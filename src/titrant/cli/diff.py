@@ -1,7 +1,4 @@
-"""`titrant diff`: what differs between two recipes, plans, runs or locks.
-
-What differs, as text for people and as JSON.
-"""
+"""`titrant diff`: what differs between two recipes, plans, runs or locks, as text for people or as JSON."""
 
 import argparse
 import json
@@ -18,6 +15,16 @@ from titrant.schema.compare.difference import Difference
 from titrant.schema.compare.steps import KEY, READ
 from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE
 from titrant.schema.values.units import counted, format_size, format_time
+
+SYMBOLS = {"added": "+", "removed": "-", "changed": "~"}
+NOTHING = {
+    "recipe": "{old} and {new} ask for the same: nothing differs",
+    "plan": "the plans of {old} and {new} are the same: nothing differs",
+    "run": "the runs {old} and {new} are the same: nothing differs",
+    "lock": "{old} and {new} hold the same facts: nothing differs",
+}
+LONGEST = 160
+_DIGEST = re.compile(r"[0-9a-f]{32,}")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +43,12 @@ def call(options: argparse.Namespace) -> int:
 
     if options.trust:
         _refuse_trust(options)
-    found = verb(options.old, options.new, trust=options.trust)
+    compared = verb(options.old, options.new, trust=options.trust)
     if options.json:
-        console.answer_json(diff_value(found))
+        console.answer_json(diff_value(compared))
     else:
-        console.answer(diff_text(found, verbose=options.verbose > 0))
-    differ = any(not one.measured and one.layer != "aside" for one in found.differences)
+        console.answer(diff_text(compared, verbose=options.verbose > 0))
+    differ = any(not difference.measured and difference.layer != "aside" for difference in compared.differences)
     return OUT_OF_DATE if options.exit_code and differ else OK
 
 
@@ -53,17 +60,6 @@ def _refuse_trust(options: argparse.Namespace) -> None:
         raise nothing_to_act_on("--trust", "a comparison that plans no recipe", "leave it out")
 
 
-SYMBOLS = {"added": "+", "removed": "-", "changed": "~"}
-NOTHING = {
-    "recipe": "{old} and {new} ask for the same: nothing differs",
-    "plan": "the plans of {old} and {new} are the same: nothing differs",
-    "run": "the runs {old} and {new} are the same: nothing differs",
-    "lock": "{old} and {new} hold the same facts: nothing differs",
-}
-_DIGEST = re.compile(r"[0-9a-f]{32,}")
-LONGEST = 160
-
-
 def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     """Write what differs, grouped by layer, the first cause of two runs in front; one sentence where nothing does.
 
@@ -73,56 +69,30 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     names = {"old": compared.old, "new": compared.new}
     if not compared.differences:
         return NOTHING[compared.kind].format(**names)
-    shown = [one for one in compared.differences if verbose or not (one.measured or one.cause == KEY)]
+    shown = [
+        difference
+        for difference in compared.differences
+        if verbose or not (difference.measured or difference.cause == KEY)
+    ]
     if not shown:
         values = counted(len(compared.differences), "measured value")
         return wrapped(f"{compared.old} and {compared.new} differ in {values} alone: titrant diff -v lists them")
     # Where it is said what changed, the keys that follow from it are not worth a line each.
-    if not verbose and any(not _follows(one) for one in shown):
-        shown = [one for one in shown if not _follows(one)]
-    listed = {id(one) for one in shown}
+    if not verbose and any(not _follows(difference) for difference in shown):
+        shown = [difference for difference in shown if not _follows(difference)]
+    listed = {id(difference) for difference in shown}
     lines = [f"{compared.old} → {compared.new}"]
     if compared.first_cause is not None:
         lines.append(_first_cause(compared.first_cause))
-    for layer, found in groupby(shown, key=lambda one: one.layer):
-        lines += ["", layer, *(line for one in found for line in _lines(one, verbose))]
-    return "\n".join([*lines, *_hidden([one for one in compared.differences if id(one) not in listed])])
+    for layer, differences in groupby(shown, key=lambda difference: difference.layer):
+        lines += ["", layer, *(line for difference in differences for line in _lines(difference, verbose))]
+    hidden = [difference for difference in compared.differences if id(difference) not in listed]
+    return "\n".join([*lines, *_hidden(hidden)])
 
 
-def _follows(one: Difference) -> bool:
+def _follows(difference: Difference) -> bool:
     """Whether a step's key differs only because of what the step reads."""
-    return one.layer == "keys" and one.cause.endswith(READ)
-
-
-def _hidden(found: list[Difference]) -> Iterator[str]:
-    """Count what is not listed."""
-    measured = sum(one.measured for one in found)
-    keys = sum(_follows(one) and not one.measured for one in found)
-    outputs = sum(one.cause == KEY and not one.measured for one in found)
-    parts = [f"{counted(keys, 'key')} of steps that read what changed"] * bool(keys)
-    parts += [f"{counted(outputs, 'output')} because their keys do"] * bool(outputs)
-    parts += [f"{counted(measured, 'value')} through measurements alone"] * bool(measured)
-    if parts:
-        told = ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]
-        yield from ("", wrapped(f"besides, {told} differ: titrant diff -v lists them"))
-
-
-def diff_value(compared: Compared) -> dict[str, Any]:
-    """Return what differs as JSON."""
-    return {
-        "kind": compared.kind,
-        "old": compared.old,
-        "new": compared.new,
-        "first_cause": None if compared.first_cause is None else _value(compared.first_cause),
-        "differences": [_value(one) for one in compared.differences],
-    }
-
-
-def _value(one: Difference) -> dict[str, Any]:
-    from titrant.schema.values.canonical import plain
-
-    value: dict[str, Any] = plain(one)
-    return {"change": one.change, **value}
+    return difference.layer == "keys" and difference.cause.endswith(READ)
 
 
 def _first_cause(cause: Difference) -> str:
@@ -131,31 +101,47 @@ def _first_cause(cause: Difference) -> str:
     return wrapped(f"first cause: {cause.layer} {cause.path}: {_change(cause, verbose=False)}", "", "    ")
 
 
-def _lines(one: Difference, verbose: bool) -> Iterator[str]:
-    text = f"{SYMBOLS[one.change]} {one.path}: {_change(one, verbose)}".rstrip(": ")
+def _lines(difference: Difference, verbose: bool) -> Iterator[str]:
+    text = f"{SYMBOLS[difference.change]} {difference.path}: {_change(difference, verbose)}".rstrip(": ")
     yield wrapped(text, "  ", "      ")
-    places = [place for place in (one.old_where, one.new_where) if place]
+    places = [place for place in (difference.old_where, difference.new_where) if place]
     if places:
         yield wrapped(" → ".join(dict.fromkeys(places)), "      ", "      ")
-    if one.layer == "decisions" and isinstance(one.new, Mapping) and one.new.get("because"):
-        yield wrapped(f"because {one.new['because']}", "      ", "      ")
-    if one.cause:
-        yield wrapped(f"follows from {one.cause}", "      ", "      ")
+    if difference.layer == "decisions" and isinstance(difference.new, Mapping) and difference.new.get("because"):
+        yield wrapped(f"because {difference.new['because']}", "      ", "      ")
+    if difference.cause:
+        yield wrapped(f"follows from {difference.cause}", "      ", "      ")
 
 
-def _change(one: Difference, verbose: bool) -> str:
-    if one.layer == "decisions" and _is_decision(one.old, one.new):
-        return _decision(one.old, one.new)
-    if isinstance(one.old, (list, tuple)) and isinstance(one.new, (list, tuple)) and _scalars(one.old, one.new):
-        return _listed(list(one.old), list(one.new))
-    if one.layer in ("steps", "candidates") and one.change != "changed":
-        whole = one.new or one.old
-        return str(whole.get("operator") or whole.get("method")) if isinstance(whole, Mapping) else _write(whole, one)
-    if one.change == "added":
-        return _cut(_write(one.new, one), verbose)
-    if one.change == "removed":
-        return f"was {_cut(_write(one.old, one), verbose)}"
-    return f"{_cut(_write(one.old, one), verbose)} → {_cut(_write(one.new, one), verbose)}"
+def _hidden(differences: list[Difference]) -> Iterator[str]:
+    """Count what is not listed."""
+    measured = sum(difference.measured for difference in differences)
+    keys = sum(_follows(difference) and not difference.measured for difference in differences)
+    outputs = sum(difference.cause == KEY and not difference.measured for difference in differences)
+    parts = [f"{counted(keys, 'key')} of steps that read what changed"] * bool(keys)
+    parts += [f"{counted(outputs, 'output')} because their keys do"] * bool(outputs)
+    parts += [f"{counted(measured, 'value')} through measurements alone"] * bool(measured)
+    if parts:
+        parts_text = ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]
+        yield from ("", wrapped(f"besides, {parts_text} differ: titrant diff -v lists them"))
+
+
+def _change(difference: Difference, verbose: bool) -> str:
+    old, new = difference.old, difference.new
+    if difference.layer == "decisions" and _is_decision(old, new):
+        return _decision(old, new)
+    if isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)) and _scalars(old, new):
+        return _listed(list(old), list(new))
+    if difference.layer in ("steps", "candidates") and difference.change != "changed":
+        whole = new or old
+        if isinstance(whole, Mapping):
+            return str(whole.get("operator") or whole.get("method"))
+        return _write(whole, difference.unit)
+    if difference.change == "added":
+        return _cut(_write(new, difference.unit), verbose)
+    if difference.change == "removed":
+        return f"was {_cut(_write(old, difference.unit), verbose)}"
+    return f"{_cut(_write(old, difference.unit), verbose)} → {_cut(_write(new, difference.unit), verbose)}"
 
 
 def _is_decision(*values: Any) -> bool:
@@ -170,7 +156,7 @@ def _decision(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> s
         return f"{old['chosen']} → {new['chosen']}"
     if old["asked"] != new["asked"]:
         return f"{new['chosen']}, asked as {old['asked']} → {new['asked']}"
-    before, after = ([one["value"] for one in value.get("rejected", ())] for value in (old, new))
+    before, after = ([rejected["value"] for rejected in value.get("rejected", ())] for value in (old, new))
     return f"{new['chosen']}, rejected {_listed(before, after)}" if before != after else new["chosen"]
 
 
@@ -186,33 +172,51 @@ def _scalars(*lists: Any) -> bool:
     return all(not isinstance(item, (Mapping, list, tuple)) for values in lists for item in values)
 
 
-def _write(value: Any, one: Difference) -> str:
+def _write(value: Any, unit: str) -> str:
     """Write a value: quantities with their unit, a gate's answer with its bounds, digests cut."""
     if isinstance(value, Mapping) and {"estimate", "lower", "upper", "verdict"} == set(value):
         figures = ["?" if value[name] is None else f"{value[name]:.4g}" for name in ("estimate", "lower", "upper")]
         return f"{value['verdict']} {figures[0]} [{figures[1]}, {figures[2]}]"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return _plain(value)
-    if one.unit == "s":
+    if unit == "s":
         return format_time(value)
-    if one.unit == "B":
+    if unit == "B":
         return format_size(round(value))
-    return (f"{value:.6g}" if isinstance(value, float) else str(value)) + (f" {one.unit}" if one.unit else "")
+    return (f"{value:.6g}" if isinstance(value, float) else str(value)) + (f" {unit}" if unit else "")
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, str):
         return _DIGEST.sub(lambda digest: digest.group()[:12], value)
-    text = "none" if value is None else json.dumps(_told(value), ensure_ascii=False, sort_keys=True)
+    text = "none" if value is None else json.dumps(_without_none(value), ensure_ascii=False, sort_keys=True)
     return _DIGEST.sub(lambda digest: digest.group()[:12], text)
 
 
-def _told(value: Any) -> Any:
+def _without_none(value: Any) -> Any:
     """Leave out the keys that hold nothing."""
     if isinstance(value, Mapping):
-        return {name: _told(inner) for name, inner in value.items() if inner is not None}
-    return [_told(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {name: _without_none(inner) for name, inner in value.items() if inner is not None}
+    return [_without_none(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _cut(text: str, verbose: bool) -> str:
     return text if verbose or len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def diff_value(compared: Compared) -> dict[str, Any]:
+    """Return what differs as JSON."""
+    return {
+        "kind": compared.kind,
+        "old": compared.old,
+        "new": compared.new,
+        "first_cause": None if compared.first_cause is None else _value(compared.first_cause),
+        "differences": [_value(difference) for difference in compared.differences],
+    }
+
+
+def _value(difference: Difference) -> dict[str, Any]:
+    from titrant.schema.values.canonical import plain
+
+    value: dict[str, Any] = plain(difference)
+    return {"change": difference.change, **value}

@@ -1,7 +1,4 @@
-"""`titrant doctor`: is this environment able to do the work, and what to install.
-
-What `titrant doctor` found, as text for people.
-"""
+"""`titrant doctor`: is this environment able to do the work, and what to install."""
 
 import argparse
 from collections.abc import Iterable
@@ -15,6 +12,8 @@ from titrant.cli.hardware import cores_text
 from titrant.cli.options import json_option, read_recipe, recipe_options, refuse_set
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
 from titrant.schema.values.units import format_size
+
+_INDENT = 28
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +35,6 @@ def call(options: argparse.Namespace) -> int:
     else:
         console.answer(doctor_text(checkup))
     return OK if checkup.able else INFEASIBLE
-
-
-_INDENT = 28
 
 
 def doctor_text(checkup: Checkup) -> str:
@@ -69,8 +65,8 @@ def _finding(finding: DoctorRow) -> str:
     return f"{line}\n{_filled(' ' * _INDENT, f'→ {finding.remedy}')}" if finding.remedy else line
 
 
-def _suits(one: SuitabilityRow) -> str:
-    return _filled(f"  {'yes' if one.suits else 'no':<5} {one.name:<18}", one.because)
+def _suits(row: SuitabilityRow) -> str:
+    return _filled(f"  {'yes' if row.suits else 'no':<5} {row.name:<18}", row.because)
 
 
 def _filled(head: str, text: str) -> str:

@@ -173,7 +173,9 @@ def default_text(path: "KeyPath") -> str:
     value = info.get_default(call_default_factory=True)
     if value is None and any(get_args(kind.type) == ("none",) for kind in expected(path)):
         return "nothing (a level may supply it)"
-    if isinstance(value, BaseModel) or (isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value)):
+    if isinstance(value, BaseModel) or (
+        isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value)
+    ):
         return "the defaults of its keys"
     return f"{value_text(value)} (the default)"
 
@@ -210,11 +212,9 @@ def later(path: "KeyPath") -> str:
     from titrant.schema.language.spans import dotted
 
     for pattern, harmless in LATER_KEYS.items():
-        if len(path) >= len(pattern) and all(
-            wanted in ("*", part) for wanted, part in zip(pattern, path, strict=False)
-        ):
+        if len(path) >= len(pattern) and all(key in ("*", part) for key, part in zip(pattern, path, strict=False)):
             other = [value_text(value) for value in harmless if not isinstance(value, tuple)]
-            beside = f", other than {' or '.join(f'`{one}`' for one in other)}" if other else ""
+            beside = f", other than {' or '.join(f'`{text}`' for text in other)}" if other else ""
             return f"`{dotted(path[: len(pattern)])}` is not available in this version{beside}"
     values = VALUES.get(tuple("*" if isinstance(part, int) else str(part) for part in path))
     return "this version has " + ", ".join(f"`{value}`" for value in values) if values else ""

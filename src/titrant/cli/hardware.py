@@ -1,7 +1,4 @@
-"""`titrant hardware`: describe this machine or another, measure it, follow it.
-
-A machine's facts as text for people.
-"""
+"""`titrant hardware`: describe this machine or another, measure it, follow it; and its facts as text for people."""
 
 import argparse
 from contextlib import suppress
@@ -19,7 +16,9 @@ if TYPE_CHECKING:
     from titrant.api.doctor_machine import Engine
     from titrant.api.hardware import Sample
 
+DETECTED = "detected"
 _FOREVER = float("inf")
+_COLUMN = 14
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +47,17 @@ def call(options: argparse.Namespace) -> int:
     if options.watch is not None:
         _watch(options)
         return OK
-    found = find_hardware(options.profile) if options.profile else _detected(measure=options.bench)
+    hardware = find_hardware(options.profile) if options.profile else _detected(measure=options.bench)
     if options.save:
-        save_hardware(found, options.save)
+        save_hardware(hardware, options.save)
         if not options.quiet:
             console.note(f"saved {options.save}; plan for it with: titrant plan RECIPE --hardware {options.save}")
     if options.json or not options.save:
-        _show(found, options)
+        _show(hardware, options)
     return OK
 
 
-def _detected(measure: bool) -> "Hardware":
+def _detected(measure: bool) -> Hardware:
     from titrant.api.hardware import measure_machine
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.store.home import home_folder
@@ -69,17 +68,17 @@ def _detected(measure: bool) -> "Hardware":
     return detect(home_folder())
 
 
-def _show(found: "Hardware", options: argparse.Namespace) -> None:
+def _show(hardware: Hardware, options: argparse.Namespace) -> None:
     from titrant.api.doctor_machine import engines
     from titrant.runtime.store.home import home_folder
     from titrant.schema.values.canonical import plain
 
-    tried = engines(found.identity, home_folder()) if options.verbose and not options.profile else None
+    tried = engines(hardware.identity, home_folder()) if options.verbose and not options.profile else None
     if options.json:
-        console.answer_json({**plain(found), **({} if tried is None else {"engines": plain(tried)})})
+        console.answer_json({**plain(hardware), **({} if tried is None else {"engines": plain(tried)})})
         return
-    elsewhere = elsewhere_text(found, "another machine")
-    console.answer("\n".join(filter(None, (elsewhere, hardware_text(found, tried)))))
+    elsewhere = elsewhere_text(hardware, "another machine")
+    console.answer("\n".join(filter(None, (elsewhere, hardware_text(hardware, tried)))))
 
 
 def _list_profiles(options: argparse.Namespace) -> None:
@@ -130,10 +129,6 @@ def _refuse_together(options: argparse.Namespace) -> None:
 
 def _given(options: argparse.Namespace, name: str) -> bool:
     return getattr(options, name.removeprefix("--")) not in (None, False)
-
-
-_COLUMN = 14
-DETECTED = "detected"
 
 
 def hardware_text(hardware: Hardware, engines: "tuple[Engine, ...] | None" = None) -> str:
@@ -217,8 +212,8 @@ def gpu_speed_text(speed: GpuSpeed | None, here: bool = True) -> str:
         ("an operation", speed.launch_seconds, format_time),
         ("there and back", speed.call_seconds, format_time),
     )
-    known = ", ".join(f"{name} {write(value)}" for name, value, write in figures if value is not None)
-    return f"{'measured' if speed.measured else 'published'}: {known}"
+    rates = ", ".join(f"{name} {write(value)}" for name, value, write in figures if value is not None)
+    return f"{'measured' if speed.measured else 'published'}: {rates}"
 
 
 def cores_text(cores: int) -> str:

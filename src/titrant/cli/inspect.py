@@ -1,7 +1,4 @@
-"""`titrant inspect`: what a model is made of, and whether a level suits it.
-
-What inspection found, as text for people.
-"""
+"""`titrant inspect`: what a model is made of, and whether a level suits it."""
 
 import argparse
 from collections import Counter
@@ -15,6 +12,12 @@ from titrant.compiler.predict.suitability import Suitability
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.values.units import format_size
+
+# More layers than this are shortened to the first and last of them.
+_MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
+_MOST_NAME = 34
+_MOST_NAMES = 3
+_MOST_CLASSES = 8
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +37,7 @@ def call(options: argparse.Namespace) -> int:
     from titrant.api.inspect import inspect as verb
     from titrant.api.inspect import parse_json
 
-    found = verb(
+    inspected = verb(
         options.model,
         level=options.level,
         args=parse_json(options.args, "--args", dict),
@@ -43,27 +46,20 @@ def call(options: argparse.Namespace) -> int:
         trust=options.trust,
     )
     if options.json:
-        console.answer_json(found)
+        console.answer_json(inspected)
     else:
-        console.answer(inspect_text(found, whole=bool(options.verbose)))
-    return OK if found.suitability is None or found.suitability.suits else INFEASIBLE
+        console.answer(inspect_text(inspected, whole=bool(options.verbose)))
+    return OK if inspected.suitability is None or inspected.suitability.suits else INFEASIBLE
 
 
-# More layers than this are shortened to the first and last of them.
-_MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
-_MOST_NAME = 34
-_MOST_NAMES = 3
-_MOST_CLASSES = 8
-
-
-def inspect_text(found: Inspected, *, whole: bool = False) -> str:
+def inspect_text(inspected: Inspected, *, whole: bool = False) -> str:
     """Write the layers, the totals and, where asked for, how a level suits; `whole` shortens nothing."""
-    parts = [_layers(found.model, whole=whole), _totals(found.model)]
-    if found.data is not None:
-        parts.append(_data(found.data))
-    if found.suitability is not None:
-        parts.append(_suitability(found.suitability, whole=whole))
-    return "\n\n".join([found.subject, *parts])
+    parts = [_layers(inspected.model, whole=whole), _totals(inspected.model)]
+    if inspected.data is not None:
+        parts.append(_data(inspected.data))
+    if inspected.suitability is not None:
+        parts.append(_suitability(inspected.suitability, whole=whole))
+    return "\n\n".join([inspected.subject, *parts])
 
 
 def _layers(model: ModelFacts, *, whole: bool) -> str:
@@ -133,7 +129,7 @@ def _data(data: DataFacts) -> str:
         ("columns", f"{len(data.columns):,}"),
         ("classes", ", ".join(data.classes) or "none"),
         ("positive", data.positive or "not said"),
-        ("missing", ", ".join(f"{one.name} {one.missing:,}" for one in gaps[:6]) or "none"),
+        ("missing", ", ".join(f"{column.name} {column.missing:,}" for column in gaps[:6]) or "none"),
     ]
     rows += [(role, _role(facts)) for role, facts in data.roles.items()]
     return f"data\n{_said(rows, data.notes)}"
@@ -151,14 +147,14 @@ def _role(facts: RoleFacts) -> str:
     return ", ".join([f"{facts.rows:,} rows", *shown, *more])
 
 
-def _suitability(found: Suitability, *, whole: bool) -> str:
-    lines = [_wrapped(found.verdict, indent=0), _wrapped(f"level {found.level}: {found.because}")]
-    if found.chosen:
-        lines.append(_wrapped(f"would make: {', '.join(found.chosen)}"))
-    lines += [_wrapped(f"without {one.value}: {one.because}") for one in found.rejected]
-    lines += [_wrapped(f"warning: {text}") for text in found.warnings]
+def _suitability(suitability: Suitability, *, whole: bool) -> str:
+    lines = [_wrapped(suitability.verdict, indent=0), _wrapped(f"level {suitability.level}: {suitability.because}")]
+    if suitability.chosen:
+        lines.append(_wrapped(f"would make: {', '.join(suitability.chosen)}"))
+    lines += [_wrapped(f"without {rejected.value}: {rejected.because}") for rejected in suitability.rejected]
+    lines += [_wrapped(f"warning: {text}") for text in suitability.warnings]
     by_text: dict[str, list[str]] = {}
-    for layer in found.layers:
+    for layer in suitability.layers:
         for warning in layer.warnings:
             by_text.setdefault(warning, []).append(layer.name)
     if by_text:

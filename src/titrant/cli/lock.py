@@ -41,7 +41,7 @@ def call(options: argparse.Namespace) -> int:
         raise RecipeError(
             Diagnostic("P096", "--check compares with the recipe, not with a run", help="leave out RUN, or --check")
         )
-    unchecked = check_lock(recipe, trust=options.trust)
+    unchecked = _unchecked_text(check_lock(recipe, trust=options.trust))
     if options.json:
         console.answer_json({"file": str(lock_path(options.recipe)), "holds": True, "unchecked": unchecked})
         return OK
@@ -49,6 +49,15 @@ def call(options: argparse.Namespace) -> int:
     if unchecked:
         console.note(unchecked)
     return OK
+
+
+def _unchecked_text(hardware_class: str) -> str:
+    if not hardware_class:
+        return ""
+    return (
+        f"no entry for this hardware class ({hardware_class}): its decisions are not checked; "
+        "run without --locked to add one"
+    )
 
 
 def lock_line(locked: "Locked") -> str:

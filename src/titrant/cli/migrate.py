@@ -24,23 +24,23 @@ def call(options: argparse.Namespace) -> int:
     changed = 0
     for recipe in options.recipes:
         try:
-            found = verb(recipe, check=options.check)
+            migration = verb(recipe, check=options.check)
         except TitrantError as error:
             wrong += error.diagnostics
             continue
-        changed += bool(found.changes)
-        if found.changes or not options.quiet:
-            console.answer(_text(recipe, found, check=options.check))
+        changed += bool(migration.changes)
+        if migration.changes or not options.quiet:
+            console.answer(_text(recipe, migration, check=options.check))
     if wrong:
         raise RecipeError(*wrong)
     return OUT_OF_DATE if options.check and changed else OK
 
 
-def _text(recipe: Path, found: Migration, *, check: bool) -> str:
+def _text(recipe: Path, migration: Migration, *, check: bool) -> str:
     from titrant.schema.diagnostics.render import visible
 
     name = visible(str(recipe))
-    if not found.changes:
+    if not migration.changes:
         return f"{name}: up to date"
     verdict = "out of date; `titrant migrate` would change" if check else "rewritten"
-    return "\n".join([f"{name}: {verdict}", *(f"  {change}" for change in found.changes)])
+    return "\n".join([f"{name}: {verdict}", *(f"  {change}" for change in migration.changes)])

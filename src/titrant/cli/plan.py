@@ -90,8 +90,8 @@ def _previews(planned: "Planned") -> "Previews":
         from titrant.compiler.machine.detect import detect
         from titrant.runtime.store.home import home_folder
 
-        lacking = cannot_run_here(planned, detect(home_folder()))
-        previews |= {step: ("!", lack) for step, lack in lacking.items()}
+        unmet = cannot_run_here(planned, detect(home_folder()))
+        previews |= {step: ("!", lack) for step, lack in unmet.items()}
     return previews
 
 
@@ -153,19 +153,19 @@ def plan_text(
     `gone` are steps (id, operator) of the last run that are no longer planned. `verbose` adds why each step is there,
     and `coverage`: which layers each method would touch.
     """
-    known = previews or {}
+    symbols = previews or {}
     blocks = [
         f"{plan.name} · plan {plan_digest(plan)[:8]}\n" + wrapped(f"for {machine_words(plan.hardware)}", "", "  "),
         "decisions\n" + "\n".join(decision_text(decision) for decision in plan.decisions),
         *([coverage_text(coverage)] if verbose and coverage else []),
-        "steps\n" + "\n".join(_steps(step_rows(plan, known), tuple(gone), verbose)),
+        "steps\n" + "\n".join(_steps(step_rows(plan, symbols), tuple(gone), verbose)),
         "candidates\n" + "\n".join(_candidates(candidate_rows(plan))),
         f"contract · confidence {plan.contract.confidence} · require: {plan.contract.require}\n"
         + "\n".join(_gate(row) for row in gate_rows(plan)),
     ]
     if plan.warnings:
         blocks.append("warnings\n" + "\n".join(wrapped(f"! {warning}", "  ", "    ") for warning in plan.warnings))
-    blocks.append(wrapped(totals(plan, known), "", "  ") + "\n" + wrapped(released_text(plan), "", "  "))
+    blocks.append(wrapped(totals(plan, symbols), "", "  ") + "\n" + wrapped(released_text(plan), "", "  "))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -184,13 +184,13 @@ def decision_text(decision: Decision) -> str:
 def coverage_text(coverage: tuple[Coverage, ...]) -> str:
     """Write which layers each method would quantize, and why it leaves the others."""
     lines = ["coverage · layers with weights that each method would quantize"]
-    for one in coverage:
-        layers = sum(len(group.layers) for group in one.groups)
-        touched = sum(len(group.layers) for group in one.groups if not group.because)
-        made = "" if one.candidate else " · no candidate, see decisions"
-        said = f"{one.method}: {touched} of {counted(layers, 'layer')}, {one.share:.1%} of the weights{made}"
+    for method in coverage:
+        layers = sum(len(group.layers) for group in method.groups)
+        touched = sum(len(group.layers) for group in method.groups if not group.because)
+        made = "" if method.candidate else " · no candidate, see decisions"
+        said = f"{method.method}: {touched} of {counted(layers, 'layer')}, {method.share:.1%} of the weights{made}"
         lines.append(wrapped(said, "  ", "      "))
-        lines += [wrapped(group_text(group), "      ", "        ") for group in one.groups]
+        lines += [wrapped(group_text(group), "      ", "        ") for group in method.groups]
     return "\n".join(lines)
 
 
@@ -221,11 +221,11 @@ def _legend(rows: tuple[PlanStepRow, ...], *, gone: bool) -> list[str]:
     """Explain the symbols and letters that stand above."""
     symbols = {row.symbol for row in rows} | ({"-"} if gone else set())
     letters = {LETTERS[basis] for row in rows for basis in row.bases}
-    told = (
+    words = (
         [f"{symbol}{TIED}{words}" for symbol, words in SYMBOLS.items() if symbol in symbols],
         [f"{letter}{TIED}{words}" for letter, words in BASES.items() if letter in letters],
     )
-    return [wrapped(" · ".join(parts), "    ", "    ") for parts in told if parts]
+    return [wrapped(" · ".join(parts), "    ", "    ") for parts in words if parts]
 
 
 def _candidates(rows: tuple[PlanCandidateRow, ...]) -> list[str]:

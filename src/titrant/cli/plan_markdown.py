@@ -37,13 +37,13 @@ def plan_markdown(
     The same plan gives the same text. `previews` and `gone` are as for `plan_text`; `elsewhere` says that the plan is
     for a machine that is not at hand.
     """
-    known = previews or {}
+    step_previews = previews or {}
     blocks = [
         f"## Plan of {code(plan.name)}",
         *([_quoted(elsewhere)] if elsewhere else []),
-        f"{inline(' · '.join(totals_parts(plan, known)))}  \n{inline(released_text(plan))}",
+        f"{inline(' · '.join(totals_parts(plan, step_previews)))}  \n{inline(released_text(plan))}",
         "### Decisions",
-        _table(("subject", "asked", "chosen", "because"), [_decision(one) for one in plan.decisions]),
+        _table(("subject", "asked", "chosen", "because"), [_decision(decision) for decision in plan.decisions]),
         "### Candidates",
         _table(
             ("candidate", "runs in", "size", "latency", "memory"), [_candidate(row) for row in candidate_rows(plan)]
@@ -51,7 +51,7 @@ def plan_markdown(
         f"### Contract\n\nConfidence {plan.contract.confidence}, {code(f'require: {plan.contract.require}')}.",
         _table(("gate", "asks", "from", "cases needed", "cases there"), [_gate(row) for row in gate_rows(plan)]),
         *(["### Warnings", "\n".join(f"- {inline(warning)}" for warning in plan.warnings)] if plan.warnings else []),
-        _folded(counted(len(plan.steps), "step"), _steps(step_rows(plan, known), gone)),
+        _folded(counted(len(plan.steps), "step"), _steps(step_rows(plan, step_previews), gone)),
         *([_folded("Layers that each method would quantize", _coverage(coverage))] if coverage else []),
         _folded("What was rejected, and the machine", _details(plan)),
     ]
@@ -93,20 +93,21 @@ def _steps(rows: tuple[PlanStepRow, ...], gone: Iterable[tuple[str, str]]) -> st
 
 def _coverage(coverage: tuple[Coverage, ...]) -> str:
     rows = []
-    for one in coverage:
-        name = code(one.method) + ("" if one.candidate else " (no candidate)")
-        touched = [group_text(group) for group in one.groups if not group.because]
-        left = [group_text(group).removeprefix("not ") for group in one.groups if group.because]
-        rows.append((name, f"{one.share:.1%}", inline("; ".join(touched)) or "none", inline("; ".join(left)) or "none"))
+    for covered in coverage:
+        name = code(covered.method) + ("" if covered.candidate else " (no candidate)")
+        touched = [group_text(group) for group in covered.groups if not group.because]
+        left = [group_text(group).removeprefix("not ") for group in covered.groups if group.because]
+        quantizes, leaves = (inline("; ".join(texts)) or "none" for texts in (touched, left))
+        rows.append((name, f"{covered.share:.1%}", quantizes, leaves))
     return _table(("method", "of the weights", "quantizes", "leaves"), rows)
 
 
 def _details(plan: Plan) -> str:
     machine = plan.hardware
     lines = [
-        f"- {code(decision.subject)}: not {inline(one.value)}: {inline(one.because)}"
+        f"- {code(decision.subject)}: not {inline(rejected.value)}: {inline(rejected.because)}"
         for decision in plan.decisions
-        for one in decision.rejected
+        for rejected in decision.rejected
     ]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     lines += [

@@ -31,6 +31,8 @@ SYMBOLS: Mapping[str, str] = {
     "!": "cannot run here",
     "-": "no longer planned",
 }
+# Layers of one group that are named; the others are counted.
+NAMED_LAYERS = 4
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def too_few(row: PlanGateRow) -> bool:
 
 def candidate_rows(plan: Plan) -> tuple[PlanCandidateRow, ...]:
     """List the candidates from gentle to aggressive, with the file, latency and memory that are expected of each."""
-    return tuple(_candidate(one, plan) for one in sorted(plan.candidates, key=lambda one: one.rank))
+    ranked = sorted(plan.candidates, key=lambda candidate: candidate.rank)
+    return tuple(_candidate(candidate, plan) for candidate in ranked)
 
 
 def _candidate(candidate: Candidate, plan: Plan) -> PlanCandidateRow:
@@ -150,10 +153,10 @@ def _candidate(candidate: Candidate, plan: Plan) -> PlanCandidateRow:
 def expected_figures(candidate: Candidate, plan: Plan) -> tuple[float | None, int | None]:
     """Return the seconds of one batch at the batch size that is judged, and the peak memory, that are predicted."""
     predicted = {step.id: step.prediction for step in plan.steps}
-    found = candidate_cost(candidate.id, plan.searches, predicted.get)
-    if found is None:
+    cost_and_batch = candidate_cost(candidate.id, plan.searches, predicted.get)
+    if cost_and_batch is None:
         return None, None
-    cost, batch = found
+    cost, batch = cost_and_batch
     return cost.seconds.get(batch), cost.peak_bytes
 
 
@@ -170,24 +173,24 @@ def totals_parts(plan: Plan, previews: Previews) -> Iterator[str]:
 
 
 def _cost(steps: list[Step], *, all_asked: bool) -> Iterator[str]:
-    found = totals(steps)
-    if found.seconds is not None:
+    total = totals(steps)
+    if total.seconds is not None:
         parts = ["if all run"] * all_asked
-        if found.loading_seconds:
-            parts.append(f"{format_time(found.loading_seconds)} of it to load libraries")
-        parts += [f"{counted(found.unknown, 'step')} unknown"] * bool(found.unknown)
+        if total.loading_seconds:
+            parts.append(f"{format_time(total.loading_seconds)} of it to load libraries")
+        parts += [f"{counted(total.unknown, 'step')} unknown"] * bool(total.unknown)
         said = f" ({', '.join(parts)})" if parts else ""
-        yield f"predicted {format_time(found.seconds)}{said}"
-    if found.peak_bytes is not None:
-        yield f"peak {format_size(found.peak_bytes)} beside libraries"
-    if found.output_bytes is not None:
-        yield f"disk {format_size(found.output_bytes)}"
+        yield f"predicted {format_time(total.seconds)}{said}"
+    if total.peak_bytes is not None:
+        yield f"peak {format_size(total.peak_bytes)} beside libraries"
+    if total.output_bytes is not None:
+        yield f"disk {format_size(total.output_bytes)}"
 
 
 def released_text(plan: Plan) -> str:
     """Say what the released model is expected to be; a range where a search chooses among several."""
-    sizes = [one.predicted_bytes for one in plan.candidates if one.predicted_bytes is not None]
-    figures = [expected_figures(one, plan) for one in plan.candidates]
+    sizes = [candidate.predicted_bytes for candidate in plan.candidates if candidate.predicted_bytes is not None]
+    figures = [expected_figures(candidate, plan) for candidate in plan.candidates]
     latencies = [seconds for seconds, _ in figures if seconds is not None]
     peaks = [peak for _, peak in figures if peak is not None]
     return (
@@ -201,10 +204,6 @@ def _range(ordered: list[str]) -> str:
     if not ordered:
         return "unknown"
     return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
-
-
-# Layers of one group that are named; the others are counted.
-NAMED_LAYERS = 4
 
 
 def machine_words(machine: HardwareIdentity) -> str:

@@ -28,12 +28,14 @@ def call(options: argparse.Namespace) -> int:
     from titrant.runtime.store.home import home_folder
 
     with console.Progress(0, quiet=options.quiet or options.json, verbose=options.verbose) as progress:
-        found = verb(options.run, exact=options.exact, redecide=options.redecide, trust=options.trust, listen=progress)
+        outcome = verb(
+            options.run, exact=options.exact, redecide=options.redecide, trust=options.trust, listen=progress
+        )
     if options.json:
-        console.answer_json(found)
+        console.answer_json(outcome)
     else:
-        console.answer(rerun_text(found, home_folder() / "runs" / found.run))
-    return found.exit
+        console.answer(rerun_text(outcome, home_folder() / "runs" / outcome.run))
+    return outcome.exit
 
 
 _MEANING = {
@@ -45,28 +47,28 @@ _MEANING = {
 }
 
 
-def rerun_text(found: Rerun, folder: Path) -> str:
+def rerun_text(outcome: Rerun, folder: Path) -> str:
     """Write verdict, first cause, largest difference, and what would bring the environment back."""
-    word = "reproduced" if found.verdict in ("identical", "equivalent") else "not reproduced"
-    lines = [wrapped(f"{found.of}: {word}, {found.verdict}: {_MEANING[found.verdict]}", "", "  ")]
-    if found.cause:
-        lines.append(_line(f"first cause: {found.cause}"))
-    lines.append(_line(f"{counted(found.same, 'output')} of exact steps the same, {len(found.tensors)} different"))
-    if found.tensors:
-        lines.append(_line(f"first differs at {found.tensors[0]['output']}{_note(found.tensors[0]['note'])}"))
-    if (worst := largest(found)) is not None:
+    word = "reproduced" if outcome.verdict in ("identical", "equivalent") else "not reproduced"
+    lines = [wrapped(f"{outcome.of}: {word}, {outcome.verdict}: {_MEANING[outcome.verdict]}", "", "  ")]
+    if outcome.cause:
+        lines.append(_line(f"first cause: {outcome.cause}"))
+    lines.append(_line(f"{counted(outcome.same, 'output')} of exact steps the same, {len(outcome.tensors)} different"))
+    if outcome.tensors:
+        lines.append(_line(f"first differs at {outcome.tensors[0]['output']}{_note(outcome.tensors[0]['note'])}"))
+    if (worst := largest(outcome)) is not None:
         lines.append(
             _line(
                 f"largest difference: {worst['relative']:.3g} of the tensor's largest value ({worst['absolute']:.3g}), "
                 f"{worst['tensor']} of {worst['output']}"
             )
         )
-    lines += [_line(f"beyond its tolerance: {text}") for text in found.metrics]
-    lines += [_line(f"also differs: {text}") for text in found.changes if text not in found.cause]
-    lines += [_line(f"would now choose: {text}") for text in found.would_now]
-    lines += [_line(f"fresh measurement: {text}") for text in found.notes]
-    if found.restore:
-        lines.append(f"  to restore the environment: {found.restore}")
+    lines += [_line(f"beyond its tolerance: {text}") for text in outcome.metrics]
+    lines += [_line(f"also differs: {text}") for text in outcome.changes if text not in outcome.cause]
+    lines += [_line(f"would now choose: {text}") for text in outcome.would_now]
+    lines += [_line(f"fresh measurement: {text}") for text in outcome.notes]
+    if outcome.restore:
+        lines.append(f"  to restore the environment: {outcome.restore}")
     lines.append(f"report: {folder / 'report.html'}")
     return "\n".join(lines)
 

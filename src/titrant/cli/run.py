@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
-    from titrant.api.check import changed_since
+    from titrant.api.check import has_changed_since
     from titrant.api.lock import hold
     from titrant.api.plan import plan as make_plan
     from titrant.api.plan import preview
@@ -49,8 +49,8 @@ def call(options: argparse.Namespace) -> int:
         refuse_set(options, "a saved plan")
         saved = load(options.recipe)
         planned = refuse_if_moved(saved, trust=options.trust)
-        if changed := changed_since(saved):
-            console.note(changed)
+        if has_changed_since(saved):
+            console.note(f"{saved.recipe_file} has changed since the plan was saved; the plan runs as it was saved")
     else:
         planned = make_plan(read_recipe(options), trust=options.trust, keep_worker=None if options.dry_run else worker)
     try:
@@ -86,9 +86,9 @@ def _update_lock(planned: "Planned", record: "RunRecord", recipe: Path, *, quiet
     from titrant.api.lock import update_lock
     from titrant.cli.lock import lock_line
 
-    found = update_lock(planned, record, recipe)
-    unwritten = f"no lock was written: {found}" if isinstance(found, str) and found else ""
-    said = unwritten if isinstance(found, str) else lock_line(found) if found.change else ""
+    locked = update_lock(planned, record, recipe)
+    unwritten = f"no lock was written: {locked}" if isinstance(locked, str) and locked else ""
+    said = unwritten if isinstance(locked, str) else lock_line(locked) if locked.change else ""
     if said and not quiet:
         console.note(said)
 

@@ -60,11 +60,11 @@ def _runs(options: argparse.Namespace) -> None:
     from titrant.api.runs import search_runs
     from titrant.runtime.store.home import home_folder
 
-    found = search_runs(home_folder(), recipe=options.recipe, verdicts=options.verdict, metrics=options.metric)
+    rows = search_runs(home_folder(), recipe=options.recipe, verdicts=options.verdict, metrics=options.metric)
     if options.json:
-        console.answer_json(found)
-    elif found:
-        console.answer(table([_HEAD, *(_cells(row) for row in found)]))
+        console.answer_json(rows)
+    elif rows:
+        console.answer(table([_HEAD, *(_cells(row) for row in rows)]))
     elif options.recipe or options.verdict or options.metric:
         console.answer("no run of this home fits")
     else:

@@ -72,4 +72,4 @@ def _no_answer(recipe: Path, error: TitrantError, *, as_json: bool) -> dict[str,
     if not as_json:
         console.note(f"{recipe} cannot be planned:")
         console.diagnostics(error.diagnostics)
-    return {"recipe": str(recipe), "errors": [to_json(one) for one in error.diagnostics]}
+    return {"recipe": str(recipe), "errors": [to_json(diagnostic) for diagnostic in error.diagnostics]}

@@ -37,11 +37,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Verify or clean the store of this home."""
     _refuse_what_has_no_use(options)
-    with console.Counting(quiet=options.quiet) as told:
+    with console.Counting(quiet=options.quiet) as counting:
         if options.action == "verify":
             from titrant.api.store import verify_store
 
-            verified = verify_store(repair=options.repair, tell=told)
+            verified = verify_store(repair=options.repair, tell=counting)
         else:
             from titrant.api.store import clean_store
 
@@ -51,7 +51,7 @@ def call(options: argparse.Namespace) -> int:
                 forget_runs=options.forget_runs,
                 locks=options.lock,
                 dry_run=options.dry_run,
-                tell=told,
+                tell=counting,
             )
     if options.action == "verify":
         _answer(options, verified, verified_text(verified))
@@ -75,26 +75,26 @@ def _answer(options: argparse.Namespace, value: object, text: str) -> None:
         console.answer(text)
 
 
-def verified_text(found: "Verified") -> str:
+def verified_text(verified: "Verified") -> str:
     """Write what was read and what is wrong with it."""
-    speed = f", {format_size(found.read_bytes / found.seconds)}/s" if found.seconds else ""
+    speed = f", {format_size(verified.read_bytes / verified.seconds)}/s" if verified.seconds else ""
     lines = [
-        f"{counted(found.files, 'file')} of {format_size(found.read_bytes)} and {counted(found.results, 'result')} "
-        f"read in {format_time(found.seconds)}{speed}"
+        f"{counted(verified.files, 'file')} of {format_size(verified.read_bytes)} and "
+        f"{counted(verified.results, 'result')} read in {format_time(verified.seconds)}{speed}"
     ]
-    for finding in found.findings[:_SHOWN]:
+    for finding in verified.findings[:_SHOWN]:
         operator = f" ({finding.operator})" if finding.operator else ""
         lines.append(f"  damaged: {finding.path}{operator}: {finding.what}")
-    more = len(found.findings) - _SHOWN
+    more = len(verified.findings) - _SHOWN
     if more > 0:
         lines.append(f"  … and {more} more")
-    if not found.findings:
+    if not verified.findings:
         lines.append("everything is intact")
-    elif found.repaired:
-        lines.append(f"{counted(len(found.findings), 'damaged file')} forgotten: made again when a run needs them")
+    elif verified.repaired:
+        lines.append(f"{counted(len(verified.findings), 'damaged file')} forgotten: made again when a run needs them")
     else:
         lines.append(
-            f"{len(found.findings)} damaged: runs do not use them; forget them with: titrant store verify --repair"
+            f"{len(verified.findings)} damaged: runs do not use them; forget them with: titrant store verify --repair"
         )
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from titrant.compiler.compile import compile_plan
 from titrant.compiler.lower.plan_graph import plan_references, references
 from titrant.compiler.lower.verify import PlanDefectError, problems
 from titrant.compiler.passes import passes
-from titrant.compiler.passes.order import free_unread, late, unfreed, validate_early
+from titrant.compiler.passes.passes import free_unread, late, unfreed, validate_early
 from titrant.compiler.passes.simplify import drop_no_ops, has_no_ops
 from titrant.runtime import catalog
 from titrant.schema.facts import Layer

@@ -8,7 +8,7 @@ import pytest
 
 from titrant.compiler.lower.verify import PlanDefectError, problems
 from titrant.compiler.passes import passes
-from titrant.compiler.passes.order import order_by_stage
+from titrant.compiler.passes.passes import order_by_stage
 from titrant.compiler.passes.simplify import drop_unread, share
 
 specification = importlib.util.spec_from_file_location("toy_plan", Path(__file__).parents[1] / "toy_plan.py")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from titrant.runtime.data.parameters import TensorSpec, TransformStep
+from titrant.runtime.data.parameters import TensorParams, TransformStep
 from titrant.runtime.data.transforms import apply, fit
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform, wire
@@ -109,9 +109,9 @@ def test_says_what_does_not_fit_a_column(columns, step, code):
 def test_names_inputs_as_the_recipe_does():
     columns = {"a": np.zeros(2), "image": np.zeros((2, 3, 4, 4), np.uint8), "tokens": np.zeros((2, 5), np.int64)}
     assert wire(columns, ())[1] == {"features": "float32", "image": "float32", "tokens": "int64"}
-    specs = [TensorSpec(name=name, dtype="float32") for name in ("x", "y", "z")]
+    specs = [TensorParams(name=name, dtype="float32") for name in ("x", "y", "z")]
     assert wire(columns, specs)[0] == {"x": ("a",), "y": ("image",), "z": ("tokens",)}
-    by_name = [TensorSpec(name=name) for name in ("tokens", "features", "image")]
+    by_name = [TensorParams(name=name) for name in ("tokens", "features", "image")]
     assert wire(columns, by_name)[0]["features"] == ("a",)
     with pytest.raises(RecipeError, match="names 1 inputs and the data gives 3"):
         wire(columns, specs[:1])

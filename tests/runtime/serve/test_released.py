@@ -11,7 +11,7 @@ from titrant.runtime.data.transforms import fit
 from titrant.runtime.serve.released import load
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.home import open_home
-from titrant.runtime.store.release import write_outputs
+from titrant.runtime.store.run_folder import write_outputs
 from titrant.runtime.values import OnnxModel, Transforms
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 from titrant.schema.facts import HardwareIdentity

@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 from titrant.schema.config.config import load_config, save_config
 from titrant.schema.config.secrets import REDACTED
 from titrant.schema.diagnostics.diagnostics import RecipeError
-from titrant.schema.language.yaml_text import hidden
+from titrant.schema.language.yaml_source import hidden
 
 
 class Mode(Enum):

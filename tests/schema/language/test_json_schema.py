@@ -13,7 +13,7 @@ from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.language.expected import recipe_schema
 from titrant.schema.language.parse import parse
 from titrant.schema.language.spans import Origin
-from titrant.schema.language.yaml_text import split_lines
+from titrant.schema.language.yaml_source import split_lines
 from titrant.schema.language.yaml_tree import compose, plain_value
 
 HERE = Path(__file__).parents[1]

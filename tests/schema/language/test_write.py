@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from titrant.schema.config.values import json_types
 from titrant.schema.language.spans import Origin
 from titrant.schema.language.write import dump, flow, update
-from titrant.schema.language.yaml_text import split_lines
+from titrant.schema.language.yaml_source import split_lines
 from titrant.schema.language.yaml_tree import compose, plain_value
 
 TEXT = """\

@@ -1,7 +1,4 @@
-"""Take a recipe's bytes in: refuse what is too large, not UTF-8, or holds characters that nobody can see.
-
-Say what is wrong with a text that is no YAML, in terms of what a person wrote.
-"""
+"""Read a recipe's text, refusing what is too large, not UTF-8 or invisible, and word the errors of its YAML syntax."""
 
 import re
 import stat
@@ -114,35 +111,35 @@ def syntax_error(error: yaml.MarkedYAMLError, origin: Origin, inside: Span | Non
     if _tab_indents(line, at.column):
         return _tab(origin, at.line, line)
     if "unexpected end of stream" in problem and "quoted" in context:
-        return _found("R026", "this quote is never closed", begin, "add the closing quote on the same line")
+        return _diagnostic("R026", "this quote is never closed", begin, "add the closing quote on the same line")
     if "while parsing a flow node" in context:
         return _flow_value(origin, at, line, inside)
     if "while parsing a flow" in context:
         closing = "]" if "sequence" in context else "}"
         advice = f"add `,` or `{closing}` before line {at.line + 1}, column {at.column + 1}"
-        return _found("R026", f"this bracket is not closed with `{closing}`", begin, advice)
+        return _diagnostic("R026", f"this bracket is not closed with `{closing}`", begin, advice)
     if "mapping values are not allowed" in problem:
         return _colon(origin, at, line)
     if "could not find expected ':'" in problem:
         end = len(origin.lines[begin.line].rstrip()) if begin.line < len(origin.lines) else begin.column + 1
         whole = Span(origin, begin.line, begin.column, begin.line, end)
-        return _found("R005", "this line is not `key: value`", whole, "put a `:` and a space after the key")
-    return _found(*_other(problem, context, line, at))
+        return _diagnostic("R005", "this line is not `key: value`", whole, "put a `:` and a space after the key")
+    return _diagnostic(*_other(problem, context, line, at))
 
 
 def _flow_value(origin: Origin, at: Span, line: str, inside: Span | None) -> Diagnostic:
     """Word what is wrong where a value is due between brackets."""
     sign = line[at.column : at.column + 1]
     if sign in ("]", "}"):
-        return _found(*_other("", "", line, at))
+        return _diagnostic(*_other("", "", line, at))
     if sign == ",":
-        return _found("R005", "a value is missing before this comma", at, "write the value, or take the comma out")
+        return _diagnostic("R005", "a value is missing before this comma", at, "write the value, or take the comma out")
     ends = not "".join((line[at.column :], *origin.lines[at.line + 1 :])).strip()
     if ends and inside is not None:
         closing = "]" if origin.lines[inside.line][inside.column : inside.column + 1] == "[" else "}"
         advice = f"add `{closing}` at the end, or take the bracket out"
-        return _found("R026", f"this bracket is not closed with `{closing}`", inside, advice)
-    return _found("R005", "this cannot be a value between brackets", at, "put the value in quotes")
+        return _diagnostic("R026", f"this bracket is not closed with `{closing}`", inside, advice)
+    return _diagnostic("R005", "this cannot be a value between brackets", at, "put the value in quotes")
 
 
 def _other(problem: str, context: str, line: str, at: Span) -> tuple[str, str, Span, str]:
@@ -173,19 +170,19 @@ def _other(problem: str, context: str, line: str, at: Span) -> tuple[str, str, S
         return "R005", "`\\` begins an escape that YAML does not know", at, "use single quotes, or write `\\\\`"
     if "document start" in problem:
         return "R009", "text follows the end of the document", at, "take out the line `...`"
-    wanted = f"{problem} {context}".strip()
-    return "R005", f"this is not YAML: {wanted}", at, "look for a missing quote, bracket, colon or space nearby"
+    reason = f"{problem} {context}".strip()
+    return "R005", f"this is not YAML: {reason}", at, "look for a missing quote, bracket, colon or space nearby"
 
 
 def _colon(origin: Origin, at: Span, line: str) -> Diagnostic:
     before = line[: at.column]
     if ":" in before.strip():
         advice = "put the value in quotes if the `:` belongs to it, or begin a new line for the inner key"
-        return _found("R005", "a second `key:` stands in one line", at, advice)
+        return _diagnostic("R005", "a second `key:` stands in one line", at, advice)
     key = before.strip()
     start = len(before) - len(before.lstrip())
     span = Span(origin, at.line, start, at.line, at.column) if key else at
-    return _found(
+    return _diagnostic(
         "R005", "this key stands inside the value of the line above", span, "indent it like the keys above it"
     )
 
@@ -199,7 +196,7 @@ def _tab(origin: Origin, number: int, line: str) -> Diagnostic:
     column = line.index("\t")
     width = len(line) - len(line.lstrip()) - column
     span = Span(origin, number, column, number, column + width)
-    return _found("R006", "a tab indents this line", span, "indent with spaces, two for each level")
+    return _diagnostic("R006", "a tab indents this line", span, "indent with spaces, two for each level")
 
 
 def _mark(mark: Any, origin: Origin) -> Span:
@@ -208,5 +205,5 @@ def _mark(mark: Any, origin: Origin) -> Span:
     return Span(origin, line, column, line, column + 1)
 
 
-def _found(code: str, message: str, span: Span, advice: str) -> Diagnostic:
+def _diagnostic(code: str, message: str, span: Span, advice: str) -> Diagnostic:
     return Diagnostic(code, message, span.place(), advice)
