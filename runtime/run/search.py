@@ -165,7 +165,7 @@ def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
 
 
 def better(figures: Figures, other: Figures, objective: Sequence[str]) -> int:
-    """Compare two candidates by the first objective with a gap that counts: 1 the first is better, -1 worse, 0 neither."""
+    """Compare two by the first objective with a gap that counts: 1 where the first is better, -1 worse, 0 neither."""
     name = deciding(figures, other, objective)
     return 0 if name is None else _compare(figures, other, name)
 

@@ -22,15 +22,15 @@ def migrate(recipe: Path | str, *, check: bool = False) -> Migration:
     from titrant.schema.values.text import os_reason
 
     recipe = Path(recipe)
-    found = rewrite(read_text(recipe, str(recipe)), str(recipe))
-    if check or not found.changes:
-        return found
+    migrated = rewrite(read_text(recipe, str(recipe)), str(recipe))
+    if check or not migrated.changes:
+        return migrated
     try:
         with recipe.open("rb") as stream:
             mark = _MARK if stream.read(3) == _MARK else b""
-        write_bytes(recipe, mark + found.text.encode())
+        write_bytes(recipe, mark + migrated.text.encode())
     except OSError as error:
         message = f"{recipe} cannot be rewritten: {os_reason(error)}"
         advice = "make the file and its folder writable, or migrate a copy"
         raise RecipeError(Diagnostic("P003", message, help=advice)) from None
-    return found
+    return migrated
