@@ -69,7 +69,7 @@ def test_names_files_that_are_there():
         f"{page.relative_to(ROOT)}: {path}"
         for page in PAGES
         for path in paths.findall(page.read_text("utf-8"))
-        if not (ROOT / path).exists()
+        if not (ROOT / path).exists() and not path.endswith(".lock.yaml")  # a run makes it
     ]
     assert gone == []
 

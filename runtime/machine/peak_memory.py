@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -62,6 +63,7 @@ def _read(answer: bytes | None) -> int | None:
 
 def _measure(work: Callable[[], object], writer: int) -> NoReturn:
     """Do the work in the child, write what it took, and leave without any of the parent's clean-up."""
+    gc.freeze()  # a collection would write to the parent's objects, and so make their pages this process's own
     said: dict[str, object] = {}
     try:
         said = {"bytes": _peak_of(work)}

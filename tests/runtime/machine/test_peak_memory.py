@@ -1,5 +1,6 @@
 """Peak memory of a piece of work."""
 
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,12 @@ def test_counts_a_buffer_that_came_and_went():
         return float(np.ones(64 * MIB, np.uint8)[0]), np.ones(16 * MIB, np.uint8)
 
     assert 60 * MIB < memory_of(work) < 80 * MIB
+
+
+def test_does_not_count_pages_that_a_collection_of_garbage_would_touch():
+    objects = [[] for _ in range(1_000_000)]
+    assert memory_of(gc.collect) < 8 * MIB
+    assert len(objects) == 1_000_000
 
 
 def test_counts_pages_of_the_parent_that_are_written_to():
