@@ -1,16 +1,16 @@
 """The lock of a recipe: what was decided and what came out on each class of hardware, as YAML beside the recipe."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.canonical import plain, sha256
+from titrant.schema.values.files import LOCK_SUFFIXES
+from titrant.schema.values.frozen import dataclass
 
 FORM = 1
-SUFFIX = ".lock.yaml"
-_SUFFIXES = (SUFFIX, ".lock.yml")
 # Named in the class's name, the strongest first; the digest covers all.
 _TELLING = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "dotprod", "asimddp", "neon")
 
@@ -120,19 +120,14 @@ _WIDTH = 100_000
 
 def lock_path(recipe: Path) -> Path:
     """Return where a recipe's lock stands: beside it, `x.lock.yaml` for `x.yaml`."""
-    return recipe.with_name(f"{recipe.stem}{SUFFIX}")
+    return recipe.with_name(f"{recipe.stem}{LOCK_SUFFIXES[0]}")
 
 
 def recipe_path(lock: Path) -> Path:
     """Return the recipe that a lock stands beside."""
-    stem = lock.name.removesuffix(SUFFIX).removesuffix(".lock.yml")
+    stem = next((lock.name.removesuffix(suffix) for suffix in LOCK_SUFFIXES if lock.name.endswith(suffix)), lock.name)
     other = lock.with_name(f"{stem}.yml")
     return other if other.is_file() else lock.with_name(f"{stem}.yaml")
-
-
-def is_lock(name: str) -> bool:
-    """Whether a file of this name is a lock: the name beside `x.yaml` is `x.lock.yaml`."""
-    return name.endswith(_SUFFIXES)
 
 
 def lock_text(lock: Lock, recipe: str) -> str:

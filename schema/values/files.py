@@ -13,6 +13,8 @@ from titrant.schema.values.canonical import canonical_json, plain
 
 _MAP_BYTES = 1 << 20
 _WINDOW_BYTES = 128 << 20
+# How a lock's name ends, the one that is written first.
+LOCK_SUFFIXES = (".lock.yaml", ".lock.yml")
 
 
 def digest_bytes(data: bytes) -> str:
@@ -117,3 +119,8 @@ def home_path() -> Path:
     with suppress(RuntimeError):  # `~somebody` where there is no such user
         given = given.expanduser()
     return given.absolute()
+
+
+def is_lock(name: str) -> bool:
+    """Whether a file of this name is a lock: the name beside `x.yaml` is `x.lock.yaml`."""
+    return name.endswith(LOCK_SUFFIXES)

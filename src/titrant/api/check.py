@@ -25,7 +25,7 @@ def check(recipe: Path | str, *, overrides: Sequence[str] = (), trust: bool = Fa
     """
     from titrant.compiler.bind.bind import bind
     from titrant.schema.language.parse import read
-    from titrant.schema.lock import is_lock
+    from titrant.schema.values.files import is_lock
 
     recipe = Path(recipe)
     try:

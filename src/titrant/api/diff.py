@@ -89,7 +89,7 @@ def _locks(old: str, new: str) -> Compared:
 
 def kind_of(name: str) -> str:
     """Tell a recipe, a lock and a saved plan by their suffix; everything else is a run."""
-    from titrant.schema.lock import is_lock
+    from titrant.schema.values.files import is_lock
 
     if is_lock(name):
         return "lock"

@@ -24,7 +24,7 @@ def operator_page(name: str) -> str:
 
 def recipes() -> dict[str, str]:
     """List the shipped recipes: name → the first sentence of the file's comment."""
-    from titrant.schema.lock import is_lock
+    from titrant.schema.values.files import is_lock
 
     shipped = {}
     for file in sorted(resources.files("titrant.recipes").iterdir(), key=lambda entry: entry.name):
