@@ -1,8 +1,8 @@
 """How every kind of artifact is written to a folder and read back.
 
 The module of a kind offers `save_<kind>(value, folder)`, which writes fixed file names with bytes that follow from the
-value alone, and `load_<kind>(folder)`. A value of a kind in `FILES` refers to files in the folder that it was loaded
-from. JSON values and reports, which belong to no engine, are written here.
+value alone, and `load_<kind>(folder)`. A value of a kind in `FILE_KINDS` refers to files in the folder that it was
+loaded from. JSON values and reports, which belong to no engine, are written here.
 """
 
 import json
@@ -30,7 +30,7 @@ _MODULES = {
     "value": "titrant.runtime.backends.kinds",
 }
 # Kinds whose values are paths: they are loaded again after saving, and their folder must outlive them.
-FILES = ("onnx", "torchscript", "report")
+FILE_KINDS = ("onnx", "torchscript", "report")
 
 
 def save(kind: str, value: Any, folder: Path) -> None:
@@ -57,30 +57,30 @@ def _module(kind: str) -> Any:
     return import_module(_MODULES[kind])
 
 
-FILE = "value.json"
+VALUE_FILE = "value.json"
 
 
 def save_value(value: Any, folder: Path) -> None:
     """Write canonical JSON; TypeError or ValueError for what JSON cannot hold."""
-    (folder / FILE).write_bytes(encode(value))
+    (folder / VALUE_FILE).write_bytes(encode(value))
 
 
 def encode(value: Any) -> bytes:
-    """Return the bytes that `save` writes."""
+    """Return the bytes that `save_value` writes."""
     return canonical_json(value).encode()
 
 
 def load_value(folder: Path) -> Any:
     """Read the JSON."""
-    return json.loads((folder / FILE).read_bytes())
+    return json.loads((folder / VALUE_FILE).read_bytes())
 
 
-NAMES = ("report.html", "report.md", "report.json")
+REPORT_FILES = ("report.html", "report.md", "report.json")
 
 
 def save_report(value: "ReportFiles", folder: Path) -> None:
     """Copy the report's files."""
-    for name in NAMES:
+    for name in REPORT_FILES:
         shutil.copyfile(value.folder / name, folder / name)
 
 

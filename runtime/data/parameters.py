@@ -78,3 +78,8 @@ class TransformStep(Params):
 
 
 TransformSteps = Annotated[tuple[TransformStep, ...], Field(strict=False)]
+
+
+def source_words(name: str) -> str:
+    """Name a source as messages do: by its name, or as the data where it is the only one."""
+    return "the data" if name == "source" else f"source {name}"

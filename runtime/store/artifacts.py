@@ -219,7 +219,7 @@ class Store:
 def identify_value(value: Any) -> Artifact:
     """Return the artifact that a JSON value would be stored as, without storing it."""
     data = kinds.encode(value)
-    manifest = _manifest_bytes("value", {kinds.FILE: Blob(digest_bytes(data), len(data))})
+    manifest = _manifest_bytes("value", {kinds.VALUE_FILE: Blob(digest_bytes(data), len(data))})
     return Artifact("value", digest_bytes(manifest), len(data))
 
 
@@ -282,7 +282,7 @@ class LiveValues:
         A value that refers to files is kept as loaded from the store: its own files are about to go. Any other is kept
         as loading would give it: what reads it must not round otherwise for finding it here.
         """
-        if artifact.kind in (*kinds.FILES, "value"):
+        if artifact.kind in (*kinds.FILE_KINDS, "value"):
             value = self.load(artifact)
         else:
             value = kinds.as_loaded(artifact.kind, value)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.declarations import Described, first_changed
 from titrant.runtime.store.home import Home
+from titrant.runtime.store.store_index import KEY_FILE
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import Plan, Step, without_paths
 from titrant.schema.record import Artifact, Dependency, StepResult
@@ -25,7 +26,6 @@ from titrant.schema.values.frozen import dataclass
 # What a step reads: one artifact, or several by name.
 InputArtifacts = Mapping[str, Artifact | Mapping[str, Artifact]]
 T = TypeVar("T")
-_KEY_FILE = "key.json"
 _REFUSED = "refused-"
 # A use within this time of the one before is not written down again.
 SLACK_SECONDS = 600.0
@@ -166,7 +166,7 @@ class Results:
 
     def parts(self, key: str) -> Mapping[str, Any] | None:
         """Return what a key is the digest of, if it was kept."""
-        parts: Mapping[str, Any] | None = json_object(self._folder / key / _KEY_FILE)
+        parts: Mapping[str, Any] | None = json_object(self._folder / key / KEY_FILE)
         return parts
 
     def _files(self, key: str) -> Iterator[Path]:
@@ -175,15 +175,15 @@ class Results:
             paths = sorted(folder.iterdir())
         except FileNotFoundError:
             return
-        yield from (path for path in paths if path.suffix == ".json" and path.name[0] != "." and path.name != _KEY_FILE)
+        yield from (path for path in paths if path.suffix == ".json" and path.name[0] != "." and path.name != KEY_FILE)
 
     def _write(self, key: StepKey, name: str, value: StepResult | Refusal) -> None:
         folder = self._folder / key.digest
         for last in (False, True):
             folder.mkdir(exist_ok=True)
             try:
-                if not (folder / _KEY_FILE).exists():
-                    files.write_json(folder / _KEY_FILE, key.parts)
+                if not (folder / KEY_FILE).exists():
+                    files.write_json(folder / KEY_FILE, key.parts)
                 files.write_json(folder / name, value)
                 return
             except FileNotFoundError:

@@ -106,11 +106,7 @@ def remember(place: Path, answer: Mapping[str, Any]) -> None:
 
 def remembered(place: Path) -> dict[str, Any]:
     """Read an answer back; empty where there is none, and where the file cannot be read or holds none."""
-    try:
-        answer = json.loads(place.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
+    return json_object(place) or {}
 
 
 def home_path() -> Path:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
-from titrant.runtime.data.parameters import InputSpecs, Names, SourceParams
+from titrant.runtime.data.parameters import InputSpecs, Names, SourceParams, source_words
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, has_text, tables_bytes
@@ -117,7 +117,7 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     selected = None if params.inputs is None else [*dict.fromkeys([*renamed, *params.keep])]
     table = _read(source, name, selected, source.label or params.label, resize=params.resize)
     for column in params.keep:
-        find(table.columns, column, _called(name), "data.subgroups or data.split.by")
+        find(table.columns, column, source_words(name), "data.subgroups or data.split.by")
     columns = _select(table.columns, renamed, selected, name, hidden(source.sklearn))
     _check_lengths(columns, name)
     if params.label is not None:
@@ -175,14 +175,10 @@ def _select(
     from titrant.runtime.data.columns import find
 
     for column, common in renamed.items():
-        find(columns, column, _called(name), "data.label" if column != common or selected is None else "data")
+        find(columns, column, source_words(name), "data.label" if column != common or selected is None else "data")
     if selected is None:
         return {renamed.get(column, column): values for column, values in columns.items() if column not in unless_named}
-    return {renamed.get(column, column): find(columns, column, _called(name), "data") for column in selected}
-
-
-def _called(name: str) -> str:
-    return "the data" if name == "source" else f"source {name}"
+    return {renamed.get(column, column): find(columns, column, source_words(name), "data") for column in selected}
 
 
 def _check_lengths(columns: "Mapping[str, np.ndarray]", name: str) -> None:
@@ -190,7 +186,7 @@ def _check_lengths(columns: "Mapping[str, np.ndarray]", name: str) -> None:
     lengths = {column: len(values) for column, values in columns.items() if values.ndim}
     if flat:
         raise StepError(
-            Diagnostic("X102", f"{_called(name)}: {flat[0]} is a single number", help="give one entry a row")
+            Diagnostic("X102", f"{source_words(name)}: {flat[0]} is a single number", help="give one entry a row")
         )
     if len(set(lengths.values())) > 1:
         first, *others = lengths.items()
@@ -198,12 +194,12 @@ def _check_lengths(columns: "Mapping[str, np.ndarray]", name: str) -> None:
         raise StepError(
             Diagnostic(
                 "X102",
-                f"{_called(name)}: {first[0]} has {first[1]} rows and {other[0]} has {other[1]}",
+                f"{source_words(name)}: {first[0]} has {first[1]} rows and {other[0]} has {other[1]}",
                 help="name the arrays that belong together in `inputs` and `label`",
             )
         )
     if not columns or not next(iter(lengths.values())):
-        raise StepError(Diagnostic("X103", f"{_called(name)} has no rows", help="check the file or the factory"))
+        raise StepError(Diagnostic("X103", f"{source_words(name)} has no rows", help="check the file or the factory"))
 
 
 def _checked_label(label: "np.ndarray", column: str, name: str) -> "np.ndarray":
@@ -215,7 +211,7 @@ def _checked_label(label: "np.ndarray", column: str, name: str) -> "np.ndarray":
         raise StepError(
             Diagnostic(
                 "X104",
-                f"{_called(name)}: {gone} of {len(label)} rows have no label in {column}",
+                f"{source_words(name)}: {gone} of {len(label)} rows have no label in {column}",
                 help="leave these rows out, in the file or in a data factory",
             )
         )

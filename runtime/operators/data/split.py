@@ -12,7 +12,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
-from titrant.runtime.data.parameters import Names
+from titrant.runtime.data.parameters import Names, source_words
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 from titrant.schema.facts import Hardware, ModelFacts, split_bytes
@@ -146,7 +146,7 @@ def _check_roles(params: DataSplitParams, tables: "Tables") -> None:
             raise RecipeError(
                 Diagnostic(
                     "X110",
-                    f"the roles take {total:g} of {_called(name)}",
+                    f"the roles take {total:g} of {source_words(name)}",
                     help="fractions of one source add up to 1 at most",
                 )
             )
@@ -163,7 +163,7 @@ def _units(params: DataSplitParams, tables: "Tables") -> "dict[str, np.ndarray]"
     if params.by in ("row", "order"):
         total = sum(table.rows for table in tables.sources.values())
         return dict(zip(names, np.split(np.arange(total, dtype=np.int64), cuts), strict=True))
-    columns = [find(tables.sources[name].columns, params.by, _called(name), "data.split.by") for name in names]
+    columns = [find(tables.sources[name].columns, params.by, source_words(name), "data.split.by") for name in names]
     gone = sum(int(missing(column).sum()) for column in columns)
     if gone:
         raise PreconditionError(
@@ -239,7 +239,7 @@ def _classes(params: DataSplitParams, table: "Table", name: str) -> "tuple[np.nd
 
     if not params.stratify or params.label is None:
         return np.zeros(table.rows, dtype=np.int64), ()
-    label = find(table.columns, params.label, _called(name), "data.label")
+    label = find(table.columns, params.label, source_words(name), "data.label")
     if label.ndim != 1:
         return np.zeros(table.rows, dtype=np.int64), ()
     values, numbers = np.unique(label, return_inverse=True)
@@ -269,9 +269,11 @@ def _notes(params: DataSplitParams, source: _Source, group: "np.ndarray", unused
     said, rows = [], source.table.rows
     copies = rows - int(group.max(initial=-1) + 1)
     if params.by == "row" and copies:
-        said.append(f"{copies} of {rows} rows of {_called(source.name)} repeat another row's inputs and stay with it")
+        said.append(
+            f"{copies} of {rows} rows of {source_words(source.name)} repeat another row's inputs and stay with it"
+        )
     if unused:
-        said.append(f"{unused} rows of {_called(source.name)} have no role")
+        said.append(f"{unused} rows of {source_words(source.name)} have no role")
     return said
 
 
@@ -344,7 +346,3 @@ def _overlap(shared: Mapping[tuple[str, str, str], int]) -> Diagnostic:
         message,
         help="`split: {overlap: drop}` leaves them in the role that judges (evaluation before tuning, …)",
     )
-
-
-def _called(name: str) -> str:
-    return "the data" if name == "source" else f"source {name}"
