@@ -1,1 +1,1 @@
-"""The operators, engines, store, journal, executor, contract statistics and report."""
+"""What a plan is made of and what carries it out: operators, engines, contract, store, worker, run and report."""

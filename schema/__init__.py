@@ -1,4 +1,4 @@
-"""The nouns of titrant: recipe language, diagnostics, facts, plan, record, canonical JSON and digests."""
+"""The recipe language and the values that every stage hands on: facts, plan, gates, costs, record, lock."""
 
 # Of titrant as a whole: locks and records carry it.
 __version__ = "0.1.0"

@@ -1,1 +1,1 @@
-"""Check a recipe's names, files, references and sections against each other and the catalog."""
+"""Check a recipe's names, files, references and sections against each other, the catalog, and later the facts."""

@@ -1,1 +1,1 @@
-"""The machine at hand, or the description of another."""
+"""Say what this machine is, without measuring it, or read the description of another."""

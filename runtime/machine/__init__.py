@@ -1,1 +1,1 @@
-"""Measure the machine, its engines, and the memory of a process."""
+"""Measure this machine: how fast it computes, which engines load, and the memory that work takes."""

@@ -1,1 +1,1 @@
-"""Each verb of the command line as a function: text or a path in, a value out, nothing printed."""
+"""The public functions, a file a verb, and what they share: text or a path in, a value out, nothing printed."""
