@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.values.canonical import plain, sha256
+from titrant.schema.values.canonical import WrongValueError, plain, read_back, sha256
 from titrant.schema.values.files import LOCK_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 
@@ -152,7 +152,6 @@ def read_lock(path: Path) -> Lock | None:
     from titrant.schema.language.parse import mapping
     from titrant.schema.language.spans import Origin
     from titrant.schema.language.yaml_tree import plain_value
-    from titrant.schema.values.canonical import WrongValueError, read_back
 
     try:
         text = path.read_text("utf-8")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from titrant.cli.options import VERBS
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("schema", "compiler", "runtime", "recipes", "src/titrant")
 # Top-level folder → what its files may import.
@@ -25,8 +27,17 @@ HEAVY = {
     "scipy", "pandas", "pyarrow", "numpy",
 }  # fmt: skip
 MOST_FILES, MOST_LINES, FEWEST_LINES, MANY_IMPORTERS = 16, 400, 60, 5
-# A folder of these holds a file for each verb or operator, however many there are and however short they are.
-A_FILE_EACH = ("src/titrant/api", "src/titrant/cli", "runtime/operators")
+# Who names a module of ours in a text, which no import shows, and what for.
+BY_NAME = {
+    "compiler/predict/price.py": "what loading it takes, in a table",
+    "runtime/backends/kinds.py": "the table of which module keeps which kind: engines stand above what they share",
+    "runtime/machine/bench.py": "times how long the worker takes to load",
+    "runtime/worker/parent.py": "the worker, a process of its own",
+    "runtime/worker/tasks.py": "the inspection, which only a planning worker loads",
+    "src/titrant/__init__.py": "public names, loaded when they are first used",
+    "src/titrant/api/doctor_machine.py": "the probe of engines, a process of its own",
+    "src/titrant/api/hardware.py": "the bench, a process of its own",
+}
 # Short on purpose: the pipeline on one page, and what `python -m titrant` looks for.
 SHORT = ("compiler/compile.py", "src/titrant/__main__.py")
 
@@ -162,10 +173,35 @@ def test_compiles_one_way():
     assert wrong == []
 
 
+def is_a_file_each(file: Path) -> bool:
+    """Tell whether a file is one of those of which there is one a verb or an operator, however many and short."""
+    parts = room_path(file)
+    return parts[:2] == ("runtime", "operators") or (parts[2:3] in (("api",), ("cli",)) and file.stem in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_has_two_files_a_verb(verb):
+    command = ast.parse((ROOT / "src" / "titrant" / "cli" / f"{verb}.py").read_text("utf-8"))
+    assert {"arguments", "call"} <= {node.name for node in command.body if isinstance(node, ast.FunctionDef)}
+    assert (ROOT / "src" / "titrant" / "api" / f"{verb}.py").is_file()
+
+
+def test_names_a_module_in_a_text_only_where_that_is_said():
+    wrong = []
+    for file in files().values():
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            target = files().get(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+            # An operator says in `loads` what it is going to import.
+            loads = place(file).startswith("runtime/operators/") and target in arrows()[file]
+            if target not in (None, file) and target.name != "__init__.py" and place(file) not in BY_NAME and not loads:
+                wrong.append(f"{place(file)}: {node.value}")
+    assert wrong == []
+
+
 def test_crowds_no_folder():
     counts = defaultdict(int)
     for file in files().values():
-        if file.name != "__init__.py" and not folder(file).startswith(A_FILE_EACH):
+        if file.name != "__init__.py" and not is_a_file_each(file):
             counts[folder(file)] += 1
     assert {name: count for name, count in counts.items() if count > MOST_FILES} == {}
 
@@ -179,7 +215,7 @@ def test_keeps_what_is_read_together_together():
     for file in files().values():
         lines = len(file.read_text("utf-8").splitlines())
         short = lines < FEWEST_LINES and len(importers[file]) < MANY_IMPORTERS
-        exempt = file.name == "__init__.py" or folder(file).startswith(A_FILE_EACH) or place(file) in SHORT
+        exempt = file.name == "__init__.py" or is_a_file_each(file) or place(file) in SHORT
         if lines > MOST_LINES or (short and not exempt):
             wrong.append(f"{place(file)}: {lines} lines, {len(importers[file])} importers")
     assert wrong == []

@@ -1,11 +1,11 @@
 """The bound recipe that every later stage takes, and what its checks read (`CheckInput`) and yield (`Finding`)."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from titrant.schema.diagnostics.diagnostics import Diagnostic
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
@@ -133,3 +133,20 @@ def unclaimed(findings: Iterable[Finding]) -> list[Finding]:
         if not any(finding.path[: len(earlier.path)] == earlier.path for earlier in kept):
             kept.append(finding)
     return kept
+
+
+def located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Ask, and give each diagnostic of a RecipeError that names a key the place of its value."""
+    try:
+        return ask()
+    except RecipeError as error:
+        raise RecipeError(*(_placed(bound, diagnostic) for diagnostic in error.diagnostics)) from None
+
+
+def _placed(bound: BoundRecipe, diagnostic: Diagnostic) -> Diagnostic:
+    if diagnostic.where is not None or not diagnostic.key:
+        return diagnostic
+    key, _, value = diagnostic.key.partition(" ")
+    source = bound.parsed.source
+    where = source.place(source.holding(tuple(key.split(".")), value), "value")
+    return replace(diagnostic, where=where)

@@ -16,8 +16,8 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     "onnx": (".onnx",),
     "npz": (".npz",),
 }
-SOURCE_KEYS = ("csv", "parquet", "npz", "image_folder")
 # `model.weights: included` is not a file: the factory loads its own weights.
+FILE_SOURCES = ("csv", "parquet", "npz", "image_folder")
 INCLUDED = "included"
 
 
@@ -35,7 +35,7 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
     for place, source in sources:
-        for key in SOURCE_KEYS:
+        for key in FILE_SOURCES:
             if (text := getattr(source, key)) is not None:
                 yield (*place, key), text
         for index, text in enumerate(source.files or ()):

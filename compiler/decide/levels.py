@@ -7,9 +7,9 @@ from titrant.schema.plan import Rejected
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size
 
-# Below this a model fits everywhere as it is: nothing is quantized unless the recipe asks (ledger C16).
+# Below this a model fits everywhere as it is: nothing is quantized unless the recipe asks.
 SMALL_BYTES = 100 * 10**6
-# Above this `level: auto` considers everything that saves memory (ledger C16).
+# Above this `level: auto` considers everything that saves memory.
 LARGE_BYTES = 10**9
 
 

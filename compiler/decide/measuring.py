@@ -9,7 +9,7 @@ from titrant.schema.facts import TensorSpec
 from titrant.schema.plan import Decision
 from titrant.schema.recipe.recipe import Recipe
 
-# At most this many candidates are judged on evaluation rows, whatever the number made (design, the contract).
+# At most this many candidates are judged on evaluation rows, whatever the number made.
 SHORTLIST = 4
 # The figure of a latency limit → the share of runs that must lie below it.
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

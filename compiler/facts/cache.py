@@ -7,16 +7,13 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
 
-from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.files import digest_bytes, digest_file, remembered, write_bytes
 from titrant.schema.values.frozen import dataclass
 
@@ -51,7 +48,7 @@ class FileDigests:
 
     def __init__(self, memory: Path | None = None) -> None:
         self._memory = memory
-        self._known = _load(memory)
+        self._digests = _load(memory)
         self._fresh = False
 
     def of(self, path: Path) -> str:
@@ -62,7 +59,7 @@ class FileDigests:
         """Write what was learned, by rename; a disk that refuses costs only time."""
         if self._memory is None or not self._fresh:
             return
-        newest = dict(list(self._known.items())[-_KEPT:])
+        newest = dict(list(self._digests.items())[-_KEPT:])
         with suppress(OSError):
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self._memory, json.dumps(newest).encode(), durable=False)
@@ -71,13 +68,13 @@ class FileDigests:
     def _file(self, path: Path) -> str:
         state = path.stat()
         key = f"{state.st_dev}:{state.st_ino}:{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}"
-        kept = self._known.get(key)
+        kept = self._digests.get(key)
         if kept is not None:
             return kept
         now = time.time_ns()
         digest = digest_file(path)
         if now - max(state.st_mtime_ns, state.st_ctime_ns) > YOUNG_NS:
-            self._known[key] = digest
+            self._digests[key] = digest
             self._fresh = True
         return digest
 
@@ -160,20 +157,3 @@ def _modules(folder: Path) -> list[str]:
 
 def _below(path: Path, old: Path, new: Path) -> Path:
     return new / path.relative_to(old) if path.is_relative_to(old) else path
-
-
-def located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Ask, and give each diagnostic of a RecipeError that names a key the place of its value."""
-    try:
-        return ask()
-    except RecipeError as error:
-        raise RecipeError(*(_placed(bound, diagnostic) for diagnostic in error.diagnostics)) from None
-
-
-def _placed(bound: BoundRecipe, diagnostic: Diagnostic) -> Diagnostic:
-    if diagnostic.where is not None or not diagnostic.key:
-        return diagnostic
-    key, _, value = diagnostic.key.partition(" ")
-    source = bound.parsed.source
-    where = source.place(source.holding(tuple(key.split(".")), value), "value")
-    return replace(diagnostic, where=where)

@@ -6,8 +6,8 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.facts.cache import PREFIX, DigestedFile, FileDigests, header_digest, located, movable, moved
+from titrant.compiler.bind.bound_recipe import BoundRecipe, located
+from titrant.compiler.facts.cache import PREFIX, DigestedFile, FileDigests, header_digest, movable, moved
 from titrant.compiler.facts.load_steps import (
     ONNX_PARTS,
     DigestedFiles,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import ModelFacts, TensorSpec
 from titrant.schema.recipe.data import Data, Source
@@ -13,9 +14,7 @@ DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundR
 
 # The one source of a recipe that has no names for its sources.
 ONLY = "source"
-FILE_SOURCES = ("csv", "parquet", "npz", "image_folder")
 
-INCLUDED = "included"
 # What the files beside an ONNX file, which hold its weights, are called among the recipe's files.
 ONNX_PARTS = "model.onnx.parts."
 

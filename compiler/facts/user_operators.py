@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.facts.cache import FileDigests, located
+from titrant.compiler.bind.bound_recipe import BoundRecipe, located
+from titrant.compiler.facts.cache import FileDigests
 from titrant.runtime import catalog
 from titrant.runtime.catalog import (
     Declaration,

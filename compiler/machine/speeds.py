@@ -1,7 +1,4 @@
-"""How fast this machine computes: what `titrant hardware --bench` measured here, and what vendors publish.
-
-A measurement is kept for as long as it is the same machine.
-"""
+"""How fast a machine computes: what was measured here, kept while it is the same machine, or what vendors publish."""
 
 import math
 import re

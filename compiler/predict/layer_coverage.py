@@ -32,7 +32,6 @@ NO_WEIGHTS = "it has no weights"
 UNREAD = "the forward pass does not read its weights: an exported file leaves them out"
 UNSAID = "a user's operator that declares no `requires` does not say before it runs"
 OWN = "what becomes of its own weights is known after export"
-
 # All that an operator may look at in a layer but its name.
 _kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
 

@@ -1,7 +1,7 @@
 """Count the memory and disk that a plan is certain to need, and refuse one that a machine cannot carry out."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from titrant.compiler.decide.target import at_device
 from titrant.compiler.lower.plan_graph import Declare, full_params, given_kinds, references, split_reference
@@ -240,3 +240,76 @@ def _size_diagnostic(
 def _rounded_up(size: int) -> str:
     """Write a size as a recipe would, in whole KiB."""
     return write_size(-(-size // 1024) * 1024)
+
+
+def short_of(needs: Mapping[str, Need], running: Collection[str], capacity: Capacity) -> tuple[Diagnostic, ...]:
+    """Say which memory or disk is certain not to suffice for the steps that run; empty where it may.
+
+    Each step's memory counts alone, since they run one after the other; what they store adds up.
+    """
+    running_needs = {step: need for step, need in needs.items() if step in running}
+    if not running_needs:
+        return ()
+    return (*_memory(running_needs, capacity), *_devices(running_needs, capacity), *_disk(running_needs, capacity))
+
+
+def _memory(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnostic]:
+    worst = max(needs, key=lambda step: needs[step].memory_bytes)
+    demand, supply = needs[worst].memory_bytes, capacity.memory_bytes
+    if supply is not None and demand > supply:
+        there = _there(supply, "this machine has", capacity)
+        yield _batch(worst, needs[worst], demand, supply, "memory", there) or _shortage(
+            worst, demand, "memory", there, capacity, _relief(demand)
+        )
+
+
+def _devices(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnostic]:
+    for device, supply in capacity.devices.items():
+        demands = {step: need.device_bytes for step, need in needs.items() if need.device == device}
+        worst = max(demands, key=lambda step: demands[step], default="")
+        if worst and demands[worst] > supply:
+            there, what = _there(supply, f"{device} has", capacity), f"memory on {device}"
+            yield _batch(worst, needs[worst], demands[worst], supply, what, there) or _shortage(
+                worst, demands[worst], what, there, capacity, "or hand over a smaller model"
+            )
+
+
+def _batch(step: str, need: Need, demand: int, supply: int, what: str, there: str) -> Diagnostic | None:  # noqa: PLR0917
+    """Say that a batch is too large, and which is not; None where a smaller one would not fit either."""
+    largest = need.largest_batch(demand, supply)
+    if not largest:
+        return None
+    return Diagnostic(
+        "P025",
+        f"step {step} answers a batch of {need.batch:,} and needs {format_size(demand)} of {what} or more for it, "
+        f"and {there}",
+        help=f"{largest:,} is the largest batch that may fit: lower profile.batches, or target.latency.batch",
+    )
+
+
+def _there(supply: int, has: str, capacity: Capacity) -> str:
+    return f"{format_size(supply)} are free now" if capacity.free else f"{has} {format_size(supply)}"
+
+
+def _shortage(step: str, demand: int, what: str, there: str, capacity: Capacity, relief: str) -> Diagnostic:  # noqa: PLR0917
+    needed = format_size(demand)
+    remedy = f"run it where there is more than {needed}, {relief}"
+    if capacity.free:
+        remedy = f"end what else runs here until {needed} are free, or {remedy}"
+    return Diagnostic("P025", f"step {step} needs {needed} of {what} or more, and {there}", help=remedy)
+
+
+def _relief(demand: int) -> str:
+    if demand < 2 * WORKER_BYTES:
+        return f"most of which torch itself takes ({format_size(WORKER_BYTES)})"
+    return "or hand over a smaller model or fewer rows"
+
+
+def _disk(needs: Mapping[str, Need], capacity: Capacity) -> Iterator[Diagnostic]:
+    supply, demand = capacity.disk_bytes, sum(need.output_bytes for need in needs.values())
+    if supply is not None and demand > supply:
+        yield Diagnostic(
+            "P024",
+            f"the steps to run write {format_size(demand)} or more, and {format_size(supply)} are free on the disk",
+            help=f"free at least {format_size(demand - supply)}, or set TITRANT_HOME to a folder on another disk",
+        )

@@ -210,7 +210,7 @@ def _finite(name: str, values: np.ndarray) -> None:
         )  # fmt: skip
 
 
-def compare(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the largest absolute difference of any output, and the largest relative to that output's largest answer.
 
     `answers` may name its outputs otherwise, but has them in the same order.
@@ -234,7 +234,7 @@ def compare(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarra
     return {"rows": rows, "absolute": absolute, "relative": relative}
 
 
-def check(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, Any]:
+def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, Any]:
     """Add the tolerance; raise StepError X208 when the relative difference is beyond it or not a number."""
     if not parity["relative"] <= tolerance:
         raise StepError(

@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Params
+from titrant.schema.recipe.model import OutputKind
 
 JudgedTask = Literal["binary_classification", "multiclass_classification", "unlabeled"]
-OutputKind = Literal["logits", "probabilities", "values", "mask", "embedding"]
 
 
 class Reading(Params):

@@ -16,11 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
+from titrant.runtime.inspect.onnx_flops import TensorShape
 from titrant.runtime.user_code import call
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import TensorSpec
-
-TensorShape = Sequence[int]
 
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
 CASES = 2
@@ -183,8 +182,8 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self._alive_bytes = 0
-        self._known = {tensor.untyped_storage()._cdata for tensor in present}
-        self._seen = set(self._known)
+        self._present = {tensor.untyped_storage()._cdata for tensor in present}
+        self._seen = set(self._present)
         self._read: set[int] = set()
 
     def reads(self, tensor: torch.Tensor) -> bool:
@@ -194,7 +193,7 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation and count the storages of its results that are new."""
         for tensor in tree_leaves((args, kwargs)):
-            if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) in self._known:
+            if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) in self._present:
                 self._read.add(key)
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):

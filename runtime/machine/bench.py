@@ -59,7 +59,7 @@ def _say(answers: TextIO, value: object) -> None:
     answers.flush()
 
 
-Work = Callable[[], object]
+Call = Callable[[], object]
 
 # (rows, inner, columns) of products as layers make them: three convolutions of an image network at batch 1, a linear
 # layer at batch 32, and one of a transformer's over 128 tokens.
@@ -68,13 +68,13 @@ PRODUCT_ROUNDS = 7
 _ROUND_SECONDS = 0.15
 
 
-def fp32_products() -> list[Work]:
+def fp32_products() -> list[Call]:
     """Return one call for each product, in torch with one thread."""
     import torch
 
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    calls: list[Work] = []
+    calls: list[Call] = []
     for rows, inner, columns in PRODUCTS:
         left = torch.randn(rows, inner, generator=generator)
         right = torch.randn(inner, columns, generator=generator)
@@ -83,12 +83,12 @@ def fp32_products() -> list[Work]:
     return calls
 
 
-def int8_products() -> list[Work]:
+def int8_products() -> list[Call]:
     """Return one call for each product: uint8 activations by int8 weights with a scale a column, in onnxruntime."""
     return [_int8_product(*shape) for shape in PRODUCTS]
 
 
-def flops_per_second(products: dict[str, list[Work]], rounds: int = PRODUCT_ROUNDS) -> dict[str, float]:
+def flops_per_second(products: dict[str, list[Call]], rounds: int = PRODUCT_ROUNDS) -> dict[str, float]:
     """Return the median rate of each kind of product over rounds in which the kinds take turns."""
     for calls in products.values():
         for call in calls:
@@ -101,7 +101,7 @@ def flops_per_second(products: dict[str, list[Work]], rounds: int = PRODUCT_ROUN
     return {kind: flops / statistics.median(times) for kind, times in seconds.items()}
 
 
-def _seconds_of_all(calls: list[Work]) -> float:
+def _seconds_of_all(calls: list[Call]) -> float:
     """Return the seconds that each product takes once, summed; each is repeated to be long against the clock."""
     total = 0.0
     for call in calls:
@@ -113,7 +113,7 @@ def _seconds_of_all(calls: list[Work]) -> float:
     return total
 
 
-def _int8_product(rows: int, inner: int, columns: int) -> Work:
+def _int8_product(rows: int, inner: int, columns: int) -> Call:
     import numpy as np
     import onnxruntime
 
@@ -277,7 +277,7 @@ def device_speed(device: str, size: int = SIZE, copied: int = _COPIED_BYTES) -> 
     }
 
 
-def _product(size: int, dtype: "torch.dtype", device: str) -> Work:
+def _product(size: int, dtype: "torch.dtype", device: str) -> Call:
     import torch
 
     left, right, result = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(3))
@@ -288,7 +288,7 @@ def _there_and_back(numbers: "torch.Tensor", device: str) -> Any:
     return numbers.to(device).add_(1).to("cpu")
 
 
-def _seconds(call: Work, wait: Callable[[], None], repeats: int = _REPEATS) -> float:
+def _seconds(call: Call, wait: Callable[[], None], repeats: int = _REPEATS) -> float:
     """Return the median over rounds of what one of several calls in a row takes, the waiting at the end included."""
     call()
     wait()

@@ -13,9 +13,9 @@ from titrant.runtime.run.perform import Performer
 from titrant.runtime.run.record import (
     RunRecipe,
     capture,
+    count_with_results,
     describe,
     earlier_run,
-    known,
     look_of,
     report_value,
     run_record,
@@ -26,8 +26,9 @@ from titrant.runtime.run.search_run import NoCandidateError, Titration, choose, 
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.artifacts import DamagedError, Store, identify_value
 from titrant.runtime.store.declarations import Declarations
-from titrant.runtime.store.home import Home, disk_errors, sweep, using
+from titrant.runtime.store.home import Home, disk_errors, sweep
 from titrant.runtime.store.journal import Journal
+from titrant.runtime.store.locks import using
 from titrant.runtime.store.results import Results
 from titrant.runtime.store.run_folder import RECORD, RunFolder, make_folder, newer_run, place_outputs, prepare_outputs
 from titrant.runtime.worker.messages import DamagedArtifactError
@@ -218,7 +219,7 @@ class _Run:
             run=folder.run,
             steps=tuple(replace(s, status="finished") if s.step in executed else s for s in record.steps),
             executed=len(executed),
-            reused=known(walk) - len(executed & set(walk.records)),
+            reused=count_with_results(walk) - len(executed & set(walk.records)),
             seconds=time.monotonic() - self._begun,
             environment=capture(self._plan, self._recipe.folder),
         )

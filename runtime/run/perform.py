@@ -9,8 +9,8 @@ from typing import Any
 from titrant.runtime.run.deadline import Deadline
 from titrant.runtime.run.history import HistoryFile
 from titrant.runtime.run.walk import Performed, StepTask
-from titrant.runtime.store.home import computing
 from titrant.runtime.store.journal import Journal
+from titrant.runtime.store.locks import computing
 from titrant.runtime.store.results import Refusal, Results, result_from
 from titrant.runtime.store.run_folder import RunFolder
 from titrant.runtime.worker.messages import raise_answer

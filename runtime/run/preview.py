@@ -44,7 +44,7 @@ class StepPreview:
 
 @dataclass(frozen=True)
 class PlanPreview:
-    """What executing a plan would do: every step's forecast by id, and where nothing would run, the run that answers.
+    """What executing a plan would do: every step's preview by id, and where nothing would run, the run that answers.
 
     `answer` is what `execute` would return: the earlier run that ended just as this one would, with nothing executed.
     """
@@ -59,11 +59,6 @@ def preview(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folde
     A user's operator that was never described, or whose module changed, is not known: only a worker may import it.
     """
     return _Previewer(plan, home, RunRecipe(recipe_text, recipe_file, folder.absolute())).preview()
-
-
-def previews(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> Mapping[str, StepPreview]:
-    """Forecast every step by id, as `preview` does."""
-    return preview(plan, home, recipe_text=recipe_text, recipe_file=recipe_file, folder=folder).steps
 
 
 class _UnknownOperatorError(TitrantError):

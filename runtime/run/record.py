@@ -185,10 +185,10 @@ def earlier_run(home: Home, walk: Walk, titration: Titration) -> RunRecord | Non
     """Return a run that ended before exactly as this one does, told as one that executed nothing; None without one."""
     mine = run_record(walk, titration)
     earlier = closed_run(home, walk.plan, lambda record: same_outcome(record, mine))
-    return None if earlier is None else replace(earlier, executed=0, reused=known(walk))
+    return None if earlier is None else replace(earlier, executed=0, reused=count_with_results(walk))
 
 
-def known(walk: Walk) -> int:
+def count_with_results(walk: Walk) -> int:
     """Count the steps that have their results."""
     return sum(record.status in ("finished", "reused") for record in walk.records.values())
 

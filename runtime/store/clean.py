@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.store.home import Holder, Home, cleaning, remove_if_stale, sweep, unfinished_folder
+from titrant.runtime.store.home import Home, sweep, unfinished_folder
+from titrant.runtime.store.locks import Holder, cleaning, remove_if_stale
 from titrant.runtime.store.results import SLACK_SECONDS
 from titrant.runtime.store.run_folder import RECORD
 from titrant.runtime.store.store_index import (

@@ -38,13 +38,13 @@ class Declarations:
         self._home = home
         self._folder = folder
         self._ask = ask
-        self._known: dict[str, Described] = {}
+        self._described: dict[str, Described] = {}
 
     def get(self, name: str) -> Described:
         """Return what is known of an operator; asks the worker for a user's operator that is new or changed."""
-        if name not in self._known:
-            self._known[name] = self._user(name) if ":" in name else describe(name)
-        return self._known[name]
+        if name not in self._described:
+            self._described[name] = self._user(name) if ":" in name else describe(name)
+        return self._described[name]
 
     def _user(self, name: str) -> Described:
         place = hashlib.sha256(f"{self._folder}\n{name}".encode()).hexdigest()

@@ -1,8 +1,4 @@
-"""A home folder: its parts, the locks of those who compute, use or clean in it, and its runs, newest first.
-
-Such a lock is the system's own and ends with the process that holds it. The file beside it only says who that is, so
-one that was left behind holds nobody up.
-"""
+"""A home folder: its parts, what is wrong where one cannot be used, and its runs, newest first."""
 
 import contextlib
 import errno
@@ -13,8 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
@@ -24,9 +19,6 @@ from titrant.schema.values.text import os_reason
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-_POLL_SECONDS = 0.2
-_STORE = "store"
-_RUN = "run-"
 # How a run's folder begins: the second, in UTC, in which the run began.
 BEGAN = re.compile(r"\d{8}T\d{6}Z-")
 _SECOND = 16
@@ -180,108 +172,6 @@ def _in_use(folder: Path, pid: int) -> bool:
 def host() -> str:
     """Return this machine's name, letters and digits only."""
     return "".join(character for character in socket.gethostname() if character.isalnum()) or "host"
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a lock: a process of a machine, what it does, and since when (UTC, ISO 8601)."""
-
-    pid: int
-    host: str
-    since: str
-    doing: str
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} has been {self.doing} since {self.since}"
-
-
-@contextlib.contextmanager
-def computing(home: Home, name: str, waiting: Callable[[str], None], *, seconds: float | None = None) -> Iterator[None]:
-    """Hold the lock of a step key, waiting as long as another process has it.
-
-    `waiting` is called once with a sentence that names the holder. Raises TimeoutError after `seconds` of waiting.
-    """
-    with _held(home, name, "computing it", lambda who: waiting(f"{who}; waiting for its result"), seconds):
-        yield
-
-
-@contextlib.contextmanager
-def cleaning(home: Home, waiting: Callable[[str], None]) -> Iterator[list[Holder]]:
-    """Hold the lock of the store, and give the runs that use it: none begins until the lock is let go."""
-    with _held(home, _STORE, "cleaning the store", lambda who: waiting(f"{who}; waiting for it to end")):
-        yield users(home)
-
-
-@contextlib.contextmanager
-def using(home: Home, doing: str, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Announce a run for as long as it uses the home; begins once nobody cleans the store."""
-    with contextlib.ExitStack() as stack:
-        with _held(home, _STORE, f"starting to be {doing}", lambda who: waiting(f"{who}; waiting for it to end")):
-            users(home)  # what killed runs left goes away
-            stack.enter_context(_held(home, f"{_RUN}{os.urandom(8).hex()}", doing, waiting))
-        yield
-
-
-def users(home: Home) -> list[Holder]:
-    """List the runs in progress; what runs that were killed left behind is removed."""
-    holders = []
-    for place in sorted(home.locks.glob(f"{_RUN}*.lock")):
-        if not remove_if_stale(place):
-            holders.append(_holder(place) or Holder(0, "unknown", "", "running"))
-    return holders
-
-
-def remove_if_stale(place: Path) -> bool:
-    """Remove a lock file that no process holds; answers False for one that is held."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    try:
-        _beside(place).unlink(missing_ok=True)
-        place.unlink(missing_ok=True)
-    finally:
-        lock.release()
-    return True
-
-
-@contextlib.contextmanager
-def _held(
-    home: Home, name: str, doing: str, waiting: Callable[[str], None], seconds: float | None = None
-) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    place = home.locks / f"{name}.lock"
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waiting(str(_holder(place) or "another process is at work on it"))
-        lock.acquire(timeout=-1 if seconds is None else max(seconds, 0), poll_interval=_POLL_SECONDS)
-    try:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        about = {"pid": os.getpid(), "host": host(), "since": now, "doing": doing}
-        _beside(place).write_text(json.dumps(about), "utf-8")
-        yield
-    finally:
-        _beside(place).unlink(missing_ok=True)
-        # Removed while held: whoever waits for it finds it unlinked and looks again.
-        place.unlink(missing_ok=True)
-        lock.release()
-
-
-def _beside(place: Path) -> Path:
-    return place.with_suffix(".json")
-
-
-def _holder(place: Path) -> Holder | None:
-    try:
-        return Holder(**json.loads(_beside(place).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def newest_first(runs: Path, part: str = "") -> list[Path]:

@@ -100,7 +100,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Found:
+class LookUp:
     """What a look-up gave: a result, a refusal, or neither with the reason, "" where nothing was ever kept."""
 
     result: StepResult | None = None
@@ -121,10 +121,10 @@ class Results:
         self._recipe_folder = folder
         self._reuse = reuse
 
-    def find(self, key: str) -> Found:
+    def find(self, key: str) -> LookUp:
         """Look for a result whose dependencies are unchanged and whose artifacts are all in the store."""
         if not self._reuse:
-            return Found()
+            return LookUp()
         because = ""
         for path in self._files(key):
             value = json_object(path)
@@ -137,13 +137,13 @@ class Results:
             if changed is not None:
                 because = f"{changed.path} changed"
             elif isinstance(kept, Refusal):
-                return Found(refusal=kept)
+                return LookUp(refusal=kept)
             elif all(self._store.has(artifact) for artifact in kept.outputs.values()):
                 used(path.parent)
-                return Found(result=kept)
+                return LookUp(result=kept)
             else:
                 because = "its output is missing or damaged in the store"
-        return Found(because=because)
+        return LookUp(because=because)
 
     def keep(self, key: StepKey, result: StepResult) -> bool:
         """Keep a result; returns True when another one with the same key and dependencies gave other outputs."""

@@ -6,7 +6,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from titrant.runtime.store.home import Home, cleaning
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.locks import cleaning
 from titrant.runtime.store.store_index import StoredFile, StoredKey, Tell, contents, files, ignore_progress, keys
 from titrant.schema.values.files import digest_file
 from titrant.schema.values.text import os_reason

@@ -15,7 +15,7 @@ _EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
 @dataclass(frozen=True)
-class Death:
+class WorkerExit:
     """The cause in a line, and what to do about it."""
 
     cause: str
@@ -32,26 +32,28 @@ def out_of_memory_kills() -> int | None:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
 
 
-def cause_of_death(code: int, kills_before: int | None, printed: str) -> Death:
+def exit_cause(code: int, kills_before: int | None, printed: str) -> WorkerExit:
     """Explain an exit code (negative: a signal) with what was printed outside any step's log."""
     if code == -signal.SIGKILL:
         return _killed(kills_before)
     if code < 0:
         name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else f"signal {-code}"
-        return Death(
+        return WorkerExit(
             f"the worker crashed ({name})",
             "native code failed: a library of this version does not work with this model or machine",
         )
     last = printed.strip().splitlines()[-1:] or [""]
     said = f": {last[0]}" if last[0] else ""
-    return Death(f"the worker ended with exit code {code}{said}", "code in the step ended the process; it must return")
+    return WorkerExit(
+        f"the worker ended with exit code {code}{said}", "code in the step ended the process; it must return"
+    )
 
 
-def _killed(kills_before: int | None) -> Death:
+def _killed(kills_before: int | None) -> WorkerExit:
     now = out_of_memory_kills()
     proven = kills_before is not None and now is not None and now > kills_before
     certainty = "out of memory" if proven else "most likely out of memory"
-    return Death(
+    return WorkerExit(
         f"the worker was killed by the system (SIGKILL), {certainty}",
         "close other programs, use a smaller model or batch, or run on a machine with more memory",
         out_of_memory=True,
@@ -69,11 +71,11 @@ class DamagedArtifactError(Exception):
 class WorkerDiedError(StepError):
     """The worker's process ended in the middle of a step."""
 
-    def __init__(self, death: Death, log: str) -> None:
-        self.death = death
-        code = "X311" if death.out_of_memory else "X310"
+    def __init__(self, worker_exit: WorkerExit, log: str) -> None:
+        self.worker_exit = worker_exit
+        code = "X311" if worker_exit.out_of_memory else "X310"
         printed = f"; what it printed is in {log}" if log else ""
-        super().__init__(Diagnostic(code, death.cause, help=f"{death.advice}{printed}"))
+        super().__init__(Diagnostic(code, worker_exit.cause, help=f"{worker_exit.advice}{printed}"))
 
 
 def describe_error(error: TitrantError) -> dict[str, Any]:

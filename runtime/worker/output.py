@@ -17,7 +17,7 @@ _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 
 
-class Printed:
+class OutputPipe:
     """A pipe for a child process to print into, and a thread that writes what comes out into one log after another.
 
     Nothing that looks like a secret reaches the disk, also where this process is killed in the middle of a step.

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from titrant.runtime.store.home import Home, unfinished_folder
-from titrant.runtime.worker.messages import Death, WorkerDiedError, cause_of_death, out_of_memory_kills, raise_answer
-from titrant.runtime.worker.output import Printed
+from titrant.runtime.worker.messages import WorkerDiedError, WorkerExit, exit_cause, out_of_memory_kills, raise_answer
+from titrant.runtime.worker.output import OutputPipe
 
 Listen = Callable[[Mapping[str, Any]], None]
 _MAIN = "titrant.runtime.worker.child"
@@ -44,7 +44,7 @@ class Worker:
         self._requests: IO[bytes] | None = None
         self._answers: PipeLines | None = None
         self._scratch: Path | None = None
-        self._printed: Printed | None = None
+        self._printed: OutputPipe | None = None
 
     def __enter__(self) -> "Worker":
         return self
@@ -80,7 +80,7 @@ class Worker:
             printed.into(Path(log) if log else None)
             message = self._exchange(request, listen)
             if message is None:
-                raise WorkerDiedError(self._bury(kills), log)
+                raise WorkerDiedError(self._end(kills), log)
             printed.into(None)
         except WorkerDiedError:
             raise
@@ -118,11 +118,11 @@ class Worker:
             self._process.wait()
             self._forget()
 
-    def _start(self) -> Printed:
+    def _start(self) -> OutputPipe:
         if self._process is not None and self._printed is not None:
             return self._printed
         self._scratch = unfinished_folder(self._home, "worker")
-        self._printed = Printed()
+        self._printed = OutputPipe()
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         try:
@@ -166,16 +166,16 @@ class Worker:
                     listen(message)
         return None
 
-    def _bury(self, kills: int | None) -> Death:
+    def _end(self, kills: int | None) -> WorkerExit:
         assert self._process is not None
         assert self._printed is not None
         code = self._process.wait()
         self._printed.into(None)
-        death = cause_of_death(code, kills, self._printed.last)
+        worker_exit = exit_cause(code, kills, self._printed.last)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # what it started
         self._forget()
-        return death
+        return worker_exit
 
     def _forget(self) -> None:
         for pipe in (self._requests, self._answers, self._printed):

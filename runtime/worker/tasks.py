@@ -323,7 +323,7 @@ class StepContext:
         self.measurements: dict[str, Measurement] = {}
         self.not_reused = ""
         self._send = send
-        self._told = 0.0
+        self._said_at = 0.0
 
     @cached_property
     def generator(self) -> Any:
@@ -343,9 +343,9 @@ class StepContext:
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the step is; told on at most ten times a second, and at the end."""
         now = time.monotonic()
-        if now - self._told < _PROGRESS_SECONDS and done < total:
+        if now - self._said_at < _PROGRESS_SECONDS and done < total:
             return
-        self._told = now
+        self._said_at = now
         self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
 
     def do_not_reuse(self, because: str) -> None:

@@ -240,7 +240,7 @@ class GivenFiles:
     """Digests files and folders named in parameters, once while they stay as they are."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], str] = {}
+        self._by_file: dict[tuple[Any, ...], str] = {}
 
     def check(self, params: Any) -> None:
         """Raise StaleError X350 for the first file or folder whose content is not what was planned with."""
@@ -263,9 +263,9 @@ class GivenFiles:
     def _file(self, path: Path) -> str:
         state = path.stat()
         key = (path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-        if key not in self._known:
-            self._known[key] = digest_file(path)
-        return self._known[key]
+        if key not in self._by_file:
+            self._by_file[key] = digest_file(path)
+        return self._by_file[key]
 
 
 def _folder_digest(folder: Path, digest: Callable[[Path], str]) -> str:

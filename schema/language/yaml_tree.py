@@ -132,12 +132,12 @@ def compose(text: str, origin: Origin) -> tuple[Node | None, list[Diagnostic]]:
             composer.take(event)
     except yaml.MarkedYAMLError as error:
         inside = composer.stack[-1].node.span if composer.stack else None
-        composer.found.append(syntax_error(error, origin, inside))
-        return None, composer.found
+        composer.diagnostics.append(syntax_error(error, origin, inside))
+        return None, composer.diagnostics
     except RefusedError as refusal:
-        composer.found.append(refusal.diagnostic)
-        return None, composer.found
-    return composer.root, composer.found
+        composer.diagnostics.append(refusal.diagnostic)
+        return None, composer.diagnostics
+    return composer.root, composer.diagnostics
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -155,7 +155,7 @@ class _Composer:
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.root: Node | None = None
-        self.found: list[Diagnostic] = []
+        self.diagnostics: list[Diagnostic] = []
         self.stack: list[_Frame] = []
         self.nodes = 0
         self.documents = 0
@@ -300,8 +300,8 @@ class _Composer:
         return Diagnostic(code, message, span.place(path or dotted(self._path())), advice)
 
     def _refuse(self, code: str, message: str, span: Span, advice: str, path: str = "") -> None:
-        self.found.append(self._finding(code, message, span, advice, path))
-        if len(self.found) >= MOST_FINDINGS:
+        self.diagnostics.append(self._finding(code, message, span, advice, path))
+        if len(self.diagnostics) >= MOST_FINDINGS:
             raise RefusedError(Diagnostic("R028", "more mistakes follow and are not shown", span.place(), _FIRST))
 
 

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from titrant.api.migrate import migrate
     from titrant.api.plan import plan
     from titrant.api.planned import Planned
+    from titrant.api.report import report
     from titrant.api.rerun import rerun
     from titrant.api.run import run
-    from titrant.api.runs import load, report, search_runs
+    from titrant.api.runs import load, search_runs
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
     from titrant.compiler.machine.detect import detect
@@ -78,7 +79,7 @@ _PUBLIC = {
     "operator": "titrant.runtime.catalog",
     "plan": "titrant.api.plan",
     "read": "titrant.schema.language.parse",
-    "report": "titrant.api.runs",
+    "report": "titrant.api.report",
     "rerun": "titrant.api.rerun",
     "run": "titrant.api.run",
     "save_config": "titrant.schema.config.config",

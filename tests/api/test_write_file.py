@@ -3,7 +3,7 @@
 import pytest
 
 from titrant.api.planned import write_file
-from titrant.api.show import copy_recipe
+from titrant.api.recipes import copy_recipe
 from titrant.schema.diagnostics.diagnostics import RecipeError
 
 

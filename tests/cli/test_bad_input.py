@@ -37,7 +37,7 @@ def test_refuses_a_column_that_is_not_there(place):
 
 
 def test_refuses_a_pickle_that_could_run_code(place):
-    """As it refuses all weights that cannot be loaded: which they are, tests/runtime/models/test_weights.py shows."""
+    """As it refuses all weights that cannot be loaded: tests/runtime/backends/torch/test_weights.py shows which."""
     import pickle
 
     class Evil:

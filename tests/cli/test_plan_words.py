@@ -12,8 +12,8 @@ from titrant.cli.plan_markdown import plan_markdown
 from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.predict.layer_coverage import coverage
-from titrant.compiler.predict.memory import Case, needs
-from titrant.schema.cost import Capacity, short_of
+from titrant.compiler.predict.memory import Case, needs, short_of
+from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.diagnostics.render import render
 from titrant.schema.language.parse import parse

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from titrant.api.show import recipes
+from titrant.api.recipes import recipes
 from titrant.cli.main import main
 
 WRONG = "titrant: 1\nnäme→🔬: demo\n"

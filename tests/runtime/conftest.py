@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from titrant.runtime.run.execute import execute
-from titrant.runtime.run.preview import previews
+from titrant.runtime.run.preview import preview
 from titrant.runtime.store.home import Home, open_home
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Contract, Gate
@@ -51,7 +51,7 @@ class Toy:
         )  # fmt: skip
 
     def previews(self, plan):
-        found = previews(plan, self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder)
+        found = preview(plan, self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder).steps
         return {step: entry.symbol for step, entry in found.items()}, found
 
 

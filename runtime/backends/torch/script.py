@@ -15,7 +15,7 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.backend import check, compare
+from titrant.runtime.backends.backend import check_parity, measure_parity
 from titrant.runtime.backends.torch.call import (
     example_arrays,
     fixed_settings,
@@ -140,8 +140,8 @@ def export(
         script = traced(model.module, model.outputs, example_arrays(model, example, TRACED_ROWS))
     exported = save_script(script, model, context.scratch)
     arrays = example_arrays(model, example, min(rows, len(example)))
-    parity = compare(answers(model, arrays, context.threads), answers(exported, arrays, context.threads))
-    return exported, check(parity, tolerance, "TorchScript")
+    parity = measure_parity(answers(model, arrays, context.threads), answers(exported, arrays, context.threads))
+    return exported, check_parity(parity, tolerance, "TorchScript")
 
 
 def answers(

@@ -111,7 +111,7 @@ def export(
     model: "TorchModel", example: "Rows", params: ExportOnnxParams, context: Context
 ) -> "tuple[OnnxModel, int, dict[str, Any]]":
     """Return the written file, its operator set, and its parity over `params.rows` example rows."""
-    from titrant.runtime.backends.backend import check, compare
+    from titrant.runtime.backends.backend import check_parity, measure_parity
     from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
     from titrant.runtime.backends.onnxruntime.graph import read, write
     from titrant.runtime.backends.torch.call import (
@@ -135,7 +135,11 @@ def export(
     compared = example_arrays(model, example, min(params.rows, len(example)))
     with onnxruntime_session.open_session(exported, threads=context.threads) as session:
         given = session.run(compared)
-    return exported, opset, check(compare(answers(model, compared, context.threads), given), params.tolerance, "ONNX")
+    return (
+        exported,
+        opset,
+        check_parity(measure_parity(answers(model, compared, context.threads), given), params.tolerance, "ONNX"),
+    )
 
 
 def _check_opset(opset: int | None) -> None:

@@ -6,11 +6,9 @@ Say whether the recipe of a saved plan has changed since.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from titrant.api.planned import Planned
 from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
-from titrant.schema.language.parse import ParsedRecipe
 
 if TYPE_CHECKING:
     from titrant.compiler.bind.bound_recipe import BoundRecipe
@@ -48,36 +46,3 @@ def _own_operator(bound: "BoundRecipe") -> tuple[Diagnostic, ...]:
     from titrant.schema.values.files import home_path
 
     return check_described(bound, home_path() / "facts")
-
-
-_BASE_RANK = 1  # of a text that a recipe extends, see titrant.schema.language.spans.Origin
-
-
-def as_written(recipe: ParsedRecipe) -> dict[str, Any]:
-    """Return {"text"}, with {"base": {"file", "text"}} where the recipe extends one, {"overrides"} where it has any.
-
-    Both are as they were read; who keeps them takes secrets out.
-    """
-    written: dict[str, Any] = {"text": recipe.text}
-    if recipe.recipe.extends:
-        places = [recipe.source.origin(path) for path in recipe.source.paths()]
-        base = next((origin for origin in places if origin.rank == _BASE_RANK), None)
-        if base is not None:
-            written["base"] = {"file": base.file, "text": "\n".join(base.lines)}
-    if recipe.overrides:
-        written["overrides"] = list(recipe.overrides)
-    return written
-
-
-def has_changed_since(saved: Planned) -> bool:
-    """Tell whether the recipe that a saved plan was made from has changed; one that is gone has not.
-
-    The plan holds its own copy, which is what runs.
-    """
-    file = Path(saved.recipe_file)
-    place = file if file.is_absolute() else Path(saved.folder) / file.name
-    try:
-        now = place.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
-    return bool(now != saved.written.get("text", saved.recipe_text))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.api.planned import Planned
-from titrant.schema.compare.runs import RecordedRun
+from titrant.schema.compare.runs import RecordedRun, compare_runs
 from titrant.schema.diagnostics.diagnostics import DIFFERENT, OK
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
     from titrant.runtime.rerun.verdict import EQUIVALENT, IDENTICAL, said, verdict
     from titrant.runtime.store.declarations import Declarations
     from titrant.runtime.store.home import open_home
-    from titrant.schema.compare.runs import compare_runs
 
     new = run_of(str(run))
     old = what.old if what.folder is not None else _on_this_system(what.old, new)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant.schema.compare.difference import Difference, places
-from titrant.schema.compare.plans import MadePlan
+from titrant.schema.compare.plans import MadePlan, compare_plans, compare_recipes
 from titrant.schema.compare.runs import RecordedRun
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.language.parse import ParsedRecipe
+from titrant.schema.language.parse import ParsedRecipe, mapping, parse, read
 from titrant.schema.language.source_map import SourceMap
 
 if TYPE_CHECKING:
@@ -44,16 +44,12 @@ def diff(old: str, new: str, *, trust: bool = False) -> Compared:
         return _runs(old, new)
     if kinds == ("lock", "lock"):
         return _locks(old, new)
-    from titrant.schema.compare.plans import compare_plans
 
     differences = compare_plans(made_plan(old, trust=trust), made_plan(new, trust=trust))
     return Compared("plan", old, new, differences)
 
 
 def _recipes(old: str, new: str) -> Compared:
-    from titrant.schema.compare.plans import compare_recipes
-    from titrant.schema.language.parse import read
-
     return Compared("recipe", old, new, compare_recipes(read(Path(old)), read(Path(new))))
 
 
@@ -162,8 +158,6 @@ def recipe_of(folder: Path) -> ParsedRecipe | None:
 
 def parsed(text: str, file: str, folder: Path) -> ParsedRecipe | None:
     """Parse a recipe that was good when it was stored; None where this version no longer reads it."""
-    from titrant.schema.language.parse import parse
-
     try:
         return parse(text, file, folder=folder)
     except RecipeError:
@@ -172,7 +166,6 @@ def parsed(text: str, file: str, folder: Path) -> ParsedRecipe | None:
 
 def lock_text(name: str) -> SourceMap:
     """Read a lock file, each fact with its place."""
-    from titrant.schema.language.parse import mapping
     from titrant.schema.language.spans import Origin
     from titrant.schema.language.yaml_source import check_text, read_text, split_lines
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from titrant.api.doctor_machine import DoctorRow, Engine, SuitabilityRow, extra, install, wandb_login
 from titrant.compiler.decide.levels import LEVELS
 from titrant.compiler.decide.number_format import seven_bits
-from titrant.compiler.predict.memory import capacity_now
+from titrant.compiler.predict.memory import capacity_now, short_of
 from titrant.compiler.predict.price import totals
 from titrant.runtime import catalog
 from titrant.runtime.operators.model.cast import computes
-from titrant.schema.cost import WORKER_BYTES, short_of
+from titrant.schema.cost import WORKER_BYTES
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError
 from titrant.schema.facts import Hardware
 from titrant.schema.values.distributions import distribution
@@ -65,10 +65,10 @@ def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Chec
     tried = engines(hardware.identity, home)
     environment = tuple(examine_machine(hardware, tried, home))
     needs: tuple[DoctorRow, ...] = ()
-    if recipe is not None and not lacking(environment):
+    if recipe is not None and not blocking_rows(environment):
         needs = tuple(examine_recipe(recipe, hardware, tried, trust=trust))
     return Checkup(
-        able=not any(lacking((*environment, *needs))),
+        able=not any(blocking_rows((*environment, *needs))),
         recipe=None if recipe is None else recipe.file,
         environment=environment,
         needs=needs,
@@ -80,7 +80,7 @@ def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Chec
     )
 
 
-def lacking(findings: Iterable[DoctorRow]) -> list[DoctorRow]:
+def blocking_rows(findings: Iterable[DoctorRow]) -> list[DoctorRow]:
     """Return the findings that stop work."""
     return [finding for finding in findings if finding.state == "lack"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, all_codes
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ def is_recipe(subject: str) -> bool:
 
 
 def _code(code: str) -> "Code":
-    from titrant.schema.diagnostics.diagnostics import all_codes
-
     codes = all_codes()
     if code not in codes:
         raise RecipeError(

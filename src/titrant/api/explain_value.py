@@ -53,7 +53,7 @@ def explain_value(recipe: Path, text: str, overrides: Sequence[str], trust: bool
     the language does not have.
     """
     parsed = read(recipe, overrides)
-    path = _known(text)
+    path = _read_path(text)
     said = sayings(parsed, path)
     if not any(_touches(path, decided) for decided in DECIDED):
         return ExplainedValue(parsed, path, said)
@@ -71,7 +71,7 @@ def explain_value(recipe: Path, text: str, overrides: Sequence[str], trust: bool
     return ExplainedValue(parsed, path, said, decisions, _gates(made, path))
 
 
-def _known(text: str) -> KeyPath:
+def _read_path(text: str) -> KeyPath:
     """Read a path; RecipeError, naming the nearest key, for one that no recipe can have."""
     try:
         path = parse_path(text)

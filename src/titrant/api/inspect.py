@@ -1,6 +1,5 @@
 """Look at a model (a recipe, a file, a factory or a live module), and say whether a level suits it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
-from titrant.schema.language.parse import ParsedRecipe
+from titrant.schema.language.parse import ParsedRecipe, parse, read
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -24,10 +23,6 @@ RECIPES = (".yaml", ".yml")
 _NAME = "inspected"
 # Stands for inputs that are not known: layers are looked at, what they answer is not.
 _UNKNOWN_INPUTS: tuple[dict[str, Any], ...] = ({"name": "input", "shape": ["batch", 1]},)
-_EXAMPLES = {
-    "--args": """such as --args '{"features": 30, "classes": 2}'""",
-    "--inputs": """such as --inputs '[{"name": "image", "shape": ["batch", 3, 224, 224], "dtype": "float32"}]'""",
-}
 
 
 @dataclass(frozen=True)
@@ -57,8 +52,6 @@ def inspect(
     ("auto" for the recipe's, or the planner's choice) asks how it suits. Raises RecipeError, or StepError when the
     user's own code fails.
     """
-    from titrant.schema.language.parse import read
-
     suffix = Path(subject).suffix.lower()
     if suffix in RECIPES:
         _refuse({"args": args, "inputs": inputs}, "a recipe, which has its own")
@@ -113,7 +106,6 @@ def bare_recipe(
     subject: str, level: str, args: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]] | None
 ) -> ParsedRecipe:
     """Write the recipe that stands for a model without one; it stands in the current folder."""
-    from titrant.schema.language.parse import parse
     from titrant.schema.language.write import dump
 
     model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if subject.endswith(".onnx") else {}
@@ -243,16 +235,3 @@ def _specs(example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
         TensorSpec(f"input_{place}", ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."))
         for place, tensor in enumerate(given)
     )
-
-
-def parse_json(text: str | None, flag: str, kind: type) -> Any:
-    """Read the JSON of a flag; RecipeError P080 for what is no JSON, or another sort of value."""
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise RecipeError(Diagnostic("P080", f"{flag} is not JSON: {error}", help=_EXAMPLES[flag])) from None
-    if not isinstance(value, kind):
-        raise RecipeError(Diagnostic("P080", f"{flag} holds {type(value).__name__}", help=_EXAMPLES[flag]))
-    return value

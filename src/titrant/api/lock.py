@@ -6,11 +6,11 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from titrant.api.planned import Planned
 from titrant.api.replan import decided
-from titrant.schema.compare.difference import tolerance_of
+from titrant.schema.compare.difference import first_difference, tolerance_of
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError, StaleError
 from titrant.schema.facts import Gpu
 from titrant.schema.language.parse import ParsedRecipe
@@ -23,6 +23,11 @@ from titrant.schema.lock import (
     LockedSearch,
     LockedStep,
     LockEntry,
+    lock_path,
+    lock_text,
+    names_run,
+    read_lock,
+    with_entry,
 )
 from titrant.schema.plan import Plan
 from titrant.schema.record import CandidateRecord, RunRecord
@@ -54,23 +59,38 @@ def lock(recipe: ParsedRecipe, run: str | None = None, *, trust: bool = False) -
     return write(made, record, Path(recipe.file))
 
 
-def update_lock(planned: Planned, record: RunRecord, recipe: Path) -> Locked | str:
-    """Enter a run that just released a model in the lock beside its recipe; where none is written, return why.
+@dataclass(frozen=True)
+class Unlocked:
+    """Why no lock was written: "unchanged" where there is nothing to say, else what stood against it.
 
-    "" where there is nothing to say: the run was the lock's own, or is one with `--set` beside no lock.
+    "overrides": a run with --set is of another recipe; "installed": the recipe lies in an installed package; "folder":
+    its folder cannot be written; "refused": the lock could not be written or read, as `problem` says.
     """
-    from titrant.schema.lock import lock_path, names_run
 
+    because: Literal["unchanged", "overrides", "installed", "folder", "refused"]
+    problem: str = ""
+
+
+def update_lock(planned: Planned, record: RunRecord, recipe: Path) -> Locked | Unlocked:
+    """Enter a run that just released a model in the lock beside its recipe.
+
+    There is nothing to enter where the run was the lock's own, or is one with `--set` beside no lock.
+    """
     path = lock_path(recipe)
     if record.executed == 0 and names_run(path, record.run):
-        return ""
-    reason = why_unlocked(planned, recipe)
-    if not reason:
-        try:
-            return write(planned.plan, record, recipe)
-        except RecipeError as error:
-            return "; ".join(diagnostic.message for diagnostic in error.diagnostics)
-    return "" if planned.written.get("overrides") and not path.exists() else reason
+        return Unlocked("unchanged")
+    if planned.written.get("overrides"):
+        return Unlocked("overrides" if path.exists() else "unchanged")
+    folder = recipe.absolute().parent
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    if any(folder.resolve().is_relative_to(place) for place in installed):
+        return Unlocked("installed")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Unlocked("folder")
+    try:
+        return write(planned.plan, record, recipe)
+    except RecipeError as error:
+        return Unlocked("refused", "; ".join(diagnostic.message for diagnostic in error.diagnostics))
 
 
 def write(plan: Plan, record: RunRecord, recipe: Path) -> Locked:
@@ -79,8 +99,6 @@ def write(plan: Plan, record: RunRecord, recipe: Path) -> Locked:
     Of several runs that do so at one moment each finds what the others entered. Raises RecipeError P095 where the lock
     cannot be written, P091 for one that cannot be read.
     """
-    from titrant.schema.lock import lock_path
-
     path = lock_path(recipe)
     try:
         with exclusive(path):
@@ -93,7 +111,6 @@ def _enter(plan: Plan, record: RunRecord, recipe: Path, path: Path) -> Locked:
     from titrant.runtime.run.evaluation_looks import looks_at
     from titrant.runtime.store.home import open_home
     from titrant.schema.compare.locks import first_difference
-    from titrant.schema.lock import lock_text, read_lock, with_entry
     from titrant.schema.values import files
 
     before = read_lock(path) or Lock(plan.name)
@@ -116,17 +133,6 @@ def _enter(plan: Plan, record: RunRecord, recipe: Path, path: Path) -> Locked:
 def _adds(before: LockEntry | None, entry: LockEntry) -> int:
     """Count a run as a new look unless it judged what the lock says already."""
     return int(before is None or before.steps != entry.steps or before.evaluation.digest != entry.evaluation.digest)
-
-
-def why_unlocked(planned: Planned, recipe: Path) -> str:
-    """Say why a run does not write a lock beside its recipe; "" where it does."""
-    folder = recipe.absolute().parent
-    if planned.written.get("overrides"):
-        return "a run with --set is of another recipe"
-    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
-    if any(folder.resolve().is_relative_to(place) for place in installed):
-        return "the recipe lies in an installed package; copy it to own it: titrant recipes cp NAME FILE"
-    return "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
 
 
 def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
@@ -163,7 +169,6 @@ def check_lock(recipe: ParsedRecipe, *, trust: bool = False) -> str:
     On a class of hardware without an entry, recipe, model and data are checked against another.
     """
     from titrant.api.plan import plan
-    from titrant.schema.lock import lock_path
 
     planned = plan(recipe, trust=trust)
     path = lock_path(Path(recipe.file))
@@ -182,7 +187,6 @@ def check_lock(recipe: ParsedRecipe, *, trust: bool = False) -> str:
 
 def entry_here(planned: Planned, path: Path) -> LockEntry:
     """Return a lock's entry for the class of hardware that a plan is for; StaleError where it has none."""
-
     lock = _read(path, planned.recipe_file)
     entry = lock.entries.get(hardware_class(planned.plan).name)
     if entry is None:
@@ -191,8 +195,6 @@ def entry_here(planned: Planned, path: Path) -> LockEntry:
 
 
 def _read(path: Path, recipe: str) -> Lock:
-    from titrant.schema.lock import read_lock
-
     lock = read_lock(path)
     if lock is None:
         help_text = f"write it with: titrant run {recipe}, or from an earlier run: titrant lock {recipe}"
@@ -202,7 +204,6 @@ def _read(path: Path, recipe: str) -> Lock:
 
 def refuse_if_stale(path: Path, entry: LockEntry, planned: Planned, *, decisions: bool = True) -> None:
     """Raise StaleError, naming the first difference, where a plan differs from a lock's entry."""
-    from titrant.api.replan import decided
     from titrant.schema.compare.locks import planned_difference
 
     plan = planned.plan
@@ -235,7 +236,6 @@ def stale(path: Path, differs: str) -> StaleError:
 
 
 def _no_entry(path: Path, lock: Lock, plan: Plan) -> StaleError:
-    from titrant.schema.compare.difference import first_difference
     from titrant.schema.values.canonical import plain
 
     here = hardware_class(plan)
@@ -252,7 +252,6 @@ def hold(planned: Planned) -> "Replay":
     Raises StaleError where there is no lock or no entry for this class of hardware, or where the plan differs from it.
     """
     from titrant.runtime.run.replay import Replay
-    from titrant.schema.lock import lock_path
 
     path = lock_path(Path(planned.recipe_file))
     entry = entry_here(planned, path)

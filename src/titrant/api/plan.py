@@ -1,22 +1,18 @@
-"""Compile a recipe into a plan for a machine.
-
-Gather what planning needs to know: the home, the machine, the model and the data.
-Say which steps of a plan for another machine could not run on this one.
-Find the steps that the last run of a recipe had and its plan no longer has.
-Refuse a plan that is certain not to find the memory or the disk that it needs.
-"""
+"""Plan a recipe: gather the facts, compile, preview what would run, and refuse what the machine cannot hold."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import Planned
+from titrant.api.planned import Planned, as_written
 from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.facts.user_operators import Ask
 from titrant.compiler.predict.learned import NO_HISTORY, History
-from titrant.runtime.store.home import Home, home_to_read
-from titrant.schema.cost import Capacity, short_of
-from titrant.schema.diagnostics.diagnostics import InfeasibleError
+from titrant.compiler.predict.memory import Case, capacity_of, needs, short_of
+from titrant.runtime.store.home import Home, home_to_read, newest_first, open_home
+from titrant.schema.cost import Capacity
+from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import Step
@@ -42,14 +38,11 @@ def plan(
     so that a run that follows need not start another. `trace` is told what each pass over the plan changed. Raises
     RecipeError, InfeasibleError, or StepError when the user's own code fails.
     """
-    from titrant.api.check import as_written
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.compile import compile_plan
     from titrant.compiler.facts.inspect import facts
     from titrant.compiler.machine.detect import detect
     from titrant.compiler.predict.layer_coverage import coverage
-    from titrant.compiler.predict.memory import Case, capacity_of, needs
-    from titrant.runtime.store.home import open_home
 
     bound = bind(recipe, trust=trust)
     # A run writes there: it is refused at once where that cannot be.
@@ -117,9 +110,6 @@ def preview(planned: Planned) -> "tuple[dict[str, tuple[str, str]], RunRecord | 
     return {step: (entry.symbol, entry.because) for step, entry in seen.steps.items()}, seen.answer
 
 
-Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-
-
 @contextmanager
 def inspector(bound: BoundRecipe, home: Home) -> Iterator[tuple[Ask, "list[Worker]"]]:
     """Give a function that asks a child process, started at the first question and kept in the list.
@@ -150,9 +140,6 @@ def inspector(bound: BoundRecipe, home: Home) -> Iterator[tuple[Ask, "list[Worke
 @contextmanager
 def _writable(home: Home) -> Iterator[Home]:
     """Give the home, made where it is missing, or where that cannot be an empty one for as long as it takes."""
-    from titrant.runtime.store.home import open_home
-    from titrant.schema.diagnostics.diagnostics import RecipeError
-
     try:
         opened = open_home(home.path)
     except RecipeError as error:
@@ -200,7 +187,6 @@ def no_longer_planned(planned: Planned, home: Path) -> tuple[tuple[str, str], ..
 
     Runs whose plan is damaged are passed over.
     """
-    from titrant.runtime.store.home import newest_first
     from titrant.schema.values.files import json_object
 
     now = {step.id for step in planned.plan.steps}

@@ -1,7 +1,4 @@
-"""A plan together with the recipe and machine that it was made from: what `run` takes and `plan --out` saves.
-
-Write a file that the user named.
-"""
+"""A plan with the recipe and machine that it was made from, saved and loaded, and files that the user named."""
 
 import json
 from collections.abc import Mapping
@@ -12,11 +9,12 @@ from typing import Any
 from titrant.schema.cost import Need
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware
+from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import Coverage, Plan, plan_digest
-from titrant.schema.values.canonical import plain
+from titrant.schema.values.canonical import WrongValueError, plain, read_back
 from titrant.schema.values.files import write_bytes
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.text import os_reason
+from titrant.schema.values.text import first_line, os_reason
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,6 @@ def is_saved_plan(file: Path) -> bool:
 
 def load(file: Path) -> Planned:
     """Read a saved plan; RecipeError when it is not one."""
-    from titrant.schema.values.canonical import WrongValueError, read_back
-    from titrant.schema.values.text import first_line
-
     try:
         value = json.loads(file.read_text("utf-8"))
         version = value.pop("titrant_plan")
@@ -107,3 +102,36 @@ def write_file(file: Path, text: str) -> None:
     except OSError as error:
         advice = "name a file in a folder that you may write to"
         raise RecipeError(Diagnostic("P003", f"{file} cannot be written: {os_reason(error)}", help=advice)) from None
+
+
+_BASE_RANK = 1  # of a text that a recipe extends, see titrant.schema.language.spans.Origin
+
+
+def as_written(recipe: ParsedRecipe) -> dict[str, Any]:
+    """Return {"text"}, with {"base": {"file", "text"}} where the recipe extends one, {"overrides"} where it has any.
+
+    Both are as they were read; who keeps them takes secrets out.
+    """
+    written: dict[str, Any] = {"text": recipe.text}
+    if recipe.recipe.extends:
+        places = [recipe.source.origin(path) for path in recipe.source.paths()]
+        base = next((origin for origin in places if origin.rank == _BASE_RANK), None)
+        if base is not None:
+            written["base"] = {"file": base.file, "text": "\n".join(base.lines)}
+    if recipe.overrides:
+        written["overrides"] = list(recipe.overrides)
+    return written
+
+
+def has_changed_since(saved: Planned) -> bool:
+    """Tell whether the recipe that a saved plan was made from has changed; one that is gone has not.
+
+    The plan holds its own copy, which is what runs.
+    """
+    file = Path(saved.recipe_file)
+    place = file if file.is_absolute() else Path(saved.folder) / file.name
+    try:
+        now = place.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(now != saved.written.get("text", saved.recipe_text))

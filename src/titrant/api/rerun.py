@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from titrant.api.compare_rerun import Repeated, Rerun
-from titrant.api.lock import NOTHING
+from titrant.api.compare_rerun import Repeated, Rerun, compare_rerun
+from titrant.api.lock import NOTHING, entry_here
 from titrant.schema.compare.runs import RecordedRun
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 from titrant.schema.gate import GateResult, Judgement
-from titrant.schema.lock import LockedGate, LockEntry
+from titrant.schema.lock import LockedGate, LockEntry, read_lock, recipe_path
 from titrant.schema.plan import Decision, Plan
 from titrant.schema.record import Artifact, CandidateRecord, RunRecord, StepRecord, StepResult
 
@@ -37,7 +37,6 @@ def rerun(
     new run's folder. Raises RecipeError for a run that did not end, or a model or data that is gone, StepError when a
     step fails.
     """
-    from titrant.api.compare_rerun import compare_rerun
     from titrant.api.run import run as execute
     from titrant.runtime.run.replay import Replay, recorded_choices
     from titrant.runtime.store.home import open_home
@@ -82,11 +81,9 @@ def locked_run(path: Path, *, redecide: bool, trust: bool) -> Repeated:
     Where the recipe is no longer beside the lock, the first of its runs that is in this home has it. Raises
     RecipeError P094 where there is neither, and StaleError P093 without an entry for this class.
     """
-    from titrant.api.lock import entry_here
     from titrant.api.plan import plan
     from titrant.api.replan import otherwise, replan
     from titrant.schema.language.parse import read
-    from titrant.schema.lock import read_lock, recipe_path
 
     recipe = recipe_path(path)
     if recipe.is_file():

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
@@ -258,18 +258,3 @@ def load(run: str | os.PathLike[str], *, name: str | None = None, threads: int |
     if not folder.is_dir():
         folder = find_run(str(run), home_folder())
     return load_folder(folder, name=name, threads=threads)
-
-
-def report(run: str, *, format: Literal["html", "md", "json"] = "html") -> Path:
-    """Return the report file of a run (folder, id, unique prefix, or latest)."""
-    from titrant.runtime.store.home import home_folder
-
-    folder = find_run(run, home_folder())
-    file = folder / f"report.{format}"
-    if not file.is_file():
-        raise RecipeError(
-            Diagnostic(
-                "P008", f"the run {folder.name} has no report: it did not finish", help="run its recipe again to go on"
-            )
-        )
-    return file

@@ -5,15 +5,18 @@ from pathlib import Path
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.units import counted
 
 
 @dataclass(frozen=True)
 class Status:
-    """One sentence, and each step's symbol and reason."""
+    """What running a recipe would do: each step's symbol and reason, and whether it would do anything at all."""
 
-    summary: str
     steps: Mapping[str, tuple[str, str]]
+    up_to_date: bool
+
+    def count(self, symbol: str) -> int:
+        """Count the steps with a symbol: + run, ~ run again, = reuse, ? only if the search asks, ! cannot run here."""
+        return sum(own == symbol for own, _ in self.steps.values())
 
 
 def status(recipe: Path, *, overrides: Sequence[str] = (), trust: bool = False) -> Status:
@@ -22,17 +25,8 @@ def status(recipe: Path, *, overrides: Sequence[str] = (), trust: bool = False) 
     from titrant.api.run import is_up_to_date
     from titrant.schema.language.parse import read
 
-    step_symbols = symbols(plan(read(recipe, overrides), trust=trust))
-    if is_up_to_date(step_symbols):
-        return Status("up to date", step_symbols)
-    again = sum(symbol == "~" for symbol, _ in step_symbols.values())
-    new = sum(symbol == "+" for symbol, _ in step_symbols.values())
-    reused = sum(symbol == "=" for symbol, _ in step_symbols.values())
-    stuck = sum(symbol == "!" for symbol, _ in step_symbols.values())
-    parts = [f"{counted(new, 'step')} to run"] * bool(new)
-    parts += [f"{counted(again, 'step')} to run again because something changed"] * bool(again)
-    parts += [f"{counted(stuck, 'step')} that cannot run here"] * bool(stuck)
-    return Status(", ".join([*parts, f"{reused} reused"]), step_symbols)
+    steps = symbols(plan(read(recipe, overrides), trust=trust))
+    return Status(steps, is_up_to_date(steps))
 
 
 @dataclass(frozen=True)

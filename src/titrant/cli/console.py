@@ -236,21 +236,21 @@ class Counting:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._shown = is_terminal() and not quiet
-        self._told = 0.0
+        self._drawn_at = 0.0
 
     def __enter__(self) -> "Counting":
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._shown and self._told:
+        if self._shown and self._drawn_at:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show a count, at most ten times a second."""
         now = time.monotonic()
-        if self._shown and now - self._told >= 0.1:
-            self._told = now
+        if self._shown and now - self._drawn_at >= 0.1:
+            self._drawn_at = now
             share = f" {done / total:.0%}" if total > 1 else ""
             sys.stderr.write(f"\r\033[K  {what}{share}")
             sys.stderr.flush()

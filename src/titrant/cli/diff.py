@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from titrant.api.diff import Compared
+from titrant.api.diff import Compared, kind_of
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import json_option, nothing_to_act_on, trust_option
@@ -54,8 +54,6 @@ def call(options: argparse.Namespace) -> int:
 
 def _refuse_trust(options: argparse.Namespace) -> None:
     """Refuse `--trust` where no recipe is planned: two recipes are compared as text."""
-    from titrant.api.diff import kind_of
-
     if [kind_of(options.old), kind_of(options.new)].count("recipe") != 1:
         raise nothing_to_act_on("--trust", "a comparison that plans no recipe", "leave it out")
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from titrant.api.doctor import Checkup, all_findings, lacking
+from titrant.api.doctor import Checkup, all_findings, blocking_rows, doctor
 from titrant.api.doctor_machine import DoctorRow, SuitabilityRow
 from titrant.cli import console
 from titrant.cli.console import wrapped
@@ -25,8 +25,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Print what was found; 3 when anything lacks that the work needs."""
-    from titrant.api.doctor import doctor
-
     if options.recipe is None:
         refuse_set(options, "this machine alone", trust_too=True)
     checkup = doctor(read_recipe(options) if options.recipe else None, trust=options.trust)
@@ -74,7 +72,7 @@ def _filled(head: str, text: str) -> str:
 
 
 def _verdict(checkup: Checkup) -> str:
-    lacks = lacking(all_findings(checkup))
+    lacks = blocking_rows(all_findings(checkup))
     if not lacks:
         return f"able to run {checkup.recipe} here" if checkup.recipe else "able to work here"
     subjects = ", ".join(dict.fromkeys(finding.subject for finding in lacks))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from titrant.cli import console
 from titrant.cli.console import TIED, table, wrapped
 from titrant.cli.options import json_option
-from titrant.schema.diagnostics.diagnostics import OK
+from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 from titrant.schema.facts import Bench, Gpu, GpuSpeed, GpuState, Hardware, HardwareVolatile
 from titrant.schema.values.units import counted, format_size, format_time
 
@@ -112,8 +112,6 @@ def _watch(options: argparse.Namespace) -> None:
 
 def _refuse_together(options: argparse.Namespace) -> None:
     """Refuse options that would have nothing to act on, rather than ignore them."""
-    from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-
     asked = [name for name in ("--profiles", "--watch", "--bench", "--save") if _given(options, name)]
     alone = [name for name in asked if name in ("--profiles", "--watch")]
     problem, advice = "", "leave one of them out: titrant hardware --help"

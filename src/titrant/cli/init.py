@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from titrant.cli import console
-from titrant.cli.options import trust_option
+from titrant.cli.options import parse_json, trust_option
 from titrant.schema.diagnostics.diagnostics import OK
 
 
@@ -23,7 +23,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Write the recipe, and say what comes next."""
     from titrant.api.init import init as verb
-    from titrant.api.inspect import parse_json
 
     file = verb(
         options.model,

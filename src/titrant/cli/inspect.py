@@ -4,10 +4,10 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from titrant.api.inspect import Inspected
+from titrant.api.inspect import LEVELS, Inspected
 from titrant.cli import console
 from titrant.cli.console import table, wrapped
-from titrant.cli.options import json_option, recipe_options
+from titrant.cli.options import json_option, parse_json, recipe_options
 from titrant.compiler.predict.suitability import Suitability
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
@@ -22,8 +22,6 @@ _MOST_CLASSES = 8
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    from titrant.api.inspect import LEVELS
-
     recipe_options(parser)
     parser.add_argument("model", metavar="MODEL|RECIPE", help="a recipe, an .onnx or .safetensors file, module:Name")
     parser.add_argument("--level", choices=LEVELS, help="say whether this level suits; exit 3 when it cannot be met")
@@ -35,7 +33,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Inspect a model; exit 3 when no method can meet the level here."""
     from titrant.api.inspect import inspect as verb
-    from titrant.api.inspect import parse_json
 
     inspected = verb(
         options.model,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from titrant.cli import console
 from titrant.cli.options import json_option, read_recipe, recipe_options, refuse_set
-from titrant.schema.diagnostics.diagnostics import OK
+from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 
 if TYPE_CHECKING:
     from titrant.api.lock import Locked
@@ -25,7 +25,6 @@ def call(options: argparse.Namespace) -> int:
     """Write or check a recipe's lock."""
     from titrant.api.lock import check_lock
     from titrant.api.lock import lock as verb
-    from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
     from titrant.schema.lock import lock_path
 
     refuse_set(options, "a lock")

@@ -6,13 +6,13 @@ function of the same name in `titrant.api` and prints its answer. Adding one is 
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from titrant.schema.diagnostics.diagnostics import RecipeError
     from titrant.schema.language.parse import ParsedRecipe
 
-# In the order of `titrant --help`; a dash in a name is an underscore in its file's.
+# In the order of `titrant --help`.
 VERBS = {
     "init": "write a starter recipe for a model, with what was found out about it",
     "check": "parse and bind recipes; looks at no machine and runs no code",
@@ -84,3 +84,26 @@ def nothing_to_act_on(option: str, what: str, advice: str) -> "RecipeError":
     from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
     return RecipeError(Diagnostic("P014", f"{option} has nothing to act on in {what}", help=advice))
+
+
+_EXAMPLES = {
+    "--args": """such as --args '{"features": 30, "classes": 2}'""",
+    "--inputs": """such as --inputs '[{"name": "image", "shape": ["batch", 3, 224, 224], "dtype": "float32"}]'""",
+}
+
+
+def parse_json(text: str | None, flag: str, kind: type) -> Any:
+    """Read the JSON of a flag; RecipeError P080 for what is no JSON, or another sort of value."""
+    if text is None:
+        return None
+    import json
+
+    from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RecipeError(Diagnostic("P080", f"{flag} is not JSON: {error}", help=_EXAMPLES[flag])) from None
+    if not isinstance(value, kind):
+        raise RecipeError(Diagnostic("P080", f"{flag} holds {type(value).__name__}", help=_EXAMPLES[flag]))
+    return value

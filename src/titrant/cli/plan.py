@@ -1,9 +1,4 @@
-"""`titrant plan`: show or save the plan of a recipe.
-
-What `plan` and `run` print of a plan before anything happens.
-A plan as text for people: decisions, steps, contract, totals.
-What each pass over a plan changed, as text.
-"""
+"""`titrant plan`: show or save the plan of a recipe, as text, Markdown or JSON."""
 
 import argparse
 from collections.abc import Iterable, Mapping

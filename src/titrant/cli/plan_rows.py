@@ -85,7 +85,7 @@ def step_rows(plan: Plan, previews: Previews) -> tuple[PlanStepRow, ...]:
 
 
 def symbol_of(step: Step, previews: Previews) -> tuple[str, str]:
-    """Return a step's symbol and its reason; without a forecast everything would run, as far as the search asks."""
+    """Return a step's symbol and its reason; without a preview everything would run, as far as the search asks."""
     return previews.get(step.id, ("?" if step.stage == "judge" else "+", ""))
 
 

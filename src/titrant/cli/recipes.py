@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Copy a shipped recipe."""
-    from titrant.api.show import copy_recipe
+    from titrant.api.recipes import copy_recipe
 
     copy_recipe(options.name, options.file)
     console.note(f"copied to {options.file}; check it with: titrant check {options.file}")

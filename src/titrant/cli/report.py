@@ -14,8 +14,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Print runs' reports, or the path of the HTML file."""
+    from titrant.api.report import report as verb
     from titrant.api.runs import read_text
-    from titrant.api.runs import report as verb
 
     for run_name in options.runs:
         file = verb(run_name, format=options.format)

@@ -1,7 +1,4 @@
-"""`titrant rerun`: run a recorded run again and compare.
-
-A rerun's outcome as text for people.
-"""
+"""`titrant rerun`: run a recorded run again and compare."""
 
 import argparse
 from pathlib import Path

@@ -1,14 +1,11 @@
-"""`titrant run`: plan, execute, judge, release, report.
-
-A run's outcome as text for people: verdict, gates, what was released, where the report is.
-"""
+"""`titrant run`: plan, execute, judge, release, report."""
 
 import argparse
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titrant.api.planned import Planned
+from titrant.api.planned import Planned, has_changed_since, is_saved_plan, load
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import read_recipe, recipe_options, refuse_set
@@ -19,6 +16,7 @@ from titrant.schema.record import CandidateRecord, RunRecord
 from titrant.schema.values.units import counted, format_size, format_time
 
 if TYPE_CHECKING:
+    from titrant.api.lock import Unlocked
     from titrant.runtime.worker.parent import Worker
 
 
@@ -35,11 +33,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
-    from titrant.api.check import has_changed_since
     from titrant.api.lock import hold
     from titrant.api.plan import plan as make_plan
     from titrant.api.plan import preview
-    from titrant.api.planned import is_saved_plan, load
     from titrant.api.run import is_up_to_date, refuse_if_moved
     from titrant.api.run import run as verb
 
@@ -83,14 +79,27 @@ def call(options: argparse.Namespace) -> int:
 
 def _update_lock(planned: "Planned", record: "RunRecord", recipe: Path, *, quiet: bool) -> None:
     """Enter a successful run in the lock beside its recipe; one line where that changed it, or cannot be."""
-    from titrant.api.lock import update_lock
+    from titrant.api.lock import Locked, update_lock
     from titrant.cli.lock import lock_line
 
     locked = update_lock(planned, record, recipe)
-    unwritten = f"no lock was written: {locked}" if isinstance(locked, str) and locked else ""
-    said = unwritten if isinstance(locked, str) else lock_line(locked) if locked.change else ""
+    if isinstance(locked, Locked):
+        said = lock_line(locked) if locked.change else ""
+    else:
+        reason = _unlocked_text(locked, recipe)
+        said = f"no lock was written: {reason}" if reason else ""
     if said and not quiet:
         console.note(said)
+
+
+def _unlocked_text(unlocked: "Unlocked", recipe: Path) -> str:
+    return {
+        "unchanged": "",
+        "overrides": "a run with --set is of another recipe",
+        "installed": "the recipe lies in an installed package; copy it to own it: titrant recipes cp NAME FILE",
+        "folder": f"{recipe.absolute().parent} cannot be written",
+        "refused": unlocked.problem,
+    }[unlocked.because]
 
 
 def _check_minutes(minutes: float | None) -> None:

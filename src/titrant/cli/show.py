@@ -30,15 +30,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """List operators, recipes or runs, or print the JSON Schema of the recipe language."""
-    from titrant.api import show as verb
+    from titrant.api import recipes, show
 
     _refuse_what_has_no_use(options)
     if options.what == "operators":
-        listed = verb.operators() if options.name is None else None
-        console.answer(table(list(listed.items())) if listed is not None else verb.operator_page(options.name))
+        listed = show.operators() if options.name is None else None
+        console.answer(table(list(listed.items())) if listed is not None else show.operator_page(options.name))
     elif options.what == "recipes":
-        listed = verb.recipes() if options.name is None else None
-        console.answer(table(list(listed.items())) if listed is not None else verb.recipe_text(options.name))
+        listed = recipes.recipes() if options.name is None else None
+        console.answer(table(list(listed.items())) if listed is not None else recipes.recipe_text(options.name))
     elif options.what == "schema":
         from titrant.schema.language.expected import recipe_schema
 

@@ -2,11 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from titrant.cli import console
 from titrant.cli.console import table
 from titrant.cli.options import json_option, recipe_options
 from titrant.schema.diagnostics.diagnostics import OK, TitrantError
+from titrant.schema.values.units import counted
+
+if TYPE_CHECKING:
+    from titrant.api.status import Status
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +50,11 @@ def call(options: argparse.Namespace) -> int:
 
 def _answer(recipe: Path, options: argparse.Namespace) -> dict[str, object]:
     """Give what would run as JSON; print it, where that is not asked for."""
-    from titrant.api.run import is_up_to_date
     from titrant.api.status import status as verb
 
     answer = verb(recipe, overrides=options.overrides, trust=options.trust)
     if not options.json:
-        console.answer(f"{recipe}: {answer.summary}")
+        console.answer(f"{recipe}: {summary(answer)}")
         rows = [
             (symbol, step, because)
             for step, (symbol, because) in answer.steps.items()
@@ -60,9 +64,18 @@ def _answer(recipe: Path, options: argparse.Namespace) -> dict[str, object]:
             console.answer(table(rows))
     previews = {step: list(said) for step, said in answer.steps.items()}
     return {
-        "recipe": str(recipe), "up_to_date": is_up_to_date(answer.steps), "summary": answer.summary,
+        "recipe": str(recipe), "up_to_date": answer.up_to_date, "summary": summary(answer),
         "forecast": previews,
     }  # fmt: skip
+
+
+def summary(status: "Status") -> str:
+    """Say in one line what running a recipe would do."""
+    if status.up_to_date:
+        return "up to date"
+    ends = {"+": "to run", "~": "to run again because something changed", "!": "that cannot run here"}
+    parts = [f"{counted(status.count(symbol), 'step')} {end}" for symbol, end in ends.items() if status.count(symbol)]
+    return ", ".join([*parts, f"{status.count('=')} reused"])
 
 
 def _no_answer(recipe: Path, error: TitrantError, *, as_json: bool) -> dict[str, object]:

@@ -11,8 +11,8 @@ from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.machine.profile import profiles, shipped_profile
 from titrant.compiler.predict.learned import NO_HISTORY, History
-from titrant.compiler.predict.memory import Case, capacity_of, needs
-from titrant.schema.cost import Observation, short_of
+from titrant.compiler.predict.memory import Case, capacity_of, needs, short_of
+from titrant.schema.cost import Observation
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Bench, Gpu, GpuSpeed, Layer, TensorSpec
 from titrant.schema.language.parse import parse

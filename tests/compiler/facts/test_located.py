@@ -3,7 +3,7 @@
 import pytest
 
 from titrant.compiler.bind.bind import bind
-from titrant.compiler.facts.cache import located
+from titrant.compiler.bind.bound_recipe import located
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.parse import parse
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
-from titrant.compiler.predict.memory import Case, capacity_now, capacity_of, needs
-from titrant.schema.cost import WORKER_BYTES, Capacity, Need, short_of
+from titrant.compiler.predict.memory import Case, capacity_now, capacity_of, needs, short_of
+from titrant.schema.cost import WORKER_BYTES, Capacity, Need
 from titrant.schema.facts import Gpu, GpuState, HardwareVolatile
 from titrant.schema.language.parse import parse
 

@@ -1,4 +1,4 @@
-"""The instruments behind `titrant hardware --bench`, each once."""
+"""What `titrant hardware --bench` measures, each once."""
 
 import json
 import os

@@ -13,7 +13,7 @@ import pytest
 from titrant.runtime.store import clean as cleaner
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.clean import DAY, Cleaning, clean_store
-from titrant.runtime.store.home import computing, users, using
+from titrant.runtime.store.locks import computing, users, using
 from titrant.runtime.store.verify import verify_store
 
 spec = importlib.util.spec_from_file_location("toy_crash", Path(__file__).parents[1] / "run/test_crash_points.py")

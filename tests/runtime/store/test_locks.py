@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from titrant.runtime.store.home import computing, open_home, using
+from titrant.runtime.store.home import open_home
+from titrant.runtime.store.locks import computing, using
 
 
 def test_makes_the_second_wait_and_names_the_holder(tmp_path):

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from titrant.runtime.worker.output import Cleaner, Printed
+from titrant.runtime.worker.output import Cleaner, OutputPipe
 
 KEY = b"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQ\n-----END PRIVATE KEY-----"
 
 
 @pytest.fixture
 def printed():
-    made = Printed()
+    made = OutputPipe()
     yield made
     made.close()
 
@@ -76,7 +76,7 @@ def test_loses_what_a_full_disk_does_not_take_and_goes_on(printed, tmp_path):
 
 def test_ends_its_thread_and_gives_back_its_files():
     files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    many = [Printed() for _ in range(100)]
+    many = [OutputPipe() for _ in range(100)]
     for one in many:
         one.close()
     assert not any(one._thread.is_alive() for one in many)
