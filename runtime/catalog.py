@@ -16,12 +16,13 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.values.frozen import dataclass
 
 Determinism = Literal["exact", "tolerance", "measured"]
+Requires = Callable[[Any, Hardware, ModelFacts | None], tuple[Unmet, ...]]
 Predict = Callable[[Any, Hardware, ModelFacts | None, Work], Prediction]
 
 
@@ -61,7 +62,7 @@ class Port:
     many: bool = False
 
 
-def no_requirement(params: Any, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def no_requirement(params: Any, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Answer that nothing is required."""
     return ()
 
@@ -90,7 +91,7 @@ def always(modules: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
 class Declaration:
     """What is known of an operator without running it.
 
-    `requires` answers what is unmet, each a sentence that says what would make it possible. `predict` is asked with
+    `requires` answers what is unmet, and what would make it possible. `predict` is asked with
     what the step has to work on; what it does not know it leaves out. `libraries` are the
     installed packages whose version can change its bytes; they enter the step key. `user_code` says that its result
     can depend on the user's modules and files.
@@ -104,7 +105,7 @@ class Declaration:
     outputs: Mapping[str, str]
     consumes: tuple[str, ...]
     determinism: Determinism
-    requires: Callable[[Any, Hardware, ModelFacts | None], tuple[str, ...]]
+    requires: Requires
     predict: Predict
     libraries: tuple[str, ...]
     user_code: bool
@@ -164,7 +165,7 @@ def operator(
     outputs: Mapping[str, str],
     consumes: tuple[str, ...] | list[str] = (),
     determinism: Determinism = "exact",
-    requires: Callable[[Any, Hardware, ModelFacts | None], tuple[str, ...]] = no_requirement,
+    requires: Requires = no_requirement,
     predict: Predict = unknown_cost,
     libraries: tuple[str, ...] = (),
     user_code: bool = False,

@@ -13,6 +13,20 @@ WORKER_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
+class Unmet:
+    """Something that an operator needs and a machine, a model or a recipe lacks, and what would make it possible.
+
+    `remedy` is "" where nothing would.
+    """
+
+    cause: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.remedy}" if self.remedy else self.cause
+
+
+@dataclass(frozen=True)
 class Need:
     """What one step cannot do without, in bytes counted from below.
 

@@ -10,7 +10,7 @@ from titrant.compiler.decide.target import at_device, engine_lack, find_gpu
 from titrant.compiler.decide.thresholds import Presets
 from titrant.runtime import catalog
 from titrant.runtime.catalog import Declaration, Method, quantization_methods
-from titrant.schema.cost import NOTHING_KNOWN
+from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.distributions import distribution
@@ -38,13 +38,18 @@ class Offer:
     """A way to make a candidate, and every reason against it; `hard` reasons cannot be overruled by the recipe."""
 
     chain: Chain
-    hard: tuple[str, ...] = ()
-    soft: tuple[str, ...] = ()
+    hard: tuple[Unmet, ...] = ()
+    soft: tuple[Unmet, ...] = ()
 
     @property
     def against(self) -> str:
         """The reason that comes first: what cannot be overruled, else all that can; "" where nothing speaks against."""
-        return self.hard[0] if self.hard else "; ".join(self.soft)
+        return str(self.hard[0]) if self.hard else "; ".join(map(str, self.soft))
+
+    @property
+    def has_remedy(self) -> bool:
+        """Whether that reason says what would help."""
+        return any(unmet.remedy for unmet in (self.hard[:1] or self.soft))
 
 
 def chains(question: Question) -> RuleAnswer:
@@ -81,19 +86,19 @@ def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: 
     rejected = tuple(Rejected(offer.chain.id, offer.against) for offer in offers if offer.against)
     ranked = tuple(replace(chain, rank=rank) for rank, chain in enumerate(kept))
     if not ranked:
-        raise InfeasibleError(_nothing_left(question, rejected))
+        raise InfeasibleError(_nothing_left(question, offers))
     return RuleAnswer(ranked, (_line(question, ranked, rule, because, rejected),))
 
 
 def _explicit(question: Question, offer: Offer) -> RuleAnswer:
     if offer.hard:
         where = question.bound.parsed.source.place(("quantization", "method"), "value")
-        cause, _, remedy = offer.hard[0].partition(": ")
-        advice = "; ".join([remedy or "choose another method, or leave it to `auto`", *offer.hard[1:]])
-        raise InfeasibleError(Diagnostic("P061", f"{offer.chain.id} cannot run here: {cause}", where, advice))
+        first, *others = offer.hard
+        advice = "; ".join([first.remedy or "choose another method, or leave it to `auto`", *map(str, others)])
+        raise InfeasibleError(Diagnostic("P061", f"{offer.chain.id} cannot run here: {first.cause}", where, advice))
     because = "the recipe names it: the only candidate"
     if offer.soft:
-        because += f" (auto would leave it out: {'; '.join(offer.soft)})"
+        because += f" (auto would leave it out: {'; '.join(map(str, offer.soft))})"
     chain = replace(offer.chain, rank=0)
     return RuleAnswer((chain,), (_line(question, (chain,), "method.written", because, ()),))
 
@@ -113,13 +118,12 @@ def _line(
     )
 
 
-def _nothing_left(question: Question, rejected: tuple[Rejected, ...]) -> Diagnostic:
+def _nothing_left(question: Question, offers: Iterable[Offer]) -> Diagnostic:
     """Tell every reason once, those with a remedy first: the first of them is the smallest change."""
     reasons: dict[str, list[str]] = {}
-    for rejection in rejected:
-        reasons.setdefault(rejection.because, []).append(rejection.value)
-    ordered = sorted(reasons, key=lambda reason: ": " not in reason)
-    help_text = "; ".join(f"{reason} ({', '.join(reasons[reason])})" for reason in ordered)
+    for offer in sorted(offers, key=lambda offer: not offer.has_remedy):
+        reasons.setdefault(offer.against, []).append(offer.chain.id)
+    help_text = "; ".join(f"{reason} ({', '.join(ids)})" for reason, ids in reasons.items())
     written = (("quantization", "method"), ("target", "engine"), ("export",), ("target", "device"))
     path = next((path for path in written if question.bound.written(*path)), None)
     where = None if path is None else question.bound.parsed.source.place(path, "value")
@@ -156,26 +160,28 @@ def _offer(question: Question, name: str) -> Offer:
     if question.settled["device"] != "cpu" and max(method.bits) <= AUTO_BITS:
         # Neither another engine nor another width would help it.
         device = question.settled["device"]
-        return Offer(chain, (f"its kernels run on the CPU, and target.device is {device}: write target.device: cpu",))
+        unmet = Unmet(f"its kernels run on the CPU, and target.device is {device}", "write target.device: cpu")
+        return Offer(chain, (unmet,))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
     return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
 
 
-def _unsafe(question: Question, bits: int) -> Iterator[str]:
+def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
     """Refuse fewer than 8 bits under the medical safeguards, also where the recipe names the method."""
     if bits < SAFE_BITS and is_medical(question):
         reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
-        yield f"it gives {bits} bits, and {reason} allows no fewer than {SAFE_BITS}: choose a method with {SAFE_BITS}"
+        cause = f"it gives {bits} bits, and {reason} allows no fewer than {SAFE_BITS}"
+        yield Unmet(cause, f"choose a method with {SAFE_BITS}")
 
 
-def _other_bits(question: Question, method: Method) -> Iterator[str]:
+def _other_bits(question: Question, method: Method) -> Iterator[Unmet]:
     """Say why a method's widths are not those asked for; one that the recipe names may have any."""
     asked = question.recipe.quantization.bits
     width = _auto_bits(question) if asked == "auto" else asked
     if question.recipe.quantization.method != method.name and width not in method.bits:
         offered = " or ".join(map(str, method.bits))
-        yield f"it gives {offered} bits, and bits: {asked} asks for {width}"
+        yield Unmet(f"it gives {offered} bits, and bits: {asked} asks for {width}")
 
 
 def _bits(question: Question, method: Method) -> int:
@@ -221,32 +227,38 @@ def _formats(question: Question, chains: Iterable[Chain]) -> Iterator[Decision]:
             )
 
 
-def _unfit(question: Question, engine: str, form: str) -> Iterator[str]:
+def _unfit(question: Question, engine: str, form: str) -> Iterator[Unmet]:
     """Say why a file of this format, in this engine, is not what the recipe asks for."""
     formats = {request.format for request in question.settled["exports"]}
     target = question.recipe.target.engine
     device: str = question.settled["device"]
     packages = question.hardware.identity.packages
     if "auto" not in formats and form not in formats:
-        yield f"export asks for {', '.join(sorted(formats))}, and it gives {form}"
+        yield Unmet(f"export asks for {', '.join(sorted(formats))}, and it gives {form}")
     elif target not in ("auto", engine):
-        yield f"target.engine is {target}, and it runs in {engine}"
+        yield Unmet(f"target.engine is {target}, and it runs in {engine}")
     elif lack := engine_lack(engine, device, packages):
         torch_instead = device != "mps" and question.model.source != "onnx"
-        yield f"{lack}, or export torchscript, which torch runs there" if torch_instead else lack
+        yield (
+            replace(lack, remedy=f"{lack.remedy}, or export torchscript, which torch runs there")
+            if torch_instead
+            else lack
+        )
     elif distribution(packages, engine) is None:
-        yield f"the engine {engine} is not installed: pip install {engine}"
+        yield Unmet(f"the engine {engine} is not installed", f"pip install {engine}")
 
 
-def _unable(question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]) -> Iterator[str]:
+def _unable(
+    question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]
+) -> Iterator[Unmet]:
     """Say why a method cannot work on this model, data or machine."""
     if method.takes == "torch" and question.model.source == "onnx":
-        yield "it takes a torch module, and the original is an ONNX file"
+        yield Unmet("it takes a torch module, and the original is an ONNX file")
         return
     if method.calibrated and not question.has_rows("calibration"):
-        yield "it calibrates, and there are no calibration rows"
+        yield Unmet("it calibrates, and there are no calibration rows")
     elif method.calibrated and not _has_source(question):
-        yield "it calibrates, and random inputs calibrate nothing"
+        yield Unmet("it calibrates, and random inputs calibrate nothing")
     params = declaration.params.model_validate(dict(options))
     yield from declaration.requires(params, at_device(question.hardware, question.settled["device"]), question.model)
 
@@ -256,14 +268,13 @@ def _has_source(question: Question) -> bool:
     return data is not None and (data.source is not None or data.sources is not None)
 
 
-def _unwanted(question: Question, method: Method, bits: int) -> Iterator[str]:
+def _unwanted(question: Question, method: Method, bits: int) -> Iterator[Unmet]:
     """Say why `auto` leaves a method out although it could run."""
     fewest, reason = fewest_bits(question)
     presets: Presets = question.settled["presets"]
     if bits < fewest:
-        yield f"{reason}: no fewer than {fewest} bits"
+        yield Unmet(reason, f"no fewer than {fewest} bits")
     if method.dynamic_activations and "batch_invariance" in presets.thresholds:
-        yield (
-            "its activation scales depend on the batch, and batch invariance, which "
-            f"{presets.thresholds['batch_invariance'].origin} asks for, is not judged in this version"
-        )
+        origin = presets.thresholds["batch_invariance"].origin
+        cause = "its activation scales depend on the batch, and batch invariance, which"
+        yield Unmet(f"{cause} {origin} asks for, is not judged in this version")

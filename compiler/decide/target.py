@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from titrant.compiler.decide.rule import ExportRequest, Question, RuleAnswer, decision
 from titrant.runtime import catalog
-from titrant.schema.cost import NOTHING_KNOWN
+from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import Gpu, Hardware
 from titrant.schema.plan import Decision, ModelCost, Rejected
@@ -67,9 +67,9 @@ def _expected(question: Question, name: str, batch: int) -> str:
 
 def _unused(question: Question, gpu: Gpu, batch: int) -> str:
     engine = "onnxruntime" if question.model.source == "onnx" else "torch"
-    lack = engine_lack(engine, gpu.kind, question.hardware.identity.packages).partition(":")[0]
-    if lack:
-        return f"on {gpu.name} the original does not run: {lack}"
+    lack = engine_lack(engine, gpu.kind, question.hardware.identity.packages)
+    if lack is not None:
+        return f"on {gpu.name} the original does not run: {lack.cause}"
     expected = _expected(question, gpu.kind, batch)
     opening = f"on {gpu.name} {expected}, and " if expected else f"on {gpu.name} "
     return f"{opening}no int8 method runs; to use it all the same write target.device: {gpu.kind}"
@@ -170,12 +170,13 @@ def _check_opset(question: Question, place: int, request: ExportRequest) -> None
     else:
         declaration = catalog.get("export.onnx")
         params = declaration.params.model_validate({"opset": request.opset})
-        sentences = [
-            text for text in declaration.requires(params, question.hardware, question.model) if "opset" in text
+        whatever = declaration.requires(declaration.params(), question.hardware, question.model)
+        unmet = [
+            lack for lack in declaration.requires(params, question.hardware, question.model) if lack not in whatever
         ]
-        if not sentences:
+        if not unmet:
             return
-        message, _, advice = sentences[0].partition(": ")
+        message, advice = unmet[0].cause, unmet[0].remedy
     where = question.bound.parsed.source.place(("export", place, "opset"), "value")
     raise InfeasibleError(Diagnostic("P063", message, where, advice))
 
@@ -213,15 +214,16 @@ def at_device(hardware: Hardware, device: str) -> Hardware:
     return replace(hardware, identity=replace(hardware.identity, gpus=(gpu,), instructions=()))
 
 
-def engine_lack(engine: str, device: str, packages: Mapping[str, str]) -> str:
-    """Say why an engine does not run on a device, with a remedy; "" where it does."""
+def engine_lack(engine: str, device: str, packages: Mapping[str, str]) -> Unmet | None:
+    """Return why an engine does not run on a device; None where it does."""
     if engine != "onnxruntime" or device == "cpu":
-        return ""
+        return None
     if device == "mps":
-        return "onnxruntime does not compute on Metal: target.engine torch does, with export torchscript"
+        remedy = "target.engine torch does, with export torchscript"
+        return Unmet("onnxruntime does not compute on Metal", remedy)
     if "onnxruntime-gpu" not in packages:
-        return f"onnxruntime on {device} needs the package onnxruntime-gpu: pip install onnxruntime-gpu"
-    return ""
+        return Unmet(f"onnxruntime on {device} needs the package onnxruntime-gpu", "pip install onnxruntime-gpu")
+    return None
 
 
 def expected_cost(question: Question, device: str, batch: int) -> ModelCost | None:

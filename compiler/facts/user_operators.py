@@ -21,7 +21,7 @@ from titrant.runtime.catalog import (
     no_requirement,
     unknown_cost,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware, HardwareVolatile, ModelFacts
 from titrant.schema.plan import Prediction
@@ -34,7 +34,7 @@ from titrant.schema.values.frozen import dataclass
 Ask = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 3
+_FORM = 4
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class OperatorAnswers:
     ask: Ask
     cache: Path
 
-    def requires(self, params: Any, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+    def requires(self, params: Any, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
         """Return what is unmet, as the operator says; StepError or RecipeError where it cannot."""
-        return tuple(self._answer(self._question("requires", params, model, hardware)))
+        return read_back(tuple[Unmet, ...], self._answer(self._question("requires", params, model, hardware)))
 
     def predict(
         self, params: Any, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
@@ -83,7 +83,7 @@ class OperatorAnswers:
         }
 
     def _answer(self, question: dict[str, Any]) -> Any:
-        key = sha256({"code": self.code, "question": question})
+        key = sha256({"code": self.code, "question": question, "form": _FORM})
         place = self.cache / f"foresight-{key}.json"
         answer = remembered(place)
         if "answer" not in answer:

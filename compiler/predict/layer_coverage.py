@@ -172,7 +172,7 @@ def _objection(declaration: Declaration, params: Any, hardware: Hardware, model:
 
     def asked(layer: Layer) -> str:
         alone = declaration.requires(params, hardware, replace(model, layers=(layer,)))
-        return next((sentence for sentence in alone if sentence not in general), "")
+        return next((str(unmet) for unmet in alone if unmet not in general), "")
 
     return asked
 

@@ -7,7 +7,7 @@ from titrant.compiler.decide.target import at_device
 from titrant.compiler.lower.plan_graph import Declare, full_params, given_kinds, references, split_reference
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
-from titrant.schema.cost import WORKER_BYTES, Capacity, Need
+from titrant.schema.cost import WORKER_BYTES, Capacity, Need, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, Place
 from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec, spec_bytes
 from titrant.schema.gate import Gate
@@ -165,7 +165,7 @@ def _unmet(plan: Plan, hardware: Hardware, model: ModelFacts, declare: Declare) 
 
     What reduces a model is asked about the device that the model will run on.
     """
-    reported: set[str] = set()
+    reported: set[Unmet] = set()
     device = next((decision.chosen for decision in plan.decisions if decision.subject == "target.device"), "cpu")
     there = at_device(hardware, device)
     for step in plan.steps:
@@ -174,8 +174,7 @@ def _unmet(plan: Plan, hardware: Hardware, model: ModelFacts, declare: Declare) 
         for lack in declaration.requires(full_params(declaration.params, step.params), machine, model):
             if lack not in reported:
                 reported.add(lack)
-                message, _, remedy = lack.partition(": ")
-                yield Diagnostic("P021", f"step {step.id} cannot run here: {message}", help=remedy)
+                yield Diagnostic("P021", f"step {step.id} cannot run here: {lack.cause}", help=lack.remedy)
 
 
 def _no_candidate(plan: Plan) -> Iterator[Diagnostic]:

@@ -2,6 +2,7 @@
 
 import math
 
+from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.values.distributions import distribution
 
@@ -90,10 +91,10 @@ def _elements(layer: Layer) -> int:
     return math.prod(layer.weight_shape) if layer.weight_shape else layer.parameters
 
 
-def missing(hardware: Hardware, *packages: str) -> tuple[str, ...]:
+def missing(hardware: Hardware, *packages: str) -> tuple[Unmet, ...]:
     """Name every package that is not installed on the machine, with the command that installs it."""
     return tuple(
-        f"{package} is not installed: pip install {package}"
+        Unmet(f"{package} is not installed", f"pip install {package}")
         for package in packages
         if distribution(hardware.identity.packages, package) is None
     )

@@ -26,7 +26,7 @@ from titrant.runtime.store.home import Home
 from titrant.runtime.store.tensor_difference import stored_difference
 from titrant.runtime.user_code import innermost_line
 from titrant.runtime.worker.user_watch import UserWatch
-from titrant.schema.cost import Work
+from titrant.schema.cost import Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -298,15 +298,19 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and all(isinstance(text, str) for text in value)
 
 
+def _are_unmet(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(unmet, Unmet) for unmet in value)
+
+
 # What each question must be answered with.
 _IS: Mapping[str, Callable[[Any], bool]] = {
-    "requires": _are_texts,
+    "requires": _are_unmet,
     "predict": lambda value: isinstance(value, Prediction),
     "loads": _are_texts,
     "idle": lambda value: isinstance(value, bool),
 }
 _DUE = {
-    "requires": "a tuple of sentences, () where nothing is unmet",
+    "requires": "a tuple of titrant.Unmet(cause, remedy), () where nothing is unmet",
     "predict": "titrant.Prediction(seconds=…, peak_bytes=…, output_bytes=…)",
     "loads": "a tuple of names of modules",
     "idle": "True where it would give the model back as it is, else False",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
     from titrant.schema.config.config import ensure_directories, load_config, save_config
+    from titrant.schema.cost import Unmet
     from titrant.schema.diagnostics.diagnostics import TitrantError
     from titrant.schema.language.parse import read
     from titrant.schema.plan import Prediction
@@ -55,6 +56,7 @@ _PUBLIC = {
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
+    "Unmet": "titrant.schema.cost",
     "apply": "titrant.runtime.api",
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
@@ -101,6 +103,7 @@ __all__ = [
     "Port",
     "Prediction",
     "TitrantError",
+    "Unmet",
     "__version__",
     "apply",
     "check",

@@ -151,10 +151,9 @@ def test_requires_nothing_more_on_a_machine_that_ran_it(name, made):
 def test_says_what_would_meet_an_unmet_requirement(name, made):
     unmet = catalog.get(name).requires(cases.params_of(name, made), machine(packages={}), MODEL)
     assert isinstance(unmet, tuple)
-    for sentence in unmet:
-        message, _, remedy = sentence.partition(": ")
-        assert message
-        assert remedy
+    for lack in unmet:
+        assert lack.cause
+        assert lack.remedy
 
 
 @pytest.mark.parametrize("name", NAMES)

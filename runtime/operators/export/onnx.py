@@ -14,7 +14,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.sizes import missing, onnx_bytes
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -51,13 +51,13 @@ class ExportOnnxParams(Params):
     rows: int = Field(32, ge=1, description="example rows that are compared, at most")
 
 
-def requires(params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: ExportOnnxParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need torch to export, onnx to check, onnxruntime to compare, and an operator set that can be written."""
     unmet = missing(hardware, "torch", "onnx", "onnxruntime")
     if params.opset is None or LOWEST_OPSET <= params.opset <= HIGHEST_OPSET:
         return unmet
     remedy = f"set it to a number from {LOWEST_OPSET} to {HIGHEST_OPSET}, or leave it out"
-    return (*unmet, f"ONNX opset {params.opset} is not one that torch writes: {remedy}")
+    return (*unmet, Unmet(f"ONNX opset {params.opset} is not one that torch writes", remedy))
 
 
 def predict(

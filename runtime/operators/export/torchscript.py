@@ -7,7 +7,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.sizes import missing, torchscript_bytes
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -28,7 +28,7 @@ class ExportTorchScriptParams(Params):
     rows: int = Field(32, ge=1, description="example rows that are compared, at most")
 
 
-def requires(params: ExportTorchScriptParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: ExportTorchScriptParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need torch."""
     return missing(hardware, "torch")
 

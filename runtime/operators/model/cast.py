@@ -9,7 +9,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, modelled
 from titrant.runtime.cost.sizes import missing, torch_bytes
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -27,6 +27,7 @@ CAPABILITY = {"bf16": (8, 0), "fp16": (7, 0)}
 
 # Copying, casting and keeping the weights.
 _CAST_BYTES_PER_SECOND = 300e6
+_EMULATE = "set quantization.options.emulated to true if only the size counts"
 
 
 class CastParams(Params):
@@ -38,7 +39,7 @@ class CastParams(Params):
     )
 
 
-def requires(params: CastParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: CastParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need torch, and a processor or accelerator that computes in the format unless emulation is allowed."""
     identity = hardware.identity
     native = not set(NATIVE[params.dtype]).isdisjoint(identity.instructions)
@@ -49,17 +50,11 @@ def requires(params: CastParams, hardware: Hardware, model: ModelFacts | None) -
     if identity.gpus:
         gpu = identity.gpus[0]
         least = ".".join(map(str, CAPABILITY[params.dtype]))
-        return (
-            *unmet,
-            f"{params.dtype} is emulated on {gpu.name} (compute capability {gpu.capability}, it takes {least}): "
-            + _remedy(gpu, params.dtype),
-        )
+        cause = f"{params.dtype} is emulated on {gpu.name} (compute capability {gpu.capability}, it takes {least})"
+        return (*unmet, Unmet(cause, _remedy(gpu, params.dtype)))
     names = ", ".join(NATIVE[params.dtype])
-    return (
-        *unmet,
-        f"{params.dtype} is emulated on this processor and slower than fp32 (it has none of {names}): "
-        "set quantization.options.emulated to true if only the size counts",
-    )
+    cause = f"{params.dtype} is emulated on this processor and slower than fp32 (it has none of {names})"
+    return (*unmet, Unmet(cause, _EMULATE))
 
 
 def computes(gpu: Gpu, dtype: str) -> bool:
@@ -71,7 +66,7 @@ def computes(gpu: Gpu, dtype: str) -> bool:
 def _remedy(gpu: Gpu, dtype: str) -> str:
     if dtype == "bf16" and computes(gpu, "fp16"):
         return "set quantization.options.dtype to fp16"
-    return "set quantization.options.emulated to true if only the size counts"
+    return _EMULATE
 
 
 def predict(params: CastParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, modelled
 from titrant.runtime.cost.sizes import folded_bytes, missing, torch_bytes
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -25,7 +25,7 @@ class FuseParams(Params):
     """Nothing to choose: every pair that can be folded is."""
 
 
-def requires(params: FuseParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: FuseParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need torch."""
     return missing(hardware, "torch")
 

@@ -14,7 +14,7 @@ from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
 from titrant.schema.cases import runs_for_percentile
-from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Work
+from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import ModelCost, Prediction
@@ -53,9 +53,12 @@ class LatencyParams(Params):
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
 
 
-def requires(params: LatencyParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: LatencyParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need every engine's package."""
-    return tuple(f"the engine {unmet}" for unmet in missing(hardware, *sorted(set(params.engines.values()))))
+    return tuple(
+        Unmet(f"the engine {unmet.cause}", unmet.remedy)
+        for unmet in missing(hardware, *sorted(set(params.engines.values())))
+    )
 
 
 def predict(

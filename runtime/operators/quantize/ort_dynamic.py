@@ -17,7 +17,7 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     takes_none,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -42,12 +42,15 @@ class OrtDynamicParams(Params):
     weight_type: Literal["int8", "uint8"] = Field("int8", description="number format of the weights")
 
 
-def requires(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need onnxruntime and a matrix product with constant weights: convolutions would become slower."""
     unmet = missing(hardware, "onnx", "onnxruntime")
     if model is None or not takes_none(model, *PRODUCTS_IN_FILE):
         return unmet
-    return (*unmet, "ort.dynamic quantizes matrix products only and the model has none in fp32: use ort.static")
+    return (
+        *unmet,
+        Unmet("ort.dynamic quantizes matrix products only and the model has none in fp32", "use ort.static"),
+    )
 
 
 def predict(

@@ -24,7 +24,7 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     takes_none,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -68,12 +68,12 @@ class OrtStaticParams(Params):
         return self
 
 
-def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need onnxruntime and a convolution or matrix product with weights."""
     unmet = missing(hardware, "onnx", "onnxruntime")
     if model is None or not takes_none(model, *MULTIPLIED):
         return unmet
-    return (*unmet, "the model has no convolution and no matrix product in fp32: use quantization.method none")
+    return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
 
 
 def predict(

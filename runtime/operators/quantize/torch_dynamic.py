@@ -16,7 +16,7 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     torchscript_bytes,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -42,12 +42,15 @@ class TorchDynamicParams(Params):
     per_channel: bool = Field(True, description="a scale for each output channel rather than for the whole weight")
 
 
-def requires(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need torch and a linear layer: convolutions stay as they are."""
     unmet = missing(hardware, "torch")
     if model is None or any(layer.dtype in ("", "float32") for layer in layers_of(model, "Linear")):
         return unmet
-    return (*unmet, "torch.dynamic quantizes linear layers only and the model has none in fp32: use ort.static")
+    return (
+        *unmet,
+        Unmet("torch.dynamic quantizes linear layers only and the model has none in fp32", "use ort.static"),
+    )
 
 
 def predict(

@@ -10,7 +10,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, forward_seconds, layer_output_bytes, speed_of, update_seconds
 from titrant.runtime.cost.sizes import missing, torch_bytes
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -59,11 +59,12 @@ class FitParams(Params):
     deterministic: bool = Field(True, description="refuse torch operations whose result is not repeatable")
 
 
-def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need torch, and weights to fit."""
-    weights: tuple[str, ...] = ()
+    weights: tuple[Unmet, ...] = ()
     if model is not None and model.trainable == 0:
-        weights = ("the model has no trainable parameters: leave out train, or set requires_grad in the factory",)
+        remedy = "leave out train, or set requires_grad in the factory"
+        weights = (Unmet("the model has no trainable parameters", remedy),)
     return missing(hardware, "torch") + weights
 
 

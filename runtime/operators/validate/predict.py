@@ -16,7 +16,7 @@ from titrant.runtime.cost.forward import (
     speed_of,
 )
 from titrant.runtime.cost.sizes import missing
-from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Work
+from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -33,9 +33,9 @@ class PredictParams(Params):
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
 
 
-def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> tuple[str, ...]:
+def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need the engine's package."""
-    return tuple(f"the engine {unmet}" for unmet in missing(hardware, params.engine))
+    return tuple(Unmet(f"the engine {unmet.cause}", unmet.remedy) for unmet in missing(hardware, params.engine))
 
 
 def predict(

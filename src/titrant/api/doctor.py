@@ -190,7 +190,7 @@ def methods(hardware: Hardware) -> Iterator[SuitabilityRow]:
         unmet = declaration.requires(declaration.params(), hardware, None)
         bits = " or ".join(map(str, declaration.method.bits))
         engine = declaration.method.engine
-        yield SuitabilityRow(name, not unmet, "; ".join(unmet) or f"{bits} bits, runs in {engine}")
+        yield SuitabilityRow(name, not unmet, "; ".join(map(str, unmet)) or f"{bits} bits, runs in {engine}")
 
 
 def levels(hardware: Hardware) -> Iterator[SuitabilityRow]:

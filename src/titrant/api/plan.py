@@ -179,7 +179,7 @@ def _unmet(step: Step, here: Hardware) -> str:
     if ":" in step.operator:
         return ""
     declaration = catalog.get(step.operator)
-    return "; ".join(declaration.requires(full_params(declaration.params, step.params), here, None))
+    return "; ".join(map(str, declaration.requires(full_params(declaration.params, step.params), here, None)))
 
 
 def no_longer_planned(planned: Planned, home: Path) -> tuple[tuple[str, str], ...]:

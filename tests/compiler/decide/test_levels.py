@@ -20,6 +20,7 @@ NEW = '''
 """Quantize with a method of tomorrow."""
 
 from titrant.runtime.catalog import Method, Params, operator
+from titrant.schema.cost import Unmet
 from titrant.schema.plan import Prediction
 
 
@@ -29,7 +30,7 @@ class NewParams(Params):
 
 def requires(params, hardware, model):
     """Need an instruction set."""
-    return () if "avx2" in hardware.identity.instructions else ("it needs avx2: use a machine that has it",)
+    return () if "avx2" in hardware.identity.instructions else (Unmet("it needs avx2", "use a machine that has it"),)
 
 
 def predict(params, hardware, model, work):

@@ -18,7 +18,7 @@ from titrant.compiler.predict.price import price
 from titrant.runtime import catalog
 from titrant.runtime.store.home import open_home
 from titrant.runtime.worker.parent import Worker
-from titrant.schema.cost import Work
+from titrant.schema.cost import Unmet, Work
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 from titrant.schema.facts import HardwareVolatile, Layer
 from titrant.schema.recipe.reduce import Quantization
@@ -51,16 +51,16 @@ def plain(params, context):
 
 FORETELLING = '''
 """A user's operator that says what it needs and would cost."""
-from titrant import Method, Params, Prediction, operator
+from titrant import Method, Params, Prediction, Unmet, operator
 from pydantic import Field
 
 class ShrinkParams(Params):
     keep: float = Field(0.5, gt=0)
 
 def requires(params, hardware, model):
-    lacks = [] if hardware.identity.cores > 1 else ["it shrinks on two cores: use a larger machine"]
+    lacks = [] if hardware.identity.cores > 1 else [Unmet("it shrinks on two cores", "use a larger machine")]
     if model is not None and not any(layer.type == "Linear" for layer in model.layers):
-        lacks.append("it shrinks linear layers and the model has none")
+        lacks.append(Unmet("it shrinks linear layers and the model has none"))
     return tuple(lacks)
 
 def predict(params, hardware, model, work):
@@ -180,7 +180,7 @@ def test_asks_a_users_operator_what_it_needs_and_costs_once(shrinking, ask):
     made = found.predict(params, small.HARDWARE, small.MODEL, work)
     assert (made.seconds, made.output_bytes) == (small.MODEL.parameters * 0.25, 1003)
     single = replace(small.HARDWARE, identity=replace(small.HARDWARE.identity, cores=1))
-    assert found.requires(params, single, small.MODEL) == ("it shrinks on two cores: use a larger machine",)
+    assert found.requires(params, single, small.MODEL) == (Unmet("it shrinks on two cores", "use a larger machine"),)
     asked = ask.asked
     busy = replace(single, volatile=HardwareVolatile(memory_available_bytes=1))
     assert shrinking().requires(params, busy, small.MODEL) == found.requires(params, single, small.MODEL)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from titrant.compiler.predict.memory import check_feasible
+from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Layer
 from titrant.schema.gate import Gate
@@ -73,7 +74,8 @@ def test_lets_one_candidate_that_fits_be_enough():
 def test_says_once_what_operators_lack_and_how_to_get_it():
     lacking = toys.toy(
         "quantize.shrink", {"model": "onnx"}, {"model": "onnx"}, toys.Bits,
-        requires=lambda params, hardware, model: ("the engine x is not installed: pip install x",), method=toys.SHRINK,
+        requires=lambda params, hardware, model: (Unmet("the engine x is not installed", "pip install x"),),
+        method=toys.SHRINK,
     )  # fmt: skip
     (diagnostic,) = refusal(toys.toy_plan(), declare={**toys.OPERATORS, "quantize.shrink": lacking}.__getitem__)
     assert diagnostic.code == "P021"

@@ -9,6 +9,7 @@ import pytest
 from titrant.compiler.bind.bind import check_facts
 from titrant.compiler.predict.layer_coverage import coverage, left_because
 from titrant.runtime import catalog
+from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.facts import Layer
 from titrant.schema.language.parse import parse
@@ -115,7 +116,9 @@ def test_asks_about_ten_thousand_layers_of_two_kinds_three_times():
     def requires(params, hardware, model):
         asked.append(model and model.layers)
         return (
-            ("torch is missing",) if model is None or model.layers[0].parameters == 100 else ("torch is missing", "no")
+            (Unmet("torch is missing"),)
+            if model is None or model.layers[0].parameters == 100
+            else (Unmet("torch is missing"), Unmet("no"))
         )
 
     layers = tuple(Layer(f"blocks.{place}.fc", "Linear", 100 + place % 2, 400, (10, 10)) for place in range(10_000))

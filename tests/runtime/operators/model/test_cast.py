@@ -59,7 +59,7 @@ def test_needs_instructions_for_the_format_unless_emulation_is_allowed(instructi
 def test_needs_an_accelerator_that_computes_in_the_format(gpu, dtype, says):
     declaration = catalog.get("model.cast")
     machine = Hardware(HardwareIdentity("linux", "x86_64", "", (), 1, None, (gpu,), "3.11", {"torch": "2"}))
-    unmet = " ".join(declaration.requires(declaration.params(dtype=dtype), machine, None))
+    unmet = " ".join(map(str, declaration.requires(declaration.params(dtype=dtype), machine, None)))
     assert says in unmet
     assert bool(unmet) is bool(says)
     assert declaration.requires(declaration.params(dtype=dtype, emulated=True), machine, None) == ()

@@ -56,4 +56,4 @@ def test_requires_a_linear_layer_already_in_the_plan():
     machine = Hardware(HardwareIdentity("linux", "x86_64", "", (), 1, None, (), "3.11", {"torch": "2"}))
     declaration = catalog.get("quantize.torch_dynamic")
     (lack,) = declaration.requires(declaration.params(), machine, model)
-    assert "linear layers only" in lack
+    assert "linear layers only" in lack.cause
