@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from titrant.compiler.decide.gate_cases import shortage, with_cases
-from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
-from titrant.compiler.decide.thresholds import Preset, Presets
+from titrant.compiler.decide.rule import Chain, Preset, Presets, Question, RuleAnswer, decision
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
 from titrant.schema.gate import Contract, Gate, gate_test
@@ -21,8 +20,8 @@ NO_POSITIVE = "data.positive names no critical class"
 
 def contract(question: Question) -> RuleAnswer:
     """Write the contract, and warn of every gate that the data can never prove."""
-    presets: Presets = question.settled["presets"]
-    chains: tuple[Chain, ...] = question.settled["number_format"]
+    presets = question.settled.presets
+    chains = question.settled.chains
     dynamic = frozenset(chain.method for chain in chains if _dynamic(chain))
     rows = gates(question, presets, chains, dynamic)
     lines = tuple(_batch_line(question, presets, chains, dynamic))

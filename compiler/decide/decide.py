@@ -1,36 +1,35 @@
 """Run the decision rules, in order, over a bound recipe and the facts."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from titrant.compiler.bind.bind import check_facts
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide import contract, levels, measuring, methods, number_format, target, thresholds, training
-from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer
+from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
 
 DecisionRule = Callable[[Question], RuleAnswer]
 
-# Subject and rule; a rule reads what the rules before it settled, by subject.
-RULES: tuple[tuple[str, DecisionRule], ...] = (
-    ("trust", measuring.trusted),
-    ("notes", measuring.notes),
-    ("level", levels.level),
-    ("size", levels.size),
-    ("device", target.device),
-    ("threads", target.threads),
-    ("original", target.original_engine),
-    ("model_args", training.model_args),
-    ("training", training.training),
-    ("exports", target.exports),
-    ("presets", thresholds.presets),
-    ("methods", methods.chains),
-    ("number_format", number_format.number_format),
-    ("objective", measuring.objective),
-    ("operating_point", measuring.operating_point),
-    ("profile", measuring.profile),
-    ("contract", contract.contract),
+# Subject, the field of Settled that the rule fills (None: it only says something), and the rule.
+RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
+    ("trust", None, measuring.trusted),
+    ("notes", None, measuring.notes),
+    ("level", "level", levels.level),
+    ("size", None, levels.size),
+    ("device", "device", target.device),
+    ("threads", "threads", target.threads),
+    ("original", "original_engine", target.original_engine),
+    ("model_args", "model_args", training.model_args),
+    ("training", "training", training.training),
+    ("exports", "exports", target.exports),
+    ("presets", "presets", thresholds.presets),
+    ("methods", "chains", methods.chains),
+    ("number_format", "chains", number_format.number_format),
+    ("objective", "objective", measuring.objective),
+    ("operating_point", "operating_point", measuring.operating_point),
+    ("profile", "profile", measuring.profile),
+    ("contract", "contract", contract.contract),
 )
 
 
@@ -43,29 +42,9 @@ def decide(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: Data
     warnings = list(check_facts(bound, model, data))
     question = Question(bound, hardware, model, data)
     lines: list[Decision] = []
-    for subject, rule in RULES:
+    for _, name, rule in RULES:
         answer = rule(question)
         lines += answer.decisions
         warnings += answer.warnings
-        question = replace(question, settled={**question.settled, subject: answer.value})
-    settled = question.settled
-    making, timing = settled["threads"]
-    objective, shortlist = settled["objective"]
-    return Decisions(
-        decisions=tuple(lines),
-        level=settled["level"],
-        device=settled["device"],
-        threads=making,
-        timing_threads=timing,
-        original_engine=settled["original"],
-        model_args=settled["model_args"],
-        training=settled["training"],
-        exports=settled["exports"],
-        chains=settled["number_format"],
-        objective=objective,
-        shortlist=shortlist,
-        operating_point=settled["operating_point"],
-        profile=settled["profile"],
-        contract=settled["contract"],
-        warnings=tuple(dict.fromkeys(warnings)),
-    )
+        question = settle(question, name, answer)
+    return Decisions(tuple(lines), question.settled, tuple(dict.fromkeys(warnings)))

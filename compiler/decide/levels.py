@@ -90,7 +90,7 @@ def fewest_bits(question: Question) -> tuple[int, str]:
     `preserve: medical` keeps 4 bits away on any level; `level: auto` does not quantize a small model unasked and goes
     down to 4 bits for a large one. Thresholds do not depend on the size.
     """
-    name: str = question.settled["level"]
+    name = question.settled.level
     bits, reason = LEVELS[name].fewest_bits, f"level {name}"
     if is_large(question) and name != "medical_critical":
         bits, reason = 4, "the model is large"
@@ -110,7 +110,7 @@ def is_large(question: Question) -> bool:
 
 def is_medical(question: Question) -> bool:
     """Whether the safeguards of medical_critical hold: by the level, or by `preserve: medical` on any level."""
-    return question.settled["level"] == "medical_critical" or question.recipe.preserve == "medical"
+    return question.settled.level == "medical_critical" or question.recipe.preserve == "medical"
 
 
 def size(question: Question) -> RuleAnswer:

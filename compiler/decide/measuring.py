@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from titrant.compiler.decide.rule import Question, RuleAnswer, decision
+from titrant.compiler.decide.rule import Objective, Question, RuleAnswer, decision
 from titrant.schema.facts import TensorSpec
 from titrant.schema.plan import Decision
 from titrant.schema.recipe.recipe import Recipe
@@ -28,7 +28,7 @@ def objective(question: Question) -> RuleAnswer:
         because=f"measured on tuning rows; at most {SHORTLIST} candidates are judged, from gentle to aggressive",
         path=("search", "objective"),
     )
-    return RuleAnswer((chosen, SHORTLIST), (line,))
+    return RuleAnswer(Objective(chosen, SHORTLIST), (line,))
 
 
 def operating_point(question: Question) -> RuleAnswer:

@@ -7,7 +7,6 @@ from typing import Any, get_args
 from titrant.compiler.decide.levels import fewest_bits, is_medical
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_lack, find_gpu
-from titrant.compiler.decide.thresholds import Presets
 from titrant.runtime import catalog
 from titrant.runtime.catalog import Declaration, Method, quantization_methods
 from titrant.schema.cost import NOTHING_KNOWN, Unmet
@@ -157,9 +156,9 @@ def _offer(question: Question, name: str) -> Offer:
     options = {**_other_format(question, declaration, options), **options}
     bits = _bits(question, method)
     chain = Chain(name, name, bits, method.engine, method.format, 0, options)
-    if question.settled["device"] != "cpu" and max(method.bits) <= AUTO_BITS:
+    if question.settled.device != "cpu" and max(method.bits) <= AUTO_BITS:
         # Neither another engine nor another width would help it.
-        device = question.settled["device"]
+        device = question.settled.device
         unmet = Unmet(f"its kernels run on the CPU, and target.device is {device}", "write target.device: cpu")
         return Offer(chain, (unmet,))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
@@ -193,15 +192,15 @@ def _bits(question: Question, method: Method) -> int:
 
 
 def _auto_bits(question: Question) -> int:
-    return AUTO_BITS if question.settled["device"] == "cpu" else ACCELERATOR_BITS
+    return AUTO_BITS if question.settled.device == "cpu" else ACCELERATOR_BITS
 
 
 def _other_format(question: Question, declaration: Declaration, written: Mapping[str, Any]) -> dict[str, Any]:
     """Choose the 16-bit format that an accelerator computes in, where it is open and the usual one is not it."""
     field = declaration.params.model_fields.get("dtype")
-    if field is None or "dtype" in written or question.settled["device"] == "cpu":
+    if field is None or "dtype" in written or question.settled.device == "cpu":
         return {}
-    there = at_device(question.hardware, question.settled["device"])
+    there = at_device(question.hardware, question.settled.device)
     for name in (field.default, *get_args(field.annotation)):
         params = declaration.params.model_validate({**written, "dtype": name})
         if not declaration.requires(params, there, question.model):
@@ -214,7 +213,7 @@ def _formats(question: Question, chains: Iterable[Chain]) -> Iterator[Decision]:
     for chain in chains:
         if "dtype" in chain.options and "dtype" not in question.recipe.quantization.options:
             usual = catalog.get(catalog.method_operator(chain.method)).params.model_fields["dtype"].default
-            gpu = find_gpu(question.settled["device"], question.hardware.identity.gpus)
+            gpu = find_gpu(question.settled.device, question.hardware.identity.gpus)
             assert gpu is not None  # the device was settled by finding it
             yield decision(
                 question,
@@ -229,9 +228,9 @@ def _formats(question: Question, chains: Iterable[Chain]) -> Iterator[Decision]:
 
 def _unfit(question: Question, engine: str, form: str) -> Iterator[Unmet]:
     """Say why a file of this format, in this engine, is not what the recipe asks for."""
-    formats = {request.format for request in question.settled["exports"]}
+    formats = {request.format for request in question.settled.exports}
     target = question.recipe.target.engine
-    device: str = question.settled["device"]
+    device = question.settled.device
     packages = question.hardware.identity.packages
     if "auto" not in formats and form not in formats:
         yield Unmet(f"export asks for {', '.join(sorted(formats))}, and it gives {form}")
@@ -260,7 +259,7 @@ def _unable(
     elif method.calibrated and not _has_source(question):
         yield Unmet("it calibrates, and random inputs calibrate nothing")
     params = declaration.params.model_validate(dict(options))
-    yield from declaration.requires(params, at_device(question.hardware, question.settled["device"]), question.model)
+    yield from declaration.requires(params, at_device(question.hardware, question.settled.device), question.model)
 
 
 def _has_source(question: Question) -> bool:
@@ -271,7 +270,7 @@ def _has_source(question: Question) -> bool:
 def _unwanted(question: Question, method: Method, bits: int) -> Iterator[Unmet]:
     """Say why `auto` leaves a method out although it could run."""
     fewest, reason = fewest_bits(question)
-    presets: Presets = question.settled["presets"]
+    presets = question.settled.presets
     if bits < fewest:
         yield Unmet(reason, f"no fewer than {fewest} bits")
     if method.dynamic_activations and "batch_invariance" in presets.thresholds:

@@ -14,7 +14,7 @@ X86 = ("x86_64", "i686")
 
 def number_format(question: Question) -> RuleAnswer:
     """Fill in the weight range of every int8 chain that has one to set and whose options the recipe leaves open."""
-    chains: tuple[Chain, ...] = question.settled["methods"]
+    chains = question.settled.chains
     reduce, because = reduce_range(question)
     filled = tuple(
         replace(chain, options={**chain.options, "reduce_range": reduce}) if _open(chain) else chain for chain in chains

@@ -1,7 +1,7 @@
 """What a decision rule is asked and what it answers, and the choices of all rules as one value for lowering."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
@@ -38,36 +38,78 @@ class ExportRequest:
 
 
 @dataclass(frozen=True)
+class Preset:
+    """One threshold and where it comes from ("level balanced", "recipes/x.yaml:12:3"); `written` by the recipe."""
+
+    threshold: float
+    origin: str
+    written: bool
+
+
+@dataclass(frozen=True)
+class Presets:
+    """The thresholds that are asked for; one that is not asked for is left out."""
+
+    thresholds: Mapping[str, Preset]
+    bias_metric: str | None
+    bias_min_cases: int
+    require: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of work that makes bytes, and those that timing uses."""
+
+    making: int
+    timing: int
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What decides between candidates, the first first, and how many of them are judged on evaluation rows at most."""
+
+    order: tuple[str, ...]
+    shortlist: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the rules settled, a field a rule; while they run, a field holds its default until its rule has spoken."""
+
+    level: str = ""
+    device: str = "cpu"
+    threads: Threads = Threads(1, 1)
+    original_engine: str = ""
+    model_args: Mapping[str, Any] = field(default_factory=dict)  # `auto` resolved
+    training: Mapping[str, Any] | None = None  # parameters of train.fit; None: the weights are given
+    exports: tuple[ExportRequest, ...] = ()
+    presets: Presets = Presets({}, None, 0, "", 0.0)
+    chains: tuple[Chain, ...] = ()
+    objective: Objective = Objective((), 0)
+    operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point
+    profile: Mapping[str, Any] = field(default_factory=dict)  # batches, iterations, warmup
+    contract: Contract = Contract((), 0.0, "evidence")
+
+
+@dataclass(frozen=True)
 class Decisions:
-    """Every choice with its reason (`decisions`), and the settings that follow from them."""
+    """Every choice with its reason (`decisions`), and what follows from them."""
 
     decisions: tuple[Decision, ...]
-    level: str
-    device: str
-    threads: int
-    timing_threads: int
-    original_engine: str
-    model_args: Mapping[str, Any]  # `auto` resolved
-    training: Mapping[str, Any] | None  # parameters of train.fit; None: the weights are given
-    exports: tuple[ExportRequest, ...]
-    chains: tuple[Chain, ...]
-    objective: tuple[str, ...]
-    shortlist: int
-    operating_point: Mapping[str, Any]  # parameters of validate.operating_point
-    profile: Mapping[str, Any]  # batches, iterations, warmup
-    contract: Contract
+    settled: Settled
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Question:
-    """Everything that a rule may look at; `settled` holds the answers of the rules before it, by subject."""
+    """Everything that a rule may look at; `settled` is what the rules before it settled."""
 
     bound: BoundRecipe
     hardware: Hardware
     model: ModelFacts
     data: DataFacts
-    settled: Mapping[str, Any] = field(default_factory=dict)
+    settled: Settled = Settled()
 
     @property
     def recipe(self) -> Recipe:
@@ -86,6 +128,11 @@ class RuleAnswer:
     value: Any
     decisions: tuple[Decision, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def settle(question: Question, name: str | None, answer: RuleAnswer) -> Question:
+    """Return the question for the next rule: with what this rule settled, where it settles a field."""
+    return question if name is None else replace(question, settled=replace(question.settled, **{name: answer.value}))
 
 
 def decision(

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from titrant.compiler.decide.levels import LEVELS, LevelDefaults
-from titrant.compiler.decide.rule import Question, RuleAnswer, decision
+from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.validation import Bias, Calibration, Safety, Validation
-from titrant.schema.values.frozen import dataclass
 
 # preset threshold → its recipe path; safety holds two.
 PATHS: Mapping[str, tuple[str, ...]] = {
@@ -18,26 +17,6 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "clinical_relevance": ("validation", "clinical_relevance"),
     "batch_invariance": ("validation", "batch_invariance"),
 }
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One threshold and where it comes from ("level balanced", "recipes/x.yaml:12:3"); `written` by the recipe."""
-
-    threshold: float
-    origin: str
-    written: bool
-
-
-@dataclass(frozen=True)
-class Presets:
-    """The thresholds that are asked for; one that is not asked for is left out."""
-
-    thresholds: Mapping[str, Preset]
-    bias_metric: str | None
-    bias_min_cases: int
-    require: str
-    confidence: float
 
 
 def presets(question: Question) -> RuleAnswer:
@@ -78,7 +57,7 @@ def written_threshold(validation: Validation, name: str) -> float | str | None:
 
 def _supplied(question: Question, name: str) -> tuple[float | None, str]:
     """Return what the level or `preserve` supplies, the stricter of the two, and its name."""
-    level: str = question.settled["level"]
+    level = question.settled.level
     value: float | None = getattr(LEVELS[level], name)
     if question.recipe.preserve == "medical" and level != "medical_critical":
         medical: float | None = getattr(LEVELS["medical_critical"], name)
@@ -107,7 +86,7 @@ def _threshold(question: Question, name: str) -> tuple[Preset | None, Decision |
     if supplied is None or not stricter(name, supplied, written):
         return Preset(written, where, True), None
     texts = _text(name, written), _text(name, supplied)
-    if question.recipe.preserve == "medical" and by != f"level {question.settled['level']}":
+    if question.recipe.preserve == "medical" and by != f"level {question.settled.level}":
         because = f"{by} allows nothing laxer than its own"
         return Preset(supplied, by, False), _line(question, name, "preset.preserve", texts, because)
     because = f"the recipe says so; it is laxer than what {by} supplies"
@@ -151,7 +130,7 @@ def _text(name: str, threshold: float) -> str:
 
 def _require(question: Question) -> tuple[str, Decision]:
     written = question.recipe.validation.require
-    level: str = question.settled["level"]
+    level = question.settled.level
     supplied, by = LEVELS[level].require, f"level {level}"
     if question.recipe.preserve == "medical" and supplied == "evidence":
         supplied, by = LEVELS["medical_critical"].require, "preserve: medical"
@@ -177,7 +156,7 @@ def _require(question: Question) -> tuple[str, Decision]:
 
 def _evidence(question: Question) -> Iterator[Decision]:
     """Say that evidence files, which medical_critical calls for, are not made in this version."""
-    level: str = question.settled["level"]
+    level = question.settled.level
     defaults: LevelDefaults = LEVELS[level]
     if defaults.evidence and question.recipe.report.evidence is None:
         yield decision(

@@ -48,8 +48,8 @@ def entries(decisions: Decisions) -> tuple[tuple[ExportRequest, tuple[RequestedC
     """
     first_opset: dict[str, int | None] = {}
     requested = []
-    for request in decisions.exports:
-        matching = [chain for chain in decisions.chains if request.format in ("auto", chain.format)]
+    for request in decisions.settled.exports:
+        matching = [chain for chain in decisions.settled.chains if request.format in ("auto", chain.format)]
         requested.append((request, tuple(_entry(chain, request, first_opset) for chain in matching)))
     return tuple(requested)
 

@@ -36,7 +36,7 @@ class Answering:
 
     def baseline(self, original: Original) -> tuple[Step, ...]:
         """Answer tuning rows with the original and fix the operating point from its answers; evaluation rows later."""
-        params = {**self.reading, **self.decisions.operating_point}
+        params = {**self.reading, **self.decisions.settled.operating_point}
         return (
             self._original("baseline.tuning", original, TUNING, "prepare"),
             self.maker.make(
@@ -117,21 +117,21 @@ class Answering:
         **about: str,
     ) -> Step:
         engines = {
-            "original": self.decisions.original_engine,
+            "original": self.decisions.settled.original_engine,
             **{candidate.id: candidate.engine for candidate in candidates},
         }
         models = {"original": original.reference, **{candidate.id: candidate.model for candidate in candidates}}
         params = {
             "engines": engines,
-            "threads": self.decisions.timing_threads,
-            "device": self.decisions.device,
-            **self.decisions.profile,
+            "threads": self.decisions.settled.threads.timing,
+            "device": self.decisions.settled.device,
+            **self.decisions.settled.profile,
             **given,
         }
         return self.maker.make(identifier, "profile.latency", params, {"models": models, "rows": rows}, **about)
 
     def _original(self, identifier: str, original: Original, rows: str, stage: str) -> Step:
-        params = predict(self.decisions.original_engine, self.decisions)
+        params = predict(self.decisions.settled.original_engine, self.decisions)
         inputs = {"model": original.reference, "rows": rows}
         because = "what candidates are compared with"
         return self.maker.make(identifier, "validate.predict", params, inputs, stage=stage, because=because)
@@ -163,7 +163,7 @@ def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
 
 def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
     """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
-    return {"engine": engine, "threads": decisions.threads, "device": decisions.device}
+    return {"engine": engine, "threads": decisions.settled.threads.making, "device": decisions.settled.device}
 
 
 def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:
@@ -171,23 +171,23 @@ def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorS
     return {
         **reading(bound.recipe, outputs),
         "candidate": candidate,
-        "gates": [criteria(gate) for gate in decisions.contract.gates],
+        "gates": [criteria(gate) for gate in decisions.settled.contract.gates],
         "timing_batch": timing_batch(bound.recipe),
-        "confidence": decisions.contract.confidence,
-        "require": decisions.contract.require,
+        "confidence": decisions.settled.contract.confidence,
+        "require": decisions.settled.contract.require,
     }
 
 
 def judges_time(decisions: Decisions) -> bool:
     """Whether a gate is about time or memory; only then does a judgement depend on timings, which never repeat."""
-    return any(gate.metric in TIMED for gate in decisions.contract.gates)
+    return any(gate.metric in TIMED for gate in decisions.settled.contract.gates)
 
 
 def judged_batches(recipe: Recipe, decisions: Decisions) -> list[int]:
     """Return the batch sizes that gates are about: the judged one, and the largest where memory is limited."""
     batches = {timing_batch(recipe)}
-    if any(gate.metric == "peak_memory" for gate in decisions.contract.gates):
-        batches.add(max(decisions.profile["batches"]))
+    if any(gate.metric == "peak_memory" for gate in decisions.settled.contract.gates):
+        batches.add(max(decisions.settled.profile["batches"]))
     return sorted(batches)
 
 

@@ -56,11 +56,11 @@ def lower(
         hardware=hardware.identity,
         model_digest=model_facts.digest,
         data_digest=data_facts.digest,
-        threads=decisions.threads,
-        timing_threads=decisions.timing_threads,
+        threads=decisions.settled.threads.making,
+        timing_threads=decisions.settled.threads.timing,
         deterministic=recipe.reproducibility.deterministic,
         original=original.reference,
-        original_engine=decisions.original_engine,
+        original_engine=decisions.settled.original_engine,
         decisions=decisions.decisions,
         steps=(
             *prepared,
@@ -72,7 +72,7 @@ def lower(
         ),
         candidates=candidates,
         searches=tuple(searches),
-        contract=decisions.contract,
+        contract=decisions.settled.contract,
         shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
         warnings=decisions.warnings,
     )
@@ -99,14 +99,14 @@ def _prepare(
             because="data.transform",
         ),
     ]
-    operator, params = load_steps.model_load(bound, files, decisions.model_args, facts)
+    operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
-    if decisions.training is None:
+    if decisions.settled.training is None:
         return tuple(steps), Original("model.model", kind)
     rows = {"train": "transform.train", "tuning": "transform.tuning"}
     inputs = {"model": "model.model", **rows}
-    steps.append(maker.make("fit", "train.fit", decisions.training, inputs, stage="prepare", because="train"))
+    steps.append(maker.make("fit", "train.fit", decisions.settled.training, inputs, stage="prepare", because="train"))
     return tuple(steps), Original("fit.model", kind)
 
 
@@ -138,8 +138,8 @@ def _search(
         format=form,
         name=name,
         candidates=candidates,
-        objective=decisions.objective,
-        shortlist=decisions.shortlist,
+        objective=decisions.settled.objective.order,
+        shortlist=decisions.settled.objective.shortlist,
         timings=TIMINGS,
         timing_batch=timing_batch(bound.recipe),
     )

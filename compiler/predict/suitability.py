@@ -1,12 +1,11 @@
 """Whether a level suits a model: the planner's own rules, asked about the model alone."""
 
-from dataclasses import replace
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.decide import RULES
 from titrant.compiler.decide.levels import fewest_bits
-from titrant.compiler.decide.rule import Chain, Question
+from titrant.compiler.decide.rule import Chain, Question, settle
 from titrant.compiler.predict.layer_coverage import LayerAdvice, advise
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -47,16 +46,17 @@ def suitability_of(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, da
     question = Question(bound, hardware, model, data)
     lines: list[Decision] = []
     warnings: list[str] = []
-    rules = dict(RULES)
+    rules = {subject: (name, rule) for subject, name, rule in RULES}
     try:
         for subject in SUBJECTS:
-            answer = rules[subject](question)
+            name, rule = rules[subject]
+            answer = rule(question)
             lines += answer.decisions
             warnings += answer.warnings
-            question = replace(question, settled={**question.settled, subject: answer.value})
+            question = settle(question, name, answer)
     except InfeasibleError as error:
         return _impossible(bound, model, lines, error)
-    chains: tuple[Chain, ...] = question.settled["number_format"]
+    chains = question.settled.chains
     method = next(line for line in lines if line.subject == "quantization.method")
     level = next(line for line in lines if line.subject == "level")
     reducing = tuple(chain for chain in chains if chain.method != "none")
@@ -77,7 +77,7 @@ def suitability_of(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, da
 
 
 def _verdict(question: Question, reducing: tuple[Chain, ...]) -> tuple[bool, str]:
-    level: str = question.settled["level"]
+    level = question.settled.level
     bits, reason = fewest_bits(question)
     if reducing:
         names = ", ".join(chain.id for chain in reducing)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe, UserReference
-from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest
+from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, Objective, Settled, Threads
 from titrant.schema.facts import Column, DataFacts, Hardware, HardwareIdentity, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.gate import Contract, Gate
 from titrant.schema.language.parse import parse
@@ -131,21 +131,18 @@ def decisions(
     point=None,
 ):
     """Decide by hand."""
-    return Decisions(
-        decisions=(),
+    settled = Settled(
         level="balanced",
         device="cpu",
-        threads=1,
-        timing_threads=1,
+        threads=Threads(1, 1),
         original_engine=original_engine,
         model_args={"features": 30, "classes": 2},
         training=training,
         exports=exports,
         chains=chains,
-        objective=("latency", "size"),
-        shortlist=4,
+        objective=Objective(("latency", "size"), 4),
         operating_point=point or {},
         profile={"batches": [1, 8]},
         contract=Contract(gates, 0.95, "evidence"),
-        warnings=("a warning",),
     )
+    return Decisions((), settled, ("a warning",))

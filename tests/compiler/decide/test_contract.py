@@ -18,7 +18,7 @@ CRITICAL = case.RECIPE + "level: medical_critical\n"
 
 
 def gates(text=case.RECIPE, *changes, **facts):
-    return {gate.id: gate for gate in case.decided(text, *changes, **facts).contract.gates}
+    return {gate.id: gate for gate in case.decided(text, *changes, **facts).settled.contract.gates}
 
 
 def row(gate):

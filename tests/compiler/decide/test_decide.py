@@ -60,7 +60,10 @@ CASES = {
 
 
 def text_of(found):
-    lines = [f"level {found.level} · device {found.device} · threads {found.threads} and {found.timing_threads}"]
+    settled = found.settled
+    lines = [
+        f"level {settled.level} · device {settled.device} · threads {settled.threads.making} and {settled.threads.timing}"
+    ]
     for one in found.decisions:
         lines.append(f"{one.subject}: {one.asked} → {one.chosen}")
         lines.append(f"    {one.because} ({one.rule})" + (f" [{one.where}]" if one.where else ""))
@@ -68,17 +71,17 @@ def text_of(found):
     lines.append("")
     lines += [
         f"{one.rank} {one.id}: {one.method} {one.bits} in {one.engine} as {one.format} {dict(one.options)}"
-        for one in found.chains
+        for one in settled.chains
     ]
-    lines.append(f"training {dict(found.training) if found.training else None}")
-    lines.append(f"arguments {dict(found.model_args)}")
-    lines.append(f"profile {dict(found.profile)} · point {dict(found.operating_point)}")
+    lines.append(f"training {dict(settled.training) if settled.training else None}")
+    lines.append(f"arguments {dict(settled.model_args)}")
+    lines.append(f"profile {dict(settled.profile)} · point {dict(settled.operating_point)}")
     lines += [f"warning: {warning}" for warning in found.warnings]
     return "\n".join(lines) + "\n"
 
 
 def ids(found):
-    return [chain.id for chain in found.chains]
+    return [chain.id for chain in found.settled.chains]
 
 
 def line(found, subject):
@@ -109,7 +112,7 @@ def test_gives_the_same_decisions_for_the_same_facts():
     ],
 )
 def test_takes_the_level_that_the_contract_calls_for(changes, level):
-    assert decided(case.RECIPE, *changes).level == level
+    assert decided(case.RECIPE, *changes).settled.level == level
 
 
 def test_quantizes_a_small_model_only_when_asked():
@@ -121,19 +124,19 @@ def test_quantizes_a_small_model_only_when_asked():
 def test_quantizes_a_large_model_unasked_and_never_loosens_its_contract():
     found = decided(model=LARGE)
     assert "ort.static" in ids(found)
-    assert found.contract.gates[0].threshold == 0.95
+    assert found.settled.contract.gates[0].threshold == 0.95
 
 
 def test_orders_candidates_from_gentle_to_aggressive():
     found = decided(case.RECIPE, "level=balanced")
     assert ids(found) == ["torchscript-fp32", "onnx-fp32", "torch.dynamic", "ort.dynamic", "ort.static"]
-    assert [chain.rank for chain in found.chains] == [0, 1, 2, 3, 4]
+    assert [chain.rank for chain in found.settled.chains] == [0, 1, 2, 3, 4]
 
 
 def test_keeps_scales_that_depend_on_the_batch_away_from_medical_critical():
     assert ids(decided(CRITICAL)) == ["torchscript-fp32", "onnx-fp32", "ort.static"]
     explicit = decided(CRITICAL, "quantization.method=torch.dynamic", "export=[{format: torchscript}]")
-    gate = next(one for one in explicit.contract.gates if one.id == "batch_invariance")
+    gate = next(one for one in explicit.settled.contract.gates if one.id == "batch_invariance")
     assert gate.test == "not_assessable"
     assert "INCONCLUSIVE" in line(explicit, "batch invariance").chosen
 
@@ -147,7 +150,7 @@ def test_asks_nothing_of_batches_where_the_preset_is_switched_off():
 def test_never_takes_an_original_with_dynamic_scales_for_a_static_one():
     dynamic = replace(case.MODEL, layers=(*case.MODEL.layers, Layer("q", "DynamicQuantizeLinear", 0, 0)))
     found = decided(CRITICAL, model=dynamic)
-    assert "batch_invariance" in [gate.id for gate in found.contract.gates]
+    assert "batch_invariance" in [gate.id for gate in found.settled.contract.gates]
 
 
 @pytest.mark.parametrize(
@@ -163,14 +166,14 @@ def test_never_takes_an_original_with_dynamic_scales_for_a_static_one():
 )
 def test_takes_the_number_format_that_the_instruction_set_sums_exactly(hardware, reduce):
     found = decided(case.RECIPE, "level=balanced", hardware=hardware)
-    options = {chain.id: chain.options for chain in found.chains}
+    options = {chain.id: chain.options for chain in found.settled.chains}
     assert options["ort.static"] == {"reduce_range": reduce}
     assert options["torch.dynamic"] == {}
 
 
 def test_leaves_written_options_alone():
     changes = ("quantization.method=ort.static", "quantization.options.reduce_range=false")
-    (chain,) = decided(case.RECIPE, *changes).chains
+    (chain,) = decided(case.RECIPE, *changes).settled.chains
     assert chain.options == {"reduce_range": False}
 
 
@@ -200,7 +203,7 @@ def test_keeps_an_onnx_file_as_one_of_the_candidates(tmp_path):
     onnx = replace(case.DIGITS, source="onnx", layers=(Layer("c", "Conv", 320, 1280, (32, 1, 3, 3)),))
     found = decided(case.UNLABELED, "level=balanced", model=onnx)
     assert ids(found) == ["unchanged"]
-    assert found.original_engine == "onnxruntime"
+    assert found.settled.original_engine == "onnxruntime"
     rejected = {one.value: one.because for one in line(found, "quantization.method").rejected}
     assert rejected["torch.dynamic"] == "it takes a torch module, and the original is an ONNX file"
     assert "random inputs calibrate nothing" in rejected["ort.static"]
@@ -225,9 +228,9 @@ def test_cannot_go_on_when_nothing_is_left():
 
 def test_uses_a_gpu_only_where_the_recipe_names_it():
     with_gpu = replace(case.AVX2, identity=replace(case.AVX2.identity, gpus=(case.H200,)))
-    assert decided(hardware=with_gpu).device == "cpu"
+    assert decided(hardware=with_gpu).settled.device == "cpu"
     named = decided(case.RECIPE, "target.device=cuda", "level=balanced", hardware=with_gpu)
-    assert named.device == "cuda"
+    assert named.settled.device == "cuda"
     assert ids(named) == ["torchscript-fp32", "cast"]
     with pytest.raises(InfeasibleError) as caught:
         decided(case.RECIPE, "target.device=cuda:1", hardware=with_gpu)
@@ -237,7 +240,7 @@ def test_uses_a_gpu_only_where_the_recipe_names_it():
 def test_takes_a_16_bit_method_for_what_the_accelerator_does_and_not_its_processor():
     amx = case.machine("amx_bf16", "avx2", gpus=WITH_T4.identity.gpus)
     written = (case.RECIPE, "quantization.method=cast", "quantization.options.dtype=bf16")
-    assert decided(*written, hardware=amx).chains[0].options == {"dtype": "bf16"}
+    assert decided(*written, hardware=amx).settled.chains[0].options == {"dtype": "bf16"}
     with pytest.raises(InfeasibleError) as caught:
         decided(*written, "target.device=cuda", hardware=amx)
     (found,) = caught.value.diagnostics
@@ -250,7 +253,7 @@ def test_takes_a_16_bit_method_for_what_the_accelerator_does_and_not_its_process
 def test_tells_what_each_device_is_expected_to_take_without_deciding_by_it():
     slow = replace(WITH_H200, bench=Bench(1e6, gpus={"cuda:0": GpuSpeed(1e15, 1e15, 1e13, measured=True)}))
     found, usual = decided(hardware=slow), decided(hardware=WITH_H200)
-    assert found.device == usual.device == "cpu"
+    assert found.settled.device == usual.settled.device == "cpu"
     device, other = line(found, "target.device"), line(usual, "target.device")
     assert "(modelled)" in device.because
     assert "(guess)" in other.because
@@ -292,7 +295,7 @@ def test_warns_of_more_threads_than_cores():
 
 
 def test_resolves_arguments_from_the_data():
-    assert decided().model_args == {"features": 30, "classes": 2}
+    assert decided().settled.model_args == {"features": 30, "classes": 2}
     with pytest.raises(RecipeError) as caught:
         decided(case.RECIPE, data=replace(case.DATA, inputs=(case.FEATURES, replace(case.FEATURES, name="more"))))
     assert (
@@ -302,41 +305,41 @@ def test_resolves_arguments_from_the_data():
 
 
 def test_fits_the_original_with_what_the_optimizer_starts_well_with():
-    assert decided().training["learning_rate"] == 1e-3
-    assert decided(case.RECIPE, "train.optimizer=sgd").training["learning_rate"] == 1e-2
-    assert decided(case.RECIPE, "train.learning_rate=0.02").training["learning_rate"] == 0.02
+    assert decided().settled.training["learning_rate"] == 1e-3
+    assert decided(case.RECIPE, "train.optimizer=sgd").settled.training["learning_rate"] == 1e-2
+    assert decided(case.RECIPE, "train.learning_rate=0.02").settled.training["learning_rate"] == 0.02
     gentle = decided(case.RECIPE, "model.weights=included")
-    assert gentle.training["learning_rate"] == pytest.approx(1e-4)
+    assert gentle.settled.training["learning_rate"] == pytest.approx(1e-4)
 
 
 def test_gives_the_fit_operator_parameters_that_it_takes():
     from titrant.runtime import catalog
 
     for changes in ((), ("train.early_stop=none",), ("train.early_stop.patience=2",)):
-        assert catalog.get("train.fit").params.model_validate(dict(decided(case.RECIPE, *changes).training))
+        assert catalog.get("train.fit").params.model_validate(dict(decided(case.RECIPE, *changes).settled.training))
 
 
 def test_chooses_the_loss_by_the_outputs():
     one = replace(case.MODEL, outputs=(TensorSpec("logit", ("batch", 1), "float32"),))
-    assert decided(model=one).training["loss"] == "binary_cross_entropy_with_logits"
-    assert decided().training["loss"] == "cross_entropy"
+    assert decided(model=one).settled.training["loss"] == "binary_cross_entropy_with_logits"
+    assert decided().settled.training["loss"] == "cross_entropy"
 
 
 def test_takes_given_weights_as_they_are():
-    assert decided(case.TRAINED).training is None
+    assert decided(case.TRAINED).settled.training is None
 
 
 def test_moves_no_threshold_without_a_critical_class():
     text = case.RECIPE.replace("  positive: malignant\n", "")
-    assert decided(text, data=replace(case.DATA, positive=None)).operating_point == {}
-    assert decided().operating_point == {"threshold": 0.5}
+    assert decided(text, data=replace(case.DATA, positive=None)).settled.operating_point == {}
+    assert decided().settled.operating_point == {"threshold": 0.5}
 
 
 def test_times_often_enough_for_the_limit_to_be_provable():
-    assert decided().profile["iterations"] is None
-    assert decided(case.RECIPE, "target.latency.p99=5 ms").profile["iterations"] == 299
-    assert decided(case.RECIPE, "target.latency.p95=5 ms", "profile.iterations=20").profile["iterations"] == 59
-    assert decided(case.RECIPE, "target.latency.p95=5 ms", "target.latency.batch=4").profile["batches"] == (1, 4, 8, 32)
+    assert decided().settled.profile["iterations"] is None
+    assert decided(case.RECIPE, "target.latency.p99=5 ms").settled.profile["iterations"] == 299
+    assert decided(case.RECIPE, "target.latency.p95=5 ms", "profile.iterations=20").settled.profile["iterations"] == 59
+    assert decided(case.RECIPE, "target.latency.p95=5 ms", "target.latency.batch=4").settled.profile["batches"] == (1, 4, 8, 32)
 
 
 def test_rejects_static_quantization_without_calibration_rows():
@@ -347,16 +350,16 @@ def test_rejects_static_quantization_without_calibration_rows():
 
 def test_holds_the_medical_safeguards_on_any_level():
     found = decided(case.RECIPE, "level=aggressive", "preserve=medical", "validation.retention=0.9")
-    assert found.contract.require == "proof"
-    retention = found.contract.gates[0]
+    assert found.settled.contract.require == "proof"
+    retention = found.settled.contract.gates[0]
     assert (retention.threshold, retention.origin) == (0.98, "preserve: medical")
     assert line(found, "validation.retention").asked == "at least 0.9"
 
 
 def test_lets_the_recipe_be_laxer_than_its_level_in_plain_sight():
     found = decided(CRITICAL, "validation.retention=0.9", "validation.require=evidence")
-    assert found.contract.require == "evidence"
-    assert found.contract.gates[0].threshold == 0.9
+    assert found.settled.contract.require == "evidence"
+    assert found.settled.contract.gates[0].threshold == 0.9
     assert "laxer than what level medical_critical supplies" in line(found, "validation.retention").because
 
 

@@ -50,7 +50,7 @@ def new(params, context, *, model):
 
 
 def ids(found):
-    return [chain.id for chain in found.chains]
+    return [chain.id for chain in found.settled.chains]
 
 
 def line(found, subject):
@@ -135,7 +135,8 @@ def test_considers_every_method_for_a_large_model_and_says_what_is_not_there_yet
 
 def test_lets_no_size_move_the_contract():
     contracts = {
-        str(decided(model=replace(case.MODEL, weight_bytes=size)).contract) for size in (10**5, 5 * 10**8, 2 * 10**9)
+        str(decided(model=replace(case.MODEL, weight_bytes=size)).settled.contract)
+        for size in (10**5, 5 * 10**8, 2 * 10**9)
     }
     assert len(contracts) == 1
 
@@ -147,8 +148,8 @@ def test_says_nothing_of_size_where_the_level_is_named():
 @pytest.mark.parametrize("gate", ["safety=0.9", "clinical_relevance=0.9"])
 def test_takes_a_safety_or_clinical_gate_for_a_medical_model(gate):
     found = decided(case.RECIPE, f"validation.{gate}")
-    assert found.level == "medical_critical"
-    assert found.contract.require == "proof"
+    assert found.settled.level == "medical_critical"
+    assert found.settled.contract.require == "proof"
 
 
 def test_keeps_the_safeguards_for_a_large_medical_model():
