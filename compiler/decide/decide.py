@@ -1,20 +1,55 @@
-"""Run the decision rules, in order, over a bound recipe and the facts."""
+"""Run the decision rules in order over a bound recipe and the facts, first saying what was settled before them."""
 
 from collections.abc import Callable
 
 from titrant.compiler.bind.bind import check_facts
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide import contract, levels, measuring, methods, number_format, target, thresholds, training
-from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer, settle
+from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
 
 DecisionRule = Callable[[Question], RuleAnswer]
 
+
+def trusted(question: Question) -> RuleAnswer:
+    """Show every module from elsewhere that `--trust` lets run, by the digest of its file.
+
+    The digest is part of the plan's identity, so a saved plan does not run other code than was trusted.
+    """
+    outside = [reference for reference in question.bound.user_references if reference.origin == "outside"]
+    lines = [
+        decision(
+            question,
+            reference.key,
+            "trust.given",
+            asked="--trust",
+            chosen=f"{reference.reference} ({reference.digest[:16] or 'no file'})",
+            because=f"it lies outside the recipe's folder and the installed environment, in {reference.path}",
+            path=tuple(int(part) if part.isdigit() else part for part in reference.key.split(".")),
+        )
+        for reference in outside
+    ]
+    return RuleAnswer(None, tuple(lines))
+
+
+def notes(question: Question) -> RuleAnswer:
+    """Show what inspection noted of the model and the data: prefixes removed, copies dropped, rows in no group …"""
+    model = [_note(question, "model", text) for text in question.model.notes]
+    data = [_note(question, "data", text) for text in question.data.notes]
+    return RuleAnswer(None, (*model, *data))
+
+
+def _note(question: Question, section: str, text: str) -> Decision:
+    return decision(
+        question, section, f"{section}.noted", asked="", chosen="as inspected", because=text, path=(section,)
+    )
+
+
 # Subject, the field of Settled that the rule fills (None: it only says something), and the rule.
 RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
-    ("trust", None, measuring.trusted),
-    ("notes", None, measuring.notes),
+    ("trust", None, trusted),
+    ("notes", None, notes),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),

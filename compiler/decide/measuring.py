@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from titrant.compiler.decide.rule import Objective, Question, RuleAnswer, decision
+from titrant.compiler.decide.rule import Question, Ranking, RuleAnswer, decision
 from titrant.schema.facts import TensorSpec
 from titrant.schema.plan import Decision
 from titrant.schema.recipe.recipe import Recipe
@@ -28,7 +28,7 @@ def objective(question: Question) -> RuleAnswer:
         because=f"measured on tuning rows; at most {SHORTLIST} candidates are judged, from gentle to aggressive",
         path=("search", "objective"),
     )
-    return RuleAnswer(Objective(chosen, SHORTLIST), (line,))
+    return RuleAnswer(Ranking(chosen, SHORTLIST), (line,))
 
 
 def operating_point(question: Question) -> RuleAnswer:
@@ -118,40 +118,6 @@ def _needed_runs(question: Question, confidence: float) -> tuple[int, str]:
     needs = {name: math.ceil(math.log(1 - confidence) / math.log(QUANTILES[name]) - 1e-12) for name in figures}
     slowest = max(needs, key=lambda name: needs[name], default="")
     return needs.get(slowest, 0), slowest
-
-
-def trusted(question: Question) -> RuleAnswer:
-    """Show every module from elsewhere that `--trust` lets run, by the digest of its file.
-
-    The digest is part of the plan's identity, so a saved plan does not run other code than was trusted.
-    """
-    outside = [reference for reference in question.bound.user_references if reference.origin == "outside"]
-    lines = [
-        decision(
-            question,
-            reference.key,
-            "trust.given",
-            asked="--trust",
-            chosen=f"{reference.reference} ({reference.digest[:16] or 'no file'})",
-            because=f"it lies outside the recipe's folder and the installed environment, in {reference.path}",
-            path=tuple(int(part) if part.isdigit() else part for part in reference.key.split(".")),
-        )
-        for reference in outside
-    ]
-    return RuleAnswer(None, tuple(lines))
-
-
-def notes(question: Question) -> RuleAnswer:
-    """Show what inspection noted of the model and the data: prefixes removed, copies dropped, rows in no group …"""
-    model = [_note(question, "model", text) for text in question.model.notes]
-    data = [_note(question, "data", text) for text in question.data.notes]
-    return RuleAnswer(None, (*model, *data))
-
-
-def _note(question: Question, section: str, text: str) -> Decision:
-    return decision(
-        question, section, f"{section}.noted", asked="", chosen="as inspected", because=text, path=(section,)
-    )
 
 
 def output_names(recipe: Recipe, outputs: Sequence[TensorSpec]) -> tuple[str, ...]:

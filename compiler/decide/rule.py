@@ -58,7 +58,7 @@ class Presets:
 
 
 @dataclass(frozen=True)
-class Threads:
+class ThreadCounts:
     """Threads of work that makes bytes, and those that timing uses."""
 
     making: int
@@ -66,7 +66,7 @@ class Threads:
 
 
 @dataclass(frozen=True)
-class Objective:
+class Ranking:
     """What decides between candidates, the first first, and how many of them are judged on evaluation rows at most."""
 
     order: tuple[str, ...]
@@ -79,14 +79,14 @@ class Settled:
 
     level: str = ""
     device: str = "cpu"
-    threads: Threads = Threads(1, 1)
+    threads: ThreadCounts = ThreadCounts(1, 1)
     original_engine: str = ""
     model_args: Mapping[str, Any] = field(default_factory=dict)  # `auto` resolved
     training: Mapping[str, Any] | None = None  # parameters of train.fit; None: the weights are given
     exports: tuple[ExportRequest, ...] = ()
     presets: Presets = Presets({}, None, 0, "", 0.0)
     chains: tuple[Chain, ...] = ()
-    objective: Objective = Objective((), 0)
+    objective: Ranking = Ranking((), 0)
     operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point
     profile: Mapping[str, Any] = field(default_factory=dict)  # batches, iterations, warmup
     contract: Contract = Contract((), 0.0, "evidence")

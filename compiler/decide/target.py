@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from titrant.compiler.decide.rule import ExportRequest, Question, RuleAnswer, Threads, decision
+from titrant.compiler.decide.rule import ExportRequest, Question, RuleAnswer, ThreadCounts, decision
 from titrant.runtime import catalog
 from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
@@ -127,7 +127,7 @@ def threads(question: Question) -> RuleAnswer:
         for key, count in (("reproducibility.threads", making), ("target.threads", timing))
         if count > cores
     )
-    return RuleAnswer(Threads(making, timing), lines, warnings)
+    return RuleAnswer(ThreadCounts(making, timing), lines, warnings)
 
 
 def _threads_line(question: Question, path: tuple[str, str], count: int, meaning: str) -> Decision:

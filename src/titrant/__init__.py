@@ -8,7 +8,7 @@ The verbs of the command line are functions here, under the same names::
     model = titrant.load(".titrant/runs/…")
 """
 
-from titrant.schema import __version__
+from titrant.schema import __version__ as __version__
 
 # Type checkers take this name for true. Loading `typing` for it would take a third of the time until a command runs.
 TYPE_CHECKING = False
@@ -104,7 +104,6 @@ __all__ = [
     "Prediction",
     "TitrantError",
     "Unmet",
-    "__version__",
     "apply",
     "check",
     "check_model",

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe, UserReference
-from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, Objective, Settled, Threads
+from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, Ranking, Settled, ThreadCounts
 from titrant.schema.facts import Column, DataFacts, Hardware, HardwareIdentity, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.gate import Contract, Gate
 from titrant.schema.language.parse import parse
@@ -134,13 +134,13 @@ def decisions(
     settled = Settled(
         level="balanced",
         device="cpu",
-        threads=Threads(1, 1),
+        threads=ThreadCounts(1, 1),
         original_engine=original_engine,
         model_args={"features": 30, "classes": 2},
         training=training,
         exports=exports,
         chains=chains,
-        objective=Objective(("latency", "size"), 4),
+        objective=Ranking(("latency", "size"), 4),
         operating_point=point or {},
         profile={"batches": [1, 8]},
         contract=Contract(gates, 0.95, "evidence"),

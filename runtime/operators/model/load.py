@@ -63,7 +63,12 @@ def predict(
     inputs={},
     outputs={"model": "torch"},
     predict=predict,
-    loads=("torch", "titrant.runtime.values", "safetensors.torch"),
+    loads=(
+        "torch",
+        "titrant.runtime.backends.torch.factory",
+        "titrant.runtime.backends.torch.weights",
+        "safetensors.torch",
+    ),
     libraries=("torch", "safetensors"),
     user_code=True,
 )

@@ -60,10 +60,8 @@ CASES = {
 
 
 def text_of(found):
-    settled = found.settled
-    lines = [
-        f"level {settled.level} · device {settled.device} · threads {settled.threads.making} and {settled.threads.timing}"
-    ]
+    settled, threads = found.settled, found.settled.threads
+    lines = [f"level {settled.level} · device {settled.device} · threads {threads.making} and {threads.timing}"]
     for one in found.decisions:
         lines.append(f"{one.subject}: {one.asked} → {one.chosen}")
         lines.append(f"    {one.because} ({one.rule})" + (f" [{one.where}]" if one.where else ""))
@@ -339,7 +337,8 @@ def test_times_often_enough_for_the_limit_to_be_provable():
     assert decided().settled.profile["iterations"] is None
     assert decided(case.RECIPE, "target.latency.p99=5 ms").settled.profile["iterations"] == 299
     assert decided(case.RECIPE, "target.latency.p95=5 ms", "profile.iterations=20").settled.profile["iterations"] == 59
-    assert decided(case.RECIPE, "target.latency.p95=5 ms", "target.latency.batch=4").settled.profile["batches"] == (1, 4, 8, 32)
+    small = decided(case.RECIPE, "target.latency.p95=5 ms", "target.latency.batch=4")
+    assert small.settled.profile["batches"] == (1, 4, 8, 32)
 
 
 def test_rejects_static_quantization_without_calibration_rows():
