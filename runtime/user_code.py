@@ -233,7 +233,10 @@ def call(what: str, function: Callable[..., Any], *args: Any, **named: Any) -> A
 def describe(error: BaseException) -> str:
     """Write an exception as one line: its type, the first line of its message, and the user's line that raised it."""
     lines = str(error).strip().splitlines()
-    text = type(error).__name__ + (f": {lines[0]}" if lines else "")
+    return _with_place(type(error).__name__ + (f": {lines[0]}" if lines else ""), error)
+
+
+def _with_place(text: str, error: BaseException) -> str:
     place = innermost_line(error, Territory(Path.cwd()).owns)
     return f"{text} ({place})" if place else text
 
@@ -246,8 +249,27 @@ def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
     return ""
 
 
-def _raised(what: str, error: Exception) -> StepError:
-    return StepError(Diagnostic("X108", f"{what} raised {describe(error)}", help="mend the recipe's own code"))
+class RaisedError(StepError):
+    """The user's code raised; `reason` is what it said and where, in one line, "" where it said nothing."""
+
+    def __init__(self, diagnostic: Diagnostic, reason: str) -> None:
+        super().__init__(diagnostic)
+        self.reason = reason
+
+
+def reason_of(error: StepError) -> str:
+    """Say in one line what an error comes from, without whose it is where the user's code raised it."""
+    return error.reason if isinstance(error, RaisedError) else error.diagnostics[0].message
+
+
+def _raised(what: str, error: Exception) -> RaisedError:
+    advice = "mend the recipe's own code"
+    return RaisedError(Diagnostic("X108", f"{what} raised {describe(error)}", help=advice), _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return _with_place(lines[0], error) if lines else ""
 
 
 @cache

@@ -281,3 +281,16 @@ def candidate_cost(
         if made is not None and (cost := made.models.get(candidate)) is not None:
             return cost, str(search.timing_batch)
     return None
+
+
+@dataclass(frozen=True)
+class StepPreview:
+    """What executing a plan would do with a step, and why: = reuse, + run, ~ run because something changed.
+
+    ? runs only if the search asks, ! cannot run on this machine. `follows` says that it runs only because a step that
+    it reads does, whose own preview gives the reason.
+    """
+
+    symbol: str
+    because: str = ""
+    follows: bool = False

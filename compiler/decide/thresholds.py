@@ -132,12 +132,13 @@ def _require(question: Question) -> tuple[str, Decision]:
     written = question.recipe.validation.require
     level = question.settled.level
     supplied, by = LEVELS[level].require, f"level {level}"
-    if question.recipe.preserve == "medical" and supplied == "evidence":
+    preserved = question.recipe.preserve == "medical" and supplied == "evidence"
+    if preserved:
         supplied, by = LEVELS["medical_critical"].require, "preserve: medical"
     chosen, rule, because = supplied, "require.level", f"{by} supplies it"
     if written is not None:
         chosen, rule, because = written, "require.written", "the recipe says so"
-        if written == "evidence" and supplied == "proof" and by == "preserve: medical":
+        if written == "evidence" and preserved:
             chosen, rule, because = "proof", "require.preserve", f"{by} allows nothing laxer"
         elif written == "evidence" and supplied == "proof":
             because = f"the recipe says so; {by} would ask for proof"

@@ -110,19 +110,17 @@ def value_text(value: Any) -> str:
     return str(value)
 
 
-def find(columns: Mapping[str, np.ndarray], name: str, source: str, what: str) -> np.ndarray:
-    """Return a column by name; RecipeError X101 with the nearest names when it is not there."""
+def find(columns: Mapping[str, np.ndarray], name: str, source: str, key: str) -> np.ndarray:
+    """Return a column that the recipe names at `key`; RecipeError X101 with the nearest names when it is not there."""
     if name not in columns:
-        raise RecipeError(unknown_column(name, columns, source, what))
+        raise RecipeError(unknown_column(name, columns, source, key))
     return columns[name]
 
 
-def unknown_column(name: str, columns: Iterable[str], source: str, what: str) -> Diagnostic:
-    """Say that a column is not in a source, and which are near; `what` is the recipe key that names it, or words."""
+def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> Diagnostic:
+    """Say that a column is not in a source, and which are near; `key` is the recipe key that names it."""
     names = list(columns)
     near = several_nearest(name, names, 2)
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there}"
-    key = what.partition(" ")[0] if what.startswith("data") else ""
-    said = "" if key else f" ({what})"
-    return Diagnostic("X101", f"{source} has no column `{name}`{said}", help=help, key=key and f"{key} {name}")
+    return Diagnostic("X101", f"{source} has no column `{name}`", help=help, key=f"{key} {name}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from titrant.runtime.backends.torch.factory import build, seeded, source_digest
 from titrant.runtime.inspect.torch_forward import NOT_RUN, ForwardPass, run_forward
 from titrant.runtime.inspect.weights import compare_weights
+from titrant.runtime.user_code import reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
 from titrant.schema.values.canonical import plain, sha256
@@ -56,7 +57,7 @@ def describe_live(module: "torch.nn.Module", specs: Sequence[TensorSpec]) -> Mod
         with plain_attention(), _fake():
             seen = run_forward(name, module.eval(), specs, "", _GIVEN) if specs else NOT_RUN
     except StepError as error:
-        reason = error.diagnostics[0].message.partition(": ")[2]
+        reason = reason_of(error)
         with plain_attention():
             seen = run_forward(name, module, specs, "", _GIVEN)
     finally:
@@ -111,7 +112,7 @@ def _forward(
                 seen = run_forward(factory, module, specs, task) if specs else NOT_RUN
         except StepError as error:
             last = error
-            reason = reason or error.diagnostics[0].message.partition(": ")[2]
+            reason = reason or reason_of(error)
         else:
             real = mode is contextlib.nullcontext
             note = f"the model was built with its values to be inspected, since its code reads them ({reason[:120]})"

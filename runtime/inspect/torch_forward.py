@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
 from titrant.runtime.inspect.onnx_flops import TensorShape
-from titrant.runtime.user_code import call
+from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import TensorSpec
 
@@ -67,7 +67,7 @@ def run_forward(
         try:
             answer = call(f"{name}, shown {shapes},", module, *inputs)
         except StepError as error:
-            raise StepError(Diagnostic("X156", error.diagnostics[0].message, help=advice)) from None
+            raise RaisedError(Diagnostic("X156", error.diagnostics[0].message, help=advice), reason_of(error)) from None
     outputs = _outputs(name, answer, task)
     counts = {path: sum(kinds.values()) // CASES for path, kinds in counting.get_flop_counts().items()}
     # The counter puts the class's name before each path.

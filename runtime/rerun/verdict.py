@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from titrant.runtime.rerun.check import Claims, Parting, one_sided, outputs
 from titrant.schema.compare.difference import Difference, short, tolerance_of
 from titrant.schema.compare.runs import RecordedRun, is_timed
-from titrant.schema.compare.steps import ENVIRONMENT
 from titrant.schema.record import RunRecord
 
 IDENTICAL, EQUIVALENT, UNEXPLAINED, DIFFERENT = "identical", "equivalent", "unexplained", "different"
@@ -103,7 +102,7 @@ def _changes(differences: Sequence[Difference]) -> tuple[Difference, ...]:
 def _environment(changes: Sequence[Difference], first: Parting) -> str:
     """Name what of the environment, or of titrant itself, changed the key of the first step that parted."""
     own = next((change for change in changes if change.layer == "keys" and change.path == first.step.id), None)
-    if own is not None and own.cause and own.cause != ENVIRONMENT:
+    if own is not None and own.cause and own.cause_kind != "environment":
         return f"keys: {first.step.id}: {own.cause} changed"
     acting = (change for change in changes if change.layer == "environment" and not change.path.startswith(_IDLE))
     unknown = f"keys: {first.step.id} has another key, and the records do not say why"
@@ -123,10 +122,10 @@ def _missing(old: RecordedRun, new: RecordedRun, claims: Claims) -> Iterator[str
 def _beyond(old: RunRecord, new: RunRecord, *, timed: bool) -> Iterator[str]:
     """Say which figures of candidates and gates are further apart than their tolerance."""
     before, after = _figures(old, timed=timed), _figures(new, timed=timed)
-    for name, value in before.items():
-        other = after.get(name, value)
-        if not tolerance_of(name.partition(": ")[2]).holds(value, other):
-            yield f"{name} was {_short(value)} and is {_short(other)}"
+    for (candidate, name), value in before.items():
+        other = after.get((candidate, name), value)
+        if not tolerance_of(name).holds(value, other):
+            yield f"{candidate}: {name} was {_short(value)} and is {_short(other)}"
     if not timed:
         gates, now = _verdicts(old, timed=False), _verdicts(new, timed=False)
         yield from (
@@ -136,9 +135,10 @@ def _beyond(old: RunRecord, new: RunRecord, *, timed: bool) -> Iterator[str]:
         )
 
 
-def _figures(record: RunRecord, *, timed: bool) -> dict[str, float | None]:
-    figures: dict[str, float | None] = {
-        f"{candidate.candidate}: {name}": value
+def _figures(record: RunRecord, *, timed: bool) -> dict[tuple[str, str], float | None]:
+    """Gather the figures by candidate and name."""
+    figures: dict[tuple[str, str], float | None] = {
+        (candidate.candidate, name): value
         for candidate in record.candidates
         for name, value in {"size": candidate.size, **candidate.figures}.items()
         if is_timed(name) == timed
@@ -146,7 +146,7 @@ def _figures(record: RunRecord, *, timed: bool) -> dict[str, float | None]:
     for candidate in record.candidates:
         for result in candidate.judgement.results if candidate.judgement is not None else ():
             if is_timed(result.gate) == timed:
-                figures[f"{candidate.candidate}: gate {result.gate}"] = result.estimate
+                figures[candidate.candidate, f"gate {result.gate}"] = result.estimate
     return figures
 
 

@@ -29,17 +29,9 @@ from titrant.runtime.store.run_folder import last_run
 from titrant.schema.compare.difference import first_place, short
 from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
 from titrant.schema.language.spans import dotted
-from titrant.schema.plan import Plan, Step
+from titrant.schema.plan import Plan, Step, StepPreview
 from titrant.schema.record import RunRecord, StepRecord
 from titrant.schema.values.frozen import dataclass
-
-
-@dataclass(frozen=True)
-class StepPreview:
-    """A step's symbol: = reused, + run, ~ run because something changed, ? only if the search asks; and why."""
-
-    symbol: str
-    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +144,8 @@ class _Previewer:
         cause = next((name for name in producers if self._runs(name)), "")
         if step.id not in before:
             return StepPreview("+")
-        return StepPreview("~", f"because {cause} runs again" if cause else "because what it reads is made again")
+        because = f"because {cause} runs again" if cause else "because what it reads is made again"
+        return StepPreview("~", because, follows=True)
 
     def _runs(self, step_id: str) -> bool:
         record = self._walk.records.get(step_id)

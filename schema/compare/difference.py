@@ -5,7 +5,7 @@ The tolerances of reruns and of locks stand here and nowhere else.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from titrant.schema.language.spans import KeyPath, dotted
 
@@ -14,14 +14,20 @@ from titrant.schema.language.spans import KeyPath, dotted
 CAUSAL = ("recipe", "inputs", "environment", "decisions", "keys", "outputs", "metrics", "outcome", "aside")
 
 
+# What a difference follows from: the step's own operator, version, parameters or seed; what it reads; its key; a file
+# of the user's that stands in no key; the environment. "" where nothing is known.
+CauseKind = Literal["", "own", "read", "key", "file", "environment"]
+
+
 @dataclass(frozen=True)
 class Difference:
     """One place where two JSON values differ; None on the side that does not have it.
 
     `layer` is what kind of thing it is: one of CAUSAL for runs; hardware, candidates, steps, contract, predictions and
     warnings besides for plans. `old_where` and `new_where` are `file:line:column`, "" where the value stands in no
-    text. `cause` names what it follows from, "" where nothing is known. `measured` marks what follows from measured
-    values alone, which differ from run to run. `unit` is the numbers' ("s", "B", "cases/s"; "" for what has none).
+    text. `cause` names what it follows from, "" where nothing is known, and `cause_kind` which kind of thing that is.
+    `measured` marks what follows from measured values alone, which differ from run to run. `unit` is the numbers'
+    ("s", "B", "cases/s"; "" for what has none).
     """
 
     layer: str
@@ -31,6 +37,7 @@ class Difference:
     old_where: str = ""
     new_where: str = ""
     cause: str = ""
+    cause_kind: CauseKind = ""
     measured: bool = False
     unit: str = ""
 

@@ -4,17 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from titrant.schema.compare.difference import Difference, differences, named_differences
+from titrant.schema.compare.difference import CauseKind, Difference, differences, named_differences
 from titrant.schema.plan import Plan, Step, without_paths
 from titrant.schema.record import PACKAGE, RunRecord, StepRecord
 from titrant.schema.values.canonical import plain
 
-# What an output follows from where its step's key differs: the key's own difference says why.
-KEY = "its key"
-# How the cause of a key ends that follows from another step's outputs.
-READ = ", which it reads"
-# What is left when neither a step's parameters nor what it reads explains another key.
-ENVIRONMENT = "the environment"
+_UNKNOWN: tuple[str, CauseKind] = ("", "")
 
 
 def key_differences(
@@ -30,24 +25,28 @@ def key_differences(
     ):
         name = difference.path
         both = name in before and name in after
-        cause = _key_cause(steps[0][name], steps[1][name], before, after) if both else ""
-        yield replace(difference, cause=cause, measured=name in moved)
+        cause, kind = _key_cause(steps[0][name], steps[1][name], before, after) if both else _UNKNOWN
+        yield replace(difference, cause=cause, cause_kind=kind, measured=name in moved)
 
 
-def _key_cause(old: Step, new: Step, before: Mapping[str, StepRecord], after: Mapping[str, StepRecord]) -> str:
+def _key_cause(
+    old: Step, new: Step, before: Mapping[str, StepRecord], after: Mapping[str, StepRecord]
+) -> tuple[str, CauseKind]:
     """Say why a step's key differs, as far as plan and records tell: its own parameters first, then what it reads."""
     for name in ("operator", "version", "params", "seed"):
         left, right = (without_paths(plain(getattr(step, name))) for step in (old, new))
         for difference in differences(left, right, "keys", name):
-            return f"its {difference.path}"
+            return f"its {difference.path}", "own"
     changed = [
         reference
         for reference in read_by(new)
         if reference in read_by(old) and _digest(reference, before) != _digest(reference, after)
     ]
     if changed:
-        return f"{changed[0]}{READ}"
-    return f"other steps{READ}" if read_by(old) != read_by(new) else ENVIRONMENT
+        return f"{changed[0]}, which it reads", "read"
+    if read_by(old) != read_by(new):
+        return "other steps, which it reads", "read"
+    return "the environment", "environment"
 
 
 def output_differences(old: RunRecord, new: RunRecord, moved: frozenset[str]) -> Iterator[Difference]:
@@ -56,18 +55,18 @@ def output_differences(old: RunRecord, new: RunRecord, moved: frozenset[str]) ->
     for name in before:
         if name not in after:
             continue
-        cause = _output_cause(before[name], after[name])
+        cause, kind = _output_cause(before[name], after[name])
         for difference in named_differences(_digests(before[name]), _digests(after[name]), "outputs", f"{name}."):
-            yield replace(difference, cause=cause, measured=name in moved)
+            yield replace(difference, cause=cause, cause_kind=kind, measured=name in moved)
 
 
-def _output_cause(old: StepRecord, new: StepRecord) -> str:
+def _output_cause(old: StepRecord, new: StepRecord) -> tuple[str, CauseKind]:
     """Say why a step's bytes may differ: its key, or a file of the user's that stands in no key."""
     if old.key != new.key:
-        return KEY
+        return "its key", "key"
     before, after = user_files(old), user_files(new)
     changed = [path for path in before if path in after and before[path] != after[path]]
-    return changed[0] if changed else ""
+    return (changed[0], "file") if changed else _UNKNOWN
 
 
 def user_files(record: StepRecord) -> dict[str, str]:

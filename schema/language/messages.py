@@ -278,12 +278,12 @@ def explanation(node: Leaf, kinds: tuple[Kind, ...]) -> str:
 
 def _form(node: Leaf, kinds: tuple[Kind, ...]) -> str:
     """Return help for a text whose form a person can be helped with: names, slices, sizes of an input, methods."""
-    phrases = [form.phrase for kind in kinds if (form := kind.note(Form))]
+    forms = {form.kind for kind in kinds if (form := kind.note(Form))}
     choice, text = words(kinds), node.text.strip()
-    if any(phrase.startswith("a name (") for phrase in phrases) and isinstance(node.value, str):
+    if "name" in forms and isinstance(node.value, str):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", text[:200]).strip("-._")[:100]
         return f"such as `{name}`" if name else ""
-    if any("subgroup G.value" in phrase for phrase in phrases):
+    if "slice" in forms:
         match = re.match(r"(class|subgroup)(?: ([^.]{1,60}))?$", text)
         return {
             None: "", "class": "name the class: `class NAME`",

@@ -81,7 +81,7 @@ ExportFormat = Literal["auto", "onnx", "torchscript", "exported", "safetensors",
 FileName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"),
-    Form("a name (letters, digits, `-`, `_`, `.`; the first a letter or digit; at most 100)"),
+    Form("a name (letters, digits, `-`, `_`, `.`; the first a letter or digit; at most 100)", kind="name"),
 ]
 
 

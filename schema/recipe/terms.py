@@ -13,7 +13,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.units import SIZES, TIMES, parse_size, parse_time
+from titrant.schema.values.units import SIZES, TIMES, QuantityError, parse_size, parse_time
 
 
 class Section(BaseModel):
@@ -34,8 +34,8 @@ def _size(value: Any) -> Any:
         raise mistake("R015", f"a size needs a unit, and `{value}` has none", f"such as `{value} MiB`")
     try:
         return parse_size(value)
-    except ValueError as error:
-        raise mistake("R015", *_halves(error)) from None
+    except QuantityError as error:
+        raise mistake("R015", error.message, error.advice) from None
 
 
 def _time(value: Any) -> Any:
@@ -45,13 +45,8 @@ def _time(value: Any) -> Any:
         raise mistake("R015", f"a time needs a unit, and `{value}` has none", f"such as `{value} ms`")
     try:
         return parse_time(value)
-    except ValueError as error:
-        raise mistake("R015", *_halves(error)) from None
-
-
-def _halves(error: ValueError) -> tuple[str, str]:
-    message, _, advice = str(error).partition("; ")
-    return message, advice
+    except QuantityError as error:
+        raise mistake("R015", error.message, error.advice) from None
 
 
 def _integral(value: Any) -> Any:
@@ -86,10 +81,14 @@ def _written(pattern: str, example: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Form:
-    """Says in words what a text must look like; `words` are the plain words that it may be."""
+    """Says in words what a text must look like; `words` are the plain words that it may be.
+
+    `kind` is "name" or "slice" for a form for which a text that misses it can be mended.
+    """
 
     phrase: str
     words: tuple[str, ...] = ()
+    kind: Literal["", "name", "slice"] = ""
 
 
 class OffMarker:

@@ -9,7 +9,7 @@ from titrant.schema.recipe.terms import Count, Form, Fraction, Metric, Off, Posi
 Slice = Annotated[
     str,
     Field(pattern=r"^(all|class .+|subgroup [^.]+\..+)$"),
-    Form("`all`, `class X` or `subgroup G.value`", ("all",)),
+    Form("`all`, `class X` or `subgroup G.value`", ("all",), "slice"),
 ]
 Date = Annotated[
     str,

@@ -38,29 +38,38 @@ _COMMA = re.compile(r"([0-9]{1,18}),([0-9]{1,18} ?[A-Za-zµ]+)")
 _LEAST = Decimal("0.001")
 
 
+class QuantityError(ValueError):
+    """What is wrong with a quantity that somebody wrote, and how it is written instead ("" where that is plain)."""
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(f"{message}; {advice}" if advice else message)
+        self.message = message
+        self.advice = advice
+
+
 def parse_size(text: str) -> int:
     """Return the bytes that a size such as `12 GiB` or `200 KB` means; KiB is 1024 bytes, KB 1000.
 
-    Raises ValueError, whose text is for a person, when the unit is missing or unknown, and for less than one byte or
-    than a thousandth of the unit.
+    Raises QuantityError when the unit is missing or unknown, and for less than one byte or than a thousandth of the
+    unit.
     """
     number, unit = _quantity(text, SIZES, "size", "12 GiB")
     size = round(number * SIZES[unit])
     if size < 1 or (unit == "B" and number < 1):
-        raise ValueError(f"`{text}` is less than one byte")
+        raise QuantityError(f"`{text}` is less than one byte")
     if number < _LEAST:
-        raise ValueError(f"`{text}` is less than a thousandth of its unit; write `{size} B`")
+        raise QuantityError(f"`{text}` is less than a thousandth of its unit", f"write `{size} B`")
     return size
 
 
 def parse_time(text: str) -> float:
     """Return the seconds that a time such as `250 ms` or `1.5 s` means.
 
-    Raises ValueError, whose text is for a person, when the unit is missing or unknown or the time is not above 0.
+    Raises QuantityError when the unit is missing or unknown or the time is not above 0.
     """
     number, unit = _quantity(text, TIMES, "time", "250 ms")
     if number == 0:
-        raise ValueError(f"`{text}` is not a time above 0")
+        raise QuantityError(f"`{text}` is not a time above 0")
     return float(number * TIMES[unit])
 
 
@@ -69,16 +78,16 @@ def _quantity(text: str, units: Mapping[str, object], what: str, example: str) -
     if match and match[2] in units:
         return Decimal(match[1]), match[2]
     if comma := _COMMA.fullmatch(text.strip()):
-        raise ValueError(f"`{text}` is not a {what}; the decimal sign is a point: write `{comma[1]}.{comma[2]}`")
+        raise QuantityError(f"`{text}` is not a {what}", f"the decimal sign is a point: write `{comma[1]}.{comma[2]}`")
     if _NUMBER.fullmatch(text.strip()):
-        raise ValueError(f"`{text}` has no unit; a {what} is written like `{example}`")
+        raise QuantityError(f"`{text}` has no unit", f"a {what} is written like `{example}`")
     if match and (meant := _meant(match[2].lower())) in units:
-        raise ValueError(f"`{match[2]}` is not a unit of {what}; did you mean `{match[1]} {meant}`?")
+        raise QuantityError(f"`{match[2]}` is not a unit of {what}", f"did you mean `{match[1]} {meant}`?")
     if match and (near := [unit for unit in units if unit.lower() == match[2].lower()]):
-        raise ValueError(f"`{match[2]}` is not a unit of {what}; did you mean `{match[1]} {near[0]}`?")
+        raise QuantityError(f"`{match[2]}` is not a unit of {what}", f"did you mean `{match[1]} {near[0]}`?")
     if match:
-        raise ValueError(f"`{match[2]}` is not a unit of {what}; the units are {', '.join(units)}")
-    raise ValueError(f"`{text}` is not a {what}; a {what} is written like `{example}`")
+        raise QuantityError(f"`{match[2]}` is not a unit of {what}", f"the units are {', '.join(units)}")
+    raise QuantityError(f"`{text}` is not a {what}", f"a {what} is written like `{example}`")
 
 
 def _meant(word: str) -> str:

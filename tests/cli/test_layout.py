@@ -7,6 +7,7 @@ from titrant.cli import console
 from titrant.cli.console import table, wrapped
 from titrant.cli.plan_rows import machine_words
 from titrant.schema.facts import Gpu, HardwareIdentity
+from titrant.schema.plan import StepPreview
 
 
 def test_keeps_a_number_with_its_unit():
@@ -50,5 +51,5 @@ def test_names_the_accelerators_that_a_plan_is_for():
 
 
 def test_is_not_up_to_date_while_a_step_cannot_run_here():
-    assert is_up_to_date({"a": ("=", ""), "b": ("?", "")})
-    assert not is_up_to_date({"a": ("=", ""), "b": ("!", "this machine has no cuda")})
+    assert is_up_to_date({"a": StepPreview("="), "b": StepPreview("?")})
+    assert not is_up_to_date({"a": StepPreview("="), "b": StepPreview("!", "this machine has no cuda")})

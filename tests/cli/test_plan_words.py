@@ -17,7 +17,7 @@ from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.diagnostics.render import render
 from titrant.schema.language.parse import parse
-from titrant.schema.plan import ModelCost, Prediction
+from titrant.schema.plan import ModelCost, Prediction, StepPreview
 
 HERE = Path(__file__).parent
 specification = importlib.util.spec_from_file_location("small", HERE.parent / "compiler" / "small_recipes.py")
@@ -25,9 +25,9 @@ small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
 FORECAST = {
-    "load": ("=", ""),
-    "fit": ("~", "because params.epochs changed from 3 to 2"),
-    "latency": ("!", "this machine has no device cuda"),
+    "load": StepPreview("="),
+    "fit": StepPreview("~", "because params.epochs changed from 3 to 2"),
+    "latency": StepPreview("!", "this machine has no device cuda"),
 }
 GONE = (("old.static", "quantize.ort_static"),)
 
@@ -69,8 +69,8 @@ def test_writes_the_plan_for_a_pull_request(made):
 def test_tells_why_a_step_runs_again_where_another_is_not_the_reason(made):
     plan, _ = made
     previews = FORECAST | {
-        "point": ("~", "because fit runs again"),
-        "report": ("~", "because what it reads is made again"),
+        "point": StepPreview("~", "because fit runs again", follows=True),
+        "report": StepPreview("~", "because what it reads is made again", follows=True),
     }
     short = plan_text(plan, previews)
     assert "because params.epochs changed from 3 to 2" in short

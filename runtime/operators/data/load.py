@@ -117,7 +117,7 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     selected = None if params.inputs is None else [*dict.fromkeys([*renamed, *params.keep])]
     table = _read(source, name, selected, source.label or params.label, resize=params.resize)
     for column in params.keep:
-        find(table.columns, column, source_words(name), "data.subgroups or data.split.by")
+        find(table.columns, column, source_words(name), "data.subgroups")
     columns = _select(table.columns, renamed, selected, name, hidden(source.sklearn))
     _check_lengths(columns, name)
     if params.label is not None:

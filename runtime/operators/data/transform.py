@@ -123,11 +123,11 @@ class _Data:
     tables: "Tables"
     split: "RowSplit"
 
-    def everywhere(self, name: str, what: str) -> "list[np.ndarray]":
-        """Return a column of every source; `what` is the recipe key that names it."""
+    def everywhere(self, name: str, key: str) -> "list[np.ndarray]":
+        """Return a column of every source; `key` is the recipe key that names it."""
         from titrant.runtime.data.columns import find
 
-        return [find(table.columns, name, "the data", what) for table in self.tables.sources.values()]
+        return [find(table.columns, name, "the data", key) for table in self.tables.sources.values()]
 
     def of(self, role: str, name: str) -> "np.ndarray":
         """Return a raw column of a role's rows, in the order of sources and rows."""

@@ -15,7 +15,7 @@ from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
-from titrant.schema.plan import Step
+from titrant.schema.plan import Step, StepPreview
 
 if TYPE_CHECKING:
     from titrant.compiler.passes.passes import Change
@@ -91,13 +91,13 @@ def resolved_text(recipe: ParsedRecipe) -> str:
     return recipe.text
 
 
-def symbols(planned: Planned) -> dict[str, tuple[str, str]]:
+def step_previews(planned: Planned) -> Mapping[str, StepPreview]:
     """Say for every step whether it would run (+, ~), be reused (=) or wait for the search (?), and why."""
     return preview(planned)[0]
 
 
-def preview(planned: Planned) -> "tuple[dict[str, tuple[str, str]], RunRecord | None]":
-    """Return the symbols, and what `run` would return without executing anything; None where something would run."""
+def preview(planned: Planned) -> "tuple[Mapping[str, StepPreview], RunRecord | None]":
+    """Return the previews of the steps, and what `run` would return where nothing would be executed, else None."""
     from titrant.runtime.run.preview import preview as preview_plan
 
     seen = preview_plan(
@@ -107,7 +107,7 @@ def preview(planned: Planned) -> "tuple[dict[str, tuple[str, str]], RunRecord | 
         recipe_file=planned.recipe_file,
         folder=Path(planned.folder),
     )
-    return {step: (entry.symbol, entry.because) for step, entry in seen.steps.items()}, seen.answer
+    return seen.steps, seen.answer
 
 
 @contextmanager
@@ -205,7 +205,7 @@ def refuse_beyond_capacity(planned: Planned, capacity: Capacity) -> None:
     if not short_of(planned.needs, planned.needs.keys() - asked_only, capacity):
         return
 
-    running = {step for step, (symbol, _) in symbols(planned).items() if symbol in "+~"}
+    running = {step for step, seen in step_previews(planned).items() if seen.symbol in "+~"}
     shortages = short_of(planned.needs, running, capacity)
     if shortages:
         raise InfeasibleError(*shortages)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from titrant.api.planned import Planned
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
 from titrant.schema.facts import HardwareIdentity
-from titrant.schema.plan import identity
+from titrant.schema.plan import StepPreview, identity
 from titrant.schema.record import RunRecord
 from titrant.schema.values.canonical import plain
 
@@ -69,9 +69,9 @@ def _refuse_elsewhere(planned: Planned, here: HardwareIdentity) -> None:
     )
 
 
-def is_up_to_date(previews: Mapping[str, tuple[str, str]]) -> bool:
+def is_up_to_date(previews: Mapping[str, StepPreview]) -> bool:
     """Say whether nothing of a plan would run; judge steps that the search did not ask for do not count."""
-    return not any(symbol in "+~!" for symbol, _ in previews.values())
+    return not any(step.symbol in "+~!" for step in previews.values())
 
 
 def refuse_if_moved(saved: Planned, *, trust: bool = False) -> Planned:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.plan import StepPreview
 from titrant.schema.values.frozen import dataclass
 
 
@@ -11,21 +12,21 @@ from titrant.schema.values.frozen import dataclass
 class Status:
     """What running a recipe would do: each step's symbol and reason, and whether it would do anything at all."""
 
-    steps: Mapping[str, tuple[str, str]]
+    steps: Mapping[str, StepPreview]
     up_to_date: bool
 
     def count(self, symbol: str) -> int:
         """Count the steps with a symbol: + run, ~ run again, = reuse, ? only if the search asks, ! cannot run here."""
-        return sum(own == symbol for own, _ in self.steps.values())
+        return sum(step.symbol == symbol for step in self.steps.values())
 
 
 def status(recipe: Path, *, overrides: Sequence[str] = (), trust: bool = False) -> Status:
     """Plan a recipe and compare it with what has run: nothing is executed."""
-    from titrant.api.plan import plan, symbols
+    from titrant.api.plan import plan, step_previews
     from titrant.api.run import is_up_to_date
     from titrant.schema.language.parse import read
 
-    steps = symbols(plan(read(recipe, overrides), trust=trust))
+    steps = step_previews(plan(read(recipe, overrides), trust=trust))
     return Status(steps, is_up_to_date(steps))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.values.units import parse_size, parse_time
+from titrant.schema.values.units import QuantityError, parse_size, parse_time
 
 if TYPE_CHECKING:
     from titrant.runtime.store.clean import Freed
@@ -68,8 +68,8 @@ def _age(text: str) -> float:
         return float(match[1]) * _DAY
     try:
         return parse_time(text)
-    except ValueError as error:
-        raise _invalid("P070", str(error).partition("; ")[0], "an age is written like `30 days` or `12 h`") from None
+    except QuantityError as error:
+        raise _invalid("P070", error.message, "an age is written like `30 days` or `12 h`") from None
 
 
 def _size(text: str) -> int:

@@ -12,7 +12,6 @@ from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import json_option, nothing_to_act_on, trust_option
 from titrant.schema.compare.difference import Difference
-from titrant.schema.compare.steps import KEY, READ
 from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE
 from titrant.schema.values.units import counted, format_size, format_time
 
@@ -70,7 +69,7 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     shown = [
         difference
         for difference in compared.differences
-        if verbose or not (difference.measured or difference.cause == KEY)
+        if verbose or not (difference.measured or difference.cause_kind == "key")
     ]
     if not shown:
         values = counted(len(compared.differences), "measured value")
@@ -90,7 +89,7 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
 
 def _follows(difference: Difference) -> bool:
     """Whether a step's key differs only because of what the step reads."""
-    return difference.layer == "keys" and difference.cause.endswith(READ)
+    return difference.layer == "keys" and difference.cause_kind == "read"
 
 
 def _first_cause(cause: Difference) -> str:
@@ -100,7 +99,7 @@ def _first_cause(cause: Difference) -> str:
 
 
 def _lines(difference: Difference, verbose: bool) -> Iterator[str]:
-    text = f"{SYMBOLS[difference.change]} {difference.path}: {_change(difference, verbose)}".rstrip(": ")
+    text = ": ".join(filter(None, (f"{SYMBOLS[difference.change]} {difference.path}", _change(difference, verbose))))
     yield wrapped(text, "  ", "      ")
     places = [place for place in (difference.old_where, difference.new_where) if place]
     if places:
@@ -115,7 +114,7 @@ def _hidden(differences: list[Difference]) -> Iterator[str]:
     """Count what is not listed."""
     measured = sum(difference.measured for difference in differences)
     keys = sum(_follows(difference) and not difference.measured for difference in differences)
-    outputs = sum(difference.cause == KEY and not difference.measured for difference in differences)
+    outputs = sum(difference.cause_kind == "key" and not difference.measured for difference in differences)
     parts = [f"{counted(keys, 'key')} of steps that read what changed"] * bool(keys)
     parts += [f"{counted(outputs, 'output')} because their keys do"] * bool(outputs)
     parts += [f"{counted(measured, 'value')} through measurements alone"] * bool(measured)

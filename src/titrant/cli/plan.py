@@ -1,7 +1,7 @@
 """`titrant plan`: show or save the plan of a recipe, as text, Markdown or JSON."""
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from titrant.cli.plan_rows import (
     PlanStepRow,
     Previews,
     candidate_rows,
-    follows,
     gate_rows,
     group_text,
     machine_words,
@@ -26,7 +25,7 @@ from titrant.cli.plan_rows import (
 )
 from titrant.compiler.passes.passes import Change
 from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE
-from titrant.schema.plan import Coverage, Decision, Plan, plan_digest
+from titrant.schema.plan import Coverage, Decision, Plan, StepPreview, plan_digest
 from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
@@ -77,16 +76,16 @@ def call(options: argparse.Namespace) -> int:
 
 def _previews(planned: "Planned") -> "Previews":
     """Say what each step would do; of a plan for another machine also which could not run on this one."""
-    from titrant.api.plan import symbols
+    from titrant.api.plan import step_previews
 
-    previews = symbols(planned)
+    previews = step_previews(planned)
     if planned.hardware.source != "detected":
         from titrant.api.plan import cannot_run_here
         from titrant.compiler.machine.detect import detect
         from titrant.runtime.store.home import home_folder
 
         unmet = cannot_run_here(planned, detect(home_folder()))
-        previews |= {step: ("!", lack) for step, lack in unmet.items()}
+        return {**previews, **{step: StepPreview("!", lack) for step, lack in unmet.items()}}
     return previews
 
 
@@ -95,7 +94,7 @@ def _value(planned: "Planned", previews: "Previews") -> dict[str, object]:
         "plan": planned.plan,
         "digest": planned.digest,
         "planned_for": {"here": planned.hardware.source == "detected", "source": planned.hardware.source},
-        "forecast": {step: list(said) for step, said in previews.items()},
+        "forecast": {step: [seen.symbol, seen.because] for step, seen in previews.items()},
         "coverage": planned.coverage,
     }
 
@@ -111,7 +110,7 @@ def _markdown(planned: "Planned", previews: "Previews") -> str:
     return plan_markdown(planned.plan, previews, coverage=planned.coverage, gone=gone, elsewhere=elsewhere)
 
 
-def text_of(planned: "Planned", previews: Mapping[str, tuple[str, str]], options: argparse.Namespace) -> str:
+def text_of(planned: "Planned", previews: "Previews", options: argparse.Namespace) -> str:
     """Write a plan for a person: one sentence where nothing would run, unless more is asked for."""
     from titrant.api.run import is_up_to_date
     from titrant.cli.hardware import elsewhere_text
@@ -199,7 +198,7 @@ def _steps(rows: tuple[PlanStepRow, ...], gone: tuple[tuple[str, str], ...], ver
     for row in rows:
         said = f"{row.operator:<{operator}}  " * wide
         lines.append(f"  {row.symbol} {row.id:<{name}}  {said}{_figures(row)}".rstrip())
-        if row.symbol_because and row.symbol in "~!" and (verbose or not follows(row)):
+        if row.symbol_because and row.symbol in "~!" and (verbose or not row.follows):
             lines.append(wrapped(row.symbol_because, "      ", "      "))
         if verbose and (row.because or not wide):
             lines.append(wrapped(row.because if wide else f"{row.operator}: {row.because}", "      ", "      "))

@@ -10,7 +10,7 @@ from titrant.cli.plan_rows import (
     Previews,
     candidate_rows,
     gate_rows,
-    group_text,
+    layers_text,
     machine_words,
     released_text,
     step_rows,
@@ -95,8 +95,8 @@ def _coverage(coverage: tuple[Coverage, ...]) -> str:
     rows = []
     for covered in coverage:
         name = code(covered.method) + ("" if covered.candidate else " (no candidate)")
-        touched = [group_text(group) for group in covered.groups if not group.because]
-        left = [group_text(group).removeprefix("not ") for group in covered.groups if group.because]
+        touched = [layers_text(group) for group in covered.groups if not group.because]
+        left = [layers_text(group) for group in covered.groups if group.because]
         quantizes, leaves = (inline("; ".join(texts)) or "none" for texts in (touched, left))
         rows.append((name, f"{covered.share:.1%}", quantizes, leaves))
     return _table(("method", "of the weights", "quantizes", "leaves"), rows)

@@ -12,14 +12,15 @@ from titrant.schema.plan import (
     Plan,
     Prediction,
     Step,
+    StepPreview,
     basis_words,
     candidate_cost,
 )
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted, format_size, format_time
 
-# Step → its symbol (= + ~ ? !) and the reason for it.
-Previews = Mapping[str, tuple[str, str]]
+# By step.
+Previews = Mapping[str, StepPreview]
 
 UNKNOWN = "?"
 # Symbol → what it says of a step.
@@ -37,7 +38,7 @@ NAMED_LAYERS = 4
 
 @dataclass(frozen=True)
 class PlanStepRow:
-    """One step: `because` is why the plan has it, `symbol_because` why its symbol is what it is.
+    """One step: `because` is why the plan has it, `symbol_because` and `follows` as its preview has them.
 
     `bases` are those of seconds, peak and output, "" for a figure that is unknown; `basis` says the same in words.
     """
@@ -52,6 +53,7 @@ class PlanStepRow:
     basis: str
     because: str
     symbol_because: str = ""
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,25 +83,20 @@ class PlanCandidateRow:
 
 def step_rows(plan: Plan, previews: Previews) -> tuple[PlanStepRow, ...]:
     """List the steps in the order of the plan."""
-    return tuple(_step(step, *symbol_of(step, previews)) for step in plan.steps)
+    return tuple(_step(step, preview_of(step, previews)) for step in plan.steps)
 
 
-def symbol_of(step: Step, previews: Previews) -> tuple[str, str]:
-    """Return a step's symbol and its reason; without a preview everything would run, as far as the search asks."""
-    return previews.get(step.id, ("?" if step.stage == "judge" else "+", ""))
+def preview_of(step: Step, previews: Previews) -> StepPreview:
+    """Return a step's preview; without one everything would run, as far as the search asks."""
+    return previews.get(step.id, StepPreview("?" if step.stage == "judge" else "+"))
 
 
-def follows(row: PlanStepRow) -> bool:
-    """Whether a step runs again only because another one does, whose own reason is told."""
-    return row.symbol == "~" and row.symbol_because.endswith(" again")
-
-
-def _step(step: Step, symbol: str, because: str) -> PlanStepRow:
+def _step(step: Step, preview: StepPreview) -> PlanStepRow:
     made = step.prediction
     seconds = UNKNOWN if made.seconds is None else format_time(made.seconds)
     return PlanStepRow(
-        symbol, step.id, step.operator, seconds, _size(made.peak_bytes), _size(made.output_bytes), bases_of(made),
-        basis_words(made), step.because, because,
+        preview.symbol, step.id, step.operator, seconds, _size(made.peak_bytes), _size(made.output_bytes),
+        bases_of(made), basis_words(made), step.because, preview.because, preview.follows,
     )  # fmt: skip
 
 
@@ -162,7 +159,7 @@ def expected_figures(candidate: Candidate, plan: Plan) -> tuple[float | None, in
 
 def totals_parts(plan: Plan, previews: Previews) -> Iterator[str]:
     """Yield what the line of totals says: how many steps run, and what all that runs is expected to take."""
-    symbols = {step.id: symbol_of(step, previews)[0] for step in plan.steps}
+    symbols = {step.id: preview_of(step, previews).symbol for step in plan.steps}
     counts = list(symbols.values())
     yield f"{counted(len(counts), 'step')}: {sum(symbol in '+~' for symbol in counts)} to run"
     for symbol, words in (("=", "reused"), ("?", "only if the search asks"), ("!", "cannot run here")):
@@ -216,8 +213,13 @@ def machine_words(machine: HardwareIdentity) -> str:
 
 
 def group_text(group: LayerGroup) -> str:
-    """Write what becomes of some layers of one type; of many only the first are named."""
+    """Write what becomes of some layers of one type."""
+    return f"not {layers_text(group)}" if group.because else layers_text(group)
+
+
+def layers_text(group: LayerGroup) -> str:
+    """Name some layers of one type, and why they are left out if they are; of many only the first are named."""
     names = ", ".join(group.layers[:NAMED_LAYERS])
     more = len(group.layers) - NAMED_LAYERS
     named = f"{group.type} ({names}{f' and {more} more' if more > 0 else ''})"
-    return f"not {named}: {group.because}" if group.because else named
+    return f"{named}: {group.because}" if group.because else named

@@ -56,16 +56,15 @@ def _answer(recipe: Path, options: argparse.Namespace) -> dict[str, object]:
     if not options.json:
         console.answer(f"{recipe}: {summary(answer)}")
         rows = [
-            (symbol, step, because)
-            for step, (symbol, because) in answer.steps.items()
-            if symbol in "+~!" or options.verbose
+            (seen.symbol, step, seen.because)
+            for step, seen in answer.steps.items()
+            if seen.symbol in "+~!" or options.verbose
         ]
         if rows:
             console.answer(table(rows))
-    previews = {step: list(said) for step, said in answer.steps.items()}
     return {
         "recipe": str(recipe), "up_to_date": answer.up_to_date, "summary": summary(answer),
-        "forecast": previews,
+        "forecast": {step: [seen.symbol, seen.because] for step, seen in answer.steps.items()},
     }  # fmt: skip
 
 
