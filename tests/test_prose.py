@@ -26,6 +26,7 @@ FOREIGN = {
     "runtime/worker/user_watch.py": "names of Python's own modules",
     "schema/language/yaml_source.py": "the YAML parser's messages",
     "src/titrant/api/hardware.py": "pydantic's messages",
+    "src/titrant/api/recipes.py": "the comment at the top of a shipped recipe",
 }
 # Texts with a grammar of their own, which the recipe language has: slices of the contract, the metrics of a training.
 GRAMMAR = {"class ", "subgroup ", "tuning accuracy", "tuning loss", "0123456789. "}
@@ -34,7 +35,6 @@ OWED = {
     "runtime/report/contract.py": "the reason of a gate that nobody can assess repeats that it is so",
     "runtime/report/headline.py": "the same",
     "schema/language/expected.py": "plurals of the phrases that say what may stand at a key",
-    "src/titrant/api/recipes.py": "a shipped recipe's first comment is its description",
 }
 
 
