@@ -143,10 +143,10 @@ def enter_user_operators(bound: BoundRecipe, ask: Ask, cache: Path, digests: Fil
     place = _place(bound, cache)
     answer = _remembered(place, bound.folder, digests)
     if answer is None:
-        asked = ask({"do": "describe", "operator": reference})
+        asked = located(bound, lambda: ask({"do": "describe", "operator": reference}))
         kept = {part: asked[part] for part in ("operator", "declared", "dependencies")}
+        answer = _read(bound, kept)
         remember(place, kept)
-        answer = read_back(_Answer, kept)
 
     def ask_child(question: dict[str, Any]) -> Mapping[str, Any]:
         return located(bound, lambda: ask(question))
@@ -156,6 +156,17 @@ def enter_user_operators(bound: BoundRecipe, ask: Ask, cache: Path, digests: Fil
     )
     _check(bound, declaration, answer.declared.parameters)
     catalog.enter(declaration)
+
+
+def _read(bound: BoundRecipe, kept: Mapping[str, Any]) -> _Answer:
+    """Read what the worker says of an operator; RecipeError X314 where its declaration holds what it cannot hold."""
+    try:
+        return read_back(_Answer, kept)
+    except WrongValueError as error:
+        name = ".".join(str(part) for part in error.place[1:])
+        message = f"{bound.recipe.quantization.method} is declared wrongly: `{name}` is {error.reason}"
+        where = bound.parsed.source.place(("quantization", "method"), "value")
+        raise RecipeError(Diagnostic("X314", message, where, "mend it where @operator declares it")) from None
 
 
 def check_described(bound: BoundRecipe, cache: Path) -> tuple[Diagnostic, ...]:
@@ -222,6 +233,13 @@ def _check(bound: BoundRecipe, declaration: Declaration, parameters: Mapping[str
             f"{declaration.name} cannot be a quantization method: it declares no `method`, or no `model` in and out"
         )
         raise RecipeError(Diagnostic("P011", message, where, "declare it with `method=Method(…)`"))
+    takes, kinds = declaration.method.takes, declaration.inputs["model"].kinds
+    if takes not in kinds:
+        message = (
+            f"{declaration.name} cannot be a quantization method: it takes {takes}, and its `model` input is "
+            f"declared as {' or '.join(kinds)}"
+        )
+        raise RecipeError(Diagnostic("P011", message, where, f'give both the same kind, as `takes="{kinds[0]}"`'))
     names = parameters.get("properties", {})
     unknown = [
         Diagnostic(

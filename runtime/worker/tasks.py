@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from titrant.runtime import catalog
-from titrant.runtime.catalog import Declaration, load, never, no_modules, no_requirement, unknown_cost
+from titrant.runtime.catalog import Declaration, Params, load, never, no_modules, no_requirement, unknown_cost
 from titrant.runtime.machine.peak_memory import PeakMemory
 from titrant.runtime.seed import Seeding, Settings
 from titrant.runtime.store.artifacts import LiveValues, Store
@@ -140,6 +140,7 @@ class WorkerState:
         name = request["operator"]
         with self._watch.watching():
             declaration = _declaration(name)
+        _check_declared(declaration, name)
         declared = {
             "family": declaration.family,
             "inputs": plain(declaration.inputs),
@@ -225,8 +226,22 @@ def _declaration(name: str) -> Declaration:
                 "X314",
                 f"the operator {name} cannot be loaded: {error}",
                 help="write module:name of a function that @operator declares, in the recipe's folder or installed",
+                key="quantization.method",
             )
         ) from None
+
+
+def _check_declared(declaration: Declaration, name: str) -> None:
+    """Raise RecipeError X314 for what of a declaration is no data, and so not checked by whoever reads it."""
+    wrong = [part for part in ("requires", "predict", "loads", "idle") if not callable(getattr(declaration, part))]
+    if not (isinstance(declaration.params, type) and issubclass(declaration.params, Params)):
+        message, advice = "`params` is no class of parameters", "derive it from titrant.Params"
+    elif wrong:
+        message, advice = f"`{wrong[0]}` is no function", "give a function, or leave it out"
+    else:
+        return
+    message = f"{name} is declared wrongly: {message}"
+    raise RecipeError(Diagnostic("X314", message, help=advice, key="quantization.method"))
 
 
 def _settings(request: Mapping[str, Any], declaration: Declaration) -> Settings:

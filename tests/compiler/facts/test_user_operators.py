@@ -157,6 +157,35 @@ def test_refuses_an_operator_that_is_no_reduction(tmp_path, ask):
         enter_user_operators(bound(tmp_path / "recipe", "halving:plain"), ask, tmp_path / "facts", FileDigests())
 
 
+@pytest.mark.parametrize(
+    ("written", "instead", "message"),
+    [
+        ("version=3", 'version="a"', "X314: halving:halve is declared wrongly: `version` is text where a whole number"),
+        (
+            "bits=(8,)",
+            "bits=8",
+            "X314: halving:halve is declared wrongly: `method.bits` is a whole number where a list",
+        ),
+        ('("onnx",)', '"onnx"', "X314: halving:halve is declared wrongly: `libraries` is text where a list is due"),
+        ("version=3", 'version=3, determinism="no"', "X314: .* `determinism` is 'no' where one of exact, tolerance"),
+        ("params=HalveParams", "params=int", "X314: halving:halve is declared wrongly: `params` is no class"),
+        ("version=3", "version=3, idle=True", "X314: halving:halve is declared wrongly: `idle` is no function"),
+        (
+            'takes="onnx"',
+            'takes="torch"',
+            "P011: halving:halve .* it takes torch, and its `model` input is declared as onnx",
+        ),
+    ],
+)
+def test_refuses_a_wrong_declaration(tmp_path, ask, written, instead, message):
+    module = tmp_path / "recipe" / "halving.py"
+    module.write_text(OPERATOR.replace(written, instead, 1))
+    for _ in range(2):
+        with pytest.raises(RecipeError, match=message) as refused:
+            enter_user_operators(bound(tmp_path / "recipe"), ask, tmp_path / "facts", FileDigests())
+    assert refused.value.diagnostics[0].where is not None
+
+
 def test_asks_nothing_where_the_method_is_built_in(tmp_path):
     enter_user_operators(small.bind(small.TABULAR, tmp_path), None, tmp_path, FileDigests())
 
