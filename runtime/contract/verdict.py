@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import NormalDist
 
 from titrant.schema.gate import Comparison, Contract, Gate, GateResult, Judgement, Verdict, supplied
+from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, format_time
 
 UPPER_LIMITS: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")

@@ -5,7 +5,6 @@ A step is exact where its bytes must come out again, because it does not follow 
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, Titr
 from titrant.schema.plan import Plan, Step
 from titrant.schema.record import Artifact, RunRecord, StepRecord
 from titrant.schema.values.files import digest_file
+from titrant.schema.values.frozen import dataclass
 
 # Of an operator, by name: exact, tolerance or measured.
 Claims = Callable[[str], str]

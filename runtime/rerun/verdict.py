@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from titrant.runtime.rerun.check import Claims, Parting, one_sided, outputs
 from titrant.schema.compare.difference import Difference, short, tolerance_of
 from titrant.schema.compare.runs import RecordedRun, is_timed
 from titrant.schema.record import RunRecord
+from titrant.schema.values.frozen import dataclass
 
 IDENTICAL, EQUIVALENT, UNEXPLAINED, DIFFERENT = "identical", "equivalent", "unexplained", "different"
 # What comes before the outputs, one thing following from those before it.

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from titrant.runtime.store.store_index import (
     last_use,
     mentioned,
 )
+from titrant.schema.values.frozen import dataclass
 
 DAY = 86_400.0
 # What is younger than this may belong to a run whose record is still to be written.

@@ -3,12 +3,12 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.store.home import Home
 from titrant.schema.values.files import json_object
+from titrant.schema.values.frozen import dataclass
 
 KEY_FILE = "key.json"
 Tell = Callable[[str, int, int], None]  # what is done, how much of it, out of how much

@@ -3,12 +3,12 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.schema.record import Artifact
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.locks import cleaning
 from titrant.runtime.store.store_index import StoredFile, StoredKey, Tell, contents, files, ignore_progress, keys
 from titrant.schema.values.files import digest_file
+from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 

@@ -4,10 +4,10 @@ The tolerances of reruns and of locks stand here and nowhere else.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from titrant.schema.language.spans import KeyPath, dotted
+from titrant.schema.values.frozen import dataclass
 
 # In the order in which one thing causes the next: where two runs part first is what the rest follows from.
 # What stands `aside` can have caused nothing: a package that no step uses, the commit of files that are compared.

@@ -4,7 +4,7 @@ Two recipes are compared key by key, as they are resolved, with the place of eac
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from titrant.schema.compare.difference import Difference, differences, named_differences, places, same
@@ -14,6 +14,7 @@ from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.plan import Decision, Plan, without_paths
 from titrant.schema.recipe.recipe import recipe_value, written
 from titrant.schema.values.canonical import plain
+from titrant.schema.values.frozen import dataclass
 
 # What goes into a plan, and what comes of it; differences are listed in this order.
 INPUTS = ("recipe", "inputs", "hardware")

@@ -4,7 +4,7 @@ A run's record is read as tables of figures that can be compared by name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from titrant.schema.compare import plans
@@ -15,6 +15,7 @@ from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import Plan, files_in
 from titrant.schema.record import PACKAGE, RunRecord
 from titrant.schema.values.canonical import plain
+from titrant.schema.values.frozen import dataclass
 
 # What environment.json says of things that are compared elsewhere, or that change nothing: places.
 _ELSEWHERE = ("recipe", "recipe_file", "recipe_folder", "variables", "machine")

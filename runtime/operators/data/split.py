@@ -5,7 +5,6 @@ Rows that two sources share in different roles are an error, or are dropped from
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -17,6 +16,7 @@ from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 from titrant.schema.facts import Hardware, ModelFacts, split_bytes
 from titrant.schema.plan import Prediction
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,6 @@
 """Fit the transforms on train rows and make each role's inputs, labels and subgroups."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -15,6 +14,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
 from titrant.schema.language.nearest import nearest
 from titrant.schema.plan import Prediction
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

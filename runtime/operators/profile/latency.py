@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -18,6 +18,7 @@ from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import ModelCost, Prediction
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,13 +1,14 @@
 """Compare a rerun with what it repeated: verdict, first cause, and how far the artifacts are apart."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.api.planned import Planned
 from titrant.schema.compare.runs import RecordedRun, compare_runs
 from titrant.schema.diagnostics.diagnostics import DIFFERENT, OK
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     from titrant.runtime.rerun.verdict import RerunVerdict

@@ -1,6 +1,5 @@
 """Say what differs between two recipes, plans, runs or locks, and what caused it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from titrant.schema.compare.runs import RecordedRun
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.parse import ParsedRecipe, mapping, parse, read
 from titrant.schema.language.source_map import SourceMap
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     from titrant.schema.plan import Plan

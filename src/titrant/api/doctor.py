@@ -4,7 +4,6 @@ Given a recipe, that covers all that it needs: its data, its code, engines, disk
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from titrant.api.doctor_machine import DoctorRow, Engine, SuitabilityRow, extra, install, wandb_login
@@ -18,6 +17,7 @@ from titrant.schema.cost import WORKER_BYTES
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError
 from titrant.schema.facts import Hardware
 from titrant.schema.values.distributions import distribution
+from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, format_time
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from titrant.schema.facts import Hardware, HardwareIdentity
 from titrant.schema.values.distributions import distribution
+from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import format_size
 

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from titrant.api.planned import write_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Bench, Hardware, HardwareVolatile
 from titrant.schema.values.canonical import plain
+from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 _SAID = {"missing": "is missing", "extra_forbidden": "is not a key of a machine's description"}

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,7 @@ from titrant.schema.lock import (
 from titrant.schema.plan import Plan
 from titrant.schema.record import CandidateRecord, RunRecord
 from titrant.schema.values.distributions import distribution
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     from titrant.runtime.run.replay import Replay
