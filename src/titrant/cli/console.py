@@ -263,7 +263,8 @@ _NARROWEST = 60
 _LEAST_WIDTH = 24
 # A no-break space: it keeps a number and its unit in one line while a text is filled.
 TIED = "\u00a0"
-_QUANTITY = re.compile(r"(?<=\d) (?=(?:B|[KMGT]iB|ns|µs|ms|s|min|h|%|[kMGT]?B/s|[GT]FLOP/s|cases/s)(?![\w/]))")
+# Compiled when a text is first filled: `--help` fills none.
+_QUANTITY = r"(?<=\d) (?=(?:B|[KMGT]iB|ns|µs|ms|s|min|h|%|[kMGT]?B/s|[GT]FLOP/s|cases/s)(?![\w/]))"
 
 
 def width() -> int:
@@ -281,7 +282,7 @@ def wrapped(text: str, first: str = "", rest: str = "", *, columns: int | None =
     Words are kept whole, so that paths and commands can be copied, and so are quantities.
     """
     filled = textwrap.fill(
-        _QUANTITY.sub(TIED, text), columns or width(), initial_indent=first, subsequent_indent=rest,
+        re.sub(_QUANTITY, TIED, text), columns or width(), initial_indent=first, subsequent_indent=rest,
         break_on_hyphens=False, break_long_words=False,
     )  # fmt: skip
     return filled.replace(TIED, " ")
