@@ -8,6 +8,8 @@ from titrant.schema.values.units import format_size, format_time
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Comparison = Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
+# Comparisons for which small is good: the upper bound decides.
+SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,8 @@ from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
 from titrant.schema.values.frozen import dataclass
 
-# Every kind of value that can flow between steps.
-KINDS = (
-    "tables",  # the data as loaded, by source name
-    "split",  # which row of which source has which role
-    "rows",  # one role's model-ready arrays, labels, units and subgroups
-    "transforms",  # the fitted transforms
-    "torch",  # factory + rewrites + safetensors
-    "onnx",
-    "torchscript",
-    "outputs",  # what a model answered for one role
-    "value",  # JSON: measurements, operating point, gate results
-    "report",  # report.html, report.md, report.json
-)
+# Kinds of artifacts that are models.
+MODEL_KINDS = ("torch", "onnx", "torchscript")
 
 
 @dataclass(frozen=True)

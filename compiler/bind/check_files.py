@@ -9,10 +9,11 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import Source
+from titrant.schema.values.files import WEIGHT_SUFFIXES
 
 # What a key's file must end in; a folder has no ending.
 ENDINGS: Mapping[str, tuple[str, ...]] = {
-    "weights": (".safetensors", ".pt", ".pth", ".th", ".ckpt"),
+    "weights": WEIGHT_SUFFIXES,
     "onnx": (".onnx",),
     "npz": (".npz",),
 }

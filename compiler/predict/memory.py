@@ -12,10 +12,9 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, 
 from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec, spec_bytes
 from titrant.schema.gate import Gate
 from titrant.schema.plan import Candidate, Plan, Step
+from titrant.schema.record import MODEL_KINDS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, write_size
-
-MODELS = ("torch", "onnx", "torchscript")
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def _need(case: Case, step: Step) -> Need:
     """Count the worker, the rows that a step reads, one model's weights, gradients, the largest batch, and outputs."""
     read = {reference: _kind(case, reference) for _, reference in references(step)}
     rows = sum(_rows_bytes(case, split_reference(reference)[1]) for reference, kind in read.items() if kind == "rows")
-    weights = max((_model_bytes(case, reference) for reference, kind in read.items() if kind in MODELS), default=0)
+    weights = max((_model_bytes(case, reference) for reference, kind in read.items() if kind in MODEL_KINDS), default=0)
     facts = case.model
     gradients = facts.weight_bytes * facts.trainable // max(1, facts.parameters) if step.operator == "train.fit" else 0
     device = _device(step)
@@ -101,7 +100,7 @@ def _output(case: Case, step: Step) -> int:
     for port, kind in given_kinds(step, case.declare).items():
         if kind == "rows":
             size += _rows_bytes(case, port)
-        elif kind in MODELS:
+        elif kind in MODEL_KINDS:
             size += _model_bytes(case, f"{step.id}.{port}")
     return size
 

@@ -11,10 +11,10 @@ from titrant.runtime.catalog import Declaration
 from titrant.schema.cost import ModelUse, Work, smallest_batch
 from titrant.schema.facts import Bench, DataFacts, Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Candidate, Plan, Prediction, Step, without_paths
+from titrant.schema.record import MODEL_KINDS
 from titrant.schema.values.canonical import plain, sha256
 from titrant.schema.values.frozen import dataclass
 
-_MODELS = ("torch", "onnx", "torchscript")
 # Measured with torch 2.13, scikit-learn 1.9, pandas 3 and matplotlib 3.11, each after what is loaded before it in a
 # run; starting a worker with torch took 2.9 s there. What is not here is small.
 _SHARES = {
@@ -161,7 +161,7 @@ class Workload:
             name = f"{step.id}.{port}"
             if kind == "rows":
                 self._note_rows(name, port)
-            elif kind in _MODELS:
+            elif kind in MODEL_KINDS:
                 self._models[name] = self._model(step, declaration, kind, prediction)
             elif kind == "outputs":
                 self._rows[name] = sum(

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 # kind → the module that writes and reads it
 _MODULES = {
-    "onnx": "titrant.runtime.backends.onnxruntime.session",
-    "outputs": "titrant.runtime.backends.rows",
-    "report": "titrant.runtime.backends.kinds",
-    "rows": "titrant.runtime.backends.rows",
-    "split": "titrant.runtime.backends.rows",
-    "tables": "titrant.runtime.backends.rows",
-    "torch": "titrant.runtime.backends.torch.module",
-    "torchscript": "titrant.runtime.backends.torch.script",
-    "transforms": "titrant.runtime.backends.transforms",
-    "value": "titrant.runtime.backends.kinds",
+    "onnx": "titrant.runtime.backends.onnxruntime.session",  # one file
+    "outputs": "titrant.runtime.backends.rows",  # what a model answered for one role
+    "report": "titrant.runtime.backends.kinds",  # report.html, report.md, report.json
+    "rows": "titrant.runtime.backends.rows",  # one role's model-ready arrays, labels, units and subgroups
+    "split": "titrant.runtime.backends.rows",  # which row of which source has which role
+    "tables": "titrant.runtime.backends.rows",  # the data as loaded, by source name
+    "torch": "titrant.runtime.backends.torch.module",  # factory, rewrites and safetensors
+    "torchscript": "titrant.runtime.backends.torch.script",  # one file
+    "transforms": "titrant.runtime.backends.transforms",  # the fitted transforms
+    "value": "titrant.runtime.backends.kinds",  # JSON: measurements, operating point, gate results
 }
 # Kinds whose values are paths: they are loaded again after saving, and their folder must outlive them.
 FILE_KINDS = ("onnx", "torchscript", "report")

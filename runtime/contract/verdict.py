@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from titrant.schema.gate import Comparison, Contract, Gate, GateResult, Judgement, Verdict, supplied
+from titrant.schema.gate import SMALLER_IS_BETTER, Contract, Gate, GateResult, Judgement, Verdict, supplied
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, format_time
 
-UPPER_LIMITS: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")
 POWER = 0.8
 # Thresholds are decimal fractions and bounds are sums of many: they meet within this.
 _ROUNDING = 1e-12
@@ -44,7 +43,9 @@ def verdict(gate: Gate, finding: GateEstimate) -> Verdict:
     """PASS when the bound on the wrong side of the estimate meets the threshold, FAIL when the other one misses it."""
     if finding.missing:
         return "INCONCLUSIVE"
-    worst, best = (finding.upper, finding.lower) if gate.comparison in UPPER_LIMITS else (finding.lower, finding.upper)
+    worst, best = (
+        (finding.upper, finding.lower) if gate.comparison in SMALLER_IS_BETTER else (finding.lower, finding.upper)
+    )
     if meets(gate, worst):
         return "PASS"
     if best is not None and math.isfinite(best) and not meets(gate, best):
@@ -57,7 +58,7 @@ def meets(gate: Gate, value: float | None) -> bool:
     if value is None or not math.isfinite(value):
         return False
     slack = _ROUNDING * max(1.0, abs(gate.threshold))
-    if gate.comparison in UPPER_LIMITS:
+    if gate.comparison in SMALLER_IS_BETTER:
         return value <= gate.threshold + slack
     return value >= gate.threshold - slack
 
@@ -96,7 +97,7 @@ def _least_factor(proves: Callable[[float], bool]) -> float | None:
 
 def reason(gate: Gate, finding: GateEstimate, verdict: Verdict, needed: int | None, confidence: float) -> str:
     """Return what was seen, the bound that decides against the threshold, and what would settle an open gate."""
-    limit = gate.comparison in UPPER_LIMITS
+    limit = gate.comparison in SMALLER_IS_BETTER
     threshold = _number(gate.threshold, gate.unit)
     requirement = f"at most {threshold} is allowed" if limit else f"at least {threshold} is needed"
     if finding.missing:

@@ -270,6 +270,8 @@ def is_product(layer: Layer) -> bool:
     return len(layer.weight_shape) >= _SHAPED and not is_convolution(layer)
 
 
+# Rows of a role where the data is not known.
+ASSUMED_ROWS = 1000
 # What a step costs that does next to nothing: its folder, its request, its result.
 BASE_SECONDS = 0.012
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from titrant.runtime.contract.answers import Cells, DecisionCounts
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import (
-    SMALLER_IS_BETTER,
     Record,
     gate_slice,
     gate_title,
@@ -14,7 +13,7 @@ from titrant.runtime.report.record_view import (
     place,
     quantity,
 )
-from titrant.schema.gate import Gate, GateResult, Judgement, threshold_words
+from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult, Judgement, threshold_words
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from markupsafe import escape
 from titrant.runtime.contract.answers import DecisionCounts
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import HardwareIdentity
-from titrant.schema.gate import Gate, GateResult
+from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import Plan
 from titrant.schema.record import RunRecord
 from titrant.schema.values.units import format_size, format_time
@@ -171,7 +171,6 @@ def _unreadable(why: str) -> StepError:
 
 
 NONE = "–"
-SMALLER_IS_BETTER = ("at_most", "drop_at_most", "rise_at_most")
 # Metrics that count cases, so that value × cases is a whole number.
 COUNTED = ("accuracy", "sensitivity", "specificity", "agreement")
 # preset → how a gate of it is named; {} is the metric

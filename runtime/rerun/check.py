@@ -12,9 +12,10 @@ from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.run_folder import MANIFEST
 from titrant.schema.compare.runs import RecordedRun
+from titrant.schema.compare.steps import results
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
 from titrant.schema.plan import Plan, Step
-from titrant.schema.record import Artifact, RunRecord, StepRecord
+from titrant.schema.record import Artifact
 from titrant.schema.values.files import digest_file
 from titrant.schema.values.frozen import dataclass
 
@@ -77,11 +78,6 @@ def one_sided(old: RecordedRun, new: RecordedRun, claims: Claims) -> list[tuple[
     lost = [(step, "recorded") for step in exact_steps(old.plan, claims) if step.id in before and step.id not in after]
     won = [(step, "new") for step in exact_steps(new.plan, claims) if step.id in after and step.id not in before]
     return lost + won
-
-
-def results(record: RunRecord) -> Mapping[str, StepRecord]:
-    """Return the steps of a run that have a result, by id."""
-    return {step.step: step for step in record.steps if step.result is not None}
 
 
 def recorded_claims(home: Home, folder: Path) -> Claims:

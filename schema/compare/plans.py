@@ -38,15 +38,22 @@ def compare_plans(old: MadePlan, new: MadePlan) -> tuple[Difference, ...]:
     version of a package, the model or the data. Where several inputs differ and nothing tells which it was, all that
     may have caused it are named.
     """
-    given = (*_recipe(old, new), *_inputs(old.plan, new.plan), *_hardware(old.plan, new.plan))
+    given = (
+        *recipe_differences(old.plan, new.plan, old.recipe, new.recipe),
+        *_inputs(old.plan, new.plan),
+        *_hardware(old.plan, new.plan),
+    )
     return (*given, *(_caused(difference, given, old.plan, new.plan) for difference in _made(old.plan, new.plan)))
 
 
-def _recipe(old: MadePlan, new: MadePlan) -> Iterator[Difference]:
-    if old.recipe is not None and new.recipe is not None:
-        yield from compare_recipes(old.recipe, new.recipe)
-    elif old.plan.recipe_digest != new.plan.recipe_digest:
-        yield Difference("recipe", "digest", old.plan.recipe_digest, new.plan.recipe_digest)
+def recipe_differences(
+    old: Plan, new: Plan, old_recipe: ParsedRecipe | None, new_recipe: ParsedRecipe | None
+) -> Iterator[Difference]:
+    """Yield what differs between the recipes of two plans; where one is not at hand, whether their digests do."""
+    if old_recipe is not None and new_recipe is not None:
+        yield from compare_recipes(old_recipe, new_recipe)
+    elif old.recipe_digest != new.recipe_digest:
+        yield Difference("recipe", "digest", old.recipe_digest, new.recipe_digest)
 
 
 def _inputs(old: Plan, new: Plan) -> Iterator[Difference]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from titrant.schema.compare import plans
 from titrant.schema.compare.difference import CAUSAL, Difference, differences, named_differences, same
-from titrant.schema.compare.plans import compare_recipes
+from titrant.schema.compare.plans import recipe_differences
 from titrant.schema.compare.steps import key_differences, moved_by_timing, output_differences, user_files
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import Plan, files_in
@@ -47,7 +47,7 @@ def compare_runs(old: RecordedRun, new: RecordedRun, *, measures: Callable[[str]
     """
     moved = moved_by_timing(old.plan, new.plan, old.record, new.record, measures)
     all_differences = [
-        *_recipe(old, new),
+        *recipe_differences(old.plan, new.plan, old.recipe, new.recipe),
         *_inputs(old, new),
         *_environments(old, new),
         *named_differences(_settled(old.plan), _settled(new.plan), "decisions"),
@@ -65,13 +65,6 @@ def first_cause(all_differences: tuple[Difference, ...]) -> Difference | None:
     """Return the first difference that no measurement explains, else the first measured one; None for none."""
     telling = [difference for difference in all_differences if difference.layer != "aside"]
     return next((difference for difference in telling if not difference.measured), telling[0] if telling else None)
-
-
-def _recipe(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:
-    if old.recipe is not None and new.recipe is not None:
-        yield from compare_recipes(old.recipe, new.recipe)
-    elif old.plan.recipe_digest != new.plan.recipe_digest:
-        yield Difference("recipe", "digest", old.plan.recipe_digest, new.plan.recipe_digest)
 
 
 def _inputs(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:

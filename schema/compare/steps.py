@@ -16,7 +16,7 @@ def key_differences(
     old: Plan, new: Plan, old_record: RunRecord, new_record: RunRecord, moved: frozenset[str]
 ) -> Iterator[Difference]:
     """Yield the steps whose keys differ, each with what that follows from; `moved` as `moved_by_timing` gives it."""
-    before, after = _records(old_record), _records(new_record)
+    before, after = results(old_record), results(new_record)
     steps = {step.id: step for step in old.steps}, {step.id: step for step in new.steps}
     for difference in named_differences(
         {name: record.key for name, record in before.items()},
@@ -51,7 +51,7 @@ def _key_cause(
 
 def output_differences(old: RunRecord, new: RunRecord, moved: frozenset[str]) -> Iterator[Difference]:
     """Yield the outputs whose digests differ, of steps that have a result in both runs."""
-    before, after = _records(old), _records(new)
+    before, after = results(old), results(new)
     for name in before:
         if name not in after:
             continue
@@ -82,7 +82,7 @@ def moved_by_timing(
 
     `measures` says of an operator whether its outputs are measurements.
     """
-    before, after = _records(old_record), _records(new_record)
+    before, after = results(old_record), results(new_record)
     steps = {step.id: step for step in old.steps}
     moved: set[str] = set()
     for step in new.steps:
@@ -114,8 +114,8 @@ def read_by(step: Step) -> tuple[str, ...]:
     return tuple(references)
 
 
-def _records(record: RunRecord) -> dict[str, StepRecord]:
-    """The steps that have a result, by id."""
+def results(record: RunRecord) -> dict[str, StepRecord]:
+    """Return the steps of a run that have a result, by id."""
     return {step.step: step for step in record.steps if step.result is not None}
 
 

@@ -13,6 +13,8 @@ from titrant.schema.values.canonical import canonical_json, plain
 
 _MAP_BYTES = 1 << 20
 _WINDOW_BYTES = 128 << 20
+# How a file of weights ends that a factory's module is given.
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
 # How a lock's name ends, the one that is written first.
 LOCK_SUFFIXES = (".lock.yaml", ".lock.yml")
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
     import torch
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
 _NESTS = ("state_dict", "model_state_dict")
 _SHOWN = 3
 
@@ -33,10 +33,12 @@ def read_state(path: str, *, values: bool = True) -> "tuple[dict[str, torch.Tens
     Raises StepError X152 (cannot be read), X153 (needs more than weights_only).
     """
     file = Path(path)
-    if file.suffix not in SUFFIXES:
+    if file.suffix not in WEIGHT_SUFFIXES:
         raise StepError(
             Diagnostic(
-                "X152", f"{file.name} is not a weights file that titrant reads", help=f"one of {', '.join(SUFFIXES)}"
+                "X152",
+                f"{file.name} is not a weights file that titrant reads",
+                help=f"one of {', '.join(WEIGHT_SUFFIXES)}",
             )
         )
     if not file.is_file():

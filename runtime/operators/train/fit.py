@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
-from titrant.runtime.cost.forward import BASE_SECONDS, forward_seconds, layer_output_bytes, speed_of, update_seconds
+from titrant.runtime.cost.forward import (
+    ASSUMED_ROWS,
+    BASE_SECONDS,
+    forward_seconds,
+    layer_output_bytes,
+    speed_of,
+    update_seconds,
+)
 from titrant.runtime.cost.sizes import missing, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -28,8 +35,6 @@ OptimizerName = Literal[
 ]
 LossName = Literal["cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"]
 
-# Where the data is not known.
-_ASSUMED_ROWS = 1000
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
 # Forward and backward pass, in forward passes; measured on the shipped models and ResNet-20.
@@ -73,7 +78,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     """Model a batch as its forward pass, a backward pass that costs two and a half, and the optimizer."""
     if model is None:
         return Prediction()
-    rows = work.rows.get("train", _ASSUMED_ROWS)
+    rows = work.rows.get("train", ASSUMED_ROWS)
     tuning = work.rows.get("tuning", rows // 5)
     speed = speed_of(hardware, work.threads)
     forward = forward_seconds(model, speed, "torch", min(params.batch_size, rows))

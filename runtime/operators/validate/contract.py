@@ -9,7 +9,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.contract.reading import Reading
-from titrant.runtime.cost.forward import basis_of
+from titrant.runtime.cost.forward import ASSUMED_ROWS, basis_of
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.gate import LEVEL_ORIGIN, Contract, Gate, Judgement
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from titrant.runtime.contract.evidence import Evidence
     from titrant.runtime.values import Outputs, Rows
 
-# Where the data is not known.
-_ASSUMED_ROWS = 1000
 # What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
 _SECONDS, _GATE_SECONDS, _ROW_SECONDS, _DRAW_SECONDS = 0.03, 0.004, 2e-6, 1e-3
 _SIZE, _GATE_BYTES = 600, 330
@@ -64,7 +62,7 @@ def predict(
     params: ContractParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
     """Some milliseconds a gate, more where whole samples are drawn again."""
-    rows = work.rows.get("rows", _ASSUMED_ROWS)
+    rows = work.rows.get("rows", ASSUMED_ROWS)
     drawn = sum(gate.test == "bootstrap" for gate in params.gates)
     seconds = _SECONDS + _GATE_SECONDS * len(params.gates) + rows * (_ROW_SECONDS + drawn * _DRAW_SECONDS)
     size = _SIZE + _GATE_BYTES * len(params.gates)

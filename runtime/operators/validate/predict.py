@@ -6,6 +6,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import (
+    ASSUMED_ROWS,
     BASE_SECONDS,
     fixed_batch,
     forward_seconds,
@@ -19,9 +20,6 @@ from titrant.runtime.cost.sizes import missing
 from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
-
-# Where the data is not known.
-_ASSUMED_ROWS = 1000
 
 
 class PredictParams(Params):
@@ -44,7 +42,7 @@ def predict(
     """Model the forward pass of a batch on its device, as often as there are batches, and opening the model."""
     if model is None:
         return Prediction()
-    rows = work.rows.get("rows", _ASSUMED_ROWS)
+    rows = work.rows.get("rows", ASSUMED_ROWS)
     use = work.models.get("model", ModelUse())
     speed = speed_of(hardware, params.threads, params.device)
     kind = "onnx" if params.engine == "onnxruntime" else use.kind

@@ -8,9 +8,9 @@ from typing import Any
 from titrant.api.planned import write_file
 from titrant.api.starter import Starter, recipe_name, recipe_text
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.files import WEIGHT_SUFFIXES
 
 _KINDS = {".csv": "csv", ".parquet": "parquet", ".npz": "npz"}
-_WEIGHTS = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
 
 
 def init(
@@ -66,7 +66,7 @@ def _check(
     """Refuse what cannot become a recipe before any process is started."""
     suffix = Path(model).suffix.lower()
     problem = ""
-    if suffix in _WEIGHTS:
+    if suffix in WEIGHT_SUFFIXES:
         problem, advice = f"{model} holds weights and no model", f"name its factory: module:Name --weights {model}"
     elif suffix == ".onnx" and not Path(model).is_file():
         problem, advice = f"there is no file {model}", "check the path"

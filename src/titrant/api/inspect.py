@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read
+from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from titrant.compiler.predict.suitability import Suitability
 
 LEVELS = ("auto", "minimal", "balanced", "aggressive", "medical_critical")
-WEIGHTS = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
 RECIPES = (".yaml", ".yml")
 # A name for what nobody has named; recipes need one.
 _NAME = "inspected"
@@ -59,7 +59,7 @@ def inspect(
         return _recipe(subject, read(Path(subject), [*overrides, *levels]), level, hardware, trust)
     if overrides:
         raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {subject}", help="give a recipe"))
-    if suffix in WEIGHTS:
+    if suffix in WEIGHT_SUFFIXES:
         return _weights(subject, level, args, inputs)
     if suffix == ".onnx":
         _refuse({"args": args, "inputs": inputs}, "an ONNX file")
