@@ -79,6 +79,7 @@ def _measure(work: Callable[[], object], writer: int) -> NoReturn:
 
 
 def _peak_of(work: Callable[[], object]) -> int | None:
+    _hand_back()  # what is used again would be counted twice: as this process's own, and as never having been held
     _forget_peak()
     before = _own_bytes()
     held = work()

@@ -26,6 +26,19 @@ def test_counts_a_buffer_that_came_and_went():
     assert 60 * MIB < memory_of(work) < 80 * MIB
 
 
+def test_counts_memory_that_was_free_before_once():
+    del (gone := [np.ones(24 * MIB, np.uint8)])[:]  # from now on the C library keeps what is freed below this size
+    free, above = [np.ones(17 * MIB, np.uint8)], np.ones(MIB, np.uint8)
+    free.clear()
+
+    def work():
+        return float(np.ones(64 * MIB, np.uint8)[0]), np.ones(16 * MIB, np.uint8)
+
+    assert 60 * MIB < memory_of(work) < 72 * MIB
+    assert above.all()
+    assert not gone
+
+
 def test_does_not_count_pages_that_a_collection_of_garbage_would_touch():
     objects = [[] for _ in range(1_000_000)]
     assert memory_of(gc.collect) < 8 * MIB
