@@ -16,14 +16,18 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.values.extensions import extensions
 from titrant.schema.values.frozen import dataclass
 
 Determinism = Literal["exact", "tolerance", "measured"]
 Requires = Callable[[Any, Hardware, ModelFacts | None], tuple[Unmet, ...]]
 Predict = Callable[[Any, Hardware, ModelFacts | None, Work], Prediction]
+# Stands among the kinds of a port for every kind of model that an engine brings.
+ANY_MODEL = "model"
 
 
 class Params(BaseModel):
@@ -77,6 +81,11 @@ def never(params: Any, model: ModelFacts) -> bool:
     return False
 
 
+def same_model(params: Any, model: ModelFacts) -> ModelFacts:
+    """Answer that a model's layers stay as they are."""
+    return model
+
+
 def no_modules(params: Any) -> tuple[str, ...]:
     """Answer that no modules are imported."""
     return ()
@@ -119,28 +128,41 @@ class Declaration:
     costless: tuple[str, ...] = ()
     # Whether it would give back the model that it is given, so that the plan leaves it out.
     idle: Callable[[Any, ModelFacts], bool] = never
+    # What the facts of a model are after it: what follows in a chain is predicted by them.
+    model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model
+    # Parameters that name engines, alone or by name of a model: the versions of their packages enter the step key.
+    engines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Method:
-    """A reduction that `quantization.method` can name.
+    """A reduction that `quantization.method`, or a part of `reduction`, can name.
 
     `takes` is the kind that its `model` port needs, `engine` and `format` what its `model` output runs in and is
-    exported as, `bits` the widths it offers, `rank` its place from gentle (0, no change) to aggressive. `layers` are
-    the types of layers whose weights it changes, as torch modules and ONNX nodes are called, and `named` is what people
-    call those; without `layers` the operator's `requires` is asked about each layer alone.
+    exported as ("" where that is left to what follows), `bits` the widths it offers (none where numbers keep theirs),
+    `rank` its place from gentle (0, no change) to aggressive. `devices` are those that its kernels run on, none where
+    they run wherever the engine does. `arithmetic` says what it does to the cost of a forward pass; where it is None
+    what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights it changes,
+    as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the operator's
+    `requires` is asked about each layer alone.
     """
 
     name: str
     takes: str
-    engine: str
-    format: str
-    bits: tuple[int, ...]
-    rank: int
+    engine: str = ""
+    format: str = ""
+    bits: tuple[int, ...] = ()
+    rank: int = 0
     calibrated: bool = False
     dynamic_activations: bool = False
     layers: tuple[str, ...] = ()
     named: str = ""
+    devices: tuple[str, ...] = ()
+    arithmetic: Arithmetic | None = None
+
+    def runs_on(self, device: str) -> bool:
+        """Whether there are kernels for a device (cpu, cuda:1)."""
+        return not self.devices or device.partition(":")[0] in self.devices
 
 
 @dataclass(frozen=True)
@@ -153,6 +175,9 @@ class Applied:
 
 _catalog: dict[str, Declaration] = {}
 _FOLDER = Path(__file__).parent / "operators"
+_GROUP = "operators"
+# The families that hold what `quantization.method` can name.
+_METHODS = ("quantize", "model")
 
 
 def operator(
@@ -173,6 +198,8 @@ def operator(
     loads: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = (),
     costless: tuple[str, ...] = (),
     idle: Callable[[Any, ModelFacts], bool] = never,
+    model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model,
+    engines: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., Mapping[str, Any]]]:
     """Declare the operator that the decorated function is, and enter it in the catalog."""
     ports = {port: _port(kinds) for port, kinds in inputs.items()}
@@ -181,7 +208,7 @@ def operator(
         declaration = Declaration(
             name, version, family, params, ports, dict(outputs), tuple(consumes), determinism, requires, predict,
             libraries, user_code, run, inspect.getdoc(run) or "", method,
-            always(loads) if isinstance(loads, tuple) else loads, costless, idle,
+            always(loads) if isinstance(loads, tuple) else loads, costless, idle, model_after, engines,
         )  # fmt: skip
         _catalog[name] = declaration
         run.declaration = declaration  # type: ignore[attr-defined]
@@ -197,9 +224,17 @@ def _port(kinds: str | tuple[str, ...] | Port) -> Port:
 
 
 @cache
-def names() -> tuple[str, ...]:
-    """List the built-in operators, sorted, without importing any: folder and file make the name."""
+def _files() -> tuple[str, ...]:
     return tuple(sorted(f"{path.parent.name}.{path.stem}" for path in _FOLDER.glob("*/[!_]*.py")))
+
+
+def names() -> tuple[str, ...]:
+    """List the operators, sorted, without importing any: folder and file make the name of titrant's own.
+
+    Installed packages add theirs by entry points; one that has the name of titrant's own does not count.
+    """
+    added = extensions(_GROUP)
+    return tuple(sorted({*_files(), *added})) if added else _files()
 
 
 def get(name: str) -> Declaration:
@@ -212,10 +247,23 @@ def get(name: str) -> Declaration:
         declaration: Declaration = getattr(importlib.import_module(module), attribute).declaration
         return declaration
     if name not in _catalog:
-        if name not in names():
-            raise KeyError(name)
-        importlib.import_module(f"titrant.runtime.operators.{name}")
+        if name in _files():
+            importlib.import_module(f"titrant.runtime.operators.{name}")
+        else:
+            _import_extension(name)
     return _catalog[name]
+
+
+def _import_extension(name: str) -> None:
+    extension = extensions(_GROUP)[name]
+    try:
+        importlib.import_module(extension.module)
+        why = "" if name in _catalog else f"{extension.module} declares no operator of this name"
+    except ImportError as error:
+        why = str(error)
+    if why:
+        message = f"the operator {name}, which the package {extension.distribution} brings, cannot be used: {why}"
+        raise RecipeError(Diagnostic("P064", message, help=f"mend it, or: pip uninstall {extension.distribution}"))
 
 
 def enter(declaration: Declaration) -> None:
@@ -227,15 +275,24 @@ def method_operator(method: str) -> str:
     """Return the operator that carries a quantization method: `ort.static` is `quantize.ort_static`."""
     if ":" in method:
         return method
-    return "model.cast" if method == "cast" else "quantize." + method.replace(".", "_")
+    file = method.replace(".", "_")
+    # What only casts a model stands with the other operators on models.
+    return next((name for name in (f"{family}.{file}" for family in _METHODS) if name in names()), f"quantize.{file}")
 
 
 def quantization_methods() -> tuple[str, ...]:
     """List every quantization method in the catalog, from gentle to aggressive."""
-    named = [name for name in names() if name.startswith("quantize.") or name == "model.cast"]
+    named = [name for name in names() if name.partition(".")[0] in _METHODS]
     declared = [get(name).method for name in named]
     methods = [method for method in declared if method is not None]
     return tuple(method.name for method in sorted(methods, key=lambda method: (method.rank, method.name)))
+
+
+def reductions(family: str) -> tuple[str, ...]:
+    """List the operators of a family (prune, factorize) that reduce a model, from gentle to aggressive."""
+    declared = [get(name) for name in names() if name.partition(".")[0] == family]
+    ranked = [(item.method.rank, item.name) for item in declared if item.method is not None]
+    return tuple(name for _, name in sorted(ranked))
 
 
 def load(modules: Iterable[str]) -> dict[str, float]:

@@ -108,6 +108,7 @@ class Rewrite:
 class TorchModel:
     """A live module and how to build it again; operators return a new one and leave what they do not consume as is."""
 
+    kind = "torch"
     module: "torch.nn.Module"
     factory: str  # module:Name
     args: Mapping[str, Any]
@@ -121,6 +122,7 @@ class TorchModel:
 class OnnxModel:
     """An ONNX file without external data."""
 
+    kind = "onnx"
     path: Path
 
 
@@ -128,6 +130,7 @@ class OnnxModel:
 class TorchScriptModel:
     """A TorchScript file; inputs and outputs as in TorchModel, kept in the file's `titrant.json` extra file."""
 
+    kind = "torchscript"
     path: Path
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field
 
-from titrant.schema.facts import DataFacts, HardwareIdentity
+from titrant.schema.facts import DataFacts, HardwareIdentity, ModelFacts
 from titrant.schema.plan import ModelCost
 from titrant.schema.values.frozen import dataclass
 
@@ -98,12 +98,45 @@ def smallest_batch(cost: ModelCost) -> float:
 
 
 @dataclass(frozen=True)
+class Arithmetic:
+    """How a reduced model computes, as far as its cost goes; by itself: as in fp32.
+
+    `products` and `others` are the shares of the bench's int8 products that matrix products and other layers reach, 0
+    for those that stay as they are. `half` says that layers compute in 16 bits where the device can, `held` what share
+    of the activations of fp32 is held.
+    """
+
+    products: float = 0.0
+    others: float = 0.0
+    half: bool = False
+    held: float = 1.0
+
+    def then(self, later: "Arithmetic") -> "Arithmetic":
+        """Return how a model computes that was reduced once more."""
+        return Arithmetic(
+            later.products or self.products,
+            later.others or self.others,
+            later.half or self.half,
+            min(self.held, later.held),
+        )
+
+
+FP32 = Arithmetic()
+
+
+@dataclass(frozen=True)
 class ModelUse:
-    """A model that a step reads: by which method the original was reduced ("none": by none), its kind, its size."""
+    """A model that a step reads: by which methods the original was reduced, its kind, its size, how it computes.
+
+    `method` joins the methods with +, "none" where there is none. `arithmetic` is None where a method does not say.
+    `facts` are those of what a method made of the model, None where they are the original's.
+    """
 
     method: str = "none"
-    kind: str = "torch"  # torch, onnx, torchscript
+    kind: str = ""
     bytes: int | None = None
+    arithmetic: Arithmetic | None = FP32
+    facts: ModelFacts | None = None
 
 
 @dataclass(frozen=True)

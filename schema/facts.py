@@ -133,6 +133,10 @@ class Layer:
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
 
 
+# The sources of a model that is made of modules.
+_MODULES = ("factory", "weights")
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """A model as inspected, without running it on data."""
@@ -149,6 +153,11 @@ class ModelFacts:
     activation_bytes: int | None = None  # one case
     notes: tuple[str, ...] = ()  # what was adjusted on loading, such as a removed `module.` prefix
     reads_values: bool = False  # its code decides on tensor values, so that a trace of it is one of several paths
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether it is an exported file, whose layers are the nodes of its graph, rather than somebody's modules."""
+        return self.source not in _MODULES
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,6 @@ from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
 from titrant.schema.values.frozen import dataclass
 
-# Kinds of artifacts that are models.
-MODEL_KINDS = ("torch", "onnx", "torchscript")
-
 
 @dataclass(frozen=True)
 class Artifact:

@@ -1,6 +1,6 @@
 """Refuse keys and values that the recipe language has and this version cannot do yet."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -8,7 +8,9 @@ from pydantic import BaseModel
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
 from titrant.schema.language.spans import KeyPath, dotted
+from titrant.schema.recipe.deploy import ENGINES, FORMATS
 
 # Keys of later versions → the values that ask for nothing beyond what this version does anyway. `*` is any name or
 # place in a list. A section that is listed whole is refused key by key.
@@ -32,7 +34,7 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("train", "checkpoints"): (),
     ("train", "resume"): (False,),
     ("train", "watch_gradients"): (False,),
-    ("reduction",): ("none",),
+    ("reduction", "distillation"): ("none",),
     ("quantization", "skip"): ((),),
     ("quantization", "only"): ((),),
     ("quantization", "adapt"): ("none",),
@@ -65,10 +67,8 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
 # Keys of this version → the values that it has; any other value of the language comes later.
 VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("task",): ("binary_classification", "multiclass_classification", "unlabeled"),
-    ("target", "engine"): ("auto", "torch", "onnxruntime"),
     ("target", "latency", "scenario"): ("single_stream",),
     ("train", "loss"): ("cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"),
-    ("export", "*", "format"): ("auto", "onnx", "torchscript"),
 }
 
 
@@ -78,7 +78,7 @@ def available(given: CheckInput) -> Iterator[Finding]:
         for path in _written(given, pattern):
             if not _same(_value(given, path), harmless):
                 yield _refused(given, path, "")
-    for pattern, values in VALUES.items():
+    for pattern, values in {**VALUES, **_engines()}.items():
         for path in _written(given, pattern):
             value = _value(given, path)
             if value is not None and value not in values:
@@ -87,6 +87,19 @@ def available(given: CheckInput) -> Iterator[Finding]:
                 )
     yield from _method(given)
     yield from _user_metrics(given)
+
+
+def _engines() -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return the engines and formats that are there, in the order of the language, those of other packages last."""
+    return {
+        ("target", "engine"): _ordered(ENGINES, ("auto", *backend.names())),
+        ("export", "*", "format"): _ordered(FORMATS, ("auto", *backend.formats())),
+    }
+
+
+def _ordered(language: Iterable[str], there: Sequence[str]) -> tuple[str, ...]:
+    known = [name for name in language if name in there]
+    return (*known, *(name for name in there if name not in known))
 
 
 def _refused(given: CheckInput, path: KeyPath, value: str, help_text: str = "") -> Finding:

@@ -6,7 +6,15 @@ Every check yields findings; none imports torch or the user's code.
 import itertools
 from collections.abc import Callable, Iterator
 
-from titrant.compiler.bind import availability, check_contract, check_data, check_files, check_model, check_references
+from titrant.compiler.bind import (
+    availability,
+    check_contract,
+    check_data,
+    check_files,
+    check_model,
+    check_reduction,
+    check_references,
+)
 from titrant.compiler.bind.bound_recipe import BoundRecipe, CheckInput, Finding, unclaimed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
@@ -23,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     check_data.bundled_sets_exist,
     check_model.method_fits,
     check_model.formats_fit,
+    check_reduction.reductions_fit,
     check_data.rows_are_real,
     check_data.roles_have_rows,
     check_data.training_fits,

@@ -1,21 +1,21 @@
 """Check the quantization method and the formats, and the inputs, outputs and layers that inspection found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from pydantic import ValidationError
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.backend import Kind
 from titrant.runtime.catalog import Declaration, Method
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.deploy import Export
 
 Dimension = int | str
 
-# engine → the formats that it runs, and format → the engine that runs it, in this version.
-FORMATS_OF = {"torch": ("torchscript",), "onnxruntime": ("onnx",)}
-ENGINE_OF = {form: engine for engine, forms in FORMATS_OF.items() for form in forms}
 # The lists of patterns that a recipe can hold.
 LISTS = (("quantization", "skip"), ("quantization", "only"))
 
@@ -36,13 +36,30 @@ def method_fits(given: CheckInput) -> Iterator[Finding]:
         offers = " or ".join(f"`{bits}`" for bits in method.bits)
         message = f"`{method.name}` does not offer {quantization.bits} bits"
         yield given.finding("R108", ("quantization", "bits"), message, f"it offers {offers}; or leave `bits` out")
-    if method.takes == "torch" and given.recipe.model.onnx is not None:
-        message = f"`{method.name}` takes a torch module, and the model is an ONNX file"
-        advice = "choose `ort.static` or `ort.dynamic`, or give the model as a `factory`"
+    original, taken = _original(given), backend.kinds()[method.takes]
+    if original is not None and backend.conversion(original.name, taken.name) is None:
+        message = f"`{method.name}` takes {taken.title}, and the model is {original.title}"
+        others = " or ".join(f"`{name}`" for name in _taking(original))
+        choose = f"choose {others}, or " * bool(others)
+        advice = f"{choose}give the model as a `{taken.sources[0]}`" if taken.sources else f"choose {others}"
         yield given.finding("R108", ("quantization", "method"), message, advice)
         return
     yield from _formats(given, method)
     yield from _engine(given, method)
+
+
+def _original(given: CheckInput) -> Kind | None:
+    """Return the kind of the model as the recipe gives it; None for a source that no engine loads."""
+    source = given.recipe.model.source
+    return next((kind for kind in backend.kinds().values() if source in kind.sources), None)
+
+
+def _taking(original: Kind) -> Iterator[str]:
+    """Yield the methods that take a kind, the most aggressive first."""
+    for name in reversed(catalog.quantization_methods()):
+        method = catalog.get(catalog.method_operator(name)).method
+        if method is not None and backend.conversion(original.name, method.takes) is not None:
+            yield name
 
 
 def _declaration(method: str) -> Declaration | None:
@@ -84,7 +101,7 @@ def _options(given: CheckInput, declaration: Declaration) -> Iterator[Finding]:
 
 def _formats(given: CheckInput, method: Method) -> Iterator[Finding]:
     for place, export in enumerate(given.recipe.export):
-        if export.format in ENGINE_OF and export.format != method.format:
+        if export.format in backend.formats() and export.format != method.format:
             message = f"`{export.format}` cannot hold what `{method.name}` makes"
             advice = f"write `{method.format}`, or choose another method"
             yield given.finding("R108", ("export", place, "format"), message, advice)
@@ -92,7 +109,7 @@ def _formats(given: CheckInput, method: Method) -> Iterator[Finding]:
 
 def _engine(given: CheckInput, method: Method) -> Iterator[Finding]:
     engine = given.recipe.target.engine
-    if engine in FORMATS_OF and engine != method.engine:
+    if engine in backend.names() and engine != method.engine:
         message = f"`{method.name}` runs in {method.engine}, and `target.engine` is `{engine}`"
         advice = f"write `{method.engine}`, or choose another method"
         yield given.finding("R108", ("target", "engine"), message, advice)
@@ -102,28 +119,43 @@ def formats_fit(given: CheckInput) -> Iterator[Finding]:
     """Check formats against the model and the engine, and that no two files get one name."""
     recipe = given.recipe
     engine = recipe.target.engine
-    # Any other method settles engine and format, and `method_fits` has looked at both.
-    method_is_open = recipe.quantization.method in ("auto", "none")
-    if recipe.model.onnx is not None and engine == "torch":
-        message = "an ONNX file runs in onnxruntime, and `target.engine` is `torch`"
-        yield given.finding("R108", ("target", "engine"), message, "write `onnxruntime` or `auto`")
+    original = _original(given)
+    if original is not None and engine in backend.names() and not _reachable(original, backend.formats_of(engine)):
+        runs = backend.engines_of(original.name)[0]
+        message = f"{original.title} runs in {runs}, and `target.engine` is `{engine}`"
+        yield given.finding("R108", ("target", "engine"), message, f"write `{runs}` or `auto`")
     for place, export in enumerate(recipe.export):
-        path = ("export", place, "format")
-        if recipe.model.onnx is not None and export.format == "torchscript":
-            message = "an ONNX file cannot become TorchScript"
-            yield given.finding("R108", path, message, "write `onnx`, or give the model as a `factory`")
-        elif recipe.model.onnx is not None and export.opset is not None:
-            message = "an ONNX file keeps its own opset"
-            yield given.finding("R108", ("export", place, "opset"), message, "take `opset` out", part="key")
-        elif (
-            method_is_open
-            and engine in FORMATS_OF
-            and export.format in ENGINE_OF
-            and export.format not in FORMATS_OF[engine]
-        ):
-            message = f"`{export.format}` runs in {ENGINE_OF[export.format]}, and `target.engine` is `{engine}`"
-            yield given.finding("R108", path, message, f"write `{FORMATS_OF[engine][0]}`, or another engine")
+        yield from _format(given, place, export, original)
     yield from _names(given)
+
+
+def _format(given: CheckInput, place: int, export: Export, original: Kind | None) -> Iterator[Finding]:
+    form, engine = export.format, given.recipe.target.engine
+    path: KeyPath = ("export", place, "format")
+    if original is not None and original.format and form in ("auto", original.format) and export.opset is not None:
+        message = f"{original.title} keeps its own opset"
+        yield given.finding("R108", ("export", place, "opset"), message, "take `opset` out", part="key")
+        return
+    if form not in backend.formats():
+        return
+    kind = backend.kind_of_format(form)
+    # Any other method settles engine and format, and `method_fits` has looked at both.
+    method_is_open = given.recipe.quantization.method in ("auto", "none")
+    if original is not None and backend.conversion(original.name, kind.name) is None:
+        instead = " or ".join(f"`{name}`" for name in _reachable(original, backend.formats()))
+        message = f"{original.title} cannot become {kind.label}"
+        yield given.finding("R108", path, message, f"write {instead}, or give the model as a `factory`")
+    elif method_is_open and engine in backend.names() and form not in backend.formats_of(engine):
+        message = f"`{form}` runs in {backend.engines_of(kind.name)[0]}, and `target.engine` is `{engine}`"
+        advice = f"write `{backend.formats_of(engine)[0]}`, or another engine"
+        yield given.finding("R108", path, message, advice)
+
+
+def _reachable(original: Kind, forms: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some formats that an original can become."""
+    return tuple(
+        form for form in forms if backend.conversion(original.name, backend.kind_of_format(form).name) is not None
+    )
 
 
 def _names(given: CheckInput) -> Iterator[Finding]:

@@ -4,7 +4,17 @@ from collections.abc import Callable
 
 from titrant.compiler.bind.bind import check_facts
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide import contract, levels, measuring, methods, number_format, target, thresholds, training
+from titrant.compiler.decide import (
+    contract,
+    levels,
+    measuring,
+    methods,
+    number_format,
+    reductions,
+    target,
+    thresholds,
+    training,
+)
 from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
@@ -59,6 +69,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("training", "training", training.training),
     ("exports", "exports", target.exports),
     ("presets", "presets", thresholds.presets),
+    ("reductions", "reductions", reductions.reductions),
     ("methods", "chains", methods.chains),
     ("number_format", "chains", number_format.number_format),
     ("objective", "objective", measuring.objective),

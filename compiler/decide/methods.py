@@ -5,22 +5,18 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from titrant.compiler.decide.levels import fewest_bits, is_medical
+from titrant.compiler.decide.reductions import UNCHANGED, named_by
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
-from titrant.compiler.decide.target import at_device, engine_lack, find_gpu
+from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Declaration, Method, quantization_methods
 from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Decision, Rejected
-from titrant.schema.values.distributions import distribution
 from titrant.schema.values.frozen import dataclass
 
-# The plain conversions of each kind of original: id, engine, format.
-CONVERSIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
-    "torch": (("torchscript-fp32", "torch", "torchscript"), ("onnx-fp32", "onnxruntime", "onnx")),
-    "onnx": (("unchanged", "onnxruntime", "onnx"),),
-}
-# What `bits: auto` stands for in this version: on the CPU, and on an accelerator, where no int8 method runs.
+# What `bits: auto` stands for: on the CPU, and besides on an accelerator, which computes in it as fast as in fp32.
 AUTO_BITS, ACCELERATOR_BITS = 8, 16
 # What the medical safeguards allow at least.
 SAFE_BITS = 8
@@ -30,6 +26,9 @@ READS_VALUES = (
     "the model's code reads tensor values: where it decides on them with if or while, no file can hold both ways and "
     "no candidate can be made: choose with torch.where or a mask instead"
 )
+
+
+_DEVICES = {"cpu": "the CPU", "mps": "Metal"}
 
 
 @dataclass(frozen=True)
@@ -142,10 +141,17 @@ def _refuse_bits(question: Question) -> None:
 
 
 def _conversions(question: Question) -> Iterator[Offer]:
-    kind = "onnx" if question.model.source == "onnx" else "torch"
-    for identifier, engine, form in CONVERSIONS[kind]:
-        chain = Chain(identifier, "none", None, engine, form, 0)
-        yield Offer(chain, tuple(_unfit(question, engine, form)))
+    """Offer every file that can be made of the original as it is, those of its own engine first."""
+    original = original_kind(question.model)
+    own = engine_of(original)
+    for engine in sorted(backend.names(), key=lambda name: name != own):
+        for form in backend.formats_of(engine):
+            kind = backend.kind_of_format(form)
+            if backend.conversion(original.name, kind.name) is not None:
+                plain = UNCHANGED if kind == original else f"{form}-fp32"
+                identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
+                chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)
+                yield Offer(named_by(chain), tuple(_unfit(question, engine, form)))
 
 
 def _offer(question: Question, name: str) -> Offer:
@@ -155,12 +161,14 @@ def _offer(question: Question, name: str) -> Offer:
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
     options = {**_other_format(question, declaration, options), **options}
     bits = _bits(question, method)
-    chain = Chain(name, name, bits, method.engine, method.format, 0, options)
-    if question.settled.device != "cpu" and max(method.bits) <= AUTO_BITS:
+    before = question.settled.reductions
+    chain = named_by(Chain(name, name, bits, method.engine, method.format, 0, options, before))
+    device = question.settled.device
+    if not method.runs_on(device):
         # Neither another engine nor another width would help it.
-        device = question.settled.device
-        unmet = Unmet(f"its kernels run on the CPU, and target.device is {device}", "write target.device: cpu")
-        return Offer(chain, (unmet,))
+        there = method.devices[0]
+        cause = f"its kernels run on {_DEVICES.get(there, there)}, and target.device is {device}"
+        return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
     return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
@@ -177,22 +185,25 @@ def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
 def _other_bits(question: Question, method: Method) -> Iterator[Unmet]:
     """Say why a method's widths are not those asked for; one that the recipe names may have any."""
     asked = question.recipe.quantization.bits
-    width = _auto_bits(question) if asked == "auto" else asked
-    if question.recipe.quantization.method != method.name and width not in method.bits:
-        offered = " or ".join(map(str, method.bits))
-        yield Unmet(f"it gives {offered} bits, and bits: {asked} asks for {width}")
+    widths = _auto_bits(question) if asked == "auto" else (asked,)
+    if question.recipe.quantization.method != method.name and set(widths).isdisjoint(method.bits):
+        offered, due = " or ".join(map(str, method.bits)), " or ".join(map(str, widths))
+        yield Unmet(f"it gives {offered} bits, and bits: {asked} asks for {due}")
 
 
 def _bits(question: Question, method: Method) -> int:
     asked = question.recipe.quantization.bits
     if asked != "auto":
         return asked
-    width = _auto_bits(question)
-    return width if width in method.bits else method.bits[0]
+    return next((width for width in _auto_bits(question) if width in method.bits), method.bits[0])
 
 
-def _auto_bits(question: Question) -> int:
-    return AUTO_BITS if question.settled.device == "cpu" else ACCELERATOR_BITS
+def _auto_bits(question: Question) -> tuple[int, ...]:
+    """Return the widths that `auto` takes, the one that it prefers first."""
+    device = question.settled.device
+    if device == "cpu":
+        return (AUTO_BITS,)
+    return (AUTO_BITS, ACCELERATOR_BITS) if int8_methods(device) else (ACCELERATOR_BITS,)
 
 
 def _other_format(question: Question, declaration: Declaration, written: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,28 +242,36 @@ def _unfit(question: Question, engine: str, form: str) -> Iterator[Unmet]:
     formats = {request.format for request in question.settled.exports}
     target = question.recipe.target.engine
     device = question.settled.device
-    packages = question.hardware.identity.packages
+    brought = backend.get(engine)
     if "auto" not in formats and form not in formats:
         yield Unmet(f"export asks for {', '.join(sorted(formats))}, and it gives {form}")
     elif target not in ("auto", engine):
         yield Unmet(f"target.engine is {target}, and it runs in {engine}")
-    elif lack := engine_lack(engine, device, packages):
-        torch_instead = device != "mps" and question.model.source != "onnx"
-        yield (
-            replace(lack, remedy=f"{lack.remedy}, or export torchscript, which torch runs there")
-            if torch_instead
-            else lack
-        )
-    elif distribution(packages, engine) is None:
-        yield Unmet(f"the engine {engine} is not installed", f"pip install {engine}")
+    elif lack := brought.device_unmet(device, question.hardware):
+        yield replace(lack, remedy=_remedy(question, lack))
+    elif not any(name in question.hardware.identity.packages for name in brought.packages):
+        yield Unmet(f"the engine {engine} is not installed", f"pip install {brought.package}")
+
+
+def _remedy(question: Question, lack: Unmet) -> str:
+    """Return what helps against an engine that a device lacks, with a format that another engine runs there."""
+    original, device = original_kind(question.model), question.settled.device
+    for other in backend.all_backends():
+        for form in backend.formats_of(other.name) if other.device_unmet(device, question.hardware) is None else ():
+            if backend.conversion(original.name, backend.kind_of_format(form).name) is not None:
+                if lack.remedy:
+                    return f"{lack.remedy}, or export {form}, which {other.name} runs there"
+                return f"target.engine {other.name} does, with export {form}"
+    return lack.remedy
 
 
 def _unable(
     question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]
 ) -> Iterator[Unmet]:
     """Say why a method cannot work on this model, data or machine."""
-    if method.takes == "torch" and question.model.source == "onnx":
-        yield Unmet("it takes a torch module, and the original is an ONNX file")
+    original, taken = original_kind(question.model), backend.kinds()[method.takes]
+    if backend.conversion(original.name, method.takes) is None:
+        yield Unmet(f"it takes {taken.title}, and the original is {original.title}")
         return
     if method.calibrated and not question.has_rows("calibration"):
         yield Unmet("it calibrates, and there are no calibration rows")

@@ -13,10 +13,20 @@ from titrant.schema.values.frozen import dataclass
 
 
 @dataclass(frozen=True)
-class Chain:
-    """One candidate to make: a method with its options, and the engine and format that it ends in.
+class Reduction:
+    """One step from model to model: an operator, its parameters, and why it is there."""
 
-    `method` is "none" for a plain conversion. `rank` orders from gentle (0) to aggressive.
+    operator: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One candidate to make: reductions in their order, and the engine and format that it ends in.
+
+    `before` are the reductions that every candidate shares, then comes the quantization `method` with its options:
+    "none" for a plain conversion. `rank` orders from gentle (0) to aggressive.
     """
 
     id: str
@@ -26,6 +36,7 @@ class Chain:
     format: str
     rank: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    before: tuple[Reduction, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class Settled:
     training: Mapping[str, Any] | None = None  # parameters of train.fit; None: the weights are given
     exports: tuple[ExportRequest, ...] = ()
     presets: Presets = Presets({}, None, 0, "", 0.0)
+    reductions: tuple[Reduction, ...] = ()  # what every candidate is made of, before it is quantized
     chains: tuple[Chain, ...] = ()
     objective: Ranking = Ranking((), 0)
     operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point

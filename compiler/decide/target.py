@@ -1,17 +1,21 @@
 """Settle the device, the threads, the engine of the original and the files to release."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from titrant.compiler.decide.rule import ExportRequest, Question, RuleAnswer, ThreadCounts, decision
 from titrant.runtime import catalog
-from titrant.schema.cost import NOTHING_KNOWN, Unmet
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.backend import Kind
+from titrant.schema.cost import ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
-from titrant.schema.facts import Gpu, Hardware
+from titrant.schema.facts import Gpu, Hardware, ModelFacts
 from titrant.schema.plan import Decision, ModelCost, Rejected
 from titrant.schema.values.units import format_size, format_time
 
 DEFAULT_NAME = "model"
+_INT8 = 8
+_ONLY_HERE = "int8 methods of this version run there only"
 
 
 def device(question: Question) -> RuleAnswer:
@@ -33,7 +37,7 @@ def device(question: Question) -> RuleAnswer:
     if not gpus:
         return RuleAnswer("cpu", (_device_line(question, asked, "cpu", "this machine has no other"),))
     batch = _largest_batch(question)
-    reasons = ("int8 methods of this version run there only", _expected(question, "cpu", batch))
+    reasons = (_int8_runs(gpus[0]), _expected(question, "cpu", batch))
     because = "; ".join(filter(None, reasons))
     rejected = (Rejected(gpus[0].kind, _unused(question, gpus[0], batch)),)
     return RuleAnswer("cpu", (_device_line(question, asked, "cpu", because, rejected),))
@@ -65,14 +69,31 @@ def _expected(question: Question, name: str, batch: int) -> str:
     return f"the original is expected to answer a batch of {batch} in {seconds} ({cost.basis})"
 
 
+def _int8_runs(gpu: Gpu) -> str:
+    """Say where the int8 methods run."""
+    there, every = int8_methods(gpu.kind), int8_methods("cpu")
+    return f"all {len(every)} int8 methods run there, {len(there)} of them on {gpu.kind}" if there else _ONLY_HERE
+
+
+def int8_methods(device: str) -> tuple[str, ...]:
+    """List the methods of 8 bits or fewer that have kernels for a device."""
+    named = ((name, catalog.get(catalog.method_operator(name)).method) for name in catalog.quantization_methods())
+    return tuple(
+        name
+        for name, method in named
+        if method is not None and max(method.bits, default=_INT8 + 1) <= _INT8 and method.runs_on(device)
+    )
+
+
 def _unused(question: Question, gpu: Gpu, batch: int) -> str:
-    engine = "onnxruntime" if question.model.source == "onnx" else "torch"
-    lack = engine_lack(engine, gpu.kind, question.hardware.identity.packages)
+    engine = engine_of(original_kind(question.model))
+    lack = backend.get(engine).device_unmet(gpu.kind, question.hardware)
     if lack is not None:
         return f"on {gpu.name} the original does not run: {lack.cause}"
     expected = _expected(question, gpu.kind, batch)
     opening = f"on {gpu.name} {expected}, and " if expected else f"on {gpu.name} "
-    return f"{opening}no int8 method runs; to use it all the same write target.device: {gpu.kind}"
+    methods = ", ".join(int8_methods(gpu.kind)) or "no int8 method"
+    return f"{opening}{methods} runs; to use it all the same write target.device: {gpu.kind}"
 
 
 def _no_device(question: Question, asked: str) -> Diagnostic:
@@ -102,13 +123,21 @@ def _device_line(
 
 
 def original_engine(question: Question) -> RuleAnswer:
-    """Settle where the original runs: a factory's module in torch, an ONNX file in onnxruntime."""
-    if question.model.source == "onnx":
-        chosen, because = "onnxruntime", "the original is an ONNX file"
-    else:
-        chosen, because = "torch", "the original is a torch module"
+    """Settle where the original runs: in the engine that its kind belongs to."""
+    kind = original_kind(question.model)
+    chosen, because = engine_of(kind), f"the original is {kind.title}"
     line = decision(question, "original", "engine.original", asked="", chosen=chosen, because=because, path=("model",))
     return RuleAnswer(chosen, (line,))
+
+
+def original_kind(model: ModelFacts) -> Kind:
+    """Return the kind of the original."""
+    return backend.kind_of_source(model.source)
+
+
+def engine_of(kind: Kind) -> str:
+    """Return the engine that a kind belongs to."""
+    return backend.engines_of(kind.name)[0]
 
 
 def threads(question: Question) -> RuleAnswer:
@@ -163,22 +192,36 @@ def _default_name(question: Question, form: str) -> str:
 
 def _check_opset(question: Question, place: int, request: ExportRequest) -> None:
     """Raise InfeasibleError for an operator set that this file cannot be written in."""
-    if request.format not in ("auto", "onnx"):
+    original = original_kind(question.model)
+    converters = _opset_converters(original.name, request.format)
+    if not converters and request.format in ("auto", original.format):
+        message, advice = f"the original is {original.title}, which keeps its own operator set", "leave `opset` out"
+    elif not converters:
         message, advice = f"{request.format} has no ONNX operator set", "leave `opset` out"
-    elif question.model.source == "onnx":
-        message, advice = "the original is an ONNX file, which keeps its own operator set", "leave `opset` out"
     else:
-        declaration = catalog.get("export.onnx")
-        params = declaration.params.model_validate({"opset": request.opset})
-        whatever = declaration.requires(declaration.params(), question.hardware, question.model)
-        unmet = [
-            lack for lack in declaration.requires(params, question.hardware, question.model) if lack not in whatever
-        ]
-        if not unmet:
+        unmet = _opset_unmet(question, converters[0], request.opset)
+        if unmet is None:
             return
-        message, advice = unmet[0].cause, unmet[0].remedy
+        message, advice = unmet.cause, unmet.remedy
     where = question.bound.parsed.source.place(("export", place, "opset"), "value")
     raise InfeasibleError(Diagnostic("P063", message, where, advice))
+
+
+def _opset_converters(kind: str, form: str) -> tuple[str, ...]:
+    """List the operators that convert a kind to a format, or to any, and can be told an operator set."""
+    wanted = backend.formats() if form == "auto" else (form,)
+    chains = (backend.conversion(kind, backend.kind_of_format(name).name) or () for name in wanted)
+    operators = dict.fromkeys(operator for chain in chains for operator, _ in chain)
+    return tuple(name for name in operators if "opset" in catalog.get(name).params.model_fields)
+
+
+def _opset_unmet(question: Question, operator: str, opset: int | None) -> Unmet | None:
+    """Return what speaks against an operator set alone; None where nothing does."""
+    declaration = catalog.get(operator)
+    params = declaration.params.model_validate({"opset": opset})
+    whatever = declaration.requires(declaration.params(), question.hardware, question.model)
+    asked = declaration.requires(params, question.hardware, question.model)
+    return next((lack for lack in asked if lack not in whatever), None)
 
 
 def _line(question: Question, place: int, request: ExportRequest) -> Decision:
@@ -214,18 +257,6 @@ def at_device(hardware: Hardware, device: str) -> Hardware:
     return replace(hardware, identity=replace(hardware.identity, gpus=(gpu,), instructions=()))
 
 
-def engine_lack(engine: str, device: str, packages: Mapping[str, str]) -> Unmet | None:
-    """Return why an engine does not run on a device; None where it does."""
-    if engine != "onnxruntime" or device == "cpu":
-        return None
-    if device == "mps":
-        remedy = "target.engine torch does, with export torchscript"
-        return Unmet("onnxruntime does not compute on Metal", remedy)
-    if "onnxruntime-gpu" not in packages:
-        return Unmet(f"onnxruntime on {device} needs the package onnxruntime-gpu", "pip install onnxruntime-gpu")
-    return None
-
-
 def expected_cost(question: Question, device: str, batch: int) -> ModelCost | None:
     """Return the expected cost of a batch of the original model on a device; None where its FLOPs are unknown.
 
@@ -233,14 +264,15 @@ def expected_cost(question: Question, device: str, batch: int) -> ModelCost | No
     """
     if question.model.flops is None:
         return None
-    engine = "onnxruntime" if question.model.source == "onnx" else "torch"
+    kind = original_kind(question.model)
     declaration = catalog.get("profile.latency")
     params = declaration.params.model_validate(
         {
-            "engines": {"original": engine},
+            "engines": {"original": engine_of(kind)},
             "batches": (batch,),
             "threads": question.recipe.target.threads,
             "device": device,
         }
     )
-    return declaration.predict(params, question.hardware, question.model, NOTHING_KNOWN).models["original"]
+    work = Work(models={"original": ModelUse(kind=kind.name)})
+    return declaration.predict(params, question.hardware, question.model, work).models["original"]

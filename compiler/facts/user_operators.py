@@ -19,6 +19,7 @@ from titrant.runtime.catalog import (
     never,
     no_modules,
     no_requirement,
+    same_model,
     unknown_cost,
 )
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
@@ -34,12 +35,12 @@ from titrant.schema.values.frozen import dataclass
 Ask = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 4
+_FORM = 5
 
 
 @dataclass(frozen=True)
 class OperatorAnswers:
-    """Asks the `requires`, `predict`, `loads` and `idle` of one operator of the user's.
+    """Asks the `requires`, `predict`, `loads`, `idle` and `model_after` of one operator of the user's.
 
     `code` digests the files that the operator was described from; `cache` is the home's folder for facts.
     """
@@ -67,6 +68,10 @@ class OperatorAnswers:
     def idle(self, params: Any, model: ModelFacts) -> bool:
         """Return whether the operator would give the model back as it is; StepError or RecipeError as the others."""
         return bool(self._answer(self._question("idle", params, model)))
+
+    def model_after(self, params: Any, model: ModelFacts) -> ModelFacts:
+        """Return the facts of the model that the operator makes; StepError or RecipeError where it cannot say."""
+        return read_back(ModelFacts, self._answer(self._question("model_after", params, model)))
 
     def _question(
         self, asked: str, params: Any, model: ModelFacts | None = None, hardware: Hardware | None = None
@@ -211,6 +216,7 @@ def _declaration(reference: str, answer: _Answer, answers: OperatorAnswers) -> D
         requires=answers.requires if "requires" in answered else no_requirement,
         loads=answers.loads if "loads" in answered else no_modules,
         idle=answers.idle if "idle" in answered else never,
+        model_after=answers.model_after if "model_after" in answered else same_model,
         costless=declared.costless,
         predict=answers.predict if "predict" in answered else unknown_cost,
         libraries=operator.libraries,

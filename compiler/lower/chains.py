@@ -1,10 +1,12 @@
 """The operators that turn the original into each candidate, their steps, and which file each candidate is for."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest
-from titrant.compiler.lower.plan_graph import CONVERSIONS, KIND_OF, StepMaker
+from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, Reduction
+from titrant.compiler.lower.plan_graph import StepMaker
+from titrant.runtime.backends import backend
 from titrant.runtime.catalog import method_operator
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Step
@@ -60,38 +62,54 @@ def _entry(chain: Chain, request: ExportRequest, first_opset: dict[str, int | No
     return RequestedCandidate(name, chain, request)
 
 
-def links(chain: Chain, request: ExportRequest, original: Original, maker: StepMaker) -> tuple[Link, ...]:
-    """Find the operators from the original's kind to the method's, through it, and on to the format's kind.
+def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tuple[Link, ...]:
+    """Find the operators from the original's kind through every reduction, in their order, to the format's kind.
 
     No links: the original's own file is what was asked for.
     """
-    needed_kind = KIND_OF[chain.format]
-    chained = list(_fuse(original.kind, needed_kind))
+    chain = entry.chain
+    needed_kind = backend.kind_of_format(chain.format).name
+    chained: list[Link] = []
     kind = original.kind
+    for reduction in chain.before:
+        more, kind = _reduce(kind, reduction, entry, maker)
+        chained += more
+    chained += _prepare(kind, needed_kind)
     if chain.method != "none":
-        operator = method_operator(chain.method)
-        declaration = maker.declare(operator)
-        assert declaration.method is not None  # bind takes no method whose operator is none
-        chained += _convert(kind, declaration.method.takes, chain, request)
-        chained.append(Link(operator, "", method_params(chain, maker), f"method {chain.method}"))
-        kind = declaration.outputs["model"]
-    chained += _convert(kind, needed_kind, chain, request)
+        method = Reduction(method_operator(chain.method), method_params(chain, maker), f"method {chain.method}")
+        more, kind = _reduce(kind, method, entry, maker)
+        chained += (*more[:-1], replace(more[-1], local=""))
+    chained += _convert(kind, needed_kind, entry, maker)
     return _named(chained)
 
 
-def _fuse(kind: str, needed_kind: str) -> Iterator[Link]:
-    """Fuse before anything that ends in TorchScript: it runs what it is given, where onnxruntime folds by itself.
+def _reduce(
+    kind: str, reduction: Reduction, entry: RequestedCandidate, maker: StepMaker
+) -> tuple[tuple[Link, ...], str]:
+    """Return a reduction, after whatever converts to the kind that it takes, and the kind that it gives."""
+    declaration = maker.declare(reduction.operator)
+    assert declaration.method is not None  # bind takes no reduction whose operator is none
+    converted = _convert(kind, declaration.method.takes, entry, maker)
+    link = Link(reduction.operator, reduction.operator, reduction.options, reduction.because)
+    return (*converted, link), declaration.outputs["model"]
 
-    A model in which there is nothing to fold loses the step again: a pass drops it.
+
+def _prepare(kind: str, needed_kind: str) -> Iterator[Link]:
+    """Do what pays before the kind that is needed is made of this one.
+
+    A model in which there is nothing to do loses the step again: a pass drops it.
     """
-    if kind == "torch" and needed_kind == "torchscript":
-        yield Link("model.fuse", "fused", {}, "batch normalization folds into the layer before it")
+    needed = backend.kinds()[needed_kind]
+    if kind in needed.converts:
+        for first in needed.before:
+            yield Link(first.operator, first.name, {}, first.because)
 
 
-def _convert(kind: str, needed_kind: str, chain: Chain, request: ExportRequest) -> Iterator[Link]:
-    if kind == needed_kind:
-        return
-    if (kind, needed_kind) not in CONVERSIONS:
+def _convert(kind: str, needed_kind: str, entry: RequestedCandidate, maker: StepMaker) -> Iterator[Link]:
+    """Convert by the shortest way; an operator set that the recipe asks for goes to whoever can be told one."""
+    chain, opset = entry.chain, entry.request.opset
+    way = backend.conversion(kind, needed_kind)
+    if way is None:
         raise InfeasibleError(
             Diagnostic(
                 "P020",
@@ -99,9 +117,9 @@ def _convert(kind: str, needed_kind: str, chain: Chain, request: ExportRequest) 
                 help=f"leave out format {chain.format}, or start from a model of another kind",
             )
         )
-    operator = CONVERSIONS[kind, needed_kind]
-    params = {"opset": request.opset} if operator == "export.onnx" and request.opset is not None else {}
-    yield Link(operator, needed_kind, params, f"{chain.engine} runs {needed_kind}")
+    for operator, given in way:
+        told = opset is not None and "opset" in maker.declare(operator).params.model_fields
+        yield Link(operator, given, {"opset": opset} if told else {}, f"{chain.engine} runs {needed_kind}")
 
 
 def _named(chained: list[Link]) -> tuple[Link, ...]:

@@ -114,7 +114,7 @@ def _candidate(
     entry: RequestedCandidate, original: Original, answering: Answering
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
-    chained = links(chain, entry.request, original, answering.maker)
+    chained = links(entry, original, answering.maker)
     steps = tuple(file_steps(entry.id, chained, original, answering.maker))
     candidate = Candidate(
         id=entry.id,

@@ -1,10 +1,11 @@
-"""Make the steps of a plan, read and rename what they refer to, and map formats to kinds, engines and operators."""
+"""Make the steps of a plan, and read and rename what they refer to."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from titrant.runtime.catalog import Declaration, Params
+from titrant.runtime.backends import backend
+from titrant.runtime.catalog import ANY_MODEL, Declaration, Params, Port
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Plan, Step
 from titrant.schema.values.frozen import dataclass
@@ -17,20 +18,6 @@ StepInputs = Mapping[str, PortSource]
 PROVIDED: Mapping[str, Mapping[str, str]] = {"run": {"record": "value"}}
 
 STAGES = ("prepare", "make", "measure", "judge", "report")
-
-# A format that `export` can name → the artifact kind that holds it.
-KIND_OF: Mapping[str, str] = {"onnx": "onnx", "torchscript": "torchscript"}
-# A kind → the engines that load it.
-ENGINES_OF: Mapping[str, tuple[str, ...]] = {
-    "torch": ("torch",),
-    "torchscript": ("torch",),
-    "onnx": ("onnxruntime",),
-}
-# (from kind, to kind) → the operator that converts.
-CONVERSIONS: Mapping[tuple[str, str], str] = {
-    ("torch", "onnx"): "export.onnx",
-    ("torch", "torchscript"): "export.torchscript",
-}
 
 
 @dataclass(frozen=True)
@@ -90,6 +77,16 @@ def split_reference(reference: str) -> tuple[str, str]:
     """Split "step.port" at its last dot: step ids may hold dots themselves."""
     step, _, port = reference.rpartition(".")
     return step, port
+
+
+def takes(port: Port, kind: str) -> bool:
+    """Whether a port takes a kind."""
+    return kind in port.kinds or (ANY_MODEL in port.kinds and is_model(kind))
+
+
+def is_model(kind: str) -> bool:
+    """Whether artifacts of a kind are models."""
+    return kind in backend.kinds()
 
 
 def given_kinds(step: Step, declare: Declare) -> Mapping[str, str]:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from pydantic import ValidationError
 
 from titrant.compiler.lower.plan_graph import (
-    ENGINES_OF,
-    KIND_OF,
     PROVIDED,
     STAGES,
     Declare,
@@ -15,8 +13,10 @@ from titrant.compiler.lower.plan_graph import (
     plan_references,
     references,
     split_reference,
+    takes,
 )
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Port
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
 from titrant.schema.values.canonical import canonical_json
@@ -110,7 +110,7 @@ def _ports(plan: Plan, declare: Declare) -> Iterator[str]:
             if kind is None:
                 if producer in given:
                     yield f"{step.id}: its {name} comes from {reference}, but {producer} gives no {output}"
-            elif kind not in ports[name].kinds:
+            elif not takes(ports[name], kind):
                 yield f"{step.id}: its {name} takes {' or '.join(ports[name].kinds)}, but {reference} is {kind}"
 
 
@@ -188,9 +188,9 @@ def search_problems(plan: Plan, declare: Declare) -> Iterator[str]:
 def _candidate(candidate: Candidate, steps: dict[str, Step], declare: Declare) -> Iterator[str]:
     producer, port = split_reference(candidate.model)
     kind = given_kinds(steps[producer], declare)[port]
-    if KIND_OF.get(candidate.format) != kind:
+    if kind not in backend.kinds() or backend.kinds()[kind].format != candidate.format:
         yield f"{candidate.id}: format {candidate.format} cannot hold what {producer} made ({kind})"
-    if candidate.engine not in ENGINES_OF.get(kind, ()):
+    if candidate.engine not in backend.engines_of(kind):
         yield f"{candidate.id}: engine {candidate.engine} does not load {kind}"
 
 

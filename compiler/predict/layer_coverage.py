@@ -10,6 +10,7 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_model import matches
 from titrant.compiler.decide.rule import Chain
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Declaration, no_requirement, quantization_methods
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Coverage, LayerGroup, Plan
@@ -157,7 +158,7 @@ def _objection(declaration: Declaration, params: Any, hardware: Hardware, model:
     method = declaration.method
     if method is not None and method.layers:
         others = f"{method.name} quantizes {method.named or ', '.join(method.layers)} only"
-        exported = method.takes == "onnx" and model.source != "onnx"
+        exported = not backend.kinds()[method.takes].user_code and not model.is_graph
 
         def declared(layer: Layer) -> str:
             if layer.type in method.layers:
@@ -193,7 +194,7 @@ def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFac
     for name in named:
         declaration = catalog.get(catalog.method_operator(name))
         method = declaration.method
-        if method is None or (method.takes == "torch" and model.source == "onnx"):
+        if method is None or backend.conversion(backend.kind_of_source(model.source).name, method.takes) is None:
             continue
         options = dict(bound.recipe.quantization.options) if asked == name else {}
         params = declaration.params.model_validate(options)

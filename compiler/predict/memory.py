@@ -4,7 +4,14 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 
 from titrant.compiler.decide.target import at_device
-from titrant.compiler.lower.plan_graph import Declare, full_params, given_kinds, references, split_reference
+from titrant.compiler.lower.plan_graph import (
+    Declare,
+    full_params,
+    given_kinds,
+    is_model,
+    references,
+    split_reference,
+)
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
 from titrant.schema.cost import WORKER_BYTES, Capacity, Need, Unmet
@@ -12,7 +19,6 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, 
 from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec, spec_bytes
 from titrant.schema.gate import Gate
 from titrant.schema.plan import Candidate, Plan, Step
-from titrant.schema.record import MODEL_KINDS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, write_size
 
@@ -61,7 +67,7 @@ def _need(case: Case, step: Step) -> Need:
     """Count the worker, the rows that a step reads, one model's weights, gradients, the largest batch, and outputs."""
     read = {reference: _kind(case, reference) for _, reference in references(step)}
     rows = sum(_rows_bytes(case, split_reference(reference)[1]) for reference, kind in read.items() if kind == "rows")
-    weights = max((_model_bytes(case, reference) for reference, kind in read.items() if kind in MODEL_KINDS), default=0)
+    weights = max((_model_bytes(case, reference) for reference, kind in read.items() if is_model(kind)), default=0)
     facts = case.model
     gradients = facts.weight_bytes * facts.trainable // max(1, facts.parameters) if step.operator == "train.fit" else 0
     device = _device(step)
@@ -100,7 +106,7 @@ def _output(case: Case, step: Step) -> int:
     for port, kind in given_kinds(step, case.declare).items():
         if kind == "rows":
             size += _rows_bytes(case, port)
-        elif kind in MODEL_KINDS:
+        elif is_model(kind):
             size += _model_bytes(case, f"{step.id}.{port}")
     return size
 
@@ -211,12 +217,30 @@ def least_bytes(candidate: Candidate, plan: Plan, model: ModelFacts, declare: De
     made = next(step.prediction for step in plan.steps if step.id == producer)
     if made.basis_of("output_bytes") == "counted" and made.output_bytes is not None:
         return made.output_bytes
-    shaped = [layer for layer in model.layers if len(layer.weight_shape) > 1 and not layer.unread]
+    reduced = _reduced(candidate, plan, model, declare)
+    shaped = [layer for layer in reduced.layers if len(layer.weight_shape) > 1 and not layer.unread]
     weights = sum(min(math.prod(layer.weight_shape), layer.parameters) for layer in shaped)
-    if candidate.method == "none":
-        return weights * model.weight_bytes // max(1, model.parameters)
-    method = declare(method_operator(candidate.method)).method
-    return weights * min(method.bits) // 8 if method is not None else 0
+    method = None if candidate.method == "none" else declare(method_operator(candidate.method)).method
+    if method is None or not method.bits:
+        return weights * reduced.weight_bytes // max(1, reduced.parameters)
+    return weights * min(method.bits) // 8
+
+
+def _reduced(candidate: Candidate, plan: Plan, model: ModelFacts, declare: Declare) -> ModelFacts:
+    """Return the facts of a candidate's model after every step that makes it of the original."""
+    by_id = {step.id: step for step in plan.steps}
+    chain: list[Step] = []
+    reference = candidate.model
+    while reference != plan.original and (step := by_id.get(split_reference(reference)[0])) is not None:
+        chain.append(step)
+        source = step.inputs.get("model")
+        if not isinstance(source, str):
+            break
+        reference = source
+    for step in reversed(chain):
+        declaration = declare(step.operator)
+        model = declaration.model_after(full_params(declaration.params, step.params), model)
+    return model
 
 
 def _size_diagnostic(

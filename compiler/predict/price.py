@@ -4,31 +4,26 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 
-from titrant.compiler.lower.plan_graph import Declare, full_params
+from titrant.compiler.lower.plan_graph import Declare, full_params, is_model
 from titrant.compiler.predict.learned import NO_HISTORY, History, learn
 from titrant.runtime import catalog
+from titrant.runtime.backends.backend import all_backends
 from titrant.runtime.catalog import Declaration
-from titrant.schema.cost import ModelUse, Work, smallest_batch
+from titrant.schema.cost import FP32, ModelUse, Work, smallest_batch
 from titrant.schema.facts import Bench, DataFacts, Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Candidate, Plan, Prediction, Step, without_paths
-from titrant.schema.record import MODEL_KINDS
 from titrant.schema.values.canonical import plain, sha256
 from titrant.schema.values.frozen import dataclass
 
 # Measured with torch 2.13, scikit-learn 1.9, pandas 3 and matplotlib 3.11, each after what is loaded before it in a
-# run; starting a worker with torch took 2.9 s there. What is not here is small.
+# run; starting a worker with torch took 2.9 s there. What an engine loads stands with the engine; what is nowhere is
+# small.
 _SHARES = {
-    "torch": 0.83,
     "sklearn.datasets": 0.57,
     "matplotlib.pyplot": 0.29,
     "pandas": 0.15,
     "pyarrow.parquet": 0.1,
     "scipy.stats": 0.35,
-    "torch._dynamo": 0.8,
-    "torch.onnx": 0.02,
-    "onnx": 0.05,
-    "onnxruntime": 0.02,
-    "onnxruntime.quantization": 0.03,
     "titrant.runtime.report.page": 0.06,
 }
 _SMALL = 0.01
@@ -36,6 +31,8 @@ _SMALL = 0.01
 WORKER = "worker"
 # Where nothing was measured.
 _WORKER_SECONDS = 3.0
+# The module that the bench loads when it times how long a worker takes to start.
+_WORKER_LOADS = "torch"
 
 
 def price(
@@ -48,16 +45,17 @@ def price(
     declare: Declare = catalog.get,
 ) -> Plan:
     """Return the plan with a prediction for every step and a size for every candidate; nothing else changes."""
-    workload = Workload(plan, data, declare)
+    workload = Workload(plan, data, declare, model)
     steps = []
     for step in plan.steps:
         declaration = declare(step.operator)
         work = workload.of(step)
-        formula = _formula(declaration, step, hardware, model, work)
+        formula = _formula(declaration, step, hardware, work.models.get("model", ModelUse()).facts or model, work)
         shape = _shape(declaration, step, model, work, plan)
         device = str(step.params.get("device", "cpu")).partition(":")[0]
         prediction = learn(step.operator, replace(formula, shape=shape, device=device), history)
-        if model.flops is None and not {"model", "models"}.isdisjoint(step.inputs):
+        reads_model = not {"model", "models"}.isdisjoint(step.inputs)
+        if reads_model and (model.flops is None or any(use.arithmetic is None for use in work.models.values())):
             prediction = _least(prediction)
         # What follows is priced by what the formula says: a shape must not change with what is learned.
         workload.note(step, formula)
@@ -82,7 +80,7 @@ def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: Mo
 
 
 def _least(prediction: Prediction) -> Prediction:
-    """Call a guess, unless it was measured, what a model takes of which something multiplies nobody knows how often."""
+    """Call a guess, unless it was measured, what a model takes of which nobody knows how or how often it multiplies."""
     bases = {figure: "guess" for figure in ("seconds", "peak_bytes") if prediction.basis_of(figure) != "measured"}
     models = {
         name: cost if cost.basis == "measured" else replace(cost, basis="guess")
@@ -133,6 +131,7 @@ class Workload:
     plan: Plan
     data: DataFacts
     declare: Declare
+    model: ModelFacts
     _rows: dict[str, int] = field(default_factory=dict)
     _bytes: dict[str, int] = field(default_factory=dict)
     _models: dict[str, ModelUse] = field(default_factory=dict)
@@ -161,7 +160,7 @@ class Workload:
             name = f"{step.id}.{port}"
             if kind == "rows":
                 self._note_rows(name, port)
-            elif kind in MODEL_KINDS:
+            elif is_model(kind):
                 self._models[name] = self._model(step, declaration, kind, prediction)
             elif kind == "outputs":
                 self._rows[name] = sum(
@@ -177,9 +176,20 @@ class Workload:
 
     def _model(self, step: Step, declaration: Declaration, kind: str, prediction: Prediction) -> ModelUse:
         before = next((self._models[source] for _, source in _references(step) if source in self._models), ModelUse())
-        if declaration.method is not None:
-            return ModelUse(declaration.method.name, kind, prediction.output_bytes)
-        return ModelUse(before.method, kind, prediction.output_bytes)
+        made = replace(before, kind=kind, bytes=prediction.output_bytes)
+        method = declaration.method
+        if method is None:
+            return made
+        named = method.name if before.method == ModelUse().method else f"{before.method}+{method.name}"
+        known = before.arithmetic is not None and method.arithmetic is not None
+        facts = before.facts or self.model
+        after = declaration.model_after(full_params(declaration.params, step.params), facts)
+        return replace(
+            made,
+            method=named,
+            arithmetic=(before.arithmetic or FP32).then(method.arithmetic or FP32) if known else None,
+            facts=before.facts if after is facts else after,
+        )
 
 
 def _references(step: Step) -> Iterator[tuple[str, str]]:
@@ -235,12 +245,16 @@ def _loading_seconds(predictions: Iterable[Prediction]) -> float:
 
 def worker_seconds(bench: Bench | None) -> float:
     """Return the seconds until a worker has started, without torch."""
-    return _started(bench) * (1 - _SHARES["torch"])
+    return _started(bench) * (1 - _shares()[_WORKER_LOADS])
 
 
 def loading_seconds(module: str, bench: Bench | None) -> float:
     """Return the seconds that a module takes to load."""
-    return _started(bench) * _SHARES.get(module, _SMALL)
+    return _started(bench) * _shares().get(module, _SMALL)
+
+
+def _shares() -> dict[str, float]:
+    return {**_SHARES, **{module: share for engine in all_backends() for module, share in engine.loads.items()}}
 
 
 def _started(bench: Bench | None) -> float:

@@ -13,7 +13,7 @@ from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.frozen import dataclass
 
 # The rules that need no more of the data than whether there are rows; in the planner's order.
-SUBJECTS = ("level", "device", "threads", "original", "exports", "presets", "methods", "number_format")
+SUBJECTS = ("level", "device", "threads", "original", "exports", "presets", "reductions", "methods", "number_format")
 NO_QUANTIZATION_BITS = 32
 
 

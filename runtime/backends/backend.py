@@ -1,253 +1,255 @@
-"""Open model files in an engine, run batches of rows through them, and compare their outputs with a model's."""
+"""What an engine is to titrant, and every engine that is installed: the one place where all of them are found.
+
+An engine is one folder whose `BACKEND` says everything that the rest of titrant asks about it: the folders beside this
+file, and the modules that installed packages name in the entry point group `titrant.backends`. Reading it imports no
+engine.
+"""
 
 import importlib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from titrant.schema.cost import Unmet
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import Gpu, Hardware
+from titrant.schema.values.extensions import extensions
+from titrant.schema.values.frozen import dataclass
 
-from titrant.runtime.values import Outputs, Rows
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-
-# engine → the artifact kinds it loads
-ENGINES: Mapping[str, tuple[str, ...]] = {"torch": ("torch", "torchscript"), "onnxruntime": ("onnx",)}
-# An input: its name, its shape with text where a dimension is free, its dtype as NumPy names it.
-Spec = tuple[str, tuple[int | str, ...], str]
-
-
-class Session(Protocol):
-    """A loaded model that answers batches; use as a context manager."""
-
-    input_names: tuple[str, ...]
-    output_names: tuple[str, ...]
-    fixed_batch: int | None  # the batch size that the file insists on; None: any
-
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Answer one batch: name → (batch, …) in, name → (batch, …) out, as NumPy arrays on the CPU."""
-
-    def close(self) -> None:
-        """Free the model."""
+_FOLDER = Path(__file__).parent
+_GROUP = "backends"
 
 
-def engine(name: str) -> Any:
-    """Import the module of an engine, which offers `open_session`, by name; KeyError for a name that is not there."""
-    if name not in ENGINES:
-        raise KeyError(name)
-    return importlib.import_module(f"titrant.runtime.backends.{name}.session")
+@dataclass(frozen=True)
+class Preparation:
+    """An operator that pays before a kind is made of a model; `name` is that of its step, after the candidate's."""
+
+    operator: str
+    name: str
+    because: str
 
 
-def open_session(name: str, model: Any, *, threads: int, device: str = "cpu") -> Session:
-    """Load a model in the named engine, ready for batches of any size."""
-    session: Session = engine(name).open_session(model, threads=threads, device=device)
-    return session if session.fixed_batch is None else PiecewiseSession(session, session.fixed_batch)
+@dataclass(frozen=True)
+class Kind:
+    """A kind of artifact that is a model, and how it is kept.
 
-
-class PiecewiseSession:
-    """Runs a session of a fixed batch size piece by piece; the last piece is filled up with its own last row.
-
-    What it is asked for is then what it costs: a batch of 8 with a file made for 1 is eight calls.
+    `title` and `label` are what messages call one of it and its form: "an ONNX file", "ONNX". `save(value, folder)`
+    writes fixed file names with bytes that follow from the value alone; a value has its kind as its attribute `kind`,
+    and one that is a file has its `path`. `load` is given the file where `file` names the only one, else the folder.
     """
 
-    fixed_batch: int | None = None
+    name: str
+    title: str
+    label: str
+    save: Callable[[Any, Path], None]
+    load: Callable[[Path], Any]
+    file: str = ""  # the fixed name of the one file that holds it; "" where there are several
+    as_loaded: Callable[[Any], Any] | None = None  # a value just saved as loading would give it, where that is cheaper
+    format: str = ""  # what `export` calls it; "" for what cannot be released as a file
+    converts: Mapping[str, str] = field(default_factory=dict)  # kind → the operator that makes this one of it
+    before: tuple[Preparation, ...] = ()  # what pays before this kind is made of another
+    sources: tuple[str, ...] = ()  # keys of `model` that give an original of this kind
+    user_code: bool = False  # loading it runs the user's modules
+    snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
 
-    def __init__(self, session: Session, size: int) -> None:
-        self.input_names: tuple[str, ...] = session.input_names
-        self.output_names: tuple[str, ...] = session.output_names
-        self._session = session
-        self._size = size
-
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Answer one batch: name → (batch, …) in, name → (batch, …) out."""
-        rows = len(next(iter(inputs.values())))
-        pieces: dict[str, list[np.ndarray]] = {name: [] for name in self.output_names}
-        for start in range(0, rows, self._size):
-            chosen = np.minimum(np.arange(start, start + self._size), rows - 1)
-            answers = self._session.run({name: values[chosen] for name, values in inputs.items()})
-            for name, values in answers.items():
-                pieces[name].append(values[: rows - start])
-        return {name: np.concatenate(parts) for name, parts in pieces.items()}
-
-    def close(self) -> None:
-        """Free the model."""
-        self._session.close()
+    @property
+    def suffix(self) -> str:
+        """The end of the file's name, with its dot; "" where there are several files."""
+        return Path(self.file).suffix
 
 
-def checked(specs: Sequence[Spec], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays that the model takes, in its order; what it does not take is left out.
+@dataclass(frozen=True)
+class RunCost:
+    """What running a kind of model in an engine costs, measured; predictions are made of it.
 
-    Raises StepError X201 for an input that is missing or has another shape or dtype than the model's. Nothing is
-    converted: a conversion here would be repeated for every batch and timed with it.
+    `reached` is the share of the bench's matrix products that layers reach, `passes` how often a layer's output is
+    written or read in memory, `held` which multiple of a forward pass's peak of activations the engine holds. Opening
+    is without cost for a live module. The figures of a GPU: kernels that a layer launches, and passes over its memory.
     """
-    return {name: _checked(name, shape, dtype, arrays) for name, shape, dtype in specs}
+
+    reached: float
+    call_seconds: float
+    layer_seconds: float
+    convolution_seconds: float
+    passes: float
+    held: float
+    launches: float
+    gpu_passes: float
+    open_seconds: float = 0.0
+    open_layer_seconds: float = 0.0
+    open_byte_seconds: float = 0.0
+    open_copies: int = 0  # of the file, in memory, once it is open
 
 
-def insisted_batch(specs: Sequence[Spec]) -> int | None:
-    """Return the batch size that the model insists on, or None where it is free."""
-    sizes = {shape[0] for _, shape, _ in specs if shape and isinstance(shape[0], int)}
-    return min(sizes) if sizes else None
+def runs_anywhere(device: str, hardware: Hardware) -> Unmet | None:
+    """Answer that nothing keeps an engine from a device."""
+    return None
 
 
-def described(shape: Sequence[int | str], dtype: str) -> str:
-    """Write a shape and dtype as `(batch, 3, 32, 32) float32`."""
-    return f"({', '.join(str(size) for size in shape)}{',' if len(shape) == 1 else ''}) {dtype}"
+@dataclass(frozen=True)
+class GpuNote:
+    """What `titrant doctor` says of an accelerator and an engine: that it works, or what is wrong and what helps."""
+
+    subject: str  # cuda:0, or the package that it is about
+    works: bool
+    found: str
+    remedy: str = ""
 
 
-def _checked(name: str, shape: Sequence[int | str], dtype: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    if name not in arrays:
-        raise StepError(
-            Diagnostic(
-                "X201",
-                f"the model takes an input {name}, and the rows have {', '.join(arrays) or 'none'}",
-                help="name the model's inputs in model.inputs as the data's columns are named",
-            )
-        )
-    array = arrays[name]
-    if str(array.dtype) != dtype or not _fits(array.shape, shape):
-        raise StepError(
-            Diagnostic(
-                "X201",
-                f"input {name}: the model takes {described(shape, dtype)}, "
-                f"and the rows have {described(array.shape, str(array.dtype))}",
-                help=_advice(array, shape, dtype),
-            )
-        )
-    return array
+def no_notes(gpu: Gpu, packages: Mapping[str, str], details: Mapping[str, str]) -> tuple[GpuNote, ...]:
+    """Say nothing of accelerators."""
+    return ()
 
 
-def _advice(array: np.ndarray, shape: Sequence[int | str], dtype: str) -> str:
-    if _fits(array.shape, shape):
-        return f"give the input as {dtype}"
-    if _fits(array.shape[1:], shape[1:]) and len(array.shape) == len(shape):
-        return f"the file was made for batches of {shape[0]}: export it with a free batch size, or ask for that one"
-    return "change data.transform or data.inputs, or the arguments of the model"
+def no_details() -> dict[str, str | None]:
+    """Say nothing of an engine beside its version."""
+    return {}
 
 
-def _fits(actual: Sequence[int], expected: Sequence[int | str]) -> bool:
-    return len(actual) == len(expected) and all(
-        isinstance(want, str) or size == want for size, want in zip(actual, expected, strict=True)
-    )
+@dataclass(frozen=True)
+class Backend:
+    """An engine: `BACKEND` in its folder is the only place that knows it.
 
-
-def predict_rows(
-    model: Any,
-    rows: Rows,
-    *,
-    engine_name: str,
-    threads: int,
-    batch: int,
-    device: str,
-    progress: Callable[[float, float, str], None],
-) -> Outputs:
-    """Answer every row; the arrays are float32, (rows, …), in the order of the rows.
-
-    Raises StepError X401 for NaN or infinity in an output, X402 for an input that the rows lack, X403 for an output
-    with another number of rows than it was given, X404 when there are no rows.
+    `packages` maps each installed distribution that brings the engine, the usual one first, to the module that loads
+    its native code. `kinds` are those that it brings, `costs` those that it runs. `open(model, threads=, device=)`
+    returns a `titrant.runtime.backends.session.Session`, and `executed(model, threads=)` the precision in which each
+    layer really runs, as the engine itself tells. `device_unmet` says what keeps it from a device ("cpu", "cuda:1"),
+    None where nothing does.
     """
-    if len(rows) == 0:
-        raise StepError(
-            Diagnostic("X404", f"the role {rows.role} has no rows to answer", help="give it a share in data.split")
-        )
-    session = open_session(engine_name, model, threads=threads, device=device)
+
+    name: str
+    packages: Mapping[str, str]
+    kinds: Mapping[str, Kind]
+    costs: Mapping[str, RunCost]
+    open: Callable[..., Any]
+    executed: Callable[..., Mapping[str, str]]
+    device_unmet: Callable[[str, Hardware], Unmet | None] = runs_anywhere
+    details: Callable[[], Mapping[str, str | None]] = no_details  # what it says of itself, in a child that loaded it
+    # Of an accelerator, given the installed packages and `details`.
+    gpu_notes: Callable[[Gpu, Mapping[str, str], Mapping[str, str]], tuple[GpuNote, ...]] = no_notes
+    loads: Mapping[str, float] = field(default_factory=dict)  # module → its share of what starting a worker takes
+
+    @property
+    def package(self) -> str:
+        """The distribution that usually brings it."""
+        return next(iter(self.packages))
+
+    @property
+    def module(self) -> str:
+        """The module that loads its native code."""
+        return self.packages[self.package]
+
+
+@cache
+def _folders() -> tuple[str, ...]:
+    return tuple(sorted(file.parent.name for file in _FOLDER.glob("*/__init__.py")))
+
+
+def names() -> tuple[str, ...]:
+    """List the engines, titrant's own first, each part sorted; none is imported."""
+    own = _folders()
+    return (*own, *(name for name in extensions(_GROUP) if name not in own))
+
+
+def get(name: str) -> Backend:
+    """Return an engine by name; KeyError for one that is not there, RecipeError P064 where its module is broken."""
+    if name in _folders():
+        return _declared(f"titrant.runtime.backends.{name}")
+    return _extension(name)
+
+
+@cache
+def _declared(module: str) -> Backend:
+    backend: Backend = importlib.import_module(module).BACKEND
+    return backend
+
+
+def _extension(name: str) -> Backend:
+    extension = extensions(_GROUP)[name]
     try:
-        inputs = {name: taken(rows, name) for name in session.input_names}
-        return Outputs(rows.role, answer_rows(session, inputs, len(rows), batch, progress))
-    finally:
-        session.close()
+        backend = _declared(extension.module)
+        why = "" if isinstance(backend, Backend) else f"its BACKEND is a {type(backend).__name__}"
+        why = why or ("" if backend.name == name else f"its BACKEND is named {backend.name}")
+    except (ImportError, AttributeError) as error:
+        why = str(error)
+    if why:
+        message = f"the engine {name}, which the package {extension.distribution} brings, cannot be used: {why}"
+        raise RecipeError(Diagnostic("P064", message, help=f"mend it, or: pip uninstall {extension.distribution}"))
+    return backend
 
 
-def answer_rows(
-    session: Session,
-    inputs: Mapping[str, np.ndarray],
-    count: int,
-    batch: int,
-    progress: Callable[[float, float, str], None] | None = None,
-) -> dict[str, np.ndarray]:
-    """Answer `count` rows, `batch` at once: name → (rows, …) float32. Judged and released models answer alike here.
+def all_backends() -> tuple[Backend, ...]:
+    """Return every engine."""
+    return tuple(map(get, names()))
 
-    Raises StepError X401 and X403 as `predict_rows` does.
+
+def kinds() -> Mapping[str, Kind]:
+    """Return every kind of model, by name."""
+    return _kinds(names())
+
+
+@cache
+def _kinds(engines: tuple[str, ...]) -> Mapping[str, Kind]:
+    return {name: kind for engine in engines for name, kind in get(engine).kinds.items()}
+
+
+def kind_of_source(source: str) -> Kind:
+    """Return the kind of the original that a key of `model` gives (factory, onnx …); KeyError where none does."""
+    return _first((kind for kind in kinds().values() if source in kind.sources), source)
+
+
+def kind_of_format(form: str) -> Kind:
+    """Return the kind that `export` calls by this name; KeyError where none is called so."""
+    return _first((kind for kind in kinds().values() if kind.format == form and form), form)
+
+
+def _first(found: Iterator[Kind], name: str) -> Kind:
+    kind = next(found, None)
+    if kind is None:
+        raise KeyError(name)
+    return kind
+
+
+def formats() -> tuple[str, ...]:
+    """List what `export` may ask for, besides `auto`."""
+    return tuple(kind.format for kind in kinds().values() if kind.format)
+
+
+def engines_of(kind: str) -> tuple[str, ...]:
+    """List the engines that run a kind, its own first."""
+    running = [backend for backend in all_backends() if kind in backend.costs]
+    return tuple(backend.name for backend in sorted(running, key=lambda backend: kind not in backend.kinds))
+
+
+def formats_of(engine: str) -> tuple[str, ...]:
+    """List the formats that an engine runs; KeyError for an engine that is not there."""
+    every = kinds()
+    return tuple(every[kind].format for kind in get(engine).costs if kind in every and every[kind].format)
+
+
+def run_cost(engine: str, kind: str) -> RunCost:
+    """Return what running a kind in an engine costs; of a kind that the engine does not run, its first one's."""
+    costs = get(engine).costs
+    return costs[kind] if kind in costs else next(iter(costs.values()))
+
+
+def conversion(kind: str, needed: str) -> tuple[tuple[str, str], ...] | None:
+    """Return the shortest chain of conversions as (operator, kind that it gives); () for none, None where none leads.
+
+    Of chains of one length the one through the kinds that stand first counts.
     """
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in session.output_names}
-    for start in range(0, count, batch):
-        piece = {name: values[start : start + batch] for name, values in inputs.items()}
-        given = min(batch, count - start)
-        for name, values in session.run(piece).items():
-            parts[name].append(_whole(name, values, given))
-        if progress is not None:
-            progress(start + given, count, "")
-    arrays = {name: np.concatenate(pieces) for name, pieces in parts.items()}
-    for name, values in arrays.items():
-        _finite(name, values)
-    return arrays
-
-
-def taken(rows: Rows, name: str) -> np.ndarray:
-    """Return the rows' array for a model input; StepError X402, naming what there is, when there is none."""
-    if name not in rows.inputs:
-        there = ", ".join(rows.inputs)
-        raise StepError(
-            Diagnostic("X402", f"the model takes the input '{name}', and the data has: {there}",
-                       help="name the model's inputs in data.inputs or model.inputs")
-        )  # fmt: skip
-    return rows.inputs[name]
-
-
-def _whole(name: str, values: np.ndarray, given: int) -> np.ndarray:
-    if values.ndim == 0 or len(values) != given:
-        raise StepError(
-            Diagnostic("X403", f"the output '{name}' has shape {values.shape} for {given} rows",
-                       help="every output needs the batch as its first dimension")
-        )  # fmt: skip
-    return values.astype(np.float32, copy=False)
-
-
-def _finite(name: str, values: np.ndarray) -> None:
-    wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    if wrong.any():
-        raise StepError(
-            Diagnostic("X401", f"the output '{name}' is NaN or infinite for {int(wrong.sum())} of {len(values)} rows",
-                       help="the model overflows on these inputs: check its scaling, or a wider number format")
-        )  # fmt: skip
-
-
-def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return the largest absolute difference of any output, and the largest relative to that output's largest answer.
-
-    `answers` may name its outputs otherwise, but has them in the same order.
-    """
-    absolute = relative = 0.0
-    rows = 0
-    for (name, expected), (_, given) in zip(reference.items(), answers.items(), strict=True):
-        if expected.shape != given.shape:
-            raise StepError(
-                Diagnostic(
-                    "X208",
-                    f"output {name} is {given.shape} in the file and {expected.shape} in the model",
-                    help="the forward depends on the batch size: write it so that any batch works",
-                )
-            )
-        rows = len(expected)
-        wide, other = expected.astype(np.float64), given.astype(np.float64)
-        difference = float(np.max(np.abs(wide - other), initial=0.0))
-        scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
-        absolute, relative = _worse(absolute, difference), _worse(relative, difference / scale)
-    return {"rows": rows, "absolute": absolute, "relative": relative}
-
-
-def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, Any]:
-    """Add the tolerance; raise StepError X208 when the relative difference is beyond it or not a number."""
-    if not parity["relative"] <= tolerance:
-        raise StepError(
-            Diagnostic(
-                "X208",
-                f"the {what} file does not answer as the model does: relative difference {parity['relative']:.3g}, "
-                f"and {tolerance:.3g} is allowed",
-                help="the forward may depend on the batch size or on random numbers; try the file with one row",
-            )
-        )
-    return {**parity, "tolerance": tolerance}
-
-
-def _worse(first: float, second: float) -> float:
-    # max() would drop a NaN that comes second.
-    return second if second > first or math.isnan(second) else first
+    every = kinds()
+    waiting: deque[tuple[str, tuple[tuple[str, str], ...]]] = deque([(kind, ())])
+    seen = {kind}
+    while waiting:
+        at, chain = waiting.popleft()
+        if at == needed:
+            return chain
+        for target in every.values():
+            if at in target.converts and target.name not in seen:
+                seen.add(target.name)
+                waiting.append((target.name, (*chain, (target.converts[at], target.name))))
+    return None

@@ -1,8 +1,8 @@
 """How every kind of artifact is written to a folder and read back.
 
-The module of a kind offers `save_<kind>(value, folder)`, which writes fixed file names with bytes that follow from the
-value alone, and `load_<kind>(folder)`. A value of a kind in `FILE_KINDS` refers to files in the folder that it was
-loaded from. JSON values and reports, which belong to no engine, are written here.
+Kinds of models belong to the engines (`titrant.runtime.backends.backend`). The module of any other kind offers
+`save_<kind>(value, folder)`, which writes fixed file names with bytes that follow from the value alone, and
+`load_<kind>(folder)`. JSON values and reports are written here.
 """
 
 import json
@@ -11,52 +11,59 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.backends import backend
 from titrant.schema.values.canonical import canonical_json
 
 if TYPE_CHECKING:
     from titrant.runtime.values import ReportFiles
 
-# kind → the module that writes and reads it
+# kind of what is no model → the module that writes and reads it
 _MODULES = {
-    "onnx": "titrant.runtime.backends.onnxruntime.session",  # one file
     "outputs": "titrant.runtime.backends.rows",  # what a model answered for one role
     "report": "titrant.runtime.backends.kinds",  # report.html, report.md, report.json
     "rows": "titrant.runtime.backends.rows",  # one role's model-ready arrays, labels, units and subgroups
     "split": "titrant.runtime.backends.rows",  # which row of which source has which role
     "tables": "titrant.runtime.backends.rows",  # the data as loaded, by source name
-    "torch": "titrant.runtime.backends.torch.module",  # factory, rewrites and safetensors
-    "torchscript": "titrant.runtime.backends.torch.script",  # one file
     "transforms": "titrant.runtime.backends.transforms",  # the fitted transforms
     "value": "titrant.runtime.backends.kinds",  # JSON: measurements, operating point, gate results
 }
-# Kinds whose values are paths: they are loaded again after saving, and their folder must outlive them.
-FILE_KINDS = ("onnx", "torchscript", "report")
 
 
 def save(kind: str, value: Any, folder: Path) -> None:
     """Write a value into an empty folder; KeyError for a kind that is not there."""
-    getattr(_module(kind), f"save_{kind}")(value, folder)
+    if kind in _MODULES:
+        getattr(_module(kind), f"save_{kind}")(value, folder)
+    else:
+        backend.kinds()[kind].save(value, folder)
 
 
 def load(kind: str, folder: Path) -> Any:
     """Read a value that `save` wrote; the folder's files are not to be changed."""
-    return getattr(_module(kind), f"load_{kind}")(folder)
+    if kind in _MODULES:
+        return getattr(_module(kind), f"load_{kind}")(folder)
+    model = backend.kinds()[kind]
+    return model.load(folder / model.file if model.file else folder)
 
 
 def as_loaded(kind: str, value: Any) -> Any:
     """Return a value that was just saved as loading it would give it: equal numbers, lying alike in memory."""
-    module = _module(kind)
-    if hasattr(module, f"{kind}_as_loaded"):
-        return getattr(module, f"{kind}_as_loaded")(value)
+    if kind not in _MODULES and (arranged := backend.kinds()[kind].as_loaded) is not None:
+        return arranged(value)
     from titrant.runtime.values import with_layout
 
     return with_layout(value)
+
+
+def refers_to_files(kind: str) -> bool:
+    """Tell whether a value of a kind is a path: it is loaded again after saving, and its folder must outlive it."""
+    return kind == _REPORT or (kind not in _MODULES and bool(backend.kinds()[kind].file))
 
 
 def _module(kind: str) -> Any:
     return import_module(_MODULES[kind])
 
 
+_REPORT = "report"
 VALUE_FILE = "value.json"
 
 

@@ -4,9 +4,10 @@ Without a measurement the figures of a small machine are assumed. Data steps cos
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from titrant.schema.cost import ModelUse
+from titrant.runtime.backends.backend import RunCost
+from titrant.schema.cost import FP32, Arithmetic, ModelUse
 from titrant.schema.facts import Bench, DataFacts, GpuSpeed, Hardware, Layer, ModelFacts, spec_bytes
 from titrant.schema.plan import Prediction
 from titrant.schema.values.frozen import dataclass
@@ -17,12 +18,6 @@ _FLOPS, _HALF_FLOPS, _BYTES = 5e12, 5e12, 200e9
 _TRANSFER_BYTES, _LAUNCH_SECONDS, _GPU_CALL_SECONDS = 6e9, 6e-6, 60e-6
 # The share of large matrix products' FLOP/s that layers reach, and the share of a published peak that such products do.
 _GPU_REACHED, _PEAK_SHARE = 0.5, 0.7
-# Kernels that a layer launches, each with Python or the interpreter around it.
-_LAUNCHES = {"torch": 4.0, "torchscript": 3.0, "onnx": 1.5}
-# How often a layer's output is written or read in the accelerator's memory.
-_GPU_PASSES = {"torch": 3.0, "torchscript": 2.0, "onnx": 2.0}
-# The method after which layers compute in 16 bits.
-_HALF_METHOD = "cast"
 
 
 @dataclass(frozen=True)
@@ -57,39 +52,27 @@ def gpu_rates(hardware: Hardware, device: str) -> tuple[GpuRates, bool]:
     return rates, speed.measured
 
 
-def gpu_forward_seconds(model: ModelFacts, rates: GpuRates, kind: str, batch: int, method: str) -> float:
+def gpu_forward_seconds(model: ModelFacts, rates: GpuRates, cost: RunCost, batch: int, arithmetic: Arithmetic) -> float:
     """Return the seconds of one batch: inputs to the accelerator, every layer, outputs back.
 
     A layer takes as long as its launches, its arithmetic or its memory traffic, whichever is longest: they overlap.
     """
-    halved = method == _HALF_METHOD
+    # No bench multiplies whole numbers on an accelerator: they are taken to be as fast as 16 bits.
+    halved = arithmetic.half or arithmetic.products > 0
     flops = (rates.half if halved else rates.flops) * _GPU_REACHED
-    launching = _LAUNCHES[kind] * rates.launch_seconds
+    launching = cost.launches * rates.launch_seconds
     seconds = rates.call_seconds + batch * (model_input_bytes(model) + model_output_bytes(model)) / rates.transfer
     for layer, output, count in distinct_layers(model):
         products = batch * (layer.flops or 0) / flops
-        moved = (layer.weight_bytes + batch * output * _GPU_PASSES[kind]) / (2 if halved else 1)
+        moved = (layer.weight_bytes + batch * output * cost.gpu_passes) / (2 if halved else 1)
         seconds += count * max(launching, products, moved / rates.bytes)
     return seconds
 
 
 # Where no bench was run: one thread of a small server, fp32 operations and bytes a second.
 _DEFAULT_FLOPS, _DEFAULT_BYTES = 40e9, 8e9
-# Of the bench's matrix products, what an engine reaches in its layers; measured with torch 2.13 and onnxruntime 1.31
-# on TabularNet, DigitsNet, SmallCnn and ResNet-20, one thread.
-_REACHED = {"torch": 0.75, "torchscript": 0.75, "onnx": 1.1}
-# What calling a layer costs, however small it is, and what a batch costs beside its layers.
-_LAYER_SECONDS = {"torch": 5e-6, "torchscript": 4e-6, "onnx": 0.5e-6}
-_CONVOLUTION_SECONDS = {"torch": 100e-6, "torchscript": 70e-6, "onnx": 2e-6}
-_CALL_SECONDS = {"torch": 150e-6, "torchscript": 90e-6, "onnx": 55e-6}
-# Torch writes and reads every layer's output in memory; onnxruntime fuses what comes after a product into it.
-_PASSES = {"torch": 3.0, "torchscript": 2.0, "onnx": 0.5}
 # Weights up to this size stay in the caches from one batch to the next.
 _CACHED_BYTES = 8 << 20
-# Of the peak of activations that a module's forward pass has, what an engine holds.
-_HELD = {"torch": 2.5, "torchscript": 2.2, "onnx": 1.5}
-# int8 products in a network reach this share of the bench's.
-_INT8_SHARE = {"ort.static": 0.6, "ort.dynamic": 0.5, "torch.dynamic": 0.4}
 # What an optimizer takes for each tensor, and how often it reads or writes each weight.
 _TENSOR_SECONDS, _UPDATE_PASSES = 80e-6, 8
 # A second thread helps this much.
@@ -133,17 +116,17 @@ def basis_of(hardware: Hardware) -> str:
     return speed_of(hardware).basis
 
 
-def forward_seconds(model: ModelFacts, speed: Speed, kind: str, batch: int, method: str = "none") -> float:
-    """Return the seconds of one batch through a model of a kind: torch, onnx or torchscript."""
+def forward_seconds(model: ModelFacts, speed: Speed, cost: RunCost, batch: int, arithmetic: Arithmetic = FP32) -> float:
+    """Return the seconds of one batch through a model, as its engine runs it."""
     if speed.gpu is not None:
-        return gpu_forward_seconds(model, speed.gpu, kind, batch, method)
+        return gpu_forward_seconds(model, speed.gpu, cost, batch, arithmetic)
     cached = model.weight_bytes <= _CACHED_BYTES
-    seconds = _CALL_SECONDS[kind]
+    seconds = cost.call_seconds
     for layer, output, count in distinct_layers(model):
-        products = batch * (layer.flops or 0) / (_rate(layer, speed, method) * _REACHED[kind])
+        products = batch * (layer.flops or 0) / (_rate(layer, speed, arithmetic) * cost.reached)
         each = products if cached else max(products, layer.weight_bytes / speed.bytes)
-        each += batch * output * _PASSES[kind] / speed.bytes
-        each += (_CONVOLUTION_SECONDS if is_convolution(layer) else _LAYER_SECONDS)[kind]
+        each += batch * output * cost.passes / speed.bytes
+        each += cost.convolution_seconds if is_convolution(layer) else cost.layer_seconds
         seconds += count * each
     return seconds
 
@@ -154,28 +137,26 @@ def update_seconds(model: ModelFacts, speed: Speed) -> float:
     return tensors * _TENSOR_SECONDS + _UPDATE_PASSES * model.weight_bytes / speed.bytes
 
 
-def opening_seconds(model: ModelFacts, use: ModelUse, speed: Speed) -> float:
+def opening_seconds(model: ModelFacts, use: ModelUse, cost: RunCost, speed: Speed) -> float:
     """Return what opening a model takes, weights on their way to a device included: nothing for a live module here."""
     placing = 0.0 if speed.gpu is None else model.weight_bytes / speed.gpu.transfer
-    if use.kind == "torch":
-        return placing
-    per_layer, per_byte = (0.0008, 8e-9) if use.kind == "torchscript" else (0.0005, 6e-9)
-    return placing + 0.004 + per_layer * len(model.layers) + per_byte * (use.bytes or model.weight_bytes)
+    layers, size = cost.open_layer_seconds * len(model.layers), use.bytes or model.weight_bytes
+    return placing + cost.open_seconds + layers + cost.open_byte_seconds * size
 
 
-def opened_bytes(model: ModelFacts, use: ModelUse) -> int:
+def opened_bytes(model: ModelFacts, use: ModelUse, cost: RunCost) -> int:
     """Return the memory that opening a model takes: the file and the weights as the engine packs them."""
-    return 0 if use.kind == "torch" else 2 * (use.bytes or model.weight_bytes)
+    return cost.open_copies * (use.bytes or model.weight_bytes)
 
 
-def held_bytes(model: ModelFacts, use: ModelUse, batch: int, on_device: bool = False) -> int:
+def held_bytes(model: ModelFacts, use: ModelUse, cost: RunCost, batch: int, *, on_device: bool = False) -> int:
     """Return the bytes of the machine's memory that one batch takes beside the model.
 
     A device with memory of its own holds the activations itself; only inputs and outputs are left here.
     """
     if on_device:
         return (model_input_bytes(model) + model_output_bytes(model)) * batch
-    share = _HELD[use.kind] / (2 if use.method == "ort.static" else 1)
+    share = cost.held * (use.arithmetic or FP32).held
     return int((model.activation_bytes or 0) * batch * share)
 
 
@@ -196,12 +177,10 @@ def modelled(hardware: Hardware, seconds: float, peak_bytes: int, output_bytes: 
     )
 
 
-def _rate(layer: Layer, speed: Speed, method: str) -> float:
-    """Return the operations a second of a layer's products: a dynamic method leaves convolutions alone."""
-    shares: Mapping[str, float] = _INT8_SHARE
-    if method not in shares or (method != "ort.static" and not is_product(layer)):
-        return speed.flops
-    return speed.int8 * shares[method]
+def _rate(layer: Layer, speed: Speed, arithmetic: Arithmetic) -> float:
+    """Return the operations a second of a layer's products: a method may leave all but matrix products alone."""
+    share = arithmetic.products if is_product(layer) else arithmetic.others
+    return speed.int8 * share if share else speed.flops
 
 
 _SHAPED = 2
@@ -223,8 +202,9 @@ def layers_with_outputs(model: ModelFacts) -> Iterator[tuple[Layer, int]]:
         yield layer, output
 
 
-# A cache of one model, found by identity: hashing ten thousand layers would cost what it saves. It holds the model, so
-# that no other can take its place in memory.
+# A cache of few models, found by identity: hashing ten thousand layers would cost what it saves. It holds the models,
+# so that no other can take their place in memory.
+_MOST_MODELS = 4
 _last: list[tuple[ModelFacts, tuple[tuple[Layer, int, int], ...]]] = []
 
 
@@ -234,13 +214,15 @@ def distinct_layers(model: ModelFacts) -> tuple[tuple[Layer, int, int], ...]:
     Layers of a kind cost the same. A plan asks dozens of times about one model, which may have ten thousand layers of a
     few kinds.
     """
-    if not _last or _last[0][0] is not model:
+    known = next((layers for other, layers in _last if other is model), None)
+    if known is None:
         by_kind: dict[tuple[object, ...], tuple[Layer, int, int]] = {}
         for layer, output in layers_with_outputs(model):
             kind = (layer.type, layer.weight_shape, layer.flops, layer.weight_bytes, output)
             by_kind[kind] = (layer, output, by_kind[kind][2] + 1) if kind in by_kind else (layer, output, 1)
-        _last[:] = [(model, tuple(by_kind.values()))]
-    return _last[0][1]
+        known = tuple(by_kind.values())
+        _last[:] = [(model, known), *_last[: _MOST_MODELS - 1]]
+    return known
 
 
 def layer_output_bytes(model: ModelFacts) -> int:

@@ -39,7 +39,7 @@ def takes_none(model: ModelFacts, *types: str) -> bool:
 
     Weights that a module holds itself, or makes of others, may be multiplied there: only the file shows it.
     """
-    if model.source != "onnx" and any(layer.custom and layer.weight_bytes for layer in model.layers):
+    if not model.is_graph and any(layer.custom and layer.weight_bytes for layer in model.layers):
         return False
     return not any(layer.dtype in ("", "float32") for layer in layers_of(model, *types))
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from titrant.runtime.backends.backend import all_backends
+
 
 def main(modules: list[str]) -> None:
     """Import each module and say what it says of itself."""
@@ -26,49 +28,35 @@ def probe(module: str) -> dict[str, Any]:
     """Return {"problem": "" or why it does not load, "seconds", "details": {name: text}}."""
     start = time.perf_counter()
     try:
-        loaded = importlib.import_module(module)
-        details = DETAILS[module](loaded) if module in DETAILS else {}
+        importlib.import_module(module)
+        details = _details(module)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a library that is broken may raise anything
         text = " ".join(str(error).split())
         return {"problem": f"{type(error).__name__}: {text}"[:300], "seconds": _since(start), "details": {}}
     return {"problem": "", "seconds": _since(start), "details": details}
 
 
-def _torch(torch: Any) -> dict[str, str]:
-    """Return what torch was built for, and what of it works here."""
-    cuda = torch.cuda.is_available()
-    details = {"CUDA build": torch.version.cuda, "CUDA works": _yes(cuda)}
-    if cuda:
-        cudnn = torch.backends.cudnn.version()
-        details |= {"GPUs": str(torch.cuda.device_count()), "cuDNN": str(cudnn) if cudnn else None}
-        details |= {"native bf16": _yes(torch.cuda.is_bf16_supported(including_emulation=False))}
-    if torch.backends.mps.is_built():
-        details["MPS works"] = _yes(torch.backends.mps.is_available())
-    return {name: str(text) for name, text in details.items() if text is not None}
+def _openvino() -> dict[str, str | None]:
+    import openvino  # type: ignore[import-not-found]
 
-
-def _onnxruntime(onnxruntime: Any) -> dict[str, str]:
-    return {"providers": ", ".join(onnxruntime.get_available_providers())}
-
-
-def _openvino(openvino: Any) -> dict[str, str]:
     return {"devices": ", ".join(openvino.Core().available_devices)}
 
 
-def _mlx(mlx: Any) -> dict[str, str]:
-    return {"device": str(mlx.default_device())}
+def _mlx() -> dict[str, str | None]:
+    import mlx.core
+
+    return {"device": str(mlx.core.default_device())}
 
 
-DETAILS: Mapping[str, Callable[[Any], dict[str, str]]] = {
-    "torch": _torch,
-    "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
-    "mlx.core": _mlx,
-}
+# What libraries say of themselves that no engine of titrant's rests on yet.
+_LIBRARIES: Mapping[str, Callable[[], Mapping[str, str | None]]] = {"openvino": _openvino, "mlx.core": _mlx}
 
 
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+def _details(module: str) -> dict[str, str]:
+    """Return what a module that was loaded says of itself."""
+    engine = next((engine for engine in all_backends() if engine.module == module), None)
+    ask = _LIBRARIES.get(module) if engine is None else engine.details
+    return {} if ask is None else {name: text for name, text in ask().items() if text is not None}
 
 
 def _since(start: float) -> float:

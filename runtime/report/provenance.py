@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from titrant.runtime.backends import backend
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
 from titrant.schema.plan import CandidateSearch, Step, plan_digest
@@ -80,9 +81,6 @@ def validity(record: Record) -> str:
     return text
 
 
-# format → what follows the stem of the released file
-EXTENSIONS = {"onnx": "onnx", "torchscript": "pt", "torch": "safetensors"}
-
 WITH_TITRANT = """\
 import titrant
 
@@ -91,32 +89,11 @@ model = titrant.load("RUN")
 # rows are raw, as the recipe's data source gives them.
 answers = model(rows)
 """
-ONNX = """\
-import numpy as np
-import onnxruntime
-
-session = onnxruntime.InferenceSession({file})
-name = session.get_inputs()[0].name
-# batch is {batch}.
-outputs = session.run(None, {{name: batch}})[0]
-{decide}
-"""
-TORCHSCRIPT = """\
-import numpy as np
-import torch
-
-model = torch.jit.load({file}).eval()
-# batch is {batch}.
-with torch.inference_mode():
-    outputs = model(batch).numpy()
-{decide}
-"""
-LOADERS = {"onnx": ONNX, "torchscript": TORCHSCRIPT}
 
 
 @dataclass(frozen=True)
 class Usage:
-    """One released file and the code that loads it; `without` is empty for a format that needs the factory."""
+    """One released file and the code that loads it; `without` is empty where that takes titrant, or is not known."""
 
     candidate: str
     file: str
@@ -126,9 +103,11 @@ class Usage:
 
 def usage(record: Record, search: CandidateSearch, candidate: Shown) -> Usage:
     """Write the snippets for a released candidate."""
-    kind = candidate.planned.format
-    file = record.values.files.get(candidate.id) or f"outputs/{search.name}.{EXTENSIONS.get(kind, kind)}"
-    loader = LOADERS.get(kind, "")
+    form = candidate.planned.format
+    # Of a record from elsewhere nobody here may know the format.
+    kind = backend.kind_of_format(form) if form in backend.formats() else None
+    file = record.values.files.get(candidate.id) or f"outputs/{search.name}{kind.suffix if kind else ''}"
+    loader = "" if kind is None else kind.snippet
     without = loader.format(file=json.dumps(file), batch=_batch(record), decide=_decide(record)).rstrip("\n")
     return Usage(candidate.id, file, WITH_TITRANT.rstrip("\n"), without)
 

@@ -8,17 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from titrant.runtime.backends import kinds
-from titrant.runtime.backends.backend import Session, answer_rows, open_session
+from titrant.runtime.backends import backend, kinds
+from titrant.runtime.backends.session import Session, answer_rows, open_session
 from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.reading import Reading
-from titrant.runtime.values import OnnxModel, Outputs, Rows, TorchScriptModel, Transforms
+from titrant.runtime.values import Outputs, Rows, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 
 MANIFEST = "titrant.json"
 _PARTS = {"name": str, "task": str, "threads": int, "reading": dict, "files": dict, "models": list, "shipped": dict}
 # Kinds that are one file of any name; every other kind is a folder of fixed names.
-_SINGLE = {"onnx": OnnxModel, "torchscript": TorchScriptModel}
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,10 @@ class Released:
         self._reading = Reading(**about["reading"])
         self._point = _point(folder, about)
         path = folder / model["file"]
-        kind = model["kind"]
-        value = _SINGLE[kind](path) if kind in _SINGLE else kinds.load(kind, path)
-        self._session: Session = open_session(model["engine"], value, threads=threads)
+        self._model = backend.kinds()[model["kind"]].load(path)
+        self._engine: str = model["engine"]
+        self._threads = threads
+        self._session: Session = open_session(self._engine, self._model, threads=threads)
 
     def __call__(self, rows: Any, *, batch: int = 64) -> Answer:
         """Answer rows: a DataFrame, a mapping of column name to array, or one array for a model with one input.
@@ -72,6 +72,16 @@ class Released:
         cases = Rows("", {}, None, none, none, self.classes, self.transforms.positive)
         answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)
         return Answer(outputs, answers.probabilities, np.array(self.classes)[answers.decisions])
+
+    def executed(self) -> Mapping[str, str]:
+        """Return the precision in which the engine really runs each layer of the file, by the engine's own names.
+
+        It may differ from what the file says: an engine may compute in another one. Raises ValueError for a model that
+        was closed.
+        """
+        if self._closed:
+            raise ValueError("this model was closed: load it again")
+        return backend.get(self._engine).executed(self._model, threads=self._threads)
 
     def close(self) -> None:
         """Free the model; closing it again does nothing."""

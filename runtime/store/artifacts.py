@@ -282,7 +282,7 @@ class LiveValues:
         A value that refers to files is kept as loaded from the store: its own files are about to go. Any other is kept
         as loading would give it: what reads it must not round otherwise for finding it here.
         """
-        if artifact.kind in (*kinds.FILE_KINDS, "value"):
+        if artifact.kind == "value" or kinds.refers_to_files(artifact.kind):
             value = self.load(artifact)
         else:
             value = kinds.as_loaded(artifact.kind, value)

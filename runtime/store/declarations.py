@@ -29,6 +29,7 @@ class Described:
     determinism: str
     libraries: tuple[str, ...]
     outputs: Mapping[str, str]
+    engines: tuple[str, ...] = ()
 
 
 class Declarations:
@@ -61,7 +62,8 @@ class Declarations:
 def describe(name: str) -> Described:
     """Describe an operator from the catalog; a `module:Name` imports user code and is for the worker only."""
     operator = catalog.get(name)
-    return Described(name, operator.version, operator.determinism, operator.libraries, dict(operator.outputs))
+    outputs = dict(operator.outputs)
+    return Described(name, operator.version, operator.determinism, operator.libraries, outputs, operator.engines)
 
 
 def _kept(answer: Mapping[str, Any], folder: Path) -> Described | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from titrant.runtime.backends import backend
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.declarations import Described, first_changed
 from titrant.runtime.store.home import Home
@@ -20,6 +21,7 @@ from titrant.schema.record import Artifact, Dependency, StepResult
 from titrant.schema.values import files
 from titrant.schema.values.canonical import WrongValueError, read_back, sha256
 from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.extensions import extensions
 from titrant.schema.values.files import json_object
 from titrant.schema.values.frozen import dataclass
 
@@ -57,7 +59,9 @@ def step_key(plan: Plan, step: Step, described: Described, inputs: InputArtifact
         "machine": machine.machine,
         "instructions": list(machine.instructions),
         "python": ".".join(machine.python.split(".")[:2]),
-        "libraries": {name: _version(name, machine) for name in described.libraries},
+        "libraries": {
+            name: _version(name, machine) for name in (*described.libraries, *_brought(step, described, machine))
+        },
     }
     if described.determinism == "measured":
         parts["processor"] = {"name": machine.cpu, "cores": machine.cores}
@@ -79,6 +83,17 @@ def _device(step: Step, machine: HardwareIdentity) -> str | dict[str, Any]:
         if gpu.kind == kind and gpu.index == int(index or 0):
             return {"kind": kind, "name": gpu.name, "capability": gpu.capability, "driver": gpu.driver}
     return name
+
+
+def _brought(step: Step, described: Described, machine: HardwareIdentity) -> Iterator[str]:
+    """Yield the packages that bring the engines which a step names, and those that bring it and them to titrant."""
+    named = [step.params[parameter] for parameter in described.engines]
+    engines = {engine for value in named for engine in ([value] if isinstance(value, str) else value.values())}
+    for engine in sorted(engines):
+        yield from (name for name in backend.get(engine).packages if _version(name, machine) is not None)
+    for group, name in (*(("backends", engine) for engine in sorted(engines)), ("operators", step.operator)):
+        if name in (added := extensions(group)):
+            yield added[name].distribution
 
 
 def _version(name: str, machine: HardwareIdentity) -> str | None:

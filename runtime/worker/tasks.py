@@ -17,7 +17,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from titrant.runtime import catalog
-from titrant.runtime.catalog import Declaration, Params, load, never, no_modules, no_requirement, unknown_cost
+from titrant.runtime.backends import backend
+from titrant.runtime.catalog import (
+    Declaration,
+    Params,
+    load,
+    never,
+    no_modules,
+    no_requirement,
+    same_model,
+    unknown_cost,
+)
 from titrant.runtime.machine.peak_memory import PeakMemory
 from titrant.runtime.seed import Seeding, Settings
 from titrant.runtime.store.artifacts import LiveValues, Store
@@ -183,7 +193,7 @@ class WorkerState:
         if live is None:
             before = self._watch.roots()
             value = self._live.load(artifact)
-            modules = self._watch.roots() - before if artifact.kind == "torch" else frozenset()
+            modules = self._watch.roots() - before if _runs_user_code(artifact) else frozenset()
             self._live.keep(artifact, value, modules)
             live = self._live.find(artifact)
             assert live is not None
@@ -210,9 +220,15 @@ class WorkerState:
     def _keep(self, declaration: Declaration, values: Mapping[str, Any], carried: set[str]) -> dict[str, Artifact]:
         outputs = {port: self._store.put(kind, values[port]) for port, kind in declaration.outputs.items()}
         for port, artifact in outputs.items():
-            modules = self._watch.roots() | carried if artifact.kind == "torch" else frozenset()
+            modules = self._watch.roots() | carried if _runs_user_code(artifact) else frozenset()
             self._live.keep(artifact, values[port], frozenset(modules))
         return outputs
+
+
+def _runs_user_code(artifact: Artifact) -> bool:
+    """Whether loading an artifact runs the user's modules."""
+    kind = backend.kinds().get(artifact.kind)
+    return kind is not None and kind.user_code
 
 
 def _declaration(name: str) -> Declaration:
@@ -233,7 +249,11 @@ def _declaration(name: str) -> Declaration:
 
 def _check_declared(declaration: Declaration, name: str) -> None:
     """Raise RecipeError X314 for what of a declaration is no data, and so not checked by whoever reads it."""
-    wrong = [part for part in ("requires", "predict", "loads", "idle") if not callable(getattr(declaration, part))]
+    wrong = [
+        part
+        for part in ("requires", "predict", "loads", "idle", "model_after")
+        if not callable(getattr(declaration, part))
+    ]
     if not (isinstance(declaration.params, type) and issubclass(declaration.params, Params)):
         message, advice = "`params` is no class of parameters", "derive it from titrant.Params"
     elif wrong:
@@ -264,21 +284,23 @@ def _check_ports(declaration: Declaration, values: Any) -> None:
 
 
 def answers_for(declaration: Declaration) -> list[str]:
-    """Name what an operator says of itself before it runs: "requires", "predict", "loads", "idle"."""
+    """Name what an operator says of itself before it runs: requires, predict, loads, idle, model_after."""
     own = {
         "requires": declaration.requires is not no_requirement,
         "predict": declaration.predict is not unknown_cost,
         "loads": declaration.loads is not no_modules,
         "idle": declaration.idle is not never,
+        "model_after": declaration.model_after is not same_model,
     }
     return [name for name, says in own.items() if says]
 
 
 def ask_operator(declaration: Declaration, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer {"ask": "requires", "predict", "loads" or "idle", "params", "hardware", "model", "work"} with {"answer"}.
+    """Answer {"ask": what of an operator, "params", "hardware", "model", "work"} with {"answer"}.
 
-    The answer is the list of what is unmet, the prediction as JSON, the list of modules, or whether it has nothing to
-    do; the last two go without hardware. Raises RecipeError X316 for options that the operator does not take, StepError
+    To "requires" the answer is the list of what is unmet, to "predict" the prediction as JSON, to "loads" the list of
+    modules, to "idle" whether it has nothing to do, to "model_after" the facts of the model that it makes; the last
+    three go without hardware. Raises RecipeError X316 for options that the operator does not take, StepError
     X316 where it answers with something else than it must.
     """
     params = _params(declaration, request)
@@ -291,7 +313,8 @@ def ask_operator(declaration: Declaration, request: Mapping[str, Any]) -> dict[s
     elif asked == "requires":
         made = declaration.requires(params, hardware, model)  # type: ignore[arg-type]
     else:
-        made = declaration.loads(params) if asked == "loads" else declaration.idle(params, model)  # type: ignore[arg-type]
+        answer = {"idle": declaration.idle, "model_after": declaration.model_after}
+        made = declaration.loads(params) if asked == "loads" else answer[asked](params, model)  # type: ignore[operator,arg-type]
     if not _IS[asked](made):
         message = f"`{asked}` of {request['operator']} answers with {type(made).__name__}"
         raise StepError(Diagnostic("X316", message, help=f"return {_DUE[asked]}"))
@@ -323,12 +346,14 @@ _IS: Mapping[str, Callable[[Any], bool]] = {
     "predict": lambda value: isinstance(value, Prediction),
     "loads": _are_texts,
     "idle": lambda value: isinstance(value, bool),
+    "model_after": lambda value: isinstance(value, ModelFacts),
 }
 _DUE = {
     "requires": "a tuple of titrant.Unmet(cause, remedy), () where nothing is unmet",
     "predict": "titrant.Prediction(seconds=…, peak_bytes=…, output_bytes=…)",
     "loads": "a tuple of names of modules",
     "idle": "True where it would give the model back as it is, else False",
+    "model_after": "the facts that it was given, with what changed replaced",
 }
 
 

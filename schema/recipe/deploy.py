@@ -1,6 +1,6 @@
 """The `target`, `memory`, `export` and `batching` sections: limits, memory, released files, batches while serving."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from titrant.schema.recipe.terms import (
     Text,
     Threads,
     Time,
+    installed,
 )
 
 Device = Annotated[
@@ -25,6 +26,15 @@ Device = Annotated[
     Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?|mps)$"),
     Form("`auto`, `cpu`, `cuda`, `cuda:N` or `mps`", ("auto", "cpu", "cuda", "mps")),
 ]
+
+
+_Engine = Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"]
+_Format = Literal["auto", "onnx", "torchscript", "exported", "safetensors", "openvino", "mlx"]
+# The names of the language, in its order; installed packages may add others.
+ENGINES: tuple[str, ...] = get_args(_Engine)
+FORMATS: tuple[str, ...] = get_args(_Format)
+EngineName = Annotated[_Engine, installed("backends")]
+ExportFormat = Annotated[_Format, installed("formats")]
 
 
 class Latency(Section):
@@ -43,9 +53,7 @@ class Target(Section):
     """The device, engine and limits of the released model."""
 
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    engine: Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"] = Field(
-        "auto", description="what runs the released model"
-    )
+    engine: EngineName = Field("auto", description="what runs the released model")
     threads: Threads = Field(1, description="threads for timing and gates")
     latency: Latency | None = Field(None, description="upper limits of the latency")
     peak_memory: Size | None = Field(None, description="upper limit of the memory while answering, such as `512 MiB`")
@@ -76,7 +84,6 @@ class Memory(Section):
     )
 
 
-ExportFormat = Literal["auto", "onnx", "torchscript", "exported", "safetensors", "openvino", "mlx"]
 # A file's stem: no folder can be named, so nothing is ever written outside `outputs/`.
 FileName = Annotated[
     str,

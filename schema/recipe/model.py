@@ -58,3 +58,8 @@ class Model(Section):
         tuple[OutputSpec, ...] | None,
         BeforeValidator(_several, json_schema_input_type=OutputSpec | tuple[OutputSpec, ...]),
     ] = Field(None, description="the output, or a list (labelled tasks judge the first); default: from the task")
+
+    @property
+    def source(self) -> str:
+        """The key that says what the model is, "" where none does."""
+        return next((key for key in MODEL_SOURCES if getattr(self, key) is not None), "")

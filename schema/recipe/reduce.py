@@ -6,15 +6,30 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from titrant.schema.recipe.model import Model
-from titrant.schema.recipe.terms import Auto, Count, Fraction, Off, Pattern, Positive, Ref, Section, Text, Whole
+from titrant.schema.recipe.terms import (
+    Auto,
+    Count,
+    Fraction,
+    Off,
+    Pattern,
+    Positive,
+    Ref,
+    Section,
+    Text,
+    Whole,
+    installed,
+)
+
+PruningName = Annotated[
+    Literal["auto", "magnitude", "structured", "activation", "n_m"], installed("operators", "prune")
+]
+FactorizeName = Annotated[Literal["svd"], installed("operators", "factorize")]
 
 
 class Pruning(Section):
     """Remove weights or channels."""
 
-    method: Literal["auto", "magnitude", "structured", "activation", "n_m"] = Field(
-        "auto", description="what is removed"
-    )
+    method: PruningName = Field("auto", description="what is removed")
     sparsity: Auto | Annotated[float, Field(ge=0, lt=1)] = Field("auto", description="fraction of the weights removed")
     schedule: Literal["one_shot", "gradual"] = Field(
         "one_shot", description="at once, or in rounds with training between"
@@ -38,7 +53,7 @@ class Distillation(Section):
 class Factorize(Section):
     """Replace weight matrices by two thinner ones."""
 
-    method: Literal["svd"] = Field("svd", description="how the factors are found")
+    method: FactorizeName = Field("svd", description="how the factors are found")
     energy: Fraction | None = Field(None, description="share of the squared singular values that is kept")
     rank: Count | None = Field(None, description="rank that is kept")
     skip: tuple[Pattern, ...] = Field((), description="module name patterns left as they are")
@@ -78,7 +93,7 @@ MethodName = Literal[
 class Quantization(Section):
     """How numbers become smaller; `auto` measures every method that can run here."""
 
-    method: MethodName | Ref = Field(
+    method: Annotated[MethodName | Ref, installed("operators", "quantize")] = Field(
         "auto", description="auto, none (still exports, judges and releases), or one operator: then the only candidate"
     )
     bits: Auto | Annotated[Literal[4, 8, 16], Whole] = Field("auto", description="bits a weight")

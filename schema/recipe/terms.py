@@ -9,6 +9,8 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -20,6 +22,21 @@ class Section(BaseModel):
     """Base of every recipe model: frozen, strict, no unknown keys, built when first used."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+
+def installed(group: str, family: str = "") -> WrapValidator:
+    """Let a name of the language also be one that an installed package adds: a backend, format or operator.
+
+    An operator is named without its family, and with dots where its own name has underscores.
+    """
+
+    def known(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        from titrant.schema.values.extensions import extensions
+
+        name = f"{family}.{value.replace('.', '_')}" if family and isinstance(value, str) else value
+        return value if isinstance(value, str) and name in extensions(group) else handler(value)
+
+    return WrapValidator(known)
 
 
 def mistake(code: str, message: str, help: str = "") -> PydanticCustomError:

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from stat import S_ISDIR
@@ -56,6 +56,14 @@ def installed_version(distribution: str) -> str | None:
 def distribution(installed: Collection[str], package: str) -> str | None:
     """Return the name of the installed distribution that brings a package or engine; None where there is none."""
     return next((name for name in (package, *ALSO_IN.get(package, ())) if name in installed), None)
+
+
+def metadata_folders(paths: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Yield every installed distribution's name, as metadata folders spell it, with that folder, in import order."""
+    for path in paths:
+        folder = _folder(path or os.curdir)
+        if folder is not None:
+            yield from folder.places.items()
 
 
 def _folder(path: str) -> _Folder | None:

@@ -181,11 +181,9 @@ def answers():
     """Answer an array in the engine that runs a model's kind."""
 
     def run(model, x):
-        from titrant.runtime.backends.backend import engine
-        from titrant.runtime.values import OnnxModel
+        from titrant.runtime.backends import backend
 
-        chosen = engine("onnxruntime" if isinstance(model, OnnxModel) else "torch")
-        with chosen.open_session(model, threads=1) as session:
+        with backend.get(backend.engines_of(model.kind)[0]).open(model, threads=1) as session:
             return next(iter(session.run({session.input_names[0]: x}).values()))
 
     return run

@@ -1,1 +1,113 @@
 """onnxruntime: ONNX files, their graphs, and sessions that run them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.backends.backend import Backend, GpuNote, Kind, RunCost
+from titrant.schema.cost import Unmet
+from titrant.schema.facts import Gpu, Hardware
+
+_GPU = "onnxruntime-gpu"
+
+SNIPPET = """\
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({file})
+name = session.get_inputs()[0].name
+# batch is {batch}.
+outputs = session.run(None, {{name: batch}})[0]
+{decide}
+"""
+
+
+def _save(value: Any, folder: Path) -> None:
+    from titrant.runtime.backends.onnxruntime.session import save_onnx
+
+    save_onnx(value, folder)
+
+
+def _load(file: Path) -> Any:
+    from titrant.runtime.values import OnnxModel
+
+    return OnnxModel(file)
+
+
+def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
+    from titrant.runtime.backends.onnxruntime.session import open_session
+
+    return open_session(model, threads=threads, device=device)
+
+
+def _executed(model: Any, *, threads: int = 1) -> Mapping[str, str]:
+    from titrant.runtime.backends.onnxruntime.executed import executed
+
+    return executed(model, threads=threads)
+
+
+def _device_unmet(device: str, hardware: Hardware) -> Unmet | None:
+    if device == "cpu":
+        return None
+    if device == "mps":
+        return Unmet("onnxruntime does not compute on Metal")
+    if _GPU not in hardware.identity.packages:
+        return Unmet(f"onnxruntime on {device} needs the package {_GPU}", f"pip install {_GPU}")
+    return None
+
+
+def _details() -> dict[str, str | None]:
+    import onnxruntime
+
+    return {"providers": ", ".join(onnxruntime.get_available_providers())}
+
+
+def _gpu_notes(gpu: Gpu, packages: Mapping[str, str], details: Mapping[str, str]) -> tuple[GpuNote, ...]:
+    if gpu.kind != "cuda" or gpu.index or _GPU in packages:
+        return ()
+    remedy = f"pip uninstall onnxruntime && pip install {_GPU}"
+    return (GpuNote(_GPU, False, "not installed: onnxruntime runs on the CPU only", remedy),)
+
+
+BACKEND = Backend(
+    name="onnxruntime",
+    packages={"onnxruntime": "onnxruntime", _GPU: "onnxruntime"},
+    kinds={
+        "onnx": Kind(
+            name="onnx",
+            title="an ONNX file",
+            label="ONNX",
+            file="model.onnx",
+            save=_save,
+            load=_load,
+            format="onnx",
+            converts={"torch": "export.onnx"},
+            sources=("onnx",),
+            snippet=SNIPPET,
+        )
+    },
+    # Measured with onnxruntime 1.31 on TabularNet, DigitsNet, SmallCnn and ResNet-20, one thread. It fuses what comes
+    # after a product into it, so that an output is written or read only every other time.
+    costs={
+        "onnx": RunCost(
+            reached=1.1,
+            call_seconds=55e-6,
+            layer_seconds=0.5e-6,
+            convolution_seconds=2e-6,
+            passes=0.5,
+            held=1.5,
+            launches=1.5,
+            gpu_passes=2.0,
+            open_seconds=0.004,
+            open_layer_seconds=0.0005,
+            open_byte_seconds=6e-9,
+            open_copies=2,
+        )
+    },
+    open=_open,
+    executed=_executed,
+    device_unmet=_device_unmet,
+    details=_details,
+    gpu_notes=_gpu_notes,
+    loads={"onnxruntime": 0.02, "onnxruntime.quantization": 0.03, "onnx": 0.05},
+)

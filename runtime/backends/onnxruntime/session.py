@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from titrant.runtime.backends.backend import Spec, checked, insisted_batch
+from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.text import first_line
@@ -162,8 +162,3 @@ def save_onnx(value: OnnxModel, folder: Path) -> None:
     """Copy the file into a folder under its fixed name."""
     if value.path != folder / NAME:
         shutil.copyfile(value.path, folder / NAME)
-
-
-def load_onnx(folder: Path) -> OnnxModel:
-    """Return the file where it lies."""
-    return OnnxModel(folder / NAME)

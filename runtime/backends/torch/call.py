@@ -12,7 +12,7 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 from torch.overrides import TorchFunctionMode  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.backend import Spec, checked, insisted_batch
+from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line

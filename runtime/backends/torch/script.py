@@ -15,7 +15,7 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.backend import check_parity, measure_parity
+from titrant.runtime.backends.session import check_parity, measure_parity
 from titrant.runtime.backends.torch.call import (
     example_arrays,
     fixed_settings,
@@ -156,8 +156,3 @@ def save_torchscript(value: TorchScriptModel, folder: Path) -> None:
     """Copy the file into a folder under its fixed name."""
     if value.path != folder / NAME:
         shutil.copyfile(value.path, folder / NAME)
-
-
-def load_torchscript(folder: Path) -> TorchScriptModel:
-    """Return the file where it lies."""
-    return TorchScriptModel(folder / NAME)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from titrant.runtime.backends.backend import Spec, checked, insisted_batch
+from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.text import first_line
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.sizes import missing, onnx_bytes
@@ -68,7 +69,9 @@ def predict(
         return Prediction()
     speed = speed_of(hardware, work.threads)
     rows = min(params.rows, work.rows.get("example", params.rows))
-    answers = forward_seconds(model, speed, "torch", rows) + forward_seconds(model, speed, "onnx", rows)
+    answers = forward_seconds(model, speed, run_cost("torch", "torch"), rows) + forward_seconds(
+        model, speed, run_cost("onnxruntime", "onnx"), rows
+    )
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND + answers
     size = onnx_bytes(model)
     peak = 5 * size + int(_HELD * (model.activation_bytes or 0) * rows) + _TRACER_BYTES
@@ -111,9 +114,9 @@ def export(
     model: "TorchModel", example: "Rows", params: ExportOnnxParams, context: Context
 ) -> "tuple[OnnxModel, int, dict[str, Any]]":
     """Return the written file, its operator set, and its parity over `params.rows` example rows."""
-    from titrant.runtime.backends.backend import check_parity, measure_parity
     from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
     from titrant.runtime.backends.onnxruntime.graph import read, write
+    from titrant.runtime.backends.session import check_parity, measure_parity
     from titrant.runtime.backends.torch.call import (
         example_arrays,
         fixed_settings,

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.sizes import missing, torchscript_bytes
@@ -41,7 +42,7 @@ def predict(
         return Prediction()
     speed = speed_of(hardware, work.threads)
     rows = min(params.rows, work.rows.get("example", params.rows))
-    answers = 2 * forward_seconds(model, speed, "torch", rows)
+    answers = 2 * forward_seconds(model, speed, run_cost("torch", "torch"), rows)
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND + answers
     size = torchscript_bytes(model, halved=_halved(work))
     peak = 4 * size + _HELD * (model.activation_bytes or 0) * rows + _TRACER_BYTES
@@ -51,7 +52,7 @@ def predict(
 def _halved(work: Work) -> bool:
     """Say whether the model was cast to 16 bits before."""
     use = work.models.get("model")
-    return use is not None and use.method == "cast"
+    return use is not None and use.arithmetic is not None and use.arithmetic.half
 
 
 @operator(

@@ -9,7 +9,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, modelled
 from titrant.runtime.cost.sizes import missing, torch_bytes
-from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -97,7 +97,15 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
     loads=("torch", "titrant.runtime.backends.torch.module"),
     libraries=("torch",),
     user_code=True,
-    method=Method("cast", takes="torch", engine="torch", format="torchscript", bits=(16,), rank=1),
+    method=Method(
+        "cast",
+        takes="torch",
+        engine="torch",
+        format="torchscript",
+        bits=(16,),
+        rank=1,
+        arithmetic=Arithmetic(half=True),
+    ),
 )
 def model_cast(params: CastParams, context: Context, *, model: Any) -> dict[str, Any]:
     """Cast every floating-point weight and buffer, and convert inputs and outputs at the model's border.

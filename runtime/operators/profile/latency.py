@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Context, Params, Port, operator
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.backend import run_cost
+from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
 from titrant.schema.cases import runs_for_percentile
-from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Unmet, Work
+from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import ModelCost, Prediction
@@ -56,10 +58,8 @@ class LatencyParams(Params):
 
 def requires(params: LatencyParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need every engine's package."""
-    return tuple(
-        Unmet(f"the engine {unmet.cause}", unmet.remedy)
-        for unmet in missing(hardware, *sorted(set(params.engines.values())))
-    )
+    packages = (backend.get(engine).package for engine in sorted(set(params.engines.values())))
+    return tuple(Unmet(f"the engine {unmet.cause}", unmet.remedy) for unmet in missing(hardware, *packages))
 
 
 def predict(
@@ -70,16 +70,19 @@ def predict(
         return Prediction(seconds=params.seconds * len(params.batches) + 0.3, basis="guess")
     speed = speed_of(hardware, params.threads, params.device)
     uses = {name: work.models.get(name, ModelUse()) for name in params.engines}
-    costs = {name: _cost(params, name, use, model, speed) for name, use in uses.items()}
-    opening = sum(2 * opening_seconds(model, use, speed) + _FORK_SECONDS for use in uses.values())
+    costs = {name: _cost(params, name, use, use.facts or model, speed) for name, use in uses.items()}
+    facts = {name: use.facts or model for name, use in uses.items()}
+    run = {name: run_cost(params.engines[name], use.kind) for name, use in uses.items()}
+    opening = sum(2 * opening_seconds(facts[name], use, run[name], speed) + _FORK_SECONDS for name, use in uses.items())
     seconds, samples = opening + _SECONDS, 0
     for size in params.batches:
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
         runs = params.iterations or _runs(params, turn)
         seconds += turn * (runs + params.warmup / 2)
         samples += runs * len(costs)
-    peak = sum(opened_bytes(model, use) for use in uses.values())
-    peak += max(held_bytes(model, use, max(params.batches), speed.gpu is not None) for use in uses.values())
+    peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
+    largest, on_device = max(params.batches), speed.gpu is not None
+    peak += max(held_bytes(facts[name], use, run[name], largest, on_device=on_device) for name, use in uses.items())
     return Prediction(
         seconds=seconds,
         peak_bytes=peak,
@@ -91,11 +94,11 @@ def predict(
 
 def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, speed: Speed) -> ModelCost:
     """Predict one model's batches, and the memory of loading it and answering the largest."""
-    kind = "onnx" if params.engines[name] == "onnxruntime" else use.kind
-    seconds = {str(size): forward_seconds(model, speed, kind, size, use.method) for size in params.batches}
+    cost, arithmetic = run_cost(params.engines[name], use.kind), use.arithmetic or FP32
+    seconds = {str(size): forward_seconds(model, speed, cost, size, arithmetic) for size in params.batches}
     peak = None
     if params.threads == 1 and params.device == "cpu":
-        peak = opened_bytes(model, use) + held_bytes(model, use, max(params.batches)) + _ENGINE_BYTES
+        peak = opened_bytes(model, use, cost) + held_bytes(model, use, cost, max(params.batches)) + _ENGINE_BYTES
     return ModelCost(seconds, peak, speed.basis)
 
 
@@ -106,7 +109,8 @@ def _runs(params: LatencyParams, turn: float) -> int:
 
 def loads(params: LatencyParams) -> tuple[str, ...]:
     """Load every engine."""
-    return (*sorted(set(params.engines.values())), "titrant.runtime.backends.backend")
+    modules = (backend.get(engine).module for engine in sorted(set(params.engines.values())))
+    return (*modules, "titrant.runtime.backends.session")
 
 
 @operator(
@@ -114,13 +118,14 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
     version=4,
     family="profile",
     params=LatencyParams,
-    inputs={"models": Port(("torch", "onnx", "torchscript"), many=True), "rows": "rows"},
+    inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows"},
     outputs={"timings": "value"},
     determinism="measured",
     requires=requires,
     predict=predict,
     loads=loads,
     libraries=("torch", "onnxruntime", "numpy"),
+    engines=("engines",),
     user_code=True,
 )
 def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[str, Any], rows: Any) -> dict[str, Any]:
@@ -201,7 +206,7 @@ def time_models(
     A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.
     `passing` is told of what the machine rather than a model caused: then the figures do not hold another time.
     """
-    from titrant.runtime.backends.backend import open_session
+    from titrant.runtime.backends.session import open_session
 
     missing = sorted(set(models) - set(params.engines))
     if missing:
@@ -231,7 +236,7 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[
 
     More threads are a pool that a forked child has lost and may wait for, and what lies on a device is not counted.
     """
-    from titrant.runtime.backends.backend import open_session
+    from titrant.runtime.backends.session import open_session
     from titrant.runtime.machine.peak_memory import ChildKilledError, memory_of
 
     if params.threads > 1 or params.device != "cpu":
@@ -256,7 +261,7 @@ def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":
     """Take the first rows, repeated when there are fewer than a batch."""
     import numpy as np
 
-    from titrant.runtime.backends.backend import taken
+    from titrant.runtime.backends.session import taken
 
     chosen = np.arange(size) % max(len(rows), 1)
     return {name: np.ascontiguousarray(taken(rows, name)[chosen]) for name in session.input_names}

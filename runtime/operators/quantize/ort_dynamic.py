@@ -17,7 +17,7 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     takes_none,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -86,6 +86,8 @@ def predict(
         bits=(8,),
         rank=3,
         dynamic_activations=True,
+        devices=("cpu",),
+        arithmetic=Arithmetic(products=0.5),
         layers=PRODUCTS_IN_FILE,
         named="matrix products",
     ),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
 from titrant.runtime.cost.sizes import (
@@ -24,7 +25,7 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     takes_none,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -95,7 +96,7 @@ def predict(
     rows = min(params.rows, work.rows.get("calibration", params.rows))
     batch = fixed_batch(model) or min(params.batch_size, max(rows, 1))
     # Every answer is kept and reduced; a histogram of each looks at its numbers again and again.
-    forward = rows / batch * forward_seconds(model, speed, "torch", batch)
+    forward = rows / batch * forward_seconds(model, speed, run_cost("torch", "torch"), batch)
     reduced = rows * layer_output_bytes(model) / _REDUCED_BYTES_PER_SECOND[params.calibration]
     seconds = (
         _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND + forward + reduced
@@ -124,6 +125,9 @@ def predict(
         bits=(8,),
         rank=4,
         calibrated=True,
+        devices=("cpu",),
+        # Of activations in int8 half as many bytes are held as in fp32, since some stay.
+        arithmetic=Arithmetic(products=0.6, others=0.6, held=0.5),
         layers=QUANTIZED,
         named="convolutions, matrix products, embeddings and layer norms",
     ),
@@ -215,7 +219,7 @@ def batches(rows: "Rows", specs: Any, params: OrtStaticParams) -> "Iterator[dict
 
     Raises PreconditionError X217 when there are no rows, or fewer than one such batch.
     """
-    from titrant.runtime.backends.backend import checked, insisted_batch
+    from titrant.runtime.backends.session import checked, insisted_batch
 
     size = insisted_batch(specs) or params.batch_size
     total = min(len(rows), params.rows)

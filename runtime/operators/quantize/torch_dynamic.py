@@ -16,7 +16,7 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     torchscript_bytes,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -86,6 +86,8 @@ def predict(
         bits=(8,),
         rank=2,
         dynamic_activations=True,
+        devices=("cpu",),
+        arithmetic=Arithmetic(products=0.4),
         layers=("Linear",),
         named="linear layers",
     ),

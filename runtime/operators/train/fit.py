@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import (
     ASSUMED_ROWS,
@@ -81,9 +82,9 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     rows = work.rows.get("train", ASSUMED_ROWS)
     tuning = work.rows.get("tuning", rows // 5)
     speed = speed_of(hardware, work.threads)
-    forward = forward_seconds(model, speed, "torch", min(params.batch_size, rows))
+    forward = forward_seconds(model, speed, run_cost("torch", "torch"), min(params.batch_size, rows))
     batch = _BATCH_SECONDS + _TRAINING_PASSES * forward + update_seconds(model, speed)
-    judge = tuning / TUNING_ROWS * forward_seconds(model, speed, "torch", TUNING_ROWS)
+    judge = tuning / TUNING_ROWS * forward_seconds(model, speed, run_cost("torch", "torch"), TUNING_ROWS)
     epochs = max(1.0, params.epochs * _EPOCHS_SHARE) if params.early_stop else params.epochs
     seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
     # The best weights are kept beside the current ones; answers stay until the backward pass.
@@ -261,7 +262,7 @@ def make_optimizer(params: FitParams, weights: "list[torch.nn.Parameter]") -> "t
 
 
 def _batches(model: "TorchModel", rows: "Rows") -> Batches:
-    from titrant.runtime.backends.backend import checked
+    from titrant.runtime.backends.session import checked
     from titrant.runtime.backends.torch.call import tensor_of
     from titrant.runtime.backends.torch.losses import labels_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Context, Params, Port, operator
+from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS, basis_of
 from titrant.schema.cost import NOTHING_KNOWN, Work
@@ -81,7 +81,7 @@ def predict(
         "candidate": "outputs",
         "point": "value",
         "timings": Port(("value",), optional=True),
-        "model": ("torch", "onnx", "torchscript"),
+        "model": ANY_MODEL,
     },
     outputs={"judgement": "value", "answers": "value"},
     determinism="exact",
@@ -179,14 +179,12 @@ def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":
 
 
 def file_bytes(model: Any, scratch: Path) -> int:
-    """Return the bytes that a released model takes on disk: the file, or all files of a torch model as it is saved."""
-    from titrant.runtime.values import OnnxModel, TorchScriptModel
+    """Return the bytes that a released model takes on disk: the file, or all files of one that is kept in several."""
+    from titrant.runtime.backends import backend, kinds
 
-    if isinstance(model, (OnnxModel, TorchScriptModel)):
-        return model.path.stat().st_size
-    from titrant.runtime.backends import kinds
-
+    if backend.kinds()[model.kind].file:
+        return int(model.path.stat().st_size)
     folder = scratch / "size"
     folder.mkdir(parents=True, exist_ok=True)
-    kinds.save("torch", model, folder)
+    kinds.save(model.kind, model, folder)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

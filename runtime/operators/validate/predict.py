@@ -4,7 +4,9 @@ from typing import Any
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.backend import run_cost
+from titrant.runtime.catalog import ANY_MODEL, Context, Params, operator
 from titrant.runtime.cost.forward import (
     ASSUMED_ROWS,
     BASE_SECONDS,
@@ -17,7 +19,7 @@ from titrant.runtime.cost.forward import (
     speed_of,
 )
 from titrant.runtime.cost.sizes import missing
-from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Unmet, Work
+from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -25,7 +27,7 @@ from titrant.schema.plan import Prediction
 class PredictParams(Params):
     """Where the model runs and how many rows it gets at once."""
 
-    engine: str = Field(description="the engine that runs the file: torch, onnxruntime")
+    engine: str = Field(description="the engine that runs the file, such as torch or onnxruntime")
     threads: int = Field(1, ge=1, description="threads of the engine")
     batch: int = Field(64, ge=1, description="rows answered at once")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
@@ -33,7 +35,8 @@ class PredictParams(Params):
 
 def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need the engine's package."""
-    return tuple(Unmet(f"the engine {unmet.cause}", unmet.remedy) for unmet in missing(hardware, params.engine))
+    package = backend.get(params.engine).package
+    return tuple(Unmet(f"the engine {unmet.cause}", unmet.remedy) for unmet in missing(hardware, package))
 
 
 def predict(
@@ -44,17 +47,19 @@ def predict(
         return Prediction()
     rows = work.rows.get("rows", ASSUMED_ROWS)
     use = work.models.get("model", ModelUse())
+    model = use.facts or model
     speed = speed_of(hardware, params.threads, params.device)
-    kind = "onnx" if params.engine == "onnxruntime" else use.kind
+    cost = run_cost(params.engine, use.kind)
     batch = fixed_batch(model) or params.batch
     batches, rest = divmod(rows, batch)
-    seconds = BASE_SECONDS + opening_seconds(model, use, speed)
-    seconds += batches * forward_seconds(model, speed, kind, batch, use.method)
+    seconds = BASE_SECONDS + opening_seconds(model, use, cost, speed)
+    seconds += batches * forward_seconds(model, speed, cost, batch, use.arithmetic or FP32)
     if rest:
-        seconds += forward_seconds(model, speed, kind, rest, use.method)
+        seconds += forward_seconds(model, speed, cost, rest, use.arithmetic or FP32)
     bases = {} if "rows" in work.rows else {"seconds": "guess"}
     size = rows * model_output_bytes(model) + 200
-    peak = opened_bytes(model, use) + held_bytes(model, use, min(batch, rows), speed.gpu is not None) + 2 * size
+    held = held_bytes(model, use, cost, min(batch, rows), on_device=speed.gpu is not None)
+    peak = opened_bytes(model, use, cost) + held + 2 * size
     return Prediction(
         seconds=seconds,
         peak_bytes=peak,
@@ -66,7 +71,7 @@ def predict(
 
 def loads(params: PredictParams) -> tuple[str, ...]:
     """Load the engine."""
-    return (params.engine, "titrant.runtime.backends.backend")
+    return (backend.get(params.engine).module, "titrant.runtime.backends.session")
 
 
 @operator(
@@ -74,13 +79,14 @@ def loads(params: PredictParams) -> tuple[str, ...]:
     version=2,
     family="validate",
     params=PredictParams,
-    inputs={"model": ("torch", "onnx", "torchscript"), "rows": "rows"},
+    inputs={"model": ANY_MODEL, "rows": "rows"},
     outputs={"outputs": "outputs"},
     determinism="exact",
     requires=requires,
     predict=predict,
     loads=loads,
     libraries=("torch", "onnxruntime", "numpy"),
+    engines=("engine",),
     user_code=True,
 )
 def validate_predict(params: PredictParams, context: Context, *, model: Any, rows: Any) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
                 do not have, X403 when an output has another number of rows than it was given, X404 without rows
     Cost:       one pass over the rows; peak memory is the model, one batch of activations and all outputs
     """
-    from titrant.runtime.backends.backend import predict_rows
+    from titrant.runtime.backends.session import predict_rows
 
     outputs = predict_rows(
         model,

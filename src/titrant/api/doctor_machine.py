@@ -15,20 +15,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from titrant.schema.facts import Hardware, HardwareIdentity
+from titrant.runtime.backends.backend import Backend, GpuNote, all_backends, get
+from titrant.schema.facts import Gpu, Hardware, HardwareIdentity
 from titrant.schema.values.distributions import distribution
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import format_size
 
-# Installed distribution → the module that loads its native code.
-ENGINES: Mapping[str, str] = {
-    "torch": "torch",
+# Distributions beside the engines' own that bring native code, and the module that loads it.
+LIBRARIES: Mapping[str, str] = {
     "onnx": "onnx",
-    "onnxruntime": "onnxruntime",
-    "onnxruntime-gpu": "onnxruntime",
-    "openvino": "openvino",
     "nncf": "nncf",
+    "openvino": "openvino",
     "torchao": "torchao.quantization",
     "bitsandbytes": "bitsandbytes",
     "transformers": "transformers",
@@ -85,22 +83,28 @@ def engines(identity: HardwareIdentity, home: Path) -> tuple[Engine, ...]:
     from titrant.schema.values.canonical import plain, sha256
     from titrant.schema.values.files import remember, remembered
 
-    versions = {name: version for name, version in identity.packages.items() if name in ENGINES}
+    modules = native_modules()
+    versions = {name: version for name, version in identity.packages.items() if name in modules}
     drivers = sorted({gpu.driver or "" for gpu in identity.gpus})
     asked = {"engines": versions, "python": identity.python, "prefix": sys.prefix, "drivers": drivers}
     place = home / "facts" / f"engines-{sha256(asked)[:16]}.json"
     kept = _read(remembered(place))
     if kept is None:
-        tried = dict(_tried(list(dict.fromkeys(ENGINES[name] for name in ENGINES if name in versions))))
+        tried = dict(_tried(list(dict.fromkeys(modules[name] for name in modules if name in versions))))
         kept = tuple(
             Engine(name, version, answer["problem"], answer["seconds"], answer["details"])
             for name, version in versions.items()
-            for answer in (tried[ENGINES[name]],)
+            for answer in (tried[modules[name]],)
         )
         # What did not load is tried again: its cause may be mended without another version.
         if not any(engine.problem for engine in kept):
             remember(place, {"engines": plain(kept)})
     return kept
+
+
+def native_modules() -> dict[str, str]:
+    """Return every distribution with native code that titrant can use, and the module that loads it."""
+    return {**LIBRARIES, **{name: module for engine in all_backends() for name, module in engine.packages.items()}}
 
 
 def _read(kept: Mapping[str, Any]) -> tuple[Engine, ...] | None:
@@ -187,13 +191,18 @@ def _capacity_row(subject: str, free: int | None, limits: tuple[int, int], what:
 
 def _packages() -> DoctorRow:
     """Look for every package that titrant itself needs."""
-    needed = [line for line in metadata.requires("titrant") or () if "extra ==" not in line]
-    names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in needed]
+    names = _needed()
     missing = [name for name in names if not _is_installed(name)]
     if missing:
         text = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
         return DoctorRow("packages", "lack", text, install(" ".join(missing)))
     return DoctorRow("packages", "ok", f"all {len(names)} that titrant needs are installed")
+
+
+def _needed() -> list[str]:
+    """Return the packages that titrant itself needs."""
+    needed = [line for line in metadata.requires("titrant") or () if "extra ==" not in line]
+    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in needed]
 
 
 def _is_installed(name: str) -> bool:
@@ -213,7 +222,7 @@ def _engine(engine: Engine) -> DoctorRow:
     if not engine.problem:
         details = ", ".join(f"{name}: {text}" for name, text in engine.details.items())
         return DoctorRow(engine.name, "ok", f"{engine.version} loads" + (f" ({details})" if details else ""))
-    state: State = "lack" if engine.name in ("torch", "onnx", "onnxruntime") else "note"
+    state: State = "lack" if engine.name in _needed() else "note"
     remedy = f"pip install --force-reinstall {engine.name}=={engine.version.partition('+')[0]}"
     return DoctorRow(engine.name, state, f"{engine.version} does not load: {engine.problem}", remedy)
 
@@ -225,7 +234,7 @@ def _uninstalled(hardware: Hardware) -> Iterator[DoctorRow]:
     unlocked: dict[str, list[str]] = {}
     for name in catalog.quantization_methods():
         declaration = catalog.get(catalog.method_operator(name))
-        engine = () if declaration.method is None else (declaration.method.engine,)
+        engine = () if declaration.method is None else (get(declaration.method.engine).package,)
         for package in {*declaration.libraries, *engine}:
             if distribution(hardware.identity.packages, package) is None and not _is_installed(package):
                 unlocked.setdefault(package, []).append(name)
@@ -240,27 +249,23 @@ def extra(package: str) -> str:
 
 
 def _accelerators(hardware: Hardware, engines: tuple[Engine, ...]) -> Iterator[DoctorRow]:
+    """Say of every accelerator what each engine makes of it."""
     identity = hardware.identity
-    torch = next((engine for engine in engines if engine.name == "torch"), None)
-    works = {} if torch is None else torch.details
     if not identity.gpus:
         yield DoctorRow("accelerator", "ok", "none found: work runs on the CPU")
+    said = {engine.name: engine.details for engine in engines}
     for gpu in identity.gpus:
-        subject = f"{gpu.kind}:{gpu.index}"
-        question = "MPS works" if gpu.kind == "mps" else "CUDA works"
-        if works.get(question) == "yes":
-            yield DoctorRow(subject, "ok", f"{gpu.name}: torch can use it")
-        elif gpu.kind == "cuda" and "CUDA build" not in works:
-            problem = f"{gpu.name}: the installed torch is built without CUDA, so work runs on the CPU"
-            yield DoctorRow(subject, "note", problem, "pip install --force-reinstall torch")
-        else:
-            problem = f"{gpu.name}: torch cannot use it, so work runs on the CPU"
-            yield DoctorRow(subject, "note", problem, "nvidia-smi" if gpu.kind == "cuda" else "update macOS and torch")
-        if gpu.kind == "cuda" and gpu.index == 0 and "onnxruntime-gpu" not in identity.packages:
-            yield DoctorRow(
-                "onnxruntime-gpu", "note", "not installed: onnxruntime runs on the CPU only",
-                "pip uninstall onnxruntime && pip install onnxruntime-gpu",
-            )  # fmt: skip
+        own = f"{gpu.kind}:{gpu.index}"
+        notes = [note for backend in all_backends() for note in _notes(backend, gpu, identity.packages, said)]
+        for note in sorted(notes, key=lambda note: note.subject != own):
+            yield DoctorRow(note.subject, "ok" if note.works else "note", note.found, note.remedy)
+
+
+def _notes(
+    backend: Backend, gpu: Gpu, packages: Mapping[str, str], said: Mapping[str, Mapping[str, str]]
+) -> tuple[GpuNote, ...]:
+    details = next((said[name] for name in backend.packages if name in said), {})
+    return backend.gpu_notes(gpu, packages, details)
 
 
 def _measured(hardware: Hardware) -> DoctorRow:

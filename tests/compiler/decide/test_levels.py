@@ -63,7 +63,7 @@ def new_operator(tmp_path, monkeypatch):
 
     def put(name, bits=8, size=10):
         (tmp_path / "quantize" / f"{name}.py").write_text(NEW.format(name=name, bits=bits, size=size), "utf-8")
-        catalog.names.cache_clear()
+        catalog._files.cache_clear()
 
     for name in catalog.names():
         catalog.get(name)
@@ -74,7 +74,7 @@ def new_operator(tmp_path, monkeypatch):
     monkeypatch.setattr(catalog, "_FOLDER", tmp_path)
     monkeypatch.setattr(quantize, "__path__", [*quantize.__path__, str(tmp_path / "quantize")])
     yield put
-    catalog.names.cache_clear()
+    catalog._files.cache_clear()
 
 
 def test_considers_a_method_as_soon_as_its_file_exists(new_operator):

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
 from titrant.runtime.cost.forward import forward_seconds, held_bytes, opening_seconds, speed_of
-from titrant.schema.cost import ModelUse, Work
+from titrant.schema.cost import Arithmetic, ModelUse, Work
 from titrant.schema.facts import Bench, Gpu, GpuSpeed, Hardware, HardwareIdentity, Layer, ModelFacts, TensorSpec
 
 PUBLISHED = GpuSpeed(60e12, 900e12, 3e12)
@@ -28,7 +29,12 @@ def network(width, depth=12):
 
 def seconds(model, batch, speed=PUBLISHED, *, device="cuda", method="none", kind="torch"):
     machine = replace(MACHINE, bench=Bench(gpus={"cuda:0": speed}) if speed is not None else None)
-    return forward_seconds(model, speed_of(machine, 1, device), kind, batch, method)
+    arithmetic = Arithmetic(half=method == "cast")
+    return forward_seconds(model, speed_of(machine, 1, device), cost_of(kind), batch, arithmetic)
+
+
+def cost_of(kind):
+    return backend.run_cost(backend.engines_of(kind)[0], kind)
 
 
 def test_expects_much_work_to_be_faster_on_a_gpu_and_little_work_not_to_be():
@@ -89,9 +95,10 @@ def test_takes_a_gpu_that_nobody_describes_for_a_small_one():
 def test_leaves_activations_to_the_device_and_counts_the_way_of_the_weights_to_it():
     model, use = replace(network(1024), activation_bytes=1 << 30), ModelUse("none", "torch")
     speed = speed_of(replace(MACHINE, bench=Bench(gpus={"cuda:0": MEASURED})), 1, "cuda")
-    assert held_bytes(model, use, 8, on_device=True) == 8 * 2 * 4096
-    assert opening_seconds(model, use, speed) == pytest.approx(model.weight_bytes / 20e9)
-    assert opening_seconds(model, use, speed_of(MACHINE)) == 0
+    cost = cost_of("torch")
+    assert held_bytes(model, use, cost, 8, on_device=True) == 8 * 2 * 4096
+    assert opening_seconds(model, use, cost, speed) == pytest.approx(model.weight_bytes / 20e9)
+    assert opening_seconds(model, use, cost, speed_of(MACHINE)) == 0
 
 
 def test_prices_the_steps_that_take_a_device_by_it():

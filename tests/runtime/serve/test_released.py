@@ -136,7 +136,7 @@ def centred(path, batch):
 
 
 def test_answers_as_it_was_judged_even_where_batches_are_filled_up(release, tmp_path, monkeypatch):
-    from titrant.runtime.backends.backend import predict_rows
+    from titrant.runtime.backends.session import predict_rows
     from titrant.runtime.values import Rows
 
     monkeypatch.setitem(globals(), "linear", lambda path, _, batch: centred(path, batch))

@@ -64,12 +64,12 @@ def test_holds_no_path_of_this_machine_and_says_nothing(torch_model, rows, apply
 
 @pytest.mark.parametrize(("form", "outputs"), [("tuple", 2), ("list", 2), ("mapping", 2), ("mapping", 1)])
 def test_takes_every_form_of_answer(form, outputs, torch_model, rows, apply):
-    from titrant.runtime.backends.backend import engine
+    from titrant.runtime.backends import backend
 
     names = ("logits", "other")[:outputs]
     model = torch_model("Answering", 5, outputs=names, form=form)
     exported = apply("export.torchscript", {"model": model, "example": rows(5)}).outputs["model"]
-    with engine("torch").open_session(exported, threads=1) as session:
+    with backend.get("torch").open(exported, threads=1) as session:
         assert tuple(session.run(rows(5, count=3).inputs)) == names
 
 

@@ -91,7 +91,7 @@ def test_takes_one_logit_a_row_with_the_binary_loss(torch_model, separable, appl
 
 @pytest.mark.parametrize("positive", [0, 1, None])
 def test_fits_one_logit_to_the_class_that_it_is_judged_as(positive, torch_model, separable, apply):
-    from titrant.runtime.backends.backend import predict_rows
+    from titrant.runtime.backends.session import predict_rows
     from titrant.runtime.contract.answers import read_answers
     from titrant.runtime.contract.reading import Reading
 

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from titrant.runtime.backends.backend import ENGINES, engine, insisted_batch
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.values import OnnxModel, TorchScriptModel
 from titrant.schema.diagnostics.diagnostics import StepError
 
@@ -16,8 +17,8 @@ def session(request, torch_model, rows, apply):
     value = torch_model("TinyNet", 1, 6, 6)
     if request.param != "torch":
         value = apply(f"export.{request.param}", {"model": value, "example": rows(1, 6, 6)}).outputs["model"]
-    name = next(name for name, takes in ENGINES.items() if request.param in takes)
-    with engine(name).open_session(value, threads=1) as opened:
+    name = backend.engines_of(request.param)[0]
+    with backend.get(name).open(value, threads=1) as opened:
         yield opened
 
 
@@ -62,7 +63,7 @@ def test_sets_the_threads_that_it_was_opened_with(torch_model, rows):
 
     before = torch.get_num_threads()
     model = torch_model("TinyNet", 1, 6, 6)
-    with engine("torch").open_session(model, threads=2) as two, engine("torch").open_session(model, threads=1) as one:
+    with backend.get("torch").open(model, threads=2) as two, backend.get("torch").open(model, threads=1) as one:
         two.run(rows(1, 6, 6).inputs)
         assert torch.get_num_threads() == 2
         one.run(rows(1, 6, 6).inputs)
@@ -71,7 +72,9 @@ def test_sets_the_threads_that_it_was_opened_with(torch_model, rows):
 
 
 def test_gives_onnxruntime_sleeping_threads():
-    options = engine("onnxruntime").options(3)
+    from titrant.runtime.backends.onnxruntime.session import options as session_options
+
+    options = session_options(3)
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
@@ -83,7 +86,7 @@ def test_says_that_a_file_cannot_be_loaded(name, kind, content, tmp_path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(StepError, match=f"X212: {name} cannot load model.file") as caught:
-        engine(name).open_session(kind(path), threads=1)
+        backend.get(name).open(kind(path), threads=1)
     assert "\n" not in str(caught.value)
 
 
@@ -94,7 +97,7 @@ def test_refuses_torchscript_that_does_not_name_its_inputs(tmp_path):
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "model.pt"))
     with pytest.raises(StepError, match=r"X212: model.pt does not say"):
-        engine("torch").open_session(TorchScriptModel(tmp_path / "model.pt"), threads=1)
+        backend.get("torch").open(TorchScriptModel(tmp_path / "model.pt"), threads=1)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "mps:3"])
@@ -102,10 +105,10 @@ def test_refuses_a_device_that_is_not_there(device, torch_model, rows, apply):
     model = torch_model("TinyNet", 1, 6, 6)
     exported = apply("export.onnx", {"model": model, "example": rows(1, 6, 6)}).outputs["model"]
     with pytest.raises(StepError, match=f"X220: torch sees no device {device}"):
-        engine("torch").open_session(model, threads=1, device=device)
+        backend.get("torch").open(model, threads=1, device=device)
     if device.startswith("mps"):
         with pytest.raises(StepError, match=r"X220: this onnxruntime does not run on mps"):
-            engine("onnxruntime").open_session(exported, threads=1, device=device)
+            backend.get("onnxruntime").open(exported, threads=1, device=device)
 
 
 def test_reads_the_batch_that_a_file_insists_on():

@@ -1,0 +1,86 @@
+"""Check the parts of `reduction`: each is an operator of the catalog, and takes the options that stand beside it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.runtime import catalog
+from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.values.frozen import dataclass
+
+# A part of the section → the family of its operators.
+FAMILIES: Mapping[str, str] = {"pruning": "prune", "factorize": "factorize"}
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class ReductionPart:
+    """One part of the section as it is written: its key, the method that it names, and the options that are set."""
+
+    key: str
+    method: str
+    options: Mapping[str, Any]
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that the method may mean, from gentle to aggressive; none where this version has none."""
+        there = catalog.reductions(FAMILIES[self.key])
+        named = f"{FAMILIES[self.key]}.{self.method.replace('.', '_')}"
+        return there if self.method == AUTO else tuple(name for name in there if name == named)
+
+
+def reduction_parts(recipe: Recipe) -> tuple[ReductionPart, ...]:
+    """Return the parts that are asked for, in the order in which they are applied."""
+    if recipe.reduction is None:
+        return ()
+    parts = []
+    for key in FAMILIES:
+        section = getattr(recipe.reduction, key)
+        if section is not None:
+            names = section.model_fields_set - {"method"}
+            options = {name: getattr(section, name) for name in sorted(names) if getattr(section, name) != AUTO}
+            parts.append(ReductionPart(key, section.method, options))
+    return tuple(parts)
+
+
+def reductions_fit(given: CheckInput) -> Iterator[Finding]:
+    """Refuse parts of the section that this version has no operator for, and options that an operator does not take."""
+    if given.recipe.reduction is not None and not any(map(catalog.reductions, FAMILIES.values())):
+        message = "`reduction` is not available in this version"
+        yield given.finding("R101", ("reduction",), message, _LATER, part="key")
+        return
+    for part in reduction_parts(given.recipe):
+        path: KeyPath = ("reduction", part.key)
+        if not part.operators:
+            at = (*path, "method") if given.written(*path, "method") else path
+            there = [name.partition(".")[2] for name in catalog.reductions(FAMILIES[part.key])]
+            advice = f"this version has {', '.join(f'`{name}`' for name in (AUTO, *there))}" if there else _LATER
+            message = f"`reduction.{part.key}.method: {part.method}` is not available in this version"
+            yield given.finding("R101", at, message, advice)
+        elif len(part.operators) == 1:
+            yield from _options(given, part)
+
+
+_LATER = "take it out: a later version brings it"
+
+
+def _options(given: CheckInput, part: ReductionPart) -> Iterator[Finding]:
+    from pydantic import ValidationError
+
+    from titrant.schema.values.canonical import canonical_json
+
+    declaration = catalog.get(part.operators[0])
+    try:
+        declaration.params.model_validate_json(canonical_json(dict(part.options)))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            path = ("reduction", part.key, name)
+            if detail["type"] == "extra_forbidden":
+                message = f"`{declaration.name}` has no option `{name}`"
+                advice = meant(name, declaration.params.model_fields, "its options are")
+                yield given.finding("R107", path, message, advice, part="key")
+            else:
+                text = str(detail["msg"])
+                yield given.finding("R107", path, f"`{name}`: {text[:1].lower()}{text[1:]}")

@@ -1,0 +1,244 @@
+"""Open model files in an engine, run batches of rows through them, and compare their outputs with a model's."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from titrant.runtime.backends import backend
+from titrant.runtime.values import Outputs, Rows
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+
+# An input: its name, its shape with text where a dimension is free, its dtype as NumPy names it.
+Spec = tuple[str, tuple[int | str, ...], str]
+
+
+class Session(Protocol):
+    """A loaded model that answers batches; use as a context manager."""
+
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    fixed_batch: int | None  # the batch size that the file insists on; None: any
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch: name → (batch, …) in, name → (batch, …) out, as NumPy arrays on the CPU."""
+
+    def close(self) -> None:
+        """Free the model."""
+
+
+def open_session(name: str, model: Any, *, threads: int, device: str = "cpu") -> Session:
+    """Load a model in the named engine, ready for batches of any size."""
+    session: Session = backend.get(name).open(model, threads=threads, device=device)
+    return session if session.fixed_batch is None else PiecewiseSession(session, session.fixed_batch)
+
+
+class PiecewiseSession:
+    """Runs a session of a fixed batch size piece by piece; the last piece is filled up with its own last row.
+
+    What it is asked for is then what it costs: a batch of 8 with a file made for 1 is eight calls.
+    """
+
+    fixed_batch: int | None = None
+
+    def __init__(self, session: Session, size: int) -> None:
+        self.input_names: tuple[str, ...] = session.input_names
+        self.output_names: tuple[str, ...] = session.output_names
+        self._session = session
+        self._size = size
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch: name → (batch, …) in, name → (batch, …) out."""
+        rows = len(next(iter(inputs.values())))
+        pieces: dict[str, list[np.ndarray]] = {name: [] for name in self.output_names}
+        for start in range(0, rows, self._size):
+            chosen = np.minimum(np.arange(start, start + self._size), rows - 1)
+            answers = self._session.run({name: values[chosen] for name, values in inputs.items()})
+            for name, values in answers.items():
+                pieces[name].append(values[: rows - start])
+        return {name: np.concatenate(parts) for name, parts in pieces.items()}
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session.close()
+
+
+def checked(specs: Sequence[Spec], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays that the model takes, in its order; what it does not take is left out.
+
+    Raises StepError X201 for an input that is missing or has another shape or dtype than the model's. Nothing is
+    converted: a conversion here would be repeated for every batch and timed with it.
+    """
+    return {name: _checked(name, shape, dtype, arrays) for name, shape, dtype in specs}
+
+
+def insisted_batch(specs: Sequence[Spec]) -> int | None:
+    """Return the batch size that the model insists on, or None where it is free."""
+    sizes = {shape[0] for _, shape, _ in specs if shape and isinstance(shape[0], int)}
+    return min(sizes) if sizes else None
+
+
+def described(shape: Sequence[int | str], dtype: str) -> str:
+    """Write a shape and dtype as `(batch, 3, 32, 32) float32`."""
+    return f"({', '.join(str(size) for size in shape)}{',' if len(shape) == 1 else ''}) {dtype}"
+
+
+def _checked(name: str, shape: Sequence[int | str], dtype: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    if name not in arrays:
+        raise StepError(
+            Diagnostic(
+                "X201",
+                f"the model takes an input {name}, and the rows have {', '.join(arrays) or 'none'}",
+                help="name the model's inputs in model.inputs as the data's columns are named",
+            )
+        )
+    array = arrays[name]
+    if str(array.dtype) != dtype or not _fits(array.shape, shape):
+        raise StepError(
+            Diagnostic(
+                "X201",
+                f"input {name}: the model takes {described(shape, dtype)}, "
+                f"and the rows have {described(array.shape, str(array.dtype))}",
+                help=_advice(array, shape, dtype),
+            )
+        )
+    return array
+
+
+def _advice(array: np.ndarray, shape: Sequence[int | str], dtype: str) -> str:
+    if _fits(array.shape, shape):
+        return f"give the input as {dtype}"
+    if _fits(array.shape[1:], shape[1:]) and len(array.shape) == len(shape):
+        return f"the file was made for batches of {shape[0]}: export it with a free batch size, or ask for that one"
+    return "change data.transform or data.inputs, or the arguments of the model"
+
+
+def _fits(actual: Sequence[int], expected: Sequence[int | str]) -> bool:
+    return len(actual) == len(expected) and all(
+        isinstance(want, str) or size == want for size, want in zip(actual, expected, strict=True)
+    )
+
+
+def predict_rows(
+    model: Any,
+    rows: Rows,
+    *,
+    engine_name: str,
+    threads: int,
+    batch: int,
+    device: str,
+    progress: Callable[[float, float, str], None],
+) -> Outputs:
+    """Answer every row; the arrays are float32, (rows, …), in the order of the rows.
+
+    Raises StepError X401 for NaN or infinity in an output, X402 for an input that the rows lack, X403 for an output
+    with another number of rows than it was given, X404 when there are no rows.
+    """
+    if len(rows) == 0:
+        raise StepError(
+            Diagnostic("X404", f"the role {rows.role} has no rows to answer", help="give it a share in data.split")
+        )
+    session = open_session(engine_name, model, threads=threads, device=device)
+    try:
+        inputs = {name: taken(rows, name) for name in session.input_names}
+        return Outputs(rows.role, answer_rows(session, inputs, len(rows), batch, progress))
+    finally:
+        session.close()
+
+
+def answer_rows(
+    session: Session,
+    inputs: Mapping[str, np.ndarray],
+    count: int,
+    batch: int,
+    progress: Callable[[float, float, str], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Answer `count` rows, `batch` at once: name → (rows, …) float32. Judged and released models answer alike here.
+
+    Raises StepError X401 and X403 as `predict_rows` does.
+    """
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in session.output_names}
+    for start in range(0, count, batch):
+        piece = {name: values[start : start + batch] for name, values in inputs.items()}
+        given = min(batch, count - start)
+        for name, values in session.run(piece).items():
+            parts[name].append(_whole(name, values, given))
+        if progress is not None:
+            progress(start + given, count, "")
+    arrays = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    for name, values in arrays.items():
+        _finite(name, values)
+    return arrays
+
+
+def taken(rows: Rows, name: str) -> np.ndarray:
+    """Return the rows' array for a model input; StepError X402, naming what there is, when there is none."""
+    if name not in rows.inputs:
+        there = ", ".join(rows.inputs)
+        raise StepError(
+            Diagnostic("X402", f"the model takes the input '{name}', and the data has: {there}",
+                       help="name the model's inputs in data.inputs or model.inputs")
+        )  # fmt: skip
+    return rows.inputs[name]
+
+
+def _whole(name: str, values: np.ndarray, given: int) -> np.ndarray:
+    if values.ndim == 0 or len(values) != given:
+        raise StepError(
+            Diagnostic("X403", f"the output '{name}' has shape {values.shape} for {given} rows",
+                       help="every output needs the batch as its first dimension")
+        )  # fmt: skip
+    return values.astype(np.float32, copy=False)
+
+
+def _finite(name: str, values: np.ndarray) -> None:
+    wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if wrong.any():
+        raise StepError(
+            Diagnostic("X401", f"the output '{name}' is NaN or infinite for {int(wrong.sum())} of {len(values)} rows",
+                       help="the model overflows on these inputs: check its scaling, or a wider number format")
+        )  # fmt: skip
+
+
+def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the largest absolute difference of any output, and the largest relative to that output's largest answer.
+
+    `answers` may name its outputs otherwise, but has them in the same order.
+    """
+    absolute = relative = 0.0
+    rows = 0
+    for (name, expected), (_, given) in zip(reference.items(), answers.items(), strict=True):
+        if expected.shape != given.shape:
+            raise StepError(
+                Diagnostic(
+                    "X208",
+                    f"output {name} is {given.shape} in the file and {expected.shape} in the model",
+                    help="the forward depends on the batch size: write it so that any batch works",
+                )
+            )
+        rows = len(expected)
+        wide, other = expected.astype(np.float64), given.astype(np.float64)
+        difference = float(np.max(np.abs(wide - other), initial=0.0))
+        scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
+        absolute, relative = _worse(absolute, difference), _worse(relative, difference / scale)
+    return {"rows": rows, "absolute": absolute, "relative": relative}
+
+
+def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, Any]:
+    """Add the tolerance; raise StepError X208 when the relative difference is beyond it or not a number."""
+    if not parity["relative"] <= tolerance:
+        raise StepError(
+            Diagnostic(
+                "X208",
+                f"the {what} file does not answer as the model does: relative difference {parity['relative']:.3g}, "
+                f"and {tolerance:.3g} is allowed",
+                help="the forward may depend on the batch size or on random numbers; try the file with one row",
+            )
+        )
+    return {**parity, "tolerance": tolerance}
+
+
+def _worse(first: float, second: float) -> float:
+    # max() would drop a NaN that comes second.
+    return second if second > first or math.isnan(second) else first

@@ -1,0 +1,67 @@
+"""Read back from torch in which precision it runs each layer with weights, of a live module or a TorchScript file."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from titrant.runtime.values import TorchModel, TorchScriptModel
+
+# torch's own kernels for whole numbers.
+_INTEGER = "quantized::"
+# Calls that multiply by weights, or do so inside.
+_MULTIPLY = (
+    "aten::_convolution", "aten::addmm", "aten::bmm", "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::einsum",
+    "aten::gru", "aten::linear", "aten::lstm", "aten::matmul", "aten::mm", "aten::rnn_relu", "aten::rnn_tanh",
+)  # fmt: skip
+_LEAST_DIMENSIONS = 2
+
+
+def executed(model: "TorchModel | TorchScriptModel") -> Mapping[str, str]:
+    """Return {layer: fp32, fp16, bf16, fp64 or int8} of every layer with weights; a file's are named by their place.
+
+    torch runs what it is given: nothing is fused or quantized on loading. Raises StepError X212 for a file that torch
+    cannot load.
+    """
+    from titrant.runtime.values import TorchModel
+
+    if isinstance(model, TorchModel):
+        return dict(_of_module(model.module))
+    from titrant.runtime.backends.torch.session import load_script
+
+    script: Any = load_script(model)[0]
+    return dict(_of_graph(script.inlined_graph))
+
+
+def _of_module(module: "torch.nn.Module") -> Iterator[tuple[str, str]]:
+    for name, layer in module.named_modules():
+        weights = [value for value in layer.parameters(recurse=False) if value.ndim >= _LEAST_DIMENSIONS]
+        if weights:
+            yield name or type(layer).__name__, _format(weights[0].dtype)
+
+
+def _of_graph(graph: Any) -> Iterator[tuple[str, str]]:
+    """Look at every call; nested blocks are those of branches, which a trace has none of."""
+    count = 0
+    for node in graph.nodes():
+        precision = "int8" if node.kind().startswith(_INTEGER) else _of_constants(node)
+        if precision:
+            yield f"{node.kind().rpartition('::')[2].strip('_')}_{count}", precision
+            count += 1
+
+
+def _of_constants(node: Any) -> str:
+    """Return the number format of the weights that a call multiplies by; "" for one that has none."""
+    if node.kind() not in _MULTIPLY:
+        return ""
+    constants = (value.toIValue() for value in node.inputs() if value.node().kind() == "prim::Constant")
+    weights = [value for value in constants if getattr(value, "ndim", 0) >= _LEAST_DIMENSIONS]
+    return _format(weights[0].dtype) if weights else ""
+
+
+def _format(dtype: "torch.dtype") -> str:
+    import torch
+
+    names = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
+    return names.get(dtype, str(dtype).rpartition(".")[2])

@@ -1,0 +1,67 @@
+"""What installed packages add to titrant: engines, formats and operators, found by their entry points alone.
+
+A distribution names them in its metadata, in the groups `titrant.backends` (an engine), `titrant.formats` (what
+`export` may ask for) and `titrant.operators` (`family.name`), each with the module that brings it. Nothing is imported
+to find them.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from titrant.schema.values.distributions import metadata_folders
+from titrant.schema.values.frozen import dataclass
+
+_FILE = "entry_points.txt"
+_PREFIX = "[titrant."
+_NONE: Mapping[str, "Extension"] = {}
+
+
+@dataclass(frozen=True)
+class Extension:
+    """Something that an installed distribution brings, by the name that recipes use, and the module that holds it."""
+
+    name: str
+    module: str
+    distribution: str
+
+
+def extensions(group: str) -> Mapping[str, Extension]:
+    """Return what is installed of a group (backends, formats, operators), by name and sorted by it.
+
+    Of two distributions that bring the same name the one that comes first on `sys.path` counts, as it does for imports.
+    """
+    return _found(tuple(sys.path)).get(group, _NONE)
+
+
+@cache
+def _found(paths: tuple[str, ...]) -> Mapping[str, Mapping[str, Extension]]:
+    """Read the metadata of every distribution once for each import path."""
+    groups: dict[str, dict[str, Extension]] = {}
+    for distribution, folder in metadata_folders(paths):
+        for group, name, module in _declared(folder / _FILE):
+            groups.setdefault(group, {}).setdefault(name, Extension(name, module, distribution))
+    return {group: {name: members[name] for name in sorted(members)} for group, members in groups.items()}
+
+
+def _declared(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield (group, name, module) of each entry point in titrant's groups."""
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    if _PREFIX not in text:
+        return
+    from configparser import ConfigParser, Error
+
+    parser = ConfigParser(delimiters=("=",), interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    try:
+        parser.read_string(text)
+    except Error:
+        return
+    for section in parser.sections():
+        if f"[{section}".startswith(_PREFIX):
+            group = section.partition(".")[2]
+            yield from ((group, name, module.strip()) for name, module in parser[section].items())
