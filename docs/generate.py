@@ -16,7 +16,7 @@ import sections
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from titrant.compiler.bind.availability import LATER_KEYS
+from titrant.compiler.bind.availability import later_keys
 from titrant.compiler.decide.levels import LEVELS
 from titrant.runtime import catalog
 from titrant.runtime.operator_pages import page
@@ -127,13 +127,13 @@ def section(name: str) -> str:
     """Write the page of one section: its words, its keys, an example."""
     page = sections.PAGES[name]
     lines = [f"{GENERATED}# `{name}`\n", f"{page.words}\n"]
-    if (name,) in LATER_KEYS:
+    if (name,) in later_keys():
         lines.append("Not available in this version: a recipe that asks for it is refused by name.\n")
     lines.append(f"```yaml\n{page.example}```\n")
     rows = [row for row in _keys(Recipe, "") if row[0] == name or row[0].startswith(f"{name}.")]
     own = [row for row in rows if row[0] != name] or rows
     lines.append(_table(own))
-    if any(_is_later(key) for key, *_ in own) and (name,) not in LATER_KEYS:
+    if any(_is_later(key) for key, *_ in own) and (name,) not in later_keys():
         lines.append("*later*: not available in this version; a recipe that asks for it is refused by name.\n")
     return "\n".join([*lines, "[All sections](README.md)"])
 
@@ -177,7 +177,7 @@ def _table(rows: list[tuple[str, str, str, str]]) -> str:
 def _is_later(key: str) -> bool:
     """Whether a key waits for a later version; a part of a pattern that is a name or a place stands for none here."""
     parts = tuple(key.split("."))
-    patterns = [tuple(part for part in pattern if part != "*") for pattern in LATER_KEYS]
+    patterns = [tuple(part for part in pattern if part != "*") for pattern in later_keys()]
     return any(parts[: len(pattern)] == pattern for pattern in patterns)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from titrant.compiler.bind.availability import LATER_KEYS
+from titrant.compiler.bind.availability import later_keys
 from titrant.compiler.bind.bind import bind
 from titrant.schema.language.parse import parse
 from titrant.schema.recipe.recipe import Recipe
@@ -15,7 +15,7 @@ specification = importlib.util.spec_from_file_location("sections", ROOT / "docs"
 sections = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(sections)
 EXAMPLES = {"top": sections.TOP.example, **{name: page.example for name, page in sections.PAGES.items()}}
-LATER = {pattern[0] for pattern in LATER_KEYS if len(pattern) == 1} | {"memory"}
+LATER = {pattern[0] for pattern in later_keys() if len(pattern) == 1} | {"memory"}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

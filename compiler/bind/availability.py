@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding
+from titrant.compiler.bind.check_reduction import FAMILIES
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.schema.language.spans import KeyPath, dotted
@@ -64,6 +65,9 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("tracking",): ("none",),
 }
 
+# A section whose keys are checked one by one where the catalog has operators for it, and which is refused whole else.
+_REDUCTION = ("reduction",)
+
 # Keys of this version → the values that it has; any other value of the language comes later.
 VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("task",): ("binary_classification", "multiclass_classification", "unlabeled"),
@@ -72,13 +76,24 @@ VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
+def later_keys() -> Mapping[tuple[str, ...], tuple[Any, ...]]:
+    """Return the keys that later versions bring, each with the values that ask for nothing more."""
+    has_reductions = any(map(catalog.reductions, FAMILIES.values()))
+    return LATER_KEYS if has_reductions else {**LATER_KEYS, _REDUCTION: ("none",)}
+
+
+def later_values() -> Mapping[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys of this version of which it has some values alone, and these."""
+    return {**VALUES, **_engines()}
+
+
 def available(given: CheckInput) -> Iterator[Finding]:
     """Refuse keys and values of later versions, but only where the text asks for them."""
-    for pattern, harmless in LATER_KEYS.items():
+    for pattern, harmless in later_keys().items():
         for path in _written(given, pattern):
             if not _same(_value(given, path), harmless):
                 yield _refused(given, path, "")
-    for pattern, values in {**VALUES, **_engines()}.items():
+    for pattern, values in later_values().items():
         for path in _written(given, pattern):
             value = _value(given, path)
             if value is not None and value not in values:
@@ -98,8 +113,8 @@ def _engines() -> dict[tuple[str, ...], tuple[str, ...]]:
 
 
 def _ordered(language: Iterable[str], there: Sequence[str]) -> tuple[str, ...]:
-    known = [name for name in language if name in there]
-    return (*known, *(name for name in there if name not in known))
+    own = [name for name in language if name in there]
+    return (*own, *(name for name in there if name not in own))
 
 
 def _refused(given: CheckInput, path: KeyPath, value: str, help_text: str = "") -> Finding:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import Kind
+from titrant.runtime.backends.backend import ModelKind
 from titrant.runtime.catalog import Declaration, Method
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.language.spans import KeyPath
@@ -48,13 +48,13 @@ def method_fits(given: CheckInput) -> Iterator[Finding]:
     yield from _engine(given, method)
 
 
-def _original(given: CheckInput) -> Kind | None:
+def _original(given: CheckInput) -> ModelKind | None:
     """Return the kind of the model as the recipe gives it; None for a source that no engine loads."""
     source = given.recipe.model.source
     return next((kind for kind in backend.kinds().values() if source in kind.sources), None)
 
 
-def _taking(original: Kind) -> Iterator[str]:
+def _taking(original: ModelKind) -> Iterator[str]:
     """Yield the methods that take a kind, the most aggressive first."""
     for name in reversed(catalog.quantization_methods()):
         method = catalog.get(catalog.method_operator(name)).method
@@ -129,7 +129,7 @@ def formats_fit(given: CheckInput) -> Iterator[Finding]:
     yield from _names(given)
 
 
-def _format(given: CheckInput, place: int, export: Export, original: Kind | None) -> Iterator[Finding]:
+def _format(given: CheckInput, place: int, export: Export, original: ModelKind | None) -> Iterator[Finding]:
     form, engine = export.format, given.recipe.target.engine
     path: KeyPath = ("export", place, "format")
     if original is not None and original.format and form in ("auto", original.format) and export.opset is not None:
@@ -151,7 +151,7 @@ def _format(given: CheckInput, place: int, export: Export, original: Kind | None
         yield given.finding("R108", path, message, advice)
 
 
-def _reachable(original: Kind, forms: Iterable[str]) -> tuple[str, ...]:
+def _reachable(original: ModelKind, forms: Iterable[str]) -> tuple[str, ...]:
     """Return those of some formats that an original can become."""
     return tuple(
         form for form in forms if backend.conversion(original.name, backend.kind_of_format(form).name) is not None

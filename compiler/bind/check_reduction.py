@@ -46,10 +46,6 @@ def reduction_parts(recipe: Recipe) -> tuple[ReductionPart, ...]:
 
 def reductions_fit(given: CheckInput) -> Iterator[Finding]:
     """Refuse parts of the section that this version has no operator for, and options that an operator does not take."""
-    if given.recipe.reduction is not None and not any(map(catalog.reductions, FAMILIES.values())):
-        message = "`reduction` is not available in this version"
-        yield given.finding("R101", ("reduction",), message, _LATER, part="key")
-        return
     for part in reduction_parts(given.recipe):
         path: KeyPath = ("reduction", part.key)
         if not part.operators:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from titrant.compiler.bind.check_reduction import FAMILIES, ReductionPart, reduction_parts
-from titrant.compiler.decide.rule import Chain, Question, Reduction, RuleAnswer, decision
+from titrant.compiler.decide.rule import Chain, Question, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
@@ -18,7 +18,7 @@ UNCHANGED = "unchanged"
 
 def reductions(question: Question) -> RuleAnswer:
     """Settle an operator for each part of `reduction`: the one that it names, or the gentlest that can run here."""
-    chosen: list[Reduction] = []
+    chosen: list[ReductionStep] = []
     lines: list[Decision] = []
     for part in reduction_parts(question.recipe):
         reduction, line = _part(question, part)
@@ -34,7 +34,7 @@ def named_by(chain: Chain) -> Chain:
     return replace(chain, id="+".join([*before, *own]))
 
 
-def _part(question: Question, part: ReductionPart) -> tuple[Reduction, Decision]:
+def _part(question: Question, part: ReductionPart) -> tuple[ReductionStep, Decision]:
     path = ("reduction", part.key)
     against = {name: next(_unmet(question, part, catalog.get(name)), None) for name in part.operators}
     fit = [name for name, unmet in against.items() if unmet is None]
@@ -56,7 +56,7 @@ def _part(question: Question, part: ReductionPart) -> tuple[Reduction, Decision]
             Rejected(name, str(unmet or "a gentler one can run")) for name, unmet in against.items() if name != fit[0]
         ),
     )
-    return Reduction(fit[0], _options(part, catalog.get(fit[0])), f"reduction.{part.key}"), line
+    return ReductionStep(fit[0], _options(part, catalog.get(fit[0])), f"reduction.{part.key}"), line
 
 
 def _options(part: ReductionPart, declaration: Declaration) -> dict[str, object]:

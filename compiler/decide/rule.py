@@ -13,7 +13,7 @@ from titrant.schema.values.frozen import dataclass
 
 
 @dataclass(frozen=True)
-class Reduction:
+class ReductionStep:
     """One step from model to model: an operator, its parameters, and why it is there."""
 
     operator: str
@@ -36,7 +36,7 @@ class Chain:
     format: str
     rank: int
     options: Mapping[str, Any] = field(default_factory=dict)
-    before: tuple[Reduction, ...] = ()
+    before: tuple[ReductionStep, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Settled:
     training: Mapping[str, Any] | None = None  # parameters of train.fit; None: the weights are given
     exports: tuple[ExportRequest, ...] = ()
     presets: Presets = Presets({}, None, 0, "", 0.0)
-    reductions: tuple[Reduction, ...] = ()  # what every candidate is made of, before it is quantized
+    reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
     chains: tuple[Chain, ...] = ()
     objective: Ranking = Ranking((), 0)
     operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point

@@ -6,7 +6,7 @@ from dataclasses import replace
 from titrant.compiler.decide.rule import ExportRequest, Question, RuleAnswer, ThreadCounts, decision
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import Kind
+from titrant.runtime.backends.backend import ModelKind
 from titrant.schema.cost import ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
@@ -130,12 +130,12 @@ def original_engine(question: Question) -> RuleAnswer:
     return RuleAnswer(chosen, (line,))
 
 
-def original_kind(model: ModelFacts) -> Kind:
+def original_kind(model: ModelFacts) -> ModelKind:
     """Return the kind of the original."""
     return backend.kind_of_source(model.source)
 
 
-def engine_of(kind: Kind) -> str:
+def engine_of(kind: ModelKind) -> str:
     """Return the engine that a kind belongs to."""
     return backend.engines_of(kind.name)[0]
 
@@ -209,8 +209,8 @@ def _check_opset(question: Question, place: int, request: ExportRequest) -> None
 
 def _opset_converters(kind: str, form: str) -> tuple[str, ...]:
     """List the operators that convert a kind to a format, or to any, and can be told an operator set."""
-    wanted = backend.formats() if form == "auto" else (form,)
-    chains = (backend.conversion(kind, backend.kind_of_format(name).name) or () for name in wanted)
+    forms = backend.formats() if form == "auto" else (form,)
+    chains = (backend.conversion(kind, backend.kind_of_format(name).name) or () for name in forms)
     operators = dict.fromkeys(operator for chain in chains for operator, _ in chain)
     return tuple(name for name in operators if "opset" in catalog.get(name).params.model_fields)
 

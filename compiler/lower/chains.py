@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, Reduction
+from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, ReductionStep
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import method_operator
@@ -76,7 +76,7 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
         chained += more
     chained += _prepare(kind, needed_kind)
     if chain.method != "none":
-        method = Reduction(method_operator(chain.method), method_params(chain, maker), f"method {chain.method}")
+        method = ReductionStep(method_operator(chain.method), method_params(chain, maker), f"method {chain.method}")
         more, kind = _reduce(kind, method, entry, maker)
         chained += (*more[:-1], replace(more[-1], local=""))
     chained += _convert(kind, needed_kind, entry, maker)
@@ -84,7 +84,7 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
 
 
 def _reduce(
-    kind: str, reduction: Reduction, entry: RequestedCandidate, maker: StepMaker
+    kind: str, reduction: ReductionStep, entry: RequestedCandidate, maker: StepMaker
 ) -> tuple[tuple[Link, ...], str]:
     """Return a reduction, after whatever converts to the kind that it takes, and the kind that it gives."""
     declaration = maker.declare(reduction.operator)
@@ -118,8 +118,8 @@ def _convert(kind: str, needed_kind: str, entry: RequestedCandidate, maker: Step
             )
         )
     for operator, given in way:
-        told = opset is not None and "opset" in maker.declare(operator).params.model_fields
-        yield Link(operator, given, {"opset": opset} if told else {}, f"{chain.engine} runs {needed_kind}")
+        has_opset = opset is not None and "opset" in maker.declare(operator).params.model_fields
+        yield Link(operator, given, {"opset": opset} if has_opset else {}, f"{chain.engine} runs {needed_kind}")
 
 
 def _named(chained: list[Link]) -> tuple[Link, ...]:

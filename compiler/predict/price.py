@@ -181,13 +181,13 @@ class Workload:
         if method is None:
             return made
         named = method.name if before.method == ModelUse().method else f"{before.method}+{method.name}"
-        known = before.arithmetic is not None and method.arithmetic is not None
+        priced = before.arithmetic is not None and method.arithmetic is not None
         facts = before.facts or self.model
         after = declaration.model_after(full_params(declaration.params, step.params), facts)
         return replace(
             made,
             method=named,
-            arithmetic=(before.arithmetic or FP32).then(method.arithmetic or FP32) if known else None,
+            arithmetic=(before.arithmetic or FP32).then(method.arithmetic or FP32) if priced else None,
             facts=before.facts if after is facts else after,
         )
 

@@ -33,7 +33,7 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelKind:
     """A kind of artifact that is a model, and how it is kept.
 
     `title` and `label` are what messages call one of it and its form: "an ONNX file", "ONNX". `save(value, folder)`
@@ -95,7 +95,7 @@ class GpuNote:
 
     subject: str  # cuda:0, or the package that it is about
     works: bool
-    found: str
+    text: str
     remedy: str = ""
 
 
@@ -122,7 +122,7 @@ class Backend:
 
     name: str
     packages: Mapping[str, str]
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, ModelKind]
     costs: Mapping[str, RunCost]
     open: Callable[..., Any]
     executed: Callable[..., Mapping[str, str]]
@@ -186,28 +186,28 @@ def all_backends() -> tuple[Backend, ...]:
     return tuple(map(get, names()))
 
 
-def kinds() -> Mapping[str, Kind]:
+def kinds() -> Mapping[str, ModelKind]:
     """Return every kind of model, by name."""
     return _kinds(names())
 
 
 @cache
-def _kinds(engines: tuple[str, ...]) -> Mapping[str, Kind]:
+def _kinds(engines: tuple[str, ...]) -> Mapping[str, ModelKind]:
     return {name: kind for engine in engines for name, kind in get(engine).kinds.items()}
 
 
-def kind_of_source(source: str) -> Kind:
+def kind_of_source(source: str) -> ModelKind:
     """Return the kind of the original that a key of `model` gives (factory, onnx …); KeyError where none does."""
     return _first((kind for kind in kinds().values() if source in kind.sources), source)
 
 
-def kind_of_format(form: str) -> Kind:
+def kind_of_format(form: str) -> ModelKind:
     """Return the kind that `export` calls by this name; KeyError where none is called so."""
     return _first((kind for kind in kinds().values() if kind.format == form and form), form)
 
 
-def _first(found: Iterator[Kind], name: str) -> Kind:
-    kind = next(found, None)
+def _first(matching: Iterator[ModelKind], name: str) -> ModelKind:
+    kind = next(matching, None)
     if kind is None:
         raise KeyError(name)
     return kind

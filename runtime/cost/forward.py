@@ -214,15 +214,15 @@ def distinct_layers(model: ModelFacts) -> tuple[tuple[Layer, int, int], ...]:
     Layers of a kind cost the same. A plan asks dozens of times about one model, which may have ten thousand layers of a
     few kinds.
     """
-    known = next((layers for other, layers in _last if other is model), None)
-    if known is None:
+    counted = next((layers for other, layers in _last if other is model), None)
+    if counted is None:
         by_kind: dict[tuple[object, ...], tuple[Layer, int, int]] = {}
         for layer, output in layers_with_outputs(model):
             kind = (layer.type, layer.weight_shape, layer.flops, layer.weight_bytes, output)
             by_kind[kind] = (layer, output, by_kind[kind][2] + 1) if kind in by_kind else (layer, output, 1)
-        known = tuple(by_kind.values())
-        _last[:] = [(model, known), *_last[: _MOST_MODELS - 1]]
-    return known
+        counted = tuple(by_kind.values())
+        _last[:] = [(model, counted), *_last[: _MOST_MODELS - 1]]
+    return counted
 
 
 def layer_output_bytes(model: ModelFacts) -> int:

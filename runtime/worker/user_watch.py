@@ -23,6 +23,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
 from titrant.schema.plan import files_in
 from titrant.schema.record import PACKAGE, Dependency
 from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.extensions import by_group
 from titrant.schema.values.files import digest_bytes, digest_file
 
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
@@ -39,6 +40,7 @@ class UserWatch:
     """Collects between `watching` and `dependencies`; installed once in a process, since an audit hook stays."""
 
     def __init__(self, folder: Path, ignored: Iterable[Path] = ()) -> None:
+        by_group()  # what is installed is looked up before anything is watched: the user did not read it
         self._folder = folder
         self._territory = Territory(folder, ignored)
         self._sources: dict[str, str] = {}  # module file → digest of the text that was loaded

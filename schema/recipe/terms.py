@@ -30,13 +30,13 @@ def installed(group: str, family: str = "") -> WrapValidator:
     An operator is named without its family, and with dots where its own name has underscores.
     """
 
-    def known(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    def accept(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         from titrant.schema.values.extensions import extensions
 
         name = f"{family}.{value.replace('.', '_')}" if family and isinstance(value, str) else value
         return value if isinstance(value, str) and name in extensions(group) else handler(value)
 
-    return WrapValidator(known)
+    return WrapValidator(accept)
 
 
 def mistake(code: str, message: str, help: str = "") -> PydanticCustomError:

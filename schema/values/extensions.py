@@ -32,14 +32,14 @@ def extensions(group: str) -> Mapping[str, Extension]:
 
     Of two distributions that bring the same name the one that comes first on `sys.path` counts, as it does for imports.
     """
-    return _found(tuple(sys.path)).get(group, _NONE)
+    return by_group().get(group, _NONE)
 
 
 @cache
-def _found(paths: tuple[str, ...]) -> Mapping[str, Mapping[str, Extension]]:
-    """Read the metadata of every distribution once for each import path."""
+def by_group() -> Mapping[str, Mapping[str, Extension]]:
+    """Read the metadata of every distribution, once a process: what is installed later is seen by the next one."""
     groups: dict[str, dict[str, Extension]] = {}
-    for distribution, folder in metadata_folders(paths):
+    for distribution, folder in metadata_folders(sys.path):
         for group, name, module in _declared(folder / _FILE):
             groups.setdefault(group, {}).setdefault(name, Extension(name, module, distribution))
     return {group: {name: members[name] for name in sorted(members)} for group, members in groups.items()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, GpuNote, Kind, RunCost
+from titrant.runtime.backends.backend import Backend, GpuNote, ModelKind, RunCost
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Gpu, Hardware
 
@@ -73,7 +73,7 @@ BACKEND = Backend(
     name="onnxruntime",
     packages={"onnxruntime": "onnxruntime", _GPU: "onnxruntime"},
     kinds={
-        "onnx": Kind(
+        "onnx": ModelKind(
             name="onnx",
             title="an ONNX file",
             label="ONNX",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, GpuNote, Kind, Preparation, RunCost
+from titrant.runtime.backends.backend import Backend, GpuNote, ModelKind, Preparation, RunCost
 from titrant.schema.facts import Gpu
 
 SNIPPET = """\
@@ -85,8 +85,8 @@ def _gpu_notes(gpu: Gpu, packages: Mapping[str, str], details: Mapping[str, str]
     if details.get("MPS works" if gpu.kind == "mps" else "CUDA works") == "yes":
         return (GpuNote(subject, True, f"{gpu.name}: torch can use it"),)
     if gpu.kind == "cuda" and "CUDA build" not in details:
-        found = f"{gpu.name}: the installed torch is built without CUDA, so work runs on the CPU"
-        return (GpuNote(subject, False, found, "pip install --force-reinstall torch"),)
+        text = f"{gpu.name}: the installed torch is built without CUDA, so work runs on the CPU"
+        return (GpuNote(subject, False, text, "pip install --force-reinstall torch"),)
     remedy = "nvidia-smi" if gpu.kind == "cuda" else "update macOS and torch"
     return (GpuNote(subject, False, f"{gpu.name}: torch cannot use it, so work runs on the CPU", remedy),)
 
@@ -121,7 +121,7 @@ BACKEND = Backend(
     name="torch",
     packages={"torch": "torch"},
     kinds={
-        "torch": Kind(
+        "torch": ModelKind(
             name="torch",
             title="a torch module",
             label="a torch module",
@@ -131,7 +131,7 @@ BACKEND = Backend(
             sources=("factory",),
             user_code=True,
         ),
-        "torchscript": Kind(
+        "torchscript": ModelKind(
             name="torchscript",
             title="a TorchScript file",
             label="TorchScript",

@@ -258,7 +258,7 @@ def _accelerators(hardware: Hardware, engines: tuple[Engine, ...]) -> Iterator[D
         own = f"{gpu.kind}:{gpu.index}"
         notes = [note for backend in all_backends() for note in _notes(backend, gpu, identity.packages, said)]
         for note in sorted(notes, key=lambda note: note.subject != own):
-            yield DoctorRow(note.subject, "ok" if note.works else "note", note.found, note.remedy)
+            yield DoctorRow(note.subject, "ok" if note.works else "note", note.text, note.remedy)
 
 
 def _notes(

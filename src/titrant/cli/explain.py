@@ -208,13 +208,13 @@ def field_of(path: "KeyPath") -> "FieldInfo | None":
 
 def later(path: "KeyPath") -> str:
     """Say that a key waits for a later version; "" for one that works."""
-    from titrant.compiler.bind.availability import LATER_KEYS, VALUES
+    from titrant.compiler.bind.availability import later_keys, later_values
     from titrant.schema.language.spans import dotted
 
-    for pattern, harmless in LATER_KEYS.items():
+    for pattern, harmless in later_keys().items():
         if len(path) >= len(pattern) and all(key in ("*", part) for key, part in zip(pattern, path, strict=False)):
             other = [value_text(value) for value in harmless if not isinstance(value, tuple)]
             beside = f", other than {' or '.join(f'`{text}`' for text in other)}" if other else ""
             return f"`{dotted(path[: len(pattern)])}` is not available in this version{beside}"
-    values = VALUES.get(tuple("*" if isinstance(part, int) else str(part) for part in path))
+    values = later_values().get(tuple("*" if isinstance(part, int) else str(part) for part in path))
     return "this version has " + ", ".join(f"`{value}`" for value in values) if values else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from titrant.compiler.bind.availability import LATER_KEYS, VALUES
+from titrant.compiler.bind.availability import later_keys, later_values
 from titrant.compiler.bind.bind import CHECKS, bind
 from titrant.compiler.bind.check_data import BUNDLED
 from titrant.compiler.bind.check_references import find_module, top_level_names
@@ -145,7 +145,7 @@ memory: {layout: contiguous}
 
 
 def test_names_only_keys_that_the_language_has():
-    for path in (*LATER_KEYS, *VALUES):
+    for path in (*later_keys(), *later_values()):
         assert path[0] in Recipe.model_fields
 
 
