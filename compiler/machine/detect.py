@@ -12,7 +12,6 @@ from titrant.compiler.machine.speeds import read_bench, with_published
 from titrant.runtime.backends import backend
 from titrant.schema.facts import GpuState, Hardware, HardwareIdentity, HardwareVolatile
 from titrant.schema.values.distributions import installed_version
-from titrant.schema.values.extensions import extensions
 from titrant.schema.values.files import home_path
 
 _MACHINES = {"amd64": "x86_64", "x64": "x86_64"}
@@ -100,7 +99,7 @@ def _identity() -> tuple[HardwareIdentity, tuple[GpuState, ...]]:
         memory_bytes=memory_total(),
         gpus=gpus,
         python=platform.python_version(),
-        packages=installed((*LIBRARIES, *added_packages())),
+        packages={**installed(), **backend.added_packages()},
     )
     return identity, states
 
@@ -114,13 +113,6 @@ def _system() -> tuple[str, str]:
 def installed(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
     """Return the version of every named library that is installed, sorted by name; nothing is imported."""
     return {name: version for name in sorted(names) if (version := installed_version(name)) is not None}
-
-
-def added_packages() -> tuple[str, ...]:
-    """Return the packages that bring engines and operators, and those that these engines rest on."""
-    engines = extensions("backends")
-    brought = {added.distribution for added in (*engines.values(), *extensions("operators").values())}
-    return (*brought, *(name for engine in engines for name in backend.get(engine).packages))
 
 
 def kernel_variables(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:

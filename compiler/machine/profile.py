@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from titrant.compiler.machine.processor import ARM, X86
+from titrant.runtime.backends.backend import added_packages
 from titrant.schema.facts import Bench, Gpu, GpuSpeed, Hardware, HardwareIdentity
 from titrant.schema.values.units import parse_size
 
@@ -64,7 +65,10 @@ def read_profile(text: str, name: str) -> MachineProfile:
         memory_bytes=parse_size(file.memory) if file.memory else None,
         gpus=_gpus(file.gpus),
         python=file.python or str(defaults["python"]),
-        packages=dict(sorted((defaults["packages"] if file.packages is None else file.packages).items())),
+        # What is added to titrant here is taken to be there too: nothing could be planned with it otherwise.
+        packages=dict(
+            sorted({**(defaults["packages"] if file.packages is None else file.packages), **added_packages()}.items())
+        ),
     )
     hardware = Hardware(identity, source=name, bench=_bench(file.gpus))
     return MachineProfile(name, file.description, file.published, file.notes, hardware)

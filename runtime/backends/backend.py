@@ -7,7 +7,7 @@ engine.
 
 import importlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import field
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Gpu, Hardware
+from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.extensions import extensions
 from titrant.schema.values.frozen import dataclass
 
@@ -253,3 +254,20 @@ def conversion(kind: str, needed: str) -> tuple[tuple[str, str], ...] | None:
                 seen.add(target.name)
                 waiting.append((target.name, (*chain, (target.converts[at], target.name))))
     return None
+
+
+def distribution(installed: Collection[str], package: str) -> str | None:
+    """Return the name of the installed distribution that brings a package, its own or another of the same engine's.
+
+    None where there is none: onnxruntime-gpu is imported as onnxruntime.
+    """
+    others = (name for engine in all_backends() if package == engine.package for name in engine.packages)
+    return next((name for name in (package, *others) if name in installed), None)
+
+
+def added_packages() -> dict[str, str]:
+    """Return the installed packages that bring engines and operators to titrant, and what these engines rest on."""
+    engines = [name for name in names() if name not in _folders()]
+    brought = {added.distribution for group in (_GROUP, "operators") for added in extensions(group).values()}
+    every = sorted({*brought, *(package for engine in engines for package in get(engine).packages)})
+    return {name: version for name in every if (version := installed_version(name)) is not None}

@@ -2,9 +2,9 @@
 
 import math
 
+from titrant.runtime.backends.backend import distribution
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware, Layer, ModelFacts
-from titrant.schema.values.distributions import distribution
 
 # Layer types, as torch modules and as ONNX nodes.
 CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d", "Conv", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")

@@ -1,10 +1,10 @@
-"""Versions of installed distributions, read from metadata without imports, and which one brings a package."""
+"""Versions of installed distributions, read from metadata without imports."""
 
 import os
 import re
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from stat import S_ISDIR
@@ -14,8 +14,6 @@ from titrant.schema.values.frozen import dataclass
 _KINDS = (".dist-info", ".egg-info")
 # A folder changed this short a time ago may change again within the clock's grain.
 _YOUNG_NS = 2_000_000_000
-# Packages that another distribution brings as well: onnxruntime-gpu is imported as onnxruntime.
-ALSO_IN: Mapping[str, tuple[str, ...]] = {"onnxruntime": ("onnxruntime-gpu",)}
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,6 @@ def installed_version(distribution: str) -> str | None:
                 folder.versions[name] = _read(folder.places[name])
             return folder.versions[name]
     return None
-
-
-def distribution(installed: Collection[str], package: str) -> str | None:
-    """Return the name of the installed distribution that brings a package or engine; None where there is none."""
-    return next((name for name in (package, *ALSO_IN.get(package, ())) if name in installed), None)
 
 
 def metadata_folders(paths: Iterable[str]) -> Iterator[tuple[str, Path]]:

@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
 from titrant.runtime.operator_pages import HEADINGS, page, sections
 from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -22,7 +23,7 @@ import conformance_cases as cases  # noqa: E402 - lies beside the tests, which a
 
 NAMES = catalog.names()
 HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
-PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1"}
+PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1", **backend.added_packages()}
 LAYERS = (
     Layer("convolution", "Conv2d", 36, 144, (4, 1, 3, 3), 1152),
     Layer("normalization", "BatchNorm2d", 8, 72, (4,)),
@@ -89,11 +90,12 @@ def kind_of(value):
 
     classes = {
         values.Tables: "tables", values.RowSplit: "split", values.Rows: "rows", values.Transforms: "transforms",
-        values.TorchModel: "torch", values.OnnxModel: "onnx", values.TorchScriptModel: "torchscript",
         values.Outputs: "outputs", values.ReportFiles: "report",
     }  # fmt: skip
     if type(value) in classes:
         return classes[type(value)]
+    if hasattr(value, "kind"):
+        return value.kind
     json.dumps(value, allow_nan=False)
     return "value"
 

@@ -12,11 +12,11 @@ from titrant.compiler.decide.number_format import seven_bits
 from titrant.compiler.predict.memory import capacity_now, short_of
 from titrant.compiler.predict.price import totals
 from titrant.runtime import catalog
+from titrant.runtime.backends.backend import distribution
 from titrant.runtime.operators.model.cast import computes
 from titrant.schema.cost import WORKER_BYTES
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError
 from titrant.schema.facts import Hardware
-from titrant.schema.values.distributions import distribution
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, format_time
 

@@ -15,9 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from titrant.runtime.backends.backend import Backend, GpuNote, all_backends, get
+from titrant.runtime.backends.backend import Backend, GpuNote, all_backends, distribution, get
 from titrant.schema.facts import Gpu, Hardware, HardwareIdentity
-from titrant.schema.values.distributions import distribution
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import format_size

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from titrant.api.planned import Planned
 from titrant.api.replan import decided
+from titrant.runtime.backends.backend import distribution
 from titrant.schema.compare.difference import first_difference, tolerance_of
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError, StaleError
 from titrant.schema.facts import Gpu
@@ -31,7 +32,6 @@ from titrant.schema.lock import (
 )
 from titrant.schema.plan import Plan
 from titrant.schema.record import CandidateRecord, RunRecord
-from titrant.schema.values.distributions import distribution
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:

@@ -100,6 +100,29 @@ CASES = {
 }
 
 
+def add_what_is_installed():
+    """Add a case for every operator that an installed package brings: its defaults, on what some case makes."""
+    from titrant.runtime import catalog
+
+    waiting = [name for name in catalog.names() if name not in CASES]
+    while waiting:
+        made = {kind: f"{name}:{port}" for name in reversed(CASES) for port, kind in catalog.get(name).outputs.items()}
+        made |= {"rows": "data.transform:tuning"}
+        ready = [name for name in waiting if kinds_of(name) <= {*made}]
+        assert ready, f"no case makes what {waiting} take"
+        for name in ready:
+            ports = catalog.get(name).inputs
+            CASES[name] = Case({}, {port: made[taken.kinds[0]] for port, taken in ports.items() if not taken.optional})
+            waiting.remove(name)
+
+
+def kinds_of(name):
+    """The first kind of every input that an operator needs."""
+    from titrant.runtime import catalog
+
+    return {port.kinds[0] for port in catalog.get(name).inputs.values() if not port.optional}
+
+
 def record():
     """The record that a report is made of."""
     from report_records import released
@@ -162,6 +185,8 @@ def digests(made, home):
         if place != "record:record"
     }
 
+
+add_what_is_installed()
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
