@@ -7,7 +7,7 @@ engine.
 
 import importlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cache
 from pathlib import Path
@@ -48,6 +48,7 @@ class ModelKind:
     save: Callable[[Any, Path], None]
     load: Callable[[Path], Any]
     file: str = ""  # the fixed name of the one file that holds it; "" where there are several
+    tensors: Callable[[Path], Iterable[tuple[str, Any]]] | None = None  # its arrays, to compare two files
     as_loaded: Callable[[Any], Any] | None = None  # a value just saved as loading would give it, where that is cheaper
     format: str = ""  # what `export` calls it; "" for what cannot be released as a file
     converts: Mapping[str, str] = field(default_factory=dict)  # kind → the operator that makes this one of it

@@ -17,7 +17,6 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, Step
 
 MANIFEST = "titrant.json"
 _PARTS = {"name": str, "task": str, "threads": int, "reading": dict, "files": dict, "models": list, "shipped": dict}
-# Kinds that are one file of any name; every other kind is a folder of fixed names.
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class Released:
         self._reading = Reading(**about["reading"])
         self._point = _point(folder, about)
         path = folder / model["file"]
-        self._model = backend.kinds()[model["kind"]].load(path)
         self._engine: str = model["engine"]
+        self._model = _file(path, model["kind"], self._engine)
         self._threads = threads
         self._session: Session = open_session(self._engine, self._model, threads=threads)
 
@@ -108,8 +107,8 @@ def load(folder: Path | str, *, name: str | None = None, threads: int | None = N
     """Load a released model from a run's folder, or from its outputs folder wherever that was copied to.
 
     `name` chooses among several released files (their stem); `threads` is by default what the recipe's target says.
-    Raises RecipeError X340 where nothing was released, StepError X341 where a file is not what was released, ValueError
-    for `threads` below 1.
+    Raises RecipeError X340 where nothing was released and X343 where its engine is not here, StepError X341 where a
+    file is not what was released, ValueError for `threads` below 1.
     """
     outputs = _outputs(Path(folder))
     _check_number("threads", threads)
@@ -122,6 +121,17 @@ def load(folder: Path | str, *, name: str | None = None, threads: int | None = N
         )
     chosen = models[name] if name is not None else about["models"][0]
     return Released(outputs, about, chosen, threads or about["threads"])
+
+
+def _file(path: Path, kind: str, engine: str) -> Any:
+    """Refer to a released file; RecipeError X343 where what brought its engine or its kind is not installed here."""
+    if engine not in backend.names() or kind not in backend.kinds():
+        there = ", ".join(backend.names())
+        message = (
+            f"{path.name} is of kind {kind} and runs in {engine}, which this titrant does not have: it has {there}"
+        )
+        raise RecipeError(Diagnostic("X343", message, help="install the package that brought it where it was made"))
+    return backend.kinds()[kind].load(path)
 
 
 def _outputs(folder: Path) -> Path:

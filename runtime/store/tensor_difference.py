@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.backends import backend
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.schema.record import Artifact
 from titrant.schema.values.frozen import dataclass
@@ -77,17 +78,15 @@ def _tensors(file: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":
     """Yield a file's tensors by name; a file of another format has none."""
     if file.suffix == ".safetensors":
         yield from _safetensors(file)
-    elif file.suffix == ".onnx":
-        import onnx
-        from onnx import numpy_helper
-
-        for tensor in onnx.load(file).graph.initializer:
-            yield tensor.name, numpy_helper.to_array(tensor)
     elif file.suffix == ".json":
         import numpy as np
 
         for name, number in _numbers(json.loads(file.read_bytes()), ""):
             yield name, np.array(number)
+    else:
+        for kind in backend.kinds().values():
+            if kind.suffix == file.suffix and kind.tensors is not None:
+                yield from kind.tensors(file)
 
 
 def _safetensors(file: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":

@@ -1,6 +1,6 @@
 """onnxruntime: ONNX files, their graphs, and sessions that run them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ def _load(file: Path) -> Any:
     from titrant.runtime.values import OnnxModel
 
     return OnnxModel(file)
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, Any]]:
+    import onnx
+    from onnx import numpy_helper
+
+    for tensor in onnx.load(file).graph.initializer:
+        yield tensor.name, numpy_helper.to_array(tensor)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
@@ -80,6 +88,7 @@ BACKEND = Backend(
             file="model.onnx",
             save=_save,
             load=_load,
+            tensors=_tensors,
             format="onnx",
             converts={"torch": "export.onnx"},
             sources=("onnx",),

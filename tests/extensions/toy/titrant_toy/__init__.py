@@ -30,6 +30,16 @@ def load(file):
     return ToyModel(file)
 
 
+def tensors(file):
+    """Yield the weights."""
+    from onnx import numpy_helper
+
+    from titrant_toy.engine import read
+
+    for tensor in read(file).graph.initializer:
+        yield tensor.name, numpy_helper.to_array(tensor)
+
+
 def open_session(model, *, threads, device="cpu"):
     """Read the graph; a thread or a device more changes nothing."""
     from titrant_toy import engine
@@ -55,6 +65,7 @@ BACKEND = Backend(
             file=FILE,
             save=save,
             load=load,
+            tensors=tensors,
             format="toybox",
             converts={"onnx": "export.toybox"},
             snippet=SNIPPET,
