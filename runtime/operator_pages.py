@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from titrant.runtime.catalog import Declaration, Port
+from titrant.runtime.catalog import ANY_MODEL, Declaration, Port
 
 HEADINGS = ("Helps when", "Inputs", "Outputs", "Fails", "Cost")
 
@@ -46,7 +46,7 @@ def page(declaration: Declaration) -> str:
 
 
 def _kinds(port: Port) -> str:
-    text = " or ".join(port.kinds)
+    text = " or ".join("any model" if kind == ANY_MODEL else kind for kind in port.kinds)
     return text + (", several by name" if port.many else "") + (", optional" if port.optional else "")
 
 

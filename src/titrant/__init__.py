@@ -41,13 +41,14 @@ if TYPE_CHECKING:
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
     from titrant.schema.config.config import ensure_directories, load_config, save_config
-    from titrant.schema.cost import Unmet
+    from titrant.schema.cost import Arithmetic, Unmet
     from titrant.schema.diagnostics.diagnostics import TitrantError
     from titrant.schema.language.parse import read
     from titrant.schema.plan import Prediction
 
 # name → where it lives; imported on first use, so that `import titrant` costs nothing.
 _PUBLIC = {
+    "Arithmetic": "titrant.schema.cost",
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.inspect.summary",
     "Method": "titrant.runtime.catalog",
@@ -95,6 +96,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Arithmetic",
     "Context",
     "Counts",
     "Method",

@@ -168,6 +168,20 @@ def test_documents_itself_under_the_same_headings(name):
     assert page(declaration).startswith(f"# {name}\n")
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if catalog.get(name).method is not None])
+def test_says_where_the_kernels_of_a_method_run_and_what_it_changes_of_the_cost(name):
+    declaration = catalog.get(name)
+    method = declaration.method
+    assert method.arithmetic is not None
+    assert set(method.devices) <= {"cpu", "cuda", "mps"}
+    assert method.takes in declaration.inputs["model"].kinds
+    made = declaration.outputs["model"]
+    assert not method.format or backend.conversion(made, backend.kind_of_format(method.format).name) is not None
+    assert not method.engine or method.format in backend.formats_of(method.engine)
+    after = declaration.model_after(declaration.params(), MODEL)
+    assert after.parameters <= MODEL.parameters
+
+
 def test_imports_nothing_heavy_with_an_operator_file():
     code = (
         "import sys\nfrom titrant.runtime import catalog\n"
