@@ -65,6 +65,7 @@ class GateResult:
 
     `estimate` is the quantity that is compared with the threshold (a ratio for retention); `original` and `candidate`
     are the metric itself on either model. `changed` counts the cases that decide the test. None: not assessable.
+    `reason` says what was seen, or, where the gate is not `assessable`, what kept it from being assessed.
     """
 
     gate: str
@@ -79,6 +80,7 @@ class GateResult:
     needed_cases: int | None
     reason: str
     method: str
+    assessable: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,11 @@ def _only(metric: str, given: str, allowed: tuple[str, ...], test: str) -> str:
     if given not in allowed:
         raise ValueError(f"{metric} cannot be compared so; what works: {', '.join(allowed)}")
     return test
+
+
+def reason_words(result: GateResult) -> str:
+    """Write why a gate answered as it did, as "not assessable: no evaluation row is of class ill"."""
+    return result.reason if result.assessable else f"not assessable: {result.reason}"
 
 
 # comparison → the words around its threshold

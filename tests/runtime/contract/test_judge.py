@@ -8,7 +8,7 @@ import pytest
 
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.judge import TESTS, conclude, judge, judgement
-from titrant.schema.gate import Contract, GateResult, gate_test
+from titrant.schema.gate import Contract, GateResult, gate_test, reason_words
 from titrant.schema.values.canonical import plain
 
 
@@ -265,7 +265,8 @@ def test_never_passes_what_it_cannot_compute(evidence, gate, test):
     broken = replace(broken, candidate=Answers(np.full((171, 2), np.nan), LABELS))
     result = judge(gate(test, metric, "at_least", 0.0), broken)
     assert (result.verdict, result.lower) == ("INCONCLUSIVE", None)
-    assert result.reason.startswith("not assessable: ")
+    assert not result.assessable
+    assert reason_words(result).startswith("not assessable: ")
 
 
 @pytest.mark.parametrize("where", ["class unheard", "subgroup sex.x", "subgroup age.1"])
@@ -290,7 +291,9 @@ def test_takes_rows_of_one_patient_for_one_case(evidence, gate):
 def test_gives_the_gates_reason_when_its_facts_are_missing(evidence, gate):
     missing = gate("not_assessable", "kept", "at_least", 0.99, assumption="data.positive names no critical class")
     result = judge(missing, evidence(LABELS, LABELS, LABELS))
-    assert (result.verdict, result.reason) == ("INCONCLUSIVE", "not assessable: data.positive names no critical class")
+    why = "data.positive names no critical class"
+    assert (result.verdict, result.reason, result.assessable) == ("INCONCLUSIVE", why, False)
+    assert reason_words(result) == f"not assessable: {why}"
 
 
 def result_of(verdict, estimate=0.99, name="g"):
