@@ -79,14 +79,14 @@ def takes(kinds: tuple[Kind, ...], *types_: type) -> bool:
 class Phrase:
     """What may stand somewhere, in words: one of it, and several in a list; "" where a list says it in the same way."""
 
-    one: str
+    single: str
     several: str = ""
 
 
 def describe(kinds: tuple[Kind, ...]) -> str:
     """Say in words what may stand here: `a number above 0, or auto`."""
     phrases, choice = _alternatives(kinds)
-    return _join([*(phrase.one for phrase in phrases), *choice]) or "nothing"
+    return _join([*(phrase.single for phrase in phrases), *choice]) or "nothing"
 
 
 def _plural(kinds: tuple[Kind, ...]) -> str:
