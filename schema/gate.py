@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -16,7 +17,7 @@ SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at
 class Gate:
     """One row of the contract.
 
-    `slice` is "all", "class X", "subgroup G.value", or for a bias row the ordered pair "subgroup G.a / G.b"
+    `slice` is the text of its cases, which `slice_of` reads: for a bias row the ordered pair "subgroup G.a / G.b"
     (ratio_at_least: metric in a over metric in b). `threshold` is in `unit`: "" for fractions and ratios, "s", "B",
     "cases/s". `needed_cases` is for 80 % power under `assumption`; `available_cases` is what the data has; either is
     None where the gate does not count cases (size) or nothing is known yet.
@@ -44,6 +45,11 @@ LEVEL_ORIGIN = "level "
 def supplied(gate: Gate) -> bool:
     """Whether the level supplied a row; False where the recipe asks for it."""
     return gate.origin.startswith(LEVEL_ORIGIN) and ":" not in gate.origin
+
+
+def slice_of(gate: Gate) -> Slice:
+    """Return which cases a gate is about."""
+    return read_slice(gate.slice, against=gate.comparison == "ratio_at_least")
 
 
 def criteria(gate: Gate) -> dict[str, Any]:

@@ -28,8 +28,8 @@ FOREIGN = {
     "src/titrant/api/hardware.py": "pydantic's messages",
     "src/titrant/api/recipes.py": "the comment at the top of a shipped recipe",
 }
-# Texts with a grammar of their own, which the recipe language has: slices of the contract, the metrics of a training.
-GRAMMAR = {"class ", "subgroup ", "tuning accuracy", "tuning loss", "0123456789. "}
+# Texts with a grammar of their own, which the recipe language has: the metrics of a training, quantities.
+GRAMMAR = {"tuning accuracy", "tuning loss", "0123456789. "}
 
 
 def reading(source: str) -> list[tuple[int, str]]:

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from titrant.schema.recipe.terms import Count, Form, Fraction, Metric, Off, Positive, Ref, Section, SwitchedOff, Text
 
-Slice = Annotated[
+SliceText = Annotated[
     str,
     Field(pattern=r"^(all|class .+|subgroup [^.]+\..+)$"),
     Form("`all`, `class X` or `subgroup G.value`", ("all",), "slice"),
@@ -51,7 +51,7 @@ class FreeGate(Section):
     """One row of the contract."""
 
     metric: Metric | Ref = Field(description="a metric, or `module:Name` of f(outputs, labels) → number")
-    slice: Slice = Field("all", description="all, `class X` or `subgroup G.value`")
+    slice: SliceText = Field("all", description="all, `class X` or `subgroup G.value`")
     comparison: Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most"] = Field(
         description="absolute, or against the original: retention is a ratio, drop and rise are differences"
     )

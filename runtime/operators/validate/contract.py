@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.contract.reading import Reading
@@ -14,6 +14,7 @@ from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.gate import LEVEL_ORIGIN, Contract, Gate, Judgement
 from titrant.schema.plan import Prediction
+from titrant.schema.values.slice import read_slice
 
 if TYPE_CHECKING:
     from titrant.runtime.contract.answers import DecisionCounts
@@ -41,6 +42,12 @@ class GateParams(Params):
         False, description="the level supplied it: let through under require: evidence if its facts are missing"
     )
     assumption: str = Field("", description="of a gate whose test is not_assessable: why it is not")
+
+    @field_validator("slice")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        read_slice(text)
+        return text
 
     def gate(self) -> Gate:
         """Return the gate itself."""

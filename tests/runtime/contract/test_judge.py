@@ -115,6 +115,14 @@ def test_leaves_a_group_under_min_cases_open(evidence, gate):
     assert "at least 50 are needed" in result.reason
 
 
+def test_holds_against_each_other_subgroups_whose_names_have_slashes(evidence, gate):
+    found = evidence(LABELS, LABELS, LABELS, groups=["f / x"] * 130 + ["m"] * 41)
+    bias = gate("group_ratio", "accuracy", "ratio_at_least", 0.8, where="subgroup sex.f / x / sex.m")
+    assert judge(bias, found).estimate == 1.0
+    alone = judge(replace(bias, slice="subgroup sex.f / x"), found)
+    assert (alone.assessable, alone.reason) == (False, "it compares two values of a subgroup, and names no two")
+
+
 def test_counts_min_cases_in_patients_and_not_in_rows(evidence, gate):
     paired = gate("score_ratio", "accuracy", "retention", 0.8, where="subgroup sex.f", min_cases=50)
     groups, units = ["f"] * 171, np.arange(171) // 4
