@@ -6,12 +6,9 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.data import BUNDLED
+from titrant.schema.recipe.transform import FITTED
 from titrant.schema.values.slice import read_slice
-
-# Transforms that learn something from rows.
-FITTED = ("standardize", "impute", "one_hot")
-# What `data.source.sklearn` can name; a test holds this equal to what the loader reads.
-BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 
 
 def roles_have_rows(given: CheckInput) -> Iterator[Finding]:

@@ -16,8 +16,6 @@ StepInputs = Mapping[str, PortSource]
 # What the executor itself provides, as if a step named "run" had made it.
 PROVIDED: Mapping[str, Mapping[str, str]] = {"run": {"record": "value"}}
 
-STAGES = ("prepare", "make", "measure", "judge", "report")
-
 # A format that `export` can name → the artifact kind that holds it.
 KIND_OF: Mapping[str, str] = {"onnx": "onnx", "torchscript": "torchscript"}
 # A kind → the engines that load it.

@@ -18,7 +18,7 @@ from titrant.runtime.contract.statistics.proportions import (
     unit_count,
 )
 from titrant.runtime.contract.verdict import GateEstimate
-from titrant.schema.cases import runs_for_percentile
+from titrant.schema.cases import PERCENTILES, runs_for_percentile
 from titrant.schema.gate import Gate, slice_of
 from titrant.schema.values.units import format_size, format_time
 
@@ -153,7 +153,6 @@ def _group_share(group: Paired, confidence: float) -> GroupShare:
 
 # Of the candidate and the original alone, after the choice: see docs/decisions/search.md.
 TIMED_ANEW = ", of runs after the choice"
-_SHARES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
 
 
 def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -166,7 +165,7 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
     timing = figures.get(str(evidence.timing_batch))
     if timing is None:
         raise Unassessable(f"batch size {evidence.timing_batch} was not timed")
-    share, runs = _SHARES[gate.metric], timing["samples"]
+    share, runs = PERCENTILES[gate.metric], timing["samples"]
     lower, upper = percentile_bounds(runs, share, evidence.confidence)
     name = f"p{100 * share:.0f}"
     estimate = timing[name]

@@ -11,6 +11,7 @@ SliceText = Annotated[
     Field(pattern=r"^(all|class .+|subgroup [^.]+\..+)$"),
     Form("`all`, `class X` or `subgroup G.value`", ("all",), "slice"),
 ]
+Requirement = Literal["proof", "evidence"]
 Date = Annotated[
     str,
     Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"),
@@ -119,7 +120,7 @@ class Validation(Section):
         description="where a score becomes a decision",
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="of every one-sided bound, 0.5 up to 1")
-    require: Literal["proof", "evidence"] | None = Field(None, description="what releases; default: by level")
+    require: Requirement | None = Field(None, description="what releases; default: by level")
     regression: Annotated[Regression | None, Off] = Field(None, description="limits against an earlier run")
     accept: tuple[Waiver, ...] = Field((), description="dated waivers")
     preset: Annotated[Literal["mlperf_99", "mlperf_99_9"] | None, Off] = Field(

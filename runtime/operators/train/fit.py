@@ -21,6 +21,8 @@ from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.terms import Watched
+from titrant.schema.recipe.train import Optimizer
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
 
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
     from titrant.runtime.backends.torch.losses import LossFunction
     from titrant.runtime.values import Rows, TorchModel
 
-OptimizerName = Literal[
-    "adamw", "adam", "sgd", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "asgd", "adafactor"
-]
 LossName = Literal["cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
@@ -53,7 +52,7 @@ class FitParams(Params):
 
     epochs: int = Field(20, ge=1, description="passes over the train rows, at most")
     batch_size: int = Field(64, ge=1, description="cases in a step")
-    optimizer: OptimizerName = Field("adamw", description="an optimizer of torch.optim, in small letters")
+    optimizer: Optimizer = Field("adamw", description="an optimizer of torch.optim, in small letters")
     learning_rate: float = Field(1e-3, gt=0, description="step size")
     weight_decay: float = Field(0.01, ge=0, description="decay of the weights")
     loss: LossName = Field("cross_entropy", description="a loss of torch.nn.functional, of the model's first output")
@@ -61,7 +60,7 @@ class FitParams(Params):
     patience: int | None = Field(
         None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
     )
-    metric: Literal["tuning loss", "tuning accuracy"] = Field("tuning loss", description="what the best epoch is")
+    metric: Watched = Field("tuning loss", description="what the best epoch is")
     deterministic: bool = Field(True, description="refuse torch operations whose result is not repeatable")
 
 
