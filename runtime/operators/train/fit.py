@@ -165,7 +165,7 @@ def fit(
     model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
-    from titrant.runtime.backends.torch.call import fixed_settings
+    from titrant.runtime.backends.torch.determinism import fixed_settings
 
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
@@ -261,7 +261,7 @@ def make_optimizer(params: FitParams, weights: "list[torch.nn.Parameter]") -> "t
 
 def _batches(model: "TorchModel", rows: "Rows") -> Batches:
     from titrant.runtime.backends.backend import checked
-    from titrant.runtime.backends.torch.call import tensor_of
+    from titrant.runtime.backends.torch.determinism import tensor_of
     from titrant.runtime.backends.torch.losses import labels_of
 
     if len(rows) == 0:
