@@ -9,7 +9,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read
 from titrant.schema.recipe.recipe import LEVEL_NAMES
-from titrant.schema.values.files import WEIGHT_SUFFIXES
+from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.compiler.predict.suitability import Suitability
 
-RECIPES = (".yaml", ".yml")
 # A name for what nobody has named; recipes need one.
 _NAME = "inspected"
 # Stands for inputs that are not known: layers are looked at, what they answer is not.
@@ -53,7 +52,7 @@ def inspect(
     user's own code fails.
     """
     suffix = Path(subject).suffix.lower()
-    if suffix in RECIPES:
+    if suffix in YAML_SUFFIXES:
         _refuse({"args": args, "inputs": inputs}, "a recipe, which has its own")
         levels = [] if level in (None, "auto") else [f"level={level}"]
         return _recipe(subject, read(Path(subject), [*overrides, *levels]), level, hardware, trust)
