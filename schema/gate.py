@@ -86,7 +86,11 @@ class GateResult:
     needed_cases: int | None
     reason: str
     method: str
-    assessable: bool = True
+
+    @property
+    def assessable(self) -> bool:
+        """Whether there is an estimate at all."""
+        return self.estimate is not None
 
 
 @dataclass(frozen=True)

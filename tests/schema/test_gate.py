@@ -1,9 +1,8 @@
-"""A threshold reads exactly as strict as it is, and what is not assessable says so once."""
+"""A threshold reads exactly as strict as it is, and what is not assessable says so."""
 
 import pytest
 
 from titrant.schema.gate import Gate, GateResult, reason_words, threshold_words
-from titrant.schema.values.canonical import plain, read_back
 
 
 def gate(comparison, threshold, unit=""):
@@ -26,9 +25,7 @@ def test_writes_the_threshold_with_its_unit_and_never_looser(asked, words):
     assert threshold_words(asked) == words
 
 
-def test_says_once_that_a_gate_is_not_assessable_also_where_an_older_record_holds_the_sentence():
-    missing = GateResult("g", "INCONCLUSIVE", *[None] * 5, 0, None, None, "no labels", "none", assessable=False)
-    assert reason_words(missing) == "not assessable: no labels"
-    older = {**plain(missing), "reason": "not assessable: no labels"}
-    del older["assessable"]
-    assert reason_words(read_back(GateResult, older)) == "not assessable: no labels"
+@pytest.mark.parametrize(("estimate", "words"), [(None, "not assessable: no labels"), (0.5, "no labels")])
+def test_says_of_a_gate_without_an_estimate_that_it_is_not_assessable(estimate, words):
+    result = GateResult("g", "INCONCLUSIVE", estimate, *[None] * 4, 0, None, None, "no labels", "none")
+    assert reason_words(result) == words

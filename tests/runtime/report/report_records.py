@@ -32,7 +32,7 @@ export: [{format: onnx}]
 def result(gate, verdict, bounds, pair, *about, changed=None, needed=None):
     """`bounds`: estimate, lower, upper; `pair`: the metric of either model; `about`: cases, then reason and method."""
     cases, why = about
-    return GateResult(gate, verdict, *bounds, *pair, cases, changed, needed, *why, assessable=bounds[0] is not None)
+    return GateResult(gate, verdict, *bounds, *pair, cases, changed, needed, *why)
 
 
 def results(candidate):
