@@ -97,6 +97,8 @@ def class_index(evidence: Evidence, class_name: str) -> int:
 
 def in_subgroup(evidence: Evidence, cases: Slice) -> np.ndarray:
     """Return which cases are in a subgroup, (rows,) bool."""
+    if cases.other is not None:
+        raise Unassessable("it names two values of a subgroup, and its test looks at one")
     values = evidence.rows.subgroup_values.get(cases.group, ())
     if cases.value not in values:
         raise Unassessable(f"there is no subgroup {cases.subgroup}")

@@ -121,6 +121,8 @@ def test_holds_against_each_other_subgroups_whose_names_have_slashes(evidence, g
     assert judge(bias, found).estimate == 1.0
     alone = judge(replace(bias, slice="subgroup sex.f / x"), found)
     assert (alone.assessable, alone.reason) == (False, "it compares two values of a subgroup, and names no two")
+    both = judge(replace(bias, test="score_ratio"), found)
+    assert (both.assessable, both.reason) == (False, "it names two values of a subgroup, and its test looks at one")
 
 
 def test_counts_min_cases_in_patients_and_not_in_rows(evidence, gate):
