@@ -23,9 +23,9 @@ with atheris.instrument_imports(include=["titrant.schema", "titrant.compiler", "
     from titrant.schema.diagnostics.render import as_json, render_all
     from titrant.schema.language.migrate import migrate
     from titrant.schema.language.parse import parse
-    from titrant.schema.language.write import print_recipe
+    from titrant.schema.language.write import dump
     from titrant.schema.language.yaml_source import decode
-    from titrant.schema.recipe.recipe import recipe_value
+    from titrant.schema.recipe.recipe import recipe_value, written
 
 ROOT = Path(__file__).parent.parent
 MISTAKES = ROOT / "tests" / "schema" / "mistakes"
@@ -36,7 +36,7 @@ MOST_SECONDS = 2.0
 def read(data: bytes) -> None:
     """Parse a file's bytes, bind it where it parses, and print it so that it parses to the same."""
     parsed = parse(decode(data, "x.yaml"), "x.yaml", folder=ROOT / "recipes")
-    again = parse(print_recipe(parsed.recipe), "x.yaml", folder=ROOT / "recipes")
+    again = parse(dump(written(parsed.recipe)), "x.yaml", folder=ROOT / "recipes")
     assert recipe_value(again.recipe) == recipe_value(parsed.recipe), "printed, it parses to another recipe"
     for path in parsed.source.paths():
         assert parsed.source.place(path).line >= 1

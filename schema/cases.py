@@ -9,7 +9,8 @@ from titrant.schema.values.frozen import dataclass
 
 # Under this many changed cases retention is judged by an exact bound instead of the score test.
 FEW_CHANGED = 5
-_PERCENTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
+# The share of the runs that a timed metric bounds.
+PERCENTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
 _NINE_IN_TEN = NormalDist().inv_cdf(0.9)
 
 
@@ -167,7 +168,7 @@ def _groups(gate: Gate, confidence: float, power: float, original: float) -> Cas
 
 
 def _percentile(gate: Gate, confidence: float) -> CasesNeeded:
-    share = _PERCENTILES[gate.metric]
+    share = PERCENTILES[gate.metric]
     return CasesNeeded(runs_for_percentile(share, confidence), "timed runs", "the slowest run bounds the percentile")
 
 

@@ -213,8 +213,10 @@ class DataFacts:
 
 def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:
     """Return the values of every subgroup in any role, in the order of the data."""
+    from titrant.schema.recipe.data import PRECEDENCE
+
     values_by_group: dict[str, dict[str, None]] = {}
-    for role in ("evaluation", "tuning", "calibration", "train"):
+    for role in PRECEDENCE:
         if role in data.roles:
             for group, values in data.roles[role].subgroups.items():
                 values_by_group.setdefault(group, {}).update(dict.fromkeys(values))

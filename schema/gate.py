@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -16,7 +17,7 @@ SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at
 class Gate:
     """One row of the contract.
 
-    `slice` is "all", "class X", "subgroup G.value", or for a bias row the ordered pair "subgroup G.a / G.b"
+    `slice` is the text of its cases, which `slice_of` reads: for a bias row the ordered pair "subgroup G.a / G.b"
     (ratio_at_least: metric in a over metric in b). `threshold` is in `unit`: "" for fractions and ratios, "s", "B",
     "cases/s". `needed_cases` is for 80 % power under `assumption`; `available_cases` is what the data has; either is
     None where the gate does not count cases (size) or nothing is known yet.
@@ -46,6 +47,11 @@ def supplied(gate: Gate) -> bool:
     return gate.origin.startswith(LEVEL_ORIGIN) and ":" not in gate.origin
 
 
+def slice_of(gate: Gate) -> Slice:
+    """Return which cases a gate is about."""
+    return read_slice(gate.slice, against=gate.comparison == "ratio_at_least")
+
+
 def criteria(gate: Gate) -> dict[str, Any]:
     """Return what judging reads of a gate, as a step's parameter: neither its place in the recipe nor its planning.
 
@@ -65,6 +71,7 @@ class GateResult:
 
     `estimate` is the quantity that is compared with the threshold (a ratio for retention); `original` and `candidate`
     are the metric itself on either model. `changed` counts the cases that decide the test. None: not assessable.
+    `reason` says what was seen, or, where the gate is not `assessable`, what kept it from being assessed.
     """
 
     gate: str
@@ -79,6 +86,11 @@ class GateResult:
     needed_cases: int | None
     reason: str
     method: str
+
+    @property
+    def assessable(self) -> bool:
+        """Whether there is an estimate at all."""
+        return self.estimate is not None
 
 
 @dataclass(frozen=True)
@@ -152,6 +164,11 @@ def _only(metric: str, given: str, allowed: tuple[str, ...], test: str) -> str:
     if given not in allowed:
         raise ValueError(f"{metric} cannot be compared so; what works: {', '.join(allowed)}")
     return test
+
+
+def reason_words(result: GateResult) -> str:
+    """Write why a gate answered as it did, as "not assessable: no evaluation row is of class ill"."""
+    return result.reason if result.assessable else f"not assessable: {result.reason}"
 
 
 # comparison → the words around its threshold

@@ -35,6 +35,8 @@ class Decision:
     where: str = ""
 
 
+# What a step is for, in the order in which steps run.
+STAGES = ("prepare", "make", "measure", "judge", "report")
 FIGURES = ("seconds", "peak_bytes", "output_bytes")
 # From the surest to the least sure.
 BASES = ("counted", "measured", "modelled", "guess")

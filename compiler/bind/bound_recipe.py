@@ -13,6 +13,8 @@ from titrant.schema.recipe.data import Data
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
+CodeOrigin = Literal["recipe", "environment", "outside"]
+
 
 @dataclass(frozen=True)
 class UserReference:
@@ -25,7 +27,7 @@ class UserReference:
 
     key: str  # dotted recipe path, such as "model.factory"
     reference: str
-    origin: Literal["recipe", "environment", "outside"]
+    origin: CodeOrigin
     path: Path | None
     digest: str = ""
 

@@ -6,6 +6,7 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding
 from titrant.schema.gate import gate_test
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.validation import Bias, FreeGate, Safety
+from titrant.schema.values.slice import read_slice
 
 # Metrics that need to know which class is the positive one.
 OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1", "auroc")
@@ -68,7 +69,7 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
     if problem is not None:
         yield problem
         return
-    if gate.slice != "all" and not given.labelled and gate.slice.startswith("class "):
+    if not given.labelled and read_slice(gate.slice).kind == "class":
         message = f"`task: {given.recipe.task}` has no classes"
         yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
     try:

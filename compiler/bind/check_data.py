@@ -6,11 +6,9 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
 from titrant.schema.language.spans import KeyPath
-
-# Transforms that learn something from rows.
-FITTED = ("standardize", "impute", "one_hot")
-# What `data.source.sklearn` can name; a test holds this equal to what the loader reads.
-BUNDLED = ("breast_cancer", "digits", "iris", "wine")
+from titrant.schema.recipe.data import BUNDLED
+from titrant.schema.recipe.transform import FITTED
+from titrant.schema.values.slice import read_slice
 
 
 def roles_have_rows(given: CheckInput) -> Iterator[Finding]:
@@ -152,13 +150,14 @@ def slices_have_rows(given: CheckInput, model: ModelFacts, data: DataFacts) -> I
     groups = subgroup_values(data)
     for place, gate in enumerate(given.recipe.validation.gates):
         path = ("validation", "gates", place, "slice")
-        kind, _, name = gate.slice.partition(" ")
-        if kind == "class" and name not in data.classes:
-            yield given.finding("R133", path, f"there is no class `{name}`", meant(name, data.classes, "they are"))
-        group, _, value = name.partition(".")
-        if kind == "subgroup" and group in groups and value not in groups[group]:
-            message = f"no row is in subgroup `{group}.{value}`"
-            yield given.finding("R133", path, message, meant(value, groups[group], "its values are"))
+        cases = read_slice(gate.slice)
+        if cases.kind == "class" and cases.class_name not in data.classes:
+            message = f"there is no class `{cases.class_name}`"
+            yield given.finding("R133", path, message, meant(cases.class_name, data.classes, "they are"))
+        values = groups.get(cases.group)
+        if cases.kind == "subgroup" and values is not None and cases.value not in values:
+            message = f"no row is in subgroup `{cases.subgroup}`"
+            yield given.finding("R133", path, message, meant(cases.value, values, "its values are"))
 
 
 def columns_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:

@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Literal
 
-from titrant.compiler.bind.bound_recipe import CheckInput, Finding, UserReference, meant
+from titrant.compiler.bind.bound_recipe import CheckInput, CodeOrigin, Finding, UserReference, meant
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.values.files import digest_file
 from titrant.schema.values.frozen import dataclass
-
-CodeOrigin = Literal["recipe", "environment", "outside"]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
 from titrant.schema.gate import Contract, Gate, gate_test
 from titrant.schema.plan import Decision
+from titrant.schema.values.slice import Slice, read_slice
 
 # ONNX nodes whose scale is found from the batch at hand.
 DYNAMIC_NODES = ("DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
@@ -119,7 +120,7 @@ def safety(question: Question, presets: Presets) -> Iterator[Gate]:
             reason = NO_LABELS if question.recipe.task == "unlabeled" else NO_POSITIVE
             yield not_assessable(f"safety.{name}", "safety", metric, preset, reason)
         else:
-            yield _row(f"safety.{name}", "safety", (metric, f"class {positive}", "at_least"), preset)
+            yield _row(f"safety.{name}", "safety", (metric, Slice("class", positive).text, "at_least"), preset)
 
 
 def bias(question: Question, presets: Presets) -> Iterator[Gate]:
@@ -144,10 +145,11 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
             continue
         cases = presets.bias_min_cases
         for value, other in itertools.permutations(names, 2):
-            compared = (metric, f"subgroup {group}.{value} / {group}.{other}", "ratio_at_least")
+            pair = Slice("subgroup", group=group, value=value, other=other)
+            compared = (metric, pair.text, "ratio_at_least")
             yield _row(f"bias.{group}.{value}/{other}", "bias", compared, preset, min_cases=cases)
         for name in names:
-            compared = (metric, f"subgroup {group}.{name}", "retention")
+            compared = (metric, Slice("subgroup", group=group, value=name).text, "retention")
             yield _row(f"bias.{group}.{name}", "bias", compared, preset, min_cases=cases)
 
 
@@ -202,7 +204,7 @@ def _free(question: Question) -> Iterator[Gate]:
     for place, gate in enumerate(question.recipe.validation.gates):
         where = question.bound.where("validation", "gates", place)
         name = gate.name or f"{gate.metric}.{gate.slice}.{gate.comparison}".replace(" ", "_")
-        reason = unknown_slice(question, gate.slice)
+        reason = unknown_slice(question, read_slice(gate.slice))
         if reason:
             preset = Preset(gate.threshold, where, True)
             yield not_assessable(name, "gates", gate.metric, preset, reason, slice_=gate.slice)
@@ -211,15 +213,13 @@ def _free(question: Question) -> Iterator[Gate]:
         yield Gate(name, "gates", gate.metric, gate.slice, gate.comparison, gate.threshold, test, where)
 
 
-def unknown_slice(question: Question, slice_: str) -> str:
+def unknown_slice(question: Question, cases: Slice) -> str:
     """Say why a slice has no evaluation rows; "" when it has some."""
     evaluation = question.data.roles["evaluation"]
-    kind, _, name = slice_.partition(" ")
-    if kind == "class" and not evaluation.classes.get(name):
-        return f"no evaluation row is of class {name}"
-    group, _, value = name.partition(".")
-    if kind == "subgroup" and not evaluation.subgroups.get(group, {}).get(value):
-        return f"no evaluation row is in subgroup {name}"
+    if cases.kind == "class" and not evaluation.classes.get(cases.class_name):
+        return f"no evaluation row is of class {cases.class_name}"
+    if cases.kind == "subgroup" and not evaluation.subgroups.get(cases.group, {}).get(cases.value):
+        return f"no evaluation row is in subgroup {cases.subgroup}"
     return ""
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from titrant.schema.cases import mean_cases, need, zero_failure_cases
 from titrant.schema.facts import DataFacts, RoleFacts
-from titrant.schema.gate import Gate
+from titrant.schema.gate import Gate, slice_of
+from titrant.schema.values.slice import Slice
 
 Needed = tuple[int | None, str]
 
@@ -21,7 +22,8 @@ def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
     if gate.test == "not_assessable" or gate.preset == "target":
         return gate
     needed, assumption = needed_cases(gate, confidence)
-    return replace(gate, needed_cases=needed, available_cases=available_cases(gate, data), assumption=assumption)
+    available = available_cases(gate.metric, slice_of(gate), data)
+    return replace(gate, needed_cases=needed, available_cases=available, assumption=assumption)
 
 
 def needed_cases(gate: Gate, confidence: float) -> Needed:
@@ -35,19 +37,18 @@ def needed_cases(gate: Gate, confidence: float) -> Needed:
     return requirement.cases, requirement.assumption
 
 
-def available_cases(gate: Gate, data: DataFacts) -> int | None:
-    """Return how many evaluation cases a gate's metric counts: its denominator, in units of `split.by`."""
+def available_cases(metric: str, cases: Slice, data: DataFacts) -> int:
+    """Return how many evaluation cases a metric counts in a slice: its denominator, in units of `split.by`."""
     evaluation = data.roles.get("evaluation")
     if evaluation is None:
         return 0
-    kind, _, name = gate.slice.partition(" ")
-    if kind == "class":
-        return _of_class(gate.metric, name, evaluation)
-    if kind == "subgroup":
-        return min(_in_subgroup(gate.metric, place, evaluation) for place in _values(name))
-    if data.positive is not None and gate.metric in (*POSITIVES, NEGATIVES):
-        return _of_class(gate.metric, data.positive, evaluation)
-    return 0 if gate.metric in POSITIVES else evaluation.units
+    if cases.kind == "class":
+        return _of_class(metric, cases.class_name, evaluation)
+    if cases.kind == "subgroup":
+        return min(_in_subgroup(metric, side, evaluation) for side in cases.sides())
+    if data.positive is not None and metric in (*POSITIVES, NEGATIVES):
+        return _of_class(metric, data.positive, evaluation)
+    return 0 if metric in POSITIVES else evaluation.units
 
 
 def _of_class(metric: str, name: str, evaluation: RoleFacts) -> int:
@@ -58,27 +59,19 @@ def _of_class(metric: str, name: str, evaluation: RoleFacts) -> int:
     return evaluation.class_units.get(name, rows)
 
 
-def _values(name: str) -> list[tuple[str, str]]:
-    """Split "G.a" or "G.a / G.b" into (group, value) pairs; a value may hold dots, a group may not."""
-    first, _, second = name.partition(" / ")
-    parts = [part.partition(".") for part in (first, second) if part]
-    return [(group, value) for group, _, value in parts]
-
-
-def _in_subgroup(metric: str, place: tuple[str, str], evaluation: RoleFacts) -> int:
-    rows, positives = (_at(place, counts) or 0 for counts in (evaluation.subgroups, evaluation.positives))
+def _in_subgroup(metric: str, side: Slice, evaluation: RoleFacts) -> int:
+    rows, positives = (_at(side, counts) or 0 for counts in (evaluation.subgroups, evaluation.positives))
     if metric in POSITIVES:
-        units, count = _at(place, evaluation.positive_units), positives
+        units, count = _at(side, evaluation.positive_units), positives
     elif metric == NEGATIVES:
-        units, count = _at(place, evaluation.negative_units), rows - positives
+        units, count = _at(side, evaluation.negative_units), rows - positives
     else:
-        units, count = _at(place, evaluation.subgroup_units), rows
+        units, count = _at(side, evaluation.subgroup_units), rows
     return count if units is None else units
 
 
-def _at(place: tuple[str, str], counts: Mapping[str, Mapping[str, int]]) -> int | None:
-    group, value = place
-    return counts.get(group, {}).get(value)
+def _at(side: Slice, counts: Mapping[str, Mapping[str, int]]) -> int | None:
+    return counts.get(side.group, {}).get(side.value)
 
 
 def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] | None:
@@ -91,7 +84,7 @@ def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] 
         return None
     proving = available
     if gate.test == "group_ratio":
-        proving = available_cases(replace(gate, slice=gate.slice.partition(" / ")[0]), data) or 0
+        proving = available_cases(gate.metric, slice_of(gate).sides()[0], data)
     fewest = fewest_cases(gate, confidence)
     if proving < fewest:
         return max(fewest, gate.min_cases), proving

@@ -17,8 +17,6 @@ StepInputs = Mapping[str, PortSource]
 # What the executor itself provides, as if a step named "run" had made it.
 PROVIDED: Mapping[str, Mapping[str, str]] = {"run": {"record": "value"}}
 
-STAGES = ("prepare", "make", "measure", "judge", "report")
-
 
 @dataclass(frozen=True)
 class StepMaker:

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from titrant.compiler.lower.plan_graph import (
     PROVIDED,
-    STAGES,
     Declare,
     given_kinds,
     plan_references,
@@ -18,7 +17,7 @@ from titrant.compiler.lower.plan_graph import (
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Port
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
+from titrant.schema.plan import STAGES, Candidate, CandidateSearch, Plan, Step
 from titrant.schema.values.canonical import canonical_json
 
 # Metrics that are read from timings rather than from answers.

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
 
-from titrant.compiler.lower.plan_graph import STAGES, Declare, plan_references, references, split_reference
+from titrant.compiler.lower.plan_graph import Declare, plan_references, references, split_reference
 from titrant.compiler.lower.verify import PlanDefectError, verify
 from titrant.compiler.passes.simplify import drop_no_ops, drop_unread, has_no_ops, share, unread, unshared
 from titrant.runtime import catalog
 from titrant.schema.facts import ModelFacts
-from titrant.schema.plan import Plan, Step
+from titrant.schema.plan import STAGES, Plan, Step
 from titrant.schema.values.frozen import dataclass
 
 FAMILY = "validate."

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from titrant.compiler.lower.plan_graph import (
-    STAGES,
     Declare,
     full_params,
     plan_references,
@@ -14,7 +13,7 @@ from titrant.compiler.lower.plan_graph import (
     split_reference,
 )
 from titrant.schema.facts import ModelFacts
-from titrant.schema.plan import Plan, Step, without_paths
+from titrant.schema.plan import STAGES, Plan, Step, without_paths
 from titrant.schema.values.canonical import canonical_json
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.values import Rows
+from titrant.schema.values.slice import ALL, Slice
 
-# Metrics of one class against the rest: "class X" names the class for them; for others it selects the rows.
+# Metrics of one class against the rest: a slice of a class names the class for them; for others it selects the rows.
 OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
 
 
@@ -57,55 +58,49 @@ class SliceAnswers:
         return "positive" if self.positive is None else self.classes[self.positive]
 
 
-def slice_answers(evidence: Evidence, metric: str, name: str) -> SliceAnswers:
-    """Select "all", "class X" or "subgroup G.value"; Unassessable when there is no such class, group or case."""
+def slice_answers(evidence: Evidence, metric: str, cases: Slice) -> SliceAnswers:
+    """Select the cases of a slice; Unassessable when there is no such class, group or case."""
     rows = evidence.rows
     if rows.labels is None or evidence.original is None or evidence.candidate is None:
         raise Unassessable("there are no labels")
     positive = rows.positive
-    if name.startswith("class ") and metric in OF_A_CLASS:
-        positive, name = class_index(evidence, name), "all"
-    chosen, words = select(evidence, name)
+    if cases.kind == "class" and metric in OF_A_CLASS:
+        positive, cases = class_index(evidence, cases.class_name), ALL
+    chosen, words = select(evidence, cases)
     return SliceAnswers(
         rows.labels[chosen], rows.units[chosen], evidence.original.of(chosen), evidence.candidate.of(chosen),
         evidence.alike[chosen], positive, rows.classes, words,
     )  # fmt: skip
 
 
-def select(evidence: Evidence, name: str) -> tuple[np.ndarray, str]:
+def select(evidence: Evidence, cases: Slice) -> tuple[np.ndarray, str]:
     """Return which rows a slice holds, (rows,) bool, and its words; Unassessable when it holds none."""
     rows = evidence.rows
-    kind, _, rest = name.partition(" ")
     words = ""
     chosen: np.ndarray = np.ones(len(rows), bool)
-    if kind == "class":
-        chosen, words = np.asarray(rows.labels == class_index(evidence, name)), f" in class {rest}"
-    elif kind == "subgroup":
-        chosen, words = in_subgroup(evidence, rest), f" in {rest}"
+    if cases.kind == "class":
+        chosen = np.asarray(rows.labels == class_index(evidence, cases.class_name))
+        words = f" in class {cases.class_name}"
+    elif cases.kind == "subgroup":
+        chosen, words = in_subgroup(evidence, cases), f" in {cases.subgroup}"
     if not chosen.any():
         raise Unassessable("there are no cases" + words)
     return chosen, words
 
 
-def class_index(evidence: Evidence, name: str) -> int:
-    """Return the class that a slice "class X" names; Unassessable when there is no such class."""
-    class_name = name.removeprefix("class ")
+def class_index(evidence: Evidence, class_name: str) -> int:
+    """Return the index of a class; Unassessable when there is no such class."""
     if evidence.rows.labels is None or class_name not in evidence.rows.classes:
         raise Unassessable(f"there is no class {class_name}")
     return evidence.rows.classes.index(class_name)
 
 
-def in_subgroup(evidence: Evidence, name: str) -> np.ndarray:
-    """Return which cases are in a subgroup "group.value", (rows,) bool."""
-    group, _, value = name.partition(".")
-    values = evidence.rows.subgroup_values.get(group, ())
-    if value not in values:
-        raise Unassessable(f"there is no subgroup {name}")
-    chosen: np.ndarray = evidence.rows.subgroups[group] == values.index(value)
+def in_subgroup(evidence: Evidence, cases: Slice) -> np.ndarray:
+    """Return which cases are in a subgroup, (rows,) bool."""
+    if cases.other is not None:
+        raise Unassessable("it names two values of a subgroup, and its test looks at one")
+    values = evidence.rows.subgroup_values.get(cases.group, ())
+    if cases.value not in values:
+        raise Unassessable(f"there is no subgroup {cases.subgroup}")
+    chosen: np.ndarray = evidence.rows.subgroups[cases.group] == values.index(cases.value)
     return chosen
-
-
-def pair_of(name: str) -> tuple[str, str]:
-    """Split "subgroup G.a / G.b" into the slices of both subgroups."""
-    first, _, second = name.removeprefix("subgroup ").partition(" / ")
-    return f"subgroup {first}", f"subgroup {second}"

@@ -96,9 +96,7 @@ def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
 
 
 def _open(gate: Gate, why: str) -> GateResult:
-    return GateResult(
-        gate.id, "INCONCLUSIVE", None, None, None, None, None, 0, None, None, f"not assessable: {why}", "none"
-    )
+    return GateResult(gate.id, "INCONCLUSIVE", None, None, None, None, None, 0, None, None, why, "none")
 
 
 def _number(value: float | None) -> float | None:

@@ -39,7 +39,8 @@ from titrant.runtime.contract.statistics.proportions import (
     unit_count,
 )
 from titrant.runtime.contract.verdict import GateEstimate
-from titrant.schema.gate import Gate
+from titrant.schema.gate import Gate, slice_of
+from titrant.schema.values.slice import Slice
 
 CLUSTERED = ", rows of one unit counted as fewer cases"
 
@@ -59,9 +60,9 @@ class Paired:
         return pairs(self.original, self.candidate)
 
 
-def paired(metric: str, slice_: str, evidence: Evidence) -> Paired:
+def paired(metric: str, among: Slice, evidence: Evidence) -> Paired:
     """Gather the cases that a proportion counts; Unassessable where it counts none."""
-    cases = slice_answers(evidence, metric, slice_)
+    cases = slice_answers(evidence, metric, among)
     if cases.positive is None and metric != "accuracy":
         raise Unassessable(f"{metric} needs a class: name data.positive, or use the slice `class X`")
     counted, before = hits(metric, cases.original.decisions, cases.labels, cases.positive)
@@ -79,7 +80,7 @@ def paired(metric: str, slice_: str, evidence: Evidence) -> Paired:
 
 def judge_retention(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the ratio of the two proportions by the score test, or exactly where few cases change."""
-    outcomes = paired(gate.metric, gate.slice, evidence)
+    outcomes = paired(gate.metric, slice_of(gate), evidence)
     old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
     if not old:
         raise Unassessable(f"the original's {gate.metric} is 0, and there is nothing to retain")
@@ -98,7 +99,7 @@ def judge_retention(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 def judge_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the drop (original - candidate) or the rise of a proportion."""
-    outcomes = paired(gate.metric, gate.slice, evidence)
+    outcomes = paired(gate.metric, slice_of(gate), evidence)
     old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
     counts, clustered = _effective(outcomes, None, evidence.confidence)
     if gate.comparison == "drop_at_most":
@@ -135,7 +136,7 @@ _LARGEST_RATIO = 1000.0
 
 def judge_brier(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the mean over cases of what is compared; one case's score lies in 0..1."""
-    cases = slice_answers(evidence, gate.metric, gate.slice)
+    cases = slice_answers(evidence, gate.metric, slice_of(gate))
     old, new = (
         brier_of_cases(answers.probabilities, cases.labels, cases.positive)
         for answers in (cases.original, cases.candidate)
@@ -193,7 +194,7 @@ _FACTORS = {"at_least": 0.0, "at_most": 0.0, "rise_at_most": 1.0, "drop_at_most"
 
 def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the area, its difference or its ratio; too few positive or discordant cases leave it open."""
-    cases = slice_answers(evidence, gate.metric, gate.slice)
+    cases = slice_answers(evidence, gate.metric, slice_of(gate))
     if cases.positive is None:
         raise Unassessable("the ROC curve needs a class: name data.positive, or use the slice `class X`")
     positive = cases.labels == cases.positive
@@ -232,7 +233,7 @@ def _too_few_for_auroc(count: int, decides: int, cases: SliceAnswers) -> str:
 
 def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound what is compared from 2,000 resamples of the units; fewer than 20 changed cases leave it open."""
-    cases = slice_answers(evidence, gate.metric, gate.slice)
+    cases = slice_answers(evidence, gate.metric, slice_of(gate))
     every = np.arange(len(cases.labels))
     before, after = _both_values(gate.metric, cases, every)
     estimate = _compared(gate.comparison, before, after)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, pair_of, select, slice_answers
+from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import CLUSTERED, Paired, paired
 from titrant.runtime.contract.statistics.means import ORDER_STATISTICS, percentile_bounds
@@ -18,8 +18,8 @@ from titrant.runtime.contract.statistics.proportions import (
     unit_count,
 )
 from titrant.runtime.contract.verdict import GateEstimate
-from titrant.schema.cases import runs_for_percentile
-from titrant.schema.gate import Gate
+from titrant.schema.cases import PERCENTILES, runs_for_percentile
+from titrant.schema.gate import Gate, slice_of
 from titrant.schema.values.units import format_size, format_time
 
 EXACT_BINOMIAL = "exact binomial bound (Clopper and Pearson)"
@@ -68,12 +68,12 @@ def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 def _share(gate: Gate, evidence: Evidence) -> _Share:
     if gate.metric in ("agreement", "same_decision"):
-        chosen, words = select(evidence, gate.slice)
+        chosen, words = select(evidence, slice_of(gate))
         good = evidence.alike[chosen]
         what = "decisions" if evidence.original is not None else "answers"
         observed = f"{int((~good).sum())} of {len(good)} {what}{words} differ from the original's"
         return _Share(good, evidence.rows.units[chosen], None, observed, "no difference")
-    cases = slice_answers(evidence, gate.metric, gate.slice)
+    cases = slice_answers(evidence, gate.metric, slice_of(gate))
     if gate.metric == "kept":
         return _kept(cases)
     if gate.metric == "precision":
@@ -115,13 +115,15 @@ def _need_positive(cases: SliceAnswers, metric: str) -> None:
 
 def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the candidate's metric in the first group over that in the second; the groups share no case."""
-    names = pair_of(gate.slice)
-    groups = [paired(gate.metric, name, evidence) for name in names]
+    sides = slice_of(gate).sides()
+    if len(sides) != 2:
+        raise Unassessable("it compares two values of a subgroup, and names no two")
+    groups = [paired(gate.metric, side, evidence) for side in sides]
     first, second = (_group_share(group, evidence.confidence) for group in groups)
     means = [float(group.candidate.mean()) for group in groups]
     before = [float(group.original.mean()) for group in groups]
     if not means[1]:
-        raise Unassessable(f"the {gate.metric} in {names[1].removeprefix('subgroup ')} is 0")
+        raise Unassessable(f"the {gate.metric} in {sides[1].subgroup} is 0")
     lower, method = group_ratio_lower_bound(first, second, evidence.confidence)
 
     def proves(times: float) -> bool:
@@ -130,8 +132,8 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
         )
 
     texts = [
-        f"{mean:.4f} in {name.removeprefix('subgroup ')} ({int(group.candidate.sum())} of {len(group.candidate)})"
-        for mean, name, group in zip(means, names, groups, strict=True)
+        f"{mean:.4f} in {side.subgroup} ({int(group.candidate.sum())} of {len(group.candidate)})"
+        for mean, side, group in zip(means, sides, groups, strict=True)
     ]
     clustered = any(unit_count(group.units) < len(group.units) for group in groups)
     return GateEstimate(
@@ -151,7 +153,6 @@ def _group_share(group: Paired, confidence: float) -> GroupShare:
 
 # Of the candidate and the original alone, after the choice: see docs/decisions/search.md.
 TIMED_ANEW = ", of runs after the choice"
-_SHARES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
 
 
 def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -164,7 +165,7 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
     timing = figures.get(str(evidence.timing_batch))
     if timing is None:
         raise Unassessable(f"batch size {evidence.timing_batch} was not timed")
-    share, runs = _SHARES[gate.metric], timing["samples"]
+    share, runs = PERCENTILES[gate.metric], timing["samples"]
     lower, upper = percentile_bounds(runs, share, evidence.confidence)
     name = f"p{100 * share:.0f}"
     estimate = timing[name]

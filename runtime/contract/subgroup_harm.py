@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from titrant.runtime.contract.evidence import Evidence, Unassessable
 from titrant.runtime.contract.paired_tests import paired
-from titrant.schema.gate import Gate, GateResult
+from titrant.schema.gate import Gate, GateResult, slice_of
 
 
 def name_harmed(gates: Sequence[Gate], results: Sequence[GateResult], evidence: Evidence) -> tuple[GateResult, ...]:
@@ -35,7 +35,7 @@ def name_harmed(gates: Sequence[Gate], results: Sequence[GateResult], evidence: 
 def _p_value(gate: Gate, evidence: Evidence) -> float:
     import numpy as np
 
-    cases = paired(gate.metric, gate.slice, evidence)
+    cases = paired(gate.metric, slice_of(gate), evidence)
     _, index = np.unique(cases.units, return_inverse=True)
     net = np.bincount(index, weights=cases.original.astype(float) - cases.candidate)
     return harm(int((net > 0).sum()), int((net < 0).sum()))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Params
+from titrant.schema.recipe.transform import ImputeStrategy, TransformName
 
 # JSON has lists only, so a list is taken where the model holds a tuple; what is in it stays strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
@@ -67,12 +68,12 @@ class SubgroupColumn(Params):
 class TransformStep(Params):
     """One entry of `data.transform`; `columns` None means every input column that the transform can work on."""
 
-    name: Literal["standardize", "normalize", "impute", "one_hot", "resize", "tokenize"]
+    name: TransformName
     columns: Names | None = None
     mean: float | Annotated[tuple[float, ...], Field(strict=False)] | None = None
     std: float | Annotated[tuple[float, ...], Field(strict=False)] | None = None
     scale: Literal[1, 255] = 1
-    strategy: Literal["median", "mean", "most_frequent"] = "median"
+    strategy: ImputeStrategy = "median"
     height: int | None = Field(None, ge=1)
     width: int | None = Field(None, ge=1)
 

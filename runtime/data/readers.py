@@ -15,9 +15,9 @@ from titrant.runtime.user_code import call, resolve
 from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.nearest import nearest
+from titrant.schema.recipe.data import BUNDLED
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-SETS = ("breast_cancer", "digits", "iris", "wine")
 
 
 def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -188,9 +188,9 @@ def read_bundled(name: str) -> Table:
     `digits` has the 64 pixels as `pixel_0_0` … `pixel_7_7` (0..16) and, for whoever names it, `image` (rows, 1, 8, 8)
     float32 in 0..1. Raises RecipeError X105 for another name.
     """
-    if name not in SETS:
-        near = nearest(name, SETS)
-        help = f"did you mean {near}?" if near else f"one of {', '.join(SETS)}"
+    if name not in BUNDLED:
+        near = nearest(name, BUNDLED)
+        help = f"did you mean {near}?" if near else f"one of {', '.join(BUNDLED)}"
         raise RecipeError(Diagnostic("X105", f"scikit-learn brings no classification set {name}", help=help))
     from sklearn import datasets
 

@@ -49,7 +49,7 @@ def describe_live(module: "torch.nn.Module", specs: Sequence[TensorSpec]) -> Mod
     It runs without values, or with them where its code needs them; afterwards each part is in the mode it was in.
     Without `specs` its inputs, outputs and FLOPs stay unknown. Raises StepError X156 when the forward pass fails.
     """
-    from titrant.runtime.backends.torch.call import plain_attention
+    from titrant.runtime.backends.torch.determinism import plain_attention
 
     seen, reason, name = NOT_RUN, "", type(module).__name__
     training = [part for part in module.modules() if part.training]
@@ -99,7 +99,7 @@ def _forward(
     factory: str, args: Mapping[str, Any], specs: Sequence[TensorSpec], task: str, seed: int
 ) -> "tuple[torch.nn.Module, ForwardPass, tuple[str, ...]]":
     """Build and run the model without values, at the last attempt with them; notes say when values were needed."""
-    from titrant.runtime.backends.torch.call import plain_attention
+    from titrant.runtime.backends.torch.determinism import plain_attention
 
     reason, size = "", 0
     for mode in (_meta, _fake, contextlib.nullcontext):

@@ -13,7 +13,7 @@ from titrant.runtime.report.record_view import (
     place,
     quantity,
 )
-from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult, Judgement, threshold_words
+from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult, Judgement, reason_words, threshold_words
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def margin(gate: Gate, result: GateResult) -> Margin:
     bound = result.upper if small else result.lower
     name = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
     if bound is None:
-        why = result.reason.removeprefix("not assessable").lstrip(": ")
-        return Margin(gate.id, None, f"{name}: not assessable" + (f", {why}" if why else ""))
+        because = f", {result.reason}" if result.reason else ""
+        return Margin(gate.id, None, f"{name}: not assessable{because}")
     distance = (gate.threshold - bound) if small else (bound - gate.threshold)
     left = distance / _allowance(gate)
     side = "upper bound" if small else "lower bound"
@@ -138,7 +138,7 @@ def _gate_row(gate: Gate, result: GateResult) -> GateRow:
         changed=result.changed,
         needed=needed,
         short=needed is not None and result.cases < needed,
-        reason=result.reason,
+        reason=reason_words(result),
         method=result.method,
         picture=interval_svg(gate, result),
         margin=margin(gate, result),

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from markupsafe import escape
 
 from titrant.runtime.report.steps import StepRow
-from titrant.schema.plan import Plan, Step
-
-STAGES = ("prepare", "make", "measure", "judge", "report")
+from titrant.schema.plan import STAGES, Plan, Step
 
 
 @dataclass(frozen=True)

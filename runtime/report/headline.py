@@ -147,8 +147,8 @@ def _more_cases(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
 def _not_assessable(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for gate, result in _unproven(record, leads):
         if result.estimate is None:
-            why = (result.reason or gate.assumption).removeprefix("not assessable").lstrip(": ")
-            yield f"{gate_title(gate)} could not be assessed: {why or 'no reason was given'}."
+            because = result.reason or gate.assumption or "no reason was given"
+            yield f"{gate_title(gate)} could not be assessed: {because}."
 
 
 def _broken(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:

@@ -141,21 +141,14 @@ def released_path(name: str, manifest: Manifest) -> str:
     return name + PurePosixPath(files[0]).suffix if len(files) == 1 else name
 
 
-def write_outputs(
-    folder: Path, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], chosen: Mapping[str, str]
-) -> None:
-    """Write the chosen candidates (search → candidate) with everything shipped beside them into `folder` of a run.
-
-    `folder` appears whole or not at all. Raises DamagedError when a stored file is not what was judged.
-    """
-    prepare_outputs(folder, plan, store, artifacts, chosen)
-    place_outputs(folder)
-
-
 def prepare_outputs(
     folder: Path, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], chosen: Mapping[str, str]
 ) -> None:
-    """Gather and verify everything that belongs into `folder` beside it, as `write_outputs` says."""
+    """Gather the chosen candidates (search → candidate) and everything shipped with them beside `folder` of a run.
+
+    `place_outputs` then lets `folder` appear whole or not at all. Raises DamagedError when a stored file is not what
+    was judged.
+    """
     unfinished = unfinished_of(folder)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

@@ -143,11 +143,13 @@ QUALITY = Tolerance(0.001, 0.01)
 SIZE = Tolerance(0.0, 0.01)
 # Timings and peak memory: another process on a machine that does other work besides.
 MEASURED = Tolerance(0.0, 0.5)
+# How the figures begin that are read from timings.
+TIMED = ("latency", "throughput", "peak_memory")
 
 
 def tolerance_of(name: str) -> Tolerance:
     """Return the tolerance of a figure by its name: `latency_p50`, `gate latency.p95`, `size`, `quality` …"""
     own = name.rpartition(" ")[2]
-    if own.startswith(("latency", "throughput", "peak_memory")):
+    if own.startswith(TIMED):
         return MEASURED
     return SIZE if own.startswith("size") else QUALITY

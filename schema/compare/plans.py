@@ -11,7 +11,7 @@ from titrant.schema.compare.difference import Difference, differences, named_dif
 from titrant.schema.compare.steps import cause
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath, dotted
-from titrant.schema.plan import Decision, Plan, without_paths
+from titrant.schema.plan import FIGURES, Decision, Plan, without_paths
 from titrant.schema.recipe.recipe import recipe_value, written
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.frozen import dataclass
@@ -154,8 +154,7 @@ def candidates(plan: Plan) -> PlanTable:
 
 def predictions(plan: Plan) -> PlanTable:
     """Return what each step, and each candidate's file, is expected to cost."""
-    figures = ("seconds", "peak_bytes", "output_bytes")
-    rows: PlanTable = {step.id: {name: getattr(step.prediction, name) for name in figures} for step in plan.steps}
+    rows: PlanTable = {step.id: {name: getattr(step.prediction, name) for name in FIGURES} for step in plan.steps}
     files = {f"file of {candidate.id}": {"output_bytes": candidate.predicted_bytes} for candidate in plan.candidates}
     return rows | files
 

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from typing import Any
 
 from titrant.schema.compare import plans
-from titrant.schema.compare.difference import CAUSAL, Difference, differences, named_differences, same
+from titrant.schema.compare.difference import CAUSAL, TIMED, Difference, differences, named_differences, same
 from titrant.schema.compare.plans import recipe_differences
 from titrant.schema.compare.steps import key_differences, moved_by_timing, output_differences, user_files
 from titrant.schema.language.parse import ParsedRecipe
@@ -19,7 +19,6 @@ from titrant.schema.values.frozen import dataclass
 
 # What environment.json says of things that are compared elsewhere, or that change nothing: places.
 _ELSEWHERE = ("recipe", "recipe_file", "recipe_folder", "variables", "machine")
-_TIMED = ("latency", "throughput", "peak_memory")
 
 # A candidate, and whether the figures below it are timings.
 Owner = tuple[str, bool]
@@ -198,4 +197,4 @@ def unit_of(figure: str) -> str:
 
 def is_timed(name: str) -> bool:
     """Whether a metric, or the gate named after it, is read from timings."""
-    return name.startswith(_TIMED)
+    return name.startswith(TIMED)

@@ -22,11 +22,10 @@ from titrant.schema.language.write import dump
 from titrant.schema.language.yaml_source import MOST_BYTES, read_text
 from titrant.schema.language.yaml_tree import Branch, Node
 from titrant.schema.values.canonical import canonical_json
-from titrant.schema.values.files import write_bytes
+from titrant.schema.values.files import YAML_SUFFIXES, write_bytes
 from titrant.schema.values.text import os_reason
 
 T = TypeVar("T")
-_YAML = (".yaml", ".yml")
 _WRITABLE = "make the folder and the file writable, and room on the disk"
 
 
@@ -84,7 +83,7 @@ def load_config(file: Path | str, into: Any = None) -> Any:
 
 def _suffix(file: Path) -> str:
     suffix = file.suffix.lower()
-    if suffix not in (".json", *_YAML):
+    if suffix not in (".json", *YAML_SUFFIXES):
         message = f"{file} is neither JSON nor YAML by its name"
         raise RecipeError(Diagnostic("R031", message, help="end it in .json, .yaml or .yml"))
     return suffix

@@ -75,20 +75,41 @@ def takes(kinds: tuple[Kind, ...], *types_: type) -> bool:
     return any(_python_type(kind) in types_ or kind.type is Any for kind in kinds if words((kind,)) != ("none",))
 
 
+@dataclass(frozen=True)
+class Phrase:
+    """What may stand somewhere, in words: one of it, and several in a list; "" where a list says it in the same way."""
+
+    single: str
+    several: str = ""
+
+
 def describe(kinds: tuple[Kind, ...]) -> str:
     """Say in words what may stand here: `a number above 0, or auto`."""
+    phrases, choice = _alternatives(kinds)
+    return _join([*(phrase.single for phrase in phrases), *choice]) or "nothing"
+
+
+def _plural(kinds: tuple[Kind, ...]) -> str:
+    """Say in words what a list holds; where that can be of several kinds, each is named as in `describe`."""
+    if any(_is_model(kind.type) for kind in kinds):
+        return "mappings"
+    phrases, choice = _alternatives(kinds)
+    several = phrases[0].several if len(phrases) == 1 else ""
+    return _join([several, *choice]) if several else describe(kinds)
+
+
+def _alternatives(kinds: tuple[Kind, ...]) -> tuple[list[Phrase], list[str]]:
+    """Return the phrases for what may stand here, and beside them the words, unless they are too many to name."""
     plain = tuple(kind for kind in kinds if not (_is_model(kind.type) and not kind.note(OneKey)))
     models = [kind for kind in kinds if _is_model(kind.type) and not kind.note(OneKey)]
     phrases = list(dict.fromkeys(phrase for kind in plain if not _is_word(kind) for phrase in _phrases(kind)))
     choice = words(tuple(kind for kind in plain if _is_word(kind) or kind.note(OneKey)))
     if models:
         keys = ", ".join(list(fields(tuple(models)))[:8])
-        phrases.append(f"a mapping of options ({keys})")
-    if choice and len(choice) <= 6:
-        phrases += [f"`{word}`" for word in choice]
-    elif choice:
-        phrases.append("one of the known names")
-    return _join(phrases) or "nothing"
+        phrases.append(Phrase(f"a mapping of options ({keys})"))
+    if len(choice) > 6:
+        return [*phrases, Phrase("one of the known names", "known names")], []
+    return phrases, [f"`{word}`" for word in choice]
 
 
 def _join(phrases: list[str]) -> str:
@@ -100,54 +121,48 @@ def _is_word(kind: Kind) -> bool:
     return texts or kind.type is OffMarker
 
 
-def _phrases(kind: Kind) -> list[str]:
+def _phrases(kind: Kind) -> list[Phrase]:
     """Return the numbers of a choice one by one, and one phrase for anything else."""
-    return [str(word) for word in get_args(kind.type)] if get_origin(kind.type) is Literal else [_phrase(kind)]
+    if get_origin(kind.type) is Literal:
+        return [Phrase(str(word)) for word in get_args(kind.type)]
+    return [_phrase(kind)]
 
 
-def _phrase(kind: Kind) -> str:
+def _phrase(kind: Kind) -> Phrase:
     if written := kind.note(Written):
-        return "a size such as `12 GiB`" if written.unit == "size" else "a time such as `250 ms`"
+        return Phrase("a size such as `12 GiB`" if written.unit == "size" else "a time such as `250 ms`")
     if form := kind.note(Form):
-        return str(form.phrase)
+        return Phrase(form.phrase, form.plural)
     if kind.note(OneKey):
-        return "a transform's name, alone or with its options"
+        return Phrase("a transform's name, alone or with its options")
     python = _python_type(kind)
     if python is tuple:
-        return f"a list of {_plural(_children(kind, 0))}"
+        return Phrase(f"a list of {_plural(_children(kind, 0))}")
     if python is dict:
         inner = _children(kind, "")
-        return (
-            "a mapping" if any(item.type is Any for item in inner) else f"a mapping of names, each to {describe(inner)}"
-        )
+        anything = any(item.type is Any for item in inner)
+        return Phrase("a mapping" if anything else f"a mapping of names, each to {describe(inner)}")
     if python in (int, float):
         return _number(kind)
-    return {str: "text", bool: "`true` or `false`"}.get(python, "anything")
+    return {str: Phrase("text", "texts"), bool: Phrase("`true` or `false`")}.get(python, Phrase("anything"))
 
 
-def _plural(kinds: tuple[Kind, ...]) -> str:
-    text = describe(kinds)
-    if any(_is_model(kind.type) for kind in kinds):
-        return "mappings"
-    if text.startswith("a whole number"):
-        return text.replace("a whole number", "whole numbers", 1)
-    plurals = {"text": "texts", "one of the known names": "known names", "a path": "paths"}
-    return {**plurals, "a module name pattern": "module name patterns"}.get(text, text)
-
-
-def _number(kind: Kind) -> str:
+def _number(kind: Kind) -> Phrase:
     low = next((note for note in kind.notes if isinstance(note, (annotated_types.Ge, annotated_types.Gt))), None)
     high = next((note for note in kind.notes if isinstance(note, (annotated_types.Le, annotated_types.Lt))), None)
-    noun = "a whole number" if kind.type is int else "a number"
     least = getattr(low, "ge", getattr(low, "gt", None))
     most = getattr(high, "le", getattr(high, "lt", None))
+    below = "" if hasattr(high, "le") else "below "
     if least == 0 and most == 1 and kind.type is float:
-        return "a fraction from 0 to 1" if hasattr(high, "le") else "a fraction from 0 to below 1"
+        return Phrase(f"a fraction from 0 to {below}1")
+    limits = ""
     if least is not None and most is not None and most < MOST_COUNT:
-        return f"{noun} from {least:g} to {'' if hasattr(high, 'le') else 'below '}{most:g}"
-    if least is not None:
-        return f"{noun} above {least:g}" if hasattr(low, "gt") else f"{noun}, {least:g} or more"
-    return noun
+        limits = f" from {least:g} to {below}{most:g}"
+    elif least is not None:
+        limits = f" above {least:g}" if hasattr(low, "gt") else f", {least:g} or more"
+    return (
+        Phrase(f"a whole number{limits}", f"whole numbers{limits}") if kind.type is int else Phrase(f"a number{limits}")
+    )
 
 
 def _step(kind: Kind, part: str | int) -> Iterator[Kind]:

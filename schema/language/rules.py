@@ -13,6 +13,7 @@ from titrant.schema.language.draft import Draft, UnsettledError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.model import MODEL_SOURCES
 from titrant.schema.recipe.reduce import Budget, Range
+from titrant.schema.values.slice import read_slice
 
 _PRESETS = ("retention", "safety", "bias", "calibration", "clinical_relevance", "batch_invariance")
 
@@ -55,9 +56,10 @@ def slices_exist(draft: Draft) -> Iterator[Diagnostic]:
     """A gate on a subgroup names one of `data.subgroups`."""
     groups = draft.data.subgroups if draft.data else {}
     for index, gate in enumerate(draft.validation.gates):
-        if not gate.slice.startswith("subgroup "):
+        named = read_slice(gate.slice)
+        if named.kind != "subgroup":
             continue
-        name, _, value = gate.slice.removeprefix("subgroup ").partition(".")
+        name, value = named.group, named.value
         path = ("validation", "gates", index, "slice")
         if name not in groups:
             choices = ", ".join(f"`{group}`" for group in groups) or "none: add it under `data.subgroups`"

@@ -8,7 +8,6 @@ import yaml
 
 from titrant.schema.language.yaml_source import hidden
 from titrant.schema.language.yaml_tree import resolve
-from titrant.schema.recipe.recipe import Recipe, written
 
 # What a reader refuses to see in a text, and takes when it is written as an escape.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
@@ -41,13 +40,11 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_representer(float, _float)
 
 
-def print_recipe(recipe: Recipe) -> str:
-    """Write a recipe as YAML that parses to the same recipe: the keys that were written, no defaults."""
-    return dump(written(recipe))
-
-
 def dump(value: Any, *, width: int = 100) -> str:
-    """Write plain JSON types as block YAML, keys in their order; text goes on in a new line beyond `width`."""
+    """Write plain JSON types as block YAML, keys in their order; text goes on in a new line beyond `width`.
+
+    What was written of a recipe (`titrant.schema.recipe.recipe.written`) parses to the same recipe again.
+    """
     return seen(
         yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, default_flow_style=False)
     )

@@ -9,6 +9,7 @@ import yaml
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, Place, RecipeError
 from titrant.schema.language.spans import Origin, Span
+from titrant.schema.values.files import YAML_SUFFIXES
 from titrant.schema.values.text import os_reason
 
 MOST_BYTES = 2**20
@@ -91,7 +92,7 @@ def _nearby(path: Path) -> str:
     from titrant.schema.language.nearest import nearest
 
     try:
-        names = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml"))
+        names = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in YAML_SUFFIXES)
     except (OSError, ValueError):
         return "check the path"
     if near := nearest(path.name, names):

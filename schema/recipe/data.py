@@ -8,7 +8,12 @@ from pydantic import BeforeValidator, Field
 from titrant.schema.recipe.terms import Fraction, PathText, Ref, Scalar, Section, Text, mistake
 from titrant.schema.recipe.transform import Transform
 
-ROLES = ("train", "tuning", "calibration", "evaluation")
+DEFAULT_SHARES: Mapping[str, float] = {"train": 0.5, "tuning": 0.1, "calibration": 0.1, "evaluation": 0.3}
+ROLES = tuple(DEFAULT_SHARES)
+# What judges goes before what chooses, that before what fits.
+PRECEDENCE = ("evaluation", "tuning", "calibration", "train")
+# What `sklearn` can name.
+BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 # The keys of which exactly one says what a source is.
 DATA_SOURCES = ("sklearn", "csv", "parquet", "npz", "image_folder", "text", "huggingface", "factory")
 
@@ -36,6 +41,7 @@ class NamedSource(Source):
 
 
 Share = Fraction | Text | Mapping[str, Fraction]
+Overlap = Literal["error", "drop"]
 
 
 class Split(Section):
@@ -49,7 +55,7 @@ class Split(Section):
         "row", description="what stays together: `row`, `order` (contiguous), or a column such as a patient"
     )
     stratify: bool = Field(True, description="keep the classes' shares equal in every role")
-    overlap: Literal["error", "drop"] = Field(
+    overlap: Overlap = Field(
         "error", description="rows that stand in two sources: an error, or dropped from the role that does not judge"
     )
 
@@ -58,9 +64,6 @@ class Split(Section):
         """Every role that has rows, with its share."""
         shares = {role: getattr(self, role) for role in ROLES}
         return {role: share for role, share in shares.items() if share is not None}
-
-
-DEFAULT_SHARES: Mapping[str, float] = {"train": 0.5, "tuning": 0.1, "calibration": 0.1, "evaluation": 0.3}
 
 
 def _with_shares(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The whole recipe, and the recipe as plain JSON: with every default for its digest, or only what was written."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
@@ -21,6 +21,7 @@ from titrant.schema.values.units import write_size, write_time
 LANGUAGE = 1
 
 Level = Literal["auto", "minimal", "balanced", "aggressive", "medical_critical"]
+LEVEL_NAMES: tuple[Level, ...] = get_args(Level)
 Task = Literal[
     "binary_classification",
     "multiclass_classification",

@@ -100,12 +100,14 @@ def _written(pattern: str, example: str) -> dict[str, Any]:
 class Form:
     """Says in words what a text must look like; `words` are the plain words that it may be.
 
-    `kind` is "name" or "slice" for a form for which a text that misses it can be mended.
+    `plural` is the phrase for several of them, "" where it is the same. `kind` is "name" or "slice" for a form for
+    which a text that misses it can be mended.
     """
 
     phrase: str
     words: tuple[str, ...] = ()
     kind: Literal["", "name", "slice"] = ""
+    plural: str = ""
 
 
 class OffMarker:
@@ -130,8 +132,8 @@ CountOrNone = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Threads = Annotated[int, Field(ge=1, le=MOST_THREADS)]
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
-PathText = Annotated[str, Field(min_length=1), Form("a path")]
-Pattern = Annotated[str, Field(min_length=1), Form("a module name pattern")]
+PathText = Annotated[str, Field(min_length=1), Form("a path", plural="paths")]
+Pattern = Annotated[str, Field(min_length=1), Form("a module name pattern", plural="module name patterns")]
 REF = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 REFERENCE = "a reference such as `my_code:Net`"
 Ref = Annotated[str, Field(pattern=REF), Form(REFERENCE)]

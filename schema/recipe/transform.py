@@ -1,6 +1,6 @@
 """The entries of `data.transform`: what is done to the raw columns before the model sees them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -37,12 +37,15 @@ class Normalize(Section):
     scale: Annotated[Literal[1, 255], Whole] = Field(1, description="pixel range that mean and std are given in")
 
 
+ImputeStrategy = Literal["median", "mean", "most_frequent"]
+
+
 class Impute(Section):
     """Fill missing values."""
 
     name: Literal["impute"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: those with gaps")
-    strategy: Literal["median", "mean", "most_frequent"] = Field("median", description="what a gap is filled with")
+    strategy: ImputeStrategy = Field("median", description="what a gap is filled with")
 
 
 class OneHot(Section):
@@ -70,7 +73,10 @@ class Tokenize(Section):
     length: Count = Field(description="tokens a case; shorter ones are padded, longer ones cut")
 
 
-TRANSFORMS = ("standardize", "normalize", "impute", "one_hot", "resize", "tokenize")
+TransformName = Literal["standardize", "normalize", "impute", "one_hot", "resize", "tokenize"]
+TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)
+# Those that learn something from rows.
+FITTED: tuple[TransformName, ...] = ("standardize", "impute", "one_hot")
 
 
 def _named(value: Any) -> Any:

@@ -6,11 +6,12 @@ from pydantic import BeforeValidator, Field
 
 from titrant.schema.recipe.terms import Count, Form, Fraction, Metric, Off, Positive, Ref, Section, SwitchedOff, Text
 
-Slice = Annotated[
+SliceText = Annotated[
     str,
     Field(pattern=r"^(all|class .+|subgroup [^.]+\..+)$"),
     Form("`all`, `class X` or `subgroup G.value`", ("all",), "slice"),
 ]
+Requirement = Literal["proof", "evidence"]
 Date = Annotated[
     str,
     Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"),
@@ -51,7 +52,7 @@ class FreeGate(Section):
     """One row of the contract."""
 
     metric: Metric | Ref = Field(description="a metric, or `module:Name` of f(outputs, labels) → number")
-    slice: Slice = Field("all", description="all, `class X` or `subgroup G.value`")
+    slice: SliceText = Field("all", description="all, `class X` or `subgroup G.value`")
     comparison: Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most"] = Field(
         description="absolute, or against the original: retention is a ratio, drop and rise are differences"
     )
@@ -119,7 +120,7 @@ class Validation(Section):
         description="where a score becomes a decision",
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="of every one-sided bound, 0.5 up to 1")
-    require: Literal["proof", "evidence"] | None = Field(None, description="what releases; default: by level")
+    require: Requirement | None = Field(None, description="what releases; default: by level")
     regression: Annotated[Regression | None, Off] = Field(None, description="limits against an earlier run")
     accept: tuple[Waiver, ...] = Field((), description="dated waivers")
     preset: Annotated[Literal["mlperf_99", "mlperf_99_9"] | None, Off] = Field(

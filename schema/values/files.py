@@ -15,8 +15,9 @@ _MAP_BYTES = 1 << 20
 _WINDOW_BYTES = 128 << 20
 # How a file of weights ends that a factory's module is given.
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
+YAML_SUFFIXES = (".yaml", ".yml")
 # How a lock's name ends, the one that is written first.
-LOCK_SUFFIXES = (".lock.yaml", ".lock.yml")
+LOCK_SUFFIXES = tuple(f".lock{suffix}" for suffix in YAML_SUFFIXES)
 
 
 def digest_bytes(data: bytes) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 from torch.nn import functional  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.torch.call import tensor_of
+from titrant.runtime.backends.torch.determinism import tensor_of
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime import catalog
-from titrant.runtime.backends.torch.call import lay_out, standard
+from titrant.runtime.backends.torch.determinism import lay_out, standard
 from titrant.runtime.backends.torch.factory import build, source_digest
 from titrant.runtime.values import Rewrite, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError

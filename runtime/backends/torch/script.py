@@ -16,14 +16,8 @@ import torch  # noqa: TID253 - its very subject
 from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.session import check_parity, measure_parity
-from titrant.runtime.backends.torch.call import (
-    example_arrays,
-    fixed_settings,
-    named,
-    plain_attention,
-    refuse_decisions,
-    tensor_of,
-)
+from titrant.runtime.backends.torch.call import example_arrays, named, refuse_decisions
+from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.session import open_session
 from titrant.runtime.catalog import Context
 from titrant.runtime.values import Rows, TorchModel, TorchScriptModel

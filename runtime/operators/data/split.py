@@ -5,7 +5,7 @@ Rows that two sources share in different roles are an error, or are dropped from
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -16,16 +16,13 @@ from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 from titrant.schema.facts import Hardware, ModelFacts, split_bytes
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.data import PRECEDENCE, ROLES, Overlap
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np
 
     from titrant.runtime.values import RowSplit, Table, Tables
-
-ROLES = ("train", "tuning", "calibration", "evaluation")
-# The first keeps a row that several have: what judges goes before what chooses, that before what fits.
-PRECEDENCE = ("evaluation", "tuning", "calibration", "train")
 
 # Numbers that are hashed in a second, and in one piece.
 _HASHED_PER_SECOND = 25e6
@@ -43,7 +40,7 @@ class DataSplitParams(Params):
     roles: dict[str, dict[str, float]]
     by: str = "row"
     stratify: bool = True
-    overlap: Literal["error", "drop"] = "error"
+    overlap: Overlap = "error"
     inputs: Names | None = None
     label: str | None = Field(None, description="the column to stratify by")
 

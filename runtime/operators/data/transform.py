@@ -8,12 +8,13 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
 from titrant.runtime.data.parameters import InputSpecs, Names, PlainValue, SubgroupColumn, TensorParams, TransformSteps
-from titrant.runtime.operators.data.split import ROLES
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
 from titrant.schema.language.nearest import nearest
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.data import ROLES
+from titrant.schema.recipe.transform import FITTED
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 # The roles that transforms may be fitted on, in this order.
 FITTED_ON = ("train", "calibration")
-_LEARNING = ("standardize", "impute", "one_hot")
 STACKED = "features"
 
 # Bytes of rows that are made in a second.
@@ -54,7 +54,7 @@ def predict(
     data = work.data
     if data is None:
         return Prediction(seconds=0.05, basis="guess")
-    sizes = [rows_bytes(data, role) for role in ("train", "tuning", "calibration", "evaluation")]
+    sizes = [rows_bytes(data, role) for role in ROLES]
     seconds, basis = inspected(data, "transform", BASE_SECONDS + sum(sizes) / _MADE_BYTES_PER_SECOND)
     # All roles are held; the largest is converted, hashed, and copied once more while it is written.
     peak = sum(sizes) + max(sizes) * 5 // 2
@@ -188,7 +188,7 @@ def _fit(data: _Data, names: tuple[str, ...], classes: Classes | None) -> "Trans
 
     params = data.params
     role = next((role for role in FITTED_ON if data.count(role)), None)
-    if role is None and any(step.name in _LEARNING for step in params.transforms):
+    if role is None and any(step.name in FITTED for step in params.transforms):
         raise PreconditionError(
             Diagnostic(
                 "X127", "there are no train or calibration rows to fit transforms on", help="give either some rows"

@@ -117,13 +117,8 @@ def export(
     from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
     from titrant.runtime.backends.onnxruntime.graph import read, write
     from titrant.runtime.backends.session import check_parity, measure_parity
-    from titrant.runtime.backends.torch.call import (
-        example_arrays,
-        fixed_settings,
-        plain_attention,
-        refuse_decisions,
-        tensor_of,
-    )
+    from titrant.runtime.backends.torch.call import example_arrays, refuse_decisions
+    from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
     from titrant.runtime.backends.torch.script import TRACED_ROWS, answers, flat
 
     _check_opset(params.opset)

@@ -81,7 +81,8 @@ def model_fuse(params: FuseParams, context: Context, *, model: Any) -> dict[str,
 
 def fused_model(model: "TorchModel") -> "tuple[TorchModel, int]":
     """Return a model with every foldable pair folded, and how many there were; the given one stays as it is."""
-    from titrant.runtime.backends.torch.call import refuse_decisions, tensor_of, zeros
+    from titrant.runtime.backends.torch.call import refuse_decisions, zeros
+    from titrant.runtime.backends.torch.determinism import tensor_of
     from titrant.runtime.backends.torch.module import rewritten
 
     arrays = zeros(model.inputs)

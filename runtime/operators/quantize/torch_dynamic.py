@@ -116,7 +116,8 @@ def quantize(
     """Return the written file, how many layers are quantized, and how many with weights are not."""
     import torch
 
-    from titrant.runtime.backends.torch.call import example_arrays, fixed_settings
+    from titrant.runtime.backends.torch.call import example_arrays
+    from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.backends.torch.script import TRACED_ROWS, save_script, traced
 
     # A module that is one layer cannot have itself replaced in itself.

@@ -22,6 +22,8 @@ from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.terms import Watched
+from titrant.schema.recipe.train import Optimizer
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
 
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
     from titrant.runtime.backends.torch.losses import LossFunction
     from titrant.runtime.values import Rows, TorchModel
 
-OptimizerName = Literal[
-    "adamw", "adam", "sgd", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta", "asgd", "adafactor"
-]
 LossName = Literal["cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
@@ -54,7 +53,7 @@ class FitParams(Params):
 
     epochs: int = Field(20, ge=1, description="passes over the train rows, at most")
     batch_size: int = Field(64, ge=1, description="cases in a step")
-    optimizer: OptimizerName = Field("adamw", description="an optimizer of torch.optim, in small letters")
+    optimizer: Optimizer = Field("adamw", description="an optimizer of torch.optim, in small letters")
     learning_rate: float = Field(1e-3, gt=0, description="step size")
     weight_decay: float = Field(0.01, ge=0, description="decay of the weights")
     loss: LossName = Field("cross_entropy", description="a loss of torch.nn.functional, of the model's first output")
@@ -62,7 +61,7 @@ class FitParams(Params):
     patience: int | None = Field(
         None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
     )
-    metric: Literal["tuning loss", "tuning accuracy"] = Field("tuning loss", description="what the best epoch is")
+    metric: Watched = Field("tuning loss", description="what the best epoch is")
     deterministic: bool = Field(True, description="refuse torch operations whose result is not repeatable")
 
 
@@ -167,7 +166,7 @@ def fit(
     model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
-    from titrant.runtime.backends.torch.call import fixed_settings
+    from titrant.runtime.backends.torch.determinism import fixed_settings
 
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
@@ -263,7 +262,7 @@ def make_optimizer(params: FitParams, weights: "list[torch.nn.Parameter]") -> "t
 
 def _batches(model: "TorchModel", rows: "Rows") -> Batches:
     from titrant.runtime.backends.session import checked
-    from titrant.runtime.backends.torch.call import tensor_of
+    from titrant.runtime.backends.torch.determinism import tensor_of
     from titrant.runtime.backends.torch.losses import labels_of
 
     if len(rows) == 0:

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS, basis_of
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.gate import LEVEL_ORIGIN, Contract, Gate, Judgement
+from titrant.schema.gate import LEVEL_ORIGIN, Comparison, Contract, Gate, Judgement
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.validation import Requirement
+from titrant.schema.values.slice import read_slice
 
 if TYPE_CHECKING:
     from titrant.runtime.contract.answers import DecisionCounts
@@ -32,7 +34,7 @@ class GateParams(Params):
     preset: str
     metric: str
     slice: str = "all"
-    comparison: Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
+    comparison: Comparison
     threshold: float
     test: str
     unit: str = ""
@@ -41,6 +43,12 @@ class GateParams(Params):
         False, description="the level supplied it: let through under require: evidence if its facts are missing"
     )
     assumption: str = Field("", description="of a gate whose test is not_assessable: why it is not")
+
+    @field_validator("slice")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        read_slice(text)
+        return text
 
     def gate(self) -> Gate:
         """Return the gate itself."""
@@ -55,7 +63,7 @@ class ContractParams(Reading):
     timing: str = Field("", description="the candidate's name in the timings; empty: its id")
     timing_batch: int = Field(1, ge=1, description="the batch size that latency and throughput gates are about")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
-    require: Literal["proof", "evidence"] = Field("evidence", description="what a release needs")
+    require: Requirement = Field("evidence", description="what a release needs")
 
 
 def predict(

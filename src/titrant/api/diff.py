@@ -9,6 +9,7 @@ from titrant.schema.compare.runs import RecordedRun
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.parse import ParsedRecipe, mapping, parse, read
 from titrant.schema.language.source_map import SourceMap
+from titrant.schema.values.files import YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def kind_of(name: str) -> str:
 
     if is_lock(name):
         return "lock"
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(YAML_SUFFIXES):
         return "recipe"
     return "plan" if name.endswith(".json") else "run"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, all_codes
+from titrant.schema.values.files import YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def explain(
 
 def is_recipe(subject: str) -> bool:
     """Tell a recipe from a run or a code by its suffix."""
-    return subject.endswith((".yaml", ".yml"))
+    return subject.endswith(YAML_SUFFIXES)
 
 
 def _code(code: str) -> "Code":

@@ -18,6 +18,7 @@ from titrant.api.planned import write_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Bench, Hardware, HardwareVolatile
 from titrant.schema.values.canonical import plain
+from titrant.schema.values.files import YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
@@ -55,7 +56,7 @@ def find_hardware(named: str) -> Hardware:
     if named in profiles():
         return shipped_profile(named).hardware
     file = Path(named)
-    if not file.exists() and file.parent == Path() and file.suffix not in (".json", ".yaml", ".yml"):
+    if not file.exists() and file.parent == Path() and file.suffix not in (".json", *YAML_SUFFIXES):
         raise RecipeError(Diagnostic("P002", f"there is no profile '{named}'", help=_nearest(named, profiles())))
     return load_hardware(file)
 
@@ -66,7 +67,7 @@ def load_hardware(file: Path) -> Hardware:
 
     try:
         text = file.read_text("utf-8")
-        if file.suffix in (".yaml", ".yml"):
+        if file.suffix in YAML_SUFFIXES:
             return read_profile(text, file.name).hardware
         return _saved(text, file.name)
     except FileNotFoundError:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read
-from titrant.schema.values.files import WEIGHT_SUFFIXES
+from titrant.schema.recipe.recipe import LEVEL_NAMES
+from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.compiler.predict.suitability import Suitability
 
-LEVELS = ("auto", "minimal", "balanced", "aggressive", "medical_critical")
-RECIPES = (".yaml", ".yml")
 # A name for what nobody has named; recipes need one.
 _NAME = "inspected"
 # Stands for inputs that are not known: layers are looked at, what they answer is not.
@@ -53,7 +52,7 @@ def inspect(
     user's own code fails.
     """
     suffix = Path(subject).suffix.lower()
-    if suffix in RECIPES:
+    if suffix in YAML_SUFFIXES:
         _refuse({"args": args, "inputs": inputs}, "a recipe, which has its own")
         levels = [] if level in (None, "auto") else [f"level={level}"]
         return _recipe(subject, read(Path(subject), [*overrides, *levels]), level, hardware, trust)
@@ -184,8 +183,8 @@ def check_model(
     planner's own rules; without a recipe it assumes that there are rows to calibrate with.
     Raises RecipeError for a level, model or input that cannot be, StepError when the model cannot answer the inputs.
     """
-    if level not in LEVELS:
-        raise RecipeError(Diagnostic("P080", f"there is no level {level}", help=f"one of {', '.join(LEVELS)}"))
+    if level not in LEVEL_NAMES:
+        raise RecipeError(Diagnostic("P080", f"there is no level {level}", help=f"one of {', '.join(LEVEL_NAMES)}"))
     if isinstance(model, str):
         if example is not None:
             raise RecipeError(Diagnostic("P080", "an example is of a live module", help="name the `inputs`"))

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.write import flow
+from titrant.schema.recipe.data import ROLES
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted
 
@@ -22,8 +23,6 @@ MOST_CLASSES = 100
 _WIDE_TEXT = 50
 _WIDTH = 100
 _MOST_SHOWN = 6
-# Roles that rows are split into.
-ROLES = 4
 # What a free size of an ONNX input becomes until somebody knows better: pixels, places.
 FREE_PIXELS, _FREE_PLACES = 224, 128
 
@@ -72,7 +71,7 @@ def _check_rows(starter: Starter) -> None:
     if starter.source is not None and starter.data is not None and starter.data["rows"] < _FEWEST_ROWS:
         rows = starter.data["rows"]
         refuse(
-            f"{starter.source[1]} has {counted(rows, 'row')}, too few for {ROLES} roles",
+            f"{starter.source[1]} has {counted(rows, 'row')}, too few for {len(ROLES)} roles",
             "give more, or leave --data out",
         )
 
@@ -269,8 +268,8 @@ def _transforms(kept: Sequence[Mapping[str, Any]], onnx: Mapping[str, Any] | Non
 def _split(label: Mapping[str, Any] | None) -> Iterator[str]:
     rarest = min(label["values"].items(), key=lambda value_count: value_count[1]) if label else None
     roles = "train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3"
-    if rarest is not None and rarest[1] < ROLES:
-        yield f"  # ? class {rarest[0]} has {rarest[1]} rows, too few for {ROLES} roles: join it with another"
+    if rarest is not None and rarest[1] < len(ROLES):
+        yield f"  # ? class {rarest[0]} has {rarest[1]} rows, too few for {len(ROLES)} roles: join it with another"
         yield f"  split: {{{roles}, stratify: false}}"
     else:
         yield f"  split: {{{roles}}}  # ? by: a column, such as the patient"

@@ -84,12 +84,12 @@ def note(text: str) -> None:
 def diagnostics(findings: Iterable[Diagnostic], *, as_json: bool = False) -> None:
     """Print findings: as text on stderr, or as a JSON list on stdout."""
     from titrant.schema.diagnostics.render import as_json as to_json
-    from titrant.schema.diagnostics.render import render
+    from titrant.schema.diagnostics.render import render_all
 
     if as_json:
         answer(json.dumps([to_json(diagnostic) for diagnostic in findings], indent=2, ensure_ascii=False))
     else:
-        note("\n\n".join(render(diagnostic) for diagnostic in findings))
+        note(render_all(findings))
 
 
 def defect() -> None:

@@ -4,13 +4,14 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from titrant.api.inspect import LEVELS, Inspected
+from titrant.api.inspect import Inspected
 from titrant.cli import console
 from titrant.cli.console import table, wrapped
 from titrant.cli.options import json_option, parse_json, recipe_options
 from titrant.compiler.predict.suitability import Suitability
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
+from titrant.schema.recipe.recipe import LEVEL_NAMES
 from titrant.schema.values.units import format_size
 
 # More layers than this are shortened to the first and last of them.
@@ -24,7 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
     parser.add_argument("model", metavar="MODEL|RECIPE", help="a recipe, an .onnx or .safetensors file, module:Name")
-    parser.add_argument("--level", choices=LEVELS, help="say whether this level suits; exit 3 when it cannot be met")
+    parser.add_argument(
+        "--level", choices=LEVEL_NAMES, help="say whether this level suits; exit 3 when it cannot be met"
+    )
     parser.add_argument("--args", metavar="JSON", help="arguments of a factory")
     parser.add_argument("--inputs", metavar="JSON", help="a factory's inputs: a list of {name, shape, dtype}")
     json_option(parser, "everything")

@@ -11,7 +11,7 @@ from titrant.cli.console import wrapped
 from titrant.cli.options import read_recipe, recipe_options, refuse_set
 from titrant.cli.plan import text_of
 from titrant.schema.diagnostics.diagnostics import OK
-from titrant.schema.gate import GateResult
+from titrant.schema.gate import GateResult, reason_words
 from titrant.schema.record import CandidateRecord, RunRecord
 from titrant.schema.values.units import counted, format_size, format_time
 
@@ -154,7 +154,7 @@ def _figures(candidate: CandidateRecord) -> list[str]:
 
 
 def _gate(result: GateResult) -> str:
-    return f"{SYMBOLS[result.verdict]} {result.verdict:<12} {result.gate}: {result.reason}"
+    return f"{SYMBOLS[result.verdict]} {result.verdict:<12} {result.gate}: {reason_words(result)}"
 
 
 def _report(record: RunRecord) -> Path:

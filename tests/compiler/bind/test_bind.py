@@ -8,7 +8,6 @@ import pytest
 
 from titrant.compiler.bind.availability import later_keys, later_values
 from titrant.compiler.bind.bind import CHECKS, bind
-from titrant.compiler.bind.check_data import BUNDLED
 from titrant.compiler.bind.check_references import find_module, top_level_names
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.language.parse import parse, read
@@ -168,12 +167,6 @@ def test_refuses_labelled_gates_where_there_are_no_labels(folder):
 def test_lists_the_findings_in_the_order_of_the_file(folder):
     text = CODE.replace("rows.csv", "row.csv") % "net:Net"
     assert [line for _, line, _ in codes(text + "inspect: {health: true}\n", folder)] == [4, 5, 6]
-
-
-def test_names_the_bundled_sets_that_the_loader_reads():
-    from titrant.runtime.data.readers import SETS
-
-    assert BUNDLED == SETS
 
 
 def test_has_a_sentence_for_every_check():

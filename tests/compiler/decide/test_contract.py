@@ -75,6 +75,17 @@ def test_compares_every_ordered_pair_of_three_values():
     assert (pair.available_cases, pair.min_cases) == (20, 50)
 
 
+def test_counts_the_cases_of_a_value_that_has_a_slash_in_its_name():
+    evaluation = RoleFacts(171, 171, {"malignant": 64, "benign": 107}, {"race": {"a / race.b": 60, "c": 111}})
+    roles = dict.fromkeys(("train", "tuning", "calibration", "evaluation"), evaluation)
+    text = case.RECIPE.replace("size: {column", "race: {column") + (
+        "validation:\n"
+        "  gates: [{metric: accuracy, slice: subgroup race.a / race.b, comparison: at_least, threshold: 0.9}]\n"
+    )
+    found = gates(text, data=replace(case.DATA, roles=roles))
+    assert found["accuracy.subgroup_race.a_/_race.b.at_least"].available_cases == 60
+
+
 def test_lets_the_recipe_choose_how_subgroups_are_compared():
     text = case.RECIPE + "validation: {bias: {at_least: 0.9, metric: accuracy, min_cases: 10}}\n"
     gate = gates(text)["bias.size.[12, inf)/[-inf, 12)"]

@@ -8,7 +8,7 @@ import pytest
 
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.judge import TESTS, conclude, judge, judgement
-from titrant.schema.gate import Contract, GateResult, gate_test
+from titrant.schema.gate import Contract, GateResult, gate_test, reason_words
 from titrant.schema.values.canonical import plain
 
 
@@ -113,6 +113,16 @@ def test_leaves_a_group_under_min_cases_open(evidence, gate):
     assert (result.verdict, result.cases, result.needed_cases) == ("INCONCLUSIVE", 41, 50)
     assert result.estimate == 1.0
     assert "at least 50 are needed" in result.reason
+
+
+def test_holds_against_each_other_subgroups_whose_names_have_slashes(evidence, gate):
+    found = evidence(LABELS, LABELS, LABELS, groups=["f / x"] * 130 + ["m"] * 41)
+    bias = gate("group_ratio", "accuracy", "ratio_at_least", 0.8, where="subgroup sex.f / x / sex.m")
+    assert judge(bias, found).estimate == 1.0
+    alone = judge(replace(bias, slice="subgroup sex.f / x"), found)
+    assert (alone.assessable, alone.reason) == (False, "it compares two values of a subgroup, and names no two")
+    both = judge(replace(bias, test="score_ratio"), found)
+    assert (both.assessable, both.reason) == (False, "it names two values of a subgroup, and its test looks at one")
 
 
 def test_counts_min_cases_in_patients_and_not_in_rows(evidence, gate):
@@ -265,7 +275,8 @@ def test_never_passes_what_it_cannot_compute(evidence, gate, test):
     broken = replace(broken, candidate=Answers(np.full((171, 2), np.nan), LABELS))
     result = judge(gate(test, metric, "at_least", 0.0), broken)
     assert (result.verdict, result.lower) == ("INCONCLUSIVE", None)
-    assert result.reason.startswith("not assessable: ")
+    assert not result.assessable
+    assert reason_words(result).startswith("not assessable: ")
 
 
 @pytest.mark.parametrize("where", ["class unheard", "subgroup sex.x", "subgroup age.1"])
@@ -290,7 +301,9 @@ def test_takes_rows_of_one_patient_for_one_case(evidence, gate):
 def test_gives_the_gates_reason_when_its_facts_are_missing(evidence, gate):
     missing = gate("not_assessable", "kept", "at_least", 0.99, assumption="data.positive names no critical class")
     result = judge(missing, evidence(LABELS, LABELS, LABELS))
-    assert (result.verdict, result.reason) == ("INCONCLUSIVE", "not assessable: data.positive names no critical class")
+    why = "data.positive names no critical class"
+    assert (result.verdict, result.reason, result.assessable) == ("INCONCLUSIVE", why, False)
+    assert reason_words(result) == f"not assessable: {why}"
 
 
 def result_of(verdict, estimate=0.99, name="g"):

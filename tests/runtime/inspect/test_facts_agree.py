@@ -10,7 +10,7 @@ import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
 from titrant.recipes.models import DigitsNet, SmallCnn, TabularNet
-from titrant.runtime.backends.torch.call import plain_attention
+from titrant.runtime.backends.torch.determinism import plain_attention
 from titrant.runtime.data.parameters import File
 from titrant.runtime.inspect.onnx import describe_onnx
 from titrant.runtime.inspect.torch import describe_live

@@ -11,7 +11,7 @@ from titrant.runtime.data.transforms import fit
 from titrant.runtime.serve.released import load
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.home import open_home
-from titrant.runtime.store.run_folder import write_outputs
+from titrant.runtime.store.run_folder import place_outputs, prepare_outputs
 from titrant.runtime.values import OnnxModel, Transforms
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 from titrant.schema.facts import HardwareIdentity
@@ -64,7 +64,8 @@ def release(tmp_path):
         )  # fmt: skip
         run = tmp_path / "run"
         run.mkdir()
-        write_outputs(run / folder, plan, store, artifacts, {"tumor": "c"})
+        prepare_outputs(run / folder, plan, store, artifacts, {"tumor": "c"})
+        place_outputs(run / folder)
         return run
 
     return released

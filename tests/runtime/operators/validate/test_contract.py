@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from titrant.runtime.values import OnnxModel, Outputs
+from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.gate import Gate, criteria
 from titrant.schema.values.canonical import canonical_json
 
@@ -84,3 +85,8 @@ def test_counts_the_decisions_of_both_models_by_class(judged):
     answers = judged([RETENTION], 0, 1, 170)["answers"]
     assert answers["cases"] == 171
     assert answers["lost"] == [1, 2]
+
+
+def test_refuses_a_slice_that_it_cannot_read(judged):
+    with pytest.raises(RecipeError, match="`everything` is not `all`"):
+        judged([gate("g", "score_ratio", "accuracy", "retention", 0.9, slice="everything")])

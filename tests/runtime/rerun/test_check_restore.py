@@ -1,3 +1,5 @@
+"""What a person installs before a run can be made again: what is gone or has another version."""
+
 from titrant.runtime.rerun.check import restore
 
 

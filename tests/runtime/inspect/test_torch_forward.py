@@ -7,7 +7,7 @@ import torch  # noqa: TID253 - the tests build tiny modules
 from torch import nn  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
-from titrant.runtime.backends.torch.call import plain_attention
+from titrant.runtime.backends.torch.determinism import plain_attention
 from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward
 from titrant.schema.facts import TensorSpec
 

@@ -1,8 +1,8 @@
-"""A threshold reads exactly as strict as it is."""
+"""A threshold reads exactly as strict as it is, and what is not assessable says so."""
 
 import pytest
 
-from titrant.schema.gate import Gate, threshold_words
+from titrant.schema.gate import Gate, GateResult, reason_words, threshold_words
 
 
 def gate(comparison, threshold, unit=""):
@@ -23,3 +23,9 @@ def gate(comparison, threshold, unit=""):
 )
 def test_writes_the_threshold_with_its_unit_and_never_looser(asked, words):
     assert threshold_words(asked) == words
+
+
+@pytest.mark.parametrize(("estimate", "words"), [(None, "not assessable: no labels"), (0.5, "no labels")])
+def test_says_of_a_gate_without_an_estimate_that_it_is_not_assessable(estimate, words):
+    result = GateResult("g", "INCONCLUSIVE", estimate, *[None] * 4, 0, None, None, "no labels", "none")
+    assert reason_words(result) == words

@@ -1,3 +1,5 @@
+"""Files of a run that somebody changed after it are named."""
+
 import json
 
 import pytest

@@ -41,3 +41,7 @@ def test_puts_what_cannot_be_assessed_first():
     assert weakest([wide, missing]) is missing
     assert weakest([judged("at_least", 0.9, 0.95, 1.0), wide]) is wide
     assert weakest([]) is None
+
+
+def test_says_what_kept_a_gate_from_being_assessed():
+    assert judged("at_least", 0.9, None, None).sentence == "accuracy: not assessable, why"

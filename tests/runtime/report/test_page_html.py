@@ -116,7 +116,16 @@ def test_shows_names_as_they_are(records):
         ("released", ["PASS", "Released “ort-static”: the contract is kept.", "Use it"], ["keep the original"]),
         ("not_proven", ["NOT PROVEN", "Released “ort-static”, not proven.", "402 needed"], ["keep the original"]),
         ("failed", ["FAIL", "Not released: keep the original model.", "breaks 1 of 4 gates"], ["Use it"]),
-        ("inconclusive", ["INCONCLUSIVE", "Not released: keep the original model.", "299 needed"], ["Use it"]),
+        (
+            "inconclusive",
+            [
+                "INCONCLUSIVE",
+                "Not released: keep the original model.",
+                "299 needed",
+                "not assessable: the recipe names no subgroups",
+            ],
+            ["Use it"],
+        ),
         ("unlabeled", ["PASS", "0.9950 (199/200)"], ["Training", "Changed decisions", "Operating point"]),
         ("nothing_made", ["FAIL", "No candidate reached the evaluation rows"], ["The contract", "Use it", "Speed"]),
     ],

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.torch.call import call, lay_out, standard, tensor_of
+from titrant.runtime.backends.torch.call import call
+from titrant.runtime.backends.torch.determinism import lay_out, standard, tensor_of
 
 
 def places(array):

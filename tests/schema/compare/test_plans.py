@@ -11,7 +11,9 @@ from titrant.schema.facts import Gpu
 from titrant.schema.language.parse import parse
 from titrant.schema.plan import Step
 
-specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parent / "small_recipes.py")
+specification = importlib.util.spec_from_file_location(
+    "small_recipes", Path(__file__).parents[2] / "compiler" / "small_recipes.py"
+)
 small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 

@@ -1,3 +1,5 @@
+"""A secret in a line of YAML is taken out, and the line stays what it was otherwise."""
+
 import pytest
 
 from titrant.schema.config.secrets import without_secret_lines
