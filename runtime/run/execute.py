@@ -11,7 +11,6 @@ from titrant.runtime.run.deadline import Deadline
 from titrant.runtime.run.evaluation_looks import note_look, place_of
 from titrant.runtime.run.perform import Performer
 from titrant.runtime.run.record import (
-    RunRecipe,
     capture,
     count_with_results,
     describe,
@@ -34,7 +33,8 @@ from titrant.runtime.store.run_folder import RECORD, RunFolder, make_folder, new
 from titrant.runtime.worker.messages import DamagedArtifactError
 from titrant.runtime.worker.parent import Listen, Worker, environment
 from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnostic, StepError, TitrantError
-from titrant.schema.plan import Plan, plan_digest
+from titrant.schema.plan import plan_digest
+from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
 from titrant.schema.values import files
 
@@ -43,32 +43,27 @@ _MENDED_AT_MOST = 20
 
 
 def execute(
-    plan: Plan,
-    *,
+    planned: Planned,
     home: Home,
-    recipe_text: str,
-    recipe_file: str,
-    folder: Path,
+    *,
     listen: Listen | None = None,
     worker: Worker | None = None,
     replay: Replay | None = None,
-    written: Mapping[str, Any] | None = None,
     seconds: float | None = None,
 ) -> RunRecord:
     """Execute a plan and return what it did; `exit` is 0, or 5 where the contract was not kept.
 
-    `folder` is the recipe's, where the user's modules are. `listen` is told every event: planned, started, progress,
-    measured, finished, reused, failed, rejected, judged, note, closed. A worker that is handed in is used and closed.
-    `replay` says how it differs from a plain run. `written` is the recipe as its author wrote it, for the record.
-    When every step is reused nothing is started, and a run that ended before answers for this one. After `seconds` no
+    `listen` is told every event: planned, started, progress, measured, finished, reused, failed, rejected, judged,
+    note, closed. A worker that is handed in is used and closed. `replay` says how it differs from a plain run. When
+    every step is reused nothing is started, and a run that ended before answers for this one. After `seconds` no
     further step is started, and what was judged until then decides; OutOfTimeError is raised where that is nothing.
     Raises StepError when a step that everything rests on fails; nothing is released then. Interrupted, it ends its
     worker and raises on.
     """
-    worker = worker or Worker(home, folder, plan.threads, plan.steps[0].seed if plan.steps else 0)
+    plan = planned.plan
+    worker = worker or Worker(home, Path(planned.folder), plan.threads, plan.steps[0].seed if plan.steps else 0)
     journal = Journal(listen or _ignore)
-    recipe = RunRecipe(recipe_text, recipe_file, folder.absolute(), written or {})
-    run = _Run(plan, home, recipe, journal, worker, replay or Replay(), Deadline(plan, seconds))
+    run = _Run(planned, home, journal=journal, worker=worker, replay=replay or Replay(), seconds=seconds)
     try:
         with disk_errors(home):
             return run.execute()
@@ -89,25 +84,19 @@ def _ignore(event: Mapping[str, Any]) -> None:
 class _Run:
     """One execution of a plan."""
 
-    def __init__(  # noqa: PLR0917
-        self,
-        plan: Plan,
-        home: Home,
-        recipe: RunRecipe,
-        journal: Journal,
-        worker: Worker,
-        replay: Replay,
-        deadline: Deadline,
+    def __init__(
+        self, planned: Planned, home: Home, *, journal: Journal, worker: Worker, replay: Replay, seconds: float | None
     ) -> None:
-        self._plan = plan
+        folder, deadline = Path(planned.folder), Deadline(planned.plan, seconds)
+        self._planned = planned
+        self._plan = planned.plan
         self._home = home
-        self._recipe = recipe
         self._journal = journal
         self._store = Store(home)
         self._replay = replay
-        self._results = Results(home, self._store, recipe.folder, reuse=replay.reuse)
-        self._declarations = Declarations(home, recipe.folder, worker.ask)
-        self._performer = Performer(plan, self._results, worker, journal, self._open, deadline)
+        self._results = Results(home, self._store, folder, reuse=replay.reuse)
+        self._declarations = Declarations(home, folder, worker.ask)
+        self._performer = Performer(self._plan, self._results, worker, journal, self._open, deadline)
         self._begun = time.monotonic()
         self._folder: RunFolder | None = None
         self._using = contextlib.ExitStack()
@@ -177,7 +166,7 @@ class _Run:
         return titration
 
     def _finish(self, walk: Walk, titration: Titration) -> RunRecord:
-        value = report_value(walk, titration, self._store, self._recipe, self._evaluation_look(walk))
+        value = report_value(walk, titration, self._store, self._planned, self._evaluation_look(walk))
         artifact = identify_value(value)
         if not self._store.has(artifact):
             self._store.put("value", value)
@@ -221,7 +210,7 @@ class _Run:
             executed=len(executed),
             reused=count_with_results(walk) - len(executed & set(walk.records)),
             seconds=time.monotonic() - self._begun,
-            environment=capture(self._plan, self._recipe.folder),
+            environment=capture(self._planned),
         )
         self._accepted(record)
         files.write_json(folder.path / RECORD, record)
@@ -239,9 +228,9 @@ class _Run:
         if self._folder is None:
             plan = self._plan
             self._using.enter_context(using(self._home, f"running {plan.name}", self._note))
-            variables = environment(self._home, self._recipe.folder, plan.threads, plan.steps[0].seed)
-            about = describe(plan, self._recipe, variables)
-            self._folder = make_folder(self._home, plan, self._recipe.text, about)
+            variables = environment(self._home, Path(self._planned.folder), plan.threads, plan.steps[0].seed)
+            about = describe(self._planned, variables)
+            self._folder = make_folder(self._home, plan, self._planned.recipe_text, about)
             if (newer := newer_run(self._home, self._folder)) is not None:
                 self._note(f"the clock was set back since {newer} began: `latest` goes on naming that run")
             self._log.open(self._folder.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.run.evaluation_looks import place_of
-from titrant.runtime.run.record import RunRecipe, earlier_run, look_of, report_value
+from titrant.runtime.run.record import earlier_run, look_of, report_value
 from titrant.runtime.run.search_run import (
     MISSED,
     NoCandidateError,
@@ -29,7 +29,8 @@ from titrant.runtime.store.run_folder import last_run
 from titrant.schema.compare.difference import first_place, short
 from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
 from titrant.schema.language.spans import dotted
-from titrant.schema.plan import Plan, Step, StepPreview
+from titrant.schema.plan import Step, StepPreview
+from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord, StepRecord
 from titrant.schema.values.frozen import dataclass
 
@@ -45,12 +46,12 @@ class PlanPreview:
     answer: RunRecord | None = None
 
 
-def preview(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> PlanPreview:
-    """Say what executing a plan would do; the recipe is given as to `execute`.
+def preview(planned: Planned, home: Home) -> PlanPreview:
+    """Say what executing a plan would do.
 
     A user's operator that was never described, or whose module changed, is not known: only a worker may import it.
     """
-    return _Previewer(plan, home, RunRecipe(recipe_text, recipe_file, folder.absolute())).preview()
+    return _Previewer(planned, home).preview()
 
 
 class _UnknownOperatorError(TitrantError):
@@ -58,14 +59,15 @@ class _UnknownOperatorError(TitrantError):
 
 
 class _Previewer:
-    def __init__(self, plan: Plan, home: Home, recipe: RunRecipe) -> None:
-        self._plan = plan
-        self._recipe = recipe
+    def __init__(self, planned: Planned, home: Home) -> None:
+        folder = Path(planned.folder)
+        self._planned = planned
+        self._plan = planned.plan
         self._store = Store(home)
-        self._results = Results(home, self._store, recipe.folder)
+        self._results = Results(home, self._store, folder)
         self._missing: dict[str, StepTask] = {}
-        declarations = Declarations(home, recipe.folder, _refuse)
-        self._walk = Walk(plan, self._results, declarations, self._miss, lambda *_, **__: None)
+        declarations = Declarations(home, folder, _refuse)
+        self._walk = Walk(self._plan, self._results, declarations, self._miss, lambda *_, **__: None)
         self._home = home
         self._begun = time.monotonic()
         self._answer: RunRecord | None = None
@@ -87,7 +89,7 @@ class _Previewer:
         self._pointless = titration.missed
         rows, judged = look_of(walk)
         looks = place_of(self._home, rows, judged) if judged else 0
-        value = report_value(walk, titration, self._store, self._recipe, looks)
+        value = report_value(walk, titration, self._store, self._planned, looks)
         walk.artifacts["run.record"] = identify_value(value)
         for step in self._plan.steps:
             if step.stage == "report":

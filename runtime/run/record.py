@@ -5,7 +5,7 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.run_folder import closed_run, released_path
 from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
+from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord, StepRecord
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.distributions import installed_version
-from titrant.schema.values.frozen import dataclass
 
 _GIT_SECONDS = 2
 # Where files lie changes nothing, and is another place on another machine.
@@ -33,38 +33,26 @@ _FLAGS = (
 _PLACE = re.compile(r".*/([^/]+:\d+:\d+)")
 
 
-@dataclass(frozen=True)
-class RunRecipe:
-    """The recipe of a run as it stands: its text, the file as the user wrote it, and its absolute folder.
-
-    `written` is what the author wrote, where it is known: text, the base that it extends, overrides.
-    """
-
-    text: str
-    file: str
-    folder: Path
-    written: Mapping[str, Any] = field(default_factory=dict)
-
-
-def describe(plan: Plan, recipe: RunRecipe, variables: dict[str, str]) -> dict[str, Any]:
+def describe(planned: Planned, variables: dict[str, str]) -> dict[str, Any]:
     """Return what environment.json holds: no secrets, neither by the names of variables and keys nor by their shape.
 
     `variables` are those that the worker is given before it starts; `flags` are the user's that can change a result.
     """
     return {
-        **capture(plan, recipe.folder),
-        "recipe_file": str(Path(recipe.file).absolute()),
-        "recipe_folder": str(recipe.folder),
-        "recipe": written(recipe),
-        "machine": machine(plan),
+        **capture(planned),
+        "recipe_file": str(Path(planned.recipe_file).absolute()),
+        "recipe_folder": planned.folder,
+        "recipe": written(planned),
+        "machine": machine(planned.plan),
         "variables": {name: value for name, value in variables.items() if name not in _PLACES},
         "flags": flags(variables),
         "packages": packages(),
     }
 
 
-def capture(plan: Plan, folder: Path) -> dict[str, str]:
+def capture(planned: Planned) -> dict[str, str]:
     """Return versions, threads and flags as a flat mapping; of environment variables only what titrant itself sets."""
+    plan = planned.plan
     return {
         "titrant": str(installed_version("titrant")),
         "python": platform.python_version(),
@@ -72,11 +60,11 @@ def capture(plan: Plan, folder: Path) -> dict[str, str]:
         "threads": str(plan.threads),
         "timing_threads": str(plan.timing_threads),
         "deterministic": str(plan.deterministic).lower(),
-        **_git(folder),
+        **_git(planned.folder),
     }
 
 
-def _git(folder: Path) -> dict[str, str]:
+def _git(folder: str) -> dict[str, str]:
     """Return the commit of the recipe's folder and whether it has changes; nothing outside a repository."""
     commit = _ask_git(folder, "rev-parse", "HEAD")
     if not commit:
@@ -85,11 +73,11 @@ def _git(folder: Path) -> dict[str, str]:
     return {"git_commit": commit, "git_dirty": "unknown" if changes is None else str(bool(changes)).lower()}
 
 
-def _ask_git(folder: Path, *arguments: str) -> str | None:
+def _ask_git(folder: str, *arguments: str) -> str | None:
     import subprocess
 
     try:
-        command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
+        command = ["git", "-C", folder, "--no-optional-locks", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -110,11 +98,11 @@ def _name_and_version(text: str) -> tuple[str, str]:
     return head.get("Name", ""), head.get("Version", "")
 
 
-def written(recipe: RunRecipe) -> dict[str, Any]:
+def written(planned: Planned) -> dict[str, Any]:
     """Return the recipe as its author wrote it, with its base and overrides, secrets taken out."""
     from titrant.schema.config.secrets import without_secret_lines
 
-    parts = dict(recipe.written) or {"text": recipe.text}
+    parts = dict(planned.written) or {"text": planned.recipe_text}
     if isinstance(parts.get("base"), Mapping):
         parts["base"] = {**parts["base"], "text": without_secret_lines(str(parts["base"]["text"]))}
     if "overrides" in parts:
@@ -198,7 +186,7 @@ def step_records(walk: Walk) -> tuple[StepRecord, ...]:
     return tuple(walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
 
 
-def report_value(walk: Walk, titration: Titration, store: Store, recipe: RunRecipe, looks: int = 0) -> dict[str, Any]:
+def report_value(walk: Walk, titration: Titration, store: Store, planned: Planned, looks: int = 0) -> dict[str, Any]:
     """Return what the report is made of: the same for every run of a plan that gave the same results.
 
     Whether a step was reused, how long this run took, when it was and where files lay is left out. So is what the plan
@@ -222,8 +210,8 @@ def report_value(walk: Walk, titration: Titration, store: Store, recipe: RunReci
         "run": plain(replace(record, steps=steps)),
         "values": _values(walk, titration, store),
         "hardware": plain(walk.plan.hardware),
-        "recipe_text": recipe.text,
-        "recipe_file": Path(recipe.file).name,
+        "recipe_text": planned.recipe_text,
+        "recipe_file": Path(planned.recipe_file).name,
         "looks": looks,
     }
 

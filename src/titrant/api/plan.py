@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import Planned, as_written
+from titrant.api.planned import as_written
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.facts.user_operators import Ask
 from titrant.compiler.predict.learned import NO_HISTORY, History
@@ -16,6 +16,7 @@ from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import Step, StepPreview
+from titrant.schema.planned import Planned
 
 if TYPE_CHECKING:
     from titrant.compiler.passes.passes import Change
@@ -100,13 +101,7 @@ def preview(planned: Planned) -> "tuple[Mapping[str, StepPreview], RunRecord | N
     """Return the previews of the steps, and what `run` would return where nothing would be executed, else None."""
     from titrant.runtime.run.preview import preview as preview_plan
 
-    seen = preview_plan(
-        planned.plan,
-        home_to_read(),
-        recipe_text=planned.recipe_text,
-        recipe_file=planned.recipe_file,
-        folder=Path(planned.folder),
-    )
+    seen = preview_plan(planned, home_to_read())
     return seen.steps, seen.answer
 
 

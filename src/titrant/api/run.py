@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import Planned
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import StepPreview, identity
+from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
 from titrant.schema.values.canonical import plain
 
@@ -45,15 +45,11 @@ def run(
     _refuse_elsewhere(planned, here.identity)
     refuse_beyond_capacity(planned, capacity_now(here, worker is not None and worker.started))
     return execute(
-        planned.plan,
-        home=home,
-        recipe_text=planned.recipe_text,
-        recipe_file=planned.recipe_file,
-        folder=Path(planned.folder),
+        planned,
+        home,
         listen=listen,
         worker=worker,
         replay=replay,
-        written=planned.written,
         seconds=None if max_minutes is None else max_minutes * 60,
     )
 

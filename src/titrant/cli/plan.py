@@ -29,7 +29,7 @@ from titrant.schema.plan import Coverage, Decision, Plan, StepPreview, plan_dige
 from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
-    from titrant.api.planned import Planned
+    from titrant.schema.planned import Planned
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,13 +5,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titrant.api.planned import Planned, has_changed_since, is_saved_plan, load
+from titrant.api.planned import has_changed_since, is_saved_plan, load
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import read_recipe, recipe_options, refuse_set
 from titrant.cli.plan import text_of
 from titrant.schema.diagnostics.diagnostics import OK
 from titrant.schema.gate import GateResult
+from titrant.schema.planned import Planned
 from titrant.schema.record import CandidateRecord, RunRecord
 from titrant.schema.values.units import counted, format_size, format_time
 

@@ -238,9 +238,8 @@ def test_ships_nothing_when_telling_the_end_fails(toy, make_plan):
         if event["event"] == "closed" and event["exit"] == 0:
             raise KeyboardInterrupt
 
-    toy_run = {"home": toy.home, "recipe_text": "name: toy\n", "recipe_file": "toy.yaml", "folder": toy.folder}
     with pytest.raises(KeyboardInterrupt):
-        execute(make_plan(), listen=listen, **toy_run)
+        execute(toy.planned(make_plan()), toy.home, listen=listen)
     (folder,) = toy.home.runs.iterdir()
     assert list((folder / "outputs").iterdir()) == []
     assert not (folder / "record.json").exists()

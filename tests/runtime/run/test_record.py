@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.run.record import RunRecipe, report_value
+from titrant.runtime.run.record import report_value
 from titrant.runtime.run.search_run import Titration
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.artifacts import Store
@@ -24,6 +24,6 @@ def test_counts_the_best_epoch_of_a_real_training_from_1(toy, make_plan, torch_m
     plan = replace(make_plan((1,)), searches=(), candidates=(), shipped={})
     walk = Walk(plan, None, Declarations(toy.home, toy.folder, None), None, None)
     walk.artifacts["load.curves"] = store.put("value", curves)
-    value = report_value(walk, Titration(), store, RunRecipe("name: toy\n", "toy.yaml", toy.folder))
+    value = report_value(walk, Titration(), store, toy.planned(plan))
     assert value["values"]["curves"]["best_epoch"] == best
     assert value["values"]["curves"]["loss"] == curves["loss"]
