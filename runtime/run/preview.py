@@ -104,7 +104,7 @@ class _Previewer:
         record = self._walk.records.get(step.id)
         if record is not None and record.status == "reused":
             return StepPreview("=")
-        if step.id in self._walk.refused:
+        if self._rests_on_refusal(step):
             return StepPreview("=", record.error if record else "")
         if step.id in self._walk.unperformed:
             return self._why(self._walk.unperformed[step.id], before.get(step.id))
@@ -113,6 +113,16 @@ class _Previewer:
         if step.stage == "judge" and step not in needed(self._plan, self._plan.original_judgement, ("judge",)):
             return StepPreview("?", "run only if the search asks for it")
         return self._waits(step, before)
+
+    def _rests_on_refusal(self, step: Step) -> bool:
+        """Tell whether a step refused its inputs before, or waits for one that did: neither would run."""
+        if step.id in self._walk.refused:
+            return True
+        record = self._walk.records.get(step.id)
+        if record is None or record.status != "rejected":
+            return False
+        producers = {reference.rpartition(".")[0] for reference in references(step)}
+        return any(self._rests_on_refusal(other) for other in self._plan.steps if other.id in producers)
 
     def _why(self, task: StepTask, last: StepRecord | None) -> StepPreview:
         if task.because:
