@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import importlib.util
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,14 @@ def test_asks_for_everything_that_can_be_known_without_running(toy, make_plan):
     assert asked_when_only_looking(toy, plan) == ["load"]
     assert run_one_step(toy, plan)[0] == "load"
     assert asked_when_only_looking(toy, plan) == ["c1", "c2"]
+
+
+def test_looks_candidates_up_where_the_original_is_still_to_be_judged(toy, make_plan):
+    plan = with_own_gate(make_plan((1,)), "PASS")
+    record = toy.run(plan)
+    shutil.rmtree(toy.home.results / next(step.key for step in record.steps if step.step == "original.contract"))
+    symbols, _ = toy.previews(plan)
+    assert (symbols["original.contract"], symbols["c1"], symbols["c1.tuning"]) == ("+", "=", "=")
 
 
 def test_changes_nothing_by_looking(toy, make_plan):
