@@ -189,13 +189,12 @@ def _judge_candidate(walk: Walk, candidate: Candidate) -> Judgement:
     settled = [walk.settle(step) for step in steps]
     if all(settled):
         return _judgement(walk, candidate.judgement)
-    failure = judging_failure(walk, candidate)
-    if not failure:
+    failed = next((walk.errors[step.id] for step in steps if step.id in walk.errors), None)
+    if failed is None:
         raise UnperformedError(candidate.judgement)
-    stopped = next((walk.errors[step.id] for step in steps if step.id in walk.errors), None)
-    if isinstance(stopped, StoppedError):
-        raise stopped
-    return _unjudged(walk.plan.contract, candidate.id, failure)
+    if isinstance(failed, StoppedError):
+        raise failed
+    return _unjudged(walk.plan.contract, candidate.id, judging_failure(walk, candidate))
 
 
 def _unjudged(contract: Contract, candidate: str, reason: str) -> Judgement:
