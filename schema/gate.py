@@ -24,7 +24,7 @@ class Gate:
     """
 
     id: str
-    preset: str  # retention, safety, bias, calibration, clinical_relevance, target, gates
+    preset: str  # retention, safety, bias, calibration, clinical_relevance, target, baseline, gates
     metric: str
     slice: str
     comparison: Comparison
@@ -36,6 +36,11 @@ class Gate:
     needed_cases: int | None = None
     available_cases: int | None = None
     assumption: str = ""
+
+    @property
+    def of_original(self) -> bool:
+        """Whether the original alone is judged by it, before any candidate is made."""
+        return self.preset == "baseline"
 
 
 # How the origin of a row begins that the level supplied, not the recipe.
@@ -116,6 +121,11 @@ class Contract:
     gates: tuple[Gate, ...]
     confidence: float
     require: str  # proof, evidence
+
+
+def asked_of_original(contract: Contract) -> str:
+    """Name what a contract asks of the original alone, as the recipe does; "" where it asks nothing of it."""
+    return " and ".join(dict.fromkeys(gate.preset for gate in contract.gates if gate.of_original))
 
 
 # Proportions of cases: what is counted over what.

@@ -165,6 +165,7 @@ class Plan:
     # Ports that are shipped beside the model: transforms, operating point. name → "step.port".
     shipped: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    original_judgement: str = ""  # "step.port" of how the original itself is judged; "" where nothing is asked of it
 
     @cached_property
     def _digest(self) -> str:
@@ -195,6 +196,9 @@ def identity(plan: Plan) -> dict[str, Any]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
     del value["warnings"]
+    # Nothing is asked of most originals: their plans keep the digest that they had before that could be said.
+    if not plan.original_judgement:
+        del value["original_judgement"]
     return value
 
 

@@ -86,8 +86,8 @@ class CandidateRecord:
 class RunRecord:
     """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE.
 
-    `baseline` says how the original itself answered the contract's baseline, where it has one; where it was not reached
-    no candidate was made.
+    `original` says how the original itself was judged, where the contract asks something of it alone; where it is not
+    good enough no candidate was made.
     """
 
     run: str
@@ -102,9 +102,9 @@ class RunRecord:
     reused: int
     seconds: float
     environment: Mapping[str, str] = field(default_factory=dict)
-    baseline: Judgement | None = None
+    original: Judgement | None = None
 
     @property
     def missed(self) -> bool:
-        """Whether the original itself missed its baseline, so that nothing was made and nothing put out."""
-        return self.baseline is not None and not self.baseline.released
+        """Whether the original itself is not good enough, so that nothing was made and nothing put out."""
+        return self.original is not None and not self.original.released

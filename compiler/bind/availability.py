@@ -12,6 +12,7 @@ from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.recipe.deploy import ENGINES, FORMATS
+from titrant.schema.recipe.validation import row_metrics
 
 # Keys of later versions → the values that ask for nothing beyond what this version does anyway. `*` is any name or
 # place in a list. A section that is listed whole is refused key by key.
@@ -136,12 +137,9 @@ def _method(given: CheckInput) -> Iterator[Finding]:
 
 
 def _user_metrics(given: CheckInput) -> Iterator[Finding]:
-    validation = given.recipe.validation
-    for place, gate in enumerate(validation.gates):
-        if ":" in gate.metric:
-            yield _refused(given, ("validation", "gates", place, "metric"), gate.metric, "take a named metric")
-    if validation.baseline is not None and ":" in validation.baseline.metric:
-        yield _refused(given, ("validation", "baseline", "metric"), validation.baseline.metric, "take a named metric")
+    for path, metric in row_metrics(given.recipe.validation):
+        if ":" in metric:
+            yield _refused(given, path, metric, "take a named metric")
 
 
 def _written(given: CheckInput, pattern: tuple[str, ...]) -> list[KeyPath]:

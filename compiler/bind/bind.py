@@ -37,7 +37,6 @@ CHECKS: tuple[Check, ...] = (
     check_data.training_fits,
     check_contract.presets_have_facts,
     check_contract.gates_mean_something,
-    check_contract.baseline_means_something,
     check_contract.operating_point_is_binary,
     check_contract.confidence_is_usable,
 )

@@ -44,7 +44,7 @@ def _bias(given: CheckInput, bias: Bias) -> Iterator[Finding]:
 
 
 def gates_mean_something(given: CheckInput) -> Iterator[Finding]:
-    """Check each free gate: its metric, comparison, slice and threshold."""
+    """Check each free gate, its metric, comparison, slice and threshold, and what the original must reach."""
     seen: dict[tuple[str, str, str], int] = {}
     names: dict[str, int] = {}
     for place, gate in enumerate(given.recipe.validation.gates):
@@ -62,6 +62,7 @@ def gates_mean_something(given: CheckInput) -> Iterator[Finding]:
             yield given.finding("R116", (*path, "name"), message, "give each gate its own name")
         if gate.name is not None:
             names.setdefault(gate.name, place)
+    yield from _baseline(given)
 
 
 def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]:
@@ -99,7 +100,7 @@ def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
         yield given.finding("R110", path, message, "add `positive: …` under `data`")
 
 
-def baseline_means_something(given: CheckInput) -> Iterator[Finding]:
+def _baseline(given: CheckInput) -> Iterator[Finding]:
     """Check the metric and value that the original must reach."""
     baseline = given.recipe.validation.baseline
     if baseline is None or ":" in baseline.metric:

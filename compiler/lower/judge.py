@@ -93,6 +93,25 @@ class Answering:
             ),
         )
 
+    def judge_original(self, original: Original) -> tuple[Step, ...]:
+        """Judge the original by the gates that are about it alone, before any candidate is made; () without any."""
+        gates = [criteria(gate) for gate in self.decisions.settled.contract.gates if gate.of_original]
+        if not gates:
+            return ()
+        answers = "baseline.evaluation.outputs"
+        params = {**contract(self.bound, self.decisions, self.maker.model.outputs, "original"), "gates": gates}
+        inputs = {"rows": EVALUATION, "original": answers, "candidate": answers, "point": POINT}
+        return (
+            self.maker.make(
+                "original.contract",
+                "validate.contract",
+                params,
+                {**inputs, "model": original.reference},
+                stage="judge",
+                because="the original answers for itself",
+            ),
+        )
+
     def timing(self, original: Original, candidates: tuple[Candidate, ...]) -> Step:
         """Time the original and every candidate together: timings apart cannot be compared."""
         because = "side by side, in turns"

@@ -47,6 +47,7 @@ def lower(
         names = tuple(entry.id for entry in competing)
         searches.append(_search(request.format, request.name, names, bound, decisions))
     candidates = tuple(candidate for candidate, _ in made.values())
+    judged = answering.judge_original(original)
     recipe = bound.recipe
     return Plan(
         name=recipe.name,
@@ -67,6 +68,7 @@ def lower(
             *answering.baseline(original),
             *(step for _, steps in made.values() for step in steps),
             answering.timing(original, candidates),
+            *judged,
             *(step for candidate in candidates for step in answering.judge(candidate, original)),
             _report(maker),
         ),
@@ -75,6 +77,7 @@ def lower(
         contract=decisions.settled.contract,
         shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
         warnings=decisions.warnings,
+        original_judgement=f"{judged[0].id}.judgement" if judged else "",
     )
 
 

@@ -95,6 +95,8 @@ def given_kinds(step: Step, declare: Declare) -> Mapping[str, str]:
 def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield (what refers, "step.port") for everything that the plan itself reads, outside its steps."""
     yield "original", plan.original
+    if plan.original_judgement:
+        yield "the original's judgement", plan.original_judgement
     for candidate in plan.candidates:
         for part in ("model", "answers", "quality", "judgement"):
             yield f"{candidate.id}'s {part}", getattr(candidate, part)
@@ -110,6 +112,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
         plan,
         steps=tuple(replace(step, inputs=renamed_inputs(step.inputs, names)) for step in plan.steps),
         original=renamed(plan.original, names),
+        original_judgement=renamed(plan.original_judgement, names) if plan.original_judgement else "",
         candidates=tuple(
             replace(
                 candidate,

@@ -40,7 +40,7 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
     """
     if gate.test == "not_assessable":
         return _open(gate, gate.assumption or "its facts are missing")
-    if gate.preset == "baseline":
+    if gate.of_original:
         # The original itself is on trial.
         evidence = replace(evidence, candidate=evidence.original)
     try:

@@ -7,7 +7,7 @@ from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record, cases, gate_slice, gate_title, listed
 from titrant.runtime.report.savings import faster
-from titrant.schema.gate import Gate, GateResult, Judgement
+from titrant.schema.gate import Gate, GateResult, Judgement, asked_of_original
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
         sentence = f"Released {names}; nothing kept the contract for {missing}."
         return Headline(verdict, "✕", "fail", sentence, _ground(record, leads))
     tone, symbol = ("warn", "?") if verdict == "INCONCLUSIVE" else ("fail", "✕")
-    baseline = record.run.baseline
-    if baseline is not None and not baseline.released:
-        sentence = "Not released: the original model itself misses the contract's baseline."
-        return Headline(verdict, symbol, tone, sentence, _missed(record, baseline))
+    original = record.run.original
+    if original is not None and not original.released:
+        asked = asked_of_original(record.plan.contract)
+        sentence = f"Not released: the original model itself misses the contract's {asked}."
+        return Headline(verdict, symbol, tone, sentence, _missed(record, original))
     return Headline(verdict, symbol, tone, "Not released: keep the original model.", _ground(record, leads))
 
 
@@ -68,12 +69,12 @@ def _ground(record: Record, leads: tuple[Shown, ...]) -> str:
     return " ".join(_why(record, lead.id, lead.judgement) for lead in kept_out if lead.judgement)
 
 
-def _missed(record: Record, baseline: Judgement) -> str:
+def _missed(record: Record, original: Judgement) -> str:
     """Say what the original was asked and what it reached; no candidate was judged, and none is to blame."""
     gates = {gate.id: gate for gate in record.plan.contract.gates}
     missed = [
         f"{gate_title(gates[result.gate])}: {_reached(result)}, {gates[result.gate].threshold:g} asked"
-        for result in open_gates(baseline)
+        for result in open_gates(original)
         if result.gate in gates
     ]
     return f"On evaluation rows, {'; '.join(missed)}. No candidate was made: train or choose a better model first."

@@ -4,9 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
+from titrant.runtime.run.walk import Performed, Performer, StepTask, StoppedError
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, Diagnostic, StepError
 from titrant.schema.plan import Plan, Step
+from titrant.schema.record import Artifact
 from titrant.schema.values.units import format_time
 
 # A step that was started in time may run over by this share of the limit, and by so many seconds at least.
@@ -14,10 +18,11 @@ _GRACE_SHARE = 0.1
 _GRACE_SECONDS = 5.0
 
 
-class OutOfTimeError(StepError):
+class OutOfTimeError(StoppedError):
     """A step was not started, or was stopped, because the run's time is up; exit 5, as where nothing is released."""
 
     exit_code = CONTRACT_NOT_KEPT
+    unjudged = "the run's time was up before it was judged"
 
 
 class Deadline:
@@ -90,6 +95,32 @@ class Deadline:
                 help="finished steps are kept: run the same command again to go on",
             )
         )
+
+
+class TimedPerformer:
+    """Performs as another performer does, until a deadline; `stop` ends the step that runs over it."""
+
+    def __init__(self, performer: Performer, deadline: Deadline, stop: Callable[[], None]) -> None:
+        self._performer = performer
+        self._deadline = deadline
+        self._stop = stop
+
+    def perform(self, task: StepTask) -> Performed | None:
+        """Perform a step; OutOfTimeError when it may not be started, runs over, or another process still has it."""
+        self._deadline.allow(task.step)
+        try:
+            with self._deadline.stopping(task.step, self._stop):
+                return self._performer.perform(replace(task, wait_seconds=self._deadline.left()))
+        except TimeoutError:
+            raise self._deadline.gave_up_waiting(task.step) from None
+
+    def keep(self, value: Mapping[str, Any]) -> Artifact:
+        """Store a value, however late it is."""
+        return self._performer.keep(value)
+
+    def look(self, rows: str, judged: str) -> int:
+        """Say which look judging was, however late it is."""
+        return self._performer.look(rows, judged)
 
 
 def _gentlest(plan: Plan) -> set[str]:

@@ -7,24 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.run.deadline import Deadline
-from titrant.runtime.run.evaluation_looks import note_look, place_of
-from titrant.runtime.run.perform import Performer
-from titrant.runtime.run.record import (
-    RunRecipe,
-    capture,
-    count_with_results,
-    describe,
-    earlier_run,
-    look_of,
-    report_value,
-    run_record,
-)
+from titrant.runtime.run.deadline import Deadline, TimedPerformer
+from titrant.runtime.run.outcome import Outcome
+from titrant.runtime.run.perform import WorkerPerformer
+from titrant.runtime.run.record import capture, count_with_results, describe, earlier_run, run_record
 from titrant.runtime.run.replay import Replay
 from titrant.runtime.run.run_log import RunLog
-from titrant.runtime.run.search_run import NoCandidateError, Titration, choose, give_up, judge, make, measure, prepare
+from titrant.runtime.run.stages import NoCandidateError, walk_through
 from titrant.runtime.run.walk import Walk
-from titrant.runtime.store.artifacts import DamagedError, Store, identify_value
+from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.home import Home, disk_errors, sweep
 from titrant.runtime.store.journal import Journal
@@ -34,7 +25,7 @@ from titrant.runtime.store.run_folder import RECORD, RunFolder, make_folder, new
 from titrant.runtime.worker.messages import DamagedArtifactError
 from titrant.runtime.worker.parent import Listen, Worker, environment
 from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnostic, StepError, TitrantError
-from titrant.schema.plan import Plan, plan_digest
+from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
 from titrant.schema.values import files
 
@@ -43,32 +34,27 @@ _MENDED_AT_MOST = 20
 
 
 def execute(
-    plan: Plan,
-    *,
+    planned: Planned,
     home: Home,
-    recipe_text: str,
-    recipe_file: str,
-    folder: Path,
+    *,
     listen: Listen | None = None,
     worker: Worker | None = None,
     replay: Replay | None = None,
-    written: Mapping[str, Any] | None = None,
     seconds: float | None = None,
 ) -> RunRecord:
     """Execute a plan and return what it did; `exit` is 0, or 5 where the contract was not kept.
 
-    `folder` is the recipe's, where the user's modules are. `listen` is told every event: planned, started, progress,
-    measured, finished, reused, failed, rejected, judged, note, closed. A worker that is handed in is used and closed.
-    `replay` says how it differs from a plain run. `written` is the recipe as its author wrote it, for the record.
-    When every step is reused nothing is started, and a run that ended before answers for this one. After `seconds` no
+    `listen` is told every event: planned, started, progress, measured, finished, reused, failed, rejected, judged,
+    note, closed. A worker that is handed in is used and closed. `replay` says how it differs from a plain run. When
+    every step is reused nothing is started, and a run that ended before answers for this one. After `seconds` no
     further step is started, and what was judged until then decides; OutOfTimeError is raised where that is nothing.
     Raises StepError when a step that everything rests on fails; nothing is released then. Interrupted, it ends its
     worker and raises on.
     """
-    worker = worker or Worker(home, folder, plan.threads, plan.steps[0].seed if plan.steps else 0)
+    plan = planned.plan
+    worker = worker or Worker(home, Path(planned.folder), plan.threads, plan.steps[0].seed if plan.steps else 0)
     journal = Journal(listen or _ignore)
-    recipe = RunRecipe(recipe_text, recipe_file, folder.absolute(), written or {})
-    run = _Run(plan, home, recipe, journal, worker, replay or Replay(), Deadline(plan, seconds))
+    run = _Run(planned, home, journal=journal, worker=worker, replay=replay or Replay(), seconds=seconds)
     try:
         with disk_errors(home):
             return run.execute()
@@ -89,25 +75,27 @@ def _ignore(event: Mapping[str, Any]) -> None:
 class _Run:
     """One execution of a plan."""
 
-    def __init__(  # noqa: PLR0917
-        self,
-        plan: Plan,
-        home: Home,
-        recipe: RunRecipe,
-        journal: Journal,
-        worker: Worker,
-        replay: Replay,
-        deadline: Deadline,
+    def __init__(
+        self, planned: Planned, home: Home, *, journal: Journal, worker: Worker, replay: Replay, seconds: float | None
     ) -> None:
-        self._plan = plan
+        folder = Path(planned.folder)
+        self._planned = planned
+        self._plan = planned.plan
         self._home = home
-        self._recipe = recipe
         self._journal = journal
-        self._store = Store(home)
         self._replay = replay
-        self._results = Results(home, self._store, recipe.folder, reuse=replay.reuse)
-        self._declarations = Declarations(home, recipe.folder, worker.ask)
-        self._performer = Performer(plan, self._results, worker, journal, self._open, deadline)
+        self._store = Store(home)
+        self._results = Results(home, self._store, folder, reuse=replay.reuse)
+        self._declarations = Declarations(home, folder, worker.ask)
+        self._performer = WorkerPerformer(
+            planned.plan,
+            self._results,
+            worker,
+            journal=journal,
+            open_folder=self._open,
+            notes_looks=replay.chooses,
+        )
+        self._in_time = TimedPerformer(self._performer, Deadline(planned.plan, seconds), worker.interrupt)
         self._begun = time.monotonic()
         self._folder: RunFolder | None = None
         self._using = contextlib.ExitStack()
@@ -116,14 +104,12 @@ class _Run:
     def execute(self) -> RunRecord:
         """Walk the plan until nothing that it needs turns out to be damaged."""
         sweep(self._home)
-        self._journal.add("planned", plan=plan_digest(self._plan), name=self._plan.name, steps=len(self._plan.steps))
+        self._journal.add("planned", plan=self._planned.digest, name=self._plan.name, steps=len(self._plan.steps))
         believe_refusals = True
         for _ in range(_MENDED_AT_MOST):
-            walk = Walk(
-                self._plan, self._results, self._declarations, self._performer, self._journal.add, believe_refusals
-            )
+            walk = self._walk(believe_refusals=believe_refusals)
             try:
-                return self._finish(walk, self._titrate(walk))
+                return self._finish(walk, walk_through(walk, self._planned, self._replay.choices))
             except (DamagedError, DamagedArtifactError) as error:
                 self._journal.add("note", text=f"stored file {error.digest[:12]} is damaged: it is made again")
                 self._store.forget(error.digest)
@@ -160,47 +146,24 @@ class _Run:
     def _note(self, text: str) -> None:
         self._journal.add("note", text=text)
 
-    def _titrate(self, walk: Walk) -> Titration:
-        titration = Titration()
-        prepare(walk, self._store, titration)
-        if titration.missed:
-            return titration
-        make(walk)
-        give_up(walk, titration)
-        measure(walk)
-        choose(walk, self._store, titration, self._replay.choices)
-        for search, choices in titration.choices.items():
-            for choice in choices:
-                word = "judge" if choice.shortlisted else "leave out"
-                self._journal.add("note", text=f"{word} {choice.candidate}: {choice.because}", search=search)
-        judge(walk, self._store, titration)
-        return titration
+    def _walk(self, *, believe_refusals: bool) -> Walk:
+        return Walk(
+            self._plan,
+            self._results,
+            declarations=self._declarations,
+            performer=self._in_time,
+            tell=self._journal.add,
+            believe_refusals=believe_refusals,
+        )
 
-    def _finish(self, walk: Walk, titration: Titration) -> RunRecord:
-        value = report_value(walk, titration, self._store, self._recipe, self._evaluation_look(walk))
-        artifact = identify_value(value)
-        if not self._store.has(artifact):
-            self._store.put("value", value)
-        walk.artifacts["run.record"] = artifact
-        for step in self._plan.steps:
-            if step.stage == "report":
-                walk.settle(step)
-        if self._folder is None and (earlier := earlier_run(self._home, walk, titration)) is not None:
+    def _finish(self, walk: Walk, outcome: Outcome) -> RunRecord:
+        """Let an earlier run that ended just so answer where nothing ran here; else give this one its place."""
+        if self._folder is None and (earlier := earlier_run(self._home, walk, outcome)) is not None:
             self._accepted(earlier)
             return replace(earlier, seconds=time.monotonic() - self._begun)
-        return self._close(walk, titration, self._open())
+        return self._close(walk, outcome, self._open())
 
-    def _evaluation_look(self, walk: Walk) -> int:
-        """Note that this run looked at its evaluation rows, and return which look that was.
-
-        A rerun that replays recorded choices chooses nothing, and is none.
-        """
-        rows, judged = look_of(walk)
-        if judged and (self._replay.reuse or not self._replay.choices):
-            note_look(self._home, rows, judged)
-        return place_of(self._home, rows, judged) if judged else 0
-
-    def _close(self, walk: Walk, titration: Titration, folder: RunFolder) -> RunRecord:
+    def _close(self, walk: Walk, outcome: Outcome, folder: RunFolder) -> RunRecord:
         """Put everything in its place: the report, then the record, and last, by one rename, what is shipped.
 
         A run that dies between the two has a record and no outputs, and is not taken for an earlier run.
@@ -209,11 +172,12 @@ class _Run:
             for port, artifact in walk.artifacts.items():
                 if port.startswith(f"{step.id}.") and artifact.kind == "report":
                     self._store.materialize(artifact, folder.path, copy=True)
-        target = folder.outputs if titration.released else folder.quarantine
-        if titration.best:
-            prepare_outputs(target, self._plan, self._store, walk.artifacts, titration.best)
+        judged = outcome.judged
+        target = folder.outputs if judged.released else folder.quarantine
+        if judged.best:
+            prepare_outputs(target, self._plan, self._store, walk.artifacts, judged.best)
         executed = self._performer.executed
-        record = run_record(walk, titration)
+        record = run_record(walk, outcome)
         record = replace(
             record,
             run=folder.run,
@@ -221,11 +185,11 @@ class _Run:
             executed=len(executed),
             reused=count_with_results(walk) - len(executed & set(walk.records)),
             seconds=time.monotonic() - self._begun,
-            environment=capture(self._plan, self._recipe.folder),
+            environment=capture(self._planned),
         )
         self._accepted(record)
         files.write_json(folder.path / RECORD, record)
-        if titration.best:
+        if judged.best:
             place_outputs(target)
         self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))
         return record
@@ -239,9 +203,9 @@ class _Run:
         if self._folder is None:
             plan = self._plan
             self._using.enter_context(using(self._home, f"running {plan.name}", self._note))
-            variables = environment(self._home, self._recipe.folder, plan.threads, plan.steps[0].seed)
-            about = describe(plan, self._recipe, variables)
-            self._folder = make_folder(self._home, plan, self._recipe.text, about)
+            variables = environment(self._home, Path(self._planned.folder), plan.threads, plan.steps[0].seed)
+            about = describe(self._planned, variables)
+            self._folder = make_folder(self._home, plan, self._planned.recipe_text, about)
             if (newer := newer_run(self._home, self._folder)) is not None:
                 self._note(f"the clock was set back since {newer} began: `latest` goes on naming that run")
             self._log.open(self._folder.path)

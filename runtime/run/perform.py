@@ -1,4 +1,4 @@
-"""Perform one step in the worker: under its lock, with its log, its result kept before it counts as finished."""
+"""Perform steps in the worker: each under its lock, with its log, its result kept before it counts as finished."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.run.deadline import Deadline
+from titrant.runtime.run.evaluation_looks import note_look, place_of
 from titrant.runtime.run.history import HistoryFile
 from titrant.runtime.run.walk import Performed, StepTask
+from titrant.runtime.store.artifacts import identify_value
 from titrant.runtime.store.journal import Journal
 from titrant.runtime.store.locks import computing
 from titrant.runtime.store.results import Refusal, Results, result_from
@@ -25,17 +26,22 @@ from titrant.schema.values.canonical import plain
 _PASSING = ("X300", "X302", "X310", "X311", "X312", "X313")
 
 
-class Performer:
-    """Performs tasks; `executed` holds the ids of the steps that really ran here."""
+class WorkerPerformer:
+    """Performs tasks in a worker; `executed` holds the ids of the steps that really ran here.
 
-    def __init__(  # noqa: PLR0917
+    `open_folder` gives the run's folder, which is made when it is first needed. Without `notes_looks` judging is no new
+    look at the evaluation rows.
+    """
+
+    def __init__(
         self,
         plan: Plan,
         results: Results,
         worker: Worker,
+        *,
         journal: Journal,
         open_folder: Callable[[], RunFolder],
-        deadline: Deadline,
+        notes_looks: bool,
     ) -> None:
         self.executed: set[str] = set()
         self._plan = plan
@@ -43,32 +49,42 @@ class Performer:
         self._worker = worker
         self._journal = journal
         self._open_folder = open_folder
-        self._deadline = deadline
+        self._notes_looks = notes_looks
         self._given = GivenFiles()
         self._history = HistoryFile(results.home, plan.hardware)
         self._places = {step.id: place for place, step in enumerate(plan.steps, 1)}
 
-    def __call__(self, task: StepTask) -> Performed:
+    def perform(self, task: StepTask) -> Performed:
         """Run a step, or take its result from another process that was faster.
 
-        Raises the TitrantError that the step raised, WorkerDiedError, OutOfTimeError, or StaleError when a file that it
-        is given is no longer what was planned with; a refusal by the operator is kept.
+        Raises the TitrantError that the step raised, WorkerDiedError, TimeoutError when another process is still
+        performing it after the task's `wait_seconds`, or StaleError when a file that it is given is no longer what was
+        planned with; a refusal by the operator is kept.
         """
-        self._deadline.allow(task.step)
         folder = self._open_folder()
-        try:
-            with self._computing(task):
-                return self._perform(task, folder)
-        except TimeoutError:
-            raise self._deadline.gave_up_waiting(task.step) from None
+        with self._computing(task):
+            return self._perform(task, folder)
+
+    def keep(self, value: Mapping[str, Any]) -> Artifact:
+        """Store a value, unless the store has it."""
+        artifact = identify_value(value)
+        if not self._results.store.has(artifact):
+            self._results.store.put("value", value)
+        return artifact
+
+    def look(self, rows: str, judged: str) -> int:
+        """Note for good that these rows were looked at, and return which look it was."""
+        if self._notes_looks:
+            note_look(self._results.home, rows, judged)
+        return place_of(self._results.home, rows, judged)
 
     def _computing(self, task: StepTask) -> AbstractContextManager[None]:
-        step, left = task.step, self._deadline.left()
+        step = task.step
 
         def waiting(who: str) -> None:
             self._journal.add("note", text=f"{step.id}: {who}", step=step.id)
 
-        return computing(self._results.home, task.key.digest, waiting, seconds=left)
+        return computing(self._results.home, task.key.digest, waiting, seconds=task.wait_seconds)
 
     def _perform(self, task: StepTask, folder: RunFolder) -> Performed:
         step, key = task.step, task.key.digest
@@ -78,7 +94,7 @@ class Performer:
             return Performed(earlier, ran=False)
         self._given.check(step.params)
         self._journal.add("started", step=step.id, key=key, because=task.because)
-        place = folder.step(self._places.get(step.id, len(self._places) + 1), step.id)
+        place = folder.step(self._places[step.id], step.id)
         message = self._message(task, place / "log.txt")
         if message["event"] == "error":
             self._keep_refusal(task, message)
@@ -107,9 +123,7 @@ class Performer:
         return differs
 
     def _message(self, task: StepTask, log: Path) -> Mapping[str, Any]:
-        step = task.step
-        with self._deadline.stopping(step, self._worker.interrupt):
-            return self._worker.message(self._request(task, str(log)), self._listener(step.id, task.key.digest))
+        return self._worker.message(self._request(task, str(log)), self._listener(task.step.id, task.key.digest))
 
     def _request(self, task: StepTask, log: str) -> dict[str, Any]:
         return {

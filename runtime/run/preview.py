@@ -8,19 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.run.evaluation_looks import place_of
-from titrant.runtime.run.record import RunRecipe, earlier_run, look_of, report_value
-from titrant.runtime.run.search_run import (
-    MISSED,
-    NoCandidateError,
-    Titration,
-    choose,
-    give_up,
-    judge,
-    make,
-    measure,
-    prepare,
-)
-from titrant.runtime.run.walk import StepTask, Walk, references
+from titrant.runtime.run.outcome import Outcome, missed_words
+from titrant.runtime.run.record import earlier_run
+from titrant.runtime.run.stages import NoCandidateError, walk_through
+from titrant.runtime.run.walk import StepTask, UnperformedError, Walk, needed, references
 from titrant.runtime.store.artifacts import DamagedError, Store, identify_value
 from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.home import Home
@@ -29,8 +20,9 @@ from titrant.runtime.store.run_folder import last_run
 from titrant.schema.compare.difference import first_place, short
 from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
 from titrant.schema.language.spans import dotted
-from titrant.schema.plan import Plan, Step, StepPreview
-from titrant.schema.record import RunRecord, StepRecord
+from titrant.schema.plan import Step, StepPreview
+from titrant.schema.planned import Planned
+from titrant.schema.record import Artifact, RunRecord, StepRecord
 from titrant.schema.values.frozen import dataclass
 
 
@@ -45,86 +37,92 @@ class PlanPreview:
     answer: RunRecord | None = None
 
 
-def preview(plan: Plan, home: Home, *, recipe_text: str, recipe_file: str, folder: Path) -> PlanPreview:
-    """Say what executing a plan would do; the recipe is given as to `execute`.
+def preview(planned: Planned, home: Home) -> PlanPreview:
+    """Say what executing a plan would do.
 
     A user's operator that was never described, or whose module changed, is not known: only a worker may import it.
     """
-    return _Previewer(plan, home, RunRecipe(recipe_text, recipe_file, folder.absolute())).preview()
+    return _Previewer(planned, home).preview()
 
 
 class _UnknownOperatorError(TitrantError):
     """A user's operator has to be asked in a worker."""
 
 
-class _Previewer:
-    def __init__(self, plan: Plan, home: Home, recipe: RunRecipe) -> None:
-        self._plan = plan
-        self._recipe = recipe
-        self._store = Store(home)
-        self._results = Results(home, self._store, recipe.folder)
-        self._missing: dict[str, StepTask] = {}
-        declarations = Declarations(home, recipe.folder, _refuse)
-        self._walk = Walk(plan, self._results, declarations, self._miss, lambda *_, **__: None)
+class OnlyLooks:
+    """A performer that performs nothing: it says what would be there, and changes nothing in the home."""
+
+    def __init__(self, home: Home) -> None:
         self._home = home
+
+    def perform(self, task: StepTask) -> None:
+        """Leave a step as it is."""
+
+    def keep(self, value: Mapping[str, Any]) -> Artifact:
+        """Return what storing a value would give."""
+        return identify_value(value)
+
+    def look(self, rows: str, judged: str) -> int:
+        """Return which look at these rows it would be."""
+        return place_of(self._home, rows, judged)
+
+
+class _Previewer:
+    def __init__(self, planned: Planned, home: Home) -> None:
+        folder = Path(planned.folder)
         self._begun = time.monotonic()
-        self._answer: RunRecord | None = None
-        self._pointless = False  # no candidate is made
+        self._planned = planned
+        self._plan = planned.plan
+        self._home = home
+        self._results = Results(home, Store(home), folder)
+        self._walk = Walk(
+            planned.plan,
+            self._results,
+            declarations=Declarations(home, folder, _refuse),
+            performer=OnlyLooks(home),
+            tell=lambda *_, **__: None,
+        )
 
     def preview(self) -> PlanPreview:
-        # Beyond something damaged, an unknown operator, or a search without candidates, nothing is known.
-        with contextlib.suppress(DamagedError, NoCandidateError, _UnknownOperatorError):
-            self._follow()
+        outcome = None
+        # Beyond what was only looked at, is damaged or unknown, or a search without candidates, nothing is known.
+        with contextlib.suppress(UnperformedError, DamagedError, NoCandidateError, _UnknownOperatorError):
+            outcome = walk_through(self._walk, self._planned, {})
+        pointless = outcome is not None and outcome.missed
         before = self._records_before()
-        return PlanPreview({step.id: self._say(step, before) for step in self._plan.steps}, self._answer)
+        steps = {step.id: self._say(step, before, pointless=pointless) for step in self._plan.steps}
+        return PlanPreview(steps, self._answer(outcome))
 
-    def _follow(self) -> None:
-        """Go as far as executing would go on what is known."""
-        walk, titration = self._walk, Titration()
-        prepared = prepare(walk, self._store, titration)
-        if not (titration.missed or self._chosen(titration, prepared=prepared)):
-            return
-        self._pointless = titration.missed
-        rows, judged = look_of(walk)
-        looks = place_of(self._home, rows, judged) if judged else 0
-        value = report_value(walk, titration, self._store, self._recipe, looks)
-        walk.artifacts["run.record"] = identify_value(value)
-        for step in self._plan.steps:
-            if step.stage == "report":
-                walk.settle(step)
-        if not self._missing:
-            earlier = earlier_run(self._home, walk, titration)
-            self._answer = None if earlier is None else replace(earlier, seconds=time.monotonic() - self._begun)
+    def _answer(self, outcome: Outcome | None) -> RunRecord | None:
+        """Return the run that answers for this one, where nothing would run and there is such a run."""
+        if outcome is None or self._walk.unperformed:
+            return None
+        earlier = earlier_run(self._home, self._walk, outcome)
+        return None if earlier is None else replace(earlier, seconds=time.monotonic() - self._begun)
 
-    def _chosen(self, titration: Titration, *, prepared: bool) -> bool:
-        """Follow the candidates to their judgement; False where something is missing on the way."""
-        walk = self._walk
-        make(walk)
-        if self._missing or not prepared:
-            return False
-        give_up(walk, titration)
-        measure(walk)
-        if self._missing:
-            return False
-        choose(walk, self._store, titration)
-        return judge(walk, self._store, titration)
-
-    def _miss(self, task: StepTask) -> None:
-        self._missing[task.step.id] = task
-
-    def _say(self, step: Step, before: Mapping[str, StepRecord]) -> StepPreview:
+    def _say(self, step: Step, before: Mapping[str, StepRecord], *, pointless: bool) -> StepPreview:
         record = self._walk.records.get(step.id)
         if record is not None and record.status == "reused":
             return StepPreview("=")
-        if step.id in self._walk.refused:
+        if self._rests_on_refusal(step):
             return StepPreview("=", record.error if record else "")
-        if step.id in self._missing:
-            return self._why(self._missing[step.id], before.get(step.id))
-        if self._pointless:
-            return StepPreview("?", MISSED)
-        if step.stage == "judge":
+        if step.id in self._walk.unperformed:
+            return self._why(self._walk.unperformed[step.id], before.get(step.id))
+        if pointless:
+            return StepPreview("?", missed_words(self._plan.contract))
+        if step.stage == "judge" and step not in needed(self._plan, self._plan.original_judgement, ("judge",)):
             return StepPreview("?", "run only if the search asks for it")
         return self._waits(step, before)
+
+    def _rests_on_refusal(self, step: Step) -> bool:
+        """Tell whether a step refused its inputs before, or waits for one that did: neither would run."""
+        if step.id in self._walk.refused:
+            return True
+        record = self._walk.records.get(step.id)
+        if record is None or record.status != "rejected":
+            return False
+        producers = {reference.rpartition(".")[0] for reference in references(step)}
+        return any(self._rests_on_refusal(other) for other in self._plan.steps if other.id in producers)
 
     def _why(self, task: StepTask, last: StepRecord | None) -> StepPreview:
         if task.because:

@@ -5,21 +5,20 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.run.evaluation_looks import evaluation_digest, looked
-from titrant.runtime.run.search_run import Titration, candidate_records
+from titrant.runtime.run.outcome import Outcome, candidate_records
 from titrant.runtime.run.walk import Walk
-from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.run_folder import closed_run, released_path
 from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
+from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord, StepRecord
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.distributions import installed_version
-from titrant.schema.values.frozen import dataclass
 
 _GIT_SECONDS = 2
 # Where files lie changes nothing, and is another place on another machine.
@@ -33,38 +32,26 @@ _FLAGS = (
 _PLACE = re.compile(r".*/([^/]+:\d+:\d+)")
 
 
-@dataclass(frozen=True)
-class RunRecipe:
-    """The recipe of a run as it stands: its text, the file as the user wrote it, and its absolute folder.
-
-    `written` is what the author wrote, where it is known: text, the base that it extends, overrides.
-    """
-
-    text: str
-    file: str
-    folder: Path
-    written: Mapping[str, Any] = field(default_factory=dict)
-
-
-def describe(plan: Plan, recipe: RunRecipe, variables: dict[str, str]) -> dict[str, Any]:
+def describe(planned: Planned, variables: dict[str, str]) -> dict[str, Any]:
     """Return what environment.json holds: no secrets, neither by the names of variables and keys nor by their shape.
 
     `variables` are those that the worker is given before it starts; `flags` are the user's that can change a result.
     """
     return {
-        **capture(plan, recipe.folder),
-        "recipe_file": str(Path(recipe.file).absolute()),
-        "recipe_folder": str(recipe.folder),
-        "recipe": written(recipe),
-        "machine": machine(plan),
+        **capture(planned),
+        "recipe_file": str(Path(planned.recipe_file).absolute()),
+        "recipe_folder": planned.folder,
+        "recipe": written(planned),
+        "machine": machine(planned.plan),
         "variables": {name: value for name, value in variables.items() if name not in _PLACES},
         "flags": flags(variables),
         "packages": packages(),
     }
 
 
-def capture(plan: Plan, folder: Path) -> dict[str, str]:
+def capture(planned: Planned) -> dict[str, str]:
     """Return versions, threads and flags as a flat mapping; of environment variables only what titrant itself sets."""
+    plan = planned.plan
     return {
         "titrant": str(installed_version("titrant")),
         "python": platform.python_version(),
@@ -72,11 +59,11 @@ def capture(plan: Plan, folder: Path) -> dict[str, str]:
         "threads": str(plan.threads),
         "timing_threads": str(plan.timing_threads),
         "deterministic": str(plan.deterministic).lower(),
-        **_git(folder),
+        **_git(planned.folder),
     }
 
 
-def _git(folder: Path) -> dict[str, str]:
+def _git(folder: str) -> dict[str, str]:
     """Return the commit of the recipe's folder and whether it has changes; nothing outside a repository."""
     commit = _ask_git(folder, "rev-parse", "HEAD")
     if not commit:
@@ -85,11 +72,11 @@ def _git(folder: Path) -> dict[str, str]:
     return {"git_commit": commit, "git_dirty": "unknown" if changes is None else str(bool(changes)).lower()}
 
 
-def _ask_git(folder: Path, *arguments: str) -> str | None:
+def _ask_git(folder: str, *arguments: str) -> str | None:
     import subprocess
 
     try:
-        command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
+        command = ["git", "-C", folder, "--no-optional-locks", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -110,11 +97,11 @@ def _name_and_version(text: str) -> tuple[str, str]:
     return head.get("Name", ""), head.get("Version", "")
 
 
-def written(recipe: RunRecipe) -> dict[str, Any]:
+def written(planned: Planned) -> dict[str, Any]:
     """Return the recipe as its author wrote it, with its base and overrides, secrets taken out."""
     from titrant.schema.config.secrets import without_secret_lines
 
-    parts = dict(recipe.written) or {"text": recipe.text}
+    parts = dict(planned.written) or {"text": planned.recipe_text}
     if isinstance(parts.get("base"), Mapping):
         parts["base"] = {**parts["base"], "text": without_secret_lines(str(parts["base"]["text"]))}
     if "overrides" in parts:
@@ -147,18 +134,18 @@ def flags(given: Mapping[str, str]) -> dict[str, Any]:
     return {"python": python, "variables": redact(variables)[0]}
 
 
-def run_record(walk: Walk, titration: Titration) -> RunRecord:
+def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
     """Return the record of a run but for its id, counts, seconds and environment."""
     return RunRecord(
         run="",
         name=walk.plan.name,
         plan_digest=plan_digest(walk.plan),
-        verdict=titration.verdict,
-        baseline=titration.baseline,
-        exit=titration.exit,
+        verdict=outcome.verdict,
+        original=outcome.original,
+        exit=outcome.exit,
         steps=step_records(walk),
-        candidates=candidate_records(walk, titration),
-        released=tuple(titration.released.values()),
+        candidates=candidate_records(walk, outcome),
+        released=tuple(outcome.judged.released.values()),
         executed=0,
         reused=0,
         seconds=0.0,
@@ -177,13 +164,13 @@ def _outcome(record: RunRecord) -> tuple[Any, ...]:
         if step.result is not None
     }
     failed = {step.step: step.error for step in record.steps if step.status in ("failed", "rejected")}
-    judged = plain({outcome.candidate: [outcome.status, outcome.judgement] for outcome in record.candidates})
-    return record.verdict, record.exit, tuple(record.released), plain(record.baseline), steps, failed, judged
+    judged = plain({candidate.candidate: [candidate.status, candidate.judgement] for candidate in record.candidates})
+    return record.verdict, record.exit, tuple(record.released), plain(record.original), steps, failed, judged
 
 
-def earlier_run(home: Home, walk: Walk, titration: Titration) -> RunRecord | None:
+def earlier_run(home: Home, walk: Walk, outcome: Outcome) -> RunRecord | None:
     """Return a run that ended before exactly as this one does, told as one that executed nothing; None without one."""
-    mine = run_record(walk, titration)
+    mine = run_record(walk, outcome)
     earlier = closed_run(home, walk.plan, lambda record: same_outcome(record, mine))
     return None if earlier is None else replace(earlier, executed=0, reused=count_with_results(walk))
 
@@ -198,14 +185,14 @@ def step_records(walk: Walk) -> tuple[StepRecord, ...]:
     return tuple(walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
 
 
-def report_value(walk: Walk, titration: Titration, store: Store, recipe: RunRecipe, looks: int = 0) -> dict[str, Any]:
+def report_value(walk: Walk, outcome: Outcome, planned: Planned, looks: int = 0) -> dict[str, Any]:
     """Return what the report is made of: the same for every run of a plan that gave the same results.
 
     Whether a step was reused, how long this run took, when it was and where files lay is left out. So is what the plan
     predicts now, after steps were learned from: each result holds what was predicted before it. `looks` says which look
     at its evaluation rows this run was, the first being 1, and 0 where nothing was judged.
     """
-    record = run_record(walk, titration)
+    record = run_record(walk, outcome)
     steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
     plan = plain(walk.plan)
     for step in plan["steps"]:
@@ -220,10 +207,10 @@ def report_value(walk: Walk, titration: Titration, store: Store, recipe: RunReci
     return {
         "plan": plan,
         "run": plain(replace(record, steps=steps)),
-        "values": _values(walk, titration, store),
+        "values": _values(walk, outcome),
         "hardware": plain(walk.plan.hardware),
-        "recipe_text": recipe.text,
-        "recipe_file": Path(recipe.file).name,
+        "recipe_text": planned.recipe_text,
+        "recipe_file": Path(planned.recipe_file).name,
         "looks": looks,
     }
 
@@ -240,61 +227,53 @@ def look_of(walk: Walk) -> tuple[str, str]:
     return evaluation_digest(results), looked(walk.plan, walk.records.values())
 
 
-def _values(walk: Walk, titration: Titration, store: Store) -> dict[str, Any]:
+def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
     plan = walk.plan
     timings: dict[str, Any] = {}
     for search in plan.searches:
-        figures = store.value(walk.artifacts[search.timings]) if search.timings in walk.artifacts else {}
+        figures = walk.value_if_there(search.timings) or {}
         timings |= {name: timing for name, timing in figures.items() if "failed" not in timing}
-    judged = [candidate for candidate in plan.candidates if candidate.id in titration.judgements]
+    judged = [candidate for candidate in plan.candidates if candidate.id in outcome.judged.judgements]
     answers = {
         candidate.id: value
         for candidate in judged
-        if (value := _beside(walk, store, candidate.judgement, "answers")) is not None
+        if (value := walk.value_if_there(_beside(candidate.judgement, "answers"))) is not None
     }
     return {
         "timings": timings,
         "quality": {
-            candidate.id: store.value(walk.artifacts[candidate.quality])
+            candidate.id: walk.value(candidate.quality)
             for candidate in plan.candidates
             if candidate.quality in walk.artifacts
         },
-        "point": _shipped_value(walk, store, "operating_point"),
-        "curves": _curves(walk, store),
+        "point": walk.value_if_there(plan.shipped.get("operating_point", "")),
+        "curves": _curves(walk),
         "answers": answers,
-        "files": _files(plan, walk, titration, store),
+        "files": _files(walk, outcome),
     }
 
 
-def _beside(walk: Walk, store: Store, reference: str, port: str) -> Any:
-    """Return another output of the step that a "step.port" names, if it has one."""
-    artifact = walk.artifacts.get(f"{reference.rpartition('.')[0]}.{port}")
-    return None if artifact is None else store.value(artifact)
+def _beside(reference: str, port: str) -> str:
+    """Name another output of the step that a "step.port" names."""
+    return f"{reference.rpartition('.')[0]}.{port}"
 
 
-def _shipped_value(walk: Walk, store: Store, name: str) -> Any:
-    artifact = walk.artifacts.get(walk.plan.shipped.get(name, ""))
-    return None if artifact is None else store.value(artifact)
-
-
-def _curves(walk: Walk, store: Store) -> Any:
+def _curves(walk: Walk) -> Any:
     """Return the learning curves of the step that trained, the last one if several did; epochs count from 1."""
-    artifacts = [
-        walk.artifacts[f"{step.id}.curves"] for step in walk.plan.steps if f"{step.id}.curves" in walk.artifacts
-    ]
-    if not artifacts:
+    trained = [f"{step.id}.curves" for step in walk.plan.steps if f"{step.id}.curves" in walk.artifacts]
+    if not trained:
         return None
-    curves = store.value(artifacts[-1])
+    curves = walk.value(trained[-1])
     best = curves.get("best_epoch") if isinstance(curves, Mapping) else None
     return curves if best is None else {**curves, "best_epoch": best + 1}
 
 
-def _files(plan: Plan, walk: Walk, titration: Titration, store: Store) -> Mapping[str, str]:
+def _files(walk: Walk, outcome: Outcome) -> Mapping[str, str]:
     """Name the file, below the run folder, of every candidate that a search ended with."""
-    candidates = {candidate.id: candidate for candidate in plan.candidates}
-    folder = "outputs" if titration.released else "quarantine"
+    models = {candidate.id: candidate.model for candidate in walk.plan.candidates}
+    folder = "outputs" if outcome.judged.released else "quarantine"
     return {
-        name: f"{folder}/{released_path(search.name, store.manifest(walk.artifacts[candidates[name].model]))}"
-        for search in plan.searches
-        if (name := titration.best.get(search.name)) is not None
+        name: f"{folder}/{released_path(search.name, walk.manifest(models[name]))}"
+        for search in walk.plan.searches
+        if (name := outcome.judged.best.get(search.name)) is not None
     }

@@ -26,6 +26,11 @@ class Replay:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accept: Callable[[RunRecord], None] | None = None
 
+    @property
+    def chooses(self) -> bool:
+        """Whether judging is a look at evaluation rows of its own: a rerun of recorded choices learns nothing new."""
+        return self.reuse or not self.choices
+
 
 def recorded_choices(plan: Plan, record: RunRecord) -> dict[str, tuple[str, ...]]:
     """Return what each search of a run chose to judge; the order of judging follows from the plan."""

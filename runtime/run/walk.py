@@ -1,9 +1,9 @@
 """Settle a plan's steps one after the other: reuse what is known, have the rest performed, remember what failed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
-from typing import Protocol
+from typing import Any, Protocol
 
+from titrant.runtime.store.artifacts import Manifest
 from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.results import InputArtifacts, Refusal, Results, StepKey, step_key
 from titrant.schema.diagnostics.diagnostics import (
@@ -23,12 +23,16 @@ FATAL = ("X300", "X302")
 
 @dataclass(frozen=True)
 class StepTask:
-    """A step that has no usable result, with everything that it takes to perform it; `because` may be ""."""
+    """A step that has no usable result, with everything that it takes to perform it; `because` may be "".
+
+    `wait_seconds` is how long to wait for another process that performs the same step, None for as long as it takes.
+    """
 
     step: Step
     key: StepKey
     inputs: InputArtifacts
     because: str
+    wait_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -39,28 +43,57 @@ class Performed:
     ran: bool = True
 
 
-class Perform(Protocol):
-    """Gives a step's result, or raises; None where steps are only looked up."""
+class Performer(Protocol):
+    """Does what a walk asks for; one that only looks changes nothing in the home and says what would be there."""
 
-    def __call__(self, task: StepTask) -> Performed | None:
-        """Perform one step."""
+    def perform(self, task: StepTask) -> Performed | None:
+        """Give a step's result, or raise; None where steps are only looked up."""
+
+    def keep(self, value: Mapping[str, Any]) -> Artifact:
+        """Store a value that the walk itself provides to steps."""
+
+    def look(self, rows: str, judged: str) -> int:
+        """Say which look at its evaluation rows judging was, the first being 1; both are digests."""
 
 
-@dataclass
+class StoppedError(StepError):
+    """The performer starts no further step: what was judged until then decides."""
+
+    unjudged = "the run was stopped before it was judged"  # why a candidate of the shortlist was not judged
+
+
+class UnperformedError(Exception):
+    """What comes next needs the result of a step that was only looked up."""
+
+
 class Walk:
-    """Where a plan stands: artifacts by "step.port", records and errors by step."""
+    """Where a plan stands: artifacts by "step.port", records and errors by step, and tasks that were only looked at.
 
-    plan: Plan
-    results: Results
-    declarations: Declarations
-    perform: Perform
-    tell: Callable[..., None]
-    # Without it a chain that refused its inputs before is tried again.
-    believe_refusals: bool = True
-    artifacts: dict[str, Artifact] = field(default_factory=dict)
-    records: dict[str, StepRecord] = field(default_factory=dict)
-    errors: dict[str, TitrantError] = field(default_factory=dict)
-    refused: set[str] = field(default_factory=set)
+    Others read it; only `settle` and `provide` change it. Without `believe_refusals` a chain that refused its inputs
+    before is tried again.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        results: Results,
+        *,
+        declarations: Declarations,
+        performer: Performer,
+        tell: Callable[..., None],
+        believe_refusals: bool = True,
+    ) -> None:
+        self.plan = plan
+        self.tell = tell
+        self.performer = performer
+        self.artifacts: dict[str, Artifact] = {}
+        self.records: dict[str, StepRecord] = {}
+        self.errors: dict[str, TitrantError] = {}
+        self.refused: set[str] = set()
+        self.unperformed: dict[str, StepTask] = {}
+        self._results = results
+        self._declarations = declarations
+        self._believe_refusals = believe_refusals
 
     def settle(self, step: Step) -> bool:
         """Bring a step's outputs about and return whether they are there.
@@ -74,25 +107,38 @@ class Walk:
         if inputs is None:
             self.records[step.id] = StepRecord(step.id, "rejected", error=self.reason(step.id))
             return False
-        key = step_key(self.plan, step, self.declarations.get(step.operator), inputs)
-        stored = self.results.find(key.digest)
-        if stored.refusal is not None and self.believe_refusals and _of_candidate(step):
+        key = step_key(self.plan, step, self._declarations.get(step.operator), inputs)
+        stored = self._results.find(key.digest)
+        if stored.refusal is not None and self._believe_refusals and _of_candidate(step):
             self._refuse(step, key, stored.refusal)
             return False
         if stored.result is not None:
             self.tell("reused", step=step.id, key=key.digest)
             self._give(step, stored.result, "reused")
             return True
-        try:
-            performed = self.perform(StepTask(step, key, inputs, stored.because))
-        except (StepError, InfeasibleError) as error:
-            self._fail(step, key, error)
-            return False
-        if performed is None:
-            self.records[step.id] = StepRecord(step.id, "unused", key.digest, error=stored.because)
-            return False
-        self._give(step, performed.result, "finished" if performed.ran else "reused")
-        return True
+        return self._performed(StepTask(step, key, inputs, stored.because))
+
+    def settle_stage(self, stage: str) -> None:
+        """Settle all steps of a stage, in the plan's order."""
+        for step in self.plan.steps:
+            if step.stage == stage:
+                self.settle(step)
+
+    def provide(self, reference: str, value: Mapping[str, Any]) -> None:
+        """Hand a value to the steps that read it by this "step.port"."""
+        self.artifacts[reference] = self.performer.keep(value)
+
+    def value(self, reference: str) -> Any:
+        """Read the value that a "step.port" names from the store."""
+        return self._results.store.value(self.artifacts[reference])
+
+    def value_if_there(self, reference: str) -> Any:
+        """Read the value that a "step.port" names, None where there is none."""
+        return self.value(reference) if reference in self.artifacts else None
+
+    def manifest(self, reference: str) -> Manifest:
+        """Return which files the artifact that a "step.port" names is made of."""
+        return self._results.store.manifest(self.artifacts[reference])
 
     def reason(self, step_id: str) -> str:
         """Return why a step has no outputs: its own error, or that of the step that it waits for."""
@@ -104,6 +150,20 @@ class Walk:
             if reference not in self.artifacts and producer in self.records:
                 return self.reason(producer)
         return "it was not made"
+
+    def _performed(self, task: StepTask) -> bool:
+        step = task.step
+        try:
+            performed = self.performer.perform(task)
+        except (StepError, InfeasibleError) as error:
+            self._fail(step, task.key, error)
+            return False
+        if performed is None:
+            self.unperformed[step.id] = task
+            self.records[step.id] = StepRecord(step.id, "unused", task.key.digest, error=task.because)
+            return False
+        self._give(step, performed.result, "finished" if performed.ran else "reused")
+        return True
 
     def _give(self, step: Step, result: StepResult, status: str) -> None:
         for port, artifact in result.outputs.items():

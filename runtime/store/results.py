@@ -132,7 +132,7 @@ class Results:
     def __init__(self, home: Home, store: Store, folder: Path, *, reuse: bool = True) -> None:
         self.home = home
         self._folder = home.results
-        self._store = store
+        self.store = store
         self._recipe_folder = folder
         self._reuse = reuse
 
@@ -153,7 +153,7 @@ class Results:
                 because = f"{changed.path} changed"
             elif isinstance(kept, Refusal):
                 return LookUp(refusal=kept)
-            elif all(self._store.has(artifact) for artifact in kept.outputs.values()):
+            elif all(self.store.has(artifact) for artifact in kept.outputs.values()):
                 used(path.parent)
                 return LookUp(result=kept)
             else:

@@ -119,7 +119,7 @@ def closed_run(home: Home, plan: Plan, same: Callable[[RunRecord], bool]) -> Run
 
 
 def _whole(folder: Path, record: RunRecord) -> bool:
-    """Tell whether what a run put out is still there: nothing where the original missed its baseline."""
+    """Tell whether what a run put out is still there: nothing where the original itself is not good enough."""
     return record.missed or intact(folder / ("outputs" if record.released else "quarantine"))
 
 

@@ -45,6 +45,7 @@ class Worker:
         self._answers: PipeLines | None = None
         self._scratch: Path | None = None
         self._printed: OutputPipe | None = None
+        self._answering = False
 
     def __enter__(self) -> "Worker":
         return self
@@ -73,6 +74,7 @@ class Worker:
 
         Raises WorkerDiedError only. When this is interrupted the child is killed.
         """
+        self._answering = True
         try:
             printed = self._start()
             kills = out_of_memory_kills()
@@ -87,6 +89,8 @@ class Worker:
         except BaseException:
             self.kill()
             raise
+        finally:
+            self._answering = False
         return message
 
     def close(self) -> None:
@@ -104,9 +108,12 @@ class Worker:
             self._forget()
 
     def interrupt(self) -> None:
-        """End the child in the middle of a request, from another thread: whoever waits is told that it died."""
+        """End the child in the middle of a request, from another thread: whoever waits is told that it died.
+
+        A child that answers nobody is let be.
+        """
         process = self._process
-        if process is not None:
+        if process is not None and self._answering:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
 

@@ -1,5 +1,6 @@
 """The `validation` section: the contract, as presets and as free gates."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -126,3 +127,11 @@ class Validation(Section):
     preset: Annotated[Literal["mlperf_99", "mlperf_99_9"] | None, Off] = Field(
         None, description="a published set of thresholds"
     )
+
+
+def row_metrics(validation: Validation) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield every metric that a row of the contract names itself, with its place in the recipe."""
+    for place, gate in enumerate(validation.gates):
+        yield ("validation", "gates", place, "metric"), gate.metric
+    if validation.baseline is not None:
+        yield ("validation", "baseline", "metric"), validation.baseline.metric

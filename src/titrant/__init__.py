@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from titrant.api.lock import lock
     from titrant.api.migrate import migrate
     from titrant.api.plan import plan
-    from titrant.api.planned import Planned
     from titrant.api.report import report
     from titrant.api.rerun import rerun
     from titrant.api.run import run
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from titrant.schema.diagnostics.diagnostics import TitrantError
     from titrant.schema.language.parse import read
     from titrant.schema.plan import Prediction
+    from titrant.schema.planned import Planned
 
 # name → where it lives; imported on first use, so that `import titrant` costs nothing.
 _PUBLIC = {
@@ -53,7 +53,7 @@ _PUBLIC = {
     "Counts": "titrant.runtime.inspect.summary",
     "Method": "titrant.runtime.catalog",
     "Params": "titrant.runtime.catalog",
-    "Planned": "titrant.api.planned",
+    "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",

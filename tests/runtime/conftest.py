@@ -11,9 +11,10 @@ import pytest
 from titrant.runtime.run.execute import execute
 from titrant.runtime.run.preview import preview
 from titrant.runtime.store.home import Home, open_home
-from titrant.schema.facts import HardwareIdentity
+from titrant.schema.facts import Hardware, HardwareIdentity
 from titrant.schema.gate import Contract, Gate
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
+from titrant.schema.planned import Planned
 
 sys.path.insert(0, str(Path(__file__).parent / "operators"))
 
@@ -45,14 +46,22 @@ class Toy:
             self.events.append(event)
             hear(event)
 
-        return execute(
-            plan, home=self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder,
-            listen=listen, **given,
-        )  # fmt: skip
+        return execute(self.planned(plan), self.home, listen=listen, **given)
+
+    def planned(self, plan, file="toy.yaml"):
+        return planned(plan, self.folder, file)
+
+    def preview(self, plan):
+        return preview(self.planned(plan), self.home)
 
     def previews(self, plan):
-        found = preview(plan, self.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=self.folder).steps
+        found = self.preview(plan).steps
         return {step: entry.symbol for step, entry in found.items()}, found
+
+
+def planned(plan, folder, file="toy.yaml"):
+    """Return a plan as planning a recipe gives it."""
+    return Planned(plan, Hardware(plan.hardware), "name: toy\n", file, str(folder))
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
 make = {int(level): params for level, params in options.pop("make", {}).items()}
 plan = conftest.toy_plan(tuple(options.pop("levels", (1, 2))), make=make, **options)
 record = execute(
-    plan, home=open_home(Path(sys.argv[2])), recipe_text="name: toy\n", recipe_file="toy.yaml",
-    folder=Path(sys.argv[1]), listen=lambda event: print(json.dumps(event), flush=True),
-)  # fmt: skip
+    conftest.planned(plan, Path(sys.argv[1]).absolute()),
+    open_home(Path(sys.argv[2])),
+    listen=lambda event: print(json.dumps(event), flush=True),
+)
 print(json.dumps({"event": "record", "executed": record.executed, "released": record.released, "run": record.run}))

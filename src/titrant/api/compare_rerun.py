@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import Planned
 from titrant.schema.compare.runs import RecordedRun, compare_runs
 from titrant.schema.diagnostics.diagnostics import DIFFERENT, OK
+from titrant.schema.planned import Planned
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, format_time
 
 if TYPE_CHECKING:
-    from titrant.api.planned import Planned
     from titrant.schema.language.parse import ParsedRecipe
+    from titrant.schema.planned import Planned
 
 BF16 = ("amx_bf16", "avx512_bf16", "bf16", "svebf16")
 FP16 = ("avx512_fp16", "fp16")

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from titrant.api.planned import Planned
 from titrant.api.replan import decided
 from titrant.runtime.backends.backend import distribution
 from titrant.schema.compare.difference import first_difference, tolerance_of
@@ -31,6 +30,7 @@ from titrant.schema.lock import (
     with_entry,
 )
 from titrant.schema.plan import Plan
+from titrant.schema.planned import Planned
 from titrant.schema.record import CandidateRecord, RunRecord
 from titrant.schema.values.frozen import dataclass
 

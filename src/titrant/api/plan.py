@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import Planned, as_written
+from titrant.api.planned import as_written
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.facts.user_operators import Ask
 from titrant.compiler.predict.learned import NO_HISTORY, History
@@ -15,12 +15,13 @@ from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
-from titrant.schema.plan import Step, StepPreview
+from titrant.schema.plan import Step
+from titrant.schema.planned import Planned
 
 if TYPE_CHECKING:
     from titrant.compiler.passes.passes import Change
+    from titrant.runtime.run.preview import PlanPreview
     from titrant.runtime.worker.parent import Worker
-    from titrant.schema.record import RunRecord
 
 
 def plan(
@@ -38,6 +39,36 @@ def plan(
     so that a run that follows need not start another. `trace` is told what each pass over the plan changed. Raises
     RecipeError, InfeasibleError, or StepError when the user's own code fails.
     """
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace) as planned:
+        refuse_beyond_capacity(planned, capacity_of(planned.hardware))
+    return planned
+
+
+def plan_and_preview(
+    recipe: ParsedRecipe,
+    *,
+    hardware: Hardware | None = None,
+    trust: bool = False,
+    keep_worker: "list[Worker] | None" = None,
+    trace: "Callable[[Change], None] | None" = None,
+) -> "tuple[Planned, PlanPreview]":
+    """Compile a recipe as `plan` does, and say what executing the plan would do: it is looked through once for both."""
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace) as planned:
+        seen = preview(planned)
+        refuse_beyond_capacity(planned, capacity_of(planned.hardware), seen)
+    return planned, seen
+
+
+@contextmanager
+def _planning(
+    recipe: ParsedRecipe,
+    hardware: Hardware | None,
+    *,
+    trust: bool,
+    keep_worker: "list[Worker] | None",
+    trace: "Callable[[Change], None] | None",
+) -> Iterator[Planned]:
+    """Give the plan; the process that was asked goes to `keep_worker` when it is accepted, and is closed otherwise."""
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.compile import compile_plan
     from titrant.compiler.facts.inspect import facts
@@ -59,7 +90,7 @@ def plan(
             trace=trace,
             history=history(home, machine),
         )
-        planned = Planned(
+        yield Planned(
             plan=compiled,
             hardware=machine,
             recipe_text=resolved_text(recipe),
@@ -69,11 +100,9 @@ def plan(
             coverage=coverage(compiled, bound, machine, inspected.model),
             needs=needs(Case(compiled, inspected.model, inspected.data)),
         )
-        refuse_beyond_capacity(planned, capacity_of(machine))
         if keep_worker is not None:
             keep_worker += started
             started.clear()
-    return planned
 
 
 def resolved_text(recipe: ParsedRecipe) -> str:
@@ -91,23 +120,14 @@ def resolved_text(recipe: ParsedRecipe) -> str:
     return recipe.text
 
 
-def step_previews(planned: Planned) -> Mapping[str, StepPreview]:
-    """Say for every step whether it would run (+, ~), be reused (=) or wait for the search (?), and why."""
-    return preview(planned)[0]
+def preview(planned: Planned) -> "PlanPreview":
+    """Say for every step whether it would run (+, ~), be reused (=) or wait for the search (?), and why.
 
-
-def preview(planned: Planned) -> "tuple[Mapping[str, StepPreview], RunRecord | None]":
-    """Return the previews of the steps, and what `run` would return where nothing would be executed, else None."""
+    Where nothing would be executed it holds what `run` would return.
+    """
     from titrant.runtime.run.preview import preview as preview_plan
 
-    seen = preview_plan(
-        planned.plan,
-        home_to_read(),
-        recipe_text=planned.recipe_text,
-        recipe_file=planned.recipe_file,
-        folder=Path(planned.folder),
-    )
-    return seen.steps, seen.answer
+    return preview_plan(planned, home_to_read())
 
 
 @contextmanager
@@ -199,13 +219,16 @@ def no_longer_planned(planned: Planned, home: Path) -> tuple[tuple[str, str], ..
     return ()
 
 
-def refuse_beyond_capacity(planned: Planned, capacity: Capacity) -> None:
-    """Raise InfeasibleError where what really has to run cannot fit; what is stored already needs no room."""
+def refuse_beyond_capacity(planned: Planned, capacity: Capacity, seen: "PlanPreview | None" = None) -> None:
+    """Raise InfeasibleError where what really has to run cannot fit; what is stored already needs no room.
+
+    `seen` is the plan's preview, where there is one; without it one is made where it is needed.
+    """
     asked_only = {step.id for step in planned.plan.steps if step.stage == "judge"}
     if not short_of(planned.needs, planned.needs.keys() - asked_only, capacity):
         return
 
-    running = {step for step, seen in step_previews(planned).items() if seen.symbol in "+~"}
+    running = {step for step, entry in (seen or preview(planned)).steps.items() if entry.symbol in "+~"}
     shortages = short_of(planned.needs, running, capacity)
     if shortages:
         raise InfeasibleError(*shortages)

@@ -1,44 +1,15 @@
-"""A plan with the recipe and machine that it was made from, saved and loaded, and files that the user named."""
+"""Save and load a plan with what it was made from, and write files that the user named."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from titrant.schema.cost import Need
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
-from titrant.schema.plan import Coverage, Plan, plan_digest
+from titrant.schema.planned import Planned
 from titrant.schema.values.canonical import WrongValueError, plain, read_back
 from titrant.schema.values.files import write_bytes
-from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line, os_reason
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan, the recipe that it was made from, and the machine that it is for.
-
-    `recipe_text` is resolved where the recipe extends another or was overridden, and `written` is what its author
-    wrote; `folder` is absolute. `coverage` says which layers each method would touch, `needs` what each step cannot do
-    without. A plan carries no trust: who runs a saved one says so anew.
-    """
-
-    plan: Plan
-    hardware: Hardware
-    recipe_text: str
-    recipe_file: str
-    folder: str
-    written: Mapping[str, Any] = field(default_factory=dict)
-    coverage: tuple[Coverage, ...] = ()
-    needs: Mapping[str, Need] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the plan's identity."""
-        return plan_digest(self.plan)
 
 
 def save(planned: Planned, file: Path) -> None:

@@ -5,14 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import Planned
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import StepPreview, identity
+from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
 from titrant.schema.values.canonical import plain
 
 if TYPE_CHECKING:
+    from titrant.runtime.run.preview import PlanPreview
     from titrant.runtime.run.replay import Replay
     from titrant.runtime.worker.parent import Worker
 
@@ -24,15 +25,17 @@ def run(
     worker: "Worker | None" = None,
     replay: "Replay | None" = None,
     max_minutes: float | None = None,
+    preview: "PlanPreview | None" = None,
 ) -> RunRecord:
     """Execute a plan, reusing every finished step, and release a model only if it keeps its contract.
 
     The record's `exit` is what the command line would exit with: 0, or 5 where the contract was not kept. Raises
     StepError when a step that everything depends on fails; nothing is released then. `replay` says how the run differs
     from a plain one: `titrant.rerun` and locked runs give it. After `max_minutes` no further step is started, and what
-    was judged until then decides; the next run goes on. Raises StaleError for a plan that was made for another
-    machine: its results would pass for this one's; InfeasibleError where what has to run is certain not to fit into
-    the memory and onto the disk that are free now.
+    was judged until then decides; the next run goes on. `preview` is what was seen of the plan just now, where it was
+    looked through. Raises StaleError for a plan that was made for another machine: its results would pass for this
+    one's; InfeasibleError where what has to run is certain not to fit into the memory and onto the disk that are free
+    now.
     """
     from titrant.api.plan import refuse_beyond_capacity
     from titrant.compiler.machine.detect import detect
@@ -43,17 +46,13 @@ def run(
     home = open_home()
     here = detect(home.path)
     _refuse_elsewhere(planned, here.identity)
-    refuse_beyond_capacity(planned, capacity_now(here, worker is not None and worker.started))
+    refuse_beyond_capacity(planned, capacity_now(here, worker is not None and worker.started), preview)
     return execute(
-        planned.plan,
-        home=home,
-        recipe_text=planned.recipe_text,
-        recipe_file=planned.recipe_file,
-        folder=Path(planned.folder),
+        planned,
+        home,
         listen=listen,
         worker=worker,
         replay=replay,
-        written=planned.written,
         seconds=None if max_minutes is None else max_minutes * 60,
     )
 
@@ -74,19 +73,20 @@ def is_up_to_date(previews: Mapping[str, StepPreview]) -> bool:
     return not any(step.symbol in "+~!" for step in previews.values())
 
 
-def refuse_if_moved(saved: Planned, *, trust: bool = False) -> Planned:
+def refuse_if_moved(saved: Planned, *, trust: bool = False) -> "tuple[Planned, PlanPreview]":
     """Plan a saved plan's recipe again and refuse it, naming what differs, when it would be another plan now.
 
+    Returns the plan with what executing it would do.
     `trust` is the caller's to give: what stands in the file trusts nothing.
     """
-    from titrant.api.plan import plan
+    from titrant.api.plan import plan_and_preview
     from titrant.schema.compare.difference import first_difference
     from titrant.schema.language.parse import parse
 
     folder = Path(saved.folder)
-    now = plan(parse(saved.recipe_text, saved.recipe_file, folder=folder), trust=trust)
+    now, seen = plan_and_preview(parse(saved.recipe_text, saved.recipe_file, folder=folder), trust=trust)
     if now.digest == saved.digest:
-        return replace(now, written=saved.written)
+        return replace(now, written=saved.written), seen
     moved = first_difference(identity(saved.plan), identity(now.plan))
     raise StaleError(
         Diagnostic(

@@ -22,12 +22,12 @@ class Status:
 
 def status(recipe: Path, *, overrides: Sequence[str] = (), trust: bool = False) -> Status:
     """Plan a recipe and compare it with what has run: nothing is executed."""
-    from titrant.api.plan import plan, step_previews
+    from titrant.api.plan import plan_and_preview
     from titrant.api.run import is_up_to_date
     from titrant.schema.language.parse import read
 
-    steps = step_previews(plan(read(recipe, overrides), trust=trust))
-    return Status(steps, is_up_to_date(steps))
+    _, seen = plan_and_preview(read(recipe, overrides), trust=trust)
+    return Status(seen.steps, is_up_to_date(seen.steps))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from titrant.schema.plan import Coverage, Decision, Plan, StepPreview, plan_dige
 from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
-    from titrant.api.planned import Planned
+    from titrant.schema.planned import Planned
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,14 +50,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Show or save the plan of a recipe."""
     from titrant.api.hardware import find_hardware
-    from titrant.api.plan import plan as verb
+    from titrant.api.plan import plan_and_preview as verb
     from titrant.api.planned import save
     from titrant.api.run import is_up_to_date
 
     hardware = find_hardware(options.hardware) if options.hardware else None
     changes: list[Change] = []
-    planned = verb(read_recipe(options), hardware=hardware, trust=options.trust, trace=changes.append)
-    previews = _previews(planned)
+    planned, seen = verb(read_recipe(options), hardware=hardware, trust=options.trust, trace=changes.append)
+    previews = _previews(planned, seen.steps)
     if options.json:
         # Sorted, so that the same plan gives the same text.
         console.answer_json(_value(planned, previews), sort=True)
@@ -74,11 +74,8 @@ def call(options: argparse.Namespace) -> int:
     return OUT_OF_DATE if options.exit_code and not is_up_to_date(previews) else OK
 
 
-def _previews(planned: "Planned") -> "Previews":
+def _previews(planned: "Planned", previews: "Previews") -> "Previews":
     """Say what each step would do; of a plan for another machine also which could not run on this one."""
-    from titrant.api.plan import step_previews
-
-    previews = step_previews(planned)
     if planned.hardware.source != "detected":
         from titrant.api.plan import cannot_run_here
         from titrant.compiler.machine.detect import detect

@@ -5,13 +5,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titrant.api.planned import Planned, has_changed_since, is_saved_plan, load
+from titrant.api.planned import has_changed_since, is_saved_plan, load
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import read_recipe, recipe_options, refuse_set
 from titrant.cli.plan import text_of
 from titrant.schema.diagnostics.diagnostics import OK
 from titrant.schema.gate import GateResult, reason_words
+from titrant.schema.planned import Planned
 from titrant.schema.record import CandidateRecord, RunRecord
 from titrant.schema.values.units import counted, format_size, format_time
 
@@ -34,8 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
     from titrant.api.lock import hold
-    from titrant.api.plan import plan as make_plan
-    from titrant.api.plan import preview
+    from titrant.api.plan import plan_and_preview
     from titrant.api.run import is_up_to_date, refuse_if_moved
     from titrant.api.run import run as verb
 
@@ -44,20 +44,20 @@ def call(options: argparse.Namespace) -> int:
     if is_saved_plan(options.recipe):
         refuse_set(options, "a saved plan")
         saved = load(options.recipe)
-        planned = refuse_if_moved(saved, trust=options.trust)
+        planned, preview = refuse_if_moved(saved, trust=options.trust)
         if has_changed_since(saved):
             console.note(f"{saved.recipe_file} has changed since the plan was saved; the plan runs as it was saved")
     else:
-        planned = make_plan(read_recipe(options), trust=options.trust, keep_worker=None if options.dry_run else worker)
+        keep_worker = None if options.dry_run else worker
+        planned, preview = plan_and_preview(read_recipe(options), trust=options.trust, keep_worker=keep_worker)
     try:
         replay = hold(planned) if options.locked else None
-        previews, record = preview(planned)
-        up_to_date = is_up_to_date(previews)
+        record, up_to_date = preview.answer, is_up_to_date(preview.steps)
         if not options.quiet and not up_to_date:
-            console.note(text_of(planned, previews, options))
+            console.note(text_of(planned, preview.steps, options))
         if options.dry_run:
             if options.quiet or up_to_date:
-                console.answer(text_of(planned, previews, options))
+                console.answer(text_of(planned, preview.steps, options))
             return OK
         if record is None or replay is not None:
             with console.Progress(len(planned.plan.steps), quiet=options.quiet, verbose=options.verbose) as progress:
@@ -66,6 +66,7 @@ def call(options: argparse.Namespace) -> int:
                     listen=progress,
                     worker=worker.pop() if worker else None,
                     max_minutes=options.max_minutes,
+                    preview=preview,
                     replay=replay,
                 )
     finally:

@@ -15,6 +15,7 @@ from titrant.compiler.lower.verify import problems
 from titrant.compiler.passes import passes
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Layer
+from titrant.schema.gate import Gate
 from titrant.schema.plan import identity, plan_digest
 
 HERE = Path(__file__).parents[1]
@@ -63,6 +64,29 @@ def test_lowers_a_recipe_with_training_to_steps_as_people_would_name_them(tmp_pa
     ]  # fmt: skip
     assert plan.original == "fit.model"
     assert plan.warnings == ("a warning",)
+
+
+def test_judges_the_original_by_its_own_gates_in_a_step_of_the_plan(tmp_path):
+    asked = Gate("baseline", "baseline", "accuracy", "all", "at_least", 0.9, "exact_binomial", "x.yaml:1:1")
+    plan = compiled(tmp_path, small.PLAIN, small.STATIC, training=FIT, gates=(small.RETENTION, asked, small.LATENCY))
+    assert plan.original_judgement == "original.contract.judgement"
+    step = by_id(plan, "original.contract")
+    assert (step.stage, step.candidate, step.inputs["model"]) == ("judge", "", plan.original)
+    assert step.inputs["original"] == step.inputs["candidate"] == "baseline.evaluation.outputs"
+    assert "timings" not in step.inputs
+    assert (step.params["candidate"], [gate["id"] for gate in step.params["gates"]]) == ("original", ["baseline"])
+    judged = [gate["id"] for gate in by_id(plan, "onnx.contract").params["gates"]]
+    assert judged == ["retention", "baseline", "latency"]
+    assert problems(replace(plan, original_judgement="nobody.judgement")) == (
+        "the original's judgement is nobody.judgement, which no step gives",
+    )
+
+
+def test_asks_nothing_of_the_original_without_a_gate_of_its_own(tmp_path):
+    plan = compiled(tmp_path, small.PLAIN, training=FIT)
+    assert plan.original_judgement == ""
+    assert "original.contract" not in ids(plan)
+    assert "original_judgement" not in identity(plan)
 
 
 def test_exports_once_for_all_methods_that_take_onnx(tmp_path):

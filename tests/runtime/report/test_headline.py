@@ -34,7 +34,7 @@ def test_blames_the_original_and_no_candidate_when_the_baseline_is_missed(record
     for candidate in made["run"]["candidates"]:
         candidate["judgement"] = None
         candidate["status"] = "shortlisted"
-    made["run"]["baseline"] = {
+    made["run"]["original"] = {
         "candidate": "original", "verdict": "FAIL", "released": False, "proven": False,
         "results": [result | {"gate": "baseline", "estimate": 0.9123, "lower": 0.88, "verdict": "FAIL"}],
     }  # fmt: skip

@@ -28,10 +28,7 @@ spec.loader.exec_module(in_process)
 def run_here(toy, plan, home=None, listen=lambda event: None, recipe_file="toy.yaml"):
     home = home or toy.home
     worker = in_process.InProcessWorker(home, toy.folder)
-    return execute(
-        plan, home=home, recipe_text="name: toy\n", recipe_file=recipe_file, folder=toy.folder, listen=listen,
-        worker=worker,
-    )  # fmt: skip
+    return execute(toy.planned(plan, recipe_file), home, listen=listen, worker=worker)
 
 
 def warm(toy, plan):

@@ -1,5 +1,6 @@
 """A run with an end: what was judged until then decides, nothing is lost, and the next run goes on."""
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from titrant.runtime.run import deadline
 from titrant.runtime.run.deadline import Deadline, OutOfTimeError
 from titrant.runtime.store.journal import read
+from titrant.runtime.store.locks import computing
 from titrant.schema.plan import Prediction
 
 
@@ -67,6 +69,16 @@ def test_stops_a_step_that_runs_over_and_goes_on_the_next_time(toy, make_plan, c
     assert "load" in toy.ran()
     assert toy.run(make_plan((1,))).released == ("c1",)
     assert "load" not in toy.ran()
+
+
+def test_waits_for_another_process_until_the_time_is_up(toy, make_plan):
+    plan = make_plan((1,))
+    key = next(step.key for step in toy.run(plan).steps if step.step == "c1")
+    shutil.rmtree(toy.home.results / key)
+    message = r"the time of 300 ms is up: c1 is being computed by another process"
+    with computing(toy.home, key, print), pytest.raises(OutOfTimeError, match=message):
+        toy.run(plan, seconds=0.3)
+    assert toy.run(plan).released == ("c1",)
 
 
 def test_begins_no_further_candidate_that_would_leave_no_time_to_judge(toy, make_plan, clock):

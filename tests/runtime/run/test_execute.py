@@ -10,6 +10,7 @@ from titrant.runtime.run.execute import execute
 from titrant.runtime.store.journal import read
 from titrant.schema.diagnostics.diagnostics import StaleError, StepError
 from titrant.schema.gate import Gate
+from titrant.schema.plan import Step
 from titrant.schema.values import files
 from titrant.schema.values.files import digest_file
 
@@ -238,9 +239,8 @@ def test_ships_nothing_when_telling_the_end_fails(toy, make_plan):
         if event["event"] == "closed" and event["exit"] == 0:
             raise KeyboardInterrupt
 
-    toy_run = {"home": toy.home, "recipe_text": "name: toy\n", "recipe_file": "toy.yaml", "folder": toy.folder}
     with pytest.raises(KeyboardInterrupt):
-        execute(make_plan(), listen=listen, **toy_run)
+        execute(toy.planned(make_plan()), toy.home, listen=listen)
     (folder,) = toy.home.runs.iterdir()
     assert list((folder / "outputs").iterdir()) == []
     assert not (folder / "record.json").exists()
@@ -305,7 +305,16 @@ def with_baseline(plan, change, original):
     gates = [{"id": "baseline", "preset": "baseline"}, {"id": "retention", "preset": "retention"}]
     for candidate in plan.candidates:
         plan = change(plan, f"{candidate.id}.contract", gates=gates, original=original)
-    return replace(plan, contract=replace(plan.contract, gates=(gate, *plan.contract.gates)))
+    own = {"candidate": "original", "original": original, "gates": gates[:1]}
+    inputs = {"original": "baseline.outputs", "candidate": "baseline.outputs", "model": plan.original}
+    inputs |= {"rows": "load.rows", "point": "load.point"}
+    judge = Step("original.contract", "toys:judge", 1, own, inputs, 7, "judge")
+    return replace(
+        plan,
+        steps=(*plan.steps[:-1], judge, plan.steps[-1]),
+        contract=replace(plan.contract, gates=(gate, *plan.contract.gates)),
+        original_judgement="original.contract.judgement",
+    )
 
 
 @pytest.mark.parametrize("verdict", ["FAIL", "INCONCLUSIVE"])
@@ -314,7 +323,7 @@ def test_judges_the_original_by_its_baseline_once_and_before_any_candidate_is_ma
     record = toy.run(plan)
     ran = toy.ran()
     judged = [name for name in ran if name.startswith("judge")]
-    assert (record.baseline.candidate, record.baseline.verdict) == ("original", verdict)
+    assert (record.original.candidate, record.original.verdict) == ("original", verdict)
     if verdict == "INCONCLUSIVE":  # the contract asks for evidence, and the operator says that this is enough
         assert (judged, record.released) == (["judge c1", "judge c2", "judge original"], ("c2",))
         return

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 
-from titrant.runtime.run.preview import difference, preview
+from titrant.runtime.run.preview import difference
 from titrant.schema.values.files import digest_file
 
 
@@ -80,36 +80,32 @@ def test_names_a_damaged_output(toy, make_plan):
     assert toy.run(plan).executed == 2
 
 
-def look(toy, plan):
-    return preview(plan, toy.home, recipe_text="name: toy\n", recipe_file="toy.yaml", folder=toy.folder)
-
-
 def test_answers_as_executing_would_where_nothing_would_run(toy, make_plan):
     plan = make_plan((1, 2, 3), verdicts={2: "FAIL"})
     first = toy.run(plan)
-    answer, executed = look(toy, plan).answer, toy.run(plan)
+    answer, executed = toy.preview(plan).answer, toy.run(plan)
     assert replace(answer, seconds=0.0) == replace(executed, seconds=0.0)
     assert (answer.run, answer.executed, answer.reused) == (first.run, 0, executed.reused)
 
 
 def test_answers_nothing_where_something_would_run(toy, make_plan, change):
     plan = make_plan((1, 2))
-    assert look(toy, plan).answer is None
+    assert toy.preview(plan).answer is None
     toy.run(plan)
-    assert look(toy, change(plan, "c2", padding=33)).answer is None
-    assert look(toy, plan).answer is not None
+    assert toy.preview(change(plan, "c2", padding=33)).answer is None
+    assert toy.preview(plan).answer is not None
     (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
-    assert look(toy, plan).answer is None
+    assert toy.preview(plan).answer is None
 
 
 def test_answers_nothing_once_what_was_released_is_gone_or_changed(toy, make_plan):
     plan = make_plan((1,))
     run = toy.home.runs / toy.run(plan).run
-    assert look(toy, plan).answer is not None
+    assert toy.preview(plan).answer is not None
     released = next(path for path in sorted((run / "outputs").rglob("*")) if path.is_file())
     released.chmod(0o644)
     released.write_bytes(b"something else")
-    assert look(toy, plan).answer is None
+    assert toy.preview(plan).answer is None
 
 
 def test_says_that_a_result_counted_for_its_run_only(toy, make_plan, change):

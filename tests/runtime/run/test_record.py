@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.run.record import RunRecipe, report_value
-from titrant.runtime.run.search_run import Titration
+from titrant.runtime.run.outcome import Outcome
+from titrant.runtime.run.record import report_value
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.declarations import Declarations
+from titrant.runtime.store.results import Results
 
 
 def test_counts_the_best_epoch_of_a_real_training_from_1(toy, make_plan, torch_model, rows, apply):
@@ -22,8 +23,10 @@ def test_counts_the_best_epoch_of_a_real_training_from_1(toy, make_plan, torch_m
     best = int(np.argmin(curves["tuning_loss"])) + 1
     store = Store(toy.home)
     plan = replace(make_plan((1,)), searches=(), candidates=(), shipped={})
-    walk = Walk(plan, None, Declarations(toy.home, toy.folder, None), None, None)
+    results = Results(toy.home, store, toy.folder)
+    declarations = Declarations(toy.home, toy.folder, None)
+    walk = Walk(plan, results, declarations=declarations, performer=None, tell=None)
     walk.artifacts["load.curves"] = store.put("value", curves)
-    value = report_value(walk, Titration(), store, RunRecipe("name: toy\n", "toy.yaml", toy.folder))
+    value = report_value(walk, Outcome(), toy.planned(plan))
     assert value["values"]["curves"]["best_epoch"] == best
     assert value["values"]["curves"]["loss"] == curves["loss"]

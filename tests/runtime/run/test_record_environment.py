@@ -3,7 +3,8 @@
 import json
 import subprocess
 
-from titrant.runtime.run.record import RunRecipe, describe, flags
+from titrant.runtime.run.record import describe, flags
+from titrant.schema.planned import Planned
 
 
 def test_records_machine_flags_packages_and_the_recipe_as_written(make_plan, tmp_path, monkeypatch):
@@ -12,8 +13,8 @@ def test_records_machine_flags_packages_and_the_recipe_as_written(make_plan, tmp
     monkeypatch.setenv("UNRELATED", "kept to oneself")
     written = {"text": "extends: base.yaml\n", "base": {"file": "base.yaml", "text": "token: abc123\n"},
                "overrides": ["model.args.password=abc123"]}  # fmt: skip
-    recipe = RunRecipe("name: x\n", "x.yaml", tmp_path, written)
-    found = describe(make_plan(), recipe, {"PYTHONHASHSEED": "7", "TITRANT_HOME": "/somewhere"})
+    planned = Planned(make_plan(), None, "name: x\n", "x.yaml", str(tmp_path), written)
+    found = describe(planned, {"PYTHONHASHSEED": "7", "TITRANT_HOME": "/somewhere"})
     assert found["variables"] == {"PYTHONHASHSEED": "7"}
     assert found["flags"]["variables"]["MKL_ENABLE_INSTRUCTIONS"] == "AVX2"
     assert found["machine"]["instructions"] == ["avx2"]
@@ -39,10 +40,10 @@ def test_names_the_commit_of_the_recipes_folder_and_whether_it_has_changes(make_
     (tmp_path / "x.yaml").write_text("name: x\n")
     git("add", "x.yaml")
     git("commit", "-m", "one")
-    recipe = RunRecipe("name: x\n", "x.yaml", tmp_path)
-    clean = describe(make_plan(), recipe, {})
+    planned = Planned(make_plan(), None, "name: x\n", "x.yaml", str(tmp_path))
+    clean = describe(planned, {})
     assert len(clean["git_commit"]) == 40
     assert clean["git_dirty"] == "false"
     (tmp_path / "x.yaml").write_text("name: y\n")
-    assert describe(make_plan(), recipe, {})["git_dirty"] == "true"
+    assert describe(planned, {})["git_dirty"] == "true"
     assert clean["recipe"] == {"text": "name: x\n"}

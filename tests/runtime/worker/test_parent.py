@@ -98,6 +98,12 @@ def test_sets_what_must_be_set_before_a_process_starts(worker, tmp_path):
     assert value(worker, tmp_path, "'torch' in sys.modules") is False
 
 
+def test_ends_no_worker_that_answers_nobody_when_it_is_interrupted(worker, tmp_path):
+    before = value(worker, tmp_path, "os.getpid()")
+    worker.interrupt()
+    assert value(worker, tmp_path, "os.getpid()") == before
+
+
 def test_starts_every_step_from_the_same_random_state(worker, tmp_path):
     expression = "[random.random(), __import__('numpy').random.random(), float(context.generator.random())]"
     first = value(worker, tmp_path, expression, seed=5)

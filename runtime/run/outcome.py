@@ -1,0 +1,137 @@
+"""What became of a plan's candidates, as each stage hands it on: what was chosen, what was judged, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import field
+
+from titrant.runtime.contract.verdict import blockers
+from titrant.runtime.run.replay import judged as chosen_to_judge
+from titrant.runtime.run.search import Choice, Figures, shown
+from titrant.runtime.run.walk import Walk, needed
+from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
+from titrant.schema.gate import Contract, Judgement, asked_of_original
+from titrant.schema.plan import Candidate
+from titrant.schema.record import CandidateRecord
+from titrant.schema.values.frozen import dataclass
+
+_STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is settled before any evaluation row is read: who is out, what was measured, and who is judged in turn."""
+
+    rejected: Mapping[str, str] = field(default_factory=dict)  # candidate → why
+    measured: Mapping[str, Figures] = field(default_factory=dict)
+    choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)  # search → in the order of judging
+
+    def shortlist(self, search: str) -> tuple[str, ...]:
+        """Return the candidates of a search to judge, from gentle to aggressive."""
+        return chosen_to_judge(self.choices[search])
+
+    def choice(self, candidate: str) -> Choice:
+        """Return what was chosen for a candidate, by the first search that it is in."""
+        return next(choice for each in self.choices.values() for choice in each if choice.candidate == candidate)
+
+
+@dataclass(frozen=True)
+class JudgedSearches:
+    """What judging the shortlists answered."""
+
+    judgements: Mapping[str, Judgement] = field(default_factory=dict)  # candidate → as judged
+    best: Mapping[str, str] = field(default_factory=dict)  # search → the candidate that it ended with
+    stopped: str = ""  # why candidates were left unjudged before their turn came; "" where none was
+
+    def adding(self, search: str, judgement: Judgement) -> "JudgedSearches":
+        """Return this with one judgement more; a search ends with its latest candidate that is let through."""
+        better = judgement.released or search not in self.best
+        best = {**self.best, search: judgement.candidate} if better else self.best
+        return JudgedSearches({**self.judgements, judgement.candidate: judgement}, best, self.stopped)
+
+    @property
+    def released(self) -> Mapping[str, str]:
+        """Search → candidate; empty unless every search ended with one that is let through."""
+        ended = [self.judgements.get(candidate) for candidate in self.best.values()]
+        return self.best if all(judgement is not None and judgement.released for judgement in ended) else {}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a plan; `original` is how the original itself was judged, where the contract asks that."""
+
+    original: Judgement | None = None
+    chosen: Chosen = Chosen()
+    judged: JudgedSearches = JudgedSearches()
+
+    @property
+    def missed(self) -> bool:
+        """Tell whether the original itself is not good enough, so that no candidate was made."""
+        return misses(self.original)
+
+    @property
+    def exit(self) -> int:
+        """Return 0 when everything asked for is released, else 5."""
+        return OK if self.judged.released else CONTRACT_NOT_KEPT
+
+    @property
+    def verdict(self) -> str:
+        """Return PASS, NOT PROVEN, FAIL or INCONCLUSIVE."""
+        if self.original is not None and self.missed:
+            return "FAIL" if self.original.verdict == "FAIL" else "INCONCLUSIVE"
+        judgements = self.judged.judgements
+        ended = [judgements[candidate] for candidate in self.judged.best.values() if candidate in judgements]
+        if self.judged.released:
+            return "PASS" if all(judgement.proven for judgement in ended) else "NOT PROVEN"
+        return "FAIL" if any(judgement.verdict == "FAIL" for judgement in ended) else "INCONCLUSIVE"
+
+
+def misses(original: Judgement | None) -> bool:
+    """Tell whether the original was judged by itself and is not good enough."""
+    return original is not None and not original.released
+
+
+def missed_words(contract: Contract) -> str:
+    """Say that the original itself is not good enough for a contract."""
+    return f"the original itself misses the contract's {asked_of_original(contract)}"
+
+
+def judging_failure(walk: Walk, candidate: Candidate) -> str:
+    """Say which step failed that judging a candidate needs, and why; "" where none did."""
+    steps = needed(walk.plan, candidate.judgement, ("judge",))
+    failed = next((step.id for step in steps if step.id in walk.errors), None)
+    return "" if failed is None else f"{failed}: {walk.reason(failed)}"
+
+
+def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ...]:
+    """Say of every candidate what became of it and why."""
+    return tuple(_record(walk, outcome, candidate) for candidate in walk.plan.candidates)
+
+
+def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateRecord:
+    name, chosen, judged = candidate.id, outcome.chosen, outcome.judged
+    if outcome.missed:
+        return CandidateRecord(name, "not made", missed_words(walk.plan.contract))
+    artifact = walk.artifacts.get(candidate.model)
+    size = None if artifact is None else artifact.size
+    if name in chosen.rejected:
+        return CandidateRecord(name, "rejected", chosen.rejected[name], size)
+    figures, choice = shown(chosen.measured[name]), chosen.choice(name)
+    if not choice.shortlisted:
+        return CandidateRecord(name, "measured", choice.because, size, figures)
+    judgement = judged.judgements.get(name)
+    if judgement is None:
+        return CandidateRecord(name, "shortlisted", judged.stopped or _STOPPED, size, figures)
+    if name in judged.released.values():
+        because = "the most aggressive candidate judged that keeps the contract"
+        return CandidateRecord(name, "released", because, size, figures, judgement)
+    return CandidateRecord(name, "judged", _why_not(walk, judged, candidate), size, figures, judgement)
+
+
+def _why_not(walk: Walk, judged: JudgedSearches, candidate: Candidate) -> str:
+    judgement = judged.judgements[candidate.id]
+    if failure := judging_failure(walk, candidate):
+        return f"it could not be judged: {failure}"
+    if not judgement.released:
+        return f"the contract is not kept: {', '.join(blockers(walk.plan.contract, judgement))}"
+    if candidate.id in judged.best.values():
+        return "it keeps the contract, but another format that was asked for has no candidate that does"
+    return "it keeps the contract; a more aggressive candidate keeps it too"

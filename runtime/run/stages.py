@@ -1,0 +1,237 @@
+"""Walk a plan through its stages, whoever performs its steps: executing it and previewing it are this one walk.
+
+Prepare what all share, judge the original by itself where the contract asks that, make the candidates, give up those
+that could not be made, measure the others, choose a shortlist, judge it in order, report.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from titrant.runtime.run.outcome import Chosen, JudgedSearches, Outcome, judging_failure, misses
+from titrant.runtime.run.record import look_of, report_value
+from titrant.runtime.run.replay import judged as chosen_to_judge
+from titrant.runtime.run.replay import replayed
+from titrant.runtime.run.search import Choice, Figures, figures, limits, retention_asked, shortlist
+from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original
+from titrant.schema.plan import Candidate, CandidateSearch
+from titrant.schema.planned import Planned
+from titrant.schema.values.canonical import read_back
+
+# search → the candidates to judge, in place of what fresh measurements would choose
+RecordedChoices = Mapping[str, tuple[str, ...]]
+
+
+class NoCandidateError(StepError):
+    """A search has no candidate left."""
+
+
+def walk_through(walk: Walk, planned: Planned, recorded: RecordedChoices) -> Outcome:
+    """Walk a plan through all its stages, and return what became of its candidates.
+
+    What is `recorded` for a search is judged in place of what its fresh measurements choose. Raises UnperformedError as
+    soon as what comes next needs a step that the performer only looked at, NoCandidateError when a search has none
+    left, and the error of a step that everything rests on.
+    """
+    outcome = _titrate(walk, recorded)
+    rows, looked = look_of(walk)
+    looks = walk.performer.look(rows, looked) if looked else 0
+    walk.provide("run.record", report_value(walk, outcome, planned, looks))
+    walk.settle_stage("report")
+    return outcome
+
+
+def _titrate(walk: Walk, recorded: RecordedChoices) -> Outcome:
+    walk.settle_stage("prepare")
+    # Whether candidates can be reused is looked up even where the original cannot be judged yet.
+    original = None if walk.unperformed else _judge_original(walk)
+    if misses(original):
+        return Outcome(original)
+    walk.settle_stage("make")
+    _require_performed(walk)
+    rejected = _give_up(walk)
+    walk.settle_stage("measure")
+    _require_performed(walk)
+    chosen = _choose(walk, rejected, recorded)
+    return Outcome(original, chosen, _judge(walk, chosen))
+
+
+def _require_performed(walk: Walk) -> None:
+    if walk.unperformed:
+        raise UnperformedError(", ".join(walk.unperformed))
+
+
+def _judge_original(walk: Walk) -> Judgement | None:
+    """Judge the original by itself; None where the contract does not ask that, or a step was only looked at.
+
+    A failure is raised, since every candidate is compared with the original.
+    """
+    reference = walk.plan.original_judgement
+    settled = [walk.settle(step) for step in needed(walk.plan, reference, ("judge",))]
+    if not reference or not all(settled):
+        return None
+    original = _judgement(walk, reference)
+    word = "misses" if misses(original) else "reaches"
+    asked = asked_of_original(walk.plan.contract)
+    walk.tell("note", text=f"the original {word} the contract's {asked}: {original.verdict}")
+    return original
+
+
+def _give_up(walk: Walk) -> dict[str, str]:
+    """Say which candidates' chains did not come to their end, and why.
+
+    Raises NoCandidateError when a search has none left: the candidate's own error where there is only one.
+    """
+    rejected: dict[str, str] = {}
+    for candidate in walk.plan.candidates:
+        missing = [ref for ref in (candidate.model, candidate.answers, candidate.quality) if ref not in walk.artifacts]
+        if missing:
+            rejected[candidate.id] = walk.reason(missing[0].rpartition(".")[0])
+            walk.tell("rejected", candidate=candidate.id, step=candidate.id, because=rejected[candidate.id])
+    for search in walk.plan.searches:
+        if all(name in rejected for name in search.candidates):
+            raise _none_left(walk, search, rejected)
+    return rejected
+
+
+def _choose(walk: Walk, rejected: Mapping[str, str], recorded: RecordedChoices) -> Chosen:
+    """Fix every search's shortlist, before any evaluation row is read; who could not be timed is rejected."""
+    measured: dict[str, Figures] = {}
+    choices: dict[str, tuple[Choice, ...]] = {}
+    candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
+    for search in walk.plan.searches:
+        timings = walk.value(search.timings)
+        rejected = _without_untimed(walk, search, timings, rejected)
+        left = [candidates[name] for name in search.candidates if name not in rejected]
+        of_search = tuple(_figures(walk, search, candidate, timings) for candidate in left)
+        measured |= {item.candidate: item for item in of_search}
+        choices[search.name] = _choices(walk, search, of_search, recorded.get(search.name, ()))
+    for name, of_name in choices.items():
+        for choice in of_name:
+            word = "judge" if choice.shortlisted else "leave out"
+            walk.tell("note", text=f"{word} {choice.candidate}: {choice.because}", search=name)
+    return Chosen(rejected, measured, choices)
+
+
+def _without_untimed(
+    walk: Walk, search: CandidateSearch, timings: Mapping[str, Any], rejected: Mapping[str, str]
+) -> dict[str, str]:
+    out = dict(rejected)
+    for name in search.candidates:
+        reason = timings.get(name, {}).get("failed")
+        if reason is not None and name not in out:
+            out[name] = f"it could not be timed: {reason}"
+            walk.tell("rejected", candidate=name, step=name, because=out[name])
+    if all(name in out for name in search.candidates):
+        raise _none_left(walk, search, out)
+    return out
+
+
+def _figures(walk: Walk, search: CandidateSearch, candidate: Candidate, timings: Mapping[str, Any]) -> Figures:
+    quality = walk.value(candidate.quality)
+    return figures(candidate, search, walk.artifacts[candidate.model].size, quality, timings)
+
+
+def _choices(
+    walk: Walk, search: CandidateSearch, measured: tuple[Figures, ...], recorded: tuple[str, ...]
+) -> tuple[Choice, ...]:
+    """Choose what a search judges; where that is not what is recorded, an event says so and the recorded stands."""
+    contract = walk.plan.contract
+    fresh = shortlist(measured, search.objective, limits(contract), retention_asked(contract), search.shortlist)
+    would_judge = chosen_to_judge(fresh)
+    if not recorded or set(would_judge) == set(recorded):
+        return fresh
+    chosen = replayed(fresh, walk.plan, recorded)
+    text = f"fresh measurements would judge {', '.join(would_judge)}; as recorded: {', '.join(recorded)}"
+    walk.tell("note", text=text, search=search.name, would_judge=list(would_judge))
+    return chosen
+
+
+def _judge(walk: Walk, chosen: Chosen) -> JudgedSearches:
+    """Judge each shortlist from gentle to aggressive, up to the first candidate that does not keep the contract.
+
+    After one that is released without proof no later one counts as proven: the sequence that would carry the proof has
+    ended. When the performer stops what was judged until then decides.
+    """
+    judged = JudgedSearches()
+    for search in walk.plan.searches:
+        judged = _judge_search(walk, search, chosen, judged)
+        if judged.stopped:
+            break
+    gentlest = {search.name: chosen.shortlist(search.name)[0] for search in walk.plan.searches}
+    return replace(judged, best=gentlest | dict(judged.best))
+
+
+def _judge_search(walk: Walk, search: CandidateSearch, chosen: Chosen, judged: JudgedSearches) -> JudgedSearches:
+    candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
+    proven = True
+    for name in chosen.shortlist(search.name):
+        try:
+            judgement = judged.judgements.get(name) or _judge_candidate(walk, candidates[name])
+        except StoppedError as error:
+            walk.tell("note", text=error.diagnostics[0].message)
+            return replace(judged, stopped=error.unjudged)
+        if not proven:
+            judgement = replace(judgement, proven=False)
+        walk.tell("judged", candidate=name, verdict=judgement.verdict, released=judgement.released)
+        judged = judged.adding(search.name, judgement)
+        if not judgement.released:
+            break
+        proven = judgement.proven
+    return judged
+
+
+def _judge_candidate(walk: Walk, candidate: Candidate) -> Judgement:
+    """Judge one candidate; INCONCLUSIVE when a step of its own fails."""
+    steps = needed(walk.plan, candidate.judgement, ("judge",))
+    settled = [walk.settle(step) for step in steps]
+    if all(settled):
+        return _judgement(walk, candidate.judgement)
+    failed = next((walk.errors[step.id] for step in steps if step.id in walk.errors), None)
+    if failed is None:
+        raise UnperformedError(candidate.judgement)
+    if isinstance(failed, StoppedError):
+        raise failed
+    return _unjudged(walk.plan.contract, candidate.id, judging_failure(walk, candidate))
+
+
+def _unjudged(contract: Contract, candidate: str, reason: str) -> Judgement:
+    """Return the judgement of a candidate that could not be judged: every gate is open, for the same reason."""
+    nothing = (None,) * 5
+    results = tuple(
+        GateResult(gate.id, "INCONCLUSIVE", *nothing, 0, None, gate.needed_cases, reason, "not judged")
+        for gate in contract.gates
+    )
+    return Judgement(candidate, "INCONCLUSIVE", False, False, results)
+
+
+def _none_left(walk: Walk, search: CandidateSearch, rejected: Mapping[str, str]) -> StepError:
+    failed = [
+        error
+        for name in search.candidates
+        for step in walk.plan.steps
+        if step.candidate == name and (error := walk.errors.get(step.id)) is not None
+    ]
+    stopped = next((error for error in failed if isinstance(error, StoppedError)), None)
+    if stopped is not None:
+        return stopped
+    if len(search.candidates) == 1 and failed:
+        return NoCandidateError(*failed[0].diagnostics)
+    timed = search.timings in walk.artifacts
+    reasons = "; ".join(
+        f"{', '.join(name for name in search.candidates if rejected[name] == reason)}: {reason}"
+        for reason in dict.fromkeys(rejected[name] for name in search.candidates)
+    )
+    return NoCandidateError(
+        Diagnostic(
+            "X330",
+            f"none of the {len(search.candidates)} candidates could be made{' and timed' * timed}: {reasons}",
+            help="mend what they have in common, or name another `quantization.method`",
+        )
+    )
+
+
+def _judgement(walk: Walk, reference: str) -> Judgement:
+    return read_back(Judgement, walk.value(reference))
