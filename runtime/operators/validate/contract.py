@@ -80,7 +80,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=2,
+    version=3,
     family="validate",
     params=ContractParams,
     inputs={
