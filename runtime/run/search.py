@@ -14,31 +14,63 @@ GAP = 0.10
 _Z = 1.645
 # objective → whether more of it is better
 OBJECTIVES = {"latency": False, "size": False, "peak_memory": False, "throughput": True, "quality": True}
+_SHOWN = ("latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory", "quality")
 _LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What is known of one candidate before evaluation rows are read; None where it was not measured.
+class CandidateTiming:
+    """What timing one candidate gave, None where it was not measured.
 
-    `latency` is the median in seconds of one batch at the search's batch size with its 95 % interval. `quality` is the
-    share of the original's main metric kept on `rows` tuning rows (agreement where there are no labels); `agreement`
-    is the share of equal decisions there, and `original` the original's own metric.
+    `p50`, the median, `p95` and `p99` are seconds of one batch at the search's batch size; `interval` is the median's
+    95 % interval. `throughput` counts cases per second, `peak_memory` bytes.
     """
+
+    p50: float | None = None
+    interval: tuple[float, float] | None = None
+    p95: float | None = None
+    p99: float | None = None
+    throughput: float | None = None
+    peak_memory: float | None = None
+
+
+@dataclass(frozen=True)
+class TuningQuality:
+    """What one candidate's answers on `rows` tuning rows are worth, None where they were not compared.
+
+    `kept` is the share of the original's main metric (the agreement where there are no labels), `agreement` the share
+    of equal decisions, `original` the original's own metric.
+    """
+
+    kept: float | None = None
+    agreement: float | None = None
+    original: float | None = None
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of one candidate before evaluation rows are read."""
 
     candidate: str
     rank: int
     size: int
-    latency: float | None = None
-    interval: tuple[float, float] | None = None
-    latency_p95: float | None = None
-    latency_p99: float | None = None
-    throughput: float | None = None
-    peak_memory: float | None = None
-    quality: float | None = None
-    agreement: float | None = None
-    original: float | None = None
-    rows: int = 0
+    timing: CandidateTiming = CandidateTiming()
+    tuning: TuningQuality = TuningQuality()
+
+    def value(self, name: str) -> float | None:
+        """Return a figure by the name that an objective or a target limit has for it."""
+        by_name: Mapping[str, float | None] = {
+            "size": self.size,
+            "latency": self.timing.p50,
+            "latency_p50": self.timing.p50,
+            "latency_p95": self.timing.p95,
+            "latency_p99": self.timing.p99,
+            "throughput": self.timing.throughput,
+            "peak_memory": self.timing.peak_memory,
+            "quality": self.tuning.kept,
+        }
+        return by_name[name]
 
 
 @dataclass(frozen=True)
@@ -108,7 +140,7 @@ def _dropped(figures: Sequence[Figures], left_out: dict[str, str]) -> tuple[Choi
 
 def _beyond(item: Figures, limits: Sequence[Limit]) -> Iterator[str]:
     for limit in limits:
-        value = _limited(item, limit.metric)
+        value = item.value(limit.metric)
         if value is None:
             continue
         if value > limit.threshold if limit.comparison == "at_most" else value < limit.threshold:
@@ -119,27 +151,22 @@ def _beyond(item: Figures, limits: Sequence[Limit]) -> Iterator[str]:
             )
 
 
-def _limited(item: Figures, metric: str) -> float | None:
-    names = {"latency_p50": "latency"}
-    value: float | None = getattr(item, names.get(metric, metric), None)
-    return value
-
-
 def _hopeless(item: Figures, retention: float | None) -> str:
-    if retention is None or item.quality is None or item.quality + _Z * _noise(item) >= retention:
+    tuning, chance = item.tuning, _Z * _noise(item.tuning)
+    if retention is None or tuning.kept is None or tuning.kept + chance >= retention:
         return ""
     return (
-        f"it keeps {item.quality:.4f} of the original's quality on {item.rows} tuning rows; "
-        f"{retention:g} is asked, and chance explains at most {_Z * _noise(item):.4f}"
+        f"it keeps {tuning.kept:.4f} of the original's quality on {tuning.rows} tuning rows; "
+        f"{retention:g} is asked, and chance explains at most {chance:.4f}"
     )
 
 
-def _noise(item: Figures) -> float:
+def _noise(tuning: TuningQuality) -> float:
     """Return the standard error of a retention: only changed decisions can move it, and at least one may have."""
-    if not item.rows:
+    if not tuning.rows:
         return math.inf
-    changed = max((1 - (item.agreement if item.agreement is not None else 0)) * item.rows, 1)
-    return math.sqrt(changed) / item.rows / max(item.original or 1.0, 1e-9)
+    changed = max((1 - (tuning.agreement if tuning.agreement is not None else 0)) * tuning.rows, 1)
+    return math.sqrt(changed) / tuning.rows / max(tuning.original or 1.0, 1e-9)
 
 
 def _not_dominated(
@@ -160,7 +187,7 @@ def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
     if name is None:
         named = " or ".join(name.replace("_", " ") for name in objective)
         return f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {named}"
-    mine, theirs = (_amount(getattr(candidate, name), name) for candidate in (item, rival))
+    mine, theirs = (_amount(candidate.value(name) or 0.0, name) for candidate in (item, rival))
     return f"its {name.replace('_', ' ')} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
 
 
@@ -176,11 +203,11 @@ def deciding(figures: Figures, other: Figures, objective: Sequence[str]) -> str 
 
 
 def _compare(item: Figures, rival: Figures, name: str) -> int:
-    mine, theirs = getattr(item, name), getattr(rival, name)
+    mine, theirs = item.value(name), rival.value(name)
     if mine is None or theirs is None:
         return 0
     high, low = max(mine, theirs), min(mine, theirs)
-    if high <= low * (1 + GAP) or (name == "latency" and _overlap(item.interval, rival.interval)):
+    if high <= low * (1 + GAP) or (name == "latency" and _overlap(item.timing.interval, rival.timing.interval)):
         return 0
     return 1 if (mine > theirs) == OBJECTIVES[name] else -1
 
@@ -191,11 +218,11 @@ def _overlap(left: tuple[float, float] | None, right: tuple[float, float] | None
 
 def _sort_key(item: Figures, objective: Sequence[str]) -> tuple[float, ...]:
     """Order by the first objective in steps of the gap; ties go to the smaller, the more faithful, the gentler."""
-    value = getattr(item, objective[0])
+    value = item.value(objective[0])
     steps = math.inf if not value else math.log(value) / math.log(1 + GAP)
     steps = round(steps) if math.isfinite(steps) else steps
     first = -steps if OBJECTIVES[objective[0]] else steps
-    return first, float(item.size), -(item.quality or 0.0), float(item.rank)
+    return first, float(item.size), -(item.tuning.kept or 0.0), float(item.rank)
 
 
 def _nearest(
@@ -204,9 +231,9 @@ def _nearest(
     """Return the candidate that misses least, each miss as a share of what was asked."""
 
     def missed(item: Figures) -> float:
-        total = 0.0 if not _hopeless(item, retention) else (retention or 0.0) - (item.quality or 0.0)
+        total = 0.0 if not _hopeless(item, retention) else (retention or 0.0) - (item.tuning.kept or 0.0)
         for limit in limits:
-            value = _limited(item, limit.metric)
+            value = item.value(limit.metric)
             if value is not None and next(_beyond(item, (limit,)), ""):
                 total += abs(value - limit.threshold) / max(limit.threshold, 1e-12)
         return total
@@ -216,7 +243,7 @@ def _nearest(
 
 def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> str:
     place = kept.index(item)
-    texts = [f"{name.replace('_', ' ')} {_amount(value, name)}" for name in objective if (value := getattr(item, name))]
+    texts = [f"{name.replace('_', ' ')} {_amount(value, name)}" for name in objective if (value := item.value(name))]
     measured = f": {', '.join(texts)}" if texts else ""
     if place == 0:
         return f"judged first, as the gentlest{measured}" if len(kept) > 1 else f"the one worth judging{measured}"
@@ -247,19 +274,23 @@ def figures(
     retention, agreement = quality.get("retention"), quality.get("agreement")
     metric, original = _main_metric(quality)
     return Figures(
-        candidate=candidate.id,
-        rank=candidate.rank,
-        size=size,
-        latency=batch.get("p50"),
-        interval=median_interval(batch.get("samples", ())),
-        latency_p95=batch.get("p95"),
-        latency_p99=batch.get("p99"),
-        throughput=batch.get("throughput"),
-        peak_memory=timing.get("peak_bytes"),
-        quality=retention if retention is not None else agreement,
-        agreement=agreement,
-        original=original if metric else None,
-        rows=int(quality.get("rows", 0)),
+        candidate.id,
+        candidate.rank,
+        size,
+        CandidateTiming(
+            p50=batch.get("p50"),
+            interval=median_interval(batch.get("samples", ())),
+            p95=batch.get("p95"),
+            p99=batch.get("p99"),
+            throughput=batch.get("throughput"),
+            peak_memory=timing.get("peak_bytes"),
+        ),
+        TuningQuality(
+            kept=retention if retention is not None else agreement,
+            agreement=agreement,
+            original=original if metric else None,
+            rows=int(quality.get("rows", 0)),
+        ),
     )
 
 
@@ -295,13 +326,5 @@ def retention_asked(contract: Contract) -> float | None:
 
 def shown(item: Figures) -> dict[str, float]:
     """Return the figures that a candidate's record keeps: seconds, bytes, cases per second, fractions."""
-    named = {
-        "latency_p50": item.latency,
-        "latency_p95": item.latency_p95,
-        "latency_p99": item.latency_p99,
-        "throughput": item.throughput,
-        "peak_memory": item.peak_memory,
-        "quality": item.quality,
-        "agreement": item.agreement,
-    }
+    named = {name: item.value(name) for name in _SHOWN} | {"agreement": item.tuning.agreement}
     return {name: float(value) for name, value in named.items() if value is not None}

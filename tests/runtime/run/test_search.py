@@ -1,12 +1,13 @@
 """Choosing what to judge from recorded figures."""
 
-from titrant.runtime.run.search import Figures, Limit, better, shortlist
+from titrant.runtime.run.search import CandidateTiming, Figures, Limit, TuningQuality, better, shortlist
 
 OBJECTIVE = ("latency", "size")
 
 
-def one(name, rank, latency, size, **more):
-    return Figures(name, rank, size, latency, (latency * 0.99, latency * 1.01), rows=1000, **more)
+def one(name, rank, latency, size, **quality):
+    timing = CandidateTiming(latency, (latency * 0.99, latency * 1.01))
+    return Figures(name, rank, size, timing, TuningQuality(rows=1000, **quality))
 
 
 def names(choices, shortlisted=True):
@@ -30,7 +31,7 @@ def test_lets_size_decide_when_latencies_are_as_good_as_each_other():
 
 
 def test_counts_no_gap_between_latencies_whose_intervals_overlap():
-    noisy = Figures("noisy", 1, 100, 0.8, (0.5, 1.2))
+    noisy = Figures("noisy", 1, 100, CandidateTiming(0.8, (0.5, 1.2)))
     assert better(noisy, one("plain", 0, 1.0, 100), ("latency",)) == 0
     assert better(one("fast", 1, 0.8, 100), one("plain", 0, 1.0, 100), ("latency",)) == 1
 
@@ -43,8 +44,8 @@ def test_leaves_out_what_a_target_limit_would_fail_so_that_it_does_not_stop_the_
 
 
 def test_gives_up_quality_only_beyond_what_chance_explains():
-    bad = one("bad", 1, 0.5, 100, quality=0.90, agreement=0.91, original=0.9)
-    close = one("close", 2, 0.3, 100, quality=0.945, agreement=0.95, original=0.9)
+    bad = one("bad", 1, 0.5, 100, kept=0.90, agreement=0.91, original=0.9)
+    close = one("close", 2, 0.3, 100, kept=0.945, agreement=0.95, original=0.9)
     choices = shortlist([one("plain", 0, 1.0, 400), bad, close], OBJECTIVE, (), 0.95, 4)
     assert names(choices) == ["plain", "close"]
     assert "it keeps 0.9000 of the original's quality" in choices[2].because
@@ -52,7 +53,7 @@ def test_gives_up_quality_only_beyond_what_chance_explains():
 
 def test_judges_the_nearest_miss_when_everything_is_hopeless():
     found = [
-        one(name, rank, 1.0, 100, quality=quality, agreement=quality, original=1.0)
+        one(name, rank, 1.0, 100, kept=quality, agreement=quality, original=1.0)
         for name, rank, quality in (("a", 0, 0.5), ("b", 1, 0.7), ("c", 2, 0.6))
     ]
     choices = shortlist(found, OBJECTIVE, (), 0.95, 4)
@@ -73,8 +74,8 @@ def test_does_not_depend_on_the_order_in_which_equal_candidates_are_given():
 
 
 def test_takes_more_throughput_and_quality_as_better():
-    fast = Figures("fast", 0, 1, throughput=200.0, quality=0.8)
-    slow = Figures("slow", 0, 1, throughput=100.0, quality=0.95)
+    fast = Figures("fast", 0, 1, CandidateTiming(throughput=200.0), TuningQuality(0.8))
+    slow = Figures("slow", 0, 1, CandidateTiming(throughput=100.0), TuningQuality(0.95))
     assert better(fast, slow, ("throughput",)) == 1
     assert better(fast, slow, ("quality",)) == -1
 
