@@ -21,6 +21,8 @@ from titrant.schema.values.files import digest_file
 from titrant.schema.values.frozen import dataclass
 
 RECORD = "record.json"
+# How the original was judged: the part of a record, and what it was called before.
+_ORIGINAL, _ORIGINAL_BEFORE = "original", "baseline"
 MANIFEST = "titrant.json"
 # Beyond so many runs an earlier one is not looked for: what it gave is in the store, and is put out anew.
 _MOST_RUNS = 50
@@ -99,9 +101,16 @@ def newer_run(home: Home, folder: RunFolder) -> str | None:
 def read_record(folder: Path) -> RunRecord | None:
     """Return a closed run's record; None for a run that did not come to its end."""
     try:
-        return read_back(RunRecord, json.loads((folder / RECORD).read_bytes()))
+        return read_back(RunRecord, _as_now(json.loads((folder / RECORD).read_bytes())))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _as_now(record: Any) -> Any:
+    """Give a record the names that its parts have now: how the original was judged stood under another one."""
+    if isinstance(record, dict) and _ORIGINAL_BEFORE in record:
+        return {_ORIGINAL if name == _ORIGINAL_BEFORE else name: value for name, value in record.items()}
+    return record
 
 
 def closed_run(home: Home, plan: Plan, same: Callable[[RunRecord], bool]) -> RunRecord | None:

@@ -12,6 +12,9 @@ from titrant.schema.language.yaml_tree import resolve
 # What a reader refuses to see in a text, and takes when it is written as an escape.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 
+# Signs that end a line of YAML.
+_BREAKS = frozenset("\n\r\x85\u2028\u2029")
+
 
 class _Dumper(yaml.SafeDumper):
     """Writes text in quotes wherever a reader of YAML 1.1 or of recipes would take it for something else."""
@@ -29,6 +32,16 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if odd else None)
 
 
+class _OneLine(_Dumper):
+    """Writes every text without a line break of its own."""
+
+
+def _text_in_line(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    if _BREAKS.isdisjoint(value):
+        return _text(dumper, value)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"')
+
+
 def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
     text = repr(value)
     if "e" in text and "." not in text:
@@ -38,6 +51,7 @@ def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
 
 _Dumper.add_representer(str, _text)
 _Dumper.add_representer(float, _float)
+_OneLine.add_representer(str, _text_in_line)
 
 
 def dump(value: Any, *, width: int = 100) -> str:
@@ -54,7 +68,7 @@ def flow(value: Any) -> str:
     """Write plain JSON types in one line, fit to stand between brackets: `{shape: [batch, 3], dtype: float32}`."""
     # Between brackets more signs have a meaning of their own than outside of them.
     text = yaml.dump(
-        [value], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"), default_flow_style=True
+        [value], Dumper=_OneLine, sort_keys=False, allow_unicode=True, width=float("inf"), default_flow_style=True
     )
     return seen(text.strip()[1:-1])
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from titrant.schema.config.values import json_types
@@ -52,6 +52,8 @@ SCALARS = st.text(max_size=12) | st.integers(-9, 9) | st.booleans()
 
 
 @settings(max_examples=60, deadline=None)
+@example("\n")
+@example(["a\nb", "a\u2028b"])
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3)))
 def test_writes_values_in_one_line_that_stand_between_brackets(value):
     text = f"a: {{b: {flow(value)}}}  # and more\n"
