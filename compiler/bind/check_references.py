@@ -103,7 +103,8 @@ def find_module(name: str, folder: Path) -> FoundModule | None:
     if name.split(".", maxsplit=1)[0] == "titrant":
         own = [str(Path(parent).parent) for parent in sys.modules["titrant"].__path__]
         return _as("environment", _spec(name, own))
-    if module := _as("recipe", _spec(name, [str(folder)])):
+    # Python remembers for "." which folder that was when it first looked there, whatever the current one is now.
+    if module := _as("recipe", _spec(name, [str(folder.absolute())])):
         return module if _inside(module.path, folder) else FoundModule(_origin(module.path), module.path)
     if _builtin(name):
         return FoundModule("environment", None)
