@@ -1,6 +1,6 @@
 """The contract's gates, the statistical test of each, what judging them answered, and a gate's threshold in words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from titrant.schema.values.frozen import dataclass
@@ -41,6 +41,34 @@ class Gate:
     def of_original(self) -> bool:
         """Whether the original alone is judged by it, before any candidate is made."""
         return self.preset == "baseline"
+
+
+# Answers that a gate must refuse: the original's in another order, and with more of its cases broken than is allowed.
+PERMUTED, BROKEN = "permuted", "broken"
+# metric → the controls that a gate on it is put to; one that is left out looks at no answers
+CONTROLS: Mapping[str, tuple[str, ...]] = {
+    "accuracy": (PERMUTED, BROKEN),
+    "agreement": (PERMUTED, BROKEN),
+    "auroc": (PERMUTED, BROKEN),
+    "balanced_accuracy": (PERMUTED, BROKEN),
+    "brier": (PERMUTED,),
+    "f1": (PERMUTED, BROKEN),
+    "kept": (PERMUTED, BROKEN),
+    "precision": (PERMUTED, BROKEN),
+    "same_decision": (PERMUTED, BROKEN),
+    "sensitivity": (PERMUTED, BROKEN),
+    "specificity": (PERMUTED, BROKEN),
+}
+
+
+def controls_of(gate: Gate) -> tuple[str, ...]:
+    """Return the answers that a gate must refuse; none where it is about the original alone, or about no answers.
+
+    A bias row compares groups, whose shares a permutation makes alike: it must refuse that one of them is broken.
+    """
+    if gate.of_original or gate.test == "not_assessable":
+        return ()
+    return (BROKEN,) if gate.preset == "bias" else CONTROLS.get(gate.metric, ())
 
 
 # How the origin of a row begins that the level supplied, not the recipe.
@@ -91,6 +119,8 @@ class GateResult:
     needed_cases: int | None
     reason: str
     method: str
+    refused: tuple[str, ...] = ()  # the controls that it was put to and refused
+    let_through: str = ""  # in words the control that it would also let through: then nothing is released on it
 
     @property
     def assessable(self) -> bool:
@@ -174,6 +204,18 @@ def _only(metric: str, given: str, allowed: tuple[str, ...], test: str) -> str:
     if given not in allowed:
         raise ValueError(f"{metric} cannot be compared so; what works: {', '.join(allowed)}")
     return test
+
+
+# What a control is, in words.
+CONTROL_WORDS: Mapping[str, str] = {
+    PERMUTED: "the original’s answers in another order",
+    BROKEN: "the original with more cases broken than is allowed",
+}
+
+
+def control_words(controls: Iterable[str]) -> str:
+    """Write what a gate must refuse, or did; "" for nothing."""
+    return " and ".join(CONTROL_WORDS[name] for name in controls)
 
 
 def reason_words(result: GateResult) -> str:

@@ -37,6 +37,7 @@ class Evidence:
     timing_batch: int = 1
     size: int | None = None
     seed: int = 0
+    permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from titrant.runtime.contract.controls import put_to_controls
 from titrant.runtime.contract.evidence import Evidence, Unassessable
 from titrant.runtime.contract.paired_tests import (
     judge_auroc,
@@ -58,9 +59,9 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
 
 
 def judgement(contract: Contract, candidate: str, evidence: Evidence) -> Judgement:
-    """Judge every gate, and say whether the candidate may be released."""
+    """Judge every gate, put it to answers that it must refuse, and say whether the candidate may be released."""
     results = name_harmed(contract.gates, tuple(judge(gate, evidence) for gate in contract.gates), evidence)
-    return conclude(contract, candidate, results)
+    return conclude(contract, candidate, put_to_controls(contract, results, evidence, judge))
 
 
 def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) -> Judgement:

@@ -236,7 +236,7 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     cases = slice_answers(evidence, gate.metric, slice_of(gate))
     every = np.arange(len(cases.labels))
     before, after = _both_values(gate.metric, cases, every)
-    estimate = _compared(gate.comparison, before, after)
+    estimate = compared(gate.comparison, before, after)
     if before is None or after is None or estimate is None:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
     absolute = gate.comparison in ("at_least", "at_most")
@@ -248,7 +248,7 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     if changed >= LEAST_CHANGED:
         generator = np.random.default_rng(evidence.seed)
         bounds = bootstrap_bounds(
-            lambda chosen: _compared(gate.comparison, *_both_values(gate.metric, cases, chosen)),
+            lambda chosen: compared(gate.comparison, *_both_values(gate.metric, cases, chosen)),
             estimate, cases.units, evidence.confidence, generator,
         )  # fmt: skip
         missing = "" if bounds else f"{gate.metric} is not defined for some resamples: too few cases"
@@ -268,7 +268,8 @@ def _both_values(metric: str, cases: SliceAnswers, chosen: np.ndarray) -> tuple[
     )
 
 
-def _compared(comparison: str, before: float | None, after: float | None) -> float | None:
+def compared(comparison: str, before: float | None, after: float | None) -> float | None:
+    """Return what a comparison looks at, of a metric on the original and on the candidate; None where one is none."""
     if before is None or after is None:
         return None
     match comparison:

@@ -149,6 +149,8 @@ def _number(value: float | None, unit: str, against: float | None = None) -> str
 
 def tolerable(gate: Gate, result: GateResult) -> bool:
     """Whether a gate lets a candidate through where the contract asks for evidence only."""
+    if result.let_through:
+        return False
     if result.verdict == "INCONCLUSIVE":
         return (gate.test == "not_assessable" and supplied(gate)) or meets(gate, result.estimate)
     return result.verdict == "PASS"

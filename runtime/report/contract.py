@@ -13,7 +13,15 @@ from titrant.runtime.report.record_view import (
     place,
     quantity,
 )
-from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult, Judgement, reason_words, threshold_words
+from titrant.schema.gate import (
+    SMALLER_IS_BETTER,
+    Gate,
+    GateResult,
+    Judgement,
+    control_words,
+    reason_words,
+    threshold_words,
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ class GateRow:
     short: bool  # there are fewer cases than needed
     reason: str
     method: str
+    controls: str  # the answers that the gate was also put to and refused
     picture: str
     margin: Margin
 
@@ -140,6 +149,7 @@ def _gate_row(gate: Gate, result: GateResult) -> GateRow:
         short=needed is not None and result.cases < needed,
         reason=reason_words(result),
         method=result.method,
+        controls=f"it refused {control_words(result.refused)}" if result.refused else "",
         picture=interval_svg(gate, result),
         margin=margin(gate, result),
     )

@@ -18,6 +18,8 @@ from titrant.schema.recipe.validation import Requirement
 from titrant.schema.values.slice import read_slice
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from titrant.runtime.contract.answers import DecisionCounts
     from titrant.runtime.contract.evidence import Evidence
     from titrant.runtime.values import Outputs, Rows
@@ -159,6 +161,7 @@ def judge_candidate(
         timing_batch=params.timing_batch,
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
         seed=context.seed,
+        permuted_alike=permuted_alike(params, rows, original, context.seed),
     )
     return judgement(contract, params.candidate, evidence), evidence
 
@@ -174,6 +177,20 @@ def gather(
         return Evidence(rows, None, None, same_answers(reading, rows, original, candidate))
     old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
     return Evidence(rows, old, new, old.decisions == new.decisions)
+
+
+def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: int) -> "np.ndarray | None":
+    """Compare the original's outputs with themselves in another order, where there are no labels; (rows,) bool."""
+    import numpy as np
+
+    from titrant.runtime.contract.answers import same_answers
+    from titrant.runtime.values import Outputs
+
+    if not (reading.task == "unlabeled" or rows.labels is None):
+        return None
+    order = np.random.default_rng(seed).permutation(len(rows))
+    others = Outputs(original.role, {name: values[order] for name, values in original.arrays.items()})
+    return same_answers(reading, rows, original, others)
 
 
 def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":

@@ -15,6 +15,7 @@ from titrant.cli.plan_rows import (
     PlanStepRow,
     Previews,
     candidate_rows,
+    control_lines,
     gate_rows,
     group_text,
     machine_words,
@@ -152,7 +153,12 @@ def plan_text(
         "steps\n" + "\n".join(_steps(step_rows(plan, symbols), tuple(gone), verbose)),
         "candidates\n" + "\n".join(_candidates(candidate_rows(plan))),
         f"contract · confidence {plan.contract.confidence} · require: {plan.contract.require}\n"
-        + "\n".join(_gate(row) for row in gate_rows(plan)),
+        + "\n".join(
+            [
+                *(_gate(row) for row in gate_rows(plan)),
+                *(wrapped(line, "  ", "      ") for line in control_lines(plan)),
+            ]
+        ),
     ]
     if plan.warnings:
         blocks.append("warnings\n" + "\n".join(wrapped(f"! {warning}", "  ", "    ") for warning in plan.warnings))

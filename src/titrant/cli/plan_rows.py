@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from titrant.compiler.predict.price import totals
 from titrant.schema.facts import HardwareIdentity
-from titrant.schema.gate import Gate, threshold_words
+from titrant.schema.gate import Gate, control_words, controls_of, threshold_words
 from titrant.schema.plan import (
     FIGURES,
     Candidate,
@@ -113,6 +113,16 @@ def _size(value: int | None) -> str:
 def gate_rows(plan: Plan) -> tuple[PlanGateRow, ...]:
     """List the gates of the contract."""
     return tuple(_gate(gate) for gate in plan.contract.gates)
+
+
+def control_lines(plan: Plan) -> tuple[str, ...]:
+    """Say which answers the gates are also put to when a candidate is judged, those that must refuse alike in one."""
+    alike: dict[str, list[str]] = {}
+    for gate in plan.contract.gates:
+        if words := control_words(controls_of(gate)):
+            alike.setdefault(words, []).append(gate.id)
+    constant = ("together they must refuse every constant answer",) if alike else ()
+    return (*(f"{', '.join(ids)} must refuse {words}" for words, ids in alike.items()), *constant)
 
 
 def _gate(gate: Gate) -> PlanGateRow:

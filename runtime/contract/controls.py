@@ -1,0 +1,207 @@
+"""Put each gate to answers that it must refuse: a gate that lets them through proves nothing of a candidate.
+
+The controls are made of the original's own answers. A comparison that could not have found a difference shows no
+equivalence (ICH E10, "assay sensitivity").
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unassessable, select, slice_answers
+from titrant.runtime.contract.metrics import METRICS, hits
+from titrant.runtime.contract.paired_tests import compared
+from titrant.runtime.contract.verdict import meets, tolerable
+from titrant.schema.gate import BROKEN, PERMUTED, SHARES, Contract, Gate, GateResult, controls_of, slice_of
+from titrant.schema.values.slice import Slice
+
+JudgeGate = Callable[[Gate, Evidence], GateResult]
+# Broken answers lose so many times what the gate forbids, and this share of the units at least.
+_TIMES, _LEAST_SHARE = 2.0, 0.05
+# Tests whose bounds take long and whose estimate is quick to have: a control whose estimate misses is refused anyhow.
+_SLOW = ("bootstrap", "paired_mean", "delong")
+
+
+@dataclass(frozen=True)
+class Control:
+    """Answers that a gate must refuse, as what a candidate's would be, and what they are in words."""
+
+    name: str
+    evidence: Evidence
+    words: str
+
+
+def put_to_controls(
+    contract: Contract, results: Sequence[GateResult], evidence: Evidence, judge: JudgeGate
+) -> tuple[GateResult, ...]:
+    """Open every gate that would also let a control through and say which; the others say what they refused.
+
+    A gate that holds the candidate back by itself is put to nothing. Where the gates on answers would together let the
+    best constant answer through, all of them are opened.
+    """
+    gates = {gate.id: gate for gate in contract.gates}
+    judged = tuple(_controlled(gates[result.gate], result, contract, evidence, judge) for result in results)
+    words = _constant_let_through(contract, judged, evidence, judge)
+    if not words:
+        return judged
+    return tuple(
+        _opened(result, words) if controls_of(gates[result.gate]) and not result.let_through else result
+        for result in judged
+    )
+
+
+def _controlled(gate: Gate, result: GateResult, contract: Contract, evidence: Evidence, judge: JudgeGate) -> GateResult:
+    if not controls_of(gate) or not _lets_through(gate, result, contract.require):
+        return result
+    refused = []
+    for control in controls(gate, evidence):
+        if _passes(gate, control.evidence, contract.require, judge):
+            return _opened(result, control.words)
+        refused.append(control.name)
+    return replace(result, refused=tuple(refused))
+
+
+def _opened(result: GateResult, words: str) -> GateResult:
+    reason = f"it would also pass {words}, and so proves nothing; seen of the candidate: {result.reason}"
+    return replace(result, verdict="INCONCLUSIVE", reason=reason, let_through=words)
+
+
+def _lets_through(gate: Gate, result: GateResult, require: str) -> bool:
+    return result.verdict == "PASS" or (require == "evidence" and result.assessable and tolerable(gate, result))
+
+
+def _passes(gate: Gate, control: Evidence, require: str, judge: JudgeGate) -> bool:
+    if gate.test in _SLOW and not meets(gate, _estimate(gate, control)):
+        return False
+    return _lets_through(gate, judge(gate, control), require)
+
+
+def _estimate(gate: Gate, evidence: Evidence) -> float | None:
+    """Return what the gate compares, without bounds; None where these cases do not define it."""
+    try:
+        cases = slice_answers(evidence, gate.metric, slice_of(gate))
+    except Unassessable:
+        return None
+    compute = METRICS[gate.metric]
+    before, after = (compute(answers, cases.labels, cases.positive) for answers in (cases.original, cases.candidate))
+    if gate.metric == "brier" and gate.comparison == "retention":
+        before, after = after, before  # smaller is better
+    return compared(gate.comparison, before, after)
+
+
+def controls(gate: Gate, evidence: Evidence) -> Iterator[Control]:
+    """Yield the answers that a gate must refuse; none where the cases leave nothing to permute or to break."""
+    for name in controls_of(gate):
+        control = _permuted(evidence) if name == PERMUTED else _broken(gate, evidence)
+        if control is not None:
+            yield control
+
+
+def _permuted(evidence: Evidence) -> Control | None:
+    """Give every row the original's answer to another one."""
+    words = "the original's answers in another order"
+    if evidence.original is None:
+        if evidence.permuted_alike is None:
+            return None
+        return Control(PERMUTED, replace(evidence, alike=evidence.permuted_alike), words)
+    order = np.random.default_rng(evidence.seed).permutation(len(evidence.rows))
+    answers = evidence.original.of(order)
+    alike = evidence.original.decisions == answers.decisions
+    return Control(PERMUTED, replace(evidence, candidate=answers, alike=alike), words)
+
+
+def _broken(gate: Gate, evidence: Evidence) -> Control | None:
+    """Let the original's answers lose twice what the gate forbids, one unit in twenty at least."""
+    share = min(1.0, max(_LEAST_SHARE, _TIMES * forbidden(gate)))
+    words = f"the original with {share:.3g} of its cases broken"
+    among = slice_of(gate).sides()[0] if gate.comparison == "ratio_at_least" else slice_of(gate)
+    try:
+        if gate.metric in SHARES and evidence.original is None:
+            chosen, _ = select(evidence, among)
+            rows = _units_of(evidence, chosen, chosen, share)
+            return Control(BROKEN, replace(evidence, alike=~rows), words)
+        counted, right = _counted(gate.metric, slice_answers(evidence, gate.metric, among), evidence, among)
+    except (Unassessable, KeyError):
+        return None  # the gate itself says what is missing
+    assert evidence.original is not None  # there are labels: cases of a slice have them
+    base = right if gate.comparison in ("retention", "ratio_at_least") or gate.metric == "kept" else counted
+    rows = _units_of(evidence, base, right, share)
+    if not rows.any():
+        return None
+    answers = _spoiled(evidence, rows)
+    alike = evidence.original.decisions == answers.decisions
+    return Control(BROKEN, replace(evidence, candidate=answers, alike=alike), words)
+
+
+def forbidden(gate: Gate) -> float:
+    """Return the loss, as a share of the cases, that a gate forbids from there on."""
+    return gate.threshold if gate.comparison in ("drop_at_most", "rise_at_most") else 1.0 - gate.threshold
+
+
+def _counted(metric: str, cases: SliceAnswers, evidence: Evidence, among: Slice) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of all rows a metric counts, and of which the original's answer can be broken; (rows,) bool."""
+    assert evidence.original is not None
+    assert evidence.rows.labels is not None
+    labels, decisions = evidence.rows.labels, evidence.original.decisions
+    of_a_class = among.kind == "class" and metric in OF_A_CLASS
+    inside = np.ones(len(labels), bool) if of_a_class else select(evidence, among)[0]
+    if metric in ("agreement", "same_decision"):
+        return inside, inside
+    about = {"kept": "sensitivity"}.get(metric, metric if metric in ("sensitivity", "specificity") else "accuracy")
+    counted, right = hits(about, decisions, labels, cases.positive)
+    return counted & inside, counted & right & inside
+
+
+def _units_of(evidence: Evidence, base: np.ndarray, breakable: np.ndarray, share: float) -> np.ndarray:
+    """Choose units with something to break, as many as are a share of those in `base`; returns their rows."""
+    units = evidence.rows.units
+    count = math.ceil(share * len(np.unique(units[base])) - 1e-9)
+    some = np.random.default_rng(evidence.seed).permutation(np.unique(units[breakable]))[:count]
+    rows: np.ndarray = np.isin(units, some) & breakable
+    return rows
+
+
+def _spoiled(evidence: Evidence, rows: np.ndarray) -> Answers:
+    """Answer some rows wrongly, as surely as the original answered: its probabilities of two classes change places."""
+    assert evidence.original is not None
+    probabilities, decisions = evidence.original.probabilities.copy(), evidence.original.decisions.copy()
+    places = np.flatnonzero(rows)
+    before = decisions[places]
+    wrong = _another(evidence, before)
+    decisions[places] = wrong
+    probabilities[places, before], probabilities[places, wrong] = (
+        probabilities[places, wrong],
+        probabilities[places, before],
+    )
+    return Answers(probabilities, decisions)
+
+
+def _another(evidence: Evidence, decisions: np.ndarray) -> np.ndarray:
+    """Return another class for each decision: the critical one for every other, where there is one."""
+    count, positive = len(evidence.rows.classes), evidence.rows.positive
+    following = (decisions + 1) % count
+    if positive is None:
+        return following
+    return np.where(decisions == positive, following, positive)
+
+
+def _constant_let_through(
+    contract: Contract, judged: Sequence[GateResult], evidence: Evidence, judge: JudgeGate
+) -> str:
+    """Return in words the constant answer that every gate on answers would let through, "" where each is refused."""
+    verdicts = {result.gate: result for result in judged}
+    gates = [gate for gate in contract.gates if controls_of(gate)]
+    held_back = [gate for gate in gates if not _lets_through(gate, verdicts[gate.id], contract.require)]
+    if evidence.original is None or evidence.rows.labels is None or not gates or held_back:
+        return ""
+    shares = np.bincount(evidence.rows.labels, minlength=len(evidence.rows.classes)) / len(evidence.rows)
+    for index, name in enumerate(evidence.rows.classes):
+        decisions = np.full(len(evidence.rows), index)
+        answers = Answers(np.tile(shares, (len(decisions), 1)), decisions)
+        control = replace(evidence, candidate=answers, alike=evidence.original.decisions == decisions)
+        if all(_passes(gate, control, contract.require, judge) for gate in gates):
+            return f"the constant answer {name}"
+    return ""
