@@ -22,6 +22,7 @@ from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.values.extensions import extensions
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import first_line
 
 Determinism = Literal["exact", "tolerance", "measured"]
 Requires = Callable[[Any, Hardware, ModelFacts | None], tuple[Unmet, ...]]
@@ -139,12 +140,12 @@ class Method:
     """A reduction that `quantization.method`, or a part of `reduction`, can name.
 
     `takes` is the kind that its `model` port needs, `engine` and `format` what its `model` output runs in and is
-    exported as ("" where that is left to what follows), `bits` the widths it offers (none where numbers keep theirs),
-    `rank` its place from gentle (0, no change) to aggressive. `devices` are those that its kernels run on, none where
-    they run wherever the engine does. `arithmetic` says what it does to the cost of a forward pass; where it is None
-    what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights it changes,
-    as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the operator's
-    `requires` is asked about each layer alone.
+    exported as, `bits` the widths it offers; a quantization states all three, what only makes the network smaller
+    none. `rank` is its place from gentle (0, no change) to aggressive. `devices` are those that its kernels run on,
+    none where they run wherever the engine does. `arithmetic` says what it does to the cost of a forward pass; where
+    it is None what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights
+    it changes, as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the
+    operator's `requires` is asked about each layer alone.
     """
 
     name: str
@@ -217,6 +218,13 @@ def operator(
     return declare
 
 
+def full_params(params: type[Params], given: Mapping[str, Any]) -> Params:
+    """Check parameters as JSON, as the worker will read them."""
+    from titrant.schema.values.canonical import canonical_json
+
+    return params.model_validate_json(canonical_json(given))
+
+
 def _port(kinds: str | tuple[str, ...] | Port) -> Port:
     if isinstance(kinds, Port):
         return kinds
@@ -258,12 +266,40 @@ def _import_extension(name: str) -> None:
     extension = extensions(_GROUP)[name]
     try:
         importlib.import_module(extension.module)
-        why = "" if name in _catalog else f"{extension.module} declares no operator of this name"
-    except ImportError as error:
-        why = str(error)
+        why = _wrong(name) if name in _catalog else f"{extension.module} declares no operator of this name"
+    except Exception as error:  # noqa: BLE001 - a package's own code may raise anything while it is imported
+        why = f"{type(error).__name__}: {first_line(error)}"
     if why:
+        _catalog.pop(name, None)
         message = f"the operator {name}, which the package {extension.distribution} brings, cannot be used: {why}"
         raise RecipeError(Diagnostic("P064", message, help=f"mend it, or: pip uninstall {extension.distribution}"))
+
+
+def _wrong(name: str) -> str:
+    """Say what keeps a package's operator from being planned; "" where nothing does."""
+    declaration = _catalog[name]
+    family, _, file = name.partition(".")
+    method = declaration.method
+    if method is None or family not in _METHODS:
+        return ""
+    if "model" not in declaration.inputs or "model" not in declaration.outputs:
+        return "a method has `model` in and out"
+    if method.name.replace(".", "_") != file:
+        return f"its method is named {method.name}, which is no name of {name}"
+    unsaid = [part for part in ("bits", "engine", "format") if not getattr(method, part)]
+    return f"its method states no {' and no '.join(unsaid)}" if unsaid else ""
+
+
+def broken() -> tuple[Diagnostic, ...]:
+    """Say what is wrong with each operator that a package brings and that cannot be used."""
+    diagnostics: list[Diagnostic] = []
+    for name in extensions(_GROUP):
+        if name not in _files():
+            try:
+                get(name)
+            except RecipeError as error:
+                diagnostics += error.diagnostics
+    return tuple(diagnostics)
 
 
 def enter(declaration: Declaration) -> None:

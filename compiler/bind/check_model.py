@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
-from pydantic import ValidationError
-
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.compiler.bind.check_reduction import option_findings
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import ModelKind
@@ -31,17 +30,19 @@ def method_fits(given: CheckInput) -> Iterator[Finding]:
         yield from _options_without_method(given)
         return
     method = declaration.method
-    yield from _options(given, declaration)
+    path: KeyPath = ("quantization", "options")
+    yield from option_findings(given, declaration, quantization.options, path, method.name)
     if quantization.bits != "auto" and quantization.bits not in method.bits:
         offers = " or ".join(f"`{bits}`" for bits in method.bits)
         message = f"`{method.name}` does not offer {quantization.bits} bits"
         yield given.finding("R108", ("quantization", "bits"), message, f"it offers {offers}; or leave `bits` out")
-    original, taken = _original(given), backend.kinds()[method.takes]
-    if original is not None and backend.conversion(original.name, taken.name) is None:
+    original, taken = _original(given), backend.kinds().get(method.takes)
+    if original is not None and taken is not None and backend.conversion(original.name, taken.name) is None:
         message = f"`{method.name}` takes {taken.title}, and the model is {original.title}"
         others = " or ".join(f"`{name}`" for name in _taking(original))
         choose = f"choose {others}, or " * bool(others)
-        advice = f"{choose}give the model as a `{taken.sources[0]}`" if taken.sources else f"choose {others}"
+        otherwise = f"give the model as a `{taken.sources[0]}`" if taken.sources else "leave it to `auto`"
+        advice = f"{choose}{otherwise}"
         yield given.finding("R108", ("quantization", "method"), message, advice)
         return
     yield from _formats(given, method)
@@ -75,28 +76,6 @@ def _options_without_method(given: CheckInput) -> Iterator[Finding]:
         message = f"`options` are an operator's own, and `method` is `{method}`"
         advice = "name the method that they belong to, or take them out"
         yield given.finding("R107", ("quantization", "options"), message, advice, part="key")
-
-
-def _options(given: CheckInput, declaration: Declaration) -> Iterator[Finding]:
-    """Validate the options against the operator's parameters; each error stands under its own option."""
-    from titrant.schema.values.canonical import canonical_json
-
-    options = given.recipe.quantization.options
-    try:
-        declaration.params.model_validate_json(canonical_json(dict(options)))
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            name = str(detail["loc"][0]) if detail["loc"] else ""
-            path = ("quantization", "options", name)
-            if detail["type"] == "extra_forbidden":
-                message = f"`{declaration.method.name if declaration.method else ''}` has no option `{name}`"
-                advice = meant(name, declaration.params.model_fields, "its options are")
-                yield given.finding("R107", path, message, advice, part="key")
-            else:
-                field = declaration.params.model_fields.get(name)
-                described = field.description if field is not None else ""
-                text = str(detail["msg"])
-                yield given.finding("R107", path, f"`{name}`: {text[:1].lower()}{text[1:]}", described or "")
 
 
 def _formats(given: CheckInput, method: Method) -> Iterator[Finding]:

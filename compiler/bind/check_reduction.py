@@ -5,6 +5,7 @@ from typing import Any
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
+from titrant.runtime.catalog import Declaration
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
@@ -12,6 +13,7 @@ from titrant.schema.values.frozen import dataclass
 # A part of the section → the family of its operators.
 FAMILIES: Mapping[str, str] = {"pruning": "prune", "factorize": "factorize"}
 AUTO = "auto"
+_LATER = "take it out: a later version brings it"
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,29 @@ def reductions_fit(given: CheckInput) -> Iterator[Finding]:
             message = f"`reduction.{part.key}.method: {part.method}` is not available in this version"
             yield given.finding("R101", at, message, advice)
         elif len(part.operators) == 1:
-            yield from _options(given, part)
+            operator = catalog.get(part.operators[0])
+            yield from option_findings(given, operator, part.options, path, operator.name)
 
 
-_LATER = "take it out: a later version brings it"
-
-
-def _options(given: CheckInput, part: ReductionPart) -> Iterator[Finding]:
+def option_findings(
+    given: CheckInput, declaration: Declaration, options: Mapping[str, Any], path: KeyPath, name: str
+) -> Iterator[Finding]:
+    """Validate options against an operator's parameters; each error stands under its own option below `path`."""
     from pydantic import ValidationError
 
     from titrant.schema.values.canonical import canonical_json
 
-    declaration = catalog.get(part.operators[0])
+    fields = declaration.params.model_fields
     try:
-        declaration.params.model_validate_json(canonical_json(dict(part.options)))
+        declaration.params.model_validate_json(canonical_json(dict(options)))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            name = str(detail["loc"][0]) if detail["loc"] else ""
-            path = ("reduction", part.key, name)
+            option = str(detail["loc"][0]) if detail["loc"] else ""
             if detail["type"] == "extra_forbidden":
-                message = f"`{declaration.name}` has no option `{name}`"
-                advice = meant(name, declaration.params.model_fields, "its options are")
-                yield given.finding("R107", path, message, advice, part="key")
+                advice = meant(option, fields, "its options are")
+                yield given.finding("R107", (*path, option), f"`{name}` has no option `{option}`", advice, part="key")
             else:
+                described = fields[option].description if option in fields else ""
                 text = str(detail["msg"])
-                yield given.finding("R107", path, f"`{name}`: {text[:1].lower()}{text[1:]}")
+                message = f"`{option}`: {text[:1].lower()}{text[1:]}"
+                yield given.finding("R107", (*path, option), message, described or "")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from titrant.compiler.decide.levels import fewest_bits, is_medical
-from titrant.compiler.decide.reductions import UNCHANGED, named_by
+from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
 from titrant.runtime import catalog
@@ -67,13 +67,13 @@ def chains(question: Question) -> RuleAnswer:
 
 
 def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
-    """Order methods from gentle to aggressive: by rank, and of one rank the one first whose file is to be larger."""
+    """Order methods from gentle to aggressive; within one rank the larger predicted file comes first."""
 
     def order(offer: Offer) -> tuple[int, int, str]:
         declaration = catalog.get(catalog.method_operator(offer.chain.method))
         assert declaration.method is not None  # an offer is made of methods only
         params = declaration.params.model_validate(dict(offer.chain.options))
-        made = declaration.predict(params, question.hardware, question.model, NOTHING_KNOWN)
+        made = declaration.predict(params, question.hardware, reduced_facts(question), NOTHING_KNOWN)
         return declaration.method.rank, -(made.output_bytes or 0), offer.chain.method
 
     return sorted(offers, key=order)
@@ -141,14 +141,14 @@ def _refuse_bits(question: Question) -> None:
 
 
 def _conversions(question: Question) -> Iterator[Offer]:
-    """Offer every file that can be made of the original as it is, those of its own engine first."""
-    original = original_kind(question.model)
-    own = engine_of(original)
+    """Offer every file that can be made of the model as it is, those of its own engine first."""
+    given = reduced_kind(question)
+    own = engine_of(original_kind(question.model))
     for engine in sorted(backend.names(), key=lambda name: name != own):
         for form in backend.formats_of(engine):
             kind = backend.kind_of_format(form)
-            if backend.conversion(original.name, kind.name) is not None:
-                plain = UNCHANGED if kind == original else f"{form}-fp32"
+            if backend.conversion(given.name, kind.name) is not None:
+                plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
                 chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)
                 yield Offer(named_by(chain), tuple(_unfit(question, engine, form)))
@@ -242,23 +242,23 @@ def _unfit(question: Question, engine: str, form: str) -> Iterator[Unmet]:
     formats = {request.format for request in question.settled.exports}
     target = question.recipe.target.engine
     device = question.settled.device
-    brought = backend.get(engine)
+    engine_backend = backend.get(engine)
     if "auto" not in formats and form not in formats:
         yield Unmet(f"export asks for {', '.join(sorted(formats))}, and it gives {form}")
     elif target not in ("auto", engine):
         yield Unmet(f"target.engine is {target}, and it runs in {engine}")
-    elif lack := brought.device_unmet(device, question.hardware):
+    elif lack := engine_backend.device_unmet(device, question.hardware):
         yield replace(lack, remedy=_remedy(question, lack))
-    elif not any(name in question.hardware.identity.packages for name in brought.packages):
-        yield Unmet(f"the engine {engine} is not installed", f"pip install {brought.package}")
+    elif not any(name in question.hardware.identity.packages for name in engine_backend.packages):
+        yield Unmet(f"the engine {engine} is not installed", f"pip install {engine_backend.package}")
 
 
 def _remedy(question: Question, lack: Unmet) -> str:
     """Return what helps against an engine that a device lacks, with a format that another engine runs there."""
-    original, device = original_kind(question.model), question.settled.device
+    given, device = reduced_kind(question), question.settled.device
     for other in backend.all_backends():
         for form in backend.formats_of(other.name) if other.device_unmet(device, question.hardware) is None else ():
-            if backend.conversion(original.name, backend.kind_of_format(form).name) is not None:
+            if backend.conversion(given.name, backend.kind_of_format(form).name) is not None:
                 if lack.remedy:
                     return f"{lack.remedy}, or export {form}, which {other.name} runs there"
                 return f"target.engine {other.name} does, with export {form}"
@@ -269,16 +269,22 @@ def _unable(
     question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]
 ) -> Iterator[Unmet]:
     """Say why a method cannot work on this model, data or machine."""
-    original, taken = original_kind(question.model), backend.kinds()[method.takes]
-    if backend.conversion(original.name, method.takes) is None:
-        yield Unmet(f"it takes {taken.title}, and the original is {original.title}")
+    if method.takes not in backend.kinds():
+        yield Unmet(f"it takes {method.takes}, which no engine here brings")
+        return
+    given = reduced_kind(question)
+    if backend.conversion(given.name, method.takes) is None:
+        what = "what it would be given is" if question.settled.reductions else "the original is"
+        yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and {what} {given.title}")
         return
     if method.calibrated and not question.has_rows("calibration"):
         yield Unmet("it calibrates, and there are no calibration rows")
     elif method.calibrated and not _has_source(question):
         yield Unmet("it calibrates, and random inputs calibrate nothing")
     params = declaration.params.model_validate(dict(options))
-    yield from declaration.requires(params, at_device(question.hardware, question.settled.device), question.model)
+    yield from declaration.requires(
+        params, at_device(question.hardware, question.settled.device), reduced_facts(question)
+    )
 
 
 def _has_source(question: Question) -> bool:

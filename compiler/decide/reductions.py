@@ -8,23 +8,42 @@ from titrant.compiler.decide.rule import Chain, Question, ReductionStep, RuleAns
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import Declaration
+from titrant.runtime.backends.backend import ModelKind
+from titrant.runtime.catalog import Declaration, full_params
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import Decision, Rejected
+from titrant.schema.values.text import first_line
 
 UNCHANGED = "unchanged"
 
 
 def reductions(question: Question) -> RuleAnswer:
     """Settle an operator for each part of `reduction`: the one that it names, or the gentlest that can run here."""
-    chosen: list[ReductionStep] = []
     lines: list[Decision] = []
     for part in reduction_parts(question.recipe):
         reduction, line = _part(question, part)
-        chosen.append(reduction)
         lines.append(line)
-    return RuleAnswer(tuple(chosen), tuple(lines))
+        steps = (*question.settled.reductions, reduction)
+        question = replace(question, settled=replace(question.settled, reductions=steps))
+    return RuleAnswer(question.settled.reductions, tuple(lines))
+
+
+def reduced_kind(question: Question) -> ModelKind:
+    """Return the kind of model that the last settled reduction gives; the original's where there is none."""
+    if not question.settled.reductions:
+        return original_kind(question.model)
+    return backend.kinds()[catalog.get(question.settled.reductions[-1].operator).outputs["model"]]
+
+
+def reduced_facts(question: Question) -> ModelFacts:
+    """Return the facts of the model that the settled reductions make of the original."""
+    model = question.model
+    for reduction in question.settled.reductions:
+        declaration = catalog.get(reduction.operator)
+        model = declaration.model_after(full_params(declaration.params, reduction.options), model)
+    return model
 
 
 def named_by(chain: Chain) -> Chain:
@@ -56,23 +75,29 @@ def _part(question: Question, part: ReductionPart) -> tuple[ReductionStep, Decis
             Rejected(name, str(unmet or "a gentler one can run")) for name, unmet in against.items() if name != fit[0]
         ),
     )
-    return ReductionStep(fit[0], _options(part, catalog.get(fit[0])), f"reduction.{part.key}"), line
-
-
-def _options(part: ReductionPart, declaration: Declaration) -> dict[str, object]:
-    """Return the options that an operator has; bind has refused any other of one that the recipe names."""
-    return {name: value for name, value in part.options.items() if name in declaration.params.model_fields}
+    return ReductionStep(fit[0], part.options, f"reduction.{part.key}"), line
 
 
 def _unmet(question: Question, part: ReductionPart, declaration: Declaration) -> Iterator[Unmet]:
-    """Say why a reduction cannot work on this model or machine."""
+    """Say why a reduction cannot work on this model or machine, or does not take what is asked for."""
     method, device = declaration.method, question.settled.device
     assert method is not None  # the catalog lists those with a method
-    original = original_kind(question.model)
-    if backend.conversion(original.name, method.takes) is None:
-        yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and the original is {original.title}")
+    kind = reduced_kind(question)
+    if method.takes not in backend.kinds():
+        yield Unmet(f"it takes {method.takes}, which no engine here brings")
+        return
+    if backend.conversion(kind.name, method.takes) is None:
+        yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and what it would be given is {kind.title}")
         return
     if not method.runs_on(device):
         yield Unmet(f"its kernels do not run on {device}", f"write target.device: {method.devices[0]}")
-    params = declaration.params.model_validate(_options(part, declaration))
-    yield from declaration.requires(params, at_device(question.hardware, device), question.model)
+    foreign = [name for name in part.options if name not in declaration.params.model_fields]
+    if foreign:
+        yield Unmet(f"it has no option {', '.join(foreign)}", "take it out, or name another method")
+        return
+    try:
+        params = full_params(declaration.params, part.options)
+    except ValueError as error:
+        yield Unmet(f"it does not take these options: {first_line(error)}", "change them, or name another method")
+        return
+    yield from declaration.requires(params, at_device(question.hardware, device), reduced_facts(question))

@@ -15,7 +15,7 @@ from titrant.schema.values.units import format_size, format_time
 
 DEFAULT_NAME = "model"
 _INT8 = 8
-_ONLY_HERE = "int8 methods of this version run there only"
+_ONLY_THERE = "int8 methods of this version run there only"
 
 
 def device(question: Question) -> RuleAnswer:
@@ -72,7 +72,7 @@ def _expected(question: Question, name: str, batch: int) -> str:
 def _int8_runs(gpu: Gpu) -> str:
     """Say where the int8 methods run."""
     there, every = int8_methods(gpu.kind), int8_methods("cpu")
-    return f"all {len(every)} int8 methods run there, {len(there)} of them on {gpu.kind}" if there else _ONLY_HERE
+    return f"{len(every)} int8 methods run there, and {len(there)} on {gpu.kind}" if there else _ONLY_THERE
 
 
 def int8_methods(device: str) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def int8_methods(device: str) -> tuple[str, ...]:
     return tuple(
         name
         for name, method in named
-        if method is not None and max(method.bits, default=_INT8 + 1) <= _INT8 and method.runs_on(device)
+        if method is not None and any(bits <= _INT8 for bits in method.bits) and method.runs_on(device)
     )
 
 
@@ -92,8 +92,9 @@ def _unused(question: Question, gpu: Gpu, batch: int) -> str:
         return f"on {gpu.name} the original does not run: {lack.cause}"
     expected = _expected(question, gpu.kind, batch)
     opening = f"on {gpu.name} {expected}, and " if expected else f"on {gpu.name} "
-    methods = ", ".join(int8_methods(gpu.kind)) or "no int8 method"
-    return f"{opening}{methods} runs; to use it all the same write target.device: {gpu.kind}"
+    methods = int8_methods(gpu.kind)
+    runs = f"{', '.join(methods)} {'runs' if len(methods) == 1 else 'run'}" if methods else "no int8 method runs"
+    return f"{opening}{runs}; to use it all the same write target.device: {gpu.kind}"
 
 
 def _no_device(question: Question, asked: str) -> Diagnostic:

@@ -99,9 +99,8 @@ def _prepare(kind: str, needed_kind: str) -> Iterator[Link]:
 
     A model in which there is nothing to do loses the step again: a pass drops it.
     """
-    needed = backend.kinds()[needed_kind]
-    if kind in needed.converts:
-        for first in needed.before:
+    for _, given in backend.conversion(kind, needed_kind) or ():
+        for first in backend.kinds()[given].preparations:
             yield Link(first.operator, first.name, {}, first.because)
 
 

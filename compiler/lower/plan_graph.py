@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import ANY_MODEL, Declaration, Params, Port
+from titrant.runtime.catalog import ANY_MODEL, Declaration, Port, full_params
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Plan, Step
 from titrant.schema.values.frozen import dataclass
@@ -52,13 +52,6 @@ class StepMaker:
             candidate=candidate,
             because=because,
         )
-
-
-def full_params(params: type[Params], given: Mapping[str, Any]) -> Params:
-    """Check parameters as JSON, as the worker will read them."""
-    from titrant.schema.values.canonical import canonical_json
-
-    return params.model_validate_json(canonical_json(given))
 
 
 def references(step: Step) -> Iterator[tuple[str, str]]:

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from titrant.compiler.lower.plan_graph import (
     Declare,
-    full_params,
     plan_references,
     references,
     renamed_inputs,
     rewire,
     split_reference,
 )
+from titrant.runtime.catalog import full_params
 from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import STAGES, Plan, Step, without_paths
 from titrant.schema.values.canonical import canonical_json

@@ -158,7 +158,7 @@ def _objection(declaration: Declaration, params: Any, hardware: Hardware, model:
     method = declaration.method
     if method is not None and method.layers:
         others = f"{method.name} quantizes {method.named or ', '.join(method.layers)} only"
-        exported = not backend.kinds()[method.takes].user_code and not model.is_graph
+        exported = method.takes in backend.kinds() and backend.kinds()[method.takes].is_graph and not model.is_graph
 
         def declared(layer: Layer) -> str:
             if layer.type in method.layers:

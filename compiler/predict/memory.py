@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import field, replace
 
 from titrant.compiler.decide.target import at_device
 from titrant.compiler.lower.plan_graph import (
     Declare,
-    full_params,
     given_kinds,
     is_model,
     references,
     split_reference,
 )
 from titrant.runtime import catalog
-from titrant.runtime.catalog import method_operator
+from titrant.runtime.catalog import full_params, method_operator, same_model
 from titrant.schema.cost import WORKER_BYTES, Capacity, Need, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, Place
 from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec, spec_bytes
@@ -31,10 +31,12 @@ class Case:
     model: ModelFacts
     data: DataFacts
     declare: Declare = catalog.get
+    facts: Mapping[str, ModelFacts] = field(default_factory=dict)  # of every model in the plan: see `model_facts`
 
 
 def needs(case: Case) -> dict[str, Need]:
     """Say of every step what it cannot do without: each array once, as it is read or stored, and the weights."""
+    case = replace(case, facts=model_facts(case.plan, case.model, case.declare))
     return {step.id: _need(case, step) for step in case.plan.steps}
 
 
@@ -134,8 +136,9 @@ def _model_bytes(case: Case, reference: str) -> int:
     plan = case.plan
     if reference == plan.original:
         return case.model.weight_bytes
+    model = case.facts.get(reference, case.model)
     made = [
-        least_bytes(candidate, plan, case.model, case.declare)
+        least_bytes(candidate, plan, model, case.declare)
         for candidate in plan.candidates
         if candidate.model == reference
     ]
@@ -166,17 +169,20 @@ def check_feasible(
 
 
 def _unmet(plan: Plan, hardware: Hardware, model: ModelFacts, declare: Declare) -> Iterator[Diagnostic]:
-    """What operators need and this machine lacks; each lack is reported once.
+    """Yield what operators need and this machine lacks, each once.
 
     What reduces a model is asked about the device that the model will run on.
     """
     reported: set[Unmet] = set()
+    facts = model_facts(plan, model, declare)
     device = next((decision.chosen for decision in plan.decisions if decision.subject == "target.device"), "cpu")
     there = at_device(hardware, device)
     for step in plan.steps:
         declaration = declare(step.operator)
         machine = hardware if declaration.method is None else there
-        for lack in declaration.requires(full_params(declaration.params, step.params), machine, model):
+        source = step.inputs.get("model")
+        given = facts.get(source, model) if isinstance(source, str) else model
+        for lack in declaration.requires(full_params(declaration.params, step.params), machine, given):
             if lack not in reported:
                 reported.add(lack)
                 yield Diagnostic("P021", f"step {step.id} cannot run here: {lack.cause}", help=lack.remedy)
@@ -197,11 +203,15 @@ def _no_candidate(plan: Plan) -> Iterator[Diagnostic]:
 
 
 def _too_large(plan: Plan, model: ModelFacts, declare: Declare, where: Place | None) -> Iterator[Diagnostic]:
-    """A size limit that the weights alone exceed, in the fewest bits that any candidate could hold them in."""
+    """Yield the size limits that the weights alone exceed, in the fewest bits that any candidate could hold them in."""
     limits = [gate for gate in plan.contract.gates if gate.metric == "size" and gate.comparison == "at_most"]
     candidates = {candidate.id: candidate for candidate in plan.candidates}
+    facts = model_facts(plan, model, declare)
     for search in plan.searches:
-        floors = {name: least_bytes(candidates[name], plan, model, declare) for name in search.candidates}
+        floors = {
+            name: least_bytes(candidates[name], plan, facts.get(candidates[name].model, model), declare)
+            for name in search.candidates
+        }
         for gate in limits:
             if floors and min(floors.values()) > gate.threshold:
                 yield _size_diagnostic(gate, floors, [candidates[name] for name in floors], where)
@@ -210,37 +220,33 @@ def _too_large(plan: Plan, model: ModelFacts, declare: Declare, where: Place | N
 def least_bytes(candidate: Candidate, plan: Plan, model: ModelFacts, declare: Declare) -> int:
     """Count the bytes below which a candidate's file cannot be: counted by its operator, or else its weights.
 
-    Only weights of two or more dimensions count, once each: others can be folded into a layer before them. A file
-    leaves out what no forward pass reads.
+    `model` is what the candidate's reductions make of the original. Only weights of two or more dimensions count, once
+    each: others can be folded into a layer before them. A file leaves out what no forward pass reads.
     """
     producer = candidate.model.rpartition(".")[0]
     made = next(step.prediction for step in plan.steps if step.id == producer)
     if made.basis_of("output_bytes") == "counted" and made.output_bytes is not None:
         return made.output_bytes
-    reduced = _reduced(candidate, plan, model, declare)
-    shaped = [layer for layer in reduced.layers if len(layer.weight_shape) > 1 and not layer.unread]
+    shaped = [layer for layer in model.layers if len(layer.weight_shape) > 1 and not layer.unread]
     weights = sum(min(math.prod(layer.weight_shape), layer.parameters) for layer in shaped)
     method = None if candidate.method == "none" else declare(method_operator(candidate.method)).method
     if method is None or not method.bits:
-        return weights * reduced.weight_bytes // max(1, reduced.parameters)
+        return weights * model.weight_bytes // max(1, model.parameters)
     return weights * min(method.bits) // 8
 
 
-def _reduced(candidate: Candidate, plan: Plan, model: ModelFacts, declare: Declare) -> ModelFacts:
-    """Return the facts of a candidate's model after every step that makes it of the original."""
-    by_id = {step.id: step for step in plan.steps}
-    chain: list[Step] = []
-    reference = candidate.model
-    while reference != plan.original and (step := by_id.get(split_reference(reference)[0])) is not None:
-        chain.append(step)
+def model_facts(plan: Plan, model: ModelFacts, declare: Declare) -> dict[str, ModelFacts]:
+    """Return the facts of the model at every "step.port" that holds one, after all reductions that lead to it."""
+    facts: dict[str, ModelFacts] = {}
+    for step in plan.steps:
         source = step.inputs.get("model")
-        if not isinstance(source, str):
-            break
-        reference = source
-    for step in reversed(chain):
+        before = facts.get(source, model) if isinstance(source, str) else model
         declaration = declare(step.operator)
-        model = declaration.model_after(full_params(declaration.params, step.params), model)
-    return model
+        after = before
+        if declaration.model_after is not same_model:
+            after = declaration.model_after(full_params(declaration.params, step.params), before)
+        facts |= {f"{step.id}.{port}": after for port, kind in declaration.outputs.items() if is_model(kind)}
+    return facts
 
 
 def _size_diagnostic(

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 
-from titrant.compiler.lower.plan_graph import Declare, full_params, is_model
+from titrant.compiler.lower.plan_graph import Declare, is_model
 from titrant.compiler.predict.learned import NO_HISTORY, History, learn
 from titrant.runtime import catalog
 from titrant.runtime.backends.backend import all_backends
-from titrant.runtime.catalog import Declaration
+from titrant.runtime.catalog import Declaration, full_params
 from titrant.schema.cost import FP32, ModelUse, Work, smallest_batch
 from titrant.schema.facts import Bench, DataFacts, Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Candidate, Plan, Prediction, Step, without_paths
@@ -56,7 +56,7 @@ def price(
         prediction = learn(step.operator, replace(formula, shape=shape, device=device), history)
         reads_model = not {"model", "models"}.isdisjoint(step.inputs)
         if reads_model and (model.flops is None or any(use.arithmetic is None for use in work.models.values())):
-            prediction = _least(prediction)
+            prediction = _as_guess(prediction)
         # What follows is priced by what the formula says: a shape must not change with what is learned.
         workload.note(step, formula)
         steps.append(replace(step, prediction=prediction))
@@ -79,8 +79,8 @@ def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: Mo
     )
 
 
-def _least(prediction: Prediction) -> Prediction:
-    """Call a guess, unless it was measured, what a model takes of which nobody knows how or how often it multiplies."""
+def _as_guess(prediction: Prediction) -> Prediction:
+    """Call it a guess, unless it was measured, where a model's FLOPs or its method's arithmetic are unknown."""
     bases = {figure: "guess" for figure in ("seconds", "peak_bytes") if prediction.basis_of(figure) != "measured"}
     models = {
         name: cost if cost.basis == "measured" else replace(cost, basis="guess")

@@ -5,6 +5,7 @@ file, and the modules that installed packages name in the entry point group `tit
 engine.
 """
 
+import contextlib
 import importlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from titrant.schema.facts import Gpu, Hardware
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.extensions import extensions
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import first_line
 
 _FOLDER = Path(__file__).parent
 _GROUP = "backends"
@@ -26,7 +28,7 @@ _GROUP = "backends"
 
 @dataclass(frozen=True)
 class Preparation:
-    """An operator that pays before a kind is made of a model; `name` is that of its step, after the candidate's."""
+    """An operator worth running before a model is converted to a kind; its step is called `<candidate>.<name>`."""
 
     operator: str
     name: str
@@ -48,11 +50,12 @@ class ModelKind:
     save: Callable[[Any, Path], None]
     load: Callable[[Path], Any]
     file: str = ""  # the fixed name of the one file that holds it; "" where there are several
-    tensors: Callable[[Path], Iterable[tuple[str, Any]]] | None = None  # its arrays, to compare two files
+    tensors: Callable[[Path], Iterable[tuple[str, Any]]] | None = None  # the arrays of one of its files, to compare
     as_loaded: Callable[[Any], Any] | None = None  # a value just saved as loading would give it, where that is cheaper
     format: str = ""  # what `export` calls it; "" for what cannot be released as a file
     converts: Mapping[str, str] = field(default_factory=dict)  # kind → the operator that makes this one of it
-    before: tuple[Preparation, ...] = ()  # what pays before this kind is made of another
+    preparations: tuple[Preparation, ...] = ()  # what pays before this kind is made of another
+    is_graph: bool = False  # an exported graph, whose layers are nodes, rather than somebody's modules
     sources: tuple[str, ...] = ()  # keys of `model` that give an original of this kind
     user_code: bool = False  # loading it runs the user's modules
     snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
@@ -67,9 +70,10 @@ class ModelKind:
 class RunCost:
     """What running a kind of model in an engine costs, measured; predictions are made of it.
 
-    `reached` is the share of the bench's matrix products that layers reach, `passes` how often a layer's output is
-    written or read in memory, `held` which multiple of a forward pass's peak of activations the engine holds. Opening
-    is without cost for a live module. The figures of a GPU: kernels that a layer launches, and passes over its memory.
+    `*_seconds` are seconds a call, a layer or a byte of the file. `reached` is the share of the bench's FLOP/s that
+    layers reach, `passes` and `gpu_passes` count how often a layer's output is written or read, `launches` the kernels
+    of a layer on a GPU, and `held` multiplies a forward pass's peak of activations. Opening a live module costs
+    nothing.
     """
 
     reached: float
@@ -173,14 +177,49 @@ def _extension(name: str) -> Backend:
     extension = extensions(_GROUP)[name]
     try:
         backend = _declared(extension.module)
-        why = "" if isinstance(backend, Backend) else f"its BACKEND is a {type(backend).__name__}"
-        why = why or ("" if backend.name == name else f"its BACKEND is named {backend.name}")
-    except (ImportError, AttributeError) as error:
-        why = str(error)
+        why = _wrong(backend, name)
+    except Exception as error:  # noqa: BLE001 - a package's own code may raise anything while it is imported
+        why = f"{type(error).__name__}: {first_line(error)}"
     if why:
         message = f"the engine {name}, which the package {extension.distribution} brings, cannot be used: {why}"
         raise RecipeError(Diagnostic("P064", message, help=f"mend it, or: pip uninstall {extension.distribution}"))
     return backend
+
+
+def _wrong(backend: object, name: str) -> str:
+    """Say what keeps a package's `BACKEND` from being used; "" where nothing does."""
+    if not isinstance(backend, Backend):
+        return f"its BACKEND is of type {type(backend).__name__}"
+    own = [kind for engine in _folders() for kind in get(engine).kinds.values()]
+    priced = {*backend.costs}
+    checks = {
+        f"its BACKEND is named {backend.name}": backend.name != name,
+        "its BACKEND names no package": not backend.packages,
+        "it runs no kind of model: `costs` is empty": not priced,
+    }
+    for kind_name, kind in backend.kinds.items():
+        checks |= {
+            f"the kind {kind_name} is named {kind.name}": kind.name != kind_name,
+            f"titrant has a kind {kind_name} itself": kind_name in {other.name for other in own},
+            f"titrant has a format {kind.format} itself": kind.format != "" and kind.format in _formats_of_all(own),
+            f"no RunCost is stated for its kind {kind_name}": kind_name not in priced,
+        }
+    return next((why for why, is_so in checks.items() if is_so), "")
+
+
+def _formats_of_all(every: Iterable[ModelKind]) -> set[str]:
+    return {kind.format for kind in every}
+
+
+def broken() -> tuple[Diagnostic, ...]:
+    """Say what is wrong with each engine that a package brings and that cannot be used."""
+    diagnostics: list[Diagnostic] = []
+    for name in names():
+        try:
+            get(name)
+        except RecipeError as error:
+            diagnostics += error.diagnostics
+    return tuple(diagnostics)
 
 
 def all_backends() -> tuple[Backend, ...]:
@@ -195,7 +234,11 @@ def kinds() -> Mapping[str, ModelKind]:
 
 @cache
 def _kinds(engines: tuple[str, ...]) -> Mapping[str, ModelKind]:
-    return {name: kind for engine in engines for name, kind in get(engine).kinds.items()}
+    every: dict[str, ModelKind] = {}
+    for engine in engines:
+        for name, kind in get(engine).kinds.items():
+            every.setdefault(name, kind)  # of two packages that bring one kind the first counts
+    return every
 
 
 def kind_of_source(source: str) -> ModelKind:
@@ -205,7 +248,7 @@ def kind_of_source(source: str) -> ModelKind:
 
 def kind_of_format(form: str) -> ModelKind:
     """Return the kind that `export` calls by this name; KeyError where none is called so."""
-    return _first((kind for kind in kinds().values() if kind.format == form and form), form)
+    return _first((kind for kind in kinds().values() if form and kind.format == form), form)
 
 
 def _first(matching: Iterator[ModelKind], name: str) -> ModelKind:
@@ -233,15 +276,19 @@ def formats_of(engine: str) -> tuple[str, ...]:
 
 
 def run_cost(engine: str, kind: str) -> RunCost:
-    """Return what running a kind in an engine costs; of a kind that the engine does not run, its first one's."""
+    """Return what running a kind in an engine costs; of "", where the kind is not known, its first one's.
+
+    KeyError for a kind that the engine does not run.
+    """
     costs = get(engine).costs
-    return costs[kind] if kind in costs else next(iter(costs.values()))
+    return costs[kind] if kind else next(iter(costs.values()))
 
 
 def conversion(kind: str, needed: str) -> tuple[tuple[str, str], ...] | None:
-    """Return the shortest chain of conversions as (operator, kind that it gives); () for none, None where none leads.
+    """Return the shortest way from one kind to another as (operator, kind that it gives).
 
-    Of chains of one length the one through the kinds that stand first counts.
+    () where both are the same, None where there is no way. Of ways of one length the one through the kinds that stand
+    first counts.
     """
     every = kinds()
     waiting: deque[tuple[str, tuple[tuple[str, str], ...]]] = deque([(kind, ())])
@@ -268,7 +315,10 @@ def distribution(installed: Collection[str], package: str) -> str | None:
 
 def added_packages() -> dict[str, str]:
     """Return the installed packages that bring engines and operators to titrant, and what these engines rest on."""
-    engines = [name for name in names() if name not in _folders()]
     brought = {added.distribution for group in (_GROUP, "operators") for added in extensions(group).values()}
-    every = sorted({*brought, *(package for engine in engines for package in get(engine).packages)})
+    for name in names():
+        if name not in _folders():
+            with contextlib.suppress(RecipeError):  # whoever uses it is told
+                brought |= {*get(name).packages}
+    every = sorted(brought)
     return {name: version for name in every if (version := installed_version(name)) is not None}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -25,6 +25,12 @@ class Session(Protocol):
         """Answer one batch: name → (batch, …) in, name → (batch, …) out, as NumPy arrays on the CPU."""
 
     def close(self) -> None:
+        """Free the model."""
+
+    def __enter__(self) -> Self:
+        """Return the session itself."""
+
+    def __exit__(self, *_: object) -> None:
         """Free the model."""
 
 
@@ -62,6 +68,12 @@ class PiecewiseSession:
     def close(self) -> None:
         """Free the model."""
         self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def checked(specs: Sequence[Spec], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -204,7 +216,7 @@ def _finite(name: str, values: np.ndarray) -> None:
 def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the largest absolute difference of any output, and the largest relative to that output's largest answer.
 
-    `answers` may name its outputs otherwise, but has them in the same order.
+    `answers` may name its outputs otherwise, but has them in the same order. Raises StepError X208 where shapes differ.
     """
     absolute = relative = 0.0
     rows = 0

@@ -16,6 +16,8 @@ from titrant.schema.values.units import format_time
 # A step that was started in time may run over by this share of the limit, and by so many seconds at least.
 _GRACE_SHARE = 0.1
 _GRACE_SECONDS = 5.0
+# How often a step that ran over is stopped until it is.
+_STOP_SECONDS = 0.1
 
 
 class OutOfTimeError(StoppedError):
@@ -65,15 +67,18 @@ class Deadline:
         if left is None or step.stage == "report":
             yield
             return
-        over = threading.Event()
+        over, done = threading.Event(), threading.Event()
 
-        def stop_it() -> None:
+        def watch() -> None:
+            if done.wait(max(left + self._grace, 0.0)):
+                return
             over.set()
-            stop()
+            # Between two requests there is nothing to stop yet.
+            while not done.wait(_STOP_SECONDS):
+                stop()
 
-        timer = threading.Timer(max(left + self._grace, 0.0), stop_it)
-        timer.daemon = True
-        timer.start()
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()
         try:
             yield
         except StepError:
@@ -81,7 +86,8 @@ class Deadline:
                 raise self._error(step, "ran over and was stopped") from None
             raise
         finally:
-            timer.cancel()
+            done.set()
+            watching.join()  # what it would stop is over: the next request is another step's
 
     def gave_up_waiting(self, step: Step) -> OutOfTimeError:
         """Return what to raise when another process still computes a step at the end."""
@@ -110,7 +116,9 @@ class TimedPerformer:
         self._deadline.allow(task.step)
         try:
             with self._deadline.stopping(task.step, self._stop):
-                return self._performer.perform(replace(task, wait_seconds=self._deadline.left()))
+                # The report is always made, however long another process has it.
+                waits = None if task.step.stage == "report" else self._deadline.left()
+                return self._performer.perform(replace(task, wait_seconds=waits))
         except TimeoutError:
             raise self._deadline.gave_up_waiting(task.step) from None
 

@@ -49,7 +49,7 @@ class _UnknownOperatorError(TitrantError):
     """A user's operator has to be asked in a worker."""
 
 
-class OnlyLooks:
+class LookupPerformer:
     """A performer that performs nothing: it says what would be there, and changes nothing in the home."""
 
     def __init__(self, home: Home) -> None:
@@ -79,7 +79,7 @@ class _Previewer:
             planned.plan,
             self._results,
             declarations=Declarations(home, folder, _refuse),
-            performer=OnlyLooks(home),
+            performer=LookupPerformer(home),
             tell=lambda *_, **__: None,
         )
 

@@ -47,6 +47,7 @@ def step_key(plan: Plan, step: Step, described: Described, inputs: InputArtifact
     Paths do not count, only what the files hold. A measurement also depends on the processor that it was taken on.
     """
     machine = plan.hardware
+    libraries = (*described.libraries, *_engine_packages(step, described, machine))
     parts: dict[str, Any] = {
         "operator": step.operator,
         "version": described.version,
@@ -59,9 +60,7 @@ def step_key(plan: Plan, step: Step, described: Described, inputs: InputArtifact
         "machine": machine.machine,
         "instructions": list(machine.instructions),
         "python": ".".join(machine.python.split(".")[:2]),
-        "libraries": {
-            name: _version(name, machine) for name in (*described.libraries, *_brought(step, described, machine))
-        },
+        "libraries": {name: _version(name, machine) for name in libraries},
     }
     if described.determinism == "measured":
         parts["processor"] = {"name": machine.cpu, "cores": machine.cores}
@@ -85,8 +84,8 @@ def _device(step: Step, machine: HardwareIdentity) -> str | dict[str, Any]:
     return name
 
 
-def _brought(step: Step, described: Described, machine: HardwareIdentity) -> Iterator[str]:
-    """Yield the packages that bring the engines which a step names, and those that bring it and them to titrant."""
+def _engine_packages(step: Step, described: Described, machine: HardwareIdentity) -> Iterator[str]:
+    """Yield the distributions whose versions shape a step: those of its engines, and those that add these or it."""
     named = [step.params[parameter] for parameter in described.engines]
     engines = {engine for value in named for engine in ([value] if isinstance(value, str) else value.values())}
     for engine in sorted(engines):

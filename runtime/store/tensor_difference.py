@@ -31,8 +31,8 @@ class TensorDifference:
     note: str = ""
 
 
-def tensor_difference(old: Path, new: Path) -> TensorDifference:
-    """Compare two folders of files that a kind wrote."""
+def tensor_difference(old: Path, new: Path, kind: str = "") -> TensorDifference:
+    """Compare two folders of files that a kind wrote; "" where only files of a common form are in them."""
     before, after = _files(old), _files(new)
     notes = [f"only the {which} has {name}" for name, which in _one_sided(before, after)]
     distances: list[tuple[float, float, str]] = []
@@ -40,7 +40,7 @@ def tensor_difference(old: Path, new: Path) -> TensorDifference:
     for name in sorted(set(before) & set(after)):
         if before[name].read_bytes() == after[name].read_bytes():
             continue
-        left, right = dict(_tensors(before[name])), dict(_tensors(after[name]))
+        left, right = dict(_tensors(before[name], kind)), dict(_tensors(after[name], kind))
         notes += [f"only the {which} {name} has {tensor}" for tensor, which in _one_sided(left, right)]
         shared = [tensor for tensor in left if tensor in right]
         compared += len(shared)
@@ -63,7 +63,7 @@ def stored_difference(store: Store, old: Artifact, new: Artifact, scratch: Path)
             store.materialize(artifact, place)
         except DamagedError:
             return TensorDifference("", None, None, 0, 0, f"the {which} artifact is not in this home's store")
-    return tensor_difference(*places)
+    return tensor_difference(*places, kind=new.kind)
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -74,7 +74,7 @@ def _one_sided(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str
     return [(name, "recorded") for name in old if name not in new] + [(name, "new") for name in new if name not in old]
 
 
-def _tensors(file: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":
+def _tensors(file: Path, kind: str) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":
     """Yield a file's tensors by name; a file of another format has none."""
     if file.suffix == ".safetensors":
         yield from _safetensors(file)
@@ -83,10 +83,8 @@ def _tensors(file: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":
 
         for name, number in _numbers(json.loads(file.read_bytes()), ""):
             yield name, np.array(number)
-    else:
-        for kind in backend.kinds().values():
-            if kind.suffix == file.suffix and kind.tensors is not None:
-                yield from kind.tensors(file)
+    elif (model := backend.kinds().get(kind)) is not None and model.tensors is not None:
+        yield from model.tensors(file)
 
 
 def _safetensors(file: Path) -> "Iterator[tuple[str, np.ndarray[Any, Any]]]":

@@ -11,6 +11,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.language import rules_data
 from titrant.schema.language.draft import Draft, UnsettledError
 from titrant.schema.language.nearest import nearest
+from titrant.schema.recipe.deploy import FORMATS
 from titrant.schema.recipe.model import MODEL_SOURCES
 from titrant.schema.recipe.reduce import Budget, Range
 from titrant.schema.values.slice import read_slice
@@ -123,7 +124,8 @@ def exports_differ(draft: Draft) -> Iterator[Diagnostic]:
         seen.add((export.format, name))
         names |= {export.name} if export.name else set()
         for key in ("opset", "external_data"):
-            if key in export.model_fields_set and export.format not in ("onnx", "auto"):
+            # What a format of another package takes is known when the recipe is planned.
+            if key in export.model_fields_set and export.format in _WITHOUT_OPTIONS:
                 message = f"`{key}` is an option of ONNX, and this file is `{export.format}`"
                 yield draft.key("R022", message, (*path, key), f"take `{key}` out")
 
@@ -170,6 +172,8 @@ def pressure_rises(draft: Draft) -> Iterator[Diagnostic]:
 SECTION_RULES = (exports_differ, search_ends, factors_are_chosen, pressure_rises)
 
 # Files that hold their own weights and cannot be trained.
+# The formats of the language that take no option of ONNX.
+_WITHOUT_OPTIONS = tuple(form for form in FORMATS if form not in ("onnx", "auto"))
 _FILES = ("onnx", "torchscript", "exported")
 
 

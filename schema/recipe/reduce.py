@@ -93,7 +93,7 @@ MethodName = Literal[
 class Quantization(Section):
     """How numbers become smaller; `auto` measures every method that can run here."""
 
-    method: Annotated[MethodName | Ref, installed("operators", "quantize")] = Field(
+    method: Annotated[MethodName | Ref, installed("operators", "quantize", "model")] = Field(
         "auto", description="auto, none (still exports, judges and releases), or one operator: then the only candidate"
     )
     bits: Auto | Annotated[Literal[4, 8, 16], Whole] = Field("auto", description="bits a weight")

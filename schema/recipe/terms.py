@@ -24,17 +24,20 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
-def installed(group: str, family: str = "") -> WrapValidator:
+def installed(group: str, *families: str) -> WrapValidator:
     """Let a name of the language also be one that an installed package adds: a backend, format or operator.
 
-    An operator is named without its family, and with dots where its own name has underscores.
+    An operator is named without its family, with dots where its own name has underscores.
     """
 
     def accept(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         from titrant.schema.values.extensions import extensions
 
-        name = f"{family}.{value.replace('.', '_')}" if family and isinstance(value, str) else value
-        return value if isinstance(value, str) and name in extensions(group) else handler(value)
+        if isinstance(value, str) and not (families and "_" in value):
+            names = [f"{family}.{value.replace('.', '_')}" for family in families] or [value]
+            if any(name in extensions(group) for name in names):
+                return value
+        return handler(value)
 
     return WrapValidator(accept)
 

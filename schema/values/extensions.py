@@ -14,7 +14,7 @@ from titrant.schema.values.distributions import metadata_folders
 from titrant.schema.values.frozen import dataclass
 
 _FILE = "entry_points.txt"
-_PREFIX = "[titrant."
+_PREFIX = "titrant."
 _NONE: Mapping[str, "Extension"] = {}
 
 
@@ -51,17 +51,17 @@ def _declared(file: Path) -> Iterator[tuple[str, str, str]]:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return
-    if _PREFIX not in text:
+    if f"[{_PREFIX}" not in text:
         return
     from configparser import ConfigParser, Error
 
-    parser = ConfigParser(delimiters=("=",), interpolation=None)
+    parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     try:
         parser.read_string(text)
     except Error:
         return
     for section in parser.sections():
-        if f"[{section}".startswith(_PREFIX):
+        if section.startswith(_PREFIX):
             group = section.partition(".")[2]
             yield from ((group, name, module.strip()) for name, module in parser[section].items())

@@ -92,6 +92,7 @@ BACKEND = Backend(
             format="onnx",
             converts={"torch": "export.onnx"},
             sources=("onnx",),
+            is_graph=True,
             snippet=SNIPPET,
         )
     },

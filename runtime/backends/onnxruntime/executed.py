@@ -45,6 +45,9 @@ def _precisions(graph: "onnx.GraphProto") -> Iterator[tuple[str, str]]:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     unpacked = {node.output[0]: node for node in graph.node if node.op_type == _UNPACKS}
     for place, node in enumerate(graph.node):
+        for item in node.attribute:  # the branches of an If, the body of a Loop
+            for branch in (*item.graphs, *([item.g] if item.HasField("g") else [])):
+                yield from _precisions(branch)
         if node.op_type in _MOVES:
             continue
         precision = _of_integers(node) or _of_weights(node, weights, unpacked)

@@ -140,8 +140,9 @@ BACKEND = Backend(
             load=_load_script,
             format="torchscript",
             converts={"torch": "export.torchscript"},
+            is_graph=True,
             # It runs what it is given, where others fold by themselves.
-            before=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
+            preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=SNIPPET,
         ),
     },

@@ -55,9 +55,20 @@ def _of_constants(node: Any) -> str:
     """Return the number format of the weights that a call multiplies by; "" for one that has none."""
     if node.kind() not in _MULTIPLY:
         return ""
-    constants = (value.toIValue() for value in node.inputs() if value.node().kind() == "prim::Constant")
+    constants = (constant for value in node.inputs() for constant in _constants(value))
     weights = [value for value in constants if getattr(value, "ndim", 0) >= _LEAST_DIMENSIONS]
     return _format(weights[0].dtype) if weights else ""
+
+
+def _constants(value: Any) -> Iterator[Any]:
+    """Yield the constants that an input holds: recurrent layers are given theirs in a list."""
+    node = value.node()
+    if node.kind() == "prim::ListConstruct":
+        for item in node.inputs():
+            yield from _constants(item)
+    elif node.kind() == "prim::Constant":
+        constant = value.toIValue()
+        yield from constant if isinstance(constant, list | tuple) else [constant]
 
 
 def _format(dtype: "torch.dtype") -> str:

@@ -12,6 +12,7 @@ from titrant.compiler.decide.number_format import seven_bits
 from titrant.compiler.predict.memory import capacity_now, short_of
 from titrant.compiler.predict.price import totals
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import distribution
 from titrant.runtime.operators.model.cast import computes
 from titrant.schema.cost import WORKER_BYTES
@@ -62,6 +63,10 @@ def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Chec
         bind(recipe, trust=trust)
     home = home_path()
     hardware = detect(home)
+    broken = tuple(_broken())
+    if broken:
+        # What is installed is looked at by way of what packages add: first these must be mended.
+        return Checkup(False, None if recipe is None else recipe.file, broken, (), (), (), (), hardware, ())
     tried = engines(hardware.identity, home)
     environment = tuple(examine_machine(hardware, tried, home))
     needs: tuple[DoctorRow, ...] = ()
@@ -78,6 +83,12 @@ def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Chec
         hardware=hardware,
         engines=tried,
     )
+
+
+def _broken() -> Iterator[DoctorRow]:
+    """Yield what packages add to titrant that cannot be used."""
+    for diagnostic in (*backend.broken(), *catalog.broken()):
+        yield DoctorRow(diagnostic.code, "lack", diagnostic.message, diagnostic.help)
 
 
 def blocking_rows(findings: Iterable[DoctorRow]) -> list[DoctorRow]:
@@ -124,7 +135,7 @@ def _engines(planned: "Planned", hardware: Hardware, engines: tuple[Engine, ...]
     """Yield each engine or library that a step needs, whether it is installed, and whether it loads."""
     steps = [step.operator for step in planned.plan.steps if step.operator in catalog.names()]
     needed = {library for name in steps for library in catalog.get(name).libraries}
-    needed |= {candidate.engine for candidate in planned.plan.candidates}
+    needed |= {backend.get(candidate.engine).package for candidate in planned.plan.candidates}
     problems = {engine.name: engine.problem for engine in engines}
     working = []
     for name in sorted(needed):

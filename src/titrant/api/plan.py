@@ -189,8 +189,8 @@ def cannot_run_here(planned: Planned, here: Hardware) -> dict[str, str]:
 
 def _unmet(step: Step, here: Hardware) -> str:
     from titrant.compiler.decide.target import find_gpu
-    from titrant.compiler.lower.plan_graph import full_params
     from titrant.runtime import catalog
+    from titrant.runtime.catalog import full_params
 
     device = str(step.params.get("device", "cpu"))
     if not device.startswith("cpu") and find_gpu(device, here.identity.gpus) is None:

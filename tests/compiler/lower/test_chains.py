@@ -1,5 +1,6 @@
 """Chains: any sequence of steps from model to model, with the conversions that lie between them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,7 @@ from titrant.compiler.lower.chains import Original, RequestedCandidate, file_ste
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime import catalog
 from titrant.runtime.catalog import Declaration, Method, Params, Port, no_requirement, unknown_cost
+from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Hardware, HardwareIdentity, ModelFacts
 
 HARDWARE = Hardware(HardwareIdentity("linux", "x86_64", "toy", (), 1, None, (), "3.11", {}))
@@ -60,6 +62,11 @@ def test_calls_the_last_step_as_the_candidate_and_every_other_by_its_own_name():
     steps = steps_of(chain_of(["prune.a", "prune.b"], "ort.dynamic"))
     assert [step.id for step in steps] == ["it.prune.a", "it.prune.b", "it.onnx", "it"]
     assert [step.id for step in steps_of(chain_of(["prune.a"]))] == ["it.prune.a", "it"]
+
+
+def test_refuses_a_format_that_what_was_reduced_cannot_become():
+    with pytest.raises(InfeasibleError, match="P020: it: nothing here turns onnx into torchscript"):
+        steps_of(chain_of(["prune.c"], "none", "torchscript", "torch"))
 
 
 TORCH = st.lists(st.sampled_from(["prune.a", "prune.b"]), unique=True, max_size=2)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from titrant.runtime.run.preview import OnlyLooks
+from titrant.runtime.run.preview import LookupPerformer
 from titrant.runtime.run.stages import walk_through
 from titrant.runtime.run.walk import UnperformedError, Walk
 from titrant.runtime.store.artifacts import Store
@@ -58,7 +58,7 @@ class Recorder:
 
     def __init__(self, home):
         self.asked = []
-        self.keep, self.look = OnlyLooks(home).keep, OnlyLooks(home).look
+        self.keep, self.look = LookupPerformer(home).keep, LookupPerformer(home).look
 
     def perform(self, task):
         self.asked.append(task.step.id)
