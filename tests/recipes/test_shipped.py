@@ -45,6 +45,8 @@ def test_releases_the_breast_cancer_model_with_every_gate_proven(run):
     found = gates(record, record["released"][0])
     assert {"retention", "calibration", "latency.p95", "size"} <= set(found)
     assert {result["verdict"] for result in found.values()} == {"PASS"}
+    assert found["retention"]["refused"] == ["permuted", "broken"]
+    assert not any(result["let_through"] for result in found.values())
     assert (folder / "outputs" / "model.onnx").stat().st_size <= 200 * 1024
     assert not list((folder / "quarantine").iterdir())
 
