@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     check_data.training_fits,
     check_contract.presets_have_facts,
     check_contract.gates_mean_something,
+    check_contract.agreement_fits,
     check_contract.operating_point_is_binary,
     check_contract.confidence_is_usable,
 )
@@ -50,6 +51,7 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
     check_data.slices_have_rows,
     check_model.inputs_fit,
     check_model.outputs_fit,
+    check_contract.agreement_outputs_exist,
     check_model.patterns_match,
 )
 

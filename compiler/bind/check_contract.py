@@ -116,6 +116,56 @@ def _baseline(given: CheckInput) -> Iterator[Finding]:
         yield given.finding("R113", ("validation", "baseline", "at_least"), message)
 
 
+def agreement_fits(given: CheckInput) -> Iterator[Finding]:
+    """Check what counts as the same answer: only without labels, with a tolerance where the measure has one."""
+    said, path = given.recipe.validation.agreement, ("validation", "agreement")
+    if said is None:
+        return
+    if given.labelled:
+        message = f"`agreement` is for outputs without labels, and `task: {given.recipe.task}` has labels"
+        yield given.finding("R110", path, message, "take it out; `clinical_relevance` compares decisions", part="key")
+        return
+    if isinstance(said, Agreement):
+        yield from _agreement(given, said, path)
+        if said.at_least is not None and given.written("validation", "retention"):
+            message = "`at_least` and `retention` both say which share of the cases agrees"
+            yield given.finding("R112", (*path, "at_least"), message, "take one of them out", part="key")
+        return
+    for output, one in said.items():
+        yield from _agreement(given, one, (*path, output))
+        if one.at_least is not None:
+            message = "all outputs of a case must agree, so that one share holds for all of them"
+            yield given.finding("R112", (*path, output, "at_least"), message, "say it under `retention`", part="key")
+
+
+def _agreement(given: CheckInput, said: Agreement, path: KeyPath) -> Iterator[Finding]:
+    if said.measure == "absolute" and said.tolerance is None:
+        message = "an absolute difference has no scale of its own"
+        yield given.finding("R112", path, message, "write its `tolerance`, in the output's own unit", part="key")
+    elif said.tolerance is not None and said.measure in ("same_class", "neighbor"):
+        message = f"`{said.measure}` is the same or not, and takes no tolerance"
+        yield given.finding("R112", (*path, "tolerance"), message, "take it out", part="key")
+    elif said.tolerance is not None and said.measure == "auto":
+        message = "what a tolerance means depends on the measure, which `auto` leaves to the kind of the output"
+        yield given.finding("R112", (*path, "tolerance"), message, "write the `measure` too", part="key")
+    elif said.tolerance is not None and said.tolerance > 1 and said.measure in ("cosine", "relative"):
+        message = f"`{said.tolerance:g}` is out of range: it is from 0 to 1"
+        yield given.finding("R113", (*path, "tolerance"), message)
+
+
+def agreement_outputs_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Check that every output that agreement is said of is one of the model's."""
+    said = given.recipe.validation.agreement
+    if said is None or isinstance(said, Agreement):
+        return
+    names = [spec.name for spec in model.outputs]
+    for output in said:
+        if output not in names:
+            message = f"the model has no output `{output}`"
+            at: KeyPath = ("validation", "agreement", output)
+            yield given.finding("R137", at, message, meant(output, names, "it has"), part="key")
+
+
 def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
     """Refuse an operating point where no single score is compared with a threshold."""
     path: KeyPath = ("validation", "operating_point")

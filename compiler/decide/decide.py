@@ -5,6 +5,7 @@ from collections.abc import Callable
 from titrant.compiler.bind.bind import check_facts
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide import (
+    agreement,
     contract,
     levels,
     measuring,
@@ -74,6 +75,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("number_format", "chains", number_format.number_format),
     ("objective", "objective", measuring.objective),
     ("operating_point", "operating_point", measuring.operating_point),
+    ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
 )

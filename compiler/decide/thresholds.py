@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from titrant.compiler.decide.levels import LEVELS, LevelDefaults
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
 from titrant.schema.plan import Decision, Rejected
-from titrant.schema.recipe.validation import Bias, Calibration, Safety, Validation
+from titrant.schema.recipe.validation import Agreement, Bias, Calibration, Safety, Validation
 
 # preset threshold → its recipe path; safety holds two.
 PATHS: Mapping[str, tuple[str, ...]] = {
@@ -45,6 +45,12 @@ def presets(question: Question) -> RuleAnswer:
 
 def written_threshold(validation: Validation, name: str) -> float | str | None:
     """Return what the recipe says of a preset's threshold: a number, "none", or None where it says nothing."""
+    if (
+        name == "retention"
+        and isinstance(validation.agreement, Agreement)
+        and validation.agreement.at_least is not None
+    ):
+        return validation.agreement.at_least
     value = getattr(validation, PATHS[name][1])
     if isinstance(value, Safety):
         return value.kept if name == "kept" else value.sensitivity

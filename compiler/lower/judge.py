@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.decide.agreement import as_params
 from titrant.compiler.decide.measuring import output_names
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.chains import Original
@@ -177,6 +178,7 @@ def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
         "task": recipe.task,
         "output": named[0] if named else "",
         "kinds": {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True) if spec.kind},
+        "agreement": as_params(recipe, outputs),
     }
 
 

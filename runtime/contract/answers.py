@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from titrant.runtime.contract.agreement import compare
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
-# Values count as the same within this relative error, over a case's whole output.
-SAME_WITHIN = 0.01
 # What rounding may add to a probability.
 _ROUNDING = 1e-3
 
@@ -80,8 +79,9 @@ def judged_output(reading: Reading, outputs: Outputs) -> str:
 def same_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> np.ndarray:
     """Say for each case whether both models answer alike, on every output; (rows,) bool.
 
-    Logits and probabilities: the same largest entry everywhere. Anything else: within a relative error of .01, taken
-    over the case's whole output (Euclidean norm), so that entries near zero do not decide.
+    An output is compared as `reading.comparison` says: the same largest entry everywhere, the cosine of the case's
+    whole output, the same nearest other case, or a relative (Euclidean norm, so that entries near zero do not decide)
+    or absolute difference.
     """
     if set(original.arrays) != set(candidate.arrays):
         raise _misfit(f"outputs {', '.join(candidate.arrays)} instead of {', '.join(original.arrays)}")
@@ -90,22 +90,14 @@ def same_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Out
         given = candidate.arrays[name]
         if given.shape != expected.shape or len(given) != len(rows):
             raise _misfit(f"the output '{name}' has shape {given.shape} instead of {expected.shape}")
-        if reading.kind(name) in ("logits", "probabilities") and expected.ndim > 1 and expected.shape[-1] > 1:
-            alike &= (expected.argmax(axis=-1) == given.argmax(axis=-1)).reshape(len(rows), -1).all(axis=1)
-        else:
-            alike &= _close(expected.reshape(len(rows), -1), given.reshape(len(rows), -1))
+        several = expected.ndim > 1 and expected.shape[-1] > 1
+        alike &= compare(reading.comparison(name, classes=several), expected, given)
     return alike
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
     answer: np.ndarray = 1 / (1 + np.exp(-np.clip(values, -700, 700)))
     return answer
-
-
-def _close(expected: np.ndarray, given: np.ndarray) -> np.ndarray:
-    error = np.linalg.norm(given.astype(np.float64) - expected, axis=1)
-    close: np.ndarray = error <= SAME_WITHIN * np.linalg.norm(expected.astype(np.float64), axis=1)
-    return close
 
 
 def _misfit(message: str) -> StepError:

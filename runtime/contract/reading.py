@@ -1,5 +1,6 @@
 """How a model's raw outputs are read: the task, the output that is judged, and what its numbers mean."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -8,6 +9,21 @@ from titrant.runtime.catalog import Params
 from titrant.schema.recipe.model import OutputKind
 
 JudgedTask = Literal["binary_classification", "multiclass_classification", "unlabeled"]
+
+
+class Comparison(Params):
+    """How two answers of one output are compared: the measure, and what of it counts as the same.
+
+    `tolerance` is the least cosine, or the largest relative or absolute difference of a case; the other measures have
+    none.
+    """
+
+    measure: Literal["same_class", "cosine", "neighbor", "relative", "absolute"]
+    tolerance: float | None = Field(None, ge=0)
+
+
+# What counts as the same where nothing is said.
+TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "relative": 0.01}
 
 
 class Reading(Params):
@@ -19,6 +35,23 @@ class Reading(Params):
         default_factory=dict,
         description="output name → what its numbers are; one left out holds logits for a labelled task, else values",
     )
+
+    agreement: dict[str, Comparison] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,  # what says nothing changes no key
+        description="output name → how two answers without labels are compared; one left out: by its kind",
+    )
+
+    def comparison(self, name: str, *, classes: bool) -> Comparison:
+        """Return how two answers of an output are compared; `classes` says that its last dimension has several."""
+        if name in self.agreement:
+            return self.agreement[name]
+        kind = self.kind(name)
+        if kind in ("logits", "probabilities") and classes:
+            return Comparison(measure="same_class")
+        if kind == "embedding":
+            return Comparison(measure="cosine", tolerance=TOLERANCES["cosine"])
+        return Comparison(measure="relative", tolerance=TOLERANCES["relative"])
 
     def kind(self, name: str) -> OutputKind:
         """Return what the numbers of an output are."""

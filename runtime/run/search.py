@@ -155,10 +155,11 @@ def _hopeless(item: Figures, retention: float | None) -> str:
     tuning, chance = item.tuning, _Z * _noise(item.tuning)
     if retention is None or tuning.kept is None or tuning.kept + chance >= retention:
         return ""
-    return (
-        f"it keeps {tuning.kept:.4f} of the original's quality on {tuning.rows} tuning rows; "
-        f"{retention:g} is asked, and chance explains at most {chance:.4f}"
-    )
+    if tuning.original is None:
+        seen = f"{tuning.kept:.4f} of its answers to {tuning.rows} tuning rows agree with the original's; "
+    else:
+        seen = f"it keeps {tuning.kept:.4f} of the original's quality on {tuning.rows} tuning rows; "
+    return seen + f"{retention:g} is asked, and chance explains at most {chance:.4f}"
 
 
 def _noise(tuning: TuningQuality) -> float:

@@ -1,6 +1,6 @@
 """The `validation` section: the contract, as presets and as free gates."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -47,6 +47,20 @@ class Calibration(Section):
     """Probabilities stay as honest as they were."""
 
     rise_at_most: Fraction = Field(description="rise of the Brier score, at most")
+
+
+# How two answers without labels are compared; masks and boxes come with their tasks.
+Measure = Literal["auto", "same_class", "cosine", "neighbor", "relative", "absolute", "dice", "boxes"]
+
+
+class Agreement(Section):
+    """When a case without a label is answered as the original answers it."""
+
+    measure: Measure = Field("auto", description="how two answers are compared; auto: by the kind of the output")
+    tolerance: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="cosine at least this, relative or absolute difference at most; default .99 and .01"
+    )
+    at_least: Fraction | None = Field(None, description="share of the cases that agree; default: as `retention`")
 
 
 class FreeGate(Section):
@@ -110,6 +124,9 @@ class Validation(Section):
     calibration: Calibration | SwitchedOff | None = Field(None, description="rise of the Brier score")
     clinical_relevance: Fraction | SwitchedOff | None = Field(
         None, description="fraction of the cases decided as the original does at the operating point"
+    )
+    agreement: Agreement | Mapping[Text, Agreement] | None = Field(
+        None, description="when outputs without labels count as the same: for all of them, or by output name"
     )
     batch_invariance: Fraction | SwitchedOff | None = Field(
         None, description="fraction of the decisions that do not depend on who shares the batch"
