@@ -9,7 +9,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.values.extensions import extensions
@@ -267,9 +267,11 @@ def _import_extension(name: str) -> None:
     try:
         importlib.import_module(extension.module)
         why = _wrong(name) if name in _catalog else f"{extension.module} declares no operator of this name"
-    except Exception as error:  # noqa: BLE001 - a package's own code may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a package's code may raise anything when imported
         why = f"{type(error).__name__}: {first_line(error)}"
-    if why:
+    if not why:
+        _catalog[name] = _guarded(_catalog[name], extension.distribution)
+    else:
         _catalog.pop(name, None)
         message = f"the operator {name}, which the package {extension.distribution} brings, cannot be used: {why}"
         raise RecipeError(Diagnostic("P064", message, help=f"mend it, or: pip uninstall {extension.distribution}"))
@@ -288,6 +290,39 @@ def _wrong(name: str) -> str:
         return f"its method is named {method.name}, which is no name of {name}"
     unsaid = [part for part in ("bits", "engine", "format") if not getattr(method, part)]
     return f"its method states no {' and no '.join(unsaid)}" if unsaid else ""
+
+
+def _guarded(declaration: Declaration, distribution: str) -> Declaration:
+    """Let what a package's operator says of itself be refused by name where it raises, or answers with another type."""
+
+    def guard(part: str, default: Callable[..., Any], kind: type) -> Callable[..., Any]:
+        answer: Callable[..., Any] = getattr(declaration, part)
+        if answer is default:
+            return answer
+
+        def answered(*given: Any) -> Any:
+            try:
+                made = answer(*given)
+            except TitrantError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a package's own code
+                made, why = None, f"raises {type(error).__name__}: {first_line(error)}"
+            else:
+                why = f"answers with {type(made).__name__}"
+            if not isinstance(made, kind):
+                message = f"`{part}` of {declaration.name}, which the package {distribution} brings, {why}"
+                raise RecipeError(Diagnostic("P064", message, help=f"it is due to answer with {kind.__name__}"))
+            return made
+
+        return answered
+
+    return replace(
+        declaration,
+        requires=guard("requires", no_requirement, tuple),
+        predict=guard("predict", unknown_cost, Prediction),
+        idle=guard("idle", never, bool),
+        model_after=guard("model_after", same_model, ModelFacts),
+    )
 
 
 def broken() -> tuple[Diagnostic, ...]:

@@ -103,7 +103,8 @@ def _facts(declaration: Declaration) -> list[str]:
         facts.append(f"its bytes follow from the versions of {', '.join(declaration.libraries)}")
     if declaration.method is not None:
         method = declaration.method
-        traits = [f"{'/'.join(map(str, method.bits))} bits", f"runs in {method.engine} as {method.format}"]
+        traits = [f"{'/'.join(map(str, method.bits))} bits"] if method.bits else []
+        traits += [f"runs in {method.engine} as {method.format}"] if method.engine else []
         traits += ["needs calibration rows"] if method.calibrated else []
         traits += ["finds activation scales batch by batch"] if method.dynamic_activations else []
         facts.append(f"quantization method `{method.name}`: {', '.join(traits)}")

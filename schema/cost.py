@@ -137,6 +137,7 @@ class ModelUse:
     bytes: int | None = None
     arithmetic: Arithmetic | None = FP32
     facts: ModelFacts | None = None
+    made_by: str = ""  # digest of the reductions that made the network smaller, with their parameters
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def _format(given: CheckInput, place: int, export: Export, original: ModelKind |
     kind = backend.kind_of_format(form)
     # Any other method settles engine and format, and `method_fits` has looked at both.
     method_is_open = given.recipe.quantization.method in ("auto", "none")
-    if original is not None and backend.conversion(original.name, kind.name) is None:
+    if original is not None and not _can_become(original, kind):
         instead = " or ".join(f"`{name}`" for name in _reachable(original, backend.formats()))
         message = f"{original.title} cannot become {kind.label}"
         yield given.finding("R108", path, message, f"write {instead}, or give the model as a `factory`")
@@ -128,6 +128,18 @@ def _format(given: CheckInput, place: int, export: Export, original: ModelKind |
         message = f"`{form}` runs in {backend.engines_of(kind.name)[0]}, and `target.engine` is `{engine}`"
         advice = f"write `{backend.formats_of(engine)[0]}`, or another engine"
         yield given.finding("R108", path, message, advice)
+
+
+def _can_become(original: ModelKind, kind: ModelKind) -> bool:
+    """Whether conversions, or a method, lead from a kind to another."""
+    if backend.conversion(original.name, kind.name) is not None:
+        return True
+    methods = (catalog.get(catalog.method_operator(name)).method for name in catalog.quantization_methods())
+    return any(
+        method.format == kind.format and backend.conversion(original.name, method.takes) is not None
+        for method in methods
+        if method is not None
+    )
 
 
 def _reachable(original: ModelKind, forms: Iterable[str]) -> tuple[str, ...]:

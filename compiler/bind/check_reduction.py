@@ -53,7 +53,8 @@ def reductions_fit(given: CheckInput) -> Iterator[Finding]:
         if not part.operators:
             at = (*path, "method") if given.written(*path, "method") else path
             there = [name.partition(".")[2] for name in catalog.reductions(FAMILIES[part.key])]
-            advice = f"this version has {', '.join(f'`{name}`' for name in (AUTO, *there))}" if there else _LATER
+            names = (*((AUTO,) if part.key == "pruning" else ()), *there)
+            advice = f"this version has {', '.join(f'`{name}`' for name in names)}" if there else _LATER
             message = f"`reduction.{part.key}.method: {part.method}` is not available in this version"
             yield given.finding("R101", at, message, advice)
         elif len(part.operators) == 1:

@@ -158,6 +158,9 @@ def _offer(question: Question, name: str) -> Offer:
     declaration = catalog.get(catalog.method_operator(name))
     method = declaration.method
     assert method is not None  # bind takes no method whose operator is none
+    if method.engine not in backend.names() or method.format not in backend.formats_of(method.engine):
+        cause = f"it makes {method.format} for {method.engine}, which no engine here runs"
+        return Offer(named_by(Chain(name, name, None, method.engine, method.format, 0)), (Unmet(cause),))
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
     options = {**_other_format(question, declaration, options), **options}
     bits = _bits(question, method)

@@ -101,7 +101,9 @@ def _shape(declaration: Declaration, step: Step, model: ModelFacts, work: Work, 
         "params": _without_files(without_paths(params)),
         "model": [model.parameters, model.flops, model.activation_bytes, len(model.layers)],
         "rows": work.rows,
-        "models": {port: [use.method, use.kind] for port, use in work.models.items()},
+        "models": {
+            port: [use.method, use.kind, *([use.made_by] if use.made_by else [])] for port, use in work.models.items()
+        },
         "bytes": {port: _magnitude(size) for port, size in work.bytes.items() if port in {*work.models, *work.rows}},
         "threads": plan.threads,
     }
@@ -120,8 +122,8 @@ def _magnitude(size: int) -> int:
 
 
 def _sized(candidate: Candidate, sizes: dict[str, int | None], model: ModelFacts) -> Candidate:
-    size = sizes.get(candidate.model.rpartition(".")[0])
-    return replace(candidate, predicted_bytes=model.weight_bytes if size is None else size)
+    producer = candidate.model.rpartition(".")[0]
+    return replace(candidate, predicted_bytes=sizes.get(producer, model.weight_bytes))
 
 
 @dataclass
@@ -189,6 +191,8 @@ class Workload:
             method=named,
             arithmetic=(before.arithmetic or FP32).then(method.arithmetic or FP32) if priced else None,
             facts=before.facts if after is facts else after,
+            # What makes a network smaller does so by its parameters: all behind it costs otherwise with others.
+            made_by=before.made_by if method.bits else sha256([before.made_by, step.operator, plain(step.params)])[:16],
         )
 
 

@@ -24,6 +24,8 @@ from titrant.schema.values.text import first_line
 
 _FOLDER = Path(__file__).parent
 _GROUP = "backends"
+# Kinds of artifacts that are no models; see `titrant.runtime.backends.kinds`.
+_NO_MODELS = ("outputs", "report", "rows", "split", "tables", "transforms", "value")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class ModelKind:
     load: Callable[[Path], Any]
     file: str = ""  # the fixed name of the one file that holds it; "" where there are several
     tensors: Callable[[Path], Iterable[tuple[str, Any]]] | None = None  # the arrays of one of its files, to compare
-    as_loaded: Callable[[Any], Any] | None = None  # a value just saved as loading would give it, where that is cheaper
+    # Of a value that refers to no file: itself, just saved, as loading would give it. Others are loaded again.
+    as_loaded: Callable[[Any], Any] | None = None
     format: str = ""  # what `export` calls it; "" for what cannot be released as a file
     converts: Mapping[str, str] = field(default_factory=dict)  # kind → the operator that makes this one of it
     preparations: tuple[Preparation, ...] = ()  # what pays before this kind is made of another
@@ -178,7 +181,7 @@ def _extension(name: str) -> Backend:
     try:
         backend = _declared(extension.module)
         why = _wrong(backend, name)
-    except Exception as error:  # noqa: BLE001 - a package's own code may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a package's code may raise anything when imported
         why = f"{type(error).__name__}: {first_line(error)}"
     if why:
         message = f"the engine {name}, which the package {extension.distribution} brings, cannot be used: {why}"
@@ -199,12 +202,22 @@ def _wrong(backend: object, name: str) -> str:
     }
     for kind_name, kind in backend.kinds.items():
         checks |= {
+            f"{kind_name} is a kind of what is no model": kind_name in _NO_MODELS,
+            f"the snippet of its kind {kind_name} has braces that mean nothing": not _can_be_filled(kind.snippet),
             f"the kind {kind_name} is named {kind.name}": kind.name != kind_name,
             f"titrant has a kind {kind_name} itself": kind_name in {other.name for other in own},
             f"titrant has a format {kind.format} itself": kind.format != "" and kind.format in _formats_of_all(own),
             f"no RunCost is stated for its kind {kind_name}": kind_name not in priced,
         }
     return next((why for why, is_so in checks.items() if is_so), "")
+
+
+def _can_be_filled(snippet: str) -> bool:
+    try:
+        snippet.format(file="'f'", batch="b", decide="d")
+    except (KeyError, ValueError, IndexError):
+        return False
+    return True
 
 
 def _formats_of_all(every: Iterable[ModelKind]) -> set[str]:
@@ -235,9 +248,15 @@ def kinds() -> Mapping[str, ModelKind]:
 @cache
 def _kinds(engines: tuple[str, ...]) -> Mapping[str, ModelKind]:
     every: dict[str, ModelKind] = {}
+    formats: dict[str, str] = {}
     for engine in engines:
         for name, kind in get(engine).kinds.items():
-            every.setdefault(name, kind)  # of two packages that bring one kind the first counts
+            if name in every or (kind.format and kind.format in formats):
+                what = f"the kind {name}" if name in every else f"the format {kind.format}"
+                message = f"the engine {engine} brings {what}, which another engine brings too"
+                raise RecipeError(Diagnostic("P064", message, help=f"pip uninstall one of them: {engine} is the later"))
+            every[name] = kind
+            formats[kind.format] = engine
     return every
 
 

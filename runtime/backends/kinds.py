@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends import backend
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.canonical import canonical_json
 
 if TYPE_CHECKING:
@@ -30,11 +31,19 @@ _MODULES = {
 
 
 def save(kind: str, value: Any, folder: Path) -> None:
-    """Write a value into an empty folder; KeyError for a kind that is not there."""
+    """Write a value into an empty folder; KeyError for a kind that is not there.
+
+    Raises StepError X222 where an engine's kind writes nothing, or not the file that it names.
+    """
     if kind in _MODULES:
         getattr(_module(kind), f"save_{kind}")(value, folder)
-    else:
-        backend.kinds()[kind].save(value, folder)
+        return
+    model = backend.kinds()[kind]
+    model.save(value, folder)
+    if not any(folder.iterdir()) or (model.file and not (folder / model.file).is_file()):
+        missing = model.file or "any file"
+        message = f"saving {model.title} left no {missing} behind"
+        raise StepError(Diagnostic("X222", message, help=f"mend `save` of the kind {kind}, or its `file`"))
 
 
 def load(kind: str, folder: Path) -> Any:
@@ -56,7 +65,7 @@ def as_loaded(kind: str, value: Any) -> Any:
 
 def refers_to_files(kind: str) -> bool:
     """Tell whether a value of a kind is a path: it is loaded again after saving, and its folder must outlive it."""
-    return kind == _REPORT or (kind not in _MODULES and bool(backend.kinds()[kind].file))
+    return kind == _REPORT or (kind not in _MODULES and backend.kinds()[kind].as_loaded is None)
 
 
 def _module(kind: str) -> Any:

@@ -113,8 +113,11 @@ def _missing(old: RecordedRun, new: RecordedRun, claims: Claims) -> Iterator[str
     """Say which exact steps have a result in one run only, but for those that a flipped timing left unjudged."""
     flipped = any(_flips(old.record, new.record))
     errors = {step.step: step.error for step in (*old.record.steps, *new.record.steps) if step.error}
+    # Runs of earlier versions judged the original too, but not as a step of their plan.
+    judges_original = new.plan.original_judgement.rpartition(".")[0]
+    as_before = {judges_original} - {step.id for step in old.plan.steps}
     for step, which in one_sided(old, new, claims):
-        if not (flipped and step.stage == "judge"):
+        if step.id not in as_before and not (flipped and step.stage == "judge"):
             why = f": {errors[step.id]}" if step.id in errors else ""
             yield f"outputs: only the {which} run has a result of {step.id}{why}"
 

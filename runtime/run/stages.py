@@ -16,7 +16,7 @@ from titrant.runtime.run.search import Choice, Figures, figures, limits, retenti
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original
-from titrant.schema.plan import Candidate, CandidateSearch
+from titrant.schema.plan import STAGES, Candidate, CandidateSearch
 from titrant.schema.planned import Planned
 from titrant.schema.values.canonical import read_back
 
@@ -50,7 +50,8 @@ def _titrate(walk: Walk, recorded: RecordedChoices) -> Outcome:
     if misses(original):
         return Outcome(original)
     walk.settle_stage("make")
-    _require_performed(walk)
+    # Whether timings can be reused too is looked up where all that is timed is there.
+    _require_performed(walk, ("prepare", "make"))
     rejected = _give_up(walk)
     walk.settle_stage("measure")
     _require_performed(walk)
@@ -58,9 +59,11 @@ def _titrate(walk: Walk, recorded: RecordedChoices) -> Outcome:
     return Outcome(original, chosen, _judge(walk, chosen))
 
 
-def _require_performed(walk: Walk) -> None:
-    if walk.unperformed:
-        raise UnperformedError(", ".join(walk.unperformed))
+def _require_performed(walk: Walk, stages: tuple[str, ...] = STAGES) -> None:
+    """Raise UnperformedError where a step of some stages was only looked at."""
+    left = [name for name, task in walk.unperformed.items() if task.step.stage in stages]
+    if left:
+        raise UnperformedError(", ".join(left))
 
 
 def _judge_original(walk: Walk) -> Judgement | None:

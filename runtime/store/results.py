@@ -21,7 +21,7 @@ from titrant.schema.record import Artifact, Dependency, StepResult
 from titrant.schema.values import files
 from titrant.schema.values.canonical import WrongValueError, read_back, sha256
 from titrant.schema.values.distributions import installed_version
-from titrant.schema.values.extensions import extensions
+from titrant.schema.values.extensions import Extension, code_digest, extensions
 from titrant.schema.values.files import json_object
 from titrant.schema.values.frozen import dataclass
 
@@ -62,6 +62,9 @@ def step_key(plan: Plan, step: Step, described: Described, inputs: InputArtifact
         "python": ".".join(machine.python.split(".")[:2]),
         "libraries": {name: _version(name, machine) for name in libraries},
     }
+    if added := _added(step, described):
+        # Such a package may be edited where it stands, without another version.
+        parts["added"] = {extension.module: code_digest(extension) for extension in added}
     if described.determinism == "measured":
         parts["processor"] = {"name": machine.cpu, "cores": machine.cores}
     return StepKey(sha256(parts), parts)
@@ -86,13 +89,22 @@ def _device(step: Step, machine: HardwareIdentity) -> str | dict[str, Any]:
 
 def _engine_packages(step: Step, described: Described, machine: HardwareIdentity) -> Iterator[str]:
     """Yield the distributions whose versions shape a step: those of its engines, and those that add these or it."""
-    named = [step.params[parameter] for parameter in described.engines]
-    engines = {engine for value in named for engine in ([value] if isinstance(value, str) else value.values())}
-    for engine in sorted(engines):
+    for engine in _engines(step, described):
         yield from (name for name in backend.get(engine).packages if _version(name, machine) is not None)
-    for group, name in (*(("backends", engine) for engine in sorted(engines)), ("operators", step.operator)):
-        if name in (added := extensions(group)):
-            yield added[name].distribution
+    yield from (extension.distribution for extension in _added(step, described))
+
+
+def _engines(step: Step, described: Described) -> list[str]:
+    """List the engines that a step's parameters name, alone or by model."""
+    named = [step.params[parameter] for parameter in described.engines]
+    return sorted({engine for value in named for engine in ([value] if isinstance(value, str) else value.values())})
+
+
+def _added(step: Step, described: Described) -> list[Extension]:
+    """List what packages bring to titrant of a step: its engines and its operator."""
+    engines, operators = extensions("backends"), extensions("operators")
+    own = [engines[name] for name in _engines(step, described) if name in engines]
+    return [*own, *([operators[step.operator]] if step.operator in operators else [])]
 
 
 def _version(name: str, machine: HardwareIdentity) -> str | None:

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.recipe import LANGUAGE, Recipe
-from titrant.schema.recipe.terms import MOST_COUNT, Form, OffMarker, Written
+from titrant.schema.recipe.terms import MOST_COUNT, Added, Form, OffMarker, Written
 from titrant.schema.recipe.transform import OneKey
 from titrant.schema.values.frozen import dataclass
 
@@ -61,6 +61,7 @@ def words(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
     for kind in kinds:
         if get_origin(kind.type) is Literal:
             choices += [word for word in get_args(kind.type) if isinstance(word, str)]
+            choices += added.names() if (added := kind.note(Added)) else ()
         elif kind.note(OneKey):
             choices += _by_name(kind)
         elif form := kind.note(Form):

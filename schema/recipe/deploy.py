@@ -6,6 +6,7 @@ from pydantic import Field
 
 from titrant.schema.recipe.terms import (
     MOST_COUNT,
+    Added,
     Auto,
     Count,
     CountOrNone,
@@ -33,8 +34,8 @@ _Format = Literal["auto", "onnx", "torchscript", "exported", "safetensors", "ope
 # The names of the language, in its order; installed packages may add others.
 ENGINES: tuple[str, ...] = get_args(_Engine)
 FORMATS: tuple[str, ...] = get_args(_Format)
-EngineName = Annotated[_Engine, installed("backends")]
-ExportFormat = Annotated[_Format, installed("formats")]
+EngineName = Annotated[_Engine, installed("backends"), Added("backends")]
+ExportFormat = Annotated[_Format, installed("formats"), Added("formats")]
 
 
 class Latency(Section):

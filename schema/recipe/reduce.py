@@ -7,6 +7,7 @@ from pydantic import Field
 
 from titrant.schema.recipe.model import Model
 from titrant.schema.recipe.terms import (
+    Added,
     Auto,
     Count,
     Fraction,
@@ -21,9 +22,11 @@ from titrant.schema.recipe.terms import (
 )
 
 PruningName = Annotated[
-    Literal["auto", "magnitude", "structured", "activation", "n_m"], installed("operators", "prune")
+    Literal["auto", "magnitude", "structured", "activation", "n_m"],
+    installed("operators", "prune"),
+    Added("operators", ("prune",)),
 ]
-FactorizeName = Annotated[Literal["svd"], installed("operators", "factorize")]
+FactorizeName = Annotated[Literal["svd"], installed("operators", "factorize"), Added("operators", ("factorize",))]
 
 
 class Pruning(Section):
@@ -93,7 +96,11 @@ MethodName = Literal[
 class Quantization(Section):
     """How numbers become smaller; `auto` measures every method that can run here."""
 
-    method: Annotated[MethodName | Ref, installed("operators", "quantize", "model")] = Field(
+    method: Annotated[
+        MethodName | Ref,
+        installed("operators", "quantize", "model"),
+        Added("operators", ("quantize", "model")),
+    ] = Field(
         "auto", description="auto, none (still exports, judges and releases), or one operator: then the only candidate"
     )
     bits: Auto | Annotated[Literal[4, 8, 16], Whole] = Field("auto", description="bits a weight")

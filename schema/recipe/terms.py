@@ -24,6 +24,24 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
+@dataclass(frozen=True)
+class Added:
+    """Notes on a choice of names that installed packages may add others, of a group and the families of operators."""
+
+    group: str
+    families: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """Return what is added, as recipes name it."""
+        from titrant.schema.values.extensions import extensions
+
+        added = extensions(self.group)
+        if not self.families:
+            return tuple(added)
+        parts = (name.partition(".") for name in added)
+        return tuple(file.replace("_", ".") for family, _, file in parts if family in self.families)
+
+
 def installed(group: str, *families: str) -> WrapValidator:
     """Let a name of the language also be one that an installed package adds: a backend, format or operator.
 

@@ -8,9 +8,11 @@ to find them.
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from titrant.schema.values.distributions import metadata_folders
+from titrant.schema.values.files import digest_bytes, digest_file
 from titrant.schema.values.frozen import dataclass
 
 _FILE = "entry_points.txt"
@@ -65,3 +67,27 @@ def _declared(file: Path) -> Iterator[tuple[str, str, str]]:
         if section.startswith(_PREFIX):
             group = section.partition(".")[2]
             yield from ((group, name, module.strip()) for name, module in parser[section].items())
+
+
+def code_digest(extension: Extension) -> str:
+    """Digest the Python files of the package that brings an extension, by their paths in it.
+
+    A package that is installed where it is edited changes without a new version. "" where its files are not found.
+    """
+    top = extension.module.partition(".")[0]
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return ""
+    if spec is None:
+        return ""
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    single = [Path(spec.origin)] if spec.origin and not folders else []
+    named = [(file.name, file) for file in single]
+    named += [(file.relative_to(folder).as_posix(), file) for folder in folders for file in folder.rglob("*.py")]
+    return _digest_of(tuple((name, str(file), file.stat().st_mtime_ns) for name, file in sorted(named)))
+
+
+@cache
+def _digest_of(files: tuple[tuple[str, str, int], ...]) -> str:
+    return digest_bytes("\0".join(f"{name}\0{digest_file(Path(file))}" for name, file, _ in files).encode())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,32 @@ def test_says_which_engine_a_released_model_needs_where_it_is_not_installed(rele
 
 def test_reuses_everything_in_a_second_run(folder, home, released):
     assert "up to date, nothing executed" in titrant(home, "run", folder / "toy.yaml", "--set", "target.engine=toy")
+
+
+def test_answers_anew_where_the_engine_was_edited_without_another_version(folder, tmp_path):
+    """A package that is installed where it is edited: its engine's code is part of the keys of all that it answers."""
+    shutil.copytree(TOY, tmp_path / "site")
+    home = tmp_path / "home"
+    changes = ("--set", "target.engine=toy", "--set", "quantization.method=none")
+    titrant(home, "run", folder / "toy.yaml", *changes, PYTHONPATH=str(tmp_path / "site"))
+    engine = tmp_path / "site" / "titrant_toy" / "engine.py"
+    text = engine.read_text("utf-8")
+    engine.write_text(text.replace("strict=True))", "strict=True)) | {}  # edited"), "utf-8")
+    plan = titrant(home, "plan", folder / "toy.yaml", *changes, PYTHONPATH=str(tmp_path / "site"))
+    symbols = {words[1]: words[0] for line in plan.splitlines() if len(words := line.split()) > 2}
+    assert symbols["fit"] == "="
+    assert symbols["toybox-fp32"] == "~"
+
+
+def test_names_what_is_installed_where_a_name_is_wrong(folder, home):
+    done = subprocess.run(
+        [sys.executable, "-m", "titrant", "check", str(folder / "toy.yaml"), "--set", "target.engine=toyy"],
+        capture_output=True,
+        text=True,
+        env=environment(home),
+        check=False,
+    )
+    assert "did you mean `toy`?" in done.stderr
 
 
 def test_takes_its_names_in_a_recipe_and_none_that_nobody_brings(folder, home):

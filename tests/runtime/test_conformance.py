@@ -13,8 +13,10 @@ from filelock import FileLock
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.operator_pages import HEADINGS, page, sections
+from titrant.schema.cost import NOTHING_KNOWN
 from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.values.extensions import extensions
 
 CASES_FILE = Path(__file__).parent / "operators" / "conformance_cases.py"
 sys.path.insert(0, str(CASES_FILE.parent))
@@ -134,7 +136,7 @@ def test_gives_the_same_bytes_twice_and_in_another_process(name, made, elsewhere
 @pytest.mark.parametrize("model", [None, MODEL], ids=["unknown model", "model"])
 @pytest.mark.parametrize("name", NAMES)
 def test_predicts_finite_and_sane_costs(name, model, made):
-    prediction = catalog.get(name).predict(cases.params_of(name, made), machine(), model)
+    prediction = catalog.get(name).predict(cases.params_of(name, made), machine(), model, NOTHING_KNOWN)
     assert isinstance(prediction, Prediction)
     assert prediction.basis in ("counted", "measured", "modelled", "guess")
     for cost in (prediction.seconds, prediction.peak_bytes, prediction.output_bytes):
@@ -172,7 +174,7 @@ def test_documents_itself_under_the_same_headings(name):
 def test_says_where_the_kernels_of_a_method_run_and_what_it_changes_of_the_cost(name):
     declaration = catalog.get(name)
     method = declaration.method
-    assert method.arithmetic is not None
+    assert method.arithmetic is not None or name in extensions("operators")
     assert set(method.devices) <= {"cpu", "cuda", "mps"}
     assert method.takes in declaration.inputs["model"].kinds
     made = declaration.outputs["model"]

@@ -14,8 +14,9 @@ from titrant.compiler.predict.price import totals
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import distribution
+from titrant.runtime.catalog import Method
 from titrant.runtime.operators.model.cast import computes
-from titrant.schema.cost import WORKER_BYTES
+from titrant.schema.cost import WORKER_BYTES, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError
 from titrant.schema.facts import Hardware
 from titrant.schema.values.frozen import dataclass
@@ -198,10 +199,21 @@ def methods(hardware: Hardware) -> Iterator[SuitabilityRow]:
     for name in catalog.quantization_methods():
         declaration = catalog.get(catalog.method_operator(name))
         assert declaration.method is not None
-        unmet = declaration.requires(declaration.params(), hardware, None)
+        unmet = (*_nowhere(declaration.method, hardware), *declaration.requires(declaration.params(), hardware, None))
         bits = " or ".join(map(str, declaration.method.bits))
         engine = declaration.method.engine
         yield SuitabilityRow(name, not unmet, "; ".join(map(str, unmet)) or f"{bits} bits, runs in {engine}")
+
+
+def _nowhere(method: Method, hardware: Hardware) -> Iterator[Unmet]:
+    """Say what keeps a method's kernels, or its engine, from every device of a machine."""
+    devices = ("cpu", *dict.fromkeys(gpu.kind for gpu in hardware.identity.gpus))
+    if not any(map(method.runs_on, devices)):
+        yield Unmet(f"its kernels run on {' or '.join(method.devices)}, which this machine does not have")
+    elif method.engine in backend.names():
+        unmet = [backend.get(method.engine).device_unmet(device, hardware) for device in devices]
+        if all(lack is not None for lack in unmet) and unmet[0] is not None:
+            yield unmet[0]
 
 
 def levels(hardware: Hardware) -> Iterator[SuitabilityRow]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from titrant.api.replan import decided
-from titrant.runtime.backends.backend import distribution
+from titrant.runtime.backends.backend import added_packages, distribution
 from titrant.schema.compare.difference import first_difference, tolerance_of
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError, StaleError
 from titrant.schema.facts import Gpu
@@ -300,6 +300,7 @@ def hardware_class(plan: Plan) -> HardwareClass:
     machine = plan.hardware
     working = [step for step in plan.steps if step.stage != "report"]
     libraries = {library for step in working for library in catalog.get(step.operator).libraries}
+    libraries |= {*added_packages()}
     distributions = {name for library in libraries if (name := distribution(machine.packages, library)) is not None}
     return HardwareClass(
         system=machine.system,

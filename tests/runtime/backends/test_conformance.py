@@ -21,6 +21,8 @@ ENGINES = backend.names()
 KINDS = tuple(backend.kinds())
 RUN = [(engine, kind) for engine in ENGINES for kind in backend.get(engine).costs]
 FORMATS = [kind.name for kind in backend.kinds().values() if kind.format]
+FILES = [kind.name for kind in backend.kinds().values() if kind.format and kind.file]
+SNIPPETS = [kind.name for kind in backend.kinds().values() if kind.snippet]
 HEAVY = ("torch", "onnx", "onnxruntime", "numpy")
 PRECISIONS = {"fp32", "fp16", "bf16", "fp64", "int8", "int4"}
 
@@ -40,8 +42,8 @@ def made(torch_model, rows, apply):
     return make
 
 
-def machine(gpus=()):
-    identity = HardwareIdentity("linux", "x86_64", "toy", ("avx2",), 2, 1 << 33, gpus, "3.11", {})
+def machine(gpus, packages):
+    identity = HardwareIdentity("linux", "x86_64", "toy", ("avx2",), 2, 1 << 33, gpus, "3.11", packages)
     return Hardware(identity)
 
 
@@ -72,13 +74,16 @@ def test_states_finite_costs_for_every_kind_of_its_own(name):
         assert cost.held > 0
 
 
+DEVICES = ("cpu", "cuda", "mps")
+
+
 @pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
-def test_says_what_keeps_it_from_a_device(name, device):
-    gpus = () if device == "cpu" else (Gpu(0, "any", device, 1 << 34, "8.0", "1"),)
-    unmet = backend.get(name).device_unmet(device, machine(gpus))
-    assert unmet is None or (isinstance(unmet, Unmet) and unmet.cause)
-    assert device != "cpu" or unmet is None
+def test_says_what_keeps_it_from_a_device_and_runs_on_one(name):
+    packages = dict.fromkeys(backend.get(name).packages, "1")
+    gpus = {device: () if device == "cpu" else (Gpu(0, "any", device, 1 << 34, "8.0", "1"),) for device in DEVICES}
+    unmet = {device: backend.get(name).device_unmet(device, machine(gpus[device], packages)) for device in DEVICES}
+    assert all(lack is None or (isinstance(lack, Unmet) and lack.cause) for lack in unmet.values())
+    assert None in unmet.values()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,7 +149,7 @@ def test_refuses_rows_that_the_model_does_not_take(engine, kind, inputs, made):
         session.run(given)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("content", [b"not a model", None], ids=["damaged", "missing"])
 def test_says_that_a_file_cannot_be_loaded(kind, content, tmp_path):
     engine = backend.engines_of(kind)[0]
@@ -162,11 +167,14 @@ def test_reads_back_the_precision_of_every_layer_with_weights(engine, kind, made
     assert set(executed.values()) <= PRECISIONS
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_shows_code_that_loads_the_file_without_titrant(kind, made, rows):
+@pytest.mark.parametrize("kind", SNIPPETS)
+def test_shows_code_that_loads_the_file_without_titrant(kind, made, rows, tmp_path):
     snippet = backend.kinds()[kind].snippet
-    value = made(kind)
-    code = snippet.format(file=repr(str(value.path)), batch="a batch", decide="answers = outputs")
+    place = tmp_path / "model"
+    place.mkdir()
+    kinds.save(kind, made(kind), place)
+    file = place / backend.kinds()[kind].file if backend.kinds()[kind].file else place
+    code = snippet.format(file=repr(str(file)), batch="a batch", decide="answers = outputs")
     import torch
 
     batch = rows(1, 6, 6, count=5).inputs["x"]

@@ -122,6 +122,7 @@ def test_looks_candidates_up_where_the_original_is_still_to_be_judged(toy, make_
     shutil.rmtree(toy.home.results / next(step.key for step in record.steps if step.step == "original.contract"))
     symbols, _ = toy.previews(plan)
     assert (symbols["original.contract"], symbols["c1"], symbols["c1.tuning"]) == ("+", "=", "=")
+    assert symbols["latency"] == "="
 
 
 def test_changes_nothing_by_looking(toy, make_plan):
