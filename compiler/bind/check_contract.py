@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from titrant.compiler.bind.bound_recipe import CheckInput, Finding
+from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.gate import gate_test
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.validation import Bias, FreeGate, Safety
+from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
 
 # Metrics that need to know which class is the positive one.
@@ -118,7 +119,8 @@ def _baseline(given: CheckInput) -> Iterator[Finding]:
 
 def agreement_fits(given: CheckInput) -> Iterator[Finding]:
     """Check what counts as the same answer: only without labels, with a tolerance where the measure has one."""
-    said, path = given.recipe.validation.agreement, ("validation", "agreement")
+    said = given.recipe.validation.agreement
+    path: KeyPath = ("validation", "agreement")
     if said is None:
         return
     if given.labelled:
@@ -131,9 +133,9 @@ def agreement_fits(given: CheckInput) -> Iterator[Finding]:
             message = "`at_least` and `retention` both say which share of the cases agrees"
             yield given.finding("R112", (*path, "at_least"), message, "take one of them out", part="key")
         return
-    for output, one in said.items():
-        yield from _agreement(given, one, (*path, output))
-        if one.at_least is not None:
+    for output, of_output in said.items():
+        yield from _agreement(given, of_output, (*path, output))
+        if of_output.at_least is not None:
             message = "all outputs of a case must agree, so that one share holds for all of them"
             yield given.finding("R112", (*path, output, "at_least"), message, "say it under `retention`", part="key")
 

@@ -1,4 +1,4 @@
-"""When two answers without labels count as the same, output by output: what the recipe says, else its kind of output."""
+"""When two answers without labels count as the same, output by output: as the recipe says, else by its kind."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -62,7 +62,7 @@ def comparisons(recipe: Recipe, outputs: Sequence[TensorSpec]) -> Iterator[Outpu
     kinds = {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True)}
     for spec in outputs:
         asked = agreement_of(recipe, spec.name)
-        measure = asked.measure if asked is not None else "auto"
+        measure: str = asked.measure if asked is not None else "auto"
         several = len(spec.shape) > 1 and spec.shape[-1] != 1
         if measure == "auto":
             measure = _BY_KIND.get(kinds.get(spec.name) or "values", "relative")

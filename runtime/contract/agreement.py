@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from titrant.runtime.contract.reading import Comparison
+from titrant.runtime.contract.reading import AnswerComparison
 
 # Rows of similarities that are held at once, of float64 against all others.
 _ROWS_AT_ONCE = 512
 
 
-def compare(comparison: Comparison, expected: np.ndarray, given: np.ndarray) -> np.ndarray:
+def compare(comparison: AnswerComparison, expected: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Say for each case whether two answers of one shape count as the same; (rows, …) in, (rows,) bool out."""
     tolerance = 0.0 if comparison.tolerance is None else comparison.tolerance
     return _MEASURES[comparison.measure](expected, given, tolerance)

@@ -11,7 +11,7 @@ from titrant.schema.recipe.model import OutputKind
 JudgedTask = Literal["binary_classification", "multiclass_classification", "unlabeled"]
 
 
-class Comparison(Params):
+class AnswerComparison(Params):
     """How two answers of one output are compared: the measure, and what of it counts as the same.
 
     `tolerance` is the least cosine, or the largest relative or absolute difference of a case; the other measures have
@@ -36,22 +36,22 @@ class Reading(Params):
         description="output name → what its numbers are; one left out holds logits for a labelled task, else values",
     )
 
-    agreement: dict[str, Comparison] = Field(
+    agreement: dict[str, AnswerComparison] = Field(
         default_factory=dict,
         exclude_if=lambda value: not value,  # what says nothing changes no key
         description="output name → how two answers without labels are compared; one left out: by its kind",
     )
 
-    def comparison(self, name: str, *, classes: bool) -> Comparison:
+    def comparison(self, name: str, *, classes: bool) -> AnswerComparison:
         """Return how two answers of an output are compared; `classes` says that its last dimension has several."""
         if name in self.agreement:
             return self.agreement[name]
         kind = self.kind(name)
         if kind in ("logits", "probabilities") and classes:
-            return Comparison(measure="same_class")
+            return AnswerComparison(measure="same_class")
         if kind == "embedding":
-            return Comparison(measure="cosine", tolerance=TOLERANCES["cosine"])
-        return Comparison(measure="relative", tolerance=TOLERANCES["relative"])
+            return AnswerComparison(measure="cosine", tolerance=TOLERANCES["cosine"])
+        return AnswerComparison(measure="relative", tolerance=TOLERANCES["relative"])
 
     def kind(self, name: str) -> OutputKind:
         """Return what the numbers of an output are."""

@@ -171,3 +171,24 @@ def test_lists_the_findings_in_the_order_of_the_file(folder):
 
 def test_has_a_sentence_for_every_check():
     assert all(check.__doc__ for check in CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "message"),
+    [
+        ("{measure: absolute}", "R112", "an absolute difference has no scale of its own"),
+        ("{measure: same_class, tolerance: 0.1}", "R112", "`same_class` is the same or not, and takes no tolerance"),
+        ("{tolerance: 0.1}", "R112",
+         "what a tolerance means depends on the measure, which `auto` leaves to the kind of the output"),
+        ("{measure: cosine, tolerance: 1.5}", "R113", "`1.5` is out of range: it is from 0 to 1"),
+        ("{measure: cosine, at_least: 0.9}, retention: 0.9", "R112",
+         "`at_least` and `retention` both say which share of the cases agrees"),
+        ("{y: {measure: cosine, at_least: 0.9}}", "R112",
+         "all outputs of a case must agree, so that one share holds for all of them"),
+        ("{measure: dice}", "R101", "`validation.agreement.measure: dice` is not available in this version"),
+    ],
+)  # fmt: skip
+def test_refuses_an_agreement_that_says_too_little_or_too_much(folder, said, code, message):
+    with pytest.raises(RecipeError) as caught:
+        bound(BASE + f"validation: {{agreement: {said}}}\n", folder)
+    assert [(one.code, one.message) for one in caught.value.diagnostics] == [(code, message)]
