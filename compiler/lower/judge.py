@@ -50,11 +50,29 @@ class Answering:
             self._original("baseline.evaluation", original, EVALUATION, "judge"),
         )
 
+    def fitness(self, original: Original) -> tuple[Step, ...]:
+        """See whether the original is fit to be compared with, before anything is made of it or learned from it."""
+        params = predict(self.decisions.settled.original_engine, self.decisions)
+        inputs = {"model": original.reference, "rows": TUNING}
+        because = "what answers at random proves nothing"
+        return (
+            self.maker.make("original.repeats", "validate.repeats", params, inputs, stage="prepare", because=because),
+        )
+
     def compare(self, candidate: Candidate) -> tuple[Step, ...]:
         """Answer tuning rows with a candidate's file and measure it beside the original: this is what chooses."""
         name = candidate.id
         return (
             self._answers(f"{name}.tuning", candidate, TUNING, "make", "to choose"),
+            self.maker.make(
+                f"{name}.repeats",
+                "validate.repeats",
+                predict(candidate.engine, self.decisions),
+                {"model": candidate.model, "rows": TUNING},
+                stage="make",
+                candidate=name,
+                because="what answers at random proves nothing",
+            ),
             self.maker.make(
                 f"{name}.quality",
                 "validate.measure",

@@ -48,6 +48,7 @@ def lower(
         searches.append(_search(request.format, request.name, names, bound, decisions))
     candidates = tuple(candidate for candidate, _ in made.values())
     judged = answering.judge_original(original)
+    fit = answering.fitness(original)
     recipe = bound.recipe
     return Plan(
         name=recipe.name,
@@ -65,6 +66,7 @@ def lower(
         decisions=decisions.decisions,
         steps=(
             *prepared,
+            *fit,
             *answering.baseline(original),
             *(step for _, steps in made.values() for step in steps),
             answering.timing(original, candidates),
@@ -77,6 +79,7 @@ def lower(
         contract=decisions.settled.contract,
         shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
         warnings=decisions.warnings,
+        fitness=tuple(f"{step.id}.{port}" for step in fit for port in maker.declare(step.operator).outputs),
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
     )
 
@@ -129,6 +132,7 @@ def _candidate(
         answers=f"{entry.id}.tuning.outputs",
         quality=f"{entry.id}.quality.quality",
         judgement=f"{entry.id}.contract.judgement",
+        repeats=f"{entry.id}.repeats.repeats",
         predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
     )
     return candidate, (*steps, *answering.compare(candidate))

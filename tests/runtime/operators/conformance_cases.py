@@ -73,6 +73,9 @@ CASES = {
     "validate.predict": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
+    "validate.repeats": Case(
+        {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
+    ),
     "validate.operating_point": Case(
         {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
     ),
