@@ -19,6 +19,7 @@ TUNING = "transform.tuning"
 EVALUATION = "transform.evaluation"
 POINT = "point.point"
 TIMINGS = "latency.timings"
+REPEATS, REFERENCE = "original.repeats", "original.reference"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class Answering:
                 stage="prepare",
                 because="one operating point for the original and every candidate",
             ),
+            self.maker.make(
+                REFERENCE,
+                "validate.reference",
+                self.reading,
+                {"outputs": "baseline.tuning.outputs"},
+                stage="prepare",
+                because="what is misread proves nothing",
+            ),
             self._original("baseline.evaluation", original, EVALUATION, "judge"),
         )
 
@@ -55,9 +64,7 @@ class Answering:
         params = predict(self.decisions.settled.original_engine, self.decisions)
         inputs = {"model": original.reference, "rows": TUNING}
         because = "what answers at random proves nothing"
-        return (
-            self.maker.make("original.repeats", "validate.repeats", params, inputs, stage="prepare", because=because),
-        )
+        return (self.maker.make(REPEATS, "validate.repeats", params, inputs, stage="prepare", because=because),)
 
     def compare(self, candidate: Candidate) -> tuple[Step, ...]:
         """Answer tuning rows with a candidate's file and measure it beside the original: this is what chooses."""

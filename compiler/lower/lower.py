@@ -8,7 +8,7 @@ from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.lower.chains import Original, RequestedCandidate, entries, file_steps, links
-from titrant.compiler.lower.judge import TIMINGS, Answering, timing_batch
+from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, timing_batch
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -48,7 +48,6 @@ def lower(
         searches.append(_search(request.format, request.name, names, bound, decisions))
     candidates = tuple(candidate for candidate, _ in made.values())
     judged = answering.judge_original(original)
-    fit = answering.fitness(original)
     recipe = bound.recipe
     return Plan(
         name=recipe.name,
@@ -66,7 +65,7 @@ def lower(
         decisions=decisions.decisions,
         steps=(
             *prepared,
-            *fit,
+            *answering.fitness(original),
             *answering.baseline(original),
             *(step for _, steps in made.values() for step in steps),
             answering.timing(original, candidates),
@@ -79,7 +78,7 @@ def lower(
         contract=decisions.settled.contract,
         shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
         warnings=decisions.warnings,
-        fitness=tuple(f"{step.id}.{port}" for step in fit for port in maker.declare(step.operator).outputs),
+        fitness=(f"{REPEATS}.repeats", f"{REFERENCE}.reference"),
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
     )
 

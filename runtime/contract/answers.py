@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from titrant.runtime.contract.output_kinds import CLASSIFYING, ROUNDING
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 # Values count as the same within this relative error, over a case's whole output.
 SAME_WITHIN = 0.01
-# What rounding may add to a probability.
-_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -46,19 +45,21 @@ def class_probabilities(reading: Reading, rows: Rows, outputs: Outputs) -> np.nd
     """Return the probability of each class, (rows, classes) float64.
 
     A binary task may answer one number, which is about the positive class (without one, the second class), or one for
-    each class. Logits go through sigmoid or softmax.
+    each class. Logits go through sigmoid or softmax, logarithms of probabilities through the exponential.
     """
     name = judged_output(reading, outputs)
     values = outputs.arrays[name].astype(np.float64)
     if len(values) != len(rows):
         raise _misfit(f"the output '{name}' has {len(values)} rows, and there are {len(rows)} cases")
     kind = reading.kind(name)
-    if kind not in ("logits", "probabilities"):
+    if kind not in CLASSIFYING:
         raise _misfit(f"the output '{name}' is said to hold {kind}, and a class cannot be decided from those")
     values = values.reshape(len(values), -1)
     classes = len(rows.classes)
-    if kind == "probabilities" and (np.any(values < -_ROUNDING) or np.any(values > 1 + _ROUNDING)):
-        raise _misfit(f"the output '{name}' is said to hold probabilities, and some are outside 0..1")
+    if kind == "log_probabilities":
+        kind, values = "probabilities", np.exp(values)
+    if kind == "probabilities" and (np.any(values < -ROUNDING) or np.any(values > 1 + ROUNDING)):
+        raise _misfit(f"the output '{name}' is said to hold {reading.kind(name)}, and some are outside 0..1")
     if values.shape[1] == 1 and classes == 2:
         caught = _sigmoid(values[:, 0]) if kind == "logits" else values[:, 0]
         return np.stack([caught, 1 - caught] if rows.positive == 0 else [1 - caught, caught], axis=1)
@@ -80,8 +81,8 @@ def judged_output(reading: Reading, outputs: Outputs) -> str:
 def same_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> np.ndarray:
     """Say for each case whether both models answer alike, on every output; (rows,) bool.
 
-    Logits and probabilities: the same largest entry everywhere. Anything else: within a relative error of .01, taken
-    over the case's whole output (Euclidean norm), so that entries near zero do not decide.
+    Logits, probabilities and their logarithms: the same largest entry everywhere. Anything else: within a relative
+    error of .01, taken over the case's whole output (Euclidean norm), so that entries near zero do not decide.
     """
     if set(original.arrays) != set(candidate.arrays):
         raise _misfit(f"outputs {', '.join(candidate.arrays)} instead of {', '.join(original.arrays)}")
@@ -90,7 +91,7 @@ def same_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Out
         given = candidate.arrays[name]
         if given.shape != expected.shape or len(given) != len(rows):
             raise _misfit(f"the output '{name}' has shape {given.shape} instead of {expected.shape}")
-        if reading.kind(name) in ("logits", "probabilities") and expected.ndim > 1 and expected.shape[-1] > 1:
+        if reading.kind(name) in CLASSIFYING and expected.ndim > 1 and expected.shape[-1] > 1:
             alike &= (expected.argmax(axis=-1) == given.argmax(axis=-1)).reshape(len(rows), -1).all(axis=1)
         else:
             alike &= _close(expected.reshape(len(rows), -1), given.reshape(len(rows), -1))

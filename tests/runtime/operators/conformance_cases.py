@@ -79,6 +79,7 @@ CASES = {
     "validate.operating_point": Case(
         {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
     ),
+    "validate.reference": Case(READING, {"outputs": "validate.predict:outputs"}),
     "validate.measure": Case(
         READING, {"rows": "data.transform:tuning", **ANSWERS, "point": "validate.operating_point:point"}
     ),
