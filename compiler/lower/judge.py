@@ -52,9 +52,9 @@ class Answering:
                 REFERENCE,
                 "validate.reference",
                 self.reading,
-                {"outputs": "baseline.tuning.outputs"},
+                {"rows": TUNING, "outputs": "baseline.tuning.outputs", "point": POINT},
                 stage="prepare",
-                because="what is misread proves nothing",
+                because="what is misread, or no better than one answer for all, proves nothing",
             ),
             self._original("baseline.evaluation", original, EVALUATION, "judge"),
         )

@@ -1,18 +1,20 @@
 """See whether the original's answers on tuning rows make it fit to be compared with, before candidates are made."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.catalog import Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
 from titrant.schema.cost import NOTHING_KNOWN, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.values.canonical import plain
 
 if TYPE_CHECKING:
+    from titrant.runtime.contract.metrics import ConstantComparison
     from titrant.runtime.contract.output_kinds import KindMismatch
-    from titrant.runtime.values import Outputs
 
 _READ_BYTES_PER_SECOND = 100e6
 
@@ -35,33 +37,42 @@ def predict(
     version=1,
     family="validate",
     params=ReferenceParams,
-    inputs={"outputs": "outputs"},
+    inputs={"rows": "rows", "outputs": "outputs", "point": "value"},
     outputs={"reference": "value"},
     determinism="exact",
     predict=predict,
-    loads=("titrant.runtime.contract.output_kinds",),
+    loads=("titrant.runtime.contract.metrics", "titrant.runtime.contract.output_kinds"),
     libraries=("numpy",),
 )
-def validate_reference(params: ReferenceParams, context: Context, *, outputs: Any) -> dict[str, Any]:
-    """Refuse an original whose outputs are not what the recipe says.
+def validate_reference(
+    params: ReferenceParams, context: Context, *, rows: Any, outputs: Any, point: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Refuse an original whose outputs are not what the recipe says, or that is no better than a constant answer.
 
     Helps when: always; probabilities that are read as logits are all above one half, so that every gate on decisions
-                holds whatever is done to the model.
-    Inputs:     outputs - what the original answered for tuning rows
-    Outputs:    reference - {"rows", "kinds": {output: what its answers were taken for}}
-    Fails:      RecipeError X423 when an output's answers contradict its kind
+                holds whatever is done to the model. What is no better than always giving one answer proves as little.
+    Inputs:     rows - tuning rows; outputs - what the original answered for them; point - the operating point
+    Outputs:    reference - {"rows", "kinds": {output: what its answers were taken for}, "constant": {"metric",
+                "original", "constant"}, or null without labels or where these rows cannot tell}
+    Fails:      RecipeError X423 when an output's answers contradict its kind; StepError X424 when the best constant
+                answer does as well, by accuracy, or with a positive class by balanced accuracy, of which every constant
+                answer has one half; X420 when the outputs do not fit the rows or the classes
     Cost:       a few passes over the outputs
     """
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.metrics import compare_with_constant
     from titrant.runtime.contract.output_kinds import mismatches
 
     judged = params.output or next(iter(outputs.arrays), "")
     for mismatch in mismatches(params, judged, outputs):
         raise _not_of_kind(params, mismatch)
-    return {"reference": {"rows": _rows(outputs), "kinds": {name: params.kind(name) for name in outputs.arrays}}}
-
-
-def _rows(outputs: "Outputs") -> int:
-    return min((len(values) for values in outputs.arrays.values()), default=0)
+    compared = None
+    if params.task != "unlabeled" and rows.labels is not None:
+        compared = compare_with_constant(read_answers(params, rows, outputs, point), rows)
+        if compared is not None and compared.original <= compared.constant:
+            raise _no_better(compared, point)
+    kinds = {name: params.kind(name) for name in outputs.arrays}
+    return {"reference": {"rows": len(rows), "kinds": kinds, "constant": None if compared is None else plain(compared)}}
 
 
 def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch") -> RecipeError:
@@ -71,3 +82,18 @@ def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch") -> RecipeErr
         advice = "normalize them in the model's forward, or let it give logits"
     message = f"the output '{mismatch.output}' is read as {mismatch.said}, which its answers are not: {mismatch.seen}"
     return RecipeError(Diagnostic("X423", message, help=advice, key="model.output"))
+
+
+def _no_better(compared: "ConstantComparison", point: Mapping[str, Any]) -> StepError:
+    metric = compared.metric.replace("_", " ")
+    message = (
+        f"the original is no better than a constant answer: its {metric} on {compared.rows} tuning rows is "
+        f"{compared.original:.4f}, and always answering `{compared.answer}` gives {compared.constant:.4f}"
+    )
+    advice = "check data.label, the order of the classes, and that the inputs are prepared as in training"
+    if compared.decides_one and point["kind"] == "threshold":
+        advice = (
+            f"at the operating point {point['threshold']:g} it answers all rows alike: set another in "
+            "validation.operating_point, such as {sensitivity: 0.95}"
+        )
+    return StepError(Diagnostic("X424", message, help=advice))

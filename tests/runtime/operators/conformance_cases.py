@@ -79,7 +79,14 @@ CASES = {
     "validate.operating_point": Case(
         {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
     ),
-    "validate.reference": Case(READING, {"outputs": "validate.predict:outputs"}),
+    "validate.reference": Case(
+        READING,
+        {
+            "rows": "data.transform:tuning",
+            "outputs": "validate.predict:outputs",
+            "point": "validate.operating_point:point",
+        },
+    ),
     "validate.measure": Case(
         READING, {"rows": "data.transform:tuning", **ANSWERS, "point": "validate.operating_point:point"}
     ),
