@@ -29,6 +29,7 @@ class Answering:
     bound: BoundRecipe
     decisions: Decisions
     maker: StepMaker
+    assumed_order: bool = False  # which output is which class is assumed of a model that was trained elsewhere
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class Answering:
             self.maker.make(
                 REFERENCE,
                 "validate.reference",
-                self.reading,
+                {**self.reading, "assumed_order": self.assumed_order},
                 {"rows": TUNING, "outputs": "baseline.tuning.outputs", "point": POINT},
                 stage="prepare",
                 because="what is misread, or no better than one answer for all, proves nothing",

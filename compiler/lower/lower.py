@@ -7,6 +7,7 @@ from titrant.compiler.bind.check_files import own_paths
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import Original, RequestedCandidate, entries, file_steps, links
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, timing_batch
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
@@ -37,7 +38,7 @@ def lower(
     files = digest_files(bound) if files is None else files
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
     prepared, original = _prepare(bound, decisions, model_facts, files, maker)
-    answering = Answering(bound, decisions, maker)
+    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts))
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     searches = []
     for request, competing in entries(decisions):

@@ -64,7 +64,14 @@ def class_probabilities(reading: Reading, rows: Rows, outputs: Outputs) -> np.nd
         caught = _sigmoid(values[:, 0]) if kind == "logits" else values[:, 0]
         return np.stack([caught, 1 - caught] if rows.positive == 0 else [1 - caught, caught], axis=1)
     if values.shape[1] != classes:
-        raise _misfit(f"the output '{name}' has {values.shape[1]} numbers a case for {classes} classes")
+        raise StepError(
+            Diagnostic(
+                "X420",
+                f"the output '{name}' has {values.shape[1]} numbers a case for {classes} classes",
+                help="data.classes lists all of the model's classes in its order, also those that the data does not "
+                "show; model.output names the output to judge",
+            )
+        )
     if kind == "probabilities":
         return values
     shifted = np.exp(values - values.max(axis=1, keepdims=True))

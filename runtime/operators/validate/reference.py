@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from titrant.runtime.catalog import Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
@@ -13,14 +15,20 @@ from titrant.schema.plan import Prediction
 from titrant.schema.values.canonical import plain
 
 if TYPE_CHECKING:
+    from titrant.runtime.contract.class_order import ClassOrders
     from titrant.runtime.contract.metrics import ConstantComparison
     from titrant.runtime.contract.output_kinds import KindMismatch
+    from titrant.runtime.values import Outputs, Rows
 
 _READ_BYTES_PER_SECOND = 100e6
 
 
 class ReferenceParams(Reading):
-    """How the outputs are read."""
+    """How the outputs are read, and whether their order is assumed."""
+
+    assumed_order: bool = Field(
+        False, description="nobody says which output is which class, and the model was trained elsewhere"
+    )
 
 
 def predict(
@@ -41,8 +49,8 @@ def predict(
     outputs={"reference": "value"},
     determinism="exact",
     predict=predict,
-    loads=("titrant.runtime.contract.metrics", "titrant.runtime.contract.output_kinds"),
-    libraries=("numpy",),
+    loads=("titrant.runtime.contract.class_order", "titrant.runtime.contract.output_kinds", "scipy.optimize"),
+    libraries=("numpy", "scipy"),
 )
 def validate_reference(
     params: ReferenceParams, context: Context, *, rows: Any, outputs: Any, point: Mapping[str, Any]
@@ -54,7 +62,8 @@ def validate_reference(
     Inputs:     rows - tuning rows; outputs - what the original answered for them; point - the operating point
     Outputs:    reference - {"rows", "kinds": {output: what its answers were taken for}, "constant": {"metric",
                 "original", "constant"}, or null without labels or where these rows cannot tell}
-    Fails:      RecipeError X423 when an output's answers contradict its kind; StepError X424 when the best constant
+    Fails:      RecipeError X423 when an output's answers contradict its kind, X425 when nobody says which output is
+                which class, with the order that fits best; StepError X424 when the best constant
                 answer does as well, by accuracy, or with a positive class by balanced accuracy, of which every constant
                 answer has one half; X420 when the outputs do not fit the rows or the classes
     Cost:       a few passes over the outputs
@@ -66,6 +75,8 @@ def validate_reference(
     judged = params.output or next(iter(outputs.arrays), "")
     for mismatch in mismatches(params, judged, outputs):
         raise _not_of_kind(params, mismatch)
+    if params.assumed_order and (orders := _orders(params, rows, outputs)) is not None:
+        raise _order_not_stated(orders)
     compared = None
     if params.task != "unlabeled" and rows.labels is not None:
         compared = compare_with_constant(read_answers(params, rows, outputs, point), rows)
@@ -82,6 +93,29 @@ def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch") -> RecipeErr
         advice = "normalize them in the model's forward, or let it give logits"
     message = f"the output '{mismatch.output}' is read as {mismatch.said}, which its answers are not: {mismatch.seen}"
     return RecipeError(Diagnostic("X423", message, help=advice, key="model.output"))
+
+
+def _orders(params: ReferenceParams, rows: "Rows", outputs: "Outputs") -> "ClassOrders | None":
+    """Compare the orders of the classes; None where there is none: a single number is about the positive class."""
+    from titrant.runtime.contract.answers import class_probabilities, judged_output
+    from titrant.runtime.contract.class_order import compare_orders
+
+    several = outputs.arrays[judged_output(params, outputs)].size > len(rows)
+    if rows.labels is None or not (several or rows.positive is None):
+        return None
+    return compare_orders(class_probabilities(params, rows, outputs), rows)
+
+
+def _order_not_stated(orders: "ClassOrders") -> RecipeError:
+    from titrant.runtime.contract.class_order import order_line, order_words
+
+    other = f"in the order {order_words(orders.best)} {orders.best_accuracy:.4f}"
+    message = (
+        f"nobody says which output of the model is which class: sorted by name, {order_words(orders.given)}, its "
+        f"accuracy on {orders.rows} tuning rows is {orders.given_accuracy:.4f}, "
+        f"{'and no order fits better' if orders.best == orders.given else other}"
+    )
+    return RecipeError(Diagnostic("X425", message, help=order_line(orders.best), key="data"))
 
 
 def _no_better(compared: "ConstantComparison", point: Mapping[str, Any]) -> StepError:

@@ -83,6 +83,21 @@ def test_says_nothing_where_the_rows_cannot_tell(refer, count, labels):
     assert refer(np.linspace(-1, 2, count)[:, None], labels)["constant"] is None
 
 
+def test_asks_which_output_is_which_class_of_a_model_that_was_trained_elsewhere(refer):
+    both = np.concatenate([DRAWN, -DRAWN], axis=1)
+    with pytest.raises(
+        RecipeError, match=r"X425.*\[a, b\], its accuracy on 40.* is 0.0000, in the order \[b, a\] 1.0"
+    ) as no:
+        refer(both, assumed_order=True)
+    assert no.value.diagnostics[0].help == "data: {classes: [b, a]}"
+    with pytest.raises(RecipeError, match=r"is 1.0000, and no order fits better"):
+        refer(-both, assumed_order=True)
+    assert refer(-both, assumed_order=False)["constant"]["original"] == 1
+    assert refer(DRAWN, assumed_order=True)["constant"]["original"] == 1  # one number is about the positive class
+    with pytest.raises(RecipeError, match="X425"):
+        refer(DRAWN, assumed_order=True, positive=None, point={"kind": "argmax", "threshold": None, "source": ""})
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 999), count=st.integers(10, 200), classes=st.integers(2, 6), positive=st.booleans())
 def test_never_takes_a_constant_answer_for_better_than_the_best_one(seed, count, classes, positive):
