@@ -80,6 +80,11 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
         if any(source.image_folder is None and getattr(source, "label", None) is None for source in sources):
             advice = "add `label: …`, the column or array that holds it"
             yield draft.key("R013", f"`task: {task}` needs `label`", ("data", "label"), advice)
+    elif task in _CLASSES and data.classes is not None and len(data.classes) == 1:
+        advice = "list every class, in the order of the model's outputs"
+        yield draft.value(
+            "R022", "`classes` names one class, and a classifier tells two or more apart", ("data", "classes"), advice
+        )
     elif task not in _CLASSES:
         for key in ("positive", "classes"):
             if getattr(data, key) is not None:

@@ -120,7 +120,7 @@ class Data(Section):
     label: Text | None = Field(None, description="label column or array")
     classes: tuple[Scalar, ...] | None = Field(
         None,
-        min_length=2,
+        min_length=1,
         description="the classes in the order of the model's outputs, by value or by the source's name, also those "
         "that the data does not show; default: sorted, where the model is trained here or they are whole numbers",
     )

@@ -49,6 +49,7 @@ def test_asks_for_the_order_of_the_classes_and_uses_it_to_the_end(skilled):
     assert answer.code == 2, answer.all
     assert "error[X425]" in answer.err
     assert "data: {classes: [well, ill]}" in answer.err
+    assert "(data.label)" in answer.err
     assert "in the order [well, ill] 1.0000" in " ".join(answer.err.split())
     assert not list(skilled.home.glob("runs/*/outputs/*.onnx"))
 
@@ -87,7 +88,14 @@ def test_refuses_before_anything_is_made(skilled, end, code, words):
     answer = skilled.titrant("run", skilled.recipe(*CHANGES, stated, ("{end: ''}", f"{{end: {end}}}")))
     assert answer.code == code, answer.all
     assert words in answer.err
+    assert code != 2 or "recipe.yaml:5:1 (model.output)" in answer.err
     assert "onnx-fp32 " not in answer.out.rpartition("released model:")[2]
+
+
+def test_refuses_a_list_of_one_class(place):
+    answer = place.titrant("check", place.recipe(("positive: 1", "classes: [1]")))
+    assert answer.code == 2
+    assert "`classes` names one class, and a classifier tells two or more apart" in " ".join(answer.err.split())
 
 
 def test_refuses_an_order_of_classes_for_a_task_without_classes(place):

@@ -115,7 +115,7 @@ def _order_not_stated(orders: "ClassOrders") -> RecipeError:
         f"accuracy on {orders.rows} tuning rows is {orders.given_accuracy:.4f}, "
         f"{'and no order fits better' if orders.best == orders.given else other}"
     )
-    return RecipeError(Diagnostic("X425", message, help=order_line(orders.best), key="data"))
+    return RecipeError(Diagnostic("X425", message, help=order_line(orders.best), key="data.label"))
 
 
 def _no_better(compared: "ConstantComparison", point: Mapping[str, Any]) -> StepError:
