@@ -47,7 +47,6 @@ class Asked:
 
     batches: tuple[Arrays, Arrays]
     alone: Arrays | None  # None: the model answers no single row
-    seen: Mapping[str, str]  # layer → DRAWS or TRAINS, as the engine itself tells
 
 
 def predict(
@@ -117,10 +116,10 @@ def validate_repeats(params: RepeatsParams, context: Context, *, model: Any, row
     count = min(params.batch, len(rows))
     difference = max(in_turn, anew, single)
     if difference > TOLERANCE:
-        raise _random(difference, count, first.seen)
+        raise _random(difference, count, _seen(params, model, rows))
     alone = None if first.alone is None else _apart(_first(first.batches[0], first.alone), first.alone)
-    if first.seen and (alone is None or alone > TOLERANCE):
-        raise _unsteady(alone, first.seen)
+    if (alone is None or alone > TOLERANCE) and (seen := _seen(params, model, rows)):
+        raise _unsteady(alone, seen)
     context.measure("difference", difference)
     return {"repeats": {"rows": count, "difference": difference, "alone": alone}}
 
@@ -139,12 +138,25 @@ def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]
         for seed in seeds:
             with _seeded(seed):
                 batches.append(answer_rows(session, inputs, count, count))
-        seen = backend.get(params.engine).unsteady(own, lambda: answer_rows(session, inputs, count, count))
         with _seeded(seeds[0]):
             alone = _alone(session, inputs, min(params.alone, count))
     finally:
         session.close()
-    return Asked((batches[0], batches[1]), alone, seen)
+    return Asked((batches[0], batches[1]), alone)
+
+
+def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
+    """Return {layer: DRAWS or TRAINS} as the engine itself tells, which answers one more batch for it."""
+    from titrant.runtime.backends.session import answer_rows, open_session, taken
+
+    own = _copied(model)
+    session = open_session(params.engine, own, threads=params.threads, device=params.device)
+    try:
+        count = min(params.batch, len(rows))
+        inputs = {name: taken(rows, name)[:count] for name in session.input_names}
+        return backend.get(params.engine).unsteady(own, lambda: answer_rows(session, inputs, count, count))
+    finally:
+        session.close()
 
 
 def _alone(session: Any, inputs: Arrays, count: int) -> Arrays | None:
