@@ -120,6 +120,23 @@ def _restore(name: str) -> Callable[[], None]:
     return lambda: None
 
 
+@contextmanager
+def another_seed(seed: int) -> Iterator[None]:
+    """Seed Python and the loaded libraries otherwise for a while; users' own generators go on from where they are."""
+    restores = [_restore(name) for name in ("random", *_loaded())]
+    random.seed(seed)
+    for name in _loaded():
+        if name == "torch":
+            sys.modules[name].manual_seed(seed)
+        else:
+            sys.modules[name].random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        for restore in restores:
+            restore()
+
+
 def _set_torch(torch: Any, settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     if settings.threads is not None:

@@ -122,6 +122,7 @@ class Candidate:
     quality: str  # "step.port" of its figures on tuning rows
     judgement: str  # "step.port" of its judgement on evaluation rows
     predicted_bytes: int | None = None
+    repeats: str = ""  # "step.port" of what says that it answers the same twice; "" where nobody asks
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class Plan:
     # Ports that are shipped beside the model: transforms, operating point. name → "step.port".
     shipped: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    fitness: tuple[str, ...] = ()  # "step.port" of what says that the original is fit to be compared with
     original_judgement: str = ""  # "step.port" of how the original itself is judged; "" where nothing is asked of it
 
     @cached_property
@@ -192,6 +194,8 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
+        if not candidate["repeats"]:
+            del candidate["repeats"]
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
@@ -199,6 +203,8 @@ def identity(plan: Plan) -> dict[str, Any]:
     # Nothing is asked of most originals: their plans keep the digest that they had before that could be said.
     if not plan.original_judgement:
         del value["original_judgement"]
+    if not plan.fitness:
+        del value["fitness"]
     return value
 
 

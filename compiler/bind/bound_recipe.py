@@ -142,13 +142,14 @@ def located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping
     try:
         return ask()
     except RecipeError as error:
-        raise RecipeError(*(_placed(bound, diagnostic) for diagnostic in error.diagnostics)) from None
+        raise RecipeError(*(placed(bound.parsed, diagnostic) for diagnostic in error.diagnostics)) from None
 
 
-def _placed(bound: BoundRecipe, diagnostic: Diagnostic) -> Diagnostic:
+def placed(recipe: ParsedRecipe, diagnostic: Diagnostic) -> Diagnostic:
+    """Give a diagnostic that names a key, and no place yet, the place of its value in the recipe."""
     if diagnostic.where is not None or not diagnostic.key:
         return diagnostic
     key, _, value = diagnostic.key.partition(" ")
-    source = bound.parsed.source
+    source = recipe.source
     where = source.place(source.holding(tuple(key.split(".")), value), "value")
     return replace(diagnostic, where=where)

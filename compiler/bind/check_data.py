@@ -72,8 +72,8 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         advice = "take `train` out, or choose a labelled task"
         yield given.finding("R117", ("train",), message, advice, part="key")
     outputs = given.recipe.model.output or ()
-    if outputs and outputs[0].kind == "probabilities":
-        message = "training needs logits, and the model gives probabilities"
+    if outputs and outputs[0].kind in ("probabilities", "log_probabilities"):
+        message = f"training needs logits, and the model gives {outputs[0].kind}"
         advice = "leave the last softmax or sigmoid out of the model, and write `kind: logits`"
         path = ("model", "output", 0, "kind") if given.written("model", "output", 0) else ("model", "output", "kind")
         yield given.finding("R117", path, message, advice)

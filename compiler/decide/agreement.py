@@ -6,13 +6,14 @@ from typing import Any
 from titrant.compiler.decide.measuring import output_names
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.schema.facts import TensorSpec
+from titrant.schema.recipe.model import CLASSIFYING
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.validation import Agreement
 from titrant.schema.values.frozen import dataclass
 
 # What counts as the same where nothing is said.
 TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "relative": 0.01}
-_BY_KIND: Mapping[str, str] = {"embedding": "cosine", "logits": "same_class", "probabilities": "same_class"}
+_BY_KIND: Mapping[str, str] = {"embedding": "cosine", **dict.fromkeys(CLASSIFYING, "same_class")}
 _WORDS: Mapping[str, str] = {
     "same_class": "the same class",
     "cosine": "a cosine of {} or more",

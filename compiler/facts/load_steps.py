@@ -6,9 +6,10 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED
 from titrant.compiler.facts.cache import DigestedFile
-from titrant.schema.facts import ModelFacts, TensorSpec
+from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.recipe.data import Data, Source
 from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.values.text import is_whole
 
 DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundRecipe.files
 
@@ -57,6 +58,7 @@ def data_transform(bound: BoundRecipe) -> dict[str, Any]:
         "label": label,
         "by": _unit_column(recipe),
         "positive": data.positive,
+        "classes": list(data.classes or ()),
         "transforms": transforms(recipe),
         "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
         "model_inputs": model_inputs(recipe),
@@ -76,6 +78,19 @@ def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
         inputs = inputs if inputs is not None else source.inputs
         label = label if label is not None else source.label
     return None if inputs is None else list(inputs), label
+
+
+def assumes_order(recipe: Recipe, data: DataFacts) -> bool:
+    """Whether nobody says which output is which class of a model that was trained elsewhere, whose classes have names.
+
+    Classes that are whole numbers, or true and false, are in their own order; a model that is trained here learns it.
+    """
+    if recipe.data is None or recipe.data.classes is not None or not data.classes:
+        return False
+    label = column_names(recipe)[1]
+    is_text = any(column.name == label and column.dtype == "text" for column in data.columns)
+    trained_here = recipe.model.factory is not None and recipe.model.weights is None
+    return is_text and not trained_here and not all(is_whole(name) for name in data.classes)
 
 
 def transforms(recipe: Recipe) -> list[dict[str, Any]]:

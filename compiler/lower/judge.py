@@ -20,6 +20,7 @@ TUNING = "transform.tuning"
 EVALUATION = "transform.evaluation"
 POINT = "point.point"
 TIMINGS = "latency.timings"
+REPEATS, REFERENCE = "original.repeats", "original.reference"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Answering:
     bound: BoundRecipe
     decisions: Decisions
     maker: StepMaker
+    assumed_order: bool = False  # which output is which class is assumed of a model that was trained elsewhere
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -48,14 +50,38 @@ class Answering:
                 stage="prepare",
                 because="one operating point for the original and every candidate",
             ),
+            self.maker.make(
+                REFERENCE,
+                "validate.reference",
+                {**self.reading, "assumed_order": self.assumed_order},
+                {"rows": TUNING, "outputs": "baseline.tuning.outputs", "point": POINT},
+                stage="prepare",
+                because="what is misread, or no better than one answer for all, proves nothing",
+            ),
             self._original("baseline.evaluation", original, EVALUATION, "judge"),
         )
+
+    def fitness(self, original: Original) -> tuple[Step, ...]:
+        """See whether the original is fit to be compared with, before anything is made of it or learned from it."""
+        params = predict(self.decisions.settled.original_engine, self.decisions)
+        inputs = {"model": original.reference, "rows": TUNING}
+        because = "what answers at random proves nothing"
+        return (self.maker.make(REPEATS, "validate.repeats", params, inputs, stage="prepare", because=because),)
 
     def compare(self, candidate: Candidate) -> tuple[Step, ...]:
         """Answer tuning rows with a candidate's file and measure it beside the original: this is what chooses."""
         name = candidate.id
         return (
             self._answers(f"{name}.tuning", candidate, TUNING, "make", "to choose"),
+            self.maker.make(
+                f"{name}.repeats",
+                "validate.repeats",
+                predict(candidate.engine, self.decisions),
+                {"model": candidate.model, "rows": TUNING},
+                stage="make",
+                candidate=name,
+                because="what answers at random proves nothing",
+            ),
             self.maker.make(
                 f"{name}.quality",
                 "validate.measure",

@@ -7,8 +7,9 @@ from titrant.compiler.bind.check_files import own_paths
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import Original, RequestedCandidate, entries, file_steps, links
-from titrant.compiler.lower.judge import TIMINGS, Answering, timing_batch
+from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, timing_batch
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -37,7 +38,7 @@ def lower(
     files = digest_files(bound) if files is None else files
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
     prepared, original = _prepare(bound, decisions, model_facts, files, maker)
-    answering = Answering(bound, decisions, maker)
+    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts))
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     searches = []
     for request, competing in entries(decisions):
@@ -65,6 +66,7 @@ def lower(
         decisions=decisions.decisions,
         steps=(
             *prepared,
+            *answering.fitness(original),
             *answering.baseline(original),
             *(step for _, steps in made.values() for step in steps),
             answering.timing(original, candidates),
@@ -77,6 +79,7 @@ def lower(
         contract=decisions.settled.contract,
         shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
         warnings=decisions.warnings,
+        fitness=(f"{REPEATS}.repeats", f"{REFERENCE}.reference"),
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
     )
 
@@ -129,6 +132,7 @@ def _candidate(
         answers=f"{entry.id}.tuning.outputs",
         quality=f"{entry.id}.quality.quality",
         judgement=f"{entry.id}.contract.judgement",
+        repeats=f"{entry.id}.repeats.repeats",
         predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
     )
     return candidate, (*steps, *answering.compare(candidate))

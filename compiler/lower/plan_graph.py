@@ -90,9 +90,12 @@ def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "original", plan.original
     if plan.original_judgement:
         yield "the original's judgement", plan.original_judgement
+    for reference in plan.fitness:
+        yield "the original's fitness", reference
     for candidate in plan.candidates:
-        for part in ("model", "answers", "quality", "judgement"):
-            yield f"{candidate.id}'s {part}", getattr(candidate, part)
+        for part in ("model", "answers", "quality", "judgement", "repeats"):
+            if getattr(candidate, part):
+                yield f"{candidate.id}'s {part}", getattr(candidate, part)
     for search in plan.searches:
         yield f"the timings of search {search.name}", search.timings
     for name, reference in plan.shipped.items():
@@ -106,6 +109,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
         steps=tuple(replace(step, inputs=renamed_inputs(step.inputs, names)) for step in plan.steps),
         original=renamed(plan.original, names),
         original_judgement=renamed(plan.original_judgement, names) if plan.original_judgement else "",
+        fitness=tuple(renamed(reference, names) for reference in plan.fitness),
         candidates=tuple(
             replace(
                 candidate,
@@ -113,6 +117,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
                 answers=renamed(candidate.answers, names),
                 quality=renamed(candidate.quality, names),
                 judgement=renamed(candidate.judgement, names),
+                repeats=renamed(candidate.repeats, names) if candidate.repeats else "",
             )
             for candidate in plan.candidates
         ),

@@ -118,6 +118,15 @@ def no_details() -> dict[str, str | None]:
     return {}
 
 
+# Why a layer may answer otherwise next time: it draws random numbers, or normalizes by the batch, as in training.
+DRAWS, TRAINS = "draws", "trains"
+
+
+def nothing_unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:
+    """Name no layer: what a model does is then told from its answers alone."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Backend:
     """An engine: `BACKEND` in its folder is the only place that knows it.
@@ -126,7 +135,8 @@ class Backend:
     its native code. `kinds` are those that it brings, `costs` those that it runs. `open(model, threads=, device=)`
     returns a `titrant.runtime.backends.session.Session`, and `executed(model, threads=)` the precision in which each
     layer really runs, as the engine itself tells. `device_unmet` says what keeps it from a device ("cpu", "cuda:1"),
-    None where nothing does.
+    None where nothing does. `unsteady(model, answer)` names the layers that draw random numbers or are in training
+    mode, by `DRAWS` or `TRAINS`; `answer()` runs a batch through the model, for an engine that watches it.
     """
 
     name: str
@@ -139,6 +149,7 @@ class Backend:
     details: Callable[[], Mapping[str, str | None]] = no_details  # what it says of itself, in a child that loaded it
     # Of an accelerator, given the installed packages and `details`.
     gpu_notes: Callable[[Gpu, Mapping[str, str], Mapping[str, str]], tuple[GpuNote, ...]] = no_notes
+    unsteady: Callable[[Any, Callable[[], object]], Mapping[str, str]] = nothing_unsteady
     loads: Mapping[str, float] = field(default_factory=dict)  # module → its share of what starting a worker takes
 
     @property

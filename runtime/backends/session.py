@@ -147,16 +147,21 @@ def predict_rows(
     Raises StepError X401 for NaN or infinity in an output, X402 for an input that the rows lack, X403 for an output
     with another number of rows than it was given, X404 when there are no rows.
     """
-    if len(rows) == 0:
-        raise StepError(
-            Diagnostic("X404", f"the role {rows.role} has no rows to answer", help="give it a share in data.split")
-        )
+    check_rows(rows)
     session = open_session(engine_name, model, threads=threads, device=device)
     try:
         inputs = {name: taken(rows, name) for name in session.input_names}
         return Outputs(rows.role, answer_rows(session, inputs, len(rows), batch, progress))
     finally:
         session.close()
+
+
+def check_rows(rows: Rows) -> None:
+    """Raise StepError X404 when there are no rows."""
+    if len(rows) == 0:
+        raise StepError(
+            Diagnostic("X404", f"the role {rows.role} has no rows to answer", help="give it a share in data.split")
+        )
 
 
 def answer_rows(

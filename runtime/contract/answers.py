@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.contract.agreement import compare
+from titrant.runtime.contract.output_kinds import ROUNDING
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-
-# What rounding may add to a probability.
-_ROUNDING = 1e-3
+from titrant.schema.recipe.model import CLASSIFYING
 
 
 @dataclass(frozen=True)
@@ -45,24 +44,33 @@ def class_probabilities(reading: Reading, rows: Rows, outputs: Outputs) -> np.nd
     """Return the probability of each class, (rows, classes) float64.
 
     A binary task may answer one number, which is about the positive class (without one, the second class), or one for
-    each class. Logits go through sigmoid or softmax.
+    each class. Logits go through sigmoid or softmax, logarithms of probabilities through the exponential.
     """
     name = judged_output(reading, outputs)
     values = outputs.arrays[name].astype(np.float64)
     if len(values) != len(rows):
         raise _misfit(f"the output '{name}' has {len(values)} rows, and there are {len(rows)} cases")
     kind = reading.kind(name)
-    if kind not in ("logits", "probabilities"):
+    if kind not in CLASSIFYING:
         raise _misfit(f"the output '{name}' is said to hold {kind}, and a class cannot be decided from those")
     values = values.reshape(len(values), -1)
     classes = len(rows.classes)
-    if kind == "probabilities" and (np.any(values < -_ROUNDING) or np.any(values > 1 + _ROUNDING)):
-        raise _misfit(f"the output '{name}' is said to hold probabilities, and some are outside 0..1")
+    if kind == "log_probabilities":
+        kind, values = "probabilities", np.exp(values)
+    if kind == "probabilities" and (np.any(values < -ROUNDING) or np.any(values > 1 + ROUNDING)):
+        raise _misfit(f"the output '{name}' is said to hold {reading.kind(name)}, and some are outside 0..1")
     if values.shape[1] == 1 and classes == 2:
         caught = _sigmoid(values[:, 0]) if kind == "logits" else values[:, 0]
         return np.stack([caught, 1 - caught] if rows.positive == 0 else [1 - caught, caught], axis=1)
     if values.shape[1] != classes:
-        raise _misfit(f"the output '{name}' has {values.shape[1]} numbers a case for {classes} classes")
+        raise StepError(
+            Diagnostic(
+                "X420",
+                f"the output '{name}' has {values.shape[1]} numbers a case for {classes} classes",
+                help="data.classes lists all of the model's classes in its order, also those that the data does not "
+                "show; model.output names the output to judge",
+            )
+        )
     if kind == "probabilities":
         return values
     shifted = np.exp(values - values.max(axis=1, keepdims=True))

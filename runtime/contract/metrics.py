@@ -6,6 +6,8 @@ import numpy as np
 
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.statistics.auroc import midranks
+from titrant.runtime.values import Rows
+from titrant.schema.values.frozen import dataclass
 
 # labels (rows,), positive class index or None
 MetricFunction = Callable[[Answers, np.ndarray, int | None], float | None]
@@ -122,3 +124,44 @@ def calibration_edges(probabilities: np.ndarray, count: int = 10) -> np.ndarray:
     """Return bin edges that hold equally many of the original's top probabilities, ends at 0 and 1."""
     inner = np.quantile(probabilities.max(axis=1), np.linspace(0, 1, count + 1)[1:-1]) if len(probabilities) else []
     return np.concatenate([[0.0], np.unique(inner), [1.0]])
+
+
+# Fewer rows than these tell a model from a constant answer only by chance.
+FEWEST_ROWS = 10
+# Every constant answer is right in all cases of one class and in none of the other.
+_EITHER = 0.5
+
+
+@dataclass(frozen=True)
+class ConstantComparison:
+    """A model's figure beside that of the best constant answer, `answer`, on the same rows."""
+
+    metric: str
+    original: float
+    constant: float
+    answer: str
+    rows: int
+    decides_one: bool  # the model itself answers all rows alike
+
+
+def compare_with_constant(answers: Answers, rows: Rows) -> ConstantComparison | None:
+    """Compare by accuracy, where there is a positive class by balanced accuracy; None where these rows cannot tell.
+
+    A constant answer has a balanced accuracy of one half, however rare the positive class and wherever the operating
+    point: a model that is set to catch nearly all positives may well be right less often than one that catches none.
+    Rows of one class, or fewer than ten, cannot tell.
+    """
+    labels = rows.labels
+    if labels is None or len(labels) < FEWEST_ROWS:
+        return None
+    counts = np.bincount(labels, minlength=len(rows.classes))
+    if (counts > 0).sum() < 2:
+        return None
+    metric = "accuracy" if rows.positive is None else "balanced_accuracy"
+    original = METRICS[metric](answers, labels, rows.positive)
+    if original is None:
+        return None
+    largest = int(counts.argmax())
+    constant = float(counts[largest] / len(labels)) if rows.positive is None else _EITHER
+    alike = len(np.unique(answers.decisions)) == 1
+    return ConstantComparison(metric, original, constant, rows.classes[largest], len(labels), alike)

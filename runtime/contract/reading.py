@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Params
-from titrant.schema.recipe.model import OutputKind
+from titrant.schema.recipe.model import CLASSIFYING, OutputKind
 
 JudgedTask = Literal["binary_classification", "multiclass_classification", "unlabeled"]
 
@@ -47,7 +47,7 @@ class Reading(Params):
         if name in self.agreement:
             return self.agreement[name]
         kind = self.kind(name)
-        if kind in ("logits", "probabilities") and classes:
+        if kind in CLASSIFYING and classes:
             return AnswerComparison(measure="same_class")
         if kind == "embedding":
             return AnswerComparison(measure="cosine", tolerance=TOLERANCES["cosine"])

@@ -11,6 +11,7 @@ from titrant.schema.recipe.transform import ImputeStrategy, TransformName
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 Shape = Annotated[tuple[int | str, ...], Field(strict=False)]
 PlainValue = bool | int | float | str
+PlainValues = Annotated[tuple[PlainValue, ...], Field(strict=False)]
 
 
 class File(Params):

@@ -143,23 +143,25 @@ def _decide(record: Record) -> str:
         return "decisions = np.asarray(outputs).argmax(axis=1)"
     answers = next(iter(record.values.answers.values()), None)
     index = 1 if answers is None or answers.positive is None else answers.positive
-    logits, columns = _reading(record)
-    if columns == 1:
-        probability = "1 / (1 + np.exp(-outputs[:, 0]))" if logits else "outputs[:, 0]"
+    kind, columns = _reading(record)
+    column = "outputs[:, 0]" if columns == 1 else f"outputs[:, {index}]"
+    if kind != "logits":
+        probability = f"np.exp({column})" if kind == "log_probabilities" else column
         return f"positive = {probability} >= {point.threshold!r}"
-    lines = ["scores = np.exp(outputs - outputs.max(axis=1, keepdims=True))"] if logits else []
-    probability = f"scores[:, {index}] / scores.sum(axis=1)" if logits else f"outputs[:, {index}]"
-    return "\n".join([*lines, f"positive = {probability} >= {point.threshold!r}"])
+    if columns == 1:
+        return f"positive = 1 / (1 + np.exp(-{column})) >= {point.threshold!r}"
+    scores = "scores = np.exp(outputs - outputs.max(axis=1, keepdims=True))"
+    return f"{scores}\npositive = scores[:, {index}] / scores.sum(axis=1) >= {point.threshold!r}"
 
 
-def _reading(record: Record) -> tuple[bool, int]:
-    """Say whether the judged output holds logits, and how many columns it has (0: unknown)."""
-    kinds: dict[str, str] = {}
-    columns = 0
+def _reading(record: Record) -> tuple[str, int]:
+    """Say what the judged output holds (logits, probabilities …), and how many columns it has (0: unknown)."""
+    kind, columns = "logits", 0
     for step in record.plan.steps:
-        kinds = kinds or dict(step.params.get("kinds") or {})
+        kinds = step.params.get("kinds") or {}
+        kind = kinds.get(step.params.get("output") or next(iter(kinds), ""), kind)
         if step.operator.startswith("model.load") and step.params.get("outputs"):
             shape = tuple(step.params["outputs"][0].get("shape") or ())
             last = shape[-1] if shape else 0
             columns = last if isinstance(last, int) else 1
-    return next(iter(kinds.values()), "logits") == "logits", columns
+    return kind, columns

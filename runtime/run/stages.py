@@ -89,7 +89,8 @@ def _give_up(walk: Walk) -> dict[str, str]:
     """
     rejected: dict[str, str] = {}
     for candidate in walk.plan.candidates:
-        missing = [ref for ref in (candidate.model, candidate.answers, candidate.quality) if ref not in walk.artifacts]
+        parts = (candidate.model, candidate.answers, candidate.repeats, candidate.quality)
+        missing = [ref for ref in parts if ref and ref not in walk.artifacts]
         if missing:
             rejected[candidate.id] = walk.reason(missing[0].rpartition(".")[0])
             walk.tell("rejected", candidate=candidate.id, step=candidate.id, because=rejected[candidate.id])

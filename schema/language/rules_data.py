@@ -80,9 +80,16 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
         if any(source.image_folder is None and getattr(source, "label", None) is None for source in sources):
             advice = "add `label: …`, the column or array that holds it"
             yield draft.key("R013", f"`task: {task}` needs `label`", ("data", "label"), advice)
-    elif data.positive is not None and task not in _CLASSES:
-        message = f"`positive` names a class, and `task: {task}` has none"
-        yield draft.key("R022", message, ("data", "positive"), "take `positive` out")
+    elif task in _CLASSES and data.classes is not None and len(data.classes) == 1:
+        advice = "list every class, in the order of the model's outputs"
+        yield draft.value(
+            "R022", "`classes` names one class, and a classifier tells two or more apart", ("data", "classes"), advice
+        )
+    elif task not in _CLASSES:
+        for key in ("positive", "classes"):
+            if getattr(data, key) is not None:
+                message = f"`{key}` names a class, and `task: {task}` has none"
+                yield draft.key("R022", message, ("data", key), f"take `{key}` out")
 
 
 def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:

@@ -118,6 +118,12 @@ class Data(Section):
         None, min_length=1, description="input columns or arrays; default: all but the label and the `split.by` column"
     )
     label: Text | None = Field(None, description="label column or array")
+    classes: tuple[Scalar, ...] | None = Field(
+        None,
+        min_length=1,
+        description="the classes in the order of the model's outputs, by value or by the source's name, also those "
+        "that the data does not show; default: sorted, where the model is trained here or they are whole numbers",
+    )
     positive: Scalar | None = Field(None, description="the critical class, by value or by the source's name for it")
     split: Annotated[Split, BeforeValidator(_with_shares, json_schema_input_type=Split)] = Field(
         default_factory=lambda: Split.model_construct(**DEFAULT_SHARES),  # type: ignore[arg-type]

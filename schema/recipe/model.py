@@ -7,7 +7,9 @@ from pydantic import BeforeValidator, Field
 
 from titrant.schema.recipe.terms import Count, PathText, Ref, Section, Text
 
-OutputKind = Literal["logits", "probabilities", "values", "mask", "embedding"]
+OutputKind = Literal["logits", "probabilities", "log_probabilities", "values", "mask", "embedding"]
+# The kinds that a class is decided from.
+CLASSIFYING: tuple[OutputKind, ...] = ("logits", "probabilities", "log_probabilities")
 Dtype = Literal["float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool"]
 # The keys of which exactly one says what the model is.
 MODEL_SOURCES = ("factory", "onnx", "torchscript", "exported", "huggingface")
@@ -27,7 +29,9 @@ class OutputSpec(Section):
     """One output of the model."""
 
     name: Text | None = Field(None, description="name of the output; default: as the model has it")
-    kind: OutputKind | None = Field(None, description="what the numbers are; default: from the task")
+    kind: OutputKind | None = Field(
+        None, description="what the numbers are; default: from the task; what the answers contradict is refused"
+    )
 
 
 def _several(value: Any) -> Any:

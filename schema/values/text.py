@@ -50,3 +50,9 @@ def os_reason(error: OSError | ValueError) -> str:
     """Say why the system refused: `permission denied`; Python raises ValueError for a path with a null character."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number as one writes it, without leading zeros."""
+    digits = text.removeprefix("-")
+    return digits.isdecimal() and (digits == "0" or not digits.startswith("0"))

@@ -1,6 +1,6 @@
 """onnxruntime: ONNX files, their graphs, and sessions that run them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,12 @@ def _executed(model: Any, *, threads: int = 1) -> Mapping[str, str]:
     from titrant.runtime.backends.onnxruntime.executed import executed
 
     return executed(model, threads=threads)
+
+
+def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:
+    from titrant.runtime.backends.onnxruntime.unsteady import unsteady
+
+    return unsteady(model)
 
 
 def _device_unmet(device: str, hardware: Hardware) -> Unmet | None:
@@ -118,6 +124,7 @@ BACKEND = Backend(
     executed=_executed,
     device_unmet=_device_unmet,
     details=_details,
+    unsteady=_unsteady,
     gpu_notes=_gpu_notes,
     loads={"onnxruntime": 0.02, "onnxruntime.quantization": 0.03, "onnx": 0.05},
 )

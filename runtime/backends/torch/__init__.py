@@ -1,6 +1,6 @@
 """PyTorch: modules and TorchScript files, how they are kept, called and exported."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,12 @@ def _executed(model: Any, *, threads: int = 1) -> Mapping[str, str]:
     from titrant.runtime.backends.torch.executed import executed
 
     return executed(model)
+
+
+def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:
+    from titrant.runtime.backends.torch.unsteady import unsteady
+
+    return unsteady(answer)
 
 
 def _details() -> dict[str, str | None]:
@@ -150,6 +156,7 @@ BACKEND = Backend(
     open=_open,
     executed=_executed,
     details=_details,
+    unsteady=_unsteady,
     gpu_notes=_gpu_notes,
     loads={"torch": 0.83, "torch._dynamo": 0.8, "torch.onnx": 0.02},
 )

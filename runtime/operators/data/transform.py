@@ -7,11 +7,18 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
-from titrant.runtime.data.parameters import InputSpecs, Names, PlainValue, SubgroupColumn, TensorParams, TransformSteps
+from titrant.runtime.data.parameters import (
+    InputSpecs,
+    Names,
+    PlainValue,
+    PlainValues,
+    SubgroupColumn,
+    TensorParams,
+    TransformSteps,
+)
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
-from titrant.schema.language.nearest import nearest
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.data import ROLES
 from titrant.schema.recipe.transform import FITTED
@@ -20,6 +27,7 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import numpy as np
 
+    from titrant.runtime.data.classes import Classes
     from titrant.runtime.values import Rows, RowSplit, Tables, Transforms
 
 # The roles that transforms may be fitted on, in this order.
@@ -42,6 +50,7 @@ class DataTransformParams(Params):
     label: str | None = None
     by: str | None = Field(None, description="the column that `split.by` names")
     positive: PlainValue | None = None
+    classes: PlainValues = Field((), description="the classes in the order of the model's outputs; (): sorted")
     transforms: TransformSteps = ()
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     model_inputs: InputSpecs = ()
@@ -89,30 +98,12 @@ def data_transform(
     Outputs:    train, tuning, calibration, evaluation - inputs name → (rows, …) float32 or int64, labels as indices
                 into the class names, subgroups; a role that was left out has no rows. transforms - as fitted
     Fails:      PreconditionError when NaN is left in an input, a text column is not encoded, a label is not a class,
-                `positive` is not one of the classes, or there is one class only
+                `positive` is not one of the classes, or there is one class only; RecipeError X128 for a class that
+                `classes` does not list
     Cost:       a pass over the inputs for each transform; they are held in memory twice
     """
     rows, fitted = transform(params, tables, split)
     return {**rows, "transforms": fitted}
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a label: `values` as text in the order of the class numbers, and their `names`."""
-
-    values: tuple[str, ...]
-    names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    def numbers(self, label: "np.ndarray") -> "np.ndarray":
-        """Return the class number (rows,) int64 of each label."""
-        import numpy as np
-
-        from titrant.runtime.data.columns import value_text
-
-        distinct, index = np.unique(label, return_inverse=True)
-        place = {value: number for number, value in enumerate(self.values)}
-        return np.array([place[value_text(value)] for value in distinct.tolist()], dtype=np.int64)[index]
 
 
 @dataclass(frozen=True)
@@ -172,17 +163,20 @@ def class_notes(params: DataTransformParams, tables: "Tables") -> tuple[str, ...
     return () if classes is None else classes.notes
 
 
-def _classes(data: _Data) -> Classes | None:
+def _classes(data: _Data) -> "Classes | None":
+    from titrant.runtime.data.classes import find_classes
+
     label = data.params.label
     if label is None:
         return None
     names: dict[str, str] = {}
     for table in data.tables.sources.values():
         names |= table.label_names
-    return find_classes(data.everywhere(label, "data.label"), names, label)
+    return find_classes(data.everywhere(label, "data.label"), names, label, data.params.classes)
 
 
-def _fit(data: _Data, names: tuple[str, ...], classes: Classes | None) -> "Transforms":
+def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Transforms":
+    from titrant.runtime.data.classes import positive_class
     from titrant.runtime.data.transforms import fit
     from titrant.runtime.values import Transforms
 
@@ -206,7 +200,7 @@ def _rows(
     data: _Data,
     role: str,
     transforms: "Transforms",
-    classes: Classes | None,
+    classes: "Classes | None",
     groups: Mapping[str, tuple[str, ...]],
 ) -> "Rows":
     import numpy as np
@@ -248,58 +242,6 @@ def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
             Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
         )
     return np.concatenate(parts)
-
-
-def find_classes(labels: "Sequence[np.ndarray]", names: Mapping[str, str], column: str) -> Classes:
-    """Number the distinct values of the label over all sources: numbers by size, text by alphabet.
-
-    Raises PreconditionError X123 for labels that are arrays, fractions, or all the same.
-    """
-    import numpy as np
-
-    from titrant.runtime.data.columns import value_text
-
-    if any(label.ndim != 1 for label in labels):
-        shape = next(label.shape[1:] for label in labels if label.ndim != 1)
-        raise _no_classes(f"{column} has the shape {shape} in each row", "a class label is one value a row")
-    distinct = {value for label in labels for value in np.unique(label).tolist()}
-    if any(isinstance(value, float) and not value.is_integer() for value in distinct):
-        raise _no_classes(f"{column} holds fractions", "this looks like a regression target; classes are whole or text")
-    texts = {value_text(value): value for value in distinct}
-    if len(texts) < 2:
-        raise _no_classes(f"{column} has one class only, {next(iter(texts), '')}", "a classifier needs two or more")
-    whole = all(_is_whole(text) for text in texts)
-    values = tuple(sorted(texts, key=lambda text: (int(text), text)) if whole else sorted(texts))
-    notes: tuple[str, ...] = ()
-    if whole and [int(value) for value in values] != list(range(len(values))):
-        notes = (
-            f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",
-        )
-    return Classes(values, tuple(names.get(value, value) for value in values), notes)
-
-
-def positive_class(classes: Classes, positive: PlainValue | None) -> int | None:
-    """Return the number of the positive class, by name or value; RecipeError X124 when there is none such."""
-    from titrant.runtime.data.columns import value_text
-
-    if positive is None:
-        return None
-    text = value_text(positive)
-    for spellings in (classes.names, classes.values):
-        if text in spellings:
-            return spellings.index(text)
-    near = nearest(text, classes.names)
-    help = f"did you mean {near}?" if near else f"the classes are {', '.join(classes.names[:10])}"
-    raise RecipeError(Diagnostic("X124", f"there is no class `{text}`", help=help, key="data.positive"))
-
-
-def _is_whole(text: str) -> bool:
-    digits = text.removeprefix("-")
-    return digits.isdecimal() and (digits == "0" or not digits.startswith("0"))
-
-
-def _no_classes(message: str, help: str) -> PreconditionError:
-    return PreconditionError(Diagnostic("X123", message, help=help))
 
 
 def wire(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StaleError
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import StepPreview, identity
 from titrant.schema.planned import Planned
@@ -47,14 +47,31 @@ def run(
     here = detect(home.path)
     _refuse_elsewhere(planned, here.identity)
     refuse_beyond_capacity(planned, capacity_now(here, worker is not None and worker.started), preview)
-    return execute(
-        planned,
-        home,
-        listen=listen,
-        worker=worker,
-        replay=replay,
-        seconds=None if max_minutes is None else max_minutes * 60,
-    )
+    try:
+        return execute(
+            planned,
+            home,
+            listen=listen,
+            worker=worker,
+            replay=replay,
+            seconds=None if max_minutes is None else max_minutes * 60,
+        )
+    except RecipeError as error:
+        raise _in_recipe(planned, error) from None
+
+
+def _in_recipe(planned: Planned, error: RecipeError) -> RecipeError:
+    """Point at the keys of the recipe that a step's error names, as far as the recipe can still be read."""
+    from titrant.compiler.bind.bound_recipe import placed
+    from titrant.schema.language.parse import parse
+
+    written = planned.written
+    text, overrides = written.get("text", planned.recipe_text), tuple(written.get("overrides", ()))
+    try:
+        recipe = parse(text, planned.recipe_file, folder=Path(planned.folder), overrides=overrides)
+    except RecipeError:
+        return error  # such as a base that was changed since
+    return RecipeError(*(placed(recipe, diagnostic) for diagnostic in error.diagnostics))
 
 
 def _refuse_elsewhere(planned: Planned, here: HardwareIdentity) -> None:

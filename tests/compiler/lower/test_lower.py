@@ -53,10 +53,10 @@ def detector(folder, *chains, **choices):
 def test_lowers_a_recipe_with_training_to_steps_as_people_would_name_them(tmp_path):
     plan = compiled(tmp_path, small.PLAIN, small.DYNAMIC, small.STATIC, training=FIT)
     assert ids(plan) == [
-        "load", "split", "transform", "model", "fit", "baseline.tuning", "point",
-        "onnx", "onnx.tuning", "onnx.quality",
-        "onnx.ort.dynamic", "onnx.ort.dynamic.tuning", "onnx.ort.dynamic.quality",
-        "onnx.ort.static", "onnx.ort.static.tuning", "onnx.ort.static.quality",
+        "load", "split", "transform", "model", "fit", "original.repeats", "baseline.tuning", "point",
+        "original.reference", "onnx", "onnx.tuning", "onnx.repeats", "onnx.quality",
+        "onnx.ort.dynamic", "onnx.ort.dynamic.tuning", "onnx.ort.dynamic.repeats", "onnx.ort.dynamic.quality",
+        "onnx.ort.static", "onnx.ort.static.tuning", "onnx.ort.static.repeats", "onnx.ort.static.quality",
         "latency", "baseline.evaluation",
         "onnx.evaluation", "onnx.contract",
         "onnx.ort.dynamic.evaluation", "onnx.ort.dynamic.contract",
@@ -127,9 +127,11 @@ def test_takes_a_given_model_as_the_original_when_nothing_trains(tmp_path):
 def test_lowers_an_onnx_model_without_labels_by_the_same_way(tmp_path):
     plan = passes.run(detector(tmp_path, small.PLAIN, replace(small.STATIC, id="ort.static")))
     assert ids(plan, "make") == [
-        "onnx.quality", "ort.static", "ort.static.tuning", "ort.static.quality",
+        "onnx.quality", "ort.static", "ort.static.tuning", "ort.static.repeats", "ort.static.quality",
     ]  # fmt: skip
     assert plan.candidates[0].answers == "baseline.tuning.outputs"
+    assert plan.candidates[0].repeats == "original.repeats.repeats"
+    assert plan.fitness == ("original.repeats.repeats", "original.reference.reference")
     assert plan.candidates[0].model == plan.original == "model.model"
     assert plan.candidates[0].predicted_bytes == 400
     assert by_id(plan, "ort.static").inputs["model"] == "model.model"

@@ -48,6 +48,18 @@ def test_takes_the_largest_of_many_classes(rows):
     assert found.probabilities[0, 0] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
 
 
+def test_takes_logarithms_of_probabilities_for_what_they_are(rows):
+    reading = Reading(task="binary_classification", kinds={"y": "log_probabilities"})
+    logarithms = np.log([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    given = rows([0, 1, 1])
+    assert class_probabilities(reading, given, outputs(y=logarithms)) == pytest.approx(np.exp(logarithms))
+    one = class_probabilities(reading, given, outputs(y=logarithms[:, 1:]))
+    assert one == pytest.approx(np.exp(logarithms))
+    assert read_answers(reading, given, outputs(y=logarithms), HALF).decisions.tolist() == [0, 1, 1]
+    moved = outputs(y=logarithms * 1.5)
+    assert same_answers(reading, given, outputs(y=logarithms), moved).all()
+
+
 @pytest.mark.parametrize(
     ("given", "kind", "words"),
     [

@@ -73,8 +73,19 @@ CASES = {
     "validate.predict": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
+    "validate.repeats": Case(
+        {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
+    ),
     "validate.operating_point": Case(
         {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
+    ),
+    "validate.reference": Case(
+        READING,
+        {
+            "rows": "data.transform:tuning",
+            "outputs": "validate.predict:outputs",
+            "point": "validate.operating_point:point",
+        },
     ),
     "validate.measure": Case(
         READING, {"rows": "data.transform:tuning", **ANSWERS, "point": "validate.operating_point:point"}

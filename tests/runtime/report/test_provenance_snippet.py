@@ -40,6 +40,16 @@ def test_decides_at_the_operating_point(records, released_file):
     assert ran(made, batch)["positive"].tolist() == [True, True]
 
 
+@pytest.mark.parametrize("kind", ["logits", "probabilities", "log_probabilities"])
+def test_reads_the_output_as_it_was_judged(records, released_file, kind):
+    made = copy.deepcopy(records.released())
+    made["values"]["point"]["threshold"] = 0.25
+    made["plan"]["steps"][-1]["params"] |= {"output": "y", "kinds": {"x": "values", "y": kind}}
+    probabilities = np.array([[0.7, 0.3], [0.2, 0.8]], dtype=np.float32)
+    batch = probabilities if kind == "probabilities" else np.log(probabilities)
+    assert ran(made, batch)["positive"].tolist() == [True, False]
+
+
 def test_decides_by_the_largest_score(records, released_file):
     made = copy.deepcopy(records.released())
     made["values"]["point"] = {"kind": "argmax", "threshold": None, "source": ""}

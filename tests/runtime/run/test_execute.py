@@ -286,6 +286,22 @@ def test_releases_nothing_when_the_only_candidate_cannot_be_judged(toy, make_pla
     assert (record.exit, record.verdict, record.released) == (5, "INCONCLUSIVE", ())
 
 
+def test_rejects_a_candidate_that_does_not_answer_the_same_twice_however_good_it_is(toy, make_plan):
+    plan = make_plan((1, 2))
+    refusing = replace(
+        next(step for step in plan.steps if step.id == "c2"), id="c2.repeats", params={"level": 2, "do": "refuse"}
+    )
+    asked = tuple(
+        replace(candidate, repeats="c2.repeats.model") if candidate.id == "c2" else candidate
+        for candidate in plan.candidates
+    )
+    place = [step.id for step in plan.steps].index("latency")
+    steps = (*plan.steps[:place], refusing, *plan.steps[place:])
+    record = toy.run(replace(plan, steps=steps, candidates=asked))
+    assert (record.candidates[1].status, record.candidates[1].because) == ("rejected", "level is not for this model")
+    assert record.released == ("c1",)
+
+
 def test_rejects_the_candidate_that_could_not_be_timed(toy, make_plan, change):
     record = toy.run(change(make_plan(), "latency", failed={"c2": "Invalid rank"}))
     assert (record.exit, record.released) == (0, ("c1",))

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from titrant.runtime.operators.data.transform import find_classes, positive_class
+from titrant.runtime.data.classes import find_classes, positive_class
 from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError
 
 
@@ -26,6 +28,45 @@ def test_orders_text_by_alphabet_and_reads_truth_values():
     assert find_classes([np.array(["b", "a"]), np.array(["c"])], {}, "y").names == ("a", "b", "c")
     classes = find_classes([np.array([True, False])], {}, "y")
     assert positive_class(classes, True) == 1
+
+
+def test_numbers_classes_as_the_recipe_lists_them_by_value_or_name_and_also_those_that_no_row_has():
+    label = np.array(["bee", "ant", "bee"])
+    classes = find_classes([label], {}, "y", ["dog", "bee", "ant"])
+    assert classes.names == ("dog", "bee", "ant")
+    assert classes.numbers(label).tolist() == [1, 2, 1]
+    named = find_classes([np.array([0, 1])], {"0": "malignant", "1": "benign"}, "y", ["benign", 0.0])
+    assert named.names == ("benign", "malignant")
+    assert named.numbers(np.array([0, 1, 0])).tolist() == [1, 0, 1]
+    assert find_classes([np.array([True, False])], {}, "y", [True, False]).names == ("true", "false")
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (["ant", "cat"], r"X128: data.classes does not list `bee`, which the label has \(list every class"),
+        (["ant", "bees"], r"does not list `bee`, which the label has \(is it bees\?"),
+        (["ant", "bee", "ant"], "lists `ant` twice"),
+    ],
+)
+def test_refuses_a_list_that_does_not_fit_the_label(stated, message):
+    with pytest.raises(RecipeError, match=message):
+        find_classes([np.array(["bee", "ant"])], {}, "y", stated)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.sampled_from([["a", "b", "c"], [3, 1, 2], [0.0, 1.0, 2.0], [True, False], ["10", "9", "1"]]),
+    extra=st.lists(st.sampled_from(["x", "y", 77]), unique=True),
+    seed=st.integers(0, 99),
+)
+def test_gives_every_label_the_place_that_its_class_has_in_the_list(values, extra, seed):
+    drawn = np.random.default_rng(seed)
+    stated = [*values, *extra]
+    stated = [stated[place] for place in drawn.permutation(len(stated))]
+    label = np.array(values)[np.concatenate([np.arange(len(values)), drawn.integers(len(values), size=20)])]
+    classes = find_classes([label], {}, "y", stated)
+    assert [stated[number] for number in classes.numbers(label)] == label.tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""Number the classes of a label: sorted, or in the order that the recipe states, and find the positive one."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from titrant.runtime.data.columns import value_text
+from titrant.runtime.data.parameters import PlainValue
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
+from titrant.schema.language.nearest import nearest
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import is_whole
+
+_SHOWN = 6  # classes that a message names
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a label: `values` as text in the order of the class numbers, and their `names`."""
+
+    values: tuple[str, ...]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def numbers(self, label: np.ndarray) -> np.ndarray:
+        """Return the class number (rows,) int64 of each label."""
+        distinct, index = np.unique(label, return_inverse=True)
+        place = {value: number for number, value in enumerate(self.values)}
+        return np.array([place[value_text(value)] for value in distinct.tolist()], dtype=np.int64)[index]
+
+
+def find_classes(
+    labels: Sequence[np.ndarray], names: Mapping[str, str], column: str, stated: Sequence[PlainValue] = ()
+) -> Classes:
+    """Number the distinct values of the label over all sources: numbers by size, text by alphabet, or as is `stated`.
+
+    Raises PreconditionError X123 for labels that are arrays, fractions, or all the same, RecipeError X128 where what is
+    stated names a class twice or leaves one of the data's out.
+    """
+    if any(label.ndim != 1 for label in labels):
+        shape = next(label.shape[1:] for label in labels if label.ndim != 1)
+        raise _no_classes(f"{column} has the shape {shape} in each row", "a class label is one value a row")
+    distinct = {value for label in labels for value in np.unique(label).tolist()}
+    if any(isinstance(value, float) and not value.is_integer() for value in distinct):
+        raise _no_classes(f"{column} holds fractions", "this looks like a regression target; classes are whole or text")
+    texts = {value_text(value): value for value in distinct}
+    if len(texts) < 2:
+        raise _no_classes(f"{column} has one class only, {next(iter(texts), '')}", "a classifier needs two or more")
+    if stated:
+        return _stated(tuple(texts), names, stated)
+    whole = all(is_whole(text) for text in texts)
+    values = tuple(sorted(texts, key=lambda text: (int(text), text)) if whole else sorted(texts))
+    notes: tuple[str, ...] = ()
+    if whole and [int(value) for value in values] != list(range(len(values))):
+        notes = (
+            f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",
+        )
+    return Classes(values, tuple(names.get(value, value) for value in values), notes)
+
+
+def _stated(texts: Sequence[str], names: Mapping[str, str], stated: Sequence[PlainValue]) -> Classes:
+    """Number classes as the recipe lists them, by value or name; what the data does not show is a class as well."""
+    spelled = {text: text for text in texts} | {names[text]: text for text in texts if text in names}
+    values = tuple(spelled.get(value_text(entry), value_text(entry)) for entry in stated)
+    twice = [value for place, value in enumerate(values) if value in values[:place]]
+    if twice:
+        raise _misstated(f"data.classes lists `{names.get(twice[0], twice[0])}` twice", "an output is one class")
+    left_out = [names.get(text, text) for text in sorted(texts) if text not in values]
+    if left_out:
+        some = ", ".join(f"`{name}`" for name in left_out[:_SHOWN]) + (" …" if len(left_out) > _SHOWN else "")
+        near = nearest(left_out[0], [value_text(entry) for entry in stated])
+        raise _misstated(
+            f"data.classes does not list {some}, which the label has",
+            f"is it {near}?" if near else "list every class, in the order of the model's outputs",
+        )
+    return Classes(values, tuple(names.get(value, value) for value in values))
+
+
+def _misstated(message: str, help: str) -> RecipeError:
+    return RecipeError(Diagnostic("X128", message, help=help, key="data.classes"))
+
+
+def positive_class(classes: Classes, positive: PlainValue | None) -> int | None:
+    """Return the number of the positive class, by name or value; RecipeError X124 when there is none such."""
+    if positive is None:
+        return None
+    text = value_text(positive)
+    for spellings in (classes.names, classes.values):
+        if text in spellings:
+            return spellings.index(text)
+    near = nearest(text, classes.names)
+    help = f"did you mean {near}?" if near else f"the classes are {', '.join(classes.names[:10])}"
+    raise RecipeError(Diagnostic("X124", f"there is no class `{text}`", help=help, key="data.positive"))
+
+
+def _no_classes(message: str, help: str) -> PreconditionError:
+    return PreconditionError(Diagnostic("X123", message, help=help))
