@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 
 from titrant.runtime.report.candidates import Shown, original_bytes
 from titrant.runtime.report.record_view import NONE, ModelTimings, Record, fraction, metric_with_cases, quantity
-from titrant.schema.gate import Gate, GateResult
+from titrant.schema.gate import LESS_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import CandidateSearch, ModelCost, Prediction, candidate_cost
 from titrant.schema.record import StepResult
-
-LOWER_IS_BETTER = ("brier", "mae", "rmse", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def _compared(metric: str, before: float | None, after: float | None, cases: int
     change = after - before
     if abs(change) < 1e-12:
         return Saving(name, shown[0], shown[1], "unchanged", "plain", note=note)
-    better = (change > 0) != (metric in LOWER_IS_BETTER)
+    better = (change > 0) != (metric in LESS_IS_BETTER)
     words = f"{'+' if change > 0 else '−'}{fraction(abs(change))}"
     return Saving(name, shown[0], shown[1], words, "good" if better else "bad", note=note)
 
