@@ -93,7 +93,9 @@ which is then the reference. Early stopping watches tuning rows and keeps the be
     "quantization": Page(
         """Fewer bits for numbers. `auto` makes and measures every method that can work here and lets tuning rows
 choose; `none` still exports, judges and releases; a name makes that method the only candidate. `options` are that
-operator's own: `titrant show operators quantize.ort_static`. `module:function` names an operator of your own.""",
+operator's own: `titrant show operators quantize.ort_static`. With `bits`
+only what has these bits is a candidate, on any level; where no method gives them, the recipe is refused.
+`module:function` names an operator of your own.""",
         "quantization: {method: ort.static, bits: 8, options: {per_channel: true}}\n",
     ),
     "search": Page(

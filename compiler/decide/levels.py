@@ -88,8 +88,11 @@ def fewest_bits(question: Question) -> tuple[int, str]:
     """Return the fewest bits that `method: auto` may use, and the reason why not fewer.
 
     `preserve: medical` keeps 4 bits away on any level; `level: auto` does not quantize a small model unasked and goes
-    down to 4 bits for a large one. Thresholds do not depend on the size.
+    down to 4 bits for a large one. Bits that the recipe asks for come first: what the medical safeguards refuse is
+    refused elsewhere. Thresholds do not depend on the size.
     """
+    if question.recipe.quantization.bits != "auto":
+        return question.recipe.quantization.bits, "the recipe asks for these bits"
     name = question.settled.level
     bits, reason = LEVELS[name].fewest_bits, f"level {name}"
     if is_large(question) and name != "medical_critical":
