@@ -25,7 +25,8 @@ What a level supplies where the recipe does not say otherwise:
 
 {levels}
 
-`auto` chooses among methods by the model's size, and keeps the thresholds of balanced.""",
+`auto` chooses among methods by the model's size, and keeps the thresholds of balanced. A model under 100 MB stays as it
+is, unless `quantization` is written, or a limit under `target` asks for a smaller or faster file.""",
     """titrant: 1
 name: tumor-size
 description: What the clinic's tablets run.

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-from titrant.compiler.decide.levels import LEVELS, fewest_bits, is_medical
+from titrant.compiler.decide.levels import (
+    LEVELS,
+    SMALL_BYTES,
+    asked_by_target,
+    asks_to_quantize,
+    fewest_bits,
+    is_medical,
+)
 from titrant.compiler.decide.reductions import UNCHANGED, named_by
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
@@ -59,7 +66,7 @@ def chains(question: Question) -> RuleAnswer:
     if asked == "auto":
         _refuse_bits(question)
         offers = (*conversions, *_ranked(question, (_offer(question, method) for method in quantization_methods())))
-        answer = _settled(question, offers, "method.auto", "each is made and measured; tuning rows choose")
+        answer = _settled(question, offers, "method.auto", _why_measured(question))
         answer = replace(answer, decisions=(*_bits_line(question), *answer.decisions))
     else:
         answer = _explicit(question, _offer(question, asked))
@@ -139,6 +146,14 @@ def _refuse_bits(question: Question) -> None:
     where = question.bound.parsed.source.place(("quantization", "bits"), "value")
     help_text = f"write {' or '.join(map(str, offered))}, or leave it out"
     raise InfeasibleError(Diagnostic("P026", f"no method of this version gives {asked} bits", where, help_text))
+
+
+def _why_measured(question: Question) -> str:
+    """Say what becomes of the candidates, and why a small model is quantized where only its target asks for it."""
+    because = "each is made and measured; tuning rows choose"
+    small = question.recipe.level == "auto" and question.model.weight_bytes < SMALL_BYTES
+    reason = asked_by_target(question) if small and not asks_to_quantize(question) else ""
+    return f"{because} ({reason})" if reason else because
 
 
 def _bits_line(question: Question) -> Iterator[Decision]:
