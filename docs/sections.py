@@ -120,8 +120,9 @@ runs.""",
         """The contract. Every gate is judged on evaluation rows by a one-sided bound at `confidence`: PASS when the
 bound reaches the threshold, FAIL when the other bound does not, else INCONCLUSIVE. All must pass. Under `require:
 proof` an INCONCLUSIVE gate is not let through; under `evidence` it is, where its estimate is good, as "not proven".
-A gate keeps a metric from getting worse: `rise_at_most` and `at_most` belong to metrics of which less is better, as
-`brier` is, the other way round to the rest, and the wrong word is refused.
+A subgroup with fewer than `min_cases` cases leaves its `bias` rows open, unless the candidate changes none of its
+answers. A gate keeps a metric from getting worse: `rise_at_most` and `at_most` belong to metrics of which less is
+better, as `brier` is, the other way round to the rest, and the wrong word is refused.
 What the recipe does not say, the level supplies; `none` switches a preset off, visibly. What `baseline` asks is asked
 of the original alone, and before anything is made of it.""",
         """validation:

@@ -14,6 +14,7 @@ from titrant.runtime.contract.paired_tests import (
     judge_retention,
 )
 from titrant.runtime.contract.single_tests import judge_counted, judge_groups, judge_share, judge_timed
+from titrant.runtime.contract.small_groups import judge_left_alone
 from titrant.runtime.contract.subgroup_harm import name_harmed
 from titrant.runtime.contract.verdict import GateEstimate, needed_cases, reason, tolerable, verdict
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
@@ -47,11 +48,12 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         _finite(evidence)
         if gate.test not in TESTS:
             raise Unassessable(f"there is no test {gate.test} in this version")
-        finding = TESTS[gate.test](gate, evidence)
+        left_alone = judge_left_alone(gate, evidence)
+        finding = left_alone or TESTS[gate.test](gate, evidence)
     except Unassessable as unassessable:
         return _open(gate, str(unassessable))
     count = finding.cases if finding.units is None else finding.units
-    if count < gate.min_cases:
+    if left_alone is None and count < gate.min_cases:
         missing = f"{count} {finding.counted}, and at least {gate.min_cases} are needed (min_cases)"
         finding = replace(finding, least=gate.min_cases, missing=missing)
     return _result(gate, finding, evidence.confidence)

@@ -67,12 +67,16 @@ def needed_cases(gate: Gate, finding: GateEstimate, confidence: float) -> int | 
     """Return how many cases with the shares that were seen prove the gate; None where no number of them would.
 
     The number at which the bound just reaches the threshold is found by scaling the evidence; where some case speaks
-    against the gate, ((z_confidence + z_power) / z_confidence)² as many are taken, for a power of 80 %.
+    against the gate, ((z_confidence + z_power) / z_confidence)² as many are taken, for a power of 80 %. Where cases are
+    below `least`, that many are named only if they would do.
     """
-    if finding.missing and finding.least is not None:
-        return finding.least
-    if finding.proves_with is None or not finding.cases or not meets(gate, finding.estimate):
+    short = finding.least if finding.missing else None
+    if finding.proves_with is None:
+        return short
+    if not finding.cases or not meets(gate, finding.estimate):
         return None
+    if short is not None and finding.proves_with(short / (finding.units or finding.cases)):
+        return short
     factor = _least_factor(finding.proves_with)
     if factor is None:
         return None

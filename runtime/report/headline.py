@@ -134,10 +134,14 @@ def _unproven(record: Record, leads: tuple[Shown, ...]) -> Iterator[tuple[Gate, 
 
 def _more_cases(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for gate, result in _unproven(record, leads):
-        needed = result.needed_cases if result.needed_cases is not None else gate.needed_cases
+        # What was planned for assumed shares; where some were seen, they alone say how many cases would do.
+        needed = result.needed_cases if result.assessable else gate.needed_cases
         if result.verdict == "INCONCLUSIVE" and needed is not None and needed > result.cases:
             about = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
             assumed = f" (assuming: {gate.assumption})" if gate.assumption else ""
+            if result.assessable:
+                least = needed == gate.min_cases
+                assumed = " (the least that min_cases allows)" if least else " (with the shares that were seen)"
             yield (
                 f"{about}: proving it takes {cases(needed)} in the evaluation rows that count for this gate, for a "
                 f"power of 0.8{assumed}; there are {result.cases:,}. "
