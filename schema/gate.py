@@ -42,6 +42,12 @@ class Gate:
         """Whether the original alone is judged by it, before any candidate is made."""
         return self.preset == "baseline"
 
+    @property
+    def absolute(self) -> bool:
+        """Whether it asks of a candidate what the original alone can miss as well: a value, whatever it was before."""
+        alone = self.comparison in ("at_least", "at_most", "ratio_at_least") and self.metric not in SHARES
+        return alone and self.preset not in ("baseline", "target") and self.test != "not_assessable"
+
 
 # How the origin of a row begins that the level supplied, not the recipe.
 LEVEL_ORIGIN = "level "

@@ -48,6 +48,7 @@ def lower(
         searches.append(_search(request.format, request.name, names, bound, decisions))
     candidates = tuple(candidate for candidate, _ in made.values())
     judged = answering.judge_original(original)
+    limited = answering.limits_of_original(original)
     recipe = bound.recipe
     return Plan(
         name=recipe.name,
@@ -66,6 +67,7 @@ def lower(
         steps=(
             *prepared,
             *answering.baseline(original),
+            *limited,
             *(step for _, steps in made.values() for step in steps),
             answering.timing(original, candidates),
             *judged,
@@ -78,6 +80,7 @@ def lower(
         shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
         warnings=decisions.warnings,
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
+        original_limits=f"{limited[0].id}.judgement" if limited else "",
     )
 
 

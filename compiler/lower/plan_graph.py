@@ -97,6 +97,8 @@ def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "original", plan.original
     if plan.original_judgement:
         yield "the original's judgement", plan.original_judgement
+    if plan.original_limits:
+        yield "what the original misses", plan.original_limits
     for candidate in plan.candidates:
         for part in ("model", "answers", "quality", "judgement"):
             yield f"{candidate.id}'s {part}", getattr(candidate, part)
@@ -113,6 +115,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
         steps=tuple(replace(step, inputs=renamed_inputs(step.inputs, names)) for step in plan.steps),
         original=renamed(plan.original, names),
         original_judgement=renamed(plan.original_judgement, names) if plan.original_judgement else "",
+        original_limits=renamed(plan.original_limits, names) if plan.original_limits else "",
         candidates=tuple(
             replace(
                 candidate,

@@ -16,7 +16,7 @@ from titrant.runtime.contract.paired_tests import (
 from titrant.runtime.contract.single_tests import judge_counted, judge_groups, judge_share, judge_timed
 from titrant.runtime.contract.small_groups import judge_left_alone
 from titrant.runtime.contract.subgroup_harm import name_harmed
-from titrant.runtime.contract.verdict import GateEstimate, needed_cases, reason, tolerable, verdict
+from titrant.runtime.contract.verdict import GateEstimate, needed_cases, original_misses, reason, tolerable, verdict
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
@@ -89,12 +89,15 @@ def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
         return _open(gate, f"{finding.observed}; the estimate is not a number")
     answer = verdict(gate, finding)
     needed = needed_cases(gate, finding, confidence) if answer == "INCONCLUSIVE" else None
-    return GateResult(
+    result = GateResult(
         gate=gate.id, verdict=answer, estimate=finding.estimate, lower=lower, upper=upper,
         original=_number(finding.original), candidate=_number(finding.candidate), cases=finding.cases,
         changed=finding.changed, needed_cases=needed,
         reason=reason(gate, finding, answer, needed, confidence), method=finding.method,
     )  # fmt: skip
+    if not original_misses(gate, result):
+        return result
+    return replace(result, reason=f"{result.reason}; the original itself misses this gate, with {result.original:.4f}")
 
 
 def _open(gate: Gate, why: str) -> GateResult:

@@ -151,6 +151,15 @@ def _number(value: float | None, unit: str, against: float | None = None) -> str
     return f"{value:.{digits}f}"
 
 
+def original_misses(gate: Gate, result: GateResult) -> bool:
+    """Whether the original itself is on the wrong side of a gate that did not pass: no candidate is to blame for that.
+
+    Of values on the same rows; a candidate that is worse still is told by the gates against the original.
+    """
+    missed = gate.absolute and result.original is not None and not meets(gate, result.original)
+    return missed and result.verdict != "PASS"
+
+
 def tolerable(gate: Gate, result: GateResult) -> bool:
     """Whether a gate lets a candidate through where the contract asks for evidence only."""
     if result.verdict == "INCONCLUSIVE":
