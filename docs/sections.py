@@ -25,7 +25,8 @@ What a level supplies where the recipe does not say otherwise:
 
 {levels}
 
-`auto` chooses among methods by the model's size, and keeps the thresholds of balanced.""",
+`auto` chooses among methods by the model's size, and keeps the thresholds of balanced. A model under 100 MB stays as it
+is, unless `quantization` is written, or a limit under `target` asks for a smaller or faster file.""",
     """titrant: 1
 name: tumor-size
 description: What the clinic's tablets run.
@@ -93,7 +94,9 @@ which is then the reference. Early stopping watches tuning rows and keeps the be
     "quantization": Page(
         """Fewer bits for numbers. `auto` makes and measures every method that can work here and lets tuning rows
 choose; `none` still exports, judges and releases; a name makes that method the only candidate. `options` are that
-operator's own: `titrant show operators quantize.ort_static`. `module:function` names an operator of your own.""",
+operator's own: `titrant show operators quantize.ort_static`. With `bits`
+only what has these bits is a candidate, on any level; where no method gives them, the recipe is refused.
+`module:function` names an operator of your own.""",
         "quantization: {method: ort.static, bits: 8, options: {per_channel: true}}\n",
     ),
     "search": Page(
@@ -117,6 +120,9 @@ runs.""",
         """The contract. Every gate is judged on evaluation rows by a one-sided bound at `confidence`: PASS when the
 bound reaches the threshold, FAIL when the other bound does not, else INCONCLUSIVE. All must pass. Under `require:
 proof` an INCONCLUSIVE gate is not let through; under `evidence` it is, where its estimate is good, as "not proven".
+A subgroup with fewer than `min_cases` cases leaves its `bias` rows open, unless the candidate changes none of its
+answers. A gate keeps a metric from getting worse: `rise_at_most` and `at_most` belong to metrics of which less is
+better, as `brier` is, the other way round to the rest, and the wrong word is refused.
 What the recipe does not say, the level supplies; `none` switches a preset off, visibly. What `baseline` asks is asked
 of the original alone, and before anything is made of it.""",
         """validation:

@@ -42,6 +42,12 @@ class Gate:
         """Whether the original alone is judged by it, before any candidate is made."""
         return self.preset == "baseline"
 
+    @property
+    def absolute(self) -> bool:
+        """Whether it asks of a candidate what the original alone can miss as well: a value, whatever it was before."""
+        alone = self.comparison in ("at_least", "at_most", "ratio_at_least") and self.metric not in SHARES
+        return alone and self.preset not in ("baseline", "target") and self.test != "not_assessable"
+
 
 # Answers that a gate must refuse: the original's in another order, and with more of its cases broken than is allowed.
 PERMUTED, BROKEN = "permuted", "broken"
@@ -164,6 +170,20 @@ PROPORTIONS = ("accuracy", "sensitivity", "specificity")
 SHARES = ("kept", "agreement", "same_decision")
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
+# Metrics of which less is better; of every other, more.
+LESS_IS_BETTER = ("brier", "mae", "rmse", "perplexity", *LATENCIES, "size", "peak_memory")
+# Comparisons that forbid a metric to rise, by the one that forbids as much of a fall.
+_MIRRORED: Mapping[Comparison, Comparison] = {"at_least": "at_most", "drop_at_most": "rise_at_most"}
+
+
+def guarding_comparison(metric: str, comparison: Comparison) -> Comparison:
+    """Return the comparison that keeps a metric from getting worse: the given one, unless it forbids getting better.
+
+    A ratio (retention, ratio_at_least) is turned over where less is better, and guards every metric.
+    """
+    if metric in LESS_IS_BETTER:
+        return _MIRRORED.get(comparison, comparison)
+    return next((falls for falls, rises in _MIRRORED.items() if rises == comparison), comparison)
 
 
 def gate_test(metric: str, comparison: str) -> str:

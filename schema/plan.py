@@ -168,6 +168,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     fitness: tuple[str, ...] = ()  # "step.port" of what says that the original is fit to be compared with
     original_judgement: str = ""  # "step.port" of how the original itself is judged; "" where nothing is asked of it
+    original_limits: str = ""  # "step.port" of how it fares on tuning rows by gates that it can miss as well; "": none
 
     @cached_property
     def _digest(self) -> str:
@@ -201,10 +202,9 @@ def identity(plan: Plan) -> dict[str, Any]:
             del gate[key]
     del value["warnings"]
     # Nothing is asked of most originals: their plans keep the digest that they had before that could be said.
-    if not plan.original_judgement:
-        del value["original_judgement"]
-    if not plan.fitness:
-        del value["fitness"]
+    for key in ("original_judgement", "original_limits", "fitness"):
+        if not value[key]:
+            del value[key]
     return value
 
 

@@ -87,7 +87,8 @@ class RunRecord:
     """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE.
 
     `original` says how the original itself was judged, where the contract asks something of it alone; where it is not
-    good enough no candidate was made.
+    good enough no candidate was made. `original_misses` are the gates that keep every candidate back where the original
+    itself misses all of them, so that no candidate is to blame.
     """
 
     run: str
@@ -103,6 +104,7 @@ class RunRecord:
     seconds: float
     environment: Mapping[str, str] = field(default_factory=dict)
     original: Judgement | None = None
+    original_misses: tuple[str, ...] = ()
 
     @property
     def missed(self) -> bool:

@@ -93,6 +93,24 @@ def later_values() -> Mapping[tuple[str, ...], tuple[str, ...]]:
     return {**VALUES, **_engines()}
 
 
+def later_of(path: Sequence[str | int]) -> tuple[KeyPath, tuple[Any, ...]] | None:
+    """Return the key of a later version that a path is or lies under, and the values that ask for nothing more."""
+    for pattern, harmless in later_keys().items():
+        at = tuple(path[: len(pattern)])
+        if len(at) == len(pattern) and all(key in ("*", part) for key, part in zip(pattern, at, strict=True)):
+            return at, harmless
+    return None
+
+
+def does_nothing_yet(path: Sequence[str | int], default: Any) -> bool:
+    """Whether a key's default says that something is done, or chosen, which only a later version does."""
+    waiting = later_of(path)
+    if waiting is None or default is None or default is False or default == ():
+        return False
+    key, harmless = waiting
+    return len(key) < len(path) or default == "auto" or not _same(default, harmless)
+
+
 def available(given: CheckInput) -> Iterator[Finding]:
     """Refuse keys and values of later versions, but only where the text asks for them."""
     for pattern, harmless in later_keys().items():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
-from titrant.schema.gate import gate_test
+from titrant.schema.gate import LESS_IS_BETTER, gate_test, guarding_comparison
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
@@ -79,11 +79,20 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
     except ValueError as error:
         yield given.finding("R112", (*path, "comparison"), f"`{gate.comparison}`: {error}")
         return
+    guarding = guarding_comparison(gate.metric, gate.comparison)
+    if guarding != gate.comparison:
+        message = f"`{gate.comparison}` guards nothing here: {_direction(gate.metric)}"
+        yield given.finding("R125", (*path, "comparison"), message, f"write `comparison: {guarding}`")
+        return
     ratio = gate.comparison == "retention"
     if gate.threshold < 0 or gate.threshold > (2 if ratio else 1):
         what = "a ratio to the original, about 1" if ratio else "a fraction, 0 to 1 and never percent"
         close = f"did you mean `{gate.threshold / 100:g}`?" if 1 < gate.threshold <= 100 else ""
         yield given.finding("R113", (*path, "threshold"), f"`{gate.threshold:g}` is out of range: it is {what}", close)
+
+
+def _direction(metric: str) -> str:
+    return f"{'less' if metric in LESS_IS_BETTER else 'more'} of `{metric}` is better"
 
 
 def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
@@ -112,6 +121,9 @@ def _baseline(given: CheckInput) -> Iterator[Finding]:
         yield problem
     elif baseline.metric == "agreement":
         yield given.finding("R112", path, "the original always agrees with itself", "take a metric of the labels")
+    elif baseline.metric in LESS_IS_BETTER:
+        message = f"`at_least` guards nothing here: {_direction(baseline.metric)}"
+        yield given.finding("R125", path, message, "take a metric of which more is better, such as `accuracy`")
     elif not 0 <= baseline.at_least <= 1:
         message = f"`{baseline.at_least:g}` is out of range: it is a fraction, 0 to 1 and never percent"
         yield given.finding("R113", ("validation", "baseline", "at_least"), message)

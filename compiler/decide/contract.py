@@ -69,6 +69,11 @@ def warnings_of(rows: tuple[Gate, ...], data: DataFacts, confidence: float) -> t
     for gate in rows:
         if gate.test == "not_assessable":
             warnings.append(f"gate {gate.id} is not assessable: {gate.assumption}")
+        elif gate.preset == "bias" and gate.available_cases is not None and gate.available_cases < gate.min_cases:
+            warnings.append(
+                f"gate {gate.id} can never be proven for a candidate that changes an answer there: it takes "
+                f"{gate.min_cases} cases (min_cases), and there are {gate.available_cases}"
+            )
         elif (short := shortage(gate, data, confidence)) is not None:
             warnings.append(
                 f"gate {gate.id} can never be proven: even if no answer changes it takes "

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
+from titrant.compiler.decide.target import original_kind
+from titrant.runtime import catalog
+from titrant.runtime.backends import backend
+from titrant.schema.cost import NOTHING_KNOWN
 from titrant.schema.plan import Rejected
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size
@@ -87,9 +91,12 @@ def _medical_gate(question: Question) -> str:
 def fewest_bits(question: Question) -> tuple[int, str]:
     """Return the fewest bits that `method: auto` may use, and the reason why not fewer.
 
-    `preserve: medical` keeps 4 bits away on any level; `level: auto` does not quantize a small model unasked and goes
-    down to 4 bits for a large one. Thresholds do not depend on the size.
+    `preserve: medical` keeps 4 bits away on any level; `level: auto` does not quantize a small model unless the recipe
+    or its target asks for it, and goes down to 4 bits for a large one. Bits that the recipe asks for come first: what
+    the medical safeguards refuse is refused elsewhere. Thresholds do not depend on the size.
     """
+    if question.recipe.quantization.bits != "auto":
+        return question.recipe.quantization.bits, "the recipe asks for these bits"
     name = question.settled.level
     bits, reason = LEVELS[name].fewest_bits, f"level {name}"
     if is_large(question) and name != "medical_critical":
@@ -97,7 +104,8 @@ def fewest_bits(question: Question) -> tuple[int, str]:
     if question.recipe.preserve == "medical" and bits < 8:
         bits, reason = 8, "preserve: medical"
     small = question.model.weight_bytes < SMALL_BYTES
-    if question.recipe.level == "auto" and small and not asks_to_quantize(question) and bits < 32:
+    asked = asks_to_quantize(question) or asked_by_target(question)
+    if question.recipe.level == "auto" and small and not asked and bits < 32:
         size = format_size(question.model.weight_bytes)
         bits, reason = 32, f"the model is small ({size}, under 100 MB) and the recipe does not ask for quantization"
     return bits, reason
@@ -135,3 +143,36 @@ def asks_to_quantize(question: Question) -> bool:
     """Whether the recipe's text asks for quantization, be it `method: auto`."""
     bound = question.bound
     return any(bound.written("quantization", key) for key in ("method", "bits", "options"))
+
+
+def asked_by_target(question: Question) -> str:
+    """Say which limit of `target` the model may miss in 32 bits, as a reason; "" where it certainly keeps all.
+
+    The size of a file follows from the facts, within a few percent. Times and memory are known once they are measured,
+    and what is expected of a machine decides nothing.
+    """
+    target = question.recipe.target
+    if target.size is not None and (expected := _unquantized_bytes(question)) * _SIZE_MARGIN > target.size:
+        return f"in 32 bits the file takes about {format_size(expected)}, and target.size is {format_size(target.size)}"
+    for name in ("latency", "throughput", "peak_memory"):
+        if getattr(target, name) is not None:
+            return f"whether 32 bits keep target.{name} is known once it is measured"
+    return ""
+
+
+# Predicted sizes of files lie within this factor of what is written.
+_SIZE_MARGIN = 1.05
+
+
+def _unquantized_bytes(question: Question) -> int:
+    """Predict the smallest file that is asked for and holds the original as it is."""
+    formats = {request.format for request in question.settled.exports} - {"auto"}
+    original = original_kind(question.model)
+    sizes = []
+    for form in formats or backend.formats():
+        conversion = backend.conversion(original.name, backend.kind_of_format(form).name)
+        if conversion:
+            declaration = catalog.get(conversion[-1][0])
+            made = declaration.predict(declaration.params(), question.hardware, question.model, NOTHING_KNOWN)
+            sizes.append(made.output_bytes or 0)
+    return min(filter(None, sizes), default=question.model.weight_bytes)

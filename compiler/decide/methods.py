@@ -4,7 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-from titrant.compiler.decide.levels import fewest_bits, is_medical
+from titrant.compiler.decide.levels import (
+    LEVELS,
+    SMALL_BYTES,
+    asked_by_target,
+    asks_to_quantize,
+    fewest_bits,
+    is_medical,
+)
 from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
@@ -59,7 +66,8 @@ def chains(question: Question) -> RuleAnswer:
     if asked == "auto":
         _refuse_bits(question)
         offers = (*conversions, *_ranked(question, (_offer(question, method) for method in quantization_methods())))
-        answer = _settled(question, offers, "method.auto", "each is made and measured; tuning rows choose")
+        answer = _settled(question, offers, "method.auto", _why_measured(question))
+        answer = replace(answer, decisions=(*_bits_line(question), *answer.decisions))
     else:
         answer = _explicit(question, _offer(question, asked))
     warnings = (READS_VALUES,) if question.model.reads_values else ()
@@ -140,6 +148,42 @@ def _refuse_bits(question: Question) -> None:
     raise InfeasibleError(Diagnostic("P026", f"no method of this version gives {asked} bits", where, help_text))
 
 
+def _why_measured(question: Question) -> str:
+    """Say what becomes of the candidates, and why a small model is quantized where only its target asks for it."""
+    because = "each is made and measured; tuning rows choose"
+    small = question.recipe.level == "auto" and question.model.weight_bytes < SMALL_BYTES
+    reason = asked_by_target(question) if small and not asks_to_quantize(question) else ""
+    return f"{because} ({reason})" if reason else because
+
+
+def _bits_line(question: Question) -> Iterator[Decision]:
+    """Say what bits that the recipe asks for mean to the candidates, and that they overrule the level's."""
+    asked = question.recipe.quantization.bits
+    if asked == "auto":
+        return
+    fewest = LEVELS[question.settled.level].fewest_bits
+    overruled = f"; it comes before level {question.settled.level}, whose fewest are {fewest}" * (asked < fewest)
+    yield decision(
+        question,
+        "quantization.bits",
+        "bits.written",
+        asked=str(asked),
+        chosen=f"only methods that give {asked} bits",
+        because=f"the recipe says so{overruled}",
+        path=("quantization", "bits"),
+    )
+
+
+def _unquantized(question: Question) -> Iterator[Unmet]:
+    """Refuse a conversion of weights wider than the bits that the recipe asks for: fp32 would be released for int8."""
+    quantization = question.recipe.quantization
+    model = reduced_facts(question)
+    held = round(8 * model.weight_bytes / max(1, model.parameters))
+    if quantization.method == "auto" and quantization.bits != "auto" and held > quantization.bits:
+        cause = f"its weights stay at {held} bits, and bits: {quantization.bits} asks for {quantization.bits}"
+        yield Unmet(cause, "leave bits out to consider it too")
+
+
 def _conversions(question: Question) -> Iterator[Offer]:
     """Offer every file that can be made of the model as it is, those of its own engine first."""
     given = reduced_kind(question)
@@ -151,7 +195,7 @@ def _conversions(question: Question) -> Iterator[Offer]:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
                 chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)
-                yield Offer(named_by(chain), tuple(_unfit(question, engine, form)))
+                yield Offer(named_by(chain), (*_unfit(question, engine, form), *_unquantized(question)))
 
 
 def _offer(question: Question, name: str) -> Offer:
@@ -186,10 +230,12 @@ def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
 
 
 def _other_bits(question: Question, method: Method) -> Iterator[Unmet]:
-    """Say why a method's widths are not those asked for; one that the recipe names may have any."""
+    """Say why a method's widths are not those asked for; one that the recipe names may have any under `auto`."""
     asked = question.recipe.quantization.bits
+    if asked == "auto" and question.recipe.quantization.method == method.name:
+        return
     widths = _auto_bits(question) if asked == "auto" else (asked,)
-    if question.recipe.quantization.method != method.name and set(widths).isdisjoint(method.bits):
+    if set(widths).isdisjoint(method.bits):
         offered, due = " or ".join(map(str, method.bits)), " or ".join(map(str, widths))
         yield Unmet(f"it gives {offered} bits, and bits: {asked} asks for {due}")
 

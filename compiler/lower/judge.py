@@ -11,7 +11,7 @@ from titrant.compiler.lower.chains import Original
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.compiler.lower.verify import TIMED
 from titrant.schema.facts import TensorSpec
-from titrant.schema.gate import criteria
+from titrant.schema.gate import Gate, criteria
 from titrant.schema.plan import Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
@@ -122,20 +122,38 @@ class Answering:
 
     def judge_original(self, original: Original) -> tuple[Step, ...]:
         """Judge the original by the gates that are about it alone, before any candidate is made; () without any."""
-        gates = [criteria(gate) for gate in self.decisions.settled.contract.gates if gate.of_original]
+        gates = [gate for gate in self.decisions.settled.contract.gates if gate.of_original]
+        return self._by_itself(
+            "original.contract", original, gates, ("evaluation", "judge"), "the original answers for itself"
+        )
+
+    def limits_of_original(self, original: Original) -> tuple[Step, ...]:
+        """Judge the original on tuning rows by the gates that it can miss as a candidate can; () without any.
+
+        What it misses there is said before anything is made of it, and decides nothing.
+        """
+        gates = [gate for gate in self.decisions.settled.contract.gates if gate.absolute]
+        because = "what the original itself misses is not a candidate's"
+        return self._by_itself("original.limits", original, gates, ("tuning", "prepare"), because)
+
+    def _by_itself(
+        self, identifier: str, original: Original, gates: Sequence[Gate], at: tuple[str, str], because: str
+    ) -> tuple[Step, ...]:
+        """Judge the original beside itself, on the rows of a role and in a stage."""
         if not gates:
             return ()
-        answers = "baseline.evaluation.outputs"
-        params = {**contract(self.bound, self.decisions, self.maker.model.outputs, "original"), "gates": gates}
-        inputs = {"rows": EVALUATION, "original": answers, "candidate": answers, "point": POINT}
+        role, stage = at
+        answers = f"baseline.{role}.outputs"
+        params = contract(self.bound, self.decisions, self.maker.model.outputs, "original")
+        inputs = {"rows": f"transform.{role}", "original": answers, "candidate": answers, "point": POINT}
         return (
             self.maker.make(
-                "original.contract",
+                identifier,
                 "validate.contract",
-                params,
+                {**params, "gates": [criteria(gate) for gate in gates]},
                 {**inputs, "model": original.reference},
-                stage="judge",
-                because="the original answers for itself",
+                stage=stage,
+                because=because,
             ),
         )
 

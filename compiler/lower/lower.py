@@ -49,6 +49,7 @@ def lower(
         searches.append(_search(request.format, request.name, names, bound, decisions))
     candidates = tuple(candidate for candidate, _ in made.values())
     judged = answering.judge_original(original)
+    limited = answering.limits_of_original(original)
     recipe = bound.recipe
     return Plan(
         name=recipe.name,
@@ -68,6 +69,7 @@ def lower(
             *prepared,
             *answering.fitness(original),
             *answering.baseline(original),
+            *limited,
             *(step for _, steps in made.values() for step in steps),
             answering.timing(original, candidates),
             *judged,
@@ -81,6 +83,7 @@ def lower(
         warnings=decisions.warnings,
         fitness=(f"{REPEATS}.repeats", f"{REFERENCE}.reference"),
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
+        original_limits=f"{limited[0].id}.judgement" if limited else "",
     )
 
 

@@ -92,6 +92,8 @@ def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "the original's judgement", plan.original_judgement
     for reference in plan.fitness:
         yield "the original's fitness", reference
+    if plan.original_limits:
+        yield "what the original misses", plan.original_limits
     for candidate in plan.candidates:
         for part in ("model", "answers", "quality", "judgement", "repeats"):
             if getattr(candidate, part):
@@ -110,6 +112,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
         original=renamed(plan.original, names),
         original_judgement=renamed(plan.original_judgement, names) if plan.original_judgement else "",
         fitness=tuple(renamed(reference, names) for reference in plan.fitness),
+        original_limits=renamed(plan.original_limits, names) if plan.original_limits else "",
         candidates=tuple(
             replace(
                 candidate,

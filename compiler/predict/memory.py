@@ -214,7 +214,7 @@ def _too_large(plan: Plan, model: ModelFacts, declare: Declare, where: Place | N
         }
         for gate in limits:
             if floors and min(floors.values()) > gate.threshold:
-                yield _size_diagnostic(gate, floors, [candidates[name] for name in floors], where)
+                yield _size_diagnostic(plan, gate, floors, where)
 
 
 def least_bytes(candidate: Candidate, plan: Plan, model: ModelFacts, declare: Declare) -> int:
@@ -249,20 +249,31 @@ def model_facts(plan: Plan, model: ModelFacts, declare: Declare) -> dict[str, Mo
     return facts
 
 
-def _size_diagnostic(
-    gate: Gate, floors: dict[str, int], candidates: list[Candidate], where: Place | None
-) -> Diagnostic:
+def _size_diagnostic(plan: Plan, gate: Gate, floors: dict[str, int], where: Place | None) -> Diagnostic:
     demand, limit = format_size(min(floors.values())), format_size(int(gate.threshold))
-    expected = {candidate.id: max(floors[candidate.id], candidate.predicted_bytes or 0) for candidate in candidates}
+    predicted = {candidate.id: candidate.predicted_bytes or 0 for candidate in plan.candidates}
+    expected = {name: max(floor, predicted[name]) for name, floor in floors.items()}
     smallest = min(expected, key=lambda name: expected[name])
     origin = "" if where is not None else f" ({gate.origin})"
     return Diagnostic(
         "P023",
         f"the smallest file that can be made here has {demand} or more, and the limit is {limit}{origin}",
         where,
-        help=f"write target.size: {_rounded_up(expected[smallest])} or more, which {smallest} is expected to keep, or "
-        "allow a method with fewer bits",
+        help=f"write target.size: {_rounded_up(expected[smallest])} or more, which {smallest} is expected to keep"
+        + _smaller(plan),
     )
+
+
+def _smaller(plan: Plan) -> str:
+    """Say of every method that is left out why, so that the one who asks for a small file sees what forbids it."""
+    line = next((decision for decision in plan.decisions if decision.subject == "quantization.method"), None)
+    if line is None or line.asked != "auto":
+        return ", or allow a method with fewer bits"
+    reasons: dict[str, list[str]] = {}
+    for rejected in line.rejected:
+        reasons.setdefault(rejected.because, []).append(rejected.value)
+    left_out = "; ".join(f"{', '.join(names)}: {because}" for because, names in reasons.items())
+    return f"; left out are {left_out}" if left_out else ""
 
 
 def _rounded_up(size: int) -> str:

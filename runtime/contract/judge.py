@@ -15,8 +15,9 @@ from titrant.runtime.contract.paired_tests import (
     judge_retention,
 )
 from titrant.runtime.contract.single_tests import judge_counted, judge_groups, judge_share, judge_timed
+from titrant.runtime.contract.small_groups import judge_left_alone
 from titrant.runtime.contract.subgroup_harm import name_harmed
-from titrant.runtime.contract.verdict import GateEstimate, needed_cases, reason, tolerable, verdict
+from titrant.runtime.contract.verdict import GateEstimate, needed_cases, original_misses, reason, tolerable, verdict
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
@@ -48,11 +49,12 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         _finite(evidence)
         if gate.test not in TESTS:
             raise Unassessable(f"there is no test {gate.test} in this version")
-        finding = TESTS[gate.test](gate, evidence)
+        left_alone = judge_left_alone(gate, evidence)
+        finding = left_alone or TESTS[gate.test](gate, evidence)
     except Unassessable as unassessable:
         return _open(gate, str(unassessable))
     count = finding.cases if finding.units is None else finding.units
-    if count < gate.min_cases:
+    if left_alone is None and count < gate.min_cases:
         missing = f"{count} {finding.counted}, and at least {gate.min_cases} are needed (min_cases)"
         finding = replace(finding, least=gate.min_cases, missing=missing)
     return _result(gate, finding, evidence.confidence)
@@ -88,12 +90,15 @@ def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
         return _open(gate, f"{finding.observed}; the estimate is not a number")
     answer = verdict(gate, finding)
     needed = needed_cases(gate, finding, confidence) if answer == "INCONCLUSIVE" else None
-    return GateResult(
+    result = GateResult(
         gate=gate.id, verdict=answer, estimate=finding.estimate, lower=lower, upper=upper,
         original=_number(finding.original), candidate=_number(finding.candidate), cases=finding.cases,
         changed=finding.changed, needed_cases=needed,
         reason=reason(gate, finding, answer, needed, confidence), method=finding.method,
     )  # fmt: skip
+    if not original_misses(gate, result):
+        return result
+    return replace(result, reason=f"{result.reason}; the original itself misses this gate, with {result.original:.4f}")
 
 
 def _open(gate: Gate, why: str) -> GateResult:

@@ -67,12 +67,16 @@ def needed_cases(gate: Gate, finding: GateEstimate, confidence: float) -> int | 
     """Return how many cases with the shares that were seen prove the gate; None where no number of them would.
 
     The number at which the bound just reaches the threshold is found by scaling the evidence; where some case speaks
-    against the gate, ((z_confidence + z_power) / z_confidence)² as many are taken, for a power of 80 %.
+    against the gate, ((z_confidence + z_power) / z_confidence)² as many are taken, for a power of 80 %. Where cases are
+    below `least`, that many are named only if they would do.
     """
-    if finding.missing and finding.least is not None:
-        return finding.least
-    if finding.proves_with is None or not finding.cases or not meets(gate, finding.estimate):
+    short = finding.least if finding.missing else None
+    if finding.proves_with is None:
+        return short
+    if not finding.cases or not meets(gate, finding.estimate):
         return None
+    if short is not None and finding.proves_with(short / (finding.units or finding.cases)):
+        return short
     factor = _least_factor(finding.proves_with)
     if factor is None:
         return None
@@ -145,6 +149,15 @@ def _number(value: float | None, unit: str, against: float | None = None) -> str
     while digits < 9 and value != against and round(value, digits) == round(against, digits):
         digits += 1
     return f"{value:.{digits}f}"
+
+
+def original_misses(gate: Gate, result: GateResult) -> bool:
+    """Whether the original itself is on the wrong side of a gate that did not pass: no candidate is to blame for that.
+
+    Of values on the same rows; a candidate that is worse still is told by the gates against the original.
+    """
+    missed = gate.absolute and result.original is not None and not meets(gate, result.original)
+    return missed and result.verdict != "PASS"
 
 
 def tolerable(gate: Gate, result: GateResult) -> bool:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from titrant.runtime.contract.verdict import original_misses
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record, cases, gate_slice, gate_title, listed
 from titrant.runtime.report.savings import faster
-from titrant.schema.gate import Gate, GateResult, Judgement, asked_of_original
+from titrant.schema.gate import Gate, GateResult, Judgement, asked_of_original, threshold_words
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
         asked = asked_of_original(record.plan.contract)
         sentence = f"Not released: the original model itself misses the contract's {asked}."
         return Headline(verdict, symbol, tone, sentence, _missed(record, original))
+    if record.run.original_misses:
+        sentence = "Not released: the original model itself misses the contract, and no candidate is to blame."
+        return Headline(verdict, symbol, tone, sentence, _ground(record, leads))
     return Headline(verdict, symbol, tone, "Not released: keep the original model.", _ground(record, leads))
 
 
@@ -89,16 +93,27 @@ def _reached(result: GateResult) -> str:
 
 def _why(record: Record, candidate: str, judgement: Judgement) -> str:
     gates = _gates(len(judgement.results))
-    failed = [result for result in judgement.results if result.verdict == "FAIL"]
+    inherited = [result for result in open_gates(judgement) if _inherited(record, result)]
+    before = ""
+    if inherited:
+        before = f"The original itself misses {len(inherited)} of {gates}: {_named(record, inherited)}. "
+    if record.run.original_misses:
+        return before.rstrip()
+    failed = [result for result in judgement.results if result.verdict == "FAIL" and result not in inherited]
     if failed:
-        return f"“{candidate}” breaks {len(failed)} of {gates}: {_named(record, failed)}."
-    unproven = open_gates(judgement)
+        return f"{before}“{candidate}” breaks {len(failed)} of {gates}: {_named(record, failed)}."
+    unproven = [result for result in open_gates(judgement) if result not in inherited]
     if not unproven:
         return f"“{candidate}” keeps {gates} and was still not released; its row in the candidates table says why."
     why = "with an estimate that misses its threshold, or none at all"
     if record.plan.contract.require == "proof":
         why = "and this contract requires proof"
-    return f"“{candidate}” leaves {len(unproven)} of {gates} unproven, {why}: {_named(record, unproven)}."
+    return f"{before}“{candidate}” leaves {len(unproven)} of {gates} unproven, {why}: {_named(record, unproven)}."
+
+
+def _inherited(record: Record, result: GateResult) -> bool:
+    """Whether the original itself misses what a candidate was found to miss."""
+    return any(gate.id == result.gate and original_misses(gate, result) for gate in record.plan.contract.gates)
 
 
 def _gates(count: int) -> str:
@@ -134,10 +149,14 @@ def _unproven(record: Record, leads: tuple[Shown, ...]) -> Iterator[tuple[Gate, 
 
 def _more_cases(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for gate, result in _unproven(record, leads):
-        needed = result.needed_cases if result.needed_cases is not None else gate.needed_cases
+        # What was planned for assumed shares; where some were seen, they alone say how many cases would do.
+        needed = result.needed_cases if result.assessable else gate.needed_cases
         if result.verdict == "INCONCLUSIVE" and needed is not None and needed > result.cases:
             about = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
             assumed = f" (assuming: {gate.assumption})" if gate.assumption else ""
+            if result.assessable:
+                least = needed == gate.min_cases
+                assumed = " (the least that min_cases allows)" if least else " (with the shares that were seen)"
             yield (
                 f"{about}: proving it takes {cases(needed)} in the evaluation rows that count for this gate, for a "
                 f"power of 0.8{assumed}; there are {result.cases:,}. "
@@ -154,7 +173,11 @@ def _not_assessable(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
 
 def _broken(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for lead in leads:
-        failed = [gate for gate, result in _unproven(record, (lead,)) if result.verdict == "FAIL"]
+        failed = [
+            gate
+            for gate, result in _unproven(record, (lead,))
+            if result.verdict == "FAIL" and not original_misses(gate, result)
+        ]
         quality = [gate for gate in failed if gate.preset != "target"]
         if quality and lead.planned.method != "none":
             yield (
@@ -181,14 +204,24 @@ def _slower(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
             yield f"“{lead.id}” is {words} than the original in batches of {slow[-1]}{instead}."
 
 
+def _original_misses(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
+    for gate, result in _unproven(record, leads):
+        if original_misses(gate, result):
+            about = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
+            yield (
+                f"{about}: the original itself reaches {result.original:.4f}, where {threshold_words(gate)} is asked. "
+                "No candidate made of it is likely to pass: train or choose a better model first."
+            )
+
+
 def _keep_the_original(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    if not record.run.released:
+    if not record.run.released and not record.run.original_misses:
         aside = "; the candidate in quarantine/ is there to be looked at, not to be shipped" if leads else ""
         yield f"Go on serving the original model{aside}."
 
 
 AdviceRule = Callable[[Record, tuple[Shown, ...]], Iterator[str]]
-RULES: tuple[AdviceRule, ...] = (_keep_the_original, _broken, _more_cases, _not_assessable, _slower)
+RULES: tuple[AdviceRule, ...] = (_original_misses, _keep_the_original, _broken, _more_cases, _not_assessable, _slower)
 
 
 def looks_sentence(looks: int) -> str:

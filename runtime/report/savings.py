@@ -3,15 +3,15 @@
 There is never one overall score.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from titrant.runtime.report.candidates import Shown, original_bytes
-from titrant.runtime.report.record_view import NONE, ModelTimings, Record, fraction, metric_with_cases, quantity
-from titrant.schema.gate import Gate, GateResult
+from titrant.runtime.report.record_view import NONE, ModelTimings, Record, Timing, fraction, metric_with_cases, quantity
+from titrant.schema.gate import LESS_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import CandidateSearch, ModelCost, Prediction, candidate_cost
 from titrant.schema.record import StepResult
-
-LOWER_IS_BETTER = ("brier", "mae", "rmse", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,36 @@ def _latency(record: Record, batch: int, original: ModelTimings, candidate: Show
         return ()
     threads = record.plan.timing_threads
     note = f"one batch of {batch}, " + ("one thread" if threads == 1 else f"{threads} threads")
-    pairs = {"latency p50": (first.p50, second.p50), "latency p95": (first.p95, second.p95)}
-    predicted = {"latency p50": predicted_seconds(record, candidate, batch, second.p50), "latency p95": ""}
-    return tuple(
-        _bars(
-            Saving(
-                name, quantity(was, "s"), quantity(now, "s"), faster(was, now), "", note=note, predicted=predicted[name]
-            ),
-            was,
-            now,
-        )
-        for name, (was, now) in pairs.items()
-    )
+    predicted = predicted_seconds(record, candidate, batch, second.p50)
+    shown = quantity(first.p50, "s"), quantity(second.p50, "s")
+    median = Saving("latency p50", *shown, faster(first.p50, second.p50), "", note=note, predicted=predicted)
+    return _bars(median, first.p50, second.p50), _tail(first, second, note)
+
+
+def _tail(first: Timing, second: Timing, note: str) -> Saving:
+    """Compare the 95th percentiles, which few runs decide: with the interval of the factor, or without a factor."""
+    shown = quantity(first.p95, "s"), quantity(second.p95, "s")
+    before, after = (_percentile_interval(timing.samples, 0.95) for timing in (first, second))
+    if before is None or after is None or not before[0] or not after[0]:
+        return Saving("latency p95", *shown, _NO_FACTOR, "plain", note=note)
+    low, high = before[0] / after[1], before[1] / after[0]
+    if low <= 1 <= high:
+        words = f"as fast, as far as can be told: {low:.2f}× to {high:.2f}×"
+        return replace(_bars(Saving("latency p95", *shown, words, "", note=note), first.p95, second.p95), tone="plain")
+    span = (low, high) if low > 1 else (1 / high, 1 / low)
+    words = f"{faster(first.p95, second.p95)} ({span[0]:.2f}× to {span[1]:.2f}×)"
+    return _bars(Saving("latency p95", *shown, words, "", note=note), first.p95, second.p95)
+
+
+_NO_FACTOR = "too few runs to bound a factor"
+
+
+def _percentile_interval(samples: Sequence[float], share: float) -> tuple[float, float] | None:
+    """Return the 95 % interval of a percentile by order statistics; None where the samples do not reach around it."""
+    ordered, count = sorted(samples), len(samples)
+    half = 1.96 * math.sqrt(count * share * (1 - share))
+    low, high = math.floor(count * share - half), math.ceil(count * share + half)
+    return (ordered[low - 1], ordered[high - 1]) if low >= 1 and high <= count else None
 
 
 def _throughput(original: ModelTimings, candidate: Shown) -> Saving | None:
@@ -98,10 +116,14 @@ def _throughput(original: ModelTimings, candidate: Shown) -> Saving | None:
     return _bars(Saving("throughput", *shown, words, "", note=f"in batches of {both[-1]}"), -before, -after)
 
 
+# A share by which a quantity may differ and is called neither better nor worse: a file's names alone take this much.
+_SMALL = 0.02
+
+
 def _bars(saving: Saving, before: float, after: float) -> Saving:
     """Add the tone and the bars; a quantity of which more is better comes in negative."""
     most = max(abs(before), abs(after)) or 1.0
-    tone = "plain" if before == after else "good" if after < before else "bad"
+    tone = "plain" if abs(after - before) <= _SMALL * abs(before) else "good" if after < before else "bad"
     return replace(saving, tone=tone, before_share=abs(before) / most, after_share=abs(after) / most)
 
 
@@ -147,7 +169,7 @@ def _compared(metric: str, before: float | None, after: float | None, cases: int
     change = after - before
     if abs(change) < 1e-12:
         return Saving(name, shown[0], shown[1], "unchanged", "plain", note=note)
-    better = (change > 0) != (metric in LOWER_IS_BETTER)
+    better = (change > 0) != (metric in LESS_IS_BETTER)
     words = f"{'+' if change > 0 else '−'}{fraction(abs(change))}"
     return Saving(name, shown[0], shown[1], words, "good" if better else "bad", note=note)
 

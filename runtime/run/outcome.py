@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import field
 
-from titrant.runtime.contract.verdict import blockers
+from titrant.runtime.contract.verdict import blockers, meets, original_misses
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.search import Choice, Figures, shown
 from titrant.runtime.run.walk import Walk, needed
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
-from titrant.schema.gate import Contract, Judgement, asked_of_original
+from titrant.schema.gate import Contract, Judgement, asked_of_original, threshold_words
 from titrant.schema.plan import Candidate
 from titrant.schema.record import CandidateRecord
 from titrant.schema.values.frozen import dataclass
@@ -94,6 +94,19 @@ def missed_words(contract: Contract) -> str:
     return f"the original itself misses the contract's {asked_of_original(contract)}"
 
 
+def missed_before(contract: Contract, limits: Judgement) -> str:
+    """Say what the original misses on tuning rows of what every candidate is asked; "" where it misses nothing."""
+    gates = {gate.id: gate for gate in contract.gates}
+    missed = [
+        f"{result.gate} ({result.estimate:.4f}, {threshold_words(gates[result.gate])} is asked)"
+        for result in limits.results
+        if result.estimate is not None and not meets(gates[result.gate], result.estimate)
+    ]
+    if not missed:
+        return ""
+    return f"the original itself misses, on tuning rows, {', '.join(missed)}: no candidate is to blame for that"
+
+
 def judging_failure(walk: Walk, candidate: Candidate) -> str:
     """Say which step failed that judging a candidate needs, and why; "" where none did."""
     steps = needed(walk.plan, candidate.judgement, ("judge",))
@@ -131,7 +144,33 @@ def _why_not(walk: Walk, judged: JudgedSearches, candidate: Candidate) -> str:
     if failure := judging_failure(walk, candidate):
         return f"it could not be judged: {failure}"
     if not judgement.released:
-        return f"the contract is not kept: {', '.join(blockers(walk.plan.contract, judgement))}"
+        return _blocked(walk.plan.contract, judgement)
     if candidate.id in judged.best.values():
         return "it keeps the contract, but another format that was asked for has no candidate that does"
     return "it keeps the contract; a more aggressive candidate keeps it too"
+
+
+def missed_by_original(contract: Contract, judged: JudgedSearches) -> tuple[str, ...]:
+    """Return the gates that keep the candidates back, where the original itself misses all of them; else nothing."""
+    ended = [judged.judgements[name] for name in judged.best.values() if name in judged.judgements]
+    parts = [_parted(contract, judgement) for judgement in ended if not judgement.released]
+    if any(own for own, _ in parts):
+        return ()
+    return tuple(dict.fromkeys(name for _, theirs in parts for name in theirs))
+
+
+def _parted(contract: Contract, judgement: Judgement) -> tuple[list[str], list[str]]:
+    """Part the gates that keep a candidate back into those that it misses, and those that the original misses too."""
+    gates = {gate.id: gate for gate in contract.gates}
+    results = {result.gate: result for result in judgement.results}
+    kept_back = blockers(contract, judgement)
+    theirs = [name for name in kept_back if name in gates and original_misses(gates[name], results[name])]
+    return [name for name in kept_back if name not in theirs], theirs
+
+
+def _blocked(contract: Contract, judgement: Judgement) -> str:
+    """Say which gates keep a candidate back, and which of them the original itself misses."""
+    own, theirs = _parted(contract, judgement)
+    texts = [f"the contract is not kept: {', '.join(own)}"] * bool(own)
+    texts += [f"the original itself misses {', '.join(theirs)}"] * bool(theirs)
+    return "; ".join(texts)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.run.evaluation_looks import evaluation_digest, looked
-from titrant.runtime.run.outcome import Outcome, candidate_records
+from titrant.runtime.run.outcome import Outcome, candidate_records, missed_by_original
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.run_folder import closed_run, released_path
@@ -142,6 +142,7 @@ def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
         plan_digest=plan_digest(walk.plan),
         verdict=outcome.verdict,
         original=outcome.original,
+        original_misses=missed_by_original(walk.plan.contract, outcome.judged),
         exit=outcome.exit,
         steps=step_records(walk),
         candidates=candidate_records(walk, outcome),

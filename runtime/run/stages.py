@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from titrant.runtime.run.outcome import Chosen, JudgedSearches, Outcome, judging_failure, misses
+from titrant.runtime.run.outcome import Chosen, JudgedSearches, Outcome, judging_failure, missed_before, misses
 from titrant.runtime.run.record import look_of, report_value
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.replay import replayed
@@ -45,6 +45,7 @@ def walk_through(walk: Walk, planned: Planned, recorded: RecordedChoices) -> Out
 
 def _titrate(walk: Walk, recorded: RecordedChoices) -> Outcome:
     walk.settle_stage("prepare")
+    _say_what_the_original_misses(walk)
     # Whether candidates can be reused is looked up even where the original cannot be judged yet.
     original = None if walk.unperformed else _judge_original(walk)
     if misses(original):
@@ -80,6 +81,15 @@ def _judge_original(walk: Walk) -> Judgement | None:
     asked = asked_of_original(walk.plan.contract)
     walk.tell("note", text=f"the original {word} the contract's {asked}: {original.verdict}")
     return original
+
+
+def _say_what_the_original_misses(walk: Walk) -> None:
+    """Tell, before anything is made of it, what the original misses that every candidate is asked."""
+    reference = walk.plan.original_limits
+    if reference and reference in walk.artifacts:
+        text = missed_before(walk.plan.contract, _judgement(walk, reference))
+        if text:
+            walk.tell("note", text=text)
 
 
 def _give_up(walk: Walk) -> dict[str, str]:

@@ -84,17 +84,24 @@ train: {"epochs": 5, "batch_size": 32}
     train.epochs: 5  [child.yaml:3:9]
     train.batch_size: 32  [base.yaml:13:20]"""
 LATER = """\
-memory.layout: auto (the default)
+memory.layout: later (its default, auto, does nothing in this version)
   not written in child.yaml or its base
   meaning: order of the dimensions in memory
   takes: `auto`, `contiguous` or `channels_last`
   `memory.layout` is not available in this version, other than `auto` or `contiguous`"""
+ACTIVE = """\
+train.resume: later (its default, true, does nothing in this version)
+  not written in child.yaml or its base
+  meaning: go on from the latest checkpoint of the same training
+  takes: `true` or `false`
+  `train.resume` is not available in this version, other than `false`"""
 PLAIN = {
     ("train.epochs",): WRITTEN,
     ("train.batch_size",): INHERITED,
     ("target.latency.p95", "target.latency.p95=4 ms"): FLAG,
     ("train.weight_decay",): DEFAULT,
     ("memory.layout",): LATER,
+    ("train.resume",): ACTIVE,
 }
 
 

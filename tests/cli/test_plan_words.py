@@ -141,7 +141,7 @@ def test_words_every_refusal_with_demand_supply_and_the_smallest_change():
     texts = (
         refusal("target.device=cuda"),
         refusal("export=[{format: onnx}]", hardware=without),
-        refusal("target.size=1 KiB"),
+        refusal("level=minimal", "target.size=1 KiB"),
         refusal("quantization.bits=4"),
         *(render(one) for one in room),
     )

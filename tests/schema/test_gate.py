@@ -1,8 +1,25 @@
 """A threshold reads exactly as strict as it is, and what is not assessable says so."""
 
-import pytest
+from typing import get_args
 
-from titrant.schema.gate import Gate, GateResult, reason_words, threshold_words
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from titrant.schema.gate import (
+    LESS_IS_BETTER,
+    SMALLER_IS_BETTER,
+    Gate,
+    GateResult,
+    guarding_comparison,
+    reason_words,
+    threshold_words,
+)
+from titrant.schema.recipe.terms import Metric
+from titrant.schema.recipe.validation import FreeGate
+
+COMPARISONS = get_args(FreeGate.model_fields["comparison"].annotation)
+SHARES = st.floats(0.01, 1)
 
 
 def gate(comparison, threshold, unit=""):
@@ -29,3 +46,28 @@ def test_writes_the_threshold_with_its_unit_and_never_looser(asked, words):
 def test_says_of_a_gate_without_an_estimate_that_it_is_not_assessable(estimate, words):
     result = GateResult("g", "INCONCLUSIVE", estimate, *[None] * 4, 0, None, None, "no labels", "none")
     assert reason_words(result) == words
+
+
+def compared(metric, comparison, before, after):
+    match comparison:
+        case "retention":
+            return before / after if metric in LESS_IS_BETTER else after / before
+        case "drop_at_most":
+            return before - after
+        case "rise_at_most":
+            return after - before
+    return after
+
+
+@given(st.sampled_from(get_args(Metric)), st.sampled_from(COMPARISONS), SHARES, SHARES, st.tuples(SHARES, SHARES))
+def test_takes_the_comparison_that_no_worse_model_passes(metric, comparison, threshold, before, after):
+    worse, better = sorted(after, reverse=metric in LESS_IS_BETTER)
+    guarding = guarding_comparison(metric, comparison)
+    assert guarding == guarding_comparison(metric, guarding)
+    assert {guarding, comparison} in ({guarding}, {"at_least", "at_most"}, {"drop_at_most", "rise_at_most"})
+
+    def passes(value):
+        estimate = compared(metric, guarding, before, value)
+        return estimate <= threshold if guarding in SMALLER_IS_BETTER else estimate >= threshold
+
+    assert passes(better) or not passes(worse)

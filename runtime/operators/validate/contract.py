@@ -82,7 +82,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=3,
+    version=4,
     family="validate",
     params=ContractParams,
     inputs={

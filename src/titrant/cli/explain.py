@@ -163,6 +163,7 @@ def default_text(path: "KeyPath") -> str:
     """Write what the language itself says where nothing is written."""
     from pydantic import BaseModel
 
+    from titrant.compiler.bind.availability import does_nothing_yet
     from titrant.schema.language.expected import expected
 
     info = field_of(path)
@@ -171,6 +172,11 @@ def default_text(path: "KeyPath") -> str:
     if info.is_required():
         return "nothing; it has no default"
     value = info.get_default(call_default_factory=True)
+    if does_nothing_yet(path, value):
+        default = (
+            "the defaults of its keys do" if isinstance(value, BaseModel) else f"its default, {value_text(value)}, does"
+        )
+        return f"later ({default} nothing in this version)"
     if value is None and any(get_args(kind.type) == ("none",) for kind in expected(path)):
         return "nothing (a level may supply it)"
     if isinstance(value, BaseModel) or (
@@ -208,13 +214,13 @@ def field_of(path: "KeyPath") -> "FieldInfo | None":
 
 def later(path: "KeyPath") -> str:
     """Say that a key waits for a later version; "" for one that works."""
-    from titrant.compiler.bind.availability import later_keys, later_values
+    from titrant.compiler.bind.availability import later_of, later_values
     from titrant.schema.language.spans import dotted
 
-    for pattern, harmless in later_keys().items():
-        if len(path) >= len(pattern) and all(key in ("*", part) for key, part in zip(pattern, path, strict=False)):
-            other = [value_text(value) for value in harmless if not isinstance(value, tuple)]
-            beside = f", other than {' or '.join(f'`{text}`' for text in other)}" if other else ""
-            return f"`{dotted(path[: len(pattern)])}` is not available in this version{beside}"
+    if (waiting := later_of(path)) is not None:
+        key, harmless = waiting
+        other = [value_text(value) for value in harmless if not isinstance(value, tuple)]
+        beside = f", other than {' or '.join(f'`{text}`' for text in other)}" if other else ""
+        return f"`{dotted(key)}` is not available in this version{beside}"
     values = later_values().get(tuple("*" if isinstance(part, int) else str(part) for part in path))
     return "this version has " + ", ".join(f"`{value}`" for value in values) if values else ""

@@ -129,6 +129,10 @@ def headline(record: RunRecord) -> str:
         return f"PASS: released {released}; every gate of the contract is proven"
     if record.exit == 0:
         return f"{record.verdict}: released {released}; not every gate is proven"
+    if record.original_misses:
+        return (
+            f"{record.verdict}: nothing released; the original model itself misses {', '.join(record.original_misses)}"
+        )
     return f"{record.verdict}: nothing released; keep the original model"
 
 

@@ -40,9 +40,7 @@ def call(options: argparse.Namespace) -> int:
         listed = recipes.recipes() if options.name is None else None
         console.answer(table(list(listed.items())) if listed is not None else recipes.recipe_text(options.name))
     elif options.what == "schema":
-        from titrant.schema.language.expected import recipe_schema
-
-        console.answer_json(recipe_schema())
+        console.answer_json(show.recipe_schema())
     else:
         _runs(options)
     return OK

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from titrant.runtime import catalog
 from titrant.runtime.operators import quantize
@@ -123,6 +125,37 @@ def test_does_not_quantize_a_small_model_unasked_under_auto():
     assert ids(decided()) == ["torchscript-fp32", "onnx-fp32"]
     assert "ort.static" in ids(decided(case.RECIPE, "quantization.method=auto"))
     assert "ort.static" in ids(decided(case.RECIPE, "level=balanced"))
+
+
+@given(
+    weights=st.integers(5_000, 20_000_000),
+    share=st.floats(0.01, 4),
+    form=st.sampled_from(("auto", "onnx", "torchscript")),
+    level=st.sampled_from(("auto", "minimal", "balanced", "aggressive")),
+)
+def test_quantizes_a_small_model_under_auto_where_its_size_asks_for_it(weights, share, form, level):
+    size = max(1, int(4 * weights * share))
+    model = replace(case.MODEL, parameters=weights, weight_bytes=4 * weights)
+    changes = (f"level={level}", f"target.size={size} B", f"export=[{{format: {form}}}]")
+    found = decided(case.RECIPE, *changes, model=model)
+    quantized = {chain.method for chain in found.settled.chains} - {"none"}
+    if level == "minimal" or (level == "auto" and share > 1.5 and weights > 50_000):
+        assert not quantized
+    elif share < 1 or level != "auto":
+        assert quantized
+    because = line(found, "quantization.method").because
+    assert ("in 32 bits the file takes" in because) == (level == "auto" and bool(quantized))
+    untouched = decided(case.RECIPE, f"level={level}").settled.contract.gates
+    assert [gate for gate in found.settled.contract.gates if gate.preset != "target"] == list(untouched)
+
+
+@pytest.mark.parametrize("limit", ["latency.p95=5 ms", "throughput=100", "peak_memory=1 GiB"])
+def test_measures_methods_under_auto_where_only_measuring_tells_whether_32_bits_keep_the_limit(limit):
+    found = decided(case.RECIPE, f"target.{limit}")
+    assert {"onnx-fp32", "ort.static"} <= set(ids(found))
+    assert f"whether 32 bits keep target.{limit.partition('.')[0].partition('=')[0]} is known once it is measured" in (
+        line(found, "quantization.method").because
+    )
 
 
 def test_considers_every_method_for_a_large_model_and_says_what_is_not_there_yet():

@@ -89,6 +89,24 @@ def test_asks_nothing_of_the_original_without_a_gate_of_its_own(tmp_path):
     assert "original_judgement" not in identity(plan)
 
 
+def test_judges_the_original_on_tuning_rows_by_what_it_can_miss_as_a_candidate_can(tmp_path):
+    limit = Gate("floor", "gates", "sensitivity", "all", "at_least", 0.9, "exact_binomial", "x.yaml:1:1")
+    kept = replace(limit, id="kept", metric="kept")
+    gates = (small.RETENTION, limit, kept, small.LATENCY)
+    plan = compiled(tmp_path, small.PLAIN, small.STATIC, training=FIT, gates=gates)
+    assert plan.original_limits == "original.limits.judgement"
+    step = by_id(plan, "original.limits")
+    assert (step.stage, step.candidate, step.inputs["rows"]) == ("prepare", "", "transform.tuning")
+    assert step.inputs["original"] == step.inputs["candidate"] == "baseline.tuning.outputs"
+    assert [gate["id"] for gate in step.params["gates"]] == ["floor"]
+    assert ids(plan).index("original.limits") < ids(plan).index("onnx")
+    assert problems(replace(plan, original_limits="nobody.judgement")) == (
+        "what the original misses is nobody.judgement, which no step gives",
+    )
+    without = compiled(tmp_path, small.PLAIN, training=FIT, gates=(small.RETENTION, kept))
+    assert (without.original_limits, "original_limits" in identity(without)) == ("", False)
+
+
 def test_exports_once_for_all_methods_that_take_onnx(tmp_path):
     plan = compiled(tmp_path, small.DYNAMIC, small.STATIC, training=FIT)
     assert [step.id for step in plan.steps if step.operator == "export.onnx"] == ["onnx"]

@@ -115,6 +115,17 @@ def test_leaves_a_group_under_min_cases_open(evidence, gate):
     assert "at least 50 are needed" in result.reason
 
 
+def test_names_no_number_of_cases_where_the_shares_that_were_seen_never_prove_it(evidence, gate):
+    labels = np.ones(300, int)
+    groups = ["f"] * 270 + ["m"] * 30
+    bias = gate("group_ratio", "sensitivity", "ratio_at_least", 0.8, where="subgroup sex.m / sex.f", min_cases=50)
+    missed = flip(labels, *range(270, 280))
+    found = evidence(labels, labels, missed, groups=groups)  # 20 of 30 against 270 of 270: a ratio of 0.67
+    assert judge(bias, found).needed_cases is None
+    close = evidence(labels, labels, flip(labels, *range(270, 275)), groups=groups)  # 25 of 30: a ratio of 0.83
+    assert judge(bias, close).needed_cases > 500
+
+
 def test_holds_against_each_other_subgroups_whose_names_have_slashes(evidence, gate):
     found = evidence(LABELS, LABELS, LABELS, groups=["f / x"] * 130 + ["m"] * 41)
     bias = gate("group_ratio", "accuracy", "ratio_at_least", 0.8, where="subgroup sex.f / x / sex.m")

@@ -42,3 +42,22 @@ def test_blames_the_original_and_no_candidate_when_the_baseline_is_missed(record
     assert said.sentence == "Not released: the original model itself misses the contract's baseline."
     assert "0.9123 reached (lower bound 0.8800), 0.99 asked" in said.ground
     assert "No candidate was made" in said.ground
+
+
+def test_calls_the_original_s_what_it_misses_itself(records):
+    made = records.failed()
+    gate = made["plan"]["contract"]["gates"][0]
+    gate |= {"preset": "gates", "metric": "sensitivity", "comparison": "at_least", "threshold": 0.999}
+    for candidate in made["run"]["candidates"]:
+        for result in candidate["judgement"]["results"] if candidate["judgement"] else ():
+            mine = result["gate"] == gate["id"]
+            result.update({"verdict": "FAIL", "original": 0.25, "estimate": 0.25} if mine else {"verdict": "PASS"})
+    made["run"]["original_misses"] = [gate["id"]]
+    shown = page(read_record(made))
+    assert shown.headline.sentence == (
+        "Not released: the original model itself misses the contract, and no candidate is to blame."
+    )
+    assert "The original itself misses 1 of" in shown.headline.ground
+    assert "breaks" not in shown.headline.ground
+    assert any("the original itself reaches 0.2500, where ≥ 0.999 is asked" in text for text in shown.advice)
+    assert not any("Go on serving" in text or "loses more than" in text for text in shown.advice)

@@ -2,10 +2,16 @@
 
 import copy
 import json
+import math
+import re
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from titrant.runtime.report.page import page, write_report
-from titrant.runtime.report.record_view import read_record
-from titrant.runtime.report.savings import faster
+from titrant.runtime.report.record_view import Timing, read_record
+from titrant.runtime.report.savings import Saving, _bars, _tail, faster
 
 
 def by_name(record):
@@ -27,6 +33,39 @@ def test_says_so_when_it_got_worse(records):
     found = by_name(made)
     assert (found["latency p50"].words, found["latency p50"].tone) == ("2.00× slower", "bad")
     assert (found["accuracy"].words, found["accuracy"].tone) == ("−0.1462", "bad")
+
+
+@given(st.integers(100, 10**9), st.floats(-0.5, 0.5))
+def test_calls_a_difference_of_a_percent_neither_better_nor_worse(before, change):
+    tone = _bars(Saving("size", "", "", "", ""), before, before * (1 + change)).tone
+    if abs(change) < 0.019:
+        assert tone == "plain"
+    elif abs(change) > 0.021:
+        assert tone == ("bad" if change > 0 else "good")
+
+
+@given(st.integers(0, 2**32), st.floats(0.01, 100), st.integers(10, 500))
+def test_gives_the_factor_of_the_95th_percentile_with_its_interval_or_not_at_all(seed, factor, runs):
+    samples = [1e-5 * drawn for drawn in np.random.default_rng(seed).lognormal(0, 1, 500)]
+    before = timing(sorted(samples))
+    after = timing(sorted(factor * seconds for seconds in samples[:runs]))
+    saving = _tail(before, after, "")
+    numbers = [float(number) for number in re.findall(r"([0-9.]+)×", saving.words)]
+    if runs < 60:
+        assert (saving.words, saving.tone, numbers) == ("too few runs to bound a factor", "plain", [])
+    elif len(numbers) == 2:  # the interval holds 1: nothing is called faster
+        assert saving.tone == "plain"
+        assert numbers[0] <= 1.01
+        assert numbers[1] >= 0.99
+    else:
+        estimate, low, high = numbers
+        assert low <= estimate <= high
+        assert saving.tone in ("plain", "good" if after.p95 < before.p95 else "bad")
+
+
+def timing(samples):
+    p95 = samples[math.ceil(0.95 * len(samples)) - 1]
+    return Timing(samples[len(samples) // 2], p95, samples[-1], 1.0, tuple(samples))
 
 
 def test_leaves_out_what_was_not_measured(records):
