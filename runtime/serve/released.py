@@ -108,12 +108,13 @@ def load(folder: Path | str, *, name: str | None = None, threads: int | None = N
 
     `name` chooses among several released files (their stem); `threads` is by default what the recipe's target says.
     Raises RecipeError X340 where nothing was released and X343 where its engine is not here, StepError X341 where a
-    file is not what was released, ValueError for `threads` below 1.
+    file is not what was released and X344 where its run did not release it, ValueError for `threads` below 1.
     """
     outputs = _outputs(Path(folder))
     _check_number("threads", threads)
     about = _manifest(outputs / MANIFEST)
     _verify(outputs, about["files"])
+    _refuse_forged(outputs)
     models = {Path(model["file"]).stem: model for model in about["models"]}
     if name is not None and name not in models:
         raise RecipeError(
@@ -174,6 +175,15 @@ def _verify(folder: Path, files: Mapping[str, str]) -> None:
                     help="run the recipe again: it writes its outputs anew from the store",
                 )
             )
+
+
+def _refuse_forged(outputs: Path) -> None:
+    """Raise StepError X344 where the run that the outputs lie in did not put them out."""
+    from titrant.runtime.store.placed import forged
+
+    if outputs.name == "outputs" and (other := forged(outputs.parent)) is not None:
+        message = f"{other.path} is not what the run put out: {other.why}"
+        raise StepError(Diagnostic("X344", message, help="run the recipe again: it puts its outputs out anew"))
 
 
 def _transforms(folder: Path, about: Mapping[str, Any]) -> Transforms | None:

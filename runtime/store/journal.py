@@ -10,7 +10,7 @@ from typing import Any
 
 # What is shown while it happens, but not kept.
 PASSING = ("progress",)
-_OURS = ("step", "key", "plan", "name", "unit", "candidate", "search")
+_OURS = ("step", "key", "plan", "name", "unit", "candidate", "search", "record", "manifest", "folder")
 _LEVELS = {"failed": logging.WARNING, "rejected": logging.INFO, "note": logging.INFO, "closed": logging.INFO}
 _LOGGER = logging.getLogger("titrant.run")
 
