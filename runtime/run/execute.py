@@ -17,9 +17,9 @@ from titrant.runtime.run.stages import NoCandidateError, walk_through
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.declarations import Declarations
-from titrant.runtime.store.home import Home, disk_errors, sweep
+from titrant.runtime.store.home import Home, disk_errors
 from titrant.runtime.store.journal import Journal
-from titrant.runtime.store.locks import using
+from titrant.runtime.store.locks import sweep, using
 from titrant.runtime.store.placed import names_placed
 from titrant.runtime.store.results import Results
 from titrant.runtime.store.run_folder import (

@@ -5,9 +5,7 @@ import errno
 import json
 import os
 import re
-import shutil
 import socket
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,33 +138,6 @@ def _home_problem(path: Path, error: OSError) -> Diagnostic:
         f"cannot write in {path}: {os_reason(error)}",
         help="set TITRANT_HOME to a folder that you can write",
     )
-
-
-def unfinished_folder(home: Home, purpose: str) -> Path:
-    """Make an empty folder for this process; its name says whose it is, so that what is left behind can be swept."""
-    return Path(tempfile.mkdtemp(prefix=f"{purpose}-{host()}-{os.getpid()}-", dir=home.unfinished))
-
-
-def sweep(home: Home) -> None:
-    """Remove what processes of this machine that are gone left unfinished."""
-    for entry in home.unfinished.iterdir():
-        parts = entry.name.split("-")
-        if len(parts) == 4 and parts[1] == host() and parts[2].isdigit() and not _in_use(entry, int(parts[2])):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _in_use(folder: Path, pid: int) -> bool:
-    """Tell whether the process that made a folder still runs, and is not another one to which its number passed."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        # A second for the clocks: the time of a start is counted from the machine's own, to a hundredth.
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= folder.stat().st_mtime + 1
-    except psutil.AccessDenied:
-        return True
-    except (psutil.NoSuchProcess, FileNotFoundError):
-        return False
 
 
 def host() -> str:

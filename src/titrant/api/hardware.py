@@ -5,7 +5,6 @@ Measurements run in child processes, and their figures are kept for predictions.
 
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -115,20 +114,18 @@ def measure_machine(starts: int = _STARTS) -> Bench:
     from titrant.compiler.machine.detect import detect_identity
     from titrant.compiler.machine.limits import memory_available
     from titrant.compiler.machine.speeds import read_figures, write_bench
-    from titrant.runtime.store.home import open_home, sweep, unfinished_folder
+    from titrant.runtime.store.home import open_home
+    from titrant.runtime.store.locks import sweep, unfinished_folder
 
     home = open_home()
     sweep(home)
     available = memory_available()
-    folder = unfinished_folder(home, "bench")
-    try:
+    with unfinished_folder(home, "bench") as folder:
         free = "-" if available is None else str(available)
         begun: list[float] = []
         while len(begun) < starts and sum(begun) < _STARTS_SECONDS:
             begun.append(_child("start", folder, free)[0])
         seconds, figures = _child("bench", folder, free)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     bench = read_figures({**figures, "import_seconds": statistics.median([*begun, seconds])})
     write_bench(home.path, detect_identity(), bench)
     return bench
