@@ -197,8 +197,9 @@ def _imports(file: Path, module: str) -> tuple[_Import, ...]:
     items: list[_Import] = []
     for node in _statements(file):
         if isinstance(node, ast.Import):
-            items += [_Import(alias.asname or alias.name.split(".")[0], alias.name, "") if alias.asname else
-                      _Import(alias.name.split(".")[0], alias.name.split(".")[0], "") for alias in node.names]  # fmt: skip
+            for alias in node.names:
+                named = alias.name if alias.asname else alias.name.split(".")[0]
+                items.append(_Import(alias.asname or named, named, ""))
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, package)
             items += [
