@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from titrant.schema.values.text import printable
+
 # What is shown while it happens, but not kept.
 PASSING = ("progress",)
 _OURS = ("step", "key", "plan", "name", "unit", "candidate", "search", "record", "manifest", "folder")
@@ -35,7 +37,7 @@ class Journal:
         entry = {"event": event, **_redacted(fields), "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         if event not in PASSING:
             _LOGGER.log(_LEVELS.get(event, logging.DEBUG), "%s", _line(entry), extra={"fields": {"event": entry}})
-            line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            line = printable(json.dumps(entry, ensure_ascii=False, allow_nan=False)).encode() + b"\n"
             if self._file is None:
                 self._waiting.append(line)
             else:

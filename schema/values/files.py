@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.schema.values.canonical import canonical_json, plain
+from titrant.schema.values.text import printable
 
 _MAP_BYTES = 1 << 20
 _WINDOW_BYTES = 128 << 20
@@ -72,7 +73,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys."""
     text = json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, f"{text}\n".encode())
+    write_bytes(path, f"{printable(text)}\n".encode())
 
 
 def append_line(path: Path, line: bytes, *, durable: bool) -> None:

@@ -1,7 +1,20 @@
-"""Write text into Markdown so that nothing in it is read as markup, and say in one line what an error is."""
+"""Write text so that nothing in it is read as a command: by a terminal, or as Markdown; and say what an error is."""
 
 import re
 from collections.abc import Iterable
+
+# What a terminal obeys rather than shows: control characters but tab and line feed, what turns the direction of writing
+# or ends a line unseen; and halves of characters, which no file in UTF-8 can hold.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Write what a terminal would obey as an escape, such as `\\u001b`, which is one of JSON's too.
+
+    Everything that is printed, and every file that shows names of the data or of files, goes through here.
+    """
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!$@])")
 
