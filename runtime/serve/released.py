@@ -14,6 +14,7 @@ from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.values.text import is_text
 
 MANIFEST = "titrant.json"
 _PARTS = {"name": str, "task": str, "threads": int, "reading": dict, "files": dict, "models": list, "shipped": dict}
@@ -107,10 +108,14 @@ def load(folder: Path | str, *, name: str | None = None, threads: int | None = N
     """Load a released model from a run's folder, or from its outputs folder wherever that was copied to.
 
     `name` chooses among several released files (their stem); `threads` is by default what the recipe's target says.
-    Raises RecipeError X340 where nothing was released and X343 where its engine is not here, StepError X341 where a
-    file is not what was released and X344 where its run did not release it, ValueError for `threads` below 1.
+    Raises RecipeError X340 where nothing was released, X303 for a name that is not UTF-8 and X343 where its engine is
+    not here, StepError X341 where a file is not what was released and X344 where its run did not release it, ValueError
+    for `threads` below 1.
     """
     outputs = _outputs(Path(folder))
+    if not is_text(str(outputs.absolute())):
+        message = f"the name of {outputs} is not UTF-8, and no engine takes it"
+        raise RecipeError(Diagnostic("X303", message, help="reach it by a link of another name"))
     _check_number("threads", threads)
     about = _manifest(outputs / MANIFEST)
     _verify(outputs, about["files"])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from titrant.runtime.store.home import Home
+from titrant.runtime.store.home import Home, refuse_few_files
 from titrant.runtime.store.locks import unfinished_folder
 from titrant.runtime.worker.messages import WorkerDiedError, WorkerExit, exit_cause, out_of_memory_kills, raise_answer
 from titrant.runtime.worker.output import OutputPipe
@@ -128,6 +128,7 @@ class Worker:
     def _start(self) -> OutputPipe:
         if self._process is not None and self._printed is not None:
             return self._printed
+        refuse_few_files()
         scratch = self._holding.enter_context(unfinished_folder(self._home, "worker"))
         self._printed = OutputPipe()
         ours_in, theirs_out = os.pipe()

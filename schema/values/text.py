@@ -16,6 +16,15 @@ def printable(text: str) -> str:
     return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def is_text(name: str) -> bool:
+    """Tell whether UTF-8 can hold a name: Python reads one of a disk that is not UTF-8 with halves of characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!$@])")
 
 

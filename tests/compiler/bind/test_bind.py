@@ -171,3 +171,18 @@ def test_lists_the_findings_in_the_order_of_the_file(folder):
 
 def test_has_a_sentence_for_every_check():
     assert all(check.__doc__ for check in CHECKS)
+
+
+@pytest.mark.parametrize("place", ["", "data", "data/rows.csv"])
+def test_refuses_a_folder_or_file_whose_name_no_text_can_hold_before_anything_else(folder, place):
+    """A recipe is text, so a file of such a name can only be reached by a link; its folder is another matter."""
+    import os
+
+    own = folder / os.fsdecode(b"caf\xe9") / place
+    own.mkdir(parents=True)
+    for name in ("nets.py", "rows.csv"):
+        (own / name).write_text("class Net: ...\n", "utf-8")
+    assert codes(CODE % "nets:Net", own) == [("R129", 1, 1)]
+    link = folder / "cafe"
+    link.symlink_to(own)
+    assert bound(CODE % "nets:Net", link).folder == link
