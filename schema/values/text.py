@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 # What a terminal obeys rather than shows: control characters but tab and line feed, what turns the direction of writing
 # or ends a line unseen; and halves of characters, which no file in UTF-8 can hold.
@@ -23,6 +24,27 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+# An absolute path, wherever one begins in a text; names of a graph's nodes look the same (`/features/0/Conv`).
+_PATH = re.compile(r"(?<![\w.~-])(?:/[^\s/'\"`:;,()\[\]{}<>|]+)+")
+
+
+def without_places(text: str, folders: Iterable[str]) -> str:
+    """Leave of every path of this machine its last part, `…/model.onnx`: a text that others read holds none.
+
+    `folders` are the machine's, which may have spaces in their names. What begins in no folder of the root is no path.
+    """
+    for folder in sorted(folders, key=len, reverse=True):
+        if len(folder) > 1:
+            text = text.replace(folder, f"/{folder.strip('/').split('/')[0]}")
+    return _PATH.sub(_last_part, text)
+
+
+def _last_part(match: re.Match[str]) -> str:
+    path = match[0]
+    root, name = path.split("/")[1], path.rpartition("/")[2]
+    return f"…/{name}" if Path("/", root).is_dir() else path
 
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!$@])")
