@@ -25,6 +25,7 @@ FactsCheck = Callable[[CheckInput, ModelFacts, DataFacts], Iterator[Finding]]
 
 # In this order: an earlier finding about a path silences later ones about it or what is below it.
 CHECKS: tuple[Check, ...] = (
+    check_files.names_are_text,
     availability.available,
     check_files.missing_files,
     check_references.bad_references,

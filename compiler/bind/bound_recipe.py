@@ -9,6 +9,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.language.yaml_tree import MOST_FINDINGS, capped
 from titrant.schema.recipe.data import Data
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
@@ -129,10 +130,21 @@ def meant(word: str, choices: Iterable[str], what: str = "there are") -> str:
 
 
 def unclaimed(findings: Iterable[Finding]) -> list[Finding]:
-    """Drop what is found at, or below, a path that an earlier finding is about: one mistake, one error."""
+    """Drop what is found at, or below, a path that an earlier finding is about: one mistake, one error.
+
+    Of more mistakes than anybody reads the first are kept, and that there are more; of more warnings the first.
+    """
     kept: list[Finding] = []
+    count = {"error": 0, "warning": 0}
     for finding in findings:
-        if not any(finding.path[: len(earlier.path)] == earlier.path for earlier in kept):
+        if any(finding.path[: len(earlier.path)] == earlier.path for earlier in kept):
+            continue
+        severity = "error" if finding.diagnostic.severity == "error" else "warning"
+        count[severity] += 1
+        if count["error"] > MOST_FINDINGS:
+            last = capped([finding.diagnostic] * (MOST_FINDINGS + 1))[-1]
+            return [*kept, Finding(finding.path, last)]
+        if count[severity] <= MOST_FINDINGS:
             kept.append(finding)
     return kept
 

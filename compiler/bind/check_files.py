@@ -10,6 +10,7 @@ from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import Source
 from titrant.schema.values.files import WEIGHT_SUFFIXES
+from titrant.schema.values.text import is_text
 
 # What a key's file must end in; a folder has no ending.
 ENDINGS: Mapping[str, tuple[str, ...]] = {
@@ -47,6 +48,17 @@ def _resolved(given: CheckInput, path: KeyPath, text: str) -> File:
     """Resolve against the folder of the file that the value stands in: a base's paths stay relative to the base."""
     folder = given.parsed.source.folder(path) if given.written(*path) else given.parsed.folder
     return (folder / File(text).expanduser()).absolute()
+
+
+def names_are_text(given: CheckInput) -> Iterator[Finding]:
+    """Find a folder, the recipe's or one that it names, whose name no text can hold: plans and libraries need texts."""
+    folders = {(): given.parsed.folder.absolute(), **named_files(given)}
+    for path, place in folders.items():
+        if not is_text(str(place)):
+            message = f"the name of {place} is not UTF-8, and neither a plan nor most libraries can hold it"
+            yield given.finding(
+                "R129", path, message, "rename the folder or file, or reach it by a link of another name"
+            )
 
 
 def missing_files(given: CheckInput) -> Iterator[Finding]:

@@ -4,12 +4,13 @@ import ast
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from pathlib import Path
 
 from titrant.compiler.bind.bound_recipe import CheckInput, CodeOrigin, Finding, UserReference, meant
+from titrant.compiler.bind.factory_kind import OWN, Role, builds, in_standard_library
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.values.files import digest_file
@@ -67,8 +68,50 @@ def bad_references(given: CheckInput) -> Iterator[Finding]:
             message = f"`{module}` lies outside the recipe's folder and the installed environment ({place})"
             advice = "move it beside the recipe, install it, or say --trust to run it"
             yield given.finding("R105", path, message, advice)
-        else:
-            yield from _bad_name(given, path, located, name)
+        elif problems := list(_bad_name(given, path, located, name)):
+            yield from problems
+        elif located.origin == "environment" and not given.trust:
+            yield from _unknown_kind(given, path, located, reference)
+
+
+def _unknown_kind(given: CheckInput, path: KeyPath, located: FoundModule, reference: str) -> Iterator[Finding]:
+    """Find an installed factory that nothing says to build a model or to return data: it might run what it is given."""
+    module, _, name = reference.partition(":")
+    role: Role = "model" if path[0] == "model" else "data"
+    if path[-1] != "factory" or f"{module}.".startswith(OWN):
+        return
+    what = {"model": "builds a model", "data": "returns a data set"}[role]
+    if in_standard_library(module, located.path):
+        message = f"`{reference}` is part of Python's standard library, of which nothing {what}"
+        yield given.finding("R105", path, message, f"name what {what}; --trust runs it whatever it does")
+        return
+    titrants = module.split(".", maxsplit=1)[0] == "titrant"
+    if not titrants and builds(role, module, name, installed_file) and not (role == "data" and _has_text(given, path)):
+        return
+    advice = {
+        "model": "call it in a function beside the recipe, name a torch.nn.Module class, or say --trust to run it",
+        "data": "call it in a function beside the recipe, which may say what it reads, or say --trust to run it",
+    }[role]
+    reason = {
+        "model": "it is no torch.nn.Module class, and no function that is annotated to return one",
+        "data": "it is not annotated to return a DataFrame or a mapping, or is given text, which can name anything",
+    }[role]
+    yield given.finding("R105", path, f"nothing says that the installed `{reference}` {what}: {reason}", advice)
+
+
+def _has_text(given: CheckInput, path: KeyPath) -> bool:
+    """Tell whether the arguments of a data factory hold text, such as the path of a pickle."""
+    source = given.data.source if len(path) == 3 else (given.data.sources or {})[str(path[2])]
+    return source is not None and any(isinstance(leaf, str) for leaf in _leaves(source.args or {}))
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        yield from (leaf for item in value.values() for leaf in _leaves(item))
+    elif isinstance(value, (list, tuple)):
+        yield from (leaf for item in value for leaf in _leaves(item))
+    else:
+        yield value
 
 
 def _bad_name(given: CheckInput, path: KeyPath, module: FoundModule, name: str) -> Iterator[Finding]:
@@ -111,6 +154,13 @@ def find_module(name: str, folder: Path) -> FoundModule | None:
     if module := _as("environment", _spec(name, list(environment()))):
         return module
     return _as("outside", _spec(name, [entry for entry in sys.path if entry]))
+
+
+@cache
+def installed_file(name: str) -> Path | None:
+    """Return the file of an installed module, found without importing anything; None where there is none."""
+    module = _as("environment", _spec(name, list(environment())))
+    return None if module is None else module.path
 
 
 def _spec(name: str, paths: list[str]) -> ModuleSpec | None:

@@ -85,7 +85,7 @@ class FileDigests:
             for name in files:
                 file = Path(folder, name)
                 lines.append(f"{file.relative_to(path).as_posix()}\0{self._file(file)}\n")
-        return digest_bytes("".join(sorted(lines)).encode())
+        return digest_bytes("".join(sorted(lines)).encode("utf-8", "surrogateescape"))
 
 
 def _load(memory: Path | None) -> dict[str, str]:

@@ -21,7 +21,7 @@ from titrant.compiler.machine.detect import installed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import without_paths
-from titrant.schema.values.canonical import WrongValueError, canonical_json, read_back, sha256
+from titrant.schema.values.canonical import canonical_json, read_back, sha256
 from titrant.schema.values.files import remember, remembered
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
@@ -174,6 +174,6 @@ def _remembered(place: Path, digests: FileDigests, *, whole: bool) -> _Answer | 
         if not all(digests.of(Path(file["path"])) == file["digest"] for file in kept["dependencies"]):
             return None
         answer = read_back(_Answer, kept)
-    except (OSError, KeyError, TypeError, WrongValueError):
+    except (OSError, KeyError, TypeError, ValueError):  # also a path with a null character
         return None
     return None if whole and answer.data is None else answer

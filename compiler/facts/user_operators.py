@@ -266,7 +266,7 @@ def _remembered(place: Path, folder: Path, digests: FileDigests) -> _Answer | No
     try:
         answer = read_back(_Answer, remembered(place))
         unchanged = all(_now(file["path"], folder, digests) == file["digest"] for file in answer.dependencies)
-    except (OSError, KeyError, WrongValueError):
+    except (OSError, KeyError, ValueError):  # also a path with a null character
         return None
     return answer if unchanged else None
 

@@ -51,7 +51,7 @@ def read_profile(text: str, name: str) -> MachineProfile:
     Packages and Python are those that titrant is tested with where the file states none. What moves (free memory and
     disk) is not known, and nothing is measured: of accelerators it may state what their vendor publishes.
     """
-    value = _yaml(text)
+    value = yaml_value(text)
     if not isinstance(value, dict):
         raise ValueError("it holds no keys such as `system` and `cores`")
     file = TypeAdapter(_File).validate_python(value)
@@ -156,11 +156,12 @@ def _scaled(figure: float | None, unit: float) -> float | None:
 
 @cache
 def _defaults() -> Mapping[str, Any]:
-    defaults: Mapping[str, Any] = _yaml(profile_text(_DEFAULTS))
+    defaults: Mapping[str, Any] = yaml_value(profile_text(_DEFAULTS))
     return defaults
 
 
-def _yaml(text: str) -> Any:
+def yaml_value(text: str) -> Any:
+    """Read YAML in which no key stands twice; ValueError, whose text is for a person, for anything else."""
     import yaml
 
     try:

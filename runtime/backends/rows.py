@@ -10,6 +10,7 @@ import numpy as np
 
 from titrant.runtime.data.columns import is_ragged, is_text
 from titrant.runtime.values import Outputs, Rows, RowSplit, Table, Tables
+from titrant.schema.values.canonical import encodable
 
 TABLES_ABOUT, NUMBERS, TEXTS = "tables.json", "numbers.safetensors", "texts.json"
 ROWS_ABOUT, ARRAYS = "rows.json", "rows.safetensors"
@@ -45,8 +46,8 @@ def save_tables(value: Tables, folder: Path) -> None:
             }
         )
     save_file(numbers, folder / NUMBERS)
-    (folder / TEXTS).write_text(json.dumps(texts, ensure_ascii=False, sort_keys=True), encoding="utf-8")
-    (folder / TABLES_ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    (folder / TEXTS).write_text(encodable(json.dumps(texts, ensure_ascii=False, sort_keys=True)), encoding="utf-8")
+    (folder / TABLES_ABOUT).write_text(encodable(json.dumps(about, ensure_ascii=False)), encoding="utf-8")
 
 
 def load_tables(folder: Path) -> Tables:
@@ -93,7 +94,7 @@ def save_rows(value: Rows, folder: Path) -> None:
         "subgroups": [[name, list(value.subgroup_values[name])] for name in value.subgroups],
     }
     save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / ARRAYS)
-    (folder / ROWS_ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    (folder / ROWS_ABOUT).write_text(encodable(json.dumps(about, ensure_ascii=False)), encoding="utf-8")
 
 
 def load_rows(folder: Path) -> Rows:
@@ -130,7 +131,7 @@ def save_split(value: RowSplit, folder: Path) -> None:
         "dropped": value.dropped,
     }
     save_file({key: np.ascontiguousarray(array, dtype=np.int64) for key, array in arrays.items()}, folder / INDICES)
-    (folder / SPLIT_ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    (folder / SPLIT_ABOUT).write_text(encodable(json.dumps(about, ensure_ascii=False)), encoding="utf-8")
 
 
 def load_split(folder: Path) -> RowSplit:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.schema.values.text import printable
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -39,7 +41,7 @@ def save_transforms(value: "Transforms", folder: Path) -> None:
         "positive": value.positive,
     }
     save_file(numbers, folder / ARRAYS)
-    (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (folder / ABOUT).write_text(printable(json.dumps(about, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
 
 
 def load_transforms(folder: Path) -> "Transforms":

@@ -46,7 +46,9 @@ def text_hash(text: str) -> np.uint64:
     """Hash text to 64 bits, the same in every process."""
     import hashlib
 
-    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+    return np.uint64(
+        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    )
 
 
 def _value_hashes(column: np.ndarray) -> np.ndarray:

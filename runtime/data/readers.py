@@ -1,7 +1,10 @@
 """Read each kind of data source: tables in files, image folders, scikit-learn's sets, factories, random inputs."""
 
+import lzma
+import math
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +19,8 @@ from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.data import BUNDLED
+from titrant.schema.values.archives import Unpacked, is_packed_stream, measure_stream, measure_zip
+from titrant.schema.values.units import format_size
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
@@ -29,6 +34,7 @@ def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     import pandas as pd
 
     file = _existing(path)
+    _measure_csv(file)
     try:
         with warnings.catch_warnings():
             # Else rows with more values than the header has names would lose some, or move by a column.
@@ -50,6 +56,22 @@ def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     return frame_columns(frame, file.name), notes
 
 
+def _measure_csv(file: Path) -> None:
+    """Refuse a packed file that would fill the memory; StepError X112."""
+    try:
+        if is_packed_stream(file):
+            _refuse_too_large(file, measure_stream(file))
+        elif file.suffix.lower() == ".zip":
+            _refuse_too_large(file, measure_zip(file))
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        raise StepError(_unreadable(file, error, "csv")) from None
+
+
+def _refuse_too_large(file: Path, size: Unpacked, help: str = "if it really holds so much, store it unpacked") -> None:
+    if size.too_large:
+        raise StepError(Diagnostic("X112", f"{file.name} is not unpacked: its {size}", help=help))
+
+
 def read_parquet(path: str) -> dict[str, np.ndarray]:
     """Read a Parquet file."""
     import pandas as pd
@@ -57,10 +79,29 @@ def read_parquet(path: str) -> dict[str, np.ndarray]:
 
     file = _existing(path)
     try:
+        _measure_parquet(file)
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StepError(_unreadable(file, error, "parquet")) from None
     return frame_columns(frame, file.name)
+
+
+# What a value takes in memory, by its physical type; text takes at least a reference.
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
+
+
+def _measure_parquet(file: Path) -> None:
+    """Refuse a table whose footer says that it would fill the memory: one value repeated takes next to nothing."""
+    import pyarrow.parquet
+
+    footer = pyarrow.parquet.ParquetFile(file).metadata
+    size = 0
+    for place in range(footer.num_row_groups):
+        group = footer.row_group(place)
+        for column in (group.column(index) for index in range(group.num_columns)):
+            size += max(column.total_uncompressed_size, column.num_values * _WIDTHS.get(column.physical_type, 8))
+    help = "if it really holds so much, write it plain: to_parquet(…, compression=None, use_dictionary=False)"
+    _refuse_too_large(file, Unpacked(file.stat().st_size, size), help)
 
 
 def read_npz(path: str, selected: Sequence[str] | None) -> dict[str, np.ndarray]:
@@ -74,9 +115,33 @@ def read_npz(path: str, selected: Sequence[str] | None) -> dict[str, np.ndarray]
             for name in selected or ():
                 find(there, name, file.name, "data")
             names = archive.files if selected is None else selected
+            zipped = archive.zip
+            assert zipped is not None  # it is open
+            members = {name if name in zipped.namelist() else f"{name}.npy" for name in names}
+            help = "if it really holds so much, write it with numpy.savez, which does not pack"
+            _refuse_too_large(file, measure_zip(file, members), help)
+            for member in sorted(members):
+                _check_header(zipped, member, file)
             return {name: array_column(_member(archive, name, file), name, file.name) for name in names}
     except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
         raise StepError(_unreadable(file, error, "npz")) from None
+
+
+def _check_header(archive: zipfile.ZipFile, member: str, file: Path) -> None:
+    """Refuse an array whose header promises more than there is: NumPy makes room for it before it reads."""
+    with archive.open(member) as stream:
+        if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+            return
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+        promised = math.prod(shape) * dtype.itemsize
+    held = archive.getinfo(member).file_size
+    if not dtype.hasobject and promised > held:
+        name = member.removesuffix(".npy")
+        message = f"{file.name}: {name} promises {format_size(promised)} and holds {format_size(held)}"
+        raise StepError(Diagnostic("X100", message, help="write it again, or copy it again"))
 
 
 def _member(archive: np.lib.npyio.NpzFile, name: str, file: Path) -> np.ndarray:

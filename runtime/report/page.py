@@ -23,7 +23,7 @@ from titrant.runtime.report.savings import Pair, Saving, loading, savings, total
 from titrant.runtime.report.steps import StepRow, step_rows
 from titrant.schema.plan import CandidateSearch, Decision
 from titrant.schema.values.canonical import canonical_json
-from titrant.schema.values.text import block, code, inline, row
+from titrant.schema.values.text import block, code, inline, printable, row
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -210,4 +210,4 @@ def write_report(record: Mapping[str, Any], folder: Path) -> None:
         "report.json": json_text(shown, record),
     }
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        (folder / name).write_text(printable(text), encoding="utf-8", newline="\n")

@@ -17,11 +17,20 @@ from titrant.runtime.run.stages import NoCandidateError, walk_through
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.declarations import Declarations
-from titrant.runtime.store.home import Home, disk_errors, sweep
+from titrant.runtime.store.home import Home, disk_errors
 from titrant.runtime.store.journal import Journal
-from titrant.runtime.store.locks import using
+from titrant.runtime.store.locks import sweep, using
+from titrant.runtime.store.placed import names_placed
 from titrant.runtime.store.results import Results
-from titrant.runtime.store.run_folder import RECORD, RunFolder, make_folder, newer_run, place_outputs, prepare_outputs
+from titrant.runtime.store.run_folder import (
+    RECORD,
+    RunFolder,
+    make_folder,
+    newer_run,
+    place_outputs,
+    prepare_outputs,
+    unfinished_of,
+)
 from titrant.runtime.worker.messages import DamagedArtifactError
 from titrant.runtime.worker.parent import Listen, Worker, environment
 from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnostic, StepError, TitrantError
@@ -189,6 +198,8 @@ class _Run:
         )
         self._accepted(record)
         files.write_json(folder.path / RECORD, record)
+        unfinished = unfinished_of(target) if judged.best else None
+        self._journal.add("placed", **names_placed(folder.path, unfinished, target.name))
         if judged.best:
             place_outputs(target)
         self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))

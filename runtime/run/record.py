@@ -13,7 +13,8 @@ from titrant.runtime.run.evaluation_looks import evaluation_digest, looked
 from titrant.runtime.run.outcome import Outcome, candidate_records, missed_by_original
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
-from titrant.runtime.store.run_folder import closed_run, released_path
+from titrant.runtime.store.placed import still_placed
+from titrant.runtime.store.run_folder import closed_runs, released_path
 from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
 from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord, StepRecord
@@ -172,7 +173,12 @@ def _outcome(record: RunRecord) -> tuple[Any, ...]:
 def earlier_run(home: Home, walk: Walk, outcome: Outcome) -> RunRecord | None:
     """Return a run that ended before exactly as this one does, told as one that executed nothing; None without one."""
     mine = run_record(walk, outcome)
-    earlier = closed_run(home, walk.plan, lambda record: same_outcome(record, mine))
+    same = (
+        record
+        for folder, record in closed_runs(home, walk.plan)
+        if same_outcome(record, mine) and still_placed(folder, record)
+    )
+    earlier = next(same, None)
     return None if earlier is None else replace(earlier, executed=0, reused=count_with_results(walk))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from titrant.schema.config.secrets import redact, without_secrets
 from titrant.schema.values.canonical import plain
+from titrant.schema.values.text import printable
 
 LOG = "log.jsonl"
 LEVELS = ("debug", "info", "warning", "error")
@@ -78,7 +79,7 @@ class LogLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         shown, _ = redact({**line, **_json(getattr(record, "fields", {}))})
-        return json.dumps(shown, ensure_ascii=False)
+        return printable(json.dumps(shown, ensure_ascii=False))
 
 
 def _json(fields: object) -> dict[str, object]:
@@ -93,7 +94,7 @@ class WithoutSecrets(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
-        return without_secrets(super().format(record))
+        return printable(without_secrets(super().format(record)))
 
 
 def get_logger(name: str = "titrant") -> logging.Logger:

@@ -14,6 +14,7 @@ from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.values.text import is_text
 
 MANIFEST = "titrant.json"
 _PARTS = {"name": str, "task": str, "threads": int, "reading": dict, "files": dict, "models": list, "shipped": dict}
@@ -107,13 +108,18 @@ def load(folder: Path | str, *, name: str | None = None, threads: int | None = N
     """Load a released model from a run's folder, or from its outputs folder wherever that was copied to.
 
     `name` chooses among several released files (their stem); `threads` is by default what the recipe's target says.
-    Raises RecipeError X340 where nothing was released and X343 where its engine is not here, StepError X341 where a
-    file is not what was released, ValueError for `threads` below 1.
+    Raises RecipeError X340 where nothing was released, X303 for a name that is not UTF-8 and X343 where its engine is
+    not here, StepError X341 where a file is not what was released and X344 where its run did not release it, ValueError
+    for `threads` below 1.
     """
     outputs = _outputs(Path(folder))
+    if not is_text(str(outputs.absolute())):
+        message = f"the name of {outputs} is not UTF-8, and no engine takes it"
+        raise RecipeError(Diagnostic("X303", message, help="reach it by a link of another name"))
     _check_number("threads", threads)
     about = _manifest(outputs / MANIFEST)
     _verify(outputs, about["files"])
+    _refuse_forged(outputs)
     models = {Path(model["file"]).stem: model for model in about["models"]}
     if name is not None and name not in models:
         raise RecipeError(
@@ -177,6 +183,15 @@ def _verify(folder: Path, files: Mapping[str, str]) -> None:
                     help="run the recipe again: it writes its outputs anew from the store",
                 )
             )
+
+
+def _refuse_forged(outputs: Path) -> None:
+    """Raise StepError X344 where the run that the outputs lie in did not put them out."""
+    from titrant.runtime.store.placed import forged
+
+    if outputs.name == "outputs" and (other := forged(outputs.parent)) is not None:
+        message = f"{other.path} is not what the run put out: {other.why}"
+        raise StepError(Diagnostic("X344", message, help="run the recipe again: it puts its outputs out anew"))
 
 
 def _transforms(folder: Path, about: Mapping[str, Any]) -> Transforms | None:

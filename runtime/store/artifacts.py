@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends import kinds
-from titrant.runtime.store.home import Home, unfinished_folder
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.locks import unfinished_folder
 from titrant.schema.record import Artifact
 from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.files import digest_bytes, digest_file
@@ -153,12 +154,9 @@ class Store:
 
     def put(self, kind: str, value: Any) -> Artifact:
         """Save a value; the same content gives the same artifact and is kept once."""
-        folder = unfinished_folder(self._home, "put")
-        try:
+        with unfinished_folder(self._home, "put") as folder:
             kinds.save(kind, value, folder)
             return self._adopt(kind, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def get(self, artifact: Artifact, folder: Path) -> Any:
         """Load a value after verifying its files, which come to lie in `folder` (made here).

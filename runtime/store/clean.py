@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.store.home import Home, sweep, unfinished_folder
-from titrant.runtime.store.locks import Holder, cleaning, remove_if_stale
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.locks import Holder, cleaning, remove_if_stale, sweep, unfinished_folder
 from titrant.runtime.store.results import SLACK_SECONDS
 from titrant.runtime.store.run_folder import RECORD
 from titrant.runtime.store.store_index import (
@@ -196,18 +195,17 @@ def _whole(digests: Iterable[str], there: Mapping[str, StoredFile]) -> set[str]:
 
 def _remove(home: Home, evicted: Sequence[StoredKey], paths: Sequence[Path], tell: Tell) -> None:
     """Remove results before the files that they refer to, so that none ever points to what is not there."""
-    trash = unfinished_folder(home, "clean")
-    for done, key in enumerate(evicted):
-        tell("removing results", done, len(evicted))
-        try:
-            if last_use(key.folder) == key.used:
-                os.rename(key.folder, trash / key.key)  # noqa: PTH104 - a folder of this name may not be replaced
-        except FileNotFoundError:
-            continue
-    for done, path in enumerate(paths):
-        tell("removing files", done, len(paths))
-        path.unlink(missing_ok=True)
-    shutil.rmtree(trash, ignore_errors=True)
+    with unfinished_folder(home, "clean") as trash:
+        for done, key in enumerate(evicted):
+            tell("removing results", done, len(evicted))
+            try:
+                if last_use(key.folder) == key.used:
+                    os.rename(key.folder, trash / key.key)  # noqa: PTH104 - a folder of this name may not be replaced
+            except FileNotFoundError:
+                continue
+        for done, path in enumerate(paths):
+            tell("removing files", done, len(paths))
+            path.unlink(missing_ok=True)
     sweep(home)
     for lock in home.locks.glob("*.lock"):
         if lock.stem != "store":

@@ -99,7 +99,7 @@ def current_digest(path: str, folder: Path) -> str:
 def listing_digest(folder: Path) -> str:
     """Digest what a folder lists."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if entry.name != "__pycache__")
-    return digest_bytes("\0".join(names).encode())
+    return digest_bytes("\0".join(names).encode("utf-8", "surrogateescape"))
 
 
 def dependency_path(path: Path, folder: Path) -> str:

@@ -5,19 +5,21 @@ import errno
 import json
 import os
 import re
-import shutil
 import socket
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError, StepError
 from titrant.schema.values.files import home_path
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.text import os_reason
+from titrant.schema.values.text import is_text, os_reason
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OPEN = (errno.EMFILE, errno.ENFILE)
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+# With so many open files the worker, its pipes, the store and the libraries that it loads get by.
+LEAST_FILES = 64
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 # How a run's folder begins: the second, in UTC, in which the run began.
 BEGAN = re.compile(r"\d{8}T\d{6}Z-")
@@ -69,12 +71,19 @@ class Home:
 def home_to_read(path: Path | None = None) -> Home:
     """Return the home at `path`, or where `home_path` says, to look things up in: it may be read-only, or not there.
 
-    Raises RecipeError X301 when something else is in its place.
+    Raises RecipeError X301 when something else is in its place, X303 when its name is not UTF-8.
     """
-    home = Home((path or home_path()).absolute())
+    home = _named((path or home_path()).absolute())
     if home.path.exists() and not home.path.is_dir():
         raise RecipeError(_no_folder(home.path))
     return home
+
+
+def _named(path: Path) -> Home:
+    if not is_text(str(path)):
+        message = f"the name of the home, {path}, is not UTF-8"
+        raise RecipeError(Diagnostic("X303", message, help="set TITRANT_HOME to a folder with another name"))
+    return Home(path)
 
 
 def home_folder() -> Path:
@@ -85,9 +94,10 @@ def home_folder() -> Path:
 def open_home(path: Path | None = None) -> Home:
     """Return the home at `path`, or where `home_path` says, to write in, made where it is missing.
 
-    Raises RecipeError X300 when it cannot be written and X301 when something else is in its place.
+    Raises RecipeError X300 when it cannot be written, X301 when something else is in its place and X303 when its name
+    is not UTF-8.
     """
-    home = Home((path or home_path()).absolute())
+    home = _named((path or home_path()).absolute())
     try:
         for folder in (home.store / "blake3", home.results, home.facts, home.runs, home.locks, home.unfinished):
             folder.mkdir(parents=True, exist_ok=True)
@@ -105,11 +115,14 @@ def open_home(path: Path | None = None) -> Home:
 
 @contextlib.contextmanager
 def disk_errors(home: Home) -> Iterator[None]:
-    """Turn a full or read-only disk into a StepError that says so; what was stored before stays as it is."""
+    """Turn what the system refuses below the home into a StepError that says so; what was stored before stays.
+
+    That is a full or read-only disk, a part of the home that went away meanwhile, and too few open files.
+    """
     try:
         yield
     except OSError as error:
-        problem = disk_problem(home, error)
+        problem = disk_problem(home, error) or gone(home, error)
         if problem is None:
             raise
         raise StepError(problem) from error
@@ -118,6 +131,8 @@ def disk_errors(home: Home) -> Iterator[None]:
 def disk_problem(home: Home, error: OSError) -> Diagnostic | None:
     """Say what is wrong when the error is one of writing below the home, else None."""
     inside = not error.filename or str(error.filename).startswith(str(home.path))
+    if error.errno in _OPEN:
+        return few_files()
     if error.errno in _FULL:
         where = error.filename or home.path
         return Diagnostic(
@@ -126,6 +141,41 @@ def disk_problem(home: Home, error: OSError) -> Diagnostic | None:
             help="free some space and run again: finished steps are reused",
         )
     return _home_problem(home.path, error) if inside and error.errno in _READ_ONLY else None
+
+
+def gone(home: Home, error: OSError) -> Diagnostic | None:
+    """Say that a part of the home is gone, where the error is that a file of it has no folder any more."""
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes, os.PathLike)) else Path()
+    if error.errno not in _GONE or not place.is_relative_to(home.path):
+        return None
+    folders = [place, *place.parents]
+    missing = next((folder for folder in reversed(folders) if not os.path.lexists(folder)), place)
+    return Diagnostic(
+        "X304",
+        f"{missing} went away while titrant worked with it",
+        help="leave the home alone while a command uses it, and run again: what is left of it is reused",
+    )
+
+
+def few_files() -> Diagnostic:
+    """Say that this process may not open as many files as it needs."""
+    import resource
+
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    advice = (
+        f"allow more: ulimit -n {LEAST_FILES * 4}" if most >= LEAST_FILES * 4 else "allow more where the shell starts"
+    )
+    message = f"this process may open {limit} files at once, and titrant needs {LEAST_FILES}"
+    return Diagnostic("X305", message, help=advice)
+
+
+def refuse_few_files() -> None:
+    """Raise InfeasibleError X305 where a worker could not open what it needs: its libraries would fail anyhow."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_FILES:
+        raise InfeasibleError(few_files())
 
 
 def _no_folder(path: Path) -> Diagnostic:
@@ -140,33 +190,6 @@ def _home_problem(path: Path, error: OSError) -> Diagnostic:
         f"cannot write in {path}: {os_reason(error)}",
         help="set TITRANT_HOME to a folder that you can write",
     )
-
-
-def unfinished_folder(home: Home, purpose: str) -> Path:
-    """Make an empty folder for this process; its name says whose it is, so that what is left behind can be swept."""
-    return Path(tempfile.mkdtemp(prefix=f"{purpose}-{host()}-{os.getpid()}-", dir=home.unfinished))
-
-
-def sweep(home: Home) -> None:
-    """Remove what processes of this machine that are gone left unfinished."""
-    for entry in home.unfinished.iterdir():
-        parts = entry.name.split("-")
-        if len(parts) == 4 and parts[1] == host() and parts[2].isdigit() and not _in_use(entry, int(parts[2])):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _in_use(folder: Path, pid: int) -> bool:
-    """Tell whether the process that made a folder still runs, and is not another one to which its number passed."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        # A second for the clocks: the time of a start is counted from the machine's own, to a hundredth.
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= folder.stat().st_mtime + 1
-    except psutil.AccessDenied:
-        return True
-    except (psutil.NoSuchProcess, FileNotFoundError):
-        return False
 
 
 def host() -> str:

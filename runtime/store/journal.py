@@ -1,18 +1,17 @@
 """The journal of a run: one JSON object a line, appended and never changed."""
 
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from titrant.schema.values.text import printable
+
 # What is shown while it happens, but not kept.
 PASSING = ("progress",)
-_OURS = ("step", "key", "plan", "name", "unit", "candidate", "search")
-_LEVELS = {"failed": logging.WARNING, "rejected": logging.INFO, "note": logging.INFO, "closed": logging.INFO}
-_LOGGER = logging.getLogger("titrant.run")
+_OURS = ("step", "key", "plan", "name", "unit", "candidate", "search", "record", "manifest", "folder")
 
 
 class Journal:
@@ -34,8 +33,8 @@ class Journal:
         """Record an event with the time in UTC; "step" and "key" are the fields that most events have."""
         entry = {"event": event, **_redacted(fields), "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         if event not in PASSING:
-            _LOGGER.log(_LEVELS.get(event, logging.DEBUG), "%s", _line(entry), extra={"fields": {"event": entry}})
-            line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            _log(event, entry)
+            line = printable(json.dumps(entry, ensure_ascii=False, allow_nan=False)).encode() + b"\n"
             if self._file is None:
                 self._waiting.append(line)
             else:
@@ -48,6 +47,15 @@ class Journal:
             os.fsync(self._file)
             os.close(self._file)
             self._file = None
+
+
+def _log(event: str, entry: Mapping[str, Any]) -> None:
+    """Say an event to titrant's logger; whoever only reads a journal loads no logging."""
+    import logging
+
+    levels = {"failed": logging.WARNING, "rejected": logging.INFO, "note": logging.INFO, "closed": logging.INFO}
+    logger = logging.getLogger("titrant.run")
+    logger.log(levels.get(event, logging.DEBUG), "%s", _line(entry), extra={"fields": {"event": entry}})
 
 
 def _redacted(fields: dict[str, Any]) -> dict[str, Any]:

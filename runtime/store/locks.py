@@ -1,4 +1,4 @@
-"""Locks of the system's own, each with its holder: who computes a step, who uses a home, who cleans it.
+"""Locks of the system's own, each with its holder: who computes a step, uses a home, cleans it, writes in a folder.
 
 A lock ends with the process that holds it. The file beside it only says who that is, so one that was left behind holds
 nobody up.
@@ -7,6 +7,7 @@ nobody up.
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from titrant.schema.values.frozen import dataclass
 _POLL_SECONDS = 0.2
 _STORE = "store"
 _RUN = "run-"
+_FOLDER = "folder-"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,32 @@ def using(home: Home, doing: str, waiting: Callable[[str], None]) -> Iterator[No
             users(home)  # what killed runs left goes away
             stack.enter_context(_held(home, f"{_RUN}{os.urandom(8).hex()}", doing, waiting))
         yield
+
+
+@contextlib.contextmanager
+def unfinished_folder(home: Home, purpose: str) -> Iterator[Path]:
+    """Give an empty folder to write in, held by a lock for as long as it is used, and remove it then.
+
+    What a killed process left is told by its lock, which nobody holds: by no clock, and by no number of a process.
+    """
+    name = f"{purpose}-{host()}-{os.getpid()}-{os.urandom(8).hex()}"
+    folder = home.unfinished / name
+    # Locked before it is there: nobody ever sees it without.
+    with _held(home, f"{_FOLDER}{name}", f"writing in {name}", lambda _: None):
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(home: Home) -> None:
+    """Remove what processes of this machine that are gone left unfinished."""
+    for folder in home.unfinished.iterdir():
+        parts = folder.name.split("-")
+        # Of another machine nobody knows here whether its locks reach this one.
+        if len(parts) == 4 and parts[1] == host() and remove_if_stale(home.locks / f"{_FOLDER}{folder.name}.lock"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def users(home: Home) -> list[Holder]:

@@ -14,7 +14,7 @@ from titrant.runtime.backends import backend
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.declarations import Described, first_changed
 from titrant.runtime.store.home import Home
-from titrant.runtime.store.store_index import KEY_FILE
+from titrant.runtime.store.store_index import KEY_FILE, REFUSED, changed_since, result_name, sealed
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import Plan, Step, without_paths
 from titrant.schema.record import Artifact, Dependency, StepResult
@@ -28,7 +28,6 @@ from titrant.schema.values.frozen import dataclass
 # What a step reads: one artifact, or several by name.
 InputArtifacts = Mapping[str, Artifact | Mapping[str, Artifact]]
 T = TypeVar("T")
-_REFUSED = "refused-"
 # A use within this time of the one before is not written down again.
 SLACK_SECONDS = 600.0
 
@@ -156,8 +155,11 @@ class Results:
             value = json_object(path)
             if value is None:
                 continue
-            kept = _parsed(Refusal, value) if path.name.startswith(_REFUSED) else _parsed(StepResult, value)
-            if kept is None or kept.key != key:
+            kept = _parsed(Refusal, value) if path.name.startswith(REFUSED) else _parsed(StepResult, value)
+            if kept is None:
+                continue
+            if changed_since(path, value):
+                because = f"its result {path.name[:12]}… was changed since it was written"
                 continue
             changed = first_changed(kept.dependencies, self._recipe_folder)
             if changed is not None:
@@ -175,20 +177,22 @@ class Results:
         """Keep a result; returns True when another one with the same key and dependencies gave other outputs."""
         if not self._reuse:
             return False
-        identity = {"outputs": result.outputs, "dependencies": result.dependencies}
         other = any(
             kept.dependencies == result.dependencies and dict(kept.outputs) != dict(result.outputs)
             for path in self._files(key.digest)
-            if not path.name.startswith(_REFUSED) and (kept := _parsed(StepResult, json_object(path) or {})) is not None
+            if not path.name.startswith(REFUSED)
+            and (value := json_object(path)) is not None
+            and (kept := _parsed(StepResult, value)) is not None
+            and not changed_since(path, value)
         )
-        self._write(key, f"{sha256(identity)}.json", result)
+        self._write(key, result)
         return other
 
     def keep_refusal(self, key: StepKey, refusal: Refusal) -> None:
         """Keep that an operator refused its inputs."""
         if not self._reuse:
             return
-        self._write(key, f"{_REFUSED}{sha256(refusal)}.json", refusal)
+        self._write(key, refusal)
 
     def parts(self, key: str) -> Mapping[str, Any] | None:
         """Return what a key is the digest of, if it was kept."""
@@ -203,14 +207,14 @@ class Results:
             return
         yield from (path for path in paths if path.suffix == ".json" and path.name[0] != "." and path.name != KEY_FILE)
 
-    def _write(self, key: StepKey, name: str, value: StepResult | Refusal) -> None:
-        folder = self._folder / key.digest
+    def _write(self, key: StepKey, kept: StepResult | Refusal) -> None:
+        folder, value = self._folder / key.digest, sealed(kept)
         for last in (False, True):
             folder.mkdir(exist_ok=True)
             try:
                 if not (folder / KEY_FILE).exists():
                     files.write_json(folder / KEY_FILE, key.parts)
-                files.write_json(folder / name, value)
+                files.write_json(folder / result_name(value), value)
                 return
             except FileNotFoundError:
                 # The store is being cleaned, and the folder of an old result went away in between.

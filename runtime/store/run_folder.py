@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -113,23 +113,15 @@ def _as_now(record: Any) -> Any:
     return record
 
 
-def closed_run(home: Home, plan: Plan, same: Callable[[RunRecord], bool]) -> RunRecord | None:
-    """Return the newest run of this very plan that came to its end, is the `same` and still has what it put out.
+def closed_runs(home: Home, plan: Plan) -> Iterator[tuple[Path, RunRecord]]:
+    """Yield the runs of this very plan that came to their end and have their report, with their folders, newest first.
 
     One plan can give several results: the user's files, which it does not hold, may have changed and changed back.
     """
     for folder in _newest_first(home, f"-{plan_digest(plan)[:8]}"):
         record = read_record(folder)
-        if record is None or record.plan_digest != plan_digest(plan) or not same(record):
-            continue
-        if _whole(folder, record) and (folder / "report.html").is_file():
-            return record
-    return None
-
-
-def _whole(folder: Path, record: RunRecord) -> bool:
-    """Tell whether what a run put out is still there: nothing where the original itself is not good enough."""
-    return record.missed or intact(folder / ("outputs" if record.released else "quarantine"))
+        if record is not None and record.plan_digest == plan_digest(plan) and (folder / "report.html").is_file():
+            yield folder, record
 
 
 def last_run(home: Home, name: str) -> RunRecord | None:
@@ -194,15 +186,6 @@ def place_outputs(folder: Path) -> None:
 def unfinished_of(folder: Path) -> Path:
     """Return where what belongs into a folder is gathered first."""
     return folder.with_name(f".{folder.name}.unfinished")
-
-
-def intact(folder: Path) -> bool:
-    """Tell whether everything that was released into a folder is still there, unchanged."""
-    try:
-        files = json.loads((folder / MANIFEST).read_bytes())["files"]
-        return all(digest_file(folder / name) == digest for name, digest in files.items())
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def _model(

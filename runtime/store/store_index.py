@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.store.home import Home
+from titrant.schema.values.canonical import plain, sha256
 from titrant.schema.values.files import json_object
 from titrant.schema.values.frozen import dataclass
 
 KEY_FILE = "key.json"
+REFUSED = "refused-"
+_SEAL = "digest"  # of everything else that a result file holds
 Tell = Callable[[str, int, int], None]  # what is done, how much of it, out of how much
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -34,6 +37,7 @@ class StoredResult:
     path: Path
     operator: str
     outputs: tuple[str, ...] | None
+    changed: str = ""  # how the file differs from what was written
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,37 @@ def _result(path: Path) -> StoredResult:
         return StoredResult(path, "", None)
     try:
         outputs = tuple(str(output["digest"]) for output in value.get("outputs", {}).values())
-        return StoredResult(path, str(value["operator"]), outputs)
+        return StoredResult(path, str(value["operator"]), outputs, changed_since(path, value))
     except (KeyError, TypeError, AttributeError):
         return StoredResult(path, "", None)
+
+
+def sealed(value: object) -> dict[str, Any]:
+    """Return what a result file holds: the result or refusal, and the digest of all of it."""
+    said: dict[str, Any] = plain(value)
+    return {**said, _SEAL: sha256(said)}
+
+
+def result_name(value: Mapping[str, Any]) -> str:
+    """Return the name of the file that holds a result or a refusal, given as JSON types: a digest of what it says."""
+    said = {name: item for name, item in value.items() if name != _SEAL}
+    if "outputs" not in said:
+        return f"{REFUSED}{sha256(said)}.json"
+    return f"{sha256({'outputs': said['outputs'], 'dependencies': said.get('dependencies', [])})}.json"
+
+
+def changed_since(path: Path, value: Mapping[str, Any]) -> str:
+    """Say how a result file differs from what was written: by its name, its key or its digest; "" where it does not.
+
+    Earlier versions wrote no digest; their results are told by name and key alone.
+    """
+    if value.get("key") != path.parent.name:
+        return "it is the result of another key"
+    if result_name(value) != path.name:
+        return "it was changed since it was written: it does not give the digest that names it"
+    if _SEAL in value and value[_SEAL] != sha256({name: item for name, item in value.items() if name != _SEAL}):
+        return "it was changed since it was written: its digest is that of another result"
+    return ""
 
 
 def contents(digest: str, there: Mapping[str, StoredFile]) -> tuple[str, ...] | None:

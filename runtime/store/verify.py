@@ -1,4 +1,4 @@
-"""Verify a store: read every file, and follow every result to what it gave."""
+"""Verify a store: read every file, follow every result to what it gave, and compare runs with their journals."""
 
 import time
 from collections.abc import Mapping
@@ -8,8 +8,20 @@ from pathlib import Path
 
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.locks import cleaning
-from titrant.runtime.store.store_index import StoredFile, StoredKey, Tell, contents, files, ignore_progress, keys
-from titrant.schema.values.files import digest_file
+from titrant.runtime.store.placed import forged
+from titrant.runtime.store.run_folder import RECORD
+from titrant.runtime.store.store_index import (
+    KEY_FILE,
+    StoredFile,
+    StoredKey,
+    Tell,
+    contents,
+    files,
+    ignore_progress,
+    keys,
+)
+from titrant.schema.values.canonical import sha256
+from titrant.schema.values.files import digest_file, json_object
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
@@ -53,7 +65,7 @@ class _Wrong:
 
 
 def verify_store(home: Home, *, repair: bool = False, tell: Tell = ignore_progress) -> Verified:
-    """Digest every stored file and look up what every result refers to.
+    """Digest every stored file, look up what every result refers to, and what every run put out in its journal.
 
     With `repair` what is damaged is removed, so that it is made again when a run next needs it; no run begins
     meanwhile. Nothing else is changed.
@@ -65,7 +77,13 @@ def verify_store(home: Home, *, repair: bool = False, tell: Tell = ignore_progre
         count = 0
         for key in keys(home, tell):
             count += len(key.results)
+            parts = json_object(key.folder / KEY_FILE)
+            if parts is not None and sha256(parts) != key.key:
+                wrong.add(home, key.folder / KEY_FILE, "it does not give the key that names its folder", key.operator)
             _follow(home, key, intact, wrong)
+        for run in sorted(home.runs.glob(f"*/{RECORD}")):
+            if (other := forged(run.parent)) is not None:
+                wrong.add(home, other.path, other.why)
         if repair:
             for path in wrong.paths:
                 path.unlink(missing_ok=True)
@@ -101,6 +119,9 @@ def _follow(home: Home, key: StoredKey, intact: Mapping[str, StoredFile], wrong:
     for result in key.results:
         if result.outputs is None:
             wrong.add(home, result.path, "it is not the result of its key")
+            continue
+        if result.changed:
+            wrong.add(home, result.path, result.changed, result.operator)
             continue
         for digest in result.outputs:
             parts = contents(digest, intact)

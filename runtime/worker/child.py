@@ -23,7 +23,7 @@ from typing import Any
 
 from titrant.runtime.seed import Seeding
 from titrant.runtime.store.artifacts import DamagedError
-from titrant.runtime.store.home import disk_problem, open_home
+from titrant.runtime.store.home import disk_problem, gone, open_home
 from titrant.runtime.worker.messages import describe_error
 from titrant.runtime.worker.tasks import Send, WorkerState
 from titrant.runtime.worker.user_watch import UserWatch
@@ -78,6 +78,9 @@ def _unexpected(state: WorkerState, error: BaseException, request: Mapping[str, 
         error = OSError(errno.ENOSPC, _NO_SPACE)  # libraries that write by themselves have errors of their own
     if isinstance(error, OSError) and (problem := disk_problem(state.home, error)) is not None:
         return problem
+    # A step may look for a file of its own where there is none: only without the folder of all scratch is it the home.
+    if isinstance(error, OSError) and not state.home.unfinished.is_dir() and (problem := gone(state.home, error)):
+        return problem
     if isinstance(error, MemoryError):
         return Diagnostic("X311", "out of memory", help="use a smaller model or batch, or a machine with more memory")
     text = " ".join(str(error).split())
@@ -108,7 +111,7 @@ def _sender(answers: int) -> Send:
     lock = threading.Lock()
 
     def send(message: Mapping[str, Any]) -> None:
-        line = json.dumps(message, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = json.dumps(message, allow_nan=False).encode() + b"\n"
         with lock:
             pipe.write(line)
             pipe.flush()

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from titrant.runtime.store.home import Home, unfinished_folder
+from titrant.runtime.store.home import Home, refuse_few_files
+from titrant.runtime.store.locks import unfinished_folder
 from titrant.runtime.worker.messages import WorkerDiedError, WorkerExit, exit_cause, out_of_memory_kills, raise_answer
 from titrant.runtime.worker.output import OutputPipe
 
@@ -43,7 +43,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: IO[bytes] | None = None
         self._answers: PipeLines | None = None
-        self._scratch: Path | None = None
+        self._holding = contextlib.ExitStack()  # the child's scratch folder, and its lock
         self._printed: OutputPipe | None = None
         self._answering = False
 
@@ -128,14 +128,15 @@ class Worker:
     def _start(self) -> OutputPipe:
         if self._process is not None and self._printed is not None:
             return self._printed
-        self._scratch = unfinished_folder(self._home, "worker")
+        refuse_few_files()
+        scratch = self._holding.enter_context(unfinished_folder(self._home, "worker"))
         self._printed = OutputPipe()
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         try:
             self._process = subprocess.Popen(
                 # -P: the current folder is not the user's code; the recipe's folder is.
-                [sys.executable, "-P", "-m", _MAIN, str(theirs_in), str(theirs_out), str(self._scratch)],
+                [sys.executable, "-P", "-m", _MAIN, str(theirs_in), str(theirs_out), str(scratch)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._printed.end,
                 stderr=self._printed.end,
@@ -189,9 +190,9 @@ class Worker:
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-        self._process = self._requests = self._answers = self._printed = self._scratch = None
+        with contextlib.suppress(OSError):
+            self._holding.close()
+        self._process = self._requests = self._answers = self._printed = None
 
 
 def environment(home: Home, folder: Path, threads: int, seed: int) -> dict[str, str]:

@@ -274,4 +274,4 @@ def _folder_digest(folder: Path, digest: Callable[[Path], str]) -> str:
     """Digest a folder as planning does: its sorted relative names, each with the digest of its file."""
     files = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     lines = (f"{file.relative_to(folder).as_posix()}\0{digest(file)}\n" for file in files)
-    return digest_bytes("".join(sorted(lines)).encode())
+    return digest_bytes("".join(sorted(lines)).encode("utf-8", "surrogateescape"))

@@ -11,6 +11,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.language import rules_data
 from titrant.schema.language.draft import Draft, UnsettledError
 from titrant.schema.language.nearest import nearest
+from titrant.schema.language.yaml_tree import MOST_FINDINGS, capped
 from titrant.schema.recipe.deploy import FORMATS
 from titrant.schema.recipe.model import MODEL_SOURCES
 from titrant.schema.recipe.reduce import Budget, Range
@@ -246,11 +247,14 @@ RULES: tuple[Rule, ...] = (
 
 
 def check(draft: Draft) -> list[Diagnostic]:
-    """Run every rule whose sections are right; a rule about a section that is not says nothing."""
+    """Run every rule whose sections are right; a rule about a section that is not says nothing.
+
+    Of more mistakes than anybody reads the first are worded, and that there are more.
+    """
     diagnostics: list[Diagnostic] = []
     for rule in RULES:
         try:
-            diagnostics += rule(draft)
+            diagnostics += itertools.islice(rule(draft), MOST_FINDINGS + 1 - len(diagnostics))
         except UnsettledError:
             continue
-    return diagnostics
+    return capped(diagnostics)

@@ -305,6 +305,14 @@ class _Composer:
             raise RefusedError(Diagnostic("R028", "more mistakes follow and are not shown", span.place(), _FIRST))
 
 
+def capped(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    """Return the first mistakes and, of more than anybody reads, that there are more, where the next one is."""
+    if len(diagnostics) <= MOST_FINDINGS:
+        return diagnostics
+    more = Diagnostic("R028", "more mistakes follow and are not shown", diagnostics[MOST_FINDINGS].where, _FIRST)
+    return [*diagnostics[:MOST_FINDINGS], more]
+
+
 def _short_text(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "…"
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 _SCALARS = frozenset((str, int, bool, type(None)))
 _TEXT = frozenset((str,))
 _WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_HALVES = re.compile(r"[\ud800-\udfff]")
 
 
 def plain(value: object) -> Any:
@@ -67,7 +69,14 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 def canonical_json(value: object) -> str:
     """Write a value as JSON with sorted keys, no spaces and UTF-8 text: the same value always gives the same bytes."""
-    return _WRITER.encode(plain(value))
+    return encodable(_WRITER.encode(plain(value)))
+
+
+def encodable(json_text: str) -> str:
+    """Write halves of characters in JSON as escapes: a file name that is not UTF-8 has them, and UTF-8 cannot."""
+    if json_text.isascii():
+        return json_text
+    return _HALVES.sub(lambda match: f"\\u{ord(match[0]):04x}", json_text)
 
 
 def sha256(value: object) -> str:

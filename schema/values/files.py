@@ -9,8 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from titrant.schema.values.canonical import canonical_json, plain
+from titrant.schema.values.canonical import canonical_json, plain, sha256
+from titrant.schema.values.text import printable
 
+_SEAL = "sealed"  # the digest of all else that a remembered answer holds
 _MAP_BYTES = 1 << 20
 _WINDOW_BYTES = 128 << 20
 # How a file of weights ends that a factory's module is given.
@@ -72,7 +74,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys."""
     text = json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, f"{text}\n".encode())
+    write_bytes(path, f"{printable(text)}\n".encode())
 
 
 def append_line(path: Path, line: bytes, *, durable: bool) -> None:
@@ -101,15 +103,23 @@ def json_object(path: Path) -> dict[str, Any] | None:
 
 
 def remember(place: Path, answer: Mapping[str, Any]) -> None:
-    """Write an answer by rename; a disk that refuses costs only asking again next time."""
+    """Write an answer by rename, with a digest of it; a disk that refuses costs only asking again next time."""
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(place, canonical_json(answer).encode(), durable=False)
+        sealed = {**answer, _SEAL: sha256(answer)}
+        write_bytes(place, canonical_json(sealed).encode(), durable=False)
 
 
 def remembered(place: Path) -> dict[str, Any]:
-    """Read an answer back; empty where there is none, and where the file cannot be read or holds none."""
-    return json_object(place) or {}
+    """Read an answer back; empty where there is none, the file holds none, or it was damaged since it was written.
+
+    Earlier versions wrote no digest: whoever reads what they wrote checks its form.
+    """
+    answer = json_object(place) or {}
+    seal = answer.pop(_SEAL, None)
+    with suppress(ValueError):  # an infinite number, which nobody wrote
+        return answer if seal is None or seal == sha256(answer) else {}
+    return {}
 
 
 def home_path() -> Path:

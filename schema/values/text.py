@@ -1,7 +1,51 @@
-"""Write text into Markdown so that nothing in it is read as markup, and say in one line what an error is."""
+"""Write text so that nothing in it is read as a command: by a terminal, or as Markdown; and say what an error is."""
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+# What a terminal obeys rather than shows: control characters but tab and line feed, what turns the direction of writing
+# or ends a line unseen; and halves of characters, which no file in UTF-8 can hold.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Write what a terminal would obey as an escape, such as `\\u001b`, which is one of JSON's too.
+
+    Everything that is printed, and every file that shows names of the data or of files, goes through here.
+    """
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def is_text(name: str) -> bool:
+    """Tell whether UTF-8 can hold a name: Python reads one of a disk that is not UTF-8 with halves of characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# An absolute path, wherever one begins in a text; names of a graph's nodes look the same (`/features/0/Conv`).
+_PATH = re.compile(r"(?<![\w.~-])(?:/[^\s/'\"`:;,()\[\]{}<>|]+)+")
+
+
+def without_places(text: str, folders: Iterable[str]) -> str:
+    """Leave of every path of this machine its last part, `…/model.onnx`: a text that others read holds none.
+
+    `folders` are the machine's, which may have spaces in their names. What begins in no folder of the root is no path.
+    """
+    for folder in sorted(folders, key=len, reverse=True):
+        if len(folder) > 1:
+            text = text.replace(folder, f"/{folder.strip('/').split('/')[0]}")
+    return _PATH.sub(_last_part, text)
+
+
+def _last_part(match: re.Match[str]) -> str:
+    path = match[0]
+    root, name = path.split("/")[1], path.rpartition("/")[2]
+    return f"…/{name}" if Path("/", root).is_dir() else path
+
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!$@])")
 

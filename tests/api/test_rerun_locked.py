@@ -15,7 +15,7 @@ from titrant.runtime import catalog
 from titrant.schema.compare.runs import RecordedRun, compare_runs, first_cause
 from titrant.schema.gate import GateResult, Judgement
 from titrant.schema.language.parse import parse
-from titrant.schema.lock import LockedStep
+from titrant.schema.lock import Lock, LockedStep, lock_text
 from titrant.schema.plan import Decision
 from titrant.schema.record import Artifact, CandidateRecord, RunRecord, StepRecord, StepResult
 
@@ -73,6 +73,18 @@ def test_reads_a_lock_as_the_run_that_it_was_written_of(entry, plan, record):
     assert [(one.gate, one.verdict, one.estimate) for one in judged.judgement.results] == [("retention", "PASS", 0.99)]
     assert (judged.size, dict(judged.figures)) == (400, {"latency_p50": 0.001})
     assert {one.step for one in locked.record.steps} == set(entry.steps)
+
+
+def test_holds_no_path_of_the_machine_that_it_was_written_on(plan, record, tmp_path, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path / "my home"))
+    scratch = tmp_path / "my home" / "unfinished" / "worker-somewhere-12-abc"
+    failed = [
+        replace(candidate, because=f"cannot load {scratch}/model.onnx: /c2/Conv has no shape")
+        for candidate in record.candidates
+    ]
+    text = lock_text(Lock("x", {"here": entry_of(plan, replace(record, candidates=tuple(failed)), 1)}), "x.yaml")
+    assert "cannot load …/model.onnx: /c2/Conv has no shape" in text
+    assert not any(part in text for part in (str(tmp_path), "my home", "worker-", "somewhere"))
 
 
 def test_finds_a_digest_that_is_not_the_locked_one(entry, plan, record):

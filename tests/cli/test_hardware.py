@@ -39,6 +39,24 @@ def test_describes_a_shipped_profile_and_saves_it_to_change(place):
     assert again["identity"]["gpus"][0]["name"] == "Tesla T4"
 
 
+@pytest.mark.parametrize("name", ["m.json", "m.yaml", "m.yml", "m.YAML", "machine"])
+@pytest.mark.parametrize("profile", [None, "nvidia-t4", "x86-vnni"])
+def test_reads_what_it_saved_whatever_the_file_is_called(place, name, profile):
+    told = ["hardware"] if profile is None else ["hardware", profile]
+    assert place.titrant(*told, "--save", name).code == 0
+    saved = json.loads(place.titrant("hardware", f"./{name}", "--json").out)
+    described = json.loads(place.titrant(*told, "--json").out)
+    assert saved["identity"] == described["identity"]
+    assert saved["bench"] == described["bench"]
+    assert place.titrant("plan", place.recipe(), "--hardware", f"./{name}").code == 0
+
+
+def test_reads_json_that_an_earlier_version_saved_as_yaml(place):
+    place.titrant("hardware", "nvidia-t4", "--save", "m.json")
+    (place.folder / "m.json").rename(place.folder / "m.yaml")
+    assert json.loads(place.titrant("hardware", "m.yaml", "--json").out)["source"] == "m.yaml"
+
+
 def test_lists_the_profiles(place):
     answer = place.titrant("hardware", "--profiles")
     assert widths(answer.out) <= 100

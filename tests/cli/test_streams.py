@@ -42,6 +42,12 @@ def test_writes_what_the_encoding_lacks_as_an_escape(folder):
     assert any("näme→🔬" in one["message"] for one in json.loads(out))
 
 
+def test_writes_what_the_c_locale_lacks_as_an_escape(folder):
+    code, _, err = titrant(folder, "check wrong.yaml", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert code == 2
+    assert b"n\\u00e4me\\u2192\\ud83d\\udd2c" in err
+
+
 @pytest.mark.parametrize("redirected", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", "| true; exit ${PIPESTATUS[0]}"])
 @pytest.mark.parametrize("arguments", ["check wrong.yaml", "plan wrong.yaml --json"])
 def test_keeps_its_exit_code_when_nobody_reads(folder, arguments, redirected):

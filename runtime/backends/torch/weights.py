@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.values.archives import measure_zip
 from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.text import first_line
 
@@ -129,7 +130,16 @@ def _read_safetensors(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor
 def _read_torch(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
     import torch
 
-    mapped = not values and zipfile.is_zipfile(file)
+    try:
+        zipped = zipfile.is_zipfile(file)
+        size = measure_zip(file) if zipped else None
+    except (OSError, zipfile.BadZipFile) as error:
+        message = f"{file.name} cannot be read: {first_line(error)}"
+        raise StepError(Diagnostic("X152", message, help="save it again, or copy it again")) from None
+    if size is not None and size.too_large:
+        message, help = f"{file.name} is not unpacked: its {size}", "torch.save packs nothing: save the weights again"
+        raise StepError(Diagnostic("X112", message, help=help))
+    mapped = not values and zipped
     try:
         loaded = torch.load(file, weights_only=True, map_location="cpu" if values else "meta", mmap=mapped)
     except pickle.UnpicklingError as error:

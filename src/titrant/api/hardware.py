@@ -5,7 +5,6 @@ Measurements run in child processes, and their figures are kept for predictions.
 
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from titrant.schema.values.text import os_reason
 
 _SAID = {"missing": "is missing", "extra_forbidden": "is not a key of a machine's description"}
 _SAVE = "write one on that machine with: titrant hardware --save FILE"
+_OF_SAVED = "identity"  # which no description by hand has
 _MAIN = "titrant.runtime.machine.bench"
 # Starting a worker is timed this often beside the child that measures, and no more once this many seconds have passed.
 _STARTS = 2
@@ -41,8 +41,15 @@ class Sample:
 
 
 def save_hardware(hardware: Hardware, file: Path) -> None:
-    """Write a machine's facts as JSON for `titrant plan --hardware FILE`; RecipeError P003 where it cannot be."""
-    write_file(file, json.dumps(plain(hardware), indent=1, sort_keys=True) + "\n")
+    """Write a machine's facts for `titrant plan --hardware FILE`, as YAML where the file's name says so, else as JSON.
+
+    Raises RecipeError P003 where it cannot be written.
+    """
+    from titrant.schema.language.write import dump
+
+    value = plain(hardware)
+    in_yaml = file.suffix.lower() in YAML_SUFFIXES
+    write_file(file, dump(value) if in_yaml else json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def find_hardware(named: str) -> Hardware:
@@ -56,20 +63,22 @@ def find_hardware(named: str) -> Hardware:
     if named in profiles():
         return shipped_profile(named).hardware
     file = Path(named)
-    if not file.exists() and file.parent == Path() and file.suffix not in (".json", *YAML_SUFFIXES):
+    if not file.exists() and file.parent == Path() and file.suffix.lower() not in (".json", *YAML_SUFFIXES):
         raise RecipeError(Diagnostic("P002", f"there is no profile '{named}'", help=_nearest(named, profiles())))
     return load_hardware(file)
 
 
 def load_hardware(file: Path) -> Hardware:
-    """Read a saved machine (.json), or one described by hand as the shipped profiles are (.yaml)."""
-    from titrant.compiler.machine.profile import read_profile
+    """Read a saved machine, or one described by hand as the shipped profiles are (in YAML)."""
+    from titrant.compiler.machine.profile import read_profile, yaml_value
 
     try:
         text = file.read_text("utf-8")
-        if file.suffix in YAML_SUFFIXES:
+        in_yaml = file.suffix.lower() in YAML_SUFFIXES
+        value = yaml_value(text) if in_yaml else json.loads(text)
+        if in_yaml and not (isinstance(value, dict) and _OF_SAVED in value):
             return read_profile(text, file.name).hardware
-        return _saved(text, file.name)
+        return _saved(value, file.name)
     except FileNotFoundError:
         problem = f"there is no file {file}"
     except OSError as error:
@@ -79,10 +88,10 @@ def load_hardware(file: Path) -> Hardware:
     raise RecipeError(Diagnostic("P002", problem, help=_SAVE))
 
 
-def _saved(text: str, name: str) -> Hardware:
+def _saved(value: Any, name: str) -> Hardware:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Hardware).validate_python({**json.loads(text), "source": name})
+    return TypeAdapter(Hardware).validate_python({**value, "source": name})
 
 
 def _reason(error: Exception) -> str:
@@ -115,20 +124,18 @@ def measure_machine(starts: int = _STARTS) -> Bench:
     from titrant.compiler.machine.detect import detect_identity
     from titrant.compiler.machine.limits import memory_available
     from titrant.compiler.machine.speeds import read_figures, write_bench
-    from titrant.runtime.store.home import open_home, sweep, unfinished_folder
+    from titrant.runtime.store.home import open_home
+    from titrant.runtime.store.locks import sweep, unfinished_folder
 
     home = open_home()
     sweep(home)
     available = memory_available()
-    folder = unfinished_folder(home, "bench")
-    try:
+    with unfinished_folder(home, "bench") as folder:
         free = "-" if available is None else str(available)
         begun: list[float] = []
         while len(begun) < starts and sum(begun) < _STARTS_SECONDS:
             begun.append(_child("start", folder, free)[0])
         seconds, figures = _child("bench", folder, free)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     bench = read_figures({**figures, "import_seconds": statistics.median([*begun, seconds])})
     write_bench(home.path, detect_identity(), bench)
     return bench

@@ -9,6 +9,7 @@ from titrant.api.planned import write_file
 from titrant.api.starter import Starter, recipe_name, recipe_text
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.files import WEIGHT_SUFFIXES
+from titrant.schema.values.text import is_text
 
 _KINDS = {".csv": "csv", ".parquet": "parquet", ".npz": "npz"}
 
@@ -66,7 +67,12 @@ def _check(
     """Refuse what cannot become a recipe before any process is started."""
     suffix = Path(model).suffix.lower()
     problem = ""
-    if suffix in WEIGHT_SUFFIXES:
+    unnamed = next(
+        (place for place in (Path(model), data, weights) if place and not is_text(str(place.absolute()))), None
+    )
+    if unnamed is not None:
+        problem, advice = f"the name of {unnamed} is not UTF-8", "reach it by a link of another name"
+    elif suffix in WEIGHT_SUFFIXES:
         problem, advice = f"{model} holds weights and no model", f"name its factory: module:Name --weights {model}"
     elif suffix == ".onnx" and not Path(model).is_file():
         problem, advice = f"there is no file {model}", "check the path"

@@ -11,6 +11,7 @@ from titrant.schema.language.parse import ParsedRecipe, parse, read
 from titrant.schema.recipe.recipe import LEVEL_NAMES
 from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import is_text
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +63,9 @@ def inspect(
         return _weights(subject, level, args, inputs)
     if suffix == ".onnx":
         _refuse({"args": args, "inputs": inputs}, "an ONNX file")
+        if not is_text(str(Path(subject).absolute())):
+            advice = "reach it by a link of another name"
+            raise RecipeError(Diagnostic("P080", f"the name of {subject} is not UTF-8", help=advice))
         if not Path(subject).is_file():
             raise RecipeError(Diagnostic("P080", f"there is no file {subject}", help="check the path"))
     elif ":" not in subject:

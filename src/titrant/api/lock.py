@@ -5,6 +5,7 @@ import os
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,7 +33,9 @@ from titrant.schema.lock import (
 from titrant.schema.plan import Plan
 from titrant.schema.planned import Planned
 from titrant.schema.record import CandidateRecord, RunRecord
+from titrant.schema.values.files import home_path
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import without_places
 
 if TYPE_CHECKING:
     from titrant.runtime.run.replay import Replay
@@ -326,6 +329,7 @@ def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
     done = results(record)
     exact = [step.id for step in exact_steps(plan, _claims) if step.id in done]
     released = set(record.released)
+    placeless = partial(without_places, folders=machine_folders())
     return LockEntry(
         recipe=plan.recipe_digest,
         model=plan.model_digest,
@@ -340,7 +344,7 @@ def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
             for search, judged in recorded_choices(plan, record).items()
         },
         candidates={
-            candidate.candidate: LockedCandidate(candidate.status, candidate.because, _measured(candidate))
+            candidate.candidate: LockedCandidate(candidate.status, placeless(candidate.because), _measured(candidate))
             for candidate in record.candidates
         },
         gates={
@@ -353,6 +357,15 @@ def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
         },
         steps={name: LockedStep(done[name].key, _digests(done[name])) for name in exact},
     )
+
+
+def machine_folders() -> tuple[str, ...]:
+    """List the folders that name a machine or its user, where messages of libraries come from."""
+    import sys
+    import tempfile
+
+    places = (home_path(), tempfile.gettempdir(), os.environ.get("HOME", ""), sys.prefix, sys.base_prefix)
+    return tuple(str(place) for place in places)
 
 
 def _claims(operator: str) -> str:

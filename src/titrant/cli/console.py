@@ -16,8 +16,11 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.text import printable
 
 _ESCAPE = "titrant-escape"
+# How a stream treats what its encoding lacks, where nobody asked for something else: `surrogateescape` in the C locale.
+_RAISING = ("strict", "backslashreplace", "surrogateescape")
 
 
 def prepare() -> None:
@@ -30,7 +33,7 @@ def prepare() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-        elif hasattr(stream, "reconfigure") and stream.errors in ("strict", "backslashreplace"):
+        elif hasattr(stream, "reconfigure") and stream.errors in _RAISING:
             stream.reconfigure(errors=_ESCAPE)
 
 
@@ -47,6 +50,7 @@ def answer(text: str) -> bool:
     disk.
     """
     try:
+        text = printable(text)
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
@@ -77,7 +81,7 @@ def note(text: str) -> None:
     """Print one line of progress or information on stderr."""
     # Nobody is left to tell where stderr takes nothing; the exit code says it.
     with suppress(OSError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable(text)}\n")
         sys.stderr.flush()
 
 
@@ -94,7 +98,7 @@ def diagnostics(findings: Iterable[Diagnostic], *, as_json: bool = False) -> Non
 
 def defect() -> None:
     """Print the traceback of a defect of titrant's own, and what to do with it."""
-    traceback.print_exc()
+    note(traceback.format_exc().rstrip("\n"))
     note("titrant: this is a defect of titrant itself, not of your recipe; please report it with the lines above")
 
 
@@ -148,7 +152,10 @@ class Progress:
             self._start(step)
         elif kind == "progress" and self._bar is not None:
             self._live.update(
-                self._bar, completed=event["done"], total=event["total"] or None, note=str(event.get("note", ""))
+                self._bar,
+                completed=event["done"],
+                total=event["total"] or None,
+                note=printable(str(event.get("note", ""))),
             )
         elif kind in ("finished", "reused", "failed", "rejected"):
             self._end(kind, step, event)
@@ -189,7 +196,7 @@ class Progress:
 
     def _line(self, text: str) -> None:
         if self._live is not None:
-            self._live.console.print(text, markup=False, soft_wrap=True)
+            self._live.console.print(printable(text), markup=False, soft_wrap=True)
         else:
             note(text)
 
@@ -224,7 +231,7 @@ class InPlace:
             return answer(line)
         from rich.text import Text
 
-        self._live.update(Text(f"{line}\n{below}"), refresh=True)
+        self._live.update(Text(printable(f"{line}\n{below}")), refresh=True)
         return True
 
 
@@ -252,7 +259,7 @@ class Counting:
         if self._shown and now - self._drawn_at >= 0.1:
             self._drawn_at = now
             share = f" {done / total:.0%}" if total > 1 else ""
-            sys.stderr.write(f"\r\033[K  {what}{share}")
+            sys.stderr.write(f"\r\033[K  {printable(what)}{share}")
             sys.stderr.flush()
 
 
@@ -292,6 +299,7 @@ def table(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> str:
     """Lay rows out in columns; the last one is filled to the width where there is room for it."""
     if not rows:
         return ""
+    rows = [[cell.replace("\n", "\\n") for cell in row] for row in rows]  # a name of the data is no line of ours
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     heads = [indent + "".join(f"{cell:<{wide}}  " for cell, wide in zip(row, widths, strict=False)) for row in rows]
     left = width() - len(heads[0])

@@ -74,13 +74,25 @@ def _answered(given: "Sequence[str]") -> int:
     _on_signals(_interrupt)
     try:
         _set_up_log(options)
-        code: int = options.call(options)
+        code: int = _called(options)
     except TitrantError as error:
         try:
             console.diagnostics(error.diagnostics, as_json=getattr(options, "json", False))
         except TitrantError as unwritten:
             console.diagnostics((*error.diagnostics, *unwritten.diagnostics))
         return error.exit_code
+    return code
+
+
+def _called(options: "argparse.Namespace") -> int:
+    """Call the verb; what the system refuses below the home is a mistake of nobody's code."""
+    try:
+        code: int = options.call(options)
+    except OSError as error:
+        from titrant.runtime.store.home import disk_errors, home_to_read
+
+        with disk_errors(home_to_read()):
+            raise error from error
     return code
 
 

@@ -76,7 +76,7 @@ def test_knows_the_users_code_from_titrants_own(folder):
 def test_tells_where_a_module_lives(folder):
     reference = bound(CODE % "nets:Net", folder).user_references[0]
     assert (reference.origin, reference.path) == ("recipe", folder / "nets.py")
-    assert bound(CODE % "json.decoder:JSONDecoder", folder).user_references[0].origin == "environment"
+    assert bound(CODE % "json.decoder:JSONDecoder", folder, trust=True).user_references[0].origin == "environment"
 
 
 def test_runs_code_from_elsewhere_only_when_told_to_trust_it(folder, tmp_path_factory, monkeypatch):
@@ -192,3 +192,18 @@ def test_refuses_an_agreement_that_says_too_little_or_too_much(folder, said, cod
     with pytest.raises(RecipeError) as caught:
         bound(BASE + f"validation: {{agreement: {said}}}\n", folder)
     assert [(one.code, one.message) for one in caught.value.diagnostics] == [(code, message)]
+
+
+@pytest.mark.parametrize("place", ["", "data", "data/rows.csv"])
+def test_refuses_a_folder_or_file_whose_name_no_text_can_hold_before_anything_else(folder, place):
+    """A recipe is text, so a file of such a name can only be reached by a link; its folder is another matter."""
+    import os
+
+    own = folder / os.fsdecode(b"caf\xe9") / place
+    own.mkdir(parents=True)
+    for name in ("nets.py", "rows.csv"):
+        (own / name).write_text("class Net: ...\n", "utf-8")
+    assert codes(CODE % "nets:Net", own) == [("R129", 1, 1)]
+    link = folder / "cafe"
+    link.symlink_to(own)
+    assert bound(CODE % "nets:Net", link).folder == link

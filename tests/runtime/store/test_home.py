@@ -1,13 +1,31 @@
 """Folders for work in progress: swept when the process that made them is gone, left alone while it runs."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 
-import psutil
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from titrant.runtime.store.home import host, open_home, sweep, unfinished_folder
+from titrant.runtime.store.home import host, open_home
+from titrant.runtime.store.locks import sweep, unfinished_folder
+
+PURPOSES = ("put", "worker", "clean", "bench")
+DAY = 86_400.0
+# In another process: hold a folder until told to let go.
+HOLD = """
+import sys
+from pathlib import Path
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.locks import unfinished_folder
+with unfinished_folder(Home(Path(sys.argv[1])), sys.argv[2]) as folder:
+    (folder / "value.json").write_text("{")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -15,17 +33,43 @@ def home(tmp_path):
     return open_home(tmp_path / "home")
 
 
+def holder(home, purpose="put"):
+    """Start a process that writes in a folder; return it and the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(home.path), purpose], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    return process, home.unfinished / os.path.basename(process.stdout.readline().strip())  # noqa: PTH119
+
+
 def left_by(home, pid):
+    """Make what an earlier version left, which held no lock."""
     folder = home.unfinished / f"put-{host()}-{pid}-abcdefgh"
     folder.mkdir()
     (folder / "value.json").write_text("{")
     return folder
 
 
-def test_leaves_what_a_running_process_makes(home):
-    folder = unfinished_folder(home, "put")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(st.sampled_from(PURPOSES), st.floats(-400 * DAY, 400 * DAY), st.booleans())
+def test_leaves_what_a_running_process_makes_whatever_the_clock_says(home, purpose, seconds, inside):
+    with unfinished_folder(home, purpose) as folder:
+        if inside:
+            (folder / "value.json").write_text("{")
+        then = folder.stat().st_mtime + seconds
+        os.utime(folder, (then, then))
+        sweep(home)
+        assert folder.is_dir()
+    assert not folder.exists()
+    assert list(home.locks.iterdir()) == []
+
+
+def test_leaves_what_another_process_makes_though_the_clock_was_set(home):
+    process, folder = holder(home)
+    os.utime(folder, (0, 0))
     sweep(home)
     assert folder.is_dir()
+    process.communicate("")
+    assert not folder.exists()
 
 
 def test_leaves_what_another_machine_makes(home):
@@ -35,30 +79,26 @@ def test_leaves_what_another_machine_makes(home):
     assert folder.is_dir()
 
 
-def test_removes_what_a_process_that_is_gone_left(home):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    folder = left_by(home, process.pid)
-    sweep(home)
-    assert not folder.exists()
-
-
-def test_removes_what_a_dead_process_left_that_nobody_has_waited_for(home):
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    folder = left_by(home, process.pid)
-    sweep(home)
-    assert folder.is_dir()
-    process.kill()
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_removes_what_a_killed_process_left(home, waited_for):
+    process, folder = holder(home)
+    process.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
+    if waited_for:
+        process.wait()
     sweep(home)
     assert not folder.exists()
+    assert list(home.locks.iterdir()) == []
     process.communicate()
 
 
-def test_removes_what_was_left_by_an_earlier_process_of_the_same_number(home):
+def test_removes_what_was_left_without_a_lock_even_where_a_process_has_its_number(home):
     folder = left_by(home, os.getpid())
-    before = psutil.Process().create_time() - 60
-    os.utime(folder, (before, before))
     sweep(home)
     assert not folder.exists()
+
+
+def test_gives_the_folder_back_where_somebody_removed_it_meanwhile(home):
+    with unfinished_folder(home, "put") as folder:
+        shutil.rmtree(folder)
+    assert list(home.unfinished.iterdir()) == []

@@ -1,0 +1,123 @@
+"""Check what a run put out against its journal and its record, not only against the manifest that lies beside it.
+
+The journal names the record and the manifest by their digests, the manifest every file. A run of an earlier version has
+no such line: there the record vouches for what was released, and the store for its files as long as it has them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from titrant.runtime.store import journal
+from titrant.runtime.store.artifacts import DamagedError, Store
+from titrant.runtime.store.home import Home
+from titrant.runtime.store.run_folder import MANIFEST, RECORD, read_record
+from titrant.schema.record import Artifact, RunRecord
+from titrant.schema.values.files import digest_file, json_object
+from titrant.schema.values.frozen import dataclass
+
+_JOURNAL = "journal.jsonl"
+# What tells a run's folder from a folder that its outputs were copied to.
+_OF_A_RUN = (RECORD, _JOURNAL, "plan.json")
+_FOLDERS = ("outputs", "quarantine")
+
+
+@dataclass(frozen=True)
+class Forged:
+    """A file of a run that is not what the run wrote, and why."""
+
+    path: Path
+    why: str
+
+
+def names_placed(run: Path, unfinished: Path | None, folder: str) -> dict[str, str]:
+    """Return what a journal says of what is about to be put in `folder`: digests of the record and of the manifest."""
+    names = {"record": digest_file(run / RECORD)}
+    return names if unfinished is None else {**names, "manifest": digest_file(unfinished / MANIFEST), "folder": folder}
+
+
+def forged(run: Path) -> Forged | None:
+    """Return the first file of a finished run that is not what the run put out; None where all are, or none is a run's.
+
+    `outputs` and `quarantine` are read whole.
+    """
+    if not any((run / name).is_file() for name in _OF_A_RUN):
+        return None
+    there = [name for name in _FOLDERS if (run / name / MANIFEST).is_file()]
+    return next(_differences(run, there), None)
+
+
+def still_placed(run: Path, record: RunRecord) -> bool:
+    """Tell whether what a run put out is still there: nothing where the original itself is not good enough."""
+    folder = "outputs" if record.released else "quarantine"
+    return (record.missed or (run / folder / MANIFEST).is_file()) and forged(run) is None
+
+
+def _differences(run: Path, there: list[str]) -> Iterator[Forged]:
+    record = read_record(run)
+    if record is None:
+        yield from (Forged(run / name / MANIFEST, "the run has no record of putting it out") for name in there)
+        return
+    try:
+        events = journal.read(run / _JOURNAL)
+    except OSError:
+        yield Forged(run / RECORD, "the run's journal is not there to vouch for it")
+        return
+    yield from _against_journal(run, record, events, there)
+    for name in there:
+        if name != ("outputs" if record.released else "quarantine"):
+            yield Forged(run / name / MANIFEST, "the run's record says that nothing was put out there")
+        yield from _against_record(run / name, record)
+
+
+def _against_journal(run: Path, record: RunRecord, events: list[dict[str, Any]], there: list[str]) -> Iterator[Forged]:
+    closed = next((event for event in reversed(events) if event["event"] == "closed" and "verdict" in event), None)
+    if closed is not None and (closed["verdict"], closed.get("released")) != (record.verdict, list(record.released)):
+        yield Forged(run / RECORD, "the run's journal ends with another verdict or release")
+    placed = next((event for event in reversed(events) if event["event"] == "placed"), None)
+    if placed is None:
+        return
+    if placed.get("record") != digest_file(run / RECORD):
+        yield Forged(run / RECORD, "the run's journal names another record")
+    for name in there:
+        if name != placed.get("folder") or placed.get("manifest") != digest_file(run / name / MANIFEST):
+            yield Forged(run / name / MANIFEST, "the run's journal names another list of files")
+
+
+def _against_record(folder: Path, record: RunRecord) -> Iterator[Forged]:
+    """Compare a folder's files with its manifest, and its models with what the steps of the run gave."""
+    manifest = folder / MANIFEST
+    about = json_object(manifest)
+    try:
+        files, models = dict((about or {})["files"]), list((about or {})["models"])
+        for name, digest in files.items():
+            if not (folder / name).is_file() or digest_file(folder / name) != digest:
+                yield Forged(folder / name, "it does not have the digest that it was put out with")
+        for model in models:
+            if folder.name == "outputs" and model["candidate"] not in record.released:
+                yield Forged(manifest, f"the run's record does not say that {model['candidate']} was released")
+            if model["artifact"] not in {artifact.digest for artifact in _made(record)}:
+                yield Forged(manifest, f"no step of the run gave the model of {model['candidate']}")
+        made = _stored_digests(Store(Home(folder.parent.parent.parent)), record)
+        for name, digest in files.items():
+            if made is not None and digest not in made:
+                yield Forged(folder / name, "no step of the run gave a file with this content")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        yield Forged(manifest, "it is not a list of what was put out")
+
+
+def _stored_digests(store: Store, record: RunRecord) -> set[str] | None:
+    """Return the digests of all files that the steps of a run gave; None where the store no longer knows them all."""
+    digests: set[str] = set()
+    for artifact in _made(record):
+        try:
+            digests.update(blob.digest for blob in store.manifest(artifact).files.values())
+        except (DamagedError, OSError):
+            return None
+    return digests
+
+
+def _made(record: RunRecord) -> Iterator[Artifact]:
+    for step in record.steps:
+        if step.result is not None:
+            yield from step.result.outputs.values()
