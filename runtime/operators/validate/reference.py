@@ -124,7 +124,10 @@ def _no_better(compared: "ConstantComparison", point: Mapping[str, Any]) -> Step
         f"the original is no better than a constant answer: its {metric} on {compared.rows} tuning rows is "
         f"{compared.original:.4f}, and always answering `{compared.answer}` gives {compared.constant:.4f}"
     )
-    advice = "check data.label, the order of the classes, and that the inputs are prepared as in training"
+    advice = (
+        "check data.label, the order of the classes, and that the inputs are prepared as in training; "
+        "what the recipe trains may need more train.epochs"
+    )
     if compared.decides_one and point["kind"] == "threshold":
         advice = (
             f"at the operating point {point['threshold']:g} it answers all rows alike: set another in "
