@@ -63,7 +63,10 @@ def _read(answer: bytes | None) -> int | None:
 
 def _measure(work: Callable[[], object], writer: int) -> NoReturn:
     """Do the work in the child, write what it took, and leave without any of the parent's clean-up."""
-    gc.freeze()  # a collection would write to the parent's objects, and so make their pages this process's own
+    # A collection would write to the parent's objects, and so make their pages this process's own; what it writes
+    # nevertheless, to give back the free objects that Python keeps for reuse, comes before the work.
+    gc.freeze()
+    gc.collect()
     said: dict[str, object] = {}
     try:
         said = {"bytes": _peak_of(work)}

@@ -143,9 +143,13 @@ def disk_problem(home: Home, error: OSError) -> Diagnostic | None:
     return _home_problem(home.path, error) if inside and error.errno in _READ_ONLY else None
 
 
-def gone(home: Home, error: OSError) -> Diagnostic | None:
-    """Say that a part of the home is gone, where the error is that a file of it has no folder any more."""
-    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes, os.PathLike)) else Path()
+def gone(home: Home, error: OSError, unnamed: Path | None = None) -> Diagnostic | None:
+    """Say that a part of the home is gone, where the error is that a file of it has no folder any more.
+
+    `unnamed` is what an error that names no file is about, as one of the current folder.
+    """
+    named = isinstance(error.filename, (str, bytes, os.PathLike))
+    place = Path(os.fsdecode(error.filename)) if named else unnamed or Path()
     if error.errno not in _GONE or not place.is_relative_to(home.path):
         return None
     folders = [place, *place.parents]

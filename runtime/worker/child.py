@@ -78,9 +78,11 @@ def _unexpected(state: WorkerState, error: BaseException, request: Mapping[str, 
         error = OSError(errno.ENOSPC, _NO_SPACE)  # libraries that write by themselves have errors of their own
     if isinstance(error, OSError) and (problem := disk_problem(state.home, error)) is not None:
         return problem
-    # A step may look for a file of its own where there is none: only without the folder of all scratch is it the home.
-    if isinstance(error, OSError) and not state.home.unfinished.is_dir() and (problem := gone(state.home, error)):
-        return problem
+    # A step may look for a file of its own where there is none: only without the worker's own folder is it the home.
+    if isinstance(error, OSError) and not state.scratch.is_dir():
+        problem = gone(state.home, error, state.scratch)
+        if problem is not None:
+            return problem
     if isinstance(error, MemoryError):
         return Diagnostic("X311", "out of memory", help="use a smaller model or batch, or a machine with more memory")
     text = " ".join(str(error).split())

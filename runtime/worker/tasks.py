@@ -55,7 +55,7 @@ class WorkerState:
     ) -> None:
         self.home = home
         self._folder = folder
-        self._scratch = scratch
+        self.scratch = scratch
         self._watch = watch
         self._send = send
         self._store = Store(home)
@@ -83,7 +83,7 @@ class WorkerState:
         return innermost_line(error, self._watch.user_file)
 
     def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        scratch = Path(tempfile.mkdtemp(dir=self._scratch))
+        scratch = Path(tempfile.mkdtemp(dir=self.scratch))
         carried: set[str] = set()
         try:
             with self._watch.watching(request["params"]):
@@ -174,7 +174,7 @@ class WorkerState:
         """Answer with how far apart the artifacts of each pair are."""
         differences = []
         for old, new in request["pairs"]:
-            scratch = Path(tempfile.mkdtemp(dir=self._scratch))
+            scratch = Path(tempfile.mkdtemp(dir=self.scratch))
             differences.append(plain(stored_difference(self._store, Artifact(**old), Artifact(**new), scratch)))
             shutil.rmtree(scratch, ignore_errors=True)
         return {"differences": differences}

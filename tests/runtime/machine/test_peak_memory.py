@@ -45,6 +45,20 @@ def test_does_not_count_pages_that_a_collection_of_garbage_would_touch():
     assert len(objects) == 1_000_000
 
 
+def test_does_not_count_free_objects_that_a_collection_of_garbage_would_give_back():
+    between = []
+
+    def tuples_apart():
+        for number in range(38_000):
+            between.append(bytes(800) + number.to_bytes(4, "big"))
+            yield (number,) * (1 + number % 19)
+
+    gone = list(tuples_apart())
+    gone.clear()
+    assert memory_of(gc.collect) < MIB
+    assert len(between) == 38_000
+
+
 def test_counts_pages_of_the_parent_that_are_written_to():
     shared = np.zeros(32 * MIB, np.uint8)
     shared[:] = 1
