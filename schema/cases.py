@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from titrant.schema.gate import Gate
+from titrant.schema.gate import BATCH_INVARIANCE, Gate
 from titrant.schema.values.frozen import dataclass
 
 # Under this many changed cases retention is judged by an exact bound instead of the score test.
@@ -145,6 +145,9 @@ def _share(gate: Gate, confidence: float, power: float, change: float) -> CasesN
     elif gate.metric in ("agreement", "same_decision"):
         truth = 1 - change
         of, words = "rows", f"{_percent(change)} of the decisions change"
+    elif gate.metric == BATCH_INVARIANCE:
+        truth = 1 - change
+        of, words = "rows", f"{_percent(change)} of the answers depend on the batch"
     else:
         truth = (1 + threshold) / 2
         of = {"sensitivity": "positive rows", "specificity": "negative rows"}.get(gate.metric, "rows")

@@ -45,7 +45,8 @@ class Gate:
     @property
     def absolute(self) -> bool:
         """Whether it asks of a candidate what the original alone can miss as well: a value, whatever it was before."""
-        alone = self.comparison in ("at_least", "at_most", "ratio_at_least") and self.metric not in SHARES
+        alone = self.comparison in ("at_least", "at_most", "ratio_at_least")
+        alone = alone and self.metric not in (*SHARES, BATCH_INVARIANCE)
         return alone and self.preset not in ("baseline", "target") and self.test != "not_assessable"
 
 
@@ -164,6 +165,8 @@ def asked_of_original(contract: Contract) -> str:
     return " and ".join(dict.fromkeys(gate.preset for gate in contract.gates if gate.of_original))
 
 
+# The share of cases that are answered alike alone, in the judged batch and in any other company.
+BATCH_INVARIANCE = "batch_invariance"
 # Proportions of cases: what is counted over what.
 PROPORTIONS = ("accuracy", "sensitivity", "specificity")
 # Shares of cases on which the candidate does as the original did.
@@ -191,7 +194,7 @@ def gate_test(metric: str, comparison: str) -> str:
 
     Raises ValueError with a sentence for a person when the comparison has no meaning for the metric.
     """
-    if metric in SHARES:
+    if metric in (*SHARES, BATCH_INVARIANCE):
         return _only(metric, comparison, ("at_least",), "exact_binomial")
     if metric in LATENCIES:
         return _only(metric, comparison, ("at_most",), "order_statistic")

@@ -123,6 +123,7 @@ class Candidate:
     judgement: str  # "step.port" of its judgement on evaluation rows
     predicted_bytes: int | None = None
     repeats: str = ""  # "step.port" of what says that it answers the same twice; "" where nobody asks
+    invariance: str = ""  # "step.port" of whether its answers depend on who shares the batch; "" where nobody asks
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,9 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        if not candidate["repeats"]:
-            del candidate["repeats"]
+        for key in ("repeats", "invariance"):
+            if not candidate[key]:
+                del candidate[key]
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
@@ -293,6 +295,15 @@ def candidate_cost(
         if made is not None and (cost := made.models.get(candidate)) is not None:
             return cost, str(search.timing_batch)
     return None
+
+
+def judged_batch(plan: Plan, candidate: Candidate) -> int | None:
+    """Return how many evaluation rows a candidate answers at once when it is judged; None where no step says."""
+    steps = {step.id: step for step in plan.steps}
+    judging = steps.get(candidate.judgement.rpartition(".")[0])
+    source = judging.inputs.get("candidate") if judging is not None else None
+    answering = steps.get(source.rpartition(".")[0]) if isinstance(source, str) else None
+    return None if answering is None else answering.params.get("batch")
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from titrant.compiler.decide.gate_cases import shortage, with_cases
-from titrant.compiler.decide.rule import Chain, Preset, Presets, Question, RuleAnswer, decision
-from titrant.runtime import catalog
-from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
-from titrant.schema.gate import Contract, Gate, gate_test
-from titrant.schema.plan import Decision
+from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
+from titrant.schema.facts import DataFacts, subgroup_values
+from titrant.schema.gate import BATCH_INVARIANCE, Contract, Gate, gate_test
 from titrant.schema.values.slice import Slice, read_slice
-
-# ONNX nodes whose scale is found from the batch at hand.
-DYNAMIC_NODES = ("DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 
 NO_LABELS = "the task has no labels"
 NO_POSITIVE = "data.positive names no critical class"
@@ -22,44 +17,9 @@ NO_POSITIVE = "data.positive names no critical class"
 def contract(question: Question) -> RuleAnswer:
     """Write the contract, and warn of every gate that the data can never prove."""
     presets = question.settled.presets
-    chains = question.settled.chains
-    dynamic = frozenset(chain.method for chain in chains if _dynamic(chain))
-    rows = gates(question, presets, chains, dynamic)
-    lines = tuple(_batch_line(question, presets, chains, dynamic))
+    rows = gates(question, presets)
     return RuleAnswer(
-        Contract(rows, presets.confidence, presets.require), lines, warnings_of(rows, question.data, presets.confidence)
-    )
-
-
-def _dynamic(chain: Chain) -> bool:
-    if chain.method == "none":
-        return False
-    method = catalog.get(catalog.method_operator(chain.method)).method
-    return method is not None and method.dynamic_activations
-
-
-def _batch_line(
-    question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]
-) -> Iterator[Decision]:
-    """Say what becomes of batch invariance, which this version does not measure."""
-    preset = presets.thresholds.get("batch_invariance")
-    if preset is None:
-        return
-    if depends_on_batch(chains, dynamic, question.model):
-        named = ", ".join(sorted(dynamic)) or "the original"
-        chosen = "not judged in this version: INCONCLUSIVE"
-        because = f"activation scales of {named} depend on the batch, and what is not judged is not passed"
-    else:
-        chosen = "not judged in this version: only static scales"
-        because = "no candidate has activation scales that depend on the batch"
-    yield decision(
-        question,
-        "batch invariance",
-        "batch_invariance.version",
-        asked=f"at least {preset.threshold:g} ({preset.origin})",
-        chosen=chosen,
-        because=because,
-        path=("validation", "batch_invariance"),
+        Contract(rows, presets.confidence, presets.require), (), warnings_of(rows, question.data, presets.confidence)
     )
 
 
@@ -82,13 +42,13 @@ def warnings_of(rows: tuple[Gate, ...], data: DataFacts, confidence: float) -> t
     return tuple(warnings)
 
 
-def gates(question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]) -> tuple[Gate, ...]:
-    """Write the whole contract; `dynamic` names the methods whose activation scales depend on the batch."""
+def gates(question: Question, presets: Presets) -> tuple[Gate, ...]:
+    """Write the whole contract."""
     rows = (
         *overall(question, presets),
         *safety(question, presets),
         *bias(question, presets),
-        *_batch_invariance(question, presets, chains, dynamic),
+        *_batch_invariance(presets),
         *_baseline(question),
         *targets(question),
         *_free(question),
@@ -158,22 +118,11 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
             yield _row(f"bias.{group}.{name}", "bias", compared, preset, min_cases=cases)
 
 
-def _batch_invariance(
-    question: Question, presets: Presets, chains: tuple[Chain, ...], dynamic: frozenset[str]
-) -> Iterator[Gate]:
-    """Add a row that is never proven, unless no candidate has scales that depend on the batch."""
+def _batch_invariance(presets: Presets) -> Iterator[Gate]:
+    """Cases that are answered alike whoever shares their batch, also those of a task without labels."""
     preset = presets.thresholds.get("batch_invariance")
-    if preset is None or not depends_on_batch(chains, dynamic, question.model):
-        return
-    reason = "a candidate's activation scales depend on the batch, and this version does not judge batch invariance"
-    yield not_assessable("batch_invariance", "batch_invariance", "same_decision", preset, reason)
-
-
-def depends_on_batch(chains: tuple[Chain, ...], dynamic: frozenset[str], model: ModelFacts) -> bool:
-    """Whether some candidate answers a case by who shares its batch: by its method, or because the original does."""
-    return any(chain.method in dynamic for chain in chains) or any(
-        layer.type in DYNAMIC_NODES for layer in model.layers
-    )
+    if preset is not None:
+        yield _row("batch_invariance", "batch_invariance", (BATCH_INVARIANCE, "all", "at_least"), preset)
 
 
 def _baseline(question: Question) -> Iterator[Gate]:

@@ -218,7 +218,7 @@ def _offer(question: Question, name: str) -> Offer:
         return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
-    return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
+    return Offer(chain, hard, tuple(_unwanted(question, bits)))
 
 
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
@@ -341,13 +341,8 @@ def _has_source(question: Question) -> bool:
     return data is not None and (data.source is not None or data.sources is not None)
 
 
-def _unwanted(question: Question, method: Method, bits: int) -> Iterator[Unmet]:
+def _unwanted(question: Question, bits: int) -> Iterator[Unmet]:
     """Say why `auto` leaves a method out although it could run."""
     fewest, reason = fewest_bits(question)
-    presets = question.settled.presets
     if bits < fewest:
         yield Unmet(reason, f"no fewer than {fewest} bits")
-    if method.dynamic_activations and "batch_invariance" in presets.thresholds:
-        origin = presets.thresholds["batch_invariance"].origin
-        cause = "its activation scales depend on the batch, and batch invariance, which"
-        yield Unmet(f"{cause} {origin} asks for, is not judged in this version")

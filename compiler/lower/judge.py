@@ -10,8 +10,10 @@ from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.chains import Original
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.compiler.lower.verify import TIMED
+from titrant.runtime import catalog
+from titrant.runtime.catalog import method_operator
 from titrant.schema.facts import TensorSpec
-from titrant.schema.gate import Gate, criteria
+from titrant.schema.gate import BATCH_INVARIANCE, Gate, criteria
 from titrant.schema.plan import Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
@@ -21,6 +23,10 @@ EVALUATION = "transform.evaluation"
 POINT = "point.point"
 TIMINGS = "latency.timings"
 REPEATS, REFERENCE = "original.repeats", "original.reference"
+# Rows that are asked again in other company, of a file that finds scales from the batch, and of any other.
+_TRIED_WITH_SCALES, _TRIED = 256, 32
+# Where a gate is judged by them, this many at least: what comes of fewer says little.
+_TRIED_TO_JUDGE = 512
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Answering:
                 candidate=name,
                 because="to choose",
             ),
+            self._other_company(candidate, f"{name}.invariance", TUNING, "make"),
         )
 
     def judge(self, candidate: Candidate, original: Original) -> tuple[Step, ...]:
@@ -107,6 +114,9 @@ class Answering:
         if judges_time(self.decisions):
             steps.append(self._timed_anew(f"{name}.latency", original, candidate))
             inputs["timings"] = f"{name}.latency.timings"
+        if any(gate.metric == BATCH_INVARIANCE for gate in self.decisions.settled.contract.gates):
+            steps.append(self._other_company(candidate, f"{name}.company", EVALUATION, "judge"))
+            inputs["invariance"] = f"{name}.company.invariance"
         return (
             *steps,
             self.maker.make(
@@ -193,6 +203,24 @@ class Answering:
             **given,
         }
         return self.maker.make(identifier, "profile.latency", params, {"models": models, "rows": rows}, **about)
+
+    def _other_company(self, candidate: Candidate, identifier: str, rows: str, stage: str) -> Step:
+        """See whether a candidate's answers depend on who shares the batch."""
+        answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
+        params = {**self.reading, **predict(candidate.engine, self.decisions), "rows": self._tried(candidate, rows)}
+        inputs = {"model": candidate.model, "rows": rows, "outputs": answers, "point": POINT}
+        because = "a case may not be decided by who shares its batch" if rows == TUNING else "if shortlisted"
+        operator = "validate.batch_invariance"
+        about = {"stage": stage, "candidate": candidate.id, "because": because}
+        return self.maker.make(identifier, operator, params, inputs, **about)
+
+    def _tried(self, candidate: Candidate, rows: str) -> int:
+        """Return how many rows are asked again: where a gate is judged by them, as many as it needs."""
+        if rows == EVALUATION:
+            gates = [gate for gate in self.decisions.settled.contract.gates if gate.metric == BATCH_INVARIANCE]
+            return max(_TRIED_TO_JUDGE, *(gate.needed_cases or 0 for gate in gates))
+        method = None if candidate.method == "none" else catalog.get(method_operator(candidate.method)).method
+        return _TRIED_WITH_SCALES if method is not None and method.dynamic_activations else _TRIED
 
     def _original(self, identifier: str, original: Original, rows: str, stage: str) -> Step:
         params = predict(self.decisions.settled.original_engine, self.decisions)

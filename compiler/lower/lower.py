@@ -136,6 +136,7 @@ def _candidate(
         quality=f"{entry.id}.quality.quality",
         judgement=f"{entry.id}.contract.judgement",
         repeats=f"{entry.id}.repeats.repeats",
+        invariance=f"{entry.id}.invariance.invariance",
         predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
     )
     return candidate, (*steps, *answering.compare(candidate))

@@ -95,7 +95,7 @@ def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.original_limits:
         yield "what the original misses", plan.original_limits
     for candidate in plan.candidates:
-        for part in ("model", "answers", "quality", "judgement", "repeats"):
+        for part in ("model", "answers", "quality", "judgement", "repeats", "invariance"):
             if getattr(candidate, part):
                 yield f"{candidate.id}'s {part}", getattr(candidate, part)
     for search in plan.searches:
@@ -121,6 +121,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
                 quality=renamed(candidate.quality, names),
                 judgement=renamed(candidate.judgement, names),
                 repeats=renamed(candidate.repeats, names) if candidate.repeats else "",
+                invariance=renamed(candidate.invariance, names) if candidate.invariance else "",
             )
             for candidate in plan.candidates
         ),

@@ -118,8 +118,9 @@ def no_details() -> dict[str, str | None]:
     return {}
 
 
-# Why a layer may answer otherwise next time: it draws random numbers, or normalizes by the batch, as in training.
-DRAWS, TRAINS = "draws", "trains"
+# Why a layer may answer otherwise next time: it draws random numbers, normalizes by the batch as in training, or finds
+# the scale of what it quantizes from the whole batch.
+DRAWS, TRAINS, SCALES = "draws", "trains", "scales"
 
 
 def nothing_unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:
@@ -135,8 +136,9 @@ class Backend:
     its native code. `kinds` are those that it brings, `costs` those that it runs. `open(model, threads=, device=)`
     returns a `titrant.runtime.backends.session.Session`, and `executed(model, threads=)` the precision in which each
     layer really runs, as the engine itself tells. `device_unmet` says what keeps it from a device ("cpu", "cuda:1"),
-    None where nothing does. `unsteady(model, answer)` names the layers that draw random numbers or are in training
-    mode, by `DRAWS` or `TRAINS`; `answer()` runs a batch through the model, for an engine that watches it.
+    None where nothing does. `unsteady(model, answer)` names the layers that draw random numbers, are in training mode
+    or find scales from the batch, by `DRAWS`, `TRAINS` or `SCALES`; `answer()` runs a batch through the model, for an
+    engine that watches it.
     """
 
     name: str

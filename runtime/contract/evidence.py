@@ -23,7 +23,8 @@ class Evidence:
     """Both models' answers on the evaluation rows, and what was measured of the candidate.
 
     `original` and `candidate` are None without labels. `alike` (rows,) bool: the same decision, or without labels the
-    same answer. `figures` is the candidate's entry of the joint timing, `original_figures` the
+    same answer. `invariance` is what asking for some rows again, alone and in other company, gave
+    (validate.batch_invariance). `figures` is the candidate's entry of the joint timing, `original_figures` the
     original's, `size` the bytes of the candidate's file.
     """
 
@@ -37,6 +38,7 @@ class Evidence:
     timing_batch: int = 1
     size: int | None = None
     seed: int = 0
+    invariance: Mapping[str, Any] | None = None
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
 
 

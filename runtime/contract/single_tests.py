@@ -19,7 +19,7 @@ from titrant.runtime.contract.statistics.proportions import (
 )
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import PERCENTILES, runs_for_percentile
-from titrant.schema.gate import Gate, slice_of
+from titrant.schema.gate import BATCH_INVARIANCE, Gate, slice_of
 from titrant.schema.values.units import format_size, format_time
 
 EXACT_BINOMIAL = "exact binomial bound (Clopper and Pearson)"
@@ -35,11 +35,17 @@ class _Share:
     original: float | None
     observed: str
     clean: str
+    structure: str = ""  # why no other answer than the seen ones is possible
 
 
 def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the share of good cases among those that the metric counts."""
     share = _share(gate, evidence)
+    if share.structure:
+        count = len(share.good)
+        return GateEstimate(
+            1.0, 1.0, 1.0, None, 1.0, count, 0, share.structure, share.observed, units=unit_count(share.units)
+        )
     cases, good = len(share.good), int(share.good.sum())
     if not cases:
         raise Unassessable(f"no case counts for {gate.metric.replace('_', ' ')}: {share.observed}")
@@ -67,6 +73,8 @@ def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 
 def _share(gate: Gate, evidence: Evidence) -> _Share:
+    if gate.metric == BATCH_INVARIANCE:
+        return _unmixed(evidence)
     if gate.metric in ("agreement", "same_decision"):
         chosen, words = select(evidence, slice_of(gate))
         good = evidence.alike[chosen]
@@ -89,6 +97,22 @@ def _share(gate: Gate, evidence: Evidence) -> _Share:
     }[gate.metric]
     observed = f"{int(good.sum())} of {len(good)} {noun}{cases.words} {verb}"
     return _Share(good, cases.units[counted], before, observed, "no miss")
+
+
+def _unmixed(evidence: Evidence) -> _Share:
+    """Count the cases that are answered alike alone, in the judged batch and in other company."""
+    seen = evidence.invariance
+    if seen is None:
+        raise Unassessable("no row was asked again in other company")
+    tried = np.asarray(seen["tried"], dtype=np.int64)
+    good = ~np.isin(tried, seen["dependent"])
+    ways = "in other company" if seen["alone"] is None else "alone or in other company"
+    observed = (
+        f"{int((~good).sum())} of {len(good)} cases are answered otherwise {ways} than in batches of {seen['batch']}"
+    )
+    fixed = seen["identical"] and not seen["scales"]
+    structure = "no scale is found from the batch, and every answer is the same bit by bit" if fixed else ""
+    return _Share(good, evidence.rows.units[tried], None, observed, "no difference", structure)
 
 
 def _kept(cases: SliceAnswers) -> _Share:

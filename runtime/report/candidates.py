@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from titrant.runtime.contract.company import Invariance, seen_words
 from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Record, Timing, fraction, quantity
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
@@ -114,6 +115,7 @@ class CandidateRow:
     memory: Figure
     metric: str
     agreement: str
+    company: str  # rows that are answered otherwise: alone, in other company, beside an outlier
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,10 @@ def candidate_rows(
     row = CandidateRow(
         "original", f"as given, in {record.plan.original_engine}", "✓" if kept else "○",
         "keep this one" if kept else "the reference", "pass" if kept else "plain", "", **_figures(raws[""], largest),
-        metric=_accuracy(first, "original"), agreement=NONE,
+        metric=_accuracy(first, "original"), agreement=NONE, company=NONE,
     )  # fmt: skip
-    return (row, *(_row(candidate, raws[candidate.id], largest) for candidate in candidates.values()))
+    seen = record.values.invariance
+    return (row, *(_row(item, raws[item.id], largest, seen.get(item.id)) for item in candidates.values()))
 
 
 def table_batch(record: Record) -> int:
@@ -152,7 +155,7 @@ def table_batch(record: Record) -> int:
     return record.plan.searches[0].timing_batch if record.plan.searches else 1
 
 
-def _row(candidate: Shown, raw: _Raw, largest: Mapping[str, float]) -> CandidateRow:
+def _row(candidate: Shown, raw: _Raw, largest: Mapping[str, float], seen: Invariance | None) -> CandidateRow:
     symbol, words, tone = outcome(candidate)
     planned = candidate.planned
     method = "plain conversion" if planned.method == "none" else planned.method
@@ -160,7 +163,7 @@ def _row(candidate: Shown, raw: _Raw, largest: Mapping[str, float]) -> Candidate
     return CandidateRow(
         candidate.id, f"{method}, {planned.format} in {planned.engine}", symbol, words, tone,
         candidate.record.because, **_figures(raw, largest), metric=_accuracy(candidate.quality, "candidate"),
-        agreement=agreement,
+        agreement=agreement, company=NONE if seen is None else seen_words(seen),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from titrant.runtime.contract.company import serving_advice
 from titrant.runtime.contract.verdict import original_misses
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.contract import open_gates
@@ -214,6 +215,11 @@ def _original_misses(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
             )
 
 
+def _depends_on_batch(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
+    seen = record.values.invariance
+    yield from serving_advice({lead.id: seen[lead.id] for lead in leads if lead.id in seen})
+
+
 def _keep_the_original(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     if not record.run.released and not record.run.original_misses:
         aside = "; the candidate in quarantine/ is there to be looked at, not to be shipped" if leads else ""
@@ -221,7 +227,15 @@ def _keep_the_original(record: Record, leads: tuple[Shown, ...]) -> Iterator[str
 
 
 AdviceRule = Callable[[Record, tuple[Shown, ...]], Iterator[str]]
-RULES: tuple[AdviceRule, ...] = (_original_misses, _keep_the_original, _broken, _more_cases, _not_assessable, _slower)
+RULES: tuple[AdviceRule, ...] = (
+    _original_misses,
+    _keep_the_original,
+    _broken,
+    _more_cases,
+    _not_assessable,
+    _depends_on_batch,
+    _slower,
+)
 
 
 def looks_sentence(looks: int) -> str:

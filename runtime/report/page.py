@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from titrant.runtime.contract.company import batch_sentence
 from titrant.runtime.report.candidates import CandidateRow, Shown, candidate_rows, leading, outcome, shown_candidates
 from titrant.runtime.report.contract import ClassChanges, Judged, class_changes, judged
 from titrant.runtime.report.graph import graph_svg, lay_out
@@ -38,6 +39,7 @@ class Story:
     title: str
     savings: tuple[Saving, ...]
     contract: Judged | None
+    batch: str  # in which batches it was judged, and whether its answers hold in others; "" where nobody asked
     changes: ClassChanges | None
     usage: Usage | None
 
@@ -100,6 +102,7 @@ def _story(record: Record, search: CandidateSearch, lead: Shown) -> Story:
         title=title,
         savings=savings(record, search, lead),
         contract=judged(record, lead),
+        batch=batch_sentence(lead.id, seen) if (seen := record.values.invariance.get(lead.id)) else "",
         changes=class_changes(lead.id, answers) if answers and answers.classes else None,
         usage=usage(record, search, lead) if lead.released else None,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from titrant.runtime.backends import backend
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
-from titrant.schema.plan import CandidateSearch, Step, plan_digest
+from titrant.schema.plan import CandidateSearch, Step, judged_batch, plan_digest
 from titrant.schema.values.units import format_size
 
 
@@ -108,8 +108,20 @@ def usage(record: Record, search: CandidateSearch, candidate: Shown) -> Usage:
     kind = backend.kind_of_format(form) if form in backend.formats() else None
     file = record.values.files.get(candidate.id) or f"outputs/{search.name}{kind.suffix if kind else ''}"
     loader = "" if kind is None else kind.snippet
-    without = loader.format(file=json.dumps(file), batch=_batch(record), decide=_decide(record)).rstrip("\n")
+    batch = f"{_batch(record)}{_judged_in(record, candidate)}"
+    without = loader.format(file=json.dumps(file), batch=batch, decide=_decide(record)).rstrip("\n")
     return Usage(candidate.id, file, WITH_TITRANT.rstrip("\n"), without)
+
+
+def _judged_in(record: Record, candidate: Shown) -> str:
+    """Say how many rows at once were judged, and whether it matters."""
+    size = judged_batch(record.plan, candidate.planned)
+    if size is None:
+        return ""
+    seen = record.values.invariance.get(candidate.id)
+    if seen is not None and seen.depends:
+        return f"; answers depend on the batch, so give it {size} rows at once, as were judged"
+    return f"; {size} rows at once were judged"
 
 
 def _batch(record: Record) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import escape
 
 from titrant.runtime.contract.answers import DecisionCounts
+from titrant.runtime.contract.company import Invariance
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult
@@ -74,6 +75,8 @@ class StepValues:
 
     `timings` is keyed by "original" and candidate ids, `quality` by candidate id, `answers` by candidate id and, for
     judged candidates only, says which decisions changed on evaluation rows (`titrant.runtime.contract.answers`).
+    `invariance`, by candidate id, says whether answers depend on who shares the batch: on evaluation rows where a gate
+    asks that, else on tuning rows.
     `files` names each released candidate's file below the run folder, such as "outputs/breast-cancer.onnx".
     """
 
@@ -82,6 +85,7 @@ class StepValues:
     point: Point | None = None
     curves: Curves | None = None
     answers: Mapping[str, DecisionCounts] = field(default_factory=dict)
+    invariance: Mapping[str, Invariance] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.contract.company import PLACES
 from titrant.runtime.run.evaluation_looks import evaluation_digest, looked
 from titrant.runtime.run.outcome import Outcome, candidate_records, missed_by_original
 from titrant.runtime.run.walk import Walk
@@ -256,8 +257,25 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "point": walk.value_if_there(plan.shipped.get("operating_point", "")),
         "curves": _curves(walk),
         "answers": answers,
+        "invariance": {name: seen for name, seen in _invariance(walk).items() if seen is not None},
         "files": _files(walk, outcome),
     }
+
+
+def _invariance(walk: Walk) -> dict[str, Any]:
+    """Return whether each candidate's answers depend on the batch, without the places of the rows that were tried."""
+    judging = {step.id: step.inputs.get("invariance", "") for step in walk.plan.steps if step.stage == "judge"}
+    return {
+        candidate.id: _without_places(
+            walk.value_if_there(str(judging.get(candidate.judgement.rpartition(".")[0], "")))
+            or walk.value_if_there(candidate.invariance)
+        )
+        for candidate in walk.plan.candidates
+    }
+
+
+def _without_places(seen: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if seen is None else {key: seen[key] for key in seen if key not in PLACES}
 
 
 def _beside(reference: str, port: str) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.schema.gate import Contract
+from titrant.schema.gate import BATCH_INVARIANCE, Contract
 from titrant.schema.plan import Candidate, CandidateSearch
 from titrant.schema.values.frozen import dataclass
 
@@ -57,6 +57,8 @@ class Figures:
     size: int
     timing: CandidateTiming = CandidateTiming()
     tuning: TuningQuality = TuningQuality()
+    # The share of cases that no other company changes, as high as chance allows after what was seen on tuning rows.
+    batch_invariance: float | None = None
 
     def value(self, name: str) -> float | None:
         """Return a figure by the name that an objective or a target limit has for it."""
@@ -69,15 +71,16 @@ class Figures:
             "throughput": self.timing.throughput,
             "peak_memory": self.timing.peak_memory,
             "quality": self.tuning.kept,
+            "batch_invariance": self.batch_invariance,
         }
         return by_name[name]
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A `target` gate: the same figures decide it when the contract is judged."""
+    """A gate that these figures tell of: of `target`, or of batch invariance, whose figure allows for chance."""
 
-    metric: str  # size, latency_p50, latency_p95, latency_p99, peak_memory, throughput
+    metric: str  # size, latency_p50, latency_p95, latency_p99, peak_memory, throughput, batch_invariance
     comparison: str  # at_most, at_least
     threshold: float
 
@@ -145,10 +148,12 @@ def _beyond(item: Figures, limits: Sequence[Limit]) -> Iterator[str]:
             continue
         if value > limit.threshold if limit.comparison == "at_most" else value < limit.threshold:
             verb = "at most" if limit.comparison == "at_most" else "at least"
-            yield (
-                f"its {limit.metric.replace('_', ' ')} is {_amount(value, limit.metric)}, "
-                f"the target says {verb} {_amount(limit.threshold, limit.metric)}"
-            )
+            asked = f"{verb} {_amount(limit.threshold, limit.metric)}"
+            if limit.metric == BATCH_INVARIANCE:
+                yield f"at best {value:.4f} of its answers to tuning rows stay in other company, {asked} is asked"
+            else:
+                name = limit.metric.replace("_", " ")
+                yield f"its {name} is {_amount(value, limit.metric)}, the target says {asked}"
 
 
 def _hopeless(item: Figures, retention: float | None) -> str:
@@ -267,9 +272,15 @@ def _amount(value: float, metric: str) -> str:
 
 
 def figures(
-    candidate: Candidate, search: CandidateSearch, size: int, quality: Mapping[str, Any], timings: Mapping[str, Any]
+    candidate: Candidate,
+    search: CandidateSearch,
+    size: int,
+    quality: Mapping[str, Any],
+    timings: Mapping[str, Any],
+    *,
+    invariance: Mapping[str, Any] | None = None,
 ) -> Figures:
-    """Gather one candidate's figures; `quality` and `timings` are what validate.measure and profile.latency gave."""
+    """Gather one candidate's figures; the mappings are what the steps that measured it gave."""
     timing = timings.get(candidate.id, {})
     batch = timing.get(str(search.timing_batch), {})
     retention, agreement = quality.get("retention"), quality.get("agreement")
@@ -292,7 +303,13 @@ def figures(
             original=original if metric else None,
             rows=int(quality.get("rows", 0)),
         ),
+        None if invariance is None else _left_alone(len(invariance["dependent"]), invariance["rows"]),
     )
+
+
+def _left_alone(changed: int, rows: int) -> float:
+    """Return the share of cases that are answered alike in any company, as high as chance allows."""
+    return min(1.0, 1 - changed / rows + _Z * math.sqrt(max(changed, 1)) / rows)
 
 
 def _main_metric(quality: Mapping[str, Any]) -> tuple[str, float | None]:
@@ -316,7 +333,8 @@ def limits(contract: Contract) -> tuple[Limit, ...]:
     return tuple(
         Limit(gate.metric, gate.comparison, gate.threshold)
         for gate in contract.gates
-        if gate.preset == "target" and gate.metric in _LIMITED and gate.comparison in ("at_most", "at_least")
+        if gate.metric == BATCH_INVARIANCE
+        or (gate.preset == "target" and gate.metric in _LIMITED and gate.comparison in ("at_most", "at_least"))
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from titrant.runtime.contract.company import depends_sentence, read_invariance
 from titrant.runtime.run.outcome import Chosen, JudgedSearches, Outcome, judging_failure, missed_before, misses
 from titrant.runtime.run.record import look_of, report_value
 from titrant.runtime.run.replay import judged as chosen_to_judge
@@ -99,7 +100,7 @@ def _give_up(walk: Walk) -> dict[str, str]:
     """
     rejected: dict[str, str] = {}
     for candidate in walk.plan.candidates:
-        parts = (candidate.model, candidate.answers, candidate.repeats, candidate.quality)
+        parts = (candidate.model, candidate.answers, candidate.repeats, candidate.quality, candidate.invariance)
         missing = [ref for ref in parts if ref and ref not in walk.artifacts]
         if missing:
             rejected[candidate.id] = walk.reason(missing[0].rpartition(".")[0])
@@ -122,11 +123,21 @@ def _choose(walk: Walk, rejected: Mapping[str, str], recorded: RecordedChoices) 
         of_search = tuple(_figures(walk, search, candidate, timings) for candidate in left)
         measured |= {item.candidate: item for item in of_search}
         choices[search.name] = _choices(walk, search, of_search, recorded.get(search.name, ()))
+    _say_whose_answers_mix(walk, [candidates[name] for name in measured])
     for name, of_name in choices.items():
         for choice in of_name:
             word = "judge" if choice.shortlisted else "leave out"
             walk.tell("note", text=f"{word} {choice.candidate}: {choice.because}", search=name)
     return Chosen(rejected, measured, choices)
+
+
+def _say_whose_answers_mix(walk: Walk, measured: list[Candidate]) -> None:
+    """Tell which candidates answer a case by who shares its batch."""
+    for candidate in measured:
+        seen = walk.value_if_there(candidate.invariance)
+        if seen is not None and (invariance := read_invariance(seen)).depends:
+            text = depends_sentence(f"answers of {candidate.id}", invariance)
+            walk.tell("note", text=text, candidate=candidate.id)
 
 
 def _without_untimed(
@@ -144,8 +155,8 @@ def _without_untimed(
 
 
 def _figures(walk: Walk, search: CandidateSearch, candidate: Candidate, timings: Mapping[str, Any]) -> Figures:
-    quality = walk.value(candidate.quality)
-    return figures(candidate, search, walk.artifacts[candidate.model].size, quality, timings)
+    quality, invariance = walk.value(candidate.quality), walk.value_if_there(candidate.invariance)
+    return figures(candidate, search, walk.artifacts[candidate.model].size, quality, timings, invariance=invariance)
 
 
 def _choices(

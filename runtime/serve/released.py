@@ -19,6 +19,9 @@ from titrant.schema.values.text import is_text
 MANIFEST = "titrant.json"
 _PARTS = {"name": str, "task": str, "threads": int, "reading": dict, "files": dict, "models": list, "shipped": dict}
 
+# What a release that does not say it was judged in.
+_BATCH = 64
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -34,7 +37,10 @@ class Answer:
 
 
 class Released:
-    """A released model; call it with raw rows, as the recipe's data source gives them. Use as a context manager."""
+    """A released model; call it with raw rows, as the recipe's data source gives them. Use as a context manager.
+
+    `batch` is how many rows it answered at once when it was judged.
+    """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], model: Mapping[str, Any], threads: int) -> None:
         self.name: str = about["name"]
@@ -49,23 +55,26 @@ class Released:
         self._engine: str = model["engine"]
         self._model = _file(path, model["kind"], self._engine)
         self._threads = threads
+        self.batch: int = about.get("batch") or _BATCH
         self._session: Session = open_session(self._engine, self._model, threads=threads)
 
-    def __call__(self, rows: Any, *, batch: int = 64) -> Answer:
+    def __call__(self, rows: Any, *, batch: int | None = None) -> Answer:
         """Answer rows: a DataFrame, a mapping of column name to array, or one array for a model with one input.
 
-        `batch` rows are answered at once, just as they were for judging. Raises ValueError for a batch below 1 or a
+        `batch` rows are answered at once, by default `self.batch`, as many as when it was judged: the report says
+        whether answers depend on that. Raises ValueError for a batch below 1 or a
         model that was closed, StepError X342 for rows of another form or none, X401 for an answer that is NaN or
         infinite, and what the transforms say of missing columns or values.
         """
         _check_number("batch", batch)
+        at_once = self.batch if batch is None else batch
         if self._closed:
             raise ValueError("this model was closed: load it again")
         inputs = self._inputs(rows)
         count = len(next(iter(inputs.values()))) if inputs else 0
         if not count:
             raise StepError(Diagnostic("X342", "there are no rows to answer", help="give at least one row"))
-        outputs = answer_rows(self._session, inputs, count, batch)
+        outputs = answer_rows(self._session, inputs, count, at_once)
         if self._reading.task == "unlabeled" or self.transforms is None:
             return Answer(outputs, None, None)
         none = np.zeros(count, np.int64)

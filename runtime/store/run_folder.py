@@ -13,7 +13,7 @@ from typing import Any
 from titrant.runtime.backends import transforms
 from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, plan_digest
+from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest
 from titrant.schema.record import Artifact, RunRecord
 from titrant.schema.values import files
 from titrant.schema.values.canonical import read_back
@@ -167,6 +167,7 @@ def prepare_outputs(
         "reading": _reading(plan, candidates[chosen[searches[0].name]]),
         "data": _data(unfinished, shipped),
         "threads": plan.timing_threads,
+        "batch": judged_batch(plan, candidates[chosen[searches[0].name]]),
         "files": {
             path.relative_to(unfinished).as_posix(): digest_file(path)
             for path in sorted(unfinished.rglob("*"))

@@ -1,9 +1,9 @@
-"""Read from an ONNX file which of its nodes draw random numbers or are in training mode."""
+"""Read from an ONNX file which nodes draw random numbers, are in training mode, or find scales from the batch."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.backends.backend import DRAWS, TRAINS
+from titrant.runtime.backends.backend import DRAWS, SCALES, TRAINS
 
 if TYPE_CHECKING:
     import onnx
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _SAMPLES = (
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
 )  # fmt: skip
+# One scale for the whole tensor, found as it runs; blocks of a row (MatMulNBits) have scales of their own.
+_SCALING = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 _TRAINING_INPUT = 2  # place of a Dropout's `training_mode`
 _STANDARD = ("", "ai.onnx")
 # Before this operator set batch normalization was in training mode where it also gave its figures away.
@@ -18,7 +20,7 @@ _TRAINING_MODE_SINCE = 14
 
 
 def unsteady(model: Any) -> Mapping[str, str]:
-    """Return {node: DRAWS or TRAINS}, of nested graphs and functions as well."""
+    """Return {node: DRAWS, TRAINS or SCALES}, of nested graphs and functions as well."""
     import onnx
 
     # Without the files beside it: their weights do not matter here.
@@ -40,6 +42,8 @@ def _nodes(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.NodeProto]":
 
 
 def _why(node: "onnx.NodeProto", version: int, off: frozenset[str]) -> str:
+    if node.op_type in _SCALING:
+        return SCALES
     if node.domain not in _STANDARD:
         return ""
     if node.op_type in _SAMPLES:

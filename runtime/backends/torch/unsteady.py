@@ -1,9 +1,9 @@
-"""Watch a module or TorchScript file answer, and name the calls that draw random numbers or are in training mode."""
+"""Watch a module or TorchScript file answer: which calls draw numbers, are in training mode, or scale by the batch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from titrant.runtime.backends.backend import DRAWS, TRAINS
+from titrant.runtime.backends.backend import DRAWS, SCALES, TRAINS
 
 # Arguments of torch's own calls that switch training on, and the share that is dropped.
 _TRAINING = ("training", "train", "use_input_stats")
@@ -11,9 +11,12 @@ _DROPPED = ("p", "dropout_p", "dropout")
 # What normalizes by the batch whatever it is told: without running figures there is nothing else.
 _NO_FIGURES = "no_stats"
 
+# One scale for the whole tensor, found as it runs.
+_SCALING = ("_dynamic", "choose_qparams.tensor", "_choose_qparams_per_tensor", "fused_moving_avg_obs")
+
 
 def unsteady(answer: Callable[[], object]) -> Mapping[str, str]:
-    """Return {call: DRAWS or TRAINS} of every call that `answer` makes, named as torch does ("bernoulli").
+    """Return {call: DRAWS, TRAINS or SCALES} of every call that `answer` makes, named as torch does ("bernoulli").
 
     What Python or NumPy draw in a forward is not seen here, only in the answers.
     """
@@ -35,13 +38,15 @@ def unsteady(answer: Callable[[], object]) -> Mapping[str, str]:
 
 
 def _why(func: Any, args: tuple[Any, ...], given: Mapping[str, Any]) -> str:
-    """Say what one call of torch's does: DRAWS, TRAINS or "".
+    """Say what one call of torch's does: DRAWS, TRAINS, SCALES or "".
 
     Batch normalization counts by its switch, for each case alone (instance normalization) as well: whether the batch
     matters is told from the answers. Dropout that is off, or drops nothing, draws nothing.
     """
     import torch
 
+    if any(part in str(func) for part in _SCALING):
+        return SCALES
     said = _arguments(func, args, given)
     trains = any(said.get(name) is True for name in _TRAINING)
     if "batch_norm" in str(func):

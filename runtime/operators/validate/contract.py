@@ -12,7 +12,7 @@ from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS, basis_of
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.gate import LEVEL_ORIGIN, Comparison, Contract, Gate, Judgement
+from titrant.schema.gate import LEVEL_ORIGIN, Comparison, Contract, Gate
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.validation import Requirement
 from titrant.schema.values.slice import read_slice
@@ -82,7 +82,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=4,
+    version=5,
     family="validate",
     params=ContractParams,
     inputs={
@@ -91,6 +91,7 @@ def predict(
         "candidate": "outputs",
         "point": "value",
         "timings": Port(("value",), optional=True),
+        "invariance": Port(("value",), optional=True),
         "model": ANY_MODEL,
     },
     outputs={"judgement": "value", "answers": "value"},
@@ -109,61 +110,47 @@ def validate_contract(
     point: Mapping[str, Any],
     model: Any,
     timings: Mapping[str, Any] | None = None,
+    invariance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Judge every gate on evaluation rows and say whether the candidate may be released.
 
     Helps when: always; nothing is released without it.
     Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
                 point - the operating point; timings - of the candidate beside the original, taken after the choice
-                (latency, throughput, peak memory); model - the candidate's file, for its size
+                (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
+                model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
                 of the decisions of both models by class, or null where there are no classes
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
                 computed does not fail here, it answers INCONCLUSIVE and says why
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
     """
+    from titrant.runtime.contract.judge import judgement
     from titrant.schema.values.canonical import plain
 
-    judgement, evidence = judge_candidate(
-        params,
-        context,
-        rows=rows,
-        original=original,
-        candidate=candidate,
-        point=point,
-        model=model,
-        timings=timings,
-    )
-    return {"judgement": plain(judgement), "answers": plain(changed_decisions(evidence))}
-
-
-def judge_candidate(
-    params: Any,
-    context: Context,
-    *,
-    rows: "Rows",
-    original: "Outputs",
-    candidate: "Outputs",
-    point: Mapping[str, Any],
-    model: Any,
-    timings: Mapping[str, Any] | None,
-) -> "tuple[Judgement, Evidence]":
-    """Judge every gate, and return what they were judged on beside it; see `validate.contract` for the arguments."""
-    from titrant.runtime.contract.judge import judgement
-
     contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
-    timed = timings or {}
     evidence = replace(
         gather(params, rows, original, candidate, point),
         confidence=params.confidence,
-        figures=timed.get(params.timing or params.candidate),
-        original_figures=timed.get("original"),
-        timing_batch=params.timing_batch,
+        **_measured(params, timings or {}, invariance),
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
         seed=context.seed,
         permuted_alike=permuted_alike(params, rows, original, context.seed),
     )
-    return judgement(contract, params.candidate, evidence), evidence
+    judged = judgement(contract, params.candidate, evidence)
+    return {"judgement": plain(judged), "answers": plain(changed_decisions(evidence))}
+
+
+def _measured(
+    params: ContractParams, timings: Mapping[str, Any], invariance: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the part of the evidence that other steps measured."""
+    return {
+        "figures": timings.get(params.timing or params.candidate),
+        "original_figures": timings.get("original"),
+        "timing_batch": params.timing_batch,
+        "invariance": invariance,
+    }
 
 
 def gather(

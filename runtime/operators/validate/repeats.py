@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import DRAWS, TRAINS
+from titrant.runtime.backends.backend import DRAWS, SCALES, TRAINS
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
 from titrant.runtime.operators.validate.predict import PredictParams, loads, requires
 from titrant.runtime.operators.validate.predict import predict as predict_answers
@@ -146,7 +146,10 @@ def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]
 
 
 def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
-    """Return {layer: DRAWS or TRAINS} as the engine itself tells, which answers one more batch for it."""
+    """Return {layer: DRAWS or TRAINS} as the engine itself tells, which answers one more batch for it.
+
+    Scales that are found from the batch are asked about elsewhere (validate.batch_invariance).
+    """
     from titrant.runtime.backends.session import answer_rows, open_session, taken
 
     own = _copied(model)
@@ -154,7 +157,8 @@ def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
     try:
         count = min(params.batch, len(rows))
         inputs = {name: taken(rows, name)[:count] for name in session.input_names}
-        return backend.get(params.engine).unsteady(own, lambda: answer_rows(session, inputs, count, count))
+        seen = backend.get(params.engine).unsteady(own, lambda: answer_rows(session, inputs, count, count))
+        return {layer: why for layer, why in seen.items() if why != SCALES}
     finally:
         session.close()
 

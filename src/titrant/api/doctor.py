@@ -230,9 +230,6 @@ def levels(hardware: Hardware) -> Iterator[SuitabilityRow]:
 def _level(name: str, fewest: int, widths: dict[str, tuple[int, ...]]) -> SuitabilityRow:
     """Say what a level, which allows `fewest` bits, can choose from."""
     allowed = sorted(method for method, bits in widths.items() if max(bits) >= fewest)
-    if LEVELS[name].batch_invariance is not None:
-        # Their scales depend on who shares the batch, which such a level does not take unproven.
-        allowed = [method for method in allowed if not _dynamic(method)]
     contract = f"retention {LEVELS[name].retention:g}"
     if fewest > 16:
         return SuitabilityRow(name, True, f"{contract}; conversions only, whatever the machine")
@@ -243,11 +240,6 @@ def _level(name: str, fewest: int, widths: dict[str, tuple[int, ...]]) -> Suitab
         return SuitabilityRow(name, False, text)
     proof = ", and each gate must be proven" if LEVELS[name].require == "proof" else ""
     return SuitabilityRow(name, True, f"{contract}{proof}; chooses from {', '.join(allowed)}")
-
-
-def _dynamic(name: str) -> bool:
-    method = catalog.get(catalog.method_operator(name)).method
-    return method is not None and method.dynamic_activations
 
 
 def _bits(name: str) -> tuple[int, ...]:

@@ -24,7 +24,6 @@ DECIDED: tuple[KeyPath, ...] = (
 ABOUT: dict[str, tuple[KeyPath, ...]] = {
     "original": (("model", "factory"), ("model", "onnx")),
     "weights": (("model", "weights"),),
-    "batch invariance": (("validation", "batch_invariance"),),
     "model": (("model", "weights"), ("model", "factory"), ("model", "onnx")),
     "data": (("data", "split"), ("data", "subgroups"), ("data", "source")),
 }

@@ -15,6 +15,7 @@ from titrant.cli.plan_rows import (
     PlanStepRow,
     Previews,
     candidate_rows,
+    contract_words,
     control_lines,
     gate_rows,
     group_text,
@@ -152,7 +153,8 @@ def plan_text(
         *([coverage_text(coverage)] if verbose and coverage else []),
         "steps\n" + "\n".join(_steps(step_rows(plan, symbols), tuple(gone), verbose)),
         "candidates\n" + "\n".join(_candidates(candidate_rows(plan))),
-        f"contract · confidence {plan.contract.confidence} · require: {plan.contract.require}\n"
+        " · ".join(["contract", *contract_words(plan)])
+        + "\n"
         + "\n".join(
             [
                 *(_gate(row) for row in gate_rows(plan)),

@@ -9,6 +9,7 @@ from titrant.cli.plan_rows import (
     PlanStepRow,
     Previews,
     candidate_rows,
+    contract_words,
     control_lines,
     gate_rows,
     layers_text,
@@ -49,7 +50,7 @@ def plan_markdown(
         _table(
             ("candidate", "runs in", "size", "latency", "memory"), [_candidate(row) for row in candidate_rows(plan)]
         ),
-        f"### Contract\n\nConfidence {plan.contract.confidence}, {code(f'require: {plan.contract.require}')}.",
+        f"### Contract\n\n{inline(' · '.join(contract_words(plan)))}",
         _table(("gate", "asks", "from", "cases needed", "cases there"), [_gate(row) for row in gate_rows(plan)]),
         *(["\n".join(f"- {inline(line)}" for line in control_lines(plan))] if control_lines(plan) else []),
         *(["### Warnings", "\n".join(f"- {inline(warning)}" for warning in plan.warnings)] if plan.warnings else []),

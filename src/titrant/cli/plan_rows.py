@@ -15,6 +15,7 @@ from titrant.schema.plan import (
     StepPreview,
     basis_words,
     candidate_cost,
+    judged_batch,
 )
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted, format_size, format_time
@@ -113,6 +114,13 @@ def _size(value: int | None) -> str:
 def gate_rows(plan: Plan) -> tuple[PlanGateRow, ...]:
     """List the gates of the contract."""
     return tuple(_gate(gate) for gate in plan.contract.gates)
+
+
+def contract_words(plan: Plan) -> tuple[str, ...]:
+    """Say how strictly the contract is read, and how many rows at once it is judged on."""
+    batches = sorted({batch for item in plan.candidates if (batch := judged_batch(plan, item)) is not None})
+    judged = (f"judged in batches of {' or '.join(map(str, batches))}",) if batches else ()
+    return (f"confidence {plan.contract.confidence}", f"require: {plan.contract.require}", *judged)
 
 
 def control_lines(plan: Plan) -> tuple[str, ...]:

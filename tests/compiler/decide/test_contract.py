@@ -48,6 +48,7 @@ def test_writes_one_row_for_each_preset_of_the_strictest_level():
             0.85,
             "group_ratio",
         ),
+        "batch_invariance": ("batch_invariance", "all", "at_least", 0.98, "exact_binomial"),
         "bias.size.[-inf, 12)": ("sensitivity", small, "retention", 0.85, "score_ratio"),
         "bias.size.[12, inf)": ("sensitivity", large, "retention", 0.85, "score_ratio"),
     }
@@ -111,7 +112,8 @@ def test_answers_not_assessable_where_the_facts_are_missing():
 def test_judges_an_unlabeled_model_by_agreement_alone():
     found = gates(case.UNLABELED, "level=medical_critical")
     assert row(found["retention"]) == ("agreement", "all", "at_least", 0.98, "exact_binomial")
-    rest = [gate for name, gate in found.items() if name != "retention"]
+    assert row(found["batch_invariance"]) == ("batch_invariance", "all", "at_least", 0.98, "exact_binomial")
+    rest = [gate for name, gate in found.items() if name not in ("retention", "batch_invariance")]
     assert {gate.preset for gate in rest} == {"safety", "bias", "calibration", "clinical_relevance"}
     assert {(gate.test, gate.assumption) for gate in rest} == {("not_assessable", "the task has no labels")}
 
@@ -223,6 +225,7 @@ def test_says_what_each_number_of_cases_assumes():
         "clinical_relevance": (29, 171),
         "safety.kept": (773, 64),
         "safety.sensitivity": (1941, 64),
+        "batch_invariance": (386, 171),
     }
     assert all(gate.assumption for gate in found.values())
 

@@ -76,6 +76,15 @@ CASES = {
     "validate.repeats": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
+    "validate.batch_invariance": Case(
+        {**READING, "engine": "onnxruntime"},
+        {
+            "model": "export.onnx:model",
+            "rows": "data.transform:tuning",
+            "outputs": "validate.predict:outputs",
+            "point": "validate.operating_point:point",
+        },
+    ),
     "validate.operating_point": Case(
         {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
     ),
