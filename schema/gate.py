@@ -13,6 +13,10 @@ Comparison = Literal["at_least", "at_most", "retention", "drop_at_most", "rise_a
 SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")
 
 
+# That the original beats the best constant answer: what is compared with one that does not proves nothing.
+REFERENCE = "reference"
+
+
 @dataclass(frozen=True)
 class Gate:
     """One row of the contract.
@@ -24,7 +28,7 @@ class Gate:
     """
 
     id: str
-    preset: str  # retention, safety, bias, calibration, clinical_relevance, target, baseline, gates
+    preset: str  # retention, safety, bias, calibration, clinical_relevance, target, baseline, reference, gates
     metric: str
     slice: str
     comparison: Comparison
@@ -39,8 +43,8 @@ class Gate:
 
     @property
     def of_original(self) -> bool:
-        """Whether the original alone is judged by it, before any candidate is made."""
-        return self.preset == "baseline"
+        """Whether it is about the original alone; what `baseline` asks is judged before any candidate is made."""
+        return self.preset in ("baseline", REFERENCE)
 
     @property
     def absolute(self) -> bool:
@@ -161,8 +165,9 @@ class Contract:
 
 
 def asked_of_original(contract: Contract) -> str:
-    """Name what a contract asks of the original alone, as the recipe does; "" where it asks nothing of it."""
-    return " and ".join(dict.fromkeys(gate.preset for gate in contract.gates if gate.of_original))
+    """Name what a recipe asks of the original alone; "" where it asks nothing of it."""
+    asked = (gate.preset for gate in contract.gates if gate.of_original and gate.preset != REFERENCE)
+    return " and ".join(dict.fromkeys(asked))
 
 
 # The share of cases that are answered alike alone, in the judged batch and in any other company.

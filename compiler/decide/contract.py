@@ -7,8 +7,11 @@ from dataclasses import replace
 from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
 from titrant.schema.facts import DataFacts, subgroup_values
-from titrant.schema.gate import BATCH_INVARIANCE, Contract, Gate, gate_test
+from titrant.schema.gate import BATCH_INVARIANCE, REFERENCE, Contract, Gate, gate_test
 from titrant.schema.values.slice import Slice, read_slice
+
+# Where a row comes from that neither the recipe nor its level supplies.
+EVERY_CONTRACT = "every contract"
 
 NO_LABELS = "the task has no labels"
 NO_POSITIVE = "data.positive names no critical class"
@@ -49,6 +52,7 @@ def gates(question: Question, presets: Presets) -> tuple[Gate, ...]:
         *safety(question, presets),
         *bias(question, presets),
         *_batch_invariance(presets),
+        *_reference(question),
         *_baseline(question),
         *targets(question),
         *_free(question),
@@ -123,6 +127,23 @@ def _batch_invariance(presets: Presets) -> Iterator[Gate]:
     preset = presets.thresholds.get("batch_invariance")
     if preset is not None:
         yield _row("batch_invariance", "batch_invariance", (BATCH_INVARIANCE, "all", "at_least"), preset)
+
+
+def _reference(question: Question) -> Iterator[Gate]:
+    """Ask that the original beats the best constant answer, with its bound; nothing where no such answer is wrong.
+
+    With two classes, of which one is positive, every constant answer has a balanced accuracy of one half; else the
+    largest class is what the best one always gives.
+    """
+    evaluation = question.data.roles["evaluation"]
+    present = {name: count for name, count in evaluation.classes.items() if count}
+    if question.recipe.task == "unlabeled" or len(present) < 2:
+        return
+    if question.data.positive is not None and len(question.data.classes) == 2:
+        yield Gate(REFERENCE, REFERENCE, "balanced_accuracy", "all", "at_least", 0.5, "two_proportions", EVERY_CONTRACT)
+        return
+    share = max(present.values()) / sum(present.values())
+    yield Gate(REFERENCE, REFERENCE, "accuracy", "all", "at_least", share, "exact_binomial", EVERY_CONTRACT)
 
 
 def _baseline(question: Question) -> Iterator[Gate]:

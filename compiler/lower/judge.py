@@ -13,7 +13,7 @@ from titrant.compiler.lower.verify import TIMED
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
 from titrant.schema.facts import TensorSpec
-from titrant.schema.gate import BATCH_INVARIANCE, Gate, criteria
+from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria
 from titrant.schema.plan import Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
@@ -133,6 +133,8 @@ class Answering:
     def judge_original(self, original: Original) -> tuple[Step, ...]:
         """Judge the original by the gates that are about it alone, before any candidate is made; () without any."""
         gates = [gate for gate in self.decisions.settled.contract.gates if gate.of_original]
+        if not asked_of_original(self.decisions.settled.contract):
+            return ()  # that it beats a constant answer is seen on tuning rows before, and judged with each candidate
         return self._by_itself(
             "original.contract", original, gates, ("evaluation", "judge"), "the original answers for itself"
         )
@@ -142,7 +144,7 @@ class Answering:
 
         What it misses there is said before anything is made of it, and decides nothing.
         """
-        gates = [gate for gate in self.decisions.settled.contract.gates if gate.absolute]
+        gates = [gate for gate in self.decisions.settled.contract.gates if gate.absolute and not gate.of_original]
         because = "what the original itself misses is not a candidate's"
         return self._by_itself("original.limits", original, gates, ("tuning", "prepare"), because)
 

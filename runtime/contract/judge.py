@@ -14,7 +14,13 @@ from titrant.runtime.contract.paired_tests import (
     judge_difference,
     judge_retention,
 )
-from titrant.runtime.contract.single_tests import judge_counted, judge_groups, judge_share, judge_timed
+from titrant.runtime.contract.single_tests import (
+    judge_counted,
+    judge_groups,
+    judge_share,
+    judge_timed,
+    judge_two_proportions,
+)
 from titrant.runtime.contract.small_groups import judge_left_alone
 from titrant.runtime.contract.subgroup_harm import name_harmed
 from titrant.runtime.contract.verdict import GateEstimate, needed_cases, original_misses, reason, tolerable, verdict
@@ -24,6 +30,7 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
     "paired_difference": judge_difference,
     "exact_binomial": judge_share,
+    "two_proportions": judge_two_proportions,
     "group_ratio": judge_groups,
     "delong": judge_auroc,
     "paired_mean": judge_brier,

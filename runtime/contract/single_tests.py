@@ -1,6 +1,6 @@
 """Judge shares of cases by exact bounds, a metric's ratio between two subgroups, timings, size and memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -135,6 +135,23 @@ def _precision(cases: SliceAnswers) -> _Share:
 def _need_positive(cases: SliceAnswers, metric: str) -> None:
     if cases.positive is None and metric != "accuracy":
         raise Unassessable(f"{metric} needs a class: name data.positive, or use the slice `class X`")
+
+
+def judge_two_proportions(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Bound the mean of sensitivity and specificity, each by an exact bound that fails half as often (Bonferroni)."""
+    stricter = replace(evidence, confidence=(1 + evidence.confidence) / 2)
+    first, second = (judge_share(replace(gate, metric=metric), stricter) for metric in ("sensitivity", "specificity"))
+
+    def mean(name: str) -> float:
+        return float(getattr(first, name) + getattr(second, name)) / 2
+
+    fewer = min((first, second), key=lambda share: share.units or share.cases)
+    estimate = mean("estimate")
+    return GateEstimate(
+        estimate, mean("lower"), mean("upper"), estimate, estimate, fewer.cases, None, f"two bounds: {first.method}",
+        f"balanced accuracy {estimate:.4f}: {first.observed}, {second.observed}",
+        counted="cases of the smaller class", units=fewer.units,
+    )  # fmt: skip
 
 
 def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:

@@ -180,6 +180,7 @@ COUNTED = ("accuracy", "sensitivity", "specificity", "agreement")
 # preset → how a gate of it is named; {} is the metric
 TITLES = {
     "retention": "retention of {}",
+    "reference": "better than a constant answer ({})",
     "bias": "bias in {}",
     "clinical_relevance": "clinical relevance ({})",
     "target": "{}",

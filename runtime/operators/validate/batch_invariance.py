@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, "np.ndarray"]
 
-# An outlier is a row times this: it stretches a scale that is found from the batch without leaving float32.
+# An outlier is the largest row times this: it stretches a scale that is found from the batch.
 OUTLIER = 20.0
 # Fresh orders of the rows, each of which gives every row other company.
 _ORDERS = 2
@@ -215,24 +215,37 @@ def _beside_outlier(tried: Tried) -> Company | None:
 
     if not any(np.issubdtype(values.dtype, np.floating) for values in tried.inputs.values()):
         return None
-    size = max(tried.params.batch - 1, 1)
+    size, largest = max(tried.params.batch - 1, 1), _largest(tried.inputs)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in tried.judged}
     with np.errstate(all="ignore"):
         for start in range(0, len(tried), size):
-            piece = {name: _with_outlier(values, start, size) for name, values in tried.inputs.items()}
+            chosen = [*range(start, min(start + size, len(tried))), largest]
+            piece = {name: _last_stretched(values[chosen]) for name, values in tried.inputs.items()}
             count = min(size, len(tried) - start)
             for name, values in tried.session.run(piece).items():
                 parts[name].append(values[:count].astype(np.float32, copy=False))
         return _compared(tried, {name: np.concatenate(pieces) for name, pieces in parts.items()})
 
 
-def _with_outlier(values: "np.ndarray", start: int, size: int) -> "np.ndarray":
+def _largest(inputs: Arrays) -> int:
+    """Return the place of the row that holds the largest number of any floating-point input."""
     import numpy as np
 
-    outlier = values[:1]
+    sizes = [
+        np.abs(values).reshape(len(values), -1).max(axis=1, initial=0)
+        for values in inputs.values()
+        if np.issubdtype(values.dtype, np.floating)
+    ]
+    return int(np.max(sizes, axis=0).argmax())
+
+
+def _last_stretched(values: "np.ndarray") -> "np.ndarray":
+    """Multiply the last row, where it holds floating-point numbers."""
+    import numpy as np
+
     if np.issubdtype(values.dtype, np.floating):
-        outlier = (outlier * OUTLIER).astype(values.dtype)
-    return np.concatenate([values[start : start + size], outlier])
+        values[-1] *= OUTLIER
+    return values
 
 
 def _compared(tried: Tried, answers: Arrays) -> Company:

@@ -1,5 +1,7 @@
 """Choosing what to judge from recorded figures."""
 
+from dataclasses import replace
+
 from titrant.runtime.run.search import CandidateTiming, Figures, Limit, TuningQuality, better, shortlist
 
 OBJECTIVE = ("latency", "size")
@@ -83,3 +85,13 @@ def test_takes_more_throughput_and_quality_as_better():
 def test_names_the_figures_where_a_gentler_candidate_is_better():
     choices = shortlist([one("plain", 0, 1.0, 400), one("int8", 1, 1.2, 100)], OBJECTIVE, (), None, 4)
     assert choices[1].because == "its latency of 1.2 s is worse than 1 s of the gentler plain"
+
+
+def test_leaves_out_what_is_bound_to_miss_batch_invariance():
+    limit = Limit("batch_invariance", "at_least", 0.98)
+    mixed = replace(one("dynamic", 1, 0.3, 100), batch_invariance=0.91)
+    choices = shortlist([one("plain", 0, 1.0, 400), mixed], OBJECTIVE, (limit,), None, 4)
+    assert names(choices) == ["plain"]
+    assert choices[1].because == (
+        "at best 0.9100 of its answers to tuning rows stay in other company, at least 0.9800 is asked"
+    )
