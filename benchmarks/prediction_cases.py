@@ -23,6 +23,7 @@ data:
       - {data}/cifar10_jpeg/cifar10_train_0000-0499_jpeg.tar
   inputs: [image]
   label: label
+  classes: [airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck]
   split: {{calibration: {{train: 0.1}}, tuning: {{train: 0.1}}, evaluation: test, overlap: drop}}
   transform: [{{normalize: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}}}]
 quantization: {{method: auto}}

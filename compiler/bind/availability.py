@@ -51,7 +51,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
     ("export", "*", "external_data"): (False,),
-    ("validation", "batch_invariance"): ("none",),
     ("validation", "regression"): ("none",),
     ("validation", "accept"): ((),),
     ("validation", "preset"): ("none",),

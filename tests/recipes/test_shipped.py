@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import titrant
+
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 
 
@@ -43,10 +45,14 @@ def test_releases_the_breast_cancer_model_with_every_gate_proven(run):
     assert record["verdict"] == "PASS"
     assert {one["candidate"] for one in record["candidates"]} == {"onnx-fp32", "ort.dynamic", "ort.static"}
     found = gates(record, record["released"][0])
-    assert {"retention", "calibration", "latency.p95", "size"} <= set(found)
+    assert {"retention", "calibration", "latency.p95", "size", "reference"} <= set(found)
     assert {result["verdict"] for result in found.values()} == {"PASS"}
     assert found["retention"]["refused"] == ["permuted", "broken"]
     assert not any(result["let_through"] for result in found.values())
+    assert found["reference"]["lower"] > 0.9
+    assert "was judged in batches of 64" in (folder / "report.md").read_text()
+    with titrant.load(folder) as released:
+        assert released.batch == 64
     assert (folder / "outputs" / "model.onnx").stat().st_size <= 200 * 1024
     assert not list((folder / "quarantine").iterdir())
 
@@ -61,6 +67,8 @@ def test_cannot_prove_the_critical_recipe_and_says_how_many_cases_would(run):
     assert kept["verdict"] == "INCONCLUSIVE"
     assert kept["cases"] < 149
     assert kept["needed_cases"] == 299
+    company = gates(record, record["candidates"][0]["candidate"])["batch_invariance"]
+    assert (company["verdict"], company["cases"]) == ("PASS", 171)
     assert "299 cases with no loss would prove it" in " ".join(done.stdout.split())
     assert not [file for file in (folder / "outputs").rglob("*") if file.is_file()]
     assert (folder / "quarantine" / "model.onnx").is_file()

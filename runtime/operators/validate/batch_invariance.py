@@ -194,14 +194,18 @@ def _alone(tried: Tried) -> Company | None:
 
 
 def _in_company(tried: Tried, generator: "np.random.Generator") -> Company:
-    """Answer the rows in fresh orders; what one of them changes counts."""
+    """Answer the rows in fresh orders; what one of them changes counts.
+
+    Where all would be one batch they are answered in two: in another order alone they have the same company.
+    """
     from titrant.runtime.backends.session import answer_rows
 
+    size = min(tried.params.batch, max(len(tried) // 2, 1))
     seen = []
     for _ in range(_ORDERS):
         order = generator.permutation(len(tried))
         shuffled = {name: values[order] for name, values in tried.inputs.items()}
-        answers = answer_rows(tried.session, shuffled, len(tried), tried.params.batch)
+        answers = answer_rows(tried.session, shuffled, len(tried), size)
         seen.append(_compared(tried, {name: values[order.argsort()] for name, values in answers.items()}))
     differs = seen[0].differs
     for one in seen[1:]:
