@@ -160,8 +160,9 @@ class Contract:
     """The gates and how strictly they are read."""
 
     gates: tuple[Gate, ...]
-    confidence: float
+    confidence: float  # of every bound in each of the planned looks
     require: str  # proof, evidence
+    looks: int = 1  # how often the evaluation rows may be judged on; beyond that nothing is proven
 
 
 def asked_of_original(contract: Contract) -> str:

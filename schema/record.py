@@ -83,6 +83,47 @@ class CandidateRecord:
 
 
 @dataclass(frozen=True)
+class RowSample:
+    """Which rows there are: how many different ones, and the smallest of their digests, sorted."""
+
+    rows: int
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationRows:
+    """The rows that judge: which they are, and the digest of the tables and the split that they come from."""
+
+    sample: RowSample
+    evaluation: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Digests of what is judged: of what a recipe makes and asks, and of the very files and the gates."""
+
+    recipe: str
+    files: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at evaluation rows; its number is one above the highest that a tenth of them carried before.
+
+    `spent` adds up the error rates (one minus the confidence) of the looks with these numbers, its own the last. `rows`
+    counts different rows, and `ids` are the smallest of their digests. `known` is False where neither the home
+    nor a lock knew of any look before.
+    """
+
+    number: int
+    spent: float
+    judged: Judged
+    rows: int
+    ids: tuple[str, ...]
+    known: bool = True
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE.
 
@@ -105,6 +146,7 @@ class RunRecord:
     environment: Mapping[str, str] = field(default_factory=dict)
     original: Judgement | None = None
     original_misses: tuple[str, ...] = ()
+    look: Look | None = None  # at evaluation rows; None where nothing was judged on them
 
     @property
     def missed(self) -> bool:

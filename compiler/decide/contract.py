@@ -22,7 +22,9 @@ def contract(question: Question) -> RuleAnswer:
     presets = question.settled.presets
     rows = gates(question, presets)
     return RuleAnswer(
-        Contract(rows, presets.confidence, presets.require), (), warnings_of(rows, question.data, presets.confidence)
+        Contract(rows, presets.confidence, presets.require, presets.looks),
+        (),
+        warnings_of(rows, question.data, presets.confidence),
     )
 
 

@@ -99,7 +99,7 @@ def profile(question: Question) -> RuleAnswer:
 
 def _iterations(question: Question) -> tuple[int | None, str]:
     """Return how often each batch size is timed, None for as often as a second allows, and why."""
-    profile_section, confidence = question.recipe.profile, question.recipe.validation.confidence
+    profile_section, confidence = question.recipe.profile, question.settled.presets.confidence
     written = question.bound.written("profile", "iterations")
     needed, figure = _needed_runs(question, confidence)
     if written and profile_section.iterations >= needed:

@@ -65,7 +65,8 @@ class Presets:
     bias_metric: str | None
     bias_min_cases: int
     require: str
-    confidence: float
+    confidence: float  # of each look
+    looks: int = 1
 
 
 @dataclass(frozen=True)

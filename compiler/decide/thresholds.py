@@ -32,13 +32,16 @@ def presets(question: Question) -> RuleAnswer:
     require, because = _require(question)
     lines.append(because)
     lines += _evidence(question)
+    looks, confidence, spent = _looks(question)
+    lines += spent
     bias = question.recipe.validation.bias
     value = Presets(
         thresholds=thresholds,
         bias_metric=bias.metric if isinstance(bias, Bias) else None,
         bias_min_cases=bias.min_cases if isinstance(bias, Bias) else 50,
         require=require,
-        confidence=question.recipe.validation.confidence,
+        confidence=confidence,
+        looks=looks,
     )
     return RuleAnswer(value, tuple(lines))
 
@@ -159,6 +162,25 @@ def _require(question: Question) -> tuple[str, Decision]:
         path=("validation", "require"),
     )
     return chosen, line
+
+
+def _looks(question: Question) -> tuple[int, float, tuple[Decision, ...]]:
+    """Share what may go wrong among the planned looks at the same rows (Bonferroni): each has a higher confidence."""
+    validation = question.recipe.validation
+    looks = validation.looks if isinstance(validation.looks, int) else 1
+    confidence = 1 - (1 - validation.confidence) / looks
+    if not question.bound.written("validation", "looks"):
+        return looks, confidence, ()
+    line = decision(
+        question,
+        "validation.looks",
+        "looks.shared",
+        asked=str(validation.looks),
+        chosen=f"confidence {confidence:.6g} in each look",
+        because=f"all {looks} together keep {validation.confidence:g}; a look beyond them proves nothing",
+        path=("validation", "looks"),
+    )
+    return looks, confidence, (line,)
 
 
 def _evidence(question: Question) -> Iterator[Decision]:

@@ -13,6 +13,7 @@ from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering,
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.gate import criteria
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
@@ -84,7 +85,39 @@ def lower(
         fitness=(f"{REPEATS}.repeats", f"{REFERENCE}.reference"),
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
         original_limits=f"{limited[0].id}.judgement" if limited else "",
+        judged=_judged(bound, decisions, model_facts),
     )
+
+
+# Sections that neither make a model nor judge it; what `validation` asks is in the gates.
+_NOT_JUDGED = (
+    "titrant",
+    "name",
+    "data",
+    "validation",
+    "profile",
+    "inspect",
+    "report",
+    "tracking",
+    "memory",
+    "batching",
+)
+
+
+def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts) -> str:
+    """Digest which models are made and what they must keep, so that a later look can be told from the same one.
+
+    Neither versions nor the machine are in it: what differs only by them was not made because of what was seen. The
+    rows are not in it either: they are compared themselves.
+    """
+    recipe = bound.recipe
+    value = own_paths(recipe_value(recipe), bound.parsed)
+    data = recipe_value(recipe)["data"] or {}
+    prepared = {name: data.get(name) for name in ("inputs", "label", "classes", "positive", "transform")}
+    made = {name: part for name, part in value.items() if name not in _NOT_JUDGED}
+    gates = [criteria(gate) for gate in decisions.settled.contract.gates]
+    point = dict(decisions.settled.operating_point)
+    return sha256({"made": made, "data": prepared, "model": model.digest, "gates": gates, "point": point})
 
 
 def _prepare(

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from titrant.runtime.contract.company import serving_advice
+from titrant.runtime.contract.looks import beyond, beyond_words
 from titrant.runtime.contract.verdict import original_misses
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record, cases, gate_slice, gate_title, listed
 from titrant.runtime.report.savings import faster
-from titrant.schema.gate import Gate, GateResult, Judgement, asked_of_original, threshold_words
+from titrant.schema.gate import Contract, Gate, GateResult, Judgement, asked_of_original, threshold_words
+from titrant.schema.record import Look
 
 
 @dataclass(frozen=True)
@@ -238,13 +240,19 @@ RULES: tuple[AdviceRule, ...] = (
 )
 
 
-def looks_sentence(looks: int) -> str:
-    """Say which look at its evaluation rows a run was; "" where that is not known."""
-    if not looks:
+def looks_sentence(look: Look | None, contract: Contract) -> str:
+    """Say which look at its evaluation rows a run was, and what that does to the proof; "" where that is not known."""
+    if look is None:
         return ""
-    if looks == 1:
-        return "No other models had been judged on these evaluation rows in this home before."
-    return (
-        f"Look number {looks} at these evaluation rows in this home: other models were judged on them before. The more "
-        "often something is changed after such a look, the less a pass on these rows proves; fresh rows prove it anew."
-    )
+    if beyond(contract, look):
+        words = beyond_words(look, contract)
+        return f"{words[0].upper()}{words[1:]}. Until then nothing on these rows is proven."
+    if look.number > 1 or contract.looks > 1:
+        planned = "planned one" if contract.looks == 1 else f"{contract.looks} planned ones"
+        return f"Look number {look.number} of {planned} at these evaluation rows: they share what may go wrong."
+    if not look.known:
+        return (
+            "First look at these evaluation rows, as far as is known: neither this home nor a lock beside the recipe "
+            "knows of any earlier look."
+        )
+    return "First look at these evaluation rows: no other models had been judged on them before in this home."

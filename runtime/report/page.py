@@ -88,7 +88,7 @@ def page(record: Record) -> Page:
         environment=environment(record),
         digests=digests(record, leads),
         validity=validity(record),
-        looks=looks_sentence(record.looks),
+        looks=looks_sentence(record.look, record.plan.contract),
     )
 
 

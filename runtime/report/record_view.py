@@ -13,7 +13,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import Plan
-from titrant.schema.record import RunRecord
+from titrant.schema.record import Look, RunRecord
 from titrant.schema.values.units import format_size, format_time
 
 # What of a run differs from one run of the same plan to the next: it may be left out.
@@ -94,8 +94,8 @@ class Record:
     """Everything a report is made of.
 
     `plan` and `run` are `plain(Plan)` and `plain(RunRecord)`; of the run, its id, its step counts and its seconds may
-    be left out, since they differ between reruns. `hardware` is the identity of the machine that it ran on. `looks`
-    says which look at its evaluation rows the run was, the first being 1; 0 where that is not known.
+    be left out, since they differ between reruns. `hardware` is the identity of the machine that it ran on. `look` is
+    the run's at its evaluation rows; None where nothing was judged on them.
     """
 
     plan: Plan
@@ -104,7 +104,7 @@ class Record:
     hardware: HardwareIdentity
     recipe_text: str = ""
     recipe_file: str = ""
-    looks: int = 0
+    look: Look | None = None
 
 
 def read_record(value: Mapping[str, Any]) -> Record:
@@ -123,7 +123,7 @@ def read_record(value: Mapping[str, Any]) -> Record:
             "hardware": _hardware(value.get("hardware") or plan["hardware"]),
             "recipe_text": value.get("recipe_text") or "",
             "recipe_file": value.get("recipe_file") or "",
-            "looks": value.get("looks") or 0,
+            "look": value.get("look"),
         }
         record: Record = _adapter().validate_python(raw)
     except ValidationError as error:

@@ -1,18 +1,45 @@
-"""Count how often a home's evaluation rows were judged on: the more often, the less a pass on them proves."""
+"""Number the looks at evaluation rows by what the rows hold: the more often, the less a pass on them proves.
 
-import re
-from collections.abc import Iterable
+A look is a recipe's models judged by its contract on some rows. Its number is one above the highest that a tenth of its
+rows carry, whatever the seed, the split or the file they came from; what was looked at is kept by digests of rows in
+the home, and for other homes in the lock beside the recipe. See docs/decisions/looks.md.
+"""
+
+import contextlib
+import json
+import struct
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
+from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.gate import criteria
+from titrant.schema.lock import lock_path, read_lock
 from titrant.schema.plan import Plan
-from titrant.schema.record import StepRecord, StepResult
-from titrant.schema.values.canonical import sha256
+from titrant.schema.planned import Planned
+from titrant.schema.record import EvaluationRows, Judged, Look, RowSample, StepResult
+from titrant.schema.values.canonical import WrongValueError, plain, read_back, sha256
 from titrant.schema.values.files import append_line
+from titrant.schema.values.frozen import dataclass
 
+# Rows that a look keeps of all: those with the smallest digests, the same ones of any rows that overlap.
+SAMPLE = 256
+# From this share of a look's rows on it is one at the same rows.
+_SHARED = 0.1
 _ROWS = ("data.load", "data.split")
-_ANSWER = "validate.predict"
-_LINE = re.compile(rb"[0-9a-f]{64}")
+_ROWS_FILE, _IDS = "rows.safetensors", "ids"
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What a lock knows of looks at some rows: the highest number, and that of this very recipe (0: none)."""
+
+    highest: int = 0
+    same: int = 0
+
+
+NOTHING_LOCKED = Locked()
 
 
 def evaluation_digest(results: Iterable[StepResult]) -> str:
@@ -25,41 +52,126 @@ def evaluation_digest(results: Iterable[StepResult]) -> str:
     return sha256(digests)
 
 
-def looked(plan: Plan, records: Iterable[StepRecord]) -> str:
-    """Digest what answered evaluation rows; "" where nothing did. The same models again learn nothing new."""
-    judging = {step.id for step in plan.steps if step.stage == "judge" and step.operator == _ANSWER}
-    keys = sorted({record.key for record in records if record.result is not None and record.step in judging})
-    return sha256(keys) if keys else ""
+def evaluation_rows(walk: Walk) -> EvaluationRows | None:
+    """Tell which rows a plan judges on; None where no step made any."""
+    reference = _rows_read(walk.plan)
+    if reference not in walk.artifacts:
+        return None
+    file = walk.blob(reference, _ROWS_FILE)
+    results = (record.result for record in walk.records.values() if record.result is not None)
+    return None if file is None else EvaluationRows(sample_of(file), evaluation_digest(results))
 
 
-def looks_at(home: Home, evaluation: str) -> int:
-    """Return how many different sets of models were judged on these rows in this home."""
-    return len(_noted(home, evaluation))
+def _rows_read(plan: Plan) -> str:
+    judging = {candidate.judgement.rpartition(".")[0] for candidate in plan.candidates}
+    sources = (step.inputs.get("rows") for step in plan.steps if step.id in judging)
+    return next((source for source in sources if isinstance(source, str)), "")
 
 
-def place_of(home: Home, evaluation: str, look: str) -> int:
-    """Return which look at these rows one is, the first being 1: its own place where it was noted, else the next."""
-    noted = _noted(home, evaluation)
-    return noted.index(look) + 1 if look in noted else len(noted) + 1
+def sample_of(file: Path) -> RowSample:
+    """Read which rows a file of rows holds (safetensors: a length, a header of JSON, the numbers)."""
+    with file.open("rb") as stream:
+        (size,) = struct.unpack("<Q", stream.read(8))
+        start, end = json.loads(stream.read(size))[_IDS]["data_offsets"]
+        stream.seek(8 + size + start)
+        numbers = set(struct.unpack(f"<{(end - start) // 8}Q", stream.read(end - start)))
+    return RowSample(len(numbers), tuple(f"{number:016x}" for number in sorted(numbers)[:SAMPLE]))
 
 
-def note_look(home: Home, evaluation: str, look: str) -> None:
-    """Note a look at these rows for good: removing a run does not undo that its rows were seen."""
-    if look in _noted(home, evaluation):
-        return
-    place = _place(home, evaluation)
-    place.parent.mkdir(exist_ok=True)
-    append_line(place, look.encode(), durable=True)
+def number_look(
+    sample: RowSample, judged: Judged, rate: float, noted: Sequence[Look], locked: Locked = NOTHING_LOCKED
+) -> Look:
+    """Number a look at some rows, which may be wrong at some rate.
+
+    What was judged on the same rows before is the same look as then. Of looks that only a lock knows, each is taken to
+    have spent as much as this one.
+    """
+    again = next((look for look in noted if _is_same(look, sample, judged)), None)
+    if again is not None:
+        return Look(again.number, again.spent, judged, sample.rows, sample.ids, again.known)
+    before = _carried(sample, noted)
+    number, spent = (0, 0.0) if before is None else (before.number, before.spent)
+    if locked.highest > number:
+        number, spent = locked.highest, locked.highest * rate
+    if locked.same:
+        number, spent = locked.same - 1, (locked.same - 1) * rate
+    known = bool(noted) or locked.highest > 0
+    return Look(number + 1, spent + rate, judged, sample.rows, sample.ids, known)
 
 
-def _noted(home: Home, evaluation: str) -> list[str]:
-    """List the looks in the order in which they were noted; a line that a crash cut short is left out."""
+def _is_same(look: Look, sample: RowSample, judged: Judged) -> bool:
+    """Whether a look was at these very rows, and at what the same recipe makes, or at the same bytes."""
+    rows = (look.rows, look.ids) == (sample.rows, sample.ids)
+    return rows and (look.judged.recipe == judged.recipe or look.judged.files == judged.files)
+
+
+def judged_by(walk: Walk, candidates: Iterable[str]) -> Judged:
+    """Digest what is judged: what the recipe makes and asks, and the very files with the gates that judge them."""
+    models = {candidate.id: candidate.model for candidate in walk.plan.candidates}
+    files = sorted({walk.artifacts[models[name]].digest for name in candidates})
+    original = walk.artifacts[walk.plan.original].digest
+    gates = [criteria(gate) for gate in walk.plan.contract.gates]
+    return Judged(walk.plan.judged, sha256({"files": files, "original": original, "gates": gates}))
+
+
+def _carried(sample: RowSample, noted: Sequence[Look]) -> Look | None:
+    """Return a look of the highest number that a tenth of the rows carry, a row the highest that was at it."""
+    for number in sorted({look.number for look in noted}, reverse=True):
+        at_least = [look for look in noted if look.number >= number]
+        whole = [look for look in at_least if look.rows == len(look.ids)]
+        parts = [[look] for look in at_least if look.rows > len(look.ids)]
+        if any(_share(sample, looks) >= _SHARED for looks in (whole, *parts)):
+            return next(look for look in at_least if look.number == number)
+    return None
+
+
+def _share(sample: RowSample, looks: Sequence[Look]) -> float:
+    """Return which share of the rows some looks were at, as far as what is kept of them tells."""
+    kept: list[Look | RowSample] = [*looks, sample]
+    # Beyond the largest digest that is kept of more rows nobody knows whether a row was among them.
+    bound = min((part.ids[-1] for part in kept if part.ids and part.rows > len(part.ids)), default=None)
+    mine = {name for name in sample.ids if bound is None or name <= bound}
+    seen = mine.intersection(name for look in looks for name in look.ids)
+    return len(seen) / len(mine) if mine else 0.0
+
+
+def locked_looks(plan: Plan, recipe: Path, evaluation: str) -> Locked:
+    """Read what the lock beside a recipe knows of looks at just these rows; nothing of one that cannot be read."""
     try:
-        lines = _place(home, evaluation).read_bytes().split(b"\n")
-    except FileNotFoundError:
+        lock = read_lock(lock_path(recipe))
+    except RecipeError:
+        return NOTHING_LOCKED
+    entries = () if lock is None else lock.entries.values()
+    at_these = [entry for entry in entries if entry.evaluation.digest == evaluation]
+    same = (entry.evaluation.runs for entry in at_these if entry.recipe == plan.recipe_digest)
+    return Locked(max((entry.evaluation.runs for entry in at_these), default=0), next(same, 0))
+
+
+def look_at(home: Home, planned: Planned, rows: EvaluationRows, judged: Judged) -> Look:
+    """Number the look at some rows that judging a plan's candidates is."""
+    locked = locked_looks(planned.plan, Path(planned.recipe_file), rows.evaluation)
+    rate = 1 - planned.plan.contract.confidence
+    return number_look(rows.sample, judged, rate, noted_looks(home), locked)
+
+
+def note_look(home: Home, look: Look) -> None:
+    """Note a look for good: removing a run does not undo that its rows were seen."""
+    home.looks.mkdir(parents=True, exist_ok=True)
+    append_line(_ledger(home), json.dumps(plain(look), separators=(",", ":")).encode(), durable=True)
+
+
+def noted_looks(home: Home) -> list[Look]:
+    """List the looks that a home knows of, in their order; a line that a crash cut short is left out."""
+    try:
+        lines = _ledger(home).read_bytes().split(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return list(dict.fromkeys(line.decode() for line in lines if _LINE.fullmatch(line)))
+    looks = []
+    for line in lines:
+        with contextlib.suppress(ValueError, WrongValueError):
+            looks.append(read_back(Look, json.loads(line)))
+    return looks
 
 
-def _place(home: Home, evaluation: str) -> Path:
-    return home.looks / evaluation
+def _ledger(home: Home) -> Path:
+    return home.looks / "ledger.jsonl"

@@ -97,12 +97,12 @@ class _Run:
         self._results = Results(home, self._store, folder, reuse=replay.reuse)
         self._declarations = Declarations(home, folder, worker.ask)
         self._performer = WorkerPerformer(
-            planned.plan,
+            planned,
             self._results,
             worker,
             journal=journal,
             open_folder=self._open,
-            notes_looks=replay.chooses,
+            replay=replay,
         )
         self._in_time = TimedPerformer(self._performer, Deadline(planned.plan, seconds), worker.interrupt)
         self._begun = time.monotonic()

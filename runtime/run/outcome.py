@@ -10,7 +10,7 @@ from titrant.runtime.run.walk import Walk, needed
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
 from titrant.schema.gate import Contract, Judgement, asked_of_original, threshold_words
 from titrant.schema.plan import Candidate
-from titrant.schema.record import CandidateRecord
+from titrant.schema.record import CandidateRecord, Look
 from titrant.schema.values.frozen import dataclass
 
 _STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
@@ -61,6 +61,7 @@ class Outcome:
     original: Judgement | None = None
     chosen: Chosen = Chosen()
     judged: JudgedSearches = JudgedSearches()
+    look: Look | None = None  # at evaluation rows; None where nothing was judged on them
 
     @property
     def missed(self) -> bool:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.run.evaluation_looks import note_look, place_of
+from titrant.runtime.run.evaluation_looks import look_at, note_look, noted_looks
 from titrant.runtime.run.history import HistoryFile
+from titrant.runtime.run.replay import Replay
 from titrant.runtime.run.walk import Performed, StepTask
 from titrant.runtime.store.artifacts import identify_value
 from titrant.runtime.store.journal import Journal
@@ -17,8 +18,8 @@ from titrant.runtime.store.run_folder import RunFolder
 from titrant.runtime.worker.messages import raise_answer
 from titrant.runtime.worker.parent import Worker
 from titrant.runtime.worker.user_watch import GivenFiles
-from titrant.schema.plan import Plan
-from titrant.schema.record import Artifact, Dependency, StepResult
+from titrant.schema.planned import Planned
+from titrant.schema.record import Artifact, Dependency, EvaluationRows, Judged, Look, StepResult
 from titrant.schema.values import files
 from titrant.schema.values.canonical import plain
 
@@ -29,27 +30,29 @@ _PASSING = ("X300", "X302", "X310", "X311", "X312", "X313")
 class WorkerPerformer:
     """Performs tasks in a worker; `executed` holds the ids of the steps that really ran here.
 
-    `open_folder` gives the run's folder, which is made when it is first needed. Without `notes_looks` judging is no new
-    look at the evaluation rows.
+    `open_folder` gives the run's folder, which is made when it is first needed. What a replay repeats is no new look at
+    the evaluation rows.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        planned: Planned,
         results: Results,
         worker: Worker,
         *,
         journal: Journal,
         open_folder: Callable[[], RunFolder],
-        notes_looks: bool,
+        replay: Replay,
     ) -> None:
+        plan = planned.plan
         self.executed: set[str] = set()
+        self._planned = planned
         self._plan = plan
         self._results = results
         self._worker = worker
         self._journal = journal
         self._open_folder = open_folder
-        self._notes_looks = notes_looks
+        self._notes_looks, self._recorded_look = replay.chooses, replay.look
         self._given = GivenFiles()
         self._history = HistoryFile(results.home, plan.hardware)
         self._places = {step.id: place for place, step in enumerate(plan.steps, 1)}
@@ -72,11 +75,14 @@ class WorkerPerformer:
             self._results.store.put("value", value)
         return artifact
 
-    def look(self, rows: str, judged: str) -> int:
-        """Note for good that these rows were looked at, and return which look it was."""
-        if self._notes_looks:
-            note_look(self._results.home, rows, judged)
-        return place_of(self._results.home, rows, judged)
+    def look(self, rows: EvaluationRows, judged: Judged) -> Look:
+        """Return which look at these rows it is, and note it for good unless it was noted before."""
+        if self._recorded_look is not None:
+            return self._recorded_look
+        look = look_at(self._results.home, self._planned, rows, judged)
+        if self._notes_looks and look not in noted_looks(self._results.home):
+            note_look(self._results.home, look)
+        return look
 
     def _computing(self, task: StepTask) -> AbstractContextManager[None]:
         step = task.step

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.run.evaluation_looks import place_of
+from titrant.runtime.run.evaluation_looks import look_at
 from titrant.runtime.run.outcome import Outcome, missed_words
 from titrant.runtime.run.record import earlier_run
 from titrant.runtime.run.stages import NoCandidateError, walk_through
@@ -22,7 +22,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
 from titrant.schema.language.spans import dotted
 from titrant.schema.plan import Step, StepPreview
 from titrant.schema.planned import Planned
-from titrant.schema.record import Artifact, RunRecord, StepRecord
+from titrant.schema.record import Artifact, EvaluationRows, Judged, Look, RunRecord, StepRecord
 from titrant.schema.values.frozen import dataclass
 
 
@@ -52,8 +52,9 @@ class _UnknownOperatorError(TitrantError):
 class LookupPerformer:
     """A performer that performs nothing: it says what would be there, and changes nothing in the home."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, planned: Planned) -> None:
         self._home = home
+        self._planned = planned
 
     def perform(self, task: StepTask) -> None:
         """Leave a step as it is."""
@@ -62,9 +63,9 @@ class LookupPerformer:
         """Return what storing a value would give."""
         return identify_value(value)
 
-    def look(self, rows: str, judged: str) -> int:
+    def look(self, rows: EvaluationRows, judged: Judged) -> Look:
         """Return which look at these rows it would be."""
-        return place_of(self._home, rows, judged)
+        return look_at(self._home, self._planned, rows, judged)
 
 
 class _Previewer:
@@ -79,7 +80,7 @@ class _Previewer:
             planned.plan,
             self._results,
             declarations=Declarations(home, folder, _refuse),
-            performer=LookupPerformer(home),
+            performer=LookupPerformer(home, planned),
             tell=lambda *_, **__: None,
         )
 

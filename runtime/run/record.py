@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.contract.company import PLACES
-from titrant.runtime.run.evaluation_looks import evaluation_digest, looked
 from titrant.runtime.run.outcome import Outcome, candidate_records, missed_by_original
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
@@ -145,6 +144,7 @@ def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
         verdict=outcome.verdict,
         original=outcome.original,
         original_misses=missed_by_original(walk.plan.contract, outcome.judged),
+        look=outcome.look and replace(outcome.look, ids=()),  # which rows they were is the home's to know
         exit=outcome.exit,
         steps=step_records(walk),
         candidates=candidate_records(walk, outcome),
@@ -193,12 +193,12 @@ def step_records(walk: Walk) -> tuple[StepRecord, ...]:
     return tuple(walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
 
 
-def report_value(walk: Walk, outcome: Outcome, planned: Planned, looks: int = 0) -> dict[str, Any]:
+def report_value(walk: Walk, outcome: Outcome, planned: Planned) -> dict[str, Any]:
     """Return what the report is made of: the same for every run of a plan that gave the same results.
 
     Whether a step was reused, how long this run took, when it was and where files lay is left out. So is what the plan
-    predicts now, after steps were learned from: each result holds what was predicted before it. `looks` says which look
-    at its evaluation rows this run was, the first being 1, and 0 where nothing was judged.
+    predicts now, after steps were learned from: each result holds what was predicted before it. `look` is the run's at
+    its evaluation rows.
     """
     record = run_record(walk, outcome)
     steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
@@ -219,7 +219,7 @@ def report_value(walk: Walk, outcome: Outcome, planned: Planned, looks: int = 0)
         "hardware": plain(walk.plan.hardware),
         "recipe_text": planned.recipe_text,
         "recipe_file": Path(planned.recipe_file).name,
-        "looks": looks,
+        "look": plain(record.look),
     }
 
 
@@ -227,12 +227,6 @@ def _file_only(place: str) -> str:
     """Leave the folder out of "folder/x.yaml:3:1": the same recipe, named from elsewhere, gives the same report."""
     match = _PLACE.fullmatch(place)
     return match[1] if match else place
-
-
-def look_of(walk: Walk) -> tuple[str, str]:
-    """Return the digests of a run's evaluation rows and of what was judged on them, the latter "" for nothing."""
-    results = (record.result for record in walk.records.values() if record.result is not None)
-    return evaluation_digest(results), looked(walk.plan, walk.records.values())
 
 
 def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:

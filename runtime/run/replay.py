@@ -6,7 +6,7 @@ from dataclasses import field
 from titrant.runtime.run.search import Choice
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.plan import Plan
-from titrant.schema.record import RunRecord
+from titrant.schema.record import Look, RunRecord
 from titrant.schema.values.frozen import dataclass
 
 # What happened to a candidate that was worth judging.
@@ -19,12 +19,13 @@ class Replay:
 
     Without `reuse` every step runs, and no result is looked up or kept. `choices` are the candidates to judge, by
     search, in place of what fresh measurements choose. `accept` is shown the record before anything is released, and
-    may raise.
+    may raise. `look` is the look at evaluation rows that is repeated.
     """
 
     reuse: bool = True
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accept: Callable[[RunRecord], None] | None = None
+    look: Look | None = None
 
     @property
     def chooses(self) -> bool:

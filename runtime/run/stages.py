@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.runtime.contract.company import depends_sentence, read_invariance
+from titrant.runtime.contract.looks import beyond, beyond_words, charged
+from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
 from titrant.runtime.run.outcome import Chosen, JudgedSearches, Outcome, judging_failure, missed_before, misses
-from titrant.runtime.run.record import look_of, report_value
+from titrant.runtime.run.record import report_value
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.replay import replayed
 from titrant.runtime.run.search import Choice, Figures, figures, limits, retention_asked, shortlist
@@ -19,6 +21,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original
 from titrant.schema.plan import STAGES, Candidate, CandidateSearch
 from titrant.schema.planned import Planned
+from titrant.schema.record import Look
 from titrant.schema.values.canonical import read_back
 
 # search → the candidates to judge, in place of what fresh measurements would choose
@@ -37,9 +40,7 @@ def walk_through(walk: Walk, planned: Planned, recorded: RecordedChoices) -> Out
     left, and the error of a step that everything rests on.
     """
     outcome = _titrate(walk, recorded)
-    rows, looked = look_of(walk)
-    looks = walk.performer.look(rows, looked) if looked else 0
-    walk.provide("run.record", report_value(walk, outcome, planned, looks))
+    walk.provide("run.record", report_value(walk, outcome, planned))
     walk.settle_stage("report")
     return outcome
 
@@ -58,7 +59,8 @@ def _titrate(walk: Walk, recorded: RecordedChoices) -> Outcome:
     walk.settle_stage("measure")
     _require_performed(walk)
     chosen = _choose(walk, rejected, recorded)
-    return Outcome(original, chosen, _judge(walk, chosen))
+    look = _look(walk, chosen)
+    return Outcome(original, chosen, _judge(walk, chosen, look), look)
 
 
 def _require_performed(walk: Walk, stages: tuple[str, ...] = STAGES) -> None:
@@ -174,7 +176,19 @@ def _choices(
     return chosen
 
 
-def _judge(walk: Walk, chosen: Chosen) -> JudgedSearches:
+def _look(walk: Walk, chosen: Chosen) -> Look | None:
+    """Say which look at the evaluation rows judging is, before they are read."""
+    rows = evaluation_rows(walk)
+    if rows is None:
+        return None
+    names = dict.fromkeys(name for search in walk.plan.searches for name in chosen.shortlist(search.name))
+    look = walk.performer.look(rows, judged_by(walk, names))
+    if beyond(walk.plan.contract, look):
+        walk.tell("note", text=beyond_words(look, walk.plan.contract))
+    return look
+
+
+def _judge(walk: Walk, chosen: Chosen, look: Look | None) -> JudgedSearches:
     """Judge each shortlist from gentle to aggressive, up to the first candidate that does not keep the contract.
 
     After one that is released without proof no later one counts as proven: the sequence that would carry the proof has
@@ -182,19 +196,23 @@ def _judge(walk: Walk, chosen: Chosen) -> JudgedSearches:
     """
     judged = JudgedSearches()
     for search in walk.plan.searches:
-        judged = _judge_search(walk, search, chosen, judged)
+        judged = _judge_search(walk, search, chosen, judged, look)
         if judged.stopped:
             break
     gentlest = {search.name: chosen.shortlist(search.name)[0] for search in walk.plan.searches}
     return replace(judged, best=gentlest | dict(judged.best))
 
 
-def _judge_search(walk: Walk, search: CandidateSearch, chosen: Chosen, judged: JudgedSearches) -> JudgedSearches:
+def _judge_search(
+    walk: Walk, search: CandidateSearch, chosen: Chosen, judged: JudgedSearches, look: Look | None
+) -> JudgedSearches:
     candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
     proven = True
     for name in chosen.shortlist(search.name):
         try:
-            judgement = judged.judgements.get(name) or _judge_candidate(walk, candidates[name])
+            judgement = judged.judgements.get(name) or charged(
+                walk.plan.contract, _judge_candidate(walk, candidates[name]), look
+            )
         except StoppedError as error:
             walk.tell("note", text=error.diagnostics[0].message)
             return replace(judged, stopped=error.unjudged)

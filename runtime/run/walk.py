@@ -1,6 +1,7 @@
 """Settle a plan's steps one after the other: reuse what is known, have the rest performed, remember what failed."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from titrant.runtime.store.artifacts import Manifest
@@ -14,7 +15,7 @@ from titrant.schema.diagnostics.diagnostics import (
     TitrantError,
 )
 from titrant.schema.plan import Plan, Step
-from titrant.schema.record import Artifact, StepRecord, StepResult
+from titrant.schema.record import Artifact, EvaluationRows, Judged, Look, StepRecord, StepResult
 from titrant.schema.values.frozen import dataclass
 
 # What is wrong with the home is wrong for every step: no candidate is given up for it.
@@ -52,8 +53,8 @@ class Performer(Protocol):
     def keep(self, value: Mapping[str, Any]) -> Artifact:
         """Store a value that the walk itself provides to steps."""
 
-    def look(self, rows: str, judged: str) -> int:
-        """Say which look at its evaluation rows judging was, the first being 1; both are digests."""
+    def look(self, rows: EvaluationRows, judged: Judged) -> Look:
+        """Say which look at its evaluation rows judging is."""
 
 
 class StoppedError(StepError):
@@ -135,6 +136,10 @@ class Walk:
     def value_if_there(self, reference: str) -> Any:
         """Read the value that a "step.port" names, None where there is none."""
         return self.value(reference) if reference in self.artifacts else None
+
+    def blob(self, reference: str, file: str) -> Path | None:
+        """Return the place of one file of the artifact that a "step.port" names, verified; None without such a file."""
+        return self._results.store.blob(self.artifacts[reference], file)
 
     def manifest(self, reference: str) -> Manifest:
         """Return which files the artifact that a "step.port" names is made of."""

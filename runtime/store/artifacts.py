@@ -184,6 +184,11 @@ class Store:
         value = json.loads(self._blobs.read(artifact.digest))
         return Manifest(value["kind"], {name: Blob(**blob) for name, blob in value["files"].items()})
 
+    def blob(self, artifact: Artifact, file: str) -> Path | None:
+        """Return the place of one verified file, None where there is none of this name; DamagedError for a damaged."""
+        blob = self.manifest(artifact).files.get(file)
+        return None if blob is None else self._blobs.open(blob)
+
     def materialize(self, artifact: Artifact, folder: Path, *, copy: bool = False) -> None:
         """Put an artifact's verified files into a folder, as links to the store's own or, with `copy`, as copies.
 

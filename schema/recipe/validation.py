@@ -138,6 +138,9 @@ class Validation(Section):
         description="where a score becomes a decision",
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="of every one-sided bound, 0.5 up to 1")
+    looks: Annotated[int, Field(ge=1, le=1000)] | Literal["open"] = Field(
+        1, description="how many times these evaluation rows may be judged; `open`: any number, rows may be added"
+    )
     require: Requirement | None = Field(None, description="what releases; default: by level")
     regression: Annotated[Regression | None, Off] = Field(None, description="limits against an earlier run")
     accept: tuple[Waiver, ...] = Field((), description="dated waivers")

@@ -112,31 +112,18 @@ def write(plan: Plan, record: RunRecord, recipe: Path) -> Locked:
 
 
 def _enter(plan: Plan, record: RunRecord, recipe: Path, path: Path) -> Locked:
-    from titrant.runtime.run.evaluation_looks import looks_at
-    from titrant.runtime.store.home import open_home
     from titrant.schema.compare.locks import first_difference
     from titrant.schema.values import files
 
     before = read_lock(path) or Lock(plan.name)
-    entry = entry_of(plan, record, 1)
+    entry = entry_of(plan, record, 1 if record.look is None else record.look.number)
     name = entry.hardware.name
     before_entry = before.entries.get(name)
     change = "a new entry" if before_entry is None else first_difference(before_entry, entry)
     if not change:
         return Locked(path, name, "")
-    digest = entry.evaluation.digest
-    earlier = max(
-        (other.evaluation.runs for other in before.entries.values() if other.evaluation.digest == digest), default=0
-    )
-    count = max(earlier + _adds(before_entry, entry), looks_at(open_home(), digest), 1)
-    entry = replace(entry, evaluation=replace(entry.evaluation, runs=count))
     files.write_bytes(path, lock_text(with_entry(replace(before, name=plan.name), entry), recipe.name).encode())
     return Locked(path, name, change)
-
-
-def _adds(before: LockEntry | None, entry: LockEntry) -> int:
-    """Count a run as a new look unless it judged what the lock says already."""
-    return int(before is None or before.steps != entry.steps or before.evaluation.digest != entry.evaluation.digest)
 
 
 def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
@@ -320,7 +307,7 @@ def _accelerator(gpu: Gpu) -> str:
 
 
 def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
-    """Return the entry of a run; `looks` counts the runs that have looked at its evaluation rows."""
+    """Return the entry of a run; `looks` is the number of its look at the evaluation rows."""
     from titrant.runtime.rerun.check import exact_steps, results
     from titrant.runtime.run.evaluation_looks import evaluation_digest
     from titrant.runtime.run.replay import recorded_choices

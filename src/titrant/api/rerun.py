@@ -53,7 +53,8 @@ def rerun(
     what = _repeated(str(run), listen, redecide=redecide, trust=trust)
     plan = what.planned.plan
     choices = {} if redecide else recorded_choices(plan, what.old.record)
-    record = execute(what.planned, listen=hear, replay=Replay(reuse=False, choices=choices))
+    look = None if redecide else what.old.record.look
+    record = execute(what.planned, listen=hear, replay=Replay(reuse=False, choices=choices, look=look))
     home = open_home()
     folder = home.runs / record.run
     with Worker(home, Path(what.planned.folder), plan.threads, plan.steps[0].seed) as worker:

@@ -120,7 +120,9 @@ def contract_words(plan: Plan) -> tuple[str, ...]:
     """Say how strictly the contract is read, and how many rows at once it is judged on."""
     batches = sorted({batch for item in plan.candidates if (batch := judged_batch(plan, item)) is not None})
     judged = (f"judged in batches of {' or '.join(map(str, batches))}",) if batches else ()
-    return (f"confidence {plan.contract.confidence}", f"require: {plan.contract.require}", *judged)
+    looks = (f"in each of {plan.contract.looks} looks",) if plan.contract.looks > 1 else ()
+    confidence = " ".join((f"confidence {plan.contract.confidence:g}", *looks))
+    return (confidence, f"require: {plan.contract.require}", *judged)
 
 
 def control_lines(plan: Plan) -> tuple[str, ...]:

@@ -1,48 +1,131 @@
-"""Looks at evaluation rows are counted for good, each set of models once."""
+"""Looks at evaluation rows are numbered by what the rows hold, and noted for good."""
 
-from dataclasses import replace
+import json
 
-from titrant.runtime.run.evaluation_looks import evaluation_digest, looked, looks_at, note_look, place_of
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from titrant.runtime.run.evaluation_looks import (
+    SAMPLE,
+    Locked,
+    evaluation_digest,
+    note_look,
+    noted_looks,
+    number_look,
+    sample_of,
+)
 from titrant.runtime.store.home import open_home
-from titrant.schema.record import Artifact, StepRecord, StepResult
+from titrant.schema.record import Artifact, Judged, RowSample, StepResult
 
-ROWS, OTHER = "e" * 64, "f" * 64
-LOOKS = ["1" * 64, "2" * 64, "3" * 64]
+RATE = 0.05
 
 
-def test_numbers_looks_in_the_order_in_which_they_came(tmp_path):
+def rows(numbers):
+    """Sample rows whose digests are spread as a hash spreads them."""
+    mixed = sorted({(number * 0x9E3779B97F4A7C15) % 2**64 for number in numbers})
+    return RowSample(len(mixed), tuple(f"{number:016x}" for number in mixed[:SAMPLE]))
+
+
+def what(name):
+    return Judged(f"recipe {name}", f"files {name}")
+
+
+def look(sample, name, noted, locked=Locked()):  # noqa: B008 - a frozen value
+    return number_look(sample, what(name), RATE, noted, locked)
+
+
+def numbers(samples):
+    """Number one look after the other, each at what another recipe makes."""
+    noted = []
+    for place, sample in enumerate(samples):
+        noted.append(look(sample, place, noted))
+    return [one.number for one in noted]
+
+
+def test_counts_each_new_model_on_the_same_rows_and_what_the_looks_spend():
+    sample = rows(range(300))
+    noted = []
+    for name in ("a", "b", "c"):
+        noted.append(look(sample, name, noted))
+    assert [one.number for one in noted] == [1, 2, 3]
+    assert [one.spent for one in noted] == pytest.approx([0.05, 0.10, 0.15])
+    assert [one.known for one in noted] == [False, True, True]
+
+
+def test_takes_the_same_recipe_or_the_same_bytes_for_the_same_look():
+    sample = rows(range(300))
+    noted = [look(sample, "a", [])]
+    noted.append(look(sample, "b", noted))
+    assert look(sample, "a", noted).number == 1
+    same_bytes = number_look(sample, Judged("another recipe", "files b"), RATE, noted, Locked())
+    assert (same_bytes.number, same_bytes.spent) == (2, pytest.approx(0.10))
+    same_recipe = number_look(sample, Judged("recipe a", "files of a later library"), RATE, noted, Locked())
+    assert (same_recipe.number, same_recipe.known) == (1, False)
+
+
+def test_counts_added_rows_as_a_further_look_at_the_old_ones():
+    assert numbers([rows(range(300)), rows(range(500))]) == [1, 2]
+    noted = [look(rows(range(300)), "a", [])]
+    assert look(rows(range(500)), "a", noted).number == 2
+
+
+@given(
+    first=st.integers(20, 4000),
+    second=st.integers(20, 4000),
+    share=st.sampled_from([0.0, 0.02, 0.3, 0.6, 1.0]),
+)
+def test_looks_again_from_a_tenth_of_the_rows_on_however_many_there_are(first, second, share):
+    shared = round(share * min(first, second))
+    old = rows(range(first))
+    new = rows([*range(shared), *range(10_000, 10_000 + second - shared)])
+    again = look(new, "b", [look(old, "a", [])])
+    if shared >= 0.2 * second:
+        assert again.number == 2
+    if shared <= 0.03 * second:
+        assert again.number == 1
+
+
+def test_gives_a_look_one_number_above_the_highest_that_a_tenth_carry():
+    halves = [rows(range(500)), rows(range(500)), rows(range(400, 1000))]
+    assert numbers([*halves, rows(range(300, 700)), rows(range(5000, 6000))]) == [1, 2, 3, 4, 1]
+
+
+def test_is_not_misled_by_looks_at_far_larger_sets_of_other_rows():
+    other = look(rows(range(10**6, 10**6 + 50_000)), "large", [])
+    old = look(rows(range(300)), "a", [other])
+    assert old.number == 1
+    assert look(rows(range(300)), "b", [other, old]).number == 2
+
+
+def test_takes_what_a_lock_knows_where_the_home_knows_less():
+    sample = rows(range(300))
+    assert look(sample, "a", [], Locked(highest=3)).number == 4
+    assert look(sample, "a", [], Locked(highest=3)).spent == pytest.approx(0.20)
+    assert look(sample, "a", [], Locked(highest=3, same=2)).number == 2
+    assert look(sample, "a", [], Locked(highest=3)).known
+
+
+def test_notes_looks_for_good_and_goes_on_after_a_line_that_a_crash_cut_short(tmp_path):
     home = open_home(tmp_path)
-    assert (looks_at(home, ROWS), place_of(home, ROWS, LOOKS[0])) == (0, 1)
-    for look in (*LOOKS, LOOKS[0]):
-        note_look(home, ROWS, look)
-    assert looks_at(home, ROWS) == 3
-    assert [place_of(home, ROWS, look) for look in (*LOOKS, "4" * 64)] == [1, 2, 3, 4]
-    assert looks_at(home, OTHER) == 0
+    assert noted_looks(home) == []
+    first = look(rows(range(30)), "a", [])
+    note_look(home, first)
+    with (home.looks / "ledger.jsonl").open("ab") as file:
+        file.write(b'{"number": 7, "spe')
+    second = look(rows(range(30)), "b", noted_looks(home))
+    note_look(home, second)
+    assert noted_looks(home) == [first, second]
 
 
-def test_goes_on_after_a_line_that_a_crash_cut_short(tmp_path):
-    home = open_home(tmp_path)
-    note_look(home, ROWS, LOOKS[0])
-    with (home.looks / ROWS).open("ab") as file:
-        file.write(LOOKS[1][:20].encode())
-    note_look(home, ROWS, LOOKS[2])
-    assert [place_of(home, ROWS, look) for look in (LOOKS[0], LOOKS[2])] == [1, 2]
-
-
-def judging(plan):
-    steps = tuple(replace(s, operator="validate.predict") if s.id == "baseline" else s for s in plan.steps)
-    return replace(plan, steps=steps)
-
-
-def test_tells_looks_apart_by_what_answered_evaluation_rows(make_plan):
-    plan = judging(make_plan((1,)))
-
-    def records(key, other):
-        keys = {"baseline": key, "c1": other}
-        return [StepRecord(name, "finished", own, StepResult(own, "", {})) for name, own in keys.items()]
-
-    assert looked(plan, records("k", "1")) == looked(plan, records("k", "2")) != looked(plan, records("j", "1"))
-    assert looked(plan, [StepRecord("baseline", "unused")]) == ""
+def test_reads_which_rows_a_file_holds(tmp_path):
+    ids = np.array([5, 3, 2**64 - 1, 3], np.uint64)
+    save_file({"ids": ids, "input.0": np.zeros((4, 2), np.float32)}, tmp_path / "rows.safetensors")
+    sample = sample_of(tmp_path / "rows.safetensors")
+    assert sample == RowSample(3, ("0000000000000003", "0000000000000005", "ffffffffffffffff"))
+    assert json.dumps(sample.ids)
 
 
 def test_digests_the_rows_that_were_loaded_and_how_they_were_split():
