@@ -99,7 +99,7 @@ class EvaluationRows:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LookSubject:
     """Digests of what is judged: of what a recipe makes and asks, and of the very files and the gates."""
 
     recipe: str
@@ -111,16 +111,16 @@ class Look:
     """One look at evaluation rows; its number is one above the highest that a tenth of them carried before.
 
     `spent` adds up the error rates (one minus the confidence) of the looks with these numbers, its own the last. `rows`
-    counts different rows, and `ids` are the smallest of their digests. `known` is False where neither the home
+    counts different rows, and `ids` are the smallest of their digests. `with_ledger` is False where neither the home
     nor a lock knew of any look before.
     """
 
     number: int
     spent: float
-    judged: Judged
+    judged: LookSubject
     rows: int
     ids: tuple[str, ...]
-    known: bool = True
+    with_ledger: bool = True
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ class Invariance:
     def moved(self) -> float | None:
         """The most that who shares the batch moves an answer, as a share of the largest; None: to what is no number."""
         ways = [way.apart for way in (self.alone, self.company, self.outlier) if way is not None]
-        known = [apart for apart in ways if apart is not None]
-        return max(known) if len(known) == len(ways) else None
+        numbers = [apart for apart in ways if apart is not None]
+        return max(numbers) if len(numbers) == len(ways) else None
 
     @property
     def depends(self) -> bool:

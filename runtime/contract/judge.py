@@ -1,6 +1,6 @@
 """Judge every gate of a contract by the test it names, and conclude whether a candidate may be released."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -23,8 +23,8 @@ from titrant.runtime.contract.single_tests import (
 )
 from titrant.runtime.contract.small_groups import judge_left_alone
 from titrant.runtime.contract.subgroup_harm import name_harmed
-from titrant.runtime.contract.verdict import GateEstimate, needed_cases, original_misses, reason, tolerable, verdict
-from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
+from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
+from titrant.schema.gate import Contract, Gate, GateResult, Judgement
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
@@ -38,7 +38,6 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "order_statistic": judge_timed,
     "counted": judge_counted,
 }
-_WORST: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
 
 
 def judge(gate: Gate, evidence: Evidence) -> GateResult:
@@ -71,22 +70,6 @@ def judgement(contract: Contract, candidate: str, evidence: Evidence) -> Judgeme
     """Judge every gate, put it to answers that it must refuse, and say whether the candidate may be released."""
     results = name_harmed(contract.gates, tuple(judge(gate, evidence) for gate in contract.gates), evidence)
     return conclude(contract, candidate, put_to_controls(contract, results, evidence, judge))
-
-
-def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) -> Judgement:
-    """Take the worst gate, and decide on release.
-
-    All PASS is proven and released. Where the contract asks for evidence only, an INCONCLUSIVE gate is let through if
-    its estimate meets the threshold, or if the level supplied it and its facts are missing, which then stands in the
-    report. What the recipe itself asks for and nobody can assess is never let through. A contract without gates
-    proves nothing.
-    """
-    verdicts = {result.verdict for result in results}
-    worst: Verdict = next((answer for answer in _WORST if answer in verdicts), "INCONCLUSIVE")
-    proven = worst == "PASS"
-    gates = {gate.id: gate for gate in contract.gates}
-    tolerated = contract.require == "evidence" and all(tolerable(gates[result.gate], result) for result in results)
-    return Judgement(candidate, worst, proven or tolerated, proven, tuple(results))
 
 
 def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:

@@ -1,16 +1,19 @@
 """Compare a gate's estimate and bounds with its threshold: verdict, reason, cases needed, and what blocks release."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import NormalDist
 
 from titrant.schema.gate import SMALLER_IS_BETTER, Contract, Gate, GateResult, Judgement, Verdict, supplied
+from titrant.schema.record import Look
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, format_time
 
 POWER = 0.8
 # Thresholds are decimal fractions and bounds are sums of many: they meet within this.
 _ROUNDING = 1e-12
+_WORST: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
 
 
 @dataclass(frozen=True)
@@ -181,3 +184,63 @@ def blockers(contract: Contract, judgement: Judgement) -> tuple[str, ...]:
             result for result in unproven if result.gate not in gates or not tolerable(gates[result.gate], result)
         ]
     return tuple(result.gate for result in unproven)
+
+
+def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) -> Judgement:
+    """Take the worst gate, and decide on release.
+
+    All PASS is proven and released. Where the contract asks for evidence only, an INCONCLUSIVE gate is let through if
+    its estimate meets the threshold, or if the level supplied it and its facts are missing, which then stands in the
+    report. What the recipe itself asks for and nobody can assess is never let through. A contract without gates
+    proves nothing.
+    """
+    verdicts = {result.verdict for result in results}
+    worst: Verdict = next((answer for answer in _WORST if answer in verdicts), "INCONCLUSIVE")
+    proven = worst == "PASS"
+    gates = {gate.id: gate for gate in contract.gates}
+    tolerated = contract.require == "evidence" and all(tolerable(gates[result.gate], result) for result in results)
+    return Judgement(candidate, worst, proven or tolerated, proven, tuple(results))
+
+
+def charged(contract: Contract, judgement: Judgement, look: Look | None) -> Judgement:
+    """Open every gate on answers that passed in a look beyond the planned ones, and conclude anew.
+
+    The planned looks share what may go wrong (Bonferroni), which the contract's confidence holds already. A further one
+    has nothing left to spend: whoever changes a model until it passes on the same rows passes by chance in the end.
+    """
+    if look is None or not beyond(contract, look):
+        return judgement
+    gates = {gate.id: gate for gate in contract.gates}
+    results = [_opened(gates[result.gate], result, look, contract) for result in judgement.results]
+    return conclude(contract, judgement.candidate, results)
+
+
+def beyond(contract: Contract, look: Look) -> bool:
+    """Whether the looks up to this one may go wrong more often than the contract allows all of them together."""
+    return look.spent > allowed(contract) + _ROUNDING * contract.looks
+
+
+def allowed(contract: Contract) -> float:
+    """Return how often all planned looks together may go wrong."""
+    return contract.looks * (1 - contract.confidence)
+
+
+def _opened(gate: Gate, result: GateResult, look: Look, contract: Contract) -> GateResult:
+    if result.verdict != "PASS" or not reads_rows(gate):
+        return result
+    reason = f"{beyond_words(look, contract)}; seen: {result.reason}"
+    return replace(result, verdict="INCONCLUSIVE", reason=reason)
+
+
+def reads_rows(gate: Gate) -> bool:
+    """Whether a gate is about what evaluation rows show, rather than about time, size and memory."""
+    return gate.preset != "target"
+
+
+def beyond_words(look: Look, contract: Contract) -> str:
+    """Say that a look has nothing to spend, and what would."""
+    spent = look.spent - (1 - contract.confidence)
+    return (
+        f"look number {look.number} at these rows: earlier ones have spent {spent:.3g} of the {allowed(contract):.3g} "
+        f"that may go wrong (validation.looks); {look.rows:,} fresh rows would prove as much as a first look"
+    )

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from titrant.runtime.contract.company import serving_advice
-from titrant.runtime.contract.looks import beyond, beyond_words
-from titrant.runtime.contract.verdict import original_misses
+from titrant.runtime.contract.verdict import beyond, beyond_words, original_misses
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record, cases, gate_slice, gate_title, listed
@@ -250,7 +249,7 @@ def looks_sentence(look: Look | None, contract: Contract) -> str:
     if look.number > 1 or contract.looks > 1:
         planned = "planned one" if contract.looks == 1 else f"{contract.looks} planned ones"
         return f"Look number {look.number} of {planned} at these evaluation rows: they share what may go wrong."
-    if not look.known:
+    if not look.with_ledger:
         return (
             "First look at these evaluation rows, as far as is known: neither this home nor a lock beside the recipe "
             "knows of any earlier look."

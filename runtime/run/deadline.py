@@ -10,7 +10,7 @@ from typing import Any
 from titrant.runtime.run.walk import Performed, Performer, StepTask, StoppedError
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, Diagnostic, StepError
 from titrant.schema.plan import Plan, Step
-from titrant.schema.record import Artifact, EvaluationRows, Judged, Look
+from titrant.schema.record import Artifact, EvaluationRows, Look, LookSubject
 from titrant.schema.values.units import format_time
 
 # A step that was started in time may run over by this share of the limit, and by so many seconds at least.
@@ -126,7 +126,7 @@ class TimedPerformer:
         """Store a value, however late it is."""
         return self._performer.keep(value)
 
-    def look(self, rows: EvaluationRows, judged: Judged) -> Look:
+    def look(self, rows: EvaluationRows, judged: LookSubject) -> Look:
         """Say which look judging is, however late it is."""
         return self._performer.look(rows, judged)
 

@@ -18,7 +18,7 @@ from titrant.schema.gate import criteria
 from titrant.schema.lock import lock_path, read_lock
 from titrant.schema.plan import Plan
 from titrant.schema.planned import Planned
-from titrant.schema.record import EvaluationRows, Judged, Look, RowSample, StepResult
+from titrant.schema.record import EvaluationRows, Look, LookSubject, RowSample, StepResult
 from titrant.schema.values.canonical import WrongValueError, plain, read_back, sha256
 from titrant.schema.values.files import append_line
 from titrant.schema.values.frozen import dataclass
@@ -32,14 +32,14 @@ _ROWS_FILE, _IDS = "rows.safetensors", "ids"
 
 
 @dataclass(frozen=True)
-class Locked:
+class LockedLooks:
     """What a lock knows of looks at some rows: the highest number, and that of this very recipe (0: none)."""
 
     highest: int = 0
     same: int = 0
 
 
-NOTHING_LOCKED = Locked()
+NO_LOCK = LockedLooks()
 
 
 def evaluation_digest(results: Iterable[StepResult]) -> str:
@@ -79,7 +79,7 @@ def sample_of(file: Path) -> RowSample:
 
 
 def number_look(
-    sample: RowSample, judged: Judged, rate: float, noted: Sequence[Look], locked: Locked = NOTHING_LOCKED
+    sample: RowSample, judged: LookSubject, rate: float, noted: Sequence[Look], locked: LockedLooks = NO_LOCK
 ) -> Look:
     """Number a look at some rows, which may be wrong at some rate.
 
@@ -88,30 +88,30 @@ def number_look(
     """
     again = next((look for look in noted if _is_same(look, sample, judged)), None)
     if again is not None:
-        return Look(again.number, again.spent, judged, sample.rows, sample.ids, again.known)
+        return Look(again.number, again.spent, judged, sample.rows, sample.ids, again.with_ledger)
     before = _carried(sample, noted)
     number, spent = (0, 0.0) if before is None else (before.number, before.spent)
     if locked.highest > number:
         number, spent = locked.highest, locked.highest * rate
     if locked.same:
         number, spent = locked.same - 1, (locked.same - 1) * rate
-    known = bool(noted) or locked.highest > 0
-    return Look(number + 1, spent + rate, judged, sample.rows, sample.ids, known)
+    with_ledger = bool(noted) or locked.highest > 0
+    return Look(number + 1, spent + rate, judged, sample.rows, sample.ids, with_ledger)
 
 
-def _is_same(look: Look, sample: RowSample, judged: Judged) -> bool:
+def _is_same(look: Look, sample: RowSample, judged: LookSubject) -> bool:
     """Whether a look was at these very rows, and at what the same recipe makes, or at the same bytes."""
     rows = (look.rows, look.ids) == (sample.rows, sample.ids)
     return rows and (look.judged.recipe == judged.recipe or look.judged.files == judged.files)
 
 
-def judged_by(walk: Walk, candidates: Iterable[str]) -> Judged:
+def judged_by(walk: Walk, candidates: Iterable[str]) -> LookSubject:
     """Digest what is judged: what the recipe makes and asks, and the very files with the gates that judge them."""
     models = {candidate.id: candidate.model for candidate in walk.plan.candidates}
     files = sorted({walk.artifacts[models[name]].digest for name in candidates})
     original = walk.artifacts[walk.plan.original].digest
     gates = [criteria(gate) for gate in walk.plan.contract.gates]
-    return Judged(walk.plan.judged, sha256({"files": files, "original": original, "gates": gates}))
+    return LookSubject(walk.plan.judged, sha256({"files": files, "original": original, "gates": gates}))
 
 
 def _carried(sample: RowSample, noted: Sequence[Look]) -> Look | None:
@@ -135,19 +135,19 @@ def _share(sample: RowSample, looks: Sequence[Look]) -> float:
     return len(seen) / len(mine) if mine else 0.0
 
 
-def locked_looks(plan: Plan, recipe: Path, evaluation: str) -> Locked:
+def locked_looks(plan: Plan, recipe: Path, evaluation: str) -> LockedLooks:
     """Read what the lock beside a recipe knows of looks at just these rows; nothing of one that cannot be read."""
     try:
         lock = read_lock(lock_path(recipe))
     except RecipeError:
-        return NOTHING_LOCKED
+        return NO_LOCK
     entries = () if lock is None else lock.entries.values()
     at_these = [entry for entry in entries if entry.evaluation.digest == evaluation]
     same = (entry.evaluation.runs for entry in at_these if entry.recipe == plan.recipe_digest)
-    return Locked(max((entry.evaluation.runs for entry in at_these), default=0), next(same, 0))
+    return LockedLooks(max((entry.evaluation.runs for entry in at_these), default=0), next(same, 0))
 
 
-def look_at(home: Home, planned: Planned, rows: EvaluationRows, judged: Judged) -> Look:
+def look_at(home: Home, planned: Planned, rows: EvaluationRows, judged: LookSubject) -> Look:
     """Number the look at some rows that judging a plan's candidates is."""
     locked = locked_looks(planned.plan, Path(planned.recipe_file), rows.evaluation)
     rate = 1 - planned.plan.contract.confidence

@@ -19,7 +19,7 @@ from titrant.runtime.worker.messages import raise_answer
 from titrant.runtime.worker.parent import Worker
 from titrant.runtime.worker.user_watch import GivenFiles
 from titrant.schema.planned import Planned
-from titrant.schema.record import Artifact, Dependency, EvaluationRows, Judged, Look, StepResult
+from titrant.schema.record import Artifact, Dependency, EvaluationRows, Look, LookSubject, StepResult
 from titrant.schema.values import files
 from titrant.schema.values.canonical import plain
 
@@ -75,7 +75,7 @@ class WorkerPerformer:
             self._results.store.put("value", value)
         return artifact
 
-    def look(self, rows: EvaluationRows, judged: Judged) -> Look:
+    def look(self, rows: EvaluationRows, judged: LookSubject) -> Look:
         """Return which look at these rows it is, and note it for good unless it was noted before."""
         if self._recorded_look is not None:
             return self._recorded_look

@@ -22,7 +22,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
 from titrant.schema.language.spans import dotted
 from titrant.schema.plan import Step, StepPreview
 from titrant.schema.planned import Planned
-from titrant.schema.record import Artifact, EvaluationRows, Judged, Look, RunRecord, StepRecord
+from titrant.schema.record import Artifact, EvaluationRows, Look, LookSubject, RunRecord, StepRecord
 from titrant.schema.values.frozen import dataclass
 
 
@@ -63,7 +63,7 @@ class LookupPerformer:
         """Return what storing a value would give."""
         return identify_value(value)
 
-    def look(self, rows: EvaluationRows, judged: Judged) -> Look:
+    def look(self, rows: EvaluationRows, judged: LookSubject) -> Look:
         """Return which look at these rows it would be."""
         return look_at(self._home, self._planned, rows, judged)
 

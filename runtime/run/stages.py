@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.runtime.contract.company import depends_sentence, read_invariance
-from titrant.runtime.contract.looks import beyond, beyond_words, charged
+from titrant.runtime.contract.verdict import beyond, beyond_words, charged
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
 from titrant.runtime.run.outcome import Chosen, JudgedSearches, Outcome, judging_failure, missed_before, misses
 from titrant.runtime.run.record import report_value

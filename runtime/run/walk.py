@@ -15,7 +15,7 @@ from titrant.schema.diagnostics.diagnostics import (
     TitrantError,
 )
 from titrant.schema.plan import Plan, Step
-from titrant.schema.record import Artifact, EvaluationRows, Judged, Look, StepRecord, StepResult
+from titrant.schema.record import Artifact, EvaluationRows, Look, LookSubject, StepRecord, StepResult
 from titrant.schema.values.frozen import dataclass
 
 # What is wrong with the home is wrong for every step: no candidate is given up for it.
@@ -53,7 +53,7 @@ class Performer(Protocol):
     def keep(self, value: Mapping[str, Any]) -> Artifact:
         """Store a value that the walk itself provides to steps."""
 
-    def look(self, rows: EvaluationRows, judged: Judged) -> Look:
+    def look(self, rows: EvaluationRows, judged: LookSubject) -> Look:
         """Say which look at its evaluation rows judging is."""
 
 

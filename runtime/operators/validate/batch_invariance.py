@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from titrant.runtime.values import Rows
 
-Arrays = Mapping[str, "np.ndarray"]
+InputArrays = Mapping[str, "np.ndarray"]
 
 # An outlier is the largest row times this: it stretches a scale that is found from the batch.
 OUTLIER = 20.0
@@ -43,8 +43,8 @@ class Tried:
     """One session and the rows that are asked again; `judged` are the answers that they had in the judged batches."""
 
     session: Any
-    inputs: Arrays
-    judged: Arrays
+    inputs: InputArrays
+    judged: InputArrays
     params: BatchInvarianceParams
     rows: "Rows"
     point: Mapping[str, Any]
@@ -171,7 +171,7 @@ def validate_batch_invariance(
     }
 
 
-def _finds_scales(params: BatchInvarianceParams, model: Any, session: Any, arrays: Arrays) -> bool:
+def _finds_scales(params: BatchInvarianceParams, model: Any, session: Any, arrays: InputArrays) -> bool:
     """Whether a layer finds its scale from the batch, as the engine itself tells of the first one."""
     inputs = {name: values[: params.batch] for name, values in arrays.items()}
     return SCALES in backend.get(params.engine).unsteady(model, lambda: session.run(inputs)).values()
@@ -208,9 +208,9 @@ def _in_company(tried: Tried, generator: "np.random.Generator") -> Company:
         answers = answer_rows(tried.session, shuffled, len(tried), size)
         seen.append(_compared(tried, {name: values[order.argsort()] for name, values in answers.items()}))
     differs = seen[0].differs
-    for one in seen[1:]:
-        differs = differs | one.differs
-    return Company(differs, max(one.apart or 0.0 for one in seen), all(one.identical for one in seen))
+    for company in seen[1:]:
+        differs = differs | company.differs
+    return Company(differs, max(company.apart or 0.0 for company in seen), all(company.identical for company in seen))
 
 
 def _beside_outlier(tried: Tried) -> Company | None:
@@ -231,7 +231,7 @@ def _beside_outlier(tried: Tried) -> Company | None:
         return _compared(tried, {name: np.concatenate(pieces) for name, pieces in parts.items()})
 
 
-def _largest(inputs: Arrays) -> int:
+def _largest(inputs: InputArrays) -> int:
     """Return the place of the row that holds the largest number of any floating-point input."""
     import numpy as np
 
@@ -252,7 +252,7 @@ def _last_stretched(values: "np.ndarray") -> "np.ndarray":
     return values
 
 
-def _compared(tried: Tried, answers: Arrays) -> Company:
+def _compared(tried: Tried, answers: InputArrays) -> Company:
     """Compare answers with those of the judged batches, as the contract reads them."""
     import numpy as np
 
@@ -268,7 +268,7 @@ def _compared(tried: Tried, answers: Arrays) -> Company:
     if params.task == "unlabeled" or not rows.classes:
         alike = same_answers(params, rows, before, after)
     else:
-        old, new = (read_answers(params, rows, one, tried.point).decisions for one in (before, after))
+        old, new = (read_answers(params, rows, outputs, tried.point).decisions for outputs in (before, after))
         alike = old == new
     identical = all(np.array_equal(values, answers[name]) for name, values in tried.judged.items())
     apart = measure_parity(tried.judged, answers)["relative"] if finite.all() else None

@@ -1,8 +1,8 @@
 """A look beyond what the contract allows proves nothing, and says how many fresh rows would."""
 
-from titrant.runtime.contract.looks import beyond, charged
+from titrant.runtime.contract.verdict import beyond, charged
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement
-from titrant.schema.record import Judged, Look
+from titrant.schema.record import Look, LookSubject
 
 RETENTION = Gate("retention", "retention", "accuracy", "all", "retention", 0.95, "score_ratio", "here")
 SIZE = Gate("size", "target", "size", "all", "at_most", 1000.0, "counted", "here", "B")
@@ -14,7 +14,7 @@ JUDGED = Judgement("c", "PASS", True, True, tuple(PASSED.values()))
 
 
 def look(number, spent):
-    return Look(number, spent, Judged("r", "f"), 171, ())
+    return Look(number, spent, LookSubject("r", "f"), 171, ())
 
 
 def test_leaves_the_first_look_and_every_planned_one_as_they_are():

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from titrant.runtime.run.evaluation_looks import (
     SAMPLE,
-    Locked,
+    LockedLooks,
     evaluation_digest,
     note_look,
     noted_looks,
@@ -18,7 +18,7 @@ from titrant.runtime.run.evaluation_looks import (
     sample_of,
 )
 from titrant.runtime.store.home import open_home
-from titrant.schema.record import Artifact, Judged, RowSample, StepResult
+from titrant.schema.record import Artifact, LookSubject, RowSample, StepResult
 
 RATE = 0.05
 
@@ -30,10 +30,10 @@ def rows(numbers):
 
 
 def what(name):
-    return Judged(f"recipe {name}", f"files {name}")
+    return LookSubject(f"recipe {name}", f"files {name}")
 
 
-def look(sample, name, noted, locked=Locked()):  # noqa: B008 - a frozen value
+def look(sample, name, noted, locked=LockedLooks()):  # noqa: B008 - a frozen value
     return number_look(sample, what(name), RATE, noted, locked)
 
 
@@ -52,7 +52,7 @@ def test_counts_each_new_model_on_the_same_rows_and_what_the_looks_spend():
         noted.append(look(sample, name, noted))
     assert [one.number for one in noted] == [1, 2, 3]
     assert [one.spent for one in noted] == pytest.approx([0.05, 0.10, 0.15])
-    assert [one.known for one in noted] == [False, True, True]
+    assert [one.with_ledger for one in noted] == [False, True, True]
 
 
 def test_takes_the_same_recipe_or_the_same_bytes_for_the_same_look():
@@ -60,10 +60,10 @@ def test_takes_the_same_recipe_or_the_same_bytes_for_the_same_look():
     noted = [look(sample, "a", [])]
     noted.append(look(sample, "b", noted))
     assert look(sample, "a", noted).number == 1
-    same_bytes = number_look(sample, Judged("another recipe", "files b"), RATE, noted, Locked())
+    same_bytes = number_look(sample, LookSubject("another recipe", "files b"), RATE, noted, LockedLooks())
     assert (same_bytes.number, same_bytes.spent) == (2, pytest.approx(0.10))
-    same_recipe = number_look(sample, Judged("recipe a", "files of a later library"), RATE, noted, Locked())
-    assert (same_recipe.number, same_recipe.known) == (1, False)
+    same_recipe = number_look(sample, LookSubject("recipe a", "files of a later library"), RATE, noted, LockedLooks())
+    assert (same_recipe.number, same_recipe.with_ledger) == (1, False)
 
 
 def test_counts_added_rows_as_a_further_look_at_the_old_ones():
@@ -102,10 +102,10 @@ def test_is_not_misled_by_looks_at_far_larger_sets_of_other_rows():
 
 def test_takes_what_a_lock_knows_where_the_home_knows_less():
     sample = rows(range(300))
-    assert look(sample, "a", [], Locked(highest=3)).number == 4
-    assert look(sample, "a", [], Locked(highest=3)).spent == pytest.approx(0.20)
-    assert look(sample, "a", [], Locked(highest=3, same=2)).number == 2
-    assert look(sample, "a", [], Locked(highest=3)).known
+    assert look(sample, "a", [], LockedLooks(highest=3)).number == 4
+    assert look(sample, "a", [], LockedLooks(highest=3)).spent == pytest.approx(0.20)
+    assert look(sample, "a", [], LockedLooks(highest=3, same=2)).number == 2
+    assert look(sample, "a", [], LockedLooks(highest=3)).with_ledger
 
 
 def test_notes_looks_for_good_and_goes_on_after_a_line_that_a_crash_cut_short(tmp_path):
