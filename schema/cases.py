@@ -42,6 +42,8 @@ def need(
             return _difference(gate, confidence, power, change, original)
         case "exact_binomial":
             return _share(gate, confidence, power, change)
+        case "two_proportions":
+            return _two_proportions(gate, confidence, power, original)
         case "group_ratio":
             return _groups(gate, confidence, power, original)
         case "order_statistic":
@@ -157,6 +159,13 @@ def _share(gate: Gate, confidence: float, power: float, change: float) -> CasesN
         words = f"the true share is {truth:.5g}"
     cases = binomial_cases(truth, threshold, confidence, power)
     return CasesNeeded(cases, of, f"{words} ({least} cases if none fails)")
+
+
+def _two_proportions(gate: Gate, confidence: float, power: float, original: float) -> CasesNeeded:
+    # Each of two bounds may fail half as often, and both must hold.
+    cases = binomial_cases(original, gate.threshold, (1 + confidence) / 2, math.sqrt(power))
+    words = f"the original is right in {_percent(original)} of either class, and half of the rows are of each"
+    return CasesNeeded(None if cases is None else 2 * cases, "rows", words)
 
 
 def _groups(gate: Gate, confidence: float, power: float, original: float) -> CasesNeeded:

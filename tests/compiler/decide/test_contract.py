@@ -49,10 +49,12 @@ def test_writes_one_row_for_each_preset_of_the_strictest_level():
             "group_ratio",
         ),
         "batch_invariance": ("batch_invariance", "all", "at_least", 0.98, "exact_binomial"),
+        "reference": ("balanced_accuracy", "all", "at_least", 0.5, "two_proportions"),
         "bias.size.[-inf, 12)": ("sensitivity", small, "retention", 0.85, "score_ratio"),
         "bias.size.[12, inf)": ("sensitivity", large, "retention", 0.85, "score_ratio"),
     }
-    assert {gate.origin for gate in found.values()} == {"level medical_critical"}
+    assert {gate.origin for gate in found.values()} == {"level medical_critical", "every contract"}
+    assert found["reference"].origin == "every contract"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +228,7 @@ def test_says_what_each_number_of_cases_assumes():
         "safety.kept": (773, 64),
         "safety.sensitivity": (1941, 64),
         "batch_invariance": (386, 171),
+        "reference": (30, 171),
     }
     assert all(gate.assumption for gate in found.values())
 

@@ -55,8 +55,11 @@ def test_lowers_a_recipe_with_training_to_steps_as_people_would_name_them(tmp_pa
     assert ids(plan) == [
         "load", "split", "transform", "model", "fit", "original.repeats", "baseline.tuning", "point",
         "original.reference", "onnx", "onnx.tuning", "onnx.repeats", "onnx.quality",
+        "onnx.invariance",
         "onnx.ort.dynamic", "onnx.ort.dynamic.tuning", "onnx.ort.dynamic.repeats", "onnx.ort.dynamic.quality",
+        "onnx.ort.dynamic.invariance",
         "onnx.ort.static", "onnx.ort.static.tuning", "onnx.ort.static.repeats", "onnx.ort.static.quality",
+        "onnx.ort.static.invariance",
         "latency", "baseline.evaluation",
         "onnx.evaluation", "onnx.contract",
         "onnx.ort.dynamic.evaluation", "onnx.ort.dynamic.contract",
@@ -64,6 +67,19 @@ def test_lowers_a_recipe_with_training_to_steps_as_people_would_name_them(tmp_pa
     ]  # fmt: skip
     assert plan.original == "fit.model"
     assert plan.warnings == ("a warning",)
+
+
+def test_tries_more_rows_in_other_company_where_scales_are_found_from_the_batch_or_a_gate_asks(tmp_path):
+    plan = compiled(tmp_path, small.PLAIN, small.DYNAMIC, small.STATIC, training=FIT)
+    tried = {step.id: step.params["rows"] for step in plan.steps if step.operator == "validate.batch_invariance"}
+    assert tried == {"onnx.invariance": 32, "onnx.ort.dynamic.invariance": 256, "onnx.ort.static.invariance": 32}
+    company = Gate("b", "batch_invariance", "batch_invariance", "all", "at_least", 0.98, "exact_binomial", "here")
+    gated = compiled(tmp_path, small.PLAIN, training=FIT, gates=(small.RETENTION, company))
+    step = by_id(gated, "onnx.company")
+    assert (step.params["rows"], step.inputs["rows"], step.stage) == (512, "transform.evaluation", "judge")
+    assert by_id(gated, "onnx.contract").inputs["invariance"] == "onnx.company.invariance"
+    many = compiled(tmp_path, small.PLAIN, training=FIT, gates=(replace(company, needed_cases=900),))
+    assert by_id(many, "onnx.company").params["rows"] == 900
 
 
 def test_judges_the_original_by_its_own_gates_in_a_step_of_the_plan(tmp_path):
@@ -145,7 +161,8 @@ def test_takes_a_given_model_as_the_original_when_nothing_trains(tmp_path):
 def test_lowers_an_onnx_model_without_labels_by_the_same_way(tmp_path):
     plan = passes.run(detector(tmp_path, small.PLAIN, replace(small.STATIC, id="ort.static")))
     assert ids(plan, "make") == [
-        "onnx.quality", "ort.static", "ort.static.tuning", "ort.static.repeats", "ort.static.quality",
+        "onnx.quality", "onnx.invariance", "ort.static", "ort.static.tuning", "ort.static.repeats",
+        "ort.static.quality", "ort.static.invariance",
     ]  # fmt: skip
     assert plan.candidates[0].answers == "baseline.tuning.outputs"
     assert plan.candidates[0].repeats == "original.repeats.repeats"

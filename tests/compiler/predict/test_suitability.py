@@ -63,8 +63,7 @@ def test_names_the_methods_that_a_level_would_use_and_the_reasons_against_others
     assert {"torch.dynamic", "ort.dynamic", "ort.static"} <= set(found.chosen)
     assert any(one.value == "cast" for one in found.rejected)
     critical = asked("medical_critical")
-    assert "ort.static" in critical.chosen
-    assert "batch invariance" in next(one.because for one in critical.rejected if one.value == "ort.dynamic")
+    assert {"torch.dynamic", "ort.dynamic", "ort.static"} <= set(critical.chosen)
 
 
 @pytest.mark.parametrize("level", ["minimal", "auto"])

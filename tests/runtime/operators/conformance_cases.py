@@ -76,6 +76,9 @@ CASES = {
     "validate.repeats": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
+    "validate.operating_point": Case(
+        {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
+    ),
     "validate.batch_invariance": Case(
         {**READING, "engine": "onnxruntime"},
         {
@@ -84,9 +87,6 @@ CASES = {
             "outputs": "validate.predict:outputs",
             "point": "validate.operating_point:point",
         },
-    ),
-    "validate.operating_point": Case(
-        {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
     ),
     "validate.reference": Case(
         READING,
