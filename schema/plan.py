@@ -123,6 +123,7 @@ class Candidate:
     judgement: str  # "step.port" of its judgement on evaluation rows
     predicted_bytes: int | None = None
     repeats: str = ""  # "step.port" of what says that it answers the same twice; "" where nobody asks
+    plain: str = ""  # the name in the timings of the model as it is, in its engine and format; "" where it is that
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,9 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        if not candidate["repeats"]:
-            del candidate["repeats"]
+        for key in ("repeats", "plain"):
+            if not candidate[key]:
+                del candidate[key]
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
