@@ -17,6 +17,7 @@ GAP = 0.10
 UNTOLD = 0.20
 # A typical run that takes this many times its CPU time was kept waiting.
 BUSY = 1.2
+_Z = 1.96
 # An order statistic reaches 95 % on both sides of a median from here on; fewer rounds give the range that they have.
 _ROUNDS = 6
 
@@ -41,7 +42,7 @@ class TimedRuns:
 
     @property
     def tail_waited(self) -> bool:
-        """Whether the slowest twentieth of the runs was kept waiting: then it tells of the machine, not of the model."""
+        """Whether the slowest twentieth of the runs was kept waiting: it tells of the machine then, not of the model."""
         slowest = sorted(zip(self.wall, self.cpu, strict=False), reverse=True)[: math.ceil(len(self.wall) / 20)]
         return bool(slowest) and median(run / work for run, work in slowest) > BUSY
 
@@ -81,16 +82,16 @@ class PairedComparison:
 def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> PairedRatio | None:
     """Return how many times faster `mine` is than `theirs`, run for run; None where the rounds are not the same.
 
-    The interval is that of the median by order statistics, whatever the distribution; it rests on rounds being alike
-    and independent of each other.
+    The interval is that of the median of the logarithms by order statistics, whatever the distribution; it rests on
+    rounds being alike and independent of each other.
     """
     count = len(mine)
     if not count or count != len(theirs) or min(mine) <= 0 or min(theirs) <= 0:
         return None
     ratios = sorted(other / own for own, other in zip(mine, theirs, strict=True))
-    half = 1.96 * math.sqrt(count) / 2 if count >= _ROUNDS else count
-    low, high = math.floor(count / 2 - half), math.ceil(count / 2 + half)
-    return PairedRatio(median(ratios), ratios[max(low, 0)], ratios[min(high, count - 1)])
+    cut = max(0, math.floor((count - _Z * math.sqrt(count)) / 2) - 1) if count >= _ROUNDS else 0
+    middle = math.sqrt(ratios[(count - 1) // 2] * ratios[count // 2])
+    return PairedRatio(middle, ratios[cut], ratios[-1 - cut])
 
 
 def compare_runs(mine: TimedRuns, theirs: TimedRuns) -> PairedComparison | None:
