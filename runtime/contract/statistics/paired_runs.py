@@ -19,7 +19,7 @@ UNTOLD = 0.20
 BUSY = 1.2
 _Z = 1.96
 # An order statistic reaches 95 % on both sides of a median from here on; fewer rounds give the range that they have.
-_ROUNDS = 6
+ROUNDS = 6
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> PairedRatio 
     if not count or count != len(theirs) or min(mine) <= 0 or min(theirs) <= 0:
         return None
     ratios = sorted(other / own for own, other in zip(mine, theirs, strict=True))
-    cut = max(0, math.floor((count - _Z * math.sqrt(count)) / 2) - 1) if count >= _ROUNDS else 0
+    cut = max(0, math.floor((count - _Z * math.sqrt(count)) / 2) - 1) if count >= ROUNDS else 0
     middle = math.sqrt(ratios[(count - 1) // 2] * ratios[count // 2])
     return PairedRatio(middle, ratios[cut], ratios[-1 - cut])
 

@@ -162,10 +162,11 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
 
 def too_busy_to_tell(timings: Mapping[str, Any], batch: int) -> Iterator[str]:
     """Say which two models cannot be told apart because the machine was busy: a quieter one may tell another time."""
-    from titrant.runtime.contract.statistics.paired_runs import compare_runs, timed_runs
+    from titrant.runtime.contract.statistics.paired_runs import ROUNDS, compare_runs, timed_runs
 
     runs = {name: timed_runs(figures[str(batch)]) for name, figures in timings.items() if str(batch) in figures}
-    for one, other in combinations(runs, 2):
+    enough = [name for name in runs if len(runs[name].wall) >= ROUNDS]
+    for one, other in combinations(enough, 2):
         compared = compare_runs(runs[one], runs[other])
         if compared is not None and compared.busy and compared.verdict == "unknown":
             yield f"the machine was too busy to tell which is faster, {one} or {other}"
