@@ -53,7 +53,7 @@ def gains_words(gains: Sequence[Gain]) -> str:
         said = f"it is {_and([gain_words(gain) for gain in (lead, *others)])}"
     else:
         later = [gain for gain in gains if not gain.first and gain.against == lead.against]
-        rest = [gain_words(gain) for gain in (*others, *later) if gain.verdict == "better"]
+        rest = [gain_words(gain) for gain in (*others, *(gain for gain in later if gain.verdict == "better"))]
         first = gain_words(lead) if lead.verdict == "unknown" else f"it is {gain_words(lead)}"
         said = f"{first}; it is {_and(rest)}" if rest else first
     by_cpu = any(gain.busy and gain.clock == "cpu" and gain.verdict != "unknown" for gain in (lead, *others))
