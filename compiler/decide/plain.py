@@ -44,12 +44,14 @@ def same_place(chain: Chain, other: Chain) -> bool:
 
 
 def _conversion(engine: str, form: str) -> Chain:
+    """Return the conversion that `auto` would offer there, by the same name."""
     name = f"{form}-fp32"
     own = engine_of(backend.kind_of_format(form)) == engine
     return Chain(name if own else f"{name}-{engine}", "none", None, engine, form, 0)
 
 
 def _convertible(question: Question, engine: str, form: str) -> bool:
+    """Whether there is a file to make: the original as it is may be the plain one, or may not convert."""
     given, kind = original_kind(question.model), backend.kind_of_format(form)
     runs_it_already = given == kind and engine == question.settled.original_engine
     return not runs_it_already and backend.conversion(given.name, kind.name) is not None

@@ -166,10 +166,10 @@ def too_busy_to_tell(timings: Mapping[str, Any], batch: int) -> Iterator[str]:
 
     runs = {name: timed_runs(figures[str(batch)]) for name, figures in timings.items() if str(batch) in figures}
     enough = [name for name in runs if len(runs[name].wall) >= ROUNDS]
-    for one, other in combinations(enough, 2):
-        compared = compare_runs(runs[one], runs[other])
+    for name, other in combinations(enough, 2):
+        compared = compare_runs(runs[name], runs[other])
         if compared is not None and compared.busy and compared.verdict == "unknown":
-            yield f"the machine was too busy to tell which is faster, {one} or {other}"
+            yield f"the machine was too busy to tell which is faster, {name} or {other}"
             return
 
 
