@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from titrant.runtime.contract.statistics.paired_runs import compare_runs
 from titrant.runtime.report.candidates import NOTHING, Shown, original_bytes
 from titrant.runtime.report.record_view import NONE, ModelTimings, Record, Timing, fraction, metric_with_cases, quantity
-from titrant.schema.gain import Gain, speed_words
+from titrant.schema.gain import Gain, speed_words, throughput_words
 from titrant.schema.gate import LESS_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import CandidateSearch, ModelCost, Prediction, candidate_cost
 from titrant.schema.record import StepResult
@@ -118,8 +118,11 @@ def _pace(saving: Saving, before: Timing, after: Timing) -> Saving:
     if gain is None:
         return _bars(replace(saving, words=faster(before.p50, after.p50)), before.p50, after.p50)
     by_cpu = " by CPU time, since the machine was busy" if gain.busy and gain.clock == "cpu" else ""
-    tone = {"better": "good", "worse": "bad"}.get(gain.verdict, "plain")
-    return replace(_bars(saving, before.p50, after.p50), words=f"{speed_words(gain)}{by_cpu}", tone=tone)
+    words = f"{speed_words(gain)}{by_cpu}"
+    return replace(_bars(saving, before.p50, after.p50), words=words, tone=_TONES[gain.verdict])
+
+
+_TONES = {"better": "good", "worse": "bad", "alike": "plain", "unknown": "plain"}
 
 
 def speed_gain(before: Timing, after: Timing) -> Gain | None:
@@ -167,11 +170,16 @@ def _throughput(original: ModelTimings, candidate: Shown) -> Saving | None:
     both = sorted(set(original.batches) & set(candidate.timings.batches))
     if not both:
         return None
-    before, after = original.batches[both[-1]].throughput, candidate.timings.batches[both[-1]].throughput
-    words = f"{after / before:.2f}× as many" if before else "no comparison"
+    first, second = original.batches[both[-1]], candidate.timings.batches[both[-1]]
+    before, after = first.throughput, second.throughput
     shown = quantity(before, "cases/s"), quantity(after, "cases/s")
     note = f"in batches of {both[-1]}, the runs that chose"
-    return _bars(Saving("throughput", *shown, words, "", note=note), -before, -after)
+    gain = speed_gain(first, second)
+    if gain is None:
+        words = f"{after / before:.2f}× as many" if before else "no comparison"
+        return _bars(Saving("throughput", *shown, words, "", note=note), -before, -after)
+    saving = _bars(Saving("throughput", *shown, throughput_words(gain), "", note=note), -before, -after)
+    return replace(saving, tone=_TONES[gain.verdict])
 
 
 # A share by which a quantity may differ and is called neither better nor worse: a file's names alone take this much.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titrant.schema.gain import Gain, gain_words, gains_words, leading_gain, speed_words
+from titrant.schema.gain import Gain, gain_words, gains_words, leading_gain, speed_words, throughput_words
 
 PLAIN = Gain("latency", True, "onnx-fp32", "plain ONNX", True, 1.6, "better", 1.5, 1.7, "wall")
 ORIGINAL = Gain("latency", True, "original", "the original", False, 4.1, "better", 3.9, 4.3, "wall")
@@ -84,6 +84,8 @@ def test_says_a_speed_without_the_other_model():
     assert speed_words(ALIKE) == "no faster (1.02×, 0.98–1.05)"
     assert speed_words(WORSE) == "1.90× slower (1.80–2.00)"
     assert speed_words(UNTOLD) == "the machine was too busy to tell (0.60–2.10×)"
+    assert throughput_words(WORSE) == "0.53× as many (0.50–0.56)"
+    assert throughput_words(UNTOLD) == "the machine was too busy to tell (0.60–2.10×)"
     assert speed_words(replace(PLAIN, lower=None, upper=None)) == "1.60× faster"
 
 

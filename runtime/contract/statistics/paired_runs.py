@@ -42,7 +42,7 @@ class TimedRuns:
 
     @property
     def tail_waited(self) -> bool:
-        """Whether the slowest twentieth of the runs was kept waiting: it tells of the machine then, not of the model."""
+        """Whether the slowest twentieth of the runs waited: they tell of the machine then, and not of the model."""
         slowest = sorted(zip(self.wall, self.cpu, strict=False), reverse=True)[: math.ceil(len(self.wall) / 20)]
         return bool(slowest) and median(run / work for run, work in slowest) > BUSY
 

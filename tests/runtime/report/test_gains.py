@@ -96,6 +96,7 @@ def test_compares_by_the_runs_that_judged_and_says_so(records):
     assert rows["latency p50 against onnx"].words == "1.33× faster (1.33–1.33)"
     assert (rows["latency p50 against onnx"].before, rows["latency p50 against onnx"].tone) == ("40 µs", "good")
     rows = savings(with_timings(records.released(), chose))
+    assert (rows["throughput"].words, rows["throughput"].tone) == ("9.0× as many (9.0–9.0)", "good")
     assert (rows["latency p50"].after, rows["latency p50"].note) == (
         "10 µs",
         "one batch of 1, one thread, the runs that chose",
