@@ -15,7 +15,7 @@ from titrant.schema.values.frozen import dataclass
 GAP = 0.10
 # Where the interval holds 1 and a gap of this share as well, the runs tell nothing.
 UNTOLD = 0.20
-# A typical run that takes this many times its CPU time was kept waiting.
+# Where a run in four takes this many times its CPU time, the machine was busy with something else.
 BUSY = 1.2
 _Z = 1.96
 # An order statistic reaches 95 % on both sides of a median from here on; fewer rounds give the range that they have.
@@ -27,8 +27,8 @@ class TimedRuns:
     """One model's runs at one batch size, in the order of the rounds, which is the same for every model.
 
     `wall` and `cpu` are seconds of each run; `cpu` is empty where process CPU time is no measure of the work (several
-    threads, a device, a coarse clock). `waiting` says how many times its CPU time a typical run took, 1 on a quiet
-    machine, or None where that is not known.
+    threads, a device, a coarse clock). `waiting` says how many times its CPU time a run in four took at least, 1 on a
+    quiet machine, or None where that is not known.
     """
 
     wall: tuple[float, ...] = ()
@@ -37,7 +37,7 @@ class TimedRuns:
 
     @property
     def busy(self) -> bool:
-        """Whether a typical run was kept waiting."""
+        """Whether the machine kept too many of the runs waiting."""
         return self.waiting is not None and self.waiting > BUSY
 
     @property
@@ -69,8 +69,8 @@ class PairedRatio:
 class PairedComparison:
     """What comparing two models by their runs gave.
 
-    `verdict` is better, worse, alike or unknown; `clock` is the one that decided, wall or cpu; `busy` says that typical
-    runs were kept waiting.
+    `verdict` is better, worse, alike or unknown; `clock` is the one that decided, wall or cpu; `busy` says that the
+    machine kept too many of the runs waiting.
     """
 
     ratio: PairedRatio
@@ -115,15 +115,15 @@ def compare_runs(mine: TimedRuns, theirs: TimedRuns) -> PairedComparison | None:
 
 
 def waiting_of(wall: Sequence[float], cpu: Sequence[float], threads: int) -> float | None:
-    """Return how many times its CPU time a typical run took; None where the CPU clock is too coarse for the runs.
+    """Return how many times its CPU time a run in four took at least; None where the CPU clock is too coarse.
 
-    With several threads CPU time is what all of them took: what counts is then how much longer a typical run took than
-    the least disturbed tenth of them, each against its CPU time.
+    With several threads CPU time is what all of them took, and how well they help each other differs from run to run:
+    what counts is then how much longer a typical run took than the least disturbed tenth, each against its CPU time.
     """
     if not cpu or min(cpu) <= 0:
         return None
     shares = sorted(run / busy for run, busy in zip(wall, cpu, strict=True))
-    return median(shares) / (shares[len(shares) // 10] if threads > 1 else 1.0)
+    return median(shares) / shares[len(shares) // 10] if threads > 1 else shares[3 * len(shares) // 4]
 
 
 def timed_runs(figures: Mapping[str, Any]) -> TimedRuns:

@@ -140,12 +140,13 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
                 are fewer than a batch
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples: seconds of one batch, cpu: seconds of process CPU
                 time of the same runs, both in the order of the rounds, which all models share; waiting: how many times
-                its CPU time a typical run took, 1 on a quiet machine; throughput: cases per second}, "peak_bytes":
-                peak of the memory that loading the model and answering the largest batch adds, or null where it is not
-                known (more than one thread, not on the CPU, not on Linux)}}; cpu is empty and waiting null where CPU
-                time is no measure (on a device, or its clock is too coarse; cpu also with several threads); of a model
-                that failed {model: {"failed": why}}, and the others are timed without it; where the machine was short
-                of memory, files or space, or too busy to tell two models apart, no later run reuses the timings
+                its CPU time a run in four took at least, 1 on a quiet machine; throughput: cases per second},
+                "peak_bytes": peak of the memory that loading the model and answering the largest batch adds, or null
+                where it is not known (more than one thread, not on the CPU, not on Linux)}}; cpu is empty and waiting
+                null where CPU time is no measure (on a device, or its clock is too coarse; cpu also with several
+                threads); of a model that failed {model: {"failed": why}}, and the others are timed without it; where
+                the machine was short of memory, files or space, or too busy to tell two models apart, no later run
+                reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
     """

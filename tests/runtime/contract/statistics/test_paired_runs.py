@@ -85,12 +85,18 @@ def test_lets_cpu_time_decide_where_runs_were_kept_waiting():
 def test_lets_cpu_time_decide_where_wall_time_tells_nothing():
     mine = runs([1.0, 9.0, 1.0] * 20, [1.0] * 60)
     theirs = runs([2.0, 2.0, 11.0] * 20, [2.0] * 60)
-    half = runs([1.0] * 31 + [40.0] * 29, [1.0] * 60)
     assert compare_runs(mine, theirs).verdict == "better"
-    assert not half.busy
+    half = TimedRuns((1.0,) * 31 + (40.0,) * 29, (1.0,) * 60, waiting=1.0)
     steady = runs([2.0] * 60)
     assert paired_ratio(half.wall, steady.wall).verdict == "unknown"
-    assert (compare_runs(half, steady).verdict, compare_runs(half, steady).clock) == ("better", "cpu")
+    compared = compare_runs(half, steady)
+    assert (compared.verdict, compared.clock, compared.busy) == ("better", "cpu", False)
+
+
+@given(st.integers(1, 60), st.floats(1.3, 100.0))
+def test_calls_a_machine_busy_where_a_run_in_four_waited(waiting, times):
+    wall = [1.0 + (times - 1) * (place < waiting) for place in range(60)]
+    assert runs(wall, [1.0] * 60).busy == (waiting >= 15)
 
 
 def test_tells_nothing_where_the_two_clocks_contradict_each_other():
