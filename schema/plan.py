@@ -124,6 +124,7 @@ class Candidate:
     predicted_bytes: int | None = None
     repeats: str = ""  # "step.port" of what says that it answers the same twice; "" where nobody asks
     invariance: str = ""  # "step.port" of whether its answers depend on who shares the batch; "" where nobody asks
+    plain: str = ""  # the name in the timings of the model as it is, in its engine and format; "" where it is that
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        for key in ("repeats", "invariance"):
+        for key in ("repeats", "invariance", "plain"):
             if not candidate[key]:
                 del candidate[key]
     for gate in value["contract"]["gates"]:

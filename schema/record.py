@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field
 
+from titrant.schema.gain import Gain
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
 from titrant.schema.values.frozen import dataclass
@@ -72,7 +73,10 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """What became of a candidate; status is released, judged, shortlisted, measured, rejected or not made."""
+    """What became of a candidate; status is released, judged, shortlisted, measured, rejected or not made.
+
+    `gains` compare one that was judged with the original and with the plain conversion in the same engine.
+    """
 
     candidate: str
     status: str
@@ -80,6 +84,7 @@ class CandidateRecord:
     size: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)  # latency_p50 … in seconds, bytes, fractions
     judgement: Judgement | None = None
+    gains: tuple[Gain, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ class Settled:
     presets: Presets = Presets({}, None, 0, "", 0.0)
     reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
     chains: tuple[Chain, ...] = ()
+    plain: tuple[Chain, ...] = ()  # conversions that are no candidates, to be timed beside those that are
     objective: Ranking = Ranking((), 0)
     operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point
     profile: Mapping[str, Any] = field(default_factory=dict)  # batches, iterations, warmup

@@ -1,9 +1,10 @@
 """The operators that turn the original into each candidate, their steps, and which file each candidate is for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from titrant.compiler.decide.plain import is_plain, same_place
 from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, ReductionStep
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime.backends import backend
@@ -43,17 +44,40 @@ class RequestedCandidate:
     request: ExportRequest
 
 
-def entries(decisions: Decisions) -> tuple[tuple[ExportRequest, tuple[RequestedCandidate, ...]], ...]:
+@dataclass(frozen=True)
+class Entries:
+    """What one request is answered with: the candidates that compete, and plain conversions timed `beside` them."""
+
+    request: ExportRequest
+    competing: tuple[RequestedCandidate, ...]
+    beside: tuple[RequestedCandidate, ...]
+
+    def plain_of(self, entry: RequestedCandidate, original_engine: str, original_kind: str) -> str:
+        """Name the plain conversion that a candidate is compared with, "original" where that is it, "" for none."""
+        if is_plain(entry.chain):
+            return ""
+        for other in (*self.competing, *self.beside):
+            if is_plain(other.chain) and same_place(other.chain, entry.chain):
+                return other.id
+        as_given = backend.kind_of_format(entry.chain.format).name == original_kind
+        return "original" if as_given and entry.chain.engine == original_engine else ""
+
+
+def entries(decisions: Decisions) -> tuple[Entries, ...]:
     """Give each request the chains that end in its format; the same file for two requests is one candidate.
 
     A second opset makes another file, and so another candidate, named by it.
     """
     first_opset: dict[str, int | None] = {}
-    requested = []
-    for request in decisions.settled.exports:
-        matching = [chain for chain in decisions.settled.chains if request.format in ("auto", chain.format)]
-        requested.append((request, tuple(_entry(chain, request, first_opset) for chain in matching)))
-    return tuple(requested)
+
+    def asked(chains: Iterable[Chain], request: ExportRequest) -> tuple[RequestedCandidate, ...]:
+        matching = [chain for chain in chains if request.format in ("auto", chain.format)]
+        return tuple(_entry(chain, request, first_opset) for chain in matching)
+
+    settled = decisions.settled
+    return tuple(
+        Entries(request, asked(settled.chains, request), asked(settled.plain, request)) for request in settled.exports
+    )
 
 
 def _entry(chain: Chain, request: ExportRequest, first_opset: dict[str, int | None]) -> RequestedCandidate:
@@ -136,11 +160,13 @@ def method_params(chain: Chain, maker: StepMaker) -> dict[str, Any]:
     return {**width, **chain.options}
 
 
-def file_steps(candidate: str, links: tuple[Link, ...], original: Original, maker: StepMaker) -> Iterator[Step]:
-    """Yield the steps that make a candidate's file, each reading the one before."""
+def file_steps(
+    name: str, links: tuple[Link, ...], original: Original, maker: StepMaker, *, candidate: str = ""
+) -> Iterator[Step]:
+    """Yield the steps that make a file, a candidate's or one that is only timed, each reading the one before."""
     model = original.reference
     for link in links:
-        identifier = f"{candidate}.{link.local}" if link.local else candidate
+        identifier = f"{name}.{link.local}" if link.local else name
         ports = maker.declare(link.operator).inputs
         inputs = {"model": model}
         if "example" in ports:

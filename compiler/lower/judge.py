@@ -30,6 +30,20 @@ _TRIED_TO_JUDGE = 512
 
 
 @dataclass(frozen=True)
+class TimedModel:
+    """A model that is timed: its name in the timings, its engine, and the "step.port" of its file."""
+
+    name: str
+    engine: str
+    model: str
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> "TimedModel":
+        """Return a candidate's."""
+        return cls(candidate.id, candidate.engine, candidate.model)
+
+
+@dataclass(frozen=True)
 class Answering:
     """What every file of one plan is answered, measured and judged with."""
 
@@ -100,8 +114,11 @@ class Answering:
             self._other_company(candidate, f"{name}.invariance", TUNING, "make"),
         )
 
-    def judge(self, candidate: Candidate, original: Original) -> tuple[Step, ...]:
-        """Answer evaluation rows with a candidate's file, time it anew where a gate asks, and judge by the contract."""
+    def judge(self, candidate: Candidate, original: Original, timed: Sequence[TimedModel]) -> tuple[Step, ...]:
+        """Answer evaluation rows with a candidate's file, time it anew where a gate asks, and judge by the contract.
+
+        `timed` are the models of the joint timing, of which its plain conversion is timed anew beside it.
+        """
         name = candidate.id
         inputs = {
             "rows": EVALUATION,
@@ -112,7 +129,8 @@ class Answering:
         }
         steps = [self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
         if judges_time(self.decisions):
-            steps.append(self._timed_anew(f"{name}.latency", original, candidate))
+            beside = [model for model in timed if model.name in (candidate.plain, name)]
+            steps.append(self._timed_anew(candidate, original, beside))
             inputs["timings"] = f"{name}.latency.timings"
         if any(gate.metric == BATCH_INVARIANCE for gate in self.decisions.settled.contract.gates):
             steps.append(self._other_company(candidate, f"{name}.company", EVALUATION, "judge"))
@@ -169,42 +187,41 @@ class Answering:
             ),
         )
 
-    def timing(self, original: Original, candidates: tuple[Candidate, ...]) -> Step:
-        """Time the original and every candidate together: timings apart cannot be compared."""
+    def timing(self, original: Original, models: Sequence[TimedModel]) -> Step:
+        """Time the original, every candidate and their plain conversions together: timings apart cannot be compared."""
         because = "side by side, in turns"
-        return self._timed("latency", original, candidates, TUNING, {}, stage="measure", because=because)
+        return self._timed("latency", original, models, (TUNING, {}), stage="measure", because=because)
 
-    def _timed_anew(self, identifier: str, original: Original, candidate: Candidate) -> Step:
+    def _timed_anew(self, candidate: Candidate, original: Original, models: Sequence[TimedModel]) -> Step:
         """Time a shortlisted candidate once more beside the original: the runs that chose it may have been lucky ones.
 
         On evaluation rows, also because the same step on the same rows would be taken for the timing that chose.
         """
         batches = {"batches": judged_batches(self.bound.recipe, self.decisions)}
         about = {"stage": "judge", "candidate": candidate.id, "because": "if shortlisted: what chose does not judge"}
-        return self._timed(identifier, original, (candidate,), EVALUATION, batches, **about)
+        return self._timed(f"{candidate.id}.latency", original, models, (EVALUATION, batches), **about)
 
     def _timed(
         self,
         identifier: str,
         original: Original,
-        candidates: tuple[Candidate, ...],
-        rows: str,
-        given: Mapping[str, Any],
+        models: Sequence[TimedModel],
+        given: tuple[str, Mapping[str, Any]],
         **about: str,
     ) -> Step:
-        engines = {
-            "original": self.decisions.settled.original_engine,
-            **{candidate.id: candidate.engine for candidate in candidates},
-        }
-        models = {"original": original.reference, **{candidate.id: candidate.model for candidate in candidates}}
+        """Make a timing step; `given` are its rows and what its parameters have instead of the plan's."""
+        rows, more = given
+        engines = {"original": self.decisions.settled.original_engine, **{model.name: model.engine for model in models}}
+        sources = {"original": original.reference, **{model.name: model.model for model in models}}
         params = {
             "engines": engines,
             "threads": self.decisions.settled.threads.timing,
             "device": self.decisions.settled.device,
+            "compared": timing_batch(self.bound.recipe),
             **self.decisions.settled.profile,
-            **given,
+            **more,
         }
-        return self.maker.make(identifier, "profile.latency", params, {"models": models, "rows": rows}, **about)
+        return self.maker.make(identifier, "profile.latency", params, {"models": sources, "rows": rows}, **about)
 
     def _other_company(self, candidate: Candidate, identifier: str, rows: str, stage: str) -> Step:
         """See whether a candidate's answers depend on who shares the batch."""

@@ -9,7 +9,7 @@ from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import Original, RequestedCandidate, entries, file_steps, links
-from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, timing_batch
+from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -41,14 +41,18 @@ def lower(
     prepared, original = _prepare(bound, decisions, model_facts, files, maker)
     answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts))
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
+    beside: dict[str, tuple[TimedModel, tuple[Step, ...]]] = {}
     searches = []
-    for request, competing in entries(decisions):
-        for entry in competing:
+    for asked in entries(decisions):
+        beside |= {entry.id: _beside(entry, original, maker) for entry in asked.beside if entry.id not in beside}
+        for entry in asked.competing:
             if entry.id not in made:
-                made[entry.id] = _candidate(entry, original, answering)
-        names = tuple(entry.id for entry in competing)
-        searches.append(_search(request.format, request.name, names, bound, decisions))
+                plain = asked.plain_of(entry, decisions.settled.original_engine, original.kind)
+                made[entry.id] = _candidate(entry, plain, original, answering)
+        names = tuple(entry.id for entry in asked.competing)
+        searches.append(_search(asked.request.format, asked.request.name, names, bound, decisions))
     candidates = tuple(candidate for candidate, _ in made.values())
+    timed = [*(model for model, _ in beside.values()), *map(TimedModel.of, candidates)]
     judged = answering.judge_original(original)
     limited = answering.limits_of_original(original)
     recipe = bound.recipe
@@ -71,10 +75,10 @@ def lower(
             *answering.fitness(original),
             *answering.baseline(original),
             *limited,
-            *(step for _, steps in made.values() for step in steps),
-            answering.timing(original, candidates),
+            *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
+            answering.timing(original, timed),
             *judged,
-            *(step for candidate in candidates for step in answering.judge(candidate, original)),
+            *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
             _report(maker),
         ),
         candidates=candidates,
@@ -152,12 +156,18 @@ def _prepare(
     return tuple(steps), Original("fit.model", kind)
 
 
+def _beside(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tuple[TimedModel, tuple[Step, ...]]:
+    """Make a file that is timed and nothing else."""
+    steps = tuple(file_steps(entry.id, links(entry, original, maker), original, maker))
+    return TimedModel(entry.id, entry.chain.engine, f"{steps[-1].id}.model" if steps else original.reference), steps
+
+
 def _candidate(
-    entry: RequestedCandidate, original: Original, answering: Answering
+    entry: RequestedCandidate, plain: str, original: Original, answering: Answering
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
     chained = links(entry, original, answering.maker)
-    steps = tuple(file_steps(entry.id, chained, original, answering.maker))
+    steps = tuple(file_steps(entry.id, chained, original, answering.maker, candidate=entry.id))
     candidate = Candidate(
         id=entry.id,
         method=chain.method,
@@ -171,6 +181,7 @@ def _candidate(
         repeats=f"{entry.id}.repeats.repeats",
         invariance=f"{entry.id}.invariance.invariance",
         predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
+        plain=plain,
     )
     return candidate, (*steps, *answering.compare(candidate))
 

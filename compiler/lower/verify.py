@@ -219,6 +219,7 @@ def _search(search: CandidateSearch, plan: Plan, candidate_ids: set[str], steps:
         if search.format not in ("auto", formats.get(name, search.format)):
             yield f"search {search.name}: {name} is {formats[name]}, not {search.format}"
     timed = steps[split_reference(search.timings)[0]].inputs.get("models", {})
-    for name in ("original", *search.candidates):
+    plain = [candidate.plain for candidate in plan.candidates if candidate.id in search.candidates and candidate.plain]
+    for name in dict.fromkeys(("original", *search.candidates, *plain)):
         if name not in timed:
             yield f"search {search.name}: {name} is not timed"

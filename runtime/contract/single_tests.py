@@ -206,7 +206,7 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
     timing = figures.get(str(evidence.timing_batch))
     if timing is None:
         raise Unassessable(f"batch size {evidence.timing_batch} was not timed")
-    share, runs = PERCENTILES[gate.metric], timing["samples"]
+    share, runs = PERCENTILES[gate.metric], sorted(timing["samples"])
     lower, upper = percentile_bounds(runs, share, evidence.confidence)
     name = f"p{100 * share:.0f}"
     estimate = timing[name]

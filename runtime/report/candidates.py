@@ -22,7 +22,10 @@ OUTCOMES = {
 
 @dataclass(frozen=True)
 class Shown:
-    """One candidate with all that is known of it; `timings` and `quality` are empty where it was not measured."""
+    """One candidate with all that is known of it; `timings` and `quality` are empty where it was not measured.
+
+    `timings` are the runs that chose.
+    """
 
     id: str
     planned: Candidate

@@ -7,8 +7,9 @@ from titrant.runtime.contract.company import serving_advice
 from titrant.runtime.contract.verdict import beyond, beyond_words, original_misses
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.contract import open_gates
-from titrant.runtime.report.record_view import ModelTimings, Record, cases, gate_slice, gate_title, listed
-from titrant.runtime.report.savings import faster
+from titrant.runtime.report.record_view import ModelTimings, Record, Timing, cases, gate_slice, gate_title, listed
+from titrant.runtime.report.savings import faster, speed_gain
+from titrant.schema.gain import gains_words, speed_words
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement, asked_of_original, threshold_words
 from titrant.schema.record import Look
 
@@ -50,12 +51,13 @@ def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
 
 def _released(record: Record, released: list[Shown]) -> Headline:
     names = listed([f"“{lead.id}”" for lead in released])
+    gained = _gained(released)
     judgements = [lead.judgement for lead in released if lead.judgement]
     gates = sum(len(judgement.results) for judgement in judgements)
     confidence = f"{record.plan.contract.confidence:g}"
     if all(judgement.proven for judgement in judgements):
         ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided at confidence {confidence}."
-        return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept.", ground)
+        return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept{gained}.", ground)
     unproven = [result for judgement in judgements for result in open_gates(judgement)]
     likely = [result for result in unproven if result.estimate is not None]
     unknown = [result for result in unproven if result.estimate is None]
@@ -65,7 +67,15 @@ def _released(record: Record, released: list[Shown]) -> Headline:
     if unknown:
         parts.append(f"Not assessable, and asked for by the level only: {_named(record, unknown)}.")
     ground = " ".join([*parts, "This contract asks for evidence, not for proof."])
-    return Headline("NOT PROVEN", "≈", "warn", f"Released {names}, not proven.", ground)
+    return Headline("NOT PROVEN", "≈", "warn", f"Released {names}, not proven{gained}.", ground)
+
+
+def _gained(released: list[Shown]) -> str:
+    """Say what each released candidate gains over the plain conversion and the original, also where that is nothing."""
+    said = [(lead.id, words) for lead in released if (words := gains_words(lead.record.gains))]
+    if len(released) == 1:
+        return "".join(f"; {words}" for _, words in said)
+    return "".join(f"; “{name}”: {words}" for name, words in said)
 
 
 def _ground(record: Record, leads: tuple[Shown, ...]) -> str:
@@ -193,17 +203,24 @@ def _broken(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
 def _slower(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     original = record.values.timings.get("original", ModelTimings({}))
     for lead in leads:
-        pairs = {
-            batch: (original.batches[batch].p50, timing.p50)
+        words = {
+            batch: _slower_words(original.batches[batch], timing)
             for batch, timing in lead.timings.batches.items()
             if batch in original.batches
         }
-        slow = [batch for batch, (before, after) in pairs.items() if after > SLOW * before]
-        fast = [batch for batch in pairs if batch not in slow]
+        slow = [batch for batch in words if words[batch]]
+        fast = [batch for batch in words if batch not in slow]
         if slow:
-            words = faster(*pairs[slow[-1]])
             instead = f": serve it in batches of {fast[0]}" if fast else ""
-            yield f"“{lead.id}” is {words} than the original in batches of {slow[-1]}{instead}."
+            yield f"“{lead.id}” is {words[slow[-1]]} than the original in batches of {slow[-1]}{instead}."
+
+
+def _slower_words(before: Timing, after: Timing) -> str:
+    """Say how much slower a candidate is; "" where it is not, or nothing tells."""
+    gain = speed_gain(before, after)
+    if gain is None:
+        return faster(before.p50, after.p50) if after.p50 > SLOW * before.p50 else ""
+    return speed_words(gain) if gain.verdict == "worse" else ""
 
 
 def _original_misses(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:

@@ -34,8 +34,8 @@ def pictures(record: Record) -> Pictures:
 
 def _speed(record: Record) -> tuple[Markup, ...]:
     timings = record.values.timings
-    order = ["original", *(candidate.id for candidate in record.plan.candidates)]
-    names = [name for name in order if name in timings and timings[name].batches]
+    order = ["original", *(candidate.id for candidate in record.plan.candidates), *timings]
+    names = [name for name in dict.fromkeys(order) if name in timings and timings[name].batches]
     if not names:
         return ()
     roles = {"original": "reference", **dict.fromkeys(record.run.released, "chosen")}

@@ -9,6 +9,7 @@ from markupsafe import escape
 
 from titrant.runtime.contract.answers import DecisionCounts
 from titrant.runtime.contract.company import Invariance
+from titrant.runtime.contract.statistics.paired_runs import TimedRuns
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult
@@ -22,13 +23,24 @@ VOLATILE = {"run": "", "executed": 0, "reused": 0, "seconds": 0.0}
 
 @dataclass(frozen=True)
 class Timing:
-    """One model at one batch size: seconds for a batch, and cases per second."""
+    """One model at one batch size: seconds for a batch, and cases per second.
+
+    `samples` and `cpu` stand in the order of the rounds, which all models of one timing share; `cpu` is None in a
+    record of an earlier version, whose samples are sorted and cannot be paired.
+    """
 
     p50: float
     p95: float
     p99: float
     throughput: float
     samples: tuple[float, ...] = ()
+    cpu: tuple[float, ...] | None = None
+    waiting: float | None = None
+
+    @property
+    def runs(self) -> TimedRuns:
+        """Return the runs that can be paired with another model's."""
+        return TimedRuns() if self.cpu is None else TimedRuns(self.samples, self.cpu, self.waiting)
 
 
 @dataclass(frozen=True)
@@ -73,14 +85,16 @@ class Curves:
 class StepValues:
     """What steps answered.
 
-    `timings` is keyed by "original" and candidate ids, `quality` by candidate id, `answers` by candidate id and, for
-    judged candidates only, says which decisions changed on evaluation rows (`titrant.runtime.contract.answers`).
-    `invariance`, by candidate id, says whether answers depend on who shares the batch: on evaluation rows where a gate
-    asks that, else on tuning rows.
-    `files` names each released candidate's file below the run folder, such as "outputs/breast-cancer.onnx".
+    `timings` is keyed by "original", candidate ids and the plain conversions beside them; they chose. `judged_timings`
+    holds, by the candidate that they judged, timings keyed in the same way. `quality` is keyed by candidate id, as is
+    `answers`, which says for judged candidates which decisions changed on evaluation rows
+    (`titrant.runtime.contract.answers`). `invariance`, by candidate id too, says whether answers depend on who shares
+    the batch: on evaluation rows where a gate asks that, else on tuning rows. `files` names each released candidate's
+    file below the run folder, such as "outputs/breast-cancer.onnx".
     """
 
     timings: Mapping[str, ModelTimings] = field(default_factory=dict)
+    judged_timings: Mapping[str, Mapping[str, ModelTimings]] = field(default_factory=dict)
     quality: Mapping[str, Quality] = field(default_factory=dict)
     point: Point | None = None
     curves: Curves | None = None
@@ -138,10 +152,14 @@ def read_record(value: Mapping[str, Any]) -> Record:
 
 def _values(values: Mapping[str, Any]) -> dict[str, Any]:
     present = {key: item for key, item in values.items() if item is not None}
-    timings = present.get("timings", {})
+    timings, anew = present.get("timings", {}), present.get("judged_timings", {})
     answers = present.get("answers", {})
     return present | {
         "timings": {name: _timings(figures) for name, figures in timings.items()},
+        "judged_timings": {
+            candidate: {name: _timings(figures) for name, figures in of_candidate.items() if "failed" not in figures}
+            for candidate, of_candidate in anew.items()
+        },
         "answers": {name: answer for name, answer in answers.items() if answer is not None},
     }
 

@@ -4,11 +4,13 @@ There is never one overall score.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from titrant.runtime.report.candidates import Shown, original_bytes
+from titrant.runtime.contract.statistics.paired_runs import compare_runs
+from titrant.runtime.report.candidates import NOTHING, Shown, original_bytes
 from titrant.runtime.report.record_view import NONE, ModelTimings, Record, Timing, fraction, metric_with_cases, quantity
+from titrant.schema.gain import Gain, speed_words, throughput_words
 from titrant.schema.gate import LESS_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import CandidateSearch, ModelCost, Prediction, candidate_cost
 from titrant.schema.record import StepResult
@@ -33,22 +35,47 @@ class Saving:
     predicted: str = ""  # what had been predicted of `after`, and how
 
 
+@dataclass(frozen=True)
+class Speeds:
+    """The timings that a candidate's latency is told by: of all models, by name; `anew` where they judged it."""
+
+    models: Mapping[str, ModelTimings]
+    anew: bool
+
+    @property
+    def note(self) -> str:
+        """Say which runs these are."""
+        return "runs after the choice" if self.anew else "the runs that chose"
+
+
+def speeds(record: Record, candidate: Shown, batch: int) -> Speeds:
+    """Return the runs that judged a candidate where it was timed for that at this batch size, else those that chose."""
+    anew = record.values.judged_timings.get(candidate.id, {})
+    if all(name in anew and batch in anew[name].batches for name in ("original", candidate.id)):
+        return Speeds(anew, True)
+    return Speeds(record.values.timings, False)
+
+
 def savings(record: Record, search: CandidateSearch, candidate: Shown) -> tuple[Saving, ...]:
-    """Compare a candidate with the original: size, latency, throughput, peak memory and the main metric."""
-    original = record.values.timings.get("original", ModelTimings({}))
-    memory = original.peak_bytes, candidate.timings.peak_bytes
+    """Compare a candidate with the original: size, latency, throughput, peak memory and the main metric.
+
+    Latency is compared with the plain conversion in the same engine too.
+    """
+    original = record.values.timings.get("original", NOTHING)
+    largest = max(original.batches, default=0)
+    at_largest = speeds(record, candidate, largest)
+    before, after = (at_largest.models.get(name, NOTHING).peak_bytes for name in ("original", candidate.id))
+    memory = f"resident memory added by loading the model and answering the largest batch, {at_largest.note}"
     rows = (
         _with_prediction(
             _amount("size", original_bytes(record), candidate.record.size, "one file against the stored original"),
             predicted_size(record, candidate),
         ),
-        *_latency(record, search.timing_batch, original, candidate),
+        *_latency(record, search.timing_batch, candidate),
         _throughput(original, candidate),
         _with_prediction(
-            _amount(
-                "peak memory", *memory, "resident memory added by loading the model and answering the largest batch"
-            ),
-            predicted_memory(record, candidate),
+            _amount("peak memory", before, after, memory),
+            predicted_memory(record, candidate, after),
         ),
         _metric(record, candidate),
     )
@@ -68,21 +95,53 @@ def _amount(name: str, before: float | None, after: float | None, note: str) -> 
     return _bars(Saving(name, quantity(before, "B"), quantity(after, "B"), words, "", note=note), before, after)
 
 
-def _latency(record: Record, batch: int, original: ModelTimings, candidate: Shown) -> tuple[Saving, ...]:
-    first, second = original.batches.get(batch), candidate.timing(batch)
-    if not first or not second:
-        return ()
-    threads = record.plan.timing_threads
-    note = f"one batch of {batch}, " + ("one thread" if threads == 1 else f"{threads} threads")
-    predicted = predicted_seconds(record, candidate, batch, second.p50)
-    shown = quantity(first.p50, "s"), quantity(second.p50, "s")
-    median = Saving("latency p50", *shown, faster(first.p50, second.p50), "", note=note, predicted=predicted)
-    return _bars(median, first.p50, second.p50), _tail(first, second, note)
+def _latency(record: Record, batch: int, candidate: Shown) -> Iterator[Saving]:
+    timed = speeds(record, candidate, batch)
+    threads, plain = record.plan.timing_threads, candidate.planned.plain
+    note = f"one batch of {batch}, {'one thread' if threads == 1 else f'{threads} threads'}, {timed.note}"
+    names = ("original", plain, candidate.id)
+    before, conversion, after = (timed.models.get(name, NOTHING).batches.get(batch) for name in names)
+    if before and after:
+        predicted = predicted_seconds(record, candidate, batch, after.p50)
+        yield _pace(Saving("latency p50", "", "", "", "", note=note, predicted=predicted), before, after)
+    if conversion and after and plain != "original":
+        about = f"before is {plain}, the plain conversion in the same engine; {note}"
+        yield _pace(Saving(f"latency p50 against {plain}", "", "", "", "", note=about), conversion, after)
+    if before and after:
+        yield _tail(before, after, note)
+
+
+def _pace(saving: Saving, before: Timing, after: Timing) -> Saving:
+    """Compare two medians: round by round with the interval, where the rounds are known."""
+    saving = replace(saving, before=quantity(before.p50, "s"), after=quantity(after.p50, "s"))
+    gain = speed_gain(before, after)
+    if gain is None:
+        return _bars(replace(saving, words=faster(before.p50, after.p50)), before.p50, after.p50)
+    by_cpu = " by CPU time, since the machine was busy" if gain.busy and gain.clock == "cpu" else ""
+    words = f"{speed_words(gain)}{by_cpu}"
+    return replace(_bars(saving, before.p50, after.p50), words=words, tone=_TONES[gain.verdict])
+
+
+_TONES = {"better": "good", "worse": "bad", "alike": "plain", "unknown": "plain"}
+
+
+def speed_gain(before: Timing, after: Timing) -> Gain | None:
+    """Compare two models that were timed in turns; None where their rounds are not known."""
+    compared = compare_runs(after.runs, before.runs)
+    if compared is None:
+        return None
+    ratio = compared.ratio
+    return Gain(
+        "latency", True, "", "", False, ratio.estimate, compared.verdict, ratio.lower, ratio.upper,
+        compared.clock, compared.busy,
+    )  # fmt: skip
 
 
 def _tail(first: Timing, second: Timing, note: str) -> Saving:
     """Compare the 95th percentiles, which few runs decide: with the interval of the factor, or without a factor."""
     shown = quantity(first.p95, "s"), quantity(second.p95, "s")
+    if first.runs.tail_waited or second.runs.tail_waited:
+        return Saving("latency p95", *shown, _WAITED, "plain", note=note)
     before, after = (_percentile_interval(timing.samples, 0.95) for timing in (first, second))
     if before is None or after is None or not before[0] or not after[0]:
         return Saving("latency p95", *shown, _NO_FACTOR, "plain", note=note)
@@ -96,6 +155,7 @@ def _tail(first: Timing, second: Timing, note: str) -> Saving:
 
 
 _NO_FACTOR = "too few runs to bound a factor"
+_WAITED = "no factor: the machine was busy, and the slowest runs waited for it"
 
 
 def _percentile_interval(samples: Sequence[float], share: float) -> tuple[float, float] | None:
@@ -110,10 +170,16 @@ def _throughput(original: ModelTimings, candidate: Shown) -> Saving | None:
     both = sorted(set(original.batches) & set(candidate.timings.batches))
     if not both:
         return None
-    before, after = original.batches[both[-1]].throughput, candidate.timings.batches[both[-1]].throughput
-    words = f"{after / before:.2f}× as many" if before else "no comparison"
+    first, second = original.batches[both[-1]], candidate.timings.batches[both[-1]]
+    before, after = first.throughput, second.throughput
     shown = quantity(before, "cases/s"), quantity(after, "cases/s")
-    return _bars(Saving("throughput", *shown, words, "", note=f"in batches of {both[-1]}"), -before, -after)
+    note = f"in batches of {both[-1]}, the runs that chose"
+    gain = speed_gain(first, second)
+    if gain is None:
+        words = f"{after / before:.2f}× as many" if before else "no comparison"
+        return _bars(Saving("throughput", *shown, words, "", note=note), -before, -after)
+    saving = _bars(Saving("throughput", *shown, throughput_words(gain), "", note=note), -before, -after)
+    return replace(saving, tone=_TONES[gain.verdict])
 
 
 # A share by which a quantity may differ and is called neither better nor worse: a file's names alone take this much.
@@ -242,10 +308,10 @@ def predicted_seconds(record: Record, candidate: Shown, batch: int, actual: floa
     return "" if cost is None else _beside_actual(cost.seconds.get(str(batch)), actual, "s", cost.basis)
 
 
-def predicted_memory(record: Record, candidate: Shown) -> str:
+def predicted_memory(record: Record, candidate: Shown, actual: float | None) -> str:
     """Say what peak memory was predicted for a candidate."""
     cost = _cost(record, candidate)
-    return "" if cost is None else _beside_actual(cost.peak_bytes, candidate.timings.peak_bytes, "B", cost.basis)
+    return "" if cost is None else _beside_actual(cost.peak_bytes, actual, "B", cost.basis)
 
 
 def _cost(record: Record, candidate: Shown) -> ModelCost | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
+from titrant.runtime.run.gains import gains
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.search import Choice, Figures, shown
 from titrant.runtime.run.walk import Walk, needed
@@ -136,8 +137,9 @@ def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateReco
         return CandidateRecord(name, "shortlisted", judged.stopped or _STOPPED, size, figures)
     if name in judged.released.values():
         because = "the most aggressive candidate judged that keeps the contract"
-        return CandidateRecord(name, "released", because, size, figures, judgement)
-    return CandidateRecord(name, "judged", _why_not(walk, judged, candidate), size, figures, judgement)
+        return CandidateRecord(name, "released", because, size, figures, judgement, gains(walk, candidate))
+    because = _why_not(walk, judged, candidate)
+    return CandidateRecord(name, "judged", because, size, figures, judgement, gains(walk, candidate))
 
 
 def _why_not(walk: Walk, judged: JudgedSearches, candidate: Candidate) -> str:

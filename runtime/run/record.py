@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.contract.company import PLACES
+from titrant.runtime.run.gains import timed_anew
 from titrant.runtime.run.outcome import Outcome, candidate_records, missed_by_original
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
@@ -236,6 +237,7 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         figures = walk.value_if_there(search.timings) or {}
         timings |= {name: timing for name, timing in figures.items() if "failed" not in timing}
     judged = [candidate for candidate in plan.candidates if candidate.id in outcome.judged.judgements]
+    ended = [candidate for candidate in judged if candidate.id in outcome.judged.best.values()]
     answers = {
         candidate.id: value
         for candidate in judged
@@ -243,6 +245,7 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
     }
     return {
         "timings": timings,
+        "judged_timings": {candidate.id: anew for candidate in ended if (anew := timed_anew(walk, candidate))},
         "quality": {
             candidate.id: walk.value(candidate.quality)
             for candidate in plan.candidates

@@ -4,16 +4,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from titrant.runtime.contract.statistics.paired_runs import GAP, PairedComparison, TimedRuns, compare_runs, timed_runs
+from titrant.schema.gain import factor_words, interval_words
 from titrant.schema.gate import BATCH_INVARIANCE, Contract
 from titrant.schema.plan import Candidate, CandidateSearch
 from titrant.schema.values.frozen import dataclass
 
-# A gap in an objective counts only above this share; below it two candidates are as good as each other.
-GAP = 0.10
 # One-sided 95 %: a candidate is given up on tuning rows only when chance can hardly explain what it lost.
 _Z = 1.645
 # objective → whether more of it is better
 OBJECTIVES = {"latency": False, "size": False, "peak_memory": False, "throughput": True, "quality": True}
+# What the runs themselves are compared by, round by round.
+_TIMED = ("latency", "throughput")
 _SHOWN = ("latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory", "quality")
 _LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
 
@@ -22,12 +24,12 @@ _LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "
 class CandidateTiming:
     """What timing one candidate gave, None where it was not measured.
 
-    `p50`, the median, `p95` and `p99` are seconds of one batch at the search's batch size; `interval` is the median's
-    95 % interval. `throughput` counts cases per second, `peak_memory` bytes.
+    `p50`, the median, `p95` and `p99` are seconds of one batch at the search's batch size; `runs` are what it is
+    compared by. `throughput` counts cases per second, `peak_memory` bytes.
     """
 
     p50: float | None = None
-    interval: tuple[float, float] | None = None
+    runs: TimedRuns = TimedRuns()
     p95: float | None = None
     p99: float | None = None
     throughput: float | None = None
@@ -106,9 +108,10 @@ def shortlist(
     `figures` stand in catalog order. Judging stops at the first candidate that does not keep the contract, so one that
     is bound to fail must not stand before one that may pass. Left out are, in this order: candidates beyond a target
     limit, which the same figures would fail; candidates whose quality on tuning rows is below `retention` by more than
-    chance; candidates no better than a gentler one by over 10 % in the first objective on which they differ. Beyond
-    `length`, the gentlest stays as the one to fall back on, with the best of the others. When nothing is left the
-    nearest miss is judged all the same, so that the report can say by how much the contract was missed.
+    chance; candidates no better than a gentler one by over 10 % in the first objective on which they differ, or of
+    which the runs do not tell whether they are: no later objective decides that. Beyond `length`, the gentlest stays as
+    the one to fall back on, with the best of the others. When nothing is left the nearest miss is judged all the same,
+    so that the report can say by how much the contract was missed.
     """
     ordered = sorted(enumerate(figures), key=lambda item: (item[1].rank, item[0]))
     gentle_first = [item for _, item in ordered]
@@ -126,7 +129,7 @@ def shortlist(
         return (Choice(nearest.candidate, True, because), *_dropped(gentle_first, left_out))
     kept = _not_dominated(hopeful, objective, left_out)
     if len(kept) > length:
-        best = sorted(kept[1:], key=lambda item: _sort_key(item, objective))[: length - 1]
+        best = sorted(kept[1:], key=lambda item: _sort_key(item, kept[0], objective))[: length - 1]
         for item in kept[1:]:
             if item not in best:
                 left_out[item.candidate] = f"the shortlist holds {length}, and others are better in {objective[0]}"
@@ -189,46 +192,78 @@ def _not_dominated(
 
 
 def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
-    name = deciding(item, rival, objective)
-    if name is None:
+    gap = deciding(item, rival, objective)
+    if gap is None:
         named = " or ".join(name.replace("_", " ") for name in objective)
         return f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {named}"
-    mine, theirs = (_amount(candidate.value(name) or 0.0, name) for candidate in (item, rival))
-    return f"its {name.replace('_', ' ')} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
+    if gap.runs is None:
+        mine, theirs = (_amount(candidate.value(gap.objective) or 0.0, gap.objective) for candidate in (item, rival))
+        return (
+            f"its {gap.objective.replace('_', ' ')} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
+        )
+    ratio = gap.runs.ratio
+    if gap.verdict == "unknown":
+        cause = "the machine was too busy" if gap.runs.busy else "its runs vary too much"
+        span = interval_words(ratio.lower, ratio.upper, ratio.estimate)
+        return f"{cause} to tell whether it is faster than the gentler {rival.candidate} ({span}×)"
+    span = interval_words(1 / ratio.upper, 1 / ratio.lower, 1 / ratio.estimate)
+    slower = f"{factor_words(1 / ratio.estimate)} slower than the gentler {rival.candidate} ({span})"
+    return f"{slower}{_by_cpu(gap.runs)}"
+
+
+def _by_cpu(runs: PairedComparison) -> str:
+    return ", by CPU time, since the machine was busy" if runs.busy and runs.clock == "cpu" else ""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The objective on which two candidates differ; `verdict` is better, worse or unknown, for the first of them.
+
+    `runs` says how their runs compare, where the objective is about time.
+    """
+
+    objective: str
+    verdict: str
+    runs: PairedComparison | None = None
 
 
 def better(figures: Figures, other: Figures, objective: Sequence[str]) -> int:
-    """Compare two by the first objective with a gap that counts: 1 where the first is better, -1 worse, 0 neither."""
-    name = deciding(figures, other, objective)
-    return 0 if name is None else _compare(figures, other, name)
+    """Compare two by the first objective with a gap that counts: 1 where the first is better, -1 worse, 0 neither.
+
+    0 also where the runs do not tell: a later objective decides nothing then.
+    """
+    gap = deciding(figures, other, objective)
+    return 0 if gap is None else {"better": 1, "worse": -1}.get(gap.verdict, 0)
 
 
-def deciding(figures: Figures, other: Figures, objective: Sequence[str]) -> str | None:
-    """Return the first objective on which two candidates differ by a gap that counts."""
-    return next((name for name in objective if _compare(figures, other, name)), None)
+def deciding(figures: Figures, other: Figures, objective: Sequence[str]) -> Gap | None:
+    """Return the first objective on which two candidates differ by a gap that counts, or cannot be told apart."""
+    gaps = (_gap(figures, other, name) for name in objective)
+    return next((gap for gap in gaps if gap.verdict != "alike"), None)
 
 
-def _compare(item: Figures, rival: Figures, name: str) -> int:
+def _gap(item: Figures, rival: Figures, name: str) -> Gap:
+    runs = compare_runs(item.timing.runs, rival.timing.runs) if name in _TIMED else None
+    if runs is not None:
+        return Gap(name, runs.verdict, runs)
     mine, theirs = item.value(name), rival.value(name)
-    if mine is None or theirs is None:
-        return 0
-    high, low = max(mine, theirs), min(mine, theirs)
-    if high <= low * (1 + GAP) or (name == "latency" and _overlap(item.timing.interval, rival.timing.interval)):
-        return 0
-    return 1 if (mine > theirs) == OBJECTIVES[name] else -1
+    if mine is None or theirs is None or max(mine, theirs) <= min(mine, theirs) * (1 + GAP):
+        return Gap(name, "alike")
+    return Gap(name, "better" if (mine > theirs) == OBJECTIVES[name] else "worse")
 
 
-def _overlap(left: tuple[float, float] | None, right: tuple[float, float] | None) -> bool:
-    return left is not None and right is not None and left[0] <= right[1] and right[0] <= left[1]
-
-
-def _sort_key(item: Figures, objective: Sequence[str]) -> tuple[float, ...]:
+def _sort_key(item: Figures, reference: Figures, objective: Sequence[str]) -> tuple[float, ...]:
     """Order by the first objective in steps of the gap; ties go to the smaller, the more faithful, the gentler."""
-    value = item.value(objective[0])
-    steps = math.inf if not value else math.log(value) / math.log(1 + GAP)
-    steps = round(steps) if math.isfinite(steps) else steps
-    first = -steps if OBJECTIVES[objective[0]] else steps
-    return first, float(item.size), -(item.tuning.kept or 0.0), float(item.rank)
+    name = objective[0]
+    value, other = item.value(name), reference.value(name)
+    runs = compare_runs(item.timing.runs, reference.timing.runs) if name in _TIMED else None
+    gain = math.inf
+    if runs is not None:
+        gain = 1 / runs.ratio.estimate
+    elif value and other:
+        gain = other / value if OBJECTIVES[name] else value / other
+    steps = round(math.log(gain) / math.log(1 + GAP)) if math.isfinite(gain) else gain
+    return steps, float(item.size), -(item.tuning.kept or 0.0), float(item.rank)
 
 
 def _nearest(
@@ -244,7 +279,7 @@ def _nearest(
                 total += abs(value - limit.threshold) / max(limit.threshold, 1e-12)
         return total
 
-    return min(figures, key=lambda item: (missed(item), *_sort_key(item, objective)))
+    return min(figures, key=lambda item: (missed(item), *_sort_key(item, figures[0], objective)))
 
 
 def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> str:
@@ -253,7 +288,9 @@ def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> st
     measured = f": {', '.join(texts)}" if texts else ""
     if place == 0:
         return f"judged first, as the gentlest{measured}" if len(kept) > 1 else f"the one worth judging{measured}"
-    gain = f"better than every gentler one by more than {GAP:.0%}"
+    runs = (compare_runs(item.timing.runs, other.timing.runs) for other in kept[:place] if objective[0] in _TIMED)
+    by_cpu = next((text for each in runs if each is not None and (text := _by_cpu(each))), "")
+    gain = f"better than every gentler one by more than {GAP:.0%}{by_cpu}"
     return f"judged {_ordinal(place + 1)}, {gain}{measured}"
 
 
@@ -291,7 +328,7 @@ def figures(
         size,
         CandidateTiming(
             p50=batch.get("p50"),
-            interval=median_interval(batch.get("samples", ())),
+            runs=timed_runs(batch),
             p95=batch.get("p95"),
             p99=batch.get("p99"),
             throughput=batch.get("throughput"),
@@ -316,16 +353,6 @@ def _main_metric(quality: Mapping[str, Any]) -> tuple[str, float | None]:
     """Return the main metric and the original's value: classification accuracy, where it was measured."""
     value = quality.get("original", {}).get("accuracy")
     return ("accuracy", value) if value is not None else ("", None)
-
-
-def median_interval(samples: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of a median by order statistics of sorted samples; None below six."""
-    count = len(samples)
-    if count < 6:
-        return None
-    half = 1.96 * math.sqrt(count) / 2
-    low, high = math.floor(count / 2 - half), math.ceil(count / 2 + half)
-    return samples[max(low, 0)], samples[min(high, count - 1)]
 
 
 def limits(contract: Contract) -> tuple[Limit, ...]:

@@ -251,12 +251,15 @@ def _unjudged(contract: Contract, candidate: str, reason: str) -> Judgement:
 
 
 def _none_left(walk: Walk, search: CandidateSearch, rejected: Mapping[str, str]) -> StepError:
-    failed = [
-        error
-        for name in search.candidates
-        for step in walk.plan.steps
-        if step.candidate == name and (error := walk.errors.get(step.id)) is not None
+    parts = [
+        part
+        for candidate in walk.plan.candidates
+        if candidate.id in search.candidates
+        for part in (candidate.model, candidate.answers, candidate.repeats, candidate.quality)
+        if part
     ]
+    making = {step.id: step for part in parts for step in needed(walk.plan, part, ("make",))}
+    failed = [error for name in making if (error := walk.errors.get(name)) is not None]
     stopped = next((error for error in failed if isinstance(error, StoppedError)), None)
     if stopped is not None:
         return stopped

@@ -129,6 +129,7 @@ def decisions(
     gates=(RETENTION,),
     original_engine="torch",
     point=None,
+    plain=(),
 ):
     """Decide by hand."""
     settled = Settled(
@@ -140,6 +141,7 @@ def decisions(
         training=training,
         exports=exports,
         chains=chains,
+        plain=plain,
         objective=Ranking(("latency", "size"), 4),
         operating_point=point or {},
         profile={"batches": [1, 8]},

@@ -124,7 +124,8 @@ def clock(params, context, *, models):
     timings = {}
     for name in models:
         p50 = params.seconds.get(name, 1.0)
-        batch = {"p50": p50, "p95": p50, "p99": p50, "samples": [p50] * 60, "throughput": 1 / p50}
+        runs = {"samples": [p50] * 60, "cpu": [p50] * 60, "waiting": 1.0}
+        batch = {"p50": p50, "p95": p50, "p99": p50, **runs, "throughput": 1 / p50}
         timings[name] = {"1": batch, "peak_bytes": None}
     return {"timings": timings | {name: {"failed": why} for name, why in params.failed.items()}}
 

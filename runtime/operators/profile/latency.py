@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -35,11 +36,13 @@ PATIENCE_SECONDS = 120.0
 # What libraries say when the machine is short of something: no property of the model, and gone another time.
 _SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
 
-# Every turn has a run off the clock.
+# Every turn has a run off the clock; reading two clocks is a microsecond of it.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
-_SAMPLE_BYTES, _MODEL_BYTES = 21, 600
+# A run is two numbers of whole nanoseconds; one with several threads or on a device is one.
+_SAMPLE_BYTES, _MODEL_BYTES = 12, 640
+_DIGITS = 9
 
 
 class LatencyParams(Params):
@@ -47,6 +50,7 @@ class LatencyParams(Params):
 
     engines: dict[str, str] = Field(description="model name (original or a candidate's id) → engine")
     batches: tuple[int, ...] = Field((1, 8, 32), strict=False, min_length=1, description="batch sizes to time")
+    compared: int | None = Field(None, ge=1, description="batch size at which models are compared; none: the smallest")
     iterations: int | None = Field(
         None, ge=1, description="timed runs of every model at every batch size; none: 59 to 500, as `seconds` allows"
     )
@@ -79,7 +83,7 @@ def predict(
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
         runs = params.iterations or _runs(params, turn)
         seconds += turn * (runs + params.warmup / 2)
-        samples += runs * len(costs)
+        samples += runs * len(costs) * (2 if _cpu_tells(params) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
     largest, on_device = max(params.batches), speed.gpu is not None
     peak += max(held_bytes(facts[name], use, run[name], largest, on_device=on_device) for name, use in uses.items())
@@ -115,7 +119,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=4,
+    version=5,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows"},
@@ -134,11 +138,15 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
     Helps when: candidates are chosen by speed, or `target` has a limit; a figure holds for this machine only.
     Inputs:     models - by name, each in the engine that `engines` names; rows - real inputs, repeated when there
                 are fewer than a batch
-    Outputs:    timings - {model: {batch: {p50, p95, p99, samples (sorted): seconds of one batch, throughput: cases
-                per second}, "peak_bytes": peak of the memory that loading the model and answering the largest batch
-                adds, or null where it is not known (more than one thread, not on the CPU, not on Linux)}}; of a
-                model that failed {model: {"failed": why}}, and the others are timed without it; where the machine
-                was short of memory, files or space, no later run reuses the timings
+    Outputs:    timings - {model: {batch: {p50, p95, p99, samples: seconds of one batch, cpu: seconds of process CPU
+                time of the same runs, both in the order of the rounds, which all models share; waiting: how many times
+                its CPU time a run in four took at least, 1 on a quiet machine; throughput: cases per second},
+                "peak_bytes": peak of the memory that loading the model and answering the largest batch adds, or null
+                where it is not known (more than one thread, not on the CPU, not on Linux)}}; cpu is empty and waiting
+                null where CPU time is no measure (on a device, or its clock is too coarse; cpu also with several
+                threads); of a model that failed {model: {"failed": why}}, and the others are timed without it; where
+                the machine was short of memory, files or space, or too busy to tell two models apart, no later run
+                reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
     """
@@ -148,11 +156,34 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
     for name, figures in timings.items():
         if "failed" not in figures:
             context.measure(f"{name}.latency_p50", figures[str(min(params.batches))]["p50"], "s")
+    for text in too_busy_to_tell(timings, params.compared or min(params.batches)):
+        context.do_not_reuse(text)
     return {"timings": timings}
+
+
+def too_busy_to_tell(timings: Mapping[str, Any], batch: int) -> Iterator[str]:
+    """Say which two models cannot be told apart because the machine was busy: a quieter one may tell another time."""
+    from titrant.runtime.contract.statistics.paired_runs import ROUNDS, compare_runs, timed_runs
+
+    runs = {name: timed_runs(figures[str(batch)]) for name, figures in timings.items() if str(batch) in figures}
+    enough = [name for name in runs if len(runs[name].wall) >= ROUNDS]
+    for name, other in combinations(enough, 2):
+        compared = compare_runs(runs[name], runs[other])
+        if compared is not None and compared.busy and compared.verdict == "unknown":
+            yield f"the machine was too busy to tell which is faster, {name} or {other}"
+            return
 
 
 def ignored(because: str) -> None:
     """Do nothing with the reason: the default where nobody listens for failures that may pass."""
+
+
+@dataclass
+class Runs:
+    """What the runs of one model took, in the order of the rounds: seconds of the wall clock and of the process."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -200,9 +231,9 @@ def time_models(
     """Time every model at every batch size; see `profile.latency` for the answer.
 
     In each round every model runs on the same batch, in an order drawn anew, so that a machine that slows down slows
-    all of them. Its turn begins with one run off the clock: what the others left in the caches is not charged to it,
-    since where it is shipped it runs alone. Memory is the peak of loading the model and answering the largest batch, in
-    a child of its own.
+    all of them, and their runs are compared round by round. A turn begins with one run off the clock: what the others
+    left in the caches is not charged to it, since where it is shipped it runs alone. Memory is the peak of loading the
+    model and answering the largest batch, in a child of its own.
     A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.
     `passing` is told of what the machine rather than a model caused: then the figures do not hold another time.
     """
@@ -222,8 +253,8 @@ def time_models(
                 )
         for done, size in enumerate(params.batches):
             progress(done, len(params.batches), f"batch {size}")
-            for name, samples in _rounds(race, rows, size, params, generator).items():
-                answer[name][str(size)] = _figures(samples, size)
+            for name, runs in _rounds(race, rows, size, params, generator).items():
+                answer[name][str(size)] = _figures(runs, size, params)
     finally:
         for session in race.sessions.values():
             session.close()
@@ -267,9 +298,7 @@ def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":
     return {name: np.ascontiguousarray(taken(rows, name)[chosen]) for name in session.input_names}
 
 
-def _rounds(
-    race: Race, rows: "Rows", size: int, params: Any, generator: "np.random.Generator"
-) -> dict[str, list[float]]:
+def _rounds(race: Race, rows: "Rows", size: int, params: Any, generator: "np.random.Generator") -> dict[str, Runs]:
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     batches: dict[str, dict[str, np.ndarray]] = {}
     for name, session in race.all():
@@ -279,7 +308,7 @@ def _rounds(
         for name, session in race.all():
             with race.trying(name):
                 session.run(batches[name])
-    samples: dict[str, list[float]] = {name: [] for name in race.sessions}
+    runs = {name: Runs() for name in race.sessions}
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()  # a collection would be charged to whoever runs just then
@@ -293,13 +322,15 @@ def _rounds(
                 name, session = racing[index]
                 with race.trying(name):
                     session.run(batches[name])
-                    begin = time.perf_counter()
+                    spent, begin = time.process_time(), time.perf_counter()
                     session.run(batches[name])
-                    samples[name].append(time.perf_counter() - begin)
+                    wall = time.perf_counter() - begin
+                    runs[name].cpu.append(time.process_time() - spent)
+                    runs[name].wall.append(wall)
     finally:
         if collecting:
             gc.enable()
-    return {name: samples[name] for name in race.sessions}
+    return {name: runs[name] for name in race.sessions}
 
 
 def _enough(count: int, elapsed: float, seconds: float) -> bool:
@@ -308,9 +339,25 @@ def _enough(count: int, elapsed: float, seconds: float) -> bool:
     return elapsed > seconds
 
 
-def _figures(samples: list[float], size: int) -> dict[str, Any]:
+def _cpu_tells(params: Any) -> bool:
+    """Whether CPU time says how fast a run is: threads that help each other spend more of it, a device spends none."""
+    return bool(params.threads == 1 and params.device == "cpu")
+
+
+def _figures(runs: Runs, size: int, params: Any) -> dict[str, Any]:
     import numpy as np
 
-    ordered = sorted(samples)
-    p50, p95, p99 = (float(value) for value in np.quantile(ordered, (0.5, 0.95, 0.99)))
-    return {"p50": p50, "p95": p95, "p99": p99, "samples": ordered, "throughput": size / p50}
+    from titrant.runtime.contract.statistics.paired_runs import waiting_of
+
+    wall, cpu = ([round(seconds, _DIGITS) for seconds in times] for times in (runs.wall, runs.cpu))
+    p50, p95, p99 = (float(value) for value in np.quantile(wall, (0.5, 0.95, 0.99)))
+    waiting = waiting_of(wall, cpu, params.threads) if params.device == "cpu" else None
+    return {
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+        "samples": wall,
+        "cpu": cpu if waiting is not None and _cpu_tells(params) else [],
+        "waiting": waiting,
+        "throughput": size / p50,
+    }

@@ -28,7 +28,7 @@ def predict(
 
 @operator(
     "report.render",
-    version=1,
+    version=2,
     family="report",
     params=RenderParams,
     inputs={"record": "value"},

@@ -11,6 +11,7 @@ from titrant.cli.console import wrapped
 from titrant.cli.options import read_recipe, recipe_options, refuse_set
 from titrant.cli.plan import text_of
 from titrant.schema.diagnostics.diagnostics import OK
+from titrant.schema.gain import gains_words
 from titrant.schema.gate import GateResult, reason_words
 from titrant.schema.planned import Planned
 from titrant.schema.record import CandidateRecord, RunRecord
@@ -123,17 +124,24 @@ def up_to_date_text(record: RunRecord) -> str:
 
 
 def headline(record: RunRecord) -> str:
-    """Put the verdict into words."""
+    """Put the verdict into words, and what the released file gains, also where that is nothing."""
     released = ", ".join(record.released)
     if record.exit == 0 and record.verdict == "PASS":
-        return f"PASS: released {released}; every gate of the contract is proven"
+        return f"PASS: released {released}; every gate of the contract is proven{_gained(record)}"
     if record.exit == 0:
-        return f"{record.verdict}: released {released}; not every gate is proven"
+        return f"{record.verdict}: released {released}; not every gate is proven{_gained(record)}"
     if record.original_misses:
         return (
             f"{record.verdict}: nothing released; the original model itself misses {', '.join(record.original_misses)}"
         )
     return f"{record.verdict}: nothing released; keep the original model"
+
+
+def _gained(record: RunRecord) -> str:
+    gains = {candidate.candidate: gains_words(candidate.gains) for candidate in record.candidates}
+    said = {name: gains[name] for name in dict.fromkeys(record.released) if gains.get(name)}
+    several = len(set(record.released)) > 1
+    return "".join(f"; {name}: {words}" if several else f"; {words}" for name, words in said.items())
 
 
 def verdict_text(record: RunRecord, planned: Planned) -> str:

@@ -210,9 +210,10 @@ def test_judges_time_on_runs_of_the_candidate_and_the_original_that_chose_nothin
     anew = by_id(plan, "onnx.ort.static.latency")
     assert (anew.stage, anew.candidate) == ("judge", "onnx.ort.static")
     assert anew.inputs == {
-        "models": {"original": "fit.model", "onnx.ort.static": "onnx.ort.static.model"},
+        "models": {"original": "fit.model", "onnx": "onnx.model", "onnx.ort.static": "onnx.ort.static.model"},
         "rows": "transform.evaluation",
     }  # fmt: skip
+    assert by_id(plan, "onnx.latency").inputs["models"] == {"original": "fit.model", "onnx": "onnx.model"}
     assert anew.params["batches"] == [1]
     chose = by_id(plan, "latency")
     assert {name: anew.params[name] for name in ("threads", "device", "iterations", "warmup")} == {
@@ -221,6 +222,44 @@ def test_judges_time_on_runs_of_the_candidate_and_the_original_that_chose_nothin
     memory = replace(small.LATENCY, id="memory", metric="peak_memory", unit="B")
     both = compiled(tmp_path, small.PLAIN, training=FIT, gates=(*gates, memory))
     assert by_id(both, "onnx.latency").params["batches"] == [1, 8]
+
+
+def plain_names(plan):
+    return {candidate.id: candidate.plain for candidate in plan.candidates}
+
+
+def test_times_a_plain_conversion_beside_a_named_method_and_makes_no_candidate_of_it(tmp_path):
+    beside = replace(small.PLAIN, id="onnx-fp32")
+    gates = (small.RETENTION, small.LATENCY)
+    plan = compiled(tmp_path, small.STATIC, plain=(beside,), training=FIT, gates=gates)
+    assert plain_names(plan) == {"onnx.ort.static": "onnx-fp32"}
+    assert [search.candidates for search in plan.searches] == [("onnx.ort.static",)]
+    # The export is made once: the method starts from the same file.
+    assert [step.id for step in plan.steps if step.operator == "export.onnx"] == ["onnx-fp32"]
+    assert [step for step in plan.steps if step.id.startswith("onnx-fp32.")] == []
+    models = {"original": "fit.model", "onnx-fp32": "onnx-fp32.model", "onnx.ort.static": "onnx.ort.static.model"}
+    assert by_id(plan, "latency").inputs["models"] == models
+    assert by_id(plan, "onnx.ort.static.latency").inputs["models"] == models
+    assert by_id(plan, "latency").params["engines"]["onnx-fp32"] == "onnxruntime"
+    assert problems(plan) == ()
+
+
+def test_compares_with_the_plain_candidate_where_there_is_one(tmp_path):
+    plan = compiled(tmp_path, small.PLAIN, small.STATIC, small.SCRIPT, training=FIT)
+    assert plain_names(plan) == {"onnx": "", "onnx.ort.static": "onnx", "torchscript": ""}
+    assert set(by_id(plan, "latency").inputs["models"]) == {"original", "onnx", "onnx.ort.static", "torchscript"}
+
+
+def test_compares_with_the_original_where_the_engine_runs_it_as_it_is(tmp_path):
+    assert plain_names(detector(tmp_path, small.STATIC)) == {"onnx.ort.static": "original"}
+
+
+def test_times_a_plain_conversion_of_the_same_opset(tmp_path):
+    requests = (ExportRequest("onnx", "old", 15), ExportRequest("onnx", "new", 18))
+    beside = replace(small.PLAIN, id="onnx-fp32")
+    plan = compiled(tmp_path, small.STATIC, plain=(beside,), exports=requests, training=FIT)
+    assert plain_names(plan) == {"onnx.ort.static": "onnx-fp32", "onnx.ort.static.opset18": "onnx-fp32.opset18"}
+    assert by_id(plan, "onnx-fp32.opset18").params["opset"] == 18
 
 
 def test_writes_the_parameters_of_a_step_in_full(tmp_path):

@@ -110,6 +110,14 @@ def test_wants_every_candidate_timed():
     assert "search model: tiny is not timed" in found(plan)
 
 
+def test_wants_the_plain_conversion_of_every_candidate_timed():
+    plan = toys.toy_plan()
+    first, *others = plan.candidates
+    plan = replace(plan, candidates=(replace(first, plain="onnx-fp32"), *others))
+    assert "search model: onnx-fp32 is not timed" in found(plan)
+    assert found(replace(plan, candidates=(replace(first, plain="original"), *others))) == ""
+
+
 def test_names_every_problem_and_the_passes_that_ran_before():
     plan = toys.changed(toys.toy_plan(), "tiny", params={"bits": 1})
     plan = toys.changed(plan, "small", params={"bits": 1})

@@ -1,0 +1,136 @@
+"""Compare two models that were timed in turns by the interval of their paired ratio, and say when nothing can be told.
+
+A slow spell of the machine falls on both runs of a round, so it leaves their ratio as it is. What a busy machine takes
+from one run alone is in its wall time and not in its CPU time.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from titrant.schema.values.frozen import dataclass
+
+# A gap counts only above this share; below it two models are as good as each other.
+GAP = 0.10
+# Where the interval holds 1 and a gap of this share as well, the runs tell nothing.
+UNTOLD = 0.20
+# Where a run in four takes this many times its CPU time, the machine was busy with something else.
+BUSY = 1.2
+_Z = 1.96
+# An order statistic reaches 95 % on both sides of a median from here on; fewer rounds give the range that they have.
+ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class TimedRuns:
+    """One model's runs at one batch size, in the order of the rounds, which is the same for every model.
+
+    `wall` and `cpu` are seconds of each run; `cpu` is empty where process CPU time is no measure of the work (several
+    threads, a device, a coarse clock). `waiting` says how many times its CPU time a run in four took at least, 1 on a
+    quiet machine, or None where that is not known.
+    """
+
+    wall: tuple[float, ...] = ()
+    cpu: tuple[float, ...] = ()
+    waiting: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine kept too many of the runs waiting."""
+        return self.waiting is not None and self.waiting > BUSY
+
+    @property
+    def tail_waited(self) -> bool:
+        """Whether the slowest twentieth of the runs waited: they tell of the machine then, and not of the model."""
+        slowest = sorted(zip(self.wall, self.cpu, strict=False), reverse=True)[: math.ceil(len(self.wall) / 20)]
+        return bool(slowest) and median(run / work for run, work in slowest) > BUSY
+
+
+@dataclass(frozen=True)
+class PairedRatio:
+    """How many times faster one model is than another: the median over the rounds, and its 95 % interval."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+    @property
+    def verdict(self) -> str:
+        """Return better, worse, alike (no gap that counts) or unknown (the interval holds 1 and a large gap)."""
+        if self.lower > 1:
+            return "better" if self.estimate > 1 + GAP else "alike"
+        if self.upper < 1:
+            return "worse" if self.estimate < 1 / (1 + GAP) else "alike"
+        return "unknown" if self.upper > 1 + UNTOLD or self.lower < 1 / (1 + UNTOLD) else "alike"
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """What comparing two models by their runs gave.
+
+    `verdict` is better, worse, alike or unknown; `clock` is the one that decided, wall or cpu; `busy` says that the
+    machine kept too many of the runs waiting.
+    """
+
+    ratio: PairedRatio
+    verdict: str
+    clock: str = "wall"
+    busy: bool = False
+
+
+def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> PairedRatio | None:
+    """Return how many times faster `mine` is than `theirs`, run for run; None where the rounds are not the same.
+
+    The interval is that of the median of the logarithms by order statistics, whatever the distribution; it rests on
+    rounds being alike and independent of each other.
+    """
+    count = len(mine)
+    if not count or count != len(theirs) or min(mine) <= 0 or min(theirs) <= 0:
+        return None
+    ratios = sorted(other / own for own, other in zip(mine, theirs, strict=True))
+    cut = max(0, math.floor((count - _Z * math.sqrt(count)) / 2) - 1) if count >= ROUNDS else 0
+    middle = math.sqrt(ratios[(count - 1) // 2] * ratios[count // 2])
+    return PairedRatio(middle, ratios[cut], ratios[-1 - cut])
+
+
+def compare_runs(mine: TimedRuns, theirs: TimedRuns) -> PairedComparison | None:
+    """Say whether one model is faster than another by a gap that counts; None where there are no rounds to pair.
+
+    On a quiet machine the wall clock decides. Where runs were kept waiting, or wall time tells nothing, CPU time
+    decides, unless wall time clearly says something else. Where there is none, waiting runs can only show a gap: what
+    is added to both hides one.
+    """
+    wall = paired_ratio(mine.wall, theirs.wall)
+    if wall is None:
+        return None
+    busy = mine.busy or theirs.busy
+    if not busy and wall.verdict != "unknown":
+        return PairedComparison(wall, wall.verdict)
+    cpu = paired_ratio(mine.cpu, theirs.cpu)
+    if cpu is None:
+        return PairedComparison(wall, "unknown" if wall.verdict == "alike" else wall.verdict, busy=busy)
+    contradicted = wall.verdict in ("better", "worse") and wall.verdict != cpu.verdict
+    return PairedComparison(cpu, "unknown" if contradicted else cpu.verdict, "cpu", busy)
+
+
+def waiting_of(wall: Sequence[float], cpu: Sequence[float], threads: int) -> float | None:
+    """Return how many times its CPU time a run in four took at least; None where the CPU clock is too coarse.
+
+    With several threads CPU time is what all of them took, and how well they help each other differs from run to run:
+    what counts is then how much longer a typical run took than the least disturbed tenth, each against its CPU time.
+    """
+    if not cpu or min(cpu) <= 0:
+        return None
+    shares = sorted(run / busy for run, busy in zip(wall, cpu, strict=True))
+    return median(shares) / shares[len(shares) // 10] if threads > 1 else shares[3 * len(shares) // 4]
+
+
+def timed_runs(figures: Mapping[str, Any]) -> TimedRuns:
+    """Read the runs of one model at one batch size from what `profile.latency` answered.
+
+    Runs that an earlier version recorded are not in the order of the rounds: they cannot be paired and are left out.
+    """
+    if "cpu" not in figures:
+        return TimedRuns()
+    return TimedRuns(tuple(figures["samples"]), tuple(figures["cpu"]), figures.get("waiting"))

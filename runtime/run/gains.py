@@ -1,0 +1,99 @@
+"""Compare a candidate that was judged with the original and with the plain conversion, from recorded measurements."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from titrant.runtime.backends import backend
+from titrant.runtime.contract.statistics.paired_runs import GAP, compare_runs, timed_runs
+from titrant.runtime.run.walk import Walk
+from titrant.schema.gain import Gain
+from titrant.schema.plan import Candidate, Plan
+from titrant.schema.values.frozen import dataclass
+
+_TIMED = ("latency", "throughput")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a candidate and its rivals are compared by: timings at one batch size, and bytes of files by model name.
+
+    `anew` says that the runs judged; otherwise they are those that chose.
+    """
+
+    timings: Mapping[str, Any]
+    batch: int
+    sizes: Mapping[str, int]
+    anew: bool
+
+
+def gains(walk: Walk, candidate: Candidate) -> tuple[Gain, ...]:
+    """Compare a candidate in every objective of its search, with the plain conversion in its engine first."""
+    search = next(search for search in walk.plan.searches if candidate.id in search.candidates)
+    anew = timed_anew(walk, candidate)
+    timings = anew or walk.value_if_there(search.timings) or {}
+    measured = Measured(timings, search.timing_batch, _sizes(walk, search.timings), anew is not None)
+    asked = (
+        Gain(objective, place == 0, rival, _title(candidate, rival), rival == candidate.plain, 1.0, "alike")
+        for place, objective in enumerate(search.objective)
+        for rival in dict.fromkeys(filter(None, (candidate.plain, "original")))
+    )
+    return tuple(gain for each in asked if (gain := _gain(measured, candidate.id, each)) is not None)
+
+
+def _title(candidate: Candidate, rival: str) -> str:
+    return "the original" if rival == "original" else f"plain {backend.kind_of_format(candidate.format).label}"
+
+
+def timed_anew(walk: Walk, candidate: Candidate) -> Mapping[str, Any] | None:
+    """Return the timings that a candidate was judged by, None where no gate is about time or memory."""
+    reference = anew_reference(walk.plan, candidate)
+    timings: Mapping[str, Any] | None = walk.value_if_there(reference)
+    return None if timings is None or "failed" in timings.get(candidate.id, {"failed": ""}) else timings
+
+
+def anew_reference(plan: Plan, candidate: Candidate) -> str:
+    """Return the "step.port" of the timings that judge a candidate; "" where there are none."""
+    judging = candidate.judgement.rpartition(".")[0]
+    sources = (step.inputs.get("timings", "") for step in plan.steps if step.id == judging)
+    return next((source for source in sources if isinstance(source, str)), "")
+
+
+def _sizes(walk: Walk, timings: str) -> dict[str, int]:
+    """Return the bytes of every file that a step times."""
+    timing = timings.rpartition(".")[0]
+    sources = next((step.inputs.get("models", {}) for step in walk.plan.steps if step.id == timing), {})
+    files = sources.items() if isinstance(sources, Mapping) else ()
+    return {name: walk.artifacts[reference].size for name, reference in files if reference in walk.artifacts}
+
+
+def _gain(measured: Measured, candidate: str, asked: Gain) -> Gain | None:
+    """Fill in what a candidate gains where it is measured; None where it is not."""
+    if asked.objective in _TIMED:
+        return _timed(measured, candidate, asked)
+    mine, theirs = (_figure(measured, name, asked.objective) for name in (candidate, asked.against))
+    if not mine or not theirs:
+        return None
+    factor = theirs / mine
+    verdict = "better" if factor > 1 + GAP else "worse" if factor < 1 / (1 + GAP) else "alike"
+    return replace(asked, factor=factor, verdict=verdict)
+
+
+def _timed(measured: Measured, candidate: str, asked: Gain) -> Gain | None:
+    figures = (measured.timings.get(name, {}).get(str(measured.batch), {}) for name in (candidate, asked.against))
+    mine, theirs = map(timed_runs, figures)
+    compared = compare_runs(mine, theirs)
+    if compared is None:
+        return None
+    ratio = compared.ratio
+    return replace(
+        asked, factor=ratio.estimate, verdict=compared.verdict, lower=ratio.lower, upper=ratio.upper,
+        clock=compared.clock, busy=compared.busy, anew=measured.anew,
+    )  # fmt: skip
+
+
+def _figure(measured: Measured, name: str, objective: str) -> float | None:
+    if objective == "size":
+        return measured.sizes.get(name)
+    value: float | None = measured.timings.get(name, {}).get("peak_bytes") if objective == "peak_memory" else None
+    return value
