@@ -1,29 +1,30 @@
 """Judge shares of cases by exact bounds, a metric's ratio between two subgroups, timings, size and memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
-from titrant.runtime.contract.paired_tests import CLUSTERED, Paired, paired
-from titrant.runtime.contract.statistics.means import ORDER_STATISTICS, percentile_bounds
+from titrant.runtime.contract.paired_tests import CLUSTERED, WHOLE_UNITS, Paired, paired
+from titrant.runtime.contract.statistics.compared import compare_means
+from titrant.runtime.contract.statistics.means import BETTING, ORDER_STATISTICS, percentile_bounds
 from titrant.runtime.contract.statistics.proportions import (
     GroupShare,
     binomial_lower_bound,
     binomial_upper_bound,
     group_ratio_lower_bound,
     group_ratio_upper_bound,
-    shrink,
-    unit_count,
 )
+from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import PERCENTILES, runs_for_percentile
 from titrant.schema.gate import Gate, slice_of
 from titrant.schema.values.units import format_size, format_time
 
 EXACT_BINOMIAL = "exact binomial bound (Clopper and Pearson)"
-KORN_GRAUBARD = ", rows of one unit counted as fewer cases (Korn and Graubard)"
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,31 @@ def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
     cases, good = len(share.good), int(share.good.sum())
     if not cases:
         raise Unassessable(f"no case counts for {gate.metric.replace('_', ' ')}: {share.observed}")
-    estimate = good / cases
-    rarer = ~share.good if good * 2 >= cases else share.good
-    factor = shrink(share.good - estimate, rarer, share.units, evidence.confidence)
-
-    def bounds(times: float) -> tuple[float, float]:
-        count, among = good * factor * times, cases * factor * times
-        return binomial_lower_bound(count, among, evidence.confidence), binomial_upper_bound(
-            count, among, evidence.confidence
-        )
-
-    def proves(times: float) -> bool:
-        lower, upper = bounds(times)
-        return upper <= gate.threshold if gate.comparison == "at_most" else lower >= gate.threshold
-
-    lower, upper = bounds(1.0)
-    units = unit_count(share.units)
+    loss = gate.threshold if gate.comparison == "at_most" else 1 - gate.threshold
+    factor, units = effective_share(share.units, loss), unit_count(share.units)
+    estimate, method = good / cases, EXACT_BINOMIAL + (CLUSTERED if factor < 1 else "")
+    proves: Callable[[float], bool]
+    if factor < NEARLY_SINGLE:
+        values = share.good.astype(np.float64)
+        means = compare_means(gate.comparison, np.zeros(cases), values, share.units, confidence=evidence.confidence)
+        (lower, upper), method = means.bounds(), BETTING + WHOLE_UNITS
+        proves = partial(means.proves, gate.threshold)
+    else:
+        lower, upper = _share_bounds(good * factor, cases * factor, evidence.confidence)
+        proves = partial(_proves_share, gate, good * factor, cases * factor, evidence.confidence)
     return GateEstimate(
-        estimate, lower, upper, share.original, estimate, cases, cases - good,
-        EXACT_BINOMIAL + (KORN_GRAUBARD if units < cases else ""), share.observed,
+        estimate, lower, upper, share.original, estimate, cases, cases - good, method, share.observed,
         clean=share.clean if good == cases else "", units=units, proves_with=proves,
     )  # fmt: skip
+
+
+def _share_bounds(good: float, cases: float, confidence: float) -> tuple[float, float]:
+    return binomial_lower_bound(good, cases, confidence), binomial_upper_bound(good, cases, confidence)
+
+
+def _proves_share(gate: Gate, good: float, cases: float, confidence: float, times: float) -> bool:
+    lower, upper = _share_bounds(good * times, cases * times, confidence)
+    return upper <= gate.threshold if gate.comparison == "at_most" else lower >= gate.threshold
 
 
 def _share(gate: Gate, evidence: Evidence) -> _Share:
@@ -119,7 +124,7 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     if len(sides) != 2:
         raise Unassessable("it compares two values of a subgroup, and names no two")
     groups = [paired(gate.metric, side, evidence) for side in sides]
-    first, second = (_group_share(group, evidence.confidence) for group in groups)
+    first, second = (_group_share(group, 1 - gate.threshold) for group in groups)
     means = [float(group.candidate.mean()) for group in groups]
     before = [float(group.original.mean()) for group in groups]
     if not means[1]:
@@ -144,11 +149,9 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     )  # fmt: skip
 
 
-def _group_share(group: Paired, confidence: float) -> GroupShare:
-    right = group.candidate
-    rarer = ~right if right.mean() >= 0.5 else right
-    factor = shrink(right - right.mean(), rarer, group.units, confidence)
-    return GroupShare(float(right.sum()) * factor, len(right) * factor)
+def _group_share(group: Paired, loss: float) -> GroupShare:
+    factor = effective_share(group.units, loss)
+    return GroupShare(float(group.candidate.sum()) * factor, len(group.candidate) * factor)
 
 
 # Of the candidate and the original alone, after the choice: see docs/decisions/search.md.

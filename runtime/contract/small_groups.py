@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from titrant.runtime.contract.evidence import Evidence, Unassessable, slice_answers
 from titrant.runtime.contract.metrics import hits
 from titrant.runtime.contract.paired_tests import judge_retention
-from titrant.runtime.contract.statistics.proportions import unit_count
+from titrant.runtime.contract.statistics.units import unit_count
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate, slice_of
 from titrant.schema.values.slice import Slice
