@@ -15,8 +15,8 @@ from titrant.runtime.contract.paired_tests import (
     judge_retention,
 )
 from titrant.runtime.contract.single_tests import judge_counted, judge_groups, judge_share, judge_timed
-from titrant.runtime.contract.small_groups import judge_left_alone
 from titrant.runtime.contract.subgroup_harm import name_harmed
+from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, needed_cases, original_misses, reason, tolerable, verdict
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement, Verdict
 
@@ -49,7 +49,7 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         _finite(evidence)
         if gate.test not in TESTS:
             raise Unassessable(f"there is no test {gate.test} in this version")
-        left_alone = judge_left_alone(gate, evidence)
+        left_alone = judge_left_alone(gate, evidence) or judge_identical(gate, evidence)
         finding = left_alone or TESTS[gate.test](gate, evidence)
     except Unassessable as unassessable:
         return _open(gate, str(unassessable))
