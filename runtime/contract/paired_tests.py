@@ -13,7 +13,6 @@ from titrant.runtime.contract.influence import compare_metrics, fewest_changed
 from titrant.runtime.contract.metrics import METRICS, brier_of_cases, hits
 from titrant.runtime.contract.statistics.auroc import (
     DELONG,
-    LEAST_POSITIVE,
     PLACEMENTS,
     Areas,
     difference_bounds,
@@ -32,6 +31,7 @@ from titrant.runtime.contract.statistics.proportions import (
 )
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.verdict import GateEstimate, meets
+from titrant.schema.cases import LEAST_OF_A_CLASS
 from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of
 from titrant.schema.values.slice import Slice
 
@@ -206,8 +206,8 @@ def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
     decides = areas.misranked if gate.comparison in ("at_least", "at_most") else areas.discordant
     missing = (
         ""
-        if count >= LEAST_POSITIVE
-        else f"{count} cases on the smaller side of {cases.positive_name}, and at least {LEAST_POSITIVE} are needed"
+        if count >= LEAST_OF_A_CLASS
+        else f"{count} cases on the smaller side of {cases.positive_name}, and at least {LEAST_OF_A_CLASS} are needed"
     )
     return GateEstimate(
         estimate, lower, upper, areas.original, areas.candidate, len(positive), decides, f"{DELONG}, {PLACEMENTS}",

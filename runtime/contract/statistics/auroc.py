@@ -10,8 +10,6 @@ from titrant.runtime.contract.statistics.proportions import crossing
 
 DELONG = "paired DeLong"
 PLACEMENTS = "and bets on the placements of each class"
-# Below this many cases of a class the normal approximation says nothing; see design.md, the contract.
-LEAST_POSITIVE = 30
 
 
 @dataclass(frozen=True)
