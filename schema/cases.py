@@ -104,6 +104,11 @@ def runs_for_percentile(share: float, confidence: float = 0.95) -> int:
     return math.ceil(math.log(1 - confidence) / math.log(share) - 1e-12)
 
 
+def blocks_for_percentile(share: float, confidence: float = 0.95) -> int:
+    """Return how many blocks of runs, apart in time and none of them slow, bound a percentile: 63 for .95, 5 for .5."""
+    return mean_cases(1 - share, 1.0, confidence) or 1
+
+
 def mean_cases(margin: float, spread: float = 1.0, confidence: float = 0.95) -> int | None:
     """Return how many unchanged cases prove that a mean rises by at most `margin`, one case by at most `spread`.
 

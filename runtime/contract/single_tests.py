@@ -9,6 +9,7 @@ import numpy as np
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import CLUSTERED, WHOLE_UNITS, Paired, paired
+from titrant.runtime.contract.statistics.blocks import DEPENDENCE_LEVEL, block_percentile_bounds, spells
 from titrant.runtime.contract.statistics.compared import compare_means
 from titrant.runtime.contract.statistics.means import BETTING, ORDER_STATISTICS, percentile_bounds
 from titrant.runtime.contract.statistics.proportions import (
@@ -20,7 +21,7 @@ from titrant.runtime.contract.statistics.proportions import (
 )
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.verdict import GateEstimate
-from titrant.schema.cases import PERCENTILES, runs_for_percentile
+from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.gate import Gate, slice_of
 from titrant.schema.values.units import format_size, format_time
 
@@ -155,6 +156,7 @@ def _group_share(group: Paired, loss: float) -> GroupShare:
 
 
 # Of the candidate and the original alone, after the choice: see docs/decisions/search.md.
+BETS_ON_BLOCKS = "bets on blocks of runs, which lie apart in time"
 TIMED_ANEW = ", of runs after the choice"
 
 
@@ -169,7 +171,19 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
     if timing is None:
         raise Unassessable(f"batch size {evidence.timing_batch} was not timed")
     share, runs = PERCENTILES[gate.metric], timing["samples"]
-    lower, upper = percentile_bounds(runs, share, evidence.confidence)
+    least, counted, method, dependent = runs_for_percentile(share, evidence.confidence), "runs", ORDER_STATISTICS, ""
+    blocks = timing.get("blocks")
+    if blocks:
+        least, counted, method = blocks_for_percentile(share, evidence.confidence), "blocks of runs", BETS_ON_BLOCKS
+        lower, upper = block_percentile_bounds(np.asarray(runs), blocks, share, evidence.confidence)
+        chance = spells(np.asarray(runs), blocks)
+        if chance <= DEPENDENCE_LEVEL:
+            dependent = (
+                f"slow runs come in spells (p = {chance:.2g}, Wald and Wolfowitz), and runs that are alike prove less "
+                "than their number: time again when the machine is quiet, or for longer"
+            )
+    else:
+        lower, upper = percentile_bounds(sorted(runs), share, evidence.confidence)
     name = f"p{100 * share:.0f}"
     estimate = timing[name]
     before = (evidence.original_figures or {}).get(str(evidence.timing_batch), {}).get(name)
@@ -181,11 +195,11 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
         observed = f"{estimate:,.0f} cases a second at the median of {len(runs)} runs at batch {batch}"
         before = batch / before if before else None
     deciding = lower if gate.metric == "throughput" else upper
-    least = runs_for_percentile(share, evidence.confidence)
-    missing = "" if deciding is not None else f"{len(runs)} runs, and {least} are needed to bound {name}"
+    seen = len(blocks) if blocks else len(runs)
+    missing = dependent or ("" if deciding is not None else f"{seen} {counted}, and {least} are needed to bound {name}")
     return GateEstimate(
-        estimate, lower, upper, before, estimate, len(runs), None, ORDER_STATISTICS + TIMED_ANEW, observed,
-        missing=missing, least=least, counted="runs",
+        estimate, lower, upper, before, estimate, seen, None, method + TIMED_ANEW, observed,
+        missing=missing, least=least, counted=counted,
     )  # fmt: skip
 
 

@@ -243,50 +243,6 @@ def test_leaves_auroc_open_under_30_cases_of_a_class(evidence, gate):
     assert "at least 30" in judge(gate("delong", "auroc", "drop_at_most", 0.2), evidence(few, few, flip(few, 1))).reason
 
 
-def timings(samples):
-    ordered = sorted(samples)
-    p50, p95, p99 = np.quantile(ordered, (0.5, 0.95, 0.99))
-    return {"8": {"p50": p50, "p95": p95, "p99": p99, "samples": ordered, "throughput": 8 / p50}, "peak_bytes": 5000}
-
-
-def test_judges_latency_by_the_order_statistic(evidence, gate):
-    latency = gate("order_statistic", "latency_p95", "at_most", 0.005, preset="target", unit="s")
-    found = evidence(LABELS, LABELS, LABELS, timing_batch=8)
-    steady = replace(found, figures=timings([0.004] * 59))
-    assert judge(latency, steady).verdict == "PASS"
-    assert judge(latency, steady).method == "order statistics, of runs after the choice"
-    assert judge(latency, replace(found, figures=timings([0.004] * 58 + [0.006]))).verdict == "INCONCLUSIVE"
-    assert judge(latency, replace(found, figures=timings([0.006] * 59))).verdict == "FAIL"
-    short = judge(latency, replace(found, figures=timings([0.001] * 58)))
-    assert (short.verdict, short.needed_cases) == ("INCONCLUSIVE", 59)
-    assert "58 runs, and 59 are needed" in short.reason
-    assert judge(latency, found).verdict == "INCONCLUSIVE"
-
-
-@pytest.mark.parametrize("metric", ["latency_p95", "peak_memory"])
-def test_leaves_time_and_memory_open_for_a_model_that_failed_in_timing(evidence, gate, metric):
-    failed = evidence(LABELS, LABELS, LABELS, figures={"failed": "a node failed"})
-    test = "counted" if metric == "peak_memory" else "order_statistic"
-    result = judge(gate(test, metric, "at_most", 1e9, preset="target"), failed)
-    assert (result.verdict, result.estimate) == ("INCONCLUSIVE", None)
-    assert metric == "peak_memory" or "it failed while it was timed: a node failed" in result.reason
-
-
-def test_judges_throughput_by_the_median(evidence, gate):
-    found = evidence(LABELS, LABELS, LABELS, timing_batch=8, figures=timings([0.004] * 59))
-    result = judge(gate("order_statistic", "throughput", "at_least", 1900.0, unit="cases/s"), found)
-    assert (result.verdict, result.estimate) == ("PASS", 2000.0)
-
-
-def test_judges_size_and_memory_as_they_were_counted(evidence, gate):
-    found = evidence(LABELS, LABELS, LABELS, size=2000, figures=timings([1.0]))
-    size = gate("counted", "size", "at_most", 2000.0, preset="target", unit="B")
-    assert judge(size, found).verdict == "PASS"
-    assert judge(replace(size, threshold=1999.0), found).verdict == "FAIL"
-    assert judge(replace(size, metric="peak_memory"), found).verdict == "FAIL"
-    assert judge(size, replace(found, size=None)).verdict == "INCONCLUSIVE"
-
-
 def test_judges_agreement_without_labels(evidence, gate):
     found = evidence(LABELS, LABELS, LABELS)
     unlabeled = replace(found, rows=replace(found.rows, labels=None), original=None, candidate=None)
