@@ -1,5 +1,7 @@
 """Gates on time, size and memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
