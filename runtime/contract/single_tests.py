@@ -204,15 +204,21 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 
 def judge_counted(gate: Gate, evidence: Evidence) -> GateEstimate:
-    """Compare a size that is known exactly, or the peak memory that was measured once."""
+    """Compare a size that is known exactly, or the peak memory, of which the largest of five processes is a bound."""
     if gate.metric == "size":
-        value, method, before = evidence.size, "counted", None
-    else:
-        before = (evidence.original_figures or {}).get("peak_bytes")
-        value, method = (evidence.figures or {}).get("peak_bytes"), "measured once"
-    if value is None:
-        why = "" if gate.metric == "size" else ": it is measured on Linux, on the CPU, with target.threads 1"
-        raise Unassessable(f"the {gate.metric.replace('_', ' ')} is not known{why}")
-    number = float(value)
-    words = f"{gate.metric.replace('_', ' ')} is {format_size(int(value))}"
-    return GateEstimate(number, number, number, before, number, 1, None, method, words)
+        if evidence.size is None:
+            raise Unassessable("the size is not known")
+        size = float(evidence.size)
+        return GateEstimate(size, size, size, None, size, 1, None, "counted", f"size is {format_size(evidence.size)}")
+    peaks = sorted((evidence.figures or {}).get("peak_samples", ()))
+    if not peaks:
+        raise Unassessable("the peak memory is not known: it is measured on Linux, on the CPU, with target.threads 1")
+    lower, upper = percentile_bounds(peaks, 0.5, evidence.confidence)
+    largest, least = float(peaks[-1]), runs_for_percentile(0.5, evidence.confidence)
+    before = (evidence.original_figures or {}).get("peak_bytes")
+    words = f"peak memory is {format_size(peaks[-1])}, the largest of {len(peaks)} processes"
+    return GateEstimate(
+        largest, lower, None if upper is None else largest, before, largest, len(peaks), None, ORDER_STATISTICS, words,
+        missing="" if upper is not None else f"{least} processes are needed to bound it", least=least,
+        counted="processes",
+    )  # fmt: skip

@@ -37,6 +37,8 @@ _SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily
 
 # Every turn has a run off the clock.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
+# Memory is measured in so many processes; the largest of five bounds the median of all at 95 %.
+MEMORY_PROCESSES = runs_for_percentile(0.5)
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
 _SAMPLE_BYTES, _MODEL_BYTES = 21, 600
@@ -73,7 +75,12 @@ def predict(
     costs = {name: _cost(params, name, use, use.facts or model, speed) for name, use in uses.items()}
     facts = {name: use.facts or model for name, use in uses.items()}
     run = {name: run_cost(params.engines[name], use.kind) for name, use in uses.items()}
-    opening = sum(2 * opening_seconds(facts[name], use, run[name], speed) + _FORK_SECONDS for name, use in uses.items())
+    # Opened to be timed, once before memory is measured, and in every process that measures it.
+    children = MEMORY_PROCESSES if params.threads == 1 and params.device == "cpu" else 0
+    opening = sum(
+        (1 + bool(children) + children) * opening_seconds(facts[name], use, run[name], speed) + children * _FORK_SECONDS
+        for name, use in uses.items()
+    )
     seconds, samples = opening + _SECONDS, 0
     for size in params.batches:
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
@@ -115,7 +122,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=4,
+    version=5,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows"},
@@ -136,9 +143,10 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
                 are fewer than a batch
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples (sorted): seconds of one batch, throughput: cases
                 per second}, "peak_bytes": peak of the memory that loading the model and answering the largest batch
-                adds, or null where it is not known (more than one thread, not on the CPU, not on Linux)}}; of a
-                model that failed {model: {"failed": why}}, and the others are timed without it; where the machine
-                was short of memory, files or space, no later run reuses the timings
+                adds, the largest of five processes, or null where it is not known (more than one thread, not on the
+                CPU, not on Linux), "peak_samples": those of all five}}; of a model that failed {model: {"failed":
+                why}}, and the others are timed without it; where the machine was short of memory, files or space, no
+                later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
     """
@@ -202,7 +210,7 @@ def time_models(
     In each round every model runs on the same batch, in an order drawn anew, so that a machine that slows down slows
     all of them. Its turn begins with one run off the clock: what the others left in the caches is not charged to it,
     since where it is shipped it runs alone. Memory is the peak of loading the model and answering the largest batch, in
-    a child of its own.
+    children of their own.
     A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.
     `passing` is told of what the machine rather than a model caused: then the figures do not hold another time.
     """
@@ -216,7 +224,8 @@ def time_models(
     try:
         for name, model in models.items():
             with race.trying(name):
-                answer[name] = {"peak_bytes": _memory(params, rows, name, model, passing)}
+                peaks = _memory(params, rows, name, model, passing)
+                answer[name] = {"peak_bytes": max(peaks, default=None), "peak_samples": peaks}
                 race.sessions[name] = open_session(
                     params.engines[name], model, threads=params.threads, device=params.device
                 )
@@ -231,30 +240,36 @@ def time_models(
     return {name: {"failed": race.failed[name]} if name in race.failed else answer[name] for name in models}
 
 
-def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[[str], None]) -> int | None:
-    """Measure one model on one CPU thread, else None; a live module's tensors are loaded already and are added.
+def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[[str], None]) -> list[int]:
+    """Measure one model on one CPU thread in several processes, else []; a live module's tensors are loaded already.
 
     More threads are a pool that a forked child has lost and may wait for, and what lies on a device is not counted.
+    What an engine takes once, for the first model of a process, is not the model's: a session is opened before.
     """
     from titrant.runtime.backends.session import open_session
     from titrant.runtime.machine.peak_memory import ChildKilledError, memory_of
 
     if params.threads > 1 or params.device != "cpu":
-        return None
+        return []
 
-    def work() -> object:
+    def work() -> tuple[Any, object]:
         session = open_session(params.engines[name], model, threads=params.threads, device=params.device)
         return session, session.run(_batch(session, rows, max(params.batches)))
 
+    work()[0].close()
+    peaks = []
     try:
-        measured = memory_of(work)
+        for _ in range(MEMORY_PROCESSES):
+            measured = memory_of(work)
+            if measured is None:
+                return []
+            peaks.append(measured)
     except ChildKilledError:
         passing(f"the process that measured the memory of {name} was killed, most likely for lack of memory")
-        return None
+        return []
     module = getattr(model, "module", None)
-    if measured is None or module is None:
-        return measured
-    return measured + sum(tensor.nbytes for tensor in module.state_dict().values())
+    loaded = 0 if module is None else sum(tensor.nbytes for tensor in module.state_dict().values())
+    return [peak + loaded for peak in peaks]
 
 
 def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":

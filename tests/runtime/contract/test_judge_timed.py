@@ -13,7 +13,8 @@ LABELS = np.array([1] * 63 + [0] * 108)
 def timings(samples):
     ordered = sorted(samples)
     p50, p95, p99 = np.quantile(ordered, (0.5, 0.95, 0.99))
-    return {"8": {"p50": p50, "p95": p95, "p99": p99, "samples": ordered, "throughput": 8 / p50}, "peak_bytes": 5000}
+    timing = {"p50": p50, "p95": p95, "p99": p99, "samples": ordered, "throughput": 8 / p50}
+    return {"8": timing, "peak_bytes": 5000, "peak_samples": [4600, 5000, 4500, 4900, 4800]}
 
 
 def test_judges_latency_by_the_order_statistic(evidence, gate):
@@ -65,10 +66,23 @@ def test_judges_throughput_by_the_median(evidence, gate):
     assert (result.verdict, result.estimate) == ("PASS", 2000.0)
 
 
-def test_judges_size_and_memory_as_they_were_counted(evidence, gate):
+def test_judges_size_as_it_was_counted(evidence, gate):
     found = evidence(LABELS, LABELS, LABELS, size=2000, figures=timings([1.0]))
     size = gate("counted", "size", "at_most", 2000.0, preset="target", unit="B")
     assert judge(size, found).verdict == "PASS"
     assert judge(replace(size, threshold=1999.0), found).verdict == "FAIL"
-    assert judge(replace(size, metric="peak_memory"), found).verdict == "FAIL"
     assert judge(size, replace(found, size=None)).verdict == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"), [(5000.0, "PASS"), (4999.0, "INCONCLUSIVE"), (4500.0, "INCONCLUSIVE"), (4499.0, "FAIL")]
+)
+def test_judges_memory_by_the_largest_of_five_processes(evidence, gate, limit, verdict):
+    found = evidence(LABELS, LABELS, LABELS, figures=timings([1.0]))
+    memory = gate("counted", "peak_memory", "at_most", limit, preset="target", unit="B")
+    result = judge(memory, found)
+    assert (result.verdict, result.estimate) == (verdict, 5000.0)
+    assert "the largest of 5 processes" in result.reason
+    few = replace(found, figures={**found.figures, "peak_samples": [4500] * 4})
+    assert judge(memory, few).verdict == "INCONCLUSIVE"
+    assert "5 processes are needed" in judge(memory, few).reason
