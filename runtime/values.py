@@ -42,7 +42,7 @@ class RowSplit:
     """Which rows have which role: role → source → sorted row indices (int64)."""
 
     roles: Mapping[str, Mapping[str, np.ndarray]]
-    units: Mapping[str, np.ndarray]  # source → unit id of every row (int64): what `split.by` keeps together
+    units: Mapping[str, np.ndarray]  # source → unit id of every row (int64): equal inputs, or one value of `split.by`
     notes: tuple[str, ...] = ()
     dropped: int = 0
 

@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from titrant.schema.gate import BATCH_INVARIANCE, Gate
+from titrant.schema.gate import BATCH_INVARIANCE, SHARES, Gate
 from titrant.schema.values.frozen import dataclass
 
 # Under this many changed cases retention is judged by an exact bound instead of the score test.
 FEW_CHANGED = 5
+# Cases of a class below which the area under the ROC curve is not judged.
+LEAST_OF_A_CLASS = 30
 # The share of the runs that a timed metric bounds.
 PERCENTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
 _NINE_IN_TEN = NormalDist().inv_cdf(0.9)
@@ -51,11 +53,11 @@ def need(
         case "paired_mean":
             return _mean(gate, confidence)
         case "delong":
-            return CasesNeeded(
-                None, "", "depends on the scores of the cases; at least 30 positive and 10 discordant ones"
+            return _unchanged(
+                gate, confidence, "cases of the rarer class", "no case changes its rank", LEAST_OF_A_CLASS
             )
         case "bootstrap":
-            return CasesNeeded(None, "", "depends on the cases that change; at least 20 of them")
+            return _unchanged(gate, confidence, "rows", "no decision changes, and classes are of equal size")
         case "not_assessable":
             return CasesNeeded(None, "", gate.assumption)
     return CasesNeeded(None, "", "")
@@ -102,6 +104,11 @@ def constrained_discordance(both: float, lost: float, gained: float, ratio: floa
 def runs_for_percentile(share: float, confidence: float = 0.95) -> int:
     """Return the smallest number of timed runs whose slowest bounds a percentile from above: 59 for .95, 5 for .5."""
     return math.ceil(math.log(1 - confidence) / math.log(share) - 1e-12)
+
+
+def blocks_for_percentile(share: float, confidence: float = 0.95) -> int:
+    """Return how many blocks of runs, apart in time and none of them slow, bound a percentile: 63 for .95, 5 for .5."""
+    return mean_cases(1 - share, 1.0, confidence) or 1
 
 
 def mean_cases(margin: float, spread: float = 1.0, confidence: float = 0.95) -> int | None:
@@ -181,13 +188,30 @@ def _groups(gate: Gate, confidence: float, power: float, original: float) -> Cas
 
 def _percentile(gate: Gate, confidence: float) -> CasesNeeded:
     share = PERCENTILES[gate.metric]
-    return CasesNeeded(runs_for_percentile(share, confidence), "timed runs", "the slowest run bounds the percentile")
+    blocks = blocks_for_percentile(share, confidence)
+    return CasesNeeded(blocks, "blocks of timed runs", "no block is slow; they lie apart in time")
 
 
 def _mean(gate: Gate, confidence: float) -> CasesNeeded:
     if gate.comparison not in ("rise_at_most", "drop_at_most"):
         return CasesNeeded(None, "", "depends on how far the score is from the threshold")
     return CasesNeeded(mean_cases(gate.threshold, 1.0, confidence), "rows", "no probability moves much")
+
+
+def _unchanged(gate: Gate, confidence: float, of: str, words: str, least: int = 1) -> CasesNeeded:
+    """Count the cases with which bets prove that nothing changed; see runtime/contract/statistics/compared.py."""
+    margin = margin_of(gate)
+    if margin is None:
+        return CasesNeeded(None, "", "depends on how far the metric is from the threshold")
+    cases = mean_cases(margin, 1.0, confidence)
+    return CasesNeeded(None if cases is None else max(cases, least), of, words)
+
+
+def margin_of(gate: Gate) -> float | None:
+    """Return the loss, as a share of the cases, that a gate allows against the original; None where it has no such."""
+    if gate.comparison in ("drop_at_most", "rise_at_most"):
+        return gate.threshold
+    return 1 - gate.threshold if gate.comparison == "retention" or gate.metric in SHARES else None
 
 
 def _percent(share: float) -> str:

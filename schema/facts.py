@@ -165,9 +165,9 @@ class RoleFacts:
     """The rows of one role (train, tuning, calibration, evaluation).
 
     `classes` counts rows by class; `subgroups` by subgroup and value; `positives` likewise, of the positive class
-    only. These count rows; `units` counts what `split.by` keeps together, and so do the five that end in `_units`,
-    empty where every row is a unit of its own: by class, by class the units with rows of others, by subgroup and value,
-    and there with rows that are, and that are not, of the positive class.
+    only. These count rows; `units` counts what `split.by` keeps together, or different inputs, and so do the five that
+    end in `_units`, empty where every row is a unit of its own: by class, by class the units with rows of others, by
+    subgroup and value, and there with rows that are, and that are not, of the positive class.
     """
 
     rows: int

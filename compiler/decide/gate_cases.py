@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from titrant.schema.cases import mean_cases, need, zero_failure_cases
+from titrant.schema.cases import margin_of, mean_cases, need, zero_failure_cases
 from titrant.schema.facts import DataFacts, RoleFacts
 from titrant.schema.gate import Gate, slice_of
 from titrant.schema.values.slice import Slice
@@ -23,7 +23,33 @@ def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
         return gate
     needed, assumption = needed_cases(gate, confidence)
     available = available_cases(gate.metric, slice_of(gate), data)
+    if gate.test == "bootstrap":
+        needed, assumption = _of_rare_classes(gate, data, confidence) or (needed, assumption)
     return replace(gate, needed_cases=needed, available_cases=available, assumption=assumption)
+
+
+def _of_rare_classes(gate: Gate, data: DataFacts, confidence: float) -> Needed | None:
+    """Return the rows that prove a gate whose metric a row of a rare class moves by more than one in all rows.
+
+    None where the classes are not known.
+    """
+    evaluation, margin = data.roles.get("evaluation"), margin_of(gate)
+    held = {name: count for name, count in (evaluation.classes if evaluation else {}).items() if count}
+    if len(held) < 2 or margin is None:
+        return None
+    rarest = min(held, key=lambda name: held[name])
+    of_one = data.positive if gate.metric != "balanced_accuracy" else None
+    if of_one is not None and of_one not in held:
+        return None
+    rows, name = sum(held.values()), of_one or rarest
+    # Of precision a row weighs as one of those that are called positive, of F1 as one of those and of the class.
+    parts = {"precision": 1, "f1": 2}.get(gate.metric, 1) if of_one else len(held)
+    spread = rows / (parts * held[name]) - margin
+    # Of a balanced accuracy of 1 only what a row adds can be lost, and a ratio allows less of it.
+    spread = rows / (parts * held[name]) * (1 - margin) if not of_one and gate.comparison == "retention" else spread
+    return mean_cases(
+        margin, spread + margin, confidence
+    ), f"no decision changes, and class {name} has {held[name]} rows"
 
 
 def needed_cases(gate: Gate, confidence: float) -> Needed:
@@ -42,6 +68,9 @@ def available_cases(metric: str, cases: Slice, data: DataFacts) -> int:
     evaluation = data.roles.get("evaluation")
     if evaluation is None:
         return 0
+    if metric == "auroc" and (cases.kind == "class" or data.positive is not None) and cases.kind != "subgroup":
+        name = cases.class_name if cases.kind == "class" else str(data.positive)
+        return min(_of_class("auroc", name, evaluation), _of_class(NEGATIVES, name, evaluation))
     if cases.kind == "class":
         return _of_class(metric, cases.class_name, evaluation)
     if cases.kind == "subgroup":

@@ -12,6 +12,7 @@ from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.compiler.lower.verify import TIMED
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
+from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria
 from titrant.schema.plan import Candidate, Step
@@ -197,9 +198,17 @@ class Answering:
 
         On evaluation rows, also because the same step on the same rows would be taken for the timing that chose.
         """
-        batches = {"batches": judged_batches(self.bound.recipe, self.decisions)}
+        gates = self.decisions.settled.contract.gates
+        confidence = self.decisions.settled.contract.confidence
+        shares = [PERCENTILES[gate.metric] for gate in gates if gate.metric in PERCENTILES]
+        judged = {
+            "batches": judged_batches(self.bound.recipe, self.decisions),
+            "blocks": max((blocks_for_percentile(share, confidence) for share in shares), default=1),
+        }
+        if any(gate.metric == "peak_memory" for gate in gates):
+            judged["memory_runs"] = runs_for_percentile(0.5, confidence)
         about = {"stage": "judge", "candidate": candidate.id, "because": "if shortlisted: what chose does not judge"}
-        return self._timed(f"{candidate.id}.latency", original, models, (EVALUATION, batches), **about)
+        return self._timed(f"{candidate.id}.latency", original, models, (EVALUATION, judged), **about)
 
     def _timed(
         self,

@@ -21,8 +21,8 @@ from titrant.runtime.contract.single_tests import (
     judge_timed,
     judge_two_proportions,
 )
-from titrant.runtime.contract.small_groups import judge_left_alone
 from titrant.runtime.contract.subgroup_harm import name_harmed
+from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement
 
@@ -55,7 +55,7 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         _finite(evidence)
         if gate.test not in TESTS:
             raise Unassessable(f"there is no test {gate.test} in this version")
-        left_alone = judge_left_alone(gate, evidence)
+        left_alone = judge_left_alone(gate, evidence) or judge_identical(gate, evidence)
         finding = left_alone or TESTS[gate.test](gate, evidence)
     except Unassessable as unassessable:
         return _open(gate, str(unassessable))

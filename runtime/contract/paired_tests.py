@@ -3,46 +3,41 @@
 All but proportions may also be judged without the original, against an absolute limit.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, slice_answers
+from titrant.runtime.contract.influence import compare_metrics, fewest_changed
 from titrant.runtime.contract.metrics import METRICS, brier_of_cases, hits
 from titrant.runtime.contract.statistics.auroc import (
     DELONG,
-    LEAST_DISCORDANT,
-    LEAST_POSITIVE,
+    PLACEMENTS,
     Areas,
     difference_bounds,
     paired_areas,
     ratio_bounds,
 )
-from titrant.runtime.contract.statistics.means import (
-    BETTING,
-    BOOTSTRAP,
-    LEAST_CHANGED,
-    bootstrap_bounds,
-    mean_lower_bound,
-    mean_upper_bound,
-    refutes,
-)
+from titrant.runtime.contract.statistics.compared import ComparedMeans, compare_means
+from titrant.runtime.contract.statistics.means import BETTING, BOOTSTRAP, LEAST_CHANGED, bootstrap_bounds
 from titrant.runtime.contract.statistics.proportions import (
     Pairs,
-    crossing,
     paired_difference_lower_bound,
     paired_difference_upper_bound,
     paired_ratio_lower_bound,
     paired_ratio_upper_bound,
     pairs,
-    shrink,
-    unit_count,
 )
-from titrant.runtime.contract.verdict import GateEstimate
-from titrant.schema.gate import Gate, slice_of
+from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
+from titrant.runtime.contract.verdict import GateEstimate, meets
+from titrant.schema.cases import LEAST_OF_A_CLASS
+from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of
 from titrant.schema.values.slice import Slice
 
 CLUSTERED = ", rows of one unit counted as fewer cases"
+WHOLE_UNITS = ", over units that may fail whole"
+BY_CLASS = " of what a row of each class could change"
 
 
 @dataclass(frozen=True)
@@ -81,10 +76,13 @@ def paired(metric: str, among: Slice, evidence: Evidence) -> Paired:
 def judge_retention(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the ratio of the two proportions by the score test, or exactly where few cases change."""
     outcomes = paired(gate.metric, slice_of(gate), evidence)
-    old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
-    if not old:
+    if not outcomes.original.any():
         raise Unassessable(f"the original's {gate.metric} is 0, and there is nothing to retain")
-    counts, clustered = _effective(outcomes, new / old, evidence.confidence)
+    factor = effective_share(outcomes.units, 1 - gate.threshold)
+    if factor < NEARLY_SINGLE:
+        return _by_betting(gate, outcomes, evidence.confidence)
+    old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
+    counts = outcomes.counts.times(factor)
     lower, method = paired_ratio_lower_bound(counts, evidence.confidence)
 
     def proves(times: float) -> bool:
@@ -92,16 +90,20 @@ def judge_retention(gate: Gate, evidence: Evidence) -> GateEstimate:
 
     return GateEstimate(
         new / old, lower, paired_ratio_upper_bound(counts, evidence.confidence), old, new,
-        len(outcomes.original), int(outcomes.counts.changed), method + clustered, outcomes.observed,
-        clean="" if outcomes.counts.lost else "no loss", units=unit_count(outcomes.units), proves_with=proves,
+        len(outcomes.original), int(outcomes.counts.changed), method + (CLUSTERED if factor < 1 else ""),
+        outcomes.observed, clean="" if outcomes.counts.lost else "no loss", units=unit_count(outcomes.units),
+        proves_with=proves,
     )  # fmt: skip
 
 
 def judge_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the drop (original - candidate) or the rise of a proportion."""
     outcomes = paired(gate.metric, slice_of(gate), evidence)
+    factor = effective_share(outcomes.units, gate.threshold)
+    if factor < NEARLY_SINGLE:
+        return _by_betting(gate, outcomes, evidence.confidence)
     old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
-    counts, clustered = _effective(outcomes, None, evidence.confidence)
+    counts = outcomes.counts.times(factor)
     if gate.comparison == "drop_at_most":
         # A drop is the rise as seen from the candidate.
         counts = Pairs(counts.both, counts.gained, counts.lost, counts.neither)
@@ -114,78 +116,63 @@ def judge_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
 
     changed = int(outcomes.counts.changed)
     return GateEstimate(
-        estimate, lower, upper, old, new, len(outcomes.original), changed, method + clustered, outcomes.observed,
-        clean="" if changed else "no change", units=unit_count(outcomes.units), proves_with=proves,
+        estimate, lower, upper, old, new, len(outcomes.original), changed, method + (CLUSTERED if factor < 1 else ""),
+        outcomes.observed, clean="" if changed else "no change", units=unit_count(outcomes.units), proves_with=proves,
     )  # fmt: skip
 
 
-def _effective(outcomes: Paired, ratio: float | None, confidence: float) -> tuple[Pairs, str]:
-    """Return the counts with a unit's rows counted as fewer cases; the residual is that of the ratio or difference."""
-    if unit_count(outcomes.units) == len(outcomes.units):
-        return outcomes.counts, ""
-    new, old = outcomes.candidate.astype(float), outcomes.original.astype(float)
-    residuals = new - old * ratio if ratio is not None else (new - old) - (new - old).mean()
-    factor = shrink(residuals, outcomes.original != outcomes.candidate, outcomes.units, confidence)
-    return outcomes.counts.times(factor), CLUSTERED
+def _by_betting(gate: Gate, outcomes: Paired, confidence: float) -> GateEstimate:
+    """Bound a proportion whose units have several rows each, any of which may fail whole."""
+    old, new = outcomes.original.astype(np.float64), outcomes.candidate.astype(np.float64)
+    means = compare_means(gate.comparison, old, new, outcomes.units, confidence=confidence)
+    before, after = float(old.mean()), float(new.mean())
+    estimate = compared(gate.comparison, before, after)
+    lower, upper = means.bounds()
+    counts = outcomes.counts
+    against = counts.changed if gate.comparison != "retention" else counts.lost
+    return GateEstimate(
+        estimate, lower, upper, before, after, len(old), int(counts.changed), BETTING + WHOLE_UNITS,
+        outcomes.observed, clean="" if against else "no loss" if gate.comparison == "retention" else "no change",
+        units=unit_count(outcomes.units), proves_with=lambda times: means.proves(gate.threshold, times),
+    )  # fmt: skip
 
 
 # A case's Brier score moves by rounding on every case; what moves by less than this is not called changed.
 CHANGED = 1e-3
-_LARGEST_RATIO = 1000.0
+# Further from 1 the scores of a case are no probabilities, and a case's Brier score may exceed 1.
+_SUM_OFF = 0.02
 
 
 def judge_brier(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the mean over cases of what is compared; one case's score lies in 0..1."""
     cases = slice_answers(evidence, gate.metric, slice_of(gate))
+    for name, answers in (("original", cases.original), ("candidate", cases.candidate)):
+        sums = answers.probabilities.sum(axis=1)
+        furthest = float(sums[np.abs(sums - 1).argmax()])
+        # Of two classes one column is judged, whatever the other holds.
+        if answers.probabilities.shape[1] > 2 and abs(furthest - 1) > _SUM_OFF:
+            raise Unassessable(
+                f"the {name}'s scores of a case add up to {furthest:.4g}, and only probabilities have a Brier score"
+            )
     old, new = (
-        brier_of_cases(answers.probabilities, cases.labels, cases.positive)
+        np.minimum(brier_of_cases(answers.probabilities, cases.labels, cases.positive), 1.0)
         for answers in (cases.original, cases.candidate)
     )
     before, after = float(old.mean()), float(new.mean())
     moved = int((np.abs(new - old) > CHANGED).sum())
     words = f"the Brier score{cases.words} goes from {before:.4f} to {after:.4f} over {len(new)} cases"
-    if gate.comparison == "retention":
-        estimate, lower, upper = _brier_retention(old, new, cases.units, evidence.confidence)
-        units = unit_count(cases.units)
-        return GateEstimate(estimate, lower, upper, before, after, len(new), moved, BETTING, words, units=units)
-    values, lowest = {
-        "rise_at_most": (new - old, -1.0),
-        "drop_at_most": (old - new, -1.0),
-        "at_most": (new, 0.0),
-        "at_least": (new, 0.0),
-    }[gate.comparison]
-    lower = mean_lower_bound(values, cases.units, evidence.confidence, lowest)
-    upper = mean_upper_bound(values, cases.units, evidence.confidence)
-
-    def proves(times: float) -> bool:
-        if gate.comparison == "at_least":
-            return refutes(-values, cases.units, -gate.threshold, evidence.confidence, highest=-lowest, times=times)
-        return refutes(values, cases.units, gate.threshold, evidence.confidence, times=times)
-
-    return GateEstimate(
-        float(values.mean()), lower, upper, before, after, len(new), moved, BETTING, words,
-        clean="" if moved else "no change", units=unit_count(cases.units), proves_with=proves,
-    )  # fmt: skip
-
-
-def _brier_retention(
-    old: np.ndarray, new: np.ndarray, units: np.ndarray, confidence: float
-) -> tuple[float, float, float | None]:
-    """Return original / candidate (smaller is better) with its bounds, from refuted signs of mean(r · new - old)."""
-    if not new.mean():
+    if gate.comparison == "retention" and not after:
         raise Unassessable("the candidate's Brier score is 0")
-    estimate = float(old.mean() / new.mean())
-
-    def proven_above(ratio: float) -> bool:
-        return refutes(ratio * new - old, units, 0.0, confidence, highest=ratio)
-
-    def proven_below(ratio: float) -> bool:
-        return refutes(old - ratio * new, units, 0.0, confidence)
-
-    lower = crossing(lambda ratio: 1.0 if proven_above(ratio) else -1.0, 1e-9, estimate) if estimate else 0.0
-    if not proven_below(_LARGEST_RATIO):
-        return estimate, lower, None
-    return estimate, lower, crossing(lambda ratio: -1.0 if proven_below(ratio) else 1.0, estimate, _LARGEST_RATIO)
+    # Smaller is better: what is retained is original / candidate.
+    first, second = (new, old) if gate.comparison == "retention" else (old, new)
+    estimate = compared(gate.comparison, float(first.mean()), float(second.mean()))
+    means = compare_means(gate.comparison, first, second, cases.units, confidence=evidence.confidence)
+    lower, upper = means.bounds()
+    return GateEstimate(
+        estimate, lower, upper, before, after, len(new), moved, BETTING, words,
+        clean="" if moved or gate.comparison == "retention" else "no change", units=unit_count(cases.units),
+        proves_with=lambda times: means.proves(gate.threshold, times),
+    )  # fmt: skip
 
 
 # comparison → the factor of the original's area in candidate - factor · original
@@ -203,13 +190,34 @@ def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
     scores = [answers.probabilities[:, cases.positive] for answers in (cases.original, cases.candidate)]
     areas = paired_areas(scores[0], scores[1], positive, cases.units)
     estimate, lower, upper = _area_bounds(gate, areas, evidence.confidence)
+    sides = [
+        _side_means(gate, areas.placements[:, side], cases.units[side], evidence.confidence)
+        for side in (positive, ~positive)
+    ]
+    for bound_low, bound_high in (side.bounds() for side in sides):
+        lower, upper = min(lower, bound_low), max(upper, math.inf if bound_high is None else bound_high)
+
+    def proves(times: float) -> bool:
+        sampled = _area_bounds(gate, areas.times(times), evidence.confidence)
+        worst = sampled[2] if gate.comparison in SMALLER_IS_BETTER else sampled[1]
+        return meets(gate, worst) and all(side.proves(gate.threshold, times) for side in sides)
+
     count = min(unit_count(cases.units[positive]), unit_count(cases.units[~positive]))
     decides = areas.misranked if gate.comparison in ("at_least", "at_most") else areas.discordant
+    missing = (
+        ""
+        if count >= LEAST_OF_A_CLASS
+        else f"{count} cases on the smaller side of {cases.positive_name}, and at least {LEAST_OF_A_CLASS} are needed"
+    )
     return GateEstimate(
-        estimate, lower, upper, areas.original, areas.candidate, len(positive), decides, DELONG,
-        f"AUROC{cases.words} {areas.original:.4f} → {areas.candidate:.4f}",
-        missing=_too_few_for_auroc(count, decides, cases), units=unit_count(cases.units),
+        estimate, lower, upper, areas.original, areas.candidate, len(positive), decides, f"{DELONG}, {PLACEMENTS}",
+        f"AUROC{cases.words} {areas.original:.4f} → {areas.candidate:.4f}", missing=missing,
+        clean="" if areas.discordant else "no change of rank", units=unit_count(cases.units), proves_with=proves,
     )  # fmt: skip
+
+
+def _side_means(gate: Gate, placements: np.ndarray, units: np.ndarray, confidence: float) -> ComparedMeans:
+    return compare_means(gate.comparison, placements[0], placements[1], units, confidence=confidence)
 
 
 def _area_bounds(gate: Gate, areas: Areas, confidence: float) -> tuple[float, float, float]:
@@ -223,16 +231,12 @@ def _area_bounds(gate: Gate, areas: Areas, confidence: float) -> tuple[float, fl
     return (-estimate, -upper, -lower) if gate.comparison == "drop_at_most" else (estimate, lower, upper)
 
 
-def _too_few_for_auroc(count: int, decides: int, cases: SliceAnswers) -> str:
-    if count < LEAST_POSITIVE:
-        return f"{count} cases on the smaller side of {cases.positive_name}, and at least {LEAST_POSITIVE} are needed"
-    if decides < LEAST_DISCORDANT:
-        return f"{decides} cases decide the test, and at least {LEAST_DISCORDANT} are needed"
-    return ""
-
-
 def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
-    """Bound what is compared from 2,000 resamples of the units; fewer than 20 changed cases leave it open."""
+    """Bound what is compared from 2,000 resamples, or by bets on the rows where a class has seen too few changes.
+
+    The resamples tell nothing of what did not happen yet: each class that the metric reads needs 20 changed cases, and
+    each row must be a unit of its own.
+    """
     cases = slice_answers(evidence, gate.metric, slice_of(gate))
     every = np.arange(len(cases.labels))
     before, after = _both_values(gate.metric, cases, every)
@@ -241,21 +245,24 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
     absolute = gate.comparison in ("at_least", "at_most")
     other = cases.labels if absolute else cases.original.decisions
-    changed = unit_count(cases.units[cases.candidate.decisions != other])
+    differing = cases.candidate.decisions != other
     observed = f"{gate.metric.replace('_', ' ')}{cases.words} {before:.4f} → {after:.4f} over {len(every)} cases"
-    bounds = None
-    missing = f"{changed} changed cases, and the bootstrap needs at least {LEAST_CHANGED}"
-    if changed >= LEAST_CHANGED:
-        generator = np.random.default_rng(evidence.seed)
+    finding = GateEstimate(
+        estimate, None, None, before, after, len(every), unit_count(cases.units[differing]), BOOTSTRAP, observed,
+        clean="" if differing.any() else "no miss" if absolute else "no change", units=unit_count(cases.units),
+    )  # fmt: skip
+    if finding.units == len(every) and fewest_changed(gate.metric, cases, other) >= LEAST_CHANGED:
         bounds = bootstrap_bounds(
             lambda chosen: compared(gate.comparison, *_both_values(gate.metric, cases, chosen)),
-            estimate, cases.units, evidence.confidence, generator,
+            estimate, cases.units, evidence.confidence, np.random.default_rng(evidence.seed),
         )  # fmt: skip
-        missing = "" if bounds else f"{gate.metric} is not defined for some resamples: too few cases"
-    lower, upper = bounds or (None, None)
-    return GateEstimate(
-        estimate, lower, upper, before, after, len(every), changed, BOOTSTRAP, observed, missing=missing,
-        units=unit_count(cases.units),
+        if bounds is not None:
+            return replace(finding, lower=bounds[0], upper=bounds[1])
+    means = compare_metrics(gate.metric, gate.comparison, cases, evidence.confidence)
+    lower, upper = means.bounds()
+    return replace(
+        finding, lower=lower, upper=upper, method=BETTING + BY_CLASS,
+        proves_with=lambda times: means.proves(gate.threshold, times),
     )  # fmt: skip
 
 

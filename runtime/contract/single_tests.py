@@ -1,29 +1,31 @@
 """Judge shares of cases by exact bounds, a metric's ratio between two subgroups, timings, size and memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
-from titrant.runtime.contract.paired_tests import CLUSTERED, Paired, paired
-from titrant.runtime.contract.statistics.means import ORDER_STATISTICS, percentile_bounds
+from titrant.runtime.contract.paired_tests import CLUSTERED, WHOLE_UNITS, Paired, paired
+from titrant.runtime.contract.statistics.blocks import DEPENDENCE_LEVEL, block_percentile_bounds, spells
+from titrant.runtime.contract.statistics.compared import compare_means
+from titrant.runtime.contract.statistics.means import BETTING, ORDER_STATISTICS, percentile_bounds
 from titrant.runtime.contract.statistics.proportions import (
     GroupShare,
     binomial_lower_bound,
     binomial_upper_bound,
     group_ratio_lower_bound,
     group_ratio_upper_bound,
-    shrink,
-    unit_count,
 )
+from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.verdict import GateEstimate
-from titrant.schema.cases import PERCENTILES, runs_for_percentile
+from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, slice_of
 from titrant.schema.values.units import format_size, format_time
 
 EXACT_BINOMIAL = "exact binomial bound (Clopper and Pearson)"
-KORN_GRAUBARD = ", rows of one unit counted as fewer cases (Korn and Graubard)"
 
 
 @dataclass(frozen=True)
@@ -49,27 +51,31 @@ def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
     cases, good = len(share.good), int(share.good.sum())
     if not cases:
         raise Unassessable(f"no case counts for {gate.metric.replace('_', ' ')}: {share.observed}")
-    estimate = good / cases
-    rarer = ~share.good if good * 2 >= cases else share.good
-    factor = shrink(share.good - estimate, rarer, share.units, evidence.confidence)
-
-    def bounds(times: float) -> tuple[float, float]:
-        count, among = good * factor * times, cases * factor * times
-        return binomial_lower_bound(count, among, evidence.confidence), binomial_upper_bound(
-            count, among, evidence.confidence
-        )
-
-    def proves(times: float) -> bool:
-        lower, upper = bounds(times)
-        return upper <= gate.threshold if gate.comparison == "at_most" else lower >= gate.threshold
-
-    lower, upper = bounds(1.0)
-    units = unit_count(share.units)
+    loss = gate.threshold if gate.comparison == "at_most" else 1 - gate.threshold
+    factor, units = effective_share(share.units, loss), unit_count(share.units)
+    estimate, method = good / cases, EXACT_BINOMIAL + (CLUSTERED if factor < 1 else "")
+    proves: Callable[[float], bool]
+    if factor < NEARLY_SINGLE:
+        values = share.good.astype(np.float64)
+        means = compare_means(gate.comparison, np.zeros(cases), values, share.units, confidence=evidence.confidence)
+        (lower, upper), method = means.bounds(), BETTING + WHOLE_UNITS
+        proves = partial(means.proves, gate.threshold)
+    else:
+        lower, upper = _share_bounds(good * factor, cases * factor, evidence.confidence)
+        proves = partial(_proves_share, gate, good * factor, cases * factor, evidence.confidence)
     return GateEstimate(
-        estimate, lower, upper, share.original, estimate, cases, cases - good,
-        EXACT_BINOMIAL + (KORN_GRAUBARD if units < cases else ""), share.observed,
+        estimate, lower, upper, share.original, estimate, cases, cases - good, method, share.observed,
         clean=share.clean if good == cases else "", units=units, proves_with=proves,
     )  # fmt: skip
+
+
+def _share_bounds(good: float, cases: float, confidence: float) -> tuple[float, float]:
+    return binomial_lower_bound(good, cases, confidence), binomial_upper_bound(good, cases, confidence)
+
+
+def _proves_share(gate: Gate, good: float, cases: float, confidence: float, times: float) -> bool:
+    lower, upper = _share_bounds(good * times, cases * times, confidence)
+    return upper <= gate.threshold if gate.comparison == "at_most" else lower >= gate.threshold
 
 
 def _share(gate: Gate, evidence: Evidence) -> _Share:
@@ -160,7 +166,7 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     if len(sides) != 2:
         raise Unassessable("it compares two values of a subgroup, and names no two")
     groups = [paired(gate.metric, side, evidence) for side in sides]
-    first, second = (_group_share(group, evidence.confidence) for group in groups)
+    first, second = (_group_share(group, 1 - gate.threshold) for group in groups)
     means = [float(group.candidate.mean()) for group in groups]
     before = [float(group.original.mean()) for group in groups]
     if not means[1]:
@@ -185,14 +191,13 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     )  # fmt: skip
 
 
-def _group_share(group: Paired, confidence: float) -> GroupShare:
-    right = group.candidate
-    rarer = ~right if right.mean() >= 0.5 else right
-    factor = shrink(right - right.mean(), rarer, group.units, confidence)
-    return GroupShare(float(right.sum()) * factor, len(right) * factor)
+def _group_share(group: Paired, loss: float) -> GroupShare:
+    factor = effective_share(group.units, loss)
+    return GroupShare(float(group.candidate.sum()) * factor, len(group.candidate) * factor)
 
 
 # Of the candidate and the original alone, after the choice: see docs/decisions/search.md.
+BETS_ON_BLOCKS = "bets on blocks of runs, which lie apart in time"
 TIMED_ANEW = ", of runs after the choice"
 
 
@@ -206,8 +211,20 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
     timing = figures.get(str(evidence.timing_batch))
     if timing is None:
         raise Unassessable(f"batch size {evidence.timing_batch} was not timed")
-    share, runs = PERCENTILES[gate.metric], sorted(timing["samples"])
-    lower, upper = percentile_bounds(runs, share, evidence.confidence)
+    share, runs = PERCENTILES[gate.metric], timing["samples"]
+    least, counted, method, dependent = runs_for_percentile(share, evidence.confidence), "runs", ORDER_STATISTICS, ""
+    blocks = timing.get("blocks")
+    if blocks:
+        least, counted, method = blocks_for_percentile(share, evidence.confidence), "blocks of runs", BETS_ON_BLOCKS
+        lower, upper = block_percentile_bounds(np.asarray(runs), blocks, share, evidence.confidence)
+        chance = spells(np.asarray(runs), blocks)
+        if chance <= DEPENDENCE_LEVEL:
+            dependent = (
+                f"slow runs come in spells (p = {chance:.2g}, Wald and Wolfowitz), and runs that are alike prove less "
+                "than their number: time again when the machine is quiet, or for longer"
+            )
+    else:
+        lower, upper = percentile_bounds(sorted(runs), share, evidence.confidence)
     name = f"p{100 * share:.0f}"
     estimate = timing[name]
     before = (evidence.original_figures or {}).get(str(evidence.timing_batch), {}).get(name)
@@ -219,24 +236,30 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
         observed = f"{estimate:,.0f} cases a second at the median of {len(runs)} runs at batch {batch}"
         before = batch / before if before else None
     deciding = lower if gate.metric == "throughput" else upper
-    least = runs_for_percentile(share, evidence.confidence)
-    missing = "" if deciding is not None else f"{len(runs)} runs, and {least} are needed to bound {name}"
+    seen = len(blocks) if blocks else len(runs)
+    missing = dependent or ("" if deciding is not None else f"{seen} {counted}, and {least} are needed to bound {name}")
     return GateEstimate(
-        estimate, lower, upper, before, estimate, len(runs), None, ORDER_STATISTICS + TIMED_ANEW, observed,
-        missing=missing, least=least, counted="runs",
+        estimate, lower, upper, before, estimate, seen, None, method + TIMED_ANEW, observed,
+        missing=missing, least=least, counted=counted,
     )  # fmt: skip
 
 
 def judge_counted(gate: Gate, evidence: Evidence) -> GateEstimate:
-    """Compare a size that is known exactly, or the peak memory that was measured once."""
+    """Compare a size that is known exactly, or the peak memory, of which the largest of five processes is a bound."""
     if gate.metric == "size":
-        value, method, before = evidence.size, "counted", None
-    else:
-        before = (evidence.original_figures or {}).get("peak_bytes")
-        value, method = (evidence.figures or {}).get("peak_bytes"), "measured once"
-    if value is None:
-        why = "" if gate.metric == "size" else ": it is measured on Linux, on the CPU, with target.threads 1"
-        raise Unassessable(f"the {gate.metric.replace('_', ' ')} is not known{why}")
-    number = float(value)
-    words = f"{gate.metric.replace('_', ' ')} is {format_size(int(value))}"
-    return GateEstimate(number, number, number, before, number, 1, None, method, words)
+        if evidence.size is None:
+            raise Unassessable("the size is not known")
+        size = float(evidence.size)
+        return GateEstimate(size, size, size, None, size, 1, None, "counted", f"size is {format_size(evidence.size)}")
+    peaks = sorted((evidence.figures or {}).get("peak_samples", ()))
+    if not peaks:
+        raise Unassessable("the peak memory is not known: it is measured on Linux, on the CPU, with target.threads 1")
+    lower, upper = percentile_bounds(peaks, 0.5, evidence.confidence)
+    largest, least = float(peaks[-1]), runs_for_percentile(0.5, evidence.confidence)
+    before = (evidence.original_figures or {}).get("peak_bytes")
+    words = f"peak memory is {format_size(peaks[-1])}, the largest of {len(peaks)} processes"
+    return GateEstimate(
+        largest, lower, None if upper is None else largest, before, largest, len(peaks), None, ORDER_STATISTICS, words,
+        missing="" if upper is not None else f"{least} processes are needed to bound it", least=least,
+        counted="processes",
+    )  # fmt: skip

@@ -164,8 +164,12 @@ def _values(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+# What stands beside the batches in the figures of a model.
+_NO_BATCH = ("peak_bytes", "peak_samples", "failed")
+
+
 def _timings(figures: Mapping[str, Any]) -> dict[str, Any]:
-    batches = {int(batch): timing for batch, timing in figures.items() if batch not in ("peak_bytes", "failed")}
+    batches = {int(batch): timing for batch, timing in figures.items() if batch not in _NO_BATCH}
     return {"batches": dict(sorted(batches.items())), "peak_bytes": figures.get("peak_bytes")}
 
 

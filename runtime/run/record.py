@@ -230,6 +230,12 @@ def _file_only(place: str) -> str:
     return match[1] if match else place
 
 
+def _timed_anew(plan: Plan, judgement: str) -> str:
+    """Name the timings that a judgement looked at; "" where it looked at none."""
+    contract = next(step for step in plan.steps if step.id == judgement.rpartition(".")[0])
+    return str(contract.inputs.get("timings", ""))
+
+
 def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
     plan = walk.plan
     timings: dict[str, Any] = {}
@@ -238,6 +244,11 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         timings |= {name: timing for name, timing in figures.items() if "failed" not in timing}
     judged = [candidate for candidate in plan.candidates if candidate.id in outcome.judged.judgements]
     ended = [candidate for candidate in judged if candidate.id in outcome.judged.best.values()]
+    # One figure of the memory: the one that was judged.
+    for candidate in judged if any(gate.metric == "peak_memory" for gate in plan.contract.gates) else ():
+        figures = walk.value_if_there(_timed_anew(plan, candidate.judgement)) or {}
+        for name in {candidate.id} & set(timings):
+            timings[name] = timings[name] | {"peak_bytes": figures.get(name, {}).get("peak_bytes")}
     answers = {
         candidate.id: value
         for candidate in judged

@@ -1,7 +1,7 @@
 """Bounds of the areas under two paired ROC curves, their difference and their ratio, by DeLong's method."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -9,17 +9,16 @@ import numpy as np
 from titrant.runtime.contract.statistics.proportions import crossing
 
 DELONG = "paired DeLong"
-# Below either the normal approximation says nothing; see design.md, the contract.
-LEAST_POSITIVE = 30
-LEAST_DISCORDANT = 10
+PLACEMENTS = "and bets on the placements of each class"
 
 
 @dataclass(frozen=True)
 class Areas:
     """Areas of the original and the candidate on the same cases, with their variances and covariance.
 
-    `discordant` counts the units with a case that is ranked otherwise among the other class by the two models;
-    `misranked` those that the candidate does not rank wholly on the right side.
+    `placements` (2, rows): by either model, the share of the other class that a case is ranked on the right side of,
+    whose mean over a class is the area. `discordant` counts the units with a case whose placements differ, `misranked`
+    those that the candidate does not rank wholly on the right side.
     """
 
     original: float
@@ -29,6 +28,17 @@ class Areas:
     covariance: float
     discordant: int
     misranked: int
+    placements: np.ndarray
+
+    def times(self, factor: float) -> "Areas":
+        """Return the same areas from so many times the cases."""
+        variances = (self.original_variance / factor, self.candidate_variance / factor, self.covariance / factor)
+        return replace(
+            self,
+            original_variance=variances[0],
+            candidate_variance=variances[1],
+            covariance=variances[2],
+        )
 
     def contrast(self, factor: float) -> tuple[float, float]:
         """Return candidate - factor · original and its standard error."""
@@ -50,7 +60,7 @@ def paired_areas(original: np.ndarray, candidate: np.ndarray, positive: np.ndarr
     moved = np.abs(placed[0] - placed[1]) > 1e-12
     return Areas(
         float(areas[0]), float(areas[1]), float(covariance[0, 0]), float(covariance[1, 1]), float(covariance[0, 1]),
-        len(np.unique(units[moved])), len(np.unique(units[placed[1] < 1 - 1e-12])),
+        len(np.unique(units[moved])), len(np.unique(units[placed[1] < 1 - 1e-12])), placed,
     )  # fmt: skip
 
 

@@ -4,8 +4,11 @@ The bounds of the mean are valid for any number of cases and any shape of the di
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from titrant.runtime.contract.statistics.units import bases
 
 BETTING = "betting bound (Waudby-Smith and Ramdas 2024)"
 BOOTSTRAP = "bootstrap of 2,000 resamples, the wider of percentile and basic bounds"
@@ -15,6 +18,9 @@ ORDER_STATISTICS = "order statistics"
 # is wagered on "nothing changed", the usual case; the rest keeps the bound sensible when much did.
 _STAKES = np.concatenate([[1.0], 0.75 * 0.8 ** np.arange(24)])
 _WEIGHTS = np.concatenate([[0.8], np.full(24, 0.2 / 24)])
+
+# Means are told apart, and bounds found, as finely as this.
+_MANY, _PRECISION = 1 << 16, 1e-10
 
 # Fewer changed cases make the bootstrap's tails worthless (measured: 40 % false PASS at retention .99, n = 100).
 LEAST_CHANGED = 20
@@ -27,21 +33,15 @@ def mean_upper_bound(values: np.ndarray, units: np.ndarray, confidence: float, h
     Waudby-Smith and Ramdas (2024), "Estimating means of bounded random variables by betting", JRSS B 86. Against the
     claim "the mean is at least m" a bettor wins in proportion to m - x; if the claim is true the wealth
 
-        K(m) = Σ_j w_j Π_units (1 + c_j Σ(m - x) / ((highest - m) · largest unit))
+        K(m) = Σ_j w_j Π_units (1 + c_j (m - x̄) / (highest - m)) ^ e_unit / C_j
 
     has an expectation of at most 1, so P(K ≥ 1 / alpha) ≤ alpha (Markov). The bound is the smallest m that is refuted;
     K grows with m. No variance is estimated, so many cases that each move by 1e-7 do not hide the rare case that may
-    move by 1: with no change at all 160 cases prove that a mean rises by at most .02, as 149 prove a share of .98.
-    Units (a patient's rows) are the independent things; the mean is over rows.
+    move by 1, nor stray rows the rare unit that may fail whole: with no change at all 160 cases prove that a mean rises
+    by at most .02, as 149 prove a share of .98. Units (a patient's rows, of mean x̄) are the independent things; the
+    mean is over rows. e and C are those of `bases`, 1 and 1 where each row is a unit.
     """
-    mean = float(values.mean())
-    if mean >= highest:
-        return highest
-    low, high = mean, highest
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if refutes(values, units, middle, confidence, highest=highest) else (middle, high)
-    return high
+    return upper_bound(unit_means(values[:, None], units), np.ones(1), confidence, highest)
 
 
 def mean_lower_bound(values: np.ndarray, units: np.ndarray, confidence: float, lowest: float = -1.0) -> float:
@@ -53,20 +53,65 @@ def refutes(
     values: np.ndarray, units: np.ndarray, mean: float, confidence: float, *, highest: float = 1.0, times: float = 1.0
 ) -> bool:
     """Whether the claim that the mean is at least `mean` is refuted; `times` as if there were so much more evidence."""
-    if mean >= highest:
-        return True
-    gains = _gains(values, units, mean, highest)
-    with np.errstate(divide="ignore"):
-        logs = np.log1p(np.maximum(_STAKES[:, None] * gains, -1.0)).sum(axis=1) * times + np.log(_WEIGHTS)
-    top = logs.max()
-    return bool(top + np.log(np.exp(logs - top).sum()) >= -np.log(1 - confidence)) if np.isfinite(top) else False
+    return unit_means(values[:, None], units).refutes(np.ones(1), mean, confidence, highest, times)
 
 
-def _gains(values: np.ndarray, units: np.ndarray, mean: float, highest: float) -> np.ndarray:
-    """Return what each unit wins at the full stake, at least -1."""
+@dataclass(frozen=True)
+class UnitMeans:
+    """Means over the rows of each unit, equal ones once: `means` (distinct, columns).
+
+    `counts` (distinct,) adds up the exponents of the units that are equal.
+    """
+
+    means: np.ndarray
+    counts: np.ndarray
+    corrections: np.ndarray
+    average: np.ndarray  # of the rows (columns,)
+
+    def refutes(self, weights: np.ndarray, mean: float, confidence: float, highest: float, times: float = 1.0) -> bool:
+        """Whether the claim is refuted that `columns · weights`, which is at most `highest`, has at least this mean."""
+        if mean >= highest:
+            return True
+        gains = np.maximum((mean - self.means @ weights) / (highest - mean), -1.0)
+        with np.errstate(divide="ignore"):
+            logs = np.array([np.log1p(stake * gains) @ self.counts for stake in _STAKES])
+        logs = (logs - self.corrections) * times + np.log(_WEIGHTS)
+        top = logs.max()
+        return bool(top + np.log(np.exp(logs - top).sum()) >= -np.log(1 - confidence)) if np.isfinite(top) else False
+
+
+def unit_means(columns: np.ndarray, units: np.ndarray) -> UnitMeans:
+    """Gather the rows of each unit, `columns` (rows, columns), and equal units; `units` (rows,).
+
+    Columns of many values are one at most, and are rounded up to a fine grid: what bounds them from above holds.
+    """
     _, index, sizes = np.unique(units, return_inverse=True, return_counts=True)
-    gains: np.ndarray = np.bincount(index, weights=mean - values) / ((highest - mean) * sizes.max())
-    return gains
+    weighed = bases(sizes, _STAKES)
+    means, average = columns, columns.mean(axis=0)
+    if len(sizes) < len(units):
+        means = np.stack([np.bincount(index, weights=column) / sizes for column in columns.T], axis=1)
+    if len(means) > _MANY and means.shape[1] == 1:
+        span = float(np.abs(means).max())
+        means = np.ceil(means / span * _MANY) * (span / _MANY) if span else means
+    keys = np.zeros(len(means), np.int64)
+    for column in (*means.T, weighed.exponents):
+        distinct, place = np.unique(column, return_inverse=True)
+        keys = np.unique(keys * len(distinct) + place, return_inverse=True)[1]
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    return UnitMeans(means[first], counts * weighed.exponents[first], weighed.corrections, average)
+
+
+def upper_bound(gathered: UnitMeans, weights: np.ndarray, confidence: float, highest: float) -> float:
+    """Return the one-sided upper bound of the mean of `columns · weights`, which is at most `highest`."""
+    low, high = float(gathered.average @ weights), highest
+    if low >= highest:
+        return highest
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if gathered.refutes(weights, middle, confidence, highest) else (middle, high)
+        if high - low <= _PRECISION * (abs(high) + abs(low)):
+            break
+    return high
 
 
 def bootstrap_bounds(

@@ -134,7 +134,7 @@ def _estimate(counts: Pairs) -> float:
     return (counts.both + counts.gained) / (counts.both + counts.lost)
 
 
-GROUP_RATIO_SCORE = "score bound of Miettinen and Nurminen (1985)"
+GROUP_RATIO_SCORE = "score bound of Miettinen and Nurminen (1985), corrected for skewness (Gart and Nam 1988)"
 GROUP_RATIO_EXACT = "exact bound of the first group's share (Clopper and Pearson), the second's taken as 1"
 BONFERRONI = "exact bounds of both groups' shares (Clopper and Pearson), each at half the error"
 _HIGHEST_GROUP_RATIO = 1e6
@@ -177,14 +177,41 @@ def constrained(group: GroupShare, other: GroupShare, ratio: float) -> tuple[flo
 
 def group_ratio_statistic(group: GroupShare, other: GroupShare, ratio: float) -> float:
     """Return the score statistic of H0: p_group = ratio · p_other, with the correction n / (n - 1) of the variance."""
+    return _standardized(group.value - ratio * other.value, _constrained_variance(group, other, ratio))
+
+
+def _constrained_variance(group: GroupShare, other: GroupShare, ratio: float) -> float:
     first, second = constrained(group, other, ratio)
     total = group.cases + other.cases
     variance = first * (1 - first) / group.cases + ratio**2 * second * (1 - second) / other.cases
-    variance *= total / max(total - 1, 1.0)
-    difference = group.value - ratio * other.value
+    return variance * total / max(total - 1, 1.0)
+
+
+def _standardized(difference: float, variance: float) -> float:
     if variance <= 1e-15:
         return 0.0 if abs(difference) <= 1e-12 else math.copysign(math.inf, difference)
     return difference / math.sqrt(variance)
+
+
+# Of the smallest step that the difference can take; half of it would be the full continuity correction.
+_CONTINUITY = 0.25
+
+
+def group_ratio_excess(group: GroupShare, other: GroupShare, ratio: float, z: float) -> float:
+    """Return how far the score statistic exceeds what an error of one side at `z` asks for; it falls with the ratio.
+
+    Where groups differ much in size, the statistic is skewed (by γ), and 5 % become 6 to 7. Gart and Nam (1988),
+    Biometrics 44, ask for z + γ (z² - 1) / 6; here only where that is stricter. With a continuity correction of half
+    the usual size (Laud 2017, Pharmaceutical Statistics 16) the error stays within 5.2 %.
+    """
+    first, second = constrained(group, other, ratio)
+    variance = _constrained_variance(group, other, ratio)
+    step = min(1 / group.cases, ratio / other.cases)
+    third = first * (1 - first) * (1 - 2 * first) / group.cases**2
+    third -= ratio**3 * second * (1 - second) * (1 - 2 * second) / other.cases**2
+    skewness = third / variance**1.5 if variance > 1e-15 else 0.0
+    statistic = _standardized(group.value - ratio * other.value - _CONTINUITY * step, variance)
+    return statistic - z - max(skewness * (z * z - 1) / 6, 0.0)
 
 
 def group_ratio_lower_bound(group: GroupShare, other: GroupShare, confidence: float) -> tuple[float, str]:
@@ -202,7 +229,7 @@ def group_ratio_lower_bound(group: GroupShare, other: GroupShare, confidence: fl
         return lower / binomial_upper_bound(other.right, other.cases, each), BONFERRONI
     z = NormalDist().inv_cdf(confidence)
     return crossing(
-        lambda ratio: group_ratio_statistic(group, other, ratio) - z, 1e-9, group.value / other.value
+        lambda ratio: group_ratio_excess(group, other, ratio, z), 1e-9, group.value / other.value
     ), GROUP_RATIO_SCORE
 
 
@@ -262,45 +289,10 @@ def paired_difference_upper_bound(counts: Pairs, confidence: float) -> tuple[flo
     return -bound, method
 
 
-def shrink(residuals: np.ndarray, changed: np.ndarray, units: np.ndarray, confidence: float) -> float:
-    """Return the factor (0..1] by which every count is reduced so that rows count as independent cases.
-
-    1 where every row is a unit of its own. Otherwise the design effect: the variance of the residuals' sum with units
-    as the things that vary, over the variance as if rows were; never less than 1, and enlarged for the few units it
-    is estimated from (Korn and Graubard 1998, the effective sample size of an exact bound). Where fewer than five
-    units hold a changed row nothing can be estimated, and all rows of a unit are taken to move together, the worst
-    case: n² / Σ(rows of a unit)² cases. `residuals` (rows,) has mean zero, `changed` (rows,) bool, `units` (rows,).
-    """
-    _, index, sizes = np.unique(units, return_inverse=True, return_counts=True)
-    if len(sizes) == len(units):
-        return 1.0
-    together = len(units) / float((sizes.astype(np.float64) ** 2).sum())
-    if len(np.unique(index[changed])) < FEW_CHANGED:
-        return together
-    sums = np.bincount(index, weights=residuals)
-    robust = float((sums**2).sum()) * len(sizes) / (len(sizes) - 1)
-    simple = float((residuals**2).sum())
-    if robust <= 0 or simple <= 0:
-        return together
-    return min(1.0, simple / robust * small_sample(len(sizes), confidence))
-
-
-def small_sample(units: int, confidence: float) -> float:
-    """Return (z / t)² with units - 1 degrees of freedom: what a variance estimated from few units is worth."""
-    from scipy.stats import t
-
-    return float((NormalDist().inv_cdf(confidence) / t.ppf(confidence, units - 1)) ** 2)
-
-
-def unit_count(units: np.ndarray) -> int:
-    """Return how many different units there are."""
-    return len(np.unique(units))
-
-
 def binomial_lower_bound(count: float, cases: float, confidence: float) -> float:
     """Return the one-sided lower bound of a proportion (Clopper and Pearson 1934).
 
-    Counts may be fractions, as they are after `shrink`. 0 without cases.
+    Counts may be fractions, as they are where units have several rows. 0 without cases.
     """
     from scipy.special import betaincinv
 

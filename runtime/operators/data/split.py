@@ -62,7 +62,7 @@ def predict(
 
 @operator(
     "data.split",
-    version=1,
+    version=2,
     family="data",
     params=DataSplitParams,
     inputs={"tables": "tables"},
@@ -76,7 +76,8 @@ def data_split(params: DataSplitParams, context: Context, *, tables: "Tables") -
 
     Helps when: always; what trains, tunes, calibrates and judges must not share cases.
     Inputs:     tables - the sources as loaded
-    Outputs:    split - role → source → sorted row indices, and the unit of every row
+    Outputs:    split - role → source → sorted row indices, and the unit of every row: equal inputs, or equal
+                values of the column that keeps rows together
     Fails:      PreconditionError when a class has fewer rows than there are roles, a source or column is not there,
                 fractions exceed 1, or named sources share rows and `overlap` is error
     Cost:       one hash of the inputs and a sort; about a second and a half for a million rows of ten columns
@@ -111,7 +112,7 @@ def split(params: DataSplitParams, tables: "Tables", *, seed: int) -> "RowSplit"
         name: row_hashes({column: table.columns[column] for column in input_names(params, table)})
         for name, table in tables.sources.items()
     }
-    units = _units(params, tables)
+    units = _units(params, tables, contents)
     roles: dict[str, dict[str, np.ndarray]] = {role: {} for role in ROLES}
     notes: list[str] = []
     for name, table in tables.sources.items():
@@ -149,8 +150,11 @@ def _check_roles(params: DataSplitParams, tables: "Tables") -> None:
             )
 
 
-def _units(params: DataSplitParams, tables: "Tables") -> "dict[str, np.ndarray]":
-    """Number what stays together: rows one by one, or equal values of the `by` column over all sources."""
+def _units(params: DataSplitParams, tables: "Tables", contents: "Mapping[str, np.ndarray]") -> "dict[str, np.ndarray]":
+    """Number the units over all sources: rows with equal inputs, or with equal values of the `by` column.
+
+    A model answers copies of one input alike: they are no cases of their own, however often it was recorded.
+    """
     import numpy as np
 
     from titrant.runtime.data.columns import find, missing, value_text
@@ -158,8 +162,8 @@ def _units(params: DataSplitParams, tables: "Tables") -> "dict[str, np.ndarray]"
     names = list(tables.sources)
     cuts = np.cumsum([tables.sources[name].rows for name in names])[:-1]
     if params.by in ("row", "order"):
-        total = sum(table.rows for table in tables.sources.values())
-        return dict(zip(names, np.split(np.arange(total, dtype=np.int64), cuts), strict=True))
+        numbers = _first_with(np.concatenate([contents[name] for name in names]))
+        return dict(zip(names, np.split(numbers, cuts), strict=True))
     columns = [find(tables.sources[name].columns, params.by, source_words(name), "data.split.by") for name in names]
     gone = sum(int(missing(column).sum()) for column in columns)
     if gone:
@@ -174,6 +178,14 @@ def _units(params: DataSplitParams, tables: "Tables") -> "dict[str, np.ndarray]"
         columns = [np.array([value_text(value) for value in column.tolist()]) for column in columns]
     numbers = np.unique(np.concatenate(columns), return_inverse=True)[1].astype(np.int64)
     return dict(zip(names, np.split(numbers, cuts), strict=True))
+
+
+def _first_with(contents: "np.ndarray") -> "np.ndarray":
+    """Return for each row the number of the first row with its content, (rows,) int64."""
+    import numpy as np
+
+    _, first, place = np.unique(contents, return_index=True, return_inverse=True)
+    return first.astype(np.int64)[place]
 
 
 def _deal(

@@ -1,6 +1,7 @@
 """Time the original and every candidate in one process, taking turns, with the same inputs and number of threads."""
 
 import gc
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,8 @@ _SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily
 
 # Every turn has a run off the clock; reading two clocks is a microsecond of it.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
+# Between blocks of runs, so that a machine that is slow for a moment slows few of them.
+PAUSE_SECONDS = 0.015
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
 # A run is two numbers of whole nanoseconds; one with several threads or on a device is one.
@@ -54,6 +57,8 @@ class LatencyParams(Params):
     iterations: int | None = Field(
         None, ge=1, description="timed runs of every model at every batch size; none: 59 to 500, as `seconds` allows"
     )
+    blocks: int = Field(1, ge=1, description="blocks of runs, which a pause keeps apart in time")
+    memory_runs: int = Field(1, ge=1, description="processes that measure the memory of each model")
     warmup: int = Field(5, ge=0, description="runs before the clock counts")
     seconds: float = Field(1.0, gt=0, description="time for one batch size, shared by the models; 59 runs come first")
     threads: int = Field(1, ge=1, description="threads of every engine")
@@ -77,8 +82,14 @@ def predict(
     costs = {name: _cost(params, name, use, use.facts or model, speed) for name, use in uses.items()}
     facts = {name: use.facts or model for name, use in uses.items()}
     run = {name: run_cost(params.engines[name], use.kind) for name, use in uses.items()}
-    opening = sum(2 * opening_seconds(facts[name], use, run[name], speed) + _FORK_SECONDS for name, use in uses.items())
-    seconds, samples = opening + _SECONDS, 0
+    # Opened to be timed, once before memory is measured, and in every process that measures it.
+    children = params.memory_runs if params.threads == 1 and params.device == "cpu" else 0
+    opening = sum(
+        (1 + bool(children) + children) * opening_seconds(facts[name], use, run[name], speed) + children * _FORK_SECONDS
+        for name, use in uses.items()
+    )
+    pauses = len(params.batches) * (params.blocks - 1) * PAUSE_SECONDS
+    seconds, samples = opening + _SECONDS + pauses, 0
     for size in params.batches:
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
         runs = params.iterations or _runs(params, turn)
@@ -139,14 +150,15 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
     Inputs:     models - by name, each in the engine that `engines` names; rows - real inputs, repeated when there
                 are fewer than a batch
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples: seconds of one batch, cpu: seconds of process CPU
-                time of the same runs, both in the order of the rounds, which all models share; waiting: how many times
-                its CPU time a run in four took at least, 1 on a quiet machine; throughput: cases per second},
-                "peak_bytes": peak of the memory that loading the model and answering the largest batch adds, or null
-                where it is not known (more than one thread, not on the CPU, not on Linux)}}; cpu is empty and waiting
-                null where CPU time is no measure (on a device, or its clock is too coarse; cpu also with several
-                threads); of a model that failed {model: {"failed": why}}, and the others are timed without it; where
-                the machine was short of memory, files or space, or too busy to tell two models apart, no later run
-                reuses the timings
+                time of the same runs, both in the order of the rounds, which all models share; blocks: how many of
+                these runs each block has, [] for one; waiting: how many times its CPU time a run in four took at least,
+                1 on a quiet machine; throughput: cases per second}, "peak_bytes": peak of the memory that loading the
+                model and answering the largest batch adds, the largest of `memory_runs` processes, or null where it is
+                not known (more than one thread, not on the CPU, not on Linux), "peak_samples": those of all}}; cpu is
+                empty and waiting null where CPU time is no measure (on a device, or its clock is too coarse; cpu also
+                with several threads); of a model that failed {model: {"failed": why}}, and the others are timed without
+                it; where the machine was short of memory, files or space, or too busy to tell two models apart, no
+                later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
     """
@@ -184,6 +196,7 @@ class Runs:
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    blocks: list[int] = field(default_factory=list)  # how many of them each block has
 
 
 @dataclass
@@ -233,7 +246,7 @@ def time_models(
     In each round every model runs on the same batch, in an order drawn anew, so that a machine that slows down slows
     all of them, and their runs are compared round by round. A turn begins with one run off the clock: what the others
     left in the caches is not charged to it, since where it is shipped it runs alone. Memory is the peak of loading the
-    model and answering the largest batch, in a child of its own.
+    model and answering the largest batch, in children of their own.
     A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.
     `passing` is told of what the machine rather than a model caused: then the figures do not hold another time.
     """
@@ -247,7 +260,8 @@ def time_models(
     try:
         for name, model in models.items():
             with race.trying(name):
-                answer[name] = {"peak_bytes": _memory(params, rows, name, model, passing)}
+                peaks = _memory(params, rows, name, model, passing)
+                answer[name] = {"peak_bytes": max(peaks, default=None), "peak_samples": peaks}
                 race.sessions[name] = open_session(
                     params.engines[name], model, threads=params.threads, device=params.device
                 )
@@ -262,30 +276,36 @@ def time_models(
     return {name: {"failed": race.failed[name]} if name in race.failed else answer[name] for name in models}
 
 
-def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[[str], None]) -> int | None:
-    """Measure one model on one CPU thread, else None; a live module's tensors are loaded already and are added.
+def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[[str], None]) -> list[int]:
+    """Measure one model on one CPU thread in several processes, else []; a live module's tensors are loaded already.
 
     More threads are a pool that a forked child has lost and may wait for, and what lies on a device is not counted.
+    What an engine takes once, for the first model of a process, is not the model's: a session is opened before.
     """
     from titrant.runtime.backends.session import open_session
     from titrant.runtime.machine.peak_memory import ChildKilledError, memory_of
 
     if params.threads > 1 or params.device != "cpu":
-        return None
+        return []
 
-    def work() -> object:
+    def work() -> tuple[Any, object]:
         session = open_session(params.engines[name], model, threads=params.threads, device=params.device)
         return session, session.run(_batch(session, rows, max(params.batches)))
 
+    work()[0].close()
+    peaks = []
     try:
-        measured = memory_of(work)
+        for _ in range(params.memory_runs):
+            measured = memory_of(work)
+            if measured is None:
+                return []
+            peaks.append(measured)
     except ChildKilledError:
         passing(f"the process that measured the memory of {name} was killed, most likely for lack of memory")
-        return None
+        return []
     module = getattr(model, "module", None)
-    if measured is None or module is None:
-        return measured
-    return measured + sum(tensor.nbytes for tensor in module.state_dict().values())
+    loaded = 0 if module is None else sum(tensor.nbytes for tensor in module.state_dict().values())
+    return [peak + loaded for peak in peaks]
 
 
 def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":
@@ -313,30 +333,44 @@ def _rounds(race: Race, rows: "Rows", size: int, params: Any, generator: "np.ran
     gc.collect()
     gc.disable()  # a collection would be charged to whoever runs just then
     try:
-        started = time.perf_counter()
-        for count in range(params.iterations or MOST_RUNS):
-            if not params.iterations and _enough(count, time.perf_counter() - started, params.seconds):
-                break
-            racing = race.all()
-            for index in generator.permutation(len(racing)):
-                name, session = racing[index]
-                with race.trying(name):
-                    session.run(batches[name])
-                    spent, begin = time.process_time(), time.perf_counter()
-                    session.run(batches[name])
-                    wall = time.perf_counter() - begin
-                    runs[name].cpu.append(time.process_time() - spent)
-                    runs[name].wall.append(wall)
+        for block in range(params.blocks):
+            if block:
+                time.sleep(PAUSE_SECONDS)
+            turns = _take_turns(race, batches, runs, params, generator)
+            for name in race.sessions:
+                runs[name].blocks.append(turns)
     finally:
         if collecting:
             gc.enable()
     return {name: runs[name] for name in race.sessions}
 
 
-def _enough(count: int, elapsed: float, seconds: float) -> bool:
-    if count < LEAST_RUNS:
-        return count > 0 and elapsed > PATIENCE_SECONDS
-    return elapsed > seconds
+def _take_turns(
+    race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs], params: Any, generator: "np.random.Generator"
+) -> int:
+    """Let every model run once in each turn of a block, and return how many turns there were."""
+    started = time.perf_counter()
+    most = math.ceil((params.iterations or MOST_RUNS) / params.blocks)
+    for count in range(most):
+        if not params.iterations and _enough(count, time.perf_counter() - started, params):
+            return count
+        racing = race.all()
+        for index in generator.permutation(len(racing)):
+            name, session = racing[index]
+            with race.trying(name):
+                session.run(batches[name])
+                spent, begin = time.process_time(), time.perf_counter()
+                session.run(batches[name])
+                wall = time.perf_counter() - begin
+                runs[name].cpu.append(time.process_time() - spent)
+                runs[name].wall.append(wall)
+    return most
+
+
+def _enough(count: int, elapsed: float, params: Any) -> bool:
+    if count * params.blocks < LEAST_RUNS:
+        return count > 0 and elapsed > PATIENCE_SECONDS / params.blocks
+    return bool(elapsed > params.seconds / params.blocks)
 
 
 def _cpu_tells(params: Any) -> bool:
@@ -358,6 +392,7 @@ def _figures(runs: Runs, size: int, params: Any) -> dict[str, Any]:
         "p99": p99,
         "samples": wall,
         "cpu": cpu if waiting is not None and _cpu_tells(params) else [],
+        "blocks": runs.blocks if len(runs.blocks) > 1 else [],
         "waiting": waiting,
         "throughput": size / p50,
     }

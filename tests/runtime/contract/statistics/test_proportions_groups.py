@@ -10,6 +10,7 @@ from titrant.runtime.contract.statistics.proportions import (
     BONFERRONI,
     GROUP_RATIO_EXACT,
     GroupShare,
+    group_ratio_excess,
     group_ratio_lower_bound,
     group_ratio_statistic,
     group_ratio_upper_bound,
@@ -55,7 +56,27 @@ def test_passes_falsely_at_most_at_alpha_give_or_take_half_a_point(n1, n2, secon
     for i, j in np.argwhere(chances > 1e-7).tolist():
         if j and group_ratio_lower_bound(GroupShare(i, n1), GroupShare(j, n2), 0.95)[0] >= ratio:
             rate += chances[i, j]
-    assert rate <= 0.056
+    assert rate <= 0.053
+
+
+@pytest.mark.parametrize(("n1", "n2"), [(300, 40), (40, 300), (200, 200)])
+@pytest.mark.parametrize("ratio", [0.8, 0.95])
+@pytest.mark.parametrize("second", [0.05, 0.5, 0.9])
+def test_keeps_to_alpha_where_groups_differ_much_in_size(n1, n2, ratio, second):
+    chances = np.outer(stats.binom.pmf(range(n1 + 1), n1, ratio * second), stats.binom.pmf(range(n2 + 1), n2, second))
+    z = stats.norm.ppf(0.95)
+    rate = 0.0
+    for i, j in np.argwhere(chances > 1e-6).tolist():
+        one, other = GroupShare(i, n1), GroupShare(j, n2)
+        if i and j and one.value > ratio * other.value:
+            few = one.wrong < 5 or other.wrong < 5
+            passed = (
+                group_ratio_lower_bound(one, other, 0.95)[0] >= ratio
+                if few
+                else group_ratio_excess(one, other, ratio, z) >= 0
+            )
+            rate += chances[i, j] * passed
+    assert rate <= 0.0525
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,19 @@ def test_keeps_identical_rows_together():
     assert sum(len(owner) for owner in owners) == 100
     assert "200 of 300 rows of the data repeat" in result.notes[0]
     assert [len(rows(result, role)) for role in ROLES] == [150, 30, 30, 90]
+    # Copies of one input are one unit, whatever stands in the columns that are no inputs.
+    assert len(np.unique(result.units["source"])) == 100
+    assert len(np.unique(result.units["source"][rows(result, "evaluation")])) == 30
+
+
+@pytest.mark.parametrize("by", ["row", "order"])
+def test_numbers_copies_in_two_sources_as_one_unit(by):
+    tables = Tables({name: one(a=np.arange(5.0) + start).sources["source"] for name, start in (("x", 0), ("y", 3))})
+    result = split(
+        DataSplitParams(roles={"train": {"x": 0.5}, "tuning": {"y": 0.5}}, by=by, overlap="drop"), tables, seed=0
+    )
+    assert result.units["x"].tolist() == [0, 1, 2, 3, 4]
+    assert result.units["y"].tolist() == [3, 4, 7, 8, 9]
 
 
 def test_keeps_the_rows_of_a_patient_together_and_the_classes_even():

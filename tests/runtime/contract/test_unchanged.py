@@ -1,6 +1,7 @@
-"""Groups under min_cases: what the candidate left alone blocks nothing, what it changed stays open."""
+"""What the candidate left alone blocks nothing: groups under min_cases, and gates that allow no loss."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judge
-from titrant.schema.gate import Gate
+from titrant.schema.gate import Gate, gate_test
 
 specification = importlib.util.spec_from_file_location("pieces", Path(__file__).with_name("conftest.py"))
 pieces = importlib.util.module_from_spec(specification)
@@ -94,3 +95,26 @@ def test_says_how_few_there_are_and_that_none_changed():
         "cases that count: 12 in sex.small, under 50 (min_cases), and none of their answers changed: the ratio is "
         "kept whole; at least 0.8 is needed"
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "comparison", "threshold"),
+    [
+        ("accuracy", "retention", 1.0), ("f1", "drop_at_most", 0.0), ("auroc", "retention", 1.0),
+        ("brier", "rise_at_most", 0.0), ("agreement", "at_least", 1.0), ("kept", "at_least", 1.0),
+    ],
+)  # fmt: skip
+def test_passes_a_gate_that_allows_no_loss_by_bit_identical_answers_alone(evidence, metric, comparison, threshold):
+    labels = np.arange(300) % 2
+    original = np.where(np.arange(300) % 10 == 0, 1 - labels, labels)
+    gate = Gate("g", "gates", metric, "all", comparison, threshold, gate_test(metric, comparison), "x")
+    found = evidence(labels, original, original)
+    assert judge(gate, found).verdict == "PASS"
+    assert "bit for bit" in judge(gate, found).reason
+    # One number off in its last bit, one case fewer than prove .99, or a gate that allows a little: nothing is counted.
+    moved = found.candidate.probabilities.copy()
+    moved[7] = np.nextafter(moved[7], 0.0)
+    assert judge(gate, replace(found, candidate=replace(found.candidate, probabilities=moved))).verdict != "PASS"
+    assert judge(gate, evidence(labels[:298], original[:298], original[:298])).verdict == "INCONCLUSIVE"
+    allowed = replace(gate, threshold=0.001 if threshold == 0 else 0.999)
+    assert judge(allowed, found).verdict == "INCONCLUSIVE"

@@ -1,16 +1,26 @@
-"""Judge a subgroup too small to conclude anything of by what the candidate changes: what it leaves alone is not its."""
+"""Judge what a candidate leaves as it was by that, where no number of cases could prove the gate otherwise.
+
+These are a subgroup too small to conclude anything of, and a gate that allows no loss at all.
+"""
 
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from titrant.runtime.contract.evidence import Evidence, Unassessable, slice_answers
 from titrant.runtime.contract.metrics import hits
 from titrant.runtime.contract.paired_tests import judge_retention
-from titrant.runtime.contract.statistics.proportions import unit_count
+from titrant.runtime.contract.statistics.units import unit_count
 from titrant.runtime.contract.verdict import GateEstimate
-from titrant.schema.gate import Gate, slice_of
+from titrant.schema.cases import zero_failure_cases
+from titrant.schema.gate import SHARES, Gate, slice_of
 from titrant.schema.values.slice import Slice
 
 UNCHANGED = "counted: no answer changed"
+IDENTICAL = "counted: every answer is the original's, bit for bit"
+# Cases without a difference prove this much before their answers count as those of one and the same function.
+_SAME_FUNCTION = 0.99
+_DIFFERENCES = ("drop_at_most", "rise_at_most")
 
 
 @dataclass(frozen=True)
@@ -64,3 +74,24 @@ def _side(metric: str, among: Slice, evidence: Evidence) -> _Side:
     counted, _ = hits(metric, cases.original.decisions, cases.labels, cases.positive)
     answers = cases.alike[counted] if counted.any() else cases.alike
     return _Side(among, unit_count(cases.units[counted]), bool(answers.all()))
+
+
+def judge_identical(gate: Gate, evidence: Evidence) -> GateEstimate | None:
+    """Pass a gate that allows no loss at all where every number of every answer is the original's, bit for bit.
+
+    No number of cases bounds a ratio at 1, or a drop at 0. Numbers that agree to the last bit on as many units as prove
+    .99 are those of the same function, and nothing is inferred from a sample. None where the gate allows a loss, and
+    its own test judges it, or where a bit differs.
+    """
+    relative = gate.comparison in ("retention", *_DIFFERENCES) or gate.metric in SHARES
+    none_allowed = gate.threshold == (0.0 if gate.comparison in _DIFFERENCES else 1.0)
+    if not (relative and none_allowed) or evidence.original is None or evidence.candidate is None:
+        return None
+    cases = slice_answers(evidence, gate.metric, slice_of(gate))
+    units = unit_count(cases.units)
+    same = np.array_equal(cases.original.probabilities, cases.candidate.probabilities)
+    if not same or not cases.alike.all() or units < zero_failure_cases(_SAME_FUNCTION, evidence.confidence):
+        return None
+    observed = f"every answer to {len(cases.labels)} cases{cases.words} is the original's, bit for bit"
+    value = gate.threshold
+    return GateEstimate(value, value, value, None, None, len(cases.labels), 0, IDENTICAL, observed, units=units)

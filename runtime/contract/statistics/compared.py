@@ -1,0 +1,82 @@
+"""Bounds of what a gate compares of two means over the same rows: their ratio, their difference, or one of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from titrant.runtime.contract.statistics.means import UnitMeans, unit_means, upper_bound
+from titrant.runtime.contract.statistics.proportions import crossing
+
+# One row's values where each of the two has it right or wrong.
+RIGHT_OR_WRONG = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+_LARGEST_RATIO = 1000.0
+# comparison → the factors of the original's and the candidate's value
+_WEIGHTS = {"drop_at_most": (1.0, -1.0), "rise_at_most": (-1.0, 1.0), "at_least": (0.0, 1.0), "at_most": (0.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class ComparedMeans:
+    """Bounds by betting of the ratio candidate / original, of their difference, or of the candidate's mean alone.
+
+    `corners` (n, 2): the values that a row could have at worst, of the original and the candidate. Rows of a unit may
+    all have them at once, and no variance is estimated: see `mean_upper_bound`.
+    """
+
+    gathered: UnitMeans
+    corners: np.ndarray
+    comparison: str
+    confidence: float
+
+    def bounds(self) -> tuple[float, float | None]:
+        """Return the one-sided lower and upper bound; no upper bound where the ratio may be any."""
+        if self.comparison == "retention":
+            return self._ratio_bounds()
+        weights = np.array(_WEIGHTS[self.comparison])
+        return -self._upper(-weights), self._upper(weights)
+
+    def proves(self, threshold: float, times: float = 1.0) -> bool:
+        """Whether the threshold is proven to be met; `times` as if there were so much more evidence."""
+        if self.comparison == "retention":
+            return self._refutes(np.array([threshold, -1.0]), 0.0, times)
+        weights = np.array(_WEIGHTS[self.comparison])
+        if self.comparison == "at_least":
+            return self._refutes(-weights, -threshold, times)
+        return self._refutes(weights, threshold, times)
+
+    def _ratio_bounds(self) -> tuple[float, float | None]:
+        before, after = (float(value) for value in self.gathered.average)
+        estimate = after / before
+
+        def above(ratio: float) -> float:
+            return 1.0 if self._refutes(np.array([ratio, -1.0]), 0.0) else -1.0
+
+        def below(ratio: float) -> float:
+            return -1.0 if self._refutes(np.array([-ratio, 1.0]), 0.0) else 1.0
+
+        lower = crossing(above, 1e-9, estimate) if estimate > 0 else 0.0
+        if below(_LARGEST_RATIO) > 0:
+            return max(lower, 0.0), None
+        return max(lower, 0.0), crossing(below, max(estimate, 0.0), _LARGEST_RATIO)
+
+    def _upper(self, weights: np.ndarray) -> float:
+        return upper_bound(self.gathered, weights, self.confidence, self._highest(weights))
+
+    def _refutes(self, weights: np.ndarray, mean: float, times: float = 1.0) -> bool:
+        return self.gathered.refutes(weights, mean, self.confidence, self._highest(weights), times)
+
+    def _highest(self, weights: np.ndarray) -> float:
+        return float((self.corners @ weights).max())
+
+
+def compare_means(
+    comparison: str,
+    original: np.ndarray,
+    candidate: np.ndarray,
+    units: np.ndarray,
+    *,
+    confidence: float,
+    corners: np.ndarray = RIGHT_OR_WRONG,
+) -> ComparedMeans:
+    """Gather both models' values (rows,), of which larger is better where a ratio is compared, and units (rows,)."""
+    columns = np.stack([original, candidate], axis=1).astype(np.float64)
+    return ComparedMeans(unit_means(columns, units), corners, comparison, confidence)
