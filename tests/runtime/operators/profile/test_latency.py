@@ -74,7 +74,7 @@ def test_keeps_the_runs_in_the_order_of_the_rounds_and_their_cpu_time(monkeypatc
 
     names = {"torch": "original", "onnxruntime": "plain"}
     monkeypatch.setattr(session, "open_session", lambda engine, model, **options: Session(names[engine]))
-    monkeypatch.setattr(latency, "_memory", lambda *given: None)
+    monkeypatch.setattr(latency, "_memory", lambda *given: [])
     monkeypatch.setattr(latency.time, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(latency.time, "process_time", lambda: clock.spent)
     params = {"engines": ENGINES, "batches": [1], "iterations": 60, "warmup": 0}
@@ -85,6 +85,29 @@ def test_keeps_the_runs_in_the_order_of_the_rounds_and_their_cpu_time(monkeypatc
     assert timings["original"]["1"]["waiting"] == pytest.approx(10.0)
     compared = compare_runs(timed_runs(timings["plain"]["1"]), timed_runs(timings["original"]["1"]))
     assert [compared.ratio.lower, compared.ratio.upper] == pytest.approx([4.0, 4.0])
+
+
+def test_times_in_blocks_with_a_pause_between_them(models, apply, monkeypatch):
+    from titrant.runtime.operators.profile import latency
+
+    pauses = []
+    monkeypatch.setattr(latency.time, "sleep", pauses.append)
+    params = {"engines": ENGINES, "batches": [1], "iterations": 25, "blocks": 10}
+    timings = apply("profile.latency", models, params).outputs["timings"]
+    assert pauses == [latency.PAUSE_SECONDS] * 9
+    for timing in (timings["plain"]["1"], timings["original"]["1"]):
+        assert timing["blocks"] == [3] * 10
+        assert len(timing["samples"]) == 30
+    alone = apply("profile.latency", models, params | {"blocks": 1}).outputs["timings"]
+    assert alone["plain"]["1"]["blocks"] == []
+
+
+def test_measures_memory_in_as_many_processes_as_are_asked_for(models, apply):
+    params = {"engines": ENGINES, "batches": [1], "iterations": 1, "memory_runs": 3}
+    figures = apply("profile.latency", models, params).outputs["timings"]["plain"]
+    if figures["peak_bytes"] is not None:
+        assert len(figures["peak_samples"]) == 3
+        assert figures["peak_bytes"] == max(figures["peak_samples"])
 
 
 def test_keeps_no_cpu_time_of_several_threads_but_whether_they_waited(models, apply):
