@@ -95,7 +95,11 @@ def _estimate(gate: Gate, evidence: Evidence) -> float | None:
 def controls(gate: Gate, evidence: Evidence) -> Iterator[Control]:
     """Yield the answers that a gate must refuse; none where the cases leave nothing to permute or to break."""
     for name in controls_of(gate):
-        control = _permuted(evidence) if name == PERMUTED else _broken(gate, evidence)
+        # Gates that are put to the same answers follow one another, and only the last are kept.
+        key = name if name == PERMUTED else _breaks(gate)
+        if evidence.made.get(name, (None, None))[0] != key:
+            evidence.made[name] = key, _permuted(evidence) if name == PERMUTED else _broken(gate, evidence)
+        control = evidence.made[name][1]
         if control is not None:
             yield control
 
@@ -111,6 +115,12 @@ def _permuted(evidence: Evidence) -> Control | None:
     answers = evidence.original.of(order)
     alike = evidence.original.decisions == answers.decisions
     return Control(PERMUTED, replace(evidence, candidate=answers, alike=alike), words)
+
+
+def _breaks(gate: Gate) -> tuple[object, ...]:
+    """Return what tells which answers a gate breaks."""
+    among = slice_of(gate).sides()[0] if gate.comparison == "ratio_at_least" else slice_of(gate)
+    return gate.metric, among, gate.comparison in ("retention", "ratio_at_least"), forbidden(gate)
 
 
 def _broken(gate: Gate, evidence: Evidence) -> Control | None:
@@ -160,7 +170,7 @@ def _units_of(evidence: Evidence, base: np.ndarray, breakable: np.ndarray, share
     units = evidence.rows.units
     count = math.ceil(share * len(np.unique(units[base])) - 1e-9)
     some = np.random.default_rng(evidence.seed).permutation(np.unique(units[breakable]))[:count]
-    rows: np.ndarray = np.isin(units, some) & breakable
+    rows: np.ndarray = np.isin(units, some, kind="table" if np.ptp(units) <= 8 * len(units) else None) & breakable
     return rows
 
 

@@ -1,7 +1,7 @@
 """What judging one candidate looks at: both models' answers, its figures, and the cases that a gate selects."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class Evidence:
     seed: int = 0
     invariance: Mapping[str, Any] | None = None
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
+    # What was selected or made of these answers before; other answers begin anew.
+    made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,15 @@ def slice_answers(evidence: Evidence, metric: str, cases: Slice) -> SliceAnswers
     positive = rows.positive
     if cases.kind == "class" and metric in OF_A_CLASS:
         positive, cases = class_index(evidence, cases.class_name), ALL
-    chosen, words = select(evidence, cases)
-    return SliceAnswers(
-        rows.labels[chosen], rows.units[chosen], evidence.original.of(chosen), evidence.candidate.of(chosen),
-        evidence.alike[chosen], positive, rows.classes, words,
-    )  # fmt: skip
+    key = ("slice", cases, positive)
+    if key not in evidence.made:
+        chosen, words = select(evidence, cases)
+        evidence.made[key] = SliceAnswers(
+            rows.labels[chosen], rows.units[chosen], evidence.original.of(chosen), evidence.candidate.of(chosen),
+            evidence.alike[chosen], positive, rows.classes, words,
+        )  # fmt: skip
+    answers: SliceAnswers = evidence.made[key]
+    return answers
 
 
 def select(evidence: Evidence, cases: Slice) -> tuple[np.ndarray, str]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from titrant.runtime.contract.evidence import SliceAnswers
 from titrant.runtime.contract.statistics.compared import ComparedMeans, compare_means
+from titrant.runtime.contract.statistics.means import resampled_counts
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,37 @@ def compare_metrics(metric: str, comparison: str, cases: SliceAnswers, confidenc
     values = [model.of(cases.labels, answers.decisions) for model, answers in zip(
         (first, second), (cases.original, cases.candidate), strict=True)]  # fmt: skip
     return compare_means(comparison, values[0], values[1], cases.units, confidence=confidence, corners=corners)
+
+
+def of_counts(
+    metric: str, counts: np.ndarray, labels: np.ndarray, decisions: np.ndarray, positive: int | None
+) -> np.ndarray:
+    """Compute a metric from how often each kind of row is there, (resamples, kinds); NaN where it is not defined.
+
+    `labels` and `decisions` (kinds,) say what a kind is.
+    """
+    values = []
+    classes = np.unique(labels) if positive is None or metric == "balanced_accuracy" else np.array([positive])
+    for index in classes:
+        actual, decided = labels == index, decisions == index
+        right, held, called = (counts[:, chosen].sum(axis=1) for chosen in (actual & decided, actual, decided))
+        above, below = {
+            "balanced_accuracy": (right, held), "precision": (right, called), "f1": (2 * right, held + called),
+        }[metric]  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            values.append(above / below)
+    answer: np.ndarray = np.mean(values, axis=0)
+    return answer
+
+
+def resample(metric: str, cases: SliceAnswers, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the metric of the original and of the candidate in 2,000 resamples of the rows, (2000,) each."""
+    kinds, counts = np.unique(
+        np.stack([cases.labels, cases.original.decisions, cases.candidate.decisions]), axis=1, return_counts=True
+    )
+    drawn = resampled_counts(counts, np.random.default_rng(seed))
+    before, after = (of_counts(metric, drawn, kinds[0], kinds[model], cases.positive) for model in (1, 2))
+    return before, after
 
 
 def fewest_changed(metric: str, cases: SliceAnswers, reference: np.ndarray) -> int:

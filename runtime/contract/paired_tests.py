@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, slice_answers
-from titrant.runtime.contract.influence import compare_metrics, fewest_changed
+from titrant.runtime.contract.evidence import Evidence, Unassessable, slice_answers
+from titrant.runtime.contract.influence import compare_metrics, fewest_changed, resample
 from titrant.runtime.contract.metrics import METRICS, brier_of_cases, hits
 from titrant.runtime.contract.statistics.auroc import (
     DELONG,
@@ -238,24 +238,23 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     each row must be a unit of its own.
     """
     cases = slice_answers(evidence, gate.metric, slice_of(gate))
-    every = np.arange(len(cases.labels))
-    before, after = _both_values(gate.metric, cases, every)
+    count, compute = len(cases.labels), METRICS[gate.metric]
+    before, after = (compute(answers, cases.labels, cases.positive) for answers in (cases.original, cases.candidate))
     estimate = compared(gate.comparison, before, after)
     if before is None or after is None or estimate is None:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
     absolute = gate.comparison in ("at_least", "at_most")
     other = cases.labels if absolute else cases.original.decisions
     differing = cases.candidate.decisions != other
-    observed = f"{gate.metric.replace('_', ' ')}{cases.words} {before:.4f} → {after:.4f} over {len(every)} cases"
+    observed = f"{gate.metric.replace('_', ' ')}{cases.words} {before:.4f} → {after:.4f} over {count} cases"
     finding = GateEstimate(
-        estimate, None, None, before, after, len(every), unit_count(cases.units[differing]), BOOTSTRAP, observed,
+        estimate, None, None, before, after, count, unit_count(cases.units[differing]), BOOTSTRAP, observed,
         clean="" if differing.any() else "no miss" if absolute else "no change", units=unit_count(cases.units),
     )  # fmt: skip
-    if finding.units == len(every) and fewest_changed(gate.metric, cases, other) >= LEAST_CHANGED:
-        bounds = bootstrap_bounds(
-            lambda chosen: compared(gate.comparison, *_both_values(gate.metric, cases, chosen)),
-            estimate, cases.units, evidence.confidence, np.random.default_rng(evidence.seed),
-        )  # fmt: skip
+    if finding.units == count and fewest_changed(gate.metric, cases, other) >= LEAST_CHANGED:
+        old, new = resample(gate.metric, cases, evidence.seed)
+        changes = {"retention": new / old, "drop_at_most": old - new, "rise_at_most": new - old}
+        bounds = bootstrap_bounds(changes.get(gate.comparison, new), estimate, evidence.confidence)
         if bounds is not None:
             return replace(finding, lower=bounds[0], upper=bounds[1])
     means = compare_metrics(gate.metric, gate.comparison, cases, evidence.confidence)
@@ -264,15 +263,6 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
         finding, lower=lower, upper=upper, method=BETTING + BY_CLASS,
         proves_with=lambda times: means.proves(gate.threshold, times),
     )  # fmt: skip
-
-
-def _both_values(metric: str, cases: SliceAnswers, chosen: np.ndarray) -> tuple[float | None, float | None]:
-    compute = METRICS[metric]
-    labels = cases.labels[chosen]
-    return (
-        compute(cases.original.of(chosen), labels, cases.positive),
-        compute(cases.candidate.of(chosen), labels, cases.positive),
-    )
 
 
 def compared(comparison: str, before: float | None, after: float | None) -> float | None:

@@ -1,6 +1,6 @@
 """Bounds of what a gate compares of two means over the same rows: their ratio, their difference, or one of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from titrant.runtime.contract.statistics.proportions import crossing
 # One row's values where each of the two has it right or wrong.
 RIGHT_OR_WRONG = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
 _LARGEST_RATIO = 1000.0
+# Beyond so many rows, which leave a bound narrower than what a step of the grid costs, 4096 steps are enough.
+_MANY_ROWS, _GRID = 1 << 17, 1 << 12
 # comparison → the factors of the original's and the candidate's value
 _WEIGHTS = {"drop_at_most": (1.0, -1.0), "rise_at_most": (-1.0, 1.0), "at_least": (0.0, 1.0), "at_most": (0.0, 1.0)}
 
@@ -18,11 +20,14 @@ _WEIGHTS = {"drop_at_most": (1.0, -1.0), "rise_at_most": (-1.0, 1.0), "at_least"
 class ComparedMeans:
     """Bounds by betting of the ratio candidate / original, of their difference, or of the candidate's mean alone.
 
+    Values of many rows are rounded to a grid, to the side on which what bounds them holds for the values themselves.
+
     `corners` (n, 2): the values that a row could have at worst, of the original and the candidate. Rows of a unit may
     all have them at once, and no variance is estimated: see `mean_upper_bound`.
     """
 
-    gathered: UnitMeans
+    lenient: UnitMeans  # as the candidate is at best, and the original at worst, within a step of the grid
+    strict: UnitMeans  # the other way round
     corners: np.ndarray
     comparison: str
     confidence: float
@@ -44,7 +49,7 @@ class ComparedMeans:
         return self._refutes(weights, threshold, times)
 
     def _ratio_bounds(self) -> tuple[float, float | None]:
-        before, after = (float(value) for value in self.gathered.average)
+        before, after = (float(value) for value in self.strict.average)
         estimate = after / before
 
         def above(ratio: float) -> float:
@@ -59,10 +64,13 @@ class ComparedMeans:
         return max(lower, 0.0), crossing(below, max(estimate, 0.0), _LARGEST_RATIO)
 
     def _upper(self, weights: np.ndarray) -> float:
-        return upper_bound(self.gathered, weights, self.confidence, self._highest(weights))
+        return upper_bound(self._gathered(weights), weights, self.confidence, self._highest(weights))
 
     def _refutes(self, weights: np.ndarray, mean: float, times: float = 1.0) -> bool:
-        return self.gathered.refutes(weights, mean, self.confidence, self._highest(weights), times)
+        return self._gathered(weights).refutes(weights, mean, self.confidence, self._highest(weights), times)
+
+    def _gathered(self, weights: np.ndarray) -> UnitMeans:
+        return self.strict if weights[1] < 0 else self.lenient
 
     def _highest(self, weights: np.ndarray) -> float:
         return float((self.corners @ weights).max())
@@ -79,4 +87,13 @@ def compare_means(
 ) -> ComparedMeans:
     """Gather both models' values (rows,), of which larger is better where a ratio is compared, and units (rows,)."""
     columns = np.stack([original, candidate], axis=1).astype(np.float64)
-    return ComparedMeans(unit_means(columns, units), corners, comparison, confidence)
+    if len(columns) <= _MANY_ROWS:
+        gathered = unit_means(columns, units)
+        return ComparedMeans(gathered, gathered, corners, comparison, confidence)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    step = np.where(high > low, (high - low) / _GRID, 1.0)
+    below, above = (low + np.clip(way((columns - low) / step), 0, _GRID) * step for way in (np.floor, np.ceil))
+    exact = columns.mean(axis=0)
+    strict = replace(unit_means(np.stack([above[:, 0], below[:, 1]], axis=1), units), average=exact)
+    lenient = replace(unit_means(np.stack([below[:, 0], above[:, 1]], axis=1), units), average=exact)
+    return ComparedMeans(lenient, strict, corners, comparison, confidence)
