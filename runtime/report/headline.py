@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from titrant.runtime.contract.company import serving_advice
 from titrant.runtime.contract.verdict import beyond, beyond_words, original_misses
-from titrant.runtime.report.candidates import Shown
+from titrant.runtime.report.candidates import Shown, shown_candidates
 from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record, Timing, cases, gate_slice, gate_title, listed
 from titrant.runtime.report.savings import faster, speed_gain
@@ -223,6 +223,30 @@ def _slower_words(before: Timing, after: Timing) -> str:
     return speed_words(gain) if gain.verdict == "worse" else ""
 
 
+def _too_busy(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
+    """Say which candidates a busy machine kept from being chosen or turned down by their speed."""
+    candidates = shown_candidates(record)
+    for search in record.plan.searches:
+        for lead in leads:
+            others = [candidates[name] for name in search.candidates if lead.id in search.candidates]
+            untold = [
+                f"“{other.id}”"
+                for other in others
+                if other.record.status == "measured" and _untold(lead, other, search.timing_batch)
+            ]
+            if untold:
+                yield (
+                    f"The machine was too busy to tell whether {listed(untold)} would be faster than “{lead.id}”: run "
+                    "it again on a quieter one, which times them anew."
+                )
+
+
+def _untold(lead: Shown, other: Shown, batch: int) -> bool:
+    before, after = lead.timing(batch), other.timing(batch)
+    gain = speed_gain(before, after) if before and after else None
+    return gain is not None and gain.busy and gain.verdict == "unknown"
+
+
 def _original_misses(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for gate, result in _unproven(record, leads):
         if original_misses(gate, result):
@@ -253,6 +277,7 @@ RULES: tuple[AdviceRule, ...] = (
     _not_assessable,
     _depends_on_batch,
     _slower,
+    _too_busy,
 )
 
 

@@ -129,6 +129,20 @@ def test_advises_by_pairs_whether_a_candidate_is_slower_in_larger_batches(record
     )
 
 
+def test_says_which_candidate_a_busy_machine_left_untold(records):
+    chose = {"original": timed(90e-6), "ort-static": timed(30e-6), "ort-dynamic": timed(30e-6)}
+    # Several threads: there is no CPU time to go by.
+    waited = chose["ort-dynamic"]["1"] | {"samples": [20e-6, 200e-6] * 30, "cpu": [], "waiting": 4.0}
+    chose["ort-dynamic"]["1"] = waited
+    advice = shown(with_timings(records.released(), chose)).advice
+    assert advice == (
+        "The machine was too busy to tell whether “ort-dynamic” would be faster than “ort-static”: run it again on a "
+        "quieter one, which times them anew.",
+    )
+    chose["ort-dynamic"]["1"] = waited | {"waiting": 1.0}
+    assert shown(with_timings(records.released(), chose)).advice == ()
+
+
 def test_draws_the_plain_conversion_that_is_no_candidate(records):
     from titrant.runtime.report.plots import pictures
 
