@@ -7,10 +7,11 @@ from dataclasses import replace
 from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Chain, Preset, Presets, Question, RuleAnswer, decision
 from titrant.runtime import catalog
-from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
+from titrant.schema.facts import ModelFacts, subgroup_values
 from titrant.schema.gate import Contract, Gate, gate_test
 from titrant.schema.plan import Decision
 from titrant.schema.values.slice import Slice, read_slice
+from titrant.schema.values.units import shown_count
 
 # ONNX nodes whose scale is found from the batch at hand.
 DYNAMIC_NODES = ("DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
@@ -27,7 +28,7 @@ def contract(question: Question) -> RuleAnswer:
     rows = gates(question, presets, chains, dynamic)
     lines = tuple(_batch_line(question, presets, chains, dynamic))
     return RuleAnswer(
-        Contract(rows, presets.confidence, presets.require), lines, warnings_of(rows, question.data, presets.confidence)
+        Contract(rows, presets.confidence, presets.require), lines, warnings_of(rows, question, presets.confidence)
     )
 
 
@@ -63,21 +64,24 @@ def _batch_line(
     )
 
 
-def warnings_of(rows: tuple[Gate, ...], data: DataFacts, confidence: float) -> tuple[str, ...]:
-    """Say which gates can never be proven with the cases there are, and which are not assessable at all."""
-    warnings = []
+def warnings_of(rows: tuple[Gate, ...], question: Question, confidence: float) -> tuple[str, ...]:
+    """Say which gates can never be proven with the cases there are, and which are not assessable at all.
+
+    How many cases there are is told from `report.min_cell` on.
+    """
+    warnings, least = [], question.bound.recipe.report.min_cell
     for gate in rows:
         if gate.test == "not_assessable":
             warnings.append(f"gate {gate.id} is not assessable: {gate.assumption}")
         elif gate.preset == "bias" and gate.available_cases is not None and gate.available_cases < gate.min_cases:
             warnings.append(
                 f"gate {gate.id} can never be proven for a candidate that changes an answer there: it takes "
-                f"{gate.min_cases} cases (min_cases), and there are {gate.available_cases}"
+                f"{gate.min_cases} cases (min_cases), and there are {shown_count(gate.available_cases, least)}"
             )
-        elif (short := shortage(gate, data, confidence)) is not None:
+        elif (short := shortage(gate, question.data, confidence)) is not None:
             warnings.append(
                 f"gate {gate.id} can never be proven: even if no answer changes it takes "
-                f"{short[0]} cases, and there are {short[1]}"
+                f"{short[0]} cases, and there are {shown_count(short[1], least)}"
             )
     return tuple(warnings)
 

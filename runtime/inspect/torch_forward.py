@@ -8,7 +8,7 @@ import math
 import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch  # noqa: TID253 - the file defines a torch dispatch mode
@@ -67,7 +67,8 @@ def run_forward(
         try:
             answer = call(f"{name}, shown {shapes},", module, *inputs)
         except StepError as error:
-            raise RaisedError(Diagnostic("X156", error.diagnostics[0].message, help=advice), reason_of(error)) from None
+            failed = replace(error.diagnostics[0], code="X156", help=advice)
+            raise RaisedError(failed, reason_of(error)) from None
     outputs = _outputs(name, answer, task)
     counts = {path: sum(kinds.values()) // CASES for path, kinds in counting.get_flop_counts().items()}
     # The counter puts the class's name before each path.

@@ -18,7 +18,7 @@ from titrant.runtime.worker.messages import raise_answer
 from titrant.runtime.worker.parent import Worker
 from titrant.runtime.worker.user_watch import GivenFiles
 from titrant.schema.plan import Plan
-from titrant.schema.record import Artifact, Dependency, StepResult
+from titrant.schema.record import Artifact, Dependency, StepResult, without_file_names
 from titrant.schema.values import files
 from titrant.schema.values.canonical import plain
 
@@ -104,7 +104,7 @@ class WorkerPerformer:
         predicted = plain(step.prediction)
         result = result_from(answer, key=key, operator=step.operator, finished=finished, predicted=predicted)
         differs = self._keep(task, result)
-        files.write_json(place / "result.json", result)
+        files.write_json(place / "result.json", without_file_names(result))
         self.executed.add(step.id)
         self._journal.add("finished", step=step.id, key=key, seconds=result.seconds, peak_bytes=result.peak_bytes)
         if differs:
