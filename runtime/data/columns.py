@@ -131,6 +131,12 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def no_numbers(column: np.ndarray) -> str:
+    """Say how many values keep a text column from being numbers, where most are numbers; none of them is named."""
+    wrong = sum(not _is_number(value) for value in column.tolist())
+    return f": {wrong:,} of {len(column):,} values are no numbers" if wrong < len(column) / 2 else ""
+
+
 def repeated_column(source: str, name: str, names: Iterable[str]) -> Diagnostic:
     """Say that a column stands twice in a source (X109); what seems to be a value is not named."""
     if are_values(names):

@@ -17,6 +17,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.values.text import first_line
 
 _TORCH = Path(torch.__file__).parent
+_REPEATING = ("_utils.py", "nn/modules/module.py")
 _OF_SHAPES = ("shape", "size", "dimension", "expected input", "channels", "dtype", "scalar type", "index out of range")
 _SHAPES = "change data.transform or data.inputs, or the arguments of the model, so that shapes and types meet"
 _OWN = "the layer's own code raised it: call the model with such a batch outside titrant, and mend it there"
@@ -76,7 +77,7 @@ def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepEr
     given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
     reason = first_line(error)
     layer, name = _failing_layer(module, tensors)
-    standard = type(layer).__module__.startswith("torch.nn.modules.") and _raised_by_torch(error)
+    standard = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
     return StepError(
         Diagnostic(
             "X221",
@@ -87,10 +88,14 @@ def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepEr
     )
 
 
-def _raised_by_torch(error: Exception) -> bool:
-    """Tell whether an error came out of a line of torch's, not of code that a layer of torch's called."""
+def raised_by_torch(error: BaseException) -> bool:
+    """Tell whether an error came out of a line of torch's that says what it was given, not what other code had said.
+
+    A scripted module and a process of torch's own repeat the text of the user's exception.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(_TORCH)
+    last = Path(frames[-1].filename) if frames else Path()
+    return last.is_relative_to(_TORCH) and last.relative_to(_TORCH).as_posix() not in _REPEATING
 
 
 def _failing_layer(module: Any, tensors: list[torch.Tensor]) -> tuple[torch.nn.Module | None, str]:
