@@ -12,6 +12,7 @@ import numpy as np
 
 from titrant.runtime import catalog
 from titrant.runtime.catalog import Applied, Declaration, Params
+from titrant.runtime.user_code import said_by, unloaded
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.record import Measurement
@@ -124,7 +125,12 @@ def _declaration(operator: str | Callable[..., Mapping[str, Any]]) -> Declaratio
         ) from None
     except (ImportError, AttributeError) as error:
         raise RecipeError(
-            Diagnostic("X230", f"{operator} does not name an operator: {error}", help="write it as module:function")
+            Diagnostic(
+                "X230",
+                f"{operator} does not name an operator: {unloaded(error)}",
+                help="write it as module:function",
+                said=said_by(error),
+            )
         ) from None
 
 

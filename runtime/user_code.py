@@ -231,18 +231,29 @@ def call(what: str, function: Callable[..., Any], *args: Any, **named: Any) -> A
 
 
 def describe(error: BaseException) -> str:
-    """Write an exception as one line: its type, the first line of its message, and the user's line that raised it."""
-    lines = str(error).strip().splitlines()
-    return _with_place(type(error).__name__ + (f": {lines[0]}" if lines else ""), error)
-
-
-def _with_place(text: str, error: BaseException) -> str:
+    """Write an exception as its type and the user's line that raised it; its text may hold rows, and is left out."""
     place = innermost_line(error, Territory(Path.cwd()).owns)
-    return f"{text} ({place})" if place else text
+    return f"{type(error).__name__} ({place})" if place else type(error).__name__
+
+
+def said_by(error: BaseException) -> str:
+    """Return the text of an exception in one line, for whoever asked to see what may hold rows."""
+    return " ".join(str(error).split())
+
+
+def unloaded(error: ImportError | AttributeError) -> str:
+    """Say what of a `module:Name` is not there, from what the import system keeps of it; else as `describe` does."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"there is no module {error.name}"
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType) and error.name:
+        return f"{error.obj.__name__} has no {error.name}"
+    return describe(error)
 
 
 def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
     """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
+        return f"{Path(error.filename).name}:{error.lineno}" if owns(error.filename) else ""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not frame.filename.startswith("<") and owns(frame.filename):
             return f"{Path(frame.filename).name}:{frame.lineno}"
@@ -250,7 +261,7 @@ def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
 
 
 class RaisedError(StepError):
-    """The user's code raised; `reason` is what it said and where, in one line, "" where it said nothing."""
+    """The user's code raised; `reason` is the type of what it raised and where."""
 
     def __init__(self, diagnostic: Diagnostic, reason: str) -> None:
         super().__init__(diagnostic)
@@ -258,18 +269,17 @@ class RaisedError(StepError):
 
 
 def reason_of(error: StepError) -> str:
-    """Say in one line what an error comes from, without whose it is where the user's code raised it."""
+    """Say in one line what an error comes from: of what the user's code raised its type and its line."""
     return error.reason if isinstance(error, RaisedError) else error.diagnostics[0].message
 
 
 def _raised(what: str, error: Exception) -> RaisedError:
-    advice = "mend the recipe's own code"
-    return RaisedError(Diagnostic("X108", f"{what} raised {describe(error)}", help=advice), _reason(error))
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return _with_place(lines[0], error) if lines else ""
+    raised, said = describe(error), said_by(error)
+    if isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None:
+        # No line of the function ran: this is Python's own word on the arguments that the recipe gives.
+        raised, said = f"{raised}: {said}", ""
+    diagnostic = Diagnostic("X108", f"{what} raised {raised}", help="mend the recipe's own code", said=said)
+    return RaisedError(diagnostic, raised)
 
 
 @cache

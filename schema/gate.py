@@ -54,6 +54,8 @@ class Gate:
         return alone and self.preset not in ("baseline", "target") and self.test != "not_assessable"
 
 
+# The method of a result whose figures are not shown, as there are too few cases.
+NOT_SHOWN = "not shown"
 # Answers that a gate must refuse: the original's in another order, and with more of its cases broken than is allowed.
 PERMUTED, BROKEN = "permuted", "broken"
 # metric → the controls that a gate on it is put to; one that is left out looks at no answers
@@ -114,7 +116,8 @@ class GateResult:
     """What one gate answered; `lower` and `upper` are one-sided bounds of `estimate` at the contract's confidence.
 
     `estimate` is the quantity that is compared with the threshold (a ratio for retention); `original` and `candidate`
-    are the metric itself on either model. `changed` counts the cases that decide the test. None: not assessable.
+    are the metric itself on either model. `cases` are counted, and `units` where several belong to one; `changed`
+    counts those that decide the test. None: not assessable, or too few to be shown (`titrant.schema.min_cell`).
     `reason` says what was seen, or, where the gate is not `assessable`, what kept it from being assessed.
     """
 
@@ -125,13 +128,14 @@ class GateResult:
     upper: float | None
     original: float | None
     candidate: float | None
-    cases: int
+    cases: int | None
     changed: int | None
     needed_cases: int | None
     reason: str
     method: str
     refused: tuple[str, ...] = ()  # the controls that it was put to and refused
     let_through: str = ""  # in words the control that it would also let through: then nothing is released on it
+    units: int | None = None
 
     @property
     def assessable(self) -> bool:
@@ -249,7 +253,7 @@ def control_words(controls: Iterable[str]) -> str:
 
 def reason_words(result: GateResult) -> str:
     """Write why a gate answered as it did, as "not assessable: no evaluation row is of class ill"."""
-    return result.reason if result.assessable else f"not assessable: {result.reason}"
+    return result.reason if result.assessable or result.method == NOT_SHOWN else f"not assessable: {result.reason}"
 
 
 # comparison → the words around its threshold

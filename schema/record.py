@@ -1,11 +1,12 @@
 """The record of a run: results of its steps, measurements, judgements and the verdict, and the artifacts they name."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 
 from titrant.schema.gain import Gain
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
+from titrant.schema.values.canonical import sha256
 from titrant.schema.values.frozen import dataclass
 
 
@@ -39,6 +40,20 @@ class Dependency:
     digest: str
 
 
+# Files whose names are the user's own words: what else code opens may be called by a patient's name.
+_MODULES = (".py", ".pyi", ".so", ".pyd")
+
+
+def is_named(dependency: Dependency) -> bool:
+    """Tell whether a dependency may be shown by its name: a module or a package, no file that code came upon."""
+    return dependency.path.startswith(PACKAGE) or dependency.path.endswith(_MODULES)
+
+
+def files_read_by(operator: str) -> str:
+    """Name all the files that an operator's code read, as one, without their names."""
+    return f"files that {operator} read"
+
+
 @dataclass(frozen=True)
 class StepResult:
     """What one step gave: artifacts by port, measurements, what it cost, and the user files that it depends on.
@@ -58,6 +73,14 @@ class StepResult:
     loads: Mapping[str, float] = field(default_factory=dict)
     predicted: Prediction = Prediction()
     not_reused: str = ""  # why it counts for its own run only; "" where later runs reuse it
+
+
+def without_file_names(result: StepResult) -> StepResult:
+    """Return a result as it may leave the home: the files that its code read count as one, by all their contents."""
+    named = tuple(item for item in result.dependencies if is_named(item))
+    digests = sorted(item.digest for item in result.dependencies if not is_named(item))
+    read = (Dependency(files_read_by(result.operator), sha256(digests)),) if digests else ()
+    return replace(result, dependencies=(*named, *read))
 
 
 @dataclass(frozen=True)

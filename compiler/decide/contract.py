@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
-from titrant.schema.facts import DataFacts, subgroup_values
+from titrant.schema.facts import subgroup_values
 from titrant.schema.gate import BATCH_INVARIANCE, REFERENCE, Contract, Gate, gate_test
 from titrant.schema.values.slice import Slice, read_slice
+from titrant.schema.values.units import shown_count
 
 # Where a row comes from that neither the recipe nor its level supplies.
 EVERY_CONTRACT = "every contract"
@@ -24,25 +25,28 @@ def contract(question: Question) -> RuleAnswer:
     return RuleAnswer(
         Contract(rows, presets.confidence, presets.require, presets.looks),
         (),
-        warnings_of(rows, question.data, presets.confidence),
+        warnings_of(rows, question, presets.confidence),
     )
 
 
-def warnings_of(rows: tuple[Gate, ...], data: DataFacts, confidence: float) -> tuple[str, ...]:
-    """Say which gates can never be proven with the cases there are, and which are not assessable at all."""
-    warnings = []
+def warnings_of(rows: tuple[Gate, ...], question: Question, confidence: float) -> tuple[str, ...]:
+    """Say which gates can never be proven with the cases there are, and which are not assessable at all.
+
+    How many cases there are is told from `report.min_cell` on.
+    """
+    warnings, least = [], question.bound.recipe.report.min_cell
     for gate in rows:
         if gate.test == "not_assessable":
             warnings.append(f"gate {gate.id} is not assessable: {gate.assumption}")
         elif gate.preset == "bias" and gate.available_cases is not None and gate.available_cases < gate.min_cases:
             warnings.append(
                 f"gate {gate.id} can never be proven for a candidate that changes an answer there: it takes "
-                f"{gate.min_cases} cases (min_cases), and there are {gate.available_cases}"
+                f"{gate.min_cases} cases (min_cases), and there are {shown_count(gate.available_cases, least)}"
             )
-        elif (short := shortage(gate, data, confidence)) is not None:
+        elif (short := shortage(gate, question.data, confidence)) is not None:
             warnings.append(
                 f"gate {gate.id} can never be proven: even if no answer changes it takes "
-                f"{short[0]} cases, and there are {short[1]}"
+                f"{short[0]} cases, and there are {shown_count(short[1], least)}"
             )
     return tuple(warnings)
 

@@ -14,6 +14,7 @@ from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import criteria
+from titrant.schema.min_cell import REPORT
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
@@ -79,7 +80,7 @@ def lower(
             answering.timing(original, timed),
             *judged,
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
-            _report(maker),
+            _report(maker, bound),
         ),
         candidates=candidates,
         searches=tuple(searches),
@@ -200,7 +201,7 @@ def _search(
     )
 
 
-def _report(maker: StepMaker) -> Step:
-    return maker.make(
-        "report", "report.render", {}, {"record": "run.record"}, stage="report", because="what was done, and why"
-    )
+def _report(maker: StepMaker, bound: BoundRecipe) -> Step:
+    params = {"min_cell": bound.recipe.report.min_cell}
+    because = "what was done, and why"
+    return maker.make("report", REPORT, params, {"record": "run.record"}, stage="report", because=because)

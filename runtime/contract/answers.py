@@ -114,12 +114,14 @@ def _misfit(message: str) -> StepError:
     )
 
 
-Cells = tuple[tuple[int, int, int], ...]
+# A number of cases, or in words that it is below or not below what is shown.
+CaseCount = int | str
+Cells = tuple[tuple[int, int, CaseCount], ...]
 
 
 @dataclass(frozen=True)
 class DecisionCounts:
-    """Decisions on evaluation rows, counted; no row can be told from it.
+    """Decisions on evaluation rows, counted; a report shows them `without_small_cells`.
 
     Every table lists only its cells above zero, each as (row class, column class, cases), class indices into
     `classes`: `original` and `candidate` are actual class by decided class, `moved` is the original's decision by the
@@ -132,8 +134,8 @@ class DecisionCounts:
     moved: Cells = ()
     original: Cells = ()
     candidate: Cells = ()
-    gained: tuple[int, ...] = ()
-    lost: tuple[int, ...] = ()
+    gained: tuple[CaseCount, ...] = ()
+    lost: tuple[CaseCount, ...] = ()
     positive: int | None = None  # index of the critical class
 
 

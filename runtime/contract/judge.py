@@ -84,7 +84,7 @@ def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
         gate=gate.id, verdict=answer, estimate=finding.estimate, lower=lower, upper=upper,
         original=_number(finding.original), candidate=_number(finding.candidate), cases=finding.cases,
         changed=finding.changed, needed_cases=needed,
-        reason=reason(gate, finding, answer, needed, confidence), method=finding.method,
+        reason=reason(gate, finding, answer, needed, confidence), method=finding.method, units=finding.units,
     )  # fmt: skip
     if not original_misses(gate, result):
         return result

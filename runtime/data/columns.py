@@ -8,6 +8,7 @@ import numpy as np
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.nearest import several_nearest
+from titrant.schema.values.text import is_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,11 +19,7 @@ def frame_columns(frame: "pd.DataFrame", source: str) -> dict[str, np.ndarray]:
     names = [str(name) for name in frame.columns]
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     if twice:
-        raise StepError(
-            Diagnostic(
-                "X109", f"{source} has the column {sorted(twice)[0]} twice", help="give each column a name of its own"
-            )
-        )
+        raise StepError(repeated_column(source, sorted(twice)[0], names))
     return {name: _series(frame.iloc[:, place], name, source) for place, name in enumerate(names)}
 
 
@@ -117,10 +114,43 @@ def find(columns: Mapping[str, np.ndarray], name: str, source: str, key: str) ->
     return columns[name]
 
 
+_SHORT = 4
+HEADER = "its first line seems to hold values instead of names: add a line with the columns' names"
+
+
+def are_values(names: Iterable[str]) -> bool:
+    """Tell whether names of columns seem to be a row of values, of a file without a header: some are quantities."""
+    return any(_is_number(name) and not (is_whole(name) and len(name) <= _SHORT) for name in names)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def no_numbers(column: np.ndarray) -> str:
+    """Say how many values keep a text column from being numbers, where most are numbers; none of them is named."""
+    wrong = sum(not _is_number(value) for value in column.tolist())
+    return f": {wrong:,} of {len(column):,} values are no numbers" if wrong < len(column) / 2 else ""
+
+
+def repeated_column(source: str, name: str, names: Iterable[str]) -> Diagnostic:
+    """Say that a column stands twice in a source (X109); what seems to be a value is not named."""
+    if are_values(names):
+        return Diagnostic("X109", f"{source} has a column twice", help=HEADER, said=name)
+    return Diagnostic("X109", f"{source} has the column {name} twice", help="give each column a name of its own")
+
+
 def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> Diagnostic:
     """Say that a column is not in a source, and which are near; `key` is the recipe key that names it."""
     names = list(columns)
     near = several_nearest(name, names, 2)
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there}"
-    return Diagnostic("X101", f"{source} has no column `{name}`", help=help, key=f"{key} {name}")
+    message = f"{source} has no column `{name}`"
+    if are_values(names):
+        return Diagnostic("X101", message, help=HEADER, key=f"{key} {name}", said=there)
+    return Diagnostic("X101", message, help=help, key=f"{key} {name}")

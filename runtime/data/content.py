@@ -51,6 +51,17 @@ def text_hash(text: str) -> np.uint64:
     )
 
 
+def row_names(hashes: np.ndarray, key: bytes) -> list[str]:
+    """Name rows for a file that leaves the home: BLAKE3 of each content hash, keyed with 32 bytes, as 32 digits.
+
+    A hash of what stands in a row can be found by trying what may stand there; a keyed one only with the home's key
+    (`titrant.runtime.store.home.row_key`).
+    """
+    from blake3 import blake3
+
+    return [blake3(value.tobytes(), key=key).hexdigest(length=16) for value in hashes.astype("<u8")]
+
+
 def _value_hashes(column: np.ndarray) -> np.ndarray:
     if is_text(column):
         values, index = np.unique(column, return_inverse=True)

@@ -6,20 +6,22 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from titrant.runtime.data.columns import array_column, find, frame_columns
+from titrant.runtime.data.columns import array_column, find, frame_columns, repeated_column
 from titrant.runtime.data.parameters import SourceParams, TensorParams
-from titrant.runtime.user_code import call, resolve
+from titrant.runtime.user_code import call, resolve, said_by
 from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.data import BUNDLED
 from titrant.schema.values.archives import Unpacked, is_packed_stream, measure_stream, measure_zip
+from titrant.schema.values.text import first_line, os_reason
 from titrant.schema.values.units import format_size
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -48,8 +50,7 @@ def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         raise StepError(_unreadable(file, error, "csv")) from None
     names = Counter(str(name) for name in header.iloc[0])
     if twice := [name for name, count in names.items() if count > 1 and name]:
-        message = f"{file.name} has the column {twice[0]} twice"
-        raise StepError(Diagnostic("X109", message, help="give each column a name of its own"))
+        raise StepError(repeated_column(file.name, twice[0], list(names)))
     notes: tuple[str, ...] = ()
     if len(frame.columns) and str(frame.columns[0]).startswith("Unnamed:"):
         frame, notes = frame.iloc[:, 1:], (f"the first column of {file.name} has no name and is left out as an index",)
@@ -167,11 +168,24 @@ def _existing(path: str) -> Path:
     return file
 
 
+# What these say names numbers of lines and names of members, never what stands in them.
+_OF_FORM: tuple[type[Exception], ...] = (EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+
+
 def _unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return Diagnostic(
-        "X100", f"{file.name} cannot be read as {kind}: {line}", help="check that it is whole and of that format"
-    )
+    import pandas as pd
+
+    said = said_by(error)
+    if isinstance(error, UnicodeDecodeError):
+        why, said = f"it is not UTF-8 text at byte {error.start:,}", ""
+    elif isinstance(error, OSError) and error.errno is not None:
+        why, said = os_reason(error), ""
+    elif isinstance(error, (*_OF_FORM, pd.errors.ParserError, pd.errors.EmptyDataError)):
+        why, said = first_line(error), ""
+    else:
+        why = type(error).__name__
+    advice = "check that it is whole and of that format"
+    return Diagnostic("X100", f"{file.name} cannot be read as {kind}: {why}", help=advice, said=said)
 
 
 def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.ndarray]:
@@ -198,7 +212,9 @@ def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.n
     files = flat or [file for _, file in by_class]
     if not files:
         raise StepError(Diagnostic("X107", f"{folder.name} has no images", help=f"titrant reads {', '.join(SUFFIXES)}"))
-    columns = {"image": _stacked([_decode(file) for file in files], files, resize)}
+    named = partial(_image_name, by_class, label)
+    images = [_decode(file, named, place) for place, file in enumerate(files)]
+    columns = {"image": _stacked(images, named, resize)}
     if by_class and label is not None:
         columns[label] = np.array([name for name, _ in by_class], dtype=str)
     return columns
@@ -208,20 +224,38 @@ def _is_image(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
-def _decode(file: Path) -> np.ndarray:
+def _image_name(by_class: Sequence[tuple[str, Path]], label: str | None, place: int) -> str:
+    """Name an image by its place among those of its class, by file name: the name of a file may be a patient's."""
+    if not by_class or label is None:
+        return f"image {place + 1:,}"
+    name = by_class[place][0]
+    before = next(number for number, (other, _) in enumerate(by_class) if other == name)
+    return f"image {place - before + 1:,} of class {name}"
+
+
+def _decode(file: Path, named: Callable[[int], str], place: int) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise StepError(
-            Diagnostic("X107", f"{file.parent.name}/{file.name} cannot be decoded: {error}", help="take the file out")
-        ) from None
+        unread = (
+            "it is no image that Pillow knows",
+            "it has more pixels than Pillow decodes",
+            "it is damaged or cut short",
+        )
+        kinds = (UnidentifiedImageError, Image.DecompressionBombError)
+        why = next((text for kind, text in zip(kinds, unread, strict=False) if isinstance(error, kind)), unread[-1])
+        if isinstance(error, OSError) and error.errno is not None:
+            why = os_reason(error)
+        message = f"{named(place)}, in the order of the files' names, cannot be decoded: {why}"
+        said = f"{file.parent.name}/{file.name}: {said_by(error)}"
+        raise StepError(Diagnostic("X107", message, help="take the file out", said=said)) from None
     return pixels.transpose(2, 0, 1)
 
 
-def _stacked(images: list[np.ndarray], files: list[Path], resize: bool) -> np.ndarray:
+def _stacked(images: list[np.ndarray], named: Callable[[int], str], resize: bool) -> np.ndarray:
     if all(image.shape == images[0].shape for image in images):
         stacked = np.empty((len(images), *images[0].shape), dtype=np.float32)
         for place, image in enumerate(images):
@@ -232,8 +266,7 @@ def _stacked(images: list[np.ndarray], files: list[Path], resize: bool) -> np.nd
         raise StepError(
             Diagnostic(
                 "X107",
-                f"images differ in size: {files[0].name} is {_size(images[0])} and "
-                f"{files[other].name} {_size(images[other])}",
+                f"images differ in size: {named(0)} is {_size(images[0])} and {named(other)} {_size(images[other])}",
                 help="add a transform such as `- resize: {height: 224, width: 224}`",
             )
         )

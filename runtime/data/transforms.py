@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from titrant.runtime.data.columns import find, flat, is_ragged, is_text, missing, value_text
+from titrant.runtime.data.columns import find, flat, is_ragged, is_text, missing, no_numbers, value_text
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
@@ -100,7 +100,11 @@ def _per_channel(values: np.ndarray, place: int, columns: int, name: str, column
 def _check_numeric(name: str, column: np.ndarray, transform: str) -> None:
     if is_text(column):
         raise RecipeError(
-            Diagnostic("X122", f"{transform}: {name} is text", help="put `- one_hot` after it, or name `columns`")
+            Diagnostic(
+                "X122",
+                f"{transform}: {name} is text{no_numbers(column)}",
+                help="put `- one_hot` after it, or name `columns`",
+            )
         )
     if is_ragged(column):
         raise RecipeError(
@@ -294,7 +298,9 @@ def _check_ready(name: str, column: np.ndarray) -> None:
     if is_text(column):
         raise PreconditionError(
             Diagnostic(
-                "X121", f"{name} is text", help="add `- one_hot` to `data.transform`, or leave it out of `data.inputs`"
+                "X121",
+                f"{name} is text{no_numbers(column)}",
+                help="add `- one_hot` to `data.transform`, or leave it out of `data.inputs`",
             )
         )
     if is_ragged(column):

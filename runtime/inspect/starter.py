@@ -75,10 +75,12 @@ def _check_header(columns: Mapping[str, np.ndarray], name: str, label: str | Non
     numbers = [column for column in columns if _is_number(column)]
     missing_label = label is not None and label not in columns
     if len(numbers) * 2 > len(columns) or (numbers and missing_label):
-        message = f"{name} seems to have no header line: its columns are called {', '.join(list(columns)[:4])} …"
-        raise RecipeError(
-            Diagnostic("P081", message, help="add a line with the columns' names, or read it in a data factory")
+        # The names would be the values of the first row.
+        message = (
+            f"{name} seems to have no header line: {len(numbers)} of its {len(columns)} columns are called by numbers"
         )
+        advice = "add a line with the columns' names, or read it in a data factory"
+        raise RecipeError(Diagnostic("P081", message, help=advice, said=", ".join(list(columns)[:4])))
 
 
 def _is_number(text: str) -> bool:

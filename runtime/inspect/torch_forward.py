@@ -8,7 +8,7 @@ import math
 import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch  # noqa: TID253 - the file defines a torch dispatch mode
@@ -16,10 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
+from titrant.runtime.backends.torch.call import raised_by_torch
 from titrant.runtime.inspect.onnx_flops import TensorShape
 from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import TensorSpec
+from titrant.schema.values.text import first_line
 
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
 CASES = 2
@@ -67,7 +69,12 @@ def run_forward(
         try:
             answer = call(f"{name}, shown {shapes},", module, *inputs)
         except StepError as error:
-            raise RaisedError(Diagnostic("X156", error.diagnostics[0].message, help=advice), reason_of(error)) from None
+            failed = replace(error.diagnostics[0], code="X156", help=advice)
+            cause = error.__context__
+            if isinstance(cause, RuntimeError) and raised_by_torch(cause):
+                # It was shown zeros: of which shapes and types torch says.
+                failed = replace(failed, message=f"{failed.message}: {first_line(cause)}", said="")
+            raise RaisedError(failed, reason_of(error)) from None
     outputs = _outputs(name, answer, task)
     counts = {path: sum(kinds.values()) // CASES for path, kinds in counting.get_flop_counts().items()}
     # The counter puts the class's name before each path.

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from titrant.runtime.user_code import describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 
 _SECONDS = 30.0
+_TEXT = 4000
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -72,10 +74,12 @@ def _measure(work: Callable[[], object], writer: int) -> NoReturn:
         said = {"bytes": _peak_of(work)}
     except TitrantError as error:
         first = error.diagnostics[0]
-        said = {"error": {"code": first.code, "message": first.message[:8000], "help": first.help}}
+        texts = {"message": first.message[:_TEXT], "help": first.help, "said": first.said[:_TEXT]}
+        said = {"error": {"code": first.code, **texts}}
     except BaseException as error:  # noqa: BLE001 - a forked child must not unwind into its parent's stack
-        message = f"measuring the memory failed: {type(error).__name__}: {error}"[:8000]
-        said = {"error": {"code": "X431", "message": message, "help": "see whether the model answers by itself"}}
+        message = f"measuring the memory failed: {describe(error)}"
+        texts = {"help": "see whether the model answers by itself", "said": said_by(error)[:_TEXT]}
+        said = {"error": {"code": "X431", "message": message, **texts}}
     finally:
         os.write(writer, json.dumps(said).encode())
         os._exit(0)

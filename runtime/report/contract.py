@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from titrant.runtime.contract.answers import Cells, DecisionCounts
+from titrant.runtime.contract.answers import CaseCount, Cells, DecisionCounts
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import (
     Record,
@@ -13,7 +13,9 @@ from titrant.runtime.report.record_view import (
     place,
     quantity,
 )
+from titrant.runtime.report.small_cells import ShownTables, number, without_small_cells
 from titrant.schema.gate import (
+    NOT_SHOWN,
     SMALLER_IS_BETTER,
     Gate,
     GateResult,
@@ -22,6 +24,7 @@ from titrant.schema.gate import (
     reason_words,
     threshold_words,
 )
+from titrant.schema.values.units import few, is_small
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ def margin(gate: Gate, result: GateResult) -> Margin:
     name = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
     if bound is None:
         because = f", {result.reason}" if result.reason else ""
-        return Margin(gate.id, None, f"{name}: not assessable{because}")
+        return Margin(
+            gate.id, None, f"{name}: {NOT_SHOWN if result.method == NOT_SHOWN else 'not assessable'}{because}"
+        )
     distance = (gate.threshold - bound) if small else (bound - gate.threshold)
     left = distance / _allowance(gate)
     side = "upper bound" if small else "lower bound"
@@ -92,9 +97,11 @@ class GateRow:
     bounds: str
     before: str
     after: str
-    cases: int
+    cases: int | None
+    count: str  # the cases, or that there are too few to be shown
     changed: int | None
     needed: int | None
+    hidden: bool  # there are too few cases for its figures to be shown
     short: bool  # there are fewer cases than needed
     reason: str
     method: str
@@ -115,19 +122,25 @@ class Judged:
     weakest: Margin | None
 
 
-def judged(record: Record, candidate: Shown) -> Judged | None:
+def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
     """Build a candidate's contract table; None where it was never judged."""
     judgement = candidate.judgement
     if judgement is None:
         return None
     gates = {gate.id: gate for gate in record.plan.contract.gates}
-    rows = tuple(_gate_row(gates[result.gate], result) for result in judgement.results if result.gate in gates)
+    rows = tuple(_gate_row(gates[result.gate], result, least) for result in judgement.results if result.gate in gates)
     closest = weakest([row.margin for row in rows])
     symbol, tone = SYMBOLS[judgement.verdict], TONES[judgement.verdict]
     return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest)
 
 
-def _gate_row(gate: Gate, result: GateResult) -> GateRow:
+def _count(result: GateResult, least: int) -> str:
+    if result.cases is not None:
+        return f"{result.cases:,}" if result.cases else ""
+    return few(least) if result.method == NOT_SHOWN else "not shown"
+
+
+def _gate_row(gate: Gate, result: GateResult, least: int) -> GateRow:
     needed = result.needed_cases if result.needed_cases is not None else gate.needed_cases
     bounds = [quantity(value, gate.unit, gate.threshold) for value in (result.lower, result.upper)]
     whole = result.lower is not None and result.lower == result.upper
@@ -144,9 +157,11 @@ def _gate_row(gate: Gate, result: GateResult) -> GateRow:
         before=_metric(gate, result, result.original),
         after=_metric(gate, result, result.candidate),
         cases=result.cases,
+        count=_count(result, least),
         changed=result.changed,
         needed=needed,
-        short=needed is not None and result.cases < needed,
+        hidden=result.method == NOT_SHOWN,
+        short=needed is not None and result.cases is not None and result.cases < needed,
         reason=reason_words(result),
         method=result.method,
         controls=f"it refused {control_words(result.refused)}" if result.refused else "",
@@ -176,24 +191,28 @@ MOST_ROWS = 24
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One actual class: its cases, how many each model decided rightly, and what changed hands."""
+    """One actual class: its cases, how many each model decided rightly, and what changed hands.
+
+    Every number is written out; `changed` says whether any case changed hands, as far as that may be shown.
+    """
 
     name: str
-    cases: int
-    before: int
-    after: int
-    gained: int
-    lost: int
+    cases: str
+    before: str
+    after: str
+    gained: str
+    lost: str
+    changed: int
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Cases by row class and column class; `weights` are the cells' share of their row, for the tint."""
+    """Cases by row class and column class, written out; `weights` are the cells' share of their row, for the tint."""
 
     title: str
     rows: str
     columns: str
-    cells: tuple[tuple[int, ...], ...]
+    cells: tuple[tuple[str, ...], ...]
     weights: tuple[tuple[float, ...], ...]
 
 
@@ -203,8 +222,6 @@ class ClassChanges:
 
     candidate: str
     classes: tuple[str, ...]
-    cases: int
-    moved: int  # decisions that differ between the models
     labelled: bool
     rows: tuple[ClassRow, ...]
     hidden: int
@@ -212,34 +229,39 @@ class ClassChanges:
     sentence: str
 
 
-def class_changes(candidate: str, answers: DecisionCounts) -> ClassChanges:
-    """Turn counted decisions into tables; with many classes only those that changed most have a row."""
+def class_changes(candidate: str, answers: DecisionCounts, least: int) -> ClassChanges:
+    """Turn counted decisions into tables; with many classes only those that changed most have a row.
+
+    No table shows a cell of fewer than `least` cases, nor does the sentence.
+    """
     labelled = bool(answers.original)
-    moved = sum(count for before, after, count in answers.moved if before != after)
-    rows = _class_rows(answers) if labelled else ()
-    shown = sorted(rows, key=lambda row: -(row.gained + row.lost))[:MOST_ROWS] if len(rows) > MOST_ROWS else list(rows)
+    shown = without_small_cells(answers, least)
+    rows = _class_rows(shown) if labelled else ()
+    most = sorted(rows, key=lambda row: -row.changed)[:MOST_ROWS] if len(rows) > MOST_ROWS else list(rows)
     return ClassChanges(
-        candidate, answers.classes, answers.cases, moved, labelled, tuple(shown), len(rows) - len(shown),
-        _matrices(answers), _changes_sentence(answers, moved, labelled),
+        candidate, answers.classes, labelled, tuple(most), len(rows) - len(most), _matrices(shown.answers),
+        _changes_sentence(answers, least),
     )  # fmt: skip
 
 
-def _class_rows(answers: DecisionCounts) -> tuple[ClassRow, ...]:
+def _class_rows(shown: ShownTables) -> tuple[ClassRow, ...]:
+    answers = shown.answers
     before, after = _diagonal(answers.original), _diagonal(answers.candidate)
     return tuple(
         ClassRow(
             name,
-            sum(count for row, _, count in answers.original if row == index),
-            before.get(index, 0),
-            after.get(index, 0),
-            answers.gained[index],
-            answers.lost[index],
+            number(shown.totals[index]),
+            number(before.get(index, 0)),
+            number(after.get(index, 0)),
+            number(answers.gained[index]),
+            number(answers.lost[index]),
+            sum(count if isinstance(count, int) else 1 for count in (answers.gained[index], answers.lost[index])),
         )
         for index, name in enumerate(answers.classes)
     )
 
 
-def _diagonal(cells: Cells) -> dict[int, int]:
+def _diagonal(cells: Cells) -> dict[int, CaseCount]:
     return {row: count for row, column, count in cells if row == column}
 
 
@@ -257,18 +279,31 @@ def _matrices(answers: DecisionCounts) -> tuple[Matrix, ...]:
 
 def _matrix(title: str, rows: str, columns: str, cells: Cells, size: int) -> Matrix:
     counts = {(row, column): count for row, column, count in cells}
-    table = tuple(tuple(counts.get((row, column), 0) for column in range(size)) for row in range(size))
-    weights = tuple(tuple(round(count / (sum(line) or 1), 3) for count in line) for line in table)
-    return Matrix(title, rows, columns, table, weights)
+    table = [[counts.get((row, column), 0) for column in range(size)] for row in range(size)]
+    written = tuple(tuple(number(count) for count in line) for line in table)
+    return Matrix(title, rows, columns, written, tuple(_weights(line) for line in table))
 
 
-def _changes_sentence(answers: DecisionCounts, moved: int, labelled: bool) -> str:
-    if not moved:
+def _weights(line: list[CaseCount]) -> tuple[float, ...]:
+    """Return each cell's share of its row; none where a cell is not shown, which the others' shares would give away."""
+    whole = [count for count in line if isinstance(count, int)]
+    if len(whole) < len(line):
+        return (0.0,) * len(line)
+    return tuple(round(count / (sum(whole) or 1), 3) for count in whole)
+
+
+def _changes_sentence(answers: DecisionCounts, least: int) -> str:
+    changed = sum(count for before, after, count in answers.moved if before != after and isinstance(count, int))
+    if not changed:
         return f"Both models decide every one of {answers.cases:,} evaluation cases alike."
-    text = f"The models decide {moved:,} of {answers.cases:,} evaluation cases differently"
-    if not labelled:
+    if is_small(changed, least):
+        return f"The models decide fewer than {least} of {answers.cases:,} evaluation cases differently."
+    text = f"The models decide {changed:,} of {answers.cases:,} evaluation cases differently"
+    if not answers.original:
         return text + "; without labels nobody can say which of the two is right."
-    gained, lost = sum(answers.gained), sum(answers.lost)
-    neither = moved - gained - lost
+    gained, lost = (sum(count for count in side if isinstance(count, int)) for side in (answers.gained, answers.lost))
+    neither = changed - gained - lost
+    if any(is_small(count, least) for count in (gained, lost, neither)):
+        return f"{text}; how many became right or wrong is not shown, as one of these is fewer than {least}."
     tail = f", {neither:,} changed from one wrong decision to another" if neither else ""
     return f"{text}: {gained:,} became right, {lost:,} became wrong{tail}."

@@ -10,7 +10,7 @@ from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record, Timing, cases, gate_slice, gate_title, listed
 from titrant.runtime.report.savings import faster, speed_gain
 from titrant.schema.gain import gains_words, speed_words
-from titrant.schema.gate import Contract, Gate, GateResult, Judgement, asked_of_original, threshold_words
+from titrant.schema.gate import NOT_SHOWN, Contract, Gate, GateResult, Judgement, asked_of_original, threshold_words
 from titrant.schema.record import Look
 
 
@@ -59,8 +59,8 @@ def _released(record: Record, released: list[Shown]) -> Headline:
         ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided at confidence {confidence}."
         return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept{gained}.", ground)
     unproven = [result for judgement in judgements for result in open_gates(judgement)]
-    likely = [result for result in unproven if result.estimate is not None]
-    unknown = [result for result in unproven if result.estimate is None]
+    likely = [result for result in unproven if result.estimate is not None or result.method == NOT_SHOWN]
+    unknown = [result for result in unproven if result not in likely]
     parts = [f"{len(unproven)} of {_gates(gates)} could not be proven at confidence {confidence}."]
     if likely:
         parts.append(f"A point estimate that meets the threshold, and no proof: {_named(record, likely)}.")
@@ -98,7 +98,7 @@ def _missed(record: Record, original: Judgement) -> str:
 
 def _reached(result: GateResult) -> str:
     if result.estimate is None:
-        return f"not assessable ({result.reason})"
+        return NOT_SHOWN if result.method == NOT_SHOWN else f"not assessable ({result.reason})"
     bound = "" if result.lower is None else f" (lower bound {result.lower:.4f})"
     return f"{result.estimate:.4f} reached{bound}"
 
@@ -163,7 +163,9 @@ def _more_cases(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for gate, result in _unproven(record, leads):
         # What was planned for assumed shares; where some were seen, they alone say how many cases would do.
         needed = result.needed_cases if result.assessable else gate.needed_cases
-        if result.verdict == "INCONCLUSIVE" and needed is not None and needed > result.cases:
+        if result.verdict != "INCONCLUSIVE" or needed is None or result.cases is None:
+            continue
+        if needed > result.cases:
             about = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
             assumed = f" (assuming: {gate.assumption})" if gate.assumption else ""
             if result.assessable:
@@ -178,7 +180,7 @@ def _more_cases(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
 
 def _not_assessable(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
     for gate, result in _unproven(record, leads):
-        if result.estimate is None:
+        if result.estimate is None and result.method != NOT_SHOWN:
             because = result.reason or gate.assumption or "no reason was given"
             yield f"{gate_title(gate)} could not be assessed: {because}."
 

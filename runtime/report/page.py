@@ -5,7 +5,7 @@ The HTML page needs nothing else: no network, no scripts, no fonts.
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,14 @@ from titrant.runtime.report.plots import pictures
 from titrant.runtime.report.provenance import Fact, Usage, digests, environment, usage, validity
 from titrant.runtime.report.record_view import Record, cases, fraction, place, read_record, short
 from titrant.runtime.report.savings import Pair, Saving, loading, savings, totals
+from titrant.runtime.report.small_cells import without_small_cells
 from titrant.runtime.report.steps import StepRow, step_rows
+from titrant.schema.gate import Judgement
+from titrant.schema.min_cell import without_small_groups
 from titrant.schema.plan import CandidateSearch, Decision
-from titrant.schema.values.canonical import canonical_json
+from titrant.schema.values.canonical import canonical_json, plain
 from titrant.schema.values.text import block, code, inline, printable, row
+from titrant.schema.values.units import MIN_CELL
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -65,13 +69,13 @@ class Page:
     looks: str
 
 
-def page(record: Record) -> Page:
-    """Gather what a record says."""
+def page(record: Record, least: int = MIN_CELL) -> Page:
+    """Gather what a record says; nothing is shown of groups and cells of fewer than `least` cases."""
     candidates = shown_candidates(record)
     lead_by_search = {search: leading(record, search, candidates.values()) for search in record.plan.searches}
-    stories = tuple(_story(record, search, lead) for search, lead in lead_by_search.items() if lead)
+    stories = tuple(_story(record, search, lead, least) for search, lead in lead_by_search.items() if lead)
     in_stories = {story.lead.id for story in stories}
-    others = (judged(record, candidate) for candidate in candidates.values() if candidate.id not in in_stories)
+    others = (judged(record, candidate, least) for candidate in candidates.values() if candidate.id not in in_stories)
     leads = tuple(story.lead for story in stories)
     return Page(
         record=record,
@@ -92,7 +96,7 @@ def page(record: Record) -> Page:
     )
 
 
-def _story(record: Record, search: CandidateSearch, lead: Shown) -> Story:
+def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> Story:
     answers = record.values.answers.get(lead.id)
     method = "plain conversion" if lead.planned.method == "none" else lead.planned.method
     title = f"{method}, {lead.planned.format} in {lead.planned.engine}"
@@ -101,9 +105,9 @@ def _story(record: Record, search: CandidateSearch, lead: Shown) -> Story:
         lead=lead,
         title=title,
         savings=savings(record, search, lead),
-        contract=judged(record, lead),
+        contract=judged(record, lead, least),
         batch=batch_sentence(lead.id, seen) if (seen := record.values.invariance.get(lead.id)) else "",
-        changes=class_changes(lead.id, answers) if answers and answers.classes else None,
+        changes=class_changes(lead.id, answers, least) if answers and answers.classes else None,
         usage=usage(record, search, lead) if lead.released else None,
     )
 
@@ -201,16 +205,36 @@ def _story_values(story: Story) -> dict[str, Any]:
     }
 
 
-def write_report(record: Mapping[str, Any], folder: Path) -> None:
+def _without_small_groups(record: Record, least: int) -> Record:
+    def shown(judgement: Judgement | None) -> Judgement | None:
+        return None if judgement is None else without_small_groups(record.plan.contract, judgement, least)
+
+    candidates = tuple(replace(item, judgement=shown(item.judgement)) for item in record.run.candidates)
+    return replace(record, run=replace(record.run, candidates=candidates, original=shown(record.run.original)))
+
+
+def _as_shown(value: Mapping[str, Any], record: Record, least: int) -> dict[str, Any]:
+    """Return a record's JSON with the judgements of `record`, and with tables of decisions as the page has them."""
+    run = dict(value["run"]) | {"candidates": plain(record.run.candidates), "original": plain(record.run.original)}
+    answers = {
+        name: plain(without_small_cells(counts, least).answers) for name, counts in record.values.answers.items()
+    }
+    values = dict(value.get("values") or {})
+    return {**value, "run": run, "values": values | ({"answers": answers} if answers else {})}
+
+
+def write_report(record: Mapping[str, Any], folder: Path, *, min_cell: int = MIN_CELL) -> None:
     """Write report.html, report.md and report.json of a record into a folder that exists.
 
-    The same record always gives the same bytes. Raises StepError X500 when it is not a run record.
+    None of them shows groups or cells of fewer than `min_cell` cases. The same record always gives the same bytes.
+    Raises StepError X500 when it is not a run record.
     """
-    shown = page(read_record(record))
+    read = _without_small_groups(read_record(record), min_cell)
+    shown = page(read, min_cell)
     files = {
         "report.html": html_text(shown),
         "report.md": markdown_text(shown),
-        "report.json": json_text(shown, record),
+        "report.json": json_text(shown, _as_shown(record, read, min_cell)),
     }
     for name, text in files.items():
         (folder / name).write_text(printable(text), encoding="utf-8", newline="\n")

@@ -265,10 +265,12 @@ def cases(count: int | None) -> str:
     return f"{count:,} case" + ("" if count == 1 else "s")
 
 
-def metric_with_cases(metric: str, value: float | None, count: int) -> str:
-    """Write a metric with what it was computed on: "0.9708 (166/171)" where it counts cases."""
+def metric_with_cases(metric: str, value: float | None, count: int | None) -> str:
+    """Write a metric with what it was computed on: "0.9708 (166/171)" where it counts cases that may be shown."""
     if value is None:
         return NONE
+    if count is None:
+        return fraction(value)
     hits = value * count
     if metric in COUNTED and count and abs(hits - round(hits)) < 1e-6:
         return f"{fraction(value)} ({round(hits):,}/{count:,})"

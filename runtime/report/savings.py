@@ -227,7 +227,7 @@ def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | 
     return None
 
 
-def _compared(metric: str, before: float | None, after: float | None, cases: int, note: str) -> Saving:
+def _compared(metric: str, before: float | None, after: float | None, cases: int | None, note: str) -> Saving:
     shown = [metric_with_cases(metric, value, cases) for value in (before, after)]
     name = metric.replace("_", " ")
     if before is None or after is None:

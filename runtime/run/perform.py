@@ -19,7 +19,15 @@ from titrant.runtime.worker.messages import raise_answer
 from titrant.runtime.worker.parent import Worker
 from titrant.runtime.worker.user_watch import GivenFiles
 from titrant.schema.planned import Planned
-from titrant.schema.record import Artifact, Dependency, EvaluationRows, Look, LookSubject, StepResult
+from titrant.schema.record import (
+    Artifact,
+    Dependency,
+    EvaluationRows,
+    Look,
+    LookSubject,
+    StepResult,
+    without_file_names,
+)
 from titrant.schema.values import files
 from titrant.schema.values.canonical import plain
 
@@ -110,7 +118,7 @@ class WorkerPerformer:
         predicted = plain(step.prediction)
         result = result_from(answer, key=key, operator=step.operator, finished=finished, predicted=predicted)
         differs = self._keep(task, result)
-        files.write_json(place / "result.json", result)
+        files.write_json(place / "result.json", without_file_names(result))
         self.executed.add(step.id)
         self._journal.add("finished", step=step.id, key=key, seconds=result.seconds, peak_bytes=result.peak_bytes)
         if differs:

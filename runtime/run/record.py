@@ -16,11 +16,14 @@ from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.placed import still_placed
 from titrant.runtime.store.run_folder import closed_runs, released_path
+from titrant.schema.gate import Judgement
+from titrant.schema.min_cell import min_cell, without_small_groups
 from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
 from titrant.schema.planned import Planned
-from titrant.schema.record import RunRecord, StepRecord
+from titrant.schema.record import RunRecord, StepRecord, without_file_names
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.units import is_small
 
 _GIT_SECONDS = 2
 # Where files lie changes nothing, and is another place on another machine.
@@ -137,18 +140,24 @@ def flags(given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
-    """Return the record of a run but for its id, counts, seconds and environment."""
+    """Return the record of a run but for its id, counts, seconds and environment; it shows no small group."""
+    contract, least = walk.plan.contract, min_cell(walk.plan)
+
+    def shown(judgement: Judgement | None) -> Judgement | None:
+        return None if judgement is None else without_small_groups(contract, judgement, least)
+
+    candidates = candidate_records(walk, outcome)
     return RunRecord(
         run="",
         name=walk.plan.name,
         plan_digest=plan_digest(walk.plan),
         verdict=outcome.verdict,
-        original=outcome.original,
+        original=shown(outcome.original),
         original_misses=missed_by_original(walk.plan.contract, outcome.judged),
         look=outcome.look and replace(outcome.look, ids=()),  # which rows they were is the home's to know
         exit=outcome.exit,
         steps=step_records(walk),
-        candidates=candidate_records(walk, outcome),
+        candidates=tuple(replace(candidate, judgement=shown(candidate.judgement)) for candidate in candidates),
         released=tuple(outcome.judged.released.values()),
         executed=0,
         reused=0,
@@ -191,7 +200,11 @@ def count_with_results(walk: Walk) -> int:
 
 def step_records(walk: Walk) -> tuple[StepRecord, ...]:
     """Return every step's record in the plan's order; one that nothing asked for is unused."""
-    return tuple(walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
+    records = (walk.records.get(step.id, StepRecord(step.id, "unused")) for step in walk.plan.steps)
+    return tuple(
+        record if record.result is None else replace(record, result=without_file_names(record.result))
+        for record in records
+    )
 
 
 def report_value(walk: Walk, outcome: Outcome, planned: Planned) -> dict[str, Any]:
@@ -202,6 +215,7 @@ def report_value(walk: Walk, outcome: Outcome, planned: Planned) -> dict[str, An
     its evaluation rows.
     """
     record = run_record(walk, outcome)
+    least = min_cell(walk.plan)
     steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
     plan = plain(walk.plan)
     for step in plan["steps"]:
@@ -213,6 +227,8 @@ def report_value(walk: Walk, outcome: Outcome, planned: Planned) -> dict[str, An
         decision["where"] = _file_only(decision["where"])
     for gate in plan["contract"]["gates"]:
         gate["origin"] = _file_only(gate["origin"])
+        if gate["available_cases"] is not None and is_small(gate["available_cases"], least):
+            gate["available_cases"] = None
     return {
         "plan": plan,
         "run": plain(replace(record, steps=steps)),

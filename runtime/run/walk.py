@@ -179,7 +179,8 @@ class Walk:
         message = error.diagnostics[0].message
         self.errors[step.id] = error
         self.records[step.id] = StepRecord(step.id, "failed", key.digest, error=message)
-        self.tell("failed", step=step.id, key=key.digest, because=message)
+        said = error.diagnostics[0].said
+        self.tell("failed", step=step.id, key=key.digest, because=message, **({"said": said} if said else {}))
         if not _of_candidate(step) or error.diagnostics[0].code in FATAL:
             raise error
 

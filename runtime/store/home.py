@@ -21,6 +21,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 # With so many open files the worker, its pipes, the store and the libraries that it loads get by.
 LEAST_FILES = 64
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_KEY_BYTES = 32
 # How a run's folder begins: the second, in UTC, in which the run began.
 BEGAN = re.compile(r"\d{8}T\d{6}Z-")
 _SECOND = 16
@@ -66,6 +67,29 @@ class Home:
     def unfinished(self) -> Path:
         """What is being written: nothing here counts until it is renamed to its place."""
         return self.path / "unfinished"
+
+
+def row_key(home: Home) -> bytes:
+    """Return the 32 bytes that key the digests by which rows are named outside the home; made when first asked for.
+
+    It never leaves the home, and only its owner can read it: without it nobody finds a row's name by trying patients'
+    numbers. The same home gives a row the same name in every file. Raises OSError where it cannot be kept.
+    """
+    place = home.path / "row.key"
+    with contextlib.suppress(FileNotFoundError):
+        if len(key := place.read_bytes()) == _KEY_BYTES:
+            return key
+        place.unlink()  # cut short by a crash: nothing was named by it
+    beside = home.unfinished / f"row.key-{os.getpid()}-{os.urandom(4).hex()}"
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(os.urandom(_KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    # Of several processes the first one's key counts: a link is refused where there is one.
+    with contextlib.suppress(FileExistsError):
+        os.link(beside, place)
+    beside.unlink()
+    return place.read_bytes()
 
 
 def home_to_read(path: Path | None = None) -> Home:

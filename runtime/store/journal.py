@@ -10,7 +10,9 @@ from typing import Any
 from titrant.schema.values.text import printable
 
 # What is shown while it happens, but not kept.
-PASSING = ("progress",)
+PASSING = ("progress", "printed")
+# What of an event is told and not kept: it may hold rows.
+_TOLD = "said"
 _OURS = ("step", "key", "plan", "name", "unit", "candidate", "search", "record", "manifest", "folder")
 
 
@@ -33,8 +35,9 @@ class Journal:
         """Record an event with the time in UTC; "step" and "key" are the fields that most events have."""
         entry = {"event": event, **_redacted(fields), "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         if event not in PASSING:
-            _log(event, entry)
-            line = printable(json.dumps(entry, ensure_ascii=False, allow_nan=False)).encode() + b"\n"
+            kept = {name: value for name, value in entry.items() if name != _TOLD}
+            _log(event, kept)
+            line = printable(json.dumps(kept, ensure_ascii=False, allow_nan=False)).encode() + b"\n"
             if self._file is None:
                 self._waiting.append(line)
             else:

@@ -17,7 +17,7 @@ from titrant.runtime.store.home import Home
 from titrant.runtime.store.store_index import KEY_FILE, REFUSED, changed_since, result_name, sealed
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.plan import Plan, Step, without_paths
-from titrant.schema.record import Artifact, Dependency, StepResult
+from titrant.schema.record import Artifact, Dependency, StepResult, files_read_by, is_named
 from titrant.schema.values import files
 from titrant.schema.values.canonical import WrongValueError, read_back, sha256
 from titrant.schema.values.distributions import installed_version
@@ -163,7 +163,8 @@ class Results:
                 continue
             changed = first_changed(kept.dependencies, self._recipe_folder)
             if changed is not None:
-                because = f"{changed.path} changed"
+                what = changed.path if is_named(changed) else f"one of the {files_read_by(kept.operator)}"
+                because = f"{what} changed"
             elif isinstance(kept, Refusal):
                 return LookUp(refusal=kept)
             elif all(self.store.has(artifact) for artifact in kept.outputs.values()):

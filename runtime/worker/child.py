@@ -21,20 +21,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime import catalog
 from titrant.runtime.seed import Seeding
 from titrant.runtime.store.artifacts import DamagedError
 from titrant.runtime.store.home import disk_problem, gone, open_home
-from titrant.runtime.worker.messages import describe_error
+from titrant.runtime.user_code import said_by
+from titrant.runtime.worker.messages import CRASH, describe_error
 from titrant.runtime.worker.tasks import Send, WorkerState
 from titrant.runtime.worker.user_watch import UserWatch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 
+# Kinds of values that hold cases, or what a model answered for them.
+_OF_ROWS = ("tables", "rows", "outputs")
 _NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 def main(requests: int, answers: int, scratch: Path) -> None:
     """Serve the two pipes."""
-    faulthandler.enable()
+    # It names calls and lines and no values; what else goes to stderr may hold rows.
+    faulthandler.enable((scratch / CRASH).open("wb"))
     folder = Path(os.environ["TITRANT_RECIPE_FOLDER"])
     home = open_home(Path(os.environ["TITRANT_HOME"]))
     watch = UserWatch(folder, ignored=(home.path, scratch))
@@ -58,10 +63,10 @@ def _answer(state: WorkerState, request: Mapping[str, Any]) -> Mapping[str, Any]
     except DamagedError as error:
         return {"event": "damaged", "digest": error.digest}
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a step may raise anything
-        _say(traceback.print_exc)
-        return describe_error(StepError(_unexpected(state, error, request)))
+        failed = StepError(_unexpected(state, error, request))
+        return {**describe_error(failed), "calls": _calls(error)}
     finally:
-        # While the parent still writes what is printed into the log of this request.
+        # While the parent still counts what is printed as of this request.
         _say(sys.stdout.flush)
         _say(sys.stderr.flush)
 
@@ -85,13 +90,48 @@ def _unexpected(state: WorkerState, error: BaseException, request: Mapping[str, 
             return problem
     if isinstance(error, MemoryError):
         return Diagnostic("X311", "out of memory", help="use a smaller model or batch, or a machine with more memory")
-    text = " ".join(str(error).split())
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    where = state.user_place(error)
-    log = f"the traceback is in {request['log']}" if request.get("log") else ""
+    text, where = said_by(error), state.user_place(error)
+    # What is said of a model, where no row is at hand and no code of the user's, tells what to do about it.
+    shown = _of_the_system(error) or ("" if where or _sees_rows(request) else text)
+    line = f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+    log = f"the calls that led to it are in {request['log']}" if request.get("log") else ""
+    said = "" if shown == text else text
     if where:
-        return Diagnostic("X312", f"{line} ({where})", help="; ".join(filter(None, ("mend your own code", log))))
-    return Diagnostic("X313", line, help="; ".join(filter(None, ("a library refused what it was given", log))))
+        advice = "; ".join(filter(None, ("mend your own code", log)))
+        return Diagnostic("X312", f"{line} ({where})", help=advice, said=said)
+    advice = "; ".join(filter(None, ("a library refused what it was given", log)))
+    return Diagnostic("X313", f"{line} ({_innermost(error)})" if said else line, help=advice, said=said)
+
+
+def _sees_rows(request: Mapping[str, Any]) -> bool:
+    """Tell whether rows, or code of the user's, are at hand in a request: what is said then may hold values of them."""
+    operator = request.get("operator", ":")
+    if request.get("do") != "run" or ":" in operator:
+        return True
+    declaration = catalog.get(operator)
+    kinds = {kind for port in declaration.inputs.values() for kind in port.kinds}
+    return declaration.family == "data" or not kinds.isdisjoint(_OF_ROWS)
+
+
+def _of_the_system(error: BaseException) -> str:
+    """Return what the system or a plain exit says: no name of a file, and nothing that code could have put there."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    return str(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else ""
+
+
+def _innermost(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
+def _calls(error: BaseException) -> list[str]:
+    """List the calls that led to an error and to those that it came from, without any text of theirs."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    earlier = [*_calls(before), f"while handling {type(before).__name__}:"] if before is not None else []
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}' for frame in frames]
+    return [*earlier, "Traceback (most recent call last):", *lines, type(error).__name__]
 
 
 def _listen(requests: int) -> queue.SimpleQueue[Mapping[str, Any]]:

@@ -12,15 +12,18 @@ from titrant.schema.values.canonical import plain
 from titrant.schema.values.frozen import dataclass
 
 _EVENTS = Path("/sys/fs/cgroup/memory.events")
+# The file in a worker's folder into which the interpreter writes where native code crashed.
+CRASH = "crash.txt"
 
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """The cause in a line, and what to do about it."""
+    """The cause in a line, what to do about it, and the last line that was printed, which may hold rows."""
 
     cause: str
     advice: str
     out_of_memory: bool = False
+    said: str = ""
 
 
 def out_of_memory_kills() -> int | None:
@@ -33,7 +36,7 @@ def out_of_memory_kills() -> int | None:
 
 
 def exit_cause(code: int, kills_before: int | None, printed: str) -> WorkerExit:
-    """Explain an exit code (negative: a signal) with what was printed outside any step's log."""
+    """Explain an exit code (negative: a signal); `printed` is the last line that was printed."""
     if code == -signal.SIGKILL:
         return _killed(kills_before)
     if code < 0:
@@ -41,12 +44,10 @@ def exit_cause(code: int, kills_before: int | None, printed: str) -> WorkerExit:
         return WorkerExit(
             f"the worker crashed ({name})",
             "native code failed: a library of this version does not work with this model or machine",
+            said=printed,
         )
-    last = printed.strip().splitlines()[-1:] or [""]
-    said = f": {last[0]}" if last[0] else ""
-    return WorkerExit(
-        f"the worker ended with exit code {code}{said}", "code in the step ended the process; it must return"
-    )
+    advice = "code in the step ended the process; it must return"
+    return WorkerExit(f"the worker ended with exit code {code}", advice, said=printed)
 
 
 def _killed(kills_before: int | None) -> WorkerExit:
@@ -74,8 +75,9 @@ class WorkerDiedError(StepError):
     def __init__(self, worker_exit: WorkerExit, log: str) -> None:
         self.worker_exit = worker_exit
         code = "X311" if worker_exit.out_of_memory else "X310"
-        printed = f"; what it printed is in {log}" if log else ""
-        super().__init__(Diagnostic(code, worker_exit.cause, help=f"{worker_exit.advice}{printed}"))
+        where = f"; what is known of it is in {log}" if log else ""
+        advice = f"{worker_exit.advice}{where}"
+        super().__init__(Diagnostic(code, worker_exit.cause, help=advice, said=worker_exit.said))
 
 
 def describe_error(error: TitrantError) -> dict[str, Any]:
@@ -83,7 +85,12 @@ def describe_error(error: TitrantError) -> dict[str, Any]:
     from titrant.schema.config.secrets import without_secrets
 
     said = [
-        replace(diagnostic, message=without_secrets(diagnostic.message), help=without_secrets(diagnostic.help))
+        replace(
+            diagnostic,
+            message=without_secrets(diagnostic.message),
+            help=without_secrets(diagnostic.help),
+            said=without_secrets(diagnostic.said),
+        )
         for diagnostic in error.diagnostics
     ]
     return {"event": "error", "exception": type(error).__name__, "diagnostics": plain(said)}

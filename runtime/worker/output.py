@@ -1,27 +1,46 @@
-"""What a worker prints: written to the log of its step as it comes, with secrets taken out."""
+"""What a worker prints: counted, and told without secrets to whoever follows the run.
+
+It may hold rows, so no log has it.
+"""
 
 import contextlib
 import os
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 from titrant.schema.config.secrets import without_secret_lines
+from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import printable
 
 _BLOCK = 64 << 10
-# A line that is longer is written in parts.
+# A line that is longer is told in parts.
 _LINE = 1 << 20
-_KEPT = 2000
+# So much of what was printed is told: its end.
+_KEPT = 64 << 10
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 
 
-class OutputPipe:
-    """A pipe for a child process to print into, and a thread that writes what comes out into one log after another.
+@dataclass(frozen=True)
+class Printed:
+    """How much was printed, and the end of it, without secrets."""
 
-    Nothing that looks like a secret reaches the disk, also where this process is killed in the middle of a step.
-    `end` is the child's end. A log that cannot be written any more, as on a full disk, loses the rest.
+    lines: int = 0
+    size: int = 0  # bytes
+    text: str = ""
+
+    @property
+    def last(self) -> str:
+        """The last line."""
+        return (self.text.strip().splitlines()[-1:] or [""])[0]
+
+
+class OutputPipe:
+    """A pipe for a child process to print into, and a thread that counts what comes out.
+
+    `end` is the child's end. Nothing of it reaches the disk.
     """
 
     def __init__(self) -> None:
@@ -31,34 +50,22 @@ class OutputPipe:
         self._sent = self._seen = 0
         self._came = threading.Condition()
         self._final = -1  # the sign at which the thread ends
-        self._log: IO[bytes] | None = None
-        self._last = b""
+        self._lines = self._size = 0
+        self._kept = b""
         self._cleaner = Cleaner()
         self._thread = threading.Thread(target=self._copy, daemon=True)
         self._thread.start()
 
-    @property
-    def last(self) -> str:
-        """The last of what was printed outside every log."""
-        return self._last.decode("utf-8", "replace")
-
-    def into(self, log: Path | None) -> None:
-        """Write what is printed from now on at the end of a log, made where it is missing; what came before is written.
-
-        Raises OSError where the log cannot be opened.
-        """
+    def take(self) -> Printed:
+        """Return what was printed since this was asked before."""
         self._settle()
-        before, self._log = self._log, None
-        if before is not None:
-            with contextlib.suppress(OSError):
-                before.close()
-        if log is not None:
-            self._log = log.open("ab", buffering=0)
+        printed = Printed(self._lines, self._size, self._kept.decode("utf-8", "replace"))
+        self._lines = self._size = 0
+        self._kept = b""
+        return printed
 
     def close(self) -> None:
-        """Write what is left, and end; whoever prints after this is ended by the system."""
-        with contextlib.suppress(OSError):
-            self.into(None)
+        """End; whoever prints after this is ended by the system."""
         self._final = self._sent + 1
         self._settle()
         self._thread.join()
@@ -66,7 +73,7 @@ class OutputPipe:
         os.close(self._begin)
 
     def _settle(self) -> None:
-        """Wait until everything that is in the pipe now is written: what was printed stands before our sign in it."""
+        """Wait until everything that is in the pipe now came out: what was printed stands before our sign in it."""
         self._sent += 1
         mine = self._sent
         os.write(self.end, b"%b%012d\0" % (self._sign, mine))
@@ -78,7 +85,7 @@ class OutputPipe:
         while block := os.read(self._begin, _BLOCK):
             waiting += block
             while sign := self._signs.search(waiting):
-                self._write(self._cleaner.clean(waiting[: sign.start()]))
+                self._add(waiting[: sign.start()])
                 waiting = waiting[sign.end() :]
                 number = int(sign[1])
                 with self._came:
@@ -90,19 +97,15 @@ class OutputPipe:
             whole = max(waiting.rfind(b"\n"), waiting.rfind(b"\r")) + 1
             if not whole and len(waiting) > _LINE:
                 whole = len(waiting) - len(self._sign) - 13
-            self._write(self._cleaner.clean(waiting[:whole]))
+            self._add(waiting[:whole])
             waiting = waiting[whole:]
 
-    def _write(self, text: bytes) -> None:
-        log = self._log
-        if log is None:
-            self._last = (self._last + text)[-_KEPT:]
+    def _add(self, part: bytes) -> None:
+        if not part:
             return
-        try:
-            while text:
-                text = text[log.write(text) :]
-        except (OSError, ValueError):  # ValueError: closed just now
-            return
+        self._lines += part.count(b"\n") + (not part.endswith(b"\n"))
+        self._size += len(part)
+        self._kept = (self._kept + self._cleaner.clean(part))[-_KEPT:]
 
 
 class Cleaner:
@@ -124,3 +127,17 @@ class Cleaner:
         begins = [match.end() for match in _KEY_BEGINS.finditer(text)]
         self._in_key = bool(begins) and _KEY_ENDS.search(text, begins[-1]) is None
         return without_secret_lines(text).encode("utf-8", "surrogateescape")
+
+
+def write_log(log: Path, printed: Printed, calls: Sequence[str]) -> None:
+    """Add to the log of a step how much was printed, and the calls that led to where it failed; nothing of neither.
+
+    A log that cannot be written, as on a full disk, loses it.
+    """
+    lines = list(calls)
+    if printed.size:
+        count = f"{printed.lines:,} line{'s' * (printed.lines != 1)} ({printed.size:,} bytes)"
+        lines.append(f"{count} were printed and are not kept, since they may hold rows; --show-data shows them")
+    if lines:
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
+            file.write(printable("\n".join(lines) + "\n"))

@@ -17,8 +17,15 @@ from typing import IO, Any
 
 from titrant.runtime.store.home import Home, refuse_few_files
 from titrant.runtime.store.locks import unfinished_folder
-from titrant.runtime.worker.messages import WorkerDiedError, WorkerExit, exit_cause, out_of_memory_kills, raise_answer
-from titrant.runtime.worker.output import OutputPipe
+from titrant.runtime.worker.messages import (
+    CRASH,
+    WorkerDiedError,
+    WorkerExit,
+    exit_cause,
+    out_of_memory_kills,
+    raise_answer,
+)
+from titrant.runtime.worker.output import OutputPipe, Printed, write_log
 
 Listen = Callable[[Mapping[str, Any]], None]
 _MAIN = "titrant.runtime.worker.child"
@@ -30,9 +37,9 @@ _NONE = -1
 class Worker:
     """A child process that answers one request at a time; started at the first, and again after it died.
 
-    `folder` is the recipe's: it comes first on the child's `sys.path`. Whatever the child prints goes, but for secrets,
-    to the log file that a request names. The child ends when this process does, however that happens. Use as a context
-    manager, or call `close`.
+    `folder` is the recipe's: it comes first on the child's `sys.path`. What the child prints is told to whoever listens
+    and kept nowhere; the log file that a request names says how much it was, and where the child failed. The child ends
+    when this process does, however that happens. Use as a context manager, or call `close`.
     """
 
     def __init__(self, home: Home, folder: Path, threads: int, seed: int) -> None:
@@ -44,6 +51,7 @@ class Worker:
         self._requests: IO[bytes] | None = None
         self._answers: PipeLines | None = None
         self._holding = contextlib.ExitStack()  # the child's scratch folder, and its lock
+        self._scratch = Path()
         self._printed: OutputPipe | None = None
         self._answering = False
 
@@ -59,7 +67,7 @@ class Worker:
         return self._process is not None
 
     def ask(self, request: Mapping[str, Any], listen: Listen | None = None) -> dict[str, Any]:
-        """Send a request and return its answer; `listen` is told of progress and measurements meanwhile.
+        """Send a request and return its answer; `listen` is told of progress, measurements and what was printed.
 
         `request["do"]` is "run", "inspect" (also where it is left out), "describe", "ask_operator" or "compare", see
         `titrant.runtime.worker.child`. Raises the TitrantError that the child met, WorkerDiedError when it died,
@@ -79,11 +87,19 @@ class Worker:
             printed = self._start()
             kills = out_of_memory_kills()
             log = str(request.get("log") or "")
-            printed.into(Path(log) if log else None)
+            printed.take()
             message = self._exchange(request, listen)
+            said = printed.take() if message is not None else Printed()
             if message is None:
-                raise WorkerDiedError(self._end(kills), log)
-            printed.into(None)
+                crashed, said, calls = self._end(kills)
+            else:
+                calls = message.pop("calls", [])
+            if log:
+                write_log(Path(log), said, calls)
+            if said.text and listen is not None:
+                listen({"event": "printed", "text": said.text})
+            if message is None:
+                raise WorkerDiedError(crashed, log)
         except WorkerDiedError:
             raise
         except BaseException:
@@ -129,7 +145,7 @@ class Worker:
         if self._process is not None and self._printed is not None:
             return self._printed
         refuse_few_files()
-        scratch = self._holding.enter_context(unfinished_folder(self._home, "worker"))
+        self._scratch = scratch = self._holding.enter_context(unfinished_folder(self._home, "worker"))
         self._printed = OutputPipe()
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
@@ -174,16 +190,20 @@ class Worker:
                     listen(message)
         return None
 
-    def _end(self, kills: int | None) -> WorkerExit:
+    def _end(self, kills: int | None) -> tuple[WorkerExit, Printed, list[str]]:
+        """Tell why the child ended, what it had printed, and what it was doing where the interpreter could say."""
         assert self._process is not None
         assert self._printed is not None
         code = self._process.wait()
-        self._printed.into(None)
-        worker_exit = exit_cause(code, kills, self._printed.last)
+        printed = self._printed.take()
+        worker_exit = exit_cause(code, kills, printed.last)
+        calls: list[str] = []
+        with contextlib.suppress(OSError):
+            calls = (self._scratch / CRASH).read_text("utf-8", "replace").splitlines()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # what it started
         self._forget()
-        return worker_exit
+        return worker_exit, printed, calls
 
     def _forget(self) -> None:
         for pipe in (self._requests, self._answers, self._printed):

@@ -34,7 +34,7 @@ from titrant.runtime.store.artifacts import LiveValues, Store
 from titrant.runtime.store.declarations import describe
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.tensor_difference import stored_difference
-from titrant.runtime.user_code import innermost_line
+from titrant.runtime.user_code import innermost_line, said_by, unloaded
 from titrant.runtime.worker.user_watch import UserWatch
 from titrant.schema.cost import Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
@@ -240,9 +240,10 @@ def _declaration(name: str) -> Declaration:
         raise RecipeError(
             Diagnostic(
                 "X314",
-                f"the operator {name} cannot be loaded: {error}",
+                f"the operator {name} cannot be loaded: {unloaded(error)}",
                 help="write module:name of a function that @operator declares, in the recipe's folder or installed",
                 key="quantization.method",
+                said=said_by(error),
             )
         ) from None
 

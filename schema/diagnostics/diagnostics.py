@@ -40,6 +40,9 @@ class Diagnostic:
 
     `key` is the dotted recipe path that it is about, for a finder that does not know the recipe's text: whoever does
     turns it into `where`. A value at or below that path can follow after a space ("data.inputs age").
+
+    `said` is what a library or the user's own code said, or what stands in the data: it may hold values of rows. It is
+    for a terminal that was asked to show it (`--show-data`) and is written nowhere, nor is it in the repr.
     """
 
     code: str
@@ -48,6 +51,11 @@ class Diagnostic:
     help: str = ""
     severity: str = "error"
     key: str = ""
+    said: str = ""
+
+    def __repr__(self) -> str:
+        shown = ("code", "message", "where", "help", "severity", "key")
+        return f"Diagnostic({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 class TitrantError(Exception):

@@ -11,10 +11,15 @@ COLUMNS = 100
 LONGEST_LINE = 2000  # in JSON; a longer one says nothing to an editor that has the file open
 
 
-def render(diagnostic: Diagnostic) -> str:
-    """Write one diagnostic: code and message, place, source line with a caret under the token, help."""
+def render(diagnostic: Diagnostic, *, show_data: bool = False) -> str:
+    """Write one diagnostic: code and message, place, source line with a caret under the token, help.
+
+    With `show_data` also what may hold values of the data.
+    """
     head = f"{diagnostic.severity}[{diagnostic.code}]: "
     lines = _wrapped(diagnostic.message, head, " " * 2)
+    if diagnostic.said and show_data:
+        lines += _wrapped(diagnostic.said, "  said: ", " " * 8)
     if diagnostic.where is not None:
         lines += _source(diagnostic.where)
     if diagnostic.help:
@@ -22,13 +27,16 @@ def render(diagnostic: Diagnostic) -> str:
     return "\n".join(lines)
 
 
-def render_all(diagnostics: Iterable[Diagnostic]) -> str:
+def render_all(diagnostics: Iterable[Diagnostic], *, show_data: bool = False) -> str:
     """Write several diagnostics, one blank line between two."""
-    return "\n\n".join(render(diagnostic) for diagnostic in diagnostics)
+    return "\n\n".join(render(diagnostic, show_data=show_data) for diagnostic in diagnostics)
 
 
-def as_json(diagnostic: Diagnostic) -> Mapping[str, Any]:
-    """Return one diagnostic as JSON types: code, severity, message, help, and its place or None."""
+def as_json(diagnostic: Diagnostic, *, show_data: bool = False) -> Mapping[str, Any]:
+    """Return one diagnostic as JSON types: code, severity, message, help, and its place or None.
+
+    With `show_data` also `said`, which may hold values of the data.
+    """
     where = diagnostic.where
     place = where and {
         "file": where.file,
@@ -44,6 +52,7 @@ def as_json(diagnostic: Diagnostic) -> Mapping[str, Any]:
         "message": diagnostic.message,
         "help": diagnostic.help,
         "where": place,
+        **({"said": diagnostic.said} if show_data and diagnostic.said else {}),
     }
 
 

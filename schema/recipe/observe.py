@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from titrant.schema.recipe.terms import Count, CountOrNone, PathText, Section, Text
+from titrant.schema.values.units import MIN_CELL
 
 
 class Wandb(Section):
@@ -46,6 +47,9 @@ class Report(Section):
     )
     evidence: bool | tuple[Text, ...] | None = Field(
         None, description="evidence files: true, false or a list of them; default: by level"
+    )
+    min_cell: Count = Field(
+        MIN_CELL, description="groups and cells of tables with fewer cases than this are not shown, only that there are"
     )
     tokens: bool = Field(False, description="show tokens of the data (they may be patients' text)")
 

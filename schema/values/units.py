@@ -140,3 +140,22 @@ def write_time(seconds: float) -> str:
 def counted(count: int, thing: str, things: str = "") -> str:
     """Write how many there are of a thing: `1 step`, `1,200 steps`; `things` is its plural where that is not an `s`."""
     return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+
+
+# A group of fewer cases than this is not shown, where the recipe says nothing else.
+MIN_CELL = 5
+
+
+def is_small(count: int, least: int) -> bool:
+    """Tell whether so many cases are too few to be shown; that there are none may be told."""
+    return 0 < count < least
+
+
+def few(least: int) -> str:
+    """Write a number of cases that is not shown."""
+    return f"<{least}"
+
+
+def shown_count(count: int | None, least: int) -> str:
+    """Write a number of cases as far as it may be shown; "" where there is none."""
+    return "" if count is None else few(least) if is_small(count, least) else str(count)

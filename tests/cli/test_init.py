@@ -199,7 +199,7 @@ def test_notices_a_file_without_a_header(tmp_path):
     [
         ("a;y\n1;2\n", "y", "t.csv separates its columns with semicolons, and a .csv file does so with commas"),
         ("a\ty\n1\t2\n", None, "t.csv separates its columns with tabs"),
-        ("x,y,7\nx,y,8\n", "label", "seems to have no header line: its columns are called x, y, 7"),
+        ("x,y,7\nx,y,8\n", "label", "seems to have no header line: 1 of its 3 columns are called by numbers"),
         ("a,b\n1,2\n", "label", "t.csv has no column label"),
     ],
 )

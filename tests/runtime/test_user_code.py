@@ -2,13 +2,22 @@
 
 import pytest
 
-from titrant.runtime.user_code import call
+from titrant.runtime.user_code import call, reason_of
 from titrant.schema.diagnostics.diagnostics import StepError
 
 
 def test_names_what_was_called_and_the_line():
-    with pytest.raises(StepError, match=r"X108: the metric mine:one raised ZeroDivisionError: .*\(test_user_code.py:"):
+    raised = r"X108: the metric mine:one raised ZeroDivisionError \(test_user_code.py:\d+\) "
+    with pytest.raises(StepError, match=raised):
         call("the metric mine:one", lambda: 1 / 0)
+
+
+def test_leaves_out_what_the_users_code_says_for_it_may_hold_rows():
+    with pytest.raises(StepError) as caught:
+        call("mine:rows()", lambda: float("Jane Doe"))
+    (diagnostic,) = caught.value.diagnostics
+    assert "Jane Doe" not in str(caught.value) + repr(caught.value.diagnostics) + reason_of(caught.value)
+    assert diagnostic.said == "could not convert string to float: 'Jane Doe'"
 
 
 def test_leaves_that_memory_ran_out_to_whoever_runs_the_step():

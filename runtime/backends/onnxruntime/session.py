@@ -108,8 +108,9 @@ class OnnxSession:
             answers = self._session.run(None, feed)
         except (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented) as error:
             advice = "run the file with such a batch in onnxruntime alone; where it fails too, export it anew"
-            message = f"onnxruntime failed on a batch: {_without_prefix(error)}"
-            raise StepError(Diagnostic("X221", message, help=advice)) from None
+            # It may say which value of a row an operation could not take.
+            message = f"onnxruntime failed on a batch of {_shapes(feed)}: {type(error).__name__}"
+            raise StepError(Diagnostic("X221", message, help=advice, said=_without_prefix(error))) from None
         return dict(zip(self.output_names, answers, strict=True))
 
     def close(self) -> None:
@@ -150,6 +151,10 @@ def _providers(device: str) -> list[Any]:
             help="set target.device to cpu, or install onnxruntime-gpu",
         )
     )
+
+
+def _shapes(feed: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feed.items())
 
 
 def _without_prefix(error: BaseException) -> str:

@@ -38,8 +38,11 @@ def quiet(scratch: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained(kind: str) -> Iterator[None]:
-    """Run onnxruntime's tools; what they raise becomes StepError X211."""
+def explained(kind: str, *, sees_rows: bool = False) -> Iterator[None]:
+    """Run onnxruntime's tools; what they raise becomes StepError X211.
+
+    What they say of a graph is told; where they answer rows, an operation may name a value that it could not take.
+    """
     from onnx.shape_inference import InferenceError
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -50,12 +53,13 @@ def explained(kind: str) -> Iterator[None]:
     try:
         yield
     except failures as error:
-        reason = first_line(error)
+        reason = type(error).__name__ if sees_rows else first_line(error)
         raise StepError(
             Diagnostic(
                 "X211",
                 f"onnxruntime cannot quantize this graph ({kind}): {reason}",
                 help="export with another opset, or choose another quantization.method",
+                said=first_line(error) if sees_rows else "",
             )
         ) from error
 

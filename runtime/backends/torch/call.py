@@ -1,6 +1,8 @@
 """Call a module with arrays, name its answers, and refuse forwards that no trace can follow."""
 
+import traceback
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,13 @@ from torch.overrides import TorchFunctionMode  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.runtime.backends.torch.determinism import tensor_of
+from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
 
+_TORCH = Path(torch.__file__).parent
+_REPEATING = ("_utils.py", "nn/modules/module.py")
 _OF_SHAPES = ("shape", "size", "dimension", "expected input", "channels", "dtype", "scalar type", "index out of range")
 _SHAPES = "change data.transform or data.inputs, or the arguments of the model, so that shapes and types meet"
 _OWN = "the layer's own code raised it: call the model with such a batch outside titrant, and mend it there"
@@ -64,36 +69,52 @@ def _form(answer: Any) -> str:
 
 
 def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepError:
-    """Say in one line which layer could not take what it was given."""
+    """Say in one line which layer could not take what it was given.
+
+    What one of torch's own layers says is about shapes and types and is told; what the model's own code says may hold
+    values of the rows.
+    """
     given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
     reason = first_line(error)
-    layer = _failing_layer(module, tensors)
+    layer, name = _failing_layer(module, tensors)
+    standard = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
     return StepError(
         Diagnostic(
             "X221",
-            f"the model cannot answer a batch of {given}: {layer}{reason}",
+            f"the model cannot answer a batch of {given}: {name}{reason if standard else describe(error)}",
             help=_SHAPES if any(word in reason.lower() for word in _OF_SHAPES) else _OWN,
+            said="" if standard else said_by(error),
         )
     )
 
 
-def _failing_layer(module: Any, tensors: list[torch.Tensor]) -> str:
-    """Call once more with hooks and name the innermost layer that was entered and not left."""
+def raised_by_torch(error: BaseException) -> bool:
+    """Tell whether an error came out of a line of torch's that says what it was given, not what other code had said.
+
+    A scripted module and a process of torch's own repeat the text of the user's exception.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    last = Path(frames[-1].filename) if frames else Path()
+    return last.is_relative_to(_TORCH) and last.relative_to(_TORCH).as_posix() not in _REPEATING
+
+
+def _failing_layer(module: Any, tensors: list[torch.Tensor]) -> tuple[torch.nn.Module | None, str]:
+    """Call once more with hooks and return the innermost layer that was entered and not left, and its name."""
     if not isinstance(module, torch.nn.Module) or isinstance(module, torch.jit.ScriptModule):
-        return ""
+        return None, ""
     entered: list[torch.nn.Module] = []
     hooks = [layer.register_forward_pre_hook(lambda layer, _: entered.append(layer)) for layer in module.modules()]
     hooks += [layer.register_forward_hook(lambda *_: _leave(entered)) for layer in module.modules()]
     try:
         module(*tensors)
-        return ""
+        return None, ""
     except (RuntimeError, TypeError, ValueError, IndexError):
         inner = entered[-1] if entered else module
     finally:
         for hook in hooks:
             hook.remove()
     name = next((name for name, layer in module.named_modules() if layer is inner), "")
-    return f"layer {name} ({type(inner).__name__}{_weight(inner)}): " if name else ""
+    return inner, f"layer {name} ({type(inner).__name__}{_weight(inner)}): " if name else ""
 
 
 def _leave(entered: list[torch.nn.Module]) -> None:

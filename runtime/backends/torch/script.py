@@ -20,6 +20,7 @@ from titrant.runtime.backends.torch.call import example_arrays, named, refuse_de
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.session import open_session
 from titrant.runtime.catalog import Context
+from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Rows, TorchModel, TorchScriptModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -93,12 +94,12 @@ def traced(
             frozen: torch.jit.ScriptModule = torch.jit.freeze(script)
             return frozen
     except (RuntimeError, TracingCheckError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise StepError(
             Diagnostic(
                 "X207",
-                f"the model cannot be traced: {lines[0].strip()}",
+                f"the model cannot be traced: {describe(error)}",
                 help="return tensors or tuples of tensors, and use no random numbers in eval mode",
+                said=said_by(error),
             )
         ) from None
 

@@ -192,9 +192,16 @@ def _export(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opset: int,
 
 
 def _refused(error: BaseException, advice: str) -> StepError:
+    import torch
+
+    from titrant.runtime.user_code import describe, said_by
+
     # What follows asks for contributions to torch.
-    reason = first_line(error).partition(". Please feel free")[0]
-    return StepError(Diagnostic("X207", f"the model cannot be exported to ONNX: {reason}", help=advice))
+    reason, said = first_line(error).partition(". Please feel free")[0], ""
+    if not isinstance(error, torch.onnx.errors.OnnxExporterError):
+        # The forward ran on rows, and its own code, or the tracer, may name values of them.
+        reason, said = describe(error), said_by(error)
+    return StepError(Diagnostic("X207", f"the model cannot be exported to ONNX: {reason}", help=advice, said=said))
 
 
 @contextmanager

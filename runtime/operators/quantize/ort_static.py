@@ -166,8 +166,9 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
             )
         )
     prepared = folded(pooled(graph), context.scratch)
-    with explained("static"):
+    with explained("static", sees_rows=True):
         ranges_by_tensor = ranges(prepared, rows, params, context)
+    with explained("static"):
         result = _with_int8(prepared, ranges_by_tensor, params, context.scratch)
     prepared.unlink()
     written = write(result, context.scratch / "model.onnx")

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import Field
+
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import basis_of
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.values.units import MIN_CELL
 
 # Two pages and three pictures.
 _SECONDS = 0.5
@@ -15,7 +18,9 @@ _SIZE, _STEP_BYTES = 95_000, 3100
 
 
 class RenderParams(Params):
-    """A report has no options: it shows everything that the record holds."""
+    """A report shows everything that the record holds, but for cells of tables with very few cases."""
+
+    min_cell: int = Field(MIN_CELL, ge=1, description="cells of fewer cases are not shown, only that there are some")
 
 
 def predict(
@@ -53,5 +58,5 @@ def report_render(params: RenderParams, context: Context, *, record: Mapping[str
 
     folder = context.scratch / "report"
     folder.mkdir()
-    write_report(record, folder)
+    write_report(record, folder, min_cell=params.min_cell)
     return {"report": ReportFiles(folder)}

@@ -321,6 +321,8 @@ def _check_finite(course: Course, epoch: int, params: FitParams) -> None:
 
 
 def _explained(error: RuntimeError) -> StepError:
+    from titrant.runtime.user_code import describe, said_by
+
     text = first_line(error)
     if "deterministic" in text:
         return StepError(
@@ -331,4 +333,4 @@ def _explained(error: RuntimeError) -> StepError:
             )
         )
     advice = "take a step with such a batch outside titrant, and mend the model there"
-    return StepError(Diagnostic("X221", f"training failed: {text}", help=advice))
+    return StepError(Diagnostic("X221", f"training failed: {describe(error)}", help=advice, said=said_by(error)))

@@ -85,15 +85,22 @@ def note(text: str) -> None:
         sys.stderr.flush()
 
 
-def diagnostics(findings: Iterable[Diagnostic], *, as_json: bool = False) -> None:
-    """Print findings: as text on stderr, or as a JSON list on stdout."""
+def diagnostics(findings: Iterable[Diagnostic], *, as_json: bool = False, show_data: bool | None = None) -> None:
+    """Print findings: as text on stderr, or as a JSON list on stdout.
+
+    `show_data` is whether what may hold rows is shown as well; None for a command that does not offer it.
+    """
+    findings = tuple(findings)
     from titrant.schema.diagnostics.render import as_json as to_json
     from titrant.schema.diagnostics.render import render_all
 
     if as_json:
-        answer(json.dumps([to_json(diagnostic) for diagnostic in findings], indent=2, ensure_ascii=False))
+        said = [to_json(diagnostic, show_data=bool(show_data)) for diagnostic in findings]
+        answer(json.dumps(said, indent=2, ensure_ascii=False))
     else:
-        note(render_all(findings))
+        note(render_all(findings, show_data=bool(show_data)))
+        if show_data is False and any(diagnostic.said for diagnostic in findings):
+            note("  more was said, which may hold rows of the data: --show-data shows it here and keeps it nowhere")
 
 
 def defect() -> None:
@@ -114,8 +121,9 @@ class Progress:
     Call it with each event of the executor; use it as a context manager so that the terminal is left as it was.
     """
 
-    def __init__(self, steps: int, *, quiet: bool = False, verbose: int = 0) -> None:
+    def __init__(self, steps: int, *, quiet: bool = False, verbose: int = 0, show_data: bool = False) -> None:
         self.steps = steps
+        self.show_data = show_data
         self.quiet = quiet
         self.verbose = verbose
         self.done = 0
@@ -161,6 +169,10 @@ class Progress:
             self._end(kind, step, event)
         elif kind == "note":
             self._note(str(event["text"]))
+        elif kind == "printed" and self.show_data:
+            self._line(str(event["text"]).rstrip("\n"))
+        if self.show_data and event.get("said") and kind != "printed":
+            self._line(f"    said: {event['said']}")
 
     def _start(self, step: str) -> None:
         if self._live is not None:

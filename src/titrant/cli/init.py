@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from titrant.cli import console
-from titrant.cli.options import parse_json, trust_option
+from titrant.cli.options import data_option, parse_json, trust_option
 from titrant.schema.diagnostics.diagnostics import OK
 
 
@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inputs", metavar="JSON", help="the model's inputs, where no data says them")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the recipe's file (default: NAME.yaml)")
     trust_option(parser)
+    data_option(parser)
 
 
 def call(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from titrant.api.inspect import Inspected
 from titrant.cli import console
 from titrant.cli.console import table, wrapped
-from titrant.cli.options import json_option, parse_json, recipe_options
+from titrant.cli.options import data_option, json_option, parse_json, recipe_options
 from titrant.compiler.predict.suitability import Suitability
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
@@ -24,6 +24,7 @@ _MOST_CLASSES = 8
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
+    data_option(parser)
     parser.add_argument("model", metavar="MODEL|RECIPE", help="a recipe, an .onnx or .safetensors file, module:Name")
     parser.add_argument(
         "--level", choices=LEVEL_NAMES, help="say whether this level suits; exit 3 when it cannot be met"

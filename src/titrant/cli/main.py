@@ -77,7 +77,11 @@ def _answered(given: "Sequence[str]") -> int:
         code: int = _called(options)
     except TitrantError as error:
         try:
-            console.diagnostics(error.diagnostics, as_json=getattr(options, "json", False))
+            console.diagnostics(
+                error.diagnostics,
+                as_json=getattr(options, "json", False),
+                show_data=getattr(options, "show_data", None),
+            )
         except TitrantError as unwritten:
             console.diagnostics((*error.diagnostics, *unwritten.diagnostics))
         return error.exit_code

@@ -48,6 +48,15 @@ def trust_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--trust", action="store_true", help="let the recipe run code from outside its folder")
 
 
+def data_option(parser: argparse._ActionsContainer) -> None:
+    """Declare `--show-data`, of every verb that looks at data."""
+    parser.add_argument(
+        "--show-data",
+        action="store_true",
+        help="show on this terminal what may hold rows: texts of exceptions, names of files, what code prints",
+    )
+
+
 def output_options(parser: argparse.ArgumentParser) -> None:
     """Declare what every verb has: how much is said, and where the log goes."""
     group = parser.add_argument_group("output")

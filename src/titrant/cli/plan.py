@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from titrant.cli import console
 from titrant.cli.console import TIED, width, wrapped
-from titrant.cli.options import json_option, read_recipe, recipe_options
+from titrant.cli.options import data_option, json_option, read_recipe, recipe_options
 from titrant.cli.plan_rows import (
     SYMBOLS,
     PlanCandidateRow,
@@ -22,7 +22,6 @@ from titrant.cli.plan_rows import (
     machine_words,
     released_text,
     step_rows,
-    too_few,
     totals_parts,
 )
 from titrant.compiler.passes.passes import Change
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
+    data_option(parser)
     parser.add_argument("recipe", type=Path, metavar="RECIPE")
     parser.add_argument(
         "--hardware", metavar="PROFILE", help="plan for another machine: a shipped profile or a saved file"
@@ -241,7 +241,7 @@ def _gate(row: PlanGateRow) -> str:
     notes = []
     if row.needed:
         assumption = f", {row.note}" if row.note else ""
-        there = f"has {row.available or '?'}" + (" (too few)" if too_few(row) else "")
+        there = f"has {row.available or '?'}" + (" (too few)" if row.too_few else "")
         notes.append(f"needs {counted(int(row.needed), 'case')} for 80 % power{assumption}; {there}")
     elif row.note:
         notes.append(row.note)

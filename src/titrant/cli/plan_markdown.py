@@ -16,7 +16,6 @@ from titrant.cli.plan_rows import (
     machine_words,
     released_text,
     step_rows,
-    too_few,
     totals_parts,
 )
 from titrant.schema.plan import Coverage, Decision, Plan, plan_digest
@@ -78,7 +77,7 @@ def _candidate(row: PlanCandidateRow) -> tuple[str, ...]:
 
 
 def _gate(row: PlanGateRow) -> tuple[str, ...]:
-    there = f"{row.available} ⚠ too few" if too_few(row) else row.available
+    there = f"{row.available} ⚠ too few" if row.too_few else row.available
     needed = f"{row.needed} ({inline(row.note)})" if row.needed and row.note else row.needed or inline(row.note)
     return code(row.id), inline(row.asks), inline(row.origin), needed, there
 

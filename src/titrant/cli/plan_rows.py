@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from titrant.compiler.predict.price import totals
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Gate, control_words, controls_of, threshold_words
+from titrant.schema.min_cell import min_cell
 from titrant.schema.plan import (
     FIGURES,
     Candidate,
@@ -18,7 +19,7 @@ from titrant.schema.plan import (
     judged_batch,
 )
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.units import counted, format_size, format_time
+from titrant.schema.values.units import counted, format_size, format_time, shown_count
 
 # By step.
 Previews = Mapping[str, StepPreview]
@@ -67,6 +68,7 @@ class PlanGateRow:
     needed: str
     available: str
     note: str
+    too_few: bool
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def _size(value: int | None) -> str:
 
 def gate_rows(plan: Plan) -> tuple[PlanGateRow, ...]:
     """List the gates of the contract."""
-    return tuple(_gate(gate) for gate in plan.contract.gates)
+    least = min_cell(plan)
+    return tuple(_gate(gate, least) for gate in plan.contract.gates)
 
 
 def contract_words(plan: Plan) -> tuple[str, ...]:
@@ -135,22 +138,24 @@ def control_lines(plan: Plan) -> tuple[str, ...]:
     return (*(f"{', '.join(ids)} must refuse {words}" for words, ids in alike.items()), *constant)
 
 
-def _gate(gate: Gate) -> PlanGateRow:
+def _gate(gate: Gate, least: int) -> PlanGateRow:
     where = "" if gate.slice == "all" else f" on {gate.slice}"
     needed = "" if gate.needed_cases is None else str(gate.needed_cases)
-    available = "" if gate.available_cases is None else str(gate.available_cases)
+    available = shown_count(gate.available_cases, least)
     if gate.test == "not_assessable":
         note = f"not assessable: {gate.assumption}"
     elif gate.needed_cases is None:
         note = ""
     else:
         note = gate.assumption
-    return PlanGateRow(gate.id, f"{gate.metric}{where} {threshold_words(gate)}", gate.origin, needed, available, note)
+    asks = f"{gate.metric}{where} {threshold_words(gate)}"
+    return PlanGateRow(gate.id, asks, gate.origin, needed, available, note, _too_few(gate))
 
 
-def too_few(row: PlanGateRow) -> bool:
+def _too_few(gate: Gate) -> bool:
     """Whether a gate has fewer cases than it needs."""
-    return bool(row.needed and row.available) and int(row.available) < int(row.needed)
+    needed, available = gate.needed_cases, gate.available_cases
+    return needed is not None and available is not None and bool(needed and available < needed)
 
 
 def candidate_rows(plan: Plan) -> tuple[PlanCandidateRow, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from titrant.api.compare_rerun import Rerun, largest
 from titrant.cli import console
 from titrant.cli.console import wrapped
-from titrant.cli.options import json_option, trust_option
+from titrant.cli.options import data_option, json_option, trust_option
 from titrant.schema.values.units import counted
 
 
@@ -16,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exact", action="store_true", help="exit 7 for an equivalent result too")
     parser.add_argument("--redecide", action="store_true", help="choose anew instead of replaying recorded decisions")
     trust_option(parser)
+    data_option(parser)
     json_option(parser, "the comparison")
 
 
@@ -24,7 +25,8 @@ def call(options: argparse.Namespace) -> int:
     from titrant.api.rerun import rerun as verb
     from titrant.runtime.store.home import home_folder
 
-    with console.Progress(0, quiet=options.quiet or options.json, verbose=options.verbose) as progress:
+    quiet = options.quiet or options.json
+    with console.Progress(0, quiet=quiet, verbose=options.verbose, show_data=options.show_data) as progress:
         outcome = verb(
             options.run, exact=options.exact, redecide=options.redecide, trust=options.trust, listen=progress
         )

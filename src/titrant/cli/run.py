@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from titrant.api.planned import has_changed_since, is_saved_plan, load
 from titrant.cli import console
 from titrant.cli.console import wrapped
-from titrant.cli.options import read_recipe, recipe_options, refuse_set
+from titrant.cli.options import data_option, read_recipe, recipe_options, refuse_set
 from titrant.cli.plan import text_of
 from titrant.schema.diagnostics.diagnostics import OK
 from titrant.schema.gain import gains_words
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
+    data_option(parser)
     parser.add_argument("recipe", type=Path, metavar="RECIPE|PLAN")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
     parser.add_argument("--locked", action="store_true", help="do what the recipe's lock says, or exit 6")
@@ -61,7 +62,9 @@ def call(options: argparse.Namespace) -> int:
                 console.answer(text_of(planned, preview.steps, options))
             return OK
         if record is None or replay is not None:
-            with console.Progress(len(planned.plan.steps), quiet=options.quiet, verbose=options.verbose) as progress:
+            with console.Progress(
+                len(planned.plan.steps), quiet=options.quiet, verbose=options.verbose, show_data=options.show_data
+            ) as progress:
                 record = verb(
                     planned,
                     listen=progress,

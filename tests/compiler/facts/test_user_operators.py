@@ -279,7 +279,7 @@ def test_asks_a_users_operator_what_it_loads_and_whether_it_has_anything_to_do(t
         ("predict=predict,", "loads=lambda params: 'onnx',", "X316: `loads` of shrinking:shrink answers with str"),
         ("predict=predict,", "idle=lambda *_: None,", "X316: `idle` of shrinking:shrink answers with NoneType"),
         ("gt=0)", "gt=1)", "X316: shrinking:shrink does not take its option keep: Input should be greater than 1"),
-        ("model.parameters * params.keep", "1 / 0", r"X312: ZeroDivisionError: division by zero \(shrinking.py:16\)"),
+        ("model.parameters * params.keep", "1 / 0", r"X312: ZeroDivisionError \(shrinking.py:16\)"),
     ],
 )
 def test_points_at_an_operator_that_answers_with_nonsense(tmp_path, shrinking, old, new, sentence):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from titrant.runtime.data.content import row_hashes, salted_order
+from titrant.runtime.data.content import row_hashes, row_names, salted_order
 
 
 def test_takes_equal_numbers_of_any_dtype_as_equal():
@@ -42,3 +42,15 @@ def test_is_the_same_in_every_process():
         9725380885405758909,
         2948223113383631923,
     ]
+
+
+def test_names_a_row_so_that_trying_what_may_stand_in_it_finds_nothing():
+    """Whoever tries all patient numbers has their content hashes; without the key they match no name."""
+    numbers = np.arange(1000, dtype=np.int64)
+    hashes = row_hashes({"patient": numbers})
+    names = row_names(hashes, b"k" * 32)
+    assert len(set(names)) == 1000
+    assert names == row_names(hashes, b"k" * 32)
+    assert not set(names) & set(row_names(hashes, b"l" * 32))
+    assert not any(f"{value:016x}" in name for value, name in zip(hashes.tolist(), names, strict=True))
+    assert all(len(name) == 32 for name in names)

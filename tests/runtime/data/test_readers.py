@@ -46,14 +46,28 @@ def test_refuses_what_is_no_folder_of_images_of_one_size(tmp_path):
     assert "has no images" in refused(tmp_path)
     picture(tmp_path / "a.png")
     picture(tmp_path / "b.png", (3, 3))
-    assert "a.png is 6 x 4 and b.png 3 x 3" in refused(tmp_path)
+    assert "image 1 is 6 x 4 and image 2 3 x 3" in refused(tmp_path)
     picture(tmp_path / "dog" / "c.png")
     assert "beside its class folders" in refused(tmp_path)
 
 
-def test_names_an_image_that_cannot_be_decoded(tmp_path):
+def test_names_an_image_that_cannot_be_decoded_by_its_place(tmp_path):
+    """Its file may be called by a patient's name."""
     (tmp_path / "a.jpg").write_bytes(b"no picture")
-    assert "a.jpg cannot be decoded" in refused(tmp_path)
+    message = refused(tmp_path)
+    assert message == "image 1, in the order of the files' names, cannot be decoded: it is no image that Pillow knows"
+
+
+def test_names_an_image_that_is_cut_short_by_its_place_in_its_class(tmp_path):
+    for name in ("cat/a.png", "dog/a.png", "dog/jane-doe.png", "dog/z.png"):
+        picture(tmp_path / name)
+    broken = tmp_path / "dog" / "jane-doe.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    message = refused(tmp_path)
+    assert (
+        message
+        == "image 2 of class dog, in the order of the files' names, cannot be decoded: it is damaged or cut short"
+    )
 
 
 def test_resizes_images_that_differ_in_size(tmp_path):

@@ -1,6 +1,7 @@
 """Executing a plan: what runs, what is reused, what is released, and what happens when a step goes wrong."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -126,7 +127,8 @@ def test_asks_again_when_only_refusals_are_left(toy, make_plan):
 
 def test_names_every_reason_when_no_candidate_can_be_made(toy, make_plan):
     plan = make_plan((1, 2), make={1: {"do": "refuse"}, 2: {"do": "raise"}})
-    with pytest.raises(StepError, match=r"none of the 2 candidates could be made: c1: level .*; c2: ValueError"):
+    reasons = r"none of the 2 candidates could be made: c1: level .*; c2: ValueError \(toys.py"
+    with pytest.raises(StepError, match=reasons):
         toy.run(plan)
 
 
@@ -134,9 +136,14 @@ def test_tells_a_users_exception_in_one_line_with_its_place_and_keeps_the_traceb
     plan = make_plan((1, 2), make={1: {"do": "raise"}})
     record = toy.run(plan)
     because = record.candidates[0].because
-    assert because.startswith("ValueError: seven is not even (toys.py:")
+    assert re.fullmatch(r"ValueError \(toys.py:\d+\)", because)
     log = (folder_of(toy, record) / "steps" / "02-c1" / "log.txt").read_text()
     assert "Traceback" in log
+    assert log.splitlines()[-1] == "ValueError"
+    assert "seven" not in log
+    (failed,) = [event for event in toy.events if event["event"] == "failed"]
+    assert failed["said"] == "seven is not even"
+    assert "not even" not in (folder_of(toy, record) / "journal.jsonl").read_text()
 
 
 @pytest.mark.parametrize(
@@ -163,10 +170,21 @@ def test_fails_with_the_cause_when_a_shared_step_fails_and_releases_nothing(toy,
     assert [event["event"] for event in read(folder / "journal.jsonl")][-1] == "closed"
 
 
-def test_keeps_what_a_step_prints_apart_from_the_protocol(toy, make_plan):
+def test_tells_what_a_step_prints_and_keeps_only_how_much(toy, make_plan):
     record = toy.run(make_plan((1,), make={1: {"do": "print"}}))
+    folder = folder_of(toy, record)
+    log = (folder / "steps" / "02-c1" / "log.txt").read_text()
+    assert log.startswith("2 lines (26 bytes) were printed and are not kept")
+    (printed,) = [event for event in toy.events if event["event"] == "printed"]
+    assert printed["text"] == "said in python\nsaid below\n"
+    assert not any("said below" in path.read_text("utf-8", "replace") for path in folder.rglob("*") if path.is_file())
+
+
+def test_keeps_where_native_code_crashed(toy, make_plan):
+    record = toy.run(make_plan((1, 2), make={1: {"do": "crash"}}))
     log = (folder_of(toy, record) / "steps" / "02-c1" / "log.txt").read_text()
-    assert log == "said in python\nsaid below\n"
+    assert "Segmentation fault" in log
+    assert "toys.py" in log
 
 
 def test_tells_the_listener_what_the_journal_keeps_and_progress_besides(toy, make_plan):

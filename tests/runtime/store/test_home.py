@@ -3,14 +3,16 @@
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from titrant.runtime.store.home import host, open_home
+from titrant.runtime.store.home import host, open_home, row_key
 from titrant.runtime.store.locks import sweep, unfinished_folder
 
 PURPOSES = ("put", "worker", "clean", "bench")
@@ -102,3 +104,26 @@ def test_gives_the_folder_back_where_somebody_removed_it_meanwhile(home):
     with unfinished_folder(home, "put") as folder:
         shutil.rmtree(folder)
     assert list(home.unfinished.iterdir()) == []
+
+
+def test_keeps_one_key_for_the_names_of_rows_to_its_owner(tmp_path):
+    home = open_home(tmp_path / "home")
+    key = row_key(home)
+    assert len(key) == 32
+    assert row_key(home) == key
+    assert stat.S_IMODE((home.path / "row.key").stat().st_mode) == 0o600
+    assert list(home.unfinished.iterdir()) == []
+    assert row_key(open_home(tmp_path / "other")) != key
+
+
+def test_makes_a_key_anew_that_a_crash_cut_short(tmp_path):
+    home = open_home(tmp_path / "home")
+    (home.path / "row.key").write_bytes(b"short")
+    assert len(row_key(home)) == 32
+
+
+def test_agrees_on_one_key_where_several_begin_at_once(tmp_path):
+    home = open_home(tmp_path / "home")
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: row_key(home), range(32)))
+    assert len(keys) == 1

@@ -1,4 +1,4 @@
-"""A step's log keeps what was printed, but for secrets, and at no moment holds one."""
+"""What a step prints is told without secrets, and kept nowhere."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from titrant.runtime.worker.output import Cleaner, OutputPipe
+from titrant.runtime.worker.output import Cleaner, OutputPipe, Printed, write_log
 
 KEY = b"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQ\n-----END PRIVATE KEY-----"
 
@@ -20,58 +20,45 @@ def printed():
 
 def test_takes_out_secrets_and_nothing_else(toy, make_plan):
     toy.run(make_plan((1,), make={1: {"do": "leak"}}))
-    (log,) = toy.home.runs.glob("*/steps/*-c1/log.txt")
-    text = log.read_text()
-    assert "hunter2" not in text
-    assert text.splitlines() == ["db_password: <redacted>", "https://<redacted>@host/x", "kept"]
+    (said,) = [event["text"] for event in toy.events if event["event"] == "printed"]
+    assert said.splitlines() == ["db_password: <redacted>", "https://<redacted>@host/x", "kept"]
 
 
-def test_is_clean_of_a_step_that_failed_too(toy, make_plan):
+def test_keeps_nothing_of_it_on_the_disk_also_of_a_step_that_failed(toy, make_plan):
     toy.run(make_plan((1, 2), make={2: {"do": "leak and raise"}}))
     (log,) = toy.home.runs.glob("*/steps/*-c2/log.txt")
-    assert "hunter2" not in log.read_text()
-    assert "seven is" in log.read_text()
+    text = log.read_text()
+    assert "db_password" not in text
+    assert "3 lines (" in text
 
 
-def test_is_clean_while_the_step_goes_on(printed, tmp_path):
-    """Whoever is killed in the middle leaves what the log holds at that moment."""
-    log = tmp_path / "log.txt"
-    printed.into(log)
-    os.write(printed.end, b"password: hunter2\ntoken=abcdefgh\nepoch 1\n")
-    printed._settle()
-    assert log.read_bytes() == b"password: <redacted>\ntoken=<redacted>\nepoch 1\n"
-
-
-def test_writes_each_text_into_the_log_of_its_time(printed, tmp_path):
-    os.write(printed.end, b"before every log, api_key=abcdefgh\n")
+def test_gives_each_text_to_the_request_of_its_time(printed):
+    os.write(printed.end, b"before, api_key=abcdefgh\n")
+    assert printed.take().last == "before, api_key=<redacted>"
     for number in range(200):
-        printed.into(tmp_path / f"{number}.txt")
         os.write(printed.end, b"step %d \xff\xfe\nno end" % number)
-    printed.into(None)
-    assert printed.last == "before every log, api_key=<redacted>\n"
-    found = [(tmp_path / f"{number}.txt").read_bytes() for number in range(200)]
-    assert found == [b"step %d \xff\xfe\nno end" % number for number in range(200)]
+        taken = printed.take()
+        assert taken.text == f"step {number} \ufffd\ufffd\nno end"
+        assert (taken.lines, taken.last) == (2, "no end")
+    assert printed.take() == Printed()
 
 
-def test_keeps_up_with_a_child_that_prints_much(printed, tmp_path):
-    log = tmp_path / "log.txt"
-    printed.into(log)
+def test_counts_what_a_child_prints_and_tells_the_end_of_it(printed):
     code = "import os\nfor _ in range(10): os.write(1, b'x' * 99_999 + b'\\n')\nos.write(1, b'y' * 1_300_000)"
     subprocess.run([sys.executable, "-c", code], stdout=printed.end, check=True)
-    printed.into(None)
-    assert log.read_bytes() == (b"x" * 99_999 + b"\n") * 10 + b"y" * 1_300_000
+    taken = printed.take()
+    assert taken.size == 2_300_000
+    assert set(taken.text) == {"y"}
+    assert len(taken.text) < 100_000
 
 
-def test_loses_what_a_full_disk_does_not_take_and_goes_on(printed, tmp_path):
+def test_loses_a_log_that_a_full_disk_does_not_take(tmp_path):
     if not os.path.exists("/dev/full"):  # noqa: PTH110
         pytest.skip("there is no device that is always full")
     (tmp_path / "full.txt").symlink_to("/dev/full")
-    printed.into(tmp_path / "full.txt")
-    os.write(printed.end, b"lost\n")
-    printed.into(tmp_path / "log.txt")
-    os.write(printed.end, b"kept\n")
-    printed.into(None)
-    assert (tmp_path / "log.txt").read_bytes() == b"kept\n"
+    write_log(tmp_path / "full.txt", Printed(1, 5, "lost\n"), [])
+    write_log(tmp_path / "log.txt", Printed(1, 5, "lost\n"), ["ValueError"])
+    assert (tmp_path / "log.txt").read_text().startswith("ValueError\n1 line (5 bytes) were printed")
 
 
 def test_ends_its_thread_and_gives_back_its_files():

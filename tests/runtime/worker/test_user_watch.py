@@ -19,6 +19,20 @@ def probe(params, context):
 '''
 
 
+READ = "files that toys:load read"
+
+
+def read_by(toy, operator):
+    """Everything that the results of an operator, which stay in the home, depend on."""
+    kept = [json.loads(path.read_text()) for path in toy.home.results.rglob("*.json")]
+    return {
+        item["path"]: item["digest"]
+        for value in kept
+        if value.get("operator") == operator
+        for item in value.get("dependencies", ())
+    }
+
+
 def dependencies(record, name):
     return {d.path: d.digest for s in record.steps if s.step == name for d in s.result.dependencies}
 
@@ -70,13 +84,33 @@ def test_depends_on_a_file_that_user_code_opens(toy, make_plan, tmp_path):
     file.write_text("5")
     plan = make_plan((1,), load={"opens": str(file)})
     record = toy.run(plan)
-    assert str(file) in dependencies(record, "load")
+    assert str(file) in read_by(toy, "toys:load")
+    assert READ in dependencies(record, "load")
     file.touch()
     assert toy.run(plan).executed == 0
     file.write_text("6")
     toy.ran()
-    assert toy.run(plan).executed > 0
+    again = toy.run(plan)
+    assert again.executed > 0
     assert "load" in toy.ran()
+    assert dependencies(again, "load")[READ] != dependencies(record, "load")[READ]
+
+
+def test_tells_no_name_of_a_file_that_user_code_opens(toy, make_plan, tmp_path):
+    """A file may be called by a patient's name; only the home's own results hold it."""
+    file = tmp_path / "jane-doe.txt"
+    file.write_text("5")
+    plan = make_plan((1,), load={"opens": str(file)})
+    toy.run(plan)
+    file.write_text("6")
+    toy.run(plan)
+    told = json.dumps(toy.events) + "".join(
+        path.read_text("utf-8", "replace")
+        for path in toy.home.runs.rglob("*")
+        if path.is_file() and path.name != "plan.json"
+    )
+    assert "jane-doe" not in told.replace(json.dumps(str(file)), "")
+    assert "one of the files that toys:load read changed" in told
 
 
 def test_depends_on_which_files_a_folder_holds_where_user_code_lists_it(toy, make_plan, tmp_path):
@@ -137,8 +171,9 @@ def test_depends_on_a_file_that_a_module_read_when_it_was_imported_also_in_later
     )
     plan = make_plan((1,))
     record = toy.run(plan)
-    assert dependencies(record, "load")["plus.txt"] == digest_file(file)
-    assert dependencies(record, "c1.contract")["plus.txt"] == digest_file(file)
+    assert READ in dependencies(record, "load")
+    assert read_by(toy, "toys:load")["plus.txt"] == digest_file(file)
+    assert any(path.startswith("files that") for path in dependencies(record, "c1.contract"))
     file.write_text("2")
     toy.ran()
     assert toy.run(plan).executed > 0
@@ -154,8 +189,9 @@ def test_depends_on_a_file_that_a_module_read_once_and_keeps(toy, make_plan):
     toys = (toy.folder / "toys.py").read_text()
     (toy.folder / "toys.py").write_text(toys.replace('ran(f"make', 'toy_numbers.kept()\n    ran(f"make'))
     record = toy.run(make_plan())
-    assert "plus.txt" in dependencies(record, "c1")
-    assert "plus.txt" in dependencies(record, "c2")
+    assert "files that toys:make read" in dependencies(record, "c1")
+    assert "files that toys:make read" in dependencies(record, "c2")
+    assert "plus.txt" in read_by(toy, "toys:make")
 
 
 def test_names_no_file_that_another_module_read(toy, make_plan):

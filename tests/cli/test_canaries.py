@@ -1,0 +1,226 @@
+"""Values of the data that must stay in the data: looked for in all that every verb prints and writes.
+
+Each canary stands in rows: as an identifier, a name, a free text, a number, the name of an image file. What may be told
+are names of columns and classes and the values of subgroups; the store holds working copies of the rows themselves.
+"""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from titrant.schema.values.files import json_object
+
+CANARY = "CANARY"
+NUMBER = "987654.3"
+CHECKED = (("facts",), ("results",))
+
+NOISY_NET = '''
+"""A user's own small model, which prints what it is given."""
+
+import torch
+
+
+class Net(torch.nn.Module):
+    """Two linear layers."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(features, 16)
+        self.second = torch.nn.Linear(16, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not torch.jit.is_tracing():
+            print("CANARY-printed", x.shape)
+        return self.second(torch.relu(self.first(x)))
+'''
+
+FACTORY = '''
+"""The user's own loader: it opens a file for each patient and prints as it goes."""
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def rows():
+    """Join the patients' files."""
+    parts = [pd.read_csv(file) for file in sorted((Path(__file__).parent / "patients").glob("*.csv"))]
+    frame = pd.concat(parts, ignore_index=True)
+    print(frame.head())
+    return frame
+'''
+
+RECIPE = """\
+titrant: 1
+name: canaries
+level: balanced
+task: binary_classification
+model:
+  factory: noisy_net:Net
+  args: {features: auto, classes: auto}
+data:
+  source: {factory: 'loader:rows'}
+  inputs: [one, two, three, four, five]
+  label: sick
+  positive: ill
+  transform: [standardize]
+  split: {train: 0.4, tuning: 0.1, calibration: 0.1, evaluation: 0.4, by: patient}
+  subgroups: {sex: {column: sex, values: [f, m, x]}}
+train: {epochs: 4, learning_rate: 0.05}
+quantization: {method: none}
+validation:
+  retention: 0.9
+  bias: {at_least: 0.5, metric: accuracy, min_cases: 2}
+  gates:
+    - {metric: accuracy, slice: subgroup sex.x, comparison: at_least, threshold: 0.5}
+profile: {batches: [1], iterations: 60, warmup: 2}
+export: [{format: onnx}]
+"""
+
+
+def patients(folder, count=300):
+    """Write files that are called by patients, whose rows hold names, notes and large numbers; sex x is rare."""
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(count, 4))
+    sick = (values @ np.array([2.0, -1.5, 1.0, 0.5]) > 0).astype(int)
+    folder.mkdir()
+    for start in range(0, count, 100):
+        lines = ["patient,name,note,sex,five,one,two,three,four,sick"]
+        for row in range(start, start + 100):
+            sex = "x" if row % 40 == 0 else "fm"[row % 2]
+            texts = f"CANARY-id-{row:04d},CANARY-name-{row},CANARY note {row},{sex},987654.3{row}"
+            numbers = ",".join(f"{value:.3f}" for value in values[row])
+            lines.append(f"{texts},{numbers},{'ill' if sick[row] else 'well'}")
+        (folder / f"CANARY-file-{start}.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def holding(place, *answers):
+    """Name every file outside the store, and every printed text, that holds a canary."""
+    found = [f"printed: {line}" for answer in answers for line in answer.all.splitlines() if has_canary(line)]
+    for path in [*place.home.rglob("*"), *place.folder.glob("*.yaml"), *place.folder.glob("*.json")]:
+        inside = path.relative_to(place.home).parts if path.is_relative_to(place.home) else ()
+        if path.is_file() and inside[:1] != ("store",):
+            found += [str(path)] * has_canary(f"{path.name}\n{text_of(path, checked=inside[:1] in CHECKED)}")
+    return found
+
+
+def text_of(path, *, checked):
+    """Read a file; of what the home keeps until a file changes, without the paths that it looks at for that."""
+    text = path.read_bytes().decode("latin-1")
+    kept = json_object(path) if checked else None
+    return text if kept is None else json.dumps({name: kept[name] for name in kept if name != "dependencies"})
+
+
+def has_canary(text):
+    return CANARY in text or NUMBER in text
+
+
+@pytest.fixture(scope="module")
+def used(shared_place):
+    """A place in which every verb was used once, and what each printed."""
+    place = shared_place
+    place.write("noisy_net.py", NOISY_NET)
+    place.write("loader.py", FACTORY)
+    patients(place.folder / "patients")
+    recipe = place.write("canaries.yaml", RECIPE)
+    answers = {"run": place.titrant("run", recipe, "--log-file", place.folder / "log.json")}
+    assert answers["run"].code == 0, answers["run"].all
+    for verb in (
+        ("check", recipe), ("plan", recipe), ("plan", recipe, "--json"), ("plan", recipe, "--md"), ("status", recipe),
+        ("lock", recipe), ("rerun", "latest"), ("explain", recipe, "data.source"), ("explain", "latest", "load"),
+        ("report", "latest", "--format", "md"), ("report", "latest", "--format", "json"), ("inspect", recipe),
+        ("show", "runs"), ("store", "verify"), ("doctor", recipe),
+    ):  # fmt: skip
+        answers[" ".join(map(str, verb))] = place.titrant(*verb)
+    first, second = sorted((place.home / "runs").iterdir())[:2]
+    answers["diff"] = place.titrant("diff", first, second)
+    return place, answers
+
+
+def test_tells_and_writes_nothing_of_the_data_through_any_verb(used):
+    place, answers = used
+    assert {name: answer.all for name, answer in answers.items() if answer.code} == {}
+    assert holding(place, *answers.values()) == []
+
+
+def test_keeps_the_names_of_files_that_code_opened_only_where_it_looks_for_changes(used):
+    """A result in the home names the files that it rests on, so that a change of one is seen; no run's folder does."""
+    place, _ = used
+    kept = [path for path in (place.home / "results").rglob("*.json") if has_canary(path.read_text("utf-8"))]
+    assert kept
+    assert {json.loads(path.read_text("utf-8"))["operator"] for path in kept} == {"data.load"}
+    record = next((place.home / "runs").glob("*/record.json")).read_text("utf-8")
+    assert "files that data.load read" in record
+
+
+def test_looks_in_the_right_place_for_what_it_says_is_not_there(used):
+    """The store does hold the rows: a search that finds nothing anywhere would prove nothing."""
+    place, _ = used
+    assert any(b"CANARY-id" in path.read_bytes() for path in (place.home / "store").rglob("*") if path.is_file())
+
+
+def test_shows_a_group_of_few_cases_by_its_verdict_only(used):
+    place, answers = used
+    folder = max((place.home / "runs").iterdir())
+    record = json.loads((folder / "report.json").read_text("utf-8"))["record"]
+    results = {
+        result["gate"]: result
+        for candidate in record["run"]["candidates"]
+        for result in (candidate["judgement"] or {"results": []})["results"]
+    }
+    rare = [result for name, result in results.items() if "sex.x" in name or "x/" in name or "/x" in name]
+    assert rare
+    assert all(result["estimate"] is None and result["cases"] is None for result in rare)
+    lock = next(place.folder.glob("*.lock.yaml")).read_text("utf-8")
+    assert not re.search(r"sex\.x.*\n +value: \d", lock)
+    for name in ("report.html", "report.md", "record.json"):
+        text = (folder / name).read_text("utf-8")
+        assert not re.search(r"\b[0-4] of [1-4]\b|\([0-4]/[1-4]\)", text), name
+    assert not re.search(r"\b[0-4] of [1-4]\b", answers["run"].all)
+
+
+def test_shows_on_the_terminal_alone_what_was_printed_where_that_is_asked_for(used):
+    place, _ = used
+    place.write("loader.py", FACTORY.replace("    return frame", "    return frame  # anew"))
+    answer = place.titrant("run", "canaries.yaml", "--show-data", "--set", "train.epochs=5")
+    assert "CANARY-id-0000" in answer.err
+    assert "CANARY-printed" in answer.err
+    assert CANARY not in answer.out
+    assert holding(place) == []
+
+
+OPERATOR = """
+import os
+
+import titrant
+
+
+@titrant.operator(
+    "my.bad", version=1, family="quantize", params=titrant.Params, inputs={"model": "onnx"}, outputs={"model": "onnx"},
+    user_code=True,
+    method=titrant.Method("my.bad", takes="onnx", engine="onnxruntime", format="onnx", bits=(8,), rank=5),
+)
+def bad(params, context, *, model):
+    "Fail."
+    print("CANARY-printed before", flush=True)
+    FAIL
+"""
+
+
+@pytest.mark.parametrize(
+    ("fail", "code"),
+    [
+        ("raise ValueError('CANARY-operator')", "X312"),
+        ("os._exit(3)", "X310"),
+        ("os.abort()", "X310"),
+        ("context.measure('CANARY', float('nan'))", "X312"),
+    ],
+)
+def test_tells_nothing_of_what_a_users_operator_says_or_a_crash_leaves_behind(place, fail, code):
+    place.write("ops.py", OPERATOR.replace("FAIL", fail))
+    answer = place.titrant("run", place.recipe(("{method: none}", "{method: 'ops:bad'}")))
+    assert f"error[{code}]" in answer.err
+    assert holding(place, answer) == []
+    assert "were printed and are not kept" in next((place.home / "runs").glob("*/steps/*/log.txt")).read_text("utf-8")
