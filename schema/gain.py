@@ -89,8 +89,7 @@ def throughput_words(gain: Gain) -> str:
 
 def _speed(gain: Gain) -> str:
     if gain.verdict == "alike":
-        beyond = gain.lower is not None and gain.upper is not None and (gain.lower > 1 or gain.upper < 1)
-        return ("hardly faster" if gain.factor > 1 else "hardly slower") if beyond else "no faster"
+        return "hardly faster" if gain.lower is not None and gain.lower > 1 else "no faster"
     return f"{factor_words(gain.factor)} faster" if gain.factor > 1 else f"{factor_words(1 / gain.factor)} slower"
 
 

@@ -35,7 +35,7 @@ UNTOLD = replace(PLAIN, factor=1.1, verdict="unknown", lower=0.6, upper=2.1, clo
         ),
         (
             (replace(ALIKE, factor=0.95, lower=0.93, upper=0.97),),
-            "it is hardly slower than plain ONNX (0.95×, 0.93–0.97)",
+            "it is no faster than plain ONNX (0.95×, 0.93–0.97)",
         ),
         (
             (WORSE, ORIGINAL),
