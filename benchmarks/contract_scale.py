@@ -17,7 +17,7 @@ from titrant.runtime.contract.judge import judgement
 from titrant.runtime.values import Rows
 from titrant.schema.gate import Contract, Gate, gate_test
 
-ROWS, GROUPS, SEED = 200_000, 20, 5
+ROWS, GROUPS, SEED = 1_000_000, 20, 5
 SECONDS, BYTES = 20.0, 2 << 30
 
 

@@ -23,7 +23,8 @@ class Answers:
 
     def of(self, cases: np.ndarray) -> "Answers":
         """Keep some of the cases, by a mask or by index."""
-        return Answers(self.probabilities[cases], self.decisions[cases])
+        places = np.flatnonzero(cases) if cases.dtype == bool else cases
+        return Answers(np.take(self.probabilities, places, axis=0), np.take(self.decisions, places))
 
 
 def read_answers(reading: Reading, rows: Rows, outputs: Outputs, point: Mapping[str, Any]) -> Answers:

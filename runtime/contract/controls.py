@@ -14,6 +14,7 @@ from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unassessable, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
+from titrant.runtime.contract.statistics.units import distinct_units, unit_count
 from titrant.runtime.contract.verdict import meets, tolerable
 from titrant.schema.gate import BROKEN, PERMUTED, SHARES, Contract, Gate, GateResult, controls_of, slice_of
 from titrant.schema.values.slice import Slice
@@ -168,8 +169,8 @@ def _counted(metric: str, cases: SliceAnswers, evidence: Evidence, among: Slice)
 def _units_of(evidence: Evidence, base: np.ndarray, breakable: np.ndarray, share: float) -> np.ndarray:
     """Choose units with something to break, as many as are a share of those in `base`; returns their rows."""
     units = evidence.rows.units
-    count = math.ceil(share * len(np.unique(units[base])) - 1e-9)
-    some = np.random.default_rng(evidence.seed).permutation(np.unique(units[breakable]))[:count]
+    count = math.ceil(share * unit_count(units[base]) - 1e-9)
+    some = np.random.default_rng(evidence.seed).permutation(distinct_units(units[breakable]))[:count]
     rows: np.ndarray = np.isin(units, some, kind="table" if np.ptp(units) <= 8 * len(units) else None) & breakable
     return rows
 

@@ -40,6 +40,8 @@ class Evidence:
     seed: int = 0
     invariance: Mapping[str, Any] | None = None
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
+    # Which rows a slice holds, for all answers to them.
+    places: dict[Slice, tuple[np.ndarray, str]] = field(default_factory=dict, repr=False, compare=False)
     # What was selected or made of these answers before; other answers begin anew.
     made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -73,7 +75,10 @@ def slice_answers(evidence: Evidence, metric: str, cases: Slice) -> SliceAnswers
         positive, cases = class_index(evidence, cases.class_name), ALL
     key = ("slice", cases, positive)
     if key not in evidence.made:
-        chosen, words = select(evidence, cases)
+        if cases not in evidence.places:
+            held, words = select(evidence, cases)
+            evidence.places[cases] = np.flatnonzero(held), words
+        chosen, words = evidence.places[cases]
         evidence.made[key] = SliceAnswers(
             rows.labels[chosen], rows.units[chosen], evidence.original.of(chosen), evidence.candidate.of(chosen),
             evidence.alike[chosen], positive, rows.classes, words,

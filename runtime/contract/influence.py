@@ -35,7 +35,7 @@ def influence(metric: str, decisions: np.ndarray, labels: np.ndarray, count: int
     else:
         classes = np.unique(labels) if positive is None else [positive]
         tables = [_of_class(metric, index, decisions, labels, count) for index in classes]
-        table = np.mean([one for one in tables if one is not None], axis=0)
+        table = np.mean([table for table in tables if table is not None], axis=0)
     return Influence(float(table[labels, decisions].mean()), table)
 
 

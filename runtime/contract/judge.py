@@ -101,5 +101,7 @@ def _number(value: float | None) -> float | None:
 
 def _finite(evidence: Evidence) -> None:
     for name, answers in (("original", evidence.original), ("candidate", evidence.candidate)):
-        if answers is not None and not np.isfinite(answers.probabilities).all():
+        if ("finite", name) not in evidence.made:
+            evidence.made["finite", name] = answers is None or bool(np.isfinite(answers.probabilities).all())
+        if not evidence.made["finite", name]:
             raise Unassessable(f"the {name} answers NaN or infinity for some cases")

@@ -57,6 +57,14 @@ class Paired:
 
 def paired(metric: str, among: Slice, evidence: Evidence) -> Paired:
     """Gather the cases that a proportion counts; Unassessable where it counts none."""
+    key = ("paired", metric, among)
+    if key not in evidence.made:
+        evidence.made[key] = _paired(metric, among, evidence)
+    outcomes: Paired = evidence.made[key]
+    return outcomes
+
+
+def _paired(metric: str, among: Slice, evidence: Evidence) -> Paired:
     cases = slice_answers(evidence, metric, among)
     if cases.positive is None and metric != "accuracy":
         raise Unassessable(f"{metric} needs a class: name data.positive, or use the slice `class X`")

@@ -8,7 +8,7 @@ import numpy as np
 
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
-from titrant.runtime.contract.paired_tests import CLUSTERED, WHOLE_UNITS, Paired, paired
+from titrant.runtime.contract.paired_tests import CLUSTERED, WHOLE_UNITS, paired
 from titrant.runtime.contract.statistics.blocks import DEPENDENCE_LEVEL, block_percentile_bounds, spells
 from titrant.runtime.contract.statistics.compared import compare_means
 from titrant.runtime.contract.statistics.means import BETTING, ORDER_STATISTICS, percentile_bounds
@@ -23,6 +23,7 @@ from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_s
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, slice_of
+from titrant.schema.values.slice import Slice
 from titrant.schema.values.units import format_size, format_time
 
 EXACT_BINOMIAL = "exact binomial bound (Clopper and Pearson)"
@@ -166,7 +167,7 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     if len(sides) != 2:
         raise Unassessable("it compares two values of a subgroup, and names no two")
     groups = [paired(gate.metric, side, evidence) for side in sides]
-    first, second = (_group_share(group, 1 - gate.threshold) for group in groups)
+    (first, units), (second, others) = (_group_share(gate, side, evidence) for side in sides)
     means = [float(group.candidate.mean()) for group in groups]
     before = [float(group.original.mean()) for group in groups]
     if not means[1]:
@@ -182,18 +183,25 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
         f"{mean:.4f} in {side.subgroup} ({int(group.candidate.sum())} of {len(group.candidate)})"
         for mean, side, group in zip(means, sides, groups, strict=True)
     ]
-    clustered = any(unit_count(group.units) < len(group.units) for group in groups)
+    clustered = units < len(groups[0].units) or others < len(groups[1].units)
     return GateEstimate(
         means[0] / means[1], lower, group_ratio_upper_bound(first, second, evidence.confidence),
         before[0] / before[1] if before[1] else None, means[0] / means[1],
-        min(unit_count(group.units) for group in groups), None, method + (CLUSTERED if clustered else ""),
+        min(units, others), None, method + (CLUSTERED if clustered else ""),
         f"{gate.metric} {texts[0]} against {texts[1]}", counted="cases in the smaller group", proves_with=proves,
     )  # fmt: skip
 
 
-def _group_share(group: Paired, loss: float) -> GroupShare:
-    factor = effective_share(group.units, loss)
-    return GroupShare(float(group.candidate.sum()) * factor, len(group.candidate) * factor)
+def _group_share(gate: Gate, side: Slice, evidence: Evidence) -> tuple[GroupShare, int]:
+    """Return a group's share among as many cases as its rows are worth, and its units."""
+    key = ("share", gate.metric, side, gate.threshold)
+    if key not in evidence.made:
+        group = paired(gate.metric, side, evidence)
+        factor = effective_share(group.units, 1 - gate.threshold)
+        share = GroupShare(float(group.candidate.sum()) * factor, len(group.candidate) * factor)
+        evidence.made[key] = share, unit_count(group.units)
+    share_and_units: tuple[GroupShare, int] = evidence.made[key]
+    return share_and_units
 
 
 # Of the candidate and the original alone, after the choice: see docs/decisions/search.md.

@@ -68,6 +68,14 @@ def _inverse(ratio: float | None) -> float | None:
 
 def _side(metric: str, among: Slice, evidence: Evidence) -> _Side:
     """Look at the cases that the metric counts in a group, or at all of the group where it counts none."""
+    key = ("side", metric, among)
+    if key not in evidence.made:
+        evidence.made[key] = _side_of(metric, among, evidence)
+    side: _Side = evidence.made[key]
+    return side
+
+
+def _side_of(metric: str, among: Slice, evidence: Evidence) -> _Side:
     cases = slice_answers(evidence, metric, among)
     if cases.positive is None and metric != "accuracy":
         raise Unassessable(f"{metric} needs a class: name data.positive")

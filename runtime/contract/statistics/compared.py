@@ -9,7 +9,8 @@ from titrant.runtime.contract.statistics.proportions import crossing
 
 # One row's values where each of the two has it right or wrong.
 RIGHT_OR_WRONG = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
-_LARGEST_RATIO = 1000.0
+_LARGEST_RATIO = 1024.0
+_STEPS = 32
 # Beyond so many rows, which leave a bound narrower than what a step of the grid costs, 4096 steps are enough.
 _MANY_ROWS, _GRID = 1 << 17, 1 << 12
 # comparison → the factors of the original's and the candidate's value
@@ -58,10 +59,14 @@ class ComparedMeans:
         def below(ratio: float) -> float:
             return -1.0 if self._refutes(np.array([-ratio, 1.0]), 0.0) else 1.0
 
-        lower = crossing(above, 1e-9, estimate) if estimate > 0 else 0.0
+        lower = crossing(above, 1e-9, estimate, _STEPS) if estimate > 0 else 0.0
         if below(_LARGEST_RATIO) > 0:
             return max(lower, 0.0), None
-        return max(lower, 0.0), crossing(below, max(estimate, 0.0), _LARGEST_RATIO)
+        # The bound is far below what is tried first: the upper end of the last step is the safe one.
+        high = _LARGEST_RATIO
+        while high > 2 * max(estimate, 1e-9) and below(high / 2) < 0:
+            high /= 2
+        return max(lower, 0.0), crossing(below, max(estimate, 0.0), high, _STEPS) + high / 2**_STEPS
 
     def _upper(self, weights: np.ndarray) -> float:
         return upper_bound(self._gathered(weights), weights, self.confidence, self._highest(weights))

@@ -306,13 +306,13 @@ def binomial_upper_bound(count: float, cases: float, confidence: float) -> float
     return 1 - binomial_lower_bound(cases - count, cases, confidence) if cases > 0 else 1.0
 
 
-def crossing(falling: Callable[[float], float], low: float, high: float) -> float:
+def crossing(falling: Callable[[float], float], low: float, high: float, steps: int = 100) -> float:
     """Return where a falling function crosses zero, by bisection; an end of the interval where it does not."""
     if falling(low) <= 0:
         return low
     if falling(high) >= 0:
         return high
-    for _ in range(100):
+    for _ in range(steps):
         middle = (low + high) / 2
         if middle in (low, high):
             break

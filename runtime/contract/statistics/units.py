@@ -32,6 +32,14 @@ def grouped(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (np.cumsum(held) - 1)[units - low], counts[held]
 
 
+def distinct_units(units: np.ndarray) -> np.ndarray:
+    """Return the different units, rising."""
+    index, sizes = grouped(units)
+    names = np.empty(len(sizes), units.dtype)
+    names[index] = units
+    return names
+
+
 def unit_count(units: np.ndarray) -> int:
     """Return how many different units there are."""
     return len(grouped(units)[1])
