@@ -229,7 +229,8 @@ class Race:
 
 def may_pass(diagnostic: Diagnostic) -> bool:
     """Whether the machine rather than the model caused a failure, or nobody knows what did."""
-    return diagnostic.code == "X431" or _SHORT.search(diagnostic.message) is not None
+    texts = (diagnostic.message, diagnostic.said)
+    return diagnostic.code == "X431" or any(_SHORT.search(text) is not None for text in texts)
 
 
 def time_models(
