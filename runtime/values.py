@@ -85,7 +85,7 @@ class Transforms:
     """The fitted transforms in order, and how raw columns become the model's inputs.
 
     `inputs` maps a model input to the raw columns that are stacked into it (several scalar columns become
-    (rows, columns) float32) and the dtype it ends in.
+    (rows, columns) float32) and the dtype it ends in. Those in `unstacked` are one column each that stays (rows,).
     """
 
     steps: tuple[Fitted, ...]
@@ -93,6 +93,7 @@ class Transforms:
     dtypes: Mapping[str, str]
     classes: tuple[str, ...] = ()
     positive: int | None = None
+    unstacked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import BUNDLED
+from titrant.schema.recipe.data import BUNDLED, Data
 from titrant.schema.recipe.transform import FITTED
 from titrant.schema.values.slice import read_slice
 
@@ -175,8 +175,7 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     data = given.data
     if data.label is not None:
         yield ("data", "label"), data.label
-    for place, name in enumerate(data.inputs or ()):
-        yield ("data", "inputs", place), name
+    yield from _named_inputs(data)
     if data.split.by not in ("row", "order"):
         yield ("data", "split", "by"), data.split.by
     for group, subgroup in data.subgroups.items():
@@ -184,6 +183,19 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     for place, step in enumerate(data.transform):
         for index, name in enumerate(step.columns or ()):
             yield ("data", "transform", place, step.name, "columns", index), name
+
+
+def _named_inputs(data: Data) -> Iterator[tuple[KeyPath, str]]:
+    if not isinstance(data.inputs, Mapping):
+        for place, name in enumerate(data.inputs or ()):
+            yield ("data", "inputs", place), name
+        return
+    for model_input, part in data.inputs.items():
+        if isinstance(part, str):
+            yield ("data", "inputs", model_input), part
+            continue
+        for place, name in enumerate(part):
+            yield ("data", "inputs", model_input, place), name
 
 
 def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
@@ -212,4 +224,5 @@ def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> It
 
 
 def _is_input(given: CheckInput, name: str, not_inputs: set[str | None]) -> bool:
-    return name in given.data.inputs if given.data.inputs is not None else name not in not_inputs
+    named = given.data.input_columns
+    return name in named if named is not None else name not in not_inputs

@@ -47,11 +47,17 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     }
 
 
-def data_transform(bound: BoundRecipe) -> dict[str, Any]:
-    """Say how columns become the model's inputs, labels and subgroups."""
+def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[str, Any]:
+    """Say how columns become the model's inputs, labels and subgroups.
+
+    Inspection is told what the recipe says of the inputs; a plan, by `facts`, what was settled for each of them.
+    """
     recipe = bound.recipe
     data = section(recipe)
     inputs, label = column_names(recipe)
+    wiring: Mapping[str, Any] = stated_parts(recipe) if facts is None else facts.wiring
+    typed = [_spec(spec) for spec in facts.inputs] if facts is not None and facts.wiring else model_inputs(recipe)
+    settled = {"wiring": {name: part if isinstance(part, str) else list(part) for name, part in wiring.items()}}
     return {
         "task": recipe.task,
         "inputs": inputs,
@@ -61,7 +67,8 @@ def data_transform(bound: BoundRecipe) -> dict[str, Any]:
         "classes": list(data.classes or ()),
         "transforms": transforms(recipe),
         "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
-        "model_inputs": model_inputs(recipe),
+        "model_inputs": typed,
+        **(settled if wiring else {}),
     }
 
 
@@ -73,11 +80,17 @@ def section(recipe: Recipe) -> Data:
 def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     """Return the names of inputs and label that every step uses: the section's, else the first source's own."""
     data = section(recipe)
-    inputs, label = data.inputs, data.label
+    inputs, label = data.input_columns, data.label
     for source in (data.sources or {}).values():
         inputs = inputs if inputs is not None else source.inputs
         label = label if label is not None else source.label
     return None if inputs is None else list(inputs), label
+
+
+def stated_parts(recipe: Recipe) -> dict[str, str | tuple[str, ...]]:
+    """Return what the recipe says that each input of the model is made of; {} where it lists columns, or nothing."""
+    inputs = section(recipe).inputs
+    return dict(inputs) if isinstance(inputs, Mapping) else {}
 
 
 def assumes_order(recipe: Recipe, data: DataFacts) -> bool:

@@ -37,7 +37,7 @@ def lower(
 
     files = digest_files(bound) if files is None else files
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
-    prepared, original = _prepare(bound, decisions, model_facts, files, maker)
+    prepared, original = _prepare(bound, decisions, model_facts, data_facts, files, maker)
     answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts))
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     searches = []
@@ -91,6 +91,7 @@ def _prepare(
     bound: BoundRecipe,
     decisions: Decisions,
     facts: ModelFacts,
+    data_facts: DataFacts,
     files: Mapping[str, DigestedFile],
     maker: StepMaker,
 ) -> tuple[tuple[Step, ...], Original]:
@@ -102,7 +103,7 @@ def _prepare(
         maker.make(
             "transform",
             "data.transform",
-            load_steps.data_transform(bound),
+            load_steps.data_transform(bound, data_facts),
             {**tables, "split": "split.split"},
             stage="prepare",
             because="data.transform",

@@ -33,6 +33,8 @@ class TensorParams(Params):
 
 
 InputSpecs = Annotated[tuple[TensorParams, ...], Field(strict=False)]
+# Model input → the array or column that it is by itself, or the columns that are stacked into it.
+InputParts = dict[str, str | Names]
 
 
 class SourceParams(Params):

@@ -4,7 +4,7 @@ A unit is what gates count: a patient's images are one. The seconds predict the 
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -29,9 +29,17 @@ UnitCounts = dict[str, dict[str, int]]
 
 
 def describe_data(
-    loading: "DataLoadParams", splitting: "DataSplitParams", transforming: "DataTransformParams", *, seed: int
+    loading: "DataLoadParams",
+    splitting: "DataSplitParams",
+    transforming: "DataTransformParams",
+    *,
+    seed: int,
+    settle: "Callable[[DataTransformParams, Tables], DataTransformParams] | None" = None,
 ) -> tuple[DataFacts, dict[str, Rows]]:
-    """Load, split and transform; returns the facts, and the rows for a look at the first of them."""
+    """Load, split and transform; returns the facts, and the rows for a look at the first of them.
+
+    `settle` is asked, once the data are there, what they are made into.
+    """
     for name, params in (("data.load", loading), ("data.split", splitting), ("data.transform", transforming)):
         load_libraries(catalog.get(name).loads(params))
     watch = Stopwatch()
@@ -39,6 +47,8 @@ def describe_data(
         tables = load(loading, seed=seed)
     with watch.timing("split"):
         parts = split(splitting, tables, seed=seed)
+    if settle is not None:
+        transforming = settle(transforming, tables)
     with watch.timing("transform"):
         rows, transforms = transform(transforming, tables, parts)
     shown = next((part for part in rows.values() if len(part)), rows["train"])
@@ -54,6 +64,7 @@ def describe_data(
         roles={role: role_facts(part) for role, part in rows.items() if len(part)},
         notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
         seconds=watch.seconds,
+        wiring=transforming.wiring,
     )
     return facts, rows
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from titrant.runtime.backends.torch.factory import source_files
 from titrant.runtime.inspect.data import describe_data
+from titrant.runtime.inspect.inputs import settled
 from titrant.runtime.inspect.weights import BY_HEADER
 from titrant.runtime.operators.data.load import DataLoadParams
 from titrant.runtime.operators.data.split import DataSplitParams
 from titrant.runtime.operators.data.transform import DataTransformParams
 from titrant.runtime.operators.model.load import ModelLoadParams
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.runtime.values import Tables
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import files_in
 from titrant.schema.values.canonical import plain
@@ -45,7 +47,11 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     loading = DataLoadParams.model_validate_json(steps["data.load"])
     transforming = DataTransformParams.model_validate_json(steps["data.transform"])
     splitting = DataSplitParams.model_validate_json(steps["data.split"])
-    data, _ = describe_data(loading, splitting, transforming, seed=seed)
+
+    def settle(params: DataTransformParams, tables: Tables) -> DataTransformParams:
+        return settled(params, tables, steps, seed=seed)
+
+    data, _ = describe_data(loading, splitting, transforming, seed=seed, settle=settle)
     model = _model(steps, data, transforming.task, seed)
     return {
         "model": plain(model),

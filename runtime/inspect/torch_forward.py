@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
+from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.inspect.onnx_flops import TensorShape
 from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -53,19 +54,21 @@ def run_forward(
     """Run a module in evaluation mode on two cases, without gradients; errors call it `name` and give `advice`.
 
     Whether tensors have values is the caller's choice, by the mode that it enters first. Raises StepError X156 when the
-    forward pass fails, or returns anything but tensors whose first dimension is the batch.
+    forward pass fails, or returns anything but tensors whose first dimension is the batch, X223 when the forward has no
+    inputs of these names.
     """
     place = next((tensor.device for tensor in module.parameters()), None)
     inputs = [
         torch.zeros(CASES, *map(int, spec.shape[1:]), dtype=getattr(torch, spec.dtype), device=place) for spec in specs
     ]
+    arguments = arguments_of(module, tuple(spec.name for spec in specs))
     peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs])
     counting = counter()
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
     with torch.no_grad(), uncounted, counting, peak:
         try:
-            answer = call(f"{name}, shown {shapes},", module, *inputs)
+            answer = call(f"{name}, shown {shapes},", arguments.call, module, inputs)
         except StepError as error:
             raise RaisedError(Diagnostic("X156", error.diagnostics[0].message, help=advice), reason_of(error)) from None
     outputs = _outputs(name, answer, task)

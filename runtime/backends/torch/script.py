@@ -16,6 +16,7 @@ import torch  # noqa: TID253 - its very subject
 from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.session import check_parity, measure_parity
+from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.call import example_arrays, named, refuse_decisions
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.session import open_session
@@ -88,9 +89,11 @@ def traced(
     try:
         with plain_attention(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            answer = refuse_decisions(module.eval(), arrays.values())
-            script = torch.jit.trace(flat(module, outputs, answer), inputs, check_trace=True)  # type: ignore[no-untyped-call]
+            answer = refuse_decisions(module.eval(), arrays)
+            ready = flat(module, outputs, answer, tuple(arrays))
+            script = torch.jit.trace(ready, inputs, check_trace=True)  # type: ignore[no-untyped-call]
             frozen: torch.jit.ScriptModule = torch.jit.freeze(script)
+            _spell_plainly(frozen)
             return frozen
     except (RuntimeError, TracingCheckError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
@@ -103,27 +106,39 @@ def traced(
         ) from None
 
 
-class Flat(torch.nn.Module):
-    """A module whose answer is cut down to its named outputs, in order."""
+def _spell_plainly(script: torch.jit.ScriptModule) -> None:
+    """Rename values in place that the forward calls by letters beyond ASCII: torch writes them and cannot read them."""
+    graph = script.graph
+    values = [*graph.inputs(), *(value for node in graph.nodes() for value in node.outputs())]
+    for place, value in enumerate(values):
+        if not value.debugName().isascii():
+            value.setDebugName(f"value_{place}")
 
-    def __init__(self, module: torch.nn.Module, outputs: tuple[str, ...]) -> None:
+
+class Flat(torch.nn.Module):
+    """A module that takes its inputs by place, and whose answer is cut down to its named outputs, in order."""
+
+    def __init__(self, module: torch.nn.Module, outputs: tuple[str, ...], arguments: Arguments) -> None:
         super().__init__()
         self.module = module
         self.outputs = outputs
+        self.arguments = arguments
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Answer a batch."""
-        tensors = tuple(named(self.module(*inputs), self.outputs).values())
+        tensors = tuple(named(self.arguments.call(self.module, inputs), self.outputs).values())
         return tensors[0] if len(tensors) == 1 else tensors
 
 
-def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any) -> torch.nn.Module:
+def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any, inputs: tuple[str, ...]) -> torch.nn.Module:
     """Wrap a module in eval mode whose `answer` to some batch has another form than a trace can hold.
 
-    Others are left bare, as the wrapper makes every name in the file longer.
+    So is one whose forward does not begin with `inputs`, in this order. Others are left bare, as the wrapper makes
+    every name in the file longer.
     """
-    bare = isinstance(answer, torch.Tensor) or (isinstance(answer, tuple) and len(answer) == len(outputs))
-    return module.eval() if bare else Flat(module, outputs).eval()
+    arguments = arguments_of(module, inputs)
+    fits = isinstance(answer, torch.Tensor) or (isinstance(answer, tuple) and len(answer) == len(outputs))
+    return module.eval() if fits and arguments.in_order else Flat(module, outputs, arguments).eval()
 
 
 def export(

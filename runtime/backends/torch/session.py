@@ -81,7 +81,10 @@ class TorchSession:
         self._threads = threads
         self._device = device
         self._inference: Callable[[], AbstractContextManager[Any]] = torch.inference_mode
+        from titrant.runtime.backends.torch.arguments import arguments_of
+
         self.specs = inputs
+        self._arguments = arguments_of(module, tuple(name for name, _, _ in inputs))
         self.input_names = tuple(name for name, _, _ in inputs)
         self.output_names = outputs
         self.fixed_batch = insisted_batch(inputs)
@@ -96,7 +99,7 @@ class TorchSession:
         arrays = checked(self.specs, inputs)
         with self._inference():
             _use_threads(self._threads)
-            answer = call(self._module, arrays.values(), self._device)
+            answer = call(self._module, arrays, self._device, self._arguments)
             return {name: _array(tensor) for name, tensor in named(answer, self.output_names).items()}
 
     def close(self) -> None:

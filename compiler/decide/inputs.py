@@ -1,0 +1,48 @@
+"""What each input of the model is made of, as inspection settled it by names: a line for every one of several."""
+
+from collections.abc import Sequence
+
+from titrant.compiler.decide.rule import Question, RuleAnswer, decision
+from titrant.schema.facts import TensorSpec
+from titrant.schema.plan import Decision
+from titrant.schema.recipe.data import Data
+
+_SHOWN = 6  # columns that a line lists
+
+
+def inputs(question: Question) -> RuleAnswer:
+    """Show the mapping of columns and arrays to the model's inputs; settled is nothing, it stands in the data's facts.
+
+    A model whose one input takes all under the data's own name is not spoken of.
+    """
+    wiring = question.data.wiring
+    specs = {spec.name: spec for spec in question.data.inputs}
+    lines = [_line(question, name, part, specs[name]) for name, part in wiring.items() if name in specs]
+    return RuleAnswer(None, tuple(lines))
+
+
+def _line(question: Question, name: str, part: str | Sequence[str], spec: TensorSpec) -> Decision:
+    data = question.recipe.data if question.recipe.data is not None else Data.model_validate({})
+    written = not isinstance(data.inputs, Sequence) and data.inputs is not None
+    because = "the recipe says so"
+    if not written:
+        lone = len(question.data.wiring) == 1
+        because = "the model has one input" if lone else "the model and the data call it so"
+    shape = ", ".join(map(str, spec.shape))
+    return decision(
+        question,
+        f"input {name}",
+        "inputs.written" if written else "inputs.named",
+        asked="data.inputs" if written else "not written",
+        chosen=f"{_words(part)} as {spec.dtype} ({shape})",
+        because=because,
+        path=("data", "inputs", name) if written else (),
+    )
+
+
+def _words(part: str | Sequence[str]) -> str:
+    if isinstance(part, str):
+        return part
+    more = f" and {len(part) - _SHOWN} more" if len(part) > _SHOWN else ""
+    columns = "the column" if len(part) == 1 else f"{len(part)} columns,"
+    return f"{columns} {', '.join(part[:_SHOWN])}{more}"
