@@ -37,7 +37,7 @@ def lower(
 
     files = digest_files(bound) if files is None else files
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
-    prepared, original = _prepare(bound, decisions, model_facts, data_facts, files, maker)
+    prepared, original = _prepare(bound, decisions, (model_facts, data_facts), files, maker)
     answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts))
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     searches = []
@@ -90,12 +90,12 @@ def lower(
 def _prepare(
     bound: BoundRecipe,
     decisions: Decisions,
-    facts: ModelFacts,
-    data_facts: DataFacts,
+    facts: tuple[ModelFacts, DataFacts],
     files: Mapping[str, DigestedFile],
     maker: StepMaker,
 ) -> tuple[tuple[Step, ...], Original]:
     """Make the rows and the original: loaded, and fitted where its weights are not given."""
+    model_facts, data_facts = facts
     tables = {"tables": "load.tables"}
     steps = [
         maker.make("load", "data.load", load_steps.data_load(bound, files), {}, stage="prepare", because="data.source"),
@@ -109,7 +109,7 @@ def _prepare(
             because="data.transform",
         ),
     ]
-    operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, facts)
+    operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
     if decisions.settled.training is None:

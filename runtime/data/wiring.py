@@ -47,11 +47,16 @@ class Signature:
         return tuple(item.name for item in self.inputs if item.required)
 
 
-def groups(columns: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
+def groups(columns: Mapping[str, np.ndarray]) -> dict[str, Part]:
     """Return what the data gives by itself: all columns of single values as "features", and each array by its name."""
     single = tuple(name for name, column in columns.items() if is_single(column))
-    stacked = {STACKED: single} if single else {}
-    return stacked | {name: (name,) for name in columns if name not in single}
+    stacked: dict[str, Part] = {STACKED: single} if single else {}
+    return stacked | {name: name for name in columns if name not in single}
+
+
+def names_in(part: Part) -> tuple[str, ...]:
+    """Return the arrays and columns of a part."""
+    return (part,) if isinstance(part, str) else tuple(part)
 
 
 def is_single(column: np.ndarray) -> bool:
@@ -75,20 +80,20 @@ def match(
     if len(columns) > 1 and set(signature.required) <= set(columns) <= known:
         return {item.name: item.name for item in signature.inputs if item.name in columns}
     if len(given) == 1 and len(signature.required) <= 1 and not _is_another(signature, next(iter(given))):
-        name, parts = next(iter(given.items()))
+        name, part = next(iter(given.items()))
         renamed = signature.required and (signature.renames or name in known)
-        is_array = name in columns and not is_single(columns[name])
-        return {signature.required[0] if renamed else name: name if is_array else parts}
+        return {signature.required[0] if renamed else name: part}
     if not signature.named and not signature.inputs:
         raise _unnamed(given)
     matched = dict(_by_name(signature, columns))
-    used = {name for part in matched.values() for name in ((part,) if isinstance(part, str) else part)}
-    left = {name: tuple(part for part in parts if part not in used) for name, parts in given.items()}
-    left = {name: parts for name, parts in left.items() if parts}
+    used = {name for part in matched.values() for name in names_in(part)}
+    left: dict[str, Part] = {name: part for name, part in given.items() if isinstance(part, str) and part not in used}
+    if single := tuple(name for name in names_in(given.get(STACKED, ())) if name not in used):
+        left = {STACKED: single, **left}
     if STACKED in left and STACKED not in matched and (STACKED in known or signature.any_name):
         matched[STACKED] = left.pop(STACKED)
     if signature.any_name:
-        matched |= {name: left.pop(name) if name == STACKED else name for name in tuple(left)}
+        matched |= left
         left = {}
     missing = [name for name in signature.required if name not in matched]
     if missing or left:
@@ -135,16 +140,16 @@ def _misstated(order: Sequence[str], unknown: Sequence[str], missing: Sequence[s
 
 
 def _unmatched(
-    signature: Signature, matched: Mapping[str, Part], missing: Sequence[str], left: Mapping[str, tuple[str, ...]]
+    signature: Signature, matched: Mapping[str, Part], missing: Sequence[str], left: Mapping[str, Part]
 ) -> RecipeError:
     names = [item.name for item in signature.inputs if item.required or item.name in matched]
-    gives = [*(name for part in matched.values() for name in ((part,) if isinstance(part, str) else part)), *_all(left)]
+    gives = [*_all(matched), *_all(left)]
     if missing:
         message = f"the model takes {_listed(names)}, and the data gives {_listed(gives)}: "
         message += f"nothing is called {_listed(missing)}"
         pairs = len(missing) == len(left) == 1
-        rest = {name: _written(parts) if pairs else "…" for name, parts in zip(missing, left.values(), strict=False)}
-        line = {name: matched[name] if name in matched else rest.get(name, "…") for name in names}
+        rest: dict[str, Part] = dict(zip(missing, left.values(), strict=True)) if pairs else {}
+        line: dict[str, Part] = {name: matched[name] if name in matched else rest.get(name, "…") for name in names}
         help = f"data: {flow({'inputs': {name: _written(part) for name, part in line.items()}})}"
         help += ", if that is what it means" if pairs else ", with the columns or the array that each input takes"
     else:
@@ -153,14 +158,16 @@ def _unmatched(
     return RecipeError(Diagnostic("X129", message, help=help, key="data.inputs"))
 
 
-def _unnamed(given: Mapping[str, tuple[str, ...]]) -> RecipeError:
+def _unnamed(given: Mapping[str, Part]) -> RecipeError:
     message = f"the model's forward does not name its inputs, and the data gives {_listed(tuple(given))}"
     line = flow({"inputs": {name: _written(parts) for name, parts in given.items()}})
-    return RecipeError(Diagnostic("X129", message, help=f"data: {line}, in the order of the forward", key="data.inputs"))
+    return RecipeError(
+        Diagnostic("X129", message, help=f"data: {line}, in the order of the forward", key="data.inputs")
+    )
 
 
-def _all(left: Mapping[str, tuple[str, ...]]) -> list[str]:
-    return [name for parts in left.values() for name in parts]
+def _all(parts: Mapping[str, Part]) -> list[str]:
+    return [name for part in parts.values() for name in names_in(part)]
 
 
 def _written(part: Part) -> str | list[str]:
@@ -189,4 +196,6 @@ def check_names(signature: Signature, specs: Sequence[TensorParams]) -> None:
             else f"model.inputs leaves out `{name}`, which the model takes"
         )
         help = f"did you mean `{near}`?" if near else "name them as the model's forward or file does"
-        raise RecipeError(Diagnostic("X129", message, help=help, key=f"model.inputs {name}" if unknown else "model.inputs"))
+        raise RecipeError(
+            Diagnostic("X129", message, help=help, key=f"model.inputs {name}" if unknown else "model.inputs")
+        )

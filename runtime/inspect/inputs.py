@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from titrant.runtime.data.content import input_names
 from titrant.runtime.data.parameters import TensorParams
-from titrant.runtime.data.wiring import ModelInput, Part, Signature, check_names, groups, match
+from titrant.runtime.data.wiring import ModelInput, Part, Signature, check_names, groups, match, names_in
 from titrant.runtime.operators.data.transform import classes_of, wire
 from titrant.runtime.operators.model.load import ModelLoadParams
 from titrant.schema.facts import DataFacts, TensorSpec
@@ -76,9 +76,7 @@ def _class_signature(factory: str) -> Signature | None:
     return forward_signature(made.forward, bound=False)
 
 
-def _built_signature(
-    loading: ModelLoadParams, params: "DataTransformParams", tables: "Tables", seed: int
-) -> Signature:
+def _built_signature(loading: ModelLoadParams, params: "DataTransformParams", tables: "Tables", seed: int) -> Signature:
     from titrant.runtime.backends.torch.arguments import signature_of
     from titrant.runtime.inspect.torch import built, resolve_args
 
@@ -91,7 +89,7 @@ def _built_signature(
         columns=(),
         classes=() if classes is None else classes.names,
         positive=None,
-        inputs=tuple(TensorSpec(name, ("batch", len(parts)), "") for name, parts in given.items()),
+        inputs=tuple(TensorSpec(name, ("batch", len(names_in(part))), "") for name, part in given.items()),
         roles={},
     )
     return signature_of(built(loading.factory, resolve_args(loading.args, data), seed))

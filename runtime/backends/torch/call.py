@@ -19,9 +19,7 @@ _SHAPES = "change data.transform or data.inputs, or the arguments of the model, 
 _OWN = "the layer's own code raised it: call the model with such a batch outside titrant, and mend it there"
 
 
-def call(
-    module: Any, arrays: Mapping[str, np.ndarray], device: str = "cpu", arguments: Arguments | None = None
-) -> Any:
+def call(module: Any, arrays: Mapping[str, np.ndarray], device: str = "cpu", arguments: Arguments | None = None) -> Any:
     """Answer one batch: arrays by the names of the forward's arguments, shared where they lie as torch would lay them.
 
     `arguments` are what `arguments_of` says of the module and these names, for who calls it often. Raises StepError

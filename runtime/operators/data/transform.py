@@ -265,7 +265,7 @@ def wire(
     its own name; a lone input may be called otherwise by `specs`, of several each is matched by name. Raises
     RecipeError X129 where one is not matched.
     """
-    from titrant.runtime.data.wiring import ModelInput, Signature, groups, is_single, match
+    from titrant.runtime.data.wiring import ModelInput, Signature, groups, is_single, match, names_in
 
     shapes = {spec.name: spec.shape for spec in specs}
     if specs:
@@ -274,8 +274,8 @@ def wire(
     elif stated:
         parts = dict(stated)
     else:
-        parts = {name: names if name not in columns else name for name, names in groups(columns).items()}
-    inputs = {name: (part,) if isinstance(part, str) else tuple(part) for name, part in parts.items()}
+        parts = groups(columns)
+    inputs = {name: names_in(part) for name, part in parts.items()}
     unstacked = frozenset(
         name
         for name, names in inputs.items()
