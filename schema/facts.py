@@ -194,12 +194,20 @@ class Column:
 
 
 @dataclass(frozen=True)
+class InputPart:
+    """One input of the model, and the column or array that it is, or the columns that are stacked into it, in order."""
+
+    name: str
+    part: str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """The data as inspected: what there is, how the split falls, and the seconds that each part of looking took.
 
     `seconds` are of "load", "split" and "transform", without loading libraries; predictions use them and nothing else.
-    `wiring` is model input → the column or array that it is, or the columns that are stacked into it; {} where the
-    model has one input that takes all, under the data's own name.
+    `wiring` says of each input of the model what it is made of; () where the model has one input that takes all, under
+    the data's own name.
     """
 
     digest: str
@@ -211,7 +219,7 @@ class DataFacts:
     roles: Mapping[str, RoleFacts]
     notes: tuple[str, ...] = ()  # identical rows kept together, copies dropped …
     seconds: Mapping[str, float] = field(default_factory=dict)
-    wiring: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    wiring: tuple[InputPart, ...] = ()
 
 
 def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:

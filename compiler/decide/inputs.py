@@ -15,9 +15,8 @@ def inputs(question: Question) -> RuleAnswer:
 
     A model whose one input takes all under the data's own name is not spoken of.
     """
-    wiring = question.data.wiring
     specs = {spec.name: spec for spec in question.data.inputs}
-    lines = [_line(question, name, part, specs[name]) for name, part in wiring.items() if name in specs]
+    lines = [_line(question, item.name, item.part, specs[item.name]) for item in question.data.wiring]
     return RuleAnswer(None, tuple(lines))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED
 from titrant.compiler.facts.cache import DigestedFile
-from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
+from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
 from titrant.schema.recipe.data import Data, Source
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.text import is_whole
@@ -55,9 +55,13 @@ def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[s
     recipe = bound.recipe
     data = section(recipe)
     inputs, label = column_names(recipe)
-    wiring: Mapping[str, Any] = stated_parts(recipe) if facts is None else facts.wiring
+    wiring = stated_parts(recipe) if facts is None else facts.wiring
     typed = [_spec(spec) for spec in facts.inputs] if facts is not None and facts.wiring else model_inputs(recipe)
-    settled = {"wiring": {name: part if isinstance(part, str) else list(part) for name, part in wiring.items()}}
+    settled = {
+        "wiring": [
+            {"name": item.name, "part": item.part if isinstance(item.part, str) else list(item.part)} for item in wiring
+        ]
+    }
     return {
         "task": recipe.task,
         "inputs": inputs,
@@ -87,10 +91,12 @@ def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     return None if inputs is None else list(inputs), label
 
 
-def stated_parts(recipe: Recipe) -> dict[str, str | tuple[str, ...]]:
-    """Return what the recipe says that each input of the model is made of; {} where it lists columns, or nothing."""
+def stated_parts(recipe: Recipe) -> tuple[InputPart, ...]:
+    """Return what the recipe says that each input of the model is made of; () where it lists columns, or nothing."""
     inputs = section(recipe).inputs
-    return dict(inputs) if isinstance(inputs, Mapping) else {}
+    if not isinstance(inputs, Mapping):
+        return ()
+    return tuple(InputPart(name, part) for name, part in inputs.items())
 
 
 def assumes_order(recipe: Recipe, data: DataFacts) -> bool:

@@ -33,8 +33,16 @@ class TensorParams(Params):
 
 
 InputSpecs = Annotated[tuple[TensorParams, ...], Field(strict=False)]
-# Model input → the array or column that it is by itself, or the columns that are stacked into it.
-InputParts = dict[str, str | Names]
+
+
+class InputPartParams(Params):
+    """One input of the model: the array or column that it is by itself, or the columns that are stacked into it."""
+
+    name: str
+    part: str | Names
+
+
+InputParts = Annotated[tuple[InputPartParams, ...], Field(strict=False)]
 
 
 class SourceParams(Params):

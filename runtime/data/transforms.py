@@ -328,13 +328,13 @@ def converted(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
 
     Raises PreconditionError X119 where whole numbers or truth values are wanted and the values are others.
     """
-    wanted = np.dtype(dtype)
+    target = np.dtype(dtype)
     with np.errstate(invalid="ignore"):
-        array = np.ascontiguousarray(values, dtype=wanted)
-    if wanted.kind in "iub" and wanted != values.dtype:
+        array = np.ascontiguousarray(values, dtype=target)
+    if target.kind in "iub" and target != values.dtype:
         odd = int((flat(array) != flat(values)).any(axis=1).sum())
         if odd:
-            what = "0 or 1" if wanted.kind == "b" else f"whole numbers ({dtype})"
+            what = "0 or 1" if target.kind == "b" else f"whole numbers ({dtype})"
             raise PreconditionError(
                 Diagnostic(
                     "X119",

@@ -76,12 +76,12 @@ def match(
     given = groups(columns)
     if stated is not None:
         return _as_stated(signature, stated)
-    known = {item.name for item in signature.inputs}
-    if len(columns) > 1 and set(signature.required) <= set(columns) <= known:
+    own_names = {item.name for item in signature.inputs}
+    if len(columns) > 1 and set(signature.required) <= set(columns) <= own_names:
         return {item.name: item.name for item in signature.inputs if item.name in columns}
     if len(given) == 1 and len(signature.required) <= 1 and not _is_another(signature, next(iter(given))):
         name, part = next(iter(given.items()))
-        renamed = signature.required and (signature.renames or name in known)
+        renamed = signature.required and (signature.renames or name in own_names)
         return {signature.required[0] if renamed else name: part}
     if not signature.named and not signature.inputs:
         raise _unnamed(given)
@@ -90,7 +90,7 @@ def match(
     left: dict[str, Part] = {name: part for name, part in given.items() if isinstance(part, str) and part not in used}
     if single := tuple(name for name in names_in(given.get(STACKED, ())) if name not in used):
         left = {STACKED: single, **left}
-    if STACKED in left and STACKED not in matched and (STACKED in known or signature.any_name):
+    if STACKED in left and STACKED not in matched and (STACKED in own_names or signature.any_name):
         matched[STACKED] = left.pop(STACKED)
     if signature.any_name:
         matched |= left

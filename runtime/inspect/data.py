@@ -18,7 +18,7 @@ from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, transform
 from titrant.runtime.values import Rows, RowSplit, Tables
-from titrant.schema.facts import Column, DataFacts, RoleFacts, TensorSpec
+from titrant.schema.facts import Column, DataFacts, InputPart, RoleFacts, TensorSpec
 
 if TYPE_CHECKING:
     from titrant.runtime.operators.data.load import DataLoadParams
@@ -64,7 +64,7 @@ def describe_data(
         roles={role: role_facts(part) for role, part in rows.items() if len(part)},
         notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
         seconds=watch.seconds,
-        wiring=transforming.wiring,
+        wiring=tuple(InputPart(name, part) for name, part in transforming.parts.items()),
     )
     return facts, rows
 

@@ -1,14 +1,14 @@
 """Settle what each input of the model is made of, before the data are transformed: by the model's own names."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from titrant.runtime.data.content import input_names
-from titrant.runtime.data.parameters import TensorParams
+from titrant.runtime.data.parameters import InputPartParams, TensorParams
 from titrant.runtime.data.wiring import ModelInput, Part, Signature, check_names, groups, match, names_in
 from titrant.runtime.operators.data.transform import classes_of, wire
 from titrant.runtime.operators.model.load import ModelLoadParams
+from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.schema.facts import DataFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ def settled(
     """
     table = next(iter(tables.sources.values()))
     columns = {name: table.columns[name] for name in input_names(params, table)}
-    stated = {name: part if isinstance(part, str) else tuple(part) for name, part in params.wiring.items()} or None
+    stated = params.parts or None
     if "model.load_onnx" in steps:
-        signature = _file_signature(json.loads(steps["model.load_onnx"])["onnx"]["path"])
+        signature = _file_signature(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]).onnx.path)
         check_names(signature, params.model_inputs)
         specs = _sized(signature, params.model_inputs)
         return _explicit(params, columns, match(signature, columns, stated), specs)
     loading = ModelLoadParams.model_validate_json(steps["model.load"])
-    known = _class_signature(loading.factory)
-    if known is None:
+    declared = _class_signature(loading.factory)
+    if declared is None:
         if len(columns) == 1 and len(params.model_inputs) <= 1 and stated is None:
             return params  # a lone array or column needs no name
-        known = _built_signature(loading, params, tables, seed)
-    check_names(known, params.model_inputs)
-    parts = match(_stated_signature(known, params.model_inputs), columns, stated)
+        declared = _built_signature(loading, params, tables, seed)
+    check_names(declared, params.model_inputs)
+    parts = match(_stated_signature(declared, params.model_inputs), columns, stated)
     return _explicit(params, columns, parts, params.model_inputs)
 
 
@@ -95,13 +95,13 @@ def _built_signature(loading: ModelLoadParams, params: "DataTransformParams", ta
     return signature_of(built(loading.factory, resolve_args(loading.args, data), seed))
 
 
-def _stated_signature(known: Signature, specs: Sequence[TensorParams]) -> Signature:
+def _stated_signature(signature: Signature, specs: Sequence[TensorParams]) -> Signature:
     """Return what the model takes, as the recipe states it where it does, in the order of the forward."""
     if not specs:
-        return known
-    order = [item.name for item in known.inputs]
+        return signature
+    order = [item.name for item in signature.inputs]
     inputs = [ModelInput(spec.name, spec.shape, spec.dtype) for spec in specs]
-    if known.named:
+    if signature.named:
         inputs.sort(key=lambda item: order.index(item.name) if item.name in order else len(order))
     return Signature(tuple(inputs), renames=True)
 
@@ -117,5 +117,5 @@ def _explicit(
         named = not params.model_inputs or params.model_inputs[0].name in parts
         if named and wire(columns, params.model_inputs) == wire(columns, taken, parts):
             return params
-    wiring = {name: part if isinstance(part, str) else tuple(part) for name, part in parts.items()}
+    wiring = tuple(InputPartParams(name=name, part=part) for name, part in parts.items())
     return params.model_copy(update={"wiring": wiring, "model_inputs": taken})

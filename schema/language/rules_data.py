@@ -9,7 +9,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.language.draft import Draft
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import DATA_SOURCES, Columns, Source
+from titrant.schema.recipe.data import DATA_SOURCES, ColumnNames, Source
 
 LABELLED = (
     "binary_classification",
@@ -97,7 +97,7 @@ def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:
     data = draft.data
     if data is None:
         return
-    listed: dict[KeyPath, tuple[Columns | None, str | None]] = {}
+    listed: dict[KeyPath, tuple[ColumnNames | None, str | None]] = {}
     if isinstance(data.inputs, Mapping):
         for name, part in data.inputs.items():
             columns = (part,) if isinstance(part, str) else part

@@ -18,7 +18,7 @@ BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 DATA_SOURCES = ("sklearn", "csv", "parquet", "npz", "image_folder", "text", "huggingface", "factory")
 
 
-Columns = Annotated[tuple[Text, ...], Field(min_length=1)]
+ColumnNames = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
 class Source(Section):
@@ -117,7 +117,7 @@ class Data(Section):
     sources: Mapping[str, NamedSource] | None = Field(
         None, min_length=1, description="several sources by name, in place of `source`"
     )
-    inputs: Columns | Annotated[Mapping[str, Text | Columns], Field(min_length=1)] | None = Field(
+    inputs: ColumnNames | Annotated[Mapping[str, Text | ColumnNames], Field(min_length=1)] | None = Field(
         None,
         description="input columns or arrays, or model input → the column or array that it is, or the columns that are "
         "stacked into it; default: all but the label and the `split.by` column, each of several by the model's name",

@@ -55,11 +55,12 @@ class DataTransformParams(Params):
     transforms: TransformSteps = ()
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     model_inputs: InputSpecs = ()
-    wiring: InputParts = Field(
-        default_factory=dict,
-        description="model input → the array or column that it is, or the columns that are stacked into it; "
-        "{}: one input, or each of the name that the model has",
-    )
+    wiring: InputParts = Field((), description="what each input of the model is made of; (): by their names")
+
+    @property
+    def parts(self) -> dict[str, str | tuple[str, ...]]:
+        """What each input of the model is made of, in the model's order."""
+        return {item.name: item.part for item in self.wiring}
 
 
 def predict(
@@ -203,7 +204,7 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Tra
     fitting = role or next(role for role in reversed(ROLES) if data.count(role))
     columns = {name: data.of(fitting, name) for name in names}
     steps = fit(params.transforms, columns)
-    inputs, dtypes, unstacked = wire(columns, params.model_inputs, params.wiring)
+    inputs, dtypes, unstacked = wire(columns, params.model_inputs, params.parts)
     positive = None if classes is None else positive_class(classes, params.positive)
     return Transforms(steps, inputs, dtypes, classes.names if classes else (), positive, unstacked)
 

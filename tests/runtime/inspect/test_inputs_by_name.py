@@ -209,7 +209,7 @@ def test_asks_for_the_order_of_a_forward_without_names(tmp_path):
         prepared({"model.load": {"factory": factory}}, TWO, tmp_path)
     assert caught.value.diagnostics[0].code == "X129"
     for order in (("emb", "tab"), ("tab", "emb")):
-        stated = {"inputs": list(order), "wiring": {name: name for name in order}}
+        stated = {"inputs": list(order), "wiring": [{"name": name, "part": name} for name in order]}
         if order == ("tab", "emb"):  # the order is the recipe's word, and this one does not fit
             with pytest.raises(Exception, match="X156"):
                 prepared({"model.load": {"factory": factory}}, TWO, tmp_path, inputs=stated)
@@ -228,7 +228,10 @@ def test_maps_as_the_recipe_says(tmp_path):
     renamed = Case(("text", "table"), TWO.shapes, TWO.dtypes, ("table", "text"))
     with pytest.raises(RecipeError, match="nothing is called `emb`, `tab`"):
         prepared({"model.load": {"factory": factory}}, renamed, tmp_path)
-    stated = {"inputs": ["text", "table"], "wiring": {"tab": "table", "emb": "text"}}
+    stated = {
+        "inputs": ["text", "table"],
+        "wiring": [{"name": "tab", "part": "table"}, {"name": "emb", "part": "text"}],
+    }
     facts, rows = prepared({"model.load": {"factory": factory}}, renamed, tmp_path, inputs=stated)
     model = loaded(factory, facts)
     made = renamed.arrays()
