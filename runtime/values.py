@@ -6,7 +6,7 @@ The shape alone decides the layout, so that equal numbers give equal sums.
 from collections.abc import Mapping
 from dataclasses import field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -86,6 +86,7 @@ class Transforms:
 
     `inputs` maps a model input to the raw columns that are stacked into it (several scalar columns become
     (rows, columns) float32) and the dtype it ends in. Those in `unstacked` are one column each that stays (rows,).
+    `class_kind` says what a class is in the label: "text", "integer" or "boolean".
     """
 
     steps: tuple[Fitted, ...]
@@ -94,6 +95,7 @@ class Transforms:
     classes: tuple[str, ...] = ()
     positive: int | None = None
     unstacked: frozenset[str] = frozenset()
+    class_kind: Literal["text", "integer", "boolean"] = "text"
 
 
 @dataclass(frozen=True)

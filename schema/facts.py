@@ -207,7 +207,8 @@ class DataFacts:
 
     `seconds` are of "load", "split" and "transform", without loading libraries; predictions use them and nothing else.
     `wiring` says of each input of the model what it is made of; () where the model has one input that takes all, under
-    the data's own name.
+    the data's own name. `class_values` are the classes where the model has more of them than the label shows: the
+    places of its outputs, which the label's whole numbers are; () elsewhere.
     """
 
     digest: str
@@ -220,6 +221,7 @@ class DataFacts:
     notes: tuple[str, ...] = ()  # identical rows kept together, copies dropped …
     seconds: Mapping[str, float] = field(default_factory=dict)
     wiring: tuple[InputPart, ...] = ()
+    class_values: tuple[str, ...] = ()
 
 
 def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,8 @@ from titrant.schema.recipe.data import BUNDLED, Data
 from titrant.schema.recipe.transform import FITTED
 from titrant.schema.values.slice import read_slice
 
+_SHOWN = 6  # classes that a warning names
+
 
 def roles_have_rows(given: CheckInput) -> Iterator[Finding]:
     """Refuse a split that leaves a role without rows which some step reads."""
@@ -129,8 +131,9 @@ def roles_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> I
         counts = data.roles["evaluation"].classes
         missing = [name for name in data.classes if not counts.get(name)]
         if missing:
-            named = ", ".join(f"`{name}`" for name in missing)
-            message = f"no evaluation row is of class {named}"
+            named = ", ".join(f"`{name}`" for name in missing[:_SHOWN])
+            more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+            message = f"no evaluation row is of class {named}{more}"
             advice = "gates say nothing about it"
             yield given.finding("R135", ("data", "split"), message, advice, severity="warning")
 

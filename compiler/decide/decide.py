@@ -63,6 +63,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("trust", None, trusted),
     ("notes", None, notes),
     ("inputs", None, inputs.inputs),
+    ("classes", None, inputs.classes),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),

@@ -1,4 +1,4 @@
-"""What each input of the model is made of, as inspection settled it by names: a line for every one of several."""
+"""What inspection settled between model and data: what each input is made of, and which output is which class."""
 
 from collections.abc import Sequence
 
@@ -18,6 +18,25 @@ def inputs(question: Question) -> RuleAnswer:
     specs = {spec.name: spec for spec in question.data.inputs}
     lines = [_line(question, item.name, item.part, specs[item.name]) for item in question.data.wiring]
     return RuleAnswer(None, tuple(lines))
+
+
+def classes(question: Question) -> RuleAnswer:
+    """Say which classes there are where the model has more outputs than the label has values."""
+    values = question.data.class_values
+    if not values:
+        return RuleAnswer(None)
+    shown = sum(
+        1 for name in question.data.classes if any(role.classes.get(name) for role in question.data.roles.values())
+    )
+    line = decision(
+        question,
+        "data.classes",
+        "classes.places",
+        asked="not written",
+        chosen=f"{values[0]} to {values[-1]}, the places of the model's {len(values):,} outputs",
+        because=f"the label's whole numbers are {shown:,} of these places",
+    )
+    return RuleAnswer(None, (line,))
 
 
 def _line(question: Question, name: str, part: str | Sequence[str], spec: TensorSpec) -> Decision:

@@ -64,7 +64,9 @@ def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str,
         "data.transform": data_transform(bound),
         operator: model,
     }
-    return {"seed": bound.recipe.seed, "steps": steps}
+    outputs = bound.recipe.model.output or ()
+    judged = outputs[0].name if outputs else None
+    return {"seed": bound.recipe.seed, "steps": steps, **({"judged": judged} if judged else {})}
 
 
 def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> ModelFacts:

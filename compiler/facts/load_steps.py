@@ -68,7 +68,7 @@ def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[s
         "label": label,
         "by": _unit_column(recipe),
         "positive": data.positive,
-        "classes": list(data.classes or ()),
+        "classes": list(data.classes or (() if facts is None else facts.class_values)),
         "transforms": transforms(recipe),
         "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
         "model_inputs": typed,

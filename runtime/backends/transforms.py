@@ -39,6 +39,7 @@ def save_transforms(value: "Transforms", folder: Path) -> None:
         "inputs": [[name, _parts(value, name), value.dtypes[name]] for name in value.inputs],
         "classes": list(value.classes),
         "positive": value.positive,
+        **({"class_kind": value.class_kind} if value.class_kind != "text" else {}),
     }
     save_file(numbers, folder / ARRAYS)
     (folder / ABOUT).write_text(printable(json.dumps(about, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
@@ -59,6 +60,7 @@ def load_transforms(folder: Path) -> "Transforms":
         classes=tuple(about["classes"]),
         positive=about["positive"],
         unstacked=frozenset(name for name, parts, _ in about["inputs"] if isinstance(parts, str)),
+        class_kind=about.get("class_kind", "text"),
     )
 
 

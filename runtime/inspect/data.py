@@ -13,10 +13,11 @@ import numpy as np
 
 from titrant.runtime import catalog
 from titrant.runtime.catalog import load as load_libraries
+from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
-from titrant.runtime.operators.data.transform import class_notes, transform
+from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
 from titrant.runtime.values import Rows, RowSplit, Tables
 from titrant.schema.facts import Column, DataFacts, InputPart, RoleFacts, TensorSpec
 
@@ -67,6 +68,36 @@ def describe_data(
         wiring=tuple(InputPart(name, part) for name, part in transforming.parts.items()),
     )
     return facts, rows
+
+
+def with_places(data: DataFacts, params: "DataTransformParams", tables: Tables, outputs: int) -> DataFacts:
+    """Return the facts with a class for each of a model's `outputs`, where these are more than the label has values.
+
+    Nothing changes where the recipe states the classes, or where the label's values are no places among the outputs.
+    """
+    classes = classes_of(params, tables)
+    if params.task != "multiclass_classification" or params.classes or classes is None:
+        return data
+    values = places(classes, outputs)
+    if not values:
+        return data
+    named = dict(zip(classes.values, classes.names, strict=True))
+    names = tuple(named.get(value, value) for value in values)
+    stated = params.model_copy(update={"classes": values})
+    notes = [note for note in data.notes if note not in classes.notes]
+    roles = {role: _of_classes(facts, names) for role, facts in data.roles.items()}
+    return replace(data, classes=names, class_values=values, roles=roles, notes=(*notes, *class_notes(stated, tables)))
+
+
+def _of_classes(facts: RoleFacts, names: tuple[str, ...]) -> RoleFacts:
+    """Return a role's facts with every class in its place; of one that no row shows all units are others."""
+    in_units = bool(facts.class_units)
+    return replace(
+        facts,
+        classes={name: facts.classes.get(name, 0) for name in names},
+        class_units={name: facts.class_units.get(name, 0) for name in names} if in_units else {},
+        other_units={name: facts.other_units.get(name, facts.units) for name in names} if in_units else {},
+    )
 
 
 def role_facts(rows: Rows) -> RoleFacts:

@@ -206,7 +206,9 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Tra
     steps = fit(params.transforms, columns)
     inputs, dtypes, unstacked = wire(columns, params.model_inputs, params.parts)
     positive = None if classes is None else positive_class(classes, params.positive)
-    return Transforms(steps, inputs, dtypes, classes.names if classes else (), positive, unstacked)
+    if classes is None:
+        return Transforms(steps, inputs, dtypes, unstacked=unstacked)
+    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind)
 
 
 def _rows(
