@@ -13,6 +13,10 @@ from titrant.schema.values.text import is_whole
 
 DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundRecipe.files
 
+# What the subfolders of an image folder become where the recipe does not name a label, and the tasks that need one.
+FOLDER_LABEL = "label"
+CLASSIFYING = ("binary_classification", "multiclass_classification")
+
 # The one source of a recipe that has no names for its sources.
 ONLY = "source"
 
@@ -82,12 +86,18 @@ def section(recipe: Recipe) -> Data:
 
 
 def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
-    """Return the names of inputs and label that every step uses: the section's, else the first source's own."""
+    """Return the names of inputs and label that every step uses: the section's, else the first source's own.
+
+    The subfolders of an image folder are a label without a name, which is called `label`.
+    """
     data = section(recipe)
     inputs, label = data.input_columns, data.label
     for source in (data.sources or {}).values():
         inputs = inputs if inputs is not None else source.inputs
         label = label if label is not None else source.label
+    sources = [source for source in (data.source, *(data.sources or {}).values()) if source is not None]
+    if label is None and recipe.task in CLASSIFYING and any(source.image_folder is not None for source in sources):
+        label = FOLDER_LABEL
     return None if inputs is None else list(inputs), label
 
 
