@@ -86,7 +86,8 @@ class Transforms:
 
     `inputs` maps a model input to the raw columns that are stacked into it (several scalar columns become
     (rows, columns) float32) and the dtype it ends in. Those in `unstacked` are one column each that stays (rows,).
-    `class_kind` says what a class is in the label: "text", "integer" or "boolean".
+    `class_kind` says what a class is in the label: "text", "integer" or "boolean". `constants` are inputs that are one
+    number in every row, (rows,), and no columns.
     """
 
     steps: tuple[Fitted, ...]
@@ -96,6 +97,7 @@ class Transforms:
     positive: int | None = None
     unstacked: frozenset[str] = frozenset()
     class_kind: Literal["text", "integer", "boolean"] = "text"
+    constants: Mapping[str, bool | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

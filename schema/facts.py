@@ -109,7 +109,10 @@ class Hardware:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model's input or output; the first dimension is the batch, written "batch" where it is free."""
+    """A model's input or output; the first dimension is the batch, written "batch" where it is free.
+
+    An input of shape () is one number for a whole batch.
+    """
 
     name: str
     shape: tuple[int | str, ...]
@@ -195,10 +198,14 @@ class Column:
 
 @dataclass(frozen=True)
 class InputPart:
-    """One input of the model, and the column or array that it is, or the columns that are stacked into it, in order."""
+    """One input of the model, and the column or array that it is, or the columns that are stacked into it, in order.
+
+    One that is no part of the data has the recipe's `value`, and no columns.
+    """
 
     name: str
     part: str | tuple[str, ...]
+    value: bool | int | float | None = None
 
 
 @dataclass(frozen=True)

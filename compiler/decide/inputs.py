@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
-from titrant.schema.facts import TensorSpec
+from titrant.schema.facts import InputPart, TensorSpec
 from titrant.schema.plan import Decision
 from titrant.schema.recipe.data import Data
 
@@ -16,7 +16,7 @@ def inputs(question: Question) -> RuleAnswer:
     A model whose one input takes all under the data's own name is not spoken of.
     """
     specs = {spec.name: spec for spec in question.data.inputs}
-    lines = [_line(question, item.name, item.part, specs[item.name]) for item in question.data.wiring]
+    lines = [_line(question, item, specs[item.name]) for item in question.data.wiring]
     return RuleAnswer(None, tuple(lines))
 
 
@@ -39,7 +39,17 @@ def classes(question: Question) -> RuleAnswer:
     return RuleAnswer(None, (line,))
 
 
-def _line(question: Question, name: str, part: str | Sequence[str], spec: TensorSpec) -> Decision:
+def _line(question: Question, item: InputPart, spec: TensorSpec) -> Decision:
+    if item.value is not None:
+        return decision(
+            question,
+            f"input {item.name}",
+            "inputs.value",
+            asked="model.inputs",
+            chosen=f"{item.value} as {spec.dtype} in every batch",
+            because="the recipe says so",
+            path=("model", "inputs"),
+        )
     data = question.recipe.data if question.recipe.data is not None else Data.model_validate({})
     written = not isinstance(data.inputs, Sequence) and data.inputs is not None
     because = "the recipe says so"
@@ -49,12 +59,12 @@ def _line(question: Question, name: str, part: str | Sequence[str], spec: Tensor
     shape = ", ".join(map(str, spec.shape))
     return decision(
         question,
-        f"input {name}",
+        f"input {item.name}",
         "inputs.written" if written else "inputs.named",
         asked="data.inputs" if written else "not written",
-        chosen=f"{_words(part)} as {spec.dtype} ({shape})",
+        chosen=f"{_words(item.part)} as {spec.dtype} ({shape})",
         because=because,
-        path=("data", "inputs", name) if written else (),
+        path=("data", "inputs", item.name) if written else (),
     )
 
 

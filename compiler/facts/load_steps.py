@@ -31,7 +31,7 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     inputs, label = column_names(recipe)
     params: dict[str, Any] = {"sources": sources, "inputs": inputs, "label": label, "keep": _kept_columns(recipe)}
     if not sources:
-        params["random"] = model_inputs(recipe)
+        params["random"] = [spec for spec in model_inputs(recipe) if "value" not in spec]
     params["resize"] = any(step["name"] == "resize" for step in transforms(recipe))
     return params
 
@@ -63,7 +63,10 @@ def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[s
     typed = [_spec(spec) for spec in facts.inputs] if facts is not None and facts.wiring else model_inputs(recipe)
     settled = {
         "wiring": [
-            {"name": item.name, "part": item.part if isinstance(item.part, str) else list(item.part)} for item in wiring
+            {"name": item.name, "value": item.value}
+            if item.value is not None
+            else {"name": item.name, "part": item.part if isinstance(item.part, str) else list(item.part)}
+            for item in wiring
         ]
     }
     return {
@@ -128,9 +131,14 @@ def transforms(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def model_inputs(recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the model's inputs where the recipe names them; the first dimension is always the batch."""
+    """Return the model's inputs where the recipe names them; the first dimension, where there is one, is the batch."""
     return [
-        {"name": spec.name, "shape": ["batch", *spec.shape[1:]], "dtype": spec.dtype}
+        {
+            "name": spec.name,
+            "shape": ["batch", *spec.shape[1:]] if spec.shape else [],
+            "dtype": spec.dtype,
+            **({"value": spec.value} if spec.value is not None else {}),
+        }
         for spec in recipe.model.inputs or ()
     ]
 

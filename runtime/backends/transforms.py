@@ -40,6 +40,7 @@ def save_transforms(value: "Transforms", folder: Path) -> None:
         "classes": list(value.classes),
         "positive": value.positive,
         **({"class_kind": value.class_kind} if value.class_kind != "text" else {}),
+        **({"constants": dict(value.constants)} if value.constants else {}),
     }
     save_file(numbers, folder / ARRAYS)
     (folder / ABOUT).write_text(printable(json.dumps(about, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
@@ -61,6 +62,7 @@ def load_transforms(folder: Path) -> "Transforms":
         positive=about["positive"],
         unstacked=frozenset(name for name, parts, _ in about["inputs"] if isinstance(parts, str)),
         class_kind=about.get("class_kind", "text"),
+        constants=about.get("constants", {}),
     )
 
 

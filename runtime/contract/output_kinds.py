@@ -66,14 +66,17 @@ _WORDS = {
     "log_probabilities": "all of {count} rows are 0 or less, and their exponentials sum to 1",
 }
 _SCORES = (
-    "all of {count} rows lie in 0..1, and sum to between {low:.3g} and {high:.3g}, as a sigmoid for each class gives them"
+    "all of {count} rows lie in 0..1 and sum to between {low:.3g} and {high:.3g}, as a sigmoid for each class does it"
 )
 
 
 def _are_scores(values: np.ndarray) -> bool:
-    """Whether every class has a score of its own in 0..1, in more rows than logits would lie there by chance."""
+    """Whether every class has a score of its own in 0..1, in more rows than logits would lie there by chance.
+
+    Answers that are all one number tell nothing of what they are.
+    """
     several = values.ndim == 2 and values.shape[1] > 1 and len(values) >= FEWEST_ROWS
-    return several and bool(values.min() >= 0 and values.max() <= 1)
+    return several and bool(0 <= values.min() < values.max() <= 1)
 
 
 def _looks(said: OutputKind, values: np.ndarray) -> OutputKind | None:

@@ -272,10 +272,15 @@ def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
         working = _run(fitted, working)
     for name, column in working.items():
         _check_ready(name, column)
+    rows = len(next(iter(working.values()), ()))
     return {
         name: converted(
             name,
-            working[names[0]] if name in transforms.unstacked else _stack([working[column] for column in names]),
+            np.full(rows, transforms.constants[name])
+            if name in transforms.constants
+            else working[names[0]]
+            if name in transforms.unstacked
+            else _stack([working[column] for column in names]),
             transforms.dtypes[name],
         )
         for name, names in transforms.inputs.items()

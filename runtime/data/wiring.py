@@ -144,6 +144,12 @@ def _unmatched(
 ) -> RecipeError:
     names = [item.name for item in signature.inputs if item.required or item.name in matched]
     gives = [*_all(matched), *_all(left)]
+    scalar = next((item for item in signature.inputs if item.name in missing and item.shape == ()), None)
+    if scalar is not None:
+        message = f"the model's input `{scalar.name}` is one number for a whole batch, and no column is called so"
+        spec = {"name": scalar.name, "shape": [], "dtype": scalar.dtype or "float32", "value": 1}
+        help = f"its value stands in model.inputs, such as {flow(spec)}, beside the other inputs"
+        return RecipeError(Diagnostic("X129", message, help=help, key="model.inputs"))
     if missing:
         message = f"the model takes {_listed(names)}, and the data gives {_listed(gives)}: "
         message += f"nothing is called {_listed(missing)}"

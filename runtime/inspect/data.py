@@ -53,6 +53,7 @@ def describe_data(
     with watch.timing("transform"):
         rows, transforms = transform(transforming, tables, parts)
     shown = next((part for part in rows.values() if len(part)), rows["train"])
+    scalars = {spec.name for spec in transforming.model_inputs if not spec.shape}
     facts = DataFacts(
         digest=digest_tables(tables),
         rows=sum(table.rows for table in tables.sources.values()),
@@ -60,12 +61,13 @@ def describe_data(
         classes=transforms.classes,
         positive=None if transforms.positive is None else transforms.classes[transforms.positive],
         inputs=tuple(
-            TensorSpec(name, ("batch", *array.shape[1:]), str(array.dtype)) for name, array in shown.inputs.items()
+            TensorSpec(name, () if name in scalars else ("batch", *array.shape[1:]), str(array.dtype))
+            for name, array in shown.inputs.items()
         ),
         roles={role: role_facts(part) for role, part in rows.items() if len(part)},
         notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
         seconds=watch.seconds,
-        wiring=tuple(InputPart(name, part) for name, part in transforming.parts.items()),
+        wiring=tuple(InputPart(item.name, item.part, item.value) for item in transforming.wiring),
     )
     return facts, rows
 

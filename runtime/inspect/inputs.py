@@ -1,6 +1,7 @@
 """Settle what each input of the model is made of, before the data are transformed: by the model's own names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from titrant.runtime.data.content import input_names
@@ -33,7 +34,7 @@ def settled(
         signature = _file_signature(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]).onnx.path)
         check_names(signature, params.model_inputs)
         specs = _sized(signature, params.model_inputs)
-        return _explicit(params, columns, match(signature, columns, stated), specs)
+        return _explicit(params, columns, match(_columned(signature, specs), columns, stated), specs)
     loading = ModelLoadParams.model_validate_json(steps["model.load"])
     declared = _class_signature(loading.factory)
     if declared is None:
@@ -41,7 +42,8 @@ def settled(
             return params  # a lone array or column needs no name
         declared = _built_signature(loading, params, tables, seed)
     check_names(declared, params.model_inputs)
-    parts = match(_stated_signature(declared, params.model_inputs), columns, stated)
+    stated_inputs = _columned(_stated_signature(declared, params.model_inputs), params.model_inputs)
+    parts = match(stated_inputs, columns, stated)
     return _explicit(params, columns, parts, params.model_inputs)
 
 
@@ -61,6 +63,12 @@ def _sized(signature: Signature, stated: Sequence[TensorParams]) -> tuple[Tensor
         by_name.get(item.name, TensorParams(name=item.name, shape=item.shape or (), dtype=item.dtype or "float32"))
         for item in signature.inputs
     )
+
+
+def _columned(signature: Signature, specs: Sequence[TensorParams]) -> Signature:
+    """Leave out the inputs whose value the recipe states: they are no part of the data."""
+    valued = {spec.name for spec in specs if spec.value is not None}
+    return replace(signature, inputs=tuple(item for item in signature.inputs if item.name not in valued))
 
 
 def _class_signature(factory: str) -> Signature | None:
@@ -112,10 +120,13 @@ def _explicit(
     parts: Mapping[str, Part],
     specs: Sequence[TensorParams],
 ) -> "DataTransformParams":
-    taken = tuple(spec for spec in specs if spec.name in parts)
-    if len(parts) == 1 and not params.wiring:
+    taken = tuple(spec for spec in specs if spec.name in parts or spec.value is not None)
+    if len(parts) == 1 and not params.wiring and len(taken) <= 1:
         named = not params.model_inputs or params.model_inputs[0].name in parts
         if named and wire(columns, params.model_inputs) == wire(columns, taken, parts):
             return params
-    wiring = tuple(InputPartParams(name=name, part=part) for name, part in parts.items())
+    wiring = (
+        *(InputPartParams(name=name, part=part) for name, part in parts.items()),
+        *(InputPartParams(name=spec.name, value=spec.value) for spec in taken if spec.value is not None),
+    )
     return params.model_copy(update={"wiring": wiring, "model_inputs": taken})

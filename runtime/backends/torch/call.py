@@ -121,6 +121,8 @@ def example_arrays(model: TorchModel, rows: Rows, count: int) -> dict[str, np.nd
     batch = insisted_batch(model.inputs) or count
     indices = np.arange(batch) % len(rows)
     arrays = {name: array[indices] for name, array in rows.inputs.items()}
+    # One number for a whole batch is that of the first row.
+    arrays |= {name: arrays[name][:1] for name, shape, _ in model.inputs if not shape and name in arrays}
     return checked(model.inputs, arrays)
 
 

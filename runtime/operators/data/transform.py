@@ -59,8 +59,13 @@ class DataTransformParams(Params):
 
     @property
     def parts(self) -> dict[str, str | tuple[str, ...]]:
-        """What each input of the model is made of, in the model's order."""
-        return {item.name: item.part for item in self.wiring}
+        """What each input of the model is made of, in the model's order; those of a fixed value apart."""
+        return {item.name: item.part for item in self.wiring if item.value is None}
+
+    @property
+    def constants(self) -> dict[str, bool | int | float]:
+        """The inputs that are one number in every row."""
+        return {item.name: item.value for item in self.wiring if item.value is not None}
 
 
 def predict(
@@ -204,11 +209,15 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Tra
     fitting = role or next(role for role in reversed(ROLES) if data.count(role))
     columns = {name: data.of(fitting, name) for name in names}
     steps = fit(params.transforms, columns)
-    inputs, dtypes, unstacked = wire(columns, params.model_inputs, params.parts)
+    constants = params.constants
+    columned = tuple(spec for spec in params.model_inputs if spec.name not in constants)
+    inputs, dtypes, unstacked = wire(columns, columned, params.parts)
+    inputs |= dict.fromkeys(constants, ())
+    dtypes |= {spec.name: spec.dtype for spec in params.model_inputs if spec.name in constants}
     positive = None if classes is None else positive_class(classes, params.positive)
     if classes is None:
-        return Transforms(steps, inputs, dtypes, unstacked=unstacked)
-    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind)
+        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants)
+    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants)
 
 
 def _rows(
@@ -284,7 +293,7 @@ def wire(
         for name, names in inputs.items()
         if len(names) == 1
         and is_single(columns[names[0]])
-        and (len(shapes[name]) == 1 if name in shapes else isinstance(parts[name], str))
+        and (len(shapes[name]) <= 1 if name in shapes else isinstance(parts[name], str))
     )
     dtypes = {name: _dtype([columns[column] for column in names], name in unstacked) for name, names in inputs.items()}
     return inputs, dtypes | {spec.name: spec.dtype for spec in specs if spec.name in inputs}, unstacked
@@ -294,6 +303,8 @@ def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParam
     """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ."""
     for spec in specs:
         given = inputs[spec.name].shape[1:]
+        if not spec.shape and not given:
+            continue  # one number a batch is a column of numbers here
         if len(spec.shape) != len(given) + 1 or any(
             declared != size for declared, size in zip(spec.shape[1:], given, strict=True) if isinstance(declared, int)
         ):

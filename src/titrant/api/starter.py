@@ -148,9 +148,11 @@ def _onnx(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
     outputs = "; ".join(f"{output['name']} {_shape(output['shape'])}" for output in facts["outputs"])
     yield f"  # it answers with {outputs}"
     judged = _judged(facts)[0]
-    if judged is not None and starter.data is not None and starter.data["label"] is not None:
-        kind = "probabilities" if "probabilit" in judged.lower() else "logits"
-        yield f"  output: {flow({'name': judged, 'kind': kind})}  # ? the output that classes are decided from"
+    labelled = starter.data is not None and starter.data["label"] is not None
+    named = judged is not None and "prob" in judged.lower()
+    if labelled and judged is not None and (named or judged != facts["outputs"][0]["name"]):
+        output = {"name": judged, "kind": "probabilities" if named else "logits"}
+        yield f"  output: {flow(output)}  # ? the output that classes are decided from"
     yield "  inputs:"
     for tensor in facts["inputs"]:
         sizes, guessed = fixed_sizes(tensor["shape"])
@@ -252,16 +254,13 @@ def _are_places(values: Sequence[str], outputs: int | None) -> bool:
 
 
 def _judged(onnx: Mapping[str, Any] | None) -> tuple[str | None, int | None]:
-    """Return the name of the output that classes are decided from, None where it is the first, and its numbers a case.
+    """Return the name of the output that classes are decided from, and its numbers a case; None where there is none.
 
     The converters of scikit-learn put the class that was chosen before the probabilities.
     """
     outputs = [(output["name"], list(output["shape"])) for output in (onnx or {}).get("outputs", ())]
     wide = [(name, shape[1]) for name, shape in outputs if len(shape) == 2 and isinstance(shape[1], int)]
-    if not wide:
-        return None, None
-    name, size = wide[0]
-    return (None if name == outputs[0][0] else name), size
+    return wide[0] if wide else (None, None)
 
 
 def _transforms(kept: Sequence[Mapping[str, Any]], onnx: Mapping[str, Any] | None) -> Iterator[str]:
