@@ -212,11 +212,17 @@ def model_load(
         "factory": model.factory,
         "args": dict(model.args if args is None else args),
         "weights": _weights(bound, files),
-        "inputs": model_inputs(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs],
+        "inputs": _taken(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs],
     }
     if facts is not None:
         params["outputs"] = [_spec(spec) for spec in facts.outputs]
     return "model.load", params
+
+
+def _taken(recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the inputs as a factory's model takes them: a number in place of the batch is a size that it insists on."""
+    pairs = zip(model_inputs(recipe), recipe.model.inputs or (), strict=True)
+    return [{**written, "shape": list(spec.shape)} for written, spec in pairs]
 
 
 def _weights(bound: BoundRecipe, files: DigestedFiles) -> dict[str, str] | str | None:

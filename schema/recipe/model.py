@@ -61,6 +61,9 @@ class Model(Section):
         "default: none for a factory (then `train` is needed), else included",
     )
     inputs: tuple[InputSpec, ...] | None = Field(None, min_length=1, description="the inputs; default: from the data")
+    state: Mapping[str, Text] | None = Field(
+        None, description="output → input: recurrent state, fed back within one case, zero at its start"
+    )
     output: Annotated[
         tuple[OutputSpec, ...] | None,
         BeforeValidator(_several, json_schema_input_type=OutputSpec | tuple[OutputSpec, ...]),
