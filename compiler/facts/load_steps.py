@@ -220,7 +220,7 @@ def model_load(
 
 
 def _taken(recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the inputs as a factory's model takes them: a number in place of the batch is a size that it insists on."""
+    """Return the inputs as the model of a factory takes them: a number in place of the batch is one it insists on."""
     pairs = zip(model_inputs(recipe), recipe.model.inputs or (), strict=True)
     return [{**written, "shape": list(spec.shape)} for written, spec in pairs]
 

@@ -245,7 +245,8 @@ def _classes(starter: Starter, label: Mapping[str, Any]) -> Iterator[str]:
     more = outputs is not None and outputs > len(values) > 1
     if trains(starter) or not (label["text"] or (more and not _are_places(values, outputs))):
         return
-    listed = flow([*values[:MOST_CLASSES], *(["…"] if more else [])])
+    own = values if label["text"] else [int(value) if value.isdigit() else value for value in values]
+    listed = flow([*own[:MOST_CLASSES], *(["…"] if more else [])])
     yield f"  # ? classes: {listed}: every class in the order of the model's outputs, which only its maker knows"
 
 
