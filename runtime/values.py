@@ -6,7 +6,7 @@ The shape alone decides the layout, so that equal numbers give equal sums.
 from collections.abc import Mapping
 from dataclasses import field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -85,7 +85,9 @@ class Transforms:
     """The fitted transforms in order, and how raw columns become the model's inputs.
 
     `inputs` maps a model input to the raw columns that are stacked into it (several scalar columns become
-    (rows, columns) float32) and the dtype it ends in.
+    (rows, columns) float32) and the dtype it ends in. Those in `unstacked` are one column each that stays (rows,).
+    `class_kind` says what a class is in the label: "text", "integer" or "boolean". `constants` are inputs that are one
+    number in every row, (rows,), and no columns.
     """
 
     steps: tuple[Fitted, ...]
@@ -93,6 +95,9 @@ class Transforms:
     dtypes: Mapping[str, str]
     classes: tuple[str, ...] = ()
     positive: int | None = None
+    unstacked: frozenset[str] = frozenset()
+    class_kind: Literal["text", "integer", "boolean"] = "text"
+    constants: Mapping[str, bool | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

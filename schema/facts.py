@@ -109,7 +109,10 @@ class Hardware:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model's input or output; the first dimension is the batch, written "batch" where it is free."""
+    """A model's input or output; the first dimension is the batch, written "batch" where it is free.
+
+    An input of shape () is one number for a whole batch.
+    """
 
     name: str
     shape: tuple[int | str, ...]
@@ -194,10 +197,25 @@ class Column:
 
 
 @dataclass(frozen=True)
+class InputPart:
+    """One input of the model, and the column or array that it is, or the columns that are stacked into it, in order.
+
+    One that is no part of the data has the recipe's `value`, and no columns.
+    """
+
+    name: str
+    part: str | tuple[str, ...]
+    value: bool | int | float | None = None
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """The data as inspected: what there is, how the split falls, and the seconds that each part of looking took.
 
     `seconds` are of "load", "split" and "transform", without loading libraries; predictions use them and nothing else.
+    `wiring` says of each input of the model what it is made of; () where the model has one input that takes all, under
+    the data's own name. `class_values` are the classes where the model has more of them than the label shows: the
+    places of its outputs, which the label's whole numbers are; () elsewhere.
     """
 
     digest: str
@@ -209,6 +227,8 @@ class DataFacts:
     roles: Mapping[str, RoleFacts]
     notes: tuple[str, ...] = ()  # identical rows kept together, copies dropped …
     seconds: Mapping[str, float] = field(default_factory=dict)
+    wiring: tuple[InputPart, ...] = ()
+    class_values: tuple[str, ...] = ()
 
 
 def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:

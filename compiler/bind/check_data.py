@@ -6,9 +6,11 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import BUNDLED
+from titrant.schema.recipe.data import BUNDLED, Data
 from titrant.schema.recipe.transform import FITTED
 from titrant.schema.values.slice import read_slice
+
+_SHOWN = 6  # classes that a warning names
 
 
 def roles_have_rows(given: CheckInput) -> Iterator[Finding]:
@@ -129,8 +131,9 @@ def roles_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> I
         counts = data.roles["evaluation"].classes
         missing = [name for name in data.classes if not counts.get(name)]
         if missing:
-            named = ", ".join(f"`{name}`" for name in missing)
-            message = f"no evaluation row is of class {named}"
+            named = ", ".join(f"`{name}`" for name in missing[:_SHOWN])
+            more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+            message = f"no evaluation row is of class {named}{more}"
             advice = "gates say nothing about it"
             yield given.finding("R135", ("data", "split"), message, advice, severity="warning")
 
@@ -175,8 +178,7 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     data = given.data
     if data.label is not None:
         yield ("data", "label"), data.label
-    for place, name in enumerate(data.inputs or ()):
-        yield ("data", "inputs", place), name
+    yield from _named_inputs(data)
     if data.split.by not in ("row", "order"):
         yield ("data", "split", "by"), data.split.by
     for group, subgroup in data.subgroups.items():
@@ -184,6 +186,19 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     for place, step in enumerate(data.transform):
         for index, name in enumerate(step.columns or ()):
             yield ("data", "transform", place, step.name, "columns", index), name
+
+
+def _named_inputs(data: Data) -> Iterator[tuple[KeyPath, str]]:
+    if not isinstance(data.inputs, Mapping):
+        for place, name in enumerate(data.inputs or ()):
+            yield ("data", "inputs", place), name
+        return
+    for model_input, part in data.inputs.items():
+        if isinstance(part, str):
+            yield ("data", "inputs", model_input), part
+            continue
+        for place, name in enumerate(part):
+            yield ("data", "inputs", model_input, place), name
 
 
 def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
@@ -212,4 +227,5 @@ def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> It
 
 
 def _is_input(given: CheckInput, name: str, not_inputs: set[str | None]) -> bool:
-    return name in given.data.inputs if given.data.inputs is not None else name not in not_inputs
+    named = given.data.input_columns
+    return name in named if named is not None else name not in not_inputs

@@ -19,6 +19,9 @@ Dimension = int | str
 LISTS = (("quantization", "skip"), ("quantization", "only"))
 
 _CLASSES_GIVEN = "write `classes: auto`, or name the output that holds the classes under `model.output`"
+_CLASSES_LISTED = "`data.classes` lists all of the model's classes, in the order of its outputs"
+# What scikit-learn's converters call the output that a class is decided from.
+_PROBABILITIES = ("probabilities", "output_probability")
 _CLASSES_MADE = "build the model's last layer from `classes`, or name the output that holds them under `model.output`"
 
 
@@ -210,8 +213,20 @@ def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterat
     shapes = " or ".join(f"(batch, {size})" for size in allowed)
     message = f"the model's output `{judged.name}` is {_shape(judged)}, and {len(data.classes)} classes need {shapes}"
     path: KeyPath = ("model", "args", "classes") if given.written("model", "args", "classes") else ("model",)
-    auto = given.recipe.model.args.get("classes") == "auto"
-    yield given.finding("R137", path, message, _CLASSES_MADE if auto else _CLASSES_GIVEN)
+    yield given.finding("R137", path, message, _classes_advice(given, model, data))
+
+
+def _classes_advice(given: CheckInput, model: ModelFacts, data: DataFacts) -> str:
+    """Say what mends a number of outputs that is not that of the classes, nearest to what the recipe has."""
+    asked = given.recipe.model.args.get("classes")
+    if asked is not None:
+        return _CLASSES_MADE if asked == "auto" else _CLASSES_GIVEN
+    sizes = (1, 2) if given.recipe.task == "binary_classification" else (len(data.classes),)
+    fitting = next((spec.name for spec in model.outputs if len(spec.shape) == 2 and spec.shape[1] in sizes), None)
+    if fitting is not None:
+        kind = ", kind: probabilities" if fitting in _PROBABILITIES else ""
+        return f"model: {{output: {{name: {fitting}{kind}}}}}"
+    return _CLASSES_LISTED
 
 
 def _named_outputs(given: CheckInput, model: ModelFacts) -> Iterator[Finding]:

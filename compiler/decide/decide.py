@@ -7,6 +7,7 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide import (
     agreement,
     contract,
+    inputs,
     levels,
     measuring,
     methods,
@@ -62,6 +63,8 @@ def _note(question: Question, section: str, text: str) -> Decision:
 RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("trust", None, trusted),
     ("notes", None, notes),
+    ("inputs", None, inputs.inputs),
+    ("classes", None, inputs.classes),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),

@@ -27,7 +27,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 6
+_FORM = 7
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str,
         "data.transform": data_transform(bound),
         operator: model,
     }
-    return {"seed": bound.recipe.seed, "steps": steps}
+    outputs = bound.recipe.model.output or ()
+    judged = outputs[0].name if outputs else None
+    return {"seed": bound.recipe.seed, "steps": steps, **({"judged": judged} if judged else {})}
 
 
 def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> ModelFacts:

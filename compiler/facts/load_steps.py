@@ -6,12 +6,16 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED
 from titrant.compiler.facts.cache import DigestedFile
-from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
+from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
 from titrant.schema.recipe.data import Data, Source
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.text import is_whole
 
 DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundRecipe.files
+
+# What the subfolders of an image folder become where the recipe does not name a label, and the tasks that need one.
+FOLDER_LABEL = "label"
+CLASSIFYING = ("binary_classification", "multiclass_classification")
 
 # The one source of a recipe that has no names for its sources.
 ONLY = "source"
@@ -27,7 +31,7 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     inputs, label = column_names(recipe)
     params: dict[str, Any] = {"sources": sources, "inputs": inputs, "label": label, "keep": _kept_columns(recipe)}
     if not sources:
-        params["random"] = model_inputs(recipe)
+        params["random"] = [spec for spec in model_inputs(recipe) if "value" not in spec]
     params["resize"] = any(step["name"] == "resize" for step in transforms(recipe))
     return params
 
@@ -47,21 +51,35 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     }
 
 
-def data_transform(bound: BoundRecipe) -> dict[str, Any]:
-    """Say how columns become the model's inputs, labels and subgroups."""
+def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[str, Any]:
+    """Say how columns become the model's inputs, labels and subgroups.
+
+    Inspection is told what the recipe says of the inputs; a plan, by `facts`, what was settled for each of them.
+    """
     recipe = bound.recipe
     data = section(recipe)
     inputs, label = column_names(recipe)
+    wiring = stated_parts(recipe) if facts is None else facts.wiring
+    typed = [_spec(spec) for spec in facts.inputs] if facts is not None and facts.wiring else model_inputs(recipe)
+    settled = {
+        "wiring": [
+            {"name": item.name, "value": item.value}
+            if item.value is not None
+            else {"name": item.name, "part": item.part if isinstance(item.part, str) else list(item.part)}
+            for item in wiring
+        ]
+    }
     return {
         "task": recipe.task,
         "inputs": inputs,
         "label": label,
         "by": _unit_column(recipe),
         "positive": data.positive,
-        "classes": list(data.classes or ()),
+        "classes": list(data.classes or (() if facts is None else facts.class_values)),
         "transforms": transforms(recipe),
         "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
-        "model_inputs": model_inputs(recipe),
+        "model_inputs": typed,
+        **(settled if wiring else {}),
     }
 
 
@@ -71,13 +89,27 @@ def section(recipe: Recipe) -> Data:
 
 
 def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
-    """Return the names of inputs and label that every step uses: the section's, else the first source's own."""
+    """Return the names of inputs and label that every step uses: the section's, else the first source's own.
+
+    The subfolders of an image folder are a label without a name, which is called `label`.
+    """
     data = section(recipe)
-    inputs, label = data.inputs, data.label
+    inputs, label = data.input_columns, data.label
     for source in (data.sources or {}).values():
         inputs = inputs if inputs is not None else source.inputs
         label = label if label is not None else source.label
+    sources = [source for source in (data.source, *(data.sources or {}).values()) if source is not None]
+    if label is None and recipe.task in CLASSIFYING and any(source.image_folder is not None for source in sources):
+        label = FOLDER_LABEL
     return None if inputs is None else list(inputs), label
+
+
+def stated_parts(recipe: Recipe) -> tuple[InputPart, ...]:
+    """Return what the recipe says that each input of the model is made of; () where it lists columns, or nothing."""
+    inputs = section(recipe).inputs
+    if not isinstance(inputs, Mapping):
+        return ()
+    return tuple(InputPart(name, part) for name, part in inputs.items())
 
 
 def assumes_order(recipe: Recipe, data: DataFacts) -> bool:
@@ -99,9 +131,14 @@ def transforms(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def model_inputs(recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the model's inputs where the recipe names them; the first dimension is always the batch."""
+    """Return the model's inputs where the recipe names them; the first dimension, where there is one, is the batch."""
     return [
-        {"name": spec.name, "shape": ["batch", *spec.shape[1:]], "dtype": spec.dtype}
+        {
+            "name": spec.name,
+            "shape": ["batch", *spec.shape[1:]] if spec.shape else [],
+            "dtype": spec.dtype,
+            **({"value": spec.value} if spec.value is not None else {}),
+        }
         for spec in recipe.model.inputs or ()
     ]
 
@@ -175,11 +212,17 @@ def model_load(
         "factory": model.factory,
         "args": dict(model.args if args is None else args),
         "weights": _weights(bound, files),
-        "inputs": model_inputs(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs],
+        "inputs": _taken(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs],
     }
     if facts is not None:
         params["outputs"] = [_spec(spec) for spec in facts.outputs]
     return "model.load", params
+
+
+def _taken(recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the inputs as the model of a factory takes them: a number in place of the batch is one it insists on."""
+    pairs = zip(model_inputs(recipe), recipe.model.inputs or (), strict=True)
+    return [{**written, "shape": list(spec.shape)} for written, spec in pairs]
 
 
 def _weights(bound: BoundRecipe, files: DigestedFiles) -> dict[str, str] | str | None:

@@ -39,7 +39,7 @@ def lower(
 
     files = digest_files(bound) if files is None else files
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
-    prepared, original = _prepare(bound, decisions, model_facts, files, maker)
+    prepared, original = _prepare(bound, decisions, (model_facts, data_facts), files, maker)
     answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts))
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     beside: dict[str, tuple[TimedModel, tuple[Step, ...]]] = {}
@@ -128,11 +128,12 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts) -> str:
 def _prepare(
     bound: BoundRecipe,
     decisions: Decisions,
-    facts: ModelFacts,
+    facts: tuple[ModelFacts, DataFacts],
     files: Mapping[str, DigestedFile],
     maker: StepMaker,
 ) -> tuple[tuple[Step, ...], Original]:
     """Make the rows and the original: loaded, and fitted where its weights are not given."""
+    model_facts, data_facts = facts
     tables = {"tables": "load.tables"}
     steps = [
         maker.make("load", "data.load", load_steps.data_load(bound, files), {}, stage="prepare", because="data.source"),
@@ -140,13 +141,13 @@ def _prepare(
         maker.make(
             "transform",
             "data.transform",
-            load_steps.data_transform(bound),
+            load_steps.data_transform(bound, data_facts),
             {**tables, "split": "split.split"},
             stage="prepare",
             because="data.transform",
         ),
     ]
-    operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, facts)
+    operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
     if decisions.settled.training is None:

@@ -37,7 +37,44 @@ class Session(Protocol):
 def open_session(name: str, model: Any, *, threads: int, device: str = "cpu") -> Session:
     """Load a model in the named engine, ready for batches of any size."""
     session: Session = backend.get(name).open(model, threads=threads, device=device)
-    return session if session.fixed_batch is None else PiecewiseSession(session, session.fixed_batch)
+    scalars = tuple(item for item, shape, _ in getattr(session, "specs", ()) if not shape)
+    if session.fixed_batch is not None:
+        session = PiecewiseSession(session, session.fixed_batch)
+    return UniformSession(session, scalars) if scalars else session
+
+
+class UniformSession:
+    """Runs a session with inputs that are one number a batch: rows that differ in these are answered apart."""
+
+    fixed_batch: int | None = None
+
+    def __init__(self, session: Session, scalars: tuple[str, ...]) -> None:
+        self.input_names: tuple[str, ...] = session.input_names
+        self.output_names: tuple[str, ...] = session.output_names
+        self._session = session
+        self._scalars = scalars
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch: name → (batch, …) in, (batch,) for a number a batch; name → (batch, …) out."""
+        changes = [np.flatnonzero(inputs[name][1:] != inputs[name][:-1]) + 1 for name in self._scalars]
+        cuts = np.unique(np.concatenate(changes))
+        if not len(cuts):
+            return self._session.run(inputs)
+        split = {name: np.split(values, cuts) for name, values in inputs.items()}
+        answers = [
+            self._session.run({name: parts[place] for name, parts in split.items()}) for place in range(len(cuts) + 1)
+        ]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class PiecewiseSession:
@@ -106,6 +143,8 @@ def _checked(name: str, shape: Sequence[int | str], dtype: str, arrays: Mapping[
             )
         )
     array = arrays[name]
+    if not shape and array.ndim == 1 and len(array) and (array == array[0]).all():
+        array = array[:1].reshape(())
     if str(array.dtype) != dtype or not _fits(array.shape, shape):
         raise StepError(
             Diagnostic(
@@ -119,6 +158,8 @@ def _checked(name: str, shape: Sequence[int | str], dtype: str, arrays: Mapping[
 
 
 def _advice(array: np.ndarray, shape: Sequence[int | str], dtype: str) -> str:
+    if not shape:
+        return "it is one number for a whole batch: write it as `value` of this input in model.inputs"
     if _fits(array.shape, shape):
         return f"give the input as {dtype}"
     if _fits(array.shape[1:], shape[1:]) and len(array.shape) == len(shape):

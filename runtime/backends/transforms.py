@@ -36,9 +36,11 @@ def save_transforms(value: "Transforms", folder: Path) -> None:
         )
     about = {
         "steps": steps,
-        "inputs": [[name, list(columns), value.dtypes[name]] for name, columns in value.inputs.items()],
+        "inputs": [[name, _parts(value, name), value.dtypes[name]] for name in value.inputs],
         "classes": list(value.classes),
         "positive": value.positive,
+        **({"class_kind": value.class_kind} if value.class_kind != "text" else {}),
+        **({"constants": dict(value.constants)} if value.constants else {}),
     }
     save_file(numbers, folder / ARRAYS)
     (folder / ABOUT).write_text(printable(json.dumps(about, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
@@ -54,10 +56,13 @@ def load_transforms(folder: Path) -> "Transforms":
     numbers = load_file(folder / ARRAYS)
     return Transforms(
         steps=tuple(_fitted(place, step, numbers) for place, step in enumerate(about["steps"])),
-        inputs={name: tuple(columns) for name, columns, _ in about["inputs"]},
+        inputs={name: tuple(_columns(parts)) for name, parts, _ in about["inputs"]},
         dtypes={name: dtype for name, _, dtype in about["inputs"]},
         classes=tuple(about["classes"]),
         positive=about["positive"],
+        unstacked=frozenset(name for name, parts, _ in about["inputs"] if isinstance(parts, str)),
+        class_kind=about.get("class_kind", "text"),
+        constants=about.get("constants", {}),
     )
 
 
@@ -65,10 +70,19 @@ def ends(folder: Path) -> dict[str, Any]:
     """Return what the transforms take and what their classes are, in JSON, without loading what they learned."""
     about = _about(folder)
     return {
-        "inputs": {name: {"columns": columns, "dtype": dtype} for name, columns, dtype in about["inputs"]},
+        "inputs": {name: {"columns": _columns(parts), "dtype": dtype} for name, parts, dtype in about["inputs"]},
         "classes": about["classes"],
         "positive": about["positive"],
     }
+
+
+def _parts(value: "Transforms", name: str) -> str | list[str]:
+    """Write what an input is made of: one column by its name where it is not stacked, else a list."""
+    return value.inputs[name][0] if name in value.unstacked else list(value.inputs[name])
+
+
+def _columns(parts: str | list[str]) -> list[str]:
+    return [parts] if isinstance(parts, str) else parts
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -45,6 +45,9 @@ def contradiction(kind: OutputKind, values: np.ndarray) -> str:
     """Say what in answers (rows, …) cannot be of a kind; "" where nothing speaks against it."""
     if kind == "logits":
         other = _looks(kind, values)
+        if other is None and _are_scores(values):
+            sums = values.astype(np.float64).sum(axis=1)
+            return _SCORES.format(count=len(values), low=sums.min(), high=sums.max())
         return "" if other is None else _WORDS[other].format(count=len(values))
     low, high = float(values.min()), float(values.max())
     if kind == "probabilities" and (low < -ROUNDING or high > 1 + ROUNDING):
@@ -62,6 +65,18 @@ _WORDS = {
     "probabilities": "all of {count} rows lie in 0..1, and sum to 1 where a row has several",
     "log_probabilities": "all of {count} rows are 0 or less, and their exponentials sum to 1",
 }
+_SCORES = (
+    "all of {count} rows lie in 0..1 and sum to between {low:.3g} and {high:.3g}, as a sigmoid for each class does it"
+)
+
+
+def _are_scores(values: np.ndarray) -> bool:
+    """Whether every class has a score of its own in 0..1, in more rows than logits would lie there by chance.
+
+    Answers that are all one number tell nothing of what they are.
+    """
+    several = values.ndim == 2 and values.shape[1] > 1 and len(values) >= FEWEST_ROWS
+    return several and bool(0 <= values.min() < values.max() <= 1)
 
 
 def _looks(said: OutputKind, values: np.ndarray) -> OutputKind | None:

@@ -1,6 +1,8 @@
 """Number the classes of a label: sorted, or in the order that the recipe states, and find the positive one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -14,13 +16,18 @@ from titrant.schema.values.text import is_whole
 _SHOWN = 6  # classes that a message names
 
 
+# What a class is in the label itself, where it has no other name there.
+ClassKind = Literal["text", "integer", "boolean"]
+
+
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a label: `values` as text in the order of the class numbers, and their `names`."""
+    """The classes of a label: `values` as text in the order of the class numbers, their `names`, and their `kind`."""
 
     values: tuple[str, ...]
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    kind: ClassKind = "text"
 
     def numbers(self, label: np.ndarray) -> np.ndarray:
         """Return the class number (rows,) int64 of each label."""
@@ -46,8 +53,9 @@ def find_classes(
     texts = {value_text(value): value for value in distinct}
     if len(texts) < 2:
         raise _no_classes(f"{column} has one class only, {next(iter(texts), '')}", "a classifier needs two or more")
+    kind = _kind(labels, names, stated)
     if stated:
-        return _stated(tuple(texts), names, stated)
+        return replace(_stated(tuple(texts), names, stated), kind=kind)
     whole = all(is_whole(text) for text in texts)
     values = tuple(sorted(texts, key=lambda text: (int(text), text)) if whole else sorted(texts))
     notes: tuple[str, ...] = ()
@@ -55,7 +63,30 @@ def find_classes(
         notes = (
             f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",
         )
-    return Classes(values, tuple(names.get(value, value) for value in values), notes)
+    return Classes(values, tuple(names.get(value, value) for value in values), notes, kind)
+
+
+def _kind(labels: Sequence[np.ndarray], names: Mapping[str, str], stated: Sequence[PlainValue]) -> ClassKind:
+    """Tell what an answer is: whole numbers and truth values as the label has them; names, and a mixture, are text."""
+    kinds = {label.dtype.kind for label in labels}
+    if names:
+        return "text"
+    if kinds == {"b"} and all(value_text(entry) in ("true", "false") for entry in stated):
+        return "boolean"
+    return "integer" if kinds <= set("iuf") and all(is_whole(value_text(entry)) for entry in stated) else "text"
+
+
+def places(classes: Classes, outputs: int) -> tuple[str, ...]:
+    """Return the classes of a model with more outputs than the label has values: every place is one, 0 and up.
+
+    Whole numbers of a label are places among the outputs where each of them is one; () where they are not, or where
+    there are as many classes as outputs.
+    """
+    whole = all(is_whole(value) for value in classes.values)
+    if outputs <= len(classes.values) or not whole:
+        return ()
+    fits = all(0 <= int(value) < outputs for value in classes.values)
+    return tuple(map(str, range(outputs))) if fits else ()
 
 
 def _stated(texts: Sequence[str], names: Mapping[str, str], stated: Sequence[PlainValue]) -> Classes:
@@ -78,6 +109,13 @@ def _stated(texts: Sequence[str], names: Mapping[str, str], stated: Sequence[Pla
 
 def _misstated(message: str, help: str) -> RecipeError:
     return RecipeError(Diagnostic("X128", message, help=help, key="data.classes"))
+
+
+def in_own_type(names: Sequence[str], kind: ClassKind) -> np.ndarray:
+    """Return the classes (classes,) as the label has them: int64, bool, or text."""
+    if kind == "integer":
+        return np.array([int(name) for name in names], dtype=np.int64)
+    return np.array([name == "true" for name in names]) if kind == "boolean" else np.array(names)
 
 
 def positive_class(classes: Classes, positive: PlainValue | None) -> int | None:

@@ -28,11 +28,31 @@ class TensorParams(Params):
     """One model input or output."""
 
     name: str
-    shape: Shape = Field((), description='with the batch dimension, written "batch"; () for outputs not known yet')
+    shape: Shape = Field(
+        (),
+        description='with the batch dimension, written "batch"; () for one number a batch, and outputs not known yet',
+    )
     dtype: str = "float32"
+    value: bool | int | float | None = Field(
+        None, description="the number of an input of shape ()", exclude_if=lambda value: value is None
+    )
 
 
 InputSpecs = Annotated[tuple[TensorParams, ...], Field(strict=False)]
+
+
+class InputPartParams(Params):
+    """One input of the model: the array or column that it is by itself, or the columns that are stacked into it.
+
+    With a `value` it is that number for every row.
+    """
+
+    name: str
+    part: str | Names = ()
+    value: bool | int | float | None = None
+
+
+InputParts = Annotated[tuple[InputPartParams, ...], Field(strict=False)]
 
 
 class SourceParams(Params):

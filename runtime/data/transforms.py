@@ -276,8 +276,17 @@ def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
         working = _run(fitted, working)
     for name, column in working.items():
         _check_ready(name, column)
+    rows = len(next(iter(working.values()), ()))
     return {
-        name: _stack([working[column] for column in names], transforms.dtypes[name])
+        name: converted(
+            name,
+            np.full(rows, transforms.constants[name])
+            if name in transforms.constants
+            else working[names[0]]
+            if name in transforms.unstacked
+            else _stack([working[column] for column in names]),
+            transforms.dtypes[name],
+        )
         for name, names in transforms.inputs.items()
     }
 
@@ -318,8 +327,30 @@ def _check_ready(name: str, column: np.ndarray) -> None:
         )
 
 
-def _stack(columns: list[np.ndarray], dtype: str) -> np.ndarray:
+def _stack(columns: list[np.ndarray]) -> np.ndarray:
     if len(columns) == 1 and columns[0].ndim > 1:
-        return np.ascontiguousarray(columns[0], dtype=dtype)
+        return columns[0]
     # A column of single numbers is one wide, an encoded one as wide as it has values.
-    return np.ascontiguousarray(np.concatenate([flat(column) for column in columns], axis=1), dtype=dtype)
+    return np.concatenate([flat(column) for column in columns], axis=1)
+
+
+def converted(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
+    """Return a model input in the dtype that the model takes, in C order.
+
+    Raises PreconditionError X119 where whole numbers or truth values are wanted and the values are others.
+    """
+    target = np.dtype(dtype)
+    with np.errstate(invalid="ignore"):
+        array = np.ascontiguousarray(values, dtype=target)
+    if target.kind in "iub" and target != values.dtype:
+        odd = int((flat(array) != flat(values)).any(axis=1).sum())
+        if odd:
+            what = "0 or 1" if target.kind == "b" else f"whole numbers ({dtype})"
+            raise PreconditionError(
+                Diagnostic(
+                    "X119",
+                    f"the model's input {name} takes {what}, and {odd} of {len(values)} rows have other numbers",
+                    help="nothing is rounded silently: change `data.transform`, or `dtype` in `model.inputs`",
+                )
+            )
+    return array

@@ -4,7 +4,7 @@ A unit is what gates count: a patient's images are one. The seconds predict the 
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,12 +13,13 @@ import numpy as np
 
 from titrant.runtime import catalog
 from titrant.runtime.catalog import load as load_libraries
+from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
-from titrant.runtime.operators.data.transform import class_notes, transform
+from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
 from titrant.runtime.values import Rows, RowSplit, Tables
-from titrant.schema.facts import Column, DataFacts, RoleFacts, TensorSpec
+from titrant.schema.facts import Column, DataFacts, InputPart, RoleFacts, TensorSpec
 
 if TYPE_CHECKING:
     from titrant.runtime.operators.data.load import DataLoadParams
@@ -29,9 +30,17 @@ UnitCounts = dict[str, dict[str, int]]
 
 
 def describe_data(
-    loading: "DataLoadParams", splitting: "DataSplitParams", transforming: "DataTransformParams", *, seed: int
+    loading: "DataLoadParams",
+    splitting: "DataSplitParams",
+    transforming: "DataTransformParams",
+    *,
+    seed: int,
+    settle: "Callable[[DataTransformParams, Tables], DataTransformParams] | None" = None,
 ) -> tuple[DataFacts, dict[str, Rows]]:
-    """Load, split and transform; returns the facts, and the rows for a look at the first of them."""
+    """Load, split and transform; returns the facts, and the rows for a look at the first of them.
+
+    `settle` is asked, once the data are there, what they are made into.
+    """
     for name, params in (("data.load", loading), ("data.split", splitting), ("data.transform", transforming)):
         load_libraries(catalog.get(name).loads(params))
     watch = Stopwatch()
@@ -39,9 +48,12 @@ def describe_data(
         tables = load(loading, seed=seed)
     with watch.timing("split"):
         parts = split(splitting, tables, seed=seed)
+    if settle is not None:
+        transforming = settle(transforming, tables)
     with watch.timing("transform"):
         rows, transforms = transform(transforming, tables, parts)
     shown = next((part for part in rows.values() if len(part)), rows["train"])
+    scalars = {spec.name for spec in transforming.model_inputs if not spec.shape}
     facts = DataFacts(
         digest=digest_tables(tables),
         rows=sum(table.rows for table in tables.sources.values()),
@@ -49,13 +61,45 @@ def describe_data(
         classes=transforms.classes,
         positive=None if transforms.positive is None else transforms.classes[transforms.positive],
         inputs=tuple(
-            TensorSpec(name, ("batch", *array.shape[1:]), str(array.dtype)) for name, array in shown.inputs.items()
+            TensorSpec(name, () if name in scalars else ("batch", *array.shape[1:]), str(array.dtype))
+            for name, array in shown.inputs.items()
         ),
         roles={role: role_facts(part) for role, part in rows.items() if len(part)},
         notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
         seconds=watch.seconds,
+        wiring=tuple(InputPart(item.name, item.part, item.value) for item in transforming.wiring),
     )
     return facts, rows
+
+
+def with_places(data: DataFacts, params: "DataTransformParams", tables: Tables, outputs: int) -> DataFacts:
+    """Return the facts with a class for each of a model's `outputs`, where these are more than the label has values.
+
+    Nothing changes where the recipe states the classes, or where the label's values are no places among the outputs.
+    """
+    classes = classes_of(params, tables)
+    if params.task != "multiclass_classification" or params.classes or classes is None:
+        return data
+    values = places(classes, outputs)
+    if not values:
+        return data
+    named = dict(zip(classes.values, classes.names, strict=True))
+    names = tuple(named.get(value, value) for value in values)
+    stated = params.model_copy(update={"classes": values})
+    notes = [note for note in data.notes if note not in classes.notes]
+    roles = {role: _of_classes(facts, names) for role, facts in data.roles.items()}
+    return replace(data, classes=names, class_values=values, roles=roles, notes=(*notes, *class_notes(stated, tables)))
+
+
+def _of_classes(facts: RoleFacts, names: tuple[str, ...]) -> RoleFacts:
+    """Return a role's facts with every class in its place; of one that no row shows all units are others."""
+    in_units = bool(facts.class_units)
+    return replace(
+        facts,
+        classes={name: facts.classes.get(name, 0) for name in names},
+        class_units={name: facts.class_units.get(name, 0) for name in names} if in_units else {},
+        other_units={name: facts.other_units.get(name, facts.units) for name in names} if in_units else {},
+    )
 
 
 def role_facts(rows: Rows) -> RoleFacts:

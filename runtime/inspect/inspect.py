@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.torch.factory import source_files
-from titrant.runtime.inspect.data import describe_data
+from titrant.runtime.inspect.data import describe_data, with_places
+from titrant.runtime.inspect.inputs import settled
 from titrant.runtime.inspect.weights import BY_HEADER
 from titrant.runtime.operators.data.load import DataLoadParams
 from titrant.runtime.operators.data.split import DataSplitParams
 from titrant.runtime.operators.data.transform import DataTransformParams
 from titrant.runtime.operators.model.load import ModelLoadParams
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.runtime.values import Tables
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import files_in
 from titrant.schema.values.canonical import plain
@@ -45,8 +47,15 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     loading = DataLoadParams.model_validate_json(steps["data.load"])
     transforming = DataTransformParams.model_validate_json(steps["data.transform"])
     splitting = DataSplitParams.model_validate_json(steps["data.split"])
-    data, _ = describe_data(loading, splitting, transforming, seed=seed)
+    read: list[Tables] = []
+
+    def settle(params: DataTransformParams, tables: Tables) -> DataTransformParams:
+        read.append(tables)
+        return settled(params, tables, steps, seed=seed)
+
+    data, _ = describe_data(loading, splitting, transforming, seed=seed, settle=settle)
     model = _model(steps, data, transforming.task, seed)
+    data = with_places(data, transforming, read[0], _outputs(model, request.get("judged")))
     return {
         "model": plain(model),
         "data": plain(data),
@@ -63,6 +72,13 @@ def _model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: in
     from titrant.runtime.inspect.torch import describe_torch
 
     return describe_torch(ModelLoadParams.model_validate_json(steps["model.load"]), data, task, seed=seed)
+
+
+def _outputs(model: ModelFacts, judged: str | None) -> int:
+    """Return how many numbers a case the judged output has; 0 where that is not known, or is no list of numbers."""
+    output = next((spec for spec in model.outputs if judged in (None, spec.name)), None)
+    width = output.shape[1] if output is not None and len(output.shape) == 2 else 0
+    return width if isinstance(width, int) else 0
 
 
 def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:

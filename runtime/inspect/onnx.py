@@ -10,7 +10,7 @@ import numpy as np
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
 from titrant.runtime.inspect.onnx_flops import node_flops, total
 from titrant.runtime.inspect.onnx_shapes import MOST_SHAPE_NUMBERS, Constant, constants, infer_shapes
-from titrant.runtime.operators.model.load_onnx import open_check, read_graph
+from titrant.runtime.operators.model.load_onnx import numeric, open_check, read_graph, unzip
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
 
@@ -34,6 +34,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     """
     path = params.onnx.path
     model, parts = read_graph(path)
+    unzipped = unzip(model)
     whole = _inlined(model)
     counts = count_parameters(whole.graph)
     biases = [held for name, held in constants(whole.graph).items() if name in counts and not _weighs(held)]
@@ -57,10 +58,10 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
         weight_bytes=weight_bytes,
         layers=tuple(_layers(model.graph, own, counts, cases)),
         inputs=fixed,
-        outputs=specs_of(model, list(model.graph.output), shapes),
+        outputs=specs_of(model, numeric(model.graph.output), shapes),
         flops=None if flops is None else flops // cases,
         activation_bytes=_activation_bytes(whole, shapes, cases),
-        notes=tuple(_notes(opset(model), counted, weight_bytes, outside=bool(parts))),
+        notes=(*_notes(opset(model), counted, weight_bytes, outside=bool(parts)), *_output_notes(model, unzipped)),
     )
 
 
@@ -107,6 +108,15 @@ def _notes(version: int, counted: Counted, weight_bytes: int, *, outside: bool) 
             f"FLOPs are not known: those of {', '.join(unknown)} depend on values, or on what titrant does not know "
             "of the operator"
         )
+
+
+def _output_notes(model: "onnx.ModelProto", unzipped: Sequence[str]) -> Iterator[str]:
+    for name in unzipped:
+        yield f"its output {name} is a mapping of class to probability: the array behind it is taken instead"
+    kept = {value.name for value in numeric(model.graph.output)}
+    for value in model.graph.output:
+        if value.name not in kept:
+            yield f"its output {value.name} is no array of numbers, and is not looked at"
 
 
 def _drop_values(model: "onnx.ModelProto") -> None:
@@ -363,7 +373,7 @@ def _filled(spec: TensorSpec, given: TensorSpec, name: str) -> TensorSpec:
                 help="change `data.inputs` or `data.transform`, or name the shape and dtype in `model.inputs`",
             )
         )
-    return TensorSpec(spec.name, (spec.shape[0], *given.shape[1:]), spec.dtype)
+    return TensorSpec(spec.name, (*spec.shape[:1], *given.shape[1:]), spec.dtype)
 
 
 def _shape(spec: TensorSpec) -> str:

@@ -53,7 +53,10 @@ def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> di
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    sizes = {spec.name: (1 if isinstance(spec.shape[0], str) else spec.shape[0], *spec.shape[1:]) for spec in inputs}
+    sizes = {
+        spec.name: tuple(1 if not place and isinstance(size, str) else size for place, size in enumerate(spec.shape))
+        for spec in inputs
+    }
     for value in copy.graph.input:
         for dim, size in zip(value.type.tensor_type.shape.dim, sizes.get(value.name, ()), strict=False):
             if isinstance(size, int):

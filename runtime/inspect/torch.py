@@ -35,12 +35,25 @@ def describe_torch(params: "ModelLoadParams", data: DataFacts | None, task: str,
     """
     args = dict(params.args) if data is None else resolve_args(params.args, data)
     named = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.inputs)
-    specs = named or (() if data is None else data.inputs)
+    specs = _in_order(named, data)
     module, seen, real = _forward(params.factory, args, specs, task, seed)
     weights = params.weights if params.weights in (None, "included") else params.weights.digest  # type: ignore[union-attr]
     digest = sha256({"source": source_digest(params.factory), "args": args, "weights": weights})
     notes = (*real, *seen.notes, *compare_weights(params.weights, module))
     return _facts(module, seen, digest, specs, notes, reads_values=bool(real))
+
+
+def _in_order(named: Sequence[TensorSpec], data: DataFacts | None) -> tuple[TensorSpec, ...]:
+    """Return the inputs that the recipe names, else the data's, in the order in which the model takes the data's."""
+    if data is None or not named:
+        return tuple(named) if data is None else data.inputs
+    order = [spec.name for spec in data.inputs]
+    return tuple(sorted(named, key=lambda spec: order.index(spec.name) if spec.name in order else len(order)))
+
+
+def built(factory: str, args: Mapping[str, Any], seed: int) -> "torch.nn.Module":
+    """Build a model to look at it, without values unless its code needs them; Raises StepError as `describe_torch`."""
+    return _forward(factory, args, (), "", seed)[0]
 
 
 def describe_live(module: "torch.nn.Module", specs: Sequence[TensorSpec]) -> ModelFacts:

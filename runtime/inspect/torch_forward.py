@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
+from titrant.runtime.backends.session import insisted_batch
+from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
 from titrant.runtime.inspect.onnx_flops import TensorShape
 from titrant.runtime.user_code import RaisedError, call, reason_of
@@ -54,20 +56,27 @@ def run_forward(
 ) -> ForwardPass:
     """Run a module in evaluation mode on two cases, without gradients; errors call it `name` and give `advice`.
 
+    A model that insists on a batch size gets that many cases.
+
     Whether tensors have values is the caller's choice, by the mode that it enters first. Raises StepError X156 when the
-    forward pass fails, or returns anything but tensors whose first dimension is the batch.
+    forward pass fails, or returns anything but tensors whose first dimension is the batch, X223 when the forward has no
+    inputs of these names.
     """
     place = next((tensor.device for tensor in module.parameters()), None)
+    cases = insisted_batch([(spec.name, spec.shape, spec.dtype) for spec in specs]) or CASES
+    sizes = [(*((cases,) if spec.shape else ()), *map(int, spec.shape[1:])) for spec in specs]
     inputs = [
-        torch.zeros(CASES, *map(int, spec.shape[1:]), dtype=getattr(torch, spec.dtype), device=place) for spec in specs
+        torch.zeros(size, dtype=getattr(torch, spec.dtype), device=place)
+        for spec, size in zip(specs, sizes, strict=True)
     ]
+    arguments = arguments_of(module, tuple(spec.name for spec in specs))
     peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs])
     counting = counter()
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
     with torch.no_grad(), uncounted, counting, peak:
         try:
-            answer = call(f"{name}, shown {shapes},", module, *inputs)
+            answer = call(f"{name}, shown {shapes},", arguments.call, module, inputs)
         except StepError as error:
             failed = replace(error.diagnostics[0], code="X156", help=advice)
             cause = error.__context__
@@ -75,8 +84,8 @@ def run_forward(
                 # It was shown zeros: of which shapes and types torch says.
                 failed = replace(failed, message=f"{failed.message}: {first_line(cause)}", said="")
             raise RaisedError(failed, reason_of(error)) from None
-    outputs = _outputs(name, answer, task)
-    counts = {path: sum(kinds.values()) // CASES for path, kinds in counting.get_flop_counts().items()}
+    outputs = _outputs(name, answer, task, cases)
+    counts = {path: sum(kinds.values()) // cases for path, kinds in counting.get_flop_counts().items()}
     # The counter puts the class's name before each path.
     prefix = type(module).__name__ + "."
     by_module = {
@@ -84,9 +93,9 @@ def run_forward(
         for path, flops in counts.items()
         if path.startswith(prefix) and path not in uncounted.modules
     }
-    flops = None if uncounted.operations else counting.get_total_flops() // CASES
+    flops = None if uncounted.operations else counting.get_total_flops() // cases
     unread = frozenset(path for path, part in module.named_modules() if _unread(part, peak))
-    return ForwardPass(outputs, flops, by_module, peak.peak_bytes // CASES, tuple(sorted(uncounted.operations)), unread)
+    return ForwardPass(outputs, flops, by_module, peak.peak_bytes // cases, tuple(sorted(uncounted.operations)), unread)
 
 
 def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:
@@ -94,18 +103,18 @@ def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:
     return bool(own) and not any(peak.reads(tensor) for tensor in own)
 
 
-def _outputs(model: str, answer: Any, task: str) -> tuple[TensorSpec, ...]:
+def _outputs(model: str, answer: Any, task: str, cases: int) -> tuple[TensorSpec, ...]:
     named = dict(_named(answer, task))
     for name, tensor in named.items():
         if not isinstance(tensor, torch.Tensor):
             raise StepError(
                 Diagnostic("X156", f"{model} answers with {type(tensor).__name__}", help="return a tensor, or several")
             )
-        if not tensor.ndim or tensor.shape[0] != CASES:
+        if not tensor.ndim or tensor.shape[0] != cases:
             raise StepError(
                 Diagnostic(
                     "X156",
-                    f"{model} answers {CASES} cases with {name} of shape {tuple(tensor.shape)}",
+                    f"{model} answers {cases} cases with {name} of shape {tuple(tensor.shape)}",
                     help="the first dimension of an output is the batch",
                 )
             )

@@ -12,6 +12,7 @@ from titrant.runtime.backends import backend, kinds
 from titrant.runtime.backends.session import Session, answer_rows, open_session
 from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.data.classes import in_own_type
 from titrant.runtime.values import Outputs, Rows, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.text import is_text
@@ -28,7 +29,8 @@ class Answer:
     """What a released model says of some rows.
 
     `outputs`: name → (rows, …) float32. `probabilities`: (rows, classes) float64, and `decisions`:
-    (rows,) class names at the operating point; both are None for a model that does not classify.
+    (rows,) classes at the operating point, whole numbers and truth values where the label has those, else names; both
+    are None for a model that does not classify.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -49,6 +51,8 @@ class Released:
         self._closed = False
         self.transforms = _transforms(folder, about)
         self.classes: tuple[str, ...] = self.transforms.classes if self.transforms else ()
+        kind = self.transforms.class_kind if self.transforms else "text"
+        self._decided = in_own_type(self.classes, kind)
         self._reading = Reading(**about["reading"])
         self._point = _point(folder, about)
         path = folder / model["file"]
@@ -80,7 +84,7 @@ class Released:
         none = np.zeros(count, np.int64)
         cases = Rows("", {}, None, none, none, self.classes, self.transforms.positive)
         answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)
-        return Answer(outputs, answers.probabilities, np.array(self.classes)[answers.decisions])
+        return Answer(outputs, answers.probabilities, self._decided[answers.decisions])
 
     def executed(self) -> Mapping[str, str]:
         """Return the precision in which the engine really runs each layer of the file, by the engine's own names.

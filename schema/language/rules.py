@@ -233,7 +233,16 @@ def four_bits(draft: Draft) -> Iterator[Diagnostic]:
         yield draft.value("R022", message, ("quantization", "method"), "choose an 8-bit method, or another level")
 
 
-MODEL_RULES = (one_model, weights_fit, trained_or_weighted, four_bits)
+def values_are_one_number(draft: Draft) -> Iterator[Diagnostic]:
+    """A value is that of an input without dimensions; other inputs are made of the data."""
+    for place, spec in enumerate(draft.model.inputs or ()):
+        if spec.value is not None and spec.shape:
+            message = f"`value` is one number for a whole batch, and `{spec.name}` has the shape of the data's rows"
+            advice = "write `shape: []`, or take `value` out"
+            yield draft.key("R022", message, ("model", "inputs", place, "value"), advice)
+
+
+MODEL_RULES = (one_model, weights_fit, trained_or_weighted, four_bits, values_are_one_number)
 
 Rule = Callable[[Draft], Iterator[Diagnostic]]
 RULES: tuple[Rule, ...] = (

@@ -9,7 +9,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.language.draft import Draft
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import DATA_SOURCES, Source
+from titrant.schema.recipe.data import DATA_SOURCES, ColumnNames, Source
 
 LABELLED = (
     "binary_classification",
@@ -97,12 +97,18 @@ def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:
     data = draft.data
     if data is None:
         return
-    named: dict[KeyPath, tuple[tuple[str, ...] | None, str | None]] = {("data",): (data.inputs, data.label)}
+    listed: dict[KeyPath, tuple[ColumnNames | None, str | None]] = {}
+    if isinstance(data.inputs, Mapping):
+        for name, part in data.inputs.items():
+            columns = (part,) if isinstance(part, str) else part
+            listed["data", "inputs", name] = (columns, data.label)
+    else:
+        listed["data", "inputs"] = (data.inputs, data.label)
     for name, source in (data.sources or {}).items():
-        named["data", "sources", name] = (source.inputs, source.label or data.label)
-    for path, (inputs, label) in named.items():
+        listed["data", "sources", name, "inputs"] = (source.inputs, source.label or data.label)
+    for path, (inputs, label) in listed.items():
         for index, column in enumerate(inputs or ()):
-            place = (*path, "inputs", index)
+            place = (*path, index) if draft.source.has((*path, index)) else path
             if column == label and draft.task in LABELLED:
                 message = f"`{column}` is the label, and as an input it would give the model the answer"
                 yield draft.value("R022", message, place, "take it out of `inputs`, or name another `label`")

@@ -18,6 +18,9 @@ BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 DATA_SOURCES = ("sklearn", "csv", "parquet", "npz", "image_folder", "text", "huggingface", "factory")
 
 
+ColumnNames = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
 class Source(Section):
     """One source of rows; exactly one of its kinds."""
 
@@ -114,8 +117,10 @@ class Data(Section):
     sources: Mapping[str, NamedSource] | None = Field(
         None, min_length=1, description="several sources by name, in place of `source`"
     )
-    inputs: tuple[Text, ...] | None = Field(
-        None, min_length=1, description="input columns or arrays; default: all but the label and the `split.by` column"
+    inputs: ColumnNames | Annotated[Mapping[str, Text | ColumnNames], Field(min_length=1)] | None = Field(
+        None,
+        description="input columns or arrays, or model input → the column or array that it is, or the columns that are "
+        "stacked into it; default: all but the label and the `split.by` column, each of several by the model's name",
     )
     label: Text | None = Field(None, description="label column or array")
     classes: tuple[Scalar, ...] | None = Field(
@@ -133,3 +138,11 @@ class Data(Section):
         (), description="what is done to the columns, in order; fitted on train rows"
     )
     subgroups: Mapping[str, Subgroup] = Field(default_factory=dict, description="name → partition of the rows")
+
+    @property
+    def input_columns(self) -> tuple[str, ...] | None:
+        """The columns and arrays that `inputs` names, each once; None where it names none."""
+        if not isinstance(self.inputs, Mapping):
+            return self.inputs
+        parts = self.inputs.values()
+        return tuple(dict.fromkeys(name for part in parts for name in ((part,) if isinstance(part, str) else part)))

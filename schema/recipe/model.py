@@ -20,9 +20,12 @@ class InputSpec(Section):
 
     name: Text = Field(description="name of the input, as `forward` or the file calls it")
     shape: tuple[Count | Literal["batch"], ...] = Field(
-        min_length=1, description="sizes of all dimensions, the batch first; `batch` marks a free size"
+        description="sizes of all dimensions, the batch first; `batch` marks a free size; [] is one number a batch"
     )
     dtype: Dtype = Field("float32", description="element type")
+    value: bool | int | float | None = Field(
+        None, description="the number of an input of shape [], where it is no column of the data"
+    )
 
 
 class OutputSpec(Section):
@@ -58,6 +61,9 @@ class Model(Section):
         "default: none for a factory (then `train` is needed), else included",
     )
     inputs: tuple[InputSpec, ...] | None = Field(None, min_length=1, description="the inputs; default: from the data")
+    state: Mapping[str, Text] | None = Field(
+        None, description="output → input: recurrent state, fed back within one case, zero at its start"
+    )
     output: Annotated[
         tuple[OutputSpec, ...] | None,
         BeforeValidator(_several, json_schema_input_type=OutputSpec | tuple[OutputSpec, ...]),

@@ -162,6 +162,53 @@ def test_refuses_with_what_would_make_it_possible(given, message):
     assert caught.value.diagnostics[0].help
 
 
+GRAPH = {"parameters": 3, "layers": [], "notes": ["opset 17"], "inputs": []}
+
+
+def answering(*outputs):
+    named = [{"name": name, "shape": list(shape), "dtype": "float32"} for name, *shape in outputs]
+    return GRAPH | {"outputs": named, "inputs": [{"name": "x", "shape": ["batch", 1], "dtype": "float32"}]}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "answer", "line"),
+    [
+        # The order of named classes, and of fewer than there are outputs, is known to nobody but the model's maker.
+        ([("y", "batch", 2)], label({"yes": 60, "no": 40}, text=True), "  # ? classes: ['yes', 'no']: every class"),
+        ([("y", "batch", 9)], label({"ant": 60, "bee": 40}, text=True), "  # ? classes: [ant, bee, …]: every class"),
+        ([("y", "batch", 9)], label({"10": 60, "20": 40}), "  # ? classes: [10, 20, …]: every class"),
+        ([("y", "batch", 2)], label({"0": 60, "1": 40}), None),
+        ([("y", "batch", 9)], label({"0": 60, "4": 40}), None),
+    ],
+)
+def test_asks_for_the_order_of_a_trained_models_classes(tmp_path, outputs, answer, line):
+    text = recipe_text(starter(model="m.onnx", onnx=answering(*outputs), answer=answer))
+    parse(text, "x.yaml", folder=tmp_path)
+    assert ("# ? classes" in text) is (line is not None)
+    assert line is None or line in text
+
+
+def test_asks_nothing_of_the_classes_of_a_model_that_is_trained_here(tmp_path):
+    named = label({"yes": 60, "no": 40}, text=True)
+    assert "# ? classes" not in recipe_text(starter(answer=named))
+    assert "# ? classes" in recipe_text(starter(answer=named, weights="w.pt"))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "line"),
+    [
+        ([("label", "batch"), ("probabilities", "batch", 2)], "output: {name: probabilities, kind: probabilities}"),
+        ([("output_probability", "batch", 2)], "output: {name: output_probability, kind: probabilities}"),
+        ([("label", "batch"), ("scores", "batch", 2)], "output: {name: scores, kind: logits}"),
+        ([("logits", "batch", 2), ("probs", "batch", 2)], None),
+    ],
+)
+def test_names_the_output_that_classes_are_decided_from(tmp_path, outputs, line):
+    text = recipe_text(starter(model="m.onnx", onnx=answering(*outputs), answer=label({"0": 60, "1": 40})))
+    parse(text, "x.yaml", folder=tmp_path)
+    assert line in text if line else "output:" not in text
+
+
 def test_asks_for_sizes_that_a_graph_leaves_free(tmp_path):
     graph = {
         "parameters": 3, "layers": [], "notes": ["opset 17"], "outputs": [],

@@ -156,6 +156,27 @@ def test_counts_what_a_live_module_does_with_inputs_or_an_example(tmp_path, monk
     assert (module[1].num_batches_tracked, module[1].running_mean.abs().sum()) == (0, 0)
 
 
+class Two(torch.nn.Module):
+    """Layers for two inputs that cannot take each other's place."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow = torch.nn.Linear(6, 2), torch.nn.Linear(3, 2)
+
+    def forward(self, wide, narrow):
+        return self.wide(wide) + self.narrow(narrow)
+
+
+def test_names_the_tensors_of_an_example_as_the_forward_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    tensors = [torch.zeros(1, 6), torch.zeros(1, 3)]
+    specs = [{"name": "narrow", "shape": ["batch", 3]}, {"name": "wide", "shape": ["batch", 6]}]
+    assert titrant.check_model(Two(), "balanced", example=tensors).flops == 2 * (12 + 6)
+    assert titrant.check_model(Two(), "balanced", inputs=specs).flops == 2 * (12 + 6)
+    with pytest.raises(titrant.TitrantError, match="takes wide, narrow, and it is given wide, other"):
+        titrant.check_model(Two(), "balanced", inputs=[specs[1], {"name": "other", "shape": ["batch", 3]}])
+
+
 class Decides(torch.nn.Module):
     """A linear layer that answers twice where the sum is positive."""
 

@@ -93,7 +93,8 @@ class OnnxSession:
         self._session = session
         self.specs = specs(session)
         self.input_names = tuple(name for name, _, _ in self.specs)
-        self.output_names = tuple(output.name for output in session.get_outputs())
+        # Text, such as the name of a class, and lists are no answers that can be judged.
+        self.output_names = tuple(output.name for output in session.get_outputs() if output.type in DTYPES)
         self.fixed_batch = insisted_batch(self.specs)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -105,7 +106,7 @@ class OnnxSession:
 
         feed = checked(self.specs, inputs)
         try:
-            answers = self._session.run(None, feed)
+            answers = self._session.run(self.output_names, feed)
         except (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented) as error:
             advice = "run the file with such a batch in onnxruntime alone; where it fails too, export it anew"
             # It may say which value of a row an operation could not take.

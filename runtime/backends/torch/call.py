@@ -1,7 +1,7 @@
 """Call a module with arrays, name its answers, and refuse forwards that no trace can follow."""
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch  # noqa: TID253 - its very subject
 from torch.overrides import TorchFunctionMode  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.session import Spec, checked, insisted_batch
+from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.determinism import tensor_of
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Rows, TorchModel
@@ -23,18 +24,20 @@ _SHAPES = "change data.transform or data.inputs, or the arguments of the model, 
 _OWN = "the layer's own code raised it: call the model with such a batch outside titrant, and mend it there"
 
 
-def call(module: Any, arrays: Iterable[np.ndarray], device: str = "cpu") -> Any:
-    """Answer one batch: arrays in the order of the forward's arguments, shared where they lie as torch would lay them.
+def call(module: Any, arrays: Mapping[str, np.ndarray], device: str = "cpu", arguments: Arguments | None = None) -> Any:
+    """Answer one batch: arrays by the names of the forward's arguments, shared where they lie as torch would lay them.
 
-    Raises StepError X221 with the failing layer when the forward raises.
+    `arguments` are what `arguments_of` says of the module and these names, for who calls it often. Raises StepError
+    X221 with the failing layer when the forward raises, X223 where it has not these names.
     """
-    tensors = [tensor_of(array) for array in arrays]
+    passed = arguments_of(module, tuple(arrays)) if arguments is None else arguments
+    tensors = [tensor_of(array) for array in arrays.values()]
     if device != "cpu":
         tensors = [tensor.to(device) for tensor in tensors]
     try:
-        return module(*tensors)
+        return passed.call(module, tensors)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise failed(module, tensors, error) from None
+        raise failed(module, tensors, error, passed) from None
 
 
 def named(answer: Any, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
@@ -68,7 +71,7 @@ def _form(answer: Any) -> str:
     return f"a {type(answer).__name__}"
 
 
-def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepError:
+def failed(module: Any, tensors: list[torch.Tensor], error: Exception, arguments: Arguments) -> StepError:
     """Say in one line which layer could not take what it was given.
 
     What one of torch's own layers says is about shapes and types and is told; what the model's own code says may hold
@@ -76,7 +79,7 @@ def failed(module: Any, tensors: list[torch.Tensor], error: Exception) -> StepEr
     """
     given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
     reason = first_line(error)
-    layer, name = _failing_layer(module, tensors)
+    layer, name = _failing_layer(module, tensors, arguments)
     standard = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
     return StepError(
         Diagnostic(
@@ -98,7 +101,9 @@ def raised_by_torch(error: BaseException) -> bool:
     return last.is_relative_to(_TORCH) and last.relative_to(_TORCH).as_posix() not in _REPEATING
 
 
-def _failing_layer(module: Any, tensors: list[torch.Tensor]) -> tuple[torch.nn.Module | None, str]:
+def _failing_layer(
+    module: Any, tensors: list[torch.Tensor], arguments: Arguments
+) -> tuple[torch.nn.Module | None, str]:
     """Call once more with hooks and return the innermost layer that was entered and not left, and its name."""
     if not isinstance(module, torch.nn.Module) or isinstance(module, torch.jit.ScriptModule):
         return None, ""
@@ -106,7 +111,7 @@ def _failing_layer(module: Any, tensors: list[torch.Tensor]) -> tuple[torch.nn.M
     hooks = [layer.register_forward_pre_hook(lambda layer, _: entered.append(layer)) for layer in module.modules()]
     hooks += [layer.register_forward_hook(lambda *_: _leave(entered)) for layer in module.modules()]
     try:
-        module(*tensors)
+        arguments.call(module, tensors)
         return None, ""
     except (RuntimeError, TypeError, ValueError, IndexError):
         inner = entered[-1] if entered else module
@@ -139,14 +144,17 @@ def example_arrays(model: TorchModel, rows: Rows, count: int) -> dict[str, np.nd
     batch = insisted_batch(model.inputs) or count
     indices = np.arange(batch) % len(rows)
     arrays = {name: array[indices] for name, array in rows.inputs.items()}
+    # One number for a whole batch is that of the first row.
+    arrays |= {name: arrays[name][:1] for name, shape, _ in model.inputs if not shape and name in arrays}
     return checked(model.inputs, arrays)
 
 
-def zeros(specs: tuple[Spec, ...], batch: int = 2) -> tuple[np.ndarray, ...]:
+def zeros(specs: tuple[Spec, ...], batch: int = 2) -> dict[str, np.ndarray]:
     """Return inputs of zeros; every free dimension but the first is given as many as there are rows."""
-    return tuple(
-        np.zeros([size if isinstance(size, int) else batch for size in shape], dtype=dtype) for _, shape, dtype in specs
-    )
+    return {
+        name: np.zeros([size if isinstance(size, int) else batch for size in shape], dtype=dtype)
+        for name, shape, dtype in specs
+    }
 
 
 # What turns a tensor's values into Python's.
@@ -173,7 +181,7 @@ SHAPE_ONLY = frozenset(
 )
 
 
-def refuse_decisions(module: torch.nn.Module, arrays: Iterable[np.ndarray]) -> Any:
+def refuse_decisions(module: torch.nn.Module, arrays: Mapping[str, np.ndarray]) -> Any:
     """Run the forward once and return its answer; PreconditionError X206 if it reads values that it computed.
 
     Shapes may be read, and the values of parameters and buffers, which stay as they are.

@@ -187,9 +187,10 @@ class Cast(torch.nn.Module):
         self.dtype = DTYPES[dtype]
         self.module = module.to(self.dtype)
 
-    def forward(self, *inputs: torch.Tensor) -> Any:
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
         """Answer a batch; floating-point inputs and outputs of any shape are converted."""
-        return to_float32(self.module(*(_floating_to(value, self.dtype) for value in inputs)))
+        by_name = {name: _floating_to(value, self.dtype) for name, value in named.items()}
+        return to_float32(self.module(*(_floating_to(value, self.dtype) for value in inputs), **by_name))
 
 
 def to_float32(answer: Any) -> Any:

@@ -7,15 +7,18 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch  # noqa: TID253 - its very subject
+from torch.jit import _trace  # noqa: TID253 - its very subject
 from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.session import check_parity, measure_parity
+from titrant.runtime.backends.torch.arguments import Arguments, arguments_of, signature_of
 from titrant.runtime.backends.torch.call import example_arrays, named, refuse_decisions
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.session import open_session
@@ -89,8 +92,10 @@ def traced(
     try:
         with plain_attention(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            answer = refuse_decisions(module.eval(), arrays.values())
-            script = torch.jit.trace(flat(module, outputs, answer), inputs, check_trace=True)  # type: ignore[no-untyped-call]
+            answer = refuse_decisions(module.eval(), arrays)
+            ready = flat(module, outputs, answer, tuple(arrays))
+            with _readable(module):
+                script = torch.jit.trace(ready, inputs, check_trace=True)  # type: ignore[no-untyped-call]
             frozen: torch.jit.ScriptModule = torch.jit.freeze(script)
             return frozen
     except (RuntimeError, TracingCheckError) as error:
@@ -105,26 +110,49 @@ def traced(
 
 
 class Flat(torch.nn.Module):
-    """A module whose answer is cut down to its named outputs, in order."""
+    """A module that takes its inputs by place, and whose answer is cut down to its named outputs, in order."""
 
-    def __init__(self, module: torch.nn.Module, outputs: tuple[str, ...]) -> None:
+    def __init__(self, module: torch.nn.Module, outputs: tuple[str, ...], arguments: Arguments) -> None:
         super().__init__()
         self.module = module
         self.outputs = outputs
+        self.arguments = arguments
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Answer a batch."""
-        tensors = tuple(named(self.module(*inputs), self.outputs).values())
+        tensors = tuple(named(self.arguments.call(self.module, inputs), self.outputs).values())
         return tensors[0] if len(tensors) == 1 else tensors
 
 
-def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any) -> torch.nn.Module:
+def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any, inputs: tuple[str, ...]) -> torch.nn.Module:
     """Wrap a module in eval mode whose `answer` to some batch has another form than a trace can hold.
 
-    Others are left bare, as the wrapper makes every name in the file longer.
+    So is one whose forward does not begin with `inputs`, in this order, or has a name beyond ASCII. Others are left
+    bare, as the wrapper makes every name in the file longer.
     """
-    bare = isinstance(answer, torch.Tensor) or (isinstance(answer, tuple) and len(answer) == len(outputs))
-    return module.eval() if bare else Flat(module, outputs).eval()
+    arguments = arguments_of(module, inputs)
+    fits = isinstance(answer, torch.Tensor) or (isinstance(answer, tuple) and len(answer) == len(outputs))
+    bare = fits and arguments.in_order and _is_plain(module)
+    return module.eval() if bare else Flat(module, outputs, arguments).eval()
+
+
+def _is_plain(module: torch.nn.Module) -> bool:
+    """Whether the forward's names are ASCII: torch writes others into a TorchScript file, and cannot read them."""
+    return all(item.name.isascii() for item in signature_of(module).inputs)
+
+
+@contextmanager
+def _readable(module: torch.nn.Module) -> Iterator[None]:
+    """Let a trace name no value after the forward's variables where one of them goes beyond ASCII."""
+    if _is_plain(module):
+        yield
+        return
+    by_variable = _trace._create_interpreter_name_lookup_fn
+    _trace._create_interpreter_name_lookup_fn = lambda _: lambda _: ""  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        _trace._create_interpreter_name_lookup_fn = by_variable
 
 
 def export(

@@ -1,5 +1,6 @@
 """Run modules and TorchScript files in PyTorch."""
 
+import functools
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -29,7 +30,8 @@ def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device
     if isinstance(model, TorchModel):
         return TorchSession(_placed(model, device), model.inputs, model.outputs, threads, device)
     module, inputs, outputs = load_script(model, device)
-    return TorchSession(module, inputs, outputs, threads, device)
+    # The file says in which order it was traced; its own graph may call the arguments anything.
+    return TorchSession(functools.partial(module), inputs, outputs, threads, device)
 
 
 def load_script(
@@ -80,8 +82,13 @@ class TorchSession:
         self._module = module
         self._threads = threads
         self._device = device
-        self._inference: Callable[[], AbstractContextManager[Any]] = torch.inference_mode
+        # A scripted module that may be trained cannot run in inference mode.
+        scripted = isinstance(module, torch.jit.ScriptModule)
+        self._inference: Callable[[], AbstractContextManager[Any]] = torch.no_grad if scripted else torch.inference_mode
+        from titrant.runtime.backends.torch.arguments import arguments_of
+
         self.specs = inputs
+        self._arguments = arguments_of(module, tuple(name for name, _, _ in inputs))
         self.input_names = tuple(name for name, _, _ in inputs)
         self.output_names = outputs
         self.fixed_batch = insisted_batch(inputs)
@@ -96,7 +103,7 @@ class TorchSession:
         arrays = checked(self.specs, inputs)
         with self._inference():
             _use_threads(self._threads)
-            answer = call(self._module, arrays.values(), self._device)
+            answer = call(self._module, arrays, self._device, self._arguments)
             return {name: _array(tensor) for name, tensor in named(answer, self.output_names).items()}
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
 from titrant.runtime.data.parameters import (
+    InputParts,
     InputSpecs,
     Names,
     PlainValue,
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from titrant.runtime.data.classes import Classes
+    from titrant.runtime.data.wiring import Part
     from titrant.runtime.values import Rows, RowSplit, Tables, Transforms
 
 # The roles that transforms may be fitted on, in this order.
 FITTED_ON = ("train", "calibration")
-STACKED = "features"
 
 # Bytes of rows that are made in a second.
 _MADE_BYTES_PER_SECOND = 150e6
@@ -41,8 +42,8 @@ _MADE_BYTES_PER_SECOND = 150e6
 class DataTransformParams(Params):
     """How raw columns become the model's inputs.
 
-    `inputs` and `label` as in data.load; `inputs` None: every column but the label and `by`. `model_inputs` names the
-    model's inputs where the recipe does; otherwise stacked numbers are "features" and an array keeps its name.
+    `inputs` and `label` as in data.load; `inputs` None: every column but the label and `by`. `model_inputs` are the
+    model's inputs where they are known; otherwise stacked numbers are "features" and an array keeps its name.
     """
 
     task: str
@@ -54,6 +55,17 @@ class DataTransformParams(Params):
     transforms: TransformSteps = ()
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     model_inputs: InputSpecs = ()
+    wiring: InputParts = Field((), description="what each input of the model is made of; (): by their names")
+
+    @property
+    def parts(self) -> dict[str, str | tuple[str, ...]]:
+        """What each input of the model is made of, in the model's order; those of a fixed value apart."""
+        return {item.name: item.part for item in self.wiring if item.value is None}
+
+    @property
+    def constants(self) -> dict[str, bool | int | float]:
+        """The inputs that are one number in every row."""
+        return {item.name: item.value for item in self.wiring if item.value is not None}
 
 
 def predict(
@@ -73,7 +85,7 @@ def predict(
 
 @operator(
     "data.transform",
-    version=1,
+    version=2,
     family="data",
     params=DataTransformParams,
     inputs={"tables": "tables", "split": "split"},
@@ -98,8 +110,9 @@ def data_transform(
     Outputs:    train, tuning, calibration, evaluation - inputs name → (rows, …) float32 or int64, labels as indices
                 into the class names, subgroups; a role that was left out has no rows. transforms - as fitted
     Fails:      PreconditionError when NaN is left in an input, a text column is not encoded, a label is not a class,
-                `positive` is not one of the classes, or there is one class only; RecipeError X128 for a class that
-                `classes` does not list
+                `positive` is not one of the classes, there is one class only, or numbers are no whole ones where the
+                model takes these; RecipeError X128 for a class that `classes` does not list, X129 for a model input
+                without a match in the data
     Cost:       a pass over the inputs for each transform; they are held in memory twice
     """
     rows, fitted = transform(params, tables, split)
@@ -155,11 +168,16 @@ def transform(params: DataTransformParams, tables: "Tables", split: "RowSplit") 
     return {role: _rows(data, role, transforms, classes, groups) for role in ROLES}, transforms
 
 
-def class_notes(params: DataTransformParams, tables: "Tables") -> tuple[str, ...]:
-    """Return what a person should know of how the label was read."""
+def classes_of(params: DataTransformParams, tables: "Tables") -> "Classes | None":
+    """Return the classes of the label over all sources, None without a label."""
     from titrant.runtime.values import RowSplit
 
-    classes = _classes(_Data(params, tables, RowSplit({}, {})))
+    return _classes(_Data(params, tables, RowSplit({}, {})))
+
+
+def class_notes(params: DataTransformParams, tables: "Tables") -> tuple[str, ...]:
+    """Return what a person should know of how the label was read."""
+    classes = classes_of(params, tables)
     return () if classes is None else classes.notes
 
 
@@ -191,9 +209,15 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Tra
     fitting = role or next(role for role in reversed(ROLES) if data.count(role))
     columns = {name: data.of(fitting, name) for name in names}
     steps = fit(params.transforms, columns)
-    inputs, dtypes = wire(columns, params.model_inputs)
+    constants = params.constants
+    columned = tuple(spec for spec in params.model_inputs if spec.name not in constants)
+    inputs, dtypes, unstacked = wire(columns, columned, params.parts)
+    inputs |= dict.fromkeys(constants, ())
+    dtypes |= {spec.name: spec.dtype for spec in params.model_inputs if spec.name in constants}
     positive = None if classes is None else positive_class(classes, params.positive)
-    return Transforms(steps, inputs, dtypes, classes.names if classes else (), positive)
+    if classes is None:
+        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants)
+    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants)
 
 
 def _rows(
@@ -245,35 +269,42 @@ def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
 
 
 def wire(
-    columns: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams]
-) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """Map each model input to its columns and its dtype.
+    columns: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams], stated: "Mapping[str, Part] | None" = None
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str], frozenset[str]]:
+    """Map each model input to its columns and to its dtype, and name those that are one column of (rows,).
 
-    Columns of single values are stacked into one input, "features"; an array is an input of its own name. With names
-    from the recipe, inputs are matched by name where all match, else in order. Raises RecipeError X126 when their
-    numbers differ.
+    Without `stated` parts, columns of single values are stacked into one input, "features", and an array is an input of
+    its own name; a lone input may be called otherwise by `specs`, of several each is matched by name. Raises
+    RecipeError X129 where one is not matched.
     """
-    single = tuple(name for name, column in columns.items() if column.ndim == 1 and column.dtype.kind != "O")
-    wiring = ({STACKED: single} if single else {}) | {name: (name,) for name in columns if name not in single}
-    if not specs:
-        return wiring, {name: _dtype([columns[column] for column in names]) for name, names in wiring.items()}
-    if len(specs) != len(wiring):
-        raise RecipeError(
-            Diagnostic(
-                "X126",
-                f"model.inputs names {len(specs)} inputs and the data gives {len(wiring)}: {', '.join(wiring)}",
-                help="name as many inputs, or choose columns with `data.inputs`",
-            )
-        )
-    by_name = all(spec.name in wiring for spec in specs)
-    matched = {spec.name: wiring[spec.name] for spec in specs} if by_name else _in_order(specs, wiring)
-    return matched, {spec.name: spec.dtype for spec in specs}
+    from titrant.runtime.data.wiring import ModelInput, Signature, groups, is_single, match, names_in
+
+    shapes = {spec.name: spec.shape for spec in specs}
+    if specs:
+        named = tuple(ModelInput(spec.name, spec.shape, spec.dtype) for spec in specs)
+        parts = match(Signature(named, renames=True), columns, stated or None)
+    elif stated:
+        parts = dict(stated)
+    else:
+        parts = groups(columns)
+    inputs = {name: names_in(part) for name, part in parts.items()}
+    unstacked = frozenset(
+        name
+        for name, names in inputs.items()
+        if len(names) == 1
+        and is_single(columns[names[0]])
+        and (len(shapes[name]) <= 1 if name in shapes else isinstance(parts[name], str))
+    )
+    dtypes = {name: _dtype([columns[column] for column in names], name in unstacked) for name, names in inputs.items()}
+    return inputs, dtypes | {spec.name: spec.dtype for spec in specs if spec.name in inputs}, unstacked
 
 
 def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams]) -> None:
     """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ."""
     for spec in specs:
         given = inputs[spec.name].shape[1:]
+        if not spec.shape and not given:
+            continue  # one number a batch is a column of numbers here
         if len(spec.shape) != len(given) + 1 or any(
             declared != size for declared, size in zip(spec.shape[1:], given, strict=True) if isinstance(declared, int)
         ):
@@ -287,11 +318,8 @@ def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParam
             )
 
 
-def _in_order(specs: Sequence[TensorParams], wiring: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    return {spec.name: names for spec, names in zip(specs, wiring.values(), strict=True)}
-
-
-def _dtype(columns: "Sequence[np.ndarray]") -> str:
-    """Whole numbers in an array are token numbers and stay int64; pixels and columns become float32."""
-    whole = all(column.ndim > 1 and column.dtype.kind in "iu" and column.dtype.itemsize > 1 for column in columns)
+def _dtype(columns: "Sequence[np.ndarray]", alone: bool) -> str:
+    """Whole numbers in an array, or by themselves, are token numbers and stay int64; pixels and columns are float32."""
+    whole = all((column.ndim > 1 or alone) and column.dtype.kind in "iu" and column.dtype.itemsize > 1
+                for column in columns)  # fmt: skip
     return "int64" if whole else "float32"

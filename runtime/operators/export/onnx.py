@@ -125,8 +125,8 @@ def export(
     arrays = example_arrays(model, example, TRACED_ROWS)
     raw = context.scratch / "raw.onnx"
     with fixed_settings(context.threads, context.seed), plain_attention():
-        answer = refuse_decisions(model.module.eval(), arrays.values())
-        ready = replace(model, module=flat(model.module, model.outputs, answer))
+        answer = refuse_decisions(model.module.eval(), arrays)
+        ready = replace(model, module=flat(model.module, model.outputs, answer, tuple(arrays)))
         opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), params.opset, raw)
     exported = write(read(raw), context.scratch / "model.onnx")
     raw.unlink()

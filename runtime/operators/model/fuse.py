@@ -88,24 +88,26 @@ def fused_model(model: "TorchModel") -> "tuple[TorchModel, int]":
     arrays = zeros(model.inputs)
     module = model.module.eval()
     refuse_decisions(module, arrays)
-    foldable = pairs(module, [tensor_of(array) for array in arrays])
+    foldable = pairs(module, {name: tensor_of(array) for name, array in arrays.items()})
     if not foldable:
         return model, 0
     return rewritten(model, "model.fuse", {"pairs": [list(pair) for pair in foldable]}), len(foldable)
 
 
-def pairs(module: "torch.nn.Module", inputs: "Sequence[torch.Tensor]") -> list[tuple[str, str]]:
-    """Find (layer, normalization) where the normalization alone reads the layer's only answer.
+def pairs(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]") -> list[tuple[str, str]]:
+    """Find (layer, normalization) where the normalization alone reads the layer's only answer to some `inputs` by name.
 
     Seen on one forward pass, so it holds for every module whose path does not depend on values.
     """
     import torch
     from torch.utils._pytree import tree_leaves
 
+    from titrant.runtime.backends.torch.arguments import arguments_of
+
     watch = _Watch(module)
     try:
         with torch.inference_mode(), watch.counting():
-            answer = module(*inputs)
+            answer = arguments_of(module, tuple(inputs)).call(module, tuple(inputs.values()))
     finally:
         watch.remove()
     returned = {id(leaf) for leaf in tree_leaves(answer)}

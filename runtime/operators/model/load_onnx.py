@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def predict(
 
 @operator(
     "model.load_onnx",
-    version=1,
+    version=2,
     family="model",
     params=ModelLoadOnnxParams,
     inputs={},
@@ -65,7 +65,8 @@ def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[st
 
     Helps when: the model already is ONNX.
     Inputs:     none
-    Outputs:    model - one ONNX file without external data
+    Outputs:    model - one ONNX file without external data, whose probabilities are an array where they were a mapping
+                of class to probability (ZipMap)
     Fails:      StepError when the file is not valid ONNX, its external data is missing, or its opset or IR version is
                 newer than the installed onnx and onnxruntime know
     Cost:       one read and one write of the file
@@ -74,14 +75,17 @@ def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[st
 
 
 def load_onnx(path: str, scratch: Path) -> "OnnxModel":
-    """Write a checked copy without external data into `scratch`; a file that had none keeps its bytes."""
+    """Write a checked copy without external data into `scratch`; a file that had none keeps its bytes.
+
+    So does one that answers with arrays only: see `unzip`.
+    """
     import onnx
 
     from titrant.runtime.values import OnnxModel
 
     model, external = read_onnx(path)
     target = scratch / FILE
-    if external:
+    if unzip(model) or external:
         onnx.save(model, target)
     else:
         shutil.copyfile(path, target)
@@ -131,6 +135,35 @@ def read_graph(path: str) -> "tuple[onnx.ModelProto, tuple[Path, ...]]":
     if not parts:
         _check(model, file)
     return model, parts
+
+
+def unzip(model: "onnx.ModelProto") -> tuple[str, ...]:
+    """Let outputs that are mappings of class to probability be the array that they are made of; return their names.
+
+    scikit-learn's converters put a ZipMap behind the probabilities; it is taken out, and the output keeps its name.
+    """
+    import onnx
+
+    outputs = {value.name: value for value in model.graph.output}
+    changed = []
+    for node in model.graph.node:
+        if node.op_type != "ZipMap" or node.domain != "ai.onnx.ml" or node.output[0] not in outputs:
+            continue
+        labels = next((item.ints or item.strings for item in node.attribute if item.name.startswith("classlabels")), ())
+        shape = ["batch", len(labels) or None]
+        plain = onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, shape)
+        outputs[node.output[0]].CopyFrom(plain)
+        node.CopyFrom(onnx.helper.make_node("Identity", node.input, node.output, node.name))
+        changed.append(node.output[0])
+    return tuple(changed)
+
+
+def numeric(values: "Iterable[onnx.ValueInfoProto]") -> "list[onnx.ValueInfoProto]":
+    """Return the outputs that are arrays of numbers: text, such as the name of a class, and lists are not answered."""
+    import onnx
+
+    textual = (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING)
+    return [value for value in values if value.type.tensor_type.elem_type not in textual]
 
 
 def open_check(path: str) -> None:

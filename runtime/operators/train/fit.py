@@ -30,6 +30,7 @@ from titrant.schema.values.text import first_line
 if TYPE_CHECKING:
     import torch
 
+    from titrant.runtime.backends.torch.arguments import Arguments
     from titrant.runtime.backends.torch.losses import LossFunction
     from titrant.runtime.values import Rows, TorchModel
 
@@ -133,6 +134,7 @@ def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tu
 class Batches:
     """One role as tensors, in the order of the model's inputs; `positive` is the class that one logit is about."""
 
+    arguments: "Arguments"
     inputs: "tuple[torch.Tensor, ...]"
     labels: "torch.Tensor"
     positive: int | None
@@ -226,7 +228,7 @@ def _epoch(
     for rows in _without_single(order):
         inputs, labels = train.take(rows)
         optimizer.zero_grad(set_to_none=True)
-        value = loss(_first(model, inputs), labels)
+        value = loss(_first(model, train, inputs), labels)
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += value.detach().double() * len(labels)
@@ -243,7 +245,7 @@ def _judge(model: "TorchModel", tuning: Batches, loss: "LossFunction") -> tuple[
     with torch.inference_mode():
         for start in range(0, rows, TUNING_ROWS):
             inputs, labels = tuning.take(slice(start, start + TUNING_ROWS))
-            output = _first(model, inputs)
+            output = _first(model, tuning, inputs)
             total += float(loss(output, labels)) * len(labels)
             right += correct(output, labels, tuning.positive)
     return total / rows, right / rows
@@ -262,6 +264,7 @@ def make_optimizer(params: FitParams, weights: "list[torch.nn.Parameter]") -> "t
 
 def _batches(model: "TorchModel", rows: "Rows") -> Batches:
     from titrant.runtime.backends.session import checked
+    from titrant.runtime.backends.torch.arguments import arguments_of
     from titrant.runtime.backends.torch.determinism import tensor_of
     from titrant.runtime.backends.torch.losses import labels_of
 
@@ -269,8 +272,10 @@ def _batches(model: "TorchModel", rows: "Rows") -> Batches:
         raise StepError(
             Diagnostic("X202", f"there are no {rows.role} rows", help=f"give {rows.role} rows in data.split")
         )
-    arrays = checked(model.inputs, rows.inputs).values()
-    return Batches(tuple(tensor_of(array, copy=True) for array in arrays), labels_of(rows), rows.positive)
+    arrays = checked(model.inputs, rows.inputs)
+    arguments = arguments_of(model.module, tuple(arrays))
+    tensors = tuple(tensor_of(array, copy=True) for array in arrays.values())
+    return Batches(arguments, tensors, labels_of(rows), rows.positive)
 
 
 def _try(model: "TorchModel", train: Batches, loss: str) -> None:
@@ -282,15 +287,17 @@ def _try(model: "TorchModel", train: Batches, loss: str) -> None:
 
     inputs, labels = train.take(slice(0, 2))
     with torch.inference_mode():
-        answer = call(model.module.eval(), [tensor.numpy() for tensor in inputs])
+        arrays = {name: tensor.numpy() for (name, _, _), tensor in zip(model.inputs, inputs, strict=True)}
+        answer = call(model.module.eval(), arrays)
     first = next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
     check_output(loss, first, train.labels if len(first) == len(labels) else labels)
 
 
-def _first(model: "TorchModel", inputs: "list[torch.Tensor]") -> "torch.Tensor":
+def _first(model: "TorchModel", batches: Batches, inputs: "list[torch.Tensor]") -> "torch.Tensor":
     from titrant.runtime.backends.torch.call import named
 
-    return next(iter(named(model.module(*inputs), model.outputs[:1] or ("output",)).values()))
+    answer = batches.arguments.call(model.module, inputs)
+    return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
 
 
 def _without_single(batches: "Sequence[torch.Tensor]") -> "Sequence[torch.Tensor]":

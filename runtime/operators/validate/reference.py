@@ -42,7 +42,7 @@ def predict(
 
 @operator(
     "validate.reference",
-    version=1,
+    version=2,
     family="validate",
     params=ReferenceParams,
     inputs={"rows": "rows", "outputs": "outputs", "point": "value"},
@@ -90,7 +90,7 @@ def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch") -> RecipeErr
     name = f"name: {mismatch.output}, " if params.output or params.kinds else ""
     advice = f"model: {{output: {{{name}kind: {mismatch.looks}}}}}"
     if mismatch.looks is None:
-        advice = "normalize them in the model's forward, or let it give logits"
+        advice = "let the model's forward give logits, or probabilities that sum to 1 over the classes"
     message = f"the output '{mismatch.output}' is read as {mismatch.said}, which its answers are not: {mismatch.seen}"
     return RecipeError(Diagnostic("X423", message, help=advice, key="model.output"))
 

@@ -218,13 +218,15 @@ def _live(
     parsed = bare_recipe("titrant.recipes.models:TabularNet", level, None, inputs)
     named = (parsed.recipe.model.inputs or ()) if inputs is not None else ()
     specs = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in named)
-    facts = describe_live(module, specs or _specs(example))
+    facts = describe_live(module, specs or _specs(module, example))
     return bare_suitability(bind(parsed), facts, level, hardware or detect(open_home().path))
 
 
-def _specs(example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
-    """Describe the tensors of a call, whose first dimension is the batch."""
+def _specs(module: "torch.nn.Module", example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
+    """Describe the tensors of a call, whose first dimension is the batch, by the names of the forward's arguments."""
     import torch
+
+    from titrant.runtime.backends.torch.arguments import signature_of
 
     if isinstance(example, torch.Tensor):
         raise RecipeError(Diagnostic("P080", "an example is the tensors of a call", help="write `example=[tensor]`"))
@@ -234,7 +236,9 @@ def _specs(example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
             what = "a tensor without dimensions" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             problem = f"place {place} of the example holds {what}"
             raise RecipeError(Diagnostic("P080", problem, help="give tensors whose first dimension is the batch"))
+    arguments = [item.name for item in signature_of(module).inputs] if len(given) > 1 else []
+    names = [*arguments, *(f"input_{place}" for place in range(len(arguments), len(given)))]
     return tuple(
-        TensorSpec(f"input_{place}", ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."))
-        for place, tensor in enumerate(given)
+        TensorSpec(name, ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."))
+        for name, tensor in zip(names, given, strict=False)
     )

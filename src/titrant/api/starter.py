@@ -147,6 +147,12 @@ def _onnx(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"  # {facts['parameters']:,} parameters in {len(facts['layers']):,} nodes; {'; '.join(facts['notes'])}"
     outputs = "; ".join(f"{output['name']} {_shape(output['shape'])}" for output in facts["outputs"])
     yield f"  # it answers with {outputs}"
+    judged = _judged(facts)[0]
+    labelled = starter.data is not None and starter.data["label"] is not None
+    named = judged is not None and "prob" in judged.lower()
+    if labelled and judged is not None and (named or judged != facts["outputs"][0]["name"]):
+        output = {"name": judged, "kind": "probabilities" if named else "logits"}
+        yield f"  output: {flow(output)}  # ? the output that classes are decided from"
     yield "  inputs:"
     for tensor in facts["inputs"]:
         sizes, guessed = fixed_sizes(tensor["shape"])
@@ -183,6 +189,7 @@ def data_lines(starter: Starter) -> Iterator[str]:
         yield from _names("  inputs: ", [column["name"] for column in kept])
     if data["label"]:
         yield from _label(data["label"])
+        yield from _classes(starter, data["label"])
     yield from _transforms(kept, starter.onnx)
     yield from _split(data["label"])
     groups = [column["name"] for column in kept if column["name"].lower() in SUBGROUPS]
@@ -229,6 +236,32 @@ def _label(label: Mapping[str, Any]) -> Iterator[str]:
         yield f"  # ? positive: {values[0]} or {values[1]}: the critical class, which safety gates protect"
     elif len(values) <= MOST_CLASSES:
         yield f"  # ? positive: the critical class, if there is one, of {', '.join(values[:8])}"
+
+
+def _classes(starter: Starter, label: Mapping[str, Any]) -> Iterator[str]:
+    """Ask which output of a trained model is which class: nothing but its maker knows."""
+    outputs = _judged(starter.onnx)[1]
+    values = list(label["values"])
+    more = outputs is not None and outputs > len(values) > 1
+    if trains(starter) or not (label["text"] or (more and not _are_places(values, outputs))):
+        return
+    own = values if label["text"] else [int(value) if value.isdigit() else value for value in values]
+    listed = flow([*own[:MOST_CLASSES], *(["…"] if more else [])])
+    yield f"  # ? classes: {listed}: every class in the order of the model's outputs, which only its maker knows"
+
+
+def _are_places(values: Sequence[str], outputs: int | None) -> bool:
+    return all(value.isdigit() and int(value) < (outputs or 0) for value in values)
+
+
+def _judged(onnx: Mapping[str, Any] | None) -> tuple[str | None, int | None]:
+    """Return the name of the output that classes are decided from, and its numbers a case; None where there is none.
+
+    The converters of scikit-learn put the class that was chosen before the probabilities.
+    """
+    outputs = [(output["name"], list(output["shape"])) for output in (onnx or {}).get("outputs", ())]
+    wide = [(name, shape[1]) for name, shape in outputs if len(shape) == 2 and isinstance(shape[1], int)]
+    return wide[0] if wide else (None, None)
 
 
 def _transforms(kept: Sequence[Mapping[str, Any]], onnx: Mapping[str, Any] | None) -> Iterator[str]:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from titrant.compiler.facts.load_steps import assumes_order
+from titrant.compiler.facts.load_steps import assumes_order, column_names
 from titrant.schema.facts import Column, DataFacts
 from titrant.schema.recipe.data import Data
 from titrant.schema.recipe.model import Model
@@ -35,3 +35,12 @@ def test_asks_only_for_an_order_that_nobody_can_know(model, classes, dtype, stat
     given = {"source": {"csv": "d.csv"}, "label": "y", **({"classes": tuple(stated)} if stated else {})}
     recipe = SimpleNamespace(data=Data.model_validate(given), model=Model.model_validate(model))
     assert assumes_order(recipe, data_of(classes, dtype)) is assumed
+
+
+def test_calls_the_subfolders_of_images_a_label():
+    given = Data.model_validate({"source": {"image_folder": "images"}})
+    recipe = SimpleNamespace(data=given, model=Model.model_validate(WEIGHTS), task="multiclass_classification")
+    assert column_names(recipe) == (None, "label")
+    facts = DataFacts("d", 10, (Column("label", "text"),), WORDS, None, (), {})
+    assert assumes_order(recipe, facts)
+    assert column_names(SimpleNamespace(data=given, task="unlabeled")) == (None, None)

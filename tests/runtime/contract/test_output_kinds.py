@@ -104,3 +104,17 @@ def test_looks_at_the_judged_output_and_at_those_whose_kind_is_written():
     assert [item.output for item in mismatches(reading.model_copy(update={"kinds": {"z": "logits"}}), "y", both)] == [
         "z"
     ]
+
+
+@given(st.integers(0, 99), st.integers(FEWEST_ROWS, 60), st.integers(2, 12), st.sampled_from(sorted(STORED)))
+def test_tells_a_sigmoid_for_each_class_from_logits_and_probabilities(seed, rows, columns, stored):
+    values = STORED[stored](1 / (1 + np.exp(-scores(seed, rows, columns, 2.0))))
+    for said in ("logits", "probabilities"):
+        (mismatch,) = found(said, values)
+        assert mismatch.looks is None
+        assert "sum to between" in mismatch.seen
+
+
+def test_says_nothing_of_a_few_logits_that_lie_in_the_range_by_chance():
+    assert found("logits", np.full((FEWEST_ROWS - 1, 3), 0.5)) == []
+    assert found("logits", scores(3, 40, 3, 1.0)) == []

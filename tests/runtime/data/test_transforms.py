@@ -13,7 +13,8 @@ from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeErro
 
 def fitted(columns, *steps, specs=()):
     columns = {name: np.asarray(column) for name, column in columns.items()}
-    return Transforms(fit([TransformStep(**step) for step in steps], columns), *wire(columns, specs))
+    inputs, dtypes, unstacked = wire(columns, specs)
+    return Transforms(fit([TransformStep(**step) for step in steps], columns), inputs, dtypes, unstacked=unstacked)
 
 
 def inputs(columns, *steps):
@@ -110,11 +111,25 @@ def test_names_inputs_as_the_recipe_does():
     columns = {"a": np.zeros(2), "image": np.zeros((2, 3, 4, 4), np.uint8), "tokens": np.zeros((2, 5), np.int64)}
     assert wire(columns, ())[1] == {"features": "float32", "image": "float32", "tokens": "int64"}
     specs = [TensorParams(name=name, dtype="float32") for name in ("x", "y", "z")]
-    assert wire(columns, specs)[0] == {"x": ("a",), "y": ("image",), "z": ("tokens",)}
+    with pytest.raises(RecipeError, match="nothing is called `x`, `y`, `z`"):
+        wire(columns, specs)
+    assert wire({"a": columns["a"]}, specs[:1])[0] == {"x": ("a",)}
     by_name = [TensorParams(name=name) for name in ("tokens", "features", "image")]
     assert wire(columns, by_name)[0]["features"] == ("a",)
-    with pytest.raises(RecipeError, match="names 1 inputs and the data gives 3"):
+    with pytest.raises(RecipeError, match="nothing is called `x`"):
         wire(columns, specs[:1])
+    stated = {"x": ("a",), "y": "image", "z": "tokens"}
+    assert wire(columns, specs, stated)[0] == {"x": ("a",), "y": ("image",), "z": ("tokens",)}
+
+
+def test_refuses_to_round_what_should_be_whole():
+    columns = {"code": np.array([0.0, 1.0, 2.5, 3.0])}
+    wired = wire(columns, [TensorParams(name="code", shape=("batch",), dtype="int64")])
+    with pytest.raises(TitrantError, match="1 of 4 rows have other numbers") as caught:
+        apply(Transforms((), *wired[:2], unstacked=wired[2]), columns)
+    assert caught.value.diagnostics[0].code == "X119"
+    whole = apply(Transforms((), *wired[:2], unstacked=wired[2]), {"code": np.array([0.0, 3.0])})["code"]
+    assert (whole.dtype, whole.tolist()) == (np.int64, [0, 3])
 
 
 def tables():

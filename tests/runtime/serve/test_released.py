@@ -41,11 +41,14 @@ def linear(path, weights, batch="batch"):
 def release(tmp_path):
     """Release a model into a run folder as a run does."""
 
-    def released(weights, point, *, classes=("benign", "malignant"), positive=1, batch="batch", folder="outputs"):
+    def released(weights, point, *, classes=("benign", "malignant"), positive=1, batch="batch", folder="outputs",
+                 kind="text"):  # fmt: skip
         store = Store(open_home(tmp_path / "home"))
         model = linear(tmp_path / "any.onnx", np.asarray(weights, "f4"), batch)
         scaled = fit((TransformStep(name="standardize", columns=("a",)),), {"a": np.array([8.0, 12.0])})
-        transforms = Transforms(scaled, {"features": ("a", "b")}, {"features": "float32"}, classes, positive)
+        transforms = Transforms(
+            scaled, {"features": ("a", "b")}, {"features": "float32"}, classes, positive, class_kind=kind
+        )
         artifacts = {
             "c.model": store.put("onnx", model),
             "transform.transforms": store.put("transforms", transforms),
@@ -90,6 +93,20 @@ def test_answers_raw_rows_in_whatever_form_they_come(release, give):
     np.testing.assert_allclose(answer.outputs["scores"][:, 1], [2, -2, -1])
     np.testing.assert_allclose(answer.probabilities[:, 1], 1 / (1 + np.exp([-2, 2, 1])))
     assert list(answer.decisions) == ["malignant", "benign", "benign"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "expected"),
+    [
+        ("integer", ("0", "7"), np.array([7, 0, 0])),
+        ("boolean", ("false", "true"), np.array([True, False, False])),
+        ("text", ("007", "1"), np.array(["1", "007", "007"])),
+    ],
+)
+def test_answers_with_classes_as_the_label_has_them(release, kind, classes, expected):
+    decisions = load(release(WEIGHTS, ARGMAX, classes=classes, kind=kind))(ROWS).decisions
+    assert decisions.dtype.kind == expected.dtype.kind
+    assert decisions.tolist() == expected.tolist()
 
 
 def test_decides_at_the_operating_point(release):

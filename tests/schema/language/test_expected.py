@@ -9,7 +9,8 @@ from titrant.schema.language.expected import describe, expected
     ("path", "words"),
     [
         (("data", "source", "files"), "a list of paths"),
-        (("data", "inputs"), "a list of texts"),
+        (("data", "inputs"), "a list of texts or a mapping of names, each to text or a list of texts"),
+        (("data", "sources", "s", "inputs"), "a list of texts"),
         (("quantization", "skip"), "a list of module name patterns"),
         (("model", "inputs", 0, "shape"), "a list of whole numbers, 1 or more or `batch`"),
         (("model", "output"), "a list of mappings or a mapping of options (name, kind)"),

@@ -23,7 +23,7 @@ def test_answers_alike_wherever_an_array_begins(features, classes, rows):
     array = np.random.default_rng(0).standard_normal((rows, features)).astype(np.float32)
     layer = torch.nn.Linear(features, classes)
     with torch.inference_mode():
-        answers = {call(layer, [moved]).numpy().tobytes() for moved in places(array)}
+        answers = {call(layer, {"input": moved}).numpy().tobytes() for moved in places(array)}
     assert len(answers) == 1
 
 

@@ -1,0 +1,132 @@
+"""Settle what each input of the model is made of, before the data are transformed: by the model's own names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from titrant.runtime.data.content import input_names
+from titrant.runtime.data.parameters import InputPartParams, TensorParams
+from titrant.runtime.data.wiring import ModelInput, Part, Signature, check_names, groups, match, names_in
+from titrant.runtime.operators.data.transform import classes_of, wire
+from titrant.runtime.operators.model.load import ModelLoadParams
+from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.schema.facts import DataFacts, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from titrant.runtime.operators.data.transform import DataTransformParams
+    from titrant.runtime.values import Tables
+
+
+def settled(
+    params: "DataTransformParams", tables: "Tables", steps: Mapping[str, str], *, seed: int
+) -> "DataTransformParams":
+    """Return the parameters with every input of the model mapped and typed; as they are where they say the same.
+
+    `steps` are those of the request, of which one loads the model: a graph names its inputs, a module by its forward.
+    Raises RecipeError X129 where names do not match.
+    """
+    table = next(iter(tables.sources.values()))
+    columns = {name: table.columns[name] for name in input_names(params, table)}
+    stated = params.parts or None
+    if "model.load_onnx" in steps:
+        signature = _file_signature(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]).onnx.path)
+        check_names(signature, params.model_inputs)
+        specs = _sized(signature, params.model_inputs)
+        return _explicit(params, columns, match(_columned(signature, specs), columns, stated), specs)
+    loading = ModelLoadParams.model_validate_json(steps["model.load"])
+    declared = _class_signature(loading.factory)
+    if declared is None:
+        if len(columns) == 1 and len(params.model_inputs) <= 1 and stated is None:
+            return params  # a lone array or column needs no name
+        declared = _built_signature(loading, params, tables, seed)
+    check_names(declared, params.model_inputs)
+    stated_inputs = _columned(_stated_signature(declared, params.model_inputs), params.model_inputs)
+    parts = match(stated_inputs, columns, stated)
+    return _explicit(params, columns, parts, params.model_inputs)
+
+
+def _file_signature(path: str) -> Signature:
+    from titrant.runtime.inspect.onnx import graph_inputs, specs_of
+    from titrant.runtime.operators.model.load_onnx import read_graph
+
+    model, _ = read_graph(path)
+    specs = specs_of(model, graph_inputs(model))
+    return Signature(tuple(ModelInput(spec.name, spec.shape, spec.dtype) for spec in specs), renames=True)
+
+
+def _sized(signature: Signature, stated: Sequence[TensorParams]) -> tuple[TensorParams, ...]:
+    """Return a file's inputs, with the sizes that the recipe states where the file leaves them free."""
+    by_name = {spec.name: spec for spec in stated}
+    return tuple(
+        by_name.get(item.name, TensorParams(name=item.name, shape=item.shape or (), dtype=item.dtype or "float32"))
+        for item in signature.inputs
+    )
+
+
+def _columned(signature: Signature, specs: Sequence[TensorParams]) -> Signature:
+    """Leave out the inputs whose value the recipe states: they are no part of the data."""
+    valued = {spec.name for spec in specs if spec.value is not None}
+    return replace(signature, inputs=tuple(item for item in signature.inputs if item.name not in valued))
+
+
+def _class_signature(factory: str) -> Signature | None:
+    """Return what a module's class says of its forward; None where the factory has to be called to know."""
+    import torch
+
+    from titrant.runtime.backends.torch.arguments import forward_signature
+    from titrant.runtime.user_code import resolve
+
+    made = resolve(factory)
+    if not (isinstance(made, type) and issubclass(made, torch.nn.Module)) or made.forward is torch.nn.Module.forward:
+        return None
+    return forward_signature(made.forward, bound=False)
+
+
+def _built_signature(loading: ModelLoadParams, params: "DataTransformParams", tables: "Tables", seed: int) -> Signature:
+    from titrant.runtime.backends.torch.arguments import signature_of
+    from titrant.runtime.inspect.torch import built, resolve_args
+
+    table = next(iter(tables.sources.values()))
+    given = groups({name: table.columns[name] for name in input_names(params, table)})
+    classes = classes_of(params, tables)
+    data = DataFacts(
+        digest="",
+        rows=0,
+        columns=(),
+        classes=() if classes is None else classes.names,
+        positive=None,
+        inputs=tuple(TensorSpec(name, ("batch", len(names_in(part))), "") for name, part in given.items()),
+        roles={},
+    )
+    return signature_of(built(loading.factory, resolve_args(loading.args, data), seed))
+
+
+def _stated_signature(signature: Signature, specs: Sequence[TensorParams]) -> Signature:
+    """Return what the model takes, as the recipe states it where it does, in the order of the forward."""
+    if not specs:
+        return signature
+    order = [item.name for item in signature.inputs]
+    inputs = [ModelInput(spec.name, spec.shape, spec.dtype) for spec in specs]
+    if signature.named:
+        inputs.sort(key=lambda item: order.index(item.name) if item.name in order else len(order))
+    return Signature(tuple(inputs), renames=True)
+
+
+def _explicit(
+    params: "DataTransformParams",
+    columns: "Mapping[str, np.ndarray]",
+    parts: Mapping[str, Part],
+    specs: Sequence[TensorParams],
+) -> "DataTransformParams":
+    taken = tuple(spec for spec in specs if spec.name in parts or spec.value is not None)
+    if len(parts) == 1 and not params.wiring and len(taken) <= 1:
+        named = not params.model_inputs or params.model_inputs[0].name in parts
+        if named and wire(columns, params.model_inputs) == wire(columns, taken, parts):
+            return params
+    wiring = (
+        *(InputPartParams(name=name, part=part) for name, part in parts.items()),
+        *(InputPartParams(name=spec.name, value=spec.value) for spec in taken if spec.value is not None),
+    )
+    return params.model_copy(update={"wiring": wiring, "model_inputs": taken})
