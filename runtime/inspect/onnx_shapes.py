@@ -53,7 +53,10 @@ def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> di
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    sizes = {spec.name: (1 if isinstance(spec.shape[0], str) else spec.shape[0], *spec.shape[1:]) for spec in inputs}
+    sizes = {
+        spec.name: (*(1 if isinstance(size, str) else size for size in spec.shape[:1]), *spec.shape[1:])
+        for spec in inputs
+    }
     for value in copy.graph.input:
         for dim, size in zip(value.type.tensor_type.shape.dim, sizes.get(value.name, ()), strict=False):
             if isinstance(size, int):
@@ -259,6 +262,8 @@ class Constant:
 
     tensor: "onnx.TensorProto"
     initializer: bool
+    source: str = ""  # where it is a constant that was moved, the name of the one that the graph holds
+    held_bytes: int = 0  # and the bytes of that one
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -272,8 +277,8 @@ class Constant:
 
     @property
     def bytes(self) -> int:
-        """The bytes of its numbers, those narrower than a byte packed."""
-        return -(-self.size * _bits(self.type) // _BYTE)
+        """The bytes of its numbers in the file, those narrower than a byte packed."""
+        return self.held_bytes or -(-self.size * _bits(self.type) // _BYTE)
 
     @property
     def type(self) -> str:
@@ -337,6 +342,30 @@ def constants(graph: "onnx.GraphProto") -> dict[str, Constant]:
             if item.name == "value":
                 by_name[node.output[0]] = Constant(item.t, initializer=False)
     return by_name
+
+
+# Operators that give the numbers of their first operand, in another order, shape or format.
+_MOVERS = ("Transpose", "Cast", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten")
+
+
+def moved_constants(
+    graph: "onnx.GraphProto", held: Mapping[str, Constant], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Constant]:
+    """List what becomes of constants that nodes only move, by the name of the tensor, in its own shape and format."""
+    import onnx
+
+    outputs = {value.name for value in graph.output}
+    moved: dict[str, Constant] = {}
+    for node in graph.node:
+        first = node.input[0] if node.input and node.op_type in _MOVERS and node.domain in STANDARD else ""
+        constant = moved.get(first) or held.get(first)
+        if constant is None or node.output[0] in outputs:
+            continue
+        element = next((item.i for item in node.attribute if item.name == "to"), constant.tensor.data_type)
+        tensor = onnx.TensorProto(data_type=element, dims=shapes.get(node.output[0], constant.shape))
+        source = constant.source or first
+        moved[node.output[0]] = Constant(tensor, constant.initializer, source, constant.bytes)
+    return moved
 
 
 def _bits(name: str) -> int:
