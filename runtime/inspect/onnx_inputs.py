@@ -55,7 +55,7 @@ def specs_of(
         tensor = value.type.tensor_type
         inferred = (shapes or {}).get(value.name)
         dimensions: list[int | str] = [
-            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else dim.dim_param or "free"
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or "free"
             for dim in tensor.shape.dim
         ]
         if inferred and not tensor.HasField("shape"):
