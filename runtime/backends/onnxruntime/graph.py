@@ -197,7 +197,7 @@ def products_first(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     nodes = list(model.graph.node)
     producer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
-    needs = [{producer[name] for name in _reads(node) if name in producer} for node in nodes]
+    needs = [{producer[name] for name in reads(node) if name in producer} for node in nodes]
     feeds: list[list[int]] = [[] for _ in nodes]
     for index, sources in enumerate(needs):
         for source in sources:
@@ -222,13 +222,13 @@ def _rank(node: onnx.NodeProto, index: int) -> tuple[bool, int]:
     return node.op_type not in WEIGHTED, index
 
 
-def _reads(node: onnx.NodeProto) -> set[str]:
+def reads(node: onnx.NodeProto) -> set[str]:
     """Name what a node reads, the graphs inside it included."""
     names = set(node.input)
     for attribute in node.attribute:
         for inner in (attribute.g, *attribute.graphs):
             for inner_node in inner.node:
-                names |= _reads(inner_node)
+                names |= reads(inner_node)
             names |= {output.name for output in inner.output}
     return names
 
@@ -257,7 +257,7 @@ def pooled(graph: onnx.ModelProto) -> onnx.ModelProto:
 def type_as(model: onnx.ModelProto, name: str, like: str) -> None:
     """Note that a tensor has another's type; the rank may be another, so that no shape is noted."""
     graph = model.graph
-    for value in (*graph.value_info, *graph.output):
+    for value in (*graph.value_info, *graph.output, *graph.input):
         if value.name == like:
             element = value.type.tensor_type.elem_type
             graph.value_info.append(helper.make_tensor_value_info(name, element, None))

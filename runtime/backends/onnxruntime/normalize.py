@@ -12,7 +12,7 @@ import numpy as np
 import onnx  # noqa: TID253 - its very subject
 from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.onnxruntime.graph import STANDARD, ranks_of, subgraphs, type_as
+from titrant.runtime.backends.onnxruntime.graph import STANDARD, ranks_of, reads, subgraphs, type_as
 from titrant.schema.values.frozen import dataclass
 
 # What the tools append to a tensor's name, or to a node's, for the tensors that they add.
@@ -21,7 +21,9 @@ _APPENDED = (
     "_DequantizeLinear_Input", "_DequantizeLinear_Output", "_DequantizeLinear", "_QuantizeLinear", "_output_quantized",
     "_output_quantized_cast_output", "_product", "_transposed", "_pooled", "_min", "_max", "_ReduceMin", "_ReduceMax",
 )  # fmt: skip
-_GEMM_BIAS, _MATRIX = 2, 2
+_GEMM_BIAS = 2
+# The dimensions of a matrix.
+MATRIX = 2
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,12 @@ class Renamed:
 
 def normalize(model: onnx.ModelProto) -> Renamed:
     """Run every pass over a typed graph whose constants are folded; returns how inputs and outputs are now named."""
-    hold_constants(model)
+    holdconstants_of(model)
     scale_products(model)
     flatten_biases(model)
     flatten_weights(model)
-    split_constants(model)
+    splitconstants_of(model)
+    part_readers(model)
     return rename_tensors(model)
 
 
@@ -63,7 +66,7 @@ def name_nodes(model: onnx.ModelProto) -> None:
         taken.add(node.name)
 
 
-def hold_constants(model: onnx.ModelProto) -> None:
+def holdconstants_of(model: onnx.ModelProto) -> None:
     """Turn `Constant` nodes into initializers, which alone the tools take for weights."""
     kept = []
     for node in model.graph.node:
@@ -89,37 +92,37 @@ def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
 
 def scale_products(model: onnx.ModelProto) -> None:
     """Multiply `alpha` and `beta` of a Gemm into its constants; the tools drop `beta` with the bias's scale."""
-    constants = _constants(model)
+    constants = constants_of(model)
     for node in model.graph.node:
         if node.op_type != "Gemm" or node.domain not in STANDARD:
             continue
-        for setting, place in (("alpha", 1), ("beta", _GEMM_BIAS)):
-            factor = _setting(node, setting, 1.0)
+        for factor_name, place in (("alpha", 1), ("beta", _GEMM_BIAS)):
+            factor = setting(node, factor_name, 1.0)
             if len(node.input) <= place or not node.input[place]:
-                _unset(node, setting)
+                _unset(node, factor_name)
                 continue
             tensor = constants.get(node.input[place])
             if factor != 1.0 and tensor is not None:
                 scaled = (numpy_helper.to_array(tensor) * np.float32(factor)).astype(np.float32)
-                node.input[place] = _add(model, scaled, f"{tensor.name}_{setting}")
-                _unset(node, setting)
+                node.input[place] = _add(model, scaled, f"{tensor.name}_{factor_name}")
+                _unset(node, factor_name)
 
 
 def flatten_biases(model: onnx.ModelProto) -> None:
     """Bring a Gemm's constant bias of any broadcastable shape to (out,); one that differs by row is added after it."""
-    constants, nodes = _constants(model), []
+    constants, nodes = constants_of(model), []
     for node in model.graph.node:
         nodes.append(node)
         if node.op_type != "Gemm" or node.domain not in STANDARD or len(node.input) <= _GEMM_BIAS:
             continue
         weight, bias = constants.get(node.input[1]), constants.get(node.input[_GEMM_BIAS])
-        if weight is None or bias is None or _setting(node, "beta", 1.0) != 1.0:
+        if weight is None or bias is None or setting(node, "beta", 1.0) != 1.0:
             continue
-        width = weight.dims[0 if _setting(node, "transB", 0) else 1]
+        width = weight.dims[0 if setting(node, "transB", 0) else 1]
         if tuple(bias.dims) == (width,):
             continue
         values = numpy_helper.to_array(bias)
-        if values.ndim < _MATRIX or values.shape[0] == 1:
+        if values.ndim < MATRIX or values.shape[0] == 1:
             flat = np.broadcast_to(values.reshape(values.shape[-1:]), (width,))
             node.input[_GEMM_BIAS] = _add(model, flat, f"{bias.name}_flat")
         else:
@@ -132,21 +135,21 @@ def flatten_biases(model: onnx.ModelProto) -> None:
 
 def flatten_weights(model: onnx.ModelProto) -> None:
     """Drop leading axes of size 1 of a MatMul's weight where the other operand has as many: the answer has them."""
-    constants, ranks = _constants(model), ranks_of(model.graph)
+    constants, ranks = constants_of(model), ranks_of(model.graph)
     for node in model.graph.node:
         weight = constants.get(node.input[1]) if node.op_type == "MatMul" and node.domain in STANDARD else None
         if weight is None:
             continue
         shape = tuple(weight.dims)
-        broad = len(shape) - _MATRIX
+        broad = len(shape) - MATRIX
         if broad > 0 and set(shape[:broad]) == {1} and ranks.get(node.input[0], 0) >= len(shape):
             flat = numpy_helper.to_array(weight).reshape(shape[broad:])
             node.input[1] = _add(model, flat, f"{weight.name}_flat")
 
 
-def split_constants(model: onnx.ModelProto) -> None:
+def splitconstants_of(model: onnx.ModelProto) -> None:
     """Give a constant that operators read in different ways a copy for each way, as its scales lie along other axes."""
-    constants, first = _constants(model), dict[str, tuple[Any, ...]]()
+    constants, first = constants_of(model), dict[str, tuple[Any, ...]]()
     copies: dict[tuple[Any, ...], str] = {}
     for node in model.graph.node:
         for place, name in enumerate(node.input):
@@ -159,11 +162,32 @@ def split_constants(model: onnx.ModelProto) -> None:
                 node.input[place] = copies[name, *way]
 
 
+def part_readers(model: onnx.ModelProto) -> None:
+    """Give a Relu or Clip a copy of what is read elsewhere too: the tools would take the range after it for both.
+
+    They count the nodes that read a tensor, and neither the graph's outputs nor the graphs inside nodes: negative
+    answers would be lost.
+    """
+    elsewhere = {output.name for output in model.graph.output}
+    elsewhere |= {name for node in model.graph.node for name in reads(node) - set(node.input)}
+    taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type in ("Relu", "Clip") and node.input[0] in elsewhere:
+            source = node.input[0]
+            node.input[0] = _free(f"{source}_copy", taken, first=True)
+            taken.add(node.input[0])
+            type_as(model, node.input[0], source)
+            nodes.append(helper.make_node("Identity", [source], [node.input[0]], f"{node.name}_copy"))
+        nodes.append(node)
+    _replace_nodes(model, nodes)
+
+
 def _way(node: onnx.NodeProto, place: int) -> tuple[Any, ...]:
     """Say how a node reads an operand; a bias is scaled by its own node's input and weight, so none is shared."""
     bias = place == _GEMM_BIAS and node.op_type in ("Gemm", "Conv", "ConvTranspose")
-    groups = _setting(node, "group", 1) if node.op_type == "ConvTranspose" else 1
-    return (node.op_type, place, _setting(node, "transB", 0), groups, node.name if bias else "")
+    groups = setting(node, "group", 1) if node.op_type == "ConvTranspose" else 1
+    return (node.op_type, place, setting(node, "transB", 0), groups, node.name if bias else "")
 
 
 def rename_tensors(model: onnx.ModelProto) -> Renamed:
@@ -262,30 +286,13 @@ ELEMENTS = {
 }  # fmt: skip
 
 
-def scaled_as_one(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Name the weights that can only have one scale for all their numbers.
-
-    Those of a MatMul with batch axes, of one axis, or on its left, since kernels take a scale for each column of a
-    matrix; and of a ConvTranspose in groups, whose channels are counted in each group.
-    """
-    constants = _constants(model)
-    names = dict[str, None]()
-    for node in model.graph.node:
-        for place, name in enumerate(node.input):
-            if name not in constants:
-                continue
-            columns = place == 1 and len(constants[name].dims) == _MATRIX
-            groups = node.op_type == "ConvTranspose" and place == 1 and _setting(node, "group", 1) != 1
-            if groups or (node.op_type == "MatMul" and not columns):
-                names[name] = None
-    return tuple(names)
-
-
-def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+def constants_of(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Return the initializers by name."""
     return {tensor.name: tensor for tensor in model.graph.initializer}
 
 
-def _setting(node: onnx.NodeProto, name: str, default: Any) -> Any:
+def setting(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """Return a node's attribute, or what stands for it where the node has none."""
     return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
 
 

@@ -141,7 +141,8 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from titrant.runtime.backends.onnxruntime.graph import WEIGHTED, read, weighted_nodes, without_gemm, write
-    from titrant.runtime.backends.onnxruntime.normalize import restore_names, scaled_as_one
+    from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
+    from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared, quiet
 

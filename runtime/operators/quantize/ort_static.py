@@ -156,6 +156,7 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
     import onnx
 
     from titrant.runtime.backends.onnxruntime.graph import pooled, weighted_nodes, write
+    from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, widen_ranges
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared
@@ -173,7 +174,8 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
     onnx.save(pooled(graph), str(file))
     ranges_by_tensor = apply_tool("static", (), lambda _: ranges(file, rows, names, params, context))
     file.unlink()
-    nodes = [node.name for node in graph.graph.node if node.op_type in _int8_operators()]
+    widen_ranges(graph, ranges_by_tensor)
+    nodes = quantizable(graph, _int8_operators())
     result = apply_tool(
         "static", nodes, lambda some: _with_int8(graph, some, ranges_by_tensor, params, context.scratch)
     )
@@ -272,7 +274,7 @@ def _with_int8(
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
     from titrant.runtime.backends.onnxruntime.graph import products_first
-    from titrant.runtime.backends.onnxruntime.normalize import scaled_as_one
+    from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
     from titrant.runtime.backends.onnxruntime.tools import quiet
 
     types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}

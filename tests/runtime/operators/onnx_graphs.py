@@ -224,7 +224,7 @@ class _Maker:
         return Written(model, {self.x: self.inputs}, chosen["operator"], chosen)
 
 
-def answers(model, rows, count=ROWS, batch=_BATCH):
+def answers(model, rows, *, count=ROWS, batch=_BATCH, output=0):
     """Answer rows in onnxruntime, without titrant; `model` is a graph or a file."""
     import onnxruntime
 
@@ -240,7 +240,8 @@ def answers(model, rows, count=ROWS, batch=_BATCH):
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     starts = range(0, count, batch)
     parts = [
-        session.run(None, {name: values[start : start + batch] for name, values in rows.items()})[0] for start in starts
+        session.run(None, {name: values[start : start + batch] for name, values in rows.items()})[output]
+        for start in starts
     ]
     return np.concatenate(parts)
 
