@@ -310,9 +310,12 @@ class Constant:
         return 0 < self.integer_bits <= _BYTE
 
     def uniform(self) -> bool:
-        """Whether all its numbers are equal, as those of a normalization without learned scale and bias."""
+        """Whether all its numbers are equal, as those of a plain normalization; False where they stand outside."""
+        import onnx
         from onnx import numpy_helper
 
+        if self.tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return False
         numbers = numpy_helper.to_array(self.tensor)
         return numbers.size == 0 or bool((numbers == numbers.flat[0]).all())
 

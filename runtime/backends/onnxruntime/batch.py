@@ -156,7 +156,9 @@ def _sizes(model: onnx.ModelProto, name: str) -> Sequence[int] | None:
                     tensors[name] = item.t
                 elif item.name == "value_ints":
                     return tuple(item.ints)
-    return numpy_helper.to_array(tensors[name]).reshape(-1).tolist() if name in tensors else None
+    if name not in tensors or tensors[name].data_location == onnx.TensorProto.EXTERNAL:
+        return None
+    return numpy_helper.to_array(tensors[name]).reshape(-1).tolist()
 
 
 def _without_values(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -26,17 +26,14 @@ NAMES = {
 }  # fmt: skip
 
 
-@dataclass(repr=False)
+@dataclass
 class Written:
     """A graph, rows for it, and what was chosen; `layer` is the name of the node that was written."""
 
-    model: onnx.ModelProto
-    rows: dict
+    model: onnx.ModelProto = field(repr=False)
+    rows: dict = field(repr=False)
     layer: str
     chosen: dict = field(default_factory=dict)
-
-    def __repr__(self):
-        return f"Written({self.chosen})"
 
 
 @st.composite
