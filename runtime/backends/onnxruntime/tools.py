@@ -63,12 +63,13 @@ def apply_tool(kind: str, nodes: Sequence[str], make: Callable[[Sequence[str]], 
 
 
 def _failing(nodes: Sequence[str], make: Callable[[Sequence[str]], object]) -> str:
-    """Halve the nodes until one is left that the tool fails on; "" where it fails on no node alone."""
+    """Halve the nodes until one is left that the tool fails on; "" where it fails without that one as well."""
     left = list(nodes)
     while len(left) > 1:
         half = left[: len(left) // 2]
         left = half if _fails(half, make) else left[len(half) :]
-    return left[0] if left and _fails(left, make) else ""
+    rest = [node for node in nodes if node not in left]
+    return left[0] if left and rest and not _fails(rest, make) else ""
 
 
 def _fails(nodes: Sequence[str], make: Callable[[Sequence[str]], object]) -> bool:

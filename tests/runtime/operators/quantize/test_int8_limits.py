@@ -7,7 +7,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253 - its very subject
 
 from titrant.runtime.api import apply
+from titrant.runtime.backends.onnxruntime.tools import apply_tool
 from titrant.runtime.values import OnnxModel, Rows
+from titrant.schema.diagnostics.diagnostics import StepError
 
 SHAPE = (4, 6, 6)
 
@@ -89,3 +91,22 @@ def test_takes_the_mean_of_what_has_none(x, weights, tmp_path):
     ]
     held = weights | {"one": np.ones(4), "zero": np.zeros(4), "far": np.ones((1, 4, 1, 1))}
     assert max(differences(graph(nodes, held), tmp_path, x)) < 0.05
+
+
+@pytest.mark.parametrize("bad", [[3], [0], [6], []])
+def test_names_the_node_that_a_tool_fails_on(bad):
+    nodes = [f"node{place}" for place in range(7)]
+
+    def make(chosen):
+        if not bad or any(nodes[place] in chosen for place in bad):
+            raise KeyError("no such thing")
+        return len(chosen)
+
+    assert apply_tool("static", nodes, len) == 7
+    with pytest.raises(StepError) as caught:
+        apply_tool("static", nodes, make)
+    [diagnostic] = caught.value.diagnostics
+    where = f"the node {nodes[bad[0]]}" if bad else "this graph"
+    assert diagnostic.code == "X211"
+    assert diagnostic.message == f"onnxruntime cannot quantize {where} (static): 'no such thing'"
+    assert diagnostic.help == f"use quantization.method ort.dynamic, or write {where} with other operators"
