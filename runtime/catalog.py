@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.values.extensions import extensions
 from titrant.schema.values.frozen import dataclass
@@ -145,7 +145,8 @@ class Method:
     none where they run wherever the engine does. `arithmetic` says what it does to the cost of a forward pass; where
     it is None what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights
     it changes, as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the
-    operator's `requires` is asked about each layer alone.
+    operator's `requires` is asked about each layer alone. `leaves` says why a method leaves a layer of those types in
+    fp32, "" where it does not.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Method:
     named: str = ""
     devices: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
+    leaves: Callable[[Layer], str] | None = None
 
     def runs_on(self, device: str) -> bool:
         """Whether there are kernels for a device (cpu, cuda:1)."""

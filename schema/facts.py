@@ -132,6 +132,7 @@ class Layer:
     trainable: int = 0  # of the parameters
     dtype: str = ""  # of the weights, "" without any
     groups: int = 1  # of a convolution
+    weight_operand: int = 0  # the place of the weights among a graph node's operands
     custom: bool = False  # defined outside torch, or in an operator set that is not ONNX's
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
 

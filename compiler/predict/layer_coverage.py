@@ -162,8 +162,9 @@ def _objection(declaration: Declaration, params: Any, hardware: Hardware, model:
 
         def declared(layer: Layer) -> str:
             if layer.type in method.layers:
-                fits = layer.dtype in ("", "float32")
-                return "" if fits else f"its weights are {layer.dtype}, and {method.name} quantizes float32"
+                if layer.dtype not in ("", "float32"):
+                    return f"its weights are {layer.dtype}, and {method.name} quantizes float32"
+                return method.leaves(layer) if method.leaves is not None else ""
             return OWN if exported and layer.custom else others
 
         return declared

@@ -92,13 +92,17 @@ class PiecewiseSession:
         self._size = size
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Answer one batch: name → (batch, …) in, name → (batch, …) out."""
+        """Answer one batch: name → (batch, …) in, name → (batch, …) out.
+
+        Raises StepError X403 for an output without a row for each that was given.
+        """
         rows = len(next(iter(inputs.values())))
         pieces: dict[str, list[np.ndarray]] = {name: [] for name in self.output_names}
         for start in range(0, rows, self._size):
             chosen = np.minimum(np.arange(start, start + self._size), rows - 1)
             answers = self._session.run({name: values[chosen] for name, values in inputs.items()})
             for name, values in answers.items():
+                _check_length(name, values, self._size)
                 pieces[name].append(values[: rows - start])
         return {name: np.concatenate(parts) for name, parts in pieces.items()}
 
@@ -242,12 +246,16 @@ def taken(rows: Rows, name: str) -> np.ndarray:
 
 
 def _whole(name: str, values: np.ndarray, given: int) -> np.ndarray:
+    _check_length(name, values, given)
+    return values.astype(np.float32, copy=False)
+
+
+def _check_length(name: str, values: np.ndarray, given: int) -> None:
     if values.ndim == 0 or len(values) != given:
         raise StepError(
             Diagnostic("X403", f"the output '{name}' has shape {values.shape} for {given} rows",
                        help="every output needs the batch as its first dimension")
         )  # fmt: skip
-    return values.astype(np.float32, copy=False)
 
 
 def _finite(name: str, values: np.ndarray) -> None:

@@ -7,7 +7,9 @@ from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 
 # Layer types, as torch modules and as ONNX nodes.
-CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d", "Conv", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+CONVOLUTIONS = (
+    "Conv1d", "Conv2d", "Conv3d", "Conv", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "ConvTranspose",
+)  # fmt: skip
 PRODUCTS = ("Linear", "Gemm", "MatMul")
 # Modules of torch that an ONNX file holds as matrix products.
 PRODUCTS_IN_FILE = (*PRODUCTS, "MultiheadAttention", "NonDynamicallyQuantizableLinear")

@@ -5,13 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
+from titrant.runtime.backends.onnxruntime.mend import mend
 from titrant.runtime.inspect.onnx_flops import node_flops, total
-from titrant.runtime.inspect.onnx_shapes import MOST_SHAPE_NUMBERS, Constant, constants, infer_shapes
+from titrant.runtime.inspect.onnx_inputs import check_tensors, fit, graph_inputs, specs_of
+from titrant.runtime.inspect.onnx_shapes import (
+    MOST_SHAPE_NUMBERS,
+    Constant,
+    constants,
+    infer_shapes,
+    moved_constants,
+)
 from titrant.runtime.operators.model.load_onnx import numeric, open_check, read_graph, unzip
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -35,12 +40,14 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     path = params.onnx.path
     model, parts = read_graph(path)
     unzipped = unzip(model)
+    check_tensors(model, Path(path).name)
+    model, mended = mend(model)
     whole = _inlined(model)
     counts = count_parameters(whole.graph)
     biases = [held for name, held in constants(whole.graph).items() if name in counts and not _weighs(held)]
     weight_bytes = sum(constant.bytes for constant in (*_held(whole.graph), *biases))
     if weight_bytes <= OPENED_BYTES:
-        open_check(path)
+        open_check(path, model)
     inputs = specs_of(model, graph_inputs(model))
     fixed = inputs if data is None else fit(inputs, data.inputs, Path(path).name)
     _drop_values(model)
@@ -49,19 +56,22 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     cases = _cases(fixed)
     counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
     flops = total(count for _, count in counted)
-    own = counted if whole is model else [(node, node_flops(node, shapes)) for node in model.graph.node]
     return ModelFacts(
         source="onnx",
         digest=params.onnx.digest,
         parameters=sum(counts.values()),
         trainable=0,
         weight_bytes=weight_bytes,
-        layers=tuple(_layers(model.graph, own, counts, cases)),
+        layers=tuple(_layers(whole.graph, counted, counts, shapes, cases)),
         inputs=fixed,
         outputs=specs_of(model, numeric(model.graph.output), shapes),
         flops=None if flops is None else flops // cases,
         activation_bytes=_activation_bytes(whole, shapes, cases),
-        notes=(*_notes(opset(model), counted, weight_bytes, outside=bool(parts)), *_output_notes(model, unzipped)),
+        notes=(
+            *_notes(opset(model), counted, weight_bytes, outside=bool(parts)),
+            *mended,
+            *_output_notes(model, unzipped),
+        ),
     )
 
 
@@ -127,21 +137,37 @@ def _drop_values(model: "onnx.ModelProto") -> None:
                 tensor.ClearField(field)
 
 
-def _layers(graph: "onnx.GraphProto", counted: Counted, counts: Mapping[str, int], cases: int) -> Iterator[Layer]:
-    """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight."""
-    several = {name: constant for name, constant in constants(graph).items() if _weighs(constant) and constant.size > 1}
-    held = several | {name: constant for name, constant in constants(graph).items() if name in counts}
+def _layers(
+    graph: "onnx.GraphProto",
+    counted: Counted,
+    counts: Mapping[str, int],
+    shapes: Mapping[str, tuple[int, ...]],
+    cases: int,
+) -> Iterator[Layer]:
+    """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight.
+
+    A weight that is first moved (transposed, cast, reshaped) belongs to the node that reads what becomes of it:
+    onnxruntime moves it once, when it opens the file.
+    """
+    held = {name: constant for name, constant in constants(graph).items() if _weighs(constant) and constant.size > 1}
+    held |= {name: constant for name, constant in constants(graph).items() if name in counts}
+    moved = moved_constants(graph, held, shapes)
+    read = held | moved
+    sources = {name: constant.source for name, constant in moved.items()}
     left = dict(counts)
     for place, (node, flops) in enumerate(counted):
-        own = {name: held[name] for name in node.input if name in held}
-        shaped = [constant.shape for constant in own.values()]
+        moves = any(name in moved for name in node.output)
+        own = {} if moves else {name: read[name] for name in node.input if name in read}
+        weight = max(own, key=lambda name: len(own[name].shape), default="")
         inside = [name for name in left if name.startswith(f"{place}/")] if subgraphs(node) else []
+        names = () if moves else tuple(sources.get(name, name) for name in dict.fromkeys(node.input))
         yield Layer(
             name=node.name or f"{node.op_type}_{place}",
             type=node.op_type,
-            parameters=sum(left.pop(name, 0) for name in (*dict.fromkeys(node.input), *inside)),
+            parameters=sum(left.pop(name, 0) for name in (*names, *inside)),
             weight_bytes=sum(constant.bytes for constant in own.values()),
-            weight_shape=max(shaped, key=len, default=()),
+            weight_shape=own[weight].shape if own else (),
+            weight_operand=list(node.input).index(weight) if own else 0,
             flops=flops // cases if flops else None,
             dtype=next((constant.dtype for constant in own.values()), ""),
             groups=next((item.i for item in node.attribute if item.name == "group"), 1),
@@ -308,78 +334,3 @@ def _written_twice(graph: "onnx.GraphProto", held: Mapping[str, Constant]) -> It
             fits = len(shape) == _TABLE_RANK and held[weight].shape == shape[::-1] and weight != table
             if fits and held[weight].is_transposed(held[table]):
                 yield weight
-
-
-def graph_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
-    """Return the inputs that are not weights: old graphs list those too."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in weights]
-
-
-def specs_of(
-    model: "onnx.ModelProto",
-    values: "list[onnx.ValueInfoProto]",
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> tuple[TensorSpec, ...]:
-    """Read names, shapes and dtypes; a free first dimension is the batch, other free ones are filled from `shapes`."""
-    import onnx
-
-    specs = []
-    for value in values:
-        tensor = value.type.tensor_type
-        inferred = (shapes or {}).get(value.name)
-        dimensions: list[int | str] = [
-            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else dim.dim_param or "free"
-            for dim in tensor.shape.dim
-        ]
-        if inferred is not None and not dimensions:
-            dimensions = ["batch", *inferred[1:]]
-        if inferred is not None and len(inferred) == len(dimensions):
-            dimensions = [
-                size if isinstance(size, int) or not place else inferred[place] for place, size in enumerate(dimensions)
-            ]
-        if dimensions and isinstance(dimensions[0], str):
-            dimensions[0] = "batch"
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        specs.append(TensorSpec(value.name, tuple(dimensions), str(np.dtype(dtype))))
-    return tuple(specs)
-
-
-def fit(inputs: tuple[TensorSpec, ...], given: tuple[TensorSpec, ...], name: str) -> tuple[TensorSpec, ...]:
-    """Fill free sizes from the data's inputs, which must have the graph's names, shapes and dtypes."""
-    by_name = {spec.name: spec for spec in given}
-    if set(by_name) != {spec.name for spec in inputs}:
-        listed = ", ".join(_written(spec) for spec in inputs)
-        raise RecipeError(
-            Diagnostic(
-                "X126",
-                f"{name} takes {', '.join(spec.name for spec in inputs)}, "
-                f"and the data gives {', '.join(by_name) or 'nothing'}",
-                help=f"write `model: {{inputs: [{listed}]}}`",
-            )
-        )
-    return tuple(_filled(spec, by_name[spec.name], name) for spec in inputs)
-
-
-def _filled(spec: TensorSpec, given: TensorSpec, name: str) -> TensorSpec:
-    fits = len(spec.shape) == len(given.shape) and all(
-        isinstance(want, str) or want == size for want, size in zip(spec.shape[1:], given.shape[1:], strict=True)
-    )
-    if not fits or spec.dtype != given.dtype:
-        raise RecipeError(
-            Diagnostic(
-                "X126",
-                f"{name}: {spec.name} is {_shape(spec)} {spec.dtype}, and the data gives {_shape(given)} {given.dtype}",
-                help="change `data.inputs` or `data.transform`, or name the shape and dtype in `model.inputs`",
-            )
-        )
-    return TensorSpec(spec.name, (*spec.shape[:1], *given.shape[1:]), spec.dtype)
-
-
-def _shape(spec: TensorSpec) -> str:
-    return f"({', '.join(str(size) for size in spec.shape)})"
-
-
-def _written(spec: TensorSpec) -> str:
-    sizes = ", ".join("batch" if not place else str(size) for place, size in enumerate(spec.shape))
-    return f"{{name: {spec.name}, shape: [{sizes}], dtype: {spec.dtype}}}"

@@ -54,7 +54,7 @@ def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> di
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     sizes = {
-        spec.name: tuple(1 if not place and isinstance(size, str) else size for place, size in enumerate(spec.shape))
+        spec.name: (*(1 if isinstance(size, str) else size for size in spec.shape[:1]), *spec.shape[1:])
         for spec in inputs
     }
     for value in copy.graph.input:
@@ -262,6 +262,8 @@ class Constant:
 
     tensor: "onnx.TensorProto"
     initializer: bool
+    source: str = ""  # where it is a constant that was moved, the name of the one that the graph holds
+    held_bytes: int = 0  # and the bytes of that one
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -275,8 +277,8 @@ class Constant:
 
     @property
     def bytes(self) -> int:
-        """The bytes of its numbers, those narrower than a byte packed."""
-        return -(-self.size * _bits(self.type) // _BYTE)
+        """The bytes of its numbers in the file, those narrower than a byte packed."""
+        return self.held_bytes or -(-self.size * _bits(self.type) // _BYTE)
 
     @property
     def type(self) -> str:
@@ -308,9 +310,12 @@ class Constant:
         return 0 < self.integer_bits <= _BYTE
 
     def uniform(self) -> bool:
-        """Whether all its numbers are equal, as those of a normalization without learned scale and bias."""
+        """Whether all its numbers are equal, as those of a plain normalization; False where they stand outside."""
+        import onnx
         from onnx import numpy_helper
 
+        if self.tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return False
         numbers = numpy_helper.to_array(self.tensor)
         return numbers.size == 0 or bool((numbers == numbers.flat[0]).all())
 
@@ -340,6 +345,30 @@ def constants(graph: "onnx.GraphProto") -> dict[str, Constant]:
             if item.name == "value":
                 by_name[node.output[0]] = Constant(item.t, initializer=False)
     return by_name
+
+
+# Operators that give the numbers of their first operand, in another order, shape or format.
+_MOVERS = ("Transpose", "Cast", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten")
+
+
+def moved_constants(
+    graph: "onnx.GraphProto", held: Mapping[str, Constant], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Constant]:
+    """List what becomes of constants that nodes only move, by the name of the tensor, in its own shape and format."""
+    import onnx
+
+    outputs = {value.name for value in graph.output}
+    moved: dict[str, Constant] = {}
+    for node in graph.node:
+        first = node.input[0] if node.input and node.op_type in _MOVERS and node.domain in STANDARD else ""
+        constant = moved.get(first) or held.get(first)
+        if constant is None or node.output[0] in outputs:
+            continue
+        element = next((item.i for item in node.attribute if item.name == "to"), constant.tensor.data_type)
+        tensor = onnx.TensorProto(data_type=element, dims=shapes.get(node.output[0], constant.shape))
+        source = constant.source or first
+        moved[node.output[0]] = Constant(tensor, constant.initializer, source, constant.bytes)
+    return moved
 
 
 def _bits(name: str) -> int:

@@ -1,7 +1,7 @@
 """Read and write ONNX files (the same graph gives the same bytes), and rewrite graphs as quantization needs them."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ MICROSOFT = "com.microsoft"
 LOWEST_OPSET = 13
 # Since this version weights need not be listed among a graph's inputs; listed there they are not constant.
 CONSTANT_WEIGHTS = 4
-PRODUCTS = ("MatMul", "Gemm")
-WEIGHTED = (*PRODUCTS, "Conv", "ConvTranspose")
+WEIGHTED = ("MatMul", "Gemm", "Conv", "ConvTranspose")
+# Rows of a table: its weight is the first operand.
+LOOKUPS = ("Gather",)
 # The dimensions of height and width in (batch, channels, height, width).
 PIXELS = (2, 3)
 
@@ -130,26 +131,19 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
         ) from None
 
 
-def weighted_nodes(model: onnx.ModelProto, types: Iterable[str] = WEIGHTED) -> list[str]:
-    """Name the nodes of some types whose second input is a constant of two or more dimensions in fp32."""
+def weighted_nodes(model: onnx.ModelProto, types: Iterable[str] = WEIGHTED, but: Collection[str] = ()) -> list[str]:
+    """Name the nodes of some types whose weight is a constant of two or more dimensions in fp32, none of `but`."""
     constants = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) > 1 and tensor.data_type == 1}
-    constants |= {
-        node.output[0]
-        for node in model.graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value" and len(attribute.t.dims) > 1 and attribute.t.data_type == 1
-    }
+    constants -= set(but)
     return [
         node.name
         for node in model.graph.node
-        if node.op_type in types and len(node.input) > 1 and node.input[1] in constants
+        if node.op_type in types and node.domain in STANDARD and constants.intersection(_weight(node))
     ]
 
 
-def count(model: onnx.ModelProto, *types: str) -> int:
-    """Count the nodes of some types."""
-    return sum(node.op_type in types for node in model.graph.node)
+def _weight(node: onnx.NodeProto) -> Iterable[str]:
+    return node.input[:1] if node.op_type in LOOKUPS else node.input[1:2]
 
 
 def without_gemm(model: onnx.ModelProto) -> None:
@@ -160,7 +154,12 @@ def without_gemm(model: onnx.ModelProto) -> None:
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     transposed: dict[str, str] = {}
-    nodes = [part for node in model.graph.node for part in _as_matmul(node, weights, transposed)]
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        parts = list(_as_matmul(node, weights, transposed))
+        if len(parts) > 1:
+            type_as(model, parts[0].output[0], node.output[0])
+        nodes += parts
     for name, new in transposed.items():
         array = numpy_helper.to_array(weights[name]).T.copy()
         model.graph.initializer.append(numpy_helper.from_array(array, new))
@@ -198,7 +197,7 @@ def products_first(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     nodes = list(model.graph.node)
     producer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
-    needs = [{producer[name] for name in _reads(node) if name in producer} for node in nodes]
+    needs = [{producer[name] for name in reads(node) if name in producer} for node in nodes]
     feeds: list[list[int]] = [[] for _ in nodes]
     for index, sources in enumerate(needs):
         for source in sources:
@@ -223,38 +222,50 @@ def _rank(node: onnx.NodeProto, index: int) -> tuple[bool, int]:
     return node.op_type not in WEIGHTED, index
 
 
-def _reads(node: onnx.NodeProto) -> set[str]:
+def reads(node: onnx.NodeProto) -> set[str]:
     """Name what a node reads, the graphs inside it included."""
     names = set(node.input)
     for attribute in node.attribute:
         for inner in (attribute.g, *attribute.graphs):
             for inner_node in inner.node:
-                names |= _reads(inner_node)
+                names |= reads(inner_node)
             names |= {output.name for output in inner.output}
     return names
 
 
 def pooled(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with every mean over the last two of four dimensions as GlobalAveragePool.
+    """Write every mean over the last two of four dimensions of a typed graph as GlobalAveragePool, in place.
 
     The sums are the same, and onnxruntime has an int8 kernel for it where ReduceMean has none; where the mean drops the
     dimensions, a Flatten follows.
     """
-    inferred = onnx.shape_inference.infer_shapes(graph)
-    ranks = _ranks(inferred.graph)
-    constants = {tensor.name: tensor for tensor in inferred.graph.initializer}
-    nodes = []
-    for node in inferred.graph.node:
-        if node.op_type == "ReduceMean" and ranks.get(node.input[0]) == 4 and _axes(node, constants) == PIXELS:
-            nodes += _as_pool(node)
-        else:
-            nodes.append(node)
-    del inferred.graph.node[:]
-    inferred.graph.node.extend(nodes)
-    return inferred
+    ranks = ranks_of(graph.graph)
+    constants = {tensor.name: tensor for tensor in graph.graph.initializer}
+    whole = {value.name for value in graph.graph.value_info if value.type.tensor_type.elem_type != 1}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.graph.node:
+        pixels = node.op_type == "ReduceMean" and ranks.get(node.input[0]) == 4 and _axes(node, constants) == PIXELS
+        parts = _as_pool(node) if pixels and node.input[0] not in whole else [node]
+        if len(parts) > 1:
+            type_as(graph, parts[0].output[0], node.output[0])
+        nodes += parts
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+    return graph
 
 
-def _ranks(graph: onnx.GraphProto) -> dict[str, int]:
+def type_as(model: onnx.ModelProto, name: str, like: str) -> None:
+    """Note that a tensor has another's type; the rank may be another, so that no shape is noted."""
+    graph = model.graph
+    for value in (*graph.value_info, *graph.output, *graph.input):
+        if value.name == like:
+            element = value.type.tensor_type.elem_type
+            graph.value_info.append(helper.make_tensor_value_info(name, element, None))
+            return
+
+
+def ranks_of(graph: onnx.GraphProto) -> dict[str, int]:
+    """Return how many dimensions each tensor has whose shape the graph notes."""
     return {
         value.name: len(value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)

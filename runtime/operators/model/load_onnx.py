@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from titrant.runtime.values import OnnxModel
 
 FILE = "model.onnx"
+# Where onnxruntime looks for weights of a graph that it gets without a file.
+_BESIDE = "session.model_external_initializers_file_folder_path"
 
 # Reading, checking, writing and keeping the file.
 _READ_BYTES_PER_SECOND = 100e6
@@ -61,12 +63,13 @@ def predict(
     libraries=("onnx",),
 )
 def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[str, Any]:
-    """Check the file and bring external weights inside it.
+    """Check the file, bring external weights inside it, and put right what keeps onnxruntime from opening it.
 
     Helps when: the model already is ONNX.
     Inputs:     none
     Outputs:    model - one ONNX file without external data, whose probabilities are an array where they were a mapping
-                of class to probability (ZipMap)
+                of class to probability (ZipMap); where two nodes have one name they are numbered, and a file that is
+                newer than onnxruntime is brought to the versions that it reads. The plan says so
     Fails:      StepError when the file is not valid ONNX, its external data is missing, or its opset or IR version is
                 newer than the installed onnx and onnxruntime know
     Cost:       one read and one write of the file
@@ -75,17 +78,20 @@ def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[st
 
 
 def load_onnx(path: str, scratch: Path) -> "OnnxModel":
-    """Write a checked copy without external data into `scratch`; a file that had none keeps its bytes.
+    """Write a checked and mended copy without external data into `scratch`; one that needs neither keeps its bytes.
 
     So does one that answers with arrays only: see `unzip`.
     """
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.mend import mend
     from titrant.runtime.values import OnnxModel
 
     model, external = read_onnx(path)
+    unzipped = unzip(model)
+    model, notes = mend(model)
     target = scratch / FILE
-    if unzip(model) or external:
+    if unzipped or external or notes:
         onnx.save(model, target)
     else:
         shutil.copyfile(path, target)
@@ -166,8 +172,11 @@ def numeric(values: "Iterable[onnx.ValueInfoProto]") -> "list[onnx.ValueInfoProt
     return [value for value in values if value.type.tensor_type.elem_type not in textual]
 
 
-def open_check(path: str) -> None:
-    """Open the file in onnxruntime without optimizing; StepError X161 when it refuses the opset or an operator."""
+def open_check(path: str, model: "onnx.ModelProto | None" = None) -> None:
+    """Open a file in onnxruntime without optimizing, or its mended `model`, whose weights may stand beside the file.
+
+    Raises StepError X161 when onnxruntime refuses the opset or an operator.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -175,8 +184,13 @@ def open_check(path: str) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    if model is not None:
+        _check_known(model, Path(path))
+        options.add_session_config_entry(_BESIDE, str(Path(path).absolute().parent))
     try:
-        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(
+            path if model is None else model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
     except (
         state.Fail,
         state.InvalidGraph,
@@ -192,6 +206,22 @@ def open_check(path: str) -> None:
                 help="install a newer onnxruntime, or export with a lower opset and standard operators",
             )
         ) from None
+
+
+def _check_known(model: "onnx.ModelProto", file: Path) -> None:
+    """Refuse a file that stays newer than onnxruntime, whose own message does not say which of its operators are."""
+    import onnxruntime
+
+    from titrant.runtime.backends.onnxruntime.graph import opset
+    from titrant.runtime.backends.onnxruntime.mend import reads
+
+    newest = reads()[1]
+    if opset(model) > newest:
+        message = (
+            f"{file.name} has opset {opset(model)}; onnxruntime {onnxruntime.__version__} knows up to {newest}, and "
+            "its operators cannot be brought there"
+        )
+        raise StepError(Diagnostic("X161", message, help="install a newer onnxruntime, or export with a lower opset"))
 
 
 def _check_versions(model: "onnx.ModelProto", file: Path) -> None:
@@ -218,7 +248,7 @@ def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
     import onnx
 
     ends: dict[str, int] = {}
-    for tensor in model.graph.initializer:
+    for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             said = {item.key: item.value for item in tensor.external_data}
             place = said.get("location", "")
@@ -231,6 +261,16 @@ def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
         if part.stat().st_size < end:
             raise StepError(_outside(file, f"{place} has {part.stat().st_size} bytes of {end}"))
     return tuple(file.parent / place for place in sorted(ends))
+
+
+def _tensors(graph: "onnx.GraphProto") -> "Iterator[onnx.TensorProto]":
+    """Yield every tensor that a graph holds, those of `Constant` nodes and of graphs inside it included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for item in node.attribute:
+            yield from (item.t, *item.tensors)
+            for body in (item.g, *item.graphs):
+                yield from _tensors(body)
 
 
 def _check(model: "onnx.ModelProto", file: Path) -> None:

@@ -1,5 +1,7 @@
-"""Quantize matrix products to int8 for onnxruntime, with activation scales computed at run time."""
+"""Quantize matrix products and embeddings to int8 for onnxruntime, with activation scales computed at run time."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -8,6 +10,7 @@ from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import (
     DYNAMIC_CHANNEL_BYTES,
+    EMBEDDINGS,
     FOLDED_ATTENTION_BYTES,
     PRODUCTS_IN_FILE,
     channels,
@@ -19,11 +22,16 @@ from titrant.runtime.cost.sizes import (
 )
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
+    import onnx
+
     from titrant.runtime.values import OnnxModel
+
+QUANTIZED = (*PRODUCTS_IN_FILE, *EMBEDDINGS)
+_MATRIX = 2
 
 # Nodes that replace one product, with their names.
 NODES_BYTES = 900
@@ -42,26 +50,40 @@ class OrtDynamicParams(Params):
     weight_type: Literal["int8", "uint8"] = Field("int8", description="number format of the weights")
 
 
+def leaves(layer: Layer) -> str:
+    """Say why a product keeps its weights in fp32; "" where it does not."""
+    if layer.type != "MatMul" or not layer.weight_shape:
+        return ""
+    shape = layer.weight_shape
+    if layer.weight_operand == 0:
+        return "its weight is the left operand, and onnxruntime quantizes the right one"
+    if len(shape) < _MATRIX or set(shape[:-_MATRIX]) - {1}:
+        return f"its weight is {' × '.join(map(str, shape))}, and onnxruntime has a scale for each column of a matrix"
+    return ""
+
+
 def requires(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Need onnxruntime and a matrix product with constant weights: convolutions would become slower."""
+    """Need onnxruntime and a matrix product or embedding with constant weights: convolutions would become slower."""
     unmet = missing(hardware, "onnx", "onnxruntime")
-    if model is None or not takes_none(model, *PRODUCTS_IN_FILE):
+    if model is None:
         return unmet
-    return (
-        *unmet,
-        Unmet("ort.dynamic quantizes matrix products only and the model has none in fp32", "use ort.static"),
-    )
+    left = [because for layer in model.layers if layer.type in QUANTIZED and (because := leaves(layer))]
+    kept = replace(model, layers=tuple(layer for layer in model.layers if not leaves(layer)))
+    if not takes_none(kept, *QUANTIZED):
+        return unmet
+    nothing = "ort.dynamic quantizes matrix products and embeddings only, and the model has none in fp32"
+    return (*unmet, Unmet(f"{nothing} that it takes: {left[0]}" if left else nothing, "use ort.static"))
 
 
 def predict(
     params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
-    """Count one byte for each weight of a matrix product and four elsewhere."""
+    """Count one byte for each weight of a matrix product or embedding and four elsewhere."""
     if model is None:
         return Prediction()
     scales = DYNAMIC_CHANNEL_BYTES * channels(model, *PRODUCTS_IN_FILE) if params.per_channel else 0
-    nodes = NODES_BYTES * len(layers_of(model, *PRODUCTS_IN_FILE))
-    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) - saved_by_int8(model, *PRODUCTS_IN_FILE) + scales + nodes
+    nodes = NODES_BYTES * len(layers_of(model, *QUANTIZED))
+    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) - saved_by_int8(model, *QUANTIZED) + scales + nodes
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
     peak = 4 * model.weight_bytes
     return modelled(hardware, seconds, peak, size)
@@ -69,7 +91,7 @@ def predict(
 
 @operator(
     "quantize.ort_dynamic",
-    version=1,
+    version=2,
     family="quantize",
     params=OrtDynamicParams,
     inputs={"model": "onnx"},
@@ -88,18 +110,22 @@ def predict(
         dynamic_activations=True,
         devices=("cpu",),
         arithmetic=Arithmetic(products=0.5),
-        layers=PRODUCTS_IN_FILE,
-        named="matrix products",
+        layers=QUANTIZED,
+        named="matrix products and embeddings",
+        leaves=leaves,
     ),
 )
 def quantize_ort_dynamic(params: OrtDynamicParams, context: Context, *, model: Any) -> dict[str, Any]:
-    """Quantize the constant weights of MatMul and Gemm to int8; activations are quantized batch by batch.
+    """Quantize the constant weights of MatMul, Gemm and Gather to int8; activations are quantized batch by batch.
 
-    Helps when: most of the time goes into matrix products and there is nothing to calibrate with.
-    Inputs:     model - an fp32 ONNX file with at least one MatMul or Gemm whose weights are constant
+    Helps when: most of the time goes into matrix products, or most of the file is an embedding, and there is nothing
+                to calibrate with.
+    Inputs:     model - an fp32 ONNX file with at least one MatMul, Gemm or Gather whose weights are constant, also
+                where they are first transposed, cast or reshaped
     Outputs:    model - an ONNX file; convolutions stay in fp32, since dynamic scales make them up to five times
-                slower. The measurements quantized_nodes and fp32_nodes count the nodes with weights. An answer can
-                depend on who shares the batch
+                slower, and so do weights with batch axes or on the left, which kernels have no scale a column for. The
+                measurements quantized_nodes and fp32_nodes count the nodes with weights. An answer can depend on who
+                shares the batch
     Fails:      PreconditionError when there is nothing to quantize; StepError when onnxruntime cannot load the result
     Cost:       one pass over the weights; peak memory is four times the file
     """
@@ -114,48 +140,54 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from titrant.runtime.backends.onnxruntime.graph import (
-        PRODUCTS,
-        count,
-        read,
-        upgraded,
-        weighted_nodes,
-        without_gemm,
-        write,
-    )
+    from titrant.runtime.backends.onnxruntime.graph import WEIGHTED, read, weighted_nodes, without_gemm, write
+    from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
+    from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
-    from titrant.runtime.backends.onnxruntime.tools import explained, folded, quiet
+    from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared, quiet
 
-    graph = upgraded(read(model.path))
-    if not weighted_nodes(graph, PRODUCTS):
+    graph, names = prepared(model.path, context.scratch)
+    without_gemm(graph)
+    # A kernel takes a scale for each column of a matrix, and no other per channel.
+    chosen = [*weighted_nodes(graph, ("MatMul",), but=scaled_as_one(graph)), *weighted_nodes(graph, ("Gather",))]
+    if not chosen:
         raise PreconditionError(
             Diagnostic(
                 "X210",
-                "the graph has no MatMul or Gemm with constant fp32 weights; convolutions stay as they are",
+                "no MatMul or Gemm has constant fp32 weights, no Gather an fp32 table; convolutions stay as they are",
                 help="use quantization.method ort.static",
             )
         )
-    source, raw = folded(graph, context.scratch), context.scratch / "raw.onnx"
-    graph = read(source)
-    weighted, products = weighted_nodes(graph), weighted_nodes(graph, PRODUCTS)
-    without_gemm(graph)
-    # Shapes that an exporter noted would contradict what the tools infer.
-    del graph.graph.value_info[:]
+    source, raw = context.scratch / "source.onnx", context.scratch / "raw.onnx"
     onnx.save(graph, str(source))
-    with explained("dynamic"), quiet(context.scratch):
-        quantize_dynamic(
-            source,
-            raw,
-            op_types_to_quantize=["MatMul"],
-            per_channel=params.per_channel,
-            reduce_range=params.reduce_range,
-            weight_type={"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}[params.weight_type],
-            extra_options={"MatMulConstBOnly": True},
-        )
+
+    def make(nodes: Sequence[str]) -> None:
+        with quiet(context.scratch):
+            quantize_dynamic(
+                source,
+                raw,
+                op_types_to_quantize=["MatMul", "Gather"],
+                nodes_to_quantize=list(nodes),
+                per_channel=params.per_channel,
+                reduce_range=params.reduce_range,
+                weight_type={"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}[params.weight_type],
+                extra_options={"MatMulConstBOnly": True},
+            )
+
+    apply_tool("dynamic", chosen, make)
     result = read(raw)
     for file in (source, raw):
         file.unlink()
+    restore_names(result, names)
     written = write(result, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
-    quantized = count(result, "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
-    return written, quantized, len(weighted) - len(products)
+    return written, quantized_nodes(result), len(weighted_nodes(result, (*WEIGHTED, "Gather")))
+
+
+def quantized_nodes(graph: "onnx.ModelProto") -> int:
+    """Count the products of whole numbers, and the tables of whole numbers that rows are looked up in."""
+    tables = {tensor.name for tensor in graph.graph.initializer if tensor.data_type in (2, 3) and len(tensor.dims) > 1}
+    return sum(
+        node.op_type == "MatMulInteger" or (node.op_type == "Gather" and node.input[0] in tables)
+        for node in graph.graph.node
+    )

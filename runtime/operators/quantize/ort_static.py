@@ -1,6 +1,6 @@
 """Quantize a whole graph to int8 for onnxruntime, with activation ranges measured on calibration rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.normalize import Renamed
     from titrant.runtime.values import OnnxModel, Rows
 
 MULTIPLIED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE)
@@ -108,7 +109,7 @@ def predict(
 
 @operator(
     "quantize.ort_static",
-    version=2,
+    version=3,
     family="quantize",
     params=OrtStaticParams,
     inputs={"model": "onnx", "calibration": "rows"},
@@ -152,11 +153,15 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
 
 def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context: Context) -> "tuple[OnnxModel, int]":
     """Return the written file and how many nodes have int8 weights."""
-    from titrant.runtime.backends.onnxruntime.graph import pooled, read, upgraded, weighted_nodes, write
-    from titrant.runtime.backends.onnxruntime.session import load
-    from titrant.runtime.backends.onnxruntime.tools import explained, folded
+    import onnx
 
-    graph = upgraded(read(model.path))
+    from titrant.runtime.backends.onnxruntime.graph import pooled, weighted_nodes, write
+    from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, widen_ranges
+    from titrant.runtime.backends.onnxruntime.normalize import restore_names
+    from titrant.runtime.backends.onnxruntime.session import load
+    from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared
+
+    graph, names = prepared(model.path, context.scratch)
     if not weighted_nodes(graph):
         raise PreconditionError(
             Diagnostic(
@@ -165,19 +170,23 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
                 help="use quantization.method none",
             )
         )
-    prepared = folded(pooled(graph), context.scratch)
-    with explained("static", sees_rows=True):
-        ranges_by_tensor = ranges(prepared, rows, params, context)
-    with explained("static"):
-        result = _with_int8(prepared, ranges_by_tensor, params, context.scratch)
-    prepared.unlink()
+    file = context.scratch / "prepared.onnx"
+    onnx.save(pooled(graph), str(file))
+    ranges_by_tensor = apply_tool("static", (), lambda _: ranges(file, rows, names, params, context), sees_rows=True)
+    file.unlink()
+    widen_ranges(graph, ranges_by_tensor)
+    nodes = quantizable(graph, _int8_operators())
+    result = apply_tool(
+        "static", nodes, lambda some: _with_int8(graph, some, ranges_by_tensor, params, context.scratch)
+    )
+    restore_names(result, names)
     written = write(result, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
     return written, int8_products(result)
 
 
-def ranges(graph: Path, rows: "Rows", params: OrtStaticParams, context: Context) -> Any:
-    """Return onnxruntime's TensorsData: activation → range.
+def ranges(graph: Path, rows: "Rows", names: "Renamed", params: OrtStaticParams, context: Context) -> Any:
+    """Return onnxruntime's TensorsData: activation → range; `names` are those of the graph's inputs in the rows.
 
     The calibrator's own session takes every core; it is replaced by one with the step's threads. Batches are handed
     over one at a time, since the calibrator keeps all that it has been handed.
@@ -204,9 +213,11 @@ def ranges(graph: Path, rows: "Rows", params: OrtStaticParams, context: Context)
     calibrator.infer_session = session = onnxruntime_session.load(augmented, threads=context.threads, optimized="off")
     total = min(len(rows), params.rows)
     done = 0
-    for batch in batches(rows, onnxruntime_session.specs(session), params):
+    specs = onnxruntime_session.specs(session)
+    for batch in batches(rows, [(names.of(name), shape, dtype) for name, shape, dtype in specs], params):
+        feed = dict(zip((name for name, _, _ in specs), batch.values(), strict=True))
         with quiet(context.scratch):
-            calibrator.collect_data(BatchReader([batch]))
+            calibrator.collect_data(BatchReader([feed]))
         done += len(next(iter(batch.values())))
         context.progress(min(done, total), total, "calibrating")
     with quiet(context.scratch):
@@ -249,26 +260,39 @@ class BatchReader:
         return next(self._batches, None)
 
 
-def _with_int8(prepared: Path, ranges_by_tensor: Any, params: OrtStaticParams, scratch: Path) -> "onnx.ModelProto":
-    from onnxruntime.quantization import QDQQuantizer, QuantType
+def _int8_operators() -> list[str]:
+    """List the operators that stand between quantize and dequantize nodes."""
     from onnxruntime.quantization.registry import QDQRegistry
 
-    from titrant.runtime.backends.onnxruntime.graph import products_first, read
+    return sorted({*QDQRegistry, "GlobalAveragePool"})
+
+
+def _with_int8(
+    graph: "onnx.ModelProto", nodes: Sequence[str], ranges_by_tensor: Any, params: OrtStaticParams, scratch: Path
+) -> "onnx.ModelProto":
+    import onnx
+    from onnxruntime.quantization import QDQQuantizer, QuantType
+
+    from titrant.runtime.backends.onnxruntime.graph import products_first
+    from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
     from titrant.runtime.backends.onnxruntime.tools import quiet
 
     types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    as_one = {"quant_type": types[params.weight_type], "reduce_range": params.reduce_range}
     with quiet(scratch):
         quantizer = QDQQuantizer(
-            products_first(read(prepared)),
+            products_first(copy),
             per_channel=params.per_channel,
             reduce_range=params.reduce_range,
             weight_qType=types[params.weight_type],
             activation_qType=types[params.activation_type],
             tensors_range=ranges_by_tensor,
-            nodes_to_quantize=[],
+            nodes_to_quantize=list(nodes),
             nodes_to_exclude=[],
-            op_types_to_quantize=sorted({*QDQRegistry, "GlobalAveragePool"}),
-            extra_options={},
+            op_types_to_quantize=_int8_operators(),
+            extra_options={"TensorQuantOverrides": {name: [as_one] for name in scaled_as_one(graph)}},
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()

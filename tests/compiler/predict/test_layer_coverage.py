@@ -57,7 +57,7 @@ def test_tells_touched_layers_from_others_by_type_with_the_reason():
     assert rows["ort.static"][convolutions] == ""
     others = "ort.static quantizes convolutions, matrix products, embeddings and layer norms only"
     assert rows["ort.static"]["BatchNorm2d", ("features.1",)] == others
-    assert rows["ort.dynamic"][convolutions] == "ort.dynamic quantizes matrix products only"
+    assert rows["ort.dynamic"][convolutions] == "ort.dynamic quantizes matrix products and embeddings only"
     assert rows["ort.dynamic"]["Linear", ("head",)] == ""
     assert rows["torch.dynamic"][convolutions] == "torch.dynamic quantizes linear layers only"
     static = next(one for one in found if one.method == "ort.static")

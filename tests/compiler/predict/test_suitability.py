@@ -76,7 +76,7 @@ def test_suits_without_quantizing_where_the_level_wants_none(level):
 
 @pytest.mark.parametrize("level", ["balanced", "aggressive", "medical_critical"])
 def test_does_not_suit_where_nothing_can_be_quantized(level):
-    layers = tuple(one for one in CONVOLUTIONAL if one.type in ("Embedding", "LayerNorm"))
+    layers = tuple(one for one in CONVOLUTIONAL if one.type == "LayerNorm")
     found = asked(level, layers)
     assert not found.suits
     assert "no method of this version" in found.verdict
@@ -86,7 +86,8 @@ def test_says_which_methods_take_each_layer():
     found = {one.name: one.methods for one in asked("balanced").layers}
     assert found["stem"] == ("ort.static",)
     assert set(found["head"]) == {"torch.dynamic", "ort.dynamic", "ort.static"}
-    assert found["table"] == found["wide"] == ("ort.static",)
+    assert set(found["table"]) == {"ort.dynamic", "ort.static"}
+    assert found["wide"] == ("ort.static",)
     assert found["relu"] == ()
 
 
@@ -103,7 +104,7 @@ def test_warns_by_layer():
     assert "for the one scale that ort.static has" in warnings(found, "wide")
     assert "for the one scale that ort.static has" in warnings(asked("balanced", GROUPED), "group")
     linear = asked("balanced", CONVOLUTIONAL[6:], rows={})
-    assert "an embedding" in warnings(linear, "table")
+    assert "the first that is quantized" in warnings(linear, "table")
     assert "keeps fp32" in warnings(linear, "wide")
 
 

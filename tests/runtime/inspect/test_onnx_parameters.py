@@ -144,7 +144,7 @@ def test_looks_into_a_models_own_functions(tmp_path):
     made = graph(*calls, held("w", (6, 5)), held("v", (5, 3)))
     found = saved(tmp_path / "m.onnx", made, [function], ["mine"])
     assert (found.parameters, found.flops) == (45, 2 * 4 * (6 * 5 + 5 * 3) // 4)
-    assert [layer.type for layer in found.layers] == ["Layer", "Layer"]
+    assert [layer.type for layer in found.layers] == ["MatMul", "Relu", "MatMul", "Relu"]
 
 
 def test_says_which_nodes_have_flops_that_nobody_knows(tmp_path):

@@ -69,3 +69,42 @@ def test_refuses_an_opset_or_ir_version_that_is_too_new(tmp_path):
 def test_refuses_operators_that_onnxruntime_does_not_know(tmp_path):
     onnx.save(graph(op="Secret", domain="my.own"), tmp_path / "m.onnx")
     assert "Secret" in refused(tmp_path / "m.onnx", "X161")
+
+
+def outside(folder, *, held_by):
+    """A product whose nodes have one name, and whose weight stands in a file beside it."""
+    weight = numpy_helper.from_array(np.eye(40, dtype=np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"], "same"), helper.make_node("Relu", ["m"], ["y"], "same")]
+    if held_by == "Constant":
+        nodes.insert(0, helper.make_node("Constant", [], ["w"], value=weight))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 40]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight] if held_by == "initializer" else [])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file = folder / "m.onnx"
+    onnx.save(model, file, save_as_external_data=True, location="weights.bin", size_threshold=0, convert_attribute=True)
+    return file
+
+
+@pytest.mark.parametrize("held_by", ["initializer", "Constant"])
+def test_finds_weights_outside_and_mends_the_graph_that_reads_them(held_by, tmp_path):
+    from titrant.runtime.backends.onnxruntime.session import open_session
+    from titrant.runtime.data.parameters import File
+    from titrant.runtime.inspect.onnx import describe_onnx
+    from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+
+    file = outside(tmp_path, held_by=held_by)
+    facts = describe_onnx(ModelLoadOnnxParams(onnx=File(path=str(file), digest="d")), None)
+    assert "weights outside the file are brought inside" in facts.notes
+    assert "1 nodes whose names stood before are renamed" in facts.notes
+    (tmp_path / "scratch").mkdir()
+    x = np.random.default_rng(0).normal(size=(2, 40)).astype(np.float32)
+    with open_session(load_onnx(str(file), tmp_path / "scratch"), threads=1) as session:
+        np.testing.assert_allclose(session.run({"x": x})["y"], np.maximum(x, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("held_by", ["initializer", "Constant"])
+def test_says_which_file_of_weights_is_missing(held_by, tmp_path):
+    file = outside(tmp_path, held_by=held_by)
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(StepError, match=r"X160.*there is no file weights.bin"):
+        read_onnx(str(file))

@@ -1,0 +1,89 @@
+"""Put right in a file what keeps onnxruntime from opening it, or from answering batches, and nothing else."""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+
+import onnx  # noqa: TID253 - its very subject
+from onnx import helper, version_converter  # noqa: TID253 - its very subject
+
+from titrant.runtime.backends.onnxruntime.batch import free_batch
+from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset
+
+
+def mend(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Return the graph as onnxruntime takes it, and what was put right; a graph that needs nothing is the same object.
+
+    Node names that stand twice are numbered. A file that is newer than onnxruntime is brought to the versions that it
+    reads where every operator in it allows that; else it stays as it is, and onnxruntime refuses it.
+    """
+    notes = []
+    if repeated := rename_nodes(model):
+        notes.append(f"{repeated} nodes whose names stood before are renamed")
+    ir_version, newest = reads()
+    version = opset(model)
+    lowered = _converted(model, newest) if version > newest else model
+    if lowered is not None:
+        if version > newest:
+            notes.append(f"opset {version} is brought to {newest}, the newest that onnxruntime knows")
+        model = lowered
+    if model.ir_version > ir_version and opset(model) <= newest:
+        notes.append(f"IR version {model.ir_version} is brought to {ir_version}, the newest that onnxruntime reads")
+        model.ir_version = ir_version
+    return model, (*notes, *free_batch(model))
+
+
+def rename_nodes(model: onnx.ModelProto) -> int:
+    """Number the nodes whose name stood before, in place; returns how many there were."""
+    taken = Counter(node.name for node in model.graph.node)
+    seen, renamed = set[str](), 0
+    for node in model.graph.node:
+        if node.name in seen and node.name:
+            node.name = next(name for name in _numbered(node.name) if name not in taken)
+            taken[node.name] += 1
+            renamed += 1
+        seen.add(node.name)
+    return renamed
+
+
+def _numbered(name: str) -> Iterator[str]:
+    number = 2
+    while True:
+        yield f"{name}_{number}"
+        number += 1
+
+
+def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto | None:
+    try:
+        return version_converter.convert_version(model, version)
+    except (version_converter.ConvertError, RuntimeError):
+        return None
+
+
+@cache
+def reads() -> tuple[int, int]:
+    """Return the newest IR version and the newest standard operator set that the installed onnxruntime opens.
+
+    It says neither, so that it is asked with a graph of one node.
+    """
+    newest = onnx.defs.onnx_opset_version()
+    ir_version = next(number for number in range(onnx.IR_VERSION, 0, -1) if _opens(number, 1))
+    version = next(number for number in range(newest, 0, -1) if _opens(ir_version, number))
+    return ir_version, version
+
+
+def _opens(ir_version: int, version: int) -> bool:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ends[:1], ends[1:])
+    imports = [helper.make_opsetid(STANDARD[0], version)]
+    probe = helper.make_model(graph, opset_imports=imports, ir_version=ir_version)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except (state.Fail, state.InvalidGraph, state.NotImplemented, state.InvalidArgument):
+        return False
+    return True

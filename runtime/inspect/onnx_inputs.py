@@ -1,0 +1,127 @@
+"""Read what an ONNX graph takes and gives, and fit it to the data: by name, shape and dtype, with rows first."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.facts import TensorSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def check_tensors(model: "onnx.ModelProto", name: str) -> None:
+    """Raise StepError X162 for an input or output that is no array of numbers or texts which onnxruntime exchanges."""
+    import onnx
+
+    from titrant.runtime.backends.onnxruntime.normalize import ELEMENTS
+
+    for sort, values in (("takes", graph_inputs(model)), ("gives", model.graph.output)):
+        for value in values:
+            kind = value.type.WhichOneof("value") or "value without a type"
+            element = value.type.tensor_type.elem_type
+            if kind == "tensor_type" and element in ELEMENTS.values():
+                continue
+            what = (
+                onnx.TensorProto.DataType.Name(element).lower() if kind == "tensor_type" else kind.removesuffix("_type")
+            )
+            raise StepError(
+                Diagnostic(
+                    "X162",
+                    f"{name} {sort} `{value.name}` as {what}",
+                    help="export it with arrays of float32 or int64 as inputs and outputs (skl2onnx: zipmap=False)",
+                )
+            )
+
+
+def graph_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
+    """Return the inputs that are not weights: old graphs list those too."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def specs_of(
+    model: "onnx.ModelProto",
+    values: "list[onnx.ValueInfoProto]",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[TensorSpec, ...]:
+    """Read names, shapes and dtypes; a free first dimension is the batch, other free ones are filled from `shapes`."""
+    import onnx
+
+    specs = []
+    for value in values:
+        tensor = value.type.tensor_type
+        inferred = (shapes or {}).get(value.name)
+        dimensions: list[int | str] = [
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or "free"
+            for dim in tensor.shape.dim
+        ]
+        if inferred and not tensor.HasField("shape"):
+            dimensions = ["batch", *inferred[1:]]
+        if inferred is not None and len(inferred) == len(dimensions):
+            dimensions = [
+                size if isinstance(size, int) or not place else inferred[place] for place, size in enumerate(dimensions)
+            ]
+        if dimensions and isinstance(dimensions[0], str):
+            dimensions[0] = "batch"
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        specs.append(TensorSpec(value.name, tuple(dimensions), str(np.dtype(dtype))))
+    return tuple(specs)
+
+
+def fit(inputs: tuple[TensorSpec, ...], given: tuple[TensorSpec, ...], name: str) -> tuple[TensorSpec, ...]:
+    """Fill free sizes from the data's inputs, which must have the graph's names, shapes and dtypes."""
+    check_rows(inputs, name)
+    by_name = {spec.name: spec for spec in given}
+    if set(by_name) != {spec.name for spec in inputs}:
+        listed = ", ".join(_written(spec) for spec in inputs)
+        raise RecipeError(
+            Diagnostic(
+                "X126",
+                f"{name} takes {', '.join(spec.name for spec in inputs)}, "
+                f"and the data gives {', '.join(by_name) or 'nothing'}",
+                help=f"write `model: {{inputs: [{listed}]}}`",
+            )
+        )
+    return tuple(_filled(spec, by_name[spec.name], name) for spec in inputs)
+
+
+def check_rows(inputs: tuple[TensorSpec, ...], name: str) -> None:
+    """Raise RecipeError X126 where the inputs' first dimensions cannot be the rows of one batch."""
+    fixed = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], int)}
+    if any(spec.shape for spec in inputs) and len(fixed) <= 1 and 0 not in fixed:
+        return
+    listed = ", ".join(f"`{spec.name}` with {spec.shape[0] if spec.shape else 'no dimension'}" for spec in inputs)
+    raise RecipeError(
+        Diagnostic(
+            "X126",
+            f"{name} has no batch axis: {f'its inputs begin {listed}' if inputs else 'it takes no input'}",
+            help="export it with the rows as the first dimension of its inputs, free or of one size",
+        )
+    )
+
+
+def _filled(spec: TensorSpec, given: TensorSpec, name: str) -> TensorSpec:
+    fits = len(spec.shape) == len(given.shape) and all(
+        isinstance(want, str) or want == size for want, size in zip(spec.shape[1:], given.shape[1:], strict=True)
+    )
+    if not fits or spec.dtype != given.dtype:
+        raise RecipeError(
+            Diagnostic(
+                "X126",
+                f"{name}: {spec.name} is {_shape(spec)} {spec.dtype}, and the data gives {_shape(given)} {given.dtype}",
+                help="change `data.inputs` or `data.transform`, or name the shape and dtype in `model.inputs`",
+            )
+        )
+    return TensorSpec(spec.name, (*spec.shape[:1], *given.shape[1:]), spec.dtype)
+
+
+def _shape(spec: TensorSpec) -> str:
+    return f"({', '.join(str(size) for size in spec.shape)})"
+
+
+def _written(spec: TensorSpec) -> str:
+    sizes = ", ".join("batch" if not place else str(size) for place, size in enumerate(spec.shape))
+    return f"{{name: {spec.name}, shape: [{sizes}], dtype: {spec.dtype}}}"
