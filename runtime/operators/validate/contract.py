@@ -82,7 +82,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=4,
+    version=5,
     family="validate",
     params=ContractParams,
     inputs={
