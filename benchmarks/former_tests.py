@@ -6,7 +6,7 @@
 from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import t  # noqa: TID253 - the independent computation
 
 from titrant.runtime.contract.evidence import SliceAnswers
 from titrant.runtime.contract.influence import resample
