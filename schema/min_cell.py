@@ -8,6 +8,8 @@ from titrant.schema.plan import Plan
 from titrant.schema.values.units import MIN_CELL, is_small
 
 REPORT = "report.render"
+# They count the cases that a model decided in some way: a share over a large group tells as much, and is shown.
+_BY_ANSWERS = ("kept", "precision")
 # They count bytes and runs of a clock, not cases.
 _OF_NO_CASES = (*LATENCIES, "throughput", "size", "peak_memory")
 
@@ -24,6 +26,7 @@ def without_small_groups(contract: Contract, judgement: Judgement, least: int) -
 
     Nothing of a small group is shown but its verdict. Counts that would give its size away go too: those of the other
     values of its subgroup, of the other classes, and of what differs from another count by fewer than `least` cases.
+    How many cases of a large group a model decided in some way stays: it is what is proven.
     """
     gates = {gate.id: gate for gate in contract.gates}
     about = [(result, gates.get(result.gate)) for result in judgement.results]
@@ -32,7 +35,11 @@ def without_small_groups(contract: Contract, judgement: Judgement, least: int) -
     counted = [
         result.cases
         for result, gate in about
-        if gate is not None and _counts_cases(gate, result) and result.gate not in small and result.cases is not None
+        if gate is not None
+        and _counts_cases(gate, result)
+        and gate.metric not in _BY_ANSWERS
+        and result.gate not in small
+        and result.cases is not None
     ]
     results = []
     for result, gate in about:
@@ -64,10 +71,16 @@ def _parts(gate: Gate) -> str:
 
 def _gives_away(gate: Gate, result: GateResult, parted: set[str], counted: Iterable[int], least: int) -> bool:
     """Tell whether a count and another that is shown differ by a small group, or add up with one to a whole."""
+    if gate.metric in _BY_ANSWERS and not _of_subgroup(gate):
+        return False
     if _parts(gate) and _parts(gate) in parted:
         return True
     cases = result.cases or 0
     return any(is_small(other - cases, least) for other in counted)
+
+
+def _of_subgroup(gate: Gate) -> bool:
+    return slice_of(gate).kind == "subgroup"
 
 
 def _hidden(result: GateResult, least: int) -> GateResult:

@@ -20,6 +20,7 @@ class Run:
     """As much of a plan and a record as the lock's own code looks at."""
 
     name = "x"
+    look = None
 
 
 @pytest.fixture

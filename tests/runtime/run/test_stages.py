@@ -56,16 +56,17 @@ PLANS = {
 class Recorder:
     """A performer that only looks, and remembers which steps it was asked for."""
 
-    def __init__(self, home):
+    def __init__(self, home, planned):
         self.asked = []
-        self.keep, self.look = LookupPerformer(home).keep, LookupPerformer(home).look
+        only_looking = LookupPerformer(home, planned)
+        self.keep, self.look = only_looking.keep, only_looking.look
 
     def perform(self, task):
         self.asked.append(task.step.id)
 
 
 def asked_when_only_looking(toy, plan):
-    recorder = Recorder(toy.home)
+    recorder = Recorder(toy.home, toy.planned(plan))
     worker = crash.in_process.InProcessWorker(toy.home, toy.folder)
     walk = Walk(
         plan, Results(toy.home, Store(toy.home), toy.folder), performer=recorder, tell=lambda *_, **__: None,
