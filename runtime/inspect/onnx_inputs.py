@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from titrant.runtime.operators.model.load_onnx import numeric
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import TensorSpec
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_tensors(model: "onnx.ModelProto", name: str) -> None:
-    """Raise StepError X162 for an input or output that is no array of numbers or texts which onnxruntime exchanges."""
+    """Raise StepError X162 for an input or output that is no array of numbers or texts which onnxruntime exchanges.
+
+    So does a file that gives texts alone; beside numbers they are left out.
+    """
     import onnx
 
     from titrant.runtime.backends.onnxruntime.normalize import ELEMENTS
@@ -34,6 +38,9 @@ def check_tensors(model: "onnx.ModelProto", name: str) -> None:
                     help="export it with arrays of float32 or int64 as inputs and outputs (skl2onnx: zipmap=False)",
                 )
             )
+    if not numeric(model.graph.output):
+        advice = "export it with an output of numbers, such as the probabilities"
+        raise StepError(Diagnostic("X162", f"{name} gives texts alone, and numbers are what is judged", help=advice))
 
 
 def graph_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":

@@ -40,7 +40,7 @@ def test_finds_what_another_run_entered_while_it_waited(recipe):
         path.write_text(lock_text(with_entry(Lock("x"), OTHER), recipe.name))
     late.join(60)
     assert set(read_lock(path).entries) == {HERE.name, OTHER.hardware.name}
-    assert sorted(path.name for path in recipe.parent.iterdir()) == ["home", "x.lock.yaml"]
+    assert sorted(path.name for path in recipe.parent.iterdir()) == ["x.lock.yaml"]
 
 
 def test_says_that_a_folder_cannot_be_written(recipe):

@@ -87,6 +87,10 @@ def load(
         raise StepError(Diagnostic("X212", f"onnxruntime cannot load {path.name}: {_without_prefix(error)}")) from None
 
 
+def _is_judged(kind: str) -> bool:
+    return kind.startswith("tensor(") and kind != "tensor(string)"
+
+
 class OnnxSession:
     """A loaded ONNX file; `fixed_batch` is the batch size it insists on, or None."""
 
@@ -95,7 +99,7 @@ class OnnxSession:
         self.specs = specs(session)
         self.input_names = tuple(name for name, _, _ in self.specs)
         # Text, such as the name of a class, and lists are no answers that can be judged.
-        self.output_names = tuple(output.name for output in session.get_outputs() if output.type in DTYPES)
+        self.output_names = tuple(output.name for output in session.get_outputs() if _is_judged(output.type))
         self.fixed_batch = insisted_batch(self.specs)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

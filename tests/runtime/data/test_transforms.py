@@ -110,7 +110,7 @@ def test_says_what_does_not_fit_a_column(columns, step, code):
 def test_names_inputs_as_the_recipe_does():
     columns = {"a": np.zeros(2), "image": np.zeros((2, 3, 4, 4), np.uint8), "tokens": np.zeros((2, 5), np.int64)}
     assert wire(columns, ())[1] == {"features": "float32", "image": "float32", "tokens": "int64"}
-    specs = [TensorParams(name=name, dtype="float32") for name in ("x", "y", "z")]
+    specs = [TensorParams(name=name, shape=("batch",), dtype="float32") for name in ("x", "y", "z")]
     with pytest.raises(RecipeError, match="nothing is called `x`, `y`, `z`"):
         wire(columns, specs)
     assert wire({"a": columns["a"]}, specs[:1])[0] == {"x": ("a",)}

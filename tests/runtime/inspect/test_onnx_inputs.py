@@ -24,6 +24,8 @@ def test_refuses_what_is_no_array():
         check_tensors(model(array("x"), sequence), "m.onnx")
     with pytest.raises(StepError, match=r"X162: m.onnx takes `x` as bfloat16"):
         check_tensors(model(array("x", onnx.TensorProto.BFLOAT16), array("y")), "m.onnx")
+    with pytest.raises(StepError, match=r"X162: m.onnx gives texts alone"):
+        check_tensors(model(array("x"), array("y", TensorProto.STRING)), "m.onnx")
     check_tensors(model(array("x", TensorProto.STRING), array("y")), "m.onnx")
 
 
@@ -31,7 +33,7 @@ def test_refuses_what_is_no_array():
     ("shapes", "words"),
     [
         ([(3, 4), (5,)], "its inputs begin `a` with 3, `b` with 5"),
-        ([("batch", 4), ()], "its inputs begin `a` with batch, `b` with no dimension"),
+        ([()], "its inputs begin `a` with no dimension"),
         ([(0, 4)], "its inputs begin `a` with 0"),
         ([], "it takes no input"),
     ],
@@ -43,6 +45,8 @@ def test_refuses_inputs_that_have_no_batch_axis(shapes, words):
     assert caught.value.diagnostics[0].message == f"m.onnx has no batch axis: {words}"
 
 
-@pytest.mark.parametrize("shapes", [[("batch", 4), ("batch",)], [("batch", 4), (1, 5)], [(8, 4), (8,)]])
+@pytest.mark.parametrize(
+    "shapes", [[("batch", 4), ("batch",)], [("batch", 4), (1, 5)], [(8, 4), (8,)], [("batch", 4), ()]]
+)
 def test_takes_inputs_with_the_rows_first(shapes):
     check_rows(tuple(TensorSpec(name, shape, "float32") for name, shape in zip("ab", shapes, strict=True)), "m.onnx")
