@@ -27,9 +27,8 @@ HEADS = ("recipe", "candidate", "rows", "scales", "alone", "company", "outlier")
 def every_method(text: str) -> str:
     """Let a recipe consider every method and both formats, whatever it asks for; its contract does not matter here."""
     text = re.sub(r"(?m)^(quantization|export|search|level):.*\n", "", text)
-    return (
-        f"{text}level: balanced\nquantization: {{method: auto}}\nexport: [{{format: onnx}}, {{format: torchscript}}]\n"
-    )
+    other = "" if re.search(r"(?m)^  onnx:", text) else ", {format: torchscript}"
+    return f"{text}level: balanced\nquantization: {{method: auto}}\nexport: [{{format: onnx}}{other}]\n"
 
 
 def rows(name: str, text: str, home: Path) -> Iterator[tuple[str, ...]]:
