@@ -23,7 +23,8 @@ _SHARES = {
     "matplotlib.pyplot": 0.29,
     "pandas": 0.15,
     "pyarrow.parquet": 0.1,
-    "scipy.stats": 0.35,
+    "scipy.optimize": 0.2,
+    "scipy.special": 0.065,
     "titrant.runtime.report.page": 0.06,
 }
 _SMALL = 0.01

@@ -97,7 +97,7 @@ def predict(
     outputs={"judgement": "value", "answers": "value"},
     determinism="exact",
     predict=predict,
-    loads=("scipy.stats", "titrant.runtime.contract.judge"),
+    loads=("scipy.special", "titrant.runtime.contract.judge"),
     libraries=("numpy", "scipy"),
 )
 def validate_contract(
