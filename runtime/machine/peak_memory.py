@@ -18,6 +18,8 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, Titran
 
 _SECONDS = 30.0
 _TEXT = 4000
+# The option of mallopt(3), and glibc's own default of it.
+_MMAP_THRESHOLD, _LARGE = -3, 128 << 10
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -86,7 +88,9 @@ def _measure(work: Callable[[], object], writer: int) -> NoReturn:
 
 
 def _peak_of(work: Callable[[], object]) -> int | None:
-    _hand_back()  # what is used again would be counted twice: as this process's own, and as never having been held
+    # What is used again would be counted twice: as this process's own, and as never having been held.
+    _hand_back()
+    _take_anew()
     _forget_peak()
     before = _own_bytes()
     held = work()
@@ -143,6 +147,15 @@ def _hand_back() -> None:
     # Only glibc has it; others hand back by themselves.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _take_anew() -> None:
+    """Let large pieces of memory come from the system, not out of what was freed before and could not be handed back.
+
+    How large they are the C library otherwise learns from what was freed. For a child that only measures.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _reset() -> bool:
