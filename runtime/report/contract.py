@@ -129,7 +129,8 @@ def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
         return None
     gates = {gate.id: gate for gate in record.plan.contract.gates}
     rows = tuple(_gate_row(gates[result.gate], result, least) for result in judgement.results if result.gate in gates)
-    closest = weakest([row.margin for row in rows])
+    # A gate that passed on a group too small to show is no weak one: how near it was is not told.
+    closest = weakest([row.margin for row in rows if not (row.hidden and row.verdict == "PASS")])
     symbol, tone = SYMBOLS[judgement.verdict], TONES[judgement.verdict]
     return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest)
 

@@ -1,5 +1,6 @@
 """What a report shows of very few cases: that there are some, and nothing from which their number follows."""
 
+import copy
 import itertools
 import json
 
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from titrant.runtime.contract.answers import count_answers
 from titrant.runtime.report.contract import class_changes
-from titrant.runtime.report.page import write_report
+from titrant.runtime.report.page import page, write_report
+from titrant.runtime.report.record_view import read_record
 from titrant.runtime.report.small_cells import without_small_cells
+from titrant.schema.gate import NOT_SHOWN
 
 LEAST = 5
 
@@ -77,3 +80,15 @@ def test_writes_no_small_cell_into_any_file(records, tmp_path):
 def test_shows_every_cell_where_the_recipe_asks_for_that(records, tmp_path):
     write_report(records.released(), tmp_path, min_cell=1)
     assert json.loads((tmp_path / "report.json").read_text("utf-8"))["record"] == records.released()
+
+
+def test_takes_no_gate_for_the_weakest_that_passed_on_a_group_too_small_to_show(records):
+    made = copy.deepcopy(records.released())
+    judged = next(one for one in made["run"]["candidates"] if one["candidate"] == "ort-static")["judgement"]
+    weakest = page(read_record(made)).stories[0].contract.weakest.gate
+    hidden = next(result for result in judged["results"] if result["gate"] != weakest)
+    nothing = ("estimate", "lower", "upper", "original", "candidate", "cases", "changed", "needed_cases")
+    hidden |= dict.fromkeys(nothing) | {"method": NOT_SHOWN, "verdict": "PASS"}
+    assert page(read_record(made)).stories[0].contract.weakest.gate == weakest
+    hidden["verdict"] = "INCONCLUSIVE"
+    assert page(read_record(made)).stories[0].contract.weakest.gate == hidden["gate"]
