@@ -10,8 +10,7 @@ from titrant.runtime.backends.backend import SCALES
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS
-from titrant.runtime.operators.validate.predict import PredictParams, loads, requires
-from titrant.runtime.operators.validate.predict import predict as predict_answers
+from titrant.runtime.operators.validate.predict import PredictParams, loads, predict_asked, requires
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -73,15 +72,7 @@ def predict(
     tried = min(params.rows, work.rows.get("rows", ASSUMED_ROWS))
     # Each order in the judged batch size, once more beside an outlier, and every row alone.
     asked = [(params.batch, tried * (_ORDERS + 1)), (1, tried)]
-    predictions = [
-        predict_answers(
-            PredictParams(engine=params.engine, threads=params.threads, batch=batch, device=params.device),
-            hardware,
-            model,
-            _about(work, count),
-        )
-        for batch, count in asked
-    ]
+    predictions = [predict_asked(params, hardware, model, work, each) for each in asked]
     seconds = [made.seconds for made in predictions if made.seconds is not None]
     peaks = [made.peak_bytes for made in predictions if made.peak_bytes is not None]
     return Prediction(
@@ -90,12 +81,6 @@ def predict(
         output_bytes=_FIXED_BYTES + _CASE_BYTES * tried,
         basis=predictions[0].basis,
     )
-
-
-def _about(work: Work, rows: int) -> Work:
-    from dataclasses import replace
-
-    return replace(work, rows={**work.rows, "rows": rows})
 
 
 @operator(

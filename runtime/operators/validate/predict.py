@@ -1,5 +1,6 @@
 """Run a model file in an engine over one role's rows."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -67,6 +68,15 @@ def predict(
         basis=speed.basis,
         bases=bases | {"output_bytes": "counted"},
     )
+
+
+def predict_asked(
+    params: PredictParams, hardware: Hardware, model: ModelFacts | None, work: Work, asked: tuple[int, int]
+) -> Prediction:
+    """Predict another number of rows in other batches; `asked` is the size of a batch, and the rows."""
+    batch, rows = asked
+    at_once = PredictParams(engine=params.engine, threads=params.threads, batch=batch, device=params.device)
+    return predict(at_once, hardware, model, replace(work, rows={**work.rows, "rows": rows}))
 
 
 def loads(params: PredictParams) -> tuple[str, ...]:

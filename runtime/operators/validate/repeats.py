@@ -10,8 +10,7 @@ from pydantic import Field
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import DRAWS, SCALES, TRAINS
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
-from titrant.runtime.operators.validate.predict import PredictParams, loads, requires
-from titrant.runtime.operators.validate.predict import predict as predict_answers
+from titrant.runtime.operators.validate.predict import PredictParams, loads, predict_asked, requires
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -56,10 +55,7 @@ def predict(
     rows = min(params.batch, work.rows.get("rows", params.batch))
     alone = min(params.alone, rows)
     parts = ((rows, rows, _BATCH_PASSES), (alone, 1, _ALONE_PASSES))
-    asked = [
-        (predict_answers(_at_once(params, batch), hardware, model, _about(work, count)), times)
-        for count, batch, times in parts
-    ]
+    asked = [(predict_asked(params, hardware, model, work, (batch, count)), times) for count, batch, times in parts]
     seconds = [made.seconds * times for made, times in asked if made.seconds is not None]
     peaks = [made.peak_bytes for made, _ in asked if made.peak_bytes is not None]
     weights = 0 if model is None else model.weight_bytes
@@ -69,16 +65,6 @@ def predict(
         output_bytes=160,
         basis=asked[0][0].basis,
     )
-
-
-def _at_once(params: RepeatsParams, batch: int) -> PredictParams:
-    return PredictParams(engine=params.engine, threads=params.threads, batch=batch, device=params.device)
-
-
-def _about(work: Work, rows: int) -> Work:
-    from dataclasses import replace
-
-    return replace(work, rows={**work.rows, "rows": rows})
 
 
 @operator(

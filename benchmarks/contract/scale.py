@@ -1,4 +1,4 @@
-"""Judge a contract on a million evaluation rows in 20 subgroups: `python benchmarks/contract_scale.py`.
+"""Judge a contract on a million evaluation rows in 20 subgroups: `python benchmarks/contract/scale.py`.
 
 The contract has retention, kept and calibration, the change within every subgroup, all 380 ordered pairs, balanced
 accuracy and the area under the curve; once with each row a unit, once with ten rows a unit. Budget: 20 s and 2 GiB.
