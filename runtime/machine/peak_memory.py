@@ -20,6 +20,8 @@ _SECONDS = 30.0
 _TEXT = 4000
 # The option of mallopt(3), and glibc's own default of it.
 _MMAP_THRESHOLD, _LARGE = -3, 128 << 10
+# The bit of a piece's size that says that it came from the system by itself; and pieces that are taken at most.
+_IS_MAPPED, _MOST_PIECES = 2, 4096
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -150,12 +152,21 @@ def _hand_back() -> None:
 
 
 def _take_anew() -> None:
-    """Let large pieces of memory come from the system, not out of what was freed before and could not be handed back.
+    """Let large pieces of memory come from the system, not out of what was freed before and is not handed back.
 
-    How large they are the C library otherwise learns from what was freed. For a child that only measures.
+    glibc keeps the end of every thread's arena. It is taken in pieces that nobody touches, until the next one comes
+    from the system, as its size field says. For a child that only measures.
     """
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+        library = ctypes.CDLL(None)
+        library.gnu_get_libc_version()  # AttributeError elsewhere, where a piece has no such field
+        library.mallopt(_MMAP_THRESHOLD, _LARGE)
+        library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+        for size in (16 * _LARGE, _LARGE):
+            for _ in range(_MOST_PIECES):
+                piece = library.malloc(size)
+                if not piece or ctypes.c_size_t.from_address(piece - ctypes.sizeof(ctypes.c_size_t)).value & _IS_MAPPED:
+                    break
 
 
 def _reset() -> bool:

@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -89,3 +90,20 @@ def test_tells_why_the_work_failed():
 def test_tells_when_the_work_was_killed_from_outside():
     with pytest.raises(ChildKilledError):
         memory_of(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_counts_once_what_a_threads_arena_keeps():
+    """The C library hands back the end of the first arena only, and a thread has one of its own."""
+    counted = []
+
+    def in_thread():
+        del (gone := [np.ones(24 * MIB, np.uint8)])[:]
+        free = [np.ones(17 * MIB, np.uint8)]
+        free.clear()
+        counted.append(memory_of(lambda: (float(np.ones(64 * MIB, np.uint8)[0]), np.ones(16 * MIB, np.uint8))))
+        assert not gone
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    assert 60 * MIB < counted[0] < 72 * MIB
