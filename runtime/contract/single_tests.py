@@ -9,7 +9,7 @@ import numpy as np
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import CLUSTERED, WHOLE_UNITS, paired
-from titrant.runtime.contract.statistics.blocks import DEPENDENCE_LEVEL, block_percentile_bounds, spells
+from titrant.runtime.contract.statistics.blocks import DEPENDENCE_LEVEL, block_percentile_bounds, spell_ratio, spells
 from titrant.runtime.contract.statistics.compared import compare_means
 from titrant.runtime.contract.statistics.means import BETTING, ORDER_STATISTICS, percentile_bounds
 from titrant.runtime.contract.statistics.proportions import (
@@ -227,9 +227,11 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
         lower, upper = block_percentile_bounds(np.asarray(runs), blocks, share, evidence.confidence)
         chance = spells(np.asarray(runs), blocks)
         if chance <= DEPENDENCE_LEVEL:
+            ratio = spell_ratio(np.asarray(runs), blocks)
+            lower, upper = lower and lower / ratio, upper and upper * ratio
             dependent = (
-                f"slow runs come in spells (p = {chance:.2g}, Wald and Wolfowitz), and runs that are alike prove less "
-                "than their number: time again when the machine is quiet, or for longer"
+                f"; slow runs come in spells (p = {chance:.2g}, Wald and Wolfowitz), which prove less than their "
+                f"number, so the bound is taken {ratio:.3g} × further"
             )
     else:
         lower, upper = percentile_bounds(sorted(runs), share, evidence.confidence)
@@ -243,9 +245,10 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
         lower, upper = (batch / upper if upper else None), (batch / lower if lower else None)
         observed = f"{estimate:,.0f} cases a second at the median of {len(runs)} runs at batch {batch}"
         before = batch / before if before else None
+    observed += dependent
     deciding = lower if gate.metric == "throughput" else upper
     seen = len(blocks) if blocks else len(runs)
-    missing = dependent or ("" if deciding is not None else f"{seen} {counted}, and {least} are needed to bound {name}")
+    missing = "" if deciding is not None else f"{seen} {counted}, and {least} are needed to bound {name}"
     return GateEstimate(
         estimate, lower, upper, before, estimate, seen, None, method + TIMED_ANEW, observed,
         missing=missing, least=least, counted=counted,
