@@ -82,7 +82,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=5,
+    version=6,
     family="validate",
     params=ContractParams,
     inputs={
@@ -94,7 +94,7 @@ def predict(
         "invariance": Port(("value",), optional=True),
         "model": ANY_MODEL,
     },
-    outputs={"judgement": "value", "answers": "value"},
+    outputs={"judgement": "value", "answers": "value", "metrics": "value"},
     determinism="exact",
     predict=predict,
     loads=("scipy.special", "titrant.runtime.contract.judge"),
@@ -120,12 +120,14 @@ def validate_contract(
                 (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
                 model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
-                of the decisions of both models by class, or null where there are no classes
+                of the decisions of both models by class, or null where there are no classes; metrics - of both
+                models on all rows and each subgroup's value, empty without labels
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
                 computed does not fail here, it answers INCONCLUSIVE and says why
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
     """
     from titrant.runtime.contract.judge import judgement
+    from titrant.runtime.contract.metrics import slice_metrics
     from titrant.schema.values.canonical import plain
 
     contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
@@ -138,7 +140,11 @@ def validate_contract(
         permuted_alike=permuted_alike(params, rows, original, context.seed),
     )
     judged = judgement(contract, params.candidate, evidence)
-    return {"judgement": plain(judged), "answers": plain(changed_decisions(evidence))}
+    return {
+        "judgement": plain(judged),
+        "answers": plain(changed_decisions(evidence)),
+        "metrics": plain(slice_metrics(evidence)),
+    }
 
 
 def _measured(
