@@ -104,7 +104,7 @@ def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:
 
 
 def _outputs(model: str, answer: Any, task: str, cases: int) -> tuple[TensorSpec, ...]:
-    named = dict(_named(answer, task))
+    named = dict(named_outputs(answer, task))
     for name, tensor in named.items():
         if not isinstance(tensor, torch.Tensor):
             raise StepError(
@@ -124,7 +124,7 @@ def _outputs(model: str, answer: Any, task: str, cases: int) -> tuple[TensorSpec
     )
 
 
-def _named(answer: Any, task: str) -> Iterator[tuple[str, Any]]:
+def named_outputs(answer: Any, task: str) -> Iterator[tuple[str, Any]]:
     """Name a model's outputs: by key, by place, or for a single one by the task."""
     if isinstance(answer, Mapping):
         yield from ((str(name), tensor) for name, tensor in answer.items())

@@ -17,7 +17,7 @@ from titrant.runtime.run.stages import NoCandidateError, walk_through
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.declarations import Declarations
-from titrant.runtime.store.home import Home, disk_errors
+from titrant.runtime.store.home import Home, disk_errors, note_answer
 from titrant.runtime.store.journal import Journal
 from titrant.runtime.store.locks import sweep, using
 from titrant.runtime.store.placed import names_placed
@@ -169,6 +169,7 @@ class _Run:
         """Let an earlier run that ended just so answer where nothing ran here; else give this one its place."""
         if self._folder is None and (earlier := earlier_run(self._home, walk, outcome)) is not None:
             self._accepted(earlier)
+            note_answer(self._home, earlier.run)
             return replace(earlier, seconds=time.monotonic() - self._begun)
         return self._close(walk, outcome, self._open())
 
