@@ -137,6 +137,31 @@ class Layer:
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
 
 
+@dataclass(frozen=True)
+class LoadedWeights:
+    """How a weights file fits its model: where in it the tensors stand, and what was adjusted or left out.
+
+    `prefix` was taken off the file's names, `added` is what only the model's have in front, `wrappers` are parts of
+    names that were dropped. `casts` are (dtype in the file, in the model, tensors), `left_out` (key or name, tensors)
+    of what is not the model's, `others` keys without tensors. `counters` start at 0, `tied` are held once.
+    """
+
+    file: str
+    tensors: int
+    elements: int
+    key: str = ""  # with dots
+    prefix: str = ""
+    added: str = ""
+    wrappers: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, int], ...] = ()
+    others: tuple[str, ...] = ()
+    casts: tuple[tuple[str, str, int], ...] = ()
+    counters: int = 0
+    tied: int = 0
+    shards: int = 0  # 0: one whole file
+    values_read: bool = True  # False: names and shapes were compared alone, so far
+
+
 # The sources of a model that is made of modules.
 _MODULES = ("factory", "weights")
 
@@ -157,6 +182,7 @@ class ModelFacts:
     activation_bytes: int | None = None  # one case
     notes: tuple[str, ...] = ()  # what was adjusted on loading, such as a removed `module.` prefix
     reads_values: bool = False  # its code decides on tensor values, so that a trace of it is one of several paths
+    weights: LoadedWeights | None = None  # of a factory that is given a file
 
     @property
     def is_graph(self) -> bool:

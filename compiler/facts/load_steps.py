@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED
+from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED, SHARDS
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
 from titrant.schema.recipe.data import Data, Source
+from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.text import is_whole
 
@@ -211,7 +212,7 @@ def model_load(
     params: dict[str, Any] = {
         "factory": model.factory,
         "args": dict(model.args if args is None else args),
-        "weights": _weights(bound, files),
+        **_weights(bound, files, facts),
         "inputs": _taken(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs],
     }
     if facts is not None:
@@ -225,9 +226,22 @@ def _taken(recipe: Recipe) -> list[dict[str, Any]]:
     return [{**written, "shape": list(spec.shape)} for written, spec in pairs]
 
 
-def _weights(bound: BoundRecipe, files: DigestedFiles) -> dict[str, str] | str | None:
+def _weights(bound: BoundRecipe, files: DigestedFiles, facts: ModelFacts | None) -> dict[str, Any]:
+    """Say which file, its shards, and where in it: as the recipe says, or in a plan as inspection found."""
     written = bound.recipe.model.weights
-    return files["model.weights"].as_param() if written not in (None, INCLUDED) else written
+    if written is None or written == INCLUDED:
+        return {"weights": written}
+    shards = [file.as_param() for key, file in files.items() if key.startswith(SHARDS)]
+    settled: Mapping[str, str | None] = {}
+    if facts is not None and facts.weights is not None:
+        settled = {"key": facts.weights.key, "prefix": facts.weights.prefix}
+    elif isinstance(written, WeightsFile):
+        settled = {"key": written.key, "prefix": written.prefix}
+    return {
+        "weights": files["model.weights"].as_param(),
+        **({"shards": shards} if shards else {}),
+        **{name: text for name, text in settled.items() if text is not None},
+    }
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:

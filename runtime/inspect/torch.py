@@ -6,6 +6,7 @@ Model arguments that are left to the data (features, classes, vocabulary) are fi
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.factory import build, seeded, source_digest
@@ -37,10 +38,10 @@ def describe_torch(params: "ModelLoadParams", data: DataFacts | None, task: str,
     named = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.inputs)
     specs = _in_order(named, data)
     module, seen, real = _forward(params.factory, args, specs, task, seed)
-    weights = params.weights if params.weights in (None, "included") else params.weights.digest  # type: ignore[union-attr]
-    digest = sha256({"source": source_digest(params.factory), "args": args, "weights": weights})
-    notes = (*real, *seen.notes, *compare_weights(params.weights, module))
-    return _facts(module, seen, digest, specs, notes, reads_values=bool(real))
+    digest = sha256({"source": source_digest(params.factory), "args": args, "weights": params.weights_digest})
+    loaded = compare_weights(params.weights, params.choice, module)
+    facts = _facts(module, seen, digest, specs, (*real, *seen.notes), reads_values=bool(real))
+    return replace(facts, weights=loaded)
 
 
 def _in_order(named: Sequence[TensorSpec], data: DataFacts | None) -> tuple[TensorSpec, ...]:
