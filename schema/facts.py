@@ -167,6 +167,20 @@ _MODULES = ("factory", "weights")
 
 
 @dataclass(frozen=True)
+class RecurrentState:
+    """State that a model hands from step to step within a case: (output, input) pairs, zero at a case's start.
+
+    `zeros` are the inputs, in which text is the batch; `answer` is "last" or "steps": what a case answers with.
+    """
+
+    feeds: tuple[tuple[str, str], ...]
+    answer: str
+    zeros: tuple[TensorSpec, ...]
+    steps: int  # of a case
+    outputs: tuple[str, ...]  # all of the model's, in its order
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """A model as inspected, without running it on data."""
 
@@ -183,6 +197,7 @@ class ModelFacts:
     notes: tuple[str, ...] = ()  # what was adjusted on loading, such as a removed `module.` prefix
     reads_values: bool = False  # its code decides on tensor values, so that a trace of it is one of several paths
     weights: LoadedWeights | None = None  # of a factory that is given a file
+    state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
 
     @property
     def is_graph(self) -> bool:

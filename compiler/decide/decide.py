@@ -66,6 +66,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("notes", None, notes),
     ("weights", None, weights.weights),
     ("inputs", None, inputs.inputs),
+    ("state", None, inputs.state),
     ("classes", None, inputs.classes),
     ("level", "level", levels.level),
     ("size", None, levels.size),

@@ -8,7 +8,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
 from titrant.runtime.cost.sizes import torch_bytes
-from titrant.runtime.data.parameters import File, Files, InputSpecs
+from titrant.runtime.data.parameters import File, Files, InputSpecs, StateParams
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -41,6 +41,8 @@ class ModelLoadParams(Params):
     prefix: str | None = Field(None, exclude_if=lambda value: value is None)
     inputs: InputSpecs = ()
     outputs: InputSpecs = ()
+
+    state: StateParams | None = Field(None, exclude_if=lambda value: value is None)
 
     @property
     def choice(self) -> "WeightsChoice":
@@ -132,5 +134,6 @@ def load_torch(params: ModelLoadParams, *, seed: int) -> "tuple[TorchModel, Load
         source_digest=source_digest(params.factory),
         inputs=tuple((spec.name, spec.shape, spec.dtype) for spec in params.inputs),
         outputs=tuple(spec.name for spec in params.outputs),
+        recurrence=None if params.state is None else params.state.recurrence,
     )
     return model, loaded
