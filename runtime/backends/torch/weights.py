@@ -8,13 +8,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.torch.checkpoint import Keys, Saved, read_saved, some
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import LoadedWeights
+from titrant.schema.language.nearest import nearest
 from titrant.schema.values.shards import index_beside
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 # A counter of batch normalization, which old files lack and evaluation does not read.
 _COUNTER = "num_batches_tracked"
 _SHOWN = 3
+_COMPARED = 500  # names of a file in which the nearest is looked for
 _MOST_STEMS = 3
 
 
@@ -289,8 +290,8 @@ def _check_choice(choice: WeightsChoice, saved: Saved) -> None:
     if choice.key is not None and choice.key not in heads:
         there = list(dict.fromkeys(head for head in heads if head)) or ['tensors at the top alone: write key: ""']
         message = f"{saved.file} holds no tensors under `{choice.key}`"
-        near = get_close_matches(choice.key, there, 1)
-        advice = f"it has {some(there)}" + (f": did you mean `{near[0]}`?" if near else "")
+        near = nearest(choice.key, there)
+        advice = f"it has {some(there)}" + (f": did you mean `{near}`?" if near else "")
         raise StepError(Diagnostic("X164", message, help=advice))
     if choice.prefix is None:
         return
@@ -329,12 +330,10 @@ def _misfit(saved: Saved, expected: "Tensors", choice: WeightsChoice, path: str)
 
 
 def _mend(missing: Sequence[str], extra: Sequence[str], some_match: bool) -> str:
-    for name in missing:
-        near = get_close_matches(name, extra, 1, cutoff=0.5) if extra else []
+    for name in missing[:_SHOWN]:
+        near = nearest(name, extra[:_COMPARED], 0.5)
         if near:
-            return (
-                f"`{near[0]}` in the file is nearest to the model's `{name}`: name it so in the factory, or in the file"
-            )
+            return f"`{near}` in the file is nearest to the model's `{name}`: name it so in the factory or the file"
     if not some_match:
         return "these are another model's weights: name the factory that they were trained with"
     return "give `model.args` the values that the model was trained with"
