@@ -109,6 +109,19 @@ class Rewrite:
     record: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Recurrence:
+    """Recurrent state of a model: which output is fed to which input, and what a case answers with.
+
+    `answer` is "last" (that of the last step) or "steps" (those of all); `inputs` are name, shape and dtype of one step
+    of every other input.
+    """
+
+    feeds: Mapping[str, str]
+    answer: str
+    inputs: tuple[tuple[str, tuple[int | str, ...], str], ...]
+
+
 @dataclass
 class TorchModel:
     """A live module and how to build it again; operators return a new one and leave what they do not consume as is."""
@@ -121,6 +134,7 @@ class TorchModel:
     inputs: tuple[tuple[str, tuple[int | str, ...], str], ...]  # name, shape with "batch", dtype
     outputs: tuple[str, ...]
     rewrites: tuple[Rewrite, ...] = ()
+    recurrence: Recurrence | None = None  # `inputs` and `outputs` hold its state too
 
 
 @dataclass(frozen=True)

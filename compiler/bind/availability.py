@@ -21,7 +21,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("model", "torchscript"): (),
     ("model", "exported"): (),
     ("model", "huggingface"): (),
-    ("model", "state"): (),
     ("data", "source", "text"): (),
     ("data", "source", "huggingface"): (),
     ("data", "sources", "*", "text"): (),

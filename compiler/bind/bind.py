@@ -73,7 +73,7 @@ def bind(parsed: ParsedRecipe, *, trust: bool = False) -> BoundRecipe:
         parsed=parsed,
         recipe=parsed.recipe,
         folder=parsed.folder.absolute(),
-        files={".".join(str(part) for part in path): file for path, file in check_files.named_files(given).items()},
+        files=check_files.bound_files(given),
         user_references=check_references.user_references(given),
         trusted=trust,
         warnings=tuple(diagnostic for diagnostic in diagnostics if diagnostic.severity != "error"),

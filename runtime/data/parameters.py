@@ -1,11 +1,14 @@
 """Parameter models that the data and model operators share."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from titrant.runtime.catalog import Params
 from titrant.schema.recipe.transform import ImputeStrategy, TransformName
+
+if TYPE_CHECKING:
+    from titrant.runtime.values import Recurrence
 
 # JSON has lists only, so a list is taken where the model holds a tuple; what is in it stays strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
@@ -39,6 +42,21 @@ class TensorParams(Params):
 
 
 InputSpecs = Annotated[tuple[TensorParams, ...], Field(strict=False)]
+
+
+class StateParams(Params):
+    """Recurrent state: output → input, what a case answers with, and one step of every other input, where known."""
+
+    feeds: dict[str, str]
+    answer: Literal["last", "steps"]
+    inputs: InputSpecs = ()
+
+    @property
+    def recurrence(self) -> "Recurrence":
+        """The same as a model holds it."""
+        from titrant.runtime.values import Recurrence
+
+        return Recurrence(self.feeds, self.answer, tuple((spec.name, spec.shape, spec.dtype) for spec in self.inputs))
 
 
 class InputPartParams(Params):

@@ -16,7 +16,7 @@ _SEAL = "sealed"  # the digest of all else that a remembered answer holds
 _MAP_BYTES = 1 << 20
 _WINDOW_BYTES = 128 << 20
 # How a file of weights ends that a factory's module is given.
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".bin", ".index.json")
 YAML_SUFFIXES = (".yaml", ".yml")
 # How a lock's name ends, the one that is written first.
 LOCK_SUFFIXES = tuple(f".lock{suffix}" for suffix in YAML_SUFFIXES)

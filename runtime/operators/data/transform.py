@@ -56,6 +56,9 @@ class DataTransformParams(Params):
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     model_inputs: InputSpecs = ()
     wiring: InputParts = Field((), description="what each input of the model is made of; (): by their names")
+    stepped: bool = Field(
+        False, description="`model_inputs` are one step of several in a row", exclude_if=lambda value: not value
+    )
 
     @property
     def parts(self) -> dict[str, str | tuple[str, ...]]:
@@ -237,7 +240,7 @@ def _rows(
     params, sources = data.params, data.split.roles.get(role, {})
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
-    if data.count(role):
+    if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
         check_shapes(inputs, params.model_inputs)
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(
