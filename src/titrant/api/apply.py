@@ -1,7 +1,6 @@
 """Run one operator on live values, without a recipe: on a module, a file or arrays that somebody holds in memory."""
 
 import copy
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from titrant.runtime.api import Listener, declaration_of, silent
+from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Applied, Declaration, Params
-from titrant.runtime.values import OnnxModel, Rows, TorchModel
+from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def operator_values(declaration: Declaration, inputs: Mapping[str, Any]) -> dict
     """Return an operator's inputs with live ones made into values; every other value stays as it is.
 
     A `torch.nn.Module` becomes a TorchModel, whose inputs are those of the call's rows, or of the arrays that stand
-    beside it as `(module, {"x": array})`. The path of an .onnx file becomes an OnnxModel. Arrays or tensors by name
+    beside it as `(module, {"x": array})`. The path of a file of the kind that the port takes becomes a model of it. Arrays or tensors by name
     become Rows, with labels as `(arrays, labels)`, labels (rows,) of class indices. Raises RecipeError X232 for a
     module whose inputs nobody shows, and for arrays of different lengths.
     """
@@ -54,8 +54,8 @@ def operator_values(declaration: Declaration, inputs: Mapping[str, Any]) -> dict
         kinds = declaration.inputs[port].kinds if port in declaration.inputs else ()
         if "rows" in kinds and (isinstance(value, Mapping) or _is_labelled(value)):
             values[port] = live_rows(port, value)
-        elif "onnx" in kinds and isinstance(value, (str, Path)):
-            values[port] = OnnxModel(Path(value))
+        elif isinstance(value, (str, Path)):
+            values[port] = _read_file(Path(value), kinds)
     shown = next((value.inputs for value in values.values() if isinstance(value, Rows)), None)
     for port, value in values.items():
         module, example = value if isinstance(value, tuple) and len(value) == 2 else (value, shown)
@@ -124,10 +124,18 @@ def _standard(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.float32 if array.dtype.kind == "f" else np.int64)
 
 
+def _read_file(path: Path, kinds: tuple[str, ...]) -> Any:
+    """Read a file of the one kind that a port takes and that is kept so; any other value is its own."""
+    every = backend.kinds()
+    fitting = [
+        every[kind] for kind in kinds if kind in every and every[kind].file and every[kind].suffix == path.suffix
+    ]
+    return fitting[0].load(path) if fitting else path
+
+
 def _is_labelled(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Mapping)
 
 
 def _is_module(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # who has a module has loaded torch
-    return torch is not None and isinstance(value, torch.nn.Module)
+    return callable(getattr(value, "named_parameters", None)) and callable(getattr(value, "forward", None))
