@@ -81,13 +81,26 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class ImageReading:
+    """How the numbers of image files become pixels in 0..1, in training and when the released model answers.
+
+    `background` lies under transparent pixels: white, black, gray or #rrggbb. `window` are the stored numbers (of DICOM
+    after its rescaling) that become 0 and 1.
+    """
+
+    color: Literal["rgb", "gray"] = "rgb"
+    background: str = "white"
+    window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Transforms:
     """The fitted transforms in order, and how raw columns become the model's inputs.
 
     `inputs` maps a model input to the raw columns that are stacked into it (several scalar columns become
     (rows, columns) float32) and the dtype it ends in. Those in `unstacked` are one column each that stays (rows,).
     `class_kind` says what a class is in the label: "text", "integer" or "boolean". `constants` are inputs that are one
-    number in every row, (rows,), and no columns.
+    number in every row, (rows,), and no columns. `images` says how columns that are read from image files are read.
     """
 
     steps: tuple[Fitted, ...]
@@ -98,6 +111,7 @@ class Transforms:
     unstacked: frozenset[str] = frozenset()
     class_kind: Literal["text", "integer", "boolean"] = "text"
     constants: Mapping[str, bool | int | float] = field(default_factory=dict)
+    images: Mapping[str, ImageReading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
 from titrant.runtime.data.parameters import (
+    ImageParams,
     InputParts,
     InputSpecs,
     Names,
@@ -56,6 +57,11 @@ class DataTransformParams(Params):
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     model_inputs: InputSpecs = ()
     wiring: InputParts = Field((), description="what each input of the model is made of; (): by their names")
+    images: dict[str, ImageParams] = Field(
+        default_factory=dict,
+        description="how each column of images was read, for who answers with the model",
+        exclude_if=lambda value: not value,
+    )
 
     @property
     def parts(self) -> dict[str, str | tuple[str, ...]]:
@@ -215,9 +221,10 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Tra
     inputs |= dict.fromkeys(constants, ())
     dtypes |= {spec.name: spec.dtype for spec in params.model_inputs if spec.name in constants}
     positive = None if classes is None else positive_class(classes, params.positive)
+    images = {name: item.reading for name, item in params.images.items()}
     if classes is None:
-        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants)
-    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants)
+        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants, images=images)
+    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images)
 
 
 def _rows(
