@@ -1,6 +1,7 @@
 """Decode an image file with Pillow, at the bit depth that it has: its numbers, upright, with their alpha."""
 
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,7 +33,7 @@ _GRAY_ALPHA = "LA;16B"
 
 def decode(file: Path) -> Stored:
     """Read an image file; ImageRefusedError X107 where it cannot be decoded, X114 where it holds several pictures."""
-    with _reasons(), Image.open(file, formats=FORMATS) as image:
+    with _reasons(), _opened(file) as image:
         previews = _previews(image)
         deep = _deep_order(image)
         turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
@@ -50,10 +51,19 @@ def decode(file: Path) -> Stored:
 
 
 @contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Open an image by its content; through a stream, since Pillow maps a named TIFF that lies on its side wrongly."""
+    with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
+        yield image
+
+
+@contextmanager
 def _reasons() -> Iterator[None]:
     """Turn what Pillow raises into a reason that tells nothing of the file's content."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote what a file holds, and go to whoever reads the screen
+            yield
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         why = "it is damaged or cut short"
         if isinstance(error, UnidentifiedImageError):
@@ -187,7 +197,7 @@ def _deep(file: Path, image: Image.Image, raw: str) -> Stored:
     if raw.startswith("CMYK"):
         ink = values.astype(np.float32) / np.float32(65535)
         paper = (1 - ink[..., :3]) * (1 - ink[..., 3:])
-        return Stored(np.rint(paper * 65535).astype(np.uint16), 65535, Form(16, "whole", "CMYK"))
+        return Stored(paper, 1, Form(16, "whole", "CMYK"))
     colors = 1 if raw == _GRAY_ALPHA else 3
     alpha = values[..., colors].astype(np.float32) / np.float32(65535) if values.shape[2] > colors else None
     if isinstance(clear, tuple):
@@ -198,7 +208,7 @@ def _deep(file: Path, image: Image.Image, raw: str) -> Stored:
 
 def _planes(file: Path, raw: str) -> tuple[np.ndarray, int]:
     """Decode the bytes that a raw mode names, and the orientation that is still to apply."""
-    with Image.open(file, formats=FORMATS) as image:
+    with _opened(file) as image:
         tiles: Any = image
         tiles.tile = [
             tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:])) for tile in tiles.tile

@@ -1,7 +1,9 @@
 """Read the pixels of a DICOM file, with nothing of whom they show: the image's own attributes are all that is read."""
 
 import logging
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Group 0028 describes pixels; no attribute of a patient, study or institution is among these.
 _ATTRIBUTES = (
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
@@ -26,7 +29,7 @@ _ATTRIBUTES = (
     "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
     "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
     "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
+    "SegmentedBluePaletteColorLookupTableData", *_PIXELS,
 )  # fmt: skip
 
 # What brings a decoder for each way of packing pixels that pydicom and Pillow do not read by themselves.
@@ -44,6 +47,11 @@ _DECODERS: Mapping[str, str] = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
 }
 _NOT_READ = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
+# What pydicom raises at a file that is not as the standard has it.
+_DAMAGE = (
+    EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, struct.error,
+    zlib.error,
+)  # fmt: skip
 _COLOR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -59,7 +67,7 @@ def is_dicom(file: Path) -> bool:
 
 
 def decode_dicom(file: Path) -> Stored:
-    """Read a DICOM image; ImageRefusedError X107 for one not readable, X114 for several frames, X115 without a decoder."""
+    """Read a DICOM image; ImageRefusedError X107 (not readable), X114 (several frames) or X115 (no decoder)."""
     data = _dataset(file)
     frames = int(data.get("NumberOfFrames") or 1)
     if frames > 1:
@@ -79,7 +87,7 @@ def decode_dicom(file: Path) -> Stored:
                 return Stored(pixels, 2**bits - 1, Form(bits, "whole", "RGB", container="DICOM"))
             if photometric in ("MONOCHROME1", "MONOCHROME2"):
                 return _gray(data, pixels, inverted=photometric == "MONOCHROME1")
-        except (AttributeError, ValueError, TypeError, KeyError, RuntimeError, OSError, NotImplementedError) as error:
+        except (OSError, *_DAMAGE) as error:
             why = "cannot be decoded: its pixels are damaged, cut short, or not as it describes them"
             raise ImageRefusedError("X107", why, "take the file out", said_by(error)) from None
     color = photometric if photometric in _NOT_READ else "none that is known"
@@ -104,7 +112,7 @@ def _dataset(file: Path) -> "Dataset":
         except OSError as error:
             why = os_reason(error) if error.errno is not None else "it is damaged or cut short"
             raise ImageRefusedError("X107", f"cannot be decoded: {why}", "take the file out", said_by(error)) from None
-        except (EOFError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+        except _DAMAGE as error:
             why = "cannot be decoded: it is damaged or cut short"
             raise ImageRefusedError("X107", why, "take the file out", said_by(error)) from None
 
@@ -128,6 +136,8 @@ def _pixels(data: "Dataset") -> np.ndarray:
     from pydicom.pixels import get_decoder
 
     syntax = data.file_meta.TransferSyntaxUID
+    if not syntax.is_transfer_syntax or not any(name in data for name in _PIXELS):
+        raise ImageRefusedError("X107", "cannot be decoded: it is cut short, or holds no image", "take the file out")
     try:
         ready = get_decoder(syntax).is_available
     except NotImplementedError:
@@ -136,16 +146,13 @@ def _pixels(data: "Dataset") -> np.ndarray:
         packages = _DECODERS.get(str(syntax))
         advice = f"pip install {packages}" if packages else "convert it to an uncompressed transfer syntax"
         raise ImageRefusedError("X115", f"is packed as {syntax.name}, and no decoder for that is installed", advice)
+    stored = int(data.get("BitsStored") or 0)
+    if stored and int(data.get("HighBit", stored - 1)) != stored - 1:
+        why = f"cannot be decoded: its {stored} bits do not begin at the lowest one"
+        raise ImageRefusedError("X107", why, "convert it: the standard retired this")
+    # Bits above those stored, where old files keep overlays, are cleared by pydicom.
     pixels: np.ndarray = data.pixel_array
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if pixels.dtype.kind == "f":
-        return pixels
-    allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
-    above = allocated - (int(data.get("HighBit", stored - 1)) + 1)
-    if allocated > 1 and stored < allocated:
-        # Old files keep overlays in the bits that pixels do not use.
-        pixels = pixels << above >> (allocated - stored)
-    return pixels
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _palette(data: "Dataset", pixels: np.ndarray) -> Stored:
