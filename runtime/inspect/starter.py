@@ -95,7 +95,7 @@ def _is_number(text: str) -> bool:
 
 def _column(name: str, column: np.ndarray) -> dict[str, Any]:
     if is_ragged(column):
-        shape = [3]
+        shape = list(column[0].shape[:1])
         return {"name": name, "dtype": "images", "shape": shape, "missing": 0, "distinct": None, "unlike": 0.0}
     gone = missing(column)
     distinct = len(np.unique(column[~gone])) if column.ndim == 1 else None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from titrant.runtime.data.images.stored import Form, ImageRefusedError, Stored
+from titrant.runtime.data.images.stored import ImageRefusedError, PixelForm, StoredImage
 from titrant.runtime.user_code import said_by
 from titrant.schema.values.text import os_reason
 
@@ -31,7 +31,7 @@ _ORDERS: Mapping[str, str] = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "
 _GRAY_ALPHA = "LA;16B"
 
 
-def decode(file: Path) -> Stored:
+def decode(file: Path) -> StoredImage:
     """Read an image file; ImageRefusedError X107 where it cannot be decoded, X114 where it holds several pictures."""
     with _reasons(), _opened(file) as image:
         previews = _previews(image)
@@ -113,29 +113,29 @@ def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
     return values
 
 
-def _shallow(image: Image.Image, tags: Mapping[int, Any]) -> Stored:
+def _shallow(image: Image.Image, tags: Mapping[int, Any]) -> StoredImage:
     """Read what Pillow holds without loss: up to 8 bits a channel, or one channel of any depth."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _gray(image, tags)
     if _first(tags, _SAMPLE_FORMAT, 1) == 2:
-        return Stored(np.asarray(image).view(np.int8)[..., None], None, Form(8, "signed", "gray"))
+        return StoredImage(np.asarray(image).view(np.int8)[..., None], None, PixelForm(8, "signed", "gray"))
     transparent = image.has_transparency_data
     palette = image.mode in ("P", "PA")
     gray = image.mode in ("1", "L", "LA", "La")
     color = "palette" if palette else "gray" if gray else image.mode if image.mode == "CMYK" else "RGB"
-    form = Form(1 if image.mode == "1" else 8, "whole", color, transparent)
-    wanted = ("LA" if transparent else "L") if gray else ("RGBA" if transparent else "RGB")
+    form = PixelForm(1 if image.mode == "1" else 8, "whole", color, transparent)
+    mode = ("LA" if transparent else "L") if gray else ("RGBA" if transparent else "RGB")
     try:
         # "La" has its gray multiplied by alpha, and Pillow takes that apart on the way to "LA".
-        planes = np.asarray(image if image.mode == wanted else image.convert(wanted))
+        planes = np.asarray(image if image.mode == mode else image.convert(mode))
     except ValueError:
         raise ImageRefusedError(
             "X107", f"cannot be decoded: its color is {image.mode}", "save it as RGB, in PNG or TIFF"
         ) from None
     planes = planes[..., None] if planes.ndim == 2 else planes
     if not transparent:
-        return Stored(planes, 255, form)
-    return Stored(planes[..., :-1], 255, form, planes[..., -1].astype(np.float32) / np.float32(255))
+        return StoredImage(planes, 255, form)
+    return StoredImage(planes[..., :-1], 255, form, planes[..., -1].astype(np.float32) / np.float32(255))
 
 
 def _first(tags: Mapping[int, Any], tag: int, default: int) -> int:
@@ -143,23 +143,23 @@ def _first(tags: Mapping[int, Any], tag: int, default: int) -> int:
     return int(value[0] if isinstance(value, tuple) else value)
 
 
-def _gray(image: Image.Image, tags: Mapping[int, Any]) -> Stored:
+def _gray(image: Image.Image, tags: Mapping[int, Any]) -> StoredImage:
     """Read one channel of more than 8 bits; only unsigned numbers of up to 16 bits have a range of their own."""
     values = np.asarray(image)[..., None]
     bits = _first(tags, _BITS, 16 if image.mode.startswith("I;16") else 32)
     inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     if image.mode == "F":
-        return Stored(values, None, Form(bits, "float", "gray"), inverted=inverted)
+        return StoredImage(values, None, PixelForm(bits, "float", "gray"), inverted=inverted)
     if image.mode == "I":
         signed = _first(tags, _SAMPLE_FORMAT, 1) == 2
         values = values if signed or bits < 32 else values.view(np.uint32)
-        form = Form(bits, "signed" if signed else "whole", "gray")
-        return Stored(values, None, form, inverted=inverted)
+        form = PixelForm(bits, "signed" if signed else "whole", "gray")
+        return StoredImage(values, None, form, inverted=inverted)
     white = 2**bits - 1
     values = values.astype(np.uint16)
     clear = image.info.get("transparency")
     alpha = (values[..., 0] != clear).astype(np.float32) if isinstance(clear, int) else None
-    return Stored(values, white, Form(bits, "whole", "gray", alpha is not None), alpha, inverted=inverted)
+    return StoredImage(values, white, PixelForm(bits, "whole", "gray", alpha is not None), alpha, inverted=inverted)
 
 
 def _deep_order(image: Image.Image) -> str | None:
@@ -183,7 +183,7 @@ def _raw_mode(tile: Any) -> str:
     return args if isinstance(args, str) else ""
 
 
-def _deep(file: Path, image: Image.Image, raw: str) -> Stored:
+def _deep(file: Path, image: Image.Image, raw: str) -> StoredImage:
     """Read color of 16 bits a channel: the upper bytes, then the lower ones."""
     clear = image.info.get("transparency")
     if raw == _GRAY_ALPHA:
@@ -197,13 +197,13 @@ def _deep(file: Path, image: Image.Image, raw: str) -> Stored:
     if raw.startswith("CMYK"):
         ink = values.astype(np.float32) / np.float32(65535)
         paper = (1 - ink[..., :3]) * (1 - ink[..., 3:])
-        return Stored(paper, 1, Form(16, "whole", "CMYK"))
+        return StoredImage(paper, 1, PixelForm(16, "whole", "CMYK"))
     colors = 1 if raw == _GRAY_ALPHA else 3
     alpha = values[..., colors].astype(np.float32) / np.float32(65535) if values.shape[2] > colors else None
     if isinstance(clear, tuple):
         alpha = (values[..., :3] != np.array(clear)).any(axis=2).astype(np.float32)
-    form = Form(16, "whole", "gray" if colors == 1 else "RGB", alpha is not None)
-    return Stored(values[..., :colors], 65535, form, alpha, raw.startswith("RGBa"))
+    form = PixelForm(16, "whole", "gray" if colors == 1 else "RGB", alpha is not None)
+    return StoredImage(values[..., :colors], 65535, form, alpha, raw.startswith("RGBa"))
 
 
 def _planes(file: Path, raw: str) -> tuple[np.ndarray, int]:
@@ -226,7 +226,7 @@ def _large_maxval(image: Image.Image) -> int:
     return int(args[1]) if tile.codec_name in ("ppm", "ppm_plain") and args[1] > 255 else 0
 
 
-def _netpbm(file: Path, image: Image.Image, white: int) -> Stored:
+def _netpbm(file: Path, image: Image.Image, white: int) -> StoredImage:
     """Read a PPM or PGM of more than 8 bits, which are two bytes a number, the upper one first."""
     tile = next(iter(getattr(image, "tile", ())))
     if tile.codec_name == "ppm_plain":
@@ -236,5 +236,5 @@ def _netpbm(file: Path, image: Image.Image, white: int) -> Stored:
     if file.stat().st_size < tile.offset + 2 * count:
         raise ImageRefusedError("X107", "cannot be decoded: it is damaged or cut short", "take the file out")
     values = np.fromfile(file, dtype=">u2", count=count, offset=tile.offset).astype(np.uint16)
-    form = Form(white.bit_length(), "whole", "RGB" if channels == 3 else "gray")
-    return Stored(values.reshape(image.height, image.width, channels).clip(0, white), white, form)
+    form = PixelForm(white.bit_length(), "whole", "RGB" if channels == 3 else "gray")
+    return StoredImage(values.reshape(image.height, image.width, channels).clip(0, white), white, form)

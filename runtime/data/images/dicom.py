@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from titrant.runtime.data.images.stored import Form, ImageRefusedError, Stored
+from titrant.runtime.data.images.stored import ImageRefusedError, PixelForm, StoredImage
 from titrant.runtime.user_code import said_by
 from titrant.schema.values.text import os_reason
 
@@ -66,7 +66,7 @@ def is_dicom(file: Path) -> bool:
         return False
 
 
-def decode_dicom(file: Path) -> Stored:
+def decode_dicom(file: Path) -> StoredImage:
     """Read a DICOM image; ImageRefusedError X107 (not readable), X114 (several frames) or X115 (no decoder)."""
     data = _dataset(file)
     frames = int(data.get("NumberOfFrames") or 1)
@@ -84,7 +84,7 @@ def decode_dicom(file: Path) -> Stored:
                 return _palette(data, pixels)
             if photometric in _COLOR:
                 bits = int(data.BitsStored)
-                return Stored(pixels, 2**bits - 1, Form(bits, "whole", "RGB", container="DICOM"))
+                return StoredImage(pixels, 2**bits - 1, PixelForm(bits, "whole", "RGB", container="DICOM"))
             if photometric in ("MONOCHROME1", "MONOCHROME2"):
                 return _gray(data, pixels, inverted=photometric == "MONOCHROME1")
         except (OSError, *_DAMAGE) as error:
@@ -155,35 +155,35 @@ def _pixels(data: "Dataset") -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _palette(data: "Dataset", pixels: np.ndarray) -> Stored:
+def _palette(data: "Dataset", pixels: np.ndarray) -> StoredImage:
     from pydicom.pixels import apply_color_lut
 
     colors = apply_color_lut(pixels[..., 0], data)[..., :3]
     bits = colors.dtype.itemsize * 8
-    return Stored(colors, 2**bits - 1, Form(bits, "whole", "palette", container="DICOM"))
+    return StoredImage(colors, 2**bits - 1, PixelForm(bits, "whole", "palette", container="DICOM"))
 
 
-def _gray(data: "Dataset", pixels: np.ndarray, *, inverted: bool) -> Stored:
+def _gray(data: "Dataset", pixels: np.ndarray, *, inverted: bool) -> StoredImage:
     """Rescale gray; numbers that are neither signed nor rescaled fill the range of their bits."""
     from pydicom.pixels import apply_modality_lut
 
     numbers = "float" if pixels.dtype.kind == "f" else "signed" if pixels.dtype.kind == "i" else "whole"
     bits = int(data.get("BitsStored", pixels.dtype.itemsize * 8))
-    form = Form(bits, numbers, "gray", container="DICOM")
+    form = PixelForm(bits, numbers, "gray", container="DICOM")
     slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
     rescaled = (slope, intercept) != (1.0, 0.0) or bool(data.get("ModalityLUTSequence"))
     white = 2**bits - 1 if numbers == "whole" and not rescaled else None
     values = apply_modality_lut(pixels, data) if rescaled else pixels
-    return Stored(np.asarray(values), white, form, inverted=inverted, suggested=_window(data))
+    return StoredImage(np.asarray(values), white, form, inverted=inverted, suggested=_window(data))
 
 
 def _window(data: "Dataset") -> tuple[float, float] | None:
     """Return the first window that the file names, as its ends."""
-    center, width = _one(data.get("WindowCenter")), _one(data.get("WindowWidth"))
+    center, width = _first_number(data.get("WindowCenter")), _first_number(data.get("WindowWidth"))
     return None if center is None or not width else (center - width / 2, center + width / 2)
 
 
-def _one(value: Any) -> float | None:
+def _first_number(value: Any) -> float | None:
     if value is None or value == "":
         return None
     return float(value[0] if hasattr(value, "__getitem__") and not isinstance(value, str) else value)

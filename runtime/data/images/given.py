@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.data.images.read import read_given, stacked
-from titrant.runtime.data.images.stored import CHANNELS, Form, ImageRefusedError, Seen, Stored, seen
+from titrant.runtime.data.images.stored import CHANNELS, ImageRefusedError, PixelForm, ShownImage, StoredImage, seen
 from titrant.runtime.values import ImageReading
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -62,11 +62,11 @@ def _pixels(array: np.ndarray, name: str, reading: ImageReading) -> np.ndarray:
         raise StepError(Diagnostic("X342", f"{name} is an array of ({shape}), and no images", help=help))
     if white is None:
         return _unit(planes, name, channels)
-    form = Form(array.dtype.itemsize * 8, "whole", "gray" if planes.shape[1] == 1 else "RGB")
-    images: list[Seen] = []
+    form = PixelForm(array.dtype.itemsize * 8, "whole", "gray" if planes.shape[1] == 1 else "RGB")
+    images: list[ShownImage] = []
     for place, image in enumerate(planes):
         try:
-            images.append(seen(Stored(image.transpose(1, 2, 0), white, form), reading))
+            images.append(seen(StoredImage(image.transpose(1, 2, 0), white, form), reading))
         except ImageRefusedError as refused:
             raise refused.error(f"image {place + 1:,} of {name}") from None
     return stacked(images, reading, lambda place: f"image {place + 1:,} of {name}", resize=True)

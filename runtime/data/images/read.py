@@ -9,7 +9,15 @@ import numpy as np
 from titrant.runtime.data.images.decode import decode
 from titrant.runtime.data.images.dicom import decode_dicom, is_dicom
 from titrant.runtime.data.images.folder import SUFFIXES, list_images, passed_over
-from titrant.runtime.data.images.stored import CHANNELS, Form, ImageRefusedError, Seen, Stored, scaled, seen
+from titrant.runtime.data.images.stored import (
+    CHANNELS,
+    ImageRefusedError,
+    PixelForm,
+    ShownImage,
+    StoredImage,
+    scaled,
+    seen,
+)
 from titrant.runtime.values import ImageReading, Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -56,13 +64,15 @@ def read_given(files: Sequence[Path], reading: ImageReading, *, resize: bool) ->
     return stacked(images, reading, lambda place: f"image {place + 1:,} of those given", resize=resize)
 
 
-def _stored(file: Path) -> Stored:
+def _stored(file: Path) -> StoredImage:
     if file.suffix.lower() not in SUFFIXES and is_dicom(file):
         return decode_dicom(file)
     return decode(file)
 
 
-def stacked(images: Sequence[Seen], reading: ImageReading, named: Callable[[int], str], *, resize: bool) -> np.ndarray:
+def stacked(
+    images: Sequence[ShownImage], reading: ImageReading, named: Callable[[int], str], *, resize: bool
+) -> np.ndarray:
     """Return (rows, channels, height, width) float32; of several sizes, with `resize`, an object array of images."""
     channels = CHANNELS[reading.color]
     sizes = [image.pixels.shape[1:] for image in images]
@@ -86,12 +96,12 @@ def _size(size: tuple[int, ...]) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-def _unit(form: Form) -> tuple[str, int, bool]:
+def _unit(form: PixelForm) -> tuple[str, int, bool]:
     """Tell what a stored number is counted in: DICOM's own unit, a float's, or a part of the whole range."""
     return (form.container, 0, False) if form.container else ("", form.bits, form.numbers == "float")
 
 
-def _refuse_mixed_units(images: Sequence[Seen], reading: ImageReading, named: Callable[[int], str]) -> None:
+def _refuse_mixed_units(images: Sequence[ShownImage], reading: ImageReading, named: Callable[[int], str]) -> None:
     """Refuse a window over images whose numbers are of different units: it would not mean the same in each."""
     if reading.window is None:
         return
@@ -104,7 +114,7 @@ def _refuse_mixed_units(images: Sequence[Seen], reading: ImageReading, named: Ca
         raise StepError(Diagnostic("X116", message, help="store them alike, or read them as two sources"))
 
 
-def _notes(images: Sequence[Seen], reading: ImageReading) -> tuple[str, ...]:
+def _notes(images: Sequence[ShownImage], reading: ImageReading) -> tuple[str, ...]:
     """Say what was read, at what bit depth and color, and what was done to it."""
     forms = Counter(image.form for image in images)
     through = "" if reading.window is None else " through the window {:g} to {:g}".format(*reading.window)
@@ -120,7 +130,7 @@ def _notes(images: Sequence[Seen], reading: ImageReading) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _forms(forms: Counter[Form]) -> str:
+def _forms(forms: Counter[PixelForm]) -> str:
     if len(forms) == 1:
         return next(iter(forms)).words()
     shown = forms.most_common(_SHOWN)
@@ -133,7 +143,7 @@ def _images(count: int) -> str:
     return "1 image" if count == 1 else f"{count:,} images"
 
 
-def _range_used(images: Sequence[Seen]) -> str:
+def _range_used(images: Sequence[ShownImage]) -> str:
     """Say it where even the brightest of the deep images uses less than a quarter of its range: 12 bits in 16, say."""
     used = [image.brightest for image in images if image.brightest is not None]
     if not used or max(largest / white for largest, white in used) >= 0.25:

@@ -15,7 +15,7 @@ CHANNELS: Mapping[str, int] = {"rgb": 3, "gray": 1}
 
 
 @dataclass(frozen=True)
-class Form:
+class PixelForm:
     """How an image is stored: what the plan counts images by."""
 
     bits: int  # of a number as it is stored, such as 12 of a 12-bit image in two bytes
@@ -33,7 +33,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredImage:
     """The numbers of one image, upright.
 
     `values`: (height, width, 1 or 3), as stored, of DICOM after its rescaling. `white` is the number that is shown
@@ -43,7 +43,7 @@ class Stored:
 
     values: np.ndarray
     white: int | None
-    form: Form
+    form: PixelForm
     alpha: np.ndarray | None = None
     premultiplied: bool = False
     inverted: bool = False
@@ -53,7 +53,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShownImage:
     """An image as the model is given it, before it is divided: `pixels / white` is in 0..1.
 
     `pixels`: (1 or 3, height, width) uint8, uint16 or float32; one channel stands for three equal ones.
@@ -61,13 +61,13 @@ class Seen:
 
     pixels: np.ndarray
     white: int
-    form: Form
+    form: PixelForm
     brightest: tuple[int, int] | None = None  # of more than 8 bits: the largest stored number, and the one for white
     turned: bool = False
     previews: int = 0
 
 
-def seen(stored: Stored, reading: ImageReading) -> Seen:
+def seen(stored: StoredImage, reading: ImageReading) -> ShownImage:
     """Bring an image to 0..1 in the wanted color; ImageRefusedError X113 (its range), X116 (a window on color)."""
     values, white = _ranged(stored, reading)
     if stored.inverted:
@@ -80,10 +80,10 @@ def seen(stored: Stored, reading: ImageReading) -> Seen:
     pixels = np.ascontiguousarray(values.transpose(2, 0, 1))
     deep = stored.white is not None and stored.white > 255
     brightest = (int(stored.values.max()), stored.white or 0) if deep else None
-    return Seen(pixels, white, stored.form, brightest, stored.turned, stored.previews)
+    return ShownImage(pixels, white, stored.form, brightest, stored.turned, stored.previews)
 
 
-def scaled(image: Seen, channels: int) -> np.ndarray:
+def scaled(image: ShownImage, channels: int) -> np.ndarray:
     """Return (channels, height, width) float32 in 0..1."""
     pixels = np.empty((channels, *image.pixels.shape[1:]), dtype=np.float32)
     return np.divide(image.pixels, np.float32(image.white), out=pixels)
@@ -101,7 +101,7 @@ class ImageRefusedError(Exception):
         return StepError(Diagnostic(self.code, f"{name} {self.why}", help=self.help, said=self.said))
 
 
-def _ranged(stored: Stored, reading: ImageReading) -> tuple[np.ndarray, int]:
+def _ranged(stored: StoredImage, reading: ImageReading) -> tuple[np.ndarray, int]:
     """Return numbers and the one that is white: through the recipe's window, or by what the file says."""
     values, window = stored.values, reading.window
     if window is not None:
@@ -142,7 +142,7 @@ def _refuse_gaps(values: np.ndarray) -> None:
         )
 
 
-def _composed(values: np.ndarray, white: int, stored: Stored, background: str) -> np.ndarray:
+def _composed(values: np.ndarray, white: int, stored: StoredImage, background: str) -> np.ndarray:
     """Lay an image over the background, in float32."""
     assert stored.alpha is not None
     alpha = stored.alpha[..., None]

@@ -66,6 +66,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
         "sklearn.datasets": any(source.sklearn for source in sources),
         "pandas": any(source.csv or source.parquet or source.factory for source in sources),
         "pyarrow.parquet": any(source.parquet for source in sources),
+        "titrant.runtime.data.images.read": any(source.image_folder for source in sources),
     }
     return ("titrant.runtime.data.readers", *(name for name, used in readers.items() if used))
 
@@ -79,7 +80,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
     outputs={"tables": "tables"},
     predict=predict,
     loads=loads,
-    libraries=("numpy", "pandas", "pyarrow", "pillow", "pydicom", "scikit-learn"),
+    libraries=("numpy", "pandas", "pyarrow", "pillow", "scikit-learn"),
     user_code=True,
 )
 def data_load(params: DataLoadParams, context: Context) -> Mapping[str, Any]:
