@@ -20,7 +20,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _ORIENTATION = 0x0112  # of EXIF
 # TIFF tags.
-_SUBFILE, _BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 254, 258, 262, 284, 339
+_SUBFILE, _BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _SAMPLE_FORMAT = 254, 258, 262, 277, 284, 339
 _WHITE_IS_ZERO, _REDUCED, _MASK, _SEPARATE = 0, 1, 4, 2
 # Formats whose further pictures no viewer shows beside the first: a phone's preview or depth map.
 _WITH_PREVIEWS = ("MPO",)
@@ -36,6 +36,7 @@ def decode(file: Path) -> StoredImage:
     with _reasons(), _opened(file) as image:
         previews = _previews(image)
         deep = _deep_order(image)
+        unread = _first(_tags(image), _SAMPLES, 0) - len(image.getbands())
         turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
         if deep is not None:
             stored = _deep(file, image, deep)
@@ -47,7 +48,7 @@ def decode(file: Path) -> StoredImage:
             upright = ImageOps.exif_transpose(image)
             assert upright is not None
             stored = _shallow(upright, tags)
-        return replace(stored, turned=turned, previews=previews)
+        return replace(stored, turned=turned, previews=previews, unread=max(0, unread))
 
 
 @contextmanager

@@ -28,10 +28,8 @@ def as_rows(rows: Any, readings: Mapping[str, ImageReading], *, resize: bool) ->
         rows = [rows]
     if lone is not None and _are_paths(rows):
         return {lone: read_given([Path(path) for path in rows], readings[lone], resize=resize)}
-    if lone is not None and isinstance(rows, np.ndarray):
-        return {lone: _pixels(rows, lone, readings[lone])}
     if not hasattr(rows, "keys"):
-        return rows
+        return rows if lone is None else {lone: _pixels(_array(rows, lone), lone, readings[lone])}
     columns = {name: rows[name] for name in rows.keys()}  # noqa: SIM118  (a DataFrame yields its columns' names too)
     for name, reading in readings.items():
         given = columns.get(name)
@@ -41,12 +39,20 @@ def as_rows(rows: Any, readings: Mapping[str, ImageReading], *, resize: bool) ->
         if _are_paths(listed):
             columns[name] = read_given([Path(path) for path in listed], reading, resize=resize)
         else:
-            columns[name] = _pixels(np.asarray(given), name, reading)
+            columns[name] = _pixels(_array(given, name), name, reading)
     return columns
 
 
 def _are_paths(rows: Any) -> bool:
     return isinstance(rows, Sequence) and bool(rows) and all(isinstance(path, (str, os.PathLike)) for path in rows)
+
+
+def _array(rows: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(rows)
+    except ValueError:
+        help = "give images of one size, or paths of image files"
+        raise StepError(Diagnostic("X342", f"{name} is no array: its rows differ in shape", help=help)) from None
 
 
 def _pixels(array: np.ndarray, name: str, reading: ImageReading) -> np.ndarray:

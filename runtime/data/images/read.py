@@ -127,6 +127,8 @@ def _notes(images: Sequence[ShownImage], reading: ImageReading) -> tuple[str, ..
         notes.append(f"{_images(turned)} turned upright, as EXIF says")
     if previews := sum(image.previews > 0 for image in images):
         notes.append(f"{_images(previews)} with previews beside the picture, which are not read")
+    if unread := sum(image.unread > 0 for image in images):
+        notes.append(f"{_images(unread)} with channels beside color and alpha, which are not read")
     return tuple(notes)
 
 

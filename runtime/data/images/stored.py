@@ -49,6 +49,7 @@ class StoredImage:
     inverted: bool = False
     turned: bool = False
     previews: int = 0  # further pictures that viewers do not show, such as a thumbnail
+    unread: int = 0  # channels beside color and alpha, of which the file does not say what they are
     suggested: tuple[float, float] | None = None
 
 
@@ -65,6 +66,7 @@ class ShownImage:
     brightest: tuple[int, int] | None = None  # of more than 8 bits: the largest stored number, and the one for white
     turned: bool = False
     previews: int = 0
+    unread: int = 0
 
 
 def seen(stored: StoredImage, reading: ImageReading) -> ShownImage:
@@ -80,7 +82,7 @@ def seen(stored: StoredImage, reading: ImageReading) -> ShownImage:
     pixels = np.ascontiguousarray(values.transpose(2, 0, 1))
     deep = stored.white is not None and stored.white > 255
     brightest = (int(stored.values.max()), stored.white or 0) if deep else None
-    return ShownImage(pixels, white, stored.form, brightest, stored.turned, stored.previews)
+    return ShownImage(pixels, white, stored.form, brightest, stored.turned, stored.previews, stored.unread)
 
 
 def scaled(image: ShownImage, channels: int) -> np.ndarray:

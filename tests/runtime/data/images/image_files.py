@@ -11,6 +11,8 @@ CORNERS = {
     1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
     5: ("left", "top"), 6: ("right", "top"), 7: ("right", "bottom"), 8: ("left", "bottom"),
 }  # fmt: skip
+# Adam7: first row and column of each pass, and the steps to the next ones.
+PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 PNG_TYPES = {("gray", False): 0, ("RGB", False): 2, ("gray", True): 4, ("RGB", True): 6}
 
 
@@ -48,21 +50,26 @@ def _filtered(line, before, step, kind):
     return bytes(out)
 
 
-def png(pixels, *, bits=8, color="gray", alpha=False, orientation=1, clear=None, palette=None):
-    """Write (height, width, channels) whole numbers; a palette is (colors, 3) and `clear` then one alpha a color."""
-    height, width, channels = pixels.shape
-    step = max(1, bits * channels // 8)
-    lines = []
-    before = bytes(max(1, -(-width * channels * bits // 8)))
+def _lines(pixels, bits):
+    """Yield the filtered lines of a PNG or of one of its passes."""
+    step = max(1, bits * pixels.shape[2] // 8)
+    before = None
     for number, row in enumerate(pixels):
-        if bits == 1:
-            line = np.packbits(row[:, 0].astype(np.uint8)).tobytes()
-        else:
-            line = row.astype(">u2" if bits == 16 else "u1").tobytes()
-        lines.append(_filtered(line, before, step, number % 5 if bits >= 8 else 0))
+        plain = row.astype(">u2" if bits == 16 else "u1")
+        line = np.packbits(plain[:, 0]).tobytes() if bits == 1 else plain.tobytes()
+        yield _filtered(line, before or bytes(len(line)), step, number % 5 if bits >= 8 else 0)
         before = line
+
+
+def png(pixels, *, bits=8, color="gray", alpha=False, orientation=1, clear=None, palette=None, interlaced=False):
+    """Write (height, width, channels) whole numbers; a palette is (colors, 3) and `clear` then one alpha a color."""
+    height, width = pixels.shape[:2]
+    parts = [pixels[row::down, column::right] for row, column, down, right in PASSES] if interlaced else [pixels]
+    lines = [line for part in parts if part.size for line in _lines(part, bits)]
     kind = 3 if palette is not None else PNG_TYPES[color, alpha]
-    data = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + _chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, int(interlaced))
+    )
     if palette is not None:
         data += _chunk(b"PLTE", palette.astype("u1").tobytes())
     if clear is not None:

@@ -51,7 +51,8 @@ def drawings(draw):
         picture[0, 0, -1] = 0
     raw = laid_down(picture, orientation)
     if container == "png":
-        data = png(raw, bits=bits, color=color, alpha=alpha, orientation=orientation)
+        woven = draw(st.booleans())
+        data = png(raw, bits=bits, color=color, alpha=alpha, orientation=orientation, interlaced=woven)
     elif container == "netpbm":
         data = netpbm(raw, white)
     else:
@@ -209,6 +210,20 @@ def test_passes_over_a_thumbnail_and_says_so(tmp_path):
     held = stored(tiff(picture, small, subfiles=(0, 1)), ".tif", tmp_path)
     assert held.previews == 1
     assert held.values.tolist() == picture.tolist()
+
+
+@pytest.mark.parametrize(("dtype", "colors"), [("u1", 1), ("u1", 3), ("u2", 3)])
+def test_counts_channels_that_the_file_does_not_explain(tmp_path, dtype, colors):
+    picture = np.arange(4 * (colors + 1), dtype=dtype).reshape(2, 2, colors + 1)
+    held = stored(tiff(picture, photometric=2 if colors == 3 else 1, extra=(0,)), ".tif", tmp_path)
+    assert (held.unread, held.alpha) == (1, None)
+    assert held.values.tolist() == picture[..., :colors].tolist()
+
+
+def test_takes_the_alpha_out_of_premultiplied_gray(tmp_path):
+    held = stored(tiff(np.array([[[100, 200]]], np.uint8), extra=(1,)), ".tif", tmp_path)
+    shown = scaled(seen(held, ImageReading("gray")), 1)
+    np.testing.assert_allclose(shown, (100 + 55) / 255, atol=1.5 / 255)
 
 
 @pytest.mark.parametrize("kind", ["RGB", "L", "CMYK"])
