@@ -23,6 +23,7 @@ class Table:
     columns: Mapping[str, np.ndarray]
     label_names: Mapping[str, str] = field(default_factory=dict)  # label value as text → name
     notes: tuple[str, ...] = ()
+    deep_whites: tuple[int, ...] = ()  # of image files with more than 8 bits: the numbers that are white in them
 
     @property
     def rows(self) -> int:
@@ -85,12 +86,14 @@ class ImageReading:
     """How the numbers of image files become pixels in 0..1, in training and when the released model answers.
 
     `background` lies under transparent pixels: white, black, gray or #rrggbb. `window` are the stored numbers (of DICOM
-    after its rescaling) that become 0 and 1.
+    after its rescaling) that become 0 and 1. `deep_whites` are the numbers that were white in the data's images of more
+    than 8 bits, which says what an array of uint16 holds.
     """
 
     color: Literal["rgb", "gray"] = "rgb"
     background: str = "white"
     window: tuple[float, float] | None = None
+    deep_whites: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -170,10 +170,15 @@ def _gray(data: "Dataset", pixels: np.ndarray, *, inverted: bool) -> StoredImage
     numbers = "float" if pixels.dtype.kind == "f" else "signed" if pixels.dtype.kind == "i" else "whole"
     bits = int(data.get("BitsStored", pixels.dtype.itemsize * 8))
     form = PixelForm(bits, numbers, "gray", container="DICOM")
-    slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
-    rescaled = (slope, intercept) != (1.0, 0.0) or bool(data.get("ModalityLUTSequence"))
+    table = bool(data.get("ModalityLUTSequence"))
+    slope, intercept = _first_number(data.get("RescaleSlope")), _first_number(data.get("RescaleIntercept"))
+    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+    rescaled = table or (slope, intercept) != (1.0, 0.0)
     white = 2**bits - 1 if numbers == "whole" and not rescaled else None
-    values = apply_modality_lut(pixels, data) if rescaled else pixels
+    if table:
+        values = apply_modality_lut(pixels, data)
+    else:
+        values = pixels.astype(np.float64) * slope + intercept if rescaled else pixels
     return StoredImage(np.asarray(values), white, form, inverted=inverted, suggested=_window(data))
 
 

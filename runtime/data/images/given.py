@@ -12,9 +12,6 @@ from titrant.runtime.data.images.stored import CHANNELS, ImageRefusedError, Pixe
 from titrant.runtime.values import ImageReading
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
-# The whole numbers that pixels are kept in, and the one that is white.
-_WHITE: Mapping[str, int] = {"uint8": 255, "uint16": 65535}
-
 
 def as_rows(rows: Any, readings: Mapping[str, ImageReading], *, resize: bool) -> Any:
     """Return rows with every column of images as pixels in 0..1; anything else comes back as it is.
@@ -61,13 +58,13 @@ def _pixels(array: np.ndarray, name: str, reading: ImageReading) -> np.ndarray:
         return array
     planes = array[:, None] if array.ndim == 3 else array
     channels = CHANNELS[reading.color]
-    white = _WHITE.get(array.dtype.name)
     if planes.ndim != 4 or planes.shape[1] not in (1, 3) or not len(planes):
         shape = ", ".join(map(str, array.shape))
         help = f"give (rows, {channels}, height, width), or the path of an image"
         raise StepError(Diagnostic("X342", f"{name} is an array of ({shape}), and no images", help=help))
-    if white is None:
+    if array.dtype not in (np.uint8, np.uint16):
         return _unit(planes, name, channels)
+    white = 255 if array.dtype == np.uint8 else _deep_white(planes, name, reading)
     form = PixelForm(array.dtype.itemsize * 8, "whole", "gray" if planes.shape[1] == 1 else "RGB")
     images: list[ShownImage] = []
     for place, image in enumerate(planes):
@@ -76,6 +73,19 @@ def _pixels(array: np.ndarray, name: str, reading: ImageReading) -> np.ndarray:
         except ImageRefusedError as refused:
             raise refused.error(f"image {place + 1:,} of {name}") from None
     return stacked(images, reading, lambda place: f"image {place + 1:,} of {name}", resize=True)
+
+
+def _deep_white(planes: np.ndarray, name: str, reading: ImageReading) -> int:
+    """Return the number that is white in uint16, as in the images that the model was judged on."""
+    whites = reading.deep_whites or (65535,)
+    largest = int(planes.max())
+    if reading.window is None and (len(whites) > 1 or largest > whites[0]):
+        spoken = " and ".join(f"{white:,}" for white in whites)
+        message = (
+            f"{name} is uint16 up to {largest:,}, and white was {spoken} in the images that the model was judged on"
+        )
+        raise StepError(Diagnostic("X342", message, help="give float in 0..1, or the path of an image"))
+    return whites[0]
 
 
 def _unit(planes: np.ndarray, name: str, channels: int) -> np.ndarray:

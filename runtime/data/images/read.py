@@ -50,7 +50,9 @@ def read_images(path: str, *, label: str | None, resize: bool, reading: ImageRea
     columns = {IMAGE: stacked(images, reading, named, resize=resize)}
     if listing.classes and label is not None:
         columns[label] = np.array(listing.classes, dtype=str)
-    return Table(columns, notes=(*_notes(images, reading), *passed_over(listing)))
+    whites = {image.brightest[1] for image in images if image.brightest is not None}
+    notes = (*_notes(images, reading), *passed_over(listing))
+    return Table(columns, notes=notes, deep_whites=tuple(sorted(whites)))
 
 
 def read_given(files: Sequence[Path], reading: ImageReading, *, resize: bool) -> np.ndarray:

@@ -123,7 +123,7 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     _check_lengths(columns, name)
     if params.label is not None:
         columns[params.label] = _checked_label(columns[params.label], params.label, name)
-    return Table(columns, table.label_names, table.notes)
+    return Table(columns, table.label_names, table.notes, table.deep_whites)
 
 
 def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str, str]:

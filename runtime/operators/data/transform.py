@@ -1,6 +1,7 @@
 """Fit the transforms on train rows and make each role's inputs, labels and subgroups."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -221,7 +222,8 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Tra
     inputs |= dict.fromkeys(constants, ())
     dtypes |= {spec.name: spec.dtype for spec in params.model_inputs if spec.name in constants}
     positive = None if classes is None else positive_class(classes, params.positive)
-    images = {name: item.reading for name, item in params.images.items()}
+    whites = tuple(sorted({white for table in data.tables.sources.values() for white in table.deep_whites}))
+    images = {name: replace(item.reading, deep_whites=whites) for name, item in params.images.items()}
     if classes is None:
         return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants, images=images)
     return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images)

@@ -235,6 +235,20 @@ def test_reads_jpeg_of_any_color(tmp_path, kind):
     np.testing.assert_allclose(shown, wanted, atol=4 / 255)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_turns_photographs_upright(tmp_path, kind, orientation):
+    picture = np.zeros((32, 16, 3), dtype=np.uint8)
+    picture[:16, :8], picture[16:, 8:] = (255, 0, 0), (0, 0, 255)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(laid_down(picture, orientation)).save(tmp_path / "a", kind, exif=exif, quality=100)
+    held = decode(tmp_path / "a")
+    assert held.turned == (orientation > 1)
+    light = scaled(seen(held, ImageReading()), 3)[:, 4:32:8, 4:16:8]
+    np.testing.assert_allclose(light, picture.transpose(2, 0, 1)[:, 4:32:8, 4:16:8] / 255, atol=0.1)
+
+
 @given(drawings(), st.data())
 @settings(max_examples=150)
 def test_names_half_a_file_or_reads_it_whole(drawing, chance):

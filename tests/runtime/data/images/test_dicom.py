@@ -80,6 +80,22 @@ def test_reads_color_and_palettes(file):
     np.testing.assert_allclose(picture[:, 0, 1] * 255, [250, 100, 50], atol=1)
 
 
+def test_rescales_by_a_table_or_by_half_a_formula(file):
+    from pydicom.dataset import Dataset
+
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [3, 0, 16])
+    table.add_new("LUTData", "US", [0, 300, 100])
+    table.ModalityLUTType = "US"
+    dicom(file, np.array([[0, 1, 2]], dtype=np.uint8), ModalityLUTSequence=[table])
+    assert refusal(file).code == "X113"
+    np.testing.assert_allclose(shown(file, window=(0, 200))[0], [[0, 1, 0.5]], atol=1e-6)
+    dicom(file, np.array([[1, 2]], dtype=np.uint8), RescaleIntercept=-2)
+    np.testing.assert_allclose(shown(file, window=(-2, 0))[0], [[0.5, 1]], atol=1e-6)
+    dicom(file, np.array([[1, 2]], dtype=np.uint8), RescaleSlope=0.5)
+    np.testing.assert_allclose(shown(file, window=(0, 1))[0], [[0.5, 1]], atol=1e-6)
+
+
 def test_offers_the_window_that_the_file_names(file):
     dicom(file, np.array([[0, 9]], dtype=np.int16), WindowCenter=40, WindowWidth=400)
     refused = refusal(file)
