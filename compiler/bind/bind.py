@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     check_files.missing_files,
     check_references.bad_references,
     check_data.bundled_sets_exist,
+    check_data.images_are_read_alike,
     check_model.method_fits,
     check_model.formats_fit,
     check_reduction.reductions_fit,

@@ -8,7 +8,7 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import Source
+from titrant.schema.recipe.data import ImageFolder, Source
 from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.shards import ShardIndexError, shards_of
@@ -61,8 +61,13 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
     for place, source in sources:
         for key in FILE_SOURCES:
-            if (text := getattr(source, key)) is not None:
-                yield (*place, key), text
+            value = getattr(source, key)
+            if isinstance(value, ImageFolder):
+                # A folder without options is written as its path alone.
+                written = (*place, key, "path") if given.written(*place, key, "path") else (*place, key)
+                yield written, value.path
+            elif value is not None:
+                yield (*place, key), value
         for index, text in enumerate(source.files or ()):
             yield (*place, "files", index), text
 
@@ -87,7 +92,8 @@ def names_are_text(given: CheckInput) -> Iterator[Finding]:
 def missing_files(given: CheckInput) -> Iterator[Finding]:
     """Find files that are not there, are of another sort, or have an ending that the key does not read."""
     for path, file in named_files(given).items():
-        key = "weights" if path[:2] == WEIGHTS else next(part for part in reversed(path) if isinstance(part, str))
+        parts = (part for part in reversed(path) if isinstance(part, str) and part != "path")
+        key = "weights" if path[:2] == WEIGHTS else next(parts)
         if key == "image_folder":
             yield from _folder(given, path, file)
         elif key == "files" and file.is_dir():

@@ -7,12 +7,15 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED, SHARDS
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
-from titrant.schema.recipe.data import Data, Source
+from titrant.schema.recipe.data import Data, ImageFolder, Source
 from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.text import is_whole
 
 DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundRecipe.files
+
+# The column that an image folder gives.
+IMAGE = "image"
 
 # What the subfolders of an image folder become where the recipe does not name a label, and the tasks that need one.
 FOLDER_LABEL = "label"
@@ -85,6 +88,7 @@ def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[s
         "model_inputs": typed,
         **(settled if wiring else {}),
         **({"stepped": True} if recipe.model.state is not None else {}),
+        **({"images": images} if (images := _image_columns(recipe)) else {}),
     }
 
 
@@ -177,7 +181,11 @@ def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for kind in FILE_SOURCES:
         if getattr(source, kind) is not None:
-            params[kind] = files[f"{key}.{kind}"].as_param()
+            # With options, the path is one of the keys below the kind.
+            place = f"{key}.{kind}"
+            params[kind] = (files[place] if place in files else files[f"{place}.path"]).as_param()
+    if source.image_folder is not None:
+        params["images"] = _reading(source.image_folder)
     for name in ("sklearn", "factory", "inputs", "label"):
         value = getattr(source, name, None)
         if value is not None:
@@ -187,6 +195,25 @@ def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
     if source.files:
         params["files"] = [files[f"{key}.files.{place}"].as_param() for place in range(len(source.files))]
     return params
+
+
+def _reading(folder: ImageFolder) -> dict[str, Any]:
+    window = {} if folder.window is None else {"window": list(folder.window)}
+    return {"color": folder.color, "background": folder.background, **window}
+
+
+def _image_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Say how every column of images is read, under the name that later steps use."""
+    data = section(recipe)
+    common = column_names(recipe)[0]
+    columns = {}
+    for source in (data.source, *(data.sources or {}).values()):
+        if source is None or source.image_folder is None:
+            continue
+        own = getattr(source, "inputs", None) or common or (IMAGE,)
+        name = (common or own)[own.index(IMAGE)] if IMAGE in own else IMAGE
+        columns[name] = _reading(source.image_folder)
+    return columns
 
 
 def _roles(recipe: Recipe) -> dict[str, dict[str, float]]:

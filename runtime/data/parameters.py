@@ -8,7 +8,7 @@ from titrant.runtime.catalog import Params
 from titrant.schema.recipe.transform import ImputeStrategy, TransformName
 
 if TYPE_CHECKING:
-    from titrant.runtime.values import Recurrence
+    from titrant.runtime.values import ImageReading, Recurrence
 
 # JSON has lists only, so a list is taken where the model holds a tuple; what is in it stays strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
@@ -73,6 +73,21 @@ class InputPartParams(Params):
 InputParts = Annotated[tuple[InputPartParams, ...], Field(strict=False)]
 
 
+class ImageParams(Params):
+    """How image files become pixels in 0..1."""
+
+    color: Literal["rgb", "gray"] = "rgb"
+    background: str = "white"
+    window: Annotated[tuple[float, float], Field(strict=False)] | None = None
+
+    @property
+    def reading(self) -> "ImageReading":
+        """The same, as the transforms keep it."""
+        from titrant.runtime.values import ImageReading
+
+        return ImageReading(self.color, self.background, self.window)
+
+
 class SourceParams(Params):
     """One source: exactly one of the seven kinds, and which of its columns are the inputs and the label.
 
@@ -85,6 +100,7 @@ class SourceParams(Params):
     parquet: File | None = None
     npz: File | None = None
     image_folder: File | None = None
+    images: ImageParams | None = Field(None, description="how they are read", exclude_if=lambda value: value is None)
     factory: str | None = Field(None, description="module:Name of a function that returns the data")
     part: str | None = Field(None, description="which source of a factory that returns several")
     args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")

@@ -4,7 +4,7 @@ import json
 import mmap
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,20 @@ def digest_file(path: Path) -> str:
             with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=offset) as window:
                 hasher.update(window)
     return hasher.hexdigest()
+
+
+def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield every entry below a folder that is no folder, in the order of names, also what is no regular file.
+
+    Links are followed, but into no folder that they already lead through (`above`, resolved). OSError where a folder
+    cannot be read.
+    """
+    way = (*above, folder.resolve())
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir():
+            yield entry
+        elif not entry.is_symlink() or entry.resolve() not in way:
+            yield from files_below(entry, way)
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -45,9 +45,9 @@ def operator_values(declaration: Declaration, inputs: Mapping[str, Any]) -> dict
     """Return an operator's inputs with live ones made into values; every other value stays as it is.
 
     A `torch.nn.Module` becomes a TorchModel, whose inputs are those of the call's rows, or of the arrays that stand
-    beside it as `(module, {"x": array})`. The path of a file of the kind that the port takes becomes a model of it. Arrays or tensors by name
-    become Rows, with labels as `(arrays, labels)`, labels (rows,) of class indices. Raises RecipeError X232 for a
-    module whose inputs nobody shows, and for arrays of different lengths.
+    beside it as `(module, {"x": array})`. The path of a file of the kind that the port takes becomes a model of it.
+    Arrays or tensors by name become Rows, with labels as `(arrays, labels)`, labels (rows,) of class indices. Raises
+    RecipeError X232 for a module whose inputs nobody shows, and for arrays of different lengths.
     """
     values = dict(inputs)
     for port, value in inputs.items():
