@@ -55,7 +55,8 @@ def _released(record: Record, released: list[Shown]) -> Headline:
     gained = _gained(released)
     judgements = [lead.judgement for lead in released if lead.judgement]
     gates = sum(len(judgement.results) for judgement in judgements)
-    confidence = f"{record.plan.contract.confidence:g}"
+    look = record.run.look
+    confidence = f"{1 - look.share if look is not None and look.share else record.plan.contract.confidence:g}"
     if all(judgement.proven for judgement in judgements):
         ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided at confidence {confidence}."
         return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept{gained}.", ground)
