@@ -3,8 +3,8 @@
     python benchmarks/looks_simulation.py --runs 300 --out benchmarks/looks_simulation.csv
 
 Every row of the CSV is one gate and one way to look, 5 and 20 times. At the margin the truth is the least favourable
-that the gate forbids, and at most 5 % of the draws may have any look that passes. "no charge" takes every look for the first
-one, "planned" plans so many looks (validation.looks: N), "open" charges open looks. Power is that of a faithful
+that the gate forbids, and at most 5 % of the draws may have any look that passes. "no charge" takes every look for the
+first one, "planned" plans so many looks (validation.looks: N), "open" charges open looks. Power is that of a faithful
 candidate, which loses one decision in 400 and gains as many, in half as many draws. Seeds are those of the rows. Ways:
 
 - rows are added: the same candidate again, each time with half as many rows as the first had more
