@@ -14,6 +14,7 @@ TWO_SAMPLES = f"{BETTING}, the product of two samples'"
 _CELLS, _WORST, _TIMES = 64, 4, 3
 _STEPS = 14
 _HIGHEST_RATIO = 1e6
+_LEAST_CLAIM = 1e-12
 
 Border = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -120,15 +121,12 @@ def _least(first: UnitMeans, second: UnitMeans, border: Border) -> float:
 
 
 def _log_wealths(shares: UnitMeans, claims: np.ndarray) -> np.ndarray:
-    """Return log K against each claim (claims,) that a share is at most so much; nothing is bet against 1 or more."""
-    answers = np.zeros(len(claims))
-    answers[claims <= 0] = math.inf
-    inside = (claims > 0) & (claims < 1)
-    held = claims[inside, None]
+    """Return log K against each claim (claims,) that a share is at most so much; it falls as claims rise."""
+    held = np.clip(claims, _LEAST_CLAIM, 1.0)[:, None]
     gains = np.maximum((shares.means[:, 0] - held) / held, -1.0)
     with np.errstate(divide="ignore"):
         logs = np.stack([np.log1p(stake * gains) @ shares.counts for stake in shares.bets.stakes], axis=1)
     logs = logs - shares.corrections + np.log(shares.bets.weights)
     top = logs.max(axis=1, keepdims=True)
-    answers[inside] = top[:, 0] + np.log(np.exp(logs - top).sum(axis=1))
+    answers: np.ndarray = top[:, 0] + np.log(np.exp(logs - top).sum(axis=1))
     return answers
