@@ -143,11 +143,20 @@ def _difference(gate: Gate, confidence: float, power: float, change: float, orig
 
 
 def _share(gate: Gate, confidence: float, power: float, change: float) -> CasesNeeded:
+    threshold, truth, of, words = assumed_share(gate, change)
+    if threshold >= 1:
+        return CasesNeeded(None, of, words)
+    least = zero_failure_cases(threshold, confidence) if threshold > 0 else 1
+    cases = binomial_cases(truth, threshold, confidence, power)
+    return CasesNeeded(cases, of, f"{words} ({least} cases if none fails)")
+
+
+def assumed_share(gate: Gate, change: float) -> tuple[float, float, str, str]:
+    """Return the share of good cases that a gate asks for, the true one that is assumed, what is counted, and words."""
     at_most = gate.comparison == "at_most"
     threshold = 1 - gate.threshold if at_most else gate.threshold
     if threshold >= 1:
-        return CasesNeeded(None, "rows", "no number of cases proves a share of exactly 1")
-    least = zero_failure_cases(threshold, confidence) if threshold > 0 else 1
+        return threshold, 1.0, "rows", "no number of cases proves a share of exactly 1"
     if gate.metric == "kept":
         truth = 1 - change / 2
         of, words = "positive rows the original catches", f"{_percent(1 - truth)} of them are lost"
@@ -164,8 +173,7 @@ def _share(gate: Gate, confidence: float, power: float, change: float) -> CasesN
     if truth <= threshold:
         truth = 1 - (1 - threshold) / 4
         words = f"the true share is {truth:.5g}"
-    cases = binomial_cases(truth, threshold, confidence, power)
-    return CasesNeeded(cases, of, f"{words} ({least} cases if none fails)")
+    return threshold, truth, of, words
 
 
 def _two_proportions(gate: Gate, confidence: float, power: float, original: float) -> CasesNeeded:

@@ -42,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     check_contract.agreement_fits,
     check_contract.operating_point_is_binary,
     check_contract.confidence_is_usable,
+    check_contract.open_looks_have_bounds,
 )
 
 FACTS_CHECKS: tuple[FactsCheck, ...] = (

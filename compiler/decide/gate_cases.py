@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from titrant.schema.cases import margin_of, mean_cases, need, zero_failure_cases
 from titrant.schema.facts import DataFacts, RoleFacts
-from titrant.schema.gate import Gate, slice_of
+from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of
+from titrant.schema.open_looks import open_need, unchanged_cases
 from titrant.schema.values.slice import Slice
 
 Needed = tuple[int | None, str]
@@ -17,11 +18,11 @@ NEGATIVES = "specificity"
 RIGHT = 0.9
 
 
-def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
+def with_cases(gate: Gate, data: DataFacts, confidence: float, *, always_valid: bool = False) -> Gate:
     """Fill in the cases that a gate needs and has; unchanged where it counts none (size, time) or is not assessable."""
     if gate.test == "not_assessable" or gate.preset == "target":
         return gate
-    needed, assumption = needed_cases(gate, confidence)
+    needed, assumption = needed_cases(gate, confidence, always_valid=always_valid)
     available = available_cases(gate.metric, slice_of(gate), data)
     if gate.test == "bootstrap":
         needed, assumption = _of_rare_classes(gate, data, confidence) or (needed, assumption)
@@ -52,12 +53,13 @@ def _of_rare_classes(gate: Gate, data: DataFacts, confidence: float) -> Needed |
     ), f"no decision changes, and class {name} has {held[name]} rows"
 
 
-def needed_cases(gate: Gate, confidence: float) -> Needed:
+def needed_cases(gate: Gate, confidence: float, *, always_valid: bool = False) -> Needed:
     """Return the cases that a gate needs, and what that number assumes; (None, "") where no such number is known.
 
     A gate with a least number of cases of its own needs at least those.
     """
-    requirement = need(gate, confidence=confidence, original=RIGHT)
+    required = open_need if always_valid else need
+    requirement = required(gate, confidence=confidence, original=RIGHT)
     if gate.min_cases > (requirement.cases or 0):
         return gate.min_cases, "the least that min_cases allows"
     return requirement.cases, requirement.assumption
@@ -103,7 +105,7 @@ def _at(side: Slice, counts: Mapping[str, Mapping[str, int]]) -> int | None:
     return counts.get(side.group, {}).get(side.value)
 
 
-def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] | None:
+def shortage(gate: Gate, data: DataFacts, confidence: float, *, always_valid: bool = False) -> tuple[int, int] | None:
     """Return the cases without which a gate can never pass and the fewer that there are; None where none are missing.
 
     A ratio of two groups rests on the first one's cases where the second has all right, and `min_cases` on both.
@@ -114,19 +116,21 @@ def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] 
     proving = available
     if gate.test == "group_ratio":
         proving = available_cases(gate.metric, slice_of(gate).sides()[0], data)
-    fewest = fewest_cases(gate, confidence)
+    fewest = fewest_cases(gate, confidence, always_valid=always_valid)
     if proving < fewest:
         return max(fewest, gate.min_cases), proving
     return (gate.min_cases, available) if available < gate.min_cases else None
 
 
-def fewest_cases(gate: Gate, confidence: float) -> int:
+def fewest_cases(gate: Gate, confidence: float, *, always_valid: bool = False) -> int:
     """Return the cases below which a gate can never pass, even if no answer changes; 0 where none are known.
 
     For a ratio of groups these are the first group's.
     """
     if not 0 < gate.threshold < 1:
         return 0
+    if always_valid:
+        return _fewest_in_open_looks(gate, confidence)
     match gate.test, gate.comparison:
         case ("exact_binomial", "at_least") | ("score_ratio" | "group_ratio", _):
             # Of retention only cases that either model has right count; all of them may be.
@@ -136,3 +140,12 @@ def fewest_cases(gate: Gate, confidence: float) -> int:
         case "paired_mean", "rise_at_most" | "drop_at_most":
             return mean_cases(gate.threshold, 1.0, confidence) or 0
     return 0
+
+
+def _fewest_in_open_looks(gate: Gate, confidence: float) -> int:
+    if gate.test not in ("exact_binomial", "score_ratio", "group_ratio", "paired_difference", "paired_mean"):
+        return 0
+    if gate.test == "paired_mean" and gate.comparison not in ("rise_at_most", "drop_at_most"):
+        return 0
+    margin = gate.threshold if gate.comparison in SMALLER_IS_BETTER else 1 - gate.threshold
+    return unchanged_cases(margin, confidence) or 0

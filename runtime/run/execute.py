@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.run.deadline import Deadline, TimedPerformer
+from titrant.runtime.run.look_ledger import check_looks
 from titrant.runtime.run.outcome import Outcome
 from titrant.runtime.run.perform import WorkerPerformer
 from titrant.runtime.run.record import capture, count_with_results, describe, earlier_run, run_record
@@ -113,6 +114,8 @@ class _Run:
     def execute(self) -> RunRecord:
         """Walk the plan until nothing that it needs turns out to be damaged."""
         sweep(self._home)
+        if self._replay.look is None:
+            check_looks(self._home, self._planned)
         self._journal.add("planned", plan=self._planned.digest, name=self._plan.name, steps=len(self._plan.steps))
         believe_refusals = True
         for _ in range(_MENDED_AT_MOST):

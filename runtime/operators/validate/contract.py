@@ -66,6 +66,9 @@ class ContractParams(Reading):
     timing_batch: int = Field(1, ge=1, description="the batch size that latency and throughput gates are about")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
     require: Requirement = Field("evidence", description="what a release needs")
+    always_valid: bool = Field(
+        False, description="judge by bounds that hold however often rows are added and judged (validation.looks: open)"
+    )
 
 
 def predict(
@@ -134,6 +137,7 @@ def validate_contract(
     evidence = replace(
         gather(params, rows, original, candidate, point),
         confidence=params.confidence,
+        always_valid=params.always_valid,
         **_measured(params, timings or {}, invariance),
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
         seed=context.seed,
