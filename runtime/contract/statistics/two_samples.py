@@ -16,7 +16,7 @@ _STEPS = 14
 _HIGHEST_RATIO = 1e6
 _LEAST_CLAIM = 1e-12
 
-Border = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+MeanCurve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _lower(log_wealth: Callable[[float], float], threshold: float, estimate: flo
     return crossing(lambda value: log_wealth(value) - due if value > 0 else 1.0, low, high, _STEPS)
 
 
-def _least(first: UnitMeans, second: UnitMeans, border: Border) -> float:
+def _least(first: UnitMeans, second: UnitMeans, border: MeanCurve) -> float:
     """Return the least log wealth on a border from 0 to 1, along which the first claim rises and the second falls.
 
     In a cell the wealth is at least that against the larger of either claim, so that no point between is left out.
