@@ -52,6 +52,7 @@ _DAMAGE = (
     EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, struct.error,
     zlib.error,
 )  # fmt: skip
+_GRAY, _PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
 _COLOR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -68,7 +69,16 @@ def is_dicom(file: Path) -> bool:
 
 def decode_dicom(file: Path) -> StoredImage:
     """Read a DICOM image; ImageRefusedError X107 (not readable), X114 (several frames) or X115 (no decoder)."""
-    data = _dataset(file)
+    with _quiet():
+        data = _dataset(file)
+        try:
+            return _stored(data)
+        except (OSError, *_DAMAGE) as error:
+            why = "cannot be decoded: its pixels are damaged, cut short, or not as it describes them"
+            raise ImageRefusedError("X107", why, "take the file out", said_by(error)) from None
+
+
+def _stored(data: "Dataset") -> StoredImage:
     frames = int(data.get("NumberOfFrames") or 1)
     if frames > 1:
         raise ImageRefusedError(
@@ -77,23 +87,17 @@ def decode_dicom(file: Path) -> StoredImage:
             "save each frame that is a case as a file of its own, or stack them in a data factory",
         )
     photometric = str(data.get("PhotometricInterpretation", ""))
-    with _quiet():
-        try:
-            pixels = _pixels(data)
-            if photometric == "PALETTE COLOR":
-                return _palette(data, pixels)
-            if photometric in _COLOR:
-                bits = int(data.BitsStored)
-                return StoredImage(pixels, 2**bits - 1, PixelForm(bits, "whole", "RGB", container="DICOM"))
-            if photometric in ("MONOCHROME1", "MONOCHROME2"):
-                return _gray(data, pixels, inverted=photometric == "MONOCHROME1")
-        except (OSError, *_DAMAGE) as error:
-            why = "cannot be decoded: its pixels are damaged, cut short, or not as it describes them"
-            raise ImageRefusedError("X107", why, "take the file out", said_by(error)) from None
-    color = photometric if photometric in _NOT_READ else "none that is known"
-    raise ImageRefusedError(
-        "X107", f"cannot be decoded: its photometric interpretation is {color}", "convert it, or take it out"
-    )
+    if photometric not in (*_GRAY, *_COLOR, _PALETTE):
+        color = photometric if photometric in _NOT_READ else "none that is known"
+        why = f"cannot be decoded: its photometric interpretation is {color}"
+        raise ImageRefusedError("X107", why, "convert it, or take it out")
+    pixels = _pixels(data)
+    if photometric == _PALETTE:
+        return _palette(data, pixels)
+    if photometric in _COLOR:
+        bits = int(data.BitsStored)
+        return StoredImage(pixels, 2**bits - 1, PixelForm(bits, "whole", "RGB", container="DICOM"))
+    return _gray(data, pixels, inverted=photometric == "MONOCHROME1")
 
 
 def _dataset(file: Path) -> "Dataset":
@@ -102,19 +106,15 @@ def _dataset(file: Path) -> "Dataset":
         from pydicom.errors import InvalidDicomError
     except ImportError:
         raise ImageRefusedError("X115", "is DICOM, which needs pydicom", "pip install 'titrant[dicom]'") from None
-    with _quiet():
-        try:
-            return pydicom.dcmread(file, specific_tags=list(_ATTRIBUTES))
-        except InvalidDicomError as error:
-            raise ImageRefusedError(
-                "X107", "cannot be decoded: it is no DICOM file", "take the file out", said_by(error)
-            ) from None
-        except OSError as error:
-            why = os_reason(error) if error.errno is not None else "it is damaged or cut short"
-            raise ImageRefusedError("X107", f"cannot be decoded: {why}", "take the file out", said_by(error)) from None
-        except _DAMAGE as error:
-            why = "cannot be decoded: it is damaged or cut short"
-            raise ImageRefusedError("X107", why, "take the file out", said_by(error)) from None
+    why = "it is damaged or cut short"
+    try:
+        return pydicom.dcmread(file, specific_tags=list(_ATTRIBUTES))
+    except (InvalidDicomError, OSError, *_DAMAGE) as error:
+        if isinstance(error, InvalidDicomError):
+            why = "it is no DICOM file"
+        elif isinstance(error, OSError) and error.errno is not None:
+            why = os_reason(error)
+        raise ImageRefusedError("X107", f"cannot be decoded: {why}", "take the file out", said_by(error)) from None
 
 
 @contextmanager

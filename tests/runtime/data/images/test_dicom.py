@@ -1,5 +1,7 @@
 """DICOM: rescaling, window, inversion, bits, color, packing, and nothing of whom an image shows."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,3 +172,20 @@ def test_reads_no_attribute_of_a_patient(file, capfd):
     shown(file)
     told = capfd.readouterr()
     assert "CANARY" not in str(data) + told.out + told.err
+
+
+def test_hands_on_no_warning_that_quotes_a_file(file, caplog):
+    dicom(file, np.zeros((2, 2), np.uint8))
+    file.write_bytes(file.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"CANARY-Jane-Doe-1970"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        refused = refusal(file)
+    assert (told, caplog.text) == ([], "")
+    assert refused.why == "cannot be decoded: it is cut short, or holds no image"
+
+
+def test_names_no_color_that_the_standard_does_not_know(file):
+    dicom(file, np.zeros((2, 2), np.uint8), photometric="CANARY")
+    assert refusal(file).why == "cannot be decoded: its photometric interpretation is none that is known"
+    dicom(file, np.zeros((2, 2), np.uint8), photometric="HSV")
+    assert refusal(file).why == "cannot be decoded: its photometric interpretation is HSV"
