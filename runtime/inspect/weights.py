@@ -76,7 +76,7 @@ def compare_weights(
 ) -> LoadedWeights | None:
     """Check names and shapes against the model's, and for a file given by its content also for NaN; says how it fits.
 
-    Raises StepError as model.load does, of the recipe's key.
+    Raises StepError and RecipeError as model.load does, of the recipe's key.
     """
     if weights is None or isinstance(weights, str):
         return None
@@ -86,6 +86,6 @@ def compare_weights(
         state, loaded = fit_weights(module, saved, choice, weights.path)
         if whole:
             check_values(state, saved.file)
-    except StepError as error:
-        raise StepError(*(replace(diagnostic, key="model.weights") for diagnostic in error.diagnostics)) from None
+    except (RecipeError, StepError) as error:
+        raise type(error)(*(replace(diagnostic, key="model.weights") for diagnostic in error.diagnostics)) from None
     return loaded

@@ -113,7 +113,8 @@ def test_reads_a_weights_header_without_a_child(place):
     ("arguments", "message"),
     [
         (("model.pt",), "can only be read with torch"),
-        (("model.bin",), "is not a model that titrant looks at"),
+        (("model.bin",), "can only be read with torch"),
+        (("model.h5",), "is not a model that titrant looks at"),
         (("gone.safetensors",), "there is no file"),
         (("gone.onnx",), "error[P080]: there is no file gone.onnx"),
         (("w.safetensors", "--level", "balanced"), "holds weights and no model"),

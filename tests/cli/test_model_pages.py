@@ -94,7 +94,7 @@ def test_asks_which_weights_are_meant_and_takes_the_line_that_it_gives(voice):
     text = (voice.folder / "factory.yaml").read_text("utf-8")
     voice.write("asked.yaml", text.replace("weights: voice.pt", "weights: two.pt"))
     asked = voice.titrant("plan", "asked.yaml")
-    assert asked.code == 4
+    assert asked.code == 2
     said = " ".join(asked.all.split())
     assert "error[X163]" in said
     assert "asked.yaml:7:" in said

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.torch.checkpoint import Keys, Saved, read_saved, some
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import LoadedWeights
 from titrant.schema.language.nearest import nearest
 from titrant.schema.values.shards import index_beside
@@ -66,7 +66,7 @@ class WeightsPlace:
 def load_weights(module: "torch.nn.Module", path: str, choice: WeightsChoice = UNSAID) -> LoadedWeights:
     """Load a weights file into a module and say how it fitted.
 
-    Raises StepError X152, X153, X165 as `read_saved`, X154, X163 and X164 as `fit_weights`, and X155 on NaN.
+    Raises as `read_saved` and `fit_weights` do, and StepError X155 on NaN.
     """
     saved = read_saved(path)
     state, loaded = fit_weights(module, saved, choice, path)
@@ -90,8 +90,8 @@ def fit_weights(
 ) -> "tuple[dict[str, torch.Tensor], LoadedWeights]":
     """Return name in the model → tensor for all that the module holds, and how they were found.
 
-    Raises StepError X154 unless names, shapes and kinds of number match in one place of the file, X163 where they do in
-    several, X164 for a key or prefix of `choice` that the file does not have.
+    Raises StepError X154 unless names, shapes and kinds of number match in one place of the file, RecipeError X163
+    where they do in several, X164 for a key or prefix of `choice` that the file does not have.
     """
     import torch
 
@@ -101,7 +101,7 @@ def fit_weights(
         complete = [place for place in places if not any(_differences(place, expected))]
         chosen = [place for place in complete if _is_chosen(place, choice)]
         if len(chosen) > 1:
-            raise StepError(_question(chosen, saved))
+            raise RecipeError(_question(chosen, saved))
         if chosen and not _extra(chosen[0], saved, complete):
             return chosen[0].state, _loaded(chosen[0], expected, saved)
     _check_choice(choice, saved)
@@ -285,14 +285,14 @@ def _quoted(text: str) -> str:
 
 
 def _check_choice(choice: WeightsChoice, saved: Saved) -> None:
-    """Raise StepError X164 where the file does not have the key, or under it no name with the prefix."""
+    """Raise RecipeError X164 where the file does not have the key, or under it no name with the prefix."""
     heads = [".".join(keys[:length]) for keys in saved.tensors for length in range(len(keys) + 1)]
     if choice.key is not None and choice.key not in heads:
         there = list(dict.fromkeys(head for head in heads if head)) or ['tensors at the top alone: write key: ""']
         message = f"{saved.file} holds no tensors under `{choice.key}`"
         near = nearest(choice.key, there)
         advice = f"it has {some(there)}" + (f": did you mean `{near}`?" if near else "")
-        raise StepError(Diagnostic("X164", message, help=advice))
+        raise RecipeError(Diagnostic("X164", message, help=advice))
     if choice.prefix is None:
         return
     under = [
@@ -303,7 +303,7 @@ def _check_choice(choice: WeightsChoice, saved: Saved) -> None:
     ]
     if not any(name.startswith(_dotted(choice.prefix)) for name in under):
         message = f"no name in {saved.file} begins with `{choice.prefix}`"
-        raise StepError(Diagnostic("X164", message, help=f"they are as {some(under)}"))
+        raise RecipeError(Diagnostic("X164", message, help=f"they are as {some(under)}"))
 
 
 def _misfit(saved: Saved, expected: "Tensors", choice: WeightsChoice, path: str) -> Diagnostic:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn  # noqa: TID253
 
 from titrant.runtime.backends.torch.weights import WeightsChoice, load_weights
-from titrant.schema.diagnostics.diagnostics import StepError
+from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 
 
 class Net(nn.Module):
@@ -30,6 +30,10 @@ class Tied(nn.Module):
         self.embed = nn.Embedding(5, 3)
         self.lm_head = nn.Linear(3, 5, bias=False)
         self.lm_head.weight = self.embed.weight
+
+
+# What the recipe has to say, rather than what is wrong with the file.
+QUESTIONS = ("X163", "X164")
 
 
 def net(seed=0):
@@ -56,7 +60,7 @@ def saved(folder, value, name="w.pt"):
 def refused(code, path, module=None, choice=None):
     untouched = module or Net()
     before = {name: tensor.clone() for name, tensor in untouched.state_dict().items()}
-    with pytest.raises(StepError) as caught:
+    with pytest.raises(RecipeError if code in QUESTIONS else StepError) as caught:
         load_weights(untouched, path, choice or WeightsChoice())
     assert holds(untouched, before)
     finding = caught.value.diagnostics[0]
