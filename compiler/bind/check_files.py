@@ -38,8 +38,8 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
     for place, source in sources:
         for key in FILE_SOURCES:
-            if (text := getattr(source, key)) is not None:
-                yield (*place, key), text
+            if (named := source.file(key)) is not None:
+                yield (*place, *named[0]), named[1]
         for index, text in enumerate(source.files or ()):
             yield (*place, "files", index), text
 

@@ -65,6 +65,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("notes", None, notes),
     ("inputs", None, inputs.inputs),
     ("classes", None, inputs.classes),
+    ("subgroups", None, inputs.subgroups),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),

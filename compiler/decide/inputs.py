@@ -1,13 +1,15 @@
-"""What inspection settled between model and data: what each input is made of, and which output is which class."""
+"""What inspection settled: what each input is made of, which output is which class, which values a subgroup has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
-from titrant.schema.facts import InputPart, TensorSpec
+from titrant.schema.facts import InputPart, RoleFacts, TensorSpec
 from titrant.schema.plan import Decision
-from titrant.schema.recipe.data import Data
+from titrant.schema.recipe.data import ROLES, Data
+from titrant.schema.values.units import few, is_small
 
 _SHOWN = 6  # columns that a line lists
+_JUDGED = ROLES[-1]
 
 
 def inputs(question: Question) -> RuleAnswer:
@@ -74,3 +76,41 @@ def _words(part: str | Sequence[str]) -> str:
     more = f" and {len(part) - _SHOWN} more" if len(part) > _SHOWN else ""
     columns = "the column" if len(part) == 1 else f"{len(part)} columns,"
     return f"{columns} {', '.join(part[:_SHOWN])}{more}"
+
+
+def subgroups(question: Question) -> RuleAnswer:
+    """Show the values that were found; settled is nothing, they stand in the data's facts.
+
+    A count of fewer than `report.min_cell` cases is not shown, nor the next smallest, which would give it away.
+    """
+    data, judged = question.recipe.data, question.data.roles.get(_JUDGED)
+    if data is None or judged is None:
+        return RuleAnswer(None)
+    listed = {name: group for name, group in data.subgroups.items() if group.bins is None and group.values is None}
+    lines = [
+        decision(
+            question,
+            f"data.subgroups.{name}",
+            "subgroups.found",
+            asked=f"{group.column}",
+            chosen=_counted_words(_counts(judged, name), question.recipe.report.min_cell),
+            because=f"these values stand in `{group.column}`; counted are evaluation cases",
+            path=("data", "subgroups", name),
+        )
+        for name, group in listed.items()
+    ]
+    return RuleAnswer(None, tuple(lines))
+
+
+def _counts(judged: RoleFacts, name: str) -> Mapping[str, int]:
+    return judged.subgroup_units.get(name) or judged.subgroups.get(name, {})
+
+
+def _counted_words(counts: Mapping[str, int], least: int) -> str:
+    small = [value for value, count in counts.items() if is_small(count, least)]
+    rest = [value for value in counts if value not in small]
+    beside = min(rest, key=lambda value: counts[value], default="") if len(small) == 1 else ""
+    return ", ".join(
+        f"{value} {few(least)}" if value in small else value if value == beside else f"{value} {count:,}"
+        for value, count in counts.items()
+    )

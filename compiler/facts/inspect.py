@@ -27,7 +27,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 7
+_FORM = 8
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
-from titrant.schema.recipe.data import Data, Source
+from titrant.schema.recipe.data import CsvFile, Data, Source
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.text import is_whole
 
@@ -158,8 +158,10 @@ def _sources(recipe: Recipe, files: DigestedFiles) -> dict[str, dict[str, Any]]:
 def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for kind in FILE_SOURCES:
-        if getattr(source, kind) is not None:
-            params[kind] = files[f"{key}.{kind}"].as_param()
+        if (named := source.file(kind)) is not None:
+            params[kind] = files[".".join((key, *named[0]))].as_param()
+    if isinstance(source.csv, CsvFile):
+        params["csv_options"] = source.csv.model_dump(mode="json", exclude_none=True, exclude={"path"})
     for name in ("sklearn", "factory", "inputs", "label"):
         value = getattr(source, name, None)
         if value is not None:

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.data.columns import is_ragged, is_text, missing, value_text
-from titrant.runtime.data.readers import read_csv, read_images, read_npz, read_parquet
+from titrant.runtime.data.delimited.read import read_csv
+from titrant.runtime.data.readers import read_images, read_npz, read_parquet
 from titrant.runtime.user_code import resolve
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.canonical import plain
 
 # At most this many values of a label are listed: a label with more is a quantity.
 MOST_LISTED = 1000
-# What separates columns in files that are called .csv and have no commas.
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def describe_starter(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +57,8 @@ def describe_source(source: Mapping[str, str], label: str | None) -> dict[str, A
 
 def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
     if kind == "csv":
-        return read_csv(path)
+        table = read_csv(path)
+        return table.columns, table.notes
     if kind == "parquet":
         return read_parquet(path), ()
     if kind == "npz":
@@ -67,11 +67,7 @@ def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndar
 
 
 def _check_header(columns: Mapping[str, np.ndarray], name: str, label: str | None) -> None:
-    """Refuse a file whose first line looks like data, or whose columns are not separated by commas."""
-    mark = next((mark for mark in _SEPARATORS if len(columns) == 1 and mark in next(iter(columns))), "")
-    if mark:
-        message = f"{name} separates its columns with {_SEPARATORS[mark]}, and a .csv file does so with commas"
-        raise RecipeError(Diagnostic("P081", message, help="convert it, or read it in a data factory"))
+    """Refuse a file whose first line looks like data."""
     numbers = [column for column in columns if _is_number(column)]
     missing_label = label is not None and label not in columns
     if len(numbers) * 2 > len(columns) or (numbers and missing_label):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
-from titrant.runtime.data.parameters import InputSpecs, Names, SourceParams, source_words
+from titrant.runtime.data.parameters import CsvOptions, InputSpecs, Names, SourceParams, source_words
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, has_text, tables_bytes
@@ -64,7 +64,9 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
     sources = params.sources.values()
     readers = {
         "sklearn.datasets": any(source.sklearn for source in sources),
-        "pandas": any(source.csv or source.parquet or source.factory for source in sources),
+        "pyarrow.csv": any(source.csv for source in sources),
+        "pyarrow.compute": any(source.csv for source in sources),
+        "pandas": any(source.parquet or source.factory for source in sources),
         "pyarrow.parquet": any(source.parquet for source in sources),
     }
     return ("titrant.runtime.data.readers", *(name for name, used in readers.items() if used))
@@ -72,7 +74,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
 
 @operator(
     "data.load",
-    version=3,
+    version=4,
     family="data",
     params=DataLoadParams,
     inputs={},
@@ -121,8 +123,10 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     columns = _select(table.columns, renamed, selected, name, hidden(source.sklearn))
     _check_lengths(columns, name)
     if params.label is not None:
-        columns[params.label] = _checked_label(columns[params.label], params.label, name)
-    return Table(columns, table.label_names, table.notes)
+        marks = table.marks.get(source.label or params.label, ())
+        columns[params.label] = _checked_label(columns[params.label], params.label, name, marks)
+    marks_by_name = {renamed.get(column, column): marks for column, marks in table.marks.items()}
+    return Table(columns, table.label_names, table.notes, marks_by_name)
 
 
 def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str, str]:
@@ -146,14 +150,14 @@ def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str,
 def _read(
     source: SourceParams, name: str, selected: Sequence[str] | None, label: str | None, *, resize: bool
 ) -> "Table":
-    from titrant.runtime.data.readers import read_bundled, read_csv, read_factory, read_images, read_npz, read_parquet
+    from titrant.runtime.data.delimited.read import read_csv
+    from titrant.runtime.data.readers import read_bundled, read_factory, read_images, read_npz, read_parquet
     from titrant.runtime.values import Table
 
     if source.sklearn is not None:
         return read_bundled(source.sklearn)
     if source.csv is not None:
-        columns, notes = read_csv(source.csv.path)
-        return Table(columns, notes=notes)
+        return read_csv(source.csv.path, source.csv_options or CsvOptions())
     if source.parquet is not None:
         return Table(read_parquet(source.parquet.path))
     if source.npz is not None:
@@ -202,17 +206,16 @@ def _check_lengths(columns: "Mapping[str, np.ndarray]", name: str) -> None:
         raise StepError(Diagnostic("X103", f"{source_words(name)} has no rows", help="check the file or the factory"))
 
 
-def _checked_label(label: "np.ndarray", column: str, name: str) -> "np.ndarray":
+def _checked_label(label: "np.ndarray", column: str, name: str, marks: tuple[str, ...]) -> "np.ndarray":
     from titrant.runtime.data.columns import missing
 
     if label.ndim == 2 and label.shape[1] == 1:
         label = label[:, 0]
     if label.ndim == 1 and (gone := int(missing(label).sum())):
-        raise StepError(
-            Diagnostic(
-                "X104",
-                f"{source_words(name)}: {gone} of {len(label)} rows have no label in {column}",
-                help="leave these rows out, in the file or in a data factory",
-            )
-        )
+        read = f", where {' and '.join(f'`{mark}`' for mark in marks)} is read as missing" if marks else ""
+        message = f"{source_words(name)}: {gone} of {len(label)} rows have no label in {column}{read}"
+        advice = "leave these rows out, in the file or in a data factory"
+        if marks:
+            advice += "; `csv: {path: …, missing: []}` reads such texts as a class"
+        raise StepError(Diagnostic("X104", message, help=advice))
     return label

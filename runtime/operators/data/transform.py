@@ -144,6 +144,11 @@ class _Data:
         ]
         return _joined(parts, name) if parts else next(iter(self.tables.sources.values())).columns[name][:0]
 
+    def is_column_of_floats(self, name: str) -> bool:
+        """Whether every source holds single floating-point numbers under a name."""
+        columns = [table.columns.get(name) for table in self.tables.sources.values()]
+        return all(column is not None and column.ndim == 1 and column.dtype.kind == "f" for column in columns)
+
     def count(self, role: str) -> int:
         """Count a role's rows."""
         return sum(len(rows) for rows in self.split.roles.get(role, {}).values())
@@ -155,10 +160,14 @@ def transform(params: DataTransformParams, tables: "Tables", split: "RowSplit") 
     Returns role → rows, and the transforms.
     """
     from titrant.runtime.data.content import input_names
+    from titrant.runtime.data.gaps import check_gaps
     from titrant.runtime.data.groups import subgroup_values
 
     data = _Data(params, tables, split)
     names = input_names(params, next(iter(tables.sources.values())))
+    marks = {name: texts for table in tables.sources.values() for name, texts in table.marks.items()}
+    numbers = [name for name in names if data.is_column_of_floats(name)]
+    check_gaps(((name, [data.of(role, name) for role in ROLES]) for name in numbers), params.transforms, marks)
     classes = _classes(data)
     groups = {
         name: subgroup_values(name, group, data.everywhere(group.column, f"data.subgroups.{name}"))
