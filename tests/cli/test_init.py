@@ -241,11 +241,16 @@ def test_notices_a_file_without_a_header(tmp_path):
         describe_source({"csv": str(tmp_path / "t.csv")}, None)
 
 
+def test_reads_a_file_that_is_separated_otherwise_and_says_so(tmp_path):
+    (tmp_path / "t.csv").write_text("a;y\n1,5;2\n", "utf-8")
+    described = describe_source({"csv": str(tmp_path / "t.csv")}, "y")
+    assert [column["name"] for column in described["columns"]] == ["a"]
+    assert described["notes"] == ["t.csv is read as separator semicolon, decimal comma"]
+
+
 @pytest.mark.parametrize(
     ("text", "label", "message"),
     [
-        ("a;y\n1;2\n", "y", "t.csv separates its columns with semicolons, and a .csv file does so with commas"),
-        ("a\ty\n1\t2\n", None, "t.csv separates its columns with tabs"),
         ("x,y,7\nx,y,8\n", "label", "seems to have no header line: 1 of its 3 columns are called by numbers"),
         ("a,b\n1,2\n", "label", "t.csv has no column label"),
     ],

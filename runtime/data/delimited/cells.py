@@ -71,7 +71,7 @@ def read_column(name: str, column: Trimmed, notation: Notation, missing: Sequenc
     if len(filled) and _every(filled, notation.pattern):
         return _numbers(name, column, notation)
     truths = pc.is_in(filled, value_set=_array((*_TRUE, *_FALSE)))
-    if len(filled) and pc.all(truths).as_py():
+    if len(filled) and pc.all(truths).as_py() and (stated or not _marks(column)):
         return _truths(column)
     if not len(filled) and (stated or not _marks(column)):
         return Read(np.full(len(column.cells), np.nan), _marks(column))
@@ -141,9 +141,10 @@ def _mixed(name: str, filled: TextColumn, marks: tuple[str, ...]) -> str:
         return f"{name} has {listed}, and {kept} there as others: `missing: [{_flow(marks)}]` reads them as missing"
     numbers = int(pc.sum(are_some_numbers(filled)).as_py() or 0)
     others = len(filled) - numbers
-    return (
-        f"{name} is read as text: {others:,} of its {len(filled):,} values are no numbers" if numbers > others else ""
-    )
+    if not numbers or others > numbers:
+        return ""
+    why = f"{others:,} of its {len(filled):,} values are no numbers"
+    return f"{name} is read as text: {why if others else 'its values are written otherwise than the other numbers'}"
 
 
 def _flow(marks: Sequence[str]) -> str:
