@@ -30,7 +30,7 @@ def subgroup_values(name: str, group: SubgroupColumn, columns: Sequence[np.ndarr
             message = (
                 f"{group.column} has {len(present):,} values, and a subgroup without `values` has {MOST_VALUES} at most"
             )
-            cut = "cut it by `bins: [low, high]`, or list" if all(c.dtype.kind in "iuf" for c in columns) else "list"
+            cut = "add `bins: [low, high]`, or list" if all(c.dtype.kind in "iuf" for c in columns) else "list"
             raise _misfit(name, message, f"{cut} the values to judge apart: `values: [one, other]`")
         return tuple(sorted(present))
     labels = _labelled(group)

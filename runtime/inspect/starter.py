@@ -10,8 +10,10 @@ import numpy as np
 from titrant.runtime.data.columns import is_ragged, is_text, missing, value_text
 from titrant.runtime.data.delimited.read import read_csv
 from titrant.runtime.data.readers import read_images, read_npz, read_parquet
+from titrant.runtime.inspect.suspects import label_leaks
 from titrant.runtime.user_code import resolve
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import LabelLeak
 from titrant.schema.values.canonical import plain
 
 # At most this many values of a label are listed: a label with more is a quantity.
@@ -32,11 +34,12 @@ def describe_starter(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_source(source: Mapping[str, str], label: str | None) -> dict[str, Any]:
-    """Describe the columns that go with the label: {"rows", "columns", "left", "label", "notes"}.
+    """Describe the columns that go with the label: {"rows", "columns", "left", "label", "notes", "leaks"}.
 
     `columns` are {"name", "dtype", "shape", "missing", "distinct", "unlike"} in their order; `unlike` is the share of
     distinct values among the rows. `left` are arrays of another length, `label` is {"name", "values": {text: rows},
-    "distinct", "whole", "text", "missing"}.
+    "distinct", "whole", "text", "missing"}. `leaks` are the columns that give the label away alone, over all rows, as
+    plain LabelLeak.
     """
     kind, path = next(iter(source.items()))
     columns, notes = _read(kind, path, label)
@@ -52,7 +55,16 @@ def describe_source(source: Mapping[str, str], label: str | None) -> dict[str, A
         "left": [name for name in columns if name not in fitting],
         "label": None if label is None else _label(label, columns[label]),
         "notes": list(notes),
+        "leaks": [] if label is None else plain(_leaks(fitting, label)),
     }
+
+
+def _leaks(columns: Mapping[str, np.ndarray], label: str) -> tuple[LabelLeak, ...]:
+    answers = columns[label].reshape(len(columns[label]), -1)
+    classes, numbers = np.unique(answers[:, 0], return_inverse=True)
+    if answers.shape[1] != 1 or len(classes) > MOST_LISTED:
+        return ()
+    return label_leaks({name: column for name, column in columns.items() if name != label}, numbers)
 
 
 def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
