@@ -56,7 +56,7 @@ def test_says_in_the_plan_what_it_found_in_a_table(hospital):
     text = " ".join(done.out.split())
     for line in (
         "ward.csv is read as cp1252, separator semicolon, decimal comma, thousands parted by `.`",
-        "plz has whole numbers that begin with 0: these are codes, and are read as text",
+        "plz has whole numbers that begin with 0, which are codes and read as text",
         'befund has `NA`, and it is a text there as others: `missing: ["NA"]` reads them as missing',
         "`?` in größe is read as missing",
         "1 input says where a gap was filled, each behind its column: größe_missing",

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.data.columns import value_text
-from titrant.runtime.data.delimited.notation import Notation, TextColumn, are_some_numbers, as_programs_write
+from titrant.runtime.data.delimited.notation import (
+    Notation,
+    TextColumn,
+    are_numbers,
+    are_some_numbers,
+    as_programs_write,
+    every,
+)
 from titrant.runtime.data.parameters import PlainValue
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_whole
@@ -33,18 +40,12 @@ class Read:
 
 @dataclass(frozen=True)
 class Trimmed:
-    """A column of text, the same without spaces around it, and which rows have no value there."""
+    """A column of text, the same without spaces around it, which rows have no value, and the values of the rest."""
 
     texts: TextColumn
     cells: TextColumn
     gaps: TextColumn
-
-    @property
-    def filled(self) -> TextColumn:
-        """The values that are there."""
-        import pyarrow.compute as pc
-
-        return self.cells.filter(pc.invert(self.gaps))
+    filled: TextColumn
 
 
 def trim(texts: TextColumn, missing: Sequence[PlainValue] | None) -> Trimmed:
@@ -54,7 +55,9 @@ def trim(texts: TextColumn, missing: Sequence[PlainValue] | None) -> Trimmed:
 
     cells = pc.utf8_trim(texts, _SPACES)
     marks = MARKS if missing is None else tuple(spelling for mark in missing for spelling in _spellings(mark))
-    return Trimmed(texts, cells, pc.is_in(cells, value_set=pa.array(["", *marks], pa.string())))
+    gaps = pc.is_in(cells, value_set=pa.array(["", *marks], pa.string()))
+    filled = cells.filter(pc.invert(gaps)) if pc.any(gaps, min_count=0).as_py() else cells
+    return Trimmed(texts, cells, gaps, filled)
 
 
 def _spellings(mark: PlainValue) -> tuple[str, ...]:
@@ -68,7 +71,7 @@ def read_column(name: str, column: Trimmed, notation: Notation, missing: Sequenc
     import pyarrow.compute as pc
 
     filled, stated = column.filled, missing is not None
-    if len(filled) and _every(filled, notation.pattern):
+    if len(filled) and are_numbers(filled, notation):
         return _numbers(name, column, notation)
     truths = pc.is_in(filled, value_set=_array((*_TRUE, *_FALSE)))
     if len(filled) and pc.all(truths).as_py() and (stated or not _marks(column)):
@@ -92,29 +95,21 @@ def _numbers(name: str, column: Trimmed, notation: Notation) -> Read:
 
     digits = as_programs_write(column.filled, notation)
     marks = _marks(column)
-    if pc.any(pc.match_substring_regex(digits, _CODE)).as_py():
-        return _codes(
-            column, marks, f"{name} has whole numbers that begin with 0: these are codes, and are read as text"
-        )
-    whole = _every(digits, _WHOLE)
-    if whole and len(digits) == len(column.cells):
+    whole = digits.filter(pc.invert(pc.match_substring(digits, ".")))
+    if pc.any(pc.match_substring_regex(whole, _CODE)).as_py():
+        return _codes(column, marks, f"{name} has whole numbers that begin with 0, which are codes and read as text")
+    if len(whole) == len(column.cells) and every(whole, _WHOLE):
         for kind in (pa.int64(), pa.uint64()):
             try:
                 return Read(pc.cast(digits, kind).to_numpy())
             except pa.ArrowInvalid:
                 continue
-    if any(int(text) != float(text) for text in _long(digits)):
+    long = whole.filter(pc.match_substring_regex(whole, r"^[+-]?[0-9]{16,300}$")).to_pylist()
+    if any(int(text) != float(text) for text in long):
         return _codes(column, marks, f"{name} has whole numbers beyond 2^53, which no float holds, and is read as text")
     values = np.full(len(column.cells), np.nan)
     values[~column.gaps.to_numpy()] = pc.cast(digits, pa.float64()).to_numpy()
     return Read(values, marks)
-
-
-def _long(digits: TextColumn) -> list[str]:
-    import pyarrow.compute as pc
-
-    texts: list[str] = digits.filter(pc.match_substring_regex(digits, r"^[+-]?[0-9]{16,300}$")).to_pylist()
-    return texts
 
 
 def _codes(column: Trimmed, marks: tuple[str, ...], note: str) -> Read:
@@ -157,12 +152,6 @@ def _marks(column: Trimmed) -> tuple[str, ...]:
 
     texts = pc.unique(column.cells.filter(column.gaps)).to_pylist()
     return tuple(sorted(text for text in texts if text))
-
-
-def _every(cells: TextColumn, pattern: str) -> bool:
-    import pyarrow.compute as pc
-
-    return bool(pc.all(pc.match_substring_regex(cells, pattern), min_count=0).as_py())
 
 
 def _array(texts: Sequence[str]) -> Any:
