@@ -1,6 +1,7 @@
 """Turn what readers and factories give into columns: numbers, truth values, text, or arrays of numbers."""
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,19 @@ def no_numbers(column: np.ndarray) -> str:
     return f": {wrong:,} of {len(column):,} values are no numbers" if wrong < len(column) / 2 else ""
 
 
+def text_refused(column: np.ndarray, message: str, help: str, code: str) -> Diagnostic:
+    """Say that a column of text stands where numbers are due; of one that is mostly numbers, what keeps it from them.
+
+    The odd values themselves are in `said`, three of them.
+    """
+    count = no_numbers(column)
+    if not count:
+        return Diagnostic(code, message, help=help)
+    odd = [value for value in dict.fromkeys(column.tolist()) if value and not _is_number(value)]
+    advice = "mend them (`--show-data` shows some), or list what stands for missing: `csv: {path: …, missing: […]}`"
+    return Diagnostic(code, f"{message}{count}", help=advice, said=", ".join(odd[:3]))
+
+
 def repeated_column(source: str, name: str, names: Iterable[str]) -> Diagnostic:
     """Say that a column stands twice in a source (X109); what seems to be a value is not named."""
     if are_values(names):
@@ -175,6 +189,10 @@ def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> 
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there}"
     message = f"{source} has no column `{name}`"
+    form = unicodedata.normalize("NFC", name)
+    if any(unicodedata.normalize("NFC", other) == form for other in names):
+        message += " in this Unicode form, and has one that looks the same"
+        return Diagnostic("X101", message, help="copy the name from the file's first line", key=f"{key} {name}")
     if are_values(names):
         return Diagnostic("X101", message, help=HEADER, key=f"{key} {name}", said=there)
     return Diagnostic("X101", message, help=help, key=f"{key} {name}")

@@ -39,12 +39,32 @@ def read_parquet(path: str) -> dict[str, np.ndarray]:
     file = existing(path)
     try:
         _measure_parquet(file)
+        _refuse_rounding(file)
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StepError(unreadable(file, error, "parquet")) from None
     return frame_columns(frame, file.name)
 
 
+def _refuse_rounding(file: Path) -> None:
+    """Refuse whole numbers beyond 2^53 in a column with gaps, which is read as floats, that hold no such number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet
+
+    source = pyarrow.parquet.ParquetFile(file)
+    for field in source.schema_arrow:
+        if not (pa.types.is_int64(field.type) or pa.types.is_uint64(field.type)):
+            continue
+        column = source.read(columns=[field.name]).column(field.name)
+        ends = pc.min_max(column).as_py()
+        if column.null_count and ends["max"] is not None and max(-ends["min"], ends["max"]) > _LARGEST_WHOLE:
+            message = f"{file.name}: {field.name} has gaps and whole numbers beyond 2^53, which no float holds"
+            raise StepError(Diagnostic("X109", message, help="store it as text"))
+
+
+# Every whole number up to this is a float64.
+_LARGEST_WHOLE = 2**53
 # What a value takes in memory, by its physical type; text takes at least a reference.
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from titrant.runtime.data.columns import check_values, find, flat, is_ragged, is_text, missing, no_numbers, value_text
+from titrant.runtime.data.columns import check_values, find, flat, is_ragged, is_text, missing, text_refused, value_text
 from titrant.runtime.data.gaps import as_numbers_if_empty, gap_marks, indicated, with_indicators
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import Fitted, Transforms
@@ -100,13 +100,8 @@ def _per_channel(values: np.ndarray, place: int, columns: int, name: str, column
 
 def _check_numeric(name: str, column: np.ndarray, transform: str) -> None:
     if is_text(column):
-        raise RecipeError(
-            Diagnostic(
-                "X122",
-                f"{transform}: {name} is text{no_numbers(column)}",
-                help="put `- one_hot` after it, or name `columns`",
-            )
-        )
+        advice = "put `- one_hot` after it, or name `columns`"
+        raise RecipeError(text_refused(column, f"{transform}: {name} is text", advice, "X122"))
     if is_ragged(column):
         raise RecipeError(
             Diagnostic(
@@ -316,13 +311,8 @@ def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
 
 def _check_ready(name: str, column: np.ndarray) -> None:
     if is_text(column):
-        raise PreconditionError(
-            Diagnostic(
-                "X121",
-                f"{name} is text{no_numbers(column)}",
-                help="add `- one_hot` to `data.transform`, or leave it out of `data.inputs`",
-            )
-        )
+        advice = "add `- one_hot` to `data.transform`, or leave it out of `data.inputs`"
+        raise PreconditionError(text_refused(column, f"{name} is text", advice, "X121"))
     if is_ragged(column):
         raise PreconditionError(Diagnostic("X122", f"images of {name} differ in size", help="add a resize transform"))
     if column.dtype.kind != "f":

@@ -11,7 +11,7 @@ from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.data.transforms import apply, fit
 from titrant.runtime.operators.data.transform import wire
 from titrant.runtime.values import Transforms
-from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError
+from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError, TitrantError
 
 NAN, INF = np.nan, np.inf
 
@@ -147,3 +147,18 @@ def test_encodes_very_many_values_only_where_they_are_asked_for():
     with pytest.raises(RecipeError, match=r"X233.*one_hot: \{columns: \[id\]\}"):
         encode(1001, 5000)
     assert len(encode(1001, 5000, columns=["id"]).steps[0].arrays["0"]) == 1001
+
+
+@pytest.mark.parametrize("step", [{"name": "standardize"}, {"name": "impute"}])
+def test_says_what_keeps_a_column_from_being_numbers_and_shows_it_only_when_asked(step):
+    column = np.array([*map(str, range(30)), "Jane", "n.d."])
+    with pytest.raises(TitrantError) as caught:
+        apply(fitted({"a": column}, step), {"a": column})
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.message.endswith("a is text: 2 of 32 values are no numbers")
+    assert "missing: […]" in diagnostic.help
+    assert "one_hot" not in diagnostic.help
+    assert diagnostic.said == "Jane, n.d."
+    assert "Jane" not in repr(diagnostic)
+    with pytest.raises(TitrantError, match="one_hot"):
+        apply(fitted({"a": ["x", "y"]}), {"a": np.array(["x", "y"])})
