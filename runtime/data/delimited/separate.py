@@ -45,7 +45,7 @@ def part(text: str, name: str, stated: str | None) -> Parted:
         text = text[by_excel.end() :]
         stated = stated or by_excel[1] or by_excel[2]
     text = text.lstrip("\r\n")
-    if not text.strip():
+    if not text or text.isspace():
         message = f"{name} cannot be read as csv: it is empty"
         raise StepError(Diagnostic("X100", message, help="check that it is whole and of that format"))
     separator = stated or _find_separator(text, name)

@@ -110,6 +110,11 @@ def check(table, file, cells):
             stand_in = -999.0 if file["missing"] == "-999" and name not in table.marks else np.nan
             numbers = [stand_in if value != value else value for value in numbers]  # noqa: PLR0124
             np.testing.assert_array_equal(column.astype(float), numbers)
+            if kind == "beyond":
+                there = [
+                    int(number) for number, value in zip(column.tolist(), values, strict=True) if value is not None
+                ]
+                assert there == [value for value in values if value is not None]
             if column.dtype.kind in "iu":
                 assert column.tolist() == [-999 if value is None else int(value) for value in values]
 
