@@ -270,7 +270,11 @@ def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
     if len(parts) == 1:
         return parts[0]
     shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1 or len({part.dtype.kind == "U" for part in parts}) > 1:
+    if len(shapes) == 1 and len({part.dtype.kind == "U" for part in parts}) > 1:
+        message = f"{name} is text in one source and numbers in another"
+        advice = "write it alike in both files: codes such as 007, a mark for missing, or a word make a column text"
+        raise StepError(Diagnostic("X102", message, help=advice))
+    if len(shapes) > 1:
         raise StepError(
             Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
         )

@@ -6,6 +6,8 @@ import pytest
 
 from titrant.runtime.data.columns import find
 from titrant.runtime.data.readers import read_parquet
+from titrant.runtime.operators.data.transform import DataTransformParams, transform
+from titrant.runtime.values import RowSplit, Table, Tables
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 
 COLUMNS = {"gro\u0308ße": np.zeros(1), "Alter": np.zeros(1)}
@@ -37,3 +39,10 @@ def test_reads_texts_of_a_parquet_file_as_they_are(tmp_path):
     columns = read_parquet(str(tmp_path / "a.parquet"))
     assert columns["label"].tolist() == ["NA", "None", "null", ""]
     assert columns["code"].tolist() == ["007", "12", "", ""]
+
+
+def test_says_that_a_column_is_text_in_one_source_only():
+    tables = Tables({"a": Table({"zip": np.array(["007"])}), "b": Table({"zip": np.array([8])})})
+    rows = RowSplit({"train": {"a": np.arange(1), "b": np.arange(1)}}, {"a": np.zeros(1, int), "b": np.zeros(1, int)})
+    with pytest.raises(StepError, match="X102: zip is text in one source and numbers in another"):
+        transform(DataTransformParams(task="unlabeled"), tables, rows)
