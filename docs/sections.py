@@ -56,7 +56,9 @@ of `factory`, `onnx`, `torchscript`, `exported`, `huggingface`. A factory withou
         """The rows, and who may see them: *train* fits, *tuning* chooses, *calibration* calibrates, *evaluation*
 judges. What chooses never judges. `split.by` a column keeps, say, a patient's rows together and makes the patient
 the unit of every test. Transforms are fitted on train rows (calibration rows for a trained model), and shipped with
-the model. Without `data`, a model of `task: unlabeled` with `model.inputs` is compared with its original on random
+the model. How a csv file is written (encoding, separator, decimal comma, missing marks) is found and said in the plan,
+or stated (`csv: {path: ward.csv, separator: ";"}`); where two readings give other values, it is refused with the line
+to write. Without `data`, a model of `task: unlabeled` with `model.inputs` is compared with its original on random
 inputs.""",
         """data:
   source: {sklearn: breast_cancer}

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """One source as loaded: columns or arrays of equal length, and the names of label values where it has them."""
+    """One source as loaded: columns or arrays of equal length, and the names of label values where it has them.
+
+    `marks` are the texts of a column that were read as missing; they are told while data are loaded, and not kept.
+    """
 
     columns: Mapping[str, np.ndarray]
     label_names: Mapping[str, str] = field(default_factory=dict)  # label value as text → name
     notes: tuple[str, ...] = ()
     deep_whites: tuple[int, ...] = ()  # of image files with more than 8 bits: the numbers that are white in them
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

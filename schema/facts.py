@@ -251,13 +251,33 @@ class InputPart:
 
 
 @dataclass(frozen=True)
+class LabelLeak:
+    """A column that alone tells the classes apart: by which measure, how well (0..1), and on how many rows."""
+
+    column: str
+    measure: str  # AUROC, balanced accuracy
+    score: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A number that may stand for a missing one: it lies far from all others of its column."""
+
+    column: str
+    number: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """The data as inspected: what there is, how the split falls, and the seconds that each part of looking took.
 
     `seconds` are of "load", "split" and "transform", without loading libraries; predictions use them and nothing else.
     `wiring` says of each input of the model what it is made of; () where the model has one input that takes all, under
     the data's own name. `class_values` are the classes where the model has more of them than the label shows: the
-    places of its outputs, which the label's whole numbers are; () elsewhere.
+    places of its outputs, which the label's whole numbers are; () elsewhere. `leaks` were found on train and tuning
+    rows, none on those that judge; `indicators` are the columns behind which an input says where a gap was filled.
     """
 
     digest: str
@@ -271,6 +291,9 @@ class DataFacts:
     seconds: Mapping[str, float] = field(default_factory=dict)
     wiring: tuple[InputPart, ...] = ()
     class_values: tuple[str, ...] = ()
+    leaks: tuple[LabelLeak, ...] = ()
+    stand_ins: tuple[StandIn, ...] = ()
+    indicators: tuple[str, ...] = ()
 
 
 def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:

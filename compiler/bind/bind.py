@@ -56,6 +56,8 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
     check_model.outputs_fit,
     check_contract.agreement_outputs_exist,
     check_model.patterns_match,
+    check_data.columns_leak,
+    check_data.numbers_stand_in,
 )
 
 

@@ -9,8 +9,10 @@ from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import BUNDLED, Data
 from titrant.schema.recipe.transform import FITTED
 from titrant.schema.values.slice import read_slice
+from titrant.schema.values.units import counted
 
 _SHOWN = 6  # classes that a warning names
+_NAMED = 5  # columns that are warned of one by one
 
 
 def roles_have_rows(given: CheckInput) -> Iterator[Finding]:
@@ -246,3 +248,29 @@ def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> It
 def _is_input(given: CheckInput, name: str, not_inputs: set[str | None]) -> bool:
     named = given.data.input_columns
     return name in named if named is not None else name not in not_inputs
+
+
+def columns_leak(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Warn of inputs each of which tells the classes apart alone: most often they are known after the answer only."""
+    for leak in data.leaks[:_NAMED]:
+        message = (
+            f"`{leak.column}` gives the label away alone: {leak.measure} {leak.score:.3f} on "
+            f"{counted(leak.rows, 'train and tuning row')}"
+        )
+        advice = "leave it out of `data.inputs`, unless it is known before the answer is"
+        yield given.finding("R154", ("data", "inputs", leak.column), message, advice, severity="warning")
+    if len(data.leaks) > _NAMED:
+        message = f"{counted(len(data.leaks) - _NAMED, 'column')} more give the label away alone"
+        advice = "`titrant inspect --json` lists them"
+        yield given.finding("R154", ("data", "inputs"), message, advice, severity="warning")
+
+
+def numbers_stand_in(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Warn of a number that seems to stand for a missing one; it is not taken for one, since it may be a value."""
+    csv = given.data.source is not None and given.data.source.csv is not None
+    for odd in data.stand_ins[:_NAMED]:
+        message = f"`{odd.column}` is {odd.number} in {counted(odd.rows, 'row')}, far from all its other values"
+        mend = f"`csv: {{path: …, missing: [{odd.number}]}}`" if csv else "a data factory"
+        advice = f"if it stands for a missing value, read it so, by {mend}"
+        path = ("data", "source", odd.column, odd.number)
+        yield given.finding("R155", path, message, advice, severity="warning")

@@ -8,7 +8,7 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import ImageFolder, Source
+from titrant.schema.recipe.data import Source
 from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.shards import ShardIndexError, shards_of
@@ -61,13 +61,11 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
     for place, source in sources:
         for key in FILE_SOURCES:
-            value = getattr(source, key)
-            if isinstance(value, ImageFolder):
+            named = source.file(key)
+            if named is not None:
                 # A folder without options is written as its path alone.
-                written = (*place, key, "path") if given.written(*place, key, "path") else (*place, key)
-                yield written, value.path
-            elif value is not None:
-                yield (*place, key), value
+                keys = named[0] if given.written(*place, *named[0]) else named[0][:1]
+                yield (*place, *keys), named[1]
         for index, text in enumerate(source.files or ()):
             yield (*place, "files", index), text
 

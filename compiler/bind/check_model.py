@@ -177,6 +177,9 @@ def inputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterato
         if not stepped and not _same_shape(needed.shape[1:], offer.shape[1:]):
             message = f"the model's input `{needed.name}` is {_shape(needed)}, and the data gives {_shape(offer)}"
             advice = "change the model's arguments, `data.inputs`, or the transforms"
+            if data.indicators:
+                count = f"{len(data.indicators):,} of its numbers say where a gap was filled"
+                advice = f"{count}: take `indicator` out of `impute`, or {advice}"
             yield given.finding("R136", (*path, needed.name), message, advice, part="key")
         elif _is_whole(needed.dtype) != _is_whole(offer.dtype):
             message = f"the model's input `{needed.name}` is {needed.dtype}, and the data gives {offer.dtype}"

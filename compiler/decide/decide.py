@@ -68,6 +68,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("inputs", None, inputs.inputs),
     ("state", None, inputs.state),
     ("classes", None, inputs.classes),
+    ("subgroups", None, inputs.subgroups),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),

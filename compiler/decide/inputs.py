@@ -1,15 +1,17 @@
-"""What inspection settled between model and data: what an input is made of, which output a class is, and the steps."""
+"""What inspection settled: what an input is made of, which output a class is, the steps, the values of a subgroup."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
-from titrant.schema.facts import InputPart, RecurrentState, TensorSpec
+from titrant.schema.facts import InputPart, RecurrentState, RoleFacts, TensorSpec
 from titrant.schema.plan import Decision
-from titrant.schema.recipe.data import Data
+from titrant.schema.recipe.data import ROLES, Data
 from titrant.schema.recurrent import steps_of
+from titrant.schema.values.units import few, is_small
 
 _SHOWN = 6  # columns that a line lists
 _STATE = ("model", "state")
+_JUDGED = ROLES[-1]
 
 
 def inputs(question: Question) -> RuleAnswer:
@@ -137,3 +139,41 @@ def _step_sizes(question: Question) -> str:
 
 def _shape(spec: TensorSpec) -> str:
     return f"({', '.join(map(str, spec.shape))})"
+
+
+def subgroups(question: Question) -> RuleAnswer:
+    """Show the values that were found; settled is nothing, they stand in the data's facts.
+
+    A count of fewer than `report.min_cell` cases is not shown, nor the next smallest, which would give it away.
+    """
+    data, judged = question.recipe.data, question.data.roles.get(_JUDGED)
+    if data is None or judged is None:
+        return RuleAnswer(None)
+    listed = {name: group for name, group in data.subgroups.items() if group.bins is None and group.values is None}
+    lines = [
+        decision(
+            question,
+            f"data.subgroups.{name}",
+            "subgroups.found",
+            asked=f"{group.column}",
+            chosen=_counted_words(_counts(judged, name), question.recipe.report.min_cell),
+            because=f"these values stand in `{group.column}`; counted are evaluation cases",
+            path=("data", "subgroups", name),
+        )
+        for name, group in listed.items()
+    ]
+    return RuleAnswer(None, tuple(lines))
+
+
+def _counts(judged: RoleFacts, name: str) -> Mapping[str, int]:
+    return judged.subgroup_units.get(name) or judged.subgroups.get(name, {})
+
+
+def _counted_words(counts: Mapping[str, int], least: int) -> str:
+    small = [value for value, count in counts.items() if is_small(count, least)]
+    rest = [value for value in counts if value not in small]
+    beside = min(rest, key=lambda value: counts[value], default="") if len(small) == 1 else ""
+    return ", ".join(
+        f"{value} {few(least)}" if value in small else value if value == beside else f"{value} {count:,}"
+        for value, count in counts.items()
+    )

@@ -7,7 +7,7 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED, SHARDS
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
-from titrant.schema.recipe.data import Data, ImageFolder, Source
+from titrant.schema.recipe.data import CsvFile, Data, ImageFolder, Source
 from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.text import is_whole
@@ -180,10 +180,12 @@ def _sources(recipe: Recipe, files: DigestedFiles) -> dict[str, dict[str, Any]]:
 def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for kind in FILE_SOURCES:
-        if getattr(source, kind) is not None:
-            # With options, the path is one of the keys below the kind.
-            place = f"{key}.{kind}"
-            params[kind] = (files[place] if place in files else files[f"{place}.path"]).as_param()
+        if (named := source.file(kind)) is not None:
+            # A folder without options is written as its path alone.
+            place = ".".join((key, *named[0]))
+            params[kind] = (files[place] if place in files else files[f"{key}.{kind}"]).as_param()
+    if isinstance(source.csv, CsvFile):
+        params["csv_options"] = source.csv.model_dump(mode="json", exclude_none=True, exclude={"path"})
     if source.image_folder is not None:
         params["images"] = _reading(source.image_folder)
     for name in ("sklearn", "factory", "inputs", "label"):

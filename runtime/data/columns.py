@@ -1,6 +1,7 @@
 """Turn what readers and factories give into columns: numbers, truth values, text, or arrays of numbers."""
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def _objects(array: np.ndarray, name: str, source: str) -> np.ndarray:
     """Read objects as text with "" for missing, or as numbers if each is one."""
     if array.ndim != 1:
         raise StepError(_unusable(name, source, "Python objects"))
-    values = ["" if value is None or value != value else value for value in array.tolist()]  # noqa: PLR0124 - NaN
+    values = ["" if _is_missing(value) else value for value in array.tolist()]
     kinds = {type(value) for value in values if value != ""}
     if kinds <= {str}:
         return np.array(values, dtype=str)
@@ -66,6 +67,14 @@ def _objects(array: np.ndarray, name: str, source: str) -> np.ndarray:
     if kinds <= {int, float, bool}:
         return np.array([np.nan if value == "" else value for value in values], dtype=np.float64)
     raise StepError(_unusable(name, source, "mixed " + ", ".join(sorted(kind.__name__ for kind in kinds))))
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell None, NaN and NaT, which differ from themselves, and pandas' NA, which does not say whether it does."""
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124
+    except TypeError:
+        return True
 
 
 def _unusable(name: str, source: str, what: str) -> Diagnostic:
@@ -137,11 +146,40 @@ def no_numbers(column: np.ndarray) -> str:
     return f": {wrong:,} of {len(column):,} values are no numbers" if wrong < len(column) / 2 else ""
 
 
+def text_refused(column: np.ndarray, message: str, help: str, code: str) -> Diagnostic:
+    """Say that a column of text stands where numbers are due; of one that is mostly numbers, what keeps it from them.
+
+    The odd values themselves are in `said`, three of them.
+    """
+    count = no_numbers(column)
+    if not count:
+        return Diagnostic(code, message, help=help)
+    odd = [value for value in dict.fromkeys(column.tolist()) if value and not _is_number(value)]
+    advice = "mend them (`--show-data` shows some), or list what stands for missing: `csv: {path: …, missing: […]}`"
+    return Diagnostic(code, f"{message}{count}", help=advice, said=", ".join(odd[:3]))
+
+
 def repeated_column(source: str, name: str, names: Iterable[str]) -> Diagnostic:
     """Say that a column stands twice in a source (X109); what seems to be a value is not named."""
     if are_values(names):
         return Diagnostic("X109", f"{source} has a column twice", help=HEADER, said=name)
     return Diagnostic("X109", f"{source} has the column {name} twice", help="give each column a name of its own")
+
+
+# A column with more values is encoded only where `columns` names it; one whose values differ in more than half of at
+# least so many rows names the rows.
+MOST_ENCODED, _FEW_VALUES = 1000, 20
+
+
+def check_values(name: str, values: int, rows: int, *, named: bool) -> None:
+    """Refuse to encode a column that names its rows, or has very many values unless it is `named`; RecipeError X233."""
+    of_rows = values > _FEW_VALUES and values * 2 > rows
+    if not of_rows and (named or values <= MOST_ENCODED):
+        return
+    message = f"one_hot: {name} has {values:,} different values in {rows:,} rows, and each would become an input"
+    leave_out = "leave it out of `data.inputs`" + (", as it seems to name the rows" if of_rows else "")
+    advice = leave_out if of_rows else f"{leave_out}, or say that it is meant: `- one_hot: {{columns: [{name}]}}`"
+    raise RecipeError(Diagnostic("X233", message, help=advice, key="data.transform"))
 
 
 def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> Diagnostic:
@@ -151,6 +189,10 @@ def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> 
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there}"
     message = f"{source} has no column `{name}`"
+    form = unicodedata.normalize("NFC", name)
+    if any(unicodedata.normalize("NFC", other) == form for other in names):
+        message += " in this Unicode form, and has one that looks the same"
+        return Diagnostic("X101", message, help="copy the name from the file's first line", key=f"{key} {name}")
     if are_values(names):
         return Diagnostic("X101", message, help=HEADER, key=f"{key} {name}", said=there)
     return Diagnostic("X101", message, help=help, key=f"{key} {name}")

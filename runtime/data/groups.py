@@ -11,6 +11,9 @@ from titrant.runtime.data.content import mix
 from titrant.runtime.data.parameters import SubgroupColumn
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
+# A subgroup that lists no values has one a value of its column, each with gates of its own.
+MOST_VALUES = 20
+
 
 def subgroup_values(name: str, group: SubgroupColumn, columns: Sequence[np.ndarray]) -> tuple[str, ...]:
     """List a subgroup's values in order: bins from low to high, labels as written, or else every value found.
@@ -23,6 +26,12 @@ def subgroup_values(name: str, group: SubgroupColumn, columns: Sequence[np.ndarr
         return _bin_labels(name, group, columns)
     present = {value_text(value) for column in columns for value in np.unique(column[~missing(column)]).tolist()}
     if group.values is None:
+        if len(present) > MOST_VALUES:
+            message = (
+                f"{group.column} has {len(present):,} values, and a subgroup without `values` has {MOST_VALUES} at most"
+            )
+            cut = "add `bins: [low, high]`, or list" if all(c.dtype.kind in "iuf" for c in columns) else "list"
+            raise _misfit(name, message, f"{cut} the values to judge apart: `values: [one, other]`")
         return tuple(sorted(present))
     labels = _labelled(group)
     absent = [value for values in labels.values() for value in values if value not in present]

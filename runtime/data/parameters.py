@@ -88,6 +88,20 @@ class ImageParams(Params):
         return ImageReading(self.color, self.background, self.window)
 
 
+class CsvOptions(Params):
+    """How a csv file is written, where the recipe says so; None: found in the file.
+
+    `thousands` is "none" where nothing parts thousands; `missing` are the texts, besides the empty one, that stand for
+    a missing value in every column: () for none.
+    """
+
+    separator: str | None = None
+    encoding: str | None = None
+    decimal: Literal[".", ","] | None = None
+    thousands: str | None = None
+    missing: PlainValues | None = None
+
+
 class SourceParams(Params):
     """One source: exactly one of the seven kinds, and which of its columns are the inputs and the label.
 
@@ -97,6 +111,9 @@ class SourceParams(Params):
 
     sklearn: str | None = None
     csv: File | None = None
+    csv_options: CsvOptions | None = Field(
+        None, description="how the csv file is written", exclude_if=lambda value: value is None
+    )
     parquet: File | None = None
     npz: File | None = None
     image_folder: File | None = None
@@ -129,6 +146,7 @@ class TransformStep(Params):
     std: float | Annotated[tuple[float, ...], Field(strict=False)] | None = None
     scale: Literal[1, 255] = 1
     strategy: ImputeStrategy = "median"
+    indicator: bool = Field(False, exclude_if=lambda value: not value)
     height: int | None = Field(None, ge=1)
     width: int | None = Field(None, ge=1)
 

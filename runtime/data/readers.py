@@ -2,70 +2,28 @@
 
 import lzma
 import math
-import warnings
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from titrant.runtime.data.columns import array_column, find, frame_columns, repeated_column
+from titrant.runtime.data.columns import array_column, find, frame_columns
 from titrant.runtime.data.parameters import SourceParams, TensorParams
 from titrant.runtime.user_code import call, resolve, said_by
 from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.data import BUNDLED
-from titrant.schema.values.archives import Unpacked, is_packed_stream, measure_stream, measure_zip
+from titrant.schema.values.archives import Unpacked, measure_zip
 from titrant.schema.values.text import first_line, os_reason
 from titrant.schema.values.units import format_size
 
 
-def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Read a comma-separated file with a header line, and notes.
-
-    A first column without a name is an index that some writer added, and is left out. StepError X100 for what is no
-    such file, X109 for a name that stands twice.
-    """
-    import pandas as pd
-
-    file = _existing(path)
-    _measure_csv(file)
-    try:
-        with warnings.catch_warnings():
-            # Else rows with more values than the header has names would lose some, or move by a column.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(file, low_memory=False, index_col=False)
-        header = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
-    except pd.errors.ParserWarning:
-        message = f"{file.name} cannot be read as csv: its rows have more values than its header has names"
-        raise StepError(Diagnostic("X100", message, help="give every column a name in the first line")) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise StepError(_unreadable(file, error, "csv")) from None
-    names = Counter(str(name) for name in header.iloc[0])
-    if twice := [name for name, count in names.items() if count > 1 and name]:
-        raise StepError(repeated_column(file.name, twice[0], list(names)))
-    notes: tuple[str, ...] = ()
-    if len(frame.columns) and str(frame.columns[0]).startswith("Unnamed:"):
-        frame, notes = frame.iloc[:, 1:], (f"the first column of {file.name} has no name and is left out as an index",)
-    return frame_columns(frame, file.name), notes
-
-
-def _measure_csv(file: Path) -> None:
+def refuse_too_large(file: Path, size: Unpacked, help: str = "if it really holds so much, store it unpacked") -> None:
     """Refuse a packed file that would fill the memory; StepError X112."""
-    try:
-        if is_packed_stream(file):
-            _refuse_too_large(file, measure_stream(file))
-        elif file.suffix.lower() == ".zip":
-            _refuse_too_large(file, measure_zip(file))
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
-        raise StepError(_unreadable(file, error, "csv")) from None
-
-
-def _refuse_too_large(file: Path, size: Unpacked, help: str = "if it really holds so much, store it unpacked") -> None:
     if size.too_large:
         raise StepError(Diagnostic("X112", f"{file.name} is not unpacked: its {size}", help=help))
 
@@ -75,15 +33,35 @@ def read_parquet(path: str) -> dict[str, np.ndarray]:
     import pandas as pd
     import pyarrow as pa
 
-    file = _existing(path)
+    file = existing(path)
     try:
         _measure_parquet(file)
+        _refuse_rounding(file)
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise StepError(_unreadable(file, error, "parquet")) from None
+        raise StepError(unreadable(file, error, "parquet")) from None
     return frame_columns(frame, file.name)
 
 
+def _refuse_rounding(file: Path) -> None:
+    """Refuse whole numbers beyond 2^53 in a column with gaps, which is read as floats, that hold no such number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet
+
+    source = pyarrow.parquet.ParquetFile(file)
+    for field in source.schema_arrow:
+        if not (pa.types.is_int64(field.type) or pa.types.is_uint64(field.type)):
+            continue
+        column = source.read(columns=[field.name]).column(field.name)
+        ends = pc.min_max(column).as_py()
+        if column.null_count and ends["max"] is not None and max(-ends["min"], ends["max"]) > _LARGEST_WHOLE:
+            message = f"{file.name}: {field.name} has gaps and whole numbers beyond 2^53, which no float holds"
+            raise StepError(Diagnostic("X109", message, help="store it as text"))
+
+
+# Every whole number up to this is a float64.
+_LARGEST_WHOLE = 2**53
 # What a value takes in memory, by its physical type; text takes at least a reference.
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
 
@@ -99,12 +77,12 @@ def _measure_parquet(file: Path) -> None:
         for column in (group.column(index) for index in range(group.num_columns)):
             size += max(column.total_uncompressed_size, column.num_values * _WIDTHS.get(column.physical_type, 8))
     help = "if it really holds so much, write it plain: to_parquet(…, compression=None, use_dictionary=False)"
-    _refuse_too_large(file, Unpacked(file.stat().st_size, size), help)
+    refuse_too_large(file, Unpacked(file.stat().st_size, size), help)
 
 
 def read_npz(path: str, selected: Sequence[str] | None) -> dict[str, np.ndarray]:
     """Read the arrays of a NumPy .npz file, or only the selected ones; object arrays are refused, never unpickled."""
-    file = _existing(path)
+    file = existing(path)
     try:
         with np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -117,12 +95,12 @@ def read_npz(path: str, selected: Sequence[str] | None) -> dict[str, np.ndarray]
             assert zipped is not None  # it is open
             members = {name if name in zipped.namelist() else f"{name}.npy" for name in names}
             help = "if it really holds so much, write it with numpy.savez, which does not pack"
-            _refuse_too_large(file, measure_zip(file, members), help)
+            refuse_too_large(file, measure_zip(file, members), help)
             for member in sorted(members):
                 _check_header(zipped, member, file)
             return {name: array_column(_member(archive, name, file), name, file.name) for name in names}
     except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise StepError(_unreadable(file, error, "npz")) from None
+        raise StepError(unreadable(file, error, "npz")) from None
 
 
 def _check_header(archive: zipfile.ZipFile, member: str, file: Path) -> None:
@@ -158,7 +136,8 @@ def _member(archive: np.lib.npyio.NpzFile, name: str, file: Path) -> np.ndarray:
     return member
 
 
-def _existing(path: str) -> Path:
+def existing(path: str) -> Path:
+    """Return the file of a path; StepError X100 where there is none."""
     file = Path(path)
     if not file.is_file():
         raise StepError(Diagnostic("X100", f"there is no file {path}", help="check the path in `data`"))
@@ -169,15 +148,12 @@ def _existing(path: str) -> Path:
 _OF_FORM: tuple[type[Exception], ...] = (EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
-def _unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
-    import pandas as pd
-
+def unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
+    """Say that a file cannot be read as its kind (X100); what a library says may hold rows, and is kept apart."""
     said = said_by(error)
-    if isinstance(error, UnicodeDecodeError):
-        why, said = f"it is not UTF-8 text at byte {error.start:,}", ""
-    elif isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno is not None:
         why, said = os_reason(error), ""
-    elif isinstance(error, (*_OF_FORM, pd.errors.ParserError, pd.errors.EmptyDataError)):
+    elif isinstance(error, _OF_FORM):
         why, said = first_line(error), ""
     else:
         why = type(error).__name__

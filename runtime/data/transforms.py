@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from titrant.runtime.data.columns import find, flat, is_ragged, is_text, missing, no_numbers, value_text
+from titrant.runtime.data.columns import check_values, find, flat, is_ragged, is_text, missing, text_refused, value_text
+from titrant.runtime.data.gaps import as_numbers_if_empty, gap_marks, indicated, with_indicators
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
@@ -99,13 +100,8 @@ def _per_channel(values: np.ndarray, place: int, columns: int, name: str, column
 
 def _check_numeric(name: str, column: np.ndarray, transform: str) -> None:
     if is_text(column):
-        raise RecipeError(
-            Diagnostic(
-                "X122",
-                f"{transform}: {name} is text{no_numbers(column)}",
-                help="put `- one_hot` after it, or name `columns`",
-            )
-        )
+        advice = "put `- one_hot` after it, or name `columns`"
+        raise RecipeError(text_refused(column, f"{transform}: {name} is text", advice, "X122"))
     if is_ragged(column):
         raise RecipeError(
             Diagnostic(
@@ -130,7 +126,9 @@ def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted
                 Diagnostic("X120", f"impute: {name} has no value in the rows that it is fitted on", help="leave it out")
             )
         arrays[str(place)] = np.atleast_1d(_typical(there, step.strategy))
-    return Fitted("impute", tuple(columns), {"strategy": step.strategy}, arrays)
+    marked = indicated(step, columns)
+    params = {"strategy": step.strategy, **({"indicator": marked} if marked else {})}
+    return Fitted("impute", tuple(columns), params, arrays)
 
 
 def apply_impute(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
@@ -187,12 +185,16 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def fit_one_hot(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
-    """Learn the values of each column, in alphabetical order; missing text is none of them."""
+    """Learn the values of each column, in alphabetical order; missing text is none of them.
+
+    Raises RecipeError X233 for a column of more values than an encoding is for.
+    """
     arrays = {}
     for place, (name, column) in enumerate(columns.items()):
         if column.ndim != 1:
             raise RecipeError(Diagnostic("X122", f"one_hot: {name} is an array", help="name the text `columns`"))
         arrays[str(place)] = np.array(sorted(set(_texts(column).tolist()) - {""}), dtype=str)
+        check_values(name, len(arrays[str(place)]), len(column), named=step.columns is not None)
     return Fitted("one_hot", tuple(columns), {}, arrays)
 
 
@@ -272,10 +274,14 @@ def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
     """
     needed = list(dict.fromkeys(name for names in transforms.inputs.values() for name in names))
     working = {name: find(columns, name, "the data", "an input of the model") for name in needed}
+    working = as_numbers_if_empty(working, transforms.steps)
+    marks: dict[str, np.ndarray] = {}
     for fitted in transforms.steps:
+        marks = gap_marks(fitted, working) | marks
         working = _run(fitted, working)
     for name, column in working.items():
         _check_ready(name, column)
+    working = with_indicators(working, marks)
     rows = len(next(iter(working.values()), ()))
     return {
         name: converted(
@@ -305,26 +311,19 @@ def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
 
 def _check_ready(name: str, column: np.ndarray) -> None:
     if is_text(column):
-        raise PreconditionError(
-            Diagnostic(
-                "X121",
-                f"{name} is text{no_numbers(column)}",
-                help="add `- one_hot` to `data.transform`, or leave it out of `data.inputs`",
-            )
-        )
+        advice = "add `- one_hot` to `data.transform`, or leave it out of `data.inputs`"
+        raise PreconditionError(text_refused(column, f"{name} is text", advice, "X121"))
     if is_ragged(column):
         raise PreconditionError(Diagnostic("X122", f"images of {name} differ in size", help="add a resize transform"))
     if column.dtype.kind != "f":
         return
-    bad = int((~np.isfinite(flat(column))).any(axis=1).sum())
-    if bad:
-        raise PreconditionError(
-            Diagnostic(
-                "X120",
-                f"{name} has missing or infinite values in {bad} of {len(column)} rows after all transforms",
-                help="add `- impute` to `data.transform`, before transforms that need complete numbers",
-            )
-        )
+    endless = int(np.isinf(flat(column)).any(axis=1).sum())
+    gone = int(np.isnan(flat(column)).any(axis=1).sum())
+    if endless or gone:
+        what, bad = ("infinite", endless) if endless else ("missing", gone)
+        advice = "leave these rows out, or mend them" if endless else "add `- impute` to `data.transform`"
+        message = f"{name} has {what} values in {bad} of {len(column)} rows after all transforms"
+        raise PreconditionError(Diagnostic("X120", message, help=advice))
 
 
 def _stack(columns: list[np.ndarray]) -> np.ndarray:

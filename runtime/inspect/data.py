@@ -15,11 +15,12 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import load as load_libraries
 from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
+from titrant.runtime.inspect.suspects import label_leaks, rows_of, stand_ins
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
-from titrant.runtime.values import Rows, RowSplit, Tables
-from titrant.schema.facts import Column, DataFacts, InputPart, RoleFacts, TensorSpec
+from titrant.runtime.values import Rows, RowSplit, Tables, Transforms
+from titrant.schema.facts import Column, DataFacts, InputPart, LabelLeak, RoleFacts, TensorSpec
 
 if TYPE_CHECKING:
     from titrant.runtime.operators.data.load import DataLoadParams
@@ -65,11 +66,39 @@ def describe_data(
             for name, array in shown.inputs.items()
         ),
         roles={role: role_facts(part) for role, part in rows.items() if len(part)},
-        notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
+        notes=(
+            *_notes(tables),
+            *parts.notes,
+            *class_notes(transforming, tables),
+            *_indicated(transforms),
+            *_ungrouped(rows, parts),
+        ),
         seconds=watch.seconds,
         wiring=tuple(InputPart(item.name, item.part, item.value) for item in transforming.wiring),
+        leaks=_leaks(tables, parts, rows, transforms.inputs),
+        stand_ins=stand_ins(tables, [name for name in (transforming.label, transforming.by) if name is not None]),
+        indicators=tuple(name for step in transforms.steps for name in step.params.get("indicator", ())),
     )
     return facts, rows
+
+
+# So many inputs are named in a note.
+_NAMED = 6
+# Rows that judge say nothing about a column.
+_LOOKED_AT = ("train", "tuning")
+
+
+def _leaks(
+    tables: Tables, parts: RowSplit, rows: Mapping[str, Rows], inputs: Mapping[str, tuple[str, ...]]
+) -> tuple[LabelLeak, ...]:
+    """Ask each raw column whether it gives the label away alone, on the rows that fit and choose."""
+    labels = [labels for role in _LOOKED_AT if (labels := rows[role].labels) is not None]
+    if not labels:
+        return ()
+    roles = [parts.roles.get(role, {}) for role in _LOOKED_AT]
+    names = dict.fromkeys(name for columns in inputs.values() for name in columns)
+    columns = {name: column for name in names if (column := rows_of(tables, roles, name)) is not None}
+    return label_leaks(columns, np.concatenate(labels))
 
 
 def with_places(data: DataFacts, params: "DataTransformParams", tables: Tables, outputs: int) -> DataFacts:
@@ -198,6 +227,16 @@ def _column(name: str, parts: list[np.ndarray]) -> Column:
 
 def _notes(tables: Tables) -> list[str]:
     return [note for table in tables.sources.values() for note in table.notes]
+
+
+def _indicated(transforms: Transforms) -> list[str]:
+    """Name the inputs that say where `impute` filled a gap."""
+    names = [f"{name}_missing" for step in transforms.steps for name in step.params.get("indicator", ())]
+    if not names:
+        return []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    said = "1 input says" if len(names) == 1 else f"{len(names)} inputs say"
+    return [f"{said} where a gap was filled, each behind its column: {', '.join(names[:_NAMED])}{more}"]
 
 
 def _ungrouped(rows: Mapping[str, Rows], parts: RowSplit) -> list[str]:

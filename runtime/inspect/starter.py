@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.data.columns import is_ragged, is_text, missing, value_text
+from titrant.runtime.data.delimited.read import read_csv
 from titrant.runtime.data.images.read import read_images
-from titrant.runtime.data.readers import read_csv, read_npz, read_parquet
+from titrant.runtime.data.readers import read_npz, read_parquet
+from titrant.runtime.inspect.suspects import label_leaks
 from titrant.runtime.user_code import resolve
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import LabelLeak
 from titrant.schema.values.canonical import plain
 
 # At most this many values of a label are listed: a label with more is a quantity.
 MOST_LISTED = 1000
-# What separates columns in files that are called .csv and have no commas.
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def describe_starter(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,11 +35,12 @@ def describe_starter(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_source(source: Mapping[str, str], label: str | None) -> dict[str, Any]:
-    """Describe the columns that go with the label: {"rows", "columns", "left", "label", "notes"}.
+    """Describe the columns that go with the label: {"rows", "columns", "left", "label", "notes", "leaks"}.
 
     `columns` are {"name", "dtype", "shape", "missing", "distinct", "unlike"} in their order; `unlike` is the share of
     distinct values among the rows. `left` are arrays of another length, `label` is {"name", "values": {text: rows},
-    "distinct", "whole", "text", "missing"}.
+    "distinct", "whole", "text", "missing"}. `leaks` are the columns that give the label away alone, over all rows, as
+    plain LabelLeak.
     """
     kind, path = next(iter(source.items()))
     columns, notes = _read(kind, path, label)
@@ -54,12 +56,22 @@ def describe_source(source: Mapping[str, str], label: str | None) -> dict[str, A
         "left": [name for name in columns if name not in fitting],
         "label": None if label is None else _label(label, columns[label]),
         "notes": list(notes),
+        "leaks": [] if label is None else plain(_leaks(fitting, label)),
     }
+
+
+def _leaks(columns: Mapping[str, np.ndarray], label: str) -> tuple[LabelLeak, ...]:
+    answers = columns[label].reshape(len(columns[label]), -1)
+    classes, numbers = np.unique(answers[:, 0], return_inverse=True)
+    if answers.shape[1] != 1 or len(classes) > MOST_LISTED:
+        return ()
+    return label_leaks({name: column for name, column in columns.items() if name != label}, numbers)
 
 
 def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
     if kind == "csv":
-        return read_csv(path)
+        table = read_csv(path)
+        return table.columns, table.notes
     if kind == "parquet":
         return read_parquet(path), ()
     if kind == "npz":
@@ -69,11 +81,7 @@ def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndar
 
 
 def _check_header(columns: Mapping[str, np.ndarray], name: str, label: str | None) -> None:
-    """Refuse a file whose first line looks like data, or whose columns are not separated by commas."""
-    mark = next((mark for mark in _SEPARATORS if len(columns) == 1 and mark in next(iter(columns))), "")
-    if mark:
-        message = f"{name} separates its columns with {_SEPARATORS[mark]}, and a .csv file does so with commas"
-        raise RecipeError(Diagnostic("P081", message, help="convert it, or read it in a data factory"))
+    """Refuse a file whose first line looks like data."""
     numbers = [column for column in columns if _is_number(column)]
     missing_label = label is not None and label not in columns
     if len(numbers) * 2 > len(columns) or (numbers and missing_label):

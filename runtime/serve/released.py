@@ -13,6 +13,7 @@ from titrant.runtime.backends.session import Session, answer_rows, open_session
 from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.data.classes import in_own_type
+from titrant.runtime.serve.rows import columns_of
 from titrant.runtime.values import Outputs, Rows, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.text import is_text
@@ -63,7 +64,8 @@ class Released:
         self._session: Session = open_session(self._engine, self._model, threads=threads)
 
     def __call__(self, rows: Any, *, batch: int | None = None) -> Answer:
-        """Answer rows: a DataFrame, a mapping of column name to array, or one array for a model with one input.
+        """Answer rows: a DataFrame, a mapping of column name to array, or to value for one row, a list of such
+        rows, or one array for a model with one input. None and NaN are missing, as they were when it was fitted.
 
         A model that was judged on a folder of images also takes the path of one, a list of paths, or a column of them,
         and reads the files as those were read.
@@ -115,14 +117,14 @@ class Released:
         from titrant.runtime.data.transforms import apply
 
         if self.transforms is None:
-            return _columns(rows, self._session.input_names)
+            return columns_of(rows, self._session.input_names)
         if self.transforms.images:
             from titrant.runtime.data.images.given import as_rows
 
             resize = any(fitted.name == "resize" for fitted in self.transforms.steps)
             rows = as_rows(rows, self.transforms.images, resize=resize)
         columns = tuple(dict.fromkeys(name for names in self.transforms.inputs.values() for name in names))
-        return apply(self.transforms, _columns(rows, columns))
+        return apply(self.transforms, columns_of(rows, columns))
 
 
 def load(folder: Path | str, *, name: str | None = None, threads: int | None = None) -> Released:
@@ -227,32 +229,3 @@ def _point(folder: Path, about: Mapping[str, Any]) -> Mapping[str, Any]:
     item = about["shipped"].get("operating_point")
     point: Mapping[str, Any] = json.loads((folder / item["file"]).read_bytes()) if item else {"kind": "argmax"}
     return point
-
-
-def _columns(rows: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Turn what a caller has into columns by name."""
-    from titrant.runtime.data.columns import array_column, frame_columns
-
-    if hasattr(rows, "iloc") and hasattr(rows, "columns"):
-        return frame_columns(rows, "the rows")
-    if isinstance(rows, Mapping):
-        columns = {str(name): array_column(values, str(name), "the rows") for name, values in rows.items()}
-        lengths = {len(column) if column.ndim else 0 for name, column in columns.items() if name in names}
-        if len(lengths) > 1:
-            message = f"the columns differ in length: {', '.join(map(str, sorted(lengths)))} rows"
-            raise StepError(Diagnostic("X342", message, help="give every column one entry a row"))
-        return columns
-    array = np.asarray(rows)
-    if array.dtype.kind in "biuf" and array.ndim >= 2:
-        if len(names) == 1:
-            return {names[0]: array_column(array, names[0], "the rows")}
-        if array.ndim == 2 and array.shape[1] == len(names):
-            return {name: array_column(array[:, place], name, "the rows") for place, name in enumerate(names)}
-    some = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-    raise StepError(
-        Diagnostic(
-            "X342",
-            f"rows of shape {array.shape} cannot be given to this model",
-            help=f"give a DataFrame, or a mapping of column name to array, with {some}",
-        )
-    )

@@ -9,7 +9,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.language.draft import Draft
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import DATA_SOURCES, ColumnNames, Source
+from titrant.schema.recipe.data import DATA_SOURCES, ColumnNames, CsvFile, Source
 
 LABELLED = (
     "binary_classification",
@@ -59,6 +59,13 @@ def _one_kind(draft: Draft, source: Source, path: KeyPath) -> Iterator[Diagnosti
     for key in given[1:]:
         message = f"`{given[0]}` already says what is read, and here stands `{key}`"
         yield draft.key("R021", message, (*path, key), "keep one of the two; `sources` holds several")
+    if (
+        isinstance(source.csv, CsvFile)
+        and source.csv.decimal is not None
+        and source.csv.decimal == source.csv.thousands
+    ):
+        message = f"`{source.csv.thousands}` cannot both begin the decimals and part thousands"
+        yield draft.value("R022", message, (*path, "csv", "thousands"), "take one of the two out")
     if given and source.factory is None:
         for key in ("args", "files"):
             if getattr(source, key) is not None:
@@ -206,15 +213,12 @@ SPLIT_RULES = (shares_fit, names_fit, order_fits)
 
 
 def subgroups_are_cut(draft: Draft) -> Iterator[Diagnostic]:
-    """A subgroup is cut by bins or by values, and its cut points rise."""
+    """A subgroup is cut by bins or by values, or is every value of its column, and its cut points rise."""
     for name, group in (draft.data.subgroups if draft.data else {}).items():
         path = ("data", "subgroups", name)
         if "." in name or not name:
             message = "the name of a subgroup has no dot, since gates write `subgroup NAME.value`"
             yield draft.key("R018", message, path, f"such as `{name.replace('.', '_') or 'age'}`")
-        if group.bins is None and group.values is None:
-            advice = "add `bins: [12, 16]` (cut points) or `values: [a, b]`"
-            yield draft.key("R021", f"`{name}` does not say how `{group.column}` is cut", path, advice)
         if group.bins is not None and group.values is not None:
             message = "`bins` and `values` stand side by side"
             yield draft.key("R021", message, (*path, "values"), "keep one of the two, or make two subgroups")

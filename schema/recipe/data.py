@@ -47,6 +47,14 @@ def _window(value: Any) -> Any:
     return value
 
 
+def _one_character(value: Any) -> Any:
+    if isinstance(value, str) and (len(value) != 1 or value in '"\r\n'):
+        raise mistake(
+            "R014", "a separator is one character", r'such as `separator: ";"`, or `separator: "\t"` for a tab'
+        )
+    return value
+
+
 class ImageFolder(Section):
     """A folder of images, and how their numbers become pixels in 0..1."""
 
@@ -66,11 +74,47 @@ def _folder(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
+def _known_encoding(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        "".encode(value)
+    except (LookupError, ValueError):
+        help = "such as utf-8, utf-16, cp1252, latin-1 or shift_jis"
+        raise mistake("R014", f"no encoding is called `{value}`", help) from None
+    return value
+
+
+class CsvFile(Section):
+    """A csv file and how it is written, where that cannot be found, or should not be looked for."""
+
+    path: PathText = Field(description="path of the file")
+    separator: Annotated[Text, BeforeValidator(_one_character)] | None = Field(
+        None, description="what stands between two values; found: comma, semicolon, tab or bar"
+    )
+    encoding: Annotated[Text, BeforeValidator(_known_encoding)] | None = Field(
+        None, description="as Python names it; found: UTF-8, UTF-16 with its mark, cp1252"
+    )
+    decimal: Literal[".", ","] | None = Field(None, description="what stands before the decimals; found")
+    thousands: Literal[",", ".", " ", "'", "none"] | None = Field(
+        None, description="what parts thousands; `none`: nothing does; found"
+    )
+    missing: tuple[Scalar, ...] | None = Field(
+        None,
+        description="texts that stand for a missing value in every column, besides the empty one; `[]`: none; found: "
+        "NA, ?, - and their like among numbers, where no text can be a value",
+    )
+
+
 class Source(Section):
     """One source of rows; exactly one of its kinds."""
 
     sklearn: Text | None = Field(None, description="name of a data set that scikit-learn brings along")
-    csv: PathText | None = Field(None, description="path of a comma-separated file with a header line")
+    csv: PathText | CsvFile | None = Field(
+        None,
+        description="path of a delimited text file with a header line, or that and how it is written: encoding, "
+        "separator and notation of numbers are found and said, or refused with the line to write",
+    )
     parquet: PathText | None = Field(None, description="path of a Parquet file")
     npz: PathText | None = Field(None, description="path of a NumPy .npz file of equally long arrays")
     image_folder: Annotated[
@@ -81,6 +125,13 @@ class Source(Section):
     factory: Ref | None = Field(None, description="`module:Name` that returns a DataFrame or {array name: array}")
     args: Mapping[str, Any] | None = Field(None, description="arguments of the factory")
     files: tuple[PathText, ...] | None = Field(None, description="files that the factory reads; a change reruns it")
+
+    def file(self, kind: str) -> tuple[tuple[str, ...], str] | None:
+        """Return the keys under which the path of a kind stands, as ("csv", "path"), and the path; None without."""
+        value = getattr(self, kind)
+        if value is None or isinstance(value, str):
+            return None if value is None else ((kind,), value)
+        return (kind, "path"), value.path
 
 
 class NamedSource(Source):

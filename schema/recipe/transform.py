@@ -46,6 +46,12 @@ class Impute(Section):
     name: Literal["impute"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: those with gaps")
     strategy: ImputeStrategy = Field("median", description="what a gap is filled with")
+    indicator: bool = Field(
+        False,
+        description="an input of 0 and 1 behind each column that says where a gap was filled: of the columns named, or "
+        "of those with gaps in the rows that it is fitted on",
+        exclude_if=lambda value: not value,
+    )
 
 
 class OneHot(Section):

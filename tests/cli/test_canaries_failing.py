@@ -148,7 +148,7 @@ def longer_row(place):
 
 
 def not_utf8(place):
-    place.csv().write_bytes(b"name,one,two,sick\nCANARY-\xff\xfe,1,2,ill\n")
+    place.csv().write_bytes(b"name,one,two,sick\nCANARY-\x81\x8d,1,2,ill\n")
     return place.recipe("{csv: rows.csv}")
 
 
@@ -270,7 +270,7 @@ CASES = {
     "an infinite value": (infinite_value, "X120"),
     "a column of names as an input": (text_as_input, "X121"),
     "a row with more values than the header": (longer_row, "X100"),
-    "a file that is not UTF-8": (not_utf8, "X100"),
+    "a file that is not UTF-8": (not_utf8, "X234"),
     "a file without a header": (no_header, "X101"),
     "a row without the unit": (unit_missing, "X110"),
     "a class that is not listed": (unknown_class, "X128"),

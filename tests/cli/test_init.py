@@ -241,11 +241,31 @@ def test_notices_a_file_without_a_header(tmp_path):
         describe_source({"csv": str(tmp_path / "t.csv")}, None)
 
 
+def test_asks_about_a_column_that_gives_the_label_away(place):
+    rows = (place.folder / "rows.csv").read_text("utf-8").splitlines()
+    label = [row.split(",")[rows[0].split(",").index("sick")] for row in rows]
+    code = ["discharge_code", *("J18" if value == "1" else "Z00" for value in label[1:])]
+    text = "\n".join(f"{row},{value}" for row, value in zip(rows, code, strict=True))
+    (place.folder / "rows.csv").write_text(text + "\n", "utf-8")
+    assert place.titrant("init", "net:Net", "--data", "rows.csv", "--label", "sick").code == 0
+    started = (place.folder / "net.yaml").read_text("utf-8")
+    assert "# ? discharge_code gives the label away alone (balanced accuracy 1.000): leave it out" in started
+    assert started.count("gives the label away") == 1
+    planned = place.titrant("plan", "net.yaml")
+    assert planned.code == 0, planned.all
+    assert "! `discharge_code` gives the label away alone: balanced accuracy 1.000 on 240 train and" in planned.out
+
+
+def test_reads_a_file_that_is_separated_otherwise_and_says_so(tmp_path):
+    (tmp_path / "t.csv").write_text("a;y\n1,5;2\n", "utf-8")
+    described = describe_source({"csv": str(tmp_path / "t.csv")}, "y")
+    assert [column["name"] for column in described["columns"]] == ["a"]
+    assert described["notes"] == ["t.csv is read as separator semicolon, decimal comma"]
+
+
 @pytest.mark.parametrize(
     ("text", "label", "message"),
     [
-        ("a;y\n1;2\n", "y", "t.csv separates its columns with semicolons, and a .csv file does so with commas"),
-        ("a\ty\n1\t2\n", None, "t.csv separates its columns with tabs"),
         ("x,y,7\nx,y,8\n", "label", "seems to have no header line: 1 of its 3 columns are called by numbers"),
         ("a,b\n1,2\n", "label", "t.csv has no column label"),
     ],

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
-from titrant.runtime.data.parameters import InputSpecs, Names, SourceParams, source_words
+from titrant.runtime.data.parameters import CsvOptions, InputSpecs, Names, SourceParams, source_words
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, has_text, tables_bytes
@@ -55,7 +55,9 @@ def predict(
     bases = {"seconds": basis, "output_bytes": "modelled" if has_text(data) else "counted"}
     texts = data.rows * sum(column.dtype == "text" for column in data.columns)
     own = _FACTORY_BYTES if any(source.factory for source in params.sources.values()) else 0
-    peak = size * 12 // 5 + _TEXT_BYTES * texts + _READER_BYTES + own
+    # A csv file is held as text before its columns are numbers.
+    times = 6.0 if any(source.csv for source in params.sources.values()) else 2.4
+    peak = int(size * times) + _TEXT_BYTES * texts + _READER_BYTES + own
     return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis="modelled", bases=bases)
 
 
@@ -65,6 +67,8 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
     readers = {
         "sklearn.datasets": any(source.sklearn for source in sources),
         "pandas": any(source.csv or source.parquet or source.factory for source in sources),
+        "pyarrow.csv": any(source.csv for source in sources),
+        "titrant.runtime.data.delimited.read": any(source.csv for source in sources),
         "pyarrow.parquet": any(source.parquet for source in sources),
         "titrant.runtime.data.images.read": any(source.image_folder for source in sources),
     }
@@ -122,8 +126,10 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     columns = _select(table.columns, renamed, selected, name, hidden(source.sklearn))
     _check_lengths(columns, name)
     if params.label is not None:
-        columns[params.label] = _checked_label(columns[params.label], params.label, name)
-    return Table(columns, table.label_names, table.notes, table.deep_whites)
+        marks = table.marks.get(source.label or params.label, ())
+        columns[params.label] = _checked_label(columns[params.label], params.label, name, marks)
+    marks_by_name = {renamed.get(column, column): marks for column, marks in table.marks.items()}
+    return Table(columns, table.label_names, table.notes, table.deep_whites, marks_by_name)
 
 
 def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str, str]:
@@ -147,15 +153,15 @@ def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str,
 def _read(
     source: SourceParams, name: str, selected: Sequence[str] | None, label: str | None, *, resize: bool
 ) -> "Table":
+    from titrant.runtime.data.delimited.read import read_csv
     from titrant.runtime.data.images.read import read_images
-    from titrant.runtime.data.readers import read_bundled, read_csv, read_factory, read_npz, read_parquet
+    from titrant.runtime.data.readers import read_bundled, read_factory, read_npz, read_parquet
     from titrant.runtime.values import Table
 
     if source.sklearn is not None:
         return read_bundled(source.sklearn)
     if source.csv is not None:
-        columns, notes = read_csv(source.csv.path)
-        return Table(columns, notes=notes)
+        return read_csv(source.csv.path, source.csv_options or CsvOptions())
     if source.parquet is not None:
         return Table(read_parquet(source.parquet.path))
     if source.npz is not None:
@@ -205,17 +211,16 @@ def _check_lengths(columns: "Mapping[str, np.ndarray]", name: str) -> None:
         raise StepError(Diagnostic("X103", f"{source_words(name)} has no rows", help="check the file or the factory"))
 
 
-def _checked_label(label: "np.ndarray", column: str, name: str) -> "np.ndarray":
+def _checked_label(label: "np.ndarray", column: str, name: str, marks: tuple[str, ...]) -> "np.ndarray":
     from titrant.runtime.data.columns import missing
 
     if label.ndim == 2 and label.shape[1] == 1:
         label = label[:, 0]
     if label.ndim == 1 and (gone := int(missing(label).sum())):
-        raise StepError(
-            Diagnostic(
-                "X104",
-                f"{source_words(name)}: {gone} of {len(label)} rows have no label in {column}",
-                help="leave these rows out, in the file or in a data factory",
-            )
-        )
+        read = f", where {' and '.join(f'`{mark}`' for mark in marks)} is read as missing" if marks else ""
+        message = f"{source_words(name)}: {gone} of {len(label)} rows have no label in {column}{read}"
+        advice = "leave these rows out, in the file or in a data factory"
+        if marks:
+            advice += "; `csv: {path: …, missing: []}` reads such texts as a class"
+        raise StepError(Diagnostic("X104", message, help=advice))
     return label

@@ -154,6 +154,11 @@ class _Data:
         ]
         return _joined(parts, name) if parts else next(iter(self.tables.sources.values())).columns[name][:0]
 
+    def is_column_of_floats(self, name: str) -> bool:
+        """Whether every source holds single floating-point numbers under a name."""
+        columns = [table.columns.get(name) for table in self.tables.sources.values()]
+        return all(column is not None and column.ndim == 1 and column.dtype.kind == "f" for column in columns)
+
     def count(self, role: str) -> int:
         """Count a role's rows."""
         return sum(len(rows) for rows in self.split.roles.get(role, {}).values())
@@ -165,10 +170,14 @@ def transform(params: DataTransformParams, tables: "Tables", split: "RowSplit") 
     Returns role → rows, and the transforms.
     """
     from titrant.runtime.data.content import input_names
+    from titrant.runtime.data.gaps import check_gaps
     from titrant.runtime.data.groups import subgroup_values
 
     data = _Data(params, tables, split)
     names = input_names(params, next(iter(tables.sources.values())))
+    marks = {name: texts for table in tables.sources.values() for name, texts in table.marks.items()}
+    numbers = [name for name in names if data.is_column_of_floats(name)]
+    check_gaps(((name, [data.of(role, name) for role in ROLES]) for name in numbers), params.transforms, marks)
     classes = _classes(data)
     groups = {
         name: subgroup_values(name, group, data.everywhere(group.column, f"data.subgroups.{name}"))
@@ -273,7 +282,11 @@ def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
     if len(parts) == 1:
         return parts[0]
     shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1 or len({part.dtype.kind == "U" for part in parts}) > 1:
+    if len(shapes) == 1 and len({part.dtype.kind == "U" for part in parts}) > 1:
+        message = f"{name} is text in one source and numbers in another"
+        advice = "write it alike in both files: codes such as 007, a mark for missing, or a word make a column text"
+        raise StepError(Diagnostic("X102", message, help=advice))
+    if len(shapes) > 1:
         raise StepError(
             Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
         )

@@ -182,6 +182,9 @@ def data_lines(starter: Starter) -> Iterator[str]:
     for name, reason in left.items():
         yield f"  # ? {name} is left out of the inputs: {reason}"
     yield from _doubtful(kept)
+    for leak in data.get("leaks", ()):
+        advice = "leave it out of `inputs`, unless it is known before the answer is"
+        yield f"  # ? {leak['column']} gives the label away alone ({leak['measure']} {leak['score']:.3f}): {advice}"
     if not kept:
         only = "a model needs at least one that differs from row to row"
         refuse(f"{path} has no column that the model could take beside the label", only)

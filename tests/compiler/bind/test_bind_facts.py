@@ -8,7 +8,7 @@ import pytest
 
 from titrant.compiler.bind.bind import check_facts
 from titrant.schema.diagnostics.diagnostics import RecipeError, all_codes
-from titrant.schema.facts import Column, RoleFacts, TensorSpec
+from titrant.schema.facts import Column, LabelLeak, RoleFacts, StandIn, TensorSpec
 
 specification = importlib.util.spec_from_file_location("case", Path(__file__).parents[1] / "case.py")
 case = importlib.util.module_from_spec(specification)
@@ -161,3 +161,28 @@ def test_refuses_an_output_without_a_name_at_a_place_that_the_model_does_not_hav
 def test_refuses_two_entries_about_one_output():
     found = findings(case.RECIPE, "model.output=[{name: logits}, {kind: logits}]", model=TWO)
     assert found[0][2] == "two entries are about the output `logits`"
+
+
+def test_warns_of_columns_that_give_the_label_away():
+    leaks = tuple(LabelLeak(f"c{place}", "AUROC", 1 - place / 1000, 1234) for place in range(7))
+    warnings = check_facts(case.bound(), case.MODEL, data_with(leaks=leaks))
+    assert warnings[0] == (
+        "`c0` gives the label away alone: AUROC 1.000 on 1,234 train and tuning rows: leave it out of `data.inputs`, "
+        "unless it is known before the answer is"
+    )
+    assert warnings[-1].startswith("2 columns more give the label away alone")
+    assert len(warnings) == 6
+
+
+def test_warns_of_numbers_that_stand_for_missing_ones():
+    (warning,) = check_facts(case.bound(), case.MODEL, data_with(stand_ins=(StandIn("age", 999, 12),)))
+    assert warning.startswith("`age` is 999 in 12 rows, far from all its other values")
+    assert warning.endswith("a data factory")
+
+
+def test_explains_a_width_by_the_indicators_of_gaps():
+    wide = (TensorSpec(case.DATA.inputs[0].name, ("batch", 32), "float32"),)
+    fixed = replace(case.MODEL, inputs=(replace(wide[0], shape=("batch", 30)),))
+    ((code, _, message, help),) = findings(model=fixed, data=data_with(inputs=wide, indicators=("a", "b")))
+    assert (code, "(batch, 30)" in message) == ("R136", True)
+    assert help.startswith("2 of its numbers say where a gap was filled: take `indicator` out of `impute`")

@@ -391,3 +391,23 @@ def test_says_that_onnxruntime_does_not_compute_on_metal():
     line = next(one for one in lines if one.subject == "quantization.method")
     told = next(one.because for one in line.rejected if one.value == "onnx-fp32")
     assert told.startswith("onnxruntime does not compute on Metal: target.engine torch does")
+
+
+@pytest.mark.parametrize(
+    ("counts", "least", "said"),
+    [
+        ({"f": 40, "m": 30}, 5, "f 40, m 30"),
+        ({"d": 3, "f": 40, "m": 30}, 5, "d <5, f 40, m"),
+        ({"d": 3, "f": 40, "m": 30, "x": 1}, 5, "d <5, f 40, m 30, x <5"),
+        ({"d": 0, "f": 40}, 5, "d 0, f 40"),
+        ({"f": 40, "m": 30}, 35, "f, m <35"),
+    ],
+)
+def test_lists_the_values_of_a_subgroup_without_what_gives_small_ones_away(counts, least, said):
+    text = case.RECIPE.replace("{column: mean radius, bins: [12]}", "{column: sex}").replace("size:", "sex:")
+    columns = (*case.DATA.columns, replace(case.DATA.columns[0], name="sex", dtype="text"))
+    judged = replace(case.DATA.roles["evaluation"], subgroups={"sex": counts}, positives={"sex": counts})
+    data = replace(case.DATA, columns=columns, roles={**case.DATA.roles, "evaluation": judged})
+    found = decided(text, "level=balanced", f"report.min_cell={least}", data=data, model=case.MODEL)
+    assert line(found, "data.subgroups.sex").chosen == said
+    assert not [one for one in decided(case.RECIPE).decisions if one.rule == "subgroups.found"]

@@ -61,6 +61,19 @@ def test_asks_for_the_columns_that_gates_and_split_need(tmp_path):
     assert steps["model.load"]["weights"]["digest"] == blake3(b"net.safetensors").hexdigest()
 
 
+def test_hands_on_how_a_csv_file_is_written(tmp_path):
+    text = small.PARTS.replace("csv: a.csv", 'csv: {path: a.csv, separator: ";", missing: ["?", -9]}')
+    files = {**PARTS_FILES, "data__sources__a__csv__path": "a.csv"}
+    del files["data__sources__a__csv"]
+    source = request(small.bind(text, tmp_path, **files))["steps"]["data.load"]["sources"]["a"]
+    assert source["csv"]["path"] == str(tmp_path / "a.csv")
+    assert source["csv_options"] == {"separator": ";", "missing": ["?", -9]}
+    assert (
+        "csv_options"
+        not in request(small.bind(small.PARTS, tmp_path, **PARTS_FILES))["steps"]["data.load"]["sources"]["a"]
+    )
+
+
 def test_asks_a_factory_with_its_arguments_and_files(tmp_path):
     steps = request(small.bind(small.FACTORY, tmp_path, **FACTORY_FILES))["steps"]
     source = steps["data.load"]["sources"]["source"]

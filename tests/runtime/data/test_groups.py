@@ -43,3 +43,13 @@ def test_says_what_does_not_fit(column, group, message):
     with pytest.raises(RecipeError, match=message) as caught:
         grouped(column, **group)
     assert caught.value.diagnostics[0].code == "X125"
+
+
+@pytest.mark.parametrize(("kind", "mend"), [(int, "add `bins: [low, high]`, or list"), (str, "list the values")])
+def test_takes_every_value_of_a_column_of_few_and_asks_about_many(kind, mend):
+    values = np.array([kind(value) for value in range(20)])
+    group = SubgroupColumn(column="ward")
+    assert len(subgroup_values("ward", group, [values])) == 20
+    with pytest.raises(RecipeError, match="X125: ward has 21 values") as caught:
+        subgroup_values("ward", group, [values, np.array([kind(99)])])
+    assert mend in caught.value.diagnostics[0].help

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from titrant.runtime.backends.torch.checkpoint import read_saved
-from titrant.runtime.data.readers import read_csv, read_npz, read_parquet
+from titrant.runtime.data.delimited.read import read_csv
+from titrant.runtime.data.readers import read_npz, read_parquet
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.values import archives
 
@@ -67,7 +68,7 @@ def read(file):
     if file.suffix == ".parquet":
         return np.stack(list(read_parquet(str(file)).values()), axis=1)
     if ".csv" in file.suffixes:
-        return np.stack(list(read_csv(str(file))[0].values()), axis=1)
+        return np.stack(list(read_csv(str(file)).columns.values()), axis=1)
     return read_saved(str(file)).tensors[()]["w"].numpy()
 
 

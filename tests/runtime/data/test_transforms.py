@@ -82,7 +82,7 @@ def test_encodes_numbers_that_are_named():
 
 
 def test_names_the_column_in_which_gaps_are_left():
-    with pytest.raises(PreconditionError, match="dose has missing or infinite values in 1 of 2 rows") as caught:
+    with pytest.raises(PreconditionError, match="dose has missing values in 1 of 2 rows") as caught:
         inputs({"dose": [1.0, np.nan]})
     assert caught.value.diagnostics[0].code == "X120"
     assert "impute" in caught.value.diagnostics[0].help

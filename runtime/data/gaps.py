@@ -1,0 +1,87 @@
+"""Missing values: refuse those that no transform fills, read them in rows that are served, and mark where they were."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from titrant.runtime.data.columns import flat, is_text, missing
+from titrant.runtime.data.parameters import TransformStep
+from titrant.runtime.values import Fitted
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+
+
+def check_gaps(
+    columns: Iterable[tuple[str, Sequence[np.ndarray]]],
+    steps: Sequence[TransformStep],
+    marks: Mapping[str, tuple[str, ...]],
+) -> None:
+    """Raise PreconditionError X120 for the first input that has NaN or infinity where no transform takes it.
+
+    `columns` holds a name and the rows of every role for each input that is a column of numbers, `marks` the texts of a
+    file that were read as missing. `one_hot` takes what is missing for none of its values.
+    """
+    filling = [step for step in steps if step.name == "impute"]
+    encoded = {name for step in steps if step.name == "one_hot" for name in step.columns or ()}
+    for name, parts in columns:
+        if name in encoded:
+            continue
+        rows = sum(map(len, parts))
+        filled = any(step.columns is None or name in step.columns for step in filling)
+        gone = 0 if filled else sum(int(missing(part).sum()) for part in parts)
+        if gone:
+            raise PreconditionError(_missing(name, gone, rows, marks.get(name, ()), again=bool(filling)))
+        endless = sum(int(np.isinf(part).sum()) for part in parts)
+        if endless:
+            message = f"{name} has infinite values in {endless:,} of {rows:,} rows, and no transform fills these"
+            advice = "leave these rows out, or read them as missing: `csv: {path: …, missing: [inf, -inf]}`"
+            raise PreconditionError(Diagnostic("X120", message, help=advice))
+
+
+def _missing(name: str, gone: int, rows: int, marks: Sequence[str], *, again: bool) -> Diagnostic:
+    read = f" (`{'` and `'.join(marks)}` is read as missing)" if marks else ""
+    message = f"{name} has missing values in {gone:,} of {rows:,} rows{read}"
+    if again:
+        return Diagnostic("X120", message, help=f"name {name} among the `columns` of `impute`, or leave them out")
+    advice = "add `- impute` to `data.transform`, before transforms that need complete numbers"
+    return Diagnostic("X120", message, help=advice)
+
+
+def as_numbers_if_empty(columns: Mapping[str, np.ndarray], steps: Sequence[Fitted]) -> dict[str, np.ndarray]:
+    """Read a column without any value as numbers, unless it was filled with text when its transforms were fitted.
+
+    Nothing in it says which of the two it is: so it is in one row with a gap.
+    """
+    texts = {
+        name
+        for step in steps
+        if step.name == "impute"
+        for place, name in enumerate(step.columns)
+        if is_text(step.arrays[str(place)])
+    }
+    return {
+        name: np.full(len(column), np.nan)
+        if is_text(column) and len(column) and name not in texts and bool(missing(column).all())
+        else column
+        for name, column in columns.items()
+    }
+
+
+def indicated(step: TransformStep, columns: Mapping[str, np.ndarray]) -> list[str]:
+    """Name the columns that `impute: {indicator: true}` adds an indicator for: those named, or those with gaps now."""
+    if not step.indicator:
+        return []
+    return [name for name, column in columns.items() if step.columns is not None or bool(missing(column).any())]
+
+
+def gap_marks(step: Fitted, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return, for the columns that a fitted step indicates, which rows (rows,) have a gap before it fills them."""
+    return {name: missing(columns[name]) for name in step.params.get("indicator", ())}
+
+
+def with_indicators(columns: Mapping[str, np.ndarray], marks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Put 1 for a gap and 0 for none behind each marked column, which becomes (rows, width + 1)."""
+    widened = {
+        name: np.concatenate([flat(columns[name]), mark[:, None].astype(columns[name].dtype)], axis=1)
+        for name, mark in marks.items()
+    }
+    return {**columns, **widened}

@@ -1,0 +1,61 @@
+"""Turn the rows that a caller has into columns by name: frames, columns, single rows, lists of rows, arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+
+
+def columns_of(rows: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return columns (rows, …) by name; `names` are those that a model takes, in their order.
+
+    A mapping or Series of single values is one row, a list of mappings one row each. None, NaN and pandas' NA are
+    missing. StepError X342 for rows of another form, X109 for a column that is neither numbers nor text.
+    """
+    from titrant.runtime.data.columns import array_column, frame_columns
+
+    if hasattr(rows, "iloc") and hasattr(rows, "columns"):
+        return frame_columns(rows, "the rows")
+    if hasattr(rows, "iloc") and hasattr(rows, "to_dict"):
+        rows = rows.to_dict()
+    if isinstance(rows, (list, tuple)) and rows and all(isinstance(row, Mapping) for row in rows):
+        rows = _transposed(rows)
+    if isinstance(rows, Mapping):
+        if rows and all(isinstance(value, (str, bytes)) or not np.iterable(value) for value in rows.values()):
+            rows = {name: [value] for name, value in rows.items()}
+        columns = {str(name): array_column(values, str(name), "the rows") for name, values in rows.items()}
+        lengths = {len(column) if column.ndim else 0 for name, column in columns.items() if name in names}
+        if len(lengths) > 1:
+            message = f"the columns differ in length: {', '.join(map(str, sorted(lengths)))} rows"
+            raise StepError(Diagnostic("X342", message, help="give every column one entry a row"))
+        return columns
+    return _of_array(np.asarray(rows), names)
+
+
+def _transposed(rows: Sequence[Mapping[Any, Any]]) -> Mapping[Any, Any]:
+    first = rows[0]
+    for place, row in enumerate(rows, 1):
+        if row.keys() != first.keys():
+            message = f"row {place} names other columns than row 1: {len(row)}, and {len(first)} in row 1"
+            raise StepError(Diagnostic("X342", message, help="name the same columns in each row, with None for a gap"))
+    return {name: [row[name] for row in rows] for name in first}
+
+
+def _of_array(array: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    from titrant.runtime.data.columns import array_column
+
+    if array.dtype.kind in "biuf" and array.ndim >= 2:
+        if len(names) == 1:
+            return {names[0]: array_column(array, names[0], "the rows")}
+        if array.ndim == 2 and array.shape[1] == len(names):
+            return {name: array_column(array[:, place], name, "the rows") for place, name in enumerate(names)}
+    some = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+    raise StepError(
+        Diagnostic(
+            "X342",
+            f"rows of shape {array.shape} cannot be given to this model",
+            help=f"give a DataFrame, or a mapping of column name to array, with {some}",
+        )
+    )
