@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from titrant.runtime.contract.statistics.units import bases, grouped
+from titrant.schema.samples import bets as samples
 
 BETTING = "betting bound (Waudby-Smith and Ramdas 2024)"
 BOOTSTRAP = "bootstrap of 2,000 resamples, the wider of percentile and basic bounds"
@@ -16,8 +17,8 @@ ORDER_STATISTICS = "order statistics"
 
 # Stakes as fractions of the largest that cannot ruin the bettor, and how the wealth is spread over them. Most of it
 # is wagered on "nothing changed", the usual case; the rest keeps the bound sensible when much did.
-_STAKES = np.concatenate([[1.0], 0.75 * 0.8 ** np.arange(24)])
-_WEIGHTS = np.concatenate([[0.8], np.full(24, 0.2 / 24)])
+STAKES = np.array(samples.STAKES)
+BET_WEIGHTS = np.array(samples.STAKE_WEIGHTS)
 
 # Bounds are found as finely as this, on the safe side.
 _PRECISION = 1e-8
@@ -74,8 +75,8 @@ class UnitMeans:
             return True
         gains = np.maximum((mean - self.means @ weights) / (highest - mean), -1.0)
         with np.errstate(divide="ignore"):
-            logs = np.array([np.log1p(stake * gains) @ self.counts for stake in _STAKES])
-        logs = (logs - self.corrections) * times + np.log(_WEIGHTS)
+            logs = np.array([np.log1p(stake * gains) @ self.counts for stake in STAKES])
+        logs = (logs - self.corrections) * times + np.log(BET_WEIGHTS)
         top = logs.max()
         return bool(top + np.log(np.exp(logs - top).sum()) >= -np.log(1 - confidence)) if np.isfinite(top) else False
 
@@ -83,7 +84,7 @@ class UnitMeans:
 def unit_means(columns: np.ndarray, units: np.ndarray) -> UnitMeans:
     """Gather the rows of each unit, `columns` (rows, columns), and equal units; `units` (rows,)."""
     index, sizes = grouped(units)
-    weighed = bases(sizes, _STAKES)
+    weighed = bases(sizes, STAKES)
     means, average = columns, columns.mean(axis=0)
     if len(sizes) < len(units):
         means = np.stack([np.bincount(index, weights=column) / sizes for column in columns.T], axis=1)

@@ -1,0 +1,111 @@
+"""Tell in which draws a bound meets its threshold: the tests of the contract, on counts of many draws at once.
+
+Each answers as the test of one candidate does (`titrant.runtime.contract.statistics`), which a test compares.
+"""
+
+from statistics import NormalDist
+
+import numpy as np
+
+from titrant.runtime.contract.power.draws import Counts
+from titrant.runtime.contract.statistics.means import BET_WEIGHTS, STAKES
+from titrant.schema.samples.groups import CONTINUITY
+from titrant.schema.samples.paired import FEW_CHANGED
+
+_ROUNDING = 1e-12
+
+
+def share_lower(good: np.ndarray, cases: np.ndarray, confidence: float) -> np.ndarray:
+    """Return the lower bound of a share (Clopper and Pearson), (draws,); 0 without a good case."""
+    from scipy.special import betaincinv
+
+    some = good > 0
+    bound = betaincinv(np.where(some, good, 1.0), np.maximum(cases - good, 0.0) + 1, 1 - confidence)
+    return np.where(some, bound, 0.0)
+
+
+def share(good: np.ndarray, cases: np.ndarray, threshold: float, confidence: float) -> np.ndarray:
+    """Tell where a share is proven to be at least the threshold."""
+    met: np.ndarray = share_lower(good, cases, confidence) >= threshold - _ROUNDING
+    return met & (cases > 0)
+
+
+def paired_ratio(counts: Counts, ratio: float, confidence: float) -> np.ndarray:
+    """Tell where the candidate is proven to keep `ratio` of what the original has right."""
+    decided = counts.both + counts.lost + counts.gained
+    exact = share(counts.both + counts.gained, decided, ratio, confidence)
+    z = NormalDist().inv_cdf(confidence)
+    a = (1 + ratio) * ratio * decided
+    b = counts.both * (1 + ratio) ** 2 + counts.lost * ratio * (2 + ratio) + counts.gained * (1 + 2 * ratio)
+    c = counts.both * (1 + ratio) + counts.lost * ratio + counts.gained
+    with np.errstate(divide="ignore", invalid="ignore"):
+        original = 2 * c / (b + np.sqrt(np.maximum(b * b - 4 * a * c, 0.0)))
+        discordance = decided * np.maximum(2 - (1 + ratio) * np.minimum(original, min(1.0, 1 / ratio)), 0.0)
+        statistic = (counts.both + counts.gained - ratio * (counts.both + counts.lost)) / np.sqrt(ratio * discordance)
+        gains = share_lower(counts.gained, decided, confidence)
+        capped = (counts.lost > 0) | (1 / (1 - gains) >= ratio)
+    scored = (statistic >= z) & capped
+    few = (counts.changed < FEW_CHANGED) | (counts.gained == 0)
+    return np.where(few, exact, scored) & (counts.both + counts.lost > 0)
+
+
+def paired_drop(counts: Counts, margin: float, confidence: float) -> np.ndarray:
+    """Tell where the candidate is proven to have at most `margin` (of all cases) less right than the original."""
+    n = counts.cases
+    exact = 1 - share_lower(n - counts.lost, n, confidence) <= margin + _ROUNDING
+    z = NormalDist().inv_cdf(confidence)
+    # Tango's statistic at the difference -margin.
+    d = -margin
+    b = counts.lost * (1 - 3 * d) + counts.gained * (1 - d) - 2 * (counts.both + counts.neither) * d
+    root = np.sqrt(np.maximum(b * b + 8 * n * counts.lost * d * (1 - d), 0.0))
+    lost = np.minimum(np.maximum((b + root) / (4 * n), max(margin, 0.0)), (1 + margin) / 2)
+    variance = n * (2 * lost + d - d * d)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scored = (counts.gained - counts.lost + n * margin) / np.sqrt(variance) >= z
+    few = (counts.changed < FEW_CHANGED) | (counts.gained == 0)
+    return np.where(few, exact, scored)
+
+
+def group_ratio(first: Counts, second: Counts, ratio: float, confidence: float) -> np.ndarray:
+    """Tell where the candidate's share in the first group is proven to be at least `ratio` of that in the second."""
+    n, m = first.cases * 1.0, second.cases * 1.0
+    x, y = (first.both + first.gained) * 1.0, (second.both + second.gained) * 1.0
+    exact = share_lower(x, n, confidence) >= ratio - _ROUNDING
+    each = (1 + confidence) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bonferroni = share_lower(x, n, each) / (1 - share_lower(m - y, m, each)) >= ratio - _ROUNDING
+        scored = _group_score(x, n, y, m, ratio=ratio, z=NormalDist().inv_cdf(confidence))
+    answer = np.where((n - x < FEW_CHANGED) | (y == 0), bonferroni, scored)
+    answer = np.where((x == 0) | (m - y < FEW_CHANGED), exact, answer)
+    return answer.astype(bool) & (n > 0) & (m > 0) & (y > 0)
+
+
+def _group_score(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, *, ratio: float, z: float) -> np.ndarray:
+    a, b, c = (n + m) * ratio, n * ratio + x + m + y * ratio, x + y
+    second = np.minimum(2 * c / (b + np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))), min(1.0, 1 / ratio))
+    one, other = ratio * second, second
+    total = n + m
+    variance = (one * (1 - one) / n + ratio**2 * other * (1 - other) / m) * total / np.maximum(total - 1, 1.0)
+    third = one * (1 - one) * (1 - 2 * one) / n**2 - ratio**3 * other * (1 - other) * (1 - 2 * other) / m**2
+    skewness = np.where(variance > 1e-15, third / variance**1.5, 0.0)
+    difference = x / n - ratio * y / m - CONTINUITY * np.minimum(1 / n, ratio / m)
+    statistic = np.where(variance > 1e-15, difference / np.sqrt(variance), np.copysign(np.inf, difference))
+    met: np.ndarray = statistic - z - np.maximum(skewness * (z * z - 1) / 6, 0.0) >= 0
+    return met
+
+
+def bets(values: np.ndarray, counts: np.ndarray, mean: float, *, highest: np.ndarray, confidence: float) -> np.ndarray:
+    """Tell where bets refute that a mean is at least `mean`: the kinds of units have `values`, (draws, kinds).
+
+    `counts` (draws, kinds) says how many units are of a kind, and none is above `highest` (draws,).
+    """
+    gains = np.maximum((mean - values) / (highest - mean)[:, None], -1.0)
+    logs = np.empty((len(values), len(STAKES)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for place, stake in enumerate(STAKES):
+            logs[:, place] = np.where(counts > 0, np.log1p(stake * gains) * counts, 0.0).sum(axis=1)
+        logs += np.log(BET_WEIGHTS)
+        top = logs.max(axis=1)
+        total = top + np.log(np.exp(logs - top[:, None]).sum(axis=1))
+    met: np.ndarray = total >= -np.log(1 - confidence)
+    return met
