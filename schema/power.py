@@ -72,9 +72,13 @@ def _assumed(power: JointPower) -> str:
     return f"{assumed}; {counted(len(power.left_out), 'gate')} not in it" if power.left_out else assumed
 
 
-def came_words(power: JointPower | None, passed: int, judged: int) -> str:
-    """Write what came of it beside what was expected, for a candidate that passed some of the gates; "" for nothing."""
-    if power is None or power.chance is None:
+def came_words(power: JointPower | None, passed: Mapping[str, bool]) -> str:
+    """Write what came of each gate, by its id, beside what was expected of all together; "" where nothing was."""
+    came = [passed[name] for name in power.gates if name in passed] if power is not None else []
+    if power is None or power.chance is None or not came:
         return ""
-    came = "all passed" if passed == judged else f"{passed} of {judged} passed"
-    return f"Expected of a faithful candidate: all gates together pass with {100 * power.chance:.0f} %; here {came}."
+    words = f"all {len(came)} passed" if all(came) else f"{sum(came)} of {len(came)} passed"
+    return (
+        f"Predicted before the run: all gates on answers together pass a faithful candidate with "
+        f"{100 * power.chance:.0f} % at these rows; of this candidate {words}."
+    )

@@ -89,24 +89,24 @@ def first(holds: Callable[[int], bool]) -> int:
     return high
 
 
-def lasting_cases(power: Callable[[int], float], wanted: float, high: int) -> int:
-    """Return the number of cases with a power of at least `wanted`, from which on it stays so within two points.
+def lasting_cases(power: Callable[[int], float], least: float, high: int) -> int:
+    """Return the number of cases with a power of at least `least`, from which on it stays so within two points.
 
     Power is a saw-tooth where bounds are exact: it is looked at downward from `high`, or more where that is too few, in
     steps of a thirtieth, and the last step in fewer.
     """
-    while power(high) < wanted:
+    while power(high) < least:
         high *= 2
     low = high
     while low > 1:
         low = min(high - 1, math.floor(high * 0.97))
-        if low < 1 or power(low) < wanted - LASTING:
+        if low < 1 or power(low) < least - LASTING:
             break
         high = low
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= wanted - LASTING else (middle, high)
-    while power(high) < wanted:
+        low, high = (low, middle) if power(middle) >= least - LASTING else (middle, high)
+    while power(high) < least:
         high += max(1, high // 200)
     return high
 

@@ -15,7 +15,7 @@ _ABSOLUTE = ("sensitivity", "specificity", "accuracy", "balanced_accuracy")
 
 
 @dataclass(frozen=True)
-class Counts:
+class PairedCounts:
     """Paired cases of some rows in every draw, (draws,) each; `share` is how many units a row is worth, 0..1."""
 
     both: np.ndarray
@@ -34,20 +34,22 @@ class Counts:
         """Those on which both models differ."""
         return self.lost + self.gained
 
-    def times(self, factor: float) -> "Counts":
+    def times(self, factor: float) -> "PairedCounts":
         """Return the same shares of so many times the cases."""
-        return Counts(self.both * factor, self.lost * factor, self.gained * factor, self.neither * factor, self.share)
+        return PairedCounts(
+            self.both * factor, self.lost * factor, self.gained * factor, self.neither * factor, self.share
+        )
 
-    def plus(self, other: "Counts", share: float) -> "Counts":
+    def plus(self, other: "PairedCounts", share: float) -> "PairedCounts":
         """Add other rows."""
-        return Counts(
+        return PairedCounts(
             self.both + other.both, self.lost + other.lost, self.gained + other.gained, self.neither + other.neither,
             share,
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampledRows:
     """The evaluation rows by class and what a candidate is assumed to do to them.
 
     `right` is the original's share by class. Without labels there is one class, "".
@@ -67,13 +69,13 @@ class Sample:
 
 @dataclass
 class Draws:
-    """Counts of every class in every draw, and of subgroups as they are asked for."""
+    """PairedCounts of every class in every draw, and of subgroups as they are asked for."""
 
-    sample: Sample
+    sample: SampledRows
     count: int
     generator: np.random.Generator
-    by_class: dict[str, Counts] = field(default_factory=dict)
-    _groups: dict[tuple[str, str], dict[str, Counts]] = field(default_factory=dict)
+    by_class: dict[str, PairedCounts] = field(default_factory=dict)
+    _groups: dict[tuple[str, str], dict[str, PairedCounts]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         facts = self.sample.facts
@@ -84,23 +86,23 @@ class Draws:
             drawn = self.generator.multinomial(size, np.array(shares) / sum(shares), self.count).T
             units = facts.class_units.get(name, facts.units if not name else size)
             both, lost, gained, neither = drawn
-            self.by_class[name] = Counts(both, lost, gained, neither, _worth(size, units))
+            self.by_class[name] = PairedCounts(both, lost, gained, neither, _worth(size, units))
 
-    def all(self) -> Counts:
+    def all(self) -> PairedCounts:
         """Count every row."""
         return self._sum(list(self.by_class), self.sample.units)
 
-    def of(self, name: str) -> Counts:
+    def of(self, name: str) -> PairedCounts:
         """Count the rows of a class."""
         return self.by_class[name]
 
-    def rest(self, name: str) -> Counts:
+    def rest(self, name: str) -> PairedCounts:
         """Count the rows of all other classes."""
-        others = [one for one in self.by_class if one != name]
-        rows, facts = sum(self.sample.sizes[one] for one in others), self.sample.facts
+        others = [other for other in self.by_class if other != name]
+        rows, facts = sum(self.sample.sizes[other] for other in others), self.sample.facts
         return self._sum(others, _worth(rows, facts.other_units.get(name, rows)))
 
-    def inside(self, side: Slice, kind: str) -> Counts:
+    def inside(self, side: Slice, kind: str) -> PairedCounts:
         """Count the rows of a subgroup: "positive", "rest" or "all" of them.
 
         Given how many rows of a class changed, which value of a subgroup they have is as if drawn without replacement:
@@ -117,7 +119,7 @@ class Draws:
             self._groups[key] = self._parted(side.group, kind)
         return self._groups[key][side.value]
 
-    def _parted(self, group: str, kind: str) -> dict[str, Counts]:
+    def _parted(self, group: str, kind: str) -> dict[str, PairedCounts]:
         facts, positive = self.sample.facts, self.sample.positive
         rows, positives = facts.subgroups[group], facts.positives.get(group, {})
         if kind == "all":
@@ -139,12 +141,12 @@ class Draws:
                 open_rows = open_rows - drawn
             left = [part - drawn for part, drawn in zip(left, taken, strict=True)]
             both, lost, gained, neither = taken
-            parted[value] = Counts(both, lost, gained, neither, _worth(size, units.get(value, size)))
+            parted[value] = PairedCounts(both, lost, gained, neither, _worth(size, units.get(value, size)))
         return parted
 
-    def _sum(self, names: list[str], share: float) -> Counts:
+    def _sum(self, names: list[str], share: float) -> PairedCounts:
         zero = np.zeros(self.count, np.int64)
-        total = Counts(zero, zero, zero, zero)
+        total = PairedCounts(zero, zero, zero, zero)
         for name in names:
             total = total.plus(self.by_class[name], share)
         return total
@@ -154,7 +156,7 @@ def _worth(rows: int, units: int) -> float:
     return min(units / rows, 1.0) if rows else 1.0
 
 
-def sample_of(facts: RoleFacts, positive: str | None, gates: tuple[Gate, ...], tried: int) -> Sample:
+def sample_of(facts: RoleFacts, positive: str | None, gates: tuple[Gate, ...], tried: int) -> SampledRows:
     """Take the rows of the evaluation role, and assume of the original what the gates ask of it at least."""
     sizes = {name: count for name, count in facts.classes.items() if count} or {"": facts.rows}
     right = dict.fromkeys(sizes, RIGHT)
@@ -167,4 +169,4 @@ def sample_of(facts: RoleFacts, positive: str | None, gates: tuple[Gate, ...], t
         for name in right:
             asks = gate.metric in ("accuracy", "balanced_accuracy") or (name == named) == (gate.metric == "sensitivity")
             right[name] = max(right[name], asked) if asks else right[name]
-    return Sample(sizes, facts, positive, right, tried)
+    return SampledRows(sizes, facts, positive, right, tried)

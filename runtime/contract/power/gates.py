@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from titrant.runtime.contract.power import proofs
-from titrant.runtime.contract.power.draws import Counts, Draws
+from titrant.runtime.contract.power.draws import Draws, PairedCounts
 from titrant.runtime.contract.power.metrics import area_passes, metric_passes
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, slice_of
@@ -30,7 +30,7 @@ def passes(gate: Gate, draws: Draws, confidence: float) -> Passes:
         return np.zeros(draws.count, bool)
 
 
-def _counted(gate: Gate, side: Slice, draws: Draws) -> Counts | None:
+def _counted(gate: Gate, side: Slice, draws: Draws) -> PairedCounts | None:
     """Return the cases that a proportion counts; None where they are not known by count."""
     positive, among = draws.sample.positive, side
     if among.kind == "class" and gate.metric in ("sensitivity", "specificity", "kept"):
@@ -106,7 +106,7 @@ def _bets_on_share(gate: Gate, bad: np.ndarray, units: np.ndarray, share: float,
     return proofs.bets(values, held, mean, highest=np.full(len(units), highest), confidence=confidence)
 
 
-def _of_units(gate: Gate, counts: Counts, confidence: float) -> np.ndarray | None:
+def _of_units(gate: Gate, counts: PairedCounts, confidence: float) -> np.ndarray | None:
     """Bet on units, each of which may fail whole and holds at most one changed row; None where rows are nearly units.
 
     What is not changed is spread evenly over the units.
@@ -124,7 +124,7 @@ def _of_units(gate: Gate, counts: Counts, confidence: float) -> np.ndarray | Non
     return proofs.bets(values, held, mean, highest=np.full(len(units), highest), confidence=confidence)
 
 
-def _fewer(counts: Counts) -> Counts:
+def _fewer(counts: PairedCounts) -> PairedCounts:
     return counts if counts.share >= 1 else counts.times(counts.share)
 
 
@@ -167,8 +167,8 @@ def _two_shares(gate: Gate, draws: Draws, confidence: float) -> Passes:
         return None
     each = (1 + confidence) / 2
     lower = [
-        proofs.share_lower((one.both + one.lost) * one.share, one.cases * one.share, each)
-        for one in (draws.of(positive), draws.rest(positive))
+        proofs.share_lower((side.both + side.lost) * side.share, side.cases * side.share, each)
+        for side in (draws.of(positive), draws.rest(positive))
     ]
     met: np.ndarray = (lower[0] + lower[1]) / 2 >= gate.threshold
     return met

@@ -3,7 +3,7 @@
 import numpy as np
 
 from titrant.runtime.contract.power import proofs
-from titrant.runtime.contract.power.draws import Counts, Draws
+from titrant.runtime.contract.power.draws import Draws, PairedCounts
 from titrant.schema.cases import LEAST_OF_A_CLASS
 from titrant.schema.gate import Gate, slice_of
 from titrant.schema.power import AREA, MOVED
@@ -34,10 +34,10 @@ def metric_passes(gate: Gate, draws: Draws, confidence: float) -> np.ndarray | N
     return _compare(gate, parts, tables, confidence=confidence)
 
 
-Table = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Contributions = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _linear(metric: str, ill: Counts, well: Counts) -> list[Table]:
+def _linear(metric: str, ill: PairedCounts, well: PairedCounts) -> list[Contributions]:
     """Return for the positive class and the rest what a row adds if it is right or wrong, by either model."""
     total, columns = ill.cases + well.cases, []
     for right, wrong in (
@@ -55,15 +55,15 @@ def _linear(metric: str, ill: Counts, well: Counts) -> list[Table]:
     return [(*columns[0][side], *columns[1][side]) for side in (0, 1)]
 
 
-def _compare(gate: Gate, parts: list[Counts], tables: list[Table], *, confidence: float) -> np.ndarray:
+def _compare(gate: Gate, parts: list[PairedCounts], tables: list[Contributions], *, confidence: float) -> np.ndarray:
     before, after = (gate.threshold, -1.0) if gate.comparison == "retention" else _DIFFERENCES[gate.comparison]
     values, counts, tops = [], [], []
     for part, (old_right, old_wrong, new_right, new_wrong) in zip(parts, tables, strict=True):
         old = (old_right, old_right, old_wrong, old_wrong)
         new = (new_right, new_wrong, new_right, new_wrong)
-        values += [before * one + after * other for one, other in zip(old, new, strict=True)]
+        values += [before * first + after * second for first, second in zip(old, new, strict=True)]
         counts += [part.both, part.lost, part.gained, part.neither]
-        tops += [before * one + after * other for one in old[1:3] for other in new[:2]]
+        tops += [before * first + after * second for first in old[1:3] for second in new[:2]]
     share = min(part.share for part in parts)
     mean = 0.0 if gate.comparison == "retention" else gate.threshold
     held = np.stack(counts, axis=1) * share

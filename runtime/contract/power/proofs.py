@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from titrant.runtime.contract.power.draws import Counts
+from titrant.runtime.contract.power.draws import PairedCounts
 from titrant.runtime.contract.statistics.means import BET_WEIGHTS, STAKES
 from titrant.schema.samples.groups import CONTINUITY
 from titrant.schema.samples.paired import FEW_CHANGED
@@ -30,7 +30,7 @@ def share(good: np.ndarray, cases: np.ndarray, threshold: float, confidence: flo
     return met & (cases > 0)
 
 
-def paired_ratio(counts: Counts, ratio: float, confidence: float) -> np.ndarray:
+def paired_ratio(counts: PairedCounts, ratio: float, confidence: float) -> np.ndarray:
     """Tell where the candidate is proven to keep `ratio` of what the original has right."""
     decided = counts.both + counts.lost + counts.gained
     exact = share(counts.both + counts.gained, decided, ratio, confidence)
@@ -49,7 +49,7 @@ def paired_ratio(counts: Counts, ratio: float, confidence: float) -> np.ndarray:
     return np.where(few, exact, scored) & (counts.both + counts.lost > 0)
 
 
-def paired_drop(counts: Counts, margin: float, confidence: float) -> np.ndarray:
+def paired_drop(counts: PairedCounts, margin: float, confidence: float) -> np.ndarray:
     """Tell where the candidate is proven to have at most `margin` (of all cases) less right than the original."""
     n = counts.cases
     exact = 1 - share_lower(n - counts.lost, n, confidence) <= margin + _ROUNDING
@@ -66,7 +66,7 @@ def paired_drop(counts: Counts, margin: float, confidence: float) -> np.ndarray:
     return np.where(few, exact, scored)
 
 
-def group_ratio(first: Counts, second: Counts, ratio: float, confidence: float) -> np.ndarray:
+def group_ratio(first: PairedCounts, second: PairedCounts, ratio: float, confidence: float) -> np.ndarray:
     """Tell where the candidate's share in the first group is proven to be at least `ratio` of that in the second."""
     n, m = first.cases * 1.0, second.cases * 1.0
     x, y = (first.both + first.gained) * 1.0, (second.both + second.gained) * 1.0
@@ -82,11 +82,10 @@ def group_ratio(first: Counts, second: Counts, ratio: float, confidence: float) 
 
 def _group_score(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, *, ratio: float, z: float) -> np.ndarray:
     a, b, c = (n + m) * ratio, n * ratio + x + m + y * ratio, x + y
-    second = np.minimum(2 * c / (b + np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))), min(1.0, 1 / ratio))
-    one, other = ratio * second, second
-    total = n + m
-    variance = (one * (1 - one) / n + ratio**2 * other * (1 - other) / m) * total / np.maximum(total - 1, 1.0)
-    third = one * (1 - one) * (1 - 2 * one) / n**2 - ratio**3 * other * (1 - other) * (1 - 2 * other) / m**2
+    q = np.minimum(2 * c / (b + np.sqrt(np.maximum(b * b - 4 * a * c, 0.0))), min(1.0, 1 / ratio))
+    p, total = ratio * q, n + m
+    variance = (p * (1 - p) / n + ratio**2 * q * (1 - q) / m) * total / np.maximum(total - 1, 1.0)
+    third = p * (1 - p) * (1 - 2 * p) / n**2 - ratio**3 * q * (1 - q) * (1 - 2 * q) / m**2
     skewness = np.where(variance > 1e-15, third / variance**1.5, 0.0)
     difference = x / n - ratio * y / m - CONTINUITY * np.minimum(1 / n, ratio / m)
     statistic = np.where(variance > 1e-15, difference / np.sqrt(variance), np.copysign(np.inf, difference))

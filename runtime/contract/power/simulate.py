@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.contract.power.draws import Draws, Sample, sample_of
+from titrant.runtime.contract.power.draws import Draws, SampledRows, sample_of
 from titrant.runtime.contract.power.gates import passes
 from titrant.schema.facts import RoleFacts
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, slice_of
@@ -37,7 +37,7 @@ def _fields(criteria: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in criteria.items() if name != "supplied"}
 
 
-def joint_power(gates: tuple[Gate, ...], sample: Sample, confidence: float) -> JointPower:
+def joint_power(gates: tuple[Gate, ...], sample: SampledRows, confidence: float) -> JointPower:
     """Draw the candidate, judge every gate in every draw, and count the draws in which all pass."""
     count = min(DRAWS, max(_LEAST_DRAWS, _MOST_JUDGED // max(len(gates), 1)))
     draws = Draws(sample, count, np.random.default_rng(_SEED))
@@ -64,7 +64,7 @@ def joint_power(gates: tuple[Gate, ...], sample: Sample, confidence: float) -> J
     )  # fmt: skip
 
 
-def more_rows(gate: Gate, sample: Sample, confidence: float) -> tuple[int | None, str]:
+def more_rows(gate: Gate, sample: SampledRows, confidence: float) -> tuple[int | None, str]:
     """Return how many further rows make a gate pass with 90 %, and of what; None where 64 times as many do not."""
     if gate.metric == BATCH_INVARIANCE:
         return None, ""
@@ -87,12 +87,12 @@ def more_rows(gate: Gate, sample: Sample, confidence: float) -> tuple[int | None
     return (high - there, of) if high > there else (None, "")
 
 
-def _growing(gate: Gate, sample: Sample) -> tuple[int, str, Callable[[int], Sample]]:
+def _growing(gate: Gate, sample: SampledRows) -> tuple[int, str, Callable[[int], SampledRows]]:
     """Return the rows that limit a gate, what they are, and the sample with so many of them."""
     about, facts = slice_of(gate), sample.facts
     kind = {"sensitivity": "positive", "kept": "positive", "specificity": "rest"}.get(gate.metric, "all")
     if about.kind == "subgroup":
-        side = min(about.sides(), key=lambda one: _inside(facts, one, kind))
+        side = min(about.sides(), key=lambda compared: _inside(facts, compared, kind))
         named = f"{sample.positive} rows" if kind == "positive" else "rows"
         return (
             _inside(facts, side, kind),
@@ -107,7 +107,7 @@ def _growing(gate: Gate, sample: Sample) -> tuple[int, str, Callable[[int], Samp
         total,
         "rows",
         lambda rows: _of_classes(
-            sample, {one: max(1, round(size * rows / total)) for one, size in sample.sizes.items()}
+            sample, {each: max(1, round(size * rows / total)) for each, size in sample.sizes.items()}
         ),
     )
 
@@ -118,7 +118,7 @@ def _inside(facts: RoleFacts, side: Slice, kind: str) -> int:
     return {"positive": positives, "rest": rows - positives}.get(kind, rows)
 
 
-def _of_classes(sample: Sample, sizes: Mapping[str, int]) -> Sample:
+def _of_classes(sample: SampledRows, sizes: Mapping[str, int]) -> SampledRows:
     """Return the sample with other numbers of rows of some classes, each worth as many units as before."""
     facts, held = sample.facts, {**sample.sizes, **sizes}
     units = {
@@ -134,7 +134,7 @@ def _of_classes(sample: Sample, sizes: Mapping[str, int]) -> Sample:
     )
 
 
-def _in_group(sample: Sample, side: Slice, kind: str, rows: int) -> Sample:
+def _in_group(sample: SampledRows, side: Slice, kind: str, rows: int) -> SampledRows:
     """Return the sample with so many rows in one value of a subgroup, of which the share of positives stays."""
     facts = sample.facts
     before = max(_inside(facts, side, kind), 1)
