@@ -57,16 +57,12 @@ def bets_cases(bet: Bet, *, confidence: float = 0.95, power: float = 0.8, others
 
 def bets_power(bet: Bet, cases: int, confidence: float) -> float:
     """Return the chance that the bets on so many cases win, summed over how many are worse and better."""
-    logs = [
-        [_log(stake * gain) for gain in (bet.stays, bet.worse, bet.better)]
-        for stake in STAKES
-    ]  # fmt: skip
     target = 1 / (1 - confidence)
 
     def wins(worse: int, better: int) -> bool:
         rest = max(cases - worse - better, 0)
         wealth = 0.0
-        for weight, (stays, lost, gained) in zip(STAKE_WEIGHTS, logs, strict=True):
+        for weight, (stays, lost, gained) in zip(STAKE_WEIGHTS, _logs(bet), strict=True):
             level = rest * stays + (worse * lost if worse else 0.0) + (better * gained if better else 0.0)
             wealth += weight * math.exp(min(level, 50.0)) if level > -700 else 0.0
             if wealth >= target:
@@ -81,6 +77,12 @@ def bets_power(bet: Bet, cases: int, confidence: float) -> float:
             least += 1
         total += chance * above[least]
     return total
+
+
+@cache
+def _logs(bet: Bet) -> tuple[tuple[float, float, float], ...]:
+    """Return at each stake what a case that stays, is worse or is better adds to the logarithm of the wealth."""
+    return tuple((_log(stake * bet.stays), _log(stake * bet.worse), _log(stake * bet.better)) for stake in STAKES)
 
 
 def _log(gain: float) -> float:

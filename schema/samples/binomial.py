@@ -111,13 +111,24 @@ def lasting_cases(power: Callable[[int], float], least: float, high: int) -> int
     return high
 
 
+def rising_cases(power: Callable[[int], float], least: float, high: int) -> int:
+    """Return the fewest cases with a power of at least `least`, where power hardly falls on the way."""
+    low = 0
+    while power(high) < least:
+        low, high = high, 2 * high
+    while high - low > max(1, high // 200):
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(middle) >= least else (middle, high)
+    return high
+
+
 @cache
 def share_lower(wrong: int, cases: int, confidence: float) -> float:
-    """Return the exact lower bound of the share that is right, `wrong` of `cases` not being so."""
+    """Return the exact lower bound of the share that is right, `wrong` of `cases` not being so, to the sixth digit."""
     if wrong >= cases:
         return 0.0
     low, high = 0.0, 1.0
-    for _ in range(50):
+    for _ in range(21):
         middle = (low + high) / 2
         low, high = (middle, high) if failure_probability(wrong, cases, 1 - middle) <= 1 - confidence else (low, middle)
     return low
@@ -138,6 +149,8 @@ def two_shares_cases(right: float, threshold: float, ratio: float, confidence: f
         total, before, allowed = 0.0, 0.0, others
         for wrong in range(cases + 1):
             rest = 2 * threshold - share_lower(wrong, cases, each)
+            if wrong == 0:
+                allowed = first(lambda count, rest=rest: share_lower(count, others, each) < rest) - 1  # type: ignore[misc]
             while allowed >= 0 and share_lower(allowed, others, each) < rest:
                 allowed -= 1
             here = failure_probability(wrong, cases, 1 - right)
@@ -147,4 +160,4 @@ def two_shares_cases(right: float, threshold: float, ratio: float, confidence: f
             before = here
         return total
 
-    return lasting_cases(proves, power, 4)
+    return rising_cases(proves, power, 8)

@@ -4,7 +4,7 @@ import math
 from functools import cache
 from statistics import NormalDist
 
-from titrant.schema.samples.binomial import lasting_cases, proof_cases, share_lower
+from titrant.schema.samples.binomial import proof_cases, rising_cases, share_lower
 from titrant.schema.samples.paired import FEW_CHANGED
 
 # Of the smallest step that the difference can take; half of it would be the full continuity correction.
@@ -69,8 +69,8 @@ def group_cases(
         return None
     z = NormalDist().inv_cdf(confidence) + NormalDist().inv_cdf(power)
     katz = math.ceil(z * z * 2 * (1 - right) / right / math.log(ratio) ** 2)
-    high = max(2 * katz, proof_cases(0, ratio, confidence), least, 8)
-    return max(lasting_cases(lambda cases: _all_pairs(cases, groups, right, ratio, confidence), power, high), least)
+    high = max(katz, proof_cases(0, ratio, confidence), least, 8)
+    return max(rising_cases(lambda cases: _all_pairs(cases, groups, right, ratio, confidence), power, high), least)
 
 
 def _all_pairs(cases: int, groups: int, right: float, ratio: float, confidence: float) -> float:

@@ -133,9 +133,11 @@ def _groups(gate: Gate, draws: Draws, confidence: float) -> Passes:
     if len(sides) != 2:
         return None
     first, second = sides
-    met = proofs.group_ratio(_fewer(first), _fewer(second), gate.threshold, confidence)
     small = [counts.cases * counts.share < gate.min_cases for counts in (first, second)]
     alike = [counts.changed == 0 for counts in (first, second)]
+    met = np.zeros(draws.count, bool)
+    if not (small[0] | small[1]).all():
+        met = proofs.group_ratio(_fewer(first), _fewer(second), gate.threshold, confidence)
     if not (small[0] | small[1]).any():
         return met
     # A small group that keeps all its answers leaves the ratio as it was, but for what changes in the other.

@@ -3,6 +3,7 @@
 Each answers as the test of one candidate does (`titrant.runtime.contract.statistics`), which a test compares.
 """
 
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
@@ -20,14 +21,28 @@ def share_lower(good: np.ndarray, cases: np.ndarray, confidence: float) -> np.nd
     from scipy.special import betaincinv
 
     some = good > 0
-    bound = betaincinv(np.where(some, good, 1.0), np.maximum(cases - good, 0.0) + 1, 1 - confidence)
-    return np.where(some, bound, 0.0)
+    return np.where(some, _each_once(betaincinv, np.where(some, good, 1.0), cases, 1 - confidence), 0.0)
 
 
 def share(good: np.ndarray, cases: np.ndarray, threshold: float, confidence: float) -> np.ndarray:
-    """Tell where a share is proven to be at least the threshold."""
-    met: np.ndarray = share_lower(good, cases, confidence) >= threshold - _ROUNDING
-    return met & (cases > 0)
+    """Tell where a share is proven to be at least the threshold: so many good cases are as rare at the threshold."""
+    from scipy.special import betainc
+
+    if threshold <= 0:
+        return np.asarray(cases > 0)
+    some = good > 0
+    chance = _each_once(betainc, np.where(some, good, 1.0), cases, min(threshold, 1.0))
+    met: np.ndarray = (chance <= (1 - confidence) * (1 + _ROUNDING)) & some
+    return met
+
+
+def _each_once(beta: Callable[..., np.ndarray], good: np.ndarray, cases: np.ndarray, at: float) -> np.ndarray:
+    """Compute a beta function of the good and the other cases; where all draws have equal cases, of each count once."""
+    good, cases = np.asarray(good, float), np.asarray(cases, float)
+    if not len(good) or (cases != cases[0]).any():
+        return beta(good, np.maximum(cases - good, 0.0) + 1, at)
+    counts, place = np.unique(good, return_inverse=True)
+    return beta(counts, np.maximum(cases[0] - counts, 0.0) + 1, at)[place]
 
 
 def paired_ratio(counts: PairedCounts, ratio: float, confidence: float) -> np.ndarray:
@@ -42,9 +57,10 @@ def paired_ratio(counts: PairedCounts, ratio: float, confidence: float) -> np.nd
         original = 2 * c / (b + np.sqrt(np.maximum(b * b - 4 * a * c, 0.0)))
         discordance = decided * np.maximum(2 - (1 + ratio) * np.minimum(original, min(1.0, 1 / ratio)), 0.0)
         statistic = (counts.both + counts.gained - ratio * (counts.both + counts.lost)) / np.sqrt(ratio * discordance)
+        scored = statistic >= z
+    if ratio > 1:  # where nothing was lost, the gains bound it
         gains = share_lower(counts.gained, decided, confidence)
-        capped = (counts.lost > 0) | (1 / (1 - gains) >= ratio)
-    scored = (statistic >= z) & capped
+        scored &= (counts.lost > 0) | (gains >= 1 - 1 / ratio)
     few = (counts.changed < FEW_CHANGED) | (counts.gained == 0)
     return np.where(few, exact, scored) & (counts.both + counts.lost > 0)
 
@@ -52,7 +68,7 @@ def paired_ratio(counts: PairedCounts, ratio: float, confidence: float) -> np.nd
 def paired_drop(counts: PairedCounts, margin: float, confidence: float) -> np.ndarray:
     """Tell where the candidate is proven to have at most `margin` (of all cases) less right than the original."""
     n = counts.cases
-    exact = 1 - share_lower(n - counts.lost, n, confidence) <= margin + _ROUNDING
+    exact = share(n - counts.lost, n, 1 - margin, confidence)
     z = NormalDist().inv_cdf(confidence)
     # Tango's statistic at the difference -margin.
     d = -margin
@@ -70,14 +86,17 @@ def group_ratio(first: PairedCounts, second: PairedCounts, ratio: float, confide
     """Tell where the candidate's share in the first group is proven to be at least `ratio` of that in the second."""
     n, m = first.cases * 1.0, second.cases * 1.0
     x, y = (first.both + first.gained) * 1.0, (second.both + second.gained) * 1.0
-    exact = share_lower(x, n, confidence) >= ratio - _ROUNDING
-    each = (1 + confidence) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        bonferroni = share_lower(x, n, each) / (1 - share_lower(m - y, m, each)) >= ratio - _ROUNDING
-        scored = _group_score(x, n, y, m, ratio=ratio, z=NormalDist().inv_cdf(confidence))
-    answer = np.where((n - x < FEW_CHANGED) | (y == 0), bonferroni, scored)
-    answer = np.where((x == 0) | (m - y < FEW_CHANGED), exact, answer)
-    return answer.astype(bool) & (n > 0) & (m > 0) & (y > 0)
+        answer = _group_score(x, n, y, m, ratio=ratio, z=NormalDist().inv_cdf(confidence))
+    # Few draws end there, and these bounds take longer.
+    few = np.flatnonzero((n - x < FEW_CHANGED) | (y == 0))
+    each = (1 + confidence) / 2
+    upper = 1 - share_lower(m[few] - y[few], m[few], each)
+    answer[few] = share_lower(x[few], n[few], each) >= (ratio - _ROUNDING) * upper
+    certain = np.flatnonzero((x == 0) | (m - y < FEW_CHANGED))
+    answer[certain] = share(x[certain], n[certain], ratio, confidence)
+    some: np.ndarray = answer & (n > 0) & (m > 0) & (y > 0)
+    return some
 
 
 def _group_score(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, *, ratio: float, z: float) -> np.ndarray:

@@ -54,7 +54,7 @@ def joint_power(gates: tuple[Gate, ...], sample: SampledRows, confidence: float)
     chance = float(every.mean())
     error = 2 * math.sqrt(max(chance * (1 - chance), 1 / count) / count)
     lowest = min(chances.values())
-    tied = [gate for gate in gates if chances.get(gate.id, 1.0) <= lowest + _TIED][:_MOST_TIED]
+    tied = [gate for gate in gates if gate.id in chances and chances[gate.id] <= lowest + _TIED][:_MOST_TIED]
     further = {
         gate.id: (None, "") if chances[gate.id] >= WANTED else more_rows(gate, sample, confidence) for gate in tied
     }
@@ -65,51 +65,76 @@ def joint_power(gates: tuple[Gate, ...], sample: SampledRows, confidence: float)
 
 
 def more_rows(gate: Gate, sample: SampledRows, confidence: float) -> tuple[int | None, str]:
-    """Return how many further rows make a gate pass with 90 %, and of what; None where 64 times as many do not."""
+    """Return how many further rows make a gate pass with 90 %, and of what; None where 64 times as many do not.
+
+    They are those that limit it, else, where a group alone would not help, rows of all kinds as they are.
+    """
     if gate.metric == BATCH_INVARIANCE:
         return None, ""
-    there, of, grown = _growing(gate, sample)
+    total = sum(sample.sizes.values())
+    every = (total, "rows in the same proportions", lambda rows: _times(sample, rows / total))
+    for there, of, grown in (_growing(gate, sample), every):
+        rows = _enough(lambda rows, grown=grown: _chance(gate, grown(rows), confidence) >= WANTED, there)  # type: ignore[misc]
+        if rows is not None:
+            return rows - there, of
+    return None, ""
 
-    def enough(rows: int) -> bool:
-        draws = Draws(grown(rows), _LEAST_DRAWS, np.random.default_rng(_SEED))
-        passed = passes(gate, draws, confidence)
-        return passed is not None and float(passed.mean()) >= WANTED
 
-    high = max(there, 8)
-    while not enough(high):
+Growth = tuple[int, str, Callable[[int], SampledRows]]
+
+
+def _chance(gate: Gate, sample: SampledRows, confidence: float) -> float:
+    passed = passes(gate, Draws(sample, _LEAST_DRAWS, np.random.default_rng(_SEED)), confidence)
+    return 0.0 if passed is None else float(passed.mean())
+
+
+def _enough(does: Callable[[int], bool], there: int) -> int | None:
+    """Return the least rows from which on a gate passes often enough, looked for by doubling; within a hundredth."""
+    high = max(2 * there, 8)
+    while not does(high):
         high *= 2
         if high > _MOST_TIMES * max(there, 8):
-            return None, ""
+            return None
     low = max(there, high // 2)
     while high - low > max(1, high // 100):
         middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return (high - there, of) if high > there else (None, "")
+        low, high = (low, middle) if does(middle) else (middle, high)
+    return high
 
 
-def _growing(gate: Gate, sample: SampledRows) -> tuple[int, str, Callable[[int], SampledRows]]:
+def _growing(gate: Gate, sample: SampledRows) -> Growth:
     """Return the rows that limit a gate, what they are, and the sample with so many of them."""
     about, facts = slice_of(gate), sample.facts
     kind = {"sensitivity": "positive", "kept": "positive", "specificity": "rest"}.get(gate.metric, "all")
     if about.kind == "subgroup":
         side = min(about.sides(), key=lambda compared: _inside(facts, compared, kind))
         named = f"{sample.positive} rows" if kind == "positive" else "rows"
-        return (
-            _inside(facts, side, kind),
-            f"{named} of {side.subgroup}",
-            lambda rows: _in_group(sample, side, kind, rows),
-        )
+        of = f"{named} of {side.subgroup}"
+        return _inside(facts, side, kind), of, lambda rows: _in_group(sample, side, kind, rows)
     name = about.class_name if about.kind == "class" else sample.positive
     if kind == "positive" and name in sample.sizes:
         return sample.sizes[str(name)], f"{name} rows", lambda rows: _of_classes(sample, {str(name): rows})
     total = sum(sample.sizes.values())
-    return (
-        total,
-        "rows",
-        lambda rows: _of_classes(
-            sample, {each: max(1, round(size * rows / total)) for each, size in sample.sizes.items()}
-        ),
-    )
+    return total, "rows", lambda rows: _times(sample, rows / total)
+
+
+def _times(sample: SampledRows, factor: float) -> SampledRows:
+    """Return the sample with so many times the rows of every class and subgroup."""
+    sizes = {name: max(1, round(size * factor)) for name, size in sample.sizes.items()}
+    grown = _of_classes(sample, sizes)
+
+    def scaled(counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+        return {
+            group: {value: math.floor(count * factor) for value, count in values.items()}
+            for group, values in counts.items()
+        }
+
+    facts = replace(
+        grown.facts, subgroups=scaled(grown.facts.subgroups), positives=scaled(grown.facts.positives),
+        subgroup_units=scaled(grown.facts.subgroup_units), positive_units=scaled(grown.facts.positive_units),
+        negative_units=scaled(grown.facts.negative_units),
+    )  # fmt: skip
+    return replace(grown, facts=facts)
 
 
 def _inside(facts: RoleFacts, side: Slice, kind: str) -> int:
