@@ -4,7 +4,7 @@
 
 Of every gate the rows are as many as the plan needs for 80 %; "with more" is the lowest power at 5, 10, 20 and 30 %
 more. Of every contract the plan states the chance that all gates pass. Seeds are those of the rows. The rows that are
-kept beside this file are of `--runs 1000`.
+kept beside this file are of `--runs 500`.
 """
 
 import argparse

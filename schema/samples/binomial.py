@@ -124,11 +124,11 @@ def rising_cases(power: Callable[[int], float], least: float, high: int) -> int:
 
 @cache
 def share_lower(wrong: int, cases: int, confidence: float) -> float:
-    """Return the exact lower bound of the share that is right, `wrong` of `cases` not being so, to the sixth digit."""
+    """Return the exact lower bound of the share that is right, `wrong` of `cases` not being so, to the ninth digit."""
     if wrong >= cases:
         return 0.0
     low, high = 0.0, 1.0
-    for _ in range(21):
+    for _ in range(32):
         middle = (low + high) / 2
         low, high = (middle, high) if failure_probability(wrong, cases, 1 - middle) <= 1 - confidence else (low, middle)
     return low

@@ -90,9 +90,10 @@ def _share(gate: Gate, draws: Draws, confidence: float) -> Passes:
         good, cases = counts.both + (counts.lost if gate.of_original else counts.gained), counts.cases
     if counts.share < NEARLY_SINGLE:
         return _bets_on_share(gate, cases - good, cases * counts.share, counts.share, confidence)
+    good, cases = _worth(good, counts.share), _worth(cases, counts.share)
     if gate.comparison == "at_most":
-        return proofs.share((cases - good) * counts.share, cases * counts.share, 1 - gate.threshold, confidence)
-    return proofs.share(good * counts.share, cases * counts.share, gate.threshold, confidence)
+        return proofs.share(cases - good, cases, 1 - gate.threshold, confidence)
+    return proofs.share(good, cases, gate.threshold, confidence)
 
 
 def _bets_on_share(gate: Gate, bad: np.ndarray, units: np.ndarray, share: float, confidence: float) -> Passes:
@@ -124,6 +125,10 @@ def _of_units(gate: Gate, counts: PairedCounts, confidence: float) -> np.ndarray
     return proofs.bets(values, held, mean, highest=np.full(len(units), highest), confidence=confidence)
 
 
+def _worth(count: np.ndarray, share: float) -> np.ndarray:
+    return count if share >= 1 else np.asarray(count * share)
+
+
 def _fewer(counts: PairedCounts) -> PairedCounts:
     return counts if counts.share >= 1 else counts.times(counts.share)
 
@@ -141,10 +146,9 @@ def _groups(gate: Gate, draws: Draws, confidence: float) -> Passes:
     if not (small[0] | small[1]).any():
         return met
     # A small group that keeps all its answers leaves the ratio as it was, but for what changes in the other.
-    turned = replace(second, lost=second.gained, gained=second.lost)
     moved = np.where(
         alike[0],
-        alike[1] | proofs.paired_ratio(_fewer(turned), gate.threshold, confidence),
+        alike[1] | proofs.paired_ratio_turned(_fewer(second), gate.threshold, confidence),
         proofs.paired_ratio(_fewer(first), gate.threshold, confidence),
     )
     untouched = (alike[0] | ~small[0]) & (alike[1] | ~small[1])
@@ -169,8 +173,8 @@ def _two_shares(gate: Gate, draws: Draws, confidence: float) -> Passes:
         return None
     each = (1 + confidence) / 2
     lower = [
-        proofs.share_lower((side.both + side.lost) * side.share, side.cases * side.share, each)
-        for side in (draws.of(positive), draws.rest(positive))
+        proofs.share_lower(side.both + side.lost, side.cases, each)
+        for side in map(_fewer, (draws.of(positive), draws.rest(positive)))
     ]
     met: np.ndarray = (lower[0] + lower[1]) / 2 >= gate.threshold
     return met

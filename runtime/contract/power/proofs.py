@@ -3,46 +3,58 @@
 Each answers as the test of one candidate does (`titrant.runtime.contract.statistics`), which a test compares.
 """
 
-from collections.abc import Callable
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
 
 from titrant.runtime.contract.power.draws import PairedCounts
 from titrant.runtime.contract.statistics.means import BET_WEIGHTS, STAKES
+from titrant.schema.samples.binomial import proof_cases
+from titrant.schema.samples.binomial import share_lower as lower_of_share
 from titrant.schema.samples.groups import CONTINUITY
 from titrant.schema.samples.paired import FEW_CHANGED
 
 _ROUNDING = 1e-12
+_FEW_WRONG = 150
+# Of bounds that are found by bisection.
+_SLACK = 1e-9
 
 
 def share_lower(good: np.ndarray, cases: np.ndarray, confidence: float) -> np.ndarray:
     """Return the lower bound of a share (Clopper and Pearson), (draws,); 0 without a good case."""
+    if _few_wrong(good, cases):
+        wrong, place = np.unique(np.stack([cases - good, cases]), axis=1, return_inverse=True)
+        bounds = [lower_of_share(int(bad), int(count), confidence) for bad, count in wrong.T]
+        return np.array(bounds)[place]
     from scipy.special import betaincinv
 
     some = good > 0
-    return np.where(some, _each_once(betaincinv, np.where(some, good, 1.0), cases, 1 - confidence), 0.0)
+    return np.where(some, betaincinv(np.where(some, good, 1.0), np.maximum(cases - good, 0.0) + 1, 1 - confidence), 0.0)
 
 
 def share(good: np.ndarray, cases: np.ndarray, threshold: float, confidence: float) -> np.ndarray:
     """Tell where a share is proven to be at least the threshold: so many good cases are as rare at the threshold."""
-    from scipy.special import betainc
-
     if threshold <= 0:
         return np.asarray(cases > 0)
+    if threshold >= 1:
+        return np.zeros(len(good), bool)
+    if _few_wrong(good, cases):
+        wrong, place = np.unique(cases - good, return_inverse=True)
+        least = np.array([proof_cases(int(bad), threshold, confidence) for bad in wrong])
+        return np.asarray((cases >= least[place]) & (cases > 0))
+    from scipy.special import betainc
+
     some = good > 0
-    chance = _each_once(betainc, np.where(some, good, 1.0), cases, min(threshold, 1.0))
+    chance = betainc(np.where(some, good, 1.0), np.maximum(cases - good, 0.0) + 1, threshold)
     met: np.ndarray = (chance <= (1 - confidence) * (1 + _ROUNDING)) & some
     return met
 
 
-def _each_once(beta: Callable[..., np.ndarray], good: np.ndarray, cases: np.ndarray, at: float) -> np.ndarray:
-    """Compute a beta function of the good and the other cases; where all draws have equal cases, of each count once."""
-    good, cases = np.asarray(good, float), np.asarray(cases, float)
-    if not len(good) or (cases != cases[0]).any():
-        return beta(good, np.maximum(cases - good, 0.0) + 1, at)
-    counts, place = np.unique(good, return_inverse=True)
-    return beta(counts, np.maximum(cases[0] - counts, 0.0) + 1, at)[place]
+def _few_wrong(good: np.ndarray, cases: np.ndarray) -> bool:
+    """Whether sums of binomial terms are quick, which need no library that takes longer to load than to use."""
+    whole = np.issubdtype(good.dtype, np.integer) and np.issubdtype(cases.dtype, np.integer)
+    return bool(whole) and (not len(good) or int((cases - good).max()) <= _FEW_WRONG)
 
 
 def paired_ratio(counts: PairedCounts, ratio: float, confidence: float) -> np.ndarray:
@@ -65,6 +77,22 @@ def paired_ratio(counts: PairedCounts, ratio: float, confidence: float) -> np.nd
     return np.where(few, exact, scored) & (counts.both + counts.lost > 0)
 
 
+def paired_ratio_turned(counts: PairedCounts, ratio: float, confidence: float) -> np.ndarray:
+    """Tell where the original is proven to have at least `ratio` of what the candidate has right.
+
+    Where few cases change by the exact bounds of both shares, as `paired_ratio_upper_bound` has them.
+    """
+    turned = replace(counts, lost=counts.gained, gained=counts.lost)
+    scored = paired_ratio(turned, ratio, confidence)
+    decided, few = counts.both + counts.changed, np.flatnonzero((counts.changed < FEW_CHANGED) | (counts.lost == 0))
+    lost, gained, among = counts.lost[few], counts.gained[few], decided[few]
+    for each, chosen in ((confidence, lost == 0), ((1 + confidence) / 2, lost > 0)):
+        kept = 1 - share_lower(lost[chosen], among[chosen], each)
+        without = share_lower(among[chosen] - gained[chosen], among[chosen], each)
+        scored[few[chosen]] = without >= ratio * kept - _SLACK
+    return scored
+
+
 def paired_drop(counts: PairedCounts, margin: float, confidence: float) -> np.ndarray:
     """Tell where the candidate is proven to have at most `margin` (of all cases) less right than the original."""
     n = counts.cases
@@ -84,15 +112,14 @@ def paired_drop(counts: PairedCounts, margin: float, confidence: float) -> np.nd
 
 def group_ratio(first: PairedCounts, second: PairedCounts, ratio: float, confidence: float) -> np.ndarray:
     """Tell where the candidate's share in the first group is proven to be at least `ratio` of that in the second."""
-    n, m = first.cases * 1.0, second.cases * 1.0
-    x, y = (first.both + first.gained) * 1.0, (second.both + second.gained) * 1.0
+    n, m, x, y = first.cases, second.cases, first.both + first.gained, second.both + second.gained
     with np.errstate(divide="ignore", invalid="ignore"):
-        answer = _group_score(x, n, y, m, ratio=ratio, z=NormalDist().inv_cdf(confidence))
+        answer = _group_score(x * 1.0, n * 1.0, y * 1.0, m * 1.0, ratio=ratio, z=NormalDist().inv_cdf(confidence))
     # Few draws end there, and these bounds take longer.
     few = np.flatnonzero((n - x < FEW_CHANGED) | (y == 0))
     each = (1 + confidence) / 2
     upper = 1 - share_lower(m[few] - y[few], m[few], each)
-    answer[few] = share_lower(x[few], n[few], each) >= (ratio - _ROUNDING) * upper
+    answer[few] = share_lower(x[few], n[few], each) >= ratio * upper - _SLACK
     certain = np.flatnonzero((x == 0) | (m - y < FEW_CHANGED))
     answer[certain] = share(x[certain], n[certain], ratio, confidence)
     some: np.ndarray = answer & (n > 0) & (m > 0) & (y > 0)

@@ -15,7 +15,7 @@ from titrant.schema.power import WANTED, JointPower
 from titrant.schema.values.canonical import plain, read_back
 from titrant.schema.values.slice import Slice
 
-DRAWS = 4000
+DRAWS = 2000
 # So many (gate, draw) pairs take well under a second; more gates are drawn less often.
 _MOST_JUDGED = 1_000_000
 _LEAST_DRAWS = 1000
