@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +17,7 @@ import sections
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from titrant.compiler.bind.availability import does_nothing_yet, later_keys, later_of
+from titrant.compiler.bind.availability import does_nothing_yet, has_value, later_keys, later_of
 from titrant.compiler.decide.levels import LEVELS
 from titrant.runtime import catalog
 from titrant.runtime.operator_pages import page
@@ -34,7 +35,8 @@ def language() -> str:
         f"{GENERATED}# The recipe language, version 1\n\nEvery key, generated from the models that validate a recipe. "
         "A key whose operator is not in this version is refused by name. "
         "Sizes are text such as `12 GiB`, times such as `250 ms`, fractions are 0..1.\n\n"
-        "*later*: not available in this version; a default that stands after the word does nothing yet.\n\n"
+        "*later*: not available in this version, of a key or of one of its values; a default that stands after the "
+        "word does nothing yet.\n\n"
         f"{_table(list(_keys(Recipe, '')))}"
     )
 
@@ -44,12 +46,20 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, 
         key = f"{prefix}{name}"
         yield (
             key,
-            _kind(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation),
+            _marked(key, _kind(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)),
             _default_now(key, field),
             (field.description or "").replace("|", "\\|"),
         )
         for section in _sections(field.annotation):
             yield from _keys(section, f"{key}.")
+
+
+def _marked(key: str, kind: str) -> str:
+    """Mark the values that this version refuses, by the table that refuses them."""
+    if _is_later(key):
+        return kind
+    path = key.split(".")
+    return re.sub(r"`([^`]+)`", lambda value: value[0] + ("" if has_value(path, value[1]) else " *(later)*"), kind)
 
 
 def _default_now(key: str, field: FieldInfo) -> str:
@@ -138,7 +148,7 @@ def section(name: str) -> str:
     rows = [row for row in _keys(Recipe, "") if row[0] == name or row[0].startswith(f"{name}.")]
     own = [row for row in rows if row[0] != name] or rows
     lines.append(_table(own))
-    if any(_is_later(key) for key, *_ in own) and (name,) not in later_keys():
+    if any("*(later)*" in cell for row in own for cell in row) or any(_is_later(key) for key, *_ in own):
         lines.append("*later*: not available in this version; a recipe that asks for it is refused by name.\n")
     return "\n".join([*lines, "[All sections](README.md)"])
 

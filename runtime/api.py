@@ -74,7 +74,7 @@ def apply(
     refer to are in `scratch`, by default a new temporary folder that is the caller's to delete. Raises RecipeError
     X230 for an unknown operator, X231 for parameters and X232 for ports that do not fit.
     """
-    declaration = _declaration(operator)
+    declaration = declaration_of(operator)
     checked = check_params(declaration, {} if params is None else params)
     _check_ports(declaration, inputs)
     folder = Path(tempfile.mkdtemp(prefix="titrant-")) if scratch is None else scratch
@@ -102,7 +102,8 @@ def check_params(declaration: Declaration, params: Mapping[str, Any] | Params) -
         ) from None
 
 
-def _declaration(operator: str | Callable[..., Mapping[str, Any]]) -> Declaration:
+def declaration_of(operator: str | Callable[..., Mapping[str, Any]]) -> Declaration:
+    """Return the declaration of an operator that is named or decorated; RecipeError X230 where there is none."""
     if not isinstance(operator, str):
         declaration = getattr(operator, "declaration", None)
         if isinstance(declaration, Declaration):

@@ -23,6 +23,7 @@ class Table:
     columns: Mapping[str, np.ndarray]
     label_names: Mapping[str, str] = field(default_factory=dict)  # label value as text → name
     notes: tuple[str, ...] = ()
+    deep_whites: tuple[int, ...] = ()  # of image files with more than 8 bits: the numbers that are white in them
 
     @property
     def rows(self) -> int:
@@ -81,13 +82,28 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class ImageReading:
+    """How the numbers of image files become pixels in 0..1, in training and when the released model answers.
+
+    `background` lies under transparent pixels: white, black, gray or #rrggbb. `window` are the stored numbers (of DICOM
+    after its rescaling) that become 0 and 1. `deep_whites` are the numbers that were white in the data's images of more
+    than 8 bits, which says what an array of uint16 holds.
+    """
+
+    color: Literal["rgb", "gray"] = "rgb"
+    background: str = "white"
+    window: tuple[float, float] | None = None
+    deep_whites: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Transforms:
     """The fitted transforms in order, and how raw columns become the model's inputs.
 
     `inputs` maps a model input to the raw columns that are stacked into it (several scalar columns become
     (rows, columns) float32) and the dtype it ends in. Those in `unstacked` are one column each that stays (rows,).
     `class_kind` says what a class is in the label: "text", "integer" or "boolean". `constants` are inputs that are one
-    number in every row, (rows,), and no columns.
+    number in every row, (rows,), and no columns. `images` says how columns that are read from image files are read.
     """
 
     steps: tuple[Fitted, ...]
@@ -98,6 +114,7 @@ class Transforms:
     unstacked: frozenset[str] = frozenset()
     class_kind: Literal["text", "integer", "boolean"] = "text"
     constants: Mapping[str, bool | int | float] = field(default_factory=dict)
+    images: Mapping[str, ImageReading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,6 +124,19 @@ class Rewrite:
     operator: str
     version: int
     record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """Recurrent state of a model: which output is fed to which input, and what a case answers with.
+
+    `answer` is "last" (that of the last step) or "steps" (those of all); `inputs` are name, shape and dtype of one step
+    of every other input.
+    """
+
+    feeds: Mapping[str, str]
+    answer: str
+    inputs: tuple[tuple[str, tuple[int | str, ...], str], ...]
 
 
 @dataclass
@@ -121,6 +151,7 @@ class TorchModel:
     inputs: tuple[tuple[str, tuple[int | str, ...], str], ...]  # name, shape with "batch", dtype
     outputs: tuple[str, ...]
     rewrites: tuple[Rewrite, ...] = ()
+    recurrence: Recurrence | None = None  # `inputs` and `outputs` hold its state too
 
 
 @dataclass(frozen=True)

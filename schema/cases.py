@@ -119,37 +119,44 @@ def _difference(gate: Gate, assumed: Assumed, confidence: float, power: float) -
 
 
 def _share(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
-    at_most = gate.comparison == "at_most"
-    threshold = 1 - gate.threshold if at_most else gate.threshold
+    threshold, truth, of, words = assumed_share(gate, assumed.change)
     if threshold >= 1:
-        return CasesNeeded(None, "rows", "no number of cases proves a share of exactly 1")
+        return CasesNeeded(None, of, words)
     least = zero_failure_cases(threshold, confidence) if threshold > 0 else 1
     if gate.metric == "kept":
         cases = kept_cases(
             threshold, original=assumed.original, change=assumed.change, confidence=confidence, power=power
         )
-        words = (
-            f"the original catches {_percent(assumed.original)} of them, and {_percent(assumed.change / 2)} are lost"
-        )
+        lost = f"the original catches {_percent(assumed.original)} of them, and {_percent(assumed.change / 2)} are lost"
         if cases is not None:
-            return CasesNeeded(cases, "positive rows", f"{words} ({least} caught cases if none is lost)")
-    if gate.metric in ("agreement", "same_decision"):
-        truth = 1 - assumed.change
-        of, words = "rows", f"{_percent(assumed.change)} of the decisions change"
-    elif gate.metric == BATCH_INVARIANCE:
-        truth = 1 - assumed.change
-        of, words = "rows", f"{_percent(assumed.change)} of the answers depend on the batch"
-    else:
-        truth = (1 + threshold) / 2
-        of = {"sensitivity": "positive rows", "specificity": "negative rows", "kept": "positive rows"}.get(
-            gate.metric, "rows"
-        )
-        words = f"the true {gate.metric} is {1 - truth if at_most else truth:.4g}"
-    if truth <= threshold or gate.metric == "kept":
-        truth = 1 - (1 - threshold) / 4
-        words = f"the true share is {truth:.5g}"
+            return CasesNeeded(cases, "positive rows", f"{lost} ({least} caught cases if none is lost)")
     cases = binomial_cases(truth, threshold, confidence, power)
     return CasesNeeded(cases, of, f"{words} ({least} cases if none fails)")
+
+
+def assumed_share(gate: Gate, change: float) -> tuple[float, float, str, str]:
+    """Return the share of good cases that a gate asks for, the true one that is assumed, what is counted, and words."""
+    at_most = gate.comparison == "at_most"
+    threshold = 1 - gate.threshold if at_most else gate.threshold
+    if threshold >= 1:
+        return threshold, 1.0, "rows", "no number of cases proves a share of exactly 1"
+    if gate.metric == "kept":
+        truth = 1 - change / 2
+        of, words = "positive rows the original catches", f"{_percent(1 - truth)} of them are lost"
+    elif gate.metric in ("agreement", "same_decision"):
+        truth = 1 - change
+        of, words = "rows", f"{_percent(change)} of the decisions change"
+    elif gate.metric == BATCH_INVARIANCE:
+        truth = 1 - change
+        of, words = "rows", f"{_percent(change)} of the answers depend on the batch"
+    else:
+        truth = (1 + threshold) / 2
+        of = {"sensitivity": "positive rows", "specificity": "negative rows"}.get(gate.metric, "rows")
+        words = f"the true {gate.metric} is {1 - truth if at_most else truth:.4g}"
+    if truth <= threshold:
+        truth = 1 - (1 - threshold) / 4
+        words = f"the true share is {truth:.5g}"
+    return threshold, truth, of, words
 
 
 def _two_proportions(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:

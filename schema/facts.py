@@ -137,8 +137,47 @@ class Layer:
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
 
 
+@dataclass(frozen=True)
+class LoadedWeights:
+    """How a weights file fits its model: where in it the tensors stand, and what was adjusted or left out.
+
+    `prefix` was taken off the file's names, `added` is what only the model's have in front, `wrappers` are parts of
+    names that were dropped. `casts` are (dtype in the file, in the model, tensors), `left_out` (key or name, tensors)
+    of what is not the model's, `others` keys without tensors. `counters` start at 0, `tied` are held once.
+    """
+
+    file: str
+    tensors: int
+    elements: int
+    key: str = ""  # with dots
+    prefix: str = ""
+    added: str = ""
+    wrappers: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, int], ...] = ()
+    others: tuple[str, ...] = ()
+    casts: tuple[tuple[str, str, int], ...] = ()
+    counters: int = 0
+    tied: int = 0
+    shards: int = 0  # 0: one whole file
+    values_read: bool = True  # False: names and shapes were compared alone, so far
+
+
 # The sources of a model that is made of modules.
 _MODULES = ("factory", "weights")
+
+
+@dataclass(frozen=True)
+class RecurrentState:
+    """State that a model hands from step to step within a case: (output, input) pairs, zero at a case's start.
+
+    `zeros` are the inputs, in which text is the batch; `answer` is "last" or "steps": what a case answers with.
+    """
+
+    feeds: tuple[tuple[str, str], ...]
+    answer: str
+    zeros: tuple[TensorSpec, ...]
+    steps: int  # of a case
+    outputs: tuple[str, ...]  # all of the model's, in its order
 
 
 @dataclass(frozen=True)
@@ -157,6 +196,8 @@ class ModelFacts:
     activation_bytes: int | None = None  # one case
     notes: tuple[str, ...] = ()  # what was adjusted on loading, such as a removed `module.` prefix
     reads_values: bool = False  # its code decides on tensor values, so that a trace of it is one of several paths
+    weights: LoadedWeights | None = None  # of a factory that is given a file
+    state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
 
     @property
     def is_graph(self) -> bool:

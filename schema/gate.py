@@ -136,6 +136,7 @@ class GateResult:
     refused: tuple[str, ...] = ()  # the controls that it was put to and refused
     let_through: str = ""  # in words the control that it would also let through: then nothing is released on it
     units: int | None = None
+    p_value: float | None = None  # always valid, of a look of any number; None where looks are planned
 
     @property
     def assessable(self) -> bool:
@@ -166,7 +167,9 @@ class Contract:
     gates: tuple[Gate, ...]
     confidence: float  # of every bound in each of the planned looks
     require: str  # proof, evidence
-    looks: int = 1  # how often the evaluation rows may be judged on; beyond that nothing is proven
+    # How often the evaluation rows may be judged on, beyond which nothing is proven; "open": any number, each model by
+    # its share, which `confidence` is that of the first.
+    looks: int | Literal["open"] = 1
 
 
 def asked_of_original(contract: Contract) -> str:

@@ -116,6 +116,8 @@ _HEAD = """\
 # Figures beyond this many digits are noise that only makes diffs longer.
 _DIGITS = 6
 _WIDTH = 100_000
+# How git marks where two sides of a merge differ.
+_CONFLICT = "<<<<<<< "
 
 
 def lock_path(recipe: Path) -> Path:
@@ -165,7 +167,8 @@ def read_lock(path: Path) -> Lock | None:
         root, diagnostics = None, list(error.diagnostics)
     if root is None or diagnostics:
         place, message = diagnostics[0].where, diagnostics[0].message
-        raise _damaged(path, f"line {place.line}: {message}" if place is not None else message)
+        merging = any(line.startswith(_CONFLICT) for line in text.split("\n"))
+        raise _damaged(path, f"line {place.line}: {message}" if place is not None else message, merging=merging)
     value = plain_value(root)
     if value.pop("titrant_lock", None) != FORM:
         raise _damaged(path, f"it is not a lock of form {FORM}")
@@ -190,6 +193,8 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
-def _damaged(path: Path, why: str) -> RecipeError:
-    advice = f"write it anew: titrant lock {recipe_path(path)}"
+def _damaged(path: Path, why: str, *, merging: bool = False) -> RecipeError:
+    sides = "keep the entries of both sides, and of each `runs` the higher number"
+    mend = sides if merging else "restore it from version control"
+    advice = f"{mend}; or remove it and write it anew: titrant lock {recipe_path(path)}"
     return RecipeError(Diagnostic("P091", f"{path} cannot be read: {why}", help=advice))

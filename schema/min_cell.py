@@ -86,13 +86,13 @@ def _of_subgroup(gate: Gate) -> bool:
 def _hidden(result: GateResult, least: int) -> GateResult:
     return replace(
         result, estimate=None, lower=None, upper=None, original=None, candidate=None, cases=None, units=None,
-        changed=None, needed_cases=None, method=NOT_SHOWN,
+        changed=None, needed_cases=None, p_value=None, method=NOT_SHOWN,
         reason=f"it is about fewer than {least} cases, whose figures are not shown (report.min_cell)",
     )  # fmt: skip
 
 
 def _without_counts(result: GateResult, least: int) -> GateResult:
     return replace(
-        result, cases=None, units=None, changed=None, needed_cases=None,
+        result, cases=None, units=None, changed=None, needed_cases=None, p_value=None,
         reason=f"its counts are not shown: they would give away a group of fewer than {least} cases (report.min_cell)",
     )  # fmt: skip

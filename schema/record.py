@@ -112,10 +112,14 @@ class CandidateRecord:
 
 @dataclass(frozen=True)
 class RowSample:
-    """Which rows there are: how many different ones, and the smallest of their digests, sorted."""
+    """Which rows there are: how many different ones, and the smallest of their digests, sorted.
+
+    `single` says whether each is a unit of its own: none stands twice, and none shares a unit with another.
+    """
 
     rows: int
     ids: tuple[str, ...]
+    single: bool = True
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ class Look:
 
     `spent` adds up the error rates (one minus the confidence) of the looks with these numbers, its own the last. `rows`
     counts different rows, and `ids` are the smallest of their digests. `with_ledger` is False where neither the home
-    nor a lock knew of any look before.
+    nor a lock knew of any look before. `share` is the error rate that an open look's own verdicts may use (0: it is a
+    planned one), and `models` how many were charged by open looks at these rows.
     """
 
     number: int
@@ -149,6 +154,8 @@ class Look:
     rows: int
     ids: tuple[str, ...]
     with_ledger: bool = True
+    share: float = 0.0
+    models: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,16 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
+def prepare(page: Path, folder: Path) -> None:
+    """Make what a page speaks of: the files that its blocks begin with the name of, and its synthetic data."""
+    script = ROOT / "tests" / "docs" / f"{page.stem}.py"
+    if not script.exists():
+        return
+    for name, text in re.findall(r"```(?:yaml|python)\n# ([\w.-]+)\n(.*?)```", page.read_text("utf-8"), re.S):
+        (folder / name).write_text(text, "utf-8")
+    subprocess.run([sys.executable, script], cwd=folder, check=True)
+
+
 def commands(page: Path) -> list[tuple[list[str], int]]:
     """Read the commands of a page's console blocks, and the exit code that a comment `# exit N` announces."""
     found = []
@@ -30,6 +40,7 @@ def test_runs_every_command_shown(tmp_path):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     ran = 0
     for page in PAGES:
+        prepare(page, tmp_path)
         for command, code in commands(page):
             assert command[0] == "titrant", f"{page.name}: {command}"
             done = subprocess.run(

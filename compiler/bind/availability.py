@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding
+from titrant.compiler.bind.check_contract import OF_CLASSES
 from titrant.compiler.bind.check_reduction import FAMILIES
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
@@ -20,7 +21,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("model", "torchscript"): (),
     ("model", "exported"): (),
     ("model", "huggingface"): (),
-    ("model", "state"): (),
     ("data", "source", "text"): (),
     ("data", "source", "huggingface"): (),
     ("data", "sources", "*", "text"): (),
@@ -82,6 +82,15 @@ VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
+_METHOD = ("quantization", "method")
+# Where metrics are named; a user's own, `module:Name`, and those of tasks that are not there come later.
+_METRICS = (
+    ("validation", "gates", "*", "metric"),
+    ("validation", "baseline", "metric"),
+    ("validation", "bias", "metric"),
+)
+
+
 def later_keys() -> Mapping[tuple[str, ...], tuple[Any, ...]]:
     """Return the keys that later versions bring, each with the values that ask for nothing more."""
     has_reductions = any(map(catalog.reductions, FAMILIES.values()))
@@ -91,6 +100,22 @@ def later_keys() -> Mapping[tuple[str, ...], tuple[Any, ...]]:
 def later_values() -> Mapping[tuple[str, ...], tuple[str, ...]]:
     """Return the keys of this version of which it has some values alone, and these."""
     return {**VALUES, **_engines()}
+
+
+def has_value(path: Sequence[str], value: str) -> bool:
+    """Whether this version has a value of the language at a key, whose path leaves out names and places in lists."""
+    for pattern, values in later_values().items():
+        if _closed(pattern) == tuple(path):
+            return value in values
+    if tuple(path) == _METHOD:
+        return _has_method(value)
+    if tuple(path) in map(_closed, _METRICS):
+        return value in OF_CLASSES
+    return True
+
+
+def _closed(pattern: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part for part in pattern if part != "*")
 
 
 def later_of(path: Sequence[str | int]) -> tuple[KeyPath, tuple[Any, ...]] | None:
@@ -126,9 +151,6 @@ def available(given: CheckInput) -> Iterator[Finding]:
                 )
     yield from _method(given)
     yield from _user_metrics(given)
-    if given.recipe.validation.looks == "open":
-        advice = "plan a number of looks, such as `looks: 5`: they share what may go wrong"
-        yield _refused(given, ("validation", "looks"), "open", advice)
 
 
 def _engines() -> dict[tuple[str, ...], tuple[str, ...]]:
@@ -153,13 +175,15 @@ def _refused(given: CheckInput, path: KeyPath, value: str, help_text: str = "") 
 
 
 def _method(given: CheckInput) -> Iterator[Finding]:
-    method, path = given.recipe.quantization.method, ("quantization", "method")
-    # A user's own operator is described by an inspection child when the recipe is planned.
-    if method in ("auto", "none") or ":" in method:
-        return
-    if catalog.method_operator(method) not in catalog.names():
+    method = given.recipe.quantization.method
+    if not _has_method(method):
         methods = ", ".join(f"`{name}`" for name in ("auto", "none", *catalog.quantization_methods()))
-        yield _refused(given, path, method, f"this version has {methods}")
+        yield _refused(given, _METHOD, method, f"this version has {methods}")
+
+
+def _has_method(method: str) -> bool:
+    # A user's own operator is described by an inspection child when the recipe is planned.
+    return method in ("auto", "none") or ":" in method or catalog.method_operator(method) in catalog.names()
 
 
 def _user_metrics(given: CheckInput) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     check_files.missing_files,
     check_references.bad_references,
     check_data.bundled_sets_exist,
+    check_data.images_are_read_alike,
     check_model.method_fits,
     check_model.formats_fit,
     check_reduction.reductions_fit,
@@ -41,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     check_contract.agreement_fits,
     check_contract.operating_point_is_binary,
     check_contract.confidence_is_usable,
+    check_contract.open_looks_have_bounds,
 )
 
 FACTS_CHECKS: tuple[FactsCheck, ...] = (
@@ -73,7 +75,7 @@ def bind(parsed: ParsedRecipe, *, trust: bool = False) -> BoundRecipe:
         parsed=parsed,
         recipe=parsed.recipe,
         folder=parsed.folder.absolute(),
-        files={".".join(str(part) for part in path): file for path, file in check_files.named_files(given).items()},
+        files=check_files.bound_files(given),
         user_references=check_references.user_references(given),
         trusted=trust,
         warnings=tuple(diagnostic for diagnostic in diagnostics if diagnostic.severity != "error"),

@@ -5,7 +5,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
@@ -150,11 +150,14 @@ def unclaimed(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def located(bound: BoundRecipe, ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Ask, and give each diagnostic of a RecipeError that names a key the place of its value."""
+    """Ask, and give each diagnostic that names a key, such as of weights that do not fit, the place of its value."""
     try:
         return ask()
-    except RecipeError as error:
-        raise RecipeError(*(placed(bound.parsed, diagnostic) for diagnostic in error.diagnostics)) from None
+    except (RecipeError, StepError) as error:
+        if not any(diagnostic.key for diagnostic in error.diagnostics):
+            raise
+        kind = RecipeError if isinstance(error, RecipeError) else StepError
+        raise kind(*(placed(bound.parsed, diagnostic) for diagnostic in error.diagnostics)) from None
 
 
 def placed(recipe: ParsedRecipe, diagnostic: Diagnostic) -> Diagnostic:

@@ -6,6 +6,7 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.gate import LESS_IS_BETTER, gate_test, guarding_comparison
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.open_looks import OPEN
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
 
@@ -197,6 +198,33 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
     elif point.sensitivity == 0:
         message = "a sensitivity of 0 sets no threshold"
         yield given.finding("R113", (*path, "sensitivity"), message, "such as `0.95`")
+
+
+# Tests of which some bound holds however often rows are added and judged.
+_AT_ANY_TIME = ("score_ratio", "paired_difference", "exact_binomial", "paired_mean", "group_ratio", "two_proportions")
+
+
+def open_looks_have_bounds(given: CheckInput) -> Iterator[Finding]:
+    """Refuse a gate of open looks whose bounds hold for a planned number of looks only."""
+    validation = given.recipe.validation
+    if validation.looks != OPEN:
+        return
+    named: list[tuple[KeyPath, str, str]] = [
+        (("validation", "gates", place, "metric"), gate.metric, gate.comparison)
+        for place, gate in enumerate(validation.gates)
+    ]
+    if validation.baseline is not None:
+        named.append((("validation", "baseline", "metric"), validation.baseline.metric, "at_least"))
+    for path, metric, comparison in named:
+        try:
+            bounded = ":" in metric or gate_test(metric, comparison) in _AT_ANY_TIME
+        except ValueError:
+            continue  # said of the gate itself
+        if not bounded:
+            message = f"`looks: open` has no bound of `{metric}` ({comparison}) that holds at any number of looks"
+            yield given.finding(
+                "R140", path, message, "plan a number of looks, such as `looks: 5`, or take another metric"
+            )
 
 
 def confidence_is_usable(given: CheckInput) -> Iterator[Finding]:

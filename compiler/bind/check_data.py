@@ -97,6 +97,23 @@ def bundled_sets_exist(given: CheckInput) -> Iterator[Finding]:
             yield given.finding("R118", path, message, meant(name, BUNDLED, "it brings"))
 
 
+def images_are_read_alike(given: CheckInput) -> Iterator[Finding]:
+    """Refuse sources whose images are read in several ways: a released model reads every image in one."""
+    first = None
+    for name, source in (given.data.sources or {}).items():
+        folder = source.image_folder
+        if folder is None:
+            continue
+        first = first or (name, folder)
+        for key in ("color", "background", "window"):
+            own, other = getattr(folder, key), getattr(first[1], key)
+            if own != other:
+                path: KeyPath = ("data", "sources", name, "image_folder")
+                message = f"`{first[0]}` and `{name}` read their images with another `{key}`"
+                whole = (*path, key) if given.written(*path, key) else path
+                yield given.finding("R150", whole, message, f"write the same `{key}` in both, as the model was trained")
+
+
 def classes_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check the classes against the task, and `positive` against the classes."""
     if not given.labelled:

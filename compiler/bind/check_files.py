@@ -8,8 +8,10 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import Source
+from titrant.schema.recipe.data import ImageFolder, Source
+from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.values.files import WEIGHT_SUFFIXES
+from titrant.schema.values.shards import ShardIndexError, shards_of
 from titrant.schema.values.text import is_text
 
 # What a key's file must end in; a folder has no ending.
@@ -21,6 +23,9 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
 # `model.weights: included` is not a file: the factory loads its own weights.
 FILE_SOURCES = ("csv", "parquet", "npz", "image_folder")
 INCLUDED = "included"
+WEIGHTS: KeyPath = ("model", "weights")
+# What the shards that a weights index names are called among the recipe's files.
+SHARDS = "model.weights.shards."
 
 
 def named_files(given: CheckInput) -> dict[KeyPath, File]:
@@ -28,18 +33,41 @@ def named_files(given: CheckInput) -> dict[KeyPath, File]:
     return {path: _resolved(given, path, text) for path, text in _named(given)}
 
 
+def bound_files(given: CheckInput) -> dict[str, File]:
+    """Return what `named_files` does by dotted key, with the shards that a weights index names.
+
+    The weights are `model.weights` in either way of writing them.
+    """
+    files: dict[str, File] = {}
+    for path, file in named_files(given).items():
+        if path[:2] == WEIGHTS:
+            files["model.weights"] = file
+            files |= {f"{SHARDS}{place}": shard for place, shard in enumerate(shards_of(file))}
+        else:
+            files[".".join(str(part) for part in path)] = file
+    return files
+
+
 def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     """List every path of the recipe that holds a file or folder, with its text."""
     model, data = given.recipe.model, given.data
-    for key, text in (("onnx", model.onnx), ("weights", model.weights)):
-        if text is not None and not (key == "weights" and text == INCLUDED):
-            yield ("model", key), text
+    if model.onnx is not None:
+        yield ("model", "onnx"), model.onnx
+    if isinstance(model.weights, WeightsFile):
+        yield (*WEIGHTS, "path"), model.weights.path
+    elif model.weights is not None and model.weights != INCLUDED:
+        yield WEIGHTS, model.weights
     sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
     for place, source in sources:
         for key in FILE_SOURCES:
-            if (text := getattr(source, key)) is not None:
-                yield (*place, key), text
+            value = getattr(source, key)
+            if isinstance(value, ImageFolder):
+                # A folder without options is written as its path alone.
+                written = (*place, key, "path") if given.written(*place, key, "path") else (*place, key)
+                yield written, value.path
+            elif value is not None:
+                yield (*place, key), value
         for index, text in enumerate(source.files or ()):
             yield (*place, "files", index), text
 
@@ -64,7 +92,8 @@ def names_are_text(given: CheckInput) -> Iterator[Finding]:
 def missing_files(given: CheckInput) -> Iterator[Finding]:
     """Find files that are not there, are of another sort, or have an ending that the key does not read."""
     for path, file in named_files(given).items():
-        key = next(part for part in reversed(path) if isinstance(part, str))
+        parts = (part for part in reversed(path) if isinstance(part, str) and part != "path")
+        key = "weights" if path[:2] == WEIGHTS else next(parts)
         if key == "image_folder":
             yield from _folder(given, path, file)
         elif key == "files" and file.is_dir():
@@ -72,13 +101,35 @@ def missing_files(given: CheckInput) -> Iterator[Finding]:
         elif not file.exists():
             yield given.finding("R102", path, f"there is no file {file}", _near(file))
         elif file.is_dir():
-            yield given.finding("R102", path, f"{file} is a folder, and a file is due", "name the file in it")
+            yield given.finding("R102", path, f"{file} is a folder, and a file is due", _inside(file, key))
         elif not file.is_file():
             message = f"{file} is not a regular file"
             yield given.finding("R102", path, message, "name a file on a disk: a pipe or device never ends")
-        elif key in ENDINGS and file.suffix.lower() not in ENDINGS[key]:
+        elif key in ENDINGS and not file.name.lower().endswith(ENDINGS[key]):
             message = f"`{key}` reads {', '.join(ENDINGS[key])}, and this is {file.name}"
             yield given.finding("R103", path, message, "name another file, or save this one in such a format")
+        elif key == "weights":
+            yield from _shards(given, path, file)
+
+
+def _shards(given: CheckInput, path: KeyPath, file: File) -> Iterator[Finding]:
+    """Find an index that cannot be read, and shards that are not beside it."""
+    try:
+        absent = [shard for shard in shards_of(file) if not shard.is_file()]
+    except ShardIndexError as error:
+        yield given.finding("R163", path, f"{file.name} {error}", "copy the index again, or save the weights again")
+        return
+    if absent:
+        message = f"there is no file {absent[0].name}, which {file.name} names"
+        more = f" ({len(absent)} of {len(shards_of(file))} shards are missing)" if len(absent) > 1 else ""
+        yield given.finding("R102", path, message + more, "copy every shard beside the index")
+
+
+def _inside(folder: File, key: str) -> str:
+    """Word a hint: the files in a folder that the key could name, an index before its shards."""
+    names = [name for name in _names(folder) if name.lower().endswith(ENDINGS.get(key, ()))]
+    names.sort(key=lambda name: not name.endswith(".json"))
+    return f"name the file in it, such as {names[0]}" if names else "name the file in it"
 
 
 def _folder(given: CheckInput, path: KeyPath, folder: File) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from titrant.runtime.catalog import Declaration, Method
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.deploy import Export
+from titrant.schema.recurrent import steps_of
 
 Dimension = int | str
 
@@ -172,7 +173,8 @@ def inputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterato
             yield given.finding("R136", (*path, needed.name), message, advice, part="key")
             continue
         offer = offered[needed.name]
-        if not _same_shape(needed.shape[1:], offer.shape[1:]):
+        stepped = model.state is not None and steps_of(needed.shape, offer.shape) is not None
+        if not stepped and not _same_shape(needed.shape[1:], offer.shape[1:]):
             message = f"the model's input `{needed.name}` is {_shape(needed)}, and the data gives {_shape(offer)}"
             advice = "change the model's arguments, `data.inputs`, or the transforms"
             yield given.finding("R136", (*path, needed.name), message, advice, part="key")

@@ -8,6 +8,7 @@ from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
 from titrant.schema.facts import subgroup_values
 from titrant.schema.gate import BATCH_INVARIANCE, REFERENCE, Contract, Gate, gate_test
+from titrant.schema.open_looks import OPEN
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
 
@@ -25,11 +26,11 @@ def contract(question: Question) -> RuleAnswer:
     return RuleAnswer(
         Contract(rows, presets.confidence, presets.require, presets.looks),
         (),
-        warnings_of(rows, question, presets.confidence),
+        warnings_of(rows, question, presets),
     )
 
 
-def warnings_of(rows: tuple[Gate, ...], question: Question, confidence: float) -> tuple[str, ...]:
+def warnings_of(rows: tuple[Gate, ...], question: Question, presets: Presets) -> tuple[str, ...]:
     """Say which gates can never be proven with the cases there are, and which are not assessable at all.
 
     How many cases there are is told from `report.min_cell` on.
@@ -43,12 +44,16 @@ def warnings_of(rows: tuple[Gate, ...], question: Question, confidence: float) -
                 f"gate {gate.id} can never be proven for a candidate that changes an answer there: it takes "
                 f"{gate.min_cases} cases (min_cases), and there are {shown_count(gate.available_cases, least)}"
             )
-        elif (short := shortage(gate, question.data, confidence)) is not None:
+        elif (short := _shortage(gate, question, presets)) is not None:
             warnings.append(
                 f"gate {gate.id} can never be proven: even if no answer changes it takes "
                 f"{short[0]} cases, and there are {shown_count(short[1], least)}"
             )
     return tuple(warnings)
+
+
+def _shortage(gate: Gate, question: Question, presets: Presets) -> tuple[int, int] | None:
+    return shortage(gate, question.data, presets.confidence, always_valid=presets.looks == OPEN)
 
 
 def gates(question: Question, presets: Presets) -> tuple[Gate, ...]:
@@ -63,7 +68,8 @@ def gates(question: Question, presets: Presets) -> tuple[Gate, ...]:
         *targets(question),
         *_free(question),
     )
-    return tuple(with_cases(gate, question.data, presets.confidence) for gate in _unique(rows))
+    open_looks = presets.looks == OPEN
+    return tuple(with_cases(gate, question.data, presets.confidence, always_valid=open_looks) for gate in _unique(rows))
 
 
 def overall(question: Question, presets: Presets) -> Iterator[Gate]:

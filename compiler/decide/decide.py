@@ -17,6 +17,7 @@ from titrant.compiler.decide import (
     target,
     thresholds,
     training,
+    weights,
 )
 from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -63,7 +64,9 @@ def _note(question: Question, section: str, text: str) -> Decision:
 RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("trust", None, trusted),
     ("notes", None, notes),
+    ("weights", None, weights.weights),
     ("inputs", None, inputs.inputs),
+    ("state", None, inputs.state),
     ("classes", None, inputs.classes),
     ("level", "level", levels.level),
     ("size", None, levels.size),

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from titrant.schema.cases import FAITHFUL, Assumed, need
 from titrant.schema.facts import DataFacts, RoleFacts, subgroup_values
-from titrant.schema.gate import Gate, slice_of
+from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of
+from titrant.schema.open_looks import open_need, unchanged_cases
 from titrant.schema.samples.bets import mean_cases
 from titrant.schema.samples.binomial import zero_failure_cases
 from titrant.schema.values.slice import Slice
@@ -17,11 +18,11 @@ POSITIVES = ("sensitivity", "kept")
 NEGATIVES = "specificity"
 
 
-def with_cases(gate: Gate, data: DataFacts, confidence: float) -> Gate:
+def with_cases(gate: Gate, data: DataFacts, confidence: float, *, always_valid: bool = False) -> Gate:
     """Fill in the cases that a gate needs and has; unchanged where it counts none (size, time) or is not assessable."""
     if gate.test == "not_assessable" or gate.preset == "target":
         return gate
-    needed, assumption = needed_cases(gate, confidence, assumed_of(gate, data))
+    needed, assumption = needed_cases(gate, confidence, assumed_of(gate, data), always_valid=always_valid)
     available = available_cases(gate.metric, slice_of(gate), data)
     return replace(gate, needed_cases=needed, available_cases=available, assumption=assumption)
 
@@ -48,12 +49,13 @@ def assumed_of(gate: Gate, data: DataFacts) -> Assumed:
     )  # fmt: skip
 
 
-def needed_cases(gate: Gate, confidence: float, assumed: Assumed = FAITHFUL) -> Needed:
+def needed_cases(gate: Gate, confidence: float, assumed: Assumed = FAITHFUL, *, always_valid: bool = False) -> Needed:
     """Return the cases that a gate needs, and what that number assumes; (None, "") where no such number is known.
 
     A gate with a least number of cases of its own needs at least those.
     """
-    requirement = need(gate, assumed, confidence=confidence)
+    required = open_need if always_valid else need
+    requirement = required(gate, assumed, confidence=confidence)
     if gate.min_cases > (requirement.cases or 0):
         return gate.min_cases, "the least that min_cases allows"
     return requirement.cases, requirement.assumption
@@ -99,7 +101,7 @@ def _at(side: Slice, counts: Mapping[str, Mapping[str, int]]) -> int | None:
     return counts.get(side.group, {}).get(side.value)
 
 
-def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] | None:
+def shortage(gate: Gate, data: DataFacts, confidence: float, *, always_valid: bool = False) -> tuple[int, int] | None:
     """Return the cases without which a gate can never pass and the fewer that there are; None where none are missing.
 
     A ratio of two groups rests on the first one's cases where the second has all right, and `min_cases` on both.
@@ -110,19 +112,21 @@ def shortage(gate: Gate, data: DataFacts, confidence: float) -> tuple[int, int] 
     proving = available
     if gate.test == "group_ratio":
         proving = available_cases(gate.metric, slice_of(gate).sides()[0], data)
-    fewest = fewest_cases(gate, confidence)
+    fewest = fewest_cases(gate, confidence, always_valid=always_valid)
     if proving < fewest:
         return max(fewest, gate.min_cases), proving
     return (gate.min_cases, available) if available < gate.min_cases else None
 
 
-def fewest_cases(gate: Gate, confidence: float) -> int:
+def fewest_cases(gate: Gate, confidence: float, *, always_valid: bool = False) -> int:
     """Return the cases below which a gate can never pass, even if no answer changes; 0 where none are known.
 
     For a ratio of groups these are the first group's.
     """
     if not 0 < gate.threshold < 1:
         return 0
+    if always_valid:
+        return _fewest_in_open_looks(gate, confidence)
     match gate.test, gate.comparison:
         case ("exact_binomial", "at_least") | ("score_ratio" | "group_ratio", _):
             # Of retention only cases that either model has right count; all of them may be.
@@ -132,3 +136,12 @@ def fewest_cases(gate: Gate, confidence: float) -> int:
         case "paired_mean", "rise_at_most" | "drop_at_most":
             return mean_cases(gate.threshold, 1.0, confidence) or 0
     return 0
+
+
+def _fewest_in_open_looks(gate: Gate, confidence: float) -> int:
+    if gate.test not in ("exact_binomial", "score_ratio", "group_ratio", "paired_difference", "paired_mean"):
+        return 0
+    if gate.test == "paired_mean" and gate.comparison not in ("rise_at_most", "drop_at_most"):
+        return 0
+    margin = gate.threshold if gate.comparison in SMALLER_IS_BETTER else 1 - gate.threshold
+    return unchanged_cases(margin, confidence) or 0

@@ -1,13 +1,15 @@
-"""What inspection settled between model and data: what each input is made of, and which output is which class."""
+"""What inspection settled between model and data: what an input is made of, which output a class is, and the steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
-from titrant.schema.facts import InputPart, TensorSpec
+from titrant.schema.facts import InputPart, RecurrentState, TensorSpec
 from titrant.schema.plan import Decision
 from titrant.schema.recipe.data import Data
+from titrant.schema.recurrent import steps_of
 
 _SHOWN = 6  # columns that a line lists
+_STATE = ("model", "state")
 
 
 def inputs(question: Question) -> RuleAnswer:
@@ -56,13 +58,12 @@ def _line(question: Question, item: InputPart, spec: TensorSpec) -> Decision:
     if not written:
         lone = len(question.data.wiring) == 1
         because = "the model has one input" if lone else "the model and the data call it so"
-    shape = ", ".join(map(str, spec.shape))
     return decision(
         question,
         f"input {item.name}",
         "inputs.written" if written else "inputs.named",
         asked="data.inputs" if written else "not written",
-        chosen=f"{_words(item.part)} as {spec.dtype} ({shape})",
+        chosen=f"{_words(item.part)} as {spec.dtype} {_shape(spec)}",
         because=because,
         path=("data", "inputs", item.name) if written else (),
     )
@@ -74,3 +75,65 @@ def _words(part: str | Sequence[str]) -> str:
     more = f" and {len(part) - _SHOWN} more" if len(part) > _SHOWN else ""
     columns = "the column" if len(part) == 1 else f"{len(part)} columns,"
     return f"{columns} {', '.join(part[:_SHOWN])}{more}"
+
+
+def state(question: Question) -> RuleAnswer:
+    """Show the state, the steps and the answer of a case; settled is nothing, it stands in the model's facts."""
+    recurrent = question.model.state
+    return RuleAnswer(None) if recurrent is None else RuleAnswer(None, tuple(_state_lines(question, recurrent)))
+
+
+def _state_lines(question: Question, recurrent: RecurrentState) -> Iterator[Decision]:
+    for (output, target), spec in zip(recurrent.feeds, recurrent.zeros, strict=True):
+        yield decision(
+            question,
+            f"state {target}",
+            "state.fed",
+            asked=f"{output} → {target}",
+            chosen=f"zeros {_shape(spec)} at the start of each case, then {output} of the step before",
+            because="no state passes from one case to another",
+            path=_STATE,
+        )
+    yield decision(
+        question,
+        "steps",
+        "state.steps",
+        asked="",
+        chosen=f"{recurrent.steps:,} a case, of {_step_sizes(question)}",
+        because="the data hold as many, and the model takes one at a time",
+        path=_STATE,
+    )
+    last = recurrent.answer == "last"
+    yield decision(
+        question,
+        "answer of a case",
+        "state.answer",
+        asked="",
+        chosen="that of its last step" if last else "those of all its steps",
+        because="a case has one label" if last else "what has no label is compared at every step",
+        path=_STATE,
+    )
+    yield decision(
+        question,
+        "timed",
+        "state.timed",
+        asked="",
+        chosen="one step",
+        because="a stream is answered step by step: latency and throughput are those of a step, not of a case",
+        path=_STATE,
+    )
+
+
+def _step_sizes(question: Question) -> str:
+    """Write one step of every input that has steps."""
+    given = {spec.name: spec for spec in question.data.inputs}
+    specs = [
+        spec
+        for spec in question.model.inputs
+        if spec.name in given and (steps := steps_of(spec.shape, given[spec.name].shape)) is not None and steps.count
+    ]
+    return ", ".join(f"{spec.name} {_shape(spec)}" for spec in specs)
+
+
+def _shape(spec: TensorSpec) -> str:
+    return f"({', '.join(map(str, spec.shape))})"

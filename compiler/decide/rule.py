@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, Literal
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -65,8 +65,8 @@ class Presets:
     bias_metric: str | None
     bias_min_cases: int
     require: str
-    confidence: float  # of each look
-    looks: int = 1
+    confidence: float  # of each look, of open ones the first
+    looks: int | Literal["open"] = 1
 
 
 @dataclass(frozen=True)

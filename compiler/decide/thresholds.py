@@ -1,9 +1,11 @@
 """Which thresholds the contract's presets have: from the recipe, the level, and `preserve: medical`."""
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from titrant.compiler.decide.levels import LEVELS, LevelDefaults
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
+from titrant.schema.open_looks import OPEN, share_of
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.validation import Agreement, Bias, Calibration, Safety, Validation
 
@@ -164,10 +166,28 @@ def _require(question: Question) -> tuple[str, Decision]:
     return chosen, line
 
 
-def _looks(question: Question) -> tuple[int, float, tuple[Decision, ...]]:
-    """Share what may go wrong among the planned looks at the same rows (Bonferroni): each has a higher confidence."""
+def _looks(question: Question) -> tuple[int | Literal["open"], float, tuple[Decision, ...]]:
+    """Share what may go wrong among the looks at the same rows: each has a higher confidence.
+
+    Planned looks have equal shares (Bonferroni), open ones each a smaller one than the one before.
+    """
     validation = question.recipe.validation
-    looks = validation.looks if isinstance(validation.looks, int) else 1
+    looks = validation.looks
+    if looks == OPEN:
+        confidences = [1 - (1 - validation.confidence) * share_of(place) for place in (1, 2, 5)]
+        line = decision(
+            question,
+            "validation.looks",
+            "looks.open",
+            asked=OPEN,
+            chosen=f"confidence {confidences[0]:.4g} for the first model on these rows, always-valid bounds",
+            because=(
+                f"{confidences[1]:.4g} for the second and {confidences[2]:.4g} for the fifth: all models together keep "
+                f"{validation.confidence:g}; rows may be added to the same model's at no charge where each is a unit"
+            ),
+            path=("validation", "looks"),
+        )
+        return OPEN, confidences[0], (line,)
     confidence = 1 - (1 - validation.confidence) / looks
     if not question.bound.written("validation", "looks"):
         return looks, confidence, ()

@@ -31,7 +31,7 @@ def training(question: Question) -> RuleAnswer:
     """Settle the parameters of train.fit; None where the weights are taken as they are."""
     train = question.recipe.train
     if train is None:
-        weights = question.recipe.model.weights or "as the file has them"
+        weights = question.recipe.model.weights_path or "as the file has them"
         because = "the recipe has no train section"
         line = decision(question, "weights", "training.none", asked="", chosen=weights, because=because)
         return RuleAnswer(None, (line,))
@@ -54,7 +54,7 @@ def training(question: Question) -> RuleAnswer:
 
 
 def _weights_line(question: Question) -> Decision:
-    weights = question.recipe.model.weights
+    weights = question.recipe.model.weights_path
     if weights is None:
         chosen, because = "fitted on train rows", "the factory comes without weights"
     else:

@@ -4,7 +4,6 @@ Also carries a kept answer over to a copy of the recipe's folder, and gives erro
 """
 
 import json
-import os
 import time
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from titrant.schema.values.files import digest_bytes, digest_file, remembered, write_bytes
+from titrant.schema.values.files import digest_bytes, digest_file, files_below, remembered, write_bytes
 from titrant.schema.values.frozen import dataclass
 
 # A file touched this short a time before it was read may change again within the clock's grain.
@@ -80,11 +79,10 @@ class FileDigests:
 
     def _folder(self, path: Path) -> str:
         lines = []
-        for folder, folders, files in os.walk(path):
-            folders.sort()
-            for name in files:
-                file = Path(folder, name)
-                lines.append(f"{file.relative_to(path).as_posix()}\0{self._file(file)}\n")
+        for file in files_below(path):
+            # A link to nothing, or what no reader can finish, is there by its name only.
+            digest = self._file(file) if file.is_file() else ""
+            lines.append(f"{file.relative_to(path).as_posix()}\0{digest}\n")
         return digest_bytes("".join(sorted(lines)).encode("utf-8", "surrogateescape"))
 
 

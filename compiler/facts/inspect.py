@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe, located
+from titrant.compiler.bind.check_files import SHARDS
 from titrant.compiler.facts.cache import PREFIX, DigestedFile, FileDigests, header_digest, movable, moved
 from titrant.compiler.facts.load_steps import (
     ONNX_PARTS,
@@ -27,7 +28,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 7
+_FORM = 8
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def digest_files(
     digests = FileDigests() if digests is None else digests
     files = {}
     for key, path in bound.files.items():
-        header = header_digest(path) if by_header and key == "model.weights" else None
+        header = header_digest(path) if by_header and (key == "model.weights" or key.startswith(SHARDS)) else None
         files[key] = DigestedFile(path, header or _digest(bound, key, path, digests))
     return files
 
@@ -163,7 +164,8 @@ def _digest(bound: BoundRecipe, key: str, path: Path, digests: FileDigests) -> s
     try:
         return digests.of(path)
     except OSError as error:
-        where = bound.parsed.source.place(tuple(key.split(".")), "value")
+        named = "model.weights" if key.startswith(SHARDS) else key
+        where = bound.parsed.source.place(tuple(named.split(".")), "value")
         raise RecipeError(
             Diagnostic("P010", f"{path} cannot be read: {os_reason(error)}", where, "check the path and its rights")
         ) from None

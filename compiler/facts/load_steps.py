@@ -4,18 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED
+from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED, SHARDS
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
-from titrant.schema.recipe.data import Data, Source
+from titrant.schema.recipe.data import Data, ImageFolder, Source
+from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.text import is_whole
 
 DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundRecipe.files
 
+# The column that an image folder gives.
+IMAGE = "image"
+
 # What the subfolders of an image folder become where the recipe does not name a label, and the tasks that need one.
 FOLDER_LABEL = "label"
 CLASSIFYING = ("binary_classification", "multiclass_classification")
+
+# How many steps a random case of a model with recurrent state has.
+RANDOM_STEPS = 8
 
 # The one source of a recipe that has no names for its sources.
 ONLY = "source"
@@ -31,7 +38,7 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     inputs, label = column_names(recipe)
     params: dict[str, Any] = {"sources": sources, "inputs": inputs, "label": label, "keep": _kept_columns(recipe)}
     if not sources:
-        params["random"] = [spec for spec in model_inputs(recipe) if "value" not in spec]
+        params["random"] = [_cases(recipe, spec) for spec in model_inputs(recipe) if "value" not in spec]
     params["resize"] = any(step["name"] == "resize" for step in transforms(recipe))
     return params
 
@@ -80,6 +87,8 @@ def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[s
         "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
         "model_inputs": typed,
         **(settled if wiring else {}),
+        **({"stepped": True} if recipe.model.state is not None else {}),
+        **({"images": images} if (images := _image_columns(recipe)) else {}),
     }
 
 
@@ -130,8 +139,20 @@ def transforms(recipe: Recipe) -> list[dict[str, Any]]:
     return [step.model_dump(mode="json", exclude_none=True) for step in section(recipe).transform]
 
 
+def _cases(recipe: Recipe, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what random cases are made of: with recurrent state each is several steps."""
+    if recipe.model.state is None or not spec["shape"]:
+        return dict(spec)
+    batch, *sizes = spec["shape"]
+    return {**spec, "shape": [batch, RANDOM_STEPS, *sizes]}
+
+
 def model_inputs(recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the model's inputs where the recipe names them; the first dimension, where there is one, is the batch."""
+    """Return the model's inputs where the recipe names them; the first dimension, where there is one, is the batch.
+
+    Those of recurrent state are no part of the data; others are one step where there is such a state.
+    """
+    state = (recipe.model.state or {}).values()
     return [
         {
             "name": spec.name,
@@ -140,6 +161,7 @@ def model_inputs(recipe: Recipe) -> list[dict[str, Any]]:
             **({"value": spec.value} if spec.value is not None else {}),
         }
         for spec in recipe.model.inputs or ()
+        if spec.name not in state
     ]
 
 
@@ -159,7 +181,11 @@ def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for kind in FILE_SOURCES:
         if getattr(source, kind) is not None:
-            params[kind] = files[f"{key}.{kind}"].as_param()
+            # With options, the path is one of the keys below the kind.
+            place = f"{key}.{kind}"
+            params[kind] = (files[place] if place in files else files[f"{place}.path"]).as_param()
+    if source.image_folder is not None:
+        params["images"] = _reading(source.image_folder)
     for name in ("sklearn", "factory", "inputs", "label"):
         value = getattr(source, name, None)
         if value is not None:
@@ -169,6 +195,25 @@ def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
     if source.files:
         params["files"] = [files[f"{key}.files.{place}"].as_param() for place in range(len(source.files))]
     return params
+
+
+def _reading(folder: ImageFolder) -> dict[str, Any]:
+    window = {} if folder.window is None else {"window": list(folder.window)}
+    return {"color": folder.color, "background": folder.background, **window}
+
+
+def _image_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Say how every column of images is read, under the name that later steps use."""
+    data = section(recipe)
+    common = column_names(recipe)[0]
+    columns = {}
+    for source in (data.source, *(data.sources or {}).values()):
+        if source is None or source.image_folder is None:
+            continue
+        own = getattr(source, "inputs", None) or common or (IMAGE,)
+        name = (common or own)[own.index(IMAGE)] if IMAGE in own else IMAGE
+        columns[name] = _reading(source.image_folder)
+    return columns
 
 
 def _roles(recipe: Recipe) -> dict[str, dict[str, float]]:
@@ -207,27 +252,58 @@ def model_load(
     model = bound.recipe.model
     if model.onnx is not None:
         parts = [file.as_param() for key, file in files.items() if key.startswith(ONNX_PARTS)]
-        return "model.load_onnx", {"onnx": files["model.onnx"].as_param(), **({"parts": parts} if parts else {})}
+        onnx = {"onnx": files["model.onnx"].as_param(), **({"parts": parts} if parts else {})}
+        return "model.load_onnx", onnx | _state(bound.recipe, facts)
     params: dict[str, Any] = {
         "factory": model.factory,
         "args": dict(model.args if args is None else args),
-        "weights": _weights(bound, files),
+        **_weights(bound, files, facts),
         "inputs": _taken(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs],
+        **_state(bound.recipe, facts),
     }
     if facts is not None:
         params["outputs"] = [_spec(spec) for spec in facts.outputs]
+    if facts is not None and facts.state is not None:
+        params["inputs"] += [_spec(spec) for spec in facts.state.zeros]
+        params["outputs"] = [{"name": name} for name in facts.state.outputs]
     return "model.load", params
+
+
+def _state(recipe: Recipe, facts: ModelFacts | None) -> dict[str, Any]:
+    """Say what the recurrent state is, and what one step takes: as the recipe says, or in a plan as was found."""
+    if recipe.model.state is None:
+        return {}
+    one_step = model_inputs(recipe) if facts is None else [_spec(spec) for spec in facts.inputs]
+    one_step = [{key: spec[key] for key in ("name", "shape", "dtype")} for spec in one_step]
+    answer = "steps" if recipe.task == "unlabeled" else "last"
+    return {"state": {"feeds": dict(recipe.model.state), "answer": answer, "inputs": one_step}}
 
 
 def _taken(recipe: Recipe) -> list[dict[str, Any]]:
     """Return the inputs as the model of a factory takes them: a number in place of the batch is one it insists on."""
-    pairs = zip(model_inputs(recipe), recipe.model.inputs or (), strict=True)
-    return [{**written, "shape": list(spec.shape)} for written, spec in pairs]
+    return [
+        {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
+        | ({"value": spec.value} if spec.value is not None else {})
+        for spec in recipe.model.inputs or ()
+    ]
 
 
-def _weights(bound: BoundRecipe, files: DigestedFiles) -> dict[str, str] | str | None:
+def _weights(bound: BoundRecipe, files: DigestedFiles, facts: ModelFacts | None) -> dict[str, Any]:
+    """Say which file, its shards, and where in it: as the recipe says, or in a plan as inspection found."""
     written = bound.recipe.model.weights
-    return files["model.weights"].as_param() if written not in (None, INCLUDED) else written
+    if written is None or written == INCLUDED:
+        return {"weights": written}
+    shards = [file.as_param() for key, file in files.items() if key.startswith(SHARDS)]
+    settled: Mapping[str, str | None] = {}
+    if facts is not None and facts.weights is not None:
+        settled = {"key": facts.weights.key, "prefix": facts.weights.prefix}
+    elif isinstance(written, WeightsFile):
+        settled = {"key": written.key, "prefix": written.prefix}
+    return {
+        "weights": files["model.weights"].as_param(),
+        **({"shards": shards} if shards else {}),
+        **{name: text for name, text in settled.items() if text is not None},
+    }
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:

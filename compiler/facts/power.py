@@ -8,6 +8,7 @@ from typing import Any
 from titrant.compiler.facts.user_operators import Ask
 from titrant.schema.facts import DataFacts
 from titrant.schema.gate import BATCH_INVARIANCE, criteria
+from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Plan
 from titrant.schema.power import JointPower
 from titrant.schema.values.canonical import plain, read_back, sha256
@@ -31,9 +32,12 @@ def with_power(plan: Plan, data: DataFacts, ask: Ask, cache: Path) -> Plan:
 
 
 def _question(plan: Plan, data: DataFacts) -> dict[str, Any] | None:
-    """Write what is simulated; None where no evaluation row is known, or no gate is about answers."""
+    """Write what is simulated; None where no evaluation row is known, there is no gate, or looks are open.
+
+    The bets of open looks are others than the tests that are simulated.
+    """
     evaluation = data.roles.get(_EVALUATION)
-    if evaluation is None or not evaluation.rows or not plan.contract.gates:
+    if evaluation is None or not evaluation.rows or not plan.contract.gates or plan.contract.looks == OPEN:
         return None
     return {
         "gates": [plain(criteria(gate)) for gate in plan.contract.gates],

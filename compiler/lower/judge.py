@@ -15,6 +15,7 @@ from titrant.runtime.catalog import method_operator
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria
+from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
@@ -296,6 +297,7 @@ def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorS
         "timing_batch": timing_batch(bound.recipe),
         "confidence": decisions.settled.contract.confidence,
         "require": decisions.settled.contract.require,
+        **({"always_valid": True} if decisions.settled.contract.looks == OPEN else {}),
     }
 
 

@@ -15,6 +15,7 @@ from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
+from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
@@ -122,7 +123,10 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts) -> str:
     made = {name: part for name, part in value.items() if name not in _NOT_JUDGED}
     gates = [criteria(gate) for gate in decisions.settled.contract.gates]
     point = dict(decisions.settled.operating_point)
-    return sha256({"made": made, "data": prepared, "model": model.digest, "gates": gates, "point": point})
+    # The same gates are judged by other bounds in open looks.
+    looks = {"looks": OPEN} if decisions.settled.contract.looks == OPEN else {}
+    judged = {"made": made, "data": prepared, "model": model.digest, "gates": gates, "point": point}
+    return sha256({**judged, **looks})
 
 
 def _prepare(

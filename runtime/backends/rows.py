@@ -43,6 +43,7 @@ def save_tables(value: Tables, folder: Path) -> None:
                 "columns": list(table.columns),
                 "label_names": dict(table.label_names),
                 "notes": list(table.notes),
+                **({"deep_whites": list(table.deep_whites)} if table.deep_whites else {}),
             }
         )
     save_file(numbers, folder / NUMBERS)
@@ -60,7 +61,9 @@ def load_tables(folder: Path) -> Tables:
     sources = {}
     for place, table in enumerate(about):
         columns = {name: _column(f"{place}.{number}", numbers, texts) for number, name in enumerate(table["columns"])}
-        sources[table["name"]] = Table(columns, table["label_names"], tuple(table["notes"]))
+        sources[table["name"]] = Table(
+            columns, table["label_names"], tuple(table["notes"]), tuple(table.get("deep_whites", ()))
+        )
     return Tables(sources)
 
 

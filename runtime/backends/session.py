@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from titrant.runtime.backends import backend
+from titrant.runtime.backends.recurrent import StatefulSession
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -37,6 +38,9 @@ class Session(Protocol):
 def open_session(name: str, model: Any, *, threads: int, device: str = "cpu") -> Session:
     """Load a model in the named engine, ready for batches of any size."""
     session: Session = backend.get(name).open(model, threads=threads, device=device)
+    recurrence = getattr(session, "recurrence", None)
+    if recurrence is not None:
+        session = StatefulSession(session, recurrence)
     scalars = tuple(item for item, shape, _ in getattr(session, "specs", ()) if not shape)
     if session.fixed_batch is not None:
         session = PiecewiseSession(session, session.fixed_batch)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.schema.values.canonical import plain, read_back
 from titrant.schema.values.text import printable
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def save_transforms(value: "Transforms", folder: Path) -> None:
         "positive": value.positive,
         **({"class_kind": value.class_kind} if value.class_kind != "text" else {}),
         **({"constants": dict(value.constants)} if value.constants else {}),
+        **({"images": {name: plain(reading) for name, reading in value.images.items()}} if value.images else {}),
     }
     save_file(numbers, folder / ARRAYS)
     (folder / ABOUT).write_text(printable(json.dumps(about, ensure_ascii=False, indent=1)) + "\n", encoding="utf-8")
@@ -50,7 +52,7 @@ def load_transforms(folder: Path) -> "Transforms":
     """Read the transforms."""
     from safetensors.numpy import load_file
 
-    from titrant.runtime.values import Transforms
+    from titrant.runtime.values import ImageReading, Transforms
 
     about = _about(folder)
     numbers = load_file(folder / ARRAYS)
@@ -63,6 +65,7 @@ def load_transforms(folder: Path) -> "Transforms":
         unstacked=frozenset(name for name, parts, _ in about["inputs"] if isinstance(parts, str)),
         class_kind=about.get("class_kind", "text"),
         constants=about.get("constants", {}),
+        images={name: read_back(ImageReading, reading) for name, reading in about.get("images", {}).items()},
     )
 
 

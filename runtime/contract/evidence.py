@@ -39,6 +39,7 @@ class Evidence:
     size: int | None = None
     seed: int = 0
     invariance: Mapping[str, Any] | None = None
+    always_valid: bool = False  # bounds hold however often rows are added and judged (validation.looks: open)
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
     # Which rows a slice holds, for all answers to them.
     places: dict[Slice, tuple[np.ndarray, str]] = field(default_factory=dict, repr=False, compare=False)

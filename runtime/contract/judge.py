@@ -85,6 +85,7 @@ def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
         original=_number(finding.original), candidate=_number(finding.candidate), cases=finding.cases,
         changed=finding.changed, needed_cases=needed,
         reason=reason(gate, finding, answer, needed, confidence), method=finding.method, units=finding.units,
+        p_value=finding.p_value,
     )  # fmt: skip
     if not original_misses(gate, result):
         return result

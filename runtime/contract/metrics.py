@@ -1,10 +1,11 @@
-"""Metrics of one model's answers against the labels; None where the cases do not define one."""
+"""Metrics of a model's answers against the labels, also by subgroup; None where the cases do not define one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.answers import Answers, CaseCount
+from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.statistics.auroc import midranks
 from titrant.runtime.values import Rows
 from titrant.schema.values.frozen import dataclass
@@ -165,3 +166,60 @@ def compare_with_constant(answers: Answers, rows: Rows) -> ConstantComparison | 
     constant = float(counts[largest] / len(labels)) if rows.positive is None else _EITHER
     alike = len(np.unique(answers.decisions)) == 1
     return ConstantComparison(metric, original, constant, rows.classes[largest], len(labels), alike)
+
+
+# Those that need a class of their own come with `data.positive`.
+_OF_ALL = ("accuracy", "balanced_accuracy", "auroc", "brier")
+_OF_POSITIVE = ("accuracy", "sensitivity", "specificity", "auroc", "brier")
+# They have one class for a denominator: with few cases of it they tell of those.
+BY_CLASS = ("sensitivity", "specificity", "auroc", "balanced_accuracy")
+
+
+@dataclass(frozen=True)
+class SliceMetrics:
+    """Both models on one slice: all rows (`group` and `value` are ""), or a subgroup's value.
+
+    `cases` are rows, `units` what of them counts as one by `split.by`; `smallest` the cases of the rarest class that is
+    there. A metric is None where these rows do not define it, or it is not shown.
+    """
+
+    group: str
+    value: str
+    cases: CaseCount
+    units: CaseCount
+    smallest: CaseCount
+    original: Mapping[str, float | None]
+    candidate: Mapping[str, float | None]
+
+
+def slice_metrics(evidence: Evidence) -> tuple[SliceMetrics, ...]:
+    """Compute both models' metrics on all rows, then on each value of each subgroup; empty without labels.
+
+    Accuracy, sensitivity and specificity for `data.positive`, else balanced accuracy, AUROC (Mann and Whitney) and
+    Brier score; a slice without a case is left out.
+    """
+    if evidence.rows.labels is None or evidence.original is None or evidence.candidate is None:
+        return ()
+    return tuple(_on(evidence, *slice_rows) for slice_rows in _slices(evidence) if slice_rows[2].any())
+
+
+def _slices(evidence: Evidence) -> Iterator[tuple[str, str, np.ndarray]]:
+    rows = evidence.rows
+    yield "", "", np.ones(len(rows), bool)
+    for group, values in rows.subgroup_values.items():
+        for place, value in enumerate(values):
+            yield group, value, rows.subgroups[group] == place
+
+
+def _on(evidence: Evidence, group: str, value: str, chosen: np.ndarray) -> SliceMetrics:
+    rows = evidence.rows
+    labels = np.zeros(0, np.int64) if rows.labels is None else rows.labels[chosen]
+    names = _OF_ALL if rows.positive is None else _OF_POSITIVE
+    figures = [
+        {name: METRICS[name](answers.of(chosen), labels, rows.positive) for name in names}
+        for answers in (evidence.original, evidence.candidate)
+        if answers is not None
+    ]
+    counts = np.bincount(labels)
+    units = len(np.unique(rows.units[chosen]))
+    return SliceMetrics(group, value, len(labels), units, int(counts[counts > 0].min()), *figures)

@@ -19,7 +19,7 @@ from titrant.runtime.contract.statistics.auroc import (
     paired_areas,
     ratio_bounds,
 )
-from titrant.runtime.contract.statistics.compared import ComparedMeans, compare_means
+from titrant.runtime.contract.statistics.compared import ComparedMeans, compare_at_any_time, compare_means
 from titrant.runtime.contract.statistics.means import BETTING, BOOTSTRAP, LEAST_CHANGED, bootstrap_bounds
 from titrant.runtime.contract.statistics.proportions import (
     Pairs,
@@ -37,6 +37,7 @@ from titrant.schema.values.slice import Slice
 
 CLUSTERED = ", rows of one unit counted as fewer cases"
 WHOLE_UNITS = ", over units that may fail whole"
+AT_ANY_LOOK = ", at any number of looks"
 BY_CLASS = " of what a row of each class could change"
 
 
@@ -87,8 +88,8 @@ def judge_retention(gate: Gate, evidence: Evidence) -> GateEstimate:
     if not outcomes.original.any():
         raise Unassessable(f"the original's {gate.metric} is 0, and there is nothing to retain")
     factor = effective_share(outcomes.units, 1 - gate.threshold)
-    if factor < NEARLY_SINGLE:
-        return _by_betting(gate, outcomes, evidence.confidence)
+    if evidence.always_valid or factor < NEARLY_SINGLE:
+        return _by_betting(gate, outcomes, evidence)
     old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
     counts = outcomes.counts.times(factor)
     lower, method = paired_ratio_lower_bound(counts, evidence.confidence)
@@ -108,8 +109,8 @@ def judge_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the drop (original - candidate) or the rise of a proportion."""
     outcomes = paired(gate.metric, slice_of(gate), evidence)
     factor = effective_share(outcomes.units, gate.threshold)
-    if factor < NEARLY_SINGLE:
-        return _by_betting(gate, outcomes, evidence.confidence)
+    if evidence.always_valid or factor < NEARLY_SINGLE:
+        return _by_betting(gate, outcomes, evidence)
     old, new = float(outcomes.original.mean()), float(outcomes.candidate.mean())
     counts = outcomes.counts.times(factor)
     if gate.comparison == "drop_at_most":
@@ -129,19 +130,36 @@ def judge_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
     )  # fmt: skip
 
 
-def _by_betting(gate: Gate, outcomes: Paired, confidence: float) -> GateEstimate:
-    """Bound a proportion whose units have several rows each, any of which may fail whole."""
+def by_bets(
+    gate: Gate, evidence: Evidence, original: np.ndarray, candidate: np.ndarray, units: np.ndarray
+) -> tuple[ComparedMeans, float | None]:
+    """Compare values from 0 to 1 by bets; in an open look by such as hold at any time, with the p-value."""
+    if not evidence.always_valid:
+        return compare_means(gate.comparison, original, candidate, units, confidence=evidence.confidence), None
+    means = compare_at_any_time(gate.comparison, original, candidate, units, confidence=evidence.confidence)
+    return means, p_value(means.log_wealth(gate.threshold))
+
+
+def p_value(log_wealth: float) -> float:
+    """Return one over the wealth, at most 1 (Markov's inequality, at any time Ville's)."""
+    return math.exp(-max(log_wealth, 0.0))
+
+
+def _by_betting(gate: Gate, outcomes: Paired, evidence: Evidence) -> GateEstimate:
+    """Bound a proportion whose units have several rows each, any of which may fail whole, or in an open look."""
     old, new = outcomes.original.astype(np.float64), outcomes.candidate.astype(np.float64)
-    means = compare_means(gate.comparison, old, new, outcomes.units, confidence=confidence)
+    means, least_rate = by_bets(gate, evidence, old, new, outcomes.units)
     before, after = float(old.mean()), float(new.mean())
     estimate = compared(gate.comparison, before, after)
     lower, upper = means.bounds()
     counts = outcomes.counts
     against = counts.changed if gate.comparison != "retention" else counts.lost
     return GateEstimate(
-        estimate, lower, upper, before, after, len(old), int(counts.changed), BETTING + WHOLE_UNITS,
-        outcomes.observed, clean="" if against else "no loss" if gate.comparison == "retention" else "no change",
+        estimate, lower, upper, before, after, len(old), int(counts.changed),
+        BETTING + (AT_ANY_LOOK if evidence.always_valid else WHOLE_UNITS), outcomes.observed,
+        clean="" if against else "no loss" if gate.comparison == "retention" else "no change",
         units=unit_count(outcomes.units), proves_with=lambda times: means.proves(gate.threshold, times),
+        p_value=least_rate,
     )  # fmt: skip
 
 
@@ -174,12 +192,13 @@ def judge_brier(gate: Gate, evidence: Evidence) -> GateEstimate:
     # Smaller is better: what is retained is original / candidate.
     first, second = (new, old) if gate.comparison == "retention" else (old, new)
     estimate = compared(gate.comparison, float(first.mean()), float(second.mean()))
-    means = compare_means(gate.comparison, first, second, cases.units, confidence=evidence.confidence)
+    means, least_rate = by_bets(gate, evidence, first, second, cases.units)
     lower, upper = means.bounds()
     return GateEstimate(
-        estimate, lower, upper, before, after, len(new), moved, BETTING, words,
+        estimate, lower, upper, before, after, len(new), moved,
+        BETTING + (AT_ANY_LOOK if evidence.always_valid else ""), words,
         clean="" if moved or gate.comparison == "retention" else "no change", units=unit_count(cases.units),
-        proves_with=lambda times: means.proves(gate.threshold, times),
+        proves_with=lambda times: means.proves(gate.threshold, times), p_value=least_rate,
     )  # fmt: skip
 
 
@@ -189,6 +208,7 @@ _FACTORS = {"at_least": 0.0, "at_most": 0.0, "rise_at_most": 1.0, "drop_at_most"
 
 def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the area, its difference or its ratio; too few positive or discordant cases leave it open."""
+    _refuse_open(evidence)
     cases = slice_answers(evidence, gate.metric, slice_of(gate))
     if cases.positive is None:
         raise Unassessable("the ROC curve needs a class: name data.positive, or use the slice `class X`")
@@ -245,6 +265,7 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     The resamples tell nothing of what did not happen yet: each class that the metric reads needs 20 changed cases, and
     each row must be a unit of its own.
     """
+    _refuse_open(evidence)
     cases = slice_answers(evidence, gate.metric, slice_of(gate))
     count, compute = len(cases.labels), METRICS[gate.metric]
     before, after = (compute(answers, cases.labels, cases.positive) for answers in (cases.original, cases.candidate))
@@ -271,6 +292,12 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
         finding, lower=lower, upper=upper, method=BETTING + BY_CLASS,
         proves_with=lambda times: means.proves(gate.threshold, times),
     )  # fmt: skip
+
+
+def _refuse_open(evidence: Evidence) -> None:
+    """Judge by no bound that holds for planned looks only where they are open."""
+    if evidence.always_valid:
+        raise Unassessable("no bound of it holds at any number of looks (validation.looks: open)")
 
 
 def compared(comparison: str, before: float | None, after: float | None) -> float | None:

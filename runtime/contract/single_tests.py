@@ -1,6 +1,7 @@
 """Judge shares of cases by exact bounds, a metric's ratio between two subgroups, timings, size and memory."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -8,9 +9,8 @@ import numpy as np
 
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
-from titrant.runtime.contract.paired_tests import CLUSTERED, WHOLE_UNITS, paired
-from titrant.runtime.contract.statistics.blocks import DEPENDENCE_LEVEL, block_percentile_bounds, spells
-from titrant.runtime.contract.statistics.compared import compare_means
+from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, CLUSTERED, WHOLE_UNITS, Paired, by_bets, p_value, paired
+from titrant.runtime.contract.statistics.blocks import DEPENDENCE_LEVEL, block_percentile_bounds, spell_ratio, spells
 from titrant.runtime.contract.statistics.means import BETTING, ORDER_STATISTICS, percentile_bounds
 from titrant.runtime.contract.statistics.proportions import (
     GroupShare,
@@ -18,6 +18,14 @@ from titrant.runtime.contract.statistics.proportions import (
     binomial_upper_bound,
     group_ratio_lower_bound,
     group_ratio_upper_bound,
+)
+from titrant.runtime.contract.statistics.two_samples import (
+    TWO_SAMPLES,
+    mean_bounds,
+    mean_log_wealth,
+    ratio_bounds,
+    ratio_log_wealth,
+    sample,
 )
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.verdict import GateEstimate
@@ -47,8 +55,9 @@ def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
     if share.structure:
         count = len(share.good)
         return GateEstimate(
-            1.0, 1.0, 1.0, None, 1.0, count, 0, share.structure, share.observed, units=unit_count(share.units)
-        )
+            1.0, 1.0, 1.0, None, 1.0, count, 0, share.structure, share.observed,
+            units=unit_count(share.units), p_value=0.0,
+        )  # fmt: skip
     cases, good = len(share.good), int(share.good.sum())
     if not cases:
         raise Unassessable(f"no case counts for {gate.metric.replace('_', ' ')}: {share.observed}")
@@ -56,10 +65,10 @@ def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
     factor, units = effective_share(share.units, loss), unit_count(share.units)
     estimate, method = good / cases, EXACT_BINOMIAL + (CLUSTERED if factor < 1 else "")
     proves: Callable[[float], bool]
-    if factor < NEARLY_SINGLE:
-        values = share.good.astype(np.float64)
-        means = compare_means(gate.comparison, np.zeros(cases), values, share.units, confidence=evidence.confidence)
-        (lower, upper), method = means.bounds(), BETTING + WHOLE_UNITS
+    least_rate = None
+    if evidence.always_valid or factor < NEARLY_SINGLE:
+        means, least_rate = by_bets(gate, evidence, np.zeros(cases), share.good.astype(np.float64), share.units)
+        (lower, upper), method = means.bounds(), BETTING + (AT_ANY_LOOK if evidence.always_valid else WHOLE_UNITS)
         proves = partial(means.proves, gate.threshold)
     else:
         lower, upper = _share_bounds(good * factor, cases * factor, evidence.confidence)
@@ -67,6 +76,7 @@ def judge_share(gate: Gate, evidence: Evidence) -> GateEstimate:
     return GateEstimate(
         estimate, lower, upper, share.original, estimate, cases, cases - good, method, share.observed,
         clean=share.clean if good == cases else "", units=units, proves_with=proves,
+        p_value=least_rate,
     )  # fmt: skip
 
 
@@ -146,6 +156,8 @@ def _need_positive(cases: SliceAnswers, metric: str) -> None:
 
 def judge_two_proportions(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the mean of sensitivity and specificity, each by an exact bound that fails half as often (Bonferroni)."""
+    if evidence.always_valid:
+        return _mean_at_any_time(gate, evidence)
     stricter = replace(evidence, confidence=(1 + evidence.confidence) / 2)
     first, second = (judge_share(replace(gate, metric=metric), stricter) for metric in ("sensitivity", "specificity"))
 
@@ -161,6 +173,27 @@ def judge_two_proportions(gate: Gate, evidence: Evidence) -> GateEstimate:
     )  # fmt: skip
 
 
+def _mean_at_any_time(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Bound the mean of sensitivity and specificity by the product of what bets on either win."""
+    first, second = (_share(replace(gate, metric=metric), evidence) for metric in ("sensitivity", "specificity"))
+    if not len(first.good) or not len(second.good):
+        raise Unassessable("all cases are of one kind, and there is no balanced accuracy")
+    samples = sample(first.good, first.units), sample(second.good, second.units)
+    lower, upper = mean_bounds(*samples, gate.threshold, evidence.confidence)
+    estimate = (samples[0].share + samples[1].share) / 2
+    fewer = min((first, second), key=lambda share: unit_count(share.units))
+    return GateEstimate(
+        estimate, lower, upper, estimate, estimate, len(fewer.good), None, TWO_SAMPLES,
+        f"balanced accuracy {estimate:.4f}: {first.observed}, {second.observed}",
+        counted="cases of the smaller class", units=unit_count(fewer.units),
+        p_value=p_value(mean_log_wealth(*samples, gate.threshold)),
+        proves_with=lambda times: (
+            mean_log_wealth(samples[0].times(times), samples[1].times(times), gate.threshold)
+            >= -math.log(1 - evidence.confidence)
+        ),
+    )  # fmt: skip
+
+
 def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound the candidate's metric in the first group over that in the second; the groups share no case."""
     sides = slice_of(gate).sides()
@@ -172,24 +205,49 @@ def judge_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     before = [float(group.original.mean()) for group in groups]
     if not means[1]:
         raise Unassessable(f"the {gate.metric} in {sides[1].subgroup} is 0")
-    lower, method = group_ratio_lower_bound(first, second, evidence.confidence)
-
-    def proves(times: float) -> bool:
-        return (
-            group_ratio_lower_bound(first.times(times), second.times(times), evidence.confidence)[0] >= gate.threshold
-        )
-
+    bound = _groups_at_any_time if evidence.always_valid else _groups_at_once
+    bounds = bound(gate, (first, second), groups, evidence.confidence)
     texts = [
         f"{mean:.4f} in {side.subgroup} ({int(group.candidate.sum())} of {len(group.candidate)})"
         for mean, side, group in zip(means, sides, groups, strict=True)
     ]
     clustered = units < len(groups[0].units) or others < len(groups[1].units)
-    return GateEstimate(
-        means[0] / means[1], lower, group_ratio_upper_bound(first, second, evidence.confidence),
-        before[0] / before[1] if before[1] else None, means[0] / means[1],
-        min(units, others), None, method + (CLUSTERED if clustered else ""),
-        f"{gate.metric} {texts[0]} against {texts[1]}", counted="cases in the smaller group", proves_with=proves,
+    return replace(
+        bounds, estimate=means[0] / means[1], original=before[0] / before[1] if before[1] else None,
+        candidate=means[0] / means[1], cases=min(units, others),
+        method=bounds.method + (CLUSTERED if clustered and not evidence.always_valid else ""),
+        observed=f"{gate.metric} {texts[0]} against {texts[1]}", counted="cases in the smaller group",
     )  # fmt: skip
+
+
+def _groups_at_once(
+    gate: Gate, shares: tuple[GroupShare, GroupShare], groups: Sequence[Paired], confidence: float
+) -> GateEstimate:
+    """Bound the ratio of two groups' shares; the estimate itself is filled in by the caller."""
+    first, second = shares
+    lower, method = group_ratio_lower_bound(first, second, confidence)
+
+    def proves(times: float) -> bool:
+        return group_ratio_lower_bound(first.times(times), second.times(times), confidence)[0] >= gate.threshold
+
+    upper = group_ratio_upper_bound(first, second, confidence)
+    return GateEstimate(None, lower, upper, None, None, 0, None, method, "", proves_with=proves)
+
+
+def _groups_at_any_time(
+    gate: Gate, shares: tuple[GroupShare, GroupShare], groups: Sequence[Paired], confidence: float
+) -> GateEstimate:
+    """Bound the ratio of two groups' shares as `_groups_at_once` does, at any number of looks."""
+    first, second = (sample(group.candidate, group.units) for group in groups)
+    lower, upper = ratio_bounds(first, second, gate.threshold, confidence)
+    won = ratio_log_wealth(first, second, gate.threshold)
+
+    def proves(times: float) -> bool:
+        return ratio_log_wealth(first.times(times), second.times(times), gate.threshold) >= -math.log(1 - confidence)
+
+    return GateEstimate(
+        None, lower, upper, None, None, 0, None, TWO_SAMPLES, "", proves_with=proves, p_value=p_value(won)
+    )
 
 
 def _group_share(gate: Gate, side: Slice, evidence: Evidence) -> tuple[GroupShare, int]:
@@ -227,9 +285,11 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
         lower, upper = block_percentile_bounds(np.asarray(runs), blocks, share, evidence.confidence)
         chance = spells(np.asarray(runs), blocks)
         if chance <= DEPENDENCE_LEVEL:
+            ratio = spell_ratio(np.asarray(runs), blocks)
+            lower, upper = lower and lower / ratio, upper and upper * ratio
             dependent = (
-                f"slow runs come in spells (p = {chance:.2g}, Wald and Wolfowitz), and runs that are alike prove less "
-                "than their number: time again when the machine is quiet, or for longer"
+                f"; slow runs come in spells (p = {chance:.2g}, Wald and Wolfowitz), which prove less than their "
+                f"number, so the bound is taken {ratio:.3g} × further"
             )
     else:
         lower, upper = percentile_bounds(sorted(runs), share, evidence.confidence)
@@ -243,9 +303,10 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
         lower, upper = (batch / upper if upper else None), (batch / lower if lower else None)
         observed = f"{estimate:,.0f} cases a second at the median of {len(runs)} runs at batch {batch}"
         before = batch / before if before else None
+    observed += dependent
     deciding = lower if gate.metric == "throughput" else upper
     seen = len(blocks) if blocks else len(runs)
-    missing = dependent or ("" if deciding is not None else f"{seen} {counted}, and {least} are needed to bound {name}")
+    missing = "" if deciding is not None else f"{seen} {counted}, and {least} are needed to bound {name}"
     return GateEstimate(
         estimate, lower, upper, before, estimate, seen, None, method + TIMED_ANEW, observed,
         missing=missing, least=least, counted=counted,

@@ -50,7 +50,9 @@ def judge_left_alone(gate: Gate, evidence: Evidence) -> GateEstimate | None:
     moved = next((side for side in sides if not side.untouched), None)
     fewest = min(side.units for side in sides)
     if moved is None:
-        return GateEstimate(1.0, 1.0, 1.0, None, None, fewest, 0, UNCHANGED, f"{observed}: the ratio is kept whole")
+        return GateEstimate(
+            1.0, 1.0, 1.0, None, None, fewest, 0, UNCHANGED, f"{observed}: the ratio is kept whole", p_value=0.0
+        )
     within = replace(gate, slice=moved.among.text, comparison="retention", test="score_ratio")
     change = judge_retention(within, evidence)
     if moved is sides[1]:
@@ -102,4 +104,7 @@ def judge_identical(gate: Gate, evidence: Evidence) -> GateEstimate | None:
         return None
     observed = f"every answer to {len(cases.labels)} cases{cases.words} is the original's, bit for bit"
     value = gate.threshold
-    return GateEstimate(value, value, value, None, None, len(cases.labels), 0, IDENTICAL, observed, units=units)
+    return GateEstimate(
+        value, value, value, None, None, len(cases.labels), 0, IDENTICAL, observed, units=units,
+        p_value=_SAME_FUNCTION**units,
+    )  # fmt: skip

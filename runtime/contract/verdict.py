@@ -5,7 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import NormalDist
 
-from titrant.schema.gate import SMALLER_IS_BETTER, Contract, Gate, GateResult, Judgement, Verdict, supplied
+from titrant.schema.gate import (
+    BATCH_INVARIANCE,
+    SMALLER_IS_BETTER,
+    Contract,
+    Gate,
+    GateResult,
+    Judgement,
+    Verdict,
+    supplied,
+)
+from titrant.schema.open_looks import OPEN, share_of
 from titrant.schema.record import Look
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, format_time
@@ -40,6 +50,7 @@ class GateEstimate:
     counted: str = "cases"
     units: int | None = None  # what `min_cases` counts, where several rows belong to one unit
     proves_with: Callable[[float], bool] | None = None
+    p_value: float | None = None  # always valid: the least error rate at which it passes
 
 
 def verdict(gate: Gate, finding: GateEstimate) -> Verdict:
@@ -206,23 +217,28 @@ def charged(contract: Contract, judgement: Judgement, look: Look | None) -> Judg
     """Open every gate on answers that passed in a look beyond the planned ones, and conclude anew.
 
     The planned looks share what may go wrong (Bonferroni), which the contract's confidence holds already. A further one
-    has nothing left to spend: whoever changes a model until it passes on the same rows passes by chance in the end.
+    has nothing left to spend: whoever changes a model until it passes on the same rows passes by chance in the end. Of
+    open looks a gate passes where its p-value is within the look's own share.
     """
-    if look is None or not beyond(contract, look):
+    if look is None:
+        return judgement
+    opened = _opened if beyond(contract, look) else _shared if contract.looks == OPEN else None
+    if opened is None:
         return judgement
     gates = {gate.id: gate for gate in contract.gates}
-    results = [_opened(gates[result.gate], result, look, contract) for result in judgement.results]
+    results = [opened(gates[result.gate], result, look, contract) for result in judgement.results]
     return conclude(contract, judgement.candidate, results)
 
 
 def beyond(contract: Contract, look: Look) -> bool:
     """Whether the looks up to this one may go wrong more often than the contract allows all of them together."""
-    return look.spent > allowed(contract) + _ROUNDING * contract.looks
+    return look.spent > allowed(contract) + _ROUNDING * max(look.number, 1)
 
 
 def allowed(contract: Contract) -> float:
     """Return how often all planned looks together may go wrong."""
-    return contract.looks * (1 - contract.confidence)
+    rate = 1 - contract.confidence
+    return rate / share_of(1) if contract.looks == OPEN else contract.looks * rate
 
 
 def _opened(gate: Gate, result: GateResult, look: Look, contract: Contract) -> GateResult:
@@ -232,6 +248,48 @@ def _opened(gate: Gate, result: GateResult, look: Look, contract: Contract) -> G
     return replace(result, verdict="INCONCLUSIVE", reason=reason)
 
 
+def _shared(gate: Gate, result: GateResult, look: Look, contract: Contract) -> GateResult:
+    """Leave a pass as it is where bets have won enough for this look's share of what may go wrong."""
+    if result.verdict != "PASS" or not reads_rows(gate):
+        return result
+    rate = rate_of(gate, look, contract)
+    if result.p_value is not None and result.p_value <= rate:
+        return result
+    reason = f"{share_words(look, rate)}; seen: {result.reason}; {_missing_wealth(result, rate)}"
+    return replace(result, verdict="INCONCLUSIVE", reason=reason, needed_cases=_more_cases(result, rate))
+
+
+def rate_of(gate: Gate, look: Look, contract: Contract) -> float:
+    """Return the error rate that an open look leaves a gate.
+
+    Which rows are asked again in other company is drawn anew where rows are added: each look takes a share of its own.
+    """
+    if gate.metric == BATCH_INVARIANCE:
+        return allowed(contract) * share_of(look.number)
+    return look.share
+
+
+def share_words(look: Look, rate: float) -> str:
+    """Say which model an open look judges on its rows, and what that leaves it."""
+    return (
+        f"look number {look.number} at these rows, with {look.models} models judged on them: a pass may be wrong with "
+        f"a chance of {rate:.3g} here (validation.looks: open)"
+    )
+
+
+def _missing_wealth(result: GateResult, rate: float) -> str:
+    more = _more_cases(result, rate)
+    said = "no always-valid p-value" if result.p_value is None else f"p = {result.p_value:.3g}"
+    return said if more is None else f"{said}, and about {more:,} cases with the same shares would do"
+
+
+def _more_cases(result: GateResult, rate: float) -> int | None:
+    """Return with how many cases bets would win enough: the logarithm of the wealth grows as they do."""
+    if not result.p_value or result.p_value >= 1 or result.cases is None:
+        return None
+    return math.ceil(result.cases * math.log(rate) / math.log(result.p_value))
+
+
 def reads_rows(gate: Gate) -> bool:
     """Whether a gate is about what evaluation rows show, rather than about time, size and memory."""
     return gate.preset != "target"
@@ -239,7 +297,7 @@ def reads_rows(gate: Gate) -> bool:
 
 def beyond_words(look: Look, contract: Contract) -> str:
     """Say that a look has nothing to spend, and what would."""
-    spent = look.spent - (1 - contract.confidence)
+    spent = look.spent - (look.share or 1 - contract.confidence)
     return (
         f"look number {look.number} at these rows: earlier ones have spent {spent:.3g} of the {allowed(contract):.3g} "
         f"that may go wrong (validation.looks); {look.rows:,} fresh rows would prove as much as a first look"

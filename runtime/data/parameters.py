@@ -1,11 +1,14 @@
 """Parameter models that the data and model operators share."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from titrant.runtime.catalog import Params
 from titrant.schema.recipe.transform import ImputeStrategy, TransformName
+
+if TYPE_CHECKING:
+    from titrant.runtime.values import ImageReading, Recurrence
 
 # JSON has lists only, so a list is taken where the model holds a tuple; what is in it stays strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
@@ -41,6 +44,21 @@ class TensorParams(Params):
 InputSpecs = Annotated[tuple[TensorParams, ...], Field(strict=False)]
 
 
+class StateParams(Params):
+    """Recurrent state: output → input, what a case answers with, and one step of every other input, where known."""
+
+    feeds: dict[str, str]
+    answer: Literal["last", "steps"]
+    inputs: InputSpecs = ()
+
+    @property
+    def recurrence(self) -> "Recurrence":
+        """The same as a model holds it."""
+        from titrant.runtime.values import Recurrence
+
+        return Recurrence(self.feeds, self.answer, tuple((spec.name, spec.shape, spec.dtype) for spec in self.inputs))
+
+
 class InputPartParams(Params):
     """One input of the model: the array or column that it is by itself, or the columns that are stacked into it.
 
@@ -55,6 +73,21 @@ class InputPartParams(Params):
 InputParts = Annotated[tuple[InputPartParams, ...], Field(strict=False)]
 
 
+class ImageParams(Params):
+    """How image files become pixels in 0..1."""
+
+    color: Literal["rgb", "gray"] = "rgb"
+    background: str = "white"
+    window: Annotated[tuple[float, float], Field(strict=False)] | None = None
+
+    @property
+    def reading(self) -> "ImageReading":
+        """The same, as the transforms keep it."""
+        from titrant.runtime.values import ImageReading
+
+        return ImageReading(self.color, self.background, self.window)
+
+
 class SourceParams(Params):
     """One source: exactly one of the seven kinds, and which of its columns are the inputs and the label.
 
@@ -67,6 +100,7 @@ class SourceParams(Params):
     parquet: File | None = None
     npz: File | None = None
     image_folder: File | None = None
+    images: ImageParams | None = Field(None, description="how they are read", exclude_if=lambda value: value is None)
     factory: str | None = Field(None, description="module:Name of a function that returns the data")
     part: str | None = Field(None, description="which source of a factory that returns several")
     args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")

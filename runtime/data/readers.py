@@ -1,4 +1,4 @@
-"""Read each kind of data source: tables in files, image folders, scikit-learn's sets, factories, random inputs."""
+"""Read each kind of data source: tables in files, scikit-learn's sets, factories, random inputs."""
 
 import lzma
 import math
@@ -6,8 +6,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from titrant.schema.recipe.data import BUNDLED
 from titrant.schema.values.archives import Unpacked, is_packed_stream, measure_stream, measure_zip
 from titrant.schema.values.text import first_line, os_reason
 from titrant.schema.values.units import format_size
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
 
 def read_csv(path: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -186,98 +183,6 @@ def _unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
         why = type(error).__name__
     advice = "check that it is whole and of that format"
     return Diagnostic("X100", f"{file.name} cannot be read as {kind}: {why}", help=advice, said=said)
-
-
-def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.ndarray]:
-    """Read images as `image` (rows, 3, height, width) float32 in 0..1 and, from class folders, their names as text.
-
-    `label` is the column to give the class names; None leaves them out. Files are taken in the order of their names.
-    With a resize transform to follow, images may differ in size: then `image` is an object array of (3, height,
-    width). Raises StepError X107.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise StepError(Diagnostic("X107", f"there is no folder {path}", help="check `image_folder`"))
-    flat = [file for file in sorted(folder.iterdir()) if _is_image(file)]
-    classes = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
-    by_class = [(child.name, file) for child in classes for file in sorted(child.rglob("*")) if _is_image(file)]
-    if flat and by_class:
-        raise StepError(
-            Diagnostic(
-                "X107",
-                f"{folder.name} has {len(flat)} images beside its class folders",
-                help="move them into a class folder, or out of the folder",
-            )
-        )
-    files = flat or [file for _, file in by_class]
-    if not files:
-        raise StepError(Diagnostic("X107", f"{folder.name} has no images", help=f"titrant reads {', '.join(SUFFIXES)}"))
-    named = partial(_image_name, by_class, label)
-    images = [_decode(file, named, place) for place, file in enumerate(files)]
-    columns = {"image": _stacked(images, named, resize)}
-    if by_class and label is not None:
-        columns[label] = np.array([name for name, _ in by_class], dtype=str)
-    return columns
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-
-
-def _image_name(by_class: Sequence[tuple[str, Path]], label: str | None, place: int) -> str:
-    """Name an image by its place among those of its class, by file name: the name of a file may be a patient's."""
-    if not by_class or label is None:
-        return f"image {place + 1:,}"
-    name = by_class[place][0]
-    before = next(number for number, (other, _) in enumerate(by_class) if other == name)
-    return f"image {place - before + 1:,} of class {name}"
-
-
-def _decode(file: Path, named: Callable[[int], str], place: int) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        unread = (
-            "it is no image that Pillow knows",
-            "it has more pixels than Pillow decodes",
-            "it is damaged or cut short",
-        )
-        kinds = (UnidentifiedImageError, Image.DecompressionBombError)
-        why = next((text for kind, text in zip(kinds, unread, strict=False) if isinstance(error, kind)), unread[-1])
-        if isinstance(error, OSError) and error.errno is not None:
-            why = os_reason(error)
-        message = f"{named(place)}, in the order of the files' names, cannot be decoded: {why}"
-        said = f"{file.parent.name}/{file.name}: {said_by(error)}"
-        raise StepError(Diagnostic("X107", message, help="take the file out", said=said)) from None
-    return pixels.transpose(2, 0, 1)
-
-
-def _stacked(images: list[np.ndarray], named: Callable[[int], str], resize: bool) -> np.ndarray:
-    if all(image.shape == images[0].shape for image in images):
-        stacked = np.empty((len(images), *images[0].shape), dtype=np.float32)
-        for place, image in enumerate(images):
-            np.divide(image, np.float32(255), out=stacked[place])
-        return stacked
-    if not resize:
-        other = next(place for place, image in enumerate(images) if image.shape != images[0].shape)
-        raise StepError(
-            Diagnostic(
-                "X107",
-                f"images differ in size: {named(0)} is {_size(images[0])} and {named(other)} {_size(images[other])}",
-                help="add a transform such as `- resize: {height: 224, width: 224}`",
-            )
-        )
-    ragged = np.empty(len(images), dtype=object)
-    for place, image in enumerate(images):
-        ragged[place] = image.astype(np.float32) / np.float32(255)
-    return ragged
-
-
-def _size(image: np.ndarray) -> str:
-    return f"{image.shape[2]} x {image.shape[1]}"
 
 
 def read_bundled(name: str) -> Table:

@@ -189,7 +189,7 @@ def _columns(tables: Tables) -> tuple[Column, ...]:
 def _column(name: str, parts: list[np.ndarray]) -> Column:
     first = parts[0]
     if is_ragged(first):
-        return Column(name, "float32", (3,))
+        return Column(name, "float32", first[0].shape[:1])
     single = first.ndim == 1
     distinct = len(set().union(*(np.unique(part[~missing(part)]).tolist() for part in parts))) if single else None
     gone = sum(int(missing(part).sum()) for part in parts)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from titrant.runtime.data.content import input_names
-from titrant.runtime.data.parameters import InputPartParams, TensorParams
+from titrant.runtime.data.parameters import InputPartParams, StateParams, TensorParams
 from titrant.runtime.data.wiring import ModelInput, Part, Signature, check_names, groups, match, names_in
+from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.operators.data.transform import classes_of, wire
 from titrant.runtime.operators.model.load import ModelLoadParams
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
@@ -31,16 +32,18 @@ def settled(
     columns = {name: table.columns[name] for name in input_names(params, table)}
     stated = params.parts or None
     if "model.load_onnx" in steps:
-        signature = _file_signature(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]).onnx.path)
+        file = ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"])
+        signature = _stateless(_file_signature(file.onnx.path), file.state)
         check_names(signature, params.model_inputs)
         specs = _sized(signature, params.model_inputs)
         return _explicit(params, columns, match(_columned(signature, specs), columns, stated), specs)
     loading = ModelLoadParams.model_validate_json(steps["model.load"])
     declared = _class_signature(loading.factory)
+    declared = None if declared is None else _stateless(declared, loading.state)
     if declared is None:
         if len(columns) == 1 and len(params.model_inputs) <= 1 and stated is None:
             return params  # a lone array or column needs no name
-        declared = _built_signature(loading, params, tables, seed)
+        declared = _stateless(_built_signature(loading, params, tables, seed), loading.state)
     check_names(declared, params.model_inputs)
     stated_inputs = _columned(_stated_signature(declared, params.model_inputs), params.model_inputs)
     parts = match(stated_inputs, columns, stated)
@@ -54,6 +57,16 @@ def _file_signature(path: str) -> Signature:
     model, _ = read_graph(path)
     specs = specs_of(model, graph_inputs(model))
     return Signature(tuple(ModelInput(spec.name, spec.shape, spec.dtype) for spec in specs), renames=True)
+
+
+def _stateless(signature: Signature, state: StateParams | None) -> Signature:
+    """Leave out the inputs that hold recurrent state: no part of the data. RecipeError X166 for another name."""
+    fed = () if state is None else state.feeds.values()
+    names = [item.name for item in signature.inputs]
+    if signature.named and not signature.any_name:
+        for name in fed:
+            check_name(name, names, "input", f"model.state {name}")
+    return replace(signature, inputs=tuple(item for item in signature.inputs if item.name not in fed))
 
 
 def _sized(signature: Signature, stated: Sequence[TensorParams]) -> tuple[TensorParams, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
 from titrant.runtime.backends.onnxruntime.mend import mend
 from titrant.runtime.inspect.onnx_flops import node_flops, total
-from titrant.runtime.inspect.onnx_inputs import check_tensors, fit, graph_inputs, specs_of
+from titrant.runtime.inspect.onnx_inputs import check_rows, check_tensors, fit, graph_inputs, sized, specs_of
 from titrant.runtime.inspect.onnx_shapes import (
     MOST_SHAPE_NUMBERS,
     Constant,
@@ -16,6 +16,7 @@ from titrant.runtime.inspect.onnx_shapes import (
     infer_shapes,
     moved_constants,
 )
+from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step
 from titrant.runtime.operators.model.load_onnx import numeric, open_check, read_graph, unzip
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
 
@@ -49,11 +50,14 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     if weight_bytes <= OPENED_BYTES:
         open_check(path, model)
     inputs = specs_of(model, graph_inputs(model))
-    fixed = inputs if data is None else fit(inputs, data.inputs, Path(path).name)
+    taken, steps = _taken(params, inputs, data)
+    fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
     _drop_values(model)
     _drop_values(whole)
     shapes = infer_shapes(whole, fixed)
-    cases = _cases(fixed)
+    cases = _cases(taken)
+    outputs = specs_of(model, numeric(model.graph.output), shapes)
+    state = None if params.state is None else described_state(params.state, inputs, outputs, steps)
     counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
     flops = total(count for _, count in counted)
     return ModelFacts(
@@ -63,8 +67,8 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
         trainable=0,
         weight_bytes=weight_bytes,
         layers=tuple(_layers(whole.graph, counted, counts, shapes, cases)),
-        inputs=fixed,
-        outputs=specs_of(model, numeric(model.graph.output), shapes),
+        inputs=taken,
+        outputs=outputs if state is None else answers_of(outputs, state),
         flops=None if flops is None else flops // cases,
         activation_bytes=_activation_bytes(whole, shapes, cases),
         notes=(
@@ -72,7 +76,27 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
             *mended,
             *_output_notes(model, unzipped),
         ),
+        state=state,
     )
+
+
+def _fed(params: "ModelLoadOnnxParams") -> tuple[str, ...]:
+    return () if params.state is None else tuple(params.state.feeds.values())
+
+
+def _taken(
+    params: "ModelLoadOnnxParams", inputs: tuple[TensorSpec, ...], data: DataFacts | None
+) -> tuple[tuple[TensorSpec, ...], int]:
+    """Return the inputs that are no recurrent state, fitted to the data, and how many steps a case of these has."""
+    name = Path(params.onnx.path).name
+    if params.state is None:
+        return (inputs if data is None else fit(inputs, data.inputs, name)), 1
+    stated = {spec.name: TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.state.inputs}
+    plain = tuple(sized(spec, stated.get(spec.name), name) for spec in inputs if spec.name not in _fed(params))
+    if data is None:
+        return plain, 1
+    check_rows(plain, name)
+    return one_step(plain, data.inputs)
 
 
 def outside_files(path: str) -> tuple[Path, ...]:

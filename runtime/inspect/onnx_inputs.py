@@ -110,6 +110,17 @@ def check_rows(inputs: tuple[TensorSpec, ...], name: str) -> None:
     )
 
 
+def sized(spec: TensorSpec, stated: TensorSpec | None, name: str) -> TensorSpec:
+    """Fill a graph's free sizes with those that the recipe states; RecipeError X126 where they differ."""
+    if stated is None:
+        return spec
+    pairs = zip(spec.shape[1:], stated.shape[1:], strict=False)
+    if len(spec.shape) != len(stated.shape) or any(isinstance(a, int) and a != b for a, b in pairs):
+        message = f"{name}: {spec.name} is {_shape(spec)}, and model.inputs says {_shape(stated)}"
+        raise RecipeError(Diagnostic("X126", message, help="write the size of one step", key="model.inputs"))
+    return TensorSpec(spec.name, (*spec.shape[:1], *stated.shape[1:]), spec.dtype)
+
+
 def _filled(spec: TensorSpec, given: TensorSpec, name: str) -> TensorSpec:
     fits = len(spec.shape) == len(given.shape) and all(
         isinstance(want, str) or want == size for want, size in zip(spec.shape[1:], given.shape[1:], strict=True)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.data.columns import is_ragged, is_text, missing, value_text
-from titrant.runtime.data.readers import read_csv, read_images, read_npz, read_parquet
+from titrant.runtime.data.images.read import read_images
+from titrant.runtime.data.readers import read_csv, read_npz, read_parquet
 from titrant.runtime.user_code import resolve
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.canonical import plain
@@ -63,7 +64,8 @@ def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndar
         return read_parquet(path), ()
     if kind == "npz":
         return read_npz(path, None), ()
-    return read_images(path, label=label, resize=True), ()
+    table = read_images(path, label=label, resize=True)
+    return table.columns, table.notes
 
 
 def _check_header(columns: Mapping[str, np.ndarray], name: str, label: str | None) -> None:
@@ -93,7 +95,7 @@ def _is_number(text: str) -> bool:
 
 def _column(name: str, column: np.ndarray) -> dict[str, Any]:
     if is_ragged(column):
-        shape = [3]
+        shape = list(column[0].shape[:1])
         return {"name": name, "dtype": "images", "shape": shape, "missing": 0, "distinct": None, "unlike": 0.0}
     gone = missing(column)
     distinct = len(np.unique(column[~gone])) if column.ndim == 1 else None

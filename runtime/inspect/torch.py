@@ -6,10 +6,12 @@ Model arguments that are left to the data (features, classes, vocabulary) are fi
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.factory import build, seeded, source_digest
-from titrant.runtime.inspect.torch_forward import NOT_RUN, ForwardPass, run_forward
+from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step
+from titrant.runtime.inspect.torch_forward import NO_STATE, NOT_RUN, ForwardPass, run_forward
 from titrant.runtime.inspect.weights import compare_weights
 from titrant.runtime.user_code import reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
@@ -35,12 +37,23 @@ def describe_torch(params: "ModelLoadParams", data: DataFacts | None, task: str,
     """
     args = dict(params.args) if data is None else resolve_args(params.args, data)
     named = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.inputs)
-    specs = _in_order(named, data)
-    module, seen, real = _forward(params.factory, args, specs, task, seed)
-    weights = params.weights if params.weights in (None, "included") else params.weights.digest  # type: ignore[union-attr]
-    digest = sha256({"source": source_digest(params.factory), "args": args, "weights": weights})
-    notes = (*real, *seen.notes, *compare_weights(params.weights, module))
-    return _facts(module, seen, digest, specs, notes, reads_values=bool(real))
+    if params.state is None:
+        specs, steps = _in_order(named, data), 1
+    else:
+        fed = params.state.feeds.values()
+        plain = tuple(spec for spec in named if spec.name not in fed)
+        taken, steps = (plain, 1) if data is None or not plain else one_step(plain, data.inputs)
+        specs = (*taken, *(spec for spec in named if spec.name in fed))
+    feeds = {} if params.state is None else params.state.feeds
+    module, seen, real = _forward(params.factory, args, specs, task, seed, feeds=feeds)
+    digest = sha256({"source": source_digest(params.factory), "args": args, "weights": params.weights_digest})
+    loaded = compare_weights(params.weights, params.choice, module)
+    facts = replace(_facts(module, seen, digest, specs, (*real, *seen.notes), reads_values=bool(real)), weights=loaded)
+    if params.state is None or not specs:
+        return facts
+    state = described_state(params.state, specs, seen.outputs, steps)
+    inputs = tuple(spec for spec in specs if spec.name not in feeds.values())
+    return replace(facts, inputs=inputs, outputs=answers_of(seen.outputs, state), state=state)
 
 
 def _in_order(named: Sequence[TensorSpec], data: DataFacts | None) -> tuple[TensorSpec, ...]:
@@ -109,7 +122,13 @@ def _facts(
 
 
 def _forward(
-    factory: str, args: Mapping[str, Any], specs: Sequence[TensorSpec], task: str, seed: int
+    factory: str,
+    args: Mapping[str, Any],
+    specs: Sequence[TensorSpec],
+    task: str,
+    seed: int,
+    *,
+    feeds: Mapping[str, str] = NO_STATE,
 ) -> "tuple[torch.nn.Module, ForwardPass, tuple[str, ...]]":
     """Build and run the model without values, at the last attempt with them; notes say when values were needed."""
     from titrant.runtime.backends.torch.determinism import plain_attention
@@ -122,7 +141,7 @@ def _forward(
             with seeded(seed), mode(), plain_attention():
                 module = build(factory, args).eval()
                 size = model_bytes(module)
-                seen = run_forward(factory, module, specs, task) if specs else NOT_RUN
+                seen = run_forward(factory, module, specs, task, feeds=feeds) if specs else NOT_RUN
         except StepError as error:
             last = error
             reason = reason or reason_of(error)

@@ -20,6 +20,7 @@ from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
 from titrant.runtime.inspect.onnx_flops import TensorShape
+from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import TensorSpec
@@ -48,23 +49,32 @@ class ForwardPass:
         return (f"FLOPs are not known: titrant has no count of {names}",) if self.uncounted else ()
 
 
+NO_STATE: Mapping[str, str] = {}
 NOT_RUN = ForwardPass((), None, {}, None)
 
 
 def run_forward(
-    name: str, module: torch.nn.Module, specs: Sequence[TensorSpec], task: str, advice: str = MISFIT
+    name: str,
+    module: torch.nn.Module,
+    specs: Sequence[TensorSpec],
+    task: str,
+    advice: str = MISFIT,
+    *,
+    feeds: Mapping[str, str] = NO_STATE,
 ) -> ForwardPass:
     """Run a module in evaluation mode on two cases, without gradients; errors call it `name` and give `advice`.
 
-    A model that insists on a batch size gets that many cases.
+    A model that insists on a batch size gets that many cases. `feeds` are output → input of recurrent state, in which
+    the batch need not be first.
 
     Whether tensors have values is the caller's choice, by the mode that it enters first. Raises StepError X156 when the
     forward pass fails, or returns anything but tensors whose first dimension is the batch, X223 when the forward has no
     inputs of these names.
     """
     place = next((tensor.device for tensor in module.parameters()), None)
-    cases = insisted_batch([(spec.name, spec.shape, spec.dtype) for spec in specs]) or CASES
-    sizes = [(*((cases,) if spec.shape else ()), *map(int, spec.shape[1:])) for spec in specs]
+    state = feeds.values()
+    cases = insisted_batch([(spec.name, spec.shape, spec.dtype) for spec in specs if spec.name not in state]) or CASES
+    sizes = [_sizes(spec, cases, is_state=spec.name in state) for spec in specs]
     inputs = [
         torch.zeros(size, dtype=getattr(torch, spec.dtype), device=place)
         for spec, size in zip(specs, sizes, strict=True)
@@ -84,7 +94,7 @@ def run_forward(
                 # It was shown zeros: of which shapes and types torch says.
                 failed = replace(failed, message=f"{failed.message}: {first_line(cause)}", said="")
             raise RaisedError(failed, reason_of(error)) from None
-    outputs = _outputs(name, answer, task, cases)
+    outputs = _outputs(name, answer, task, cases, feeds)
     counts = {path: sum(kinds.values()) // cases for path, kinds in counting.get_flop_counts().items()}
     # The counter puts the class's name before each path.
     prefix = type(module).__name__ + "."
@@ -103,28 +113,41 @@ def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:
     return bool(own) and not any(peak.reads(tensor) for tensor in own)
 
 
-def _outputs(model: str, answer: Any, task: str, cases: int) -> tuple[TensorSpec, ...]:
-    named = dict(_named(answer, task))
+def _sizes(spec: TensorSpec, cases: int, *, is_state: bool) -> tuple[int, ...]:
+    if is_state:
+        return tuple(size if isinstance(size, int) else cases for size in spec.shape)
+    return (*((cases,) if spec.shape else ()), *map(int, spec.shape[1:]))
+
+
+def _outputs(model: str, answer: Any, task: str, cases: int, feeds: Mapping[str, str]) -> tuple[TensorSpec, ...]:
+    named = dict(named_outputs(answer, task))
+    for name in feeds:
+        check_name(name, list(named), "output", f"model.state.{name}")
     for name, tensor in named.items():
         if not isinstance(tensor, torch.Tensor):
             raise StepError(
                 Diagnostic("X156", f"{model} answers with {type(tensor).__name__}", help="return a tensor, or several")
             )
-        if not tensor.ndim or tensor.shape[0] != cases:
+        if name not in feeds and (not tensor.ndim or tensor.shape[0] != cases):
             raise StepError(
                 Diagnostic(
                     "X156",
                     f"{model} answers {cases} cases with {name} of shape {tuple(tensor.shape)}",
-                    help="the first dimension of an output is the batch",
+                    help="the first dimension of an output is the batch"
+                    + (", and what is state stands in model.state: output → input" if feeds else ""),
                 )
             )
     return tuple(
-        TensorSpec(name, ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."))
+        TensorSpec(name, _freed(tensor.shape, cases, name in feeds), str(tensor.dtype).removeprefix("torch."))
         for name, tensor in named.items()
     )
 
 
-def _named(answer: Any, task: str) -> Iterator[tuple[str, Any]]:
+def _freed(shape: Sequence[int], cases: int, is_state: bool) -> tuple[int | str, ...]:
+    return tuple(shape) if is_state else ("batch", *shape[1:])
+
+
+def named_outputs(answer: Any, task: str) -> Iterator[tuple[str, Any]]:
     """Name a model's outputs: by key, by place, or for a single one by the task."""
     if isinstance(answer, Mapping):
         yield from ((str(name), tensor) for name, tensor in answer.items())

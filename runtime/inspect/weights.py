@@ -1,12 +1,15 @@
 """Describe a safetensors file from its header alone, and compare a weights file with the model while planning."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titrant.runtime.backends.torch.weights import HeldTensor, check_match, check_values, read_header, read_state
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.facts import Layer, ModelFacts
+from titrant.runtime.backends.torch.checkpoint import read_saved
+from titrant.runtime.backends.torch.safetensors_header import HeldTensor, read_header
+from titrant.runtime.backends.torch.weights import WeightsChoice, check_values, fit_weights
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.facts import Layer, LoadedWeights, ModelFacts
 from titrant.schema.values.canonical import sha256
 
 if TYPE_CHECKING:
@@ -68,17 +71,21 @@ def _layer(name: str, held: list[HeldTensor]) -> Layer:
     )
 
 
-def compare_weights(weights: "File | str | None", module: "torch.nn.Module") -> tuple[str, ...]:
-    """Check names and shapes against the model's, and for a file given by its content also for NaN; returns notes.
+def compare_weights(
+    weights: "File | str | None", choice: WeightsChoice, module: "torch.nn.Module"
+) -> LoadedWeights | None:
+    """Check names and shapes against the model's, and for a file given by its content also for NaN; says how it fits.
 
-    Raises StepError X152 to X155 as model.load does.
+    Raises StepError as model.load does, of the recipe's key.
     """
     if weights is None or isinstance(weights, str):
-        return ()
-    name, whole = Path(weights.path).name, not weights.digest.startswith(BY_HEADER)
-    state, notes = read_state(weights.path, values=whole)
-    notes += check_match(module, state, name)
-    if whole:
-        check_values(state, name)
-        return notes
-    return (*notes, f"names and shapes of {name} fit the model; its values are read when it is loaded")
+        return None
+    whole = not weights.digest.startswith(BY_HEADER)
+    try:
+        saved = read_saved(weights.path, values=whole)
+        state, loaded = fit_weights(module, saved, choice, weights.path)
+        if whole:
+            check_values(state, saved.file)
+    except StepError as error:
+        raise StepError(*(replace(diagnostic, key="model.weights") for diagnostic in error.diagnostics)) from None
+    return loaded

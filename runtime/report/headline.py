@@ -11,6 +11,7 @@ from titrant.runtime.report.record_view import ModelTimings, Record, Timing, cas
 from titrant.runtime.report.savings import faster, speed_gain
 from titrant.schema.gain import gains_words, speed_words
 from titrant.schema.gate import NOT_SHOWN, Contract, Gate, GateResult, Judgement, asked_of_original, threshold_words
+from titrant.schema.open_looks import OPEN
 from titrant.schema.record import Look
 
 
@@ -54,7 +55,8 @@ def _released(record: Record, released: list[Shown]) -> Headline:
     gained = _gained(released)
     judgements = [lead.judgement for lead in released if lead.judgement]
     gates = sum(len(judgement.results) for judgement in judgements)
-    confidence = f"{record.plan.contract.confidence:g}"
+    look = record.run.look
+    confidence = f"{1 - look.share if look is not None and look.share else record.plan.contract.confidence:g}"
     if all(judgement.proven for judgement in judgements):
         ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided at confidence {confidence}."
         return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept{gained}.", ground)
@@ -283,6 +285,16 @@ RULES: tuple[AdviceRule, ...] = (
 )
 
 
+def _open_sentence(look: Look) -> str:
+    unknown = "" if look.with_ledger else " Neither this home nor a lock knows of any earlier look."
+    models = "the first model" if look.models == 1 else f"{look.models} models so far"
+    return (
+        f"Look number {look.number} at these evaluation rows, with {models}: its gates may pass wrongly with a chance "
+        f"of {look.share:.3g}, and all looks together with no more than is allowed, however many there will be."
+        f"{unknown}"
+    )
+
+
 def looks_sentence(look: Look | None, contract: Contract) -> str:
     """Say which look at its evaluation rows a run was, and what that does to the proof; "" where that is not known."""
     if look is None:
@@ -290,6 +302,8 @@ def looks_sentence(look: Look | None, contract: Contract) -> str:
     if beyond(contract, look):
         words = beyond_words(look, contract)
         return f"{words[0].upper()}{words[1:]}. Until then nothing on these rows is proven."
+    if contract.looks == OPEN:
+        return _open_sentence(look)
     if look.number > 1 or contract.looks > 1:
         planned = "planned one" if contract.looks == 1 else f"{contract.looks} planned ones"
         return f"Look number {look.number} of {planned} at these evaluation rows: they share what may go wrong."

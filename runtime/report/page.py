@@ -21,6 +21,7 @@ from titrant.runtime.report.plots import pictures
 from titrant.runtime.report.provenance import Fact, Usage, digests, environment, usage, validity
 from titrant.runtime.report.record_view import Record, cases, fraction, place, read_record, short
 from titrant.runtime.report.savings import Pair, Saving, loading, savings, totals
+from titrant.runtime.report.slices import SliceTable, slice_table, without_small_slices
 from titrant.runtime.report.small_cells import without_small_cells
 from titrant.runtime.report.steps import StepRow, step_rows
 from titrant.schema.gate import Judgement
@@ -46,6 +47,7 @@ class Story:
     predicted: str  # how likely all gates together were to pass, and what came; "" where nobody said
     batch: str  # in which batches it was judged, and whether its answers hold in others; "" where nobody asked
     changes: ClassChanges | None
+    metrics: SliceTable | None
     usage: Usage | None
 
 
@@ -111,6 +113,7 @@ def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> 
         predicted=predicted_sentence(record, contract),
         batch=batch_sentence(lead.id, seen) if (seen := record.values.invariance.get(lead.id)) else "",
         changes=class_changes(lead.id, answers, least) if answers and answers.classes else None,
+        metrics=slice_table(record.values.metrics.get(lead.id, ())),
         usage=usage(record, search, lead) if lead.released else None,
     )
 
@@ -214,17 +217,20 @@ def _without_small_groups(record: Record, least: int) -> Record:
         return None if judgement is None else without_small_groups(record.plan.contract, judgement, least)
 
     candidates = tuple(replace(item, judgement=shown(item.judgement)) for item in record.run.candidates)
-    return replace(record, run=replace(record.run, candidates=candidates, original=shown(record.run.original)))
+    metrics = {name: without_small_slices(parts, least) for name, parts in record.values.metrics.items()}
+    run = replace(record.run, candidates=candidates, original=shown(record.run.original))
+    return replace(record, run=run, values=replace(record.values, metrics=metrics))
 
 
 def _as_shown(value: Mapping[str, Any], record: Record, least: int) -> dict[str, Any]:
-    """Return a record's JSON with the judgements of `record`, and with tables of decisions as the page has them."""
+    """Return a record's JSON with `record`'s judgements and metrics, and tables of decisions as the page has them."""
     run = dict(value["run"]) | {"candidates": plain(record.run.candidates), "original": plain(record.run.original)}
     answers = {
         name: plain(without_small_cells(counts, least).answers) for name, counts in record.values.answers.items()
     }
-    values = dict(value.get("values") or {})
-    return {**value, "run": run, "values": values | ({"answers": answers} if answers else {})}
+    shown = {"answers": answers, "metrics": plain(record.values.metrics)}
+    values = dict(value.get("values") or {}) | {name: table for name, table in shown.items() if table}
+    return {**value, "run": run, "values": values}
 
 
 def write_report(record: Mapping[str, Any], folder: Path, *, min_cell: int = MIN_CELL) -> None:

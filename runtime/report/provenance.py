@@ -107,7 +107,9 @@ def usage(record: Record, search: CandidateSearch, candidate: Shown) -> Usage:
     # Of a record from elsewhere nobody here may know the format.
     kind = backend.kind_of_format(form) if form in backend.formats() else None
     file = record.values.files.get(candidate.id) or f"outputs/{search.name}{kind.suffix if kind else ''}"
-    loader = "" if kind is None else kind.snippet
+    # A model with recurrent state is run over the steps of a case, which a snippet of one call is not.
+    recurrent = any(step.params.get("state") for step in record.plan.steps if step.operator.startswith("model.load"))
+    loader = "" if kind is None or recurrent else kind.snippet
     batch = f"{_batch(record)}{_judged_in(record, candidate)}"
     without = loader.format(file=json.dumps(file), batch=batch, decide=_decide(record)).rstrip("\n")
     return Usage(candidate.id, file, WITH_TITRANT.rstrip("\n"), without)

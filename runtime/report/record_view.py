@@ -9,6 +9,7 @@ from markupsafe import escape
 
 from titrant.runtime.contract.answers import DecisionCounts
 from titrant.runtime.contract.company import Invariance
+from titrant.runtime.contract.metrics import SliceMetrics
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import HardwareIdentity
@@ -88,7 +89,8 @@ class StepValues:
     `timings` is keyed by "original", candidate ids and the plain conversions beside them; they chose. `judged_timings`
     holds, by the candidate that they judged, timings keyed in the same way. `quality` is keyed by candidate id, as is
     `answers`, which says for judged candidates which decisions changed on evaluation rows
-    (`titrant.runtime.contract.answers`). `invariance`, by candidate id too, says whether answers depend on who shares
+    (`titrant.runtime.contract.answers`), and `metrics`, both models' by subgroup. `invariance`, by candidate id too,
+    says whether answers depend on who shares
     the batch: on evaluation rows where a gate asks that, else on tuning rows. `files` names each released candidate's
     file below the run folder, such as "outputs/breast-cancer.onnx".
     """
@@ -99,6 +101,7 @@ class StepValues:
     point: Point | None = None
     curves: Curves | None = None
     answers: Mapping[str, DecisionCounts] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[SliceMetrics, ...]] = field(default_factory=dict)
     invariance: Mapping[str, Invariance] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 

@@ -5,22 +5,18 @@ rows carry, whatever the seed, the split or the file they came from; what was lo
 the home, and for other homes in the lock beside the recipe. See docs/decisions/looks.md.
 """
 
-import contextlib
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from titrant.runtime.run.walk import Walk
-from titrant.runtime.store.home import Home
-from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.gate import criteria
-from titrant.schema.lock import lock_path, read_lock
+from titrant.schema.open_looks import share_of, shares_up_to
 from titrant.schema.plan import Plan
-from titrant.schema.planned import Planned
 from titrant.schema.record import EvaluationRows, Look, LookSubject, RowSample, StepResult
-from titrant.schema.values.canonical import WrongValueError, plain, read_back, sha256
-from titrant.schema.values.files import append_line
+from titrant.schema.values.canonical import sha256
 from titrant.schema.values.frozen import dataclass
 
 # Rows that a look keeps of all: those with the smallest digests, the same ones of any rows that overlap.
@@ -28,7 +24,7 @@ SAMPLE = 256
 # From this share of a look's rows on it is one at the same rows.
 _SHARED = 0.1
 _ROWS = ("data.load", "data.split")
-_ROWS_FILE, _IDS = "rows.safetensors", "ids"
+_ROWS_FILE, _IDS, _UNITS = "rows.safetensors", "ids", "units"
 
 
 @dataclass(frozen=True)
@@ -72,10 +68,17 @@ def sample_of(file: Path) -> RowSample:
     """Read which rows a file of rows holds (safetensors: a length, a header of JSON, the numbers)."""
     with file.open("rb") as stream:
         (size,) = struct.unpack("<Q", stream.read(8))
-        start, end = json.loads(stream.read(size))[_IDS]["data_offsets"]
-        stream.seek(8 + size + start)
-        numbers = set(struct.unpack(f"<{(end - start) // 8}Q", stream.read(end - start)))
-    return RowSample(len(numbers), tuple(f"{number:016x}" for number in sorted(numbers)[:SAMPLE]))
+        header = json.loads(stream.read(size))
+
+        def read(name: str) -> tuple[int, ...]:
+            start, end = header[name]["data_offsets"]
+            stream.seek(8 + size + start)
+            return struct.unpack(f"<{(end - start) // 8}Q", stream.read(end - start))
+
+        ids, units = read(_IDS), read(_UNITS)
+    numbers = set(ids)
+    single = len(numbers) == len(set(units)) == len(ids)
+    return RowSample(len(numbers), tuple(f"{number:016x}" for number in sorted(numbers)[:SAMPLE]), single)
 
 
 def number_look(
@@ -88,15 +91,48 @@ def number_look(
     """
     again = next((look for look in noted if _is_same(look, sample, judged)), None)
     if again is not None:
-        return Look(again.number, again.spent, judged, sample.rows, sample.ids, again.with_ledger)
+        return replace(again, judged=judged)
     before = _carried(sample, noted)
     number, spent = (0, 0.0) if before is None else (before.number, before.spent)
     if locked.highest > number:
         number, spent = locked.highest, locked.highest * rate
-    if locked.same:
+    # A number that was lowered by hand is not believed where the home knows of more looks.
+    if locked.same > number or (before is None and locked.same):
         number, spent = locked.same - 1, (locked.same - 1) * rate
     with_ledger = bool(noted) or locked.highest > 0
     return Look(number + 1, spent + rate, judged, sample.rows, sample.ids, with_ledger)
+
+
+def number_open_look(
+    sample: RowSample, judged: LookSubject, rate: float, noted: Sequence[Look], locked: LockedLooks = NO_LOCK
+) -> Look:
+    """Number a look of any number at some rows, where all of them together may be wrong at some rate.
+
+    Each model that is judged on rows takes the next share of the rate. The same files judged again with rows added go
+    on with the share that they had, since their bets are one martingale: where each row is a unit of its own.
+    """
+    again = next((look for look in noted if look.share and _is_same(look, sample, judged)), None)
+    if again is not None:
+        return replace(again, judged=judged)
+    before = _carried(sample, noted)
+    number, spent, models = (0, 0.0, 0) if before is None else (before.number, before.spent, before.models)
+    # How many looks a lock counts is known, not what each of them was at.
+    if (elsewhere := max(locked.highest, locked.same) - (locked.same > 0)) > number:
+        number, models, spent = elsewhere, elsewhere, max(spent, rate * shares_up_to(elsewhere))
+    with_ledger = bool(noted) or locked.highest > 0
+    earlier = [look for look in noted if look.share and look.judged.files == judged.files and _grew(look, sample)]
+    if before is not None and earlier:
+        return Look(number + 1, spent, judged, sample.rows, sample.ids, with_ledger, earlier[0].share, models)
+    share = rate * share_of(models + 1)
+    return Look(number + 1, spent + share, judged, sample.rows, sample.ids, with_ledger, share, models + 1)
+
+
+def _grew(look: Look, sample: RowSample) -> bool:
+    """Whether rows were only added since a look, as far as what is kept of both tells, and each is a unit."""
+    kept: list[Look | RowSample] = [look, sample]
+    bound = min((part.ids[-1] for part in kept if part.ids and part.rows > len(part.ids)), default=None)
+    old = {name for name in look.ids if bound is None or name <= bound}
+    return sample.single and look.rows < sample.rows and old <= set(sample.ids)
 
 
 def _is_same(look: Look, sample: RowSample, judged: LookSubject) -> bool:
@@ -133,45 +169,3 @@ def _share(sample: RowSample, looks: Sequence[Look]) -> float:
     mine = {name for name in sample.ids if bound is None or name <= bound}
     seen = mine.intersection(name for look in looks for name in look.ids)
     return len(seen) / len(mine) if mine else 0.0
-
-
-def locked_looks(plan: Plan, recipe: Path, evaluation: str) -> LockedLooks:
-    """Read what the lock beside a recipe knows of looks at just these rows; nothing of one that cannot be read."""
-    try:
-        lock = read_lock(lock_path(recipe))
-    except RecipeError:
-        return NO_LOCK
-    entries = () if lock is None else lock.entries.values()
-    at_these = [entry for entry in entries if entry.evaluation.digest == evaluation]
-    same = (entry.evaluation.runs for entry in at_these if entry.recipe == plan.recipe_digest)
-    return LockedLooks(max((entry.evaluation.runs for entry in at_these), default=0), next(same, 0))
-
-
-def look_at(home: Home, planned: Planned, rows: EvaluationRows, judged: LookSubject) -> Look:
-    """Number the look at some rows that judging a plan's candidates is."""
-    locked = locked_looks(planned.plan, Path(planned.recipe_file), rows.evaluation)
-    rate = 1 - planned.plan.contract.confidence
-    return number_look(rows.sample, judged, rate, noted_looks(home), locked)
-
-
-def note_look(home: Home, look: Look) -> None:
-    """Note a look for good: removing a run does not undo that its rows were seen."""
-    home.looks.mkdir(parents=True, exist_ok=True)
-    append_line(_ledger(home), json.dumps(plain(look), separators=(",", ":")).encode(), durable=True)
-
-
-def noted_looks(home: Home) -> list[Look]:
-    """List the looks that a home knows of, in their order; a line that a crash cut short is left out."""
-    try:
-        lines = _ledger(home).read_bytes().split(b"\n")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    looks = []
-    for line in lines:
-        with contextlib.suppress(ValueError, WrongValueError):
-            looks.append(read_back(Look, json.loads(line)))
-    return looks
-
-
-def _ledger(home: Home) -> Path:
-    return home.looks / "ledger.jsonl"

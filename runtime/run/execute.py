@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.run.deadline import Deadline, TimedPerformer
+from titrant.runtime.run.look_ledger import check_looks
 from titrant.runtime.run.outcome import Outcome
 from titrant.runtime.run.perform import WorkerPerformer
 from titrant.runtime.run.record import capture, count_with_results, describe, earlier_run, run_record
@@ -17,7 +18,7 @@ from titrant.runtime.run.stages import NoCandidateError, walk_through
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.declarations import Declarations
-from titrant.runtime.store.home import Home, disk_errors
+from titrant.runtime.store.home import Home, disk_errors, note_answer
 from titrant.runtime.store.journal import Journal
 from titrant.runtime.store.locks import sweep, using
 from titrant.runtime.store.placed import names_placed
@@ -113,6 +114,8 @@ class _Run:
     def execute(self) -> RunRecord:
         """Walk the plan until nothing that it needs turns out to be damaged."""
         sweep(self._home)
+        if self._replay.look is None:
+            check_looks(self._home, self._planned)
         self._journal.add("planned", plan=self._planned.digest, name=self._plan.name, steps=len(self._plan.steps))
         believe_refusals = True
         for _ in range(_MENDED_AT_MOST):
@@ -169,6 +172,7 @@ class _Run:
         """Let an earlier run that ended just so answer where nothing ran here; else give this one its place."""
         if self._folder is None and (earlier := earlier_run(self._home, walk, outcome)) is not None:
             self._accepted(earlier)
+            note_answer(self._home, earlier.run)
             return replace(earlier, seconds=time.monotonic() - self._begun)
         return self._close(walk, outcome, self._open())
 

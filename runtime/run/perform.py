@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.run.evaluation_looks import look_at, note_look, noted_looks
 from titrant.runtime.run.history import HistoryFile
+from titrant.runtime.run.look_ledger import look_at, note_look, noted_looks, writing
 from titrant.runtime.run.replay import Replay
 from titrant.runtime.run.walk import Performed, StepTask
 from titrant.runtime.store.artifacts import identify_value
@@ -87,9 +87,14 @@ class WorkerPerformer:
         """Return which look at these rows it is, and note it for good unless it was noted before."""
         if self._recorded_look is not None:
             return self._recorded_look
-        look = look_at(self._results.home, self._planned, rows, judged)
-        if self._notes_looks and look not in noted_looks(self._results.home):
-            note_look(self._results.home, look)
+        home = self._results.home
+        if not self._notes_looks:
+            return look_at(home, self._planned, rows, judged)
+        # Of two runs that look at one moment the second finds what the first noted.
+        with writing(home):
+            look = look_at(home, self._planned, rows, judged)
+            if look not in noted_looks(home):
+                note_look(home, look)
         return look
 
     def _computing(self, task: StepTask) -> AbstractContextManager[None]:

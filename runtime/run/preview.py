@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.run.evaluation_looks import look_at
+from titrant.runtime.run.look_ledger import look_at
 from titrant.runtime.run.outcome import Outcome, missed_words
 from titrant.runtime.run.record import earlier_run
 from titrant.runtime.run.stages import NoCandidateError, walk_through

@@ -270,6 +270,11 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         for candidate in judged
         if (value := walk.value_if_there(_beside(candidate.judgement, "answers"))) is not None
     }
+    metrics = {
+        candidate.id: value
+        for candidate in judged
+        if (value := walk.value_if_there(_beside(candidate.judgement, "metrics")))
+    }
     return {
         "timings": timings,
         "judged_timings": {candidate.id: anew for candidate in ended if (anew := timed_anew(walk, candidate))},
@@ -281,6 +286,7 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "point": walk.value_if_there(plan.shipped.get("operating_point", "")),
         "curves": _curves(walk),
         "answers": answers,
+        "metrics": metrics,
         "invariance": {name: seen for name, seen in _invariance(walk).items() if seen is not None},
         "files": _files(walk, outcome),
     }

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,12 +103,14 @@ def get_logger(name: str = "titrant") -> logging.Logger:
     return logging.getLogger(name if name.partition(".")[0] == "titrant" else f"titrant.{name}")
 
 
-def setup_logging(level: str = "warning", file: Path | None = None) -> logging.Logger:
-    """Send titrant's log to stderr from `level` on, and, where `file` is given, everything as JSON lines into it.
+def setup_logging(level: str = "warning", log_file: str | os.PathLike[str] | None = None) -> logging.Logger:
+    """Send titrant's log to stderr from `level` on, and, where `log_file` is given, everything as JSON lines into it.
 
-    Parent folders of `file` are made. Calling it again replaces what was set up before. Raises ValueError for an
-    unknown level and OSError, naming the path, where the file cannot be written.
+    `level` is debug, info, warning or error, in any case. Parent folders of the file are made. Calling it again
+    replaces what was set up before. Raises ValueError for an unknown level and OSError, naming the path, where the
+    file cannot be written.
     """
+    level = level.lower()
     if level not in LEVELS:
         raise ValueError(f"unknown log level {level!r}: one of {', '.join(LEVELS)}")
     logger = logging.getLogger("titrant")
@@ -118,11 +121,12 @@ def setup_logging(level: str = "warning", file: Path | None = None) -> logging.L
     console.setLevel(level.upper())
     console.setFormatter(WithoutSecrets("%(levelname).1s %(name)s: %(message)s"))
     logger.addHandler(console)
-    if file is not None:
+    if log_file is not None:
+        file = Path(log_file)
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = logging.FileHandler(file, encoding="utf-8")
         lines.setFormatter(LogLines())
         logger.addHandler(lines)
-    logger.setLevel(logging.DEBUG if file is not None else level.upper())
+    logger.setLevel(logging.DEBUG if log_file is not None else level.upper())
     logger.propagate = False
     return logger

@@ -65,6 +65,9 @@ class Released:
     def __call__(self, rows: Any, *, batch: int | None = None) -> Answer:
         """Answer rows: a DataFrame, a mapping of column name to array, or one array for a model with one input.
 
+        A model that was judged on a folder of images also takes the path of one, a list of paths, or a column of them,
+        and reads the files as those were read.
+
         `batch` rows are answered at once, by default `self.batch`, as many as when it was judged: the report says
         whether answers depend on that. Raises ValueError for a batch below 1 or a
         model that was closed, StepError X342 for rows of another form or none, X401 for an answer that is NaN or
@@ -113,6 +116,11 @@ class Released:
 
         if self.transforms is None:
             return _columns(rows, self._session.input_names)
+        if self.transforms.images:
+            from titrant.runtime.data.images.given import as_rows
+
+            resize = any(fitted.name == "resize" for fitted in self.transforms.steps)
+            rows = as_rows(rows, self.transforms.images, resize=resize)
         columns = tuple(dict.fromkeys(name for names in self.transforms.inputs.values() for name in names))
         return apply(self.transforms, _columns(rows, columns))
 

@@ -8,6 +8,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError, StepError
@@ -25,6 +26,8 @@ _KEY_BYTES = 32
 # How a run's folder begins: the second, in UTC, in which the run began.
 BEGAN = re.compile(r"\d{8}T\d{6}Z-")
 _SECOND = 16
+# Which run answered again, without a folder of its own, and when.
+_ANSWERED = "answered.json"
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,29 @@ def newest_first(runs: Path, part: str = "") -> list[Path]:
         return bool(BEGAN.match(name)), second, _began(runs / name) if shared[second] > 1 else "", name
 
     return [runs / name for name in sorted(names, key=place, reverse=True)]
+
+
+def note_answer(home: Home, run: str) -> None:
+    """Remember that a run answered again, where nothing had to run: it is the latest until another begins."""
+    beside = home.path / f"{_ANSWERED}-{os.getpid()}"
+    with contextlib.suppress(OSError):  # a home that cannot be written answers all the same
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        beside.write_text(json.dumps({"run": run, "time": time}), "utf-8")
+        beside.replace(home.path / _ANSWERED)
+
+
+def latest_first(runs: Path) -> list[Path]:
+    """List the folders below `runs`, the newest first, but before it the one that answered again since it began."""
+    folders = newest_first(runs)
+    try:
+        noted = json.loads((runs.parent / _ANSWERED).read_bytes())
+        again = runs / str(noted["run"])
+        since = str(noted["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folders
+    if again not in folders or since < _began(folders[0]):
+        return folders
+    return [again, *(folder for folder in folders if folder != again)]
 
 
 def _began(folder: Path) -> str:

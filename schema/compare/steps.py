@@ -144,6 +144,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "evidence": ("recipe level", "recipe report"),
     "learning_rate": ("recipe train", "recipe model.weights"),
     "training": ("recipe train", "recipe model", "inputs model"),
+    "weights": ("recipe model", "inputs model"),
+    "state": ("recipe model", "recipe task", "inputs data", "inputs model"),
     "objective": ("recipe search",),
     "profile": ("recipe profile", "recipe target.latency"),
     "data": ("recipe data", "inputs data"),

@@ -242,7 +242,28 @@ def values_are_one_number(draft: Draft) -> Iterator[Diagnostic]:
             yield draft.key("R022", message, ("model", "inputs", place, "value"), advice)
 
 
-MODEL_RULES = (one_model, weights_fit, trained_or_weighted, four_bits, values_are_one_number)
+def state_is_told(draft: Draft) -> Iterator[Diagnostic]:
+    """Recurrent state of a factory has its shapes in `model.inputs`; a model that has some is not trained here."""
+    model, train = draft.model, draft.get("train")
+    if model.state is None:
+        return
+    if not model.state:
+        advice = "write which output is fed to which input, such as {hn: h}, or take it out"
+        yield draft.value("R164", "`model.state` names no output and input", ("model", "state"), advice)
+    if train is not None:
+        message = "a model with recurrent state is not trained here: `train` knows of no steps"
+        yield draft.key("R022", message, ("train",), "take `train` out, and train the model where it is from")
+    if model.factory is None:
+        return
+    named = {spec.name for spec in model.inputs or ()}
+    for output, target in model.state.items():
+        if target not in named:
+            message = f"nothing says which shape the state `{target}` has"
+            advice = f"list every input in model.inputs, this one as {{name: {target}, shape: [1, batch, 64]}}"
+            yield draft.value("R164", message, ("model", "state", output), advice)
+
+
+MODEL_RULES = (one_model, weights_fit, trained_or_weighted, four_bits, values_are_one_number, state_is_told)
 
 Rule = Callable[[Draft], Iterator[Diagnostic]]
 RULES: tuple[Rule, ...] = (

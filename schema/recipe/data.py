@@ -1,5 +1,6 @@
 """The `data` section: where rows come from, which role each has, and how they reach the model."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,50 @@ DATA_SOURCES = ("sklearn", "csv", "parquet", "npz", "image_folder", "text", "hug
 ColumnNames = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
+# Colors that have a name; any other is written `#rrggbb`.
+COLORS = ("white", "black", "gray")
+_WINDOW = "such as `window: [0, 4095]`"
+
+
+def _color(value: Any) -> Any:
+    if isinstance(value, str) and value not in COLORS and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        raise mistake("R014", f"`{value}` is no color", f'write {", ".join(COLORS)}, or `"#rrggbb"` in quotes')
+    return value
+
+
+def _window(value: Any) -> Any:
+    if not isinstance(value, tuple) or not all(type(end) in (int, float) for end in value):
+        return value
+    if len(value) != 2:
+        count = "one number stands" if len(value) == 1 else f"{len(value)} numbers stand"
+        raise mistake("R014", f"a window is a low number and a high one, and here {count}", _WINDOW)
+    if value[0] >= value[1]:
+        turned = f"write `window: [{value[1]:g}, {value[0]:g}]`" if value[0] > value[1] else _WINDOW
+        raise mistake(
+            "R014", f"a window goes from a low number to a high one, not from {value[0]:g} to {value[1]:g}", turned
+        )
+    return value
+
+
+class ImageFolder(Section):
+    """A folder of images, and how their numbers become pixels in 0..1."""
+
+    path: PathText = Field(description="the folder; a subfolder is a class, and without any there are no labels")
+    color: Literal["rgb", "gray"] = Field("rgb", description="what the model is given: 3 channels, or 1")
+    background: Annotated[Text, BeforeValidator(_color)] = Field(
+        "white", description="what lies under transparent pixels: white, black, gray or `#rrggbb`"
+    )
+    window: Annotated[tuple[float, float] | None, BeforeValidator(_window)] = Field(
+        None,
+        description="the stored numbers that become 0 and 1, of DICOM after its rescaling; needed where a file does "
+        "not say its range: rescaled or signed DICOM, float and signed TIFF",
+    )
+
+
+def _folder(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
 class Source(Section):
     """One source of rows; exactly one of its kinds."""
 
@@ -28,7 +73,9 @@ class Source(Section):
     csv: PathText | None = Field(None, description="path of a comma-separated file with a header line")
     parquet: PathText | None = Field(None, description="path of a Parquet file")
     npz: PathText | None = Field(None, description="path of a NumPy .npz file of equally long arrays")
-    image_folder: PathText | None = Field(None, description="folder of images; a subfolder is a class")
+    image_folder: Annotated[
+        ImageFolder | None, BeforeValidator(_folder, json_schema_input_type=PathText | ImageFolder | None)
+    ] = Field(None, description="folder of images, a subfolder is a class; or {path, color, background, window}")
     text: PathText | None = Field(None, description="path of a text file")
     huggingface: Text | None = Field(None, description="path or id of a Hugging Face data set")
     factory: Ref | None = Field(None, description="`module:Name` that returns a DataFrame or {array name: array}")

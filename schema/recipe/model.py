@@ -37,6 +37,16 @@ class OutputSpec(Section):
     )
 
 
+class WeightsFile(Section):
+    """A weights file, and which of the weights in it are meant."""
+
+    path: PathText = Field(description="the file")
+    key: str | None = Field(
+        None, description='key that leads to the weights, such as `model_ema`, of several with dots; "" is the top'
+    )
+    prefix: str | None = Field(None, description='what stands before every name of the model; "" is nothing')
+
+
 def _several(value: Any) -> Any:
     return (value,) if isinstance(value, dict) else value
 
@@ -55,9 +65,10 @@ class Model(Section):
         default_factory=dict,
         description="arguments of the factory or `from_pretrained`; `features`, `classes`, `vocabulary` may be `auto`",
     )
-    weights: PathText | None = Field(
+    weights: PathText | WeightsFile | None = Field(
         None,
-        description="path of .safetensors, .pt, .pth, .th or .ckpt; `included`: the factory loads its own; "
+        description="path of .safetensors, .pt, .pth, .th, .ckpt, .bin or the .index.json of shards, or the path with "
+        "`key` and `prefix` where several sets of weights stand in it; `included`: the factory loads its own; "
         "default: none for a factory (then `train` is needed), else included",
     )
     inputs: tuple[InputSpec, ...] | None = Field(None, min_length=1, description="the inputs; default: from the data")
@@ -68,6 +79,11 @@ class Model(Section):
         tuple[OutputSpec, ...] | None,
         BeforeValidator(_several, json_schema_input_type=OutputSpec | tuple[OutputSpec, ...]),
     ] = Field(None, description="the output, or a list (labelled tasks judge the first); default: from the task")
+
+    @property
+    def weights_path(self) -> str | None:
+        """The path of the weights, or `included`, as written."""
+        return self.weights.path if isinstance(self.weights, WeightsFile) else self.weights
 
     @property
     def source(self) -> str:

@@ -4,7 +4,7 @@ import json
 import mmap
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ _SEAL = "sealed"  # the digest of all else that a remembered answer holds
 _MAP_BYTES = 1 << 20
 _WINDOW_BYTES = 128 << 20
 # How a file of weights ends that a factory's module is given.
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".bin", ".index.json")
 YAML_SUFFIXES = (".yaml", ".yml")
 # How a lock's name ends, the one that is written first.
 LOCK_SUFFIXES = tuple(f".lock{suffix}" for suffix in YAML_SUFFIXES)
@@ -44,6 +44,20 @@ def digest_file(path: Path) -> str:
             with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=offset) as window:
                 hasher.update(window)
     return hasher.hexdigest()
+
+
+def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield every entry below a folder that is no folder, in the order of names, also what is no regular file.
+
+    Links are followed, but into no folder that they already lead through (`above`, resolved). OSError where a folder
+    cannot be read.
+    """
+    way = (*above, folder.resolve())
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir():
+            yield entry
+        elif not entry.is_symlink() or entry.resolve() not in way:
+            yield from files_below(entry, way)
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from titrant.api.apply import apply
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
     from titrant.api.diff import diff
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
     from titrant.compiler.machine.detect import detect
-    from titrant.runtime.api import apply
     from titrant.runtime.catalog import Context, Method, Params, Port, operator
     from titrant.runtime.inspect.summary import Counts, count_parameters, summary
     from titrant.runtime.run.run_log import get_logger, setup_logging
@@ -58,7 +58,7 @@ _PUBLIC = {
     "Prediction": "titrant.schema.plan",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
-    "apply": "titrant.runtime.api",
+    "apply": "titrant.api.apply",
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",

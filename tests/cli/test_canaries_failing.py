@@ -22,6 +22,11 @@ spec = importlib.util.spec_from_file_location(
 )
 in_process = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(in_process)
+spec = importlib.util.spec_from_file_location(
+    "canary_image_files", Path(__file__).parents[1] / "runtime" / "data" / "images" / "image_files.py"
+)
+image_files = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(image_files)
 
 CANARY = "CANARY"
 RECIPE = """\
@@ -191,6 +196,37 @@ def images_of_two_sizes(place):
     return place.recipe("{image_folder: faces}")
 
 
+def dicom_folder(place, pixels, **attributes):
+    """Images of a patient, in files that are called by his name."""
+    for name in ("ill", "well"):
+        for number in range(2):
+            path = place.folder / "scans" / name / f"CANARY-{number}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image_files.dicom(path, pixels, PatientBirthDate="CANARY-day", InstitutionName="CANARY-ward", **attributes)
+    return path
+
+
+def dicom_without_range(place):
+    dicom_folder(place, np.array([[-5, 9]], dtype=np.int16))
+    return place.recipe("{image_folder: scans}")
+
+
+def dicom_of_several_frames(place):
+    dicom_folder(place, np.zeros((3, 2, 2), np.uint8), NumberOfFrames=3)
+    return place.recipe("{image_folder: scans}")
+
+
+def half_a_dicom(place):
+    path = dicom_folder(place, np.zeros((8, 8), np.uint8))
+    path.write_bytes(path.read_bytes()[:-40])
+    return place.recipe("{image_folder: scans}")
+
+
+def dicom_of_an_unknown_color(place):
+    dicom_folder(place, np.zeros((2, 2), np.uint8), photometric="CANARY_COLOR")
+    return place.recipe("{image_folder: scans}")
+
+
 def factory(body):
     def made(place):
         place.write(f"load_{place.module}.py", f"import pandas as pd\n\n\ndef rows():\n    {body}\n")
@@ -242,6 +278,10 @@ CASES = {
     "Python objects": (objects, "X100"),
     "an image that cannot be decoded": (bad_image, "X107"),
     "images of two sizes": (images_of_two_sizes, "X107"),
+    "DICOM without a range": (dicom_without_range, "X113"),
+    "DICOM of several frames": (dicom_of_several_frames, "X114"),
+    "half a DICOM file": (half_a_dicom, "X107"),
+    "DICOM of a color that is not known": (dicom_of_an_unknown_color, "X107"),
     "a factory that raises": (factory("raise ValueError('CANARY-row: Jane Doe')"), "X108"),
     "a factory that does not find a name": (factory("return {'a': 1}['CANARY-key']"), "X108"),
     "a factory that reads a number": (factory("return float('CANARY-cell')"), "X108"),

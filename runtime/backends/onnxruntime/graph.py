@@ -13,8 +13,10 @@ from onnx import (  # noqa: TID253 - its very subject
     version_converter,
 )
 
-from titrant.runtime.values import OnnxModel
+from titrant.runtime.backends.recurrent import KEY, written
+from titrant.runtime.values import OnnxModel, Recurrence
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.text import first_line
 
 # A protobuf message holds no more.
@@ -75,9 +77,25 @@ def write(model: onnx.ModelProto, path: Path) -> OnnxModel:
     return OnnxModel(path)
 
 
+def note_recurrence(model: onnx.ModelProto, recurrence: Recurrence) -> None:
+    """Write recurrent state into a graph's metadata: whoever opens the file then knows how to run a case."""
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != KEY]
+    del model.metadata_props[:]
+    for key, value in (*kept, (KEY, canonical_json(written(recurrence)))):
+        model.metadata_props.add(key=key, value=value)
+
+
+def is_recurrent(model: onnx.ModelProto) -> bool:
+    """Whether a graph has recurrent state, as its metadata say."""
+    return any(entry.key == KEY for entry in model.metadata_props)
+
+
 def _strip(model: onnx.ModelProto) -> None:
     model.producer_name = model.producer_version = model.domain = model.doc_string = ""
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key == KEY]
     del model.metadata_props[:]
+    for key, value in kept:  # without it nobody could run the file over the steps of a case
+        model.metadata_props.add(key=key, value=value)
     _strip_graph(model.graph)
 
 

@@ -1,5 +1,6 @@
 """Run ONNX files in onnxruntime, and keep them as `model.onnx`."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -97,10 +99,12 @@ class OnnxSession:
     def __init__(self, session: "onnxruntime.InferenceSession") -> None:
         self._session = session
         self.specs = specs(session)
+        about = session.get_modelmeta().custom_metadata_map.get(recurrent.KEY)
+        self.recurrence = recurrent.read(json.loads(about)) if about else None
         self.input_names = tuple(name for name, _, _ in self.specs)
         # Text, such as the name of a class, and lists are no answers that can be judged.
         self.output_names = tuple(output.name for output in session.get_outputs() if _is_judged(output.type))
-        self.fixed_batch = insisted_batch(self.specs)
+        self.fixed_batch = insisted_batch(recurrent.stateless(self.specs, self.recurrence))
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch: name → (batch, …) in, name → (batch, …) out.

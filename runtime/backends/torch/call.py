@@ -9,6 +9,7 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 from torch.overrides import TorchFunctionMode  # noqa: TID253 - its very subject
 
+from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.determinism import tensor_of
@@ -134,18 +135,22 @@ def _weight(layer: torch.nn.Module) -> str:
 def example_arrays(model: TorchModel, rows: Rows, count: int) -> dict[str, np.ndarray]:
     """Return the first `count` rows in the order of the model's inputs, beginning anew where there are fewer.
 
-    A model with a fixed batch size gets that many. Raises StepError X201 when rows and model do not fit together and
-    X202 when there are no rows.
+    A model with a fixed batch size gets that many, one with recurrent state their first step. Raises StepError
+    X201 when rows and model do not fit together and X202 when there are no rows.
     """
     if len(rows) == 0:
         raise StepError(
             Diagnostic("X202", f"there are no {rows.role} rows to try the model on", help="give the role rows")
         )
-    batch = insisted_batch(model.inputs) or count
+    plain = recurrent.stateless(model.inputs, model.recurrence)
+    batch = insisted_batch(plain) or count
     indices = np.arange(batch) % len(rows)
     arrays = {name: array[indices] for name, array in rows.inputs.items()}
     # One number for a whole batch is that of the first row.
     arrays |= {name: arrays[name][:1] for name, shape, _ in model.inputs if not shape and name in arrays}
+    if model.recurrence is not None:
+        arrays = next(recurrent.one_by_one(model.recurrence, arrays, tuple(name for name, _, _ in plain)))
+        arrays |= recurrent.zeros(model.recurrence, model.inputs, batch)
     return checked(model.inputs, arrays)
 
 

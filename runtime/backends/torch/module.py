@@ -14,6 +14,7 @@ from typing import Any
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime import catalog
+from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.torch.determinism import lay_out, standard
 from titrant.runtime.backends.torch.factory import build, source_digest
 from titrant.runtime.values import Rewrite, TorchModel
@@ -43,6 +44,8 @@ def save_torch(value: TorchModel, folder: Path) -> None:
         "rewrites": value.rewrites,
         "tied": tied,
     }
+    if value.recurrence is not None:
+        description["recurrence"] = recurrent.written(value.recurrence)
     save_file(tensors, str(folder / TENSORS))
     (folder / DESCRIPTION).write_text(canonical_json(description), encoding="utf-8")
 
@@ -68,6 +71,7 @@ def load_torch(folder: Path) -> TorchModel:
         inputs=tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"]),
         outputs=tuple(said["outputs"]),
         rewrites=rewrites,
+        recurrence=recurrent.read(said.get("recurrence")),
     )
 
 

@@ -17,6 +17,7 @@ import torch  # noqa: TID253 - its very subject
 from torch.jit import _trace  # noqa: TID253 - its very subject
 from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
 
+from titrant.runtime.backends.recurrent import written
 from titrant.runtime.backends.session import check_parity, measure_parity
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of, signature_of
 from titrant.runtime.backends.torch.call import example_arrays, named, refuse_decisions
@@ -43,7 +44,9 @@ WRITTEN = (*VERSIONS, ".data/serialization_id")
 
 def save_script(script: torch.jit.ScriptModule, model: TorchModel, folder: Path) -> TorchScriptModel:
     """Write `model.pt` into a folder, with the model's inputs and outputs in its extra file titrant.json."""
-    said = {"inputs": model.inputs, "outputs": model.outputs}
+    said: dict[str, Any] = {"inputs": model.inputs, "outputs": model.outputs}
+    if model.recurrence is not None:
+        said["recurrence"] = written(model.recurrence)
     raw, path = folder / "raw.pt", folder / "model.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now

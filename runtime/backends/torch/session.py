@@ -5,11 +5,14 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.session import Spec, checked, insisted_batch
+from titrant.runtime.values import Recurrence
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.text import first_line
 
@@ -28,15 +31,27 @@ def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device
 
     _need(device)
     if isinstance(model, TorchModel):
-        return TorchSession(_placed(model, device), model.inputs, model.outputs, threads, device)
-    module, inputs, outputs = load_script(model, device)
+        return TorchSession(_placed(model, device), Border.of(model), threads, device)
+    module, border = load_script(model, device)
     # The file says in which order it was traced; its own graph may call the arguments anything.
-    return TorchSession(functools.partial(module), inputs, outputs, threads, device)
+    return TorchSession(functools.partial(module), border, threads, device)
 
 
-def load_script(
-    model: "TorchScriptModel", device: str = "cpu"
-) -> tuple[Callable[..., Any], tuple[Spec, ...], tuple[str, ...]]:
+@dataclass(frozen=True)
+class Border:
+    """What a model takes and gives: its inputs and the names of its outputs, and the recurrent state among them."""
+
+    inputs: tuple[Spec, ...]
+    outputs: tuple[str, ...]
+    recurrence: Recurrence | None = None
+
+    @classmethod
+    def of(cls, model: "TorchModel") -> "Border":
+        """Return a live model's."""
+        return cls(model.inputs, model.outputs, model.recurrence)
+
+
+def load_script(model: "TorchScriptModel", device: str = "cpu") -> tuple[Callable[..., Any], Border]:
     """Load a TorchScript file and what its `titrant.json` says of its inputs and outputs."""
     import torch
 
@@ -63,7 +78,7 @@ def load_script(
         )
     said = json.loads(extra["titrant.json"])
     specs: tuple[Spec, ...] = tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"])
-    return module, specs, tuple(said["outputs"])
+    return module, Border(specs, tuple(said["outputs"]), recurrent.read(said.get("recurrence")))
 
 
 class TorchSession:
@@ -72,8 +87,7 @@ class TorchSession:
     def __init__(
         self,
         module: Callable[..., Any],
-        inputs: tuple[Spec, ...],
-        outputs: tuple[str, ...],
+        border: Border,
         threads: int,
         device: str,
     ) -> None:
@@ -87,11 +101,12 @@ class TorchSession:
         self._inference: Callable[[], AbstractContextManager[Any]] = torch.no_grad if scripted else torch.inference_mode
         from titrant.runtime.backends.torch.arguments import arguments_of
 
-        self.specs = inputs
-        self._arguments = arguments_of(module, tuple(name for name, _, _ in inputs))
-        self.input_names = tuple(name for name, _, _ in inputs)
-        self.output_names = outputs
-        self.fixed_batch = insisted_batch(inputs)
+        self.specs = border.inputs
+        self.recurrence = border.recurrence
+        self.input_names = tuple(name for name, _, _ in border.inputs)
+        self._arguments = arguments_of(module, self.input_names)
+        self.output_names = border.outputs
+        self.fixed_batch = insisted_batch(recurrent.stateless(border.inputs, border.recurrence))
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch: name → (batch, …) in, name → (batch, …) out, fp32 where the model answers in 16 bits.

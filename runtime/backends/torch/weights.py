@@ -1,276 +1,347 @@
-"""Read weights from safetensors files and torch checkpoints, unpickling only tensors, and load them strictly.
+"""Find, in what a weights file holds, the tensors that are a model's, and load them: every one, or none.
 
-The format of a safetensors file: eight bytes, little endian, that give the header's length; the header, JSON, with
-names, dtypes and shapes; then the values. Source: https://huggingface.co/docs/safetensors (the format's description).
+Trainers put a state dict under a key and its names behind prefixes. Each place from which all of a model's tensors can
+be taken is a fit; one fit is taken and described, several are a question.
 """
 
-import json
 import math
-import pickle
-import re
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from titrant.runtime.backends.torch.checkpoint import Keys, Saved, read_saved, some
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.values.archives import measure_zip
-from titrant.schema.values.files import WEIGHT_SUFFIXES
-from titrant.schema.values.text import first_line
+from titrant.schema.facts import LoadedWeights
+from titrant.schema.language.nearest import nearest
+from titrant.schema.values.shards import index_beside
 
 if TYPE_CHECKING:
     import torch
 
-_NESTS = ("state_dict", "model_state_dict")
+    Tensors = Mapping[str, torch.Tensor]
+
+# What torch.compile, FSDP and activation checkpointing put between the parts of a name.
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+# A counter of batch normalization, which old files lack and evaluation does not read.
+_COUNTER = "num_batches_tracked"
 _SHOWN = 3
+_COMPARED = 500  # names of a file in which the nearest is looked for
+_MOST_STEMS = 3
 
 
-def read_state(path: str, *, values: bool = True) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
-    """Read name → tensor (CPU) from a .safetensors, .pt, .pth, .th or .ckpt file, with a note for each adjustment.
+@dataclass(frozen=True)
+class WeightsChoice:
+    """Where in a file the recipe says that the weights stand; None where it does not say."""
 
-    One `state_dict` level and a prefix `module.` common to all names are removed. Without `values` the tensors stand on
-    the meta device: only the file's header is read (of a checkpoint from before torch 1.6, which has none, all of it).
-    Raises StepError X152 (cannot be read), X153 (needs more than weights_only).
+    key: str | None = None
+    prefix: str | None = None
+
+
+UNSAID = WeightsChoice()
+
+
+@dataclass
+class WeightsPlace:
+    """A place in a file that has names of the model: under `keys`, behind `prefix`; `stem` is the model's own prefix.
+
+    `state` is name in the model → tensor, `taken` counts what came from under which keys, `twice` are names for which
+    there are two tensors.
     """
-    file = Path(path)
-    if file.suffix not in WEIGHT_SUFFIXES:
-        raise StepError(
-            Diagnostic(
-                "X152",
-                f"{file.name} is not a weights file that titrant reads",
-                help=f"one of {', '.join(WEIGHT_SUFFIXES)}",
-            )
-        )
-    if not file.is_file():
-        raise StepError(Diagnostic("X152", f"there is no file {path}", help="check `model.weights`"))
-    return _read_safetensors(file, values) if file.suffix == ".safetensors" else _read_torch(file, values)
+
+    keys: Keys
+    prefix: str
+    stem: str = ""
+    state: "dict[str, torch.Tensor]" = field(default_factory=dict)
+    taken: Counter[Keys] = field(default_factory=Counter)
+    twice: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """The keys as a recipe writes them."""
+        return ".".join(self.keys)
 
 
-def load_weights(module: "torch.nn.Module", path: str) -> tuple[str, ...]:
-    """Load a weights file into a module and return notes; StepError X154 unless names and shapes match, X155 on NaN."""
-    state, notes = read_state(path)
-    notes += check_match(module, state, Path(path).name)
-    check_values(state, Path(path).name)
+def load_weights(module: "torch.nn.Module", path: str, choice: WeightsChoice = UNSAID) -> LoadedWeights:
+    """Load a weights file into a module and say how it fitted.
+
+    Raises StepError X152, X153, X165 as `read_saved`, X154, X163 and X164 as `fit_weights`, and X155 on NaN.
+    """
+    saved = read_saved(path)
+    state, loaded = fit_weights(module, saved, choice, path)
+    check_values(state, saved.file)
     module.load_state_dict({**module.state_dict(), **state}, strict=True)
-    return notes
+    return loaded
 
 
-def check_values(state: "Mapping[str, torch.Tensor]", name: str) -> None:
+def check_values(state: "Tensors", name: str) -> None:
     """Raise StepError X155 for NaN."""
     import torch
 
     broken = [key for key, tensor in state.items() if tensor.is_floating_point() and bool(torch.isnan(tensor).any())]
     if broken:
-        raise StepError(
-            Diagnostic("X155", f"{name}: NaN in {_some(broken)}", help="take a checkpoint that trained well")
-        )
+        message = f"{name}: NaN in {some(broken)}"
+        raise StepError(Diagnostic("X155", message, help="take a checkpoint that trained well"))
 
 
-def check_match(module: "torch.nn.Module", state: "Mapping[str, torch.Tensor]", name: str) -> tuple[str, ...]:
-    """Compare names and shapes with a module's, raising all differences as one StepError X154; returns notes."""
-    expected = module.state_dict()
-    missing = [key for key in expected if key not in state]
-    # Counters that batch normalization got later, and tied tensors that were saved once, are not lost.
-    counters = [key for key in missing if key.endswith("num_batches_tracked")]
-    differences = [
-        *_shape_differences(expected, state),
-        *_names("the file lacks", [k for k in missing if k not in counters and not _is_tied(expected, k, state)]),
-        *_names("the model lacks", [key for key in state if key not in expected]),
-    ]
-    if differences:
-        raise StepError(
-            Diagnostic(
-                "X154",
-                f"{name} does not fit the model: {'; '.join(differences)}",
-                help="give `model.args` the values that the model was trained with",
-            )
-        )
-    notes = [f"{len(counters)} batch counters that {name} does not have start at 0"] if counters else []
-    both = [(tensor.dtype, expected[key].dtype) for key, tensor in state.items() if tensor.dtype != expected[key].dtype]
-    return tuple(notes + [f"weights are cast {_dtype(old)} → {_dtype(new)}" for old, new in dict.fromkeys(both)])
+def fit_weights(
+    module: "torch.nn.Module", saved: Saved, choice: WeightsChoice = UNSAID, path: str = ""
+) -> "tuple[dict[str, torch.Tensor], LoadedWeights]":
+    """Return name in the model → tensor for all that the module holds, and how they were found.
 
-
-def _is_tied(expected: "Mapping[str, torch.Tensor]", key: str, state: "Mapping[str, torch.Tensor]") -> bool:
-    place = expected[key].untyped_storage()._cdata
-    return any(other in state and tensor.untyped_storage()._cdata == place for other, tensor in expected.items())
-
-
-def _shape_differences(expected: "Mapping[str, torch.Tensor]", state: "Mapping[str, torch.Tensor]") -> list[str]:
-    keys = [key for key in expected if key in state and state[key].shape != expected[key].shape]
-    differences = [
-        f"{key} is {_shape(state[key])} in the file and {_shape(expected[key])} in the model" for key in keys[:_SHOWN]
-    ]
-    return differences + ([f"{len(keys) - _SHOWN} more shapes differ"] if len(keys) > _SHOWN else [])
-
-
-def _names(what: str, names: Sequence[str]) -> list[str]:
-    return [f"{what} {_some(names)}"] if names else []
-
-
-def _dtype(dtype: "torch.dtype") -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _read_safetensors(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(file, device="cpu") if values else meta_state(file)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise StepError(
-            Diagnostic(
-                "X152", f"{file.name} cannot be read: {first_line(error)}", help="save it again, or copy it again"
-            )
-        ) from None
-    return _without_prefix(state, ())
-
-
-def _read_torch(file: Path, values: bool) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+    Raises StepError X154 unless names, shapes and kinds of number match in one place of the file, X163 where they do in
+    several, X164 for a key or prefix of `choice` that the file does not have.
+    """
     import torch
 
-    try:
-        zipped = zipfile.is_zipfile(file)
-        size = measure_zip(file) if zipped else None
-    except (OSError, zipfile.BadZipFile) as error:
-        message = f"{file.name} cannot be read: {first_line(error)}"
-        raise StepError(Diagnostic("X152", message, help="save it again, or copy it again")) from None
-    if size is not None and size.too_large:
-        message, help = f"{file.name} is not unpacked: its {size}", "torch.save packs nothing: save the weights again"
-        raise StepError(Diagnostic("X112", message, help=help))
-    mapped = not values and zipped
-    try:
-        loaded = torch.load(file, weights_only=True, map_location="cpu" if values else "meta", mmap=mapped)
-    except pickle.UnpicklingError as error:
-        raise StepError(_refused(file, error)) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StepError(
-            Diagnostic(
-                "X152", f"{file.name} cannot be read: {first_line(error)}", help="save it again, or copy it again"
-            )
-        ) from None
-    state, notes = _unnest(loaded, file.name)
-    return _without_prefix(state, notes)
+    expected = {name: item for name, item in module.state_dict().items() if isinstance(item, torch.Tensor)}
+    for stem in _stems(expected):
+        places = _places(saved, expected, stem)
+        complete = [place for place in places if not any(_differences(place, expected))]
+        chosen = [place for place in complete if _is_chosen(place, choice)]
+        if len(chosen) > 1:
+            raise StepError(_question(chosen, saved))
+        if chosen and not _extra(chosen[0], saved, complete):
+            return chosen[0].state, _loaded(chosen[0], expected, saved)
+    _check_choice(choice, saved)
+    raise StepError(_misfit(saved, expected, choice, path))
 
 
-def _refused(file: Path, error: Exception) -> Diagnostic:
-    """Say what the pickle needs; a file that is not a pickle at all is refused here too."""
-    needed = re.search(r"(?:GLOBAL|global|class) ([\w.]+\.[\w.]+)", str(error))
-    if needed is None:
-        return Diagnostic(
-            "X152", f"{file.name} is not a torch checkpoint", help="save one with torch.save(model.state_dict(), …)"
-        )
-    return Diagnostic(
-        "X153",
-        f"{file.name} holds Python objects ({needed[1]}), which titrant does not unpickle",
-        help="where you trust the file, load it once yourself and save tensors only: "
-        "torch.save(model.state_dict(), …) or safetensors",
+def _stems(expected: "Tensors") -> Iterator[str]:
+    """Yield what may stand in front of all of the model's names and not of the file's: nothing first."""
+    yield ""
+    parts = [name.split(".") for name in expected]
+    for length in range(1, _MOST_STEMS):
+        if parts and all(len(name) > length and name[:length] == parts[0][:length] for name in parts):
+            yield ".".join(parts[0][:length]) + "."
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _places(saved: Saved, expected: "Tensors", stem: str) -> list[WeightsPlace]:
+    """List every place from which a name of the model's can be taken, in the order of the file."""
+    targets = {_unwrapped(name.removeprefix(stem)): name for name in expected}
+    plain = len(targets) == len(expected)
+    targets = targets if plain else {name.removeprefix(stem): name for name in expected}
+    places: dict[tuple[Keys, str], WeightsPlace] = {}
+    for keys, state in saved.tensors.items():
+        for name, tensor in state.items():
+            parts = [*keys, *(_unwrapped(name) if plain else name).split(".")]
+            for start in range(len(parts)):
+                target = targets.get(".".join(parts[start:]))
+                if target is None:
+                    continue
+                prefix = "".join(f"{part}." for part in parts[len(keys) : start])
+                head = (keys[:start], prefix)
+                place = places.setdefault(head, WeightsPlace(*head, stem))
+                if target in place.state:
+                    place.twice.append(target)
+                place.state[target] = tensor
+                place.taken[keys] += 1
+    return list(places.values())
+
+
+def _is_chosen(place: WeightsPlace, choice: WeightsChoice) -> bool:
+    return choice.key in (None, place.key) and (choice.prefix is None or _dotted(choice.prefix) == place.prefix)
+
+
+def _dotted(prefix: str) -> str:
+    plain = _unwrapped(prefix.rstrip("."))
+    return f"{plain}." if plain else ""
+
+
+def _differences(place: WeightsPlace, expected: "Tensors") -> Iterator[str]:
+    """Yield what keeps a place from having all of the model's weights, in words."""
+    shapes = [name for name, tensor in place.state.items() if tensor.shape != expected[name].shape]
+    yield from (
+        f"{name} is {_shape(place.state[name])} in the file and {_shape(expected[name])} in the model"
+        for name in shapes[:_SHOWN]
+    )
+    if len(shapes) > _SHOWN:
+        yield f"{len(shapes) - _SHOWN} more shapes differ"
+    kinds = [name for name, tensor in place.state.items() if not _same_kind(name, tensor, expected[name])]
+    if kinds:
+        pair = f"{_dtype(place.state[kinds[0]])} in the file and {_dtype(expected[kinds[0]])} in the model"
+        yield f"{kinds[0]} is {pair}" + (f", and {len(kinds) - 1} more are of another kind" if len(kinds) > 1 else "")
+    yield from _counted("the file lacks", _missing(place, expected), len(expected))
+    if place.twice:
+        yield f"the file holds two tensors for {some(place.twice)}"
+    yield from (
+        f"the model ties {name} and {other}, and in the file they differ" for name, other in _untied(place, expected)
     )
 
 
-def _unnest(loaded: Any, name: str) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
+def _counted(what: str, names: Sequence[str], total: int) -> Iterator[str]:
+    if names:
+        of = f" ({len(names)} of {total})" if len(names) > _SHOWN else ""
+        yield f"{what} {some(list(names))}{of}"
+
+
+def _same_kind(name: str, saved: "torch.Tensor", expected: "torch.Tensor") -> bool:
+    """Whether both hold fractions, or both whole numbers, or both complex ones: a cast between these loses values."""
+    if name.endswith(_COUNTER):
+        return True
+    fractions = saved.is_floating_point() == expected.is_floating_point()
+    return fractions and saved.is_complex() == expected.is_complex()
+
+
+def _missing(place: WeightsPlace, expected: "Tensors") -> list[str]:
+    """List what the model has and the place has not; counters, and tensors tied to one that is there, are not lost."""
+    there = {_memory(expected[name]) for name in place.state}
+    absent = [name for name in expected if name not in place.state]
+    return [name for name in absent if not name.endswith(_COUNTER) and _memory(expected[name]) not in there]
+
+
+def _memory(tensor: "torch.Tensor") -> tuple[object, ...]:
+    """Return what is equal for tied tensors alone."""
+    where = (tensor.untyped_storage()._cdata, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+    return where if tensor.numel() else (id(tensor),)
+
+
+def _extra(place: WeightsPlace, saved: Saved, complete: Sequence[WeightsPlace]) -> list[str]:
+    """List the tensors that stand where the model's do, under the same keys and prefix, and are none of its own.
+
+    Nor are they those of another place that has all of the model's, such as an average.
+    """
+    taken = {id(tensor) for other in (place, *complete) for tensor in other.state.values()}
+    return [
+        name
+        for keys in place.taken
+        for name, tensor in saved.tensors[keys].items()
+        if id(tensor) not in taken and _unwrapped(name).startswith(place.prefix)
+    ]
+
+
+def _untied(place: WeightsPlace, expected: "Tensors") -> Iterator[tuple[str, str]]:
+    """Yield pairs of names that are one tensor in the model and have different values in the file."""
     import torch
 
-    notes: tuple[str, ...] = ()
-    if isinstance(loaded, Mapping):
-        for nest in _NESTS:
-            if isinstance(loaded.get(nest), Mapping):
-                loaded, notes = loaded[nest], (f"the weights stand under `{nest}` in {name}",)
-                break
-    if not isinstance(loaded, Mapping) or not loaded:
-        kind = type(loaded).__name__
-        raise StepError(Diagnostic("X152", f"{name} holds {kind}, no state_dict", help="save model.state_dict()"))
-    others = [str(key) for key, value in loaded.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        raise StepError(
-            Diagnostic(
-                "X152", f"{name} is not a state_dict: {_some(others)} are not tensors", help="save model.state_dict()"
-            )
-        )
-    return {str(key): tensor for key, tensor in loaded.items()}, notes
+    first: dict[tuple[object, ...], str] = {}
+    for name, tensor in place.state.items():
+        other = first.setdefault(_memory(expected[name]), name)
+        if other is name or tensor.is_meta or tensor.shape != place.state[other].shape:
+            continue
+        if not torch.equal(tensor, place.state[other]):
+            yield other, name
 
 
-def _without_prefix(
-    state: "dict[str, torch.Tensor]", notes: tuple[str, ...]
-) -> "tuple[dict[str, torch.Tensor], tuple[str, ...]]":
-    if state and all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-        notes += ("the prefix `module.` of every name is removed",)
-    return state, notes
+def _loaded(place: WeightsPlace, expected: "Tensors", saved: Saved) -> LoadedWeights:
+    """Describe a fit."""
+    pairs = Counter((_dtype(tensor), _dtype(expected[name])) for name, tensor in place.state.items())
+    wrapped = [part for keys in place.taken for name in saved.tensors[keys] for part in name.split(".")]
+    beside = {keys: len(state) - place.taken.get(keys, 0) for keys, state in saved.tensors.items()}
+    left: Counter[str] = Counter()
+    for keys, count in beside.items():
+        first = next((name for name in saved.tensors[keys] if not _unwrapped(name).startswith(place.prefix)), "")
+        if count:
+            left[first if keys in place.taken else keys[0] if keys else first] += count
+    absent = [name for name in expected if name not in place.state]
+    return LoadedWeights(
+        file=saved.file,
+        tensors=len(place.state),
+        elements=sum(math.prod(tensor.shape) for tensor in place.state.values()),
+        key=place.key,
+        prefix=place.prefix,
+        added=place.stem,
+        wrappers=tuple(wrapper for wrapper in WRAPPERS if wrapper in wrapped),
+        left_out=tuple(left.items()),
+        others=saved.others,
+        casts=tuple((old, new, count) for (old, new), count in pairs.items() if old != new),
+        counters=sum(1 for name in absent if name.endswith(_COUNTER)),
+        tied=sum(1 for name in absent if not name.endswith(_COUNTER)),
+        shards=saved.shards,
+        values_read=not any(tensor.is_meta for tensor in place.state.values()),
+    )
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+def _question(fits: Sequence[WeightsPlace], saved: Saved) -> Diagnostic:
+    """Ask which of several places is meant, with the line for each."""
+    keys, prefixes = len({place.key for place in fits}) > 1, len({place.prefix for place in fits}) > 1
+    options = [_option(place, keys, prefixes) for place in fits[:_SHOWN]]
+    more = f", and {len(fits) - _SHOWN} more" if len(fits) > _SHOWN else ""
+    sets = ", ".join(map(_named, fits[:_SHOWN])) + more
+    message = f"{saved.file} holds {len(fits)} sets of weights that fit the model: {sets}"
+    others = " or ".join(f"`{option}`" for option in options[1:])
+    advice = f"say which one is meant: `weights: {{path: …, {options[0]}}}`, or with {others}"
+    return Diagnostic("X163", message, help=advice)
+
+
+def _named(place: WeightsPlace) -> str:
+    behind = f" behind `{place.prefix}`" if place.prefix else ""
+    return (f"under `{place.key}`" if place.key else "at the top") + behind
+
+
+def _option(place: WeightsPlace, keys: bool, prefixes: bool) -> str:
+    """Write what means one place beside the path: of key and prefix what tells it from the others."""
+    parts = [f"key: {_quoted(place.key)}"] if keys else []
+    return ", ".join(parts + ([f"prefix: {_quoted(place.prefix)}"] if prefixes else []))
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if not text or not text.replace("_", "").isalnum() else text
+
+
+def _check_choice(choice: WeightsChoice, saved: Saved) -> None:
+    """Raise StepError X164 where the file does not have the key, or under it no name with the prefix."""
+    heads = [".".join(keys[:length]) for keys in saved.tensors for length in range(len(keys) + 1)]
+    if choice.key is not None and choice.key not in heads:
+        there = list(dict.fromkeys(head for head in heads if head)) or ['tensors at the top alone: write key: ""']
+        message = f"{saved.file} holds no tensors under `{choice.key}`"
+        near = nearest(choice.key, there)
+        advice = f"it has {some(there)}" + (f": did you mean `{near}`?" if near else "")
+        raise StepError(Diagnostic("X164", message, help=advice))
+    if choice.prefix is None:
+        return
+    under = [
+        _unwrapped(name)
+        for keys, state in saved.tensors.items()
+        if choice.key is None or ".".join(keys) == choice.key
+        for name in state
+    ]
+    if not any(name.startswith(_dotted(choice.prefix)) for name in under):
+        message = f"no name in {saved.file} begins with `{choice.prefix}`"
+        raise StepError(Diagnostic("X164", message, help=f"they are as {some(under)}"))
+
+
+def _misfit(saved: Saved, expected: "Tensors", choice: WeightsChoice, path: str) -> Diagnostic:
+    """Say how the place that comes nearest differs from the model, and what may mend it."""
+    every = _places(saved, expected, "")
+    complete = [place for place in every if not any(_differences(place, expected))]
+    places = [place for place in every if _is_chosen(place, choice)]
+    nearest = max(places, key=lambda place: (len(place.state) - len(place.twice), -len(place.keys)), default=None)
+    index = index_beside(Path(path)) if path else None
+    place = nearest or WeightsPlace((), "")
+    extra = _extra(place, saved, complete)
+    differences = [*_differences(place, expected), *_counted("the model lacks", extra, len(place.state) + len(extra))]
+    if nearest is None:
+        names = [name for state in saved.tensors.values() for name in state]
+        differences = [
+            f"none of its {len(names)} names is one of the model's {len(expected)}: it has {some(names)}, "
+            f"the model {some(list(expected))}"
+        ]
+    where = _named(place) + " " if place.keys or place.prefix else ""
+    message = f"{saved.file} {where}does not fit the model: {'; '.join(differences)}"
+    if index is not None:
+        return Diagnostic("X154", message, help=f"this is one shard of several: name {index.name}")
+    return Diagnostic("X154", message, help=_mend(_missing(place, expected), extra, nearest is not None))
+
+
+def _mend(missing: Sequence[str], extra: Sequence[str], some_match: bool) -> str:
+    for name in missing[:_SHOWN]:
+        near = nearest(name, extra[:_COMPARED], 0.5)
+        if near:
+            return f"`{near}` in the file is nearest to the model's `{name}`: name it so in the factory or the file"
+    if not some_match:
+        return "these are another model's weights: name the factory that they were trained with"
+    return "give `model.args` the values that the model was trained with"
+
+
+def _dtype(tensor: "torch.Tensor") -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _shape(tensor: "torch.Tensor") -> str:
     return "(" + ", ".join(str(size) for size in tensor.shape) + ("," if tensor.ndim == 1 else "") + ")"
-
-
-# The format's own limit.
-_MOST_HEADER_BYTES = 100_000_000
-# The file's name of a dtype → torch's.
-_DTYPES: Mapping[str, str] = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
-    "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool", "C64": "complex64",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class HeldTensor:
-    """A tensor of a weights file: torch's name of its dtype, its shape and its bytes."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    size_bytes: int
-
-    @property
-    def elements(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
-
-
-def read_header(file: Path) -> tuple[HeldTensor, ...]:
-    """List the tensors in the order in which their values stand in the file, without reading a value.
-
-    Raises ValueError for a header that is damaged or that the file's size contradicts, OSError for a file that cannot
-    be read.
-    """
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if not 2 <= length <= _MOST_HEADER_BYTES:
-            raise ValueError("it has no safetensors header")
-        text = opened.read(length)
-    if len(text) < length:
-        raise ValueError("its header is cut short")
-    entries = json.loads(text)
-    if not isinstance(entries, dict):
-        raise ValueError("its header is not a mapping")
-    placed = sorted(_placed(name, entry) for name, entry in entries.items() if name != "__metadata__")
-    end = placed[-1][1] if placed else 0
-    if file.stat().st_size != 8 + length + end:
-        raise ValueError(f"it has {file.stat().st_size} bytes, and its header describes {8 + length + end}")
-    return tuple(tensor for *_, tensor in placed)
-
-
-def meta_state(file: Path) -> "dict[str, torch.Tensor]":
-    """Return name → tensor on the meta device, of the file's shapes and dtypes; ValueError as `read_header`."""
-    import torch
-
-    return {
-        held.name: torch.empty(held.shape, dtype=getattr(torch, held.dtype), device="meta")
-        for held in read_header(file)
-    }
-
-
-def _placed(name: str, entry: Any) -> tuple[int, int, str, HeldTensor]:
-    try:
-        begin, end = entry["data_offsets"]
-        tensor = HeldTensor(name, _DTYPES[entry["dtype"]], tuple(map(int, entry["shape"])), end - begin)
-    except (TypeError, KeyError, ValueError):
-        raise ValueError(f"its header describes {name} in a way that is not known") from None
-    return begin, end, name, tensor

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from titrant.runtime.contract.power.draws import PairedCounts
-from titrant.runtime.contract.statistics.means import BET_WEIGHTS, STAKES
+from titrant.schema.samples.bets import STAKE_WEIGHTS, STAKES
 from titrant.schema.samples.binomial import proof_cases
 from titrant.schema.samples.binomial import share_lower as lower_of_share
 from titrant.schema.samples.groups import CONTINUITY
@@ -149,7 +149,7 @@ def bets(values: np.ndarray, counts: np.ndarray, mean: float, *, highest: np.nda
     with np.errstate(divide="ignore", invalid="ignore"):
         for place, stake in enumerate(STAKES):
             logs[:, place] = np.where(counts > 0, np.log1p(stake * gains) * counts, 0.0).sum(axis=1)
-        logs += np.log(BET_WEIGHTS)
+        logs += np.log(STAKE_WEIGHTS)
         top = logs.max(axis=1)
         total = top + np.log(np.exp(logs - top[:, None]).sum(axis=1))
     met: np.ndarray = total >= -np.log(1 - confidence)

@@ -1,10 +1,11 @@
 """Bounds of what a gate compares of two means over the same rows: their ratio, their difference, or one of them."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from titrant.runtime.contract.statistics.means import UnitMeans, unit_means, upper_bound
+from titrant.runtime.contract.statistics.means import AT_ANY_TIME, AT_ONCE, Bets, UnitMeans, unit_means, upper_bound
 from titrant.runtime.contract.statistics.proportions import crossing
 
 # One row's values where each of the two has it right or wrong.
@@ -42,12 +43,18 @@ class ComparedMeans:
 
     def proves(self, threshold: float, times: float = 1.0) -> bool:
         """Whether the threshold is proven to be met; `times` as if there were so much more evidence."""
+        return self._log_wealth(*self._claim(threshold), times) >= -math.log(1 - self.confidence)
+
+    def log_wealth(self, threshold: float) -> float:
+        """Return the log of what bets have won against the claim that the threshold is not met."""
+        return self._log_wealth(*self._claim(threshold))
+
+    def _claim(self, threshold: float) -> tuple[np.ndarray, float]:
+        """Return the weights of the columns and the mean that they have at least where the threshold is not met."""
         if self.comparison == "retention":
-            return self._refutes(np.array([threshold, -1.0]), 0.0, times)
+            return np.array([threshold, -1.0]), 0.0
         weights = np.array(_WEIGHTS[self.comparison])
-        if self.comparison == "at_least":
-            return self._refutes(-weights, -threshold, times)
-        return self._refutes(weights, threshold, times)
+        return (-weights, -threshold) if self.comparison == "at_least" else (weights, threshold)
 
     def _ratio_bounds(self) -> tuple[float, float | None]:
         before, after = (float(value) for value in self.strict.average)
@@ -71,8 +78,11 @@ class ComparedMeans:
     def _upper(self, weights: np.ndarray) -> float:
         return upper_bound(self._gathered(weights), weights, self.confidence, self._highest(weights))
 
-    def _refutes(self, weights: np.ndarray, mean: float, times: float = 1.0) -> bool:
-        return self._gathered(weights).refutes(weights, mean, self.confidence, self._highest(weights), times)
+    def _refutes(self, weights: np.ndarray, mean: float) -> bool:
+        return self._log_wealth(weights, mean) >= -math.log(1 - self.confidence)
+
+    def _log_wealth(self, weights: np.ndarray, mean: float, times: float = 1.0) -> float:
+        return self._gathered(weights).log_wealth(weights, mean, self._highest(weights), times)
 
     def _gathered(self, weights: np.ndarray) -> UnitMeans:
         return self.strict if weights[1] < 0 else self.lenient
@@ -91,14 +101,32 @@ def compare_means(
     corners: np.ndarray = RIGHT_OR_WRONG,
 ) -> ComparedMeans:
     """Gather both models' values (rows,), of which larger is better where a ratio is compared, and units (rows,)."""
+    return _gather(comparison, (original, candidate, units), confidence, corners, AT_ONCE)
+
+
+def compare_at_any_time(
+    comparison: str, original: np.ndarray, candidate: np.ndarray, units: np.ndarray, *, confidence: float
+) -> ComparedMeans:
+    """Gather values from 0 to 1 as `compare_means` does, with bets that hold however often rows are added and judged.
+
+    The wealth is a test martingale, and the chance that it ever reaches 1 / alpha under the claim is at most alpha
+    (Ville 1939; Waudby-Smith and Ramdas 2024, section 4). That takes rows that are units each.
+    """
+    return _gather(comparison, (original, candidate, units), confidence, RIGHT_OR_WRONG, AT_ANY_TIME)
+
+
+def _gather(
+    comparison: str, values: tuple[np.ndarray, ...], confidence: float, corners: np.ndarray, bets: Bets
+) -> ComparedMeans:
+    original, candidate, units = values
     columns = np.stack([original, candidate], axis=1).astype(np.float64)
     if len(columns) <= _MANY_ROWS:
-        gathered = unit_means(columns, units)
+        gathered = unit_means(columns, units, bets)
         return ComparedMeans(gathered, gathered, corners, comparison, confidence)
     low, high = corners.min(axis=0), corners.max(axis=0)
     step = np.where(high > low, (high - low) / _GRID, 1.0)
     below, above = (low + np.clip(way((columns - low) / step), 0, _GRID) * step for way in (np.floor, np.ceil))
     exact = columns.mean(axis=0)
-    strict = replace(unit_means(np.stack([above[:, 0], below[:, 1]], axis=1), units), average=exact)
-    lenient = replace(unit_means(np.stack([below[:, 0], above[:, 1]], axis=1), units), average=exact)
+    strict = replace(unit_means(np.stack([above[:, 0], below[:, 1]], axis=1), units, bets), average=exact)
+    lenient = replace(unit_means(np.stack([below[:, 0], above[:, 1]], axis=1), units, bets), average=exact)
     return ComparedMeans(lenient, strict, corners, comparison, confidence)

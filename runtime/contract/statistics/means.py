@@ -3,22 +3,34 @@
 The bounds of the mean are valid for any number of cases and any shape of the distribution.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from titrant.runtime.contract.statistics.units import bases, grouped
+from titrant.schema.open_looks import STAKES, WEIGHTS
 from titrant.schema.samples import bets as samples
 
 BETTING = "betting bound (Waudby-Smith and Ramdas 2024)"
 BOOTSTRAP = "bootstrap of 2,000 resamples, the wider of percentile and basic bounds"
 ORDER_STATISTICS = "order statistics"
 
-# Stakes as fractions of the largest that cannot ruin the bettor, and how the wealth is spread over them. Most of it
-# is wagered on "nothing changed", the usual case; the rest keeps the bound sensible when much did.
-STAKES = np.array(samples.STAKES)
-BET_WEIGHTS = np.array(samples.STAKE_WEIGHTS)
+
+@dataclass(frozen=True)
+class Bets:
+    """Stakes as fractions of the largest that cannot ruin the bettor, and how the wealth is spread over them."""
+
+    stakes: np.ndarray
+    weights: np.ndarray
+
+
+# Most is wagered on "nothing changed", the usual case; the rest keeps the bound sensible when much did.
+AT_ONCE = Bets(np.array(samples.STAKES), np.array(samples.STAKE_WEIGHTS))
+# Where no other test decides, however many decisions change. Neither stakes nor weights depend on how many cases there
+# are, so that the wealth goes on as a martingale where rows are added.
+AT_ANY_TIME = Bets(np.array(STAKES), np.array(WEIGHTS))
 
 # Bounds are found as finely as this, on the safe side.
 _PRECISION = 1e-8
@@ -68,23 +80,31 @@ class UnitMeans:
     counts: np.ndarray
     corrections: np.ndarray
     average: np.ndarray  # of the rows (columns,)
+    bets: Bets = AT_ONCE
+
+    def log_wealth(self, weights: np.ndarray, mean: float, highest: float, times: float = 1.0) -> float:
+        """Return log K against the claim that `columns · weights`, which is at most `highest`, has at least this mean.
+
+        One over K bounds how likely so much wealth is where the claim is true.
+        """
+        if mean >= highest:
+            return math.inf
+        gains = np.maximum((mean - self.means @ weights) / (highest - mean), -1.0)
+        with np.errstate(divide="ignore"):
+            logs = np.array([np.log1p(stake * gains) @ self.counts for stake in self.bets.stakes])
+        logs = (logs - self.corrections) * times + np.log(self.bets.weights)
+        top = logs.max()
+        return float(top + np.log(np.exp(logs - top).sum())) if np.isfinite(top) else -math.inf
 
     def refutes(self, weights: np.ndarray, mean: float, confidence: float, highest: float, times: float = 1.0) -> bool:
         """Whether the claim is refuted that `columns · weights`, which is at most `highest`, has at least this mean."""
-        if mean >= highest:
-            return True
-        gains = np.maximum((mean - self.means @ weights) / (highest - mean), -1.0)
-        with np.errstate(divide="ignore"):
-            logs = np.array([np.log1p(stake * gains) @ self.counts for stake in STAKES])
-        logs = (logs - self.corrections) * times + np.log(BET_WEIGHTS)
-        top = logs.max()
-        return bool(top + np.log(np.exp(logs - top).sum()) >= -np.log(1 - confidence)) if np.isfinite(top) else False
+        return self.log_wealth(weights, mean, highest, times) >= -math.log(1 - confidence)
 
 
-def unit_means(columns: np.ndarray, units: np.ndarray) -> UnitMeans:
+def unit_means(columns: np.ndarray, units: np.ndarray, bets: Bets = AT_ONCE) -> UnitMeans:
     """Gather the rows of each unit, `columns` (rows, columns), and equal units; `units` (rows,)."""
     index, sizes = grouped(units)
-    weighed = bases(sizes, STAKES)
+    weighed = bases(sizes, bets.stakes)
     means, average = columns, columns.mean(axis=0)
     if len(sizes) < len(units):
         means = np.stack([np.bincount(index, weights=column) / sizes for column in columns.T], axis=1)
@@ -93,7 +113,7 @@ def unit_means(columns: np.ndarray, units: np.ndarray) -> UnitMeans:
         distinct, place = np.unique(column, return_inverse=True)
         keys = np.unique(keys * len(distinct) + place, return_inverse=True)[1] if keys.any() else place
     _, first, counts = np.unique(keys, return_index=True, return_counts=True)
-    return UnitMeans(means[first], counts * weighed.exponents[first], weighed.corrections, average)
+    return UnitMeans(means[first], counts * weighed.exponents[first], weighed.corrections, average, bets)
 
 
 def upper_bound(gathered: UnitMeans, weights: np.ndarray, confidence: float, highest: float) -> float:

@@ -66,13 +66,14 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
         "sklearn.datasets": any(source.sklearn for source in sources),
         "pandas": any(source.csv or source.parquet or source.factory for source in sources),
         "pyarrow.parquet": any(source.parquet for source in sources),
+        "titrant.runtime.data.images.read": any(source.image_folder for source in sources),
     }
     return ("titrant.runtime.data.readers", *(name for name, used in readers.items() if used))
 
 
 @operator(
     "data.load",
-    version=3,
+    version=4,
     family="data",
     params=DataLoadParams,
     inputs={},
@@ -88,7 +89,7 @@ def data_load(params: DataLoadParams, context: Context) -> Mapping[str, Any]:
     Helps when: always; it is the first step of every plan.
     Inputs:     none
     Outputs:    tables - source → columns (rows,) or arrays (rows, …); numbers keep their dtype, text is Unicode with
-                "" for missing, images are float32 (rows, 3, height, width) in 0..1
+                "" for missing, images are float32 (rows, 3 or 1, height, width) in 0..1
     Fails:      StepError on a missing or unreadable file, object arrays, a column that is not there, lengths that
                 differ, no rows, a label that is missing, a factory that raises
     Cost:       one read of each file; the data is held in memory once
@@ -122,7 +123,7 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     _check_lengths(columns, name)
     if params.label is not None:
         columns[params.label] = _checked_label(columns[params.label], params.label, name)
-    return Table(columns, table.label_names, table.notes)
+    return Table(columns, table.label_names, table.notes, table.deep_whites)
 
 
 def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str, str]:
@@ -146,7 +147,8 @@ def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str,
 def _read(
     source: SourceParams, name: str, selected: Sequence[str] | None, label: str | None, *, resize: bool
 ) -> "Table":
-    from titrant.runtime.data.readers import read_bundled, read_csv, read_factory, read_images, read_npz, read_parquet
+    from titrant.runtime.data.images.read import read_images
+    from titrant.runtime.data.readers import read_bundled, read_csv, read_factory, read_npz, read_parquet
     from titrant.runtime.values import Table
 
     if source.sklearn is not None:
@@ -159,7 +161,8 @@ def _read(
     if source.npz is not None:
         return Table(read_npz(source.npz.path, selected))
     if source.image_folder is not None:
-        return Table(read_images(source.image_folder.path, label=label, resize=resize))
+        reading = None if source.images is None else source.images.reading
+        return read_images(source.image_folder.path, label=label, resize=resize, reading=reading)
     if source.factory is not None:
         return Table(read_factory(source, name))
     raise ValueError(f"source {name} has no kind")

@@ -4,7 +4,7 @@ Rows that two sources share in different roles are an error, or are dropped from
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -62,7 +62,7 @@ def predict(
 
 @operator(
     "data.split",
-    version=2,
+    version=3,
     family="data",
     params=DataSplitParams,
     inputs={"tables": "tables"},
@@ -112,9 +112,8 @@ def split(params: DataSplitParams, tables: "Tables", *, seed: int) -> "RowSplit"
         name: row_hashes({column: table.columns[column] for column in input_names(params, table)})
         for name, table in tables.sources.items()
     }
-    units = _units(params, tables, contents)
+    units, notes = _units(params, tables, contents)
     roles: dict[str, dict[str, np.ndarray]] = {role: {} for role in ROLES}
-    notes: list[str] = []
     for name, table in tables.sources.items():
         shares = {role: sources[name] for role, sources in params.roles.items() if sources.get(name)}
         dealt, said = _deal(params, _Source(name, table, contents[name], units[name]), shares, seed)
@@ -150,10 +149,13 @@ def _check_roles(params: DataSplitParams, tables: "Tables") -> None:
             )
 
 
-def _units(params: DataSplitParams, tables: "Tables", contents: "Mapping[str, np.ndarray]") -> "dict[str, np.ndarray]":
+def _units(
+    params: DataSplitParams, tables: "Tables", contents: "Mapping[str, np.ndarray]"
+) -> "tuple[dict[str, np.ndarray], list[str]]":
     """Number the units over all sources: rows with equal inputs, or with equal values of the `by` column.
 
-    A model answers copies of one input alike: they are no cases of their own, however often it was recorded.
+    A model answers copies of one input alike: they are no cases of their own, however often it was recorded. A column
+    with a value of its own in every row, such as a number of the row, says of no rows that they belong together.
     """
     import numpy as np
 
@@ -163,7 +165,7 @@ def _units(params: DataSplitParams, tables: "Tables", contents: "Mapping[str, np
     cuts = np.cumsum([tables.sources[name].rows for name in names])[:-1]
     if params.by in ("row", "order"):
         numbers = _first_with(np.concatenate([contents[name] for name in names]))
-        return dict(zip(names, np.split(numbers, cuts), strict=True))
+        return dict(zip(names, np.split(numbers, cuts), strict=True)), []
     columns = [find(tables.sources[name].columns, params.by, source_words(name), "data.split.by") for name in names]
     gone = sum(int(missing(column).sum()) for column in columns)
     if gone:
@@ -176,8 +178,14 @@ def _units(params: DataSplitParams, tables: "Tables", contents: "Mapping[str, np
         raise RecipeError(Diagnostic("X110", f"{params.by} is an array", help="`split.by` names a column"))
     if len({column.dtype.kind == "U" for column in columns}) > 1:
         columns = [np.array([value_text(value) for value in column.tolist()]) for column in columns]
-    numbers = np.unique(np.concatenate(columns), return_inverse=True)[1].astype(np.int64)
-    return dict(zip(names, np.split(numbers, cuts), strict=True))
+    numbers, said = np.unique(np.concatenate(columns), return_inverse=True)[1].astype(np.int64), []
+    if len(numbers) > 1 and int(numbers.max()) + 1 == len(numbers):
+        numbers = _first_with(np.concatenate([contents[name] for name in names]))
+        said.append(
+            f"{params.by} has a value of its own in each of {len(numbers):,} rows and keeps none together: rows with "
+            "equal inputs are one unit, as with `split.by: row`"
+        )
+    return dict(zip(names, np.split(numbers, cuts), strict=True)), said
 
 
 def _first_with(contents: "np.ndarray") -> "np.ndarray":
@@ -208,6 +216,8 @@ def _deal(
         return _deal_in_order(ordered, fractions, table.rows), []
     classes, names = _classes(params, table, source.name)
     group, keys = _groups(params, source)
+    if params.by != "row":
+        _check_units(params.by, source, len(keys), ordered)
     groups = group_rows(group, classes, salted_order(keys, seed))
     if names:
         _check_classes(groups.classes, names, ordered, params.by)
@@ -217,6 +227,19 @@ def _deal(
     rows = dealt[group]
     said = _notes(params, source, group, int((rows == len(ordered)).sum()))
     return {role: np.flatnonzero(rows == place) for place, role in enumerate(ordered)}, said
+
+
+def _check_units(by: str, source: _Source, count: int, roles: Sequence[str]) -> None:
+    """Refuse a column whose rows of one value would leave a role of the source without any."""
+    if count >= len(roles):
+        return
+    values = "the same value" if count == 1 else f"{count} values"
+    message = (
+        f"{by} has {values} in all {source.table.rows:,} rows of {source_words(source.name)}, for {len(roles)} roles, "
+        "and rows of one value stay together"
+    )
+    advice = "name the column that tells patients apart as `split.by`, write `by: row`, or give the roles other sources"
+    raise PreconditionError(Diagnostic("X435", message, help=advice))
 
 
 def _deal_in_order(ordered: list[str], fractions: "np.ndarray", rows: int) -> "dict[str, np.ndarray]":

@@ -1,6 +1,7 @@
 """Fit the transforms on train rows and make each role's inputs, labels and subgroups."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
 from titrant.runtime.data.parameters import (
+    ImageParams,
     InputParts,
     InputSpecs,
     Names,
@@ -56,6 +58,14 @@ class DataTransformParams(Params):
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     model_inputs: InputSpecs = ()
     wiring: InputParts = Field((), description="what each input of the model is made of; (): by their names")
+    stepped: bool = Field(
+        False, description="`model_inputs` are one step of several in a row", exclude_if=lambda value: not value
+    )
+    images: dict[str, ImageParams] = Field(
+        default_factory=dict,
+        description="how each column of images was read, for who answers with the model",
+        exclude_if=lambda value: not value,
+    )
 
     @property
     def parts(self) -> dict[str, str | tuple[str, ...]]:
@@ -215,9 +225,11 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Tra
     inputs |= dict.fromkeys(constants, ())
     dtypes |= {spec.name: spec.dtype for spec in params.model_inputs if spec.name in constants}
     positive = None if classes is None else positive_class(classes, params.positive)
+    whites = tuple(sorted({white for table in data.tables.sources.values() for white in table.deep_whites}))
+    images = {name: replace(item.reading, deep_whites=whites) for name, item in params.images.items()}
     if classes is None:
-        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants)
-    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants)
+        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants, images=images)
+    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images)
 
 
 def _rows(
@@ -237,7 +249,7 @@ def _rows(
     params, sources = data.params, data.split.roles.get(role, {})
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
-    if data.count(role):
+    if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
         check_shapes(inputs, params.model_inputs)
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(

@@ -115,7 +115,7 @@ def export(
 ) -> "tuple[OnnxModel, int, dict[str, Any]]":
     """Return the written file, its operator set, and its parity over `params.rows` example rows."""
     from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
-    from titrant.runtime.backends.onnxruntime.graph import read, write
+    from titrant.runtime.backends.onnxruntime.graph import note_recurrence, read, write
     from titrant.runtime.backends.session import check_parity, measure_parity
     from titrant.runtime.backends.torch.call import example_arrays, refuse_decisions
     from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
@@ -128,7 +128,10 @@ def export(
         answer = refuse_decisions(model.module.eval(), arrays)
         ready = replace(model, module=flat(model.module, model.outputs, answer, tuple(arrays)))
         opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), params.opset, raw)
-    exported = write(read(raw), context.scratch / "model.onnx")
+    graph = read(raw)
+    if model.recurrence is not None:
+        note_recurrence(graph, model.recurrence)
+    exported = write(graph, context.scratch / "model.onnx")
     raw.unlink()
     compared = example_arrays(model, example, min(params.rows, len(example)))
     with onnxruntime_session.open_session(exported, threads=context.threads) as session:
@@ -175,8 +178,13 @@ def _export(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opset: int,
     import torch
 
     names = [name for name, _, _ in model.inputs]
-    free = [name for name, shape, _ in model.inputs if shape and isinstance(shape[0], str)]
-    axes = {name: {0: "batch"} for name in (*free, *(model.outputs if free else ()))}
+    feeds = {} if model.recurrence is None else model.recurrence.feeds
+    places = {
+        name: [place for place, size in enumerate(shape) if isinstance(size, str)] for name, shape, _ in model.inputs
+    }
+    free = any(0 in places[name] for name in names if name not in feeds.values())
+    places |= {name: places[feeds[name]] if name in feeds else [0] * free for name in model.outputs}
+    axes = {name: dict.fromkeys(axis, "batch") for name, axis in places.items() if axis}
     with quiet_export(), torch.no_grad():
         torch.onnx.export(
             model.module,

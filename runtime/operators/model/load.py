@@ -8,13 +8,15 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
 from titrant.runtime.cost.sizes import torch_bytes
-from titrant.runtime.data.parameters import File, InputSpecs
+from titrant.runtime.data.parameters import File, Files, InputSpecs, StateParams
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
+    from titrant.runtime.backends.torch.weights import WeightsChoice
     from titrant.runtime.values import TorchModel
+    from titrant.schema.facts import LoadedWeights
 
 # Finding the source that the factory rests on among all loaded modules; building a layer; reading and keeping weights.
 _SOURCE_SECONDS, _LAYER_SECONDS = 0.1, 0.0005
@@ -26,15 +28,38 @@ _SOURCE_BYTES = 7 << 19
 class ModelLoadParams(Params):
     """The factory, its arguments (`auto` resolved; inspection resolves it itself) and where the weights come from.
 
-    `weights` None: seeded initial values. `inputs` and `outputs` are those of the inspected model, with the batch
-    dimension written "batch"; inspection leaves them empty and takes the data's.
+    `weights` None: seeded initial values; an index has its shards in `shards`. `key` and `prefix` say where in the file
+    they stand; inspection leaves open what the recipe does not say. `inputs` and `outputs` are those of the inspected
+    model, with the batch dimension written "batch"; inspection leaves them empty and takes the data's.
     """
 
     factory: str
     args: dict[str, Any] = Field(default_factory=dict)
     weights: File | Literal["included"] | None = None
+    shards: Files = Field((), exclude_if=lambda value: not value)
+    key: str | None = Field(None, exclude_if=lambda value: value is None)
+    prefix: str | None = Field(None, exclude_if=lambda value: value is None)
     inputs: InputSpecs = ()
     outputs: InputSpecs = ()
+
+    state: StateParams | None = Field(None, exclude_if=lambda value: value is None)
+
+    @property
+    def choice(self) -> "WeightsChoice":
+        """Where in the file the weights stand."""
+        from titrant.runtime.backends.torch.weights import WeightsChoice
+
+        return WeightsChoice(self.key, self.prefix)
+
+    @property
+    def weights_digest(self) -> Any:
+        """What stands for the weights in a digest."""
+        if self.weights is None or isinstance(self.weights, str):
+            return self.weights
+        beside = [shard.digest for shard in self.shards] + [
+            text for text in (self.key, self.prefix) if text is not None
+        ]
+        return [self.weights.digest, *beside] if beside else self.weights.digest
 
 
 def predict(
@@ -57,7 +82,7 @@ def predict(
 
 @operator(
     "model.load",
-    version=2,
+    version=3,
     family="model",
     params=ModelLoadParams,
     inputs={},
@@ -79,17 +104,17 @@ def model_load(params: ModelLoadParams, context: Context) -> Mapping[str, Any]:
     Inputs:     none
     Outputs:    model - in eval mode, on the CPU, weights as the file has them
     Fails:      StepError when the module or name cannot be imported, the factory raises or returns no module, the file
-                cannot be read with weights only, or keys or shapes do not match
+                cannot be read with weights only, names or shapes do not match, or several sets of weights fit
     Cost:       the weights once in the file's format and once in the model
     """
-    model, notes = load_torch(params, seed=context.seed)
-    for note in notes:
-        context.progress(1, 1, note)
+    model, loaded = load_torch(params, seed=context.seed)
+    if loaded is not None:
+        context.progress(1, 1, f"{loaded.tensors} tensors of {loaded.file}")
     return {"model": model}
 
 
-def load_torch(params: ModelLoadParams, *, seed: int) -> "tuple[TorchModel, tuple[str, ...]]":
-    """Return the model on the CPU in eval mode, and notes on what was adjusted.
+def load_torch(params: ModelLoadParams, *, seed: int) -> "tuple[TorchModel, LoadedWeights | None]":
+    """Return the model on the CPU in eval mode, and how a weights file fitted it.
 
     Initial values are drawn from `seed`; the global generators are left as they were.
     """
@@ -99,7 +124,9 @@ def load_torch(params: ModelLoadParams, *, seed: int) -> "tuple[TorchModel, tupl
 
     with seeded(seed):
         module = build(params.factory, params.args)
-    notes = () if params.weights in (None, "included") else load_weights(module, params.weights.path)  # type: ignore[union-attr]
+    loaded = None
+    if params.weights is not None and not isinstance(params.weights, str):
+        loaded = load_weights(module, params.weights.path, params.choice)
     model = TorchModel(
         module=module.cpu().eval(),
         factory=params.factory,
@@ -107,5 +134,6 @@ def load_torch(params: ModelLoadParams, *, seed: int) -> "tuple[TorchModel, tupl
         source_digest=source_digest(params.factory),
         inputs=tuple((spec.name, spec.shape, spec.dtype) for spec in params.inputs),
         outputs=tuple(spec.name for spec in params.outputs),
+        recurrence=None if params.state is None else params.state.recurrence,
     )
-    return model, notes
+    return model, loaded

@@ -11,7 +11,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
 from titrant.runtime.cost.sizes import ONNX_NODE_BYTES
-from titrant.runtime.data.parameters import File, Files
+from titrant.runtime.data.parameters import File, Files, StateParams
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -38,6 +38,9 @@ class ModelLoadOnnxParams(Params):
 
     onnx: File
     parts: Files = Field((), description="files outside it that hold weights; it names them itself")
+    state: StateParams | None = Field(
+        None, description="recurrent state, which is written into the file", exclude_if=lambda value: value is None
+    )
 
 
 def predict(
@@ -53,7 +56,7 @@ def predict(
 
 @operator(
     "model.load_onnx",
-    version=2,
+    version=3,
     family="model",
     params=ModelLoadOnnxParams,
     inputs={},
@@ -74,16 +77,17 @@ def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[st
                 newer than the installed onnx and onnxruntime know
     Cost:       one read and one write of the file
     """
-    return {"model": load_onnx(params.onnx.path, context.scratch)}
+    return {"model": load_onnx(params.onnx.path, context.scratch, params.state)}
 
 
-def load_onnx(path: str, scratch: Path) -> "OnnxModel":
+def load_onnx(path: str, scratch: Path, state: StateParams | None = None) -> "OnnxModel":
     """Write a checked and mended copy without external data into `scratch`; one that needs neither keeps its bytes.
 
-    So does one that answers with arrays only: see `unzip`.
+    So does one that answers with arrays only: see `unzip`. Recurrent `state` is written into it.
     """
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.graph import note_recurrence
     from titrant.runtime.backends.onnxruntime.mend import mend
     from titrant.runtime.values import OnnxModel
 
@@ -91,7 +95,9 @@ def load_onnx(path: str, scratch: Path) -> "OnnxModel":
     unzipped = unzip(model)
     model, notes = mend(model)
     target = scratch / FILE
-    if unzipped or external or notes:
+    if state is not None:
+        note_recurrence(model, state.recurrence)
+    if unzipped or external or notes or state is not None:
         onnx.save(model, target)
     else:
         shutil.copyfile(path, target)

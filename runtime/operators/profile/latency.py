@@ -130,7 +130,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=5,
+    version=6,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows"},
@@ -148,7 +148,7 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
 
     Helps when: candidates are chosen by speed, or `target` has a limit; a figure holds for this machine only.
     Inputs:     models - by name, each in the engine that `engines` names; rows - real inputs, repeated when there
-                are fewer than a batch
+                are fewer than a batch; of a model with recurrent state a run is one step
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples: seconds of one batch, cpu: seconds of process CPU
                 time of the same runs, both in the order of the rounds, which all models share; blocks: how many of
                 these runs each block has, [] for one; waiting: how many times its CPU time a run in four took at least,
@@ -310,13 +310,14 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[
 
 
 def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":
-    """Take the first rows, repeated when there are fewer than a batch."""
+    """Take the first rows, repeated when there are fewer than a batch; of recurrent models one step of each."""
     import numpy as np
 
+    from titrant.runtime.backends.recurrent import first_step
     from titrant.runtime.backends.session import taken
 
     chosen = np.arange(size) % max(len(rows), 1)
-    return {name: np.ascontiguousarray(taken(rows, name)[chosen]) for name in session.input_names}
+    return first_step(session, {name: taken(rows, name)[chosen] for name in session.input_names})
 
 
 def _rounds(race: Race, rows: "Rows", size: int, params: Any, generator: "np.random.Generator") -> dict[str, Runs]:

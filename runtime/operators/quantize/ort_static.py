@@ -47,6 +47,10 @@ _READ_BYTES_PER_SECOND = 20e6
 _REDUCED_BYTES_PER_SECOND = {"minmax": 4e9, "entropy": 500e6, "percentile": 500e6}
 
 
+# Cases of several steps that are calibrated on at least.
+_LEAST_CASES = 16
+
+
 class OrtStaticParams(Params):
     """Number formats, and how activation ranges are found."""
 
@@ -109,7 +113,7 @@ def predict(
 
 @operator(
     "quantize.ort_static",
-    version=3,
+    version=4,
     family="quantize",
     params=OrtStaticParams,
     inputs={"model": "onnx", "calibration": "rows"},
@@ -155,13 +159,14 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
     """Return the written file and how many nodes have int8 weights."""
     import onnx
 
-    from titrant.runtime.backends.onnxruntime.graph import pooled, weighted_nodes, write
+    from titrant.runtime.backends.onnxruntime.graph import is_recurrent, pooled, weighted_nodes, write
     from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, widen_ranges
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared
 
     graph, names = prepared(model.path, context.scratch)
+    stateful = model if is_recurrent(graph) else None
     if not weighted_nodes(graph):
         raise PreconditionError(
             Diagnostic(
@@ -172,7 +177,9 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
         )
     file = context.scratch / "prepared.onnx"
     onnx.save(pooled(graph), str(file))
-    ranges_by_tensor = apply_tool("static", (), lambda _: ranges(file, rows, names, params, context), sees_rows=True)
+    ranges_by_tensor = apply_tool(
+        "static", (), lambda _: ranges(file, rows, names, params, context, answering=stateful), sees_rows=True
+    )
     file.unlink()
     widen_ranges(graph, ranges_by_tensor)
     nodes = quantizable(graph, _int8_operators())
@@ -185,8 +192,18 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
     return written, int8_products(result)
 
 
-def ranges(graph: Path, rows: "Rows", names: "Renamed", params: OrtStaticParams, context: Context) -> Any:
+def ranges(
+    graph: Path,
+    rows: "Rows",
+    names: "Renamed",
+    params: OrtStaticParams,
+    context: Context,
+    *,
+    answering: "OnnxModel | None" = None,
+) -> Any:
     """Return onnxruntime's TensorsData: activation → range; `names` are those of the graph's inputs in the rows.
+
+    `answering` is the file itself where it has recurrent state: its answers are fed to the steps that follow.
 
     The calibrator's own session takes every core; it is replaced by one with the step's threads. Batches are handed
     over one at a time, since the calibrator keeps all that it has been handed.
@@ -214,7 +231,8 @@ def ranges(graph: Path, rows: "Rows", names: "Renamed", params: OrtStaticParams,
     total = min(len(rows), params.rows)
     done = 0
     specs = onnxruntime_session.specs(session)
-    for batch in batches(rows, [(names.of(name), shape, dtype) for name, shape, dtype in specs], params):
+    named = [(names.of(name), shape, dtype) for name, shape, dtype in specs]
+    for batch in batches(rows, named, params) if answering is None else stepwise(answering, rows, named, params):
         feed = dict(zip((name for name, _, _ in specs), batch.values(), strict=True))
         with quiet(context.scratch):
             calibrator.collect_data(BatchReader([feed]))
@@ -247,6 +265,34 @@ def batches(rows: "Rows", specs: Any, params: OrtStaticParams) -> "Iterator[dict
     for start in range(0, end, size):
         part = slice(start, min(start + size, end))
         yield checked(specs, {name: array[part] for name, array in rows.inputs.items()})
+
+
+def stepwise(
+    model: "OnnxModel", rows: "Rows", specs: Any, params: OrtStaticParams
+) -> "Iterator[dict[str, np.ndarray]]":
+    """Yield what each step of the first cases is given, state included: as many cases as `rows` has steps, 16 at least.
+
+    Raises PreconditionError X217 when there are no rows.
+    """
+    from titrant.runtime.backends.onnxruntime.session import open_session
+    from titrant.runtime.backends.recurrent import StatefulSession
+    from titrant.runtime.backends.session import checked
+
+    raw = open_session(model, threads=1)
+    assert raw.recurrence is not None
+    with StatefulSession(raw, raw.recurrence) as session:
+        size = session.fixed_batch or params.batch_size
+        arrays = {name: array for name, array in rows.inputs.items() if name in session.input_names}
+        steps = session.count({name: array[:1] for name, array in arrays.items()}) if len(rows) else 1
+        total = min(len(rows), max(params.rows // steps, _LEAST_CASES))
+        total -= total % size if session.fixed_batch else 0
+        if not total:
+            message = f"{len(rows)} calibration rows do not fill a batch of {size if session.fixed_batch else 1}"
+            raise PreconditionError(Diagnostic("X217", message, help="give the role calibration more rows"))
+        for start in range(0, total, size):
+            part = {name: array[start : min(start + size, total)] for name, array in arrays.items()}
+            for given, _ in session.steps(part):
+                yield checked(specs, given)
 
 
 class BatchReader:

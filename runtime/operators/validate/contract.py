@@ -66,6 +66,9 @@ class ContractParams(Reading):
     timing_batch: int = Field(1, ge=1, description="the batch size that latency and throughput gates are about")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
     require: Requirement = Field("evidence", description="what a release needs")
+    always_valid: bool = Field(
+        False, description="judge by bounds that hold however often rows are added and judged (validation.looks: open)"
+    )
 
 
 def predict(
@@ -82,7 +85,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=5,
+    version=6,
     family="validate",
     params=ContractParams,
     inputs={
@@ -94,7 +97,7 @@ def predict(
         "invariance": Port(("value",), optional=True),
         "model": ANY_MODEL,
     },
-    outputs={"judgement": "value", "answers": "value"},
+    outputs={"judgement": "value", "answers": "value", "metrics": "value"},
     determinism="exact",
     predict=predict,
     loads=("scipy.special", "titrant.runtime.contract.judge"),
@@ -120,25 +123,32 @@ def validate_contract(
                 (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
                 model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
-                of the decisions of both models by class, or null where there are no classes
+                of the decisions of both models by class, or null where there are no classes; metrics - of both
+                models on all rows and each subgroup's value, empty without labels
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
                 computed does not fail here, it answers INCONCLUSIVE and says why
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
     """
     from titrant.runtime.contract.judge import judgement
+    from titrant.runtime.contract.metrics import slice_metrics
     from titrant.schema.values.canonical import plain
 
     contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
     evidence = replace(
         gather(params, rows, original, candidate, point),
         confidence=params.confidence,
+        always_valid=params.always_valid,
         **_measured(params, timings or {}, invariance),
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
         seed=context.seed,
         permuted_alike=permuted_alike(params, rows, original, context.seed),
     )
     judged = judgement(contract, params.candidate, evidence)
-    return {"judgement": plain(judged), "answers": plain(changed_decisions(evidence))}
+    return {
+        "judgement": plain(judged),
+        "answers": plain(changed_decisions(evidence)),
+        "metrics": plain(slice_metrics(evidence)),
+    }
 
 
 def _measured(

@@ -53,10 +53,11 @@ def predict(
     cost = run_cost(params.engine, use.kind)
     batch = fixed_batch(model) or params.batch
     batches, rest = divmod(rows, batch)
+    steps = 1 if model.state is None else model.state.steps
     seconds = BASE_SECONDS + opening_seconds(model, use, cost, speed)
-    seconds += batches * forward_seconds(model, speed, cost, batch, use.arithmetic or FP32)
+    seconds += steps * batches * forward_seconds(model, speed, cost, batch, use.arithmetic or FP32)
     if rest:
-        seconds += forward_seconds(model, speed, cost, rest, use.arithmetic or FP32)
+        seconds += steps * forward_seconds(model, speed, cost, rest, use.arithmetic or FP32)
     bases = {} if "rows" in work.rows else {"seconds": "guess"}
     size = rows * model_output_bytes(model) + 200
     held = held_bytes(model, use, cost, min(batch, rows), on_device=speed.gpu is not None)

@@ -72,7 +72,7 @@ def _check(
     )
     if unnamed is not None:
         problem, advice = f"the name of {unnamed} is not UTF-8", "reach it by a link of another name"
-    elif suffix in WEIGHT_SUFFIXES:
+    elif model.lower().endswith(WEIGHT_SUFFIXES):
         problem, advice = f"{model} holds weights and no model", f"name its factory: module:Name --weights {model}"
     elif suffix == ".onnx" and not Path(model).is_file():
         problem, advice = f"there is no file {model}", "check the path"

@@ -59,7 +59,7 @@ def inspect(
         return _recipe(subject, read(Path(subject), [*overrides, *levels]), level, hardware, trust)
     if overrides:
         raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {subject}", help="give a recipe"))
-    if suffix in WEIGHT_SUFFIXES:
+    if subject.lower().endswith(WEIGHT_SUFFIXES):
         return _weights(subject, level, args, inputs)
     if suffix == ".onnx":
         _refuse({"args": args, "inputs": inputs}, "an ONNX file")

@@ -85,6 +85,13 @@ def _refuse_elsewhere(planned: Planned, here: HardwareIdentity) -> None:
     )
 
 
+def answer_again(record: RunRecord) -> None:
+    """Note that an earlier run answers, so that it is the latest."""
+    from titrant.runtime.store.home import home_to_read, note_answer
+
+    note_answer(home_to_read(), record.run)
+
+
 def is_up_to_date(previews: Mapping[str, StepPreview]) -> bool:
     """Say whether nothing of a plan would run; judge steps that the search did not ask for do not count."""
     return not any(step.symbol in "+~!" for step in previews.values())

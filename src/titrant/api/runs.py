@@ -60,14 +60,15 @@ class MetricFilter:
 def find_run(name: str, home: Path, *, ended: bool = False) -> Path:
     """Return a run's folder; RecipeError when there is none or more than one of that name.
 
-    With `ended` the latest is the one that came to its end last.
+    The latest is the one that began last or, where nothing had to run since, answered last; with `ended` of those that
+    came to their end.
     """
-    from titrant.runtime.store.home import newest_first
+    from titrant.runtime.store.home import latest_first
 
     direct = Path(name)
     if (direct / "plan.json").is_file():
         return direct
-    folders = [folder for folder in newest_first(home / "runs") if (folder / "plan.json").is_file()]
+    folders = [folder for folder in latest_first(home / "runs") if (folder / "plan.json").is_file()]
     if name == "latest":
         matching = [folder for folder in folders if not ended or (folder / "record.json").is_file()][:1] or folders[:1]
     else:
@@ -127,7 +128,7 @@ def damaged(file: Path, why: str) -> RecipeError:
 def search_runs(
     home: Path, *, recipe: str | None = None, verdicts: Sequence[str] = (), metrics: Sequence[str] = ()
 ) -> list[RunRow]:
-    """List the runs of a home, newest first, that are of a recipe, have one of some verdicts and fit every metric.
+    """List the runs of a home, the latest first, that are of a recipe, have one of some verdicts and fit every metric.
 
     A metric is written `accuracy>=0.95` or `size<=200 KiB`; RecipeError P072 for one that cannot be read, and for a
     verdict that there is not.
@@ -178,9 +179,9 @@ def _unreadable(message: str) -> RecipeError:
 
 
 def _rows(home: Path) -> Iterator[RunRow]:
-    from titrant.runtime.store.home import newest_first
+    from titrant.runtime.store.home import latest_first
 
-    for folder in newest_first(home / "runs"):
+    for folder in latest_first(home / "runs"):
         if (folder / "record.json").is_file():
             row = _row(folder)
             # Somebody may be removing the run just now: then nothing is damaged.

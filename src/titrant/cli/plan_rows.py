@@ -6,6 +6,7 @@ from titrant.compiler.predict.price import totals
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Gate, control_words, controls_of, threshold_words
 from titrant.schema.min_cell import min_cell
+from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import (
     FIGURES,
     Candidate,
@@ -124,7 +125,13 @@ def contract_words(plan: Plan) -> tuple[str, ...]:
     """Say how strictly the contract is read, and how many rows at once it is judged on."""
     batches = sorted({batch for item in plan.candidates if (batch := judged_batch(plan, item)) is not None})
     judged = (f"judged in batches of {' or '.join(map(str, batches))}",) if batches else ()
-    looks = (f"in each of {plan.contract.looks} looks",) if plan.contract.looks > 1 else ()
+    planned = plan.contract.looks
+    many = (
+        "for the first model, less may go wrong for each further one"
+        if planned == OPEN
+        else f"in each of {planned} looks"
+    )
+    looks = () if planned == 1 else (many,)
     confidence = " ".join((f"confidence {plan.contract.confidence:g}", *looks))
     return (confidence, f"require: {plan.contract.require}", *judged)
 
@@ -141,6 +148,8 @@ def control_lines(plan: Plan) -> tuple[str, ...]:
 
 def power_line(plan: Plan) -> str:
     """Say how likely all gates together pass a faithful candidate, and which costs most; "" where none can be said."""
+    if plan.contract.looks == OPEN:
+        return "all gates together: not simulated for looks: open; each gate's cases are those of its bets"
     return power_words(plan.power, plan.contract.gates, min_cell(plan))
 
 

@@ -38,7 +38,7 @@ def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
     from titrant.api.lock import hold
     from titrant.api.plan import plan_and_preview
-    from titrant.api.run import is_up_to_date, refuse_if_moved
+    from titrant.api.run import answer_again, is_up_to_date, refuse_if_moved
     from titrant.api.run import run as verb
 
     _check_minutes(options.max_minutes)
@@ -73,6 +73,8 @@ def call(options: argparse.Namespace) -> int:
                     preview=preview,
                     replay=replay,
                 )
+        else:
+            answer_again(record)
     finally:
         for unused in worker:
             unused.close()

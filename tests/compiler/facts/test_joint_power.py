@@ -75,3 +75,10 @@ def test_asks_again_where_what_was_kept_is_damaged(plan, tmp_path):
     kept.write_text(kept.read_text("utf-8").replace('"draws"', '"drawn"'), "utf-8")
     assert with_power(plan, small.JUDGED, child, tmp_path).power == first.power
     assert len(child.asked) == 2
+
+
+def test_simulates_no_open_looks(plan, tmp_path):
+    open_looks = replace(plan, contract=replace(plan.contract, looks="open"))
+    child = Child()
+    assert with_power(open_looks, small.JUDGED, child, tmp_path).power is None
+    assert child.asked == []

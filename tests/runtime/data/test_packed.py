@@ -14,7 +14,7 @@ import torch  # noqa: TID253 - the tests build tiny checkpoints
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from titrant.runtime.backends.torch.weights import read_state
+from titrant.runtime.backends.torch.checkpoint import read_saved
 from titrant.runtime.data.readers import read_csv, read_npz, read_parquet
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.values import archives
@@ -68,7 +68,7 @@ def read(file):
         return np.stack(list(read_parquet(str(file)).values()), axis=1)
     if ".csv" in file.suffixes:
         return np.stack(list(read_csv(str(file))[0].values()), axis=1)
-    return read_state(str(file))[0]["w"].numpy()
+    return read_saved(str(file)).tensors[()]["w"].numpy()
 
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

@@ -12,11 +12,10 @@ from titrant.runtime.run.evaluation_looks import (
     SAMPLE,
     LockedLooks,
     evaluation_digest,
-    note_look,
-    noted_looks,
     number_look,
     sample_of,
 )
+from titrant.runtime.run.look_ledger import note_look, noted_looks
 from titrant.runtime.store.home import open_home
 from titrant.schema.record import Artifact, LookSubject, RowSample, StepResult
 
@@ -120,11 +119,15 @@ def test_notes_looks_for_good_and_goes_on_after_a_line_that_a_crash_cut_short(tm
     assert noted_looks(home) == [first, second]
 
 
-def test_reads_which_rows_a_file_holds(tmp_path):
-    ids = np.array([5, 3, 2**64 - 1, 3], np.uint64)
-    save_file({"ids": ids, "input.0": np.zeros((4, 2), np.float32)}, tmp_path / "rows.safetensors")
+@pytest.mark.parametrize(
+    ("ids", "units", "single"),
+    [([5, 3, 2**64 - 1, 3], [0, 1, 2, 1], False), ([5, 3, 2**64 - 1], [0, 1, 1], False), ([5, 3, 9], [4, 7, 2], True)],
+)
+def test_reads_which_rows_a_file_holds_and_whether_each_is_a_unit(tmp_path, ids, units, single):
+    arrays = {"ids": np.array(ids, np.uint64), "units": np.array(units), "input.0": np.zeros((len(ids), 2), np.float32)}
+    save_file(arrays, tmp_path / "rows.safetensors")
     sample = sample_of(tmp_path / "rows.safetensors")
-    assert sample == RowSample(3, ("0000000000000003", "0000000000000005", "ffffffffffffffff"))
+    assert sample == RowSample(3, tuple(f"{number:016x}" for number in sorted(set(ids))), single)
     assert json.dumps(sample.ids)
 
 

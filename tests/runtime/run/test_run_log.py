@@ -93,6 +93,12 @@ def test_writes_the_console_log_without_secrets(logger, capsys):
     assert err == "W titrant.x: password=<redacted>\n"
 
 
+def test_takes_a_level_in_any_case_and_a_file_by_its_name(logger, tmp_path):
+    titrant.setup_logging(level="INFO", log_file=str(tmp_path / "logs" / "all.jsonl"))
+    titrant.get_logger("x").debug("in the file")
+    assert lines(tmp_path / "logs" / "all.jsonl")[-1]["message"] == "in the file"
+
+
 def test_refuses_a_level_that_there_is_not_and_names_a_file_that_cannot_be_written(logger, tmp_path):
     with pytest.raises(ValueError, match="unknown log level 'loud': one of debug, info"):
         titrant.setup_logging("loud")

@@ -28,9 +28,9 @@ def test_reaches_its_reference_accuracy(tmp_path, monkeypatch):
     params = DataTransformParams(task="multiclass_classification", label="label", transforms=steps)
     evaluation = transform(params, tables, parts)[0]["evaluation"]
     weights = {"path": f"{REAL}/resnet20_cifar10/resnet20-12fca82f.th", "digest": "0"}
-    model, notes = load_torch(ModelLoadParams(factory="resnet20:ResNet20", weights=weights), seed=42)
+    model, loaded = load_torch(ModelLoadParams(factory="resnet20:ResNet20", weights=weights), seed=42)
     with torch.no_grad():
         answers = torch.cat([model.module(x) for x in torch.from_numpy(evaluation.inputs["image"]).split(500)])
     accuracy = (answers.argmax(1).numpy() == evaluation.labels).mean()
     assert accuracy == pytest.approx(0.81, abs=0.003)
-    assert "the prefix `module.` of every name is removed" in notes
+    assert (loaded.key, loaded.prefix) == ("state_dict", "module.")

@@ -7,8 +7,10 @@ import torch  # noqa: TID253 - the tests build tiny modules
 from safetensors.torch import save_file
 from torch import nn  # noqa: TID253
 
-from titrant.runtime.backends.torch.weights import load_weights, read_state
+from titrant.runtime.backends.torch.checkpoint import read_saved
+from titrant.runtime.backends.torch.weights import load_weights
 from titrant.schema.diagnostics.diagnostics import StepError
+from titrant.schema.facts import LoadedWeights
 
 
 class Net(nn.Module):
@@ -33,9 +35,13 @@ def net():
     return Net()
 
 
+def loaded_plainly(loaded):
+    return loaded == LoadedWeights(loaded.file, loaded.tensors, loaded.elements)
+
+
 def refused(code, path, module=None):
     with pytest.raises(StepError) as caught:
-        read_state(str(path)) if module is None else load_weights(module, str(path))
+        read_saved(str(path)) if module is None else load_weights(module, str(path))
     finding = caught.value.diagnostics[0]
     assert finding.code == code
     assert "\n" not in finding.message
@@ -48,7 +54,7 @@ def test_loads_every_format(tmp_path, net, name):
     save = save_file if name.endswith("safetensors") else torch.save
     save(net.state_dict(), tmp_path / name)
     other = Net()
-    assert load_weights(other, str(tmp_path / name)) == ()
+    assert loaded_plainly(load_weights(other, str(tmp_path / name)))
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True))
 
 
@@ -56,11 +62,8 @@ def test_loads_every_format(tmp_path, net, name):
 def test_takes_one_nesting_and_a_common_prefix_off_and_says_so(tmp_path, net, legacy):
     state = {f"module.{key}": tensor for key, tensor in net.state_dict().items()}
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
-    notes = load_weights(Net(), str(tmp_path / "w.pth"))
-    assert notes == (
-        "the weights stand under `state_dict` in w.pth",
-        "the prefix `module.` of every name is removed",
-    )
+    loaded = load_weights(Net(), str(tmp_path / "w.pth"))
+    assert (loaded.key, loaded.prefix, loaded.others) == ("state_dict", "module.", ("epoch",))
 
 
 def test_refuses_a_pickle_that_holds_more_than_tensors_and_runs_none_of_it(tmp_path, net):
@@ -117,14 +120,14 @@ def test_refuses_nan(tmp_path, net):
 def test_accepts_missing_batch_counters_and_tied_weights(tmp_path, net):
     state = {key: tensor for key, tensor in net.state_dict().items() if "num_batches" not in key}
     torch.save(state, tmp_path / "w.pt")
-    assert load_weights(Net(), str(tmp_path / "w.pt")) == ("1 batch counters that w.pt does not have start at 0",)
+    assert load_weights(Net(), str(tmp_path / "w.pt")).counters == 1
     save_file({"a.weight": torch.ones(3, 3)}, tmp_path / "t.safetensors")
     tied = Tied()
-    load_weights(tied, str(tmp_path / "t.safetensors"))
+    assert load_weights(tied, str(tmp_path / "t.safetensors")).tied == 1
     assert torch.equal(tied.b.weight, torch.ones(3, 3))
 
 
 def test_notes_that_half_precision_weights_are_cast(tmp_path, net):
     halves = {key: t.half() if t.is_floating_point() else t for key, t in net.state_dict().items()}
     torch.save(halves, tmp_path / "w.pt")
-    assert load_weights(Net(), str(tmp_path / "w.pt")) == ("weights are cast float16 → float32",)
+    assert load_weights(Net(), str(tmp_path / "w.pt")).casts == (("float16", "float32", 8),)

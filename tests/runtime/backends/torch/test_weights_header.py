@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from safetensors.torch import save_file
 
-from titrant.runtime.backends.torch.weights import meta_state, read_header, read_state
+from titrant.runtime.backends.torch.checkpoint import read_saved
+from titrant.runtime.backends.torch.safetensors_header import meta_state, read_header
 from titrant.schema.diagnostics.diagnostics import StepError
 
 
@@ -40,7 +41,7 @@ def test_reads_no_value_of_a_file_larger_than_memory(tmp_path):
     file = write(
         tmp_path / "w.safetensors", {"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}, size
     )
-    state, _ = read_state(str(file), values=False)
+    state = read_saved(str(file), values=False).tensors[()]
     assert state["w"].shape == (size // 4,)
 
 
@@ -58,7 +59,7 @@ def test_refuses_a_header_that_is_wrong(tmp_path, entries, size, problem):
     with pytest.raises(ValueError, match=problem):
         read_header(file)
     with pytest.raises(StepError) as caught:
-        read_state(str(file), values=False)
+        read_saved(str(file), values=False)
     assert caught.value.diagnostics[0].code == "X152"
 
 
@@ -72,6 +73,5 @@ def test_never_fails_otherwise_on_any_bytes(tmp_path_factory, content):
 
 def test_reads_the_names_of_a_checkpoint_without_its_values(tmp_path):
     torch.save({"state_dict": {"module.w": torch.zeros(3, 2)}}, tmp_path / "w.pt")
-    state, notes = read_state(str(tmp_path / "w.pt"), values=False)
-    assert {name: (tuple(one.shape), one.device.type) for name, one in state.items()} == {"w": ((3, 2), "meta")}
-    assert len(notes) == 2
+    state = read_saved(str(tmp_path / "w.pt"), values=False).tensors[("state_dict",)]
+    assert {name: (tuple(one.shape), one.device.type) for name, one in state.items()} == {"module.w": ((3, 2), "meta")}

@@ -197,3 +197,31 @@ def test_evens_out_large_groups_with_single_rows():
     tables = one(a=np.arange(400.0), patient=patient)
     result = split(DataSplitParams(roles=USUAL, by="patient"), tables, seed=0)
     assert [len(rows(result, role)) for role in ROLES] == [200, 40, 40, 120]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [(["a"] * 40, "the same value"), (["a", "b", "c"] * 14, "3 values")], ids=["one", "three"]
+)
+def test_refuses_a_column_with_fewer_values_than_there_are_roles(values, words):
+    tables = one(a=np.arange(float(len(values))), site=values, y=[0, 1] * (len(values) // 2))
+    with pytest.raises(PreconditionError) as raised:
+        split(DataSplitParams(roles=USUAL, by="site", label="y"), tables, seed=0)
+    (diagnostic,) = raised.value.diagnostics
+    assert diagnostic.code == "X435"
+    assert diagnostic.message == (
+        f"site has {words} in all {len(values)} rows of the data, for 4 roles, and rows of one value stay together"
+    )
+    assert "write `by: row`" in diagnostic.help
+
+
+def test_keeps_copies_together_where_a_column_has_a_value_of_its_own_in_every_row():
+    tables = one(a=np.repeat(np.arange(50.0), 2), number=np.arange(100))
+    result = split(DataSplitParams(roles=USUAL, by="number", inputs=["a"]), tables, seed=0)
+    for role in ROLES:
+        held = tables.sources["source"].columns["a"][rows(result, role)]
+        assert set(np.unique(held, return_counts=True)[1]) <= {2}
+    assert len(np.unique(result.units["source"])) == 50
+    assert result.notes[0] == (
+        "number has a value of its own in each of 100 rows and keeps none together: rows with equal inputs are one "
+        "unit, as with `split.by: row`"
+    )
