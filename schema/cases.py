@@ -5,15 +5,22 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 from titrant.schema.gate import BATCH_INVARIANCE, SHARES, Gate
+from titrant.schema.power import AREA, CHANGE, MOVED, RIGHT
+from titrant.schema.samples.bets import Bet, bets_cases, mean_cases
+from titrant.schema.samples.binomial import binomial_cases, two_shares_cases, zero_failure_cases
+from titrant.schema.samples.groups import group_cases
+from titrant.schema.samples.paired import drop_cases, kept_cases, retention_cases
 from titrant.schema.values.frozen import dataclass
 
-# Under this many changed cases retention is judged by an exact bound instead of the score test.
-FEW_CHANGED = 5
 # Cases of a class below which the area under the ROC curve is not judged.
 LEAST_OF_A_CLASS = 30
+# From so many rows a unit on, units are bet on, each of which may fail whole.
+_SEVERAL_ROWS = 2.0
+# Of an area of about .9 a case's part in it: the standard deviation of the share of the other class that it is above.
+_SPREAD_OF_PLACES = 0.16
+_NINE_IN_TEN = NormalDist().inv_cdf(0.9)
 # The share of the runs that a timed metric bounds.
 PERCENTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
-_NINE_IN_TEN = NormalDist().inv_cdf(0.9)
 
 
 @dataclass(frozen=True)
@@ -29,76 +36,56 @@ class CasesNeeded:
     assumption: str
 
 
-def need(
-    gate: Gate, *, confidence: float = 0.95, power: float = 0.8, change: float = 0.005, original: float = 0.9
-) -> CasesNeeded:
-    """Return the cases for which a gate is proven with probability `power`, if the assumption in words holds.
+@dataclass(frozen=True)
+class Assumed:
+    """What is assumed of a faithful candidate, and what is known of the cases.
 
-    `change` is the assumed share of decisions that the candidate changes, half of them for the worse; `original` the
-    assumed share of cases that the original gets right.
+    `change` is the share of decisions that the candidate changes, half of them for the worse; `original` the share of
+    cases that the original gets right. `groups` are compared in pairs; `ratio` cases of the other classes come with
+    each of the rarer class; a unit has `rows_a_unit`. Of `classes` the rarest that a metric by class reads has a share
+    `rare` of the rows.
     """
+
+    change: float = CHANGE
+    original: float = RIGHT
+    groups: int = 2
+    ratio: float = 1.0
+    rows_a_unit: float = 1.0
+    classes: int = 2
+    rare: float = 0.5
+
+
+FAITHFUL = Assumed()
+
+
+def need(gate: Gate, assumed: Assumed = FAITHFUL, *, confidence: float = 0.95, power: float = 0.8) -> CasesNeeded:
+    """Return the cases from which on a gate is proven with probability `power`, if the assumption in words holds."""
+    if assumed.rows_a_unit >= _SEVERAL_ROWS and gate.test in ("score_ratio", "paired_difference", "exact_binomial"):
+        clustered = _units(gate, assumed, confidence, power)
+        if clustered is not None:
+            return clustered
     match gate.test:
         case "score_ratio":
-            return _retention(gate, confidence, power, change, original)
+            return _retention(gate, assumed, confidence, power)
         case "paired_difference":
-            return _difference(gate, confidence, power, change, original)
+            return _difference(gate, assumed, confidence, power)
         case "exact_binomial":
-            return _share(gate, confidence, power, change)
+            return _share(gate, assumed, confidence, power)
         case "two_proportions":
-            return _two_proportions(gate, confidence, power, original)
+            return _two_proportions(gate, assumed, confidence, power)
         case "group_ratio":
-            return _groups(gate, confidence, power, original)
+            return _groups(gate, assumed, confidence, power)
         case "order_statistic":
             return _percentile(gate, confidence)
         case "paired_mean":
-            return _mean(gate, confidence)
+            return _mean(gate, assumed, confidence, power)
         case "delong":
-            return _unchanged(
-                gate, confidence, "cases of the rarer class", "no case changes its rank", LEAST_OF_A_CLASS
-            )
+            return _area(gate, assumed, confidence, power)
         case "bootstrap":
-            return _unchanged(gate, confidence, "rows", "no decision changes, and classes are of equal size")
+            return _by_class(gate, assumed, confidence, power)
         case "not_assessable":
             return CasesNeeded(None, "", gate.assumption)
     return CasesNeeded(None, "", "")
-
-
-def retention_cases(
-    retention: float, *, original: float = 0.9, change: float = 0.005, confidence: float = 0.95, power: float = 0.8
-) -> int | None:
-    """Return how many rows prove a retention, when `change` of them change, as many losses as gains.
-
-    Where fewer than five changed cases are to be expected, the exact bound on the share kept decides; else the score
-    test of Nam and Blackwelder (2002), of which this is the normal power formula with the constrained variance.
-    """
-    if retention >= 1:
-        return None
-    decided = original + change / 2  # rows that at least one of the two gets right
-    exact = binomial_cases(1 - change / 2 / decided, retention, confidence, power)
-    if exact is not None and exact / decided * change < FEW_CHANGED:
-        # How many of the rows are decided is itself chance: allow for nine samples in ten.
-        return math.ceil((exact + _NINE_IN_TEN * math.sqrt(exact * (1 - decided))) / decided)
-    both, half = original - change / 2, change / 2
-    null = retention * constrained_discordance(both, half, half, retention)
-    alternative = half * (1 + retention**2) + both * (1 - retention) ** 2 - (original * (1 - retention)) ** 2
-    z_alpha, z_beta = NormalDist().inv_cdf(confidence), NormalDist().inv_cdf(power)
-    spread = z_alpha * math.sqrt(null) + z_beta * math.sqrt(max(alternative, 0.0))
-    score = math.ceil((spread / (original * (1 - retention))) ** 2)
-    return max(score, math.ceil(zero_failure_cases(retention, confidence) / decided), math.ceil(FEW_CHANGED / change))
-
-
-def constrained_discordance(both: float, lost: float, gained: float, ratio: float) -> float:
-    """Return lost + gained as the likelihood is largest under (both + gained) = ratio · (both + lost).
-
-    Shares or counts; what the original and the candidate both get wrong plays no part (see
-    runtime/contract/statistics/proportions.py).
-    """
-    total = both + lost + gained
-    a = (1 + ratio) * ratio * total
-    b = both * (1 + ratio) ** 2 + lost * ratio * (2 + ratio) + gained * (1 + 2 * ratio)
-    c = both * (1 + ratio) + lost * ratio + gained
-    original = 2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0)))
-    return total * max(2 - (1 + ratio) * min(original, 1.0, 1 / ratio), 0.0)
 
 
 def runs_for_percentile(share: float, confidence: float = 0.95) -> int:
@@ -111,42 +98,38 @@ def blocks_for_percentile(share: float, confidence: float = 0.95) -> int:
     return mean_cases(1 - share, 1.0, confidence) or 1
 
 
-def mean_cases(margin: float, spread: float = 1.0, confidence: float = 0.95) -> int | None:
-    """Return how many unchanged cases prove that a mean rises by at most `margin`, one case by at most `spread`.
-
-    For the betting bound of runtime/contract/statistics/means.py, which wagers 4/5 on the case that nothing changed.
-    """
-    if margin <= 0:
-        return None
-    share = min(margin / spread, 0.999)
-    return math.ceil(math.log(1 / (0.8 * (1 - confidence))) / -math.log1p(-share))
+def _changing(assumed: Assumed) -> str:
+    return f"{_percent(assumed.change)} of the decisions change, as many losses as gains"
 
 
-def _retention(gate: Gate, confidence: float, power: float, change: float, original: float) -> CasesNeeded:
-    cases = retention_cases(gate.threshold, original=original, change=change, confidence=confidence, power=power)
-    words = (
-        f"{_percent(change)} of the decisions change, as many losses as gains, "
-        f"and the original is right in {_percent(original)}"
+def _retention(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
+    cases = retention_cases(
+        gate.threshold, original=assumed.original, change=assumed.change, confidence=confidence, power=power
     )
-    return CasesNeeded(cases, "rows", words)
-
-
-def _difference(gate: Gate, confidence: float, power: float, change: float, original: float) -> CasesNeeded:
-    # A drop of d is about a retention of 1 - d / original.
-    kept = 1 - gate.threshold / original
-    cases = (
-        retention_cases(kept, original=original, change=change, confidence=confidence, power=power)
-        if 0 < kept < 1
-        else None
+    return CasesNeeded(
+        cases, "rows", f"{_changing(assumed)}, and the original is right in {_percent(assumed.original)}"
     )
-    return CasesNeeded(cases, "rows", f"{_percent(change)} of the decisions change, as many losses as gains")
 
 
-def _share(gate: Gate, confidence: float, power: float, change: float) -> CasesNeeded:
-    threshold, truth, of, words = assumed_share(gate, change)
+def _difference(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
+    cases = drop_cases(
+        gate.threshold, original=assumed.original, change=assumed.change, confidence=confidence, power=power
+    )
+    return CasesNeeded(cases, "rows", _changing(assumed))
+
+
+def _share(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
+    threshold, truth, of, words = assumed_share(gate, assumed.change)
     if threshold >= 1:
         return CasesNeeded(None, of, words)
     least = zero_failure_cases(threshold, confidence) if threshold > 0 else 1
+    if gate.metric == "kept":
+        cases = kept_cases(
+            threshold, original=assumed.original, change=assumed.change, confidence=confidence, power=power
+        )
+        lost = f"the original catches {_percent(assumed.original)} of them, and {_percent(assumed.change / 2)} are lost"
+        if cases is not None:
+            return CasesNeeded(cases, "positive rows", f"{lost} ({least} caught cases if none is lost)")
     cases = binomial_cases(truth, threshold, confidence, power)
     return CasesNeeded(cases, of, f"{words} ({least} cases if none fails)")
 
@@ -176,22 +159,23 @@ def assumed_share(gate: Gate, change: float) -> tuple[float, float, str, str]:
     return threshold, truth, of, words
 
 
-def _two_proportions(gate: Gate, confidence: float, power: float, original: float) -> CasesNeeded:
-    # Each of two bounds may fail half as often, and both must hold.
-    cases = binomial_cases(original, gate.threshold, (1 + confidence) / 2, math.sqrt(power))
-    words = f"the original is right in {_percent(original)} of either class, and half of the rows are of each"
-    return CasesNeeded(None if cases is None else 2 * cases, "rows", words)
+def _two_proportions(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
+    rarer = two_shares_cases(assumed.original, gate.threshold, round(assumed.ratio, 2), confidence, power)
+    words = f"the original is right in {_percent(assumed.original)} of either class"
+    return CasesNeeded(None if rarer is None else math.ceil(rarer * (1 + assumed.ratio)), "rows", words)
 
 
-def _groups(gate: Gate, confidence: float, power: float, original: float) -> CasesNeeded:
-    # Two independent groups of equal size and equal metric p: var(log ratio) = 2 (1 - p) / (p n) (Katz et al. 1978).
+def _groups(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
     if gate.threshold >= 1:
         return CasesNeeded(None, "rows of each subgroup", "no number of cases proves that a ratio is at least 1")
-    z = NormalDist().inv_cdf(confidence) + NormalDist().inv_cdf(power)
-    cases = math.ceil(z * z * 2 * (1 - original) / original / math.log(gate.threshold) ** 2)
-    cases = max(cases, gate.min_cases, zero_failure_cases(gate.threshold, confidence))
+    cases = group_cases(
+        gate.threshold, assumed.groups, right=assumed.original, confidence=confidence, power=power, least=gate.min_cases
+    )
     of = "positive rows of each subgroup" if gate.metric == "sensitivity" else "rows of each subgroup"
-    return CasesNeeded(cases, of, f"the metric is {original:.3g} in both groups, which are of equal size")
+    groups = "both groups" if assumed.groups == 2 else f"all {assumed.groups} groups"
+    every = "both ratios" if assumed.groups == 2 else f"all {assumed.groups * (assumed.groups - 1)} ratios"
+    words = f"the metric is {assumed.original:.3g} in {groups}, each has so many, and {every} are proven together"
+    return CasesNeeded(cases, of, words)
 
 
 def _percentile(gate: Gate, confidence: float) -> CasesNeeded:
@@ -200,19 +184,122 @@ def _percentile(gate: Gate, confidence: float) -> CasesNeeded:
     return CasesNeeded(blocks, "blocks of timed runs", "no block is slow; they lie apart in time")
 
 
-def _mean(gate: Gate, confidence: float) -> CasesNeeded:
+def _mean(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
     if gate.comparison not in ("rise_at_most", "drop_at_most"):
         return CasesNeeded(None, "", "depends on how far the score is from the threshold")
-    return CasesNeeded(mean_cases(gate.threshold, 1.0, confidence), "rows", "no probability moves much")
+    share, top = 1 / assumed.rows_a_unit, 1 - gate.threshold
+    stays, move, rate = gate.threshold / top, MOVED * share / top, assumed.change / 2 / share
+    bet = Bet(stays, stays - move, stays + move, rate, rate)
+    words = f"{_changing(assumed)}, each moves the score of its case by {MOVED:g}, and no other probability moves much"
+    return CasesNeeded(bets_cases(bet, confidence=confidence, power=power), "rows", words)
 
 
-def _unchanged(gate: Gate, confidence: float, of: str, words: str, least: int = 1) -> CasesNeeded:
-    """Count the cases with which bets prove that nothing changed; see runtime/contract/statistics/compared.py."""
+def _area(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
+    """Count the cases of the rarer class whose placements are bet on, with those of the other class."""
+    margin, of = margin_of(gate), "cases of the rarer class"
+    if margin is None:
+        return CasesNeeded(None, "", "depends on how far the metric is from the threshold")
+    ratio = gate.comparison == "retention"
+    top = gate.threshold if ratio else 1 - margin
+    if margin <= 0 or top <= 0:
+        return CasesNeeded(None, of, "no number of cases proves that nothing is lost")
+    move, rate = MOVED / assumed.rows_a_unit / top, assumed.change / 2 * assumed.rows_a_unit
+
+    def cases_of(area: float) -> int | None:
+        stays = margin * (area if ratio else 1.0) / top
+        bet = Bet(stays, stays - move, stays + move, rate, rate)
+        return bets_cases(bet, confidence=confidence, power=power, others=assumed.ratio)
+
+    cases = _sampled(cases_of, AREA, _SPREAD_OF_PLACES * math.sqrt(1 + 1 / assumed.ratio))
+    words = (
+        f"the area is {AREA:g}, and {_percent(assumed.change)} of the cases change places with half of the other "
+        "class, as many up as down"
+    )
+    return CasesNeeded(None if cases is None else max(cases, LEAST_OF_A_CLASS), of, words)
+
+
+def _sampled(cases_of: Callable[[float], int | None], value: float, spread: float) -> int | None:
+    """Count the cases where the original's value, of which a ratio is bet on, is itself found from them.
+
+    `spread` is the standard deviation of one case's part in it.
+    """
+    cases = cases_of(value)
+    if cases is None or not spread:
+        return cases
+    return cases_of(value - _NINE_IN_TEN * spread / math.sqrt(cases))
+
+
+def _by_class(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
+    """Count the rows that prove a metric of which a row of a rare class moves more than one in all rows.
+
+    By bets on what each row adds, the linear term of the metric: see runtime/contract/influence.py.
+    """
     margin = margin_of(gate)
     if margin is None:
         return CasesNeeded(None, "", "depends on how far the metric is from the threshold")
-    cases = mean_cases(margin, 1.0, confidence)
-    return CasesNeeded(None if cases is None else max(cases, least), of, words)
+    kept = gate.threshold if gate.comparison == "retention" else 1.0
+    value, top, moves = _moves(gate.metric, assumed, kept)
+    top -= 0.0 if gate.comparison == "retention" else margin
+    if margin <= 0 or top <= 0:
+        return CasesNeeded(None, "rows", "no number of rows proves that nothing is lost")
+    move = sum(share * moved for share, moved in moves) / top
+    rate = assumed.change / 2
+
+    def cases_of(kept_value: float) -> int | None:
+        stays = margin * (kept_value if gate.comparison == "retention" else 1.0) / top
+        return bets_cases(
+            Bet(min(stays, 1.0), max(stays - move, -1.0), stays + move, rate, rate), confidence=confidence, power=power
+        )
+
+    parts = assumed.classes if gate.metric == "balanced_accuracy" else 1
+    spread = math.sqrt(value * (1 - value) / assumed.rare) / parts if gate.comparison == "retention" else 0.0
+    words = f"{_changing(assumed)}, and the rarest class that counts has {_percent(assumed.rare)} of the rows"
+    return CasesNeeded(_sampled(cases_of, value, spread), "rows", words)
+
+
+def _moves(metric: str, assumed: Assumed, kept: float) -> tuple[float, float, tuple[tuple[float, float], ...]]:
+    """Return a metric, the most that a row can cost it, and what changed rows of either class cost, with their shares.
+
+    The most is of `kept` times what a row adds to the original's, less what it adds to the candidate's.
+    """
+    rare, right = assumed.rare, assumed.original
+    if metric == "balanced_accuracy":
+        weights = (1 / (assumed.classes * rare), (assumed.classes - 1) / (assumed.classes * max(1 - rare, 1e-9)))
+        return right, kept * weights[0], ((rare, weights[0]), (1 - rare, weights[1]))
+    called = right * rare + (1 - right) * (1 - rare)
+    if metric == "precision":
+        value = right * rare / called
+        hit, missed, alarm = (value + (1 - value) / called, value, value - value / called)
+    else:
+        value = 2 * right * rare / (called + rare)
+        called += rare
+        hit, missed, alarm = (value + (2 - 2 * value) / called, value - value / called, value - value / called)
+    top = max(kept * hit - missed, kept * value - alarm)
+    return value, top, ((rare, hit - missed), (1 - rare, value - alarm))
+
+
+def _units(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded | None:
+    """Count units of several rows: bets on units whose rows change one by one, any of which may fail whole."""
+    rows, share = assumed.rows_a_unit, 1 / assumed.rows_a_unit
+    half, words = assumed.change / 2 * rows, f"{_changing(assumed)}, one by one"
+    if gate.test == "score_ratio" and 0 < gate.threshold < 1:
+        stays = (1 - gate.threshold) * assumed.original / gate.threshold
+        move = share / gate.threshold
+        bet = Bet(stays, stays - move, stays + move, half, half)
+    elif gate.test == "paired_difference" and 0 < gate.threshold < 1:
+        stays, move = gate.threshold / (1 - gate.threshold), share / (1 - gate.threshold)
+        bet = Bet(stays, stays - move, stays + move, half, half)
+    elif gate.metric in SHARES and 0 < gate.threshold < 1:
+        stays = (1 - gate.threshold) / gate.threshold
+        rate = 2 * half if gate.metric != "kept" else half / assumed.original
+        bet = Bet(stays, stays - share / gate.threshold, stays, rate, 0.0)
+    else:
+        return None
+    cases = bets_cases(bet, confidence=confidence, power=power)
+    if gate.metric == "kept" and cases is not None:
+        cases = math.ceil(cases / assumed.original)
+    of = "units"
+    return CasesNeeded(cases, of, words)
 
 
 def margin_of(gate: Gate) -> float | None:
@@ -224,79 +311,3 @@ def margin_of(gate: Gate) -> float | None:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-# Above this many allowed failures the normal approximation is within a case in a hundred.
-_EXACT_FAILURES = 1500
-_MOST_CASES = 50_000_000
-
-
-def zero_failure_cases(threshold: float, confidence: float = 0.95) -> int:
-    """Return the smallest number of cases that, with no failure, proves a share of at least `threshold` (0..1).
-
-    The exact lower bound with no failure in n cases is (1 - confidence) ** (1 / n) (Clopper and Pearson 1934).
-    149 cases prove .98 and 299 prove .99 at 95 %.
-    """
-    return max(1, math.ceil(math.log(1 - confidence) / math.log(threshold) - 1e-12))
-
-
-def binomial_cases(p_true: float, threshold: float, confidence: float = 0.95, power: float = 0.8) -> int | None:
-    """Return how many cases prove a share ≥ `threshold` with probability `power` when it is truly `p_true`.
-
-    The proof is the exact one-sided lower bound. None when p_true does not exceed the threshold, or when more than
-    fifty million cases would be needed.
-    """
-    if not p_true > threshold:
-        return None
-    if threshold <= 0:
-        return 1
-    approximate = _normal_cases(p_true, threshold, confidence, power)
-    if approximate * (1 - threshold) > _EXACT_FAILURES:
-        return approximate if approximate <= _MOST_CASES else None
-    failures = _first(lambda allowed: _power(allowed, p_true, threshold, confidence) >= power)
-    return proof_cases(failures, threshold, confidence)
-
-
-def proof_cases(failures: int, threshold: float, confidence: float = 0.95) -> int:
-    """Return the smallest number of cases that proves a share ≥ `threshold` (below 1) with this many failures."""
-    alpha = 1 - confidence
-    if failures == 0:
-        return zero_failure_cases(threshold, confidence)
-    return _first(lambda cases: cases > failures and failure_probability(failures, cases, 1 - threshold) <= alpha)
-
-
-def failure_probability(failures: int, cases: int, rate: float) -> float:
-    """Return the probability of at most `failures` in `cases` independent cases that each fail at `rate` (0..1)."""
-    if rate <= 0 or failures >= cases:
-        return 1.0
-    if rate >= 1:
-        return 0.0
-    odds = math.log(rate) - math.log1p(-rate)
-    term = cases * math.log1p(-rate)
-    total = math.exp(term)
-    for k in range(1, failures + 1):
-        term += math.log((cases - k + 1) / k) + odds
-        total += math.exp(term)
-    return min(1.0, total)
-
-
-def _power(failures: int, p_true: float, threshold: float, confidence: float) -> float:
-    return failure_probability(failures, proof_cases(failures, threshold, confidence), 1 - p_true)
-
-
-def _normal_cases(p_true: float, threshold: float, confidence: float, power: float) -> int:
-    z_alpha, z_beta = NormalDist().inv_cdf(confidence), NormalDist().inv_cdf(power)
-    spread = z_alpha * math.sqrt(threshold * (1 - threshold)) + z_beta * math.sqrt(p_true * (1 - p_true))
-    return math.ceil((spread / (p_true - threshold)) ** 2)
-
-
-def _first(holds: Callable[[int], bool]) -> int:
-    """Return the smallest number ≥ 0 for which a condition holds that goes on holding from there."""
-    high = 1
-    while not holds(high):
-        high *= 2
-    low = high // 2 if high > 1 else -1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high

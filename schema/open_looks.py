@@ -7,8 +7,10 @@ from functools import cache
 from statistics import NormalDist
 from typing import Final
 
-from titrant.schema.cases import CasesNeeded, assumed_share, failure_probability, margin_of, need
+from titrant.schema.cases import FAITHFUL, Assumed, CasesNeeded, assumed_share, margin_of, need
 from titrant.schema.gate import Gate
+from titrant.schema.samples.bets import mean_cases
+from titrant.schema.samples.binomial import failure_probability
 from titrant.schema.values.frozen import dataclass
 
 OPEN: Final = "open"
@@ -37,14 +39,13 @@ def shares_up_to(place: int) -> float:
     return sum(share_of(each) for each in range(1, place + 1))
 
 
-def open_need(
-    gate: Gate, *, confidence: float, power: float = 0.8, change: float = 0.005, original: float = 0.9
-) -> CasesNeeded:
+def open_need(gate: Gate, assumed: Assumed = FAITHFUL, *, confidence: float, power: float = 0.8) -> CasesNeeded:
     """Return the cases for which the bets of an open look prove a gate, as `titrant.schema.cases.need` does.
 
     What looks at no evaluation rows (time, size and memory) is judged as ever.
     """
-    planned = need(gate, confidence=confidence, power=power, change=change, original=original)
+    planned = need(gate, replace(assumed, rows_a_unit=1.0), confidence=confidence, power=power)
+    change, original = assumed.change, assumed.original
     match gate.test:
         case "score_ratio":
             return replace(planned, cases=_cases(_retained(gate.threshold, original, change), confidence, power))
@@ -55,13 +56,14 @@ def open_need(
             return CasesNeeded(_cases(_good(threshold, truth), confidence, power), of, words)
         case "paired_mean":
             margin = margin_of(gate) if gate.comparison != "retention" else None
-            return planned if margin is None else replace(planned, cases=unchanged_cases(margin, confidence))
+            return planned if margin is None else replace(planned, cases=_dearer(planned.cases, margin, confidence))
         case "two_proportions":
             each = _two_samples("mean", gate.threshold, original, confidence, power)
             return replace(planned, cases=None if each is None else 2 * each)
         case "group_ratio":
             each = _two_samples("ratio", gate.threshold, original, confidence, power)
-            return replace(planned, cases=None if each is None else max(each, gate.min_cases))
+            words = f"the metric is {original:.3g} in both groups, which are of equal size"
+            return replace(planned, cases=None if each is None else max(each, gate.min_cases), assumption=words)
     return planned
 
 
@@ -115,6 +117,12 @@ class Outcomes:
             return proving(0)
         enough = first(often)
         return None if enough is None else proving(enough)
+
+
+def _dearer(cases: int | None, margin: float, confidence: float) -> int | None:
+    """Return so many cases times what the bets of open looks cost more where nothing changes."""
+    still, once = unchanged_cases(margin, confidence), mean_cases(margin, 1.0, confidence)
+    return None if cases is None or still is None or once is None else math.ceil(cases * max(still / once, 1.0))
 
 
 def _retained(retention: float, original: float, change: float) -> Outcomes | None:

@@ -11,6 +11,7 @@ from typing import Any
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Contract
 from titrant.schema.language.spans import dotted
+from titrant.schema.power import JointPower
 from titrant.schema.values.frozen import dataclass
 
 
@@ -171,6 +172,7 @@ class Plan:
     fitness: tuple[str, ...] = ()  # "step.port" of what says that the original is fit to be compared with
     original_judgement: str = ""  # "step.port" of how the original itself is judged; "" where nothing is asked of it
     original_limits: str = ""  # "step.port" of how it fares on tuning rows by gates that it can miss as well; "": none
+    power: JointPower | None = None  # what the contract makes of a faithful candidate; None: not known yet
     judged: str = ""  # digest of the models that it makes and the gates that judge them: what a look is about
 
     @cached_property
@@ -204,7 +206,7 @@ def identity(plan: Plan) -> dict[str, Any]:
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
-    del value["warnings"], value["judged"]
+    del value["warnings"], value["judged"], value["power"]
     # Nothing is asked of most originals: their plans keep the digest that they had before that could be said.
     for key in ("original_judgement", "original_limits", "fitness"):
         if not value[key]:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from titrant.schema.cases import margin_of, mean_cases, need, zero_failure_cases
-from titrant.schema.facts import DataFacts, RoleFacts
+from titrant.schema.cases import FAITHFUL, Assumed, need
+from titrant.schema.facts import DataFacts, RoleFacts, subgroup_values
 from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of
 from titrant.schema.open_looks import open_need, unchanged_cases
+from titrant.schema.samples.bets import mean_cases
+from titrant.schema.samples.binomial import zero_failure_cases
 from titrant.schema.values.slice import Slice
 
 Needed = tuple[int | None, str]
@@ -14,52 +16,46 @@ Needed = tuple[int | None, str]
 # What counts the positive class only, and what counts all others.
 POSITIVES = ("sensitivity", "kept")
 NEGATIVES = "specificity"
-# The share of cases that the original is assumed to have right, where nothing has been measured yet.
-RIGHT = 0.9
 
 
 def with_cases(gate: Gate, data: DataFacts, confidence: float, *, always_valid: bool = False) -> Gate:
     """Fill in the cases that a gate needs and has; unchanged where it counts none (size, time) or is not assessable."""
     if gate.test == "not_assessable" or gate.preset == "target":
         return gate
-    needed, assumption = needed_cases(gate, confidence, always_valid=always_valid)
+    needed, assumption = needed_cases(gate, confidence, assumed_of(gate, data), always_valid=always_valid)
     available = available_cases(gate.metric, slice_of(gate), data)
-    if gate.test == "bootstrap":
-        needed, assumption = _of_rare_classes(gate, data, confidence) or (needed, assumption)
     return replace(gate, needed_cases=needed, available_cases=available, assumption=assumption)
 
 
-def _of_rare_classes(gate: Gate, data: DataFacts, confidence: float) -> Needed | None:
-    """Return the rows that prove a gate whose metric a row of a rare class moves by more than one in all rows.
-
-    None where the classes are not known.
-    """
-    evaluation, margin = data.roles.get("evaluation"), margin_of(gate)
-    held = {name: count for name, count in (evaluation.classes if evaluation else {}).items() if count}
-    if len(held) < 2 or margin is None:
-        return None
-    rarest = min(held, key=lambda name: held[name])
-    of_one = data.positive if gate.metric != "balanced_accuracy" else None
-    if of_one is not None and of_one not in held:
-        return None
-    rows, name = sum(held.values()), of_one or rarest
-    # Of precision a row weighs as one of those that are called positive, of F1 as one of those and of the class.
-    parts = {"precision": 1, "f1": 2}.get(gate.metric, 1) if of_one else len(held)
-    spread = rows / (parts * held[name]) - margin
-    # Of a balanced accuracy of 1 only what a row adds can be lost, and a ratio allows less of it.
-    spread = rows / (parts * held[name]) * (1 - margin) if not of_one and gate.comparison == "retention" else spread
-    return mean_cases(
-        margin, spread + margin, confidence
-    ), f"no decision changes, and class {name} has {held[name]} rows"
+def assumed_of(gate: Gate, data: DataFacts) -> Assumed:
+    """Return what the data tell of the cases that a gate counts: rows a unit, groups, how rare a class is."""
+    evaluation = data.roles.get("evaluation")
+    if evaluation is None or not evaluation.rows:
+        return FAITHFUL
+    groups = len(subgroup_values(data).get(slice_of(gate).group, ())) if gate.test == "group_ratio" else 2
+    held = {name: count for name, count in evaluation.classes.items() if count}
+    ratio, rare = 1.0, 0.5
+    if len(held) >= 2:
+        rows, about = sum(held.values()), slice_of(gate)
+        named = about.class_name if about.kind == "class" else data.positive
+        rarest = min(held.values())
+        of_one = held[named] if named in held and gate.metric != "balanced_accuracy" else rarest
+        rare = of_one / rows
+        fewer = min(of_one, rows - of_one)
+        ratio = (rows - fewer) / fewer
+    return Assumed(
+        groups=max(groups, 2), ratio=ratio, rare=rare, classes=max(len(held), 2),
+        rows_a_unit=evaluation.rows / max(evaluation.units, 1),
+    )  # fmt: skip
 
 
-def needed_cases(gate: Gate, confidence: float, *, always_valid: bool = False) -> Needed:
+def needed_cases(gate: Gate, confidence: float, assumed: Assumed = FAITHFUL, *, always_valid: bool = False) -> Needed:
     """Return the cases that a gate needs, and what that number assumes; (None, "") where no such number is known.
 
     A gate with a least number of cases of its own needs at least those.
     """
     required = open_need if always_valid else need
-    requirement = required(gate, confidence=confidence, original=RIGHT)
+    requirement = required(gate, assumed, confidence=confidence)
     if gate.min_cases > (requirement.cases or 0):
         return gate.min_cases, "the least that min_cases allows"
     return requirement.cases, requirement.assumption

@@ -12,8 +12,8 @@ from titrant.runtime.contract.metrics import hits
 from titrant.runtime.contract.paired_tests import judge_retention
 from titrant.runtime.contract.statistics.units import unit_count
 from titrant.runtime.contract.verdict import GateEstimate
-from titrant.schema.cases import zero_failure_cases
 from titrant.schema.gate import SHARES, Gate, slice_of
+from titrant.schema.samples.binomial import zero_failure_cases
 from titrant.schema.values.slice import Slice
 
 UNCHANGED = "counted: no answer changed"

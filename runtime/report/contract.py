@@ -24,6 +24,7 @@ from titrant.schema.gate import (
     reason_words,
     threshold_words,
 )
+from titrant.schema.power import came_words
 from titrant.schema.values.units import few, is_small
 
 
@@ -133,6 +134,12 @@ def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
     closest = weakest([row.margin for row in rows if not (row.hidden and row.verdict == "PASS")])
     symbol, tone = SYMBOLS[judgement.verdict], TONES[judgement.verdict]
     return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest)
+
+
+def predicted_sentence(record: Record, contract: Judged | None) -> str:
+    """Say how likely the plan took it that a faithful candidate passes, and what came; "" where it said nothing."""
+    rows = contract.rows if contract else ()
+    return came_words(record.plan.power, {row.margin.gate: row.verdict == "PASS" for row in rows})
 
 
 def _count(result: GateResult, least: int) -> str:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from titrant.runtime.contract.company import batch_sentence
 from titrant.runtime.report.candidates import CandidateRow, Shown, candidate_rows, leading, outcome, shown_candidates
-from titrant.runtime.report.contract import ClassChanges, Judged, class_changes, judged
+from titrant.runtime.report.contract import ClassChanges, Judged, class_changes, judged, predicted_sentence
 from titrant.runtime.report.graph import graph_svg, lay_out
 from titrant.runtime.report.headline import Headline, advice, headline, looks_sentence
 from titrant.runtime.report.plots import pictures
@@ -44,6 +44,7 @@ class Story:
     title: str
     savings: tuple[Saving, ...]
     contract: Judged | None
+    predicted: str  # how likely all gates together were to pass, and what came; "" where nobody said
     batch: str  # in which batches it was judged, and whether its answers hold in others; "" where nobody asked
     changes: ClassChanges | None
     metrics: SliceTable | None
@@ -102,12 +103,14 @@ def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> 
     answers = record.values.answers.get(lead.id)
     method = "plain conversion" if lead.planned.method == "none" else lead.planned.method
     title = f"{method}, {lead.planned.format} in {lead.planned.engine}"
+    contract = judged(record, lead, least)
     return Story(
         search=search,
         lead=lead,
         title=title,
         savings=savings(record, search, lead),
-        contract=judged(record, lead, least),
+        contract=contract,
+        predicted=predicted_sentence(record, contract),
         batch=batch_sentence(lead.id, seen) if (seen := record.values.invariance.get(lead.id)) else "",
         changes=class_changes(lead.id, answers, least) if answers and answers.classes else None,
         metrics=slice_table(record.values.metrics.get(lead.id, ())),
@@ -204,6 +207,7 @@ def _story_values(story: Story) -> dict[str, Any]:
         ],
         "verdict": contract.verdict if contract else None,
         "gates": [{"gate": row.margin.gate, "verdict": row.verdict, "left": row.margin.left} for row in rows],
+        "predicted": story.predicted,
         "weakest": contract.weakest.gate if contract and contract.weakest else None,
     }
 

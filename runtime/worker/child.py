@@ -3,7 +3,8 @@
 Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed",
 "threads", "deterministic", "frees": [digest, …], "log"} · {"do": "inspect", "seed", "steps"} ·
 {"do": "describe", "operator"} · {"do": "ask_operator", "operator", "ask", "params", "hardware", "model", "work"} ·
-{"do": "compare", "pairs": [[old artifact, new artifact], …]}.
+{"do": "compare", "pairs": [[old artifact, new artifact], …]} ·
+{"do": "power", "gates", "confidence", "evaluation", "positive", "tried"}.
 Messages back: progress and measured while it works, then one of done, error and damaged.
 """
 

@@ -69,6 +69,7 @@ class WorkerState:
         work = {
             "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
             "ask_operator": self._ask_operator,
+            "power": lambda asked: importlib.import_module("titrant.runtime.contract.power.simulate").answer(asked),
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
         return work(request)

@@ -5,7 +5,7 @@ import pytest
 
 from titrant.runtime.contract.statistics.compared import compare_at_any_time
 from titrant.runtime.contract.statistics.two_samples import ratio_log_wealth, sample
-from titrant.schema.cases import need
+from titrant.schema.cases import Assumed, need
 from titrant.schema.gate import Gate, gate_test
 from titrant.schema.open_looks import STAKES, WEIGHTS, open_need, share_of, shares_up_to, unchanged_cases
 
@@ -58,7 +58,7 @@ def test_counts_the_cases_that_prove_a_gate_where_nothing_changes():
 @pytest.mark.parametrize(("retention", "change"), [(0.95, 0.005), (0.98, 0.005), (0.98, 0.02)])
 def test_gives_the_stated_power(retention, change):
     """400 draws of a faithful candidate; the seed is fixed."""
-    cases = open_need(gate("accuracy", "retention", retention), confidence=CONFIDENCE, change=change).cases
+    cases = open_need(gate("accuracy", "retention", retention), Assumed(change=change), confidence=CONFIDENCE).cases
     rng, passed = np.random.default_rng(2), 0
     for _ in range(400):
         kinds = rng.choice(4, cases, p=[0.9 - change / 2, change / 2, change / 2, 0.1 - change / 2])

@@ -11,6 +11,7 @@ import numpy as np
 
 from titrant.runtime.contract.statistics.units import bases, grouped
 from titrant.schema.open_looks import STAKES, WEIGHTS
+from titrant.schema.samples import bets as samples
 
 BETTING = "betting bound (Waudby-Smith and Ramdas 2024)"
 BOOTSTRAP = "bootstrap of 2,000 resamples, the wider of percentile and basic bounds"
@@ -26,7 +27,7 @@ class Bets:
 
 
 # Most is wagered on "nothing changed", the usual case; the rest keeps the bound sensible when much did.
-AT_ONCE = Bets(np.concatenate([[1.0], 0.75 * 0.8 ** np.arange(24)]), np.concatenate([[0.8], np.full(24, 0.2 / 24)]))
+AT_ONCE = Bets(np.array(samples.STAKES), np.array(samples.STAKE_WEIGHTS))
 # Where no other test decides, however many decisions change. Neither stakes nor weights depend on how many cases there
 # are, so that the wealth goes on as a martingale where rows are added.
 AT_ANY_TIME = Bets(np.array(STAKES), np.array(WEIGHTS))

@@ -10,7 +10,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from titrant.schema.cases import FEW_CHANGED, constrained_discordance
+from titrant.schema.samples.groups import ratio_excess, ratio_statistic
+from titrant.schema.samples.paired import FEW_CHANGED, constrained_discordance, difference_statistic
 
 
 @dataclass(frozen=True)
@@ -162,56 +163,14 @@ class GroupShare:
         return GroupShare(self.right * factor, self.cases * factor)
 
 
-def constrained(group: GroupShare, other: GroupShare, ratio: float) -> tuple[float, float]:
-    """Return the maximum likelihood estimates of both proportions when p_group = ratio · p_other.
-
-    Miettinen and Nurminen (1985), "Comparative analysis of two rates", Statistics in Medicine 4: p_other is the
-    smaller root of r (n₁ + n₂) p² - (n₁ r + x₁ + n₂ + x₂ r) p + x₁ + x₂ = 0.
-    """
-    a = (group.cases + other.cases) * ratio
-    b = group.cases * ratio + group.right + other.cases + other.right * ratio
-    c = group.right + other.right
-    second = min(2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0))), 1.0, 1 / ratio)
-    return ratio * second, second
-
-
 def group_ratio_statistic(group: GroupShare, other: GroupShare, ratio: float) -> float:
-    """Return the score statistic of H0: p_group = ratio · p_other, with the correction n / (n - 1) of the variance."""
-    return _standardized(group.value - ratio * other.value, _constrained_variance(group, other, ratio))
-
-
-def _constrained_variance(group: GroupShare, other: GroupShare, ratio: float) -> float:
-    first, second = constrained(group, other, ratio)
-    total = group.cases + other.cases
-    variance = first * (1 - first) / group.cases + ratio**2 * second * (1 - second) / other.cases
-    return variance * total / max(total - 1, 1.0)
-
-
-def _standardized(difference: float, variance: float) -> float:
-    if variance <= 1e-15:
-        return 0.0 if abs(difference) <= 1e-12 else math.copysign(math.inf, difference)
-    return difference / math.sqrt(variance)
-
-
-# Of the smallest step that the difference can take; half of it would be the full continuity correction.
-_CONTINUITY = 0.25
+    """Return the score statistic of H0: p_group = ratio · p_other (Miettinen and Nurminen 1985)."""
+    return ratio_statistic(group.right, group.cases, other.right, other.cases, ratio)
 
 
 def group_ratio_excess(group: GroupShare, other: GroupShare, ratio: float, z: float) -> float:
-    """Return how far the score statistic exceeds what an error of one side at `z` asks for; it falls with the ratio.
-
-    Where groups differ much in size, the statistic is skewed (by γ), and 5 % become 6 to 7. Gart and Nam (1988),
-    Biometrics 44, ask for z + γ (z² - 1) / 6; here only where that is stricter. With a continuity correction of half
-    the usual size (Laud 2017, Pharmaceutical Statistics 16) the error stays within 5.2 %.
-    """
-    first, second = constrained(group, other, ratio)
-    variance = _constrained_variance(group, other, ratio)
-    step = min(1 / group.cases, ratio / other.cases)
-    third = first * (1 - first) * (1 - 2 * first) / group.cases**2
-    third -= ratio**3 * second * (1 - second) * (1 - 2 * second) / other.cases**2
-    skewness = third / variance**1.5 if variance > 1e-15 else 0.0
-    statistic = _standardized(group.value - ratio * other.value - _CONTINUITY * step, variance)
-    return statistic - z - max(skewness * (z * z - 1) / 6, 0.0)
+    """Return how far the score statistic exceeds what an error of one side at `z` asks for: see `ratio_excess`."""
+    return ratio_excess(group.right, group.cases, other.right, other.cases, ratio=ratio, z=z)
 
 
 def group_ratio_lower_bound(group: GroupShare, other: GroupShare, confidence: float) -> tuple[float, str]:
@@ -247,23 +206,9 @@ def paired_difference_statistic(counts: Pairs, difference: float) -> float:
     """Return the score statistic of H0: p_candidate - p_original = difference, standard normal under H0.
 
     Tango (1998), "Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design", Statistics in Medicine 17: Z = (gained - lost - n Δ) / √(n (2 q + Δ - Δ²)), where q estimates P(lost)
-    under H0, the larger root of 2 n q² - B q - lost Δ (1 - Δ) = 0 with
-    B = lost (1 - 3 Δ) + gained (1 - Δ) - 2 (both + neither) Δ.
+    design", Statistics in Medicine 17: see `difference_statistic`.
     """
-    n = counts.cases
-    b = (
-        counts.lost * (1 - 3 * difference)
-        + counts.gained * (1 - difference)
-        - 2 * (counts.both + counts.neither) * difference
-    )
-    root = math.sqrt(max(b * b + 8 * n * counts.lost * difference * (1 - difference), 0.0))
-    lost = min(max((b + root) / (4 * n), -difference, 0.0), (1 - difference) / 2)
-    variance = n * (2 * lost + difference - difference**2)
-    distance = counts.gained - counts.lost - n * difference
-    if variance <= 1e-12 * n:
-        return 0.0 if abs(distance) <= 1e-12 * n else math.copysign(math.inf, distance)
-    return distance / math.sqrt(variance)
+    return difference_statistic(counts.lost, counts.gained, counts.cases, difference)
 
 
 def paired_difference_lower_bound(counts: Pairs, confidence: float) -> tuple[float, str]:

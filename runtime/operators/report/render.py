@@ -33,7 +33,7 @@ def predict(
 
 @operator(
     "report.render",
-    version=2,
+    version=3,
     family="report",
     params=RenderParams,
     inputs={"record": "value"},

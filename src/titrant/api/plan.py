@@ -72,6 +72,7 @@ def _planning(
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.compile import compile_plan
     from titrant.compiler.facts.inspect import facts
+    from titrant.compiler.facts.power import with_power
     from titrant.compiler.machine.detect import detect
     from titrant.compiler.predict.layer_coverage import coverage
 
@@ -90,6 +91,7 @@ def _planning(
             trace=trace,
             history=history(home, machine),
         )
+        compiled = with_power(compiled, inspected.data, ask, home.path / "facts")
         yield Planned(
             plan=compiled,
             hardware=machine,

@@ -20,6 +20,7 @@ from titrant.cli.plan_rows import (
     gate_rows,
     group_text,
     machine_words,
+    power_line,
     released_text,
     step_rows,
     totals_parts,
@@ -158,7 +159,7 @@ def plan_text(
         + "\n".join(
             [
                 *(_gate(row) for row in gate_rows(plan)),
-                *(wrapped(line, "  ", "      ") for line in control_lines(plan)),
+                *(wrapped(line, "  ", "      ") for line in filter(None, (power_line(plan), *control_lines(plan)))),
             ]
         ),
     ]

@@ -19,6 +19,7 @@ from titrant.schema.plan import (
     candidate_cost,
     judged_batch,
 )
+from titrant.schema.power import power_words
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted, format_size, format_time, shown_count
 
@@ -143,6 +144,13 @@ def control_lines(plan: Plan) -> tuple[str, ...]:
             alike.setdefault(words, []).append(gate.id)
     constant = ("together they must refuse every constant answer",) if alike else ()
     return (*(f"{', '.join(ids)} must refuse {words}" for words, ids in alike.items()), *constant)
+
+
+def power_line(plan: Plan) -> str:
+    """Say how likely all gates together pass a faithful candidate, and which costs most; "" where none can be said."""
+    if plan.contract.looks == OPEN:
+        return "all gates together: not simulated for looks: open; each gate's cases are those of its bets"
+    return power_words(plan.power, plan.contract.gates, min_cell(plan))
 
 
 def _gate(gate: Gate, least: int) -> PlanGateRow:

@@ -184,8 +184,8 @@ def test_counts_what_belongs_together_once():
 def test_says_how_many_cases_safety_needs_and_has():
     gate = gates(CRITICAL)["safety.kept"]
     assert gate.available_cases == 64
-    # 299 prove it if none is lost; in four samples of five some are.
-    assert gate.needed_cases == 773
+    # 299 prove it if none is lost; in four samples of five some are, and the original misses one in ten.
+    assert gate.needed_cases == 1010
     assert "lost" in gate.assumption or "change" in gate.assumption
 
 
@@ -222,20 +222,20 @@ def test_says_what_each_number_of_cases_assumes():
     assert {
         name: (gate.needed_cases, gate.available_cases) for name, gate in found.items() if ".size." not in name
     } == {
-        "retention": (269, 171),
-        "calibration": (160, 171),
+        "retention": (266, 171),
+        "calibration": (193, 171),
         "clinical_relevance": (29, 171),
-        "safety.kept": (773, 64),
-        "safety.sensitivity": (1941, 64),
+        "safety.kept": (1010, 64),
+        "safety.sensitivity": (2064, 64),
         "batch_invariance": (386, 171),
-        "reference": (30, 171),
+        "reference": (25, 171),
     }
     assert all(gate.assumption for gate in found.values())
 
 
 def test_never_needs_fewer_cases_than_min_cases():
     gate = gates(CRITICAL)["bias.size.[12, inf)/[-inf, 12)"]
-    assert (gate.needed_cases, gate.available_cases) == (53, 6)
+    assert (gate.needed_cases, gate.available_cases) == (93, 6)
     assert gate.min_cases == 50
 
 
