@@ -36,6 +36,10 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
             yield ("model", key), text
     sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
+    if data.unlabeled is not None:
+        sources.append((("data", "unlabeled"), data.unlabeled))
+    if data.labels is not None:
+        yield ("data", "labels"), data.labels
     for place, source in sources:
         for key in FILE_SOURCES:
             if (text := getattr(source, key)) is not None:

@@ -8,6 +8,7 @@ from titrant.compiler.decide import (
     agreement,
     contract,
     inputs,
+    labels,
     levels,
     measuring,
     methods,
@@ -83,6 +84,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
+    ("labels", None, labels.labels),
 )
 
 

@@ -198,9 +198,7 @@ def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.n
     folder = Path(path)
     if not folder.is_dir():
         raise StepError(Diagnostic("X107", f"there is no folder {path}", help="check `image_folder`"))
-    flat = [file for file in sorted(folder.iterdir()) if _is_image(file)]
-    classes = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
-    by_class = [(child.name, file) for child in classes for file in sorted(child.rglob("*")) if _is_image(file)]
+    flat, by_class = _images(folder)
     if flat and by_class:
         raise StepError(
             Diagnostic(
@@ -218,6 +216,19 @@ def read_images(path: str, *, label: str | None, resize: bool) -> dict[str, np.n
     if by_class and label is not None:
         columns[label] = np.array([name for name, _ in by_class], dtype=str)
     return columns
+
+
+def _images(folder: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
+    """List the images of a folder itself, and those of its subfolders with the subfolder's name, by name."""
+    flat = [file for file in sorted(folder.iterdir()) if _is_image(file)]
+    classes = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    return flat, [(child.name, file) for child in classes for file in sorted(child.rglob("*")) if _is_image(file)]
+
+
+def image_names(path: str) -> list[str]:
+    """Name the images of a folder by their paths within it, in the order in which `read_images` reads them."""
+    flat, by_class = _images(Path(path))
+    return [file.relative_to(path).as_posix() for file in flat or [file for _, file in by_class]]
 
 
 def _is_image(file: Path) -> bool:

@@ -18,6 +18,7 @@ from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
+from titrant.runtime.operators.data.unlabeled import UNLABELED, unlabeled
 from titrant.runtime.values import Rows, RowSplit, Tables
 from titrant.schema.facts import Column, DataFacts, InputPart, RoleFacts, TensorSpec
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from titrant.runtime.operators.data.load import DataLoadParams
     from titrant.runtime.operators.data.split import DataSplitParams
     from titrant.runtime.operators.data.transform import DataTransformParams
+    from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams
 
 UnitCounts = dict[str, dict[str, int]]
 
@@ -36,10 +38,11 @@ def describe_data(
     *,
     seed: int,
     settle: "Callable[[DataTransformParams, Tables], DataTransformParams] | None" = None,
+    unlabeling: "DataUnlabeledParams | None" = None,
 ) -> tuple[DataFacts, dict[str, Rows]]:
     """Load, split and transform; returns the facts, and the rows for a look at the first of them.
 
-    `settle` is asked, once the data are there, what they are made into.
+    `settle` is asked, once the data are there, what they are made into. Rows without labels are a role of their own.
     """
     for name, params in (("data.load", loading), ("data.split", splitting), ("data.transform", transforming)):
         load_libraries(catalog.get(name).loads(params))
@@ -52,6 +55,10 @@ def describe_data(
         transforming = settle(transforming, tables)
     with watch.timing("transform"):
         rows, transforms = transform(transforming, tables, parts)
+    more = {}
+    if unlabeling is not None:
+        with watch.timing(UNLABELED):
+            more[UNLABELED], _ = unlabeled(unlabeling, tables, parts, transforms, rows["tuning"], seed=seed)
     shown = next((part for part in rows.values() if len(part)), rows["train"])
     scalars = {spec.name for spec in transforming.model_inputs if not spec.shape}
     facts = DataFacts(
@@ -64,7 +71,7 @@ def describe_data(
             TensorSpec(name, () if name in scalars else ("batch", *array.shape[1:]), str(array.dtype))
             for name, array in shown.inputs.items()
         ),
-        roles={role: role_facts(part) for role, part in rows.items() if len(part)},
+        roles={role: role_facts(part) for role, part in (rows | more).items() if len(part)},
         notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
         seconds=watch.seconds,
         wiring=tuple(InputPart(item.name, item.part, item.value) for item in transforming.wiring),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from titrant.runtime.contract.answers import DecisionCounts
-    from titrant.runtime.contract.evidence import Evidence
+    from titrant.runtime.contract.evidence import Evidence, Unlabeled
     from titrant.runtime.values import Outputs, Rows
 
 # What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
@@ -92,6 +92,10 @@ def predict(
         "point": "value",
         "timings": Port(("value",), optional=True),
         "invariance": Port(("value",), optional=True),
+        "unlabeled": Port(("rows",), optional=True),
+        "unlabeled_original": Port(("outputs",), optional=True),
+        "unlabeled_candidate": Port(("outputs",), optional=True),
+        "labels": Port(("value",), optional=True),
         "model": ANY_MODEL,
     },
     outputs={"judgement": "value", "answers": "value"},
@@ -111,6 +115,10 @@ def validate_contract(
     model: Any,
     timings: Mapping[str, Any] | None = None,
     invariance: Mapping[str, Any] | None = None,
+    unlabeled: Any = None,
+    unlabeled_original: Any = None,
+    unlabeled_candidate: Any = None,
+    labels: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Judge every gate on evaluation rows and say whether the candidate may be released.
 
@@ -118,6 +126,7 @@ def validate_contract(
     Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
                 point - the operating point; timings - of the candidate beside the original, taken after the choice
                 (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
+                unlabeled - further rows without labels, with both models' outputs and the labels that some have got;
                 model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
                 of the decisions of both models by class, or null where there are no classes
@@ -126,6 +135,7 @@ def validate_contract(
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
     """
     from titrant.runtime.contract.judge import judgement
+    from titrant.runtime.contract.unlabeled.judging import judge_with_unlabeled
     from titrant.schema.values.canonical import plain
 
     contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
@@ -137,7 +147,10 @@ def validate_contract(
         seed=context.seed,
         permuted_alike=permuted_alike(params, rows, original, context.seed),
     )
-    judged = judgement(contract, params.candidate, evidence)
+    if unlabeled is not None:
+        answers = gather_unlabeled(params, unlabeled, (unlabeled_original, unlabeled_candidate), point, labels or {})
+        evidence = replace(evidence, unlabeled=answers)
+    judged = judgement(contract, params.candidate, evidence, judge_with_unlabeled)
     return {"judgement": plain(judged), "answers": plain(changed_decisions(evidence))}
 
 
@@ -164,6 +177,26 @@ def gather(
         return Evidence(rows, None, None, same_answers(reading, rows, original, candidate))
     old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
     return Evidence(rows, old, new, old.decisions == new.decisions)
+
+
+def gather_unlabeled(
+    reading: Reading,
+    rows: "Rows",
+    outputs: "tuple[Outputs, Outputs]",
+    point: Mapping[str, Any],
+    labels: Mapping[str, Any],
+) -> "Unlabeled":
+    """Read the outputs of the original and the candidate for rows without labels, and the labels that some have got."""
+    import numpy as np
+
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.evidence import Unlabeled
+
+    original, candidate = (read_answers(reading, rows, given, point) for given in outputs)
+    places = np.full(len(rows), -1, dtype=np.int64)
+    for place, number in labels.get("labels", ()):
+        places[place] = number
+    return Unlabeled(rows, original, candidate, places)
 
 
 def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: int) -> "np.ndarray | None":
