@@ -198,10 +198,9 @@ class _Gathered:
     @property
     def over(self) -> Denominator:
         """What a ratio is over: only labels that were given whatever the models answer tell how much of it there is."""
-        return Denominator(
-            np.concatenate([self.evaluated.base, self.more.base]), self.units, self.evaluated.inside[self.evaluated.base],
-            self.known_units[self.evaluated.base],
-        )  # fmt: skip
+        base = self.evaluated.base
+        rows = np.concatenate([base, self.more.base])
+        return Denominator(rows, self.units, self.evaluated.inside[base], self.known_units[base])
 
     @property
     def changed(self) -> int:

@@ -1,16 +1,34 @@
-"""Choose the rows that need a label: those that the original and a judged candidate decide otherwise."""
+"""Gather both models' answers to rows without labels, and choose those that need one: where the models differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.evidence import Unlabeled
+from titrant.runtime.contract.reading import Reading
 from titrant.runtime.data.columns import value_text
-from titrant.runtime.values import Table
+from titrant.runtime.values import Outputs, Rows, Table
 
 # What tells a labeler which row it is, where its columns do not.
 PLACE_COLUMN, FILE_COLUMN = "titrant_place", "titrant_file"
+
+
+def gather_unlabeled(
+    reading: Reading, rows: Rows, outputs: tuple[Outputs, Outputs], point: Mapping[str, Any], labels: Mapping[str, Any]
+) -> Unlabeled:
+    """Read the outputs of the original and the candidate for rows without labels, and the labels that some have got.
+
+    `point` is the operating point, `labels` what data.labels gives, or empty. Raises StepError X420 for outputs that do
+    not fit the rows or the classes.
+    """
+    original, candidate = (read_answers(reading, rows, given, point) for given in outputs)
+    places = np.full(len(rows), -1, dtype=np.int64)
+    for place, number in labels.get("labels", ()):
+        places[place] = number
+    return Unlabeled(rows, original, candidate, places)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from titrant.runtime.contract.answers import DecisionCounts
-    from titrant.runtime.contract.evidence import Evidence, Unlabeled
+    from titrant.runtime.contract.evidence import Evidence
     from titrant.runtime.values import Outputs, Rows
 
 # What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
@@ -148,6 +148,8 @@ def validate_contract(
         permuted_alike=permuted_alike(params, rows, original, context.seed),
     )
     if unlabeled is not None:
+        from titrant.runtime.contract.unlabeled.labeling import gather_unlabeled
+
         answers = gather_unlabeled(params, unlabeled, (unlabeled_original, unlabeled_candidate), point, labels or {})
         evidence = replace(evidence, unlabeled=answers)
     judged = judgement(contract, params.candidate, evidence, judge_with_unlabeled)
@@ -177,26 +179,6 @@ def gather(
         return Evidence(rows, None, None, same_answers(reading, rows, original, candidate))
     old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
     return Evidence(rows, old, new, old.decisions == new.decisions)
-
-
-def gather_unlabeled(
-    reading: Reading,
-    rows: "Rows",
-    outputs: "tuple[Outputs, Outputs]",
-    point: Mapping[str, Any],
-    labels: Mapping[str, Any],
-) -> "Unlabeled":
-    """Read the outputs of the original and the candidate for rows without labels, and the labels that some have got."""
-    import numpy as np
-
-    from titrant.runtime.contract.answers import read_answers
-    from titrant.runtime.contract.evidence import Unlabeled
-
-    original, candidate = (read_answers(reading, rows, given, point) for given in outputs)
-    places = np.full(len(rows), -1, dtype=np.int64)
-    for place, number in labels.get("labels", ()):
-        places[place] = number
-    return Unlabeled(rows, original, candidate, places)
 
 
 def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: int) -> "np.ndarray | None":

@@ -130,7 +130,7 @@ class _Stored:
     def answers(self, step: "Step") -> "Unlabeled":
         """Read both models' decisions as the step that judged them did."""
         from titrant.runtime.contract.reading import Reading
-        from titrant.runtime.operators.validate.contract import gather_unlabeled
+        from titrant.runtime.contract.unlabeled.labeling import gather_unlabeled
 
         reading = Reading(**{name: step.params[name] for name in Reading.model_fields if name in step.params})
         outputs = (self.get(step, "unlabeled_original"), self.get(step, "unlabeled_candidate"))
