@@ -14,7 +14,7 @@ import numpy as np
 
 from titrant.runtime.data.columns import value_text
 from titrant.runtime.data.content import row_names
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
 
 # The columns of a file of rows to be labeled; no column of people's data is called so.
@@ -51,7 +51,7 @@ class LabeledLine:
 def read_labels(path: str) -> list[LabeledLine]:
     """Read the lines that have a label, in a file as `write_rows` writes it and as spreadsheets save it.
 
-    StepError X227 for what is no such file.
+    RecipeError X227 for what is no such file.
     """
     try:
         text = Path(path).read_text("utf-8-sig")
@@ -78,7 +78,7 @@ def read_labels(path: str) -> list[LabeledLine]:
 def matched(lines: Sequence[LabeledLine], names: Sequence[str], classes: Sequence[str]) -> dict[int, int]:
     """Return the class of each labeled row by its place among `names`.
 
-    StepError X227 where a line is about another row, X228 where a row is labeled twice, X229 where a label is none of
+    RecipeError X227 where a line is about another row, X228 where a row is labeled twice, X229 where a label is none of
     the classes; labels and names are told to whoever asks for values only.
     """
     place = {name: number for number, name in enumerate(names)}
@@ -87,19 +87,19 @@ def matched(lines: Sequence[LabeledLine], names: Sequence[str], classes: Sequenc
     if others:
         message = f"{_lines(others)}, of {len(lines):,} with a label, about rows that are not in data.unlabeled"
         help = "give back what `titrant label` wrote for these rows, in the same home; or name rows by `data.id`"
-        raise StepError(Diagnostic("X227", message, help=help, key="data.labels", said=others[0].name))
+        raise RecipeError(Diagnostic("X227", message, help=help, key="data.labels", said=others[0].name))
     counts = Counter(line.name for line in lines)
     twice = [line for line in lines if counts[line.name] > 1]
     if twice:
         message = f"{_lines(twice)} about {len({line.name for line in twice}):,} rows that are labeled more than once"
         help = "keep one line a row; where two people disagree, decide first"
-        raise StepError(Diagnostic("X228", message, help=help, key="data.labels", said=twice[0].name))
+        raise RecipeError(Diagnostic("X228", message, help=help, key="data.labels", said=twice[0].name))
     labels = {line.line: _spelled(line.label, spelled) for line in lines}
     wrong = [line for line in lines if labels[line.line] is None]
     if wrong:
         listed = ", ".join(classes[:10]) + (" …" if len(classes) > 10 else "")
         message = f"{_lines(wrong)} with a label that is no class of the model"
-        raise StepError(
+        raise RecipeError(
             Diagnostic("X229", message, help=f"the classes are {listed}", key="data.labels", said=wrong[0].label)
         )
     return {place[line.name]: number for line in lines if (number := labels[line.line]) is not None}
@@ -123,9 +123,9 @@ def _lines(lines: Sequence[LabeledLine]) -> str:
     return f"the labels have {'line' if len(lines) == 1 else 'lines'} {numbers}{more}"
 
 
-def _unreadable(why: str) -> StepError:
+def _unreadable(why: str) -> RecipeError:
     help = f"give back the file that `titrant label` wrote, with {LABEL} filled in"
-    return StepError(Diagnostic("X227", f"the labels cannot be read: {why}", help=help, key="data.labels"))
+    return RecipeError(Diagnostic("X227", f"the labels cannot be read: {why}", help=help, key="data.labels"))
 
 
 def write_rows(columns: Mapping[str, Sequence[str]], names: Sequence[str], labels: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ def data_labels(params: DataLabelsParams, context: Context, *, tables: "Tables",
     Helps when: somebody labeled rows that `titrant label` wrote; lines without a label are not labeled yet
     Inputs:     tables - of data.unlabeled, with what names its rows; rows - tuning rows, for the classes
     Outputs:    labels - {"rows": how many rows there are, "labels": [[place of a row, index of its class], …]}
-    Fails:      StepError X227 for a file that is none of labels, or is about other rows; X228 for a row that is
+    Fails:      RecipeError X227 for a file that is none of labels, or is about other rows; X228 for a row that is
                 labeled twice; X229 for a label that is no class
     Cost:       a keyed digest of every row
     """

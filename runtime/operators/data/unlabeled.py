@@ -9,7 +9,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
 from titrant.runtime.data.parameters import SourceParams, SubgroupColumn
 from titrant.schema.cost import NOTHING_KNOWN, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.data import Overlap
@@ -77,8 +77,8 @@ def data_unlabeled(
     Outputs:    unlabeled - as the rows of a role, without labels; tables - the columns of single values of these rows
                 under "unlabeled", and under "names" their places in the source, the hashes of their inputs, and their
                 names and files where they have any
-    Fails:      PreconditionError X225 for rows that stand in a role as well, unless `overlap` is drop, and where none
-                are left; X226 for names that are missing or stand twice; what reading and transforming other rows
+    Fails:      RecipeError X225 for rows that stand in a role as well, unless `overlap` is drop, and where none
+                are left, X226 for names that are missing or stand twice; what reading and transforming other rows
                 raises
     Cost:       one read, a hash and a pass for each transform
     """
@@ -170,10 +170,10 @@ def _without_roles(
                 shared[role] = shared.get(role, 0) + int(copies.sum())
                 kept &= ~copies
     if shared and params.overlap == "error":
-        raise PreconditionError(_overlap(shared, len(contents), params.by))
+        raise RecipeError(_overlap(shared, len(contents), params.by))
     if not kept.any():
         message = f"each of the {len(kept):,} unlabeled rows stands in a role as well, and none is left"
-        raise PreconditionError(Diagnostic("X225", message, help="name rows that have no role", key="data.unlabeled"))
+        raise RecipeError(Diagnostic("X225", message, help="name rows that have no role", key="data.unlabeled"))
     return kept, contents
 
 
@@ -189,7 +189,7 @@ def _overlap(shared: Mapping[str, int], rows: int, by: str | None) -> Diagnostic
 
 
 def _own_names(column: "np.ndarray", name: str) -> "np.ndarray":
-    """Return the rows' own names as text; StepError X226 where they do not tell the rows apart."""
+    """Return the rows' own names as text; RecipeError X226 where they do not tell the rows apart."""
     import numpy as np
 
     from titrant.runtime.data.columns import missing, value_text
@@ -201,5 +201,5 @@ def _own_names(column: "np.ndarray", name: str) -> "np.ndarray":
         what = "is an array" if column.ndim != 1 else f"is missing in {gone:,} of {len(texts):,} rows"
         what = f"names {twice:,} of {len(texts):,} rows as another one" if twice and not gone else what
         help = "name a column with another value in each row, or take `id` out"
-        raise StepError(Diagnostic("X226", f"`{name}` {what}", help=help, key="data.id"))
+        raise RecipeError(Diagnostic("X226", f"`{name}` {what}", help=help, key="data.id"))
     return texts

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titrant.runtime.data.row_labels import LABEL, ROW, matched, names_of, read_labels, write_rows
-from titrant.schema.diagnostics.diagnostics import StepError
+from titrant.schema.diagnostics.diagnostics import RecipeError
 
 KEY = b"k" * 32
 CLASSES = ("well", "ill")
@@ -20,7 +20,7 @@ def written(tmp_path, text):
 
 
 def refused(code, call):
-    with pytest.raises(StepError) as caught:
+    with pytest.raises(RecipeError) as caught:
         call()
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.key) == (code, "data.labels")

@@ -10,7 +10,7 @@ from titrant.runtime.operators.data.load import DataLoadParams, load
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform
 from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams, unlabeled
-from titrant.schema.diagnostics.diagnostics import PreconditionError, StepError
+from titrant.schema.diagnostics.diagnostics import RecipeError
 
 ROLES = {role: {"source": 0.25} for role in ("train", "tuning", "calibration", "evaluation")}
 
@@ -70,7 +70,7 @@ def test_prepares_them_as_the_other_rows_and_without_labels(data):
 
 def test_refuses_rows_that_have_a_role(data):
     further = pd.concat([data.fresh(6), data.frame.iloc[:3].drop(columns="y")])
-    with pytest.raises(PreconditionError) as caught:
+    with pytest.raises(RecipeError) as caught:
         data.read(further)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "X225"
@@ -89,7 +89,7 @@ def test_leaves_them_out_where_the_recipe_says_so(data, by):
 
 def test_refuses_other_rows_of_a_person_who_has_a_role(data):
     further = data.fresh(6).assign(person=[data.frame["person"].iloc[0], *"abcde"])
-    with pytest.raises(PreconditionError, match="the same inputs or person") as caught:
+    with pytest.raises(RecipeError, match="the same inputs or person") as caught:
         data.read(further, by="person")
     assert caught.value.diagnostics[0].code == "X225"
     ready, _ = data.read(further, by="person", overlap="drop")
@@ -97,7 +97,7 @@ def test_refuses_other_rows_of_a_person_who_has_a_role(data):
 
 
 def test_keeps_nothing_where_all_have_a_role(data):
-    with pytest.raises(PreconditionError) as caught:
+    with pytest.raises(RecipeError) as caught:
         data.read(data.frame.drop(columns="y"), overlap="drop")
     assert caught.value.diagnostics[0].code == "X225"
 
@@ -112,7 +112,7 @@ def test_counts_rows_of_one_person_or_content_as_one_unit(data):
 
 @pytest.mark.parametrize("names", [["k1", "k1", "k2"], ["k1", None, "k2"]])
 def test_refuses_names_that_do_not_tell_rows_apart(data, names):
-    with pytest.raises(StepError) as caught:
+    with pytest.raises(RecipeError) as caught:
         data.read(data.fresh(3).assign(key=names), id="key")
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.key) == ("X226", "data.id")
