@@ -39,6 +39,7 @@ def rows(name):
 RECIPE = """
 titrant: 1
 name: {name}
+level: balanced
 task: {task}_classification
 model: {{factory: "nets:{net}", weights: {weights}}}
 data:
@@ -80,7 +81,7 @@ def decided(name: str, folder: Path) -> Decisions:
     rows = next(array for key, array in test.items() if key != "label")
     original = getattr(nets, net)().eval()
     original.load_state_dict(torch.load(folder / weights, weights_only=True))
-    session = onnxruntime.InferenceSession(str(next((home_folder() / "runs" / run.run / "outputs").glob("*.onnx"))))
+    session = onnxruntime.InferenceSession(str(next((home_folder() / "runs" / run.run).glob("[oq]u*/*.onnx"))))
     batches = [rows[start : start + 64] for start in range(0, len(rows), 64)]
     with torch.no_grad():
         old = np.concatenate([original(torch.from_numpy(batch)).numpy() for batch in batches])

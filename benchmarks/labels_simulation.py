@@ -81,7 +81,8 @@ def decided(rng: np.random.Generator, setting: Setting, count: int, margin: bool
     correct = rng.random(count) < right
     spoiled = rng.random(units[-1] + 1)[units] < worse / right
     draw = rng.random(count)
-    lost = correct & (spoiled | (draw < flips / right))
+    # Of the rows that are left, so many that the margin is met exactly.
+    lost = correct & (spoiled | (draw < flips / (right - worse)))
     gained = ~correct & (draw < flips / (1 - right))
     if of_positives:
         # A fraction of the positives is lost; what happens to the others proves nothing of them.
