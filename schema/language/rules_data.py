@@ -257,7 +257,7 @@ def unlabeled_fits(draft: Draft) -> Iterator[Diagnostic]:
     listed = data.input_columns or ()
     if data.id is not None and (data.id in listed or data.id == data.label):
         what = "the label" if data.id == data.label else "an input"
-        message = f"`{data.id}` is {what}, and a name of a row is neither"
+        message = f"`{data.id}` is {what}, and cannot name rows"
         yield draft.value("R022", message, ("data", "id"), "name another column, or take `id` out")
 
 

@@ -59,7 +59,8 @@ def label(run: str, out: Path, *, candidate: str | None = None) -> LabelFile:
     folder = find_run(run, home.path, ended=True)
     plan, record = read_back(Plan, read_json(folder / "plan.json")), read_record(folder)
     if record is None:
-        raise damaged(folder / "record.json", "it did not come to its end")
+        message = f"the run {folder.name} did not come to its end"
+        raise RecipeError(Diagnostic("X438", message, help="run its recipe again: finished steps are reused"))
     made = {
         f"{step.step}.{port}": artifact
         for step in record.steps
