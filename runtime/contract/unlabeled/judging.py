@@ -18,6 +18,8 @@ from titrant.runtime.values import Rows
 from titrant.schema.gate import Gate, GateResult, slice_of
 from titrant.schema.labels import LABELS_OF_DIFFERENT, NO_LABELS, helped_by
 
+# Further units of a slice below which they are left out.
+_FEWEST = 100
 METHOD = "labels of the rows that both models decide otherwise: score test of Tango (1998), exact where few change"
 OVER = ", over an exact bound of what the original has right"
 
@@ -26,7 +28,7 @@ def judge_with_unlabeled(gate: Gate, evidence: Evidence) -> GateResult:
     """Judge one gate as `judge` does, with the rows without labels where these tell of it."""
     further = evidence.unlabeled
     helped = helped_by(gate) if further is not None else ""
-    if further is None or helped not in (LABELS_OF_DIFFERENT, NO_LABELS):
+    if further is None or helped not in (LABELS_OF_DIFFERENT, NO_LABELS) or _few(gate, further.rows):
         return judge(gate, evidence)
     try:
         finite(evidence)
@@ -37,11 +39,39 @@ def judge_with_unlabeled(gate: Gate, evidence: Evidence) -> GateResult:
         )
     except Unassessable as unassessable:
         return open_result(gate, str(unassessable))
-    count = finding.cases if finding.units is None else finding.units
+    count = _units(finding) + (_further_units(gate, evidence, further) if helped == LABELS_OF_DIFFERENT else 0)
     if count < gate.min_cases:
         missing = f"{count} {finding.counted}, and at least {gate.min_cases} are needed (min_cases)"
         finding = replace(finding, least=gate.min_cases, missing=missing)
     return result_of(gate, finding, evidence.confidence)
+
+
+def _few(gate: Gate, rows: Rows) -> bool:
+    """Whether so few further rows are in a slice, or in another value of its subgroup, that they are left out.
+
+    They prove next to nothing, and what is said of the others must not tell of a small group (report.min_cell).
+    """
+    among = slice_of(gate)
+    if among.kind != "subgroup":
+        return unit_count(rows.units) < _FEWEST
+    if among.group not in rows.subgroups:
+        return True
+    values = rows.subgroups[among.group]
+    held = [unit_count(rows.units[values == number]) for number in range(-1, len(rows.subgroup_values[among.group]))]
+    return any(0 < count < _FEWEST for count in held)
+
+
+def _units(finding: GateEstimate) -> int:
+    return finding.cases if finding.units is None else finding.units
+
+
+def _further_units(gate: Gate, evidence: Evidence, further: Unlabeled) -> int:
+    """Return how many further units may be in the denominator of what a gate compares."""
+    chosen = _chosen(evidence, gate, further)
+    decisions = further.original.decisions[chosen], further.candidate.decisions[chosen]
+    positive = slice_answers(evidence, gate.metric, slice_of(gate)).positive
+    base = outcome(gate.metric, positive, further.labels[chosen], *decisions).base
+    return unit_count(further.rows.units[chosen][base])
 
 
 def _identical(further: Unlabeled) -> bool:
@@ -140,13 +170,11 @@ def _judge(gate: Gate, evidence: Evidence, further: Unlabeled) -> GateEstimate:
     waiting = int(more.waiting.sum())
     if waiting:
         words += f" ({_advice(gate, gathered, evidence.confidence, waiting)})"
-    base = int(more.base.sum())
     return replace(
         with_labels,
         estimate=with_labels.estimate if waiting else gathered.estimate(gate),
         lower=lower, upper=upper, method=METHOD + (OVER if gate.comparison != "drop_at_most" else ""),
-        cases=with_labels.cases + base, changed=gathered.changed, observed=words,
-        units=None if with_labels.units is None else with_labels.units + unit_count(units[len(seen.units):][more.base]),
+        changed=gathered.changed, observed=words,
         clean="" if gathered.changed else "no change", counted="rows, with a label of each that is decided otherwise",
         proves_with=None,
     )  # fmt: skip

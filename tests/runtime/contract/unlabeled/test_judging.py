@@ -113,7 +113,7 @@ def test_counts_what_waits_for_a_label_as_lost_and_says_what_labels_prove():
 
 
 def test_says_where_no_label_proves_it():
-    evidence, _ = evidence_of(unlabeled=60, given="none", change=0.05)
+    evidence, _ = evidence_of(unlabeled=120, given="none", change=0.05)
     assert (
         "no label of theirs proves it" in judge_with_unlabeled(gate_of("accuracy", "retention", 0.999), evidence).reason
     )
@@ -189,12 +189,31 @@ def test_looks_at_the_rows_of_a_subgroup_alone():
     assert judge_with_unlabeled(RETENTION, changed).verdict != "PASS"
 
 
-def test_concludes_nothing_of_a_group_under_min_cases():
-    evidence, _ = evidence_of(labeled=60, unlabeled=40, groups=True)
-    gate = gate_of("accuracy", "retention", 0.5, "subgroup sex.f", min_cases=51)
+@pytest.mark.parametrize(("least", "verdict"), [(231, "INCONCLUSIVE"), (200, "PASS")])
+def test_concludes_nothing_of_a_group_under_min_cases(least, verdict):
+    evidence, _ = evidence_of(labeled=60, unlabeled=400, change=0.001, groups=True)
+    gate = gate_of("accuracy", "retention", 0.5, "subgroup sex.f", min_cases=least)
     result = judge_with_unlabeled(gate, evidence)
-    assert result.verdict == "INCONCLUSIVE"
-    assert "min_cases" in result.reason
+    assert result.verdict == verdict
+    assert ("min_cases" in result.reason) == (verdict == "INCONCLUSIVE")
+
+
+# What is said of many rows must not tell of few: neither of those of a value, nor of what is left of the others.
+@pytest.mark.parametrize("few", [1, 4, 60])
+def test_leaves_out_a_subgroup_of_which_a_value_has_few_further_rows(few):
+    evidence, _ = evidence_of(groups=True)
+    further = evidence.unlabeled
+    groups = np.where(np.arange(len(further.rows)) < few, 1, 0)
+    small = replace(evidence, unlabeled=replace(further, rows=replace(further.rows, subgroups={"sex": groups})))
+    for value in ("f", "m"):
+        gate = gate_of("accuracy", "retention", 0.9, f"subgroup sex.{value}")
+        assert judge_with_unlabeled(gate, small) == judge(gate, small)
+    assert "cases without labels" in judge_with_unlabeled(RETENTION, small).reason
+
+
+def test_counts_the_labeled_cases_alone_as_cases():
+    evidence, _ = evidence_of()
+    assert judge_with_unlabeled(RETENTION, evidence).cases == 300
 
 
 def test_counts_rows_of_one_person_as_one_case():
