@@ -18,6 +18,7 @@ from titrant.runtime.contract.statistics.proportions import (
     paired_difference_upper_bound,
 )
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
+from titrant.schema.cases import FEW_CHANGED
 
 # What part of the error that a ratio may make goes to the bound of its denominator.
 DENOMINATOR = 0.1
@@ -25,11 +26,15 @@ DENOMINATOR = 0.1
 
 @dataclass(frozen=True)
 class Changes:
-    """What a change of decision does, at worst or at best; arrays are (rows,) bool, `units` (rows,) int64."""
+    """What a change of decision does, at worst or at best; arrays are (rows,) bool, `units` (rows,) int64.
+
+    Of the lost ones so many are `waiting` for a label, and may turn out to be something else.
+    """
 
     lost: np.ndarray
     gained: np.ndarray
     units: np.ndarray
+    waiting: int = 0
 
     def bounds(self, confidence: float, loss: float) -> tuple[float, float]:
         """Return the one-sided bounds of P(gained) - P(lost).
@@ -43,7 +48,21 @@ class Changes:
             means = compare_means("drop_at_most", lost, gained, self.units, confidence=confidence)
             lower, upper = means.bounds()
             return -1.0 if upper is None else -upper, -lower
-        return net_bounds(self.counts.times(factor), confidence)
+        lower, upper = net_bounds(self.counts.times(factor), confidence)
+        return min(lower, self._where_few_change(factor, confidence)), upper
+
+    def _where_few_change(self, factor: float, confidence: float) -> float:
+        """Return the lower bound that labels may still lead to, where so few rows change that it is exact.
+
+        An exact bound may be the lower one although fewer are lost, and what is proven with few labels must stay so.
+        """
+        counts = self.counts
+        fewest = counts.lost - self.waiting
+        exact = [lost for lost in range(int(fewest), int(counts.lost)) if (lost + counts.gained) * factor < FEW_CHANGED]
+        if not exact:
+            return np.inf
+        rest = counts.cases - exact[-1] - counts.gained
+        return net_bounds(Pairs(0, exact[-1], counts.gained, rest).times(factor), confidence)[0]
 
     @property
     def counts(self) -> Pairs:

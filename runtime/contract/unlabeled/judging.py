@@ -210,7 +210,8 @@ class _Gathered:
     @property
     def worst(self) -> Changes:
         """Every row that waits for a label is lost, if it may be."""
-        return self._changes(np.where(self.more.labeled, self.more.lost, self.more.may_lose), self.more.gained)
+        changes = self._changes(np.where(self.more.labeled, self.more.lost, self.more.may_lose), self.more.gained)
+        return replace(changes, waiting=int((~self.more.labeled & self.more.may_lose).sum()))
 
     @property
     def best(self) -> Changes:
