@@ -1,6 +1,7 @@
 """Load rows without labels and make the model's inputs of them, apart from every row that has a role."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -145,7 +146,11 @@ def _load(params: DataUnlabeledParams, names: tuple[str, ...], seed: int) -> "Ta
     reading = DataLoadParams(
         sources={UNLABELED: params.source}, inputs=names, keep=tuple(dict.fromkeys(keep)), resize=params.resize
     )
-    return load(reading, seed=seed).sources[UNLABELED]
+    try:
+        return load(reading, seed=seed).sources[UNLABELED]
+    except RecipeError as error:
+        # What is missing is missing in this source, wherever the recipe names it.
+        raise RecipeError(*(replace(diagnostic, key="data.unlabeled") for diagnostic in error.diagnostics)) from None
 
 
 def _without_roles(

@@ -87,6 +87,13 @@ def test_leaves_them_out_where_the_recipe_says_so(data, by):
     assert tables.sources["names"].columns["place"].tolist() == [3, 4, 5, 6, 7, 8]
 
 
+def test_names_the_source_in_which_a_column_is_missing(data):
+    with pytest.raises(RecipeError) as caught:
+        data.read(data.fresh(5).drop(columns="b"))
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.key) == ("X101", "data.unlabeled")
+
+
 def test_refuses_other_rows_of_a_person_who_has_a_role(data):
     further = data.fresh(6).assign(person=[data.frame["person"].iloc[0], *"abcde"])
     with pytest.raises(RecipeError, match="the same inputs or person") as caught:
