@@ -126,7 +126,8 @@ def validate_contract(
     Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
                 point - the operating point; timings - of the candidate beside the original, taken after the choice
                 (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
-                unlabeled - further rows without labels, with both models' outputs and the labels that some have got;
+                unlabeled - further rows without labels; unlabeled_original, unlabeled_candidate - both models'
+                outputs for them; labels - those that some of them have got, as data.labels gives them;
                 model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
                 of the decisions of both models by class, or null where there are no classes
