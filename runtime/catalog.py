@@ -57,6 +57,9 @@ class Context(Protocol):
     def do_not_reuse(self, because: str) -> None:
         """Let the result count for this run only: something that may pass, such as a lack of memory, shaped it."""
 
+    def row_key(self) -> bytes:
+        """Return the 32 bytes that key the names of rows in files that leave the home."""
+
 
 @dataclass(frozen=True)
 class Port:

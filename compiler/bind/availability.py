@@ -24,6 +24,8 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("data", "source", "text"): (),
     ("data", "source", "huggingface"): (),
     ("data", "sources", "*", "text"): (),
+    ("data", "unlabeled", "text"): (),
+    ("data", "unlabeled", "huggingface"): (),
     ("data", "sources", "*", "huggingface"): (),
     ("data", "transform", "*", "tokenize"): (),
     ("train", "class_weights"): ("none",),

@@ -88,8 +88,10 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
 
 def bundled_sets_exist(given: CheckInput) -> Iterator[Finding]:
     """Refuse a set that scikit-learn does not bring along for classification."""
-    source = given.data.source
-    named: list[tuple[KeyPath, str | None]] = [(("data", "source", "sklearn"), source.sklearn if source else None)]
+    alone = {"source": given.data.source, "unlabeled": given.data.unlabeled}
+    named: list[tuple[KeyPath, str | None]] = [
+        (("data", key, "sklearn"), source.sklearn) for key, source in alone.items() if source is not None
+    ]
     named += [
         (("data", "sources", name, "sklearn"), entry.sklearn) for name, entry in (given.data.sources or {}).items()
     ]

@@ -59,6 +59,10 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
         yield WEIGHTS, model.weights
     sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
+    if data.unlabeled is not None:
+        sources.append((("data", "unlabeled"), data.unlabeled))
+    if data.labels is not None:
+        yield ("data", "labels"), data.labels
     for place, source in sources:
         for key in FILE_SOURCES:
             named = source.file(key)

@@ -35,6 +35,8 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     for name, source in (data.sources or {}).items():
         if source.factory is not None:
             yield ("data", "sources", name, "factory"), source.factory
+    if data.unlabeled is not None and data.unlabeled.factory is not None:
+        yield ("data", "unlabeled", "factory"), data.unlabeled.factory
     if ":" in recipe.quantization.method:
         yield ("quantization", "method"), recipe.quantization.method
 
@@ -101,7 +103,8 @@ def _unknown_kind(given: CheckInput, path: KeyPath, located: FoundModule, refere
 
 def _has_text(given: CheckInput, path: KeyPath) -> bool:
     """Tell whether the arguments of a data factory hold text, such as the path of a pickle."""
-    source = given.data.source if len(path) == 3 else (given.data.sources or {})[str(path[2])]
+    alone = given.data.unlabeled if path[1] == "unlabeled" else given.data.source
+    source = alone if len(path) == 3 else (given.data.sources or {})[str(path[2])]
     return source is not None and any(isinstance(leaf, str) for leaf in _leaves(source.args or {}))
 
 

@@ -8,6 +8,7 @@ from titrant.compiler.decide import (
     agreement,
     contract,
     inputs,
+    labels,
     levels,
     measuring,
     methods,
@@ -87,6 +88,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
+    ("labels", None, labels.labels),
 )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from titrant.schema.cases import FAITHFUL, Assumed, need
 from titrant.schema.facts import DataFacts, RoleFacts, subgroup_values
 from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of
+from titrant.schema.labels import LABELS_OF_DIFFERENT, NO_LABELS, helped_by
 from titrant.schema.open_looks import open_need, unchanged_cases
 from titrant.schema.samples.bets import mean_cases
 from titrant.schema.samples.binomial import zero_failure_cases
@@ -23,7 +24,7 @@ def with_cases(gate: Gate, data: DataFacts, confidence: float, *, always_valid: 
     if gate.test == "not_assessable" or gate.preset == "target":
         return gate
     needed, assumption = needed_cases(gate, confidence, assumed_of(gate, data), always_valid=always_valid)
-    available = available_cases(gate.metric, slice_of(gate), data)
+    available = available_cases(gate.metric, slice_of(gate), data) + further_cases(gate, data)
     return replace(gate, needed_cases=needed, available_cases=available, assumption=assumption)
 
 
@@ -76,6 +77,22 @@ def available_cases(metric: str, cases: Slice, data: DataFacts) -> int:
     if data.positive is not None and metric in (*POSITIVES, NEGATIVES):
         return _of_class(metric, data.positive, evaluation)
     return 0 if metric in POSITIVES else evaluation.units
+
+
+def further_cases(gate: Gate, data: DataFacts) -> int:
+    """Return how many rows without labels a gate counts that they help to prove; of a class, by its share elsewhere."""
+    further, evaluation = data.roles.get("unlabeled"), data.roles.get("evaluation")
+    if further is None or evaluation is None or helped_by(gate) not in (NO_LABELS, LABELS_OF_DIFFERENT):
+        return 0
+    among = slice_of(gate)
+    units = further.units
+    if among.kind == "subgroup":
+        units = further.subgroup_units.get(among.group, further.subgroups.get(among.group, {})).get(among.value, 0)
+    if gate.metric not in (*POSITIVES, NEGATIVES):
+        return units
+    name = among.class_name if among.kind == "class" else str(data.positive)
+    share = evaluation.classes.get(name, 0) / max(sum(evaluation.classes.values()), 1)
+    return int(units * (1 - share if gate.metric == NEGATIVES else share))
 
 
 def _of_class(metric: str, name: str, evaluation: RoleFacts) -> int:

@@ -15,6 +15,7 @@ from titrant.compiler.facts.load_steps import (
     data_load,
     data_split,
     data_transform,
+    data_unlabeled,
     model_load,
 )
 from titrant.compiler.facts.user_operators import Ask, enter_user_operators
@@ -65,6 +66,8 @@ def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str,
         "data.transform": data_transform(bound),
         operator: model,
     }
+    if unlabeled := data_unlabeled(bound, files):
+        steps["data.unlabeled"] = unlabeled
     outputs = bound.recipe.model.output or ()
     judged = outputs[0].name if outputs else None
     return {"seed": bound.recipe.seed, "steps": steps, **({"judged": judged} if judged else {})}

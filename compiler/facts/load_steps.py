@@ -40,6 +40,8 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     if not sources:
         params["random"] = [_cases(recipe, spec) for spec in model_inputs(recipe) if "value" not in spec]
     params["resize"] = any(step["name"] == "resize" for step in transforms(recipe))
+    if section(recipe).id is not None:
+        params["id"] = section(recipe).id
     return params
 
 
@@ -90,6 +92,27 @@ def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[s
         **({"stepped": True} if recipe.model.state is not None else {}),
         **({"images": images} if (images := _image_columns(recipe)) else {}),
     }
+
+
+def data_unlabeled(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
+    """Say how rows without labels are read; {} where the recipe names none."""
+    data = section(bound.recipe)
+    if data.unlabeled is None:
+        return {}
+    return {
+        "source": _source(data.unlabeled, "data.unlabeled", files),
+        "by": _unit_column(bound.recipe),
+        "id": data.id,
+        "overlap": data.split.overlap,
+        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
+        "resize": any(step["name"] == "resize" for step in transforms(bound.recipe)),
+    }
+
+
+def data_labels(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
+    """Say which file holds labels of them; {} where the recipe names none."""
+    data = section(bound.recipe)
+    return {} if data.labels is None else {"file": files["data.labels"].as_param(), "id": data.id}
 
 
 def section(recipe: Recipe) -> Data:

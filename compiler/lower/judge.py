@@ -22,6 +22,7 @@ from titrant.schema.values.frozen import dataclass
 
 TUNING = "transform.tuning"
 EVALUATION = "transform.evaluation"
+UNLABELED = "unlabeled.unlabeled"
 POINT = "point.point"
 TIMINGS = "latency.timings"
 REPEATS, REFERENCE = "original.repeats", "original.reference"
@@ -81,7 +82,28 @@ class Answering:
                 because="what is misread, or no better than one answer for all, proves nothing",
             ),
             self._original("baseline.evaluation", original, EVALUATION, "judge"),
+            *([self._original("baseline.unlabeled", original, UNLABELED, "judge")] if self._unlabeled else []),
         )
+
+    @property
+    def _unlabeled(self) -> bool:
+        """Whether there are rows without labels to judge on as well."""
+        data = self.bound.recipe.data
+        return data is not None and data.unlabeled is not None
+
+    def _without_labels(self, candidate: Candidate) -> tuple[tuple[Step, ...], dict[str, str]]:
+        """Answer rows without labels with a candidate's file; returns what judging takes of them as well."""
+        if not self._unlabeled:
+            return (), {}
+        answers = self._answers(f"{candidate.id}.unlabeled", candidate, UNLABELED, "judge", "if shortlisted")
+        inputs = {
+            "unlabeled": UNLABELED,
+            "unlabeled_original": "baseline.unlabeled.outputs",
+            "unlabeled_candidate": f"{candidate.id}.unlabeled.outputs",
+        }
+        data = self.bound.recipe.data
+        labels = {"labels": "labels.labels"} if data is not None and data.labels is not None else {}
+        return (answers,), inputs | labels
 
     def fitness(self, original: Original) -> tuple[Step, ...]:
         """See whether the original is fit to be compared with, before anything is made of it or learned from it."""
@@ -130,6 +152,9 @@ class Answering:
             "model": candidate.model,
         }
         steps = [self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
+        more, read = self._without_labels(candidate)
+        steps += more
+        inputs |= read
         if judges_time(self.decisions):
             beside = [model for model in timed if model.name in (candidate.plain, name)]
             steps.append(self._timed_anew(candidate, original, beside))

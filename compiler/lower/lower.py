@@ -1,6 +1,6 @@
 """Lower a bound recipe and its decisions to a plan's steps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
@@ -151,6 +151,7 @@ def _prepare(
             because="data.transform",
         ),
     ]
+    steps += _unlabeled(bound, files, maker)
     operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
@@ -160,6 +161,17 @@ def _prepare(
     inputs = {"model": "model.model", **rows}
     steps.append(maker.make("fit", "train.fit", decisions.settled.training, inputs, stage="prepare", because="train"))
     return tuple(steps), Original("fit.model", kind)
+
+
+def _unlabeled(bound: BoundRecipe, files: Mapping[str, DigestedFile], maker: StepMaker) -> Iterator[Step]:
+    """Read rows without labels, and the labels that some of them got."""
+    if reading := load_steps.data_unlabeled(bound, files):
+        inputs = {"tables": "load.tables", "split": "split.split", "transforms": "transform.transforms"}
+        inputs["rows"] = "transform.tuning"
+        yield maker.make("unlabeled", "data.unlabeled", reading, inputs, stage="prepare", because="data.unlabeled")
+    if labels := load_steps.data_labels(bound, files):
+        inputs = {"tables": "unlabeled.tables", "rows": "transform.tuning"}
+        yield maker.make("labels", "data.labels", labels, inputs, stage="prepare", because="data.labels")
 
 
 def _beside(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tuple[TimedModel, tuple[Step, ...]]:

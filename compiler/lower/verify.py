@@ -145,7 +145,7 @@ def _consumption(plan: Plan, declare: Declare) -> Iterator[str]:
 
 
 def _fresh_rows(plan: Plan, declare: Declare) -> Iterator[str]:
-    """What chooses never judges: evaluation rows, and answers on them, are read by judging steps only."""
+    """What chooses never judges: rows to judge on, with or without labels, and answers on them, only judging reads."""
     tainted: set[str] = set()
     for step in plan.steps:
         read = [reference for _, reference in references(step)]
@@ -157,7 +157,7 @@ def _fresh_rows(plan: Plan, declare: Declare) -> Iterator[str]:
 
 
 def _is_evaluation(reference: str) -> bool:
-    return split_reference(reference)[1] == "evaluation"
+    return split_reference(reference)[1] in ("evaluation", "unlabeled")
 
 
 def _references(plan: Plan, declare: Declare) -> Iterator[str]:

@@ -7,11 +7,20 @@ equivalence (ICH E10, "assay sensitivity").
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unassessable, select, slice_answers
+from titrant.runtime.contract.evidence import (
+    OF_A_CLASS,
+    Evidence,
+    SliceAnswers,
+    Unassessable,
+    Unlabeled,
+    select,
+    slice_answers,
+)
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
 from titrant.runtime.contract.statistics.units import distinct_units, unit_count
@@ -115,7 +124,20 @@ def _permuted(evidence: Evidence) -> Control | None:
     order = np.random.default_rng(evidence.seed).permutation(len(evidence.rows))
     answers = evidence.original.of(order)
     alike = evidence.original.decisions == answers.decisions
-    return Control(PERMUTED, replace(evidence, candidate=answers, alike=alike), words)
+    return Control(
+        PERMUTED, replace(evidence, candidate=answers, alike=alike, unlabeled=_unlabeled(evidence, None)), words
+    )
+
+
+def _unlabeled(evidence: Evidence, answers: Callable[[Unlabeled], Answers] | None) -> Unlabeled | None:
+    """Return the rows without labels with other answers as the candidate's; None: the original's in another order."""
+    further = evidence.unlabeled
+    if further is None:
+        return None
+    if answers is None:
+        order = np.random.default_rng(evidence.seed).permutation(len(further.rows))
+        return replace(further, candidate=further.original.of(order))
+    return replace(further, candidate=answers(further))
 
 
 def _breaks(gate: Gate) -> tuple[object, ...]:
@@ -132,19 +154,35 @@ def _broken(gate: Gate, evidence: Evidence) -> Control | None:
     try:
         if gate.metric in SHARES and evidence.original is None:
             chosen, _ = select(evidence, among)
-            rows = _units_of(evidence, chosen, chosen, share)
+            rows = _units_of(evidence.rows.units, chosen, chosen, share, evidence.seed)
             return Control(BROKEN, replace(evidence, alike=~rows), words)
         counted, right = _counted(gate.metric, slice_answers(evidence, gate.metric, among), evidence, among)
     except (Unassessable, KeyError):
         return None  # the gate itself says what is missing
     assert evidence.original is not None  # there are labels: cases of a slice have them
     base = right if gate.comparison in ("retention", "ratio_at_least") or gate.metric == "kept" else counted
-    rows = _units_of(evidence, base, right, share)
+    rows = _units_of(evidence.rows.units, base, right, share, evidence.seed)
     if not rows.any():
         return None
-    answers = _spoiled(evidence, rows)
+    answers = _spoiled(evidence, evidence.original, rows)
     alike = evidence.original.decisions == answers.decisions
-    return Control(BROKEN, replace(evidence, candidate=answers, alike=alike), words)
+    positive = slice_answers(evidence, gate.metric, among).positive
+
+    def spoiled(further: Unlabeled) -> Answers:
+        breakable = _breakable(gate.metric, further, positive)
+        chosen = _units_of(further.rows.units, breakable, breakable, share, evidence.seed)
+        return _spoiled(evidence, further.original, chosen)
+
+    further = _unlabeled(evidence, spoiled)
+    return Control(BROKEN, replace(evidence, candidate=answers, alike=alike, unlabeled=further), words)
+
+
+def _breakable(metric: str, further: Unlabeled, positive: int | None) -> np.ndarray:
+    """Return the rows without labels that a gate may lose if their answer is broken; (rows,) bool."""
+    decisions = further.original.decisions
+    if metric in ("kept", "sensitivity"):
+        return np.asarray(decisions == positive)
+    return np.asarray(decisions != positive) if metric == "specificity" else np.ones(len(decisions), bool)
 
 
 def forbidden(gate: Gate) -> float:
@@ -166,19 +204,17 @@ def _counted(metric: str, cases: SliceAnswers, evidence: Evidence, among: Slice)
     return counted & inside, counted & right & inside
 
 
-def _units_of(evidence: Evidence, base: np.ndarray, breakable: np.ndarray, share: float) -> np.ndarray:
+def _units_of(units: np.ndarray, base: np.ndarray, breakable: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Choose units with something to break, as many as are a share of those in `base`; returns their rows."""
-    units = evidence.rows.units
     count = math.ceil(share * unit_count(units[base]) - 1e-9)
-    some = np.random.default_rng(evidence.seed).permutation(distinct_units(units[breakable]))[:count]
+    some = np.random.default_rng(seed).permutation(distinct_units(units[breakable]))[:count]
     rows: np.ndarray = np.isin(units, some, kind="table" if np.ptp(units) <= 8 * len(units) else None) & breakable
     return rows
 
 
-def _spoiled(evidence: Evidence, rows: np.ndarray) -> Answers:
+def _spoiled(evidence: Evidence, original: Answers, rows: np.ndarray) -> Answers:
     """Answer some rows wrongly, as surely as the original answered: its probabilities of two classes change places."""
-    assert evidence.original is not None
-    probabilities, decisions = evidence.original.probabilities.copy(), evidence.original.decisions.copy()
+    probabilities, decisions = original.probabilities.copy(), original.decisions.copy()
     places = np.flatnonzero(rows)
     before = decisions[places]
     wrong = _another(evidence, before)
@@ -199,6 +235,11 @@ def _another(evidence: Evidence, decisions: np.ndarray) -> np.ndarray:
     return np.where(decisions == positive, following, positive)
 
 
+def _constant(shares: np.ndarray, index: int, further: Unlabeled) -> Answers:
+    count = len(further.rows)
+    return Answers(np.tile(shares, (count, 1)), np.full(count, index))
+
+
 def _constant_let_through(
     contract: Contract, judged: Sequence[GateResult], evidence: Evidence, judge: JudgeGate
 ) -> str:
@@ -212,7 +253,9 @@ def _constant_let_through(
     for index, name in enumerate(evidence.rows.classes):
         decisions = np.full(len(evidence.rows), index)
         answers = Answers(np.tile(shares, (len(decisions), 1)), decisions)
-        control = replace(evidence, candidate=answers, alike=evidence.original.decisions == decisions)
+        further = _unlabeled(evidence, partial(_constant, shares, index))
+        alike = evidence.original.decisions == decisions
+        control = replace(evidence, candidate=answers, alike=alike, unlabeled=further)
         if all(_passes(gate, control, contract.require, judge) for gate in gates):
             return f"the constant answer {name}"
     return ""

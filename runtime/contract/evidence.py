@@ -19,6 +19,16 @@ class Unassessable(Exception):  # noqa: N818 - not an error: the gate answers IN
 
 
 @dataclass(frozen=True)
+class Unlabeled:
+    """Both models' answers to further rows; `labels` (rows,) int64, the class of a row that has a label, else -1."""
+
+    rows: Rows
+    original: Answers
+    candidate: Answers
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Both models' answers on the evaluation rows, and what was measured of the candidate.
 
@@ -40,6 +50,7 @@ class Evidence:
     seed: int = 0
     invariance: Mapping[str, Any] | None = None
     always_valid: bool = False  # bounds hold however often rows are added and judged (validation.looks: open)
+    unlabeled: Unlabeled | None = None
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
     # Which rows a slice holds, for all answers to them.
     places: dict[Slice, tuple[np.ndarray, str]] = field(default_factory=dict, repr=False, compare=False)

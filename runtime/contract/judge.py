@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.contract.controls import put_to_controls
+from titrant.runtime.contract.controls import JudgeGate, put_to_controls
 from titrant.runtime.contract.evidence import Evidence, Unassessable
 from titrant.runtime.contract.paired_tests import (
     judge_auroc,
@@ -47,37 +47,38 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
     test or metric that is not known) is INCONCLUSIVE with the reason, never PASS.
     """
     if gate.test == "not_assessable":
-        return _open(gate, gate.assumption or "its facts are missing")
+        return open_result(gate, gate.assumption or "its facts are missing")
     if gate.of_original:
         # The original itself is on trial.
         evidence = replace(evidence, candidate=evidence.original)
     try:
-        _finite(evidence)
+        finite(evidence)
         if gate.test not in TESTS:
             raise Unassessable(f"there is no test {gate.test} in this version")
         left_alone = judge_left_alone(gate, evidence) or judge_identical(gate, evidence)
         finding = left_alone or TESTS[gate.test](gate, evidence)
     except Unassessable as unassessable:
-        return _open(gate, str(unassessable))
+        return open_result(gate, str(unassessable))
     count = finding.cases if finding.units is None else finding.units
     if left_alone is None and count < gate.min_cases:
         missing = f"{count} {finding.counted}, and at least {gate.min_cases} are needed (min_cases)"
         finding = replace(finding, least=gate.min_cases, missing=missing)
-    return _result(gate, finding, evidence.confidence)
+    return result_of(gate, finding, evidence.confidence)
 
 
-def judgement(contract: Contract, candidate: str, evidence: Evidence) -> Judgement:
+def judgement(contract: Contract, candidate: str, evidence: Evidence, judge_gate: JudgeGate = judge) -> Judgement:
     """Judge every gate, put it to answers that it must refuse, and say whether the candidate may be released."""
-    results = name_harmed(contract.gates, tuple(judge(gate, evidence) for gate in contract.gates), evidence)
-    return conclude(contract, candidate, put_to_controls(contract, results, evidence, judge))
+    results = name_harmed(contract.gates, tuple(judge_gate(gate, evidence) for gate in contract.gates), evidence)
+    return conclude(contract, candidate, put_to_controls(contract, results, evidence, judge_gate))
 
 
-def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
+def result_of(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
+    """Return what a gate answers by its estimate and bounds."""
     # An infinite bound says nothing, and JSON could not hold it.
     lower, upper = _number(finding.lower), _number(finding.upper)
     finding = replace(finding, lower=lower, upper=upper, estimate=_number(finding.estimate))
     if finding.estimate is None:
-        return _open(gate, f"{finding.observed}; the estimate is not a number")
+        return open_result(gate, f"{finding.observed}; the estimate is not a number")
     answer = verdict(gate, finding)
     needed = needed_cases(gate, finding, confidence) if answer == "INCONCLUSIVE" else None
     result = GateResult(
@@ -92,7 +93,8 @@ def _result(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:
     return replace(result, reason=f"{result.reason}; the original itself misses this gate, with {result.original:.4f}")
 
 
-def _open(gate: Gate, why: str) -> GateResult:
+def open_result(gate: Gate, why: str) -> GateResult:
+    """Return the answer of a gate that cannot be assessed."""
     return GateResult(gate.id, "INCONCLUSIVE", None, None, None, None, None, 0, None, None, why, "none")
 
 
@@ -100,7 +102,8 @@ def _number(value: float | None) -> float | None:
     return float(value) if value is not None and np.isfinite(value) else None
 
 
-def _finite(evidence: Evidence) -> None:
+def finite(evidence: Evidence) -> None:
+    """Raise Unassessable where a model's answers are no numbers."""
     for name, answers in (("original", evidence.original), ("candidate", evidence.candidate)):
         if ("finite", name) not in evidence.made:
             evidence.made["finite", name] = answers is None or bool(np.isfinite(answers.probabilities).all())

@@ -19,6 +19,7 @@ from titrant.runtime.inspect.suspects import label_leaks, rows_of, stand_ins
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
+from titrant.runtime.operators.data.unlabeled import UNLABELED, unlabeled
 from titrant.runtime.values import Rows, RowSplit, Tables, Transforms
 from titrant.schema.facts import Column, DataFacts, InputPart, LabelLeak, RoleFacts, TensorSpec
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from titrant.runtime.operators.data.load import DataLoadParams
     from titrant.runtime.operators.data.split import DataSplitParams
     from titrant.runtime.operators.data.transform import DataTransformParams
+    from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams
 
 UnitCounts = dict[str, dict[str, int]]
 
@@ -37,10 +39,11 @@ def describe_data(
     *,
     seed: int,
     settle: "Callable[[DataTransformParams, Tables], DataTransformParams] | None" = None,
+    unlabeling: "DataUnlabeledParams | None" = None,
 ) -> tuple[DataFacts, dict[str, Rows]]:
     """Load, split and transform; returns the facts, and the rows for a look at the first of them.
 
-    `settle` is asked, once the data are there, what they are made into.
+    `settle` is asked, once the data are there, what they are made into. Rows without labels are a role of their own.
     """
     for name, params in (("data.load", loading), ("data.split", splitting), ("data.transform", transforming)):
         load_libraries(catalog.get(name).loads(params))
@@ -53,6 +56,10 @@ def describe_data(
         transforming = settle(transforming, tables)
     with watch.timing("transform"):
         rows, transforms = transform(transforming, tables, parts)
+    more = {}
+    if unlabeling is not None:
+        with watch.timing(UNLABELED):
+            more[UNLABELED], _ = unlabeled(unlabeling, tables, parts, transforms, rows["tuning"], seed=seed)
     shown = next((part for part in rows.values() if len(part)), rows["train"])
     scalars = {spec.name for spec in transforming.model_inputs if not spec.shape}
     facts = DataFacts(
@@ -65,7 +72,7 @@ def describe_data(
             TensorSpec(name, () if name in scalars else ("batch", *array.shape[1:]), str(array.dtype))
             for name, array in shown.inputs.items()
         ),
-        roles={role: role_facts(part) for role, part in rows.items() if len(part)},
+        roles={role: role_facts(part) for role, part in (rows | more).items() if len(part)},
         notes=(
             *_notes(tables),
             *parts.notes,

@@ -17,6 +17,7 @@ from titrant.runtime.inspect.weights import BY_HEADER
 from titrant.runtime.operators.data.load import DataLoadParams
 from titrant.runtime.operators.data.split import DataSplitParams
 from titrant.runtime.operators.data.transform import DataTransformParams
+from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams
 from titrant.runtime.operators.model.load import ModelLoadParams
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.runtime.values import Tables
@@ -53,7 +54,9 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         read.append(tables)
         return settled(params, tables, steps, seed=seed)
 
-    data, _ = describe_data(loading, splitting, transforming, seed=seed, settle=settle)
+    further = steps.get("data.unlabeled")
+    unlabeling = None if further is None else DataUnlabeledParams.model_validate_json(further)
+    data, _ = describe_data(loading, splitting, transforming, seed=seed, settle=settle, unlabeling=unlabeling)
     model = _model(steps, data, transforming.task, seed)
     data = with_places(data, transforming, read[0], _outputs(model, request.get("judged")))
     return {
@@ -85,7 +88,10 @@ def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
     from blake3 import blake3
 
     digests: dict[str, str] = {}
-    sources = steps.get("data.load", {}).get("sources", {}).values()
+    sources = [
+        *steps.get("data.load", {}).get("sources", {}).values(),
+        steps.get("data.unlabeled", {}).get("source", {}),
+    ]
     for factory in [steps.get("model.load", {}).get("factory"), *(source.get("factory") for source in sources)]:
         for path in source_files(factory).values() if factory else ():
             digests[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()

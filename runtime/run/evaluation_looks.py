@@ -23,7 +23,7 @@ from titrant.schema.values.frozen import dataclass
 SAMPLE = 256
 # From this share of a look's rows on it is one at the same rows.
 _SHARED = 0.1
-_ROWS = ("data.load", "data.split")
+_ROWS = ("data.load", "data.split", "data.unlabeled")
 _ROWS_FILE, _IDS, _UNITS = "rows.safetensors", "ids", "units"
 
 
@@ -50,22 +50,34 @@ def evaluation_digest(results: Iterable[StepResult]) -> str:
 
 def evaluation_rows(walk: Walk) -> EvaluationRows | None:
     """Tell which rows a plan judges on; None where no step made any."""
-    reference = _rows_read(walk.plan)
-    if reference not in walk.artifacts:
+    references = _rows_read(walk.plan)
+    if not references or any(reference not in walk.artifacts for reference in references):
         return None
-    file = walk.blob(reference, _ROWS_FILE)
+    files = [walk.blob(reference, _ROWS_FILE) for reference in references]
     results = (record.result for record in walk.records.values() if record.result is not None)
-    return None if file is None else EvaluationRows(sample_of(file), evaluation_digest(results))
+    there = [file for file in files if file is not None]
+    return EvaluationRows(sample_of(*there), evaluation_digest(results)) if len(there) == len(files) else None
 
 
-def _rows_read(plan: Plan) -> str:
+def _rows_read(plan: Plan) -> list[str]:
+    """Return "step.port" of the rows that candidates are judged on: with labels, and without where there are any."""
     judging = {candidate.judgement.rpartition(".")[0] for candidate in plan.candidates}
-    sources = (step.inputs.get("rows") for step in plan.steps if step.id in judging)
-    return next((source for source in sources if isinstance(source, str)), "")
+    sources = (step.inputs.get(port) for step in plan.steps if step.id in judging for port in ("rows", "unlabeled"))
+    return list(dict.fromkeys(source for source in sources if isinstance(source, str)))
 
 
-def sample_of(file: Path) -> RowSample:
-    """Read which rows a file of rows holds (safetensors: a length, a header of JSON, the numbers)."""
+def sample_of(*files: Path) -> RowSample:
+    """Read which rows some files of rows hold (safetensors: a length, a header of JSON, the numbers)."""
+    parts = [_read_rows(file) for file in files]
+    numbers = {number for ids, _ in parts for number in ids}
+    single = all(len(ids) == len(set(units)) for ids, units in parts) and len(numbers) == sum(
+        len(ids) for ids, _ in parts
+    )
+    return RowSample(len(numbers), tuple(f"{number:016x}" for number in sorted(numbers)[:SAMPLE]), single)
+
+
+def _read_rows(file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Read the digests of rows, and their units."""
     with file.open("rb") as stream:
         (size,) = struct.unpack("<Q", stream.read(8))
         header = json.loads(stream.read(size))
@@ -75,10 +87,7 @@ def sample_of(file: Path) -> RowSample:
             stream.seek(8 + size + start)
             return struct.unpack(f"<{(end - start) // 8}Q", stream.read(end - start))
 
-        ids, units = read(_IDS), read(_UNITS)
-    numbers = set(ids)
-    single = len(numbers) == len(set(units)) == len(ids)
-    return RowSample(len(numbers), tuple(f"{number:016x}" for number in sorted(numbers)[:SAMPLE]), single)
+        return read(_IDS), read(_UNITS)
 
 
 def number_look(

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from titrant.runtime.machine.peak_memory import PeakMemory
 from titrant.runtime.seed import Seeding, Settings
 from titrant.runtime.store.artifacts import LiveValues, Store
 from titrant.runtime.store.declarations import describe
-from titrant.runtime.store.home import Home
+from titrant.runtime.store.home import Home, row_key
 from titrant.runtime.store.tensor_difference import stored_difference
 from titrant.runtime.user_code import innermost_line, said_by, unloaded
 from titrant.runtime.worker.user_watch import UserWatch
@@ -96,6 +96,7 @@ class WorkerState:
                     self._seeding.apply(_settings(request, declaration))
                     inputs = self._inputs(request["inputs"], declaration, carried)
                     context = StepContext(request["seed"], request["threads"], scratch, self._send)
+                    context.row_key = partial(row_key, self.home)
                     values = declaration.run(params, context, **inputs)
                     _check_ports(declaration, values)
                 finally:
@@ -119,8 +120,7 @@ class WorkerState:
 
     def _load(self, modules: tuple[str, ...]) -> dict[str, float]:
         """Load libraries before the clock of the step runs; telling the user's modules from theirs is part of it."""
-        loaded = load(modules)
-        if loaded:
+        if loaded := load(modules):
             begun = time.perf_counter()
             self._watch.roots()
             loaded[max(loaded, key=lambda module: loaded[module])] += time.perf_counter() - begun
@@ -360,7 +360,9 @@ _DUE = {
 
 
 class StepContext:
-    """One step's seed, threads, scratch folder, generator, measurements and progress."""
+    """One step's seed, threads, scratch folder, key of row names, generator, measurements and progress."""
+
+    row_key: Callable[[], bytes]
 
     def __init__(self, seed: int, threads: int, scratch: Path, send: Callable[[Mapping[str, Any]], None]) -> None:
         self.seed = seed

@@ -243,4 +243,26 @@ def values_stand_once(draft: Draft) -> Iterator[Diagnostic]:
                 seen.setdefault(text, label)
 
 
-SUBGROUP_RULES = (subgroups_are_cut, values_stand_once)
+def unlabeled_fits(draft: Draft) -> Iterator[Diagnostic]:
+    """Rows without labels stand beside rows with labels; labels and names of rows are about them."""
+    data = draft.data
+    if data is None:
+        return
+    if data.unlabeled is None:
+        for key in ("labels", "id"):
+            if getattr(data, key) is not None:
+                message = f"`{key}` is about the rows of `data.unlabeled`, and there are none"
+                yield draft.key("R022", message, ("data", key), f"add `unlabeled: {{csv: path}}`, or take `{key}` out")
+        return
+    yield from _one_kind(draft, data.unlabeled, ("data", "unlabeled"))
+    if draft.task not in ("binary_classification", "multiclass_classification"):
+        message = f"labels of rows that two models decide otherwise say nothing for `task: {draft.task}`"
+        yield draft.key("R022", message, ("data", "unlabeled"), "take `unlabeled` out, or choose a task with classes")
+    listed = data.input_columns or ()
+    if data.id is not None and (data.id in listed or data.id == data.label):
+        what = "the label" if data.id == data.label else "an input"
+        message = f"`{data.id}` is {what}, and cannot name rows"
+        yield draft.value("R022", message, ("data", "id"), "name another column, or take `id` out")
+
+
+SUBGROUP_RULES = (subgroups_are_cut, values_stand_once, unlabeled_fits)

@@ -19,6 +19,11 @@ BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 DATA_SOURCES = ("sklearn", "csv", "parquet", "npz", "image_folder", "text", "huggingface", "factory")
 
 
+def unsaid(value: Any) -> bool:
+    """Whether a key says nothing: then it is in no digest of a recipe, as before there was such a key."""
+    return value is None
+
+
 ColumnNames = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -236,6 +241,18 @@ class Data(Section):
         (), description="what is done to the columns, in order; fitted on train rows"
     )
     subgroups: Mapping[str, Subgroup] = Field(default_factory=dict, description="name → partition of the rows")
+    unlabeled: Source | None = Field(
+        None,
+        exclude_if=unsaid,
+        description="one source of further rows like the evaluation rows, without labels: both models answer them, and "
+        "only rows on which they differ need a label",
+    )
+    labels: PathText | None = Field(
+        None, exclude_if=unsaid, description="a file that `titrant label` wrote and people filled in"
+    )
+    id: Text | None = Field(
+        None, exclude_if=unsaid, description="column that names a row in a file of rows to be labeled; default: digests"
+    )
 
     @property
     def input_columns(self) -> tuple[str, ...] | None:

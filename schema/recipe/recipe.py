@@ -91,7 +91,11 @@ def written(recipe: Recipe) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        return {info.alias or key: _plain(getattr(value, key)) for key, info in type(value).model_fields.items()}
+        fields = type(value).model_fields.items()
+        items = ((info, info.alias or key, getattr(value, key)) for key, info in fields)
+        return {
+            name: _plain(item) for info, name, item in items if info.exclude_if is None or not info.exclude_if(item)
+        }
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -75,6 +75,11 @@ def list_images(folder: Path) -> Listing:
     return Listing(tuple(files), classes, dict(sorted(passed.items())), _without(folder, by_class) if by_class else 0)
 
 
+def image_names(path: str) -> list[str]:
+    """Name the images of a folder by their paths within it, in the order in which they are read."""
+    return [file.relative_to(path).as_posix() for file in list_images(Path(path)).files]
+
+
 def passed_over(listing: Listing) -> tuple[str, ...]:
     """Say what is no image, counted by kind."""
     notes = []

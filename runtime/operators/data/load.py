@@ -41,6 +41,9 @@ class DataLoadParams(Params):
     random: InputSpecs = Field((), description="model inputs to fill with seeded random values, where there is no data")
     random_rows: int = Field(256, ge=1)
     resize: bool = Field(False, description="a resize transform follows, so images may differ in size")
+    id: str | None = Field(
+        None, exclude_if=lambda value: value is None, description="column that names a row, which is no input"
+    )
 
 
 def predict(
@@ -123,7 +126,8 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     table = _read(source, name, selected, source.label or params.label, resize=params.resize)
     for column in params.keep:
         find(table.columns, column, source_words(name), "data.subgroups")
-    columns = _select(table.columns, renamed, selected, name, hidden(source.sklearn))
+    unless_named = (*hidden(source.sklearn), *([params.id] if params.id is not None else []))
+    columns = _select(table.columns, renamed, selected, name, unless_named)
     _check_lengths(columns, name)
     if params.label is not None:
         marks = table.marks.get(source.label or params.label, ())

@@ -95,6 +95,10 @@ def predict(
         "point": "value",
         "timings": Port(("value",), optional=True),
         "invariance": Port(("value",), optional=True),
+        "unlabeled": Port(("rows",), optional=True),
+        "unlabeled_original": Port(("outputs",), optional=True),
+        "unlabeled_candidate": Port(("outputs",), optional=True),
+        "labels": Port(("value",), optional=True),
         "model": ANY_MODEL,
     },
     outputs={"judgement": "value", "answers": "value", "metrics": "value"},
@@ -114,6 +118,10 @@ def validate_contract(
     model: Any,
     timings: Mapping[str, Any] | None = None,
     invariance: Mapping[str, Any] | None = None,
+    unlabeled: Any = None,
+    unlabeled_original: Any = None,
+    unlabeled_candidate: Any = None,
+    labels: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Judge every gate on evaluation rows and say whether the candidate may be released.
 
@@ -121,6 +129,8 @@ def validate_contract(
     Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
                 point - the operating point; timings - of the candidate beside the original, taken after the choice
                 (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
+                unlabeled - further rows without labels; unlabeled_original, unlabeled_candidate - both models'
+                outputs for them; labels - those that some of them have got, as data.labels gives them;
                 model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
                 of the decisions of both models by class, or null where there are no classes; metrics - of both
@@ -131,6 +141,7 @@ def validate_contract(
     """
     from titrant.runtime.contract.judge import judgement
     from titrant.runtime.contract.metrics import slice_metrics
+    from titrant.runtime.contract.unlabeled.judging import judge_with_unlabeled
     from titrant.schema.values.canonical import plain
 
     contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
@@ -143,7 +154,12 @@ def validate_contract(
         seed=context.seed,
         permuted_alike=permuted_alike(params, rows, original, context.seed),
     )
-    judged = judgement(contract, params.candidate, evidence)
+    if unlabeled is not None:
+        from titrant.runtime.contract.unlabeled.labeling import gather_unlabeled
+
+        answers = gather_unlabeled(params, unlabeled, (unlabeled_original, unlabeled_candidate), point, labels or {})
+        evidence = replace(evidence, unlabeled=answers)
+    judged = judgement(contract, params.candidate, evidence, judge_with_unlabeled)
     return {
         "judgement": plain(judged),
         "answers": plain(changed_decisions(evidence)),

@@ -5,6 +5,7 @@ Run as a program it prints the artifact digest of every output: `python conforma
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,15 @@ def _onnx_file(made):
     return {"onnx": {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}}
 
 
+def _labels_file(made):
+    from titrant.runtime.data.row_labels import LABEL, ROW, names_of
+
+    names = names_of(made["data.unlabeled:tables"].sources["names"].columns["content"], bytes(32))
+    path = Path(tempfile.mkdtemp()) / "labels.csv"
+    path.write_text(f"{ROW},{LABEL}\n{names[2]},1\n")
+    return {"file": {"path": str(path), "digest": "of the labels"}}
+
+
 # In an order in which each can take what those before it gave.
 CASES = {
     "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
@@ -51,6 +61,16 @@ CASES = {
     "data.transform": Case(
         {**READING, "label": "bright", "positive": 1}, {"tables": "data.load:tables", "split": "data.split:split"}
     ),
+    "data.unlabeled": Case(
+        {"source": {"factory": "operator_nets:further_images"}},
+        {
+            "tables": "data.load:tables",
+            "split": "data.split:split",
+            "transforms": "data.transform:transforms",
+            "rows": "data.transform:tuning",
+        },
+    ),
+    "data.labels": Case(_labels_file, {"tables": "data.unlabeled:tables", "rows": "data.transform:tuning"}),
     "model.load": Case(
         {
             "factory": "operator_nets:TinyNet",

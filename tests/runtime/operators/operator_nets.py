@@ -175,6 +175,11 @@ def images(rows=96):
     return {"image": image.astype(np.float32), "bright": label}
 
 
+def further_images(rows=12):
+    """Other images like these, without labels."""
+    return {"image": images(rows)["image"] + np.float32(0.25)}
+
+
 class Gridded(nn.Module):
     """Uses an operation that came into ONNX with operator set 20."""
 
