@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from titrant.api.explain import explain
     from titrant.api.init import init
     from titrant.api.inspect import check_model, inspect
+    from titrant.api.label import label
     from titrant.api.lock import lock
     from titrant.api.migrate import migrate
     from titrant.api.plan import plan
@@ -74,6 +75,7 @@ _PUBLIC = {
     "get_logger": "titrant.runtime.run.run_log",
     "init": "titrant.api.init",
     "inspect": "titrant.api.inspect",
+    "label": "titrant.api.label",
     "load": "titrant.api.runs",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
@@ -122,6 +124,7 @@ __all__ = [
     "get_logger",
     "init",
     "inspect",
+    "label",
     "load",
     "load_config",
     "lock",
