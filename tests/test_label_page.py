@@ -34,7 +34,8 @@ def write_rows(folder):
 
 
 def test_goes_the_way_that_the_page_shows(tmp_path):
-    recipe, labels = blocks("yaml")
+    recipe, beside = blocks("yaml")
+    labels = f"  {re.search(r'labels: [a-z.]+', beside)[0]}\n"
     findings = write_rows(tmp_path)
     (tmp_path / "reading.yaml").write_text(recipe)
     for block in blocks("bash"):

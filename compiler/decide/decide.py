@@ -7,8 +7,8 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide import (
     agreement,
     contract,
+    gate_cases,
     inputs,
-    labels,
     levels,
     measuring,
     methods,
@@ -88,7 +88,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
-    ("labels", None, labels.labels),
+    ("labels", None, gate_cases.labels),
 )
 
 

@@ -22,7 +22,6 @@ from titrant.runtime.catalog import (
     Declaration,
     Params,
     load,
-    never,
     no_modules,
     no_requirement,
     same_model,
@@ -291,7 +290,7 @@ def answers_for(declaration: Declaration) -> list[str]:
         "requires": declaration.requires is not no_requirement,
         "predict": declaration.predict is not unknown_cost,
         "loads": declaration.loads is not no_modules,
-        "idle": declaration.idle is not never,
+        "idle": declaration.idle is not catalog.never,
         "model_after": declaration.model_after is not same_model,
     }
     return [name for name, says in own.items() if says]

@@ -57,7 +57,7 @@ def predict(
     inputs={"tables": "tables", "split": "split", "transforms": "transforms", "rows": "rows"},
     outputs={"unlabeled": "rows", "tables": "tables"},
     predict=predict,
-    loads=("titrant.runtime.data.readers", "titrant.runtime.data.transforms"),
+    loads=("titrant.runtime.data.transforms",),
     libraries=("numpy", "pandas", "pyarrow", "pillow", "scikit-learn"),
     user_code=True,
 )

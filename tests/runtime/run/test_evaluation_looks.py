@@ -134,9 +134,10 @@ def test_reads_which_rows_a_file_holds_and_whether_each_is_a_unit(tmp_path, ids,
 def test_counts_rows_without_labels_among_those_that_were_looked_at(tmp_path):
     files = []
     for name, ids in (("labeled", [5, 3]), ("unlabeled", [9, 3])):
-        save_file({"ids": np.array(ids, np.uint64)}, tmp_path / name)
+        save_file({"ids": np.array(ids, np.uint64), "units": np.arange(len(ids))}, tmp_path / name)
         files.append(tmp_path / name)
-    assert sample_of(*files) == RowSample(3, ("0000000000000003", "0000000000000005", "0000000000000009"))
+    ids = ("0000000000000003", "0000000000000005", "0000000000000009")
+    assert sample_of(*files) == RowSample(3, ids, single=False)  # one row stands in both
 
 
 def test_digests_the_rows_that_were_loaded_and_how_they_were_split():
