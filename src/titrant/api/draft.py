@@ -1,0 +1,128 @@
+"""Draft a starter recipe: find out in a child process what there is, ask what nothing says, write the text."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from titrant.api.open_questions import Choice, OpenQuestion, UnansweredError, changes_of
+from titrant.api.starter import Starter, head_lines, model_lines, output_question, size_question, tail_lines
+from titrant.api.starter_data import class_question, data_lines, label_question
+from titrant.api.starter_inputs import input_question
+from titrant.api.starter_request import NO_LABEL, OWN_WEIGHTS, StarterRequest, Subject
+from titrant.api.starter_transform import transform_question
+from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
+from titrant.schema.language.write import update
+from titrant.schema.values.text import printable
+
+# The user's own code raised: nothing is wrong with what the command names.
+_RAISED = "X108"
+# Keys that the lines of a starter recipe write themselves where they are answered.
+_WRITTEN = (
+    ("level",), ("data", "label"), ("data", "classes"), ("data", "positive"), ("data", "inputs"), ("data", "transform"),
+    ("data", "split"), ("model", "output"), ("model", "inputs"), ("model", "weights"), ("model", "args"),
+)  # fmt: skip
+
+
+def draft(request: StarterRequest, subject: Subject, *, needs_weights: bool = False) -> str:
+    """Return the recipe's text; UnansweredError with every question that it leaves, RecipeError where it cannot be.
+
+    With `needs_weights` a factory whose weights nobody names is a question; else it is trained, where there is a label.
+    Raises StepError X108 where the user's own code raised.
+    """
+    with reading():
+        starter = _starter(request, subject)
+    if needs_weights and starter.trains and "train" not in starter.answers:
+        raise UnansweredError(_weights_question(subject))
+    return recipe_text(starter)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn errors of files that a command names into errors of its arguments; the user's own code keeps its own."""
+    try:
+        yield
+    except StepError as error:
+        if any(diagnostic.code == _RAISED for diagnostic in error.diagnostics):
+            raise
+        raise RecipeError(*error.diagnostics) from None
+
+
+def _starter(request: StarterRequest, subject: Subject) -> Starter:
+    asked = _ask(subject)
+    source = None
+    if subject.kind:
+        path = subject.data if subject.kind in ("factory", "sklearn") else subject.from_recipe(subject.data)
+        source = (subject.kind, path)
+    weights = subject.weights
+    if weights is not None and weights != OWN_WEIGHTS:
+        weights = subject.from_recipe(weights)
+    answers = subject.answers
+    args = {**(answers.get("model", {}).get("args") or {}), **(request.args or {})}
+    return Starter(
+        model=subject.from_recipe(subject.model) if subject.onnx else subject.model,
+        onnx=asked["onnx"],
+        arguments=asked["arguments"],
+        args=args,
+        weights=weights,
+        inputs=None if request.inputs is None else [dict(spec) for spec in request.inputs],
+        source=source,
+        data=asked["data"],
+        hints=asked["hints"],
+        level=answers.get("level", request.level),
+        objective=request.objective,
+        answers=answers,
+    )
+
+
+def _ask(subject: Subject) -> Mapping[str, Any]:
+    """Ask a child process, which looks for modules in the recipe's folder: the user's code runs there only."""
+    from titrant.runtime.store.home import open_home
+    from titrant.runtime.worker.parent import Worker
+
+    named = subject.kind in ("factory", "sklearn")
+    question = {
+        "factory": None if subject.onnx else subject.model,
+        "onnx": str(Path(subject.model).absolute()) if subject.onnx else None,
+        "data": {subject.kind: subject.data if named else str(Path(subject.data).absolute())} if subject.kind else None,
+        "label": None if subject.label == NO_LABEL else subject.label,
+        "unlabeled": subject.label == NO_LABEL,
+    }
+    with Worker(open_home(), subject.folder, 1, 42) as worker:
+        answer: Mapping[str, Any] = worker.ask({"do": "inspect", "steps": {"starter": question}})["starter"]
+    return answer
+
+
+def _weights_question(subject: Subject) -> OpenQuestion:
+    choices = (Choice("FILE", "a .safetensors or .pt file"), Choice(OWN_WEIGHTS, "the factory loads its own"))
+    because = f"{subject.model} is a network without them; `titrant init` writes a recipe that trains it."
+    return OpenQuestion("model.weights", "where are its trained weights?", because, choices)
+
+
+def questions(starter: Starter) -> Iterator[OpenQuestion]:
+    """Yield what nothing says and a guess would change the answers of, in the order of the recipe."""
+    label = tuple(label_question(starter))
+    yield from output_question(starter)
+    yield from size_question(starter)
+    yield from label
+    if not label:  # what they ask depends on which columns are inputs
+        yield from input_question(starter)
+        yield from class_question(starter)
+        yield from transform_question(starter)
+
+
+def recipe_text(starter: Starter) -> str:
+    """Write the recipe; UnansweredError with its questions, RecipeError P081 where model or data cannot make one."""
+    head = list(head_lines(starter))
+    asked = tuple(questions(starter))
+    if asked:
+        raise UnansweredError(*asked)
+    lines = [*head, *model_lines(starter), *data_lines(starter), *tail_lines(starter)]
+    # A name in a comment may hold what ends a line.
+    text = "\n".join(printable(line.replace("\n", "\\n")) for line in lines) + "\n"
+    changes = {path: value for path, value in changes_of(starter.answers).items() if not _is_written(path)}
+    return update(text, changes) if changes else text
+
+
+def _is_written(path: tuple[str | int, ...]) -> bool:
+    return any(path[: len(own)] == own for own in _WRITTEN)
