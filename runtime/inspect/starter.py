@@ -127,11 +127,12 @@ def _can_be_label(column: np.ndarray) -> bool:
 
 def _check_names(columns: Mapping[str, np.ndarray], source: str) -> None:
     """Refuse two names that are shown alike, since one sign can be written in several ways in Unicode."""
-    seen: dict[str, str] = {}
-    for name in columns:
-        other = seen.setdefault(unicodedata.normalize("NFKC", name), name)
-        if other != name:
-            message = f"{source} has two columns called `{name}`, written with other signs of Unicode"
+    seen: dict[str, int] = {}
+    for place, name in enumerate(columns):
+        other = seen.setdefault(unicodedata.normalize("NFKC", name), place)
+        if other != place:
+            pair = f"columns {other + 1} and {place + 1}"
+            message = f"{source}: {pair} are both called `{name}`, written with other signs of Unicode"
             raise RecipeError(Diagnostic("P081", message, help="give one of them another name"))
 
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from titrant.runtime.inspect.onnx import count_parameters, nan_weights
 from titrant.runtime.operators.model.load_onnx import read_onnx
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.files import json_object
@@ -54,16 +53,9 @@ def describe_hints(path: str) -> dict[str, Any]:
 
 
 def _refuse_nan(model: "onnx.ModelProto", name: str) -> None:
-    import onnx
-
-    for tensor in model.graph.initializer:
-        if tensor.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
-            continue
-        values = onnx.numpy_helper.to_array(tensor)
-        broken = int(np.isnan(values).sum())
-        if broken:
-            message = f"{name}: {broken:,} of the {values.size:,} numbers of its weight `{tensor.name}` are NaN"
-            raise RecipeError(Diagnostic("P081", message, help="export it from a checkpoint that trained well"))
+    for note in nan_weights(model.graph, count_parameters(model.graph)):
+        advice = "export it from a checkpoint that trained well"
+        raise RecipeError(Diagnostic("P081", f"{name}: {note}", help=advice))
 
 
 def _classes(model: "onnx.ModelProto") -> list[Any] | None:

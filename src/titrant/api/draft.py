@@ -1,22 +1,19 @@
 """Draft a starter recipe: find out in a child process what there is, ask what nothing says, write the text."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from titrant.api.open_questions import Choice, OpenQuestion, UnansweredError, changes_of
+from titrant.api.open_questions import AnswerChoice, OpenQuestion, UnansweredError, changes_of
+from titrant.api.planned import reading
 from titrant.api.starter import Starter, head_lines, model_lines, output_question, size_question, tail_lines
 from titrant.api.starter_data import class_question, data_lines, label_question
 from titrant.api.starter_inputs import input_question
 from titrant.api.starter_request import NO_LABEL, OWN_WEIGHTS, StarterRequest, Subject
 from titrant.api.starter_transform import transform_question
-from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 from titrant.schema.language.write import update
 from titrant.schema.values.text import printable
 
-# The user's own code raised: nothing is wrong with what the command names.
-_RAISED = "X108"
 # Keys that the lines of a starter recipe write themselves where they are answered.
 _WRITTEN = (
     ("level",), ("data", "label"), ("data", "classes"), ("data", "positive"), ("data", "inputs"), ("data", "transform"),
@@ -35,17 +32,6 @@ def draft(request: StarterRequest, subject: Subject, *, needs_weights: bool = Fa
     if needs_weights and starter.trains and "train" not in starter.answers:
         raise UnansweredError(_weights_question(subject))
     return recipe_text(starter)
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """Turn errors of files that a command names into errors of its arguments; the user's own code keeps its own."""
-    try:
-        yield
-    except StepError as error:
-        if any(diagnostic.code == _RAISED for diagnostic in error.diagnostics):
-            raise
-        raise RecipeError(*error.diagnostics) from None
 
 
 def _starter(request: StarterRequest, subject: Subject) -> Starter:
@@ -94,7 +80,10 @@ def _ask(subject: Subject) -> Mapping[str, Any]:
 
 
 def _weights_question(subject: Subject) -> OpenQuestion:
-    choices = (Choice("FILE", "a .safetensors or .pt file"), Choice(OWN_WEIGHTS, "the factory loads its own"))
+    choices = (
+        AnswerChoice("FILE", "a .safetensors or .pt file"),
+        AnswerChoice(OWN_WEIGHTS, "the factory loads its own"),
+    )
     because = f"{subject.model} is a network without them; `titrant init` writes a recipe that trains it."
     return OpenQuestion("model.weights", "where are its trained weights?", because, choices)
 
@@ -113,11 +102,9 @@ def questions(starter: Starter) -> Iterator[OpenQuestion]:
 
 def recipe_text(starter: Starter) -> str:
     """Write the recipe; UnansweredError with its questions, RecipeError P081 where model or data cannot make one."""
-    head = list(head_lines(starter))
-    asked = tuple(questions(starter))
-    if asked:
+    lines = [*head_lines(starter), *model_lines(starter), *data_lines(starter), *tail_lines(starter)]
+    if asked := tuple(questions(starter)):
         raise UnansweredError(*asked)
-    lines = [*head, *model_lines(starter), *data_lines(starter), *tail_lines(starter)]
     # A name in a comment may hold what ends a line.
     text = "\n".join(printable(line.replace("\n", "\\n")) for line in lines) + "\n"
     changes = {path: value for path, value in changes_of(starter.answers).items() if not _is_written(path)}

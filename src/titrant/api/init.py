@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.draft import draft, reading
-from titrant.api.planned import write_file
+from titrant.api.draft import draft
+from titrant.api.planned import reading, write_file
 from titrant.api.starter_request import StarterRequest, Subject, subject_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError
 

@@ -18,7 +18,7 @@ _OPTIONS = {"data.label": "--label", "model.weights": "--weights", "model.args":
 
 
 @dataclass(frozen=True)
-class Choice:
+class AnswerChoice:
     """One answer: the value of the key as JSON types, and what it means in a few words."""
 
     value: Any
@@ -32,7 +32,7 @@ class OpenQuestion:
     key: str
     asks: str
     because: str
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[AnswerChoice, ...] = ()
 
     def argument(self, value: Any) -> str:
         """Write the option of the command line that gives an answer, quoted for a shell."""

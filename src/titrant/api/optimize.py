@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.draft import draft, reading
+from titrant.api.draft import draft
 from titrant.api.init import parsed_draft, refuse_other
-from titrant.api.planned import write_file
+from titrant.api.planned import reading, write_file
 from titrant.api.starter import TABULAR, refuse
 from titrant.api.starter_request import StarterRequest, subject_of
 from titrant.schema.diagnostics.diagnostics import InfeasibleError

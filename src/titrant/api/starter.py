@@ -6,7 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from titrant.api.open_questions import Choice, OpenQuestion, answer
+from titrant.api.open_questions import AnswerChoice, OpenQuestion, answer
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.write import flow
 from titrant.schema.recipe.data import ROLES
@@ -238,7 +238,7 @@ def output_question(starter: Starter) -> Iterator[OpenQuestion]:
         return
     if sorted(output_kind(starter, name) for name, _ in wide) == ["logits", "probabilities"]:
         return
-    choices = tuple(Choice({"name": name, "kind": output_kind(starter, name)}) for name, _ in wide)
+    choices = tuple(AnswerChoice({"name": name, "kind": output_kind(starter, name)}) for name, _ in wide)
     yield OpenQuestion(
         "model.output",
         "which output are classes decided from?",
@@ -262,7 +262,7 @@ def size_question(starter: Starter) -> Iterator[OpenQuestion]:
             "model.inputs",
             "what size are its inputs?",
             f"{starter.model} leaves {', '.join(free)} free, and there is no --data.",
-            (Choice(named, "with the sizes that you serve"),),
+            (AnswerChoice(named, "with the sizes that you serve"),),
         )
 
 

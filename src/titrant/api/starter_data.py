@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.api.open_questions import Choice, OpenQuestion
+from titrant.api.open_questions import AnswerChoice, OpenQuestion
 from titrant.api.starter import MOST_CLASSES, Starter, judged_output, refuse
 from titrant.api.starter_inputs import input_lines, kept_columns
 from titrant.api.starter_transform import preparation
@@ -104,7 +104,7 @@ def class_question(starter: Starter) -> Iterator[OpenQuestion]:
     because = f"`{label['name']}` has {len(values)} names" if label["text"] else f"`{label['name']}` has other numbers"
     if more:
         because += f", and the model {outputs} outputs"
-    choice = Choice([*own, "…"] if more else own, "every class, in the order of the outputs")
+    choice = AnswerChoice([*own, "…"] if more else own, "every class, in the order of the outputs")
     yield OpenQuestion("data.classes", "which output of the model is which class?", f"{because}.", (choice,))
 
 
@@ -118,12 +118,12 @@ def label_question(starter: Starter) -> Iterator[OpenQuestion]:
     if not candidates or starter.source is None:
         return
     some = ", ".join(f"`{name}`" for name in candidates[:_MOST_SHOWN]) + (" …" * (len(candidates) > _MOST_SHOWN))
-    choices = [Choice(name) for name in candidates[:_MOST_SHOWN]]
+    choices = [AnswerChoice(name) for name in candidates[:_MOST_SHOWN]]
     yield OpenQuestion(
         "data.label",
         "which column holds the answer?",
         f"{starter.source[1]} has {len(candidates)} that could: {some}.",
-        (*choices, Choice("none", "there is none")),
+        (*choices, AnswerChoice("none", "there is none")),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.api.open_questions import Choice, OpenQuestion
+from titrant.api.open_questions import AnswerChoice, OpenQuestion
 from titrant.api.starter import Starter
 from titrant.schema.language.write import flow
 
@@ -13,14 +13,14 @@ NAMES_ROWS = 0.5
 _WIDE_TEXT = 50
 _WIDTH = 100
 
-Columns = Sequence[Mapping[str, Any]]
+ColumnList = Sequence[Mapping[str, Any]]
 
 
 def kept_columns(starter: Starter) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
     """Return the columns that the model takes, and why each other one is left out, by name.
 
-    A trained model takes what it was trained with: what its file says decides. Columns that hold one value, or name the
-    rows, tell a model that is trained here nothing.
+    A trained model takes what it was trained with: what its file says decides. Columns that hold one value, or name
+    the rows, tell a model that is trained here nothing.
     """
     columns = (starter.data or {}).get("columns", ())
     stated = starter.stated("data.inputs")
@@ -40,7 +40,7 @@ def _names_of(stated: Any) -> set[str]:
     return {str(name) for part in parts for name in (part if isinstance(part, list) else [part])}
 
 
-def _spare(columns: Columns) -> dict[str, str]:
+def _spare(columns: ColumnList) -> dict[str, str]:
     left = {}
     for column in columns:
         if column["dtype"] == "text" and column["unlike"] > NAMES_ROWS:
@@ -50,7 +50,7 @@ def _spare(columns: Columns) -> dict[str, str]:
     return left
 
 
-def _taken(starter: Starter, columns: Columns, spare: Mapping[str, str]) -> set[str] | None:
+def _taken(starter: Starter, columns: ColumnList, spare: Mapping[str, str]) -> set[str] | None:
     """Return the columns that an ONNX file takes, by name or by shape; None where it does not say."""
     if starter.onnx is None:
         return None
@@ -103,11 +103,11 @@ def input_question(starter: Starter) -> Iterator[OpenQuestion]:
         "data.inputs",
         f"which of them are the {needed} numbers of its input `{tensor['name']}`?",
         f"the data has {given} beside the label.",
-        (Choice(offered, "in the order that the model was trained with"),),
+        (AnswerChoice(offered, "in the order that the model was trained with"),),
     )
 
 
-def input_lines(starter: Starter, kept: Columns, left: Mapping[str, str]) -> Iterator[str]:
+def input_lines(starter: Starter, kept: ColumnList, left: Mapping[str, str]) -> Iterator[str]:
     """Yield `inputs`, where not every column is one, and doubts about those that are."""
     yield from _doubtful(kept)
     stated = starter.stated("data.inputs")
@@ -117,7 +117,7 @@ def input_lines(starter: Starter, kept: Columns, left: Mapping[str, str]) -> Ite
         yield from _names("  inputs: ", [column["name"] for column in kept])
 
 
-def _doubtful(kept: Columns) -> Iterator[str]:
+def _doubtful(kept: ColumnList) -> Iterator[str]:
     """Say which columns one_hot makes very wide, and which whole numbers may only count the rows."""
     for column in kept:
         if column["dtype"] == "text" and column["distinct"] > _WIDE_TEXT:

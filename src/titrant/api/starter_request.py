@@ -1,6 +1,7 @@
 """What a starter recipe is asked for: a model and data as a command names them, told apart by what is there."""
 
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import field
@@ -12,6 +13,7 @@ from titrant.api.starter import TABULAR, recipe_name, refuse
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.data import BUNDLED
 from titrant.schema.recipe.recipe import LEVEL_NAMES
+from titrant.schema.recipe.terms import REF
 from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_text
@@ -156,7 +158,7 @@ def _check_model(model: str, weights: str | None) -> None:
         refuse(
             f"{place.name} is a file of no kind that titrant knows", "export the model as .onnx, or name its factory"
         )
-    if not _is_reference(model):
+    if not is_reference(model):
         refuse(
             f"{model} is neither an .onnx file nor a factory",
             _near(place) if place.suffix or os.sep in model else "name a factory as module:Name",
@@ -172,27 +174,34 @@ def _weights_alone(place: Path) -> tuple[str, str]:
     """Say what a file is that holds no model for titrant, and what would."""
     if not place.is_file():
         return f"there is no file {place}", _near(place)
-    if place.suffix.lower() != ".safetensors":
-        try:
-            with zipfile.ZipFile(place) as archive:
-                parts = [Path(name).parts for name in archive.namelist()]
-        except (zipfile.BadZipFile, OSError):
-            parts = []
-        if any(len(names) > 2 and names[1] == "code" for names in parts):
-            return (
-                f"{place} is a TorchScript program, which this version of titrant does not take",
-                "name the factory of its module, module:Name --weights STATE_DICT, or export it as .onnx",
-            )
+    if holds_program(place):
+        return (
+            f"{place} is a TorchScript program, which this version of titrant does not take",
+            "name the factory of its module, module:Name --weights STATE_DICT, or export it as .onnx",
+        )
     return f"{place} holds weights and no model", f"name its factory: module:Name --weights {place}"
+
+
+def holds_program(file: Path) -> bool:
+    """Whether a file is a TorchScript archive: a zip with a folder of code beside the tensors."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(len(parts) > 2 and parts[1] == "code" for parts in map(_parts, archive.namelist()))
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return Path(name).parts
 
 
 def _is_file(model: str, suffix: str) -> bool:
     return Path(model).suffix.lower() == suffix
 
 
-def _is_reference(text: str) -> bool:
-    module, mark, name = text.partition(":")
-    return bool(mark) and all(part.isidentifier() for part in module.split(".")) and name.isidentifier()
+def is_reference(text: str) -> bool:
+    """Whether a text is a reference such as `my_code:Net`, as recipes write them."""
+    return re.fullmatch(REF, text) is not None
 
 
 def _kind(data: str) -> str:
@@ -212,7 +221,7 @@ def _kind(data: str) -> str:
         return kind
     if data in BUNDLED:
         return "sklearn"
-    if _is_reference(data):
+    if is_reference(data):
         return "factory"
     near = nearest(data, BUNDLED)
     return refuse(f"there is no {data}", f"did you mean {near}?" if near else _near(place))

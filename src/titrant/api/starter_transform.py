@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.api.open_questions import Choice, OpenQuestion
+from titrant.api.open_questions import AnswerChoice, OpenQuestion
 from titrant.api.starter import FREE_PIXELS, Starter
 from titrant.api.starter_inputs import kept_columns
 from titrant.schema.values.frozen import dataclass
 
-Step = str | Mapping[str, Any]
+TransformEntry = str | Mapping[str, Any]
 
 # Kinds of sources that hold rows as people have them; arrays and a factory's rows are made for the model.
 _RAW = ("csv", "parquet", "sklearn")
@@ -26,10 +26,10 @@ _UNIT: Mapping[str, Any] = {"normalize": {"mean": 0, "std": 1}}
 
 
 @dataclass(frozen=True)
-class Preparation:
+class TransformProposal:
     """The transforms, why these, and the question where nothing says which."""
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[TransformEntry, ...] = ()
     note: str = ""
     question: OpenQuestion | None = None
 
@@ -43,20 +43,20 @@ def transform_question(starter: Starter) -> Iterator[OpenQuestion]:
         yield question
 
 
-def preparation(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> Preparation:
+def preparation(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> TransformProposal:
     """Decide on the transforms of the columns that are kept."""
     stated = starter.stated("data.transform")
     if isinstance(stated, list):
-        return Preparation(tuple(stated), "" if stated else "columns go in as they are")
+        return TransformProposal(tuple(stated), "" if stated else "columns go in as they are")
     images = [column for column in kept if column["dtype"] == "images" or len(column["shape"]) == 3]
     if images:
         return _pixels(starter, images)
     if starter.trains:
-        return Preparation(tuple(_fitted(kept)))
+        return TransformProposal(tuple(_fitted(kept)))
     return _table(starter, kept)
 
 
-def _table(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> Preparation:
+def _table(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> TransformProposal:
     """Decide for columns and arrays of numbers that a trained model takes."""
     kind = starter.source[0] if starter.source is not None else ""
     texts = [column["name"] for column in kept if column["dtype"] == "text"]
@@ -64,21 +64,21 @@ def _table(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> Preparation:
     fractions = [column["standard"] for column in kept if column["standard"] is not None]
     single = [column for column in kept if not column["shape"]]
     if (starter.hints or {}).get("prepares") and not texts:
-        return Preparation(note="the model's file prepares its columns itself, so they go in as they are")
+        return TransformProposal(note="the model's file prepares its columns itself, so they go in as they are")
     if not texts and not gaps:
         if fractions and all(fractions):
-            return Preparation(note="columns go in as they are: their numbers are standardized already")
+            return TransformProposal(note="columns go in as they are: their numbers are standardized already")
         if kind not in _RAW or not single:
-            return Preparation(note="numbers go in as they are")
+            return TransformProposal(note="numbers go in as they are")
     fitted = list(_fitted(kept))
-    choices = [Choice(fitted, "fitted here, on the train rows")]
+    choices = [AnswerChoice(fitted, "fitted here, on the train rows")]
     if not texts:
-        choices.insert(0, Choice([], "as they are"))
+        choices.insert(0, AnswerChoice([], "as they are"))
         if gaps:
-            choices.insert(1, Choice(fitted[:-1], "gaps filled, numbers as they are"))
+            choices.insert(1, AnswerChoice(fitted[:-1], "gaps filled, numbers as they are"))
     problem = "is text" if texts else "has gaps" if gaps else ""
     because = f"`{(texts or gaps)[0]}` {problem}, and the" if problem else "The"
-    return Preparation(
+    return TransformProposal(
         question=OpenQuestion(
             "data.transform",
             "what was done to the columns when the model was trained?",
@@ -88,7 +88,7 @@ def _table(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> Preparation:
     )
 
 
-def _fitted(kept: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
+def _fitted(kept: Sequence[Mapping[str, Any]]) -> Iterator[TransformEntry]:
     """Yield what a table needs for a network that is trained here: gaps filled, text and numbers as it takes them."""
     gaps = [column["name"] for column in kept if column["missing"] and column["dtype"] != "text"]
     holes = [column["name"] for column in kept if column["missing"] and column["dtype"] == "text"]
@@ -103,7 +103,7 @@ def _fitted(kept: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
         yield "standardize"
 
 
-def _pixels(starter: Starter, images: Sequence[Mapping[str, Any]]) -> Preparation:
+def _pixels(starter: Starter, images: Sequence[Mapping[str, Any]]) -> TransformProposal:
     """Decide for images: their size where it is not the model's, and what was done to their pixels."""
     image = images[0]
     folder = starter.source is not None and starter.source[0] == "image_folder"
@@ -114,25 +114,25 @@ def _pixels(starter: Starter, images: Sequence[Mapping[str, Any]]) -> Preparatio
     stated = (starter.hints or {}).get("pixels") or {}
     beside = (stated["height"], stated["width"]) if {"height", "width"} <= set(stated) else None
     height, width = size or beside or (FREE_PIXELS, FREE_PIXELS)
-    resize: list[Step] = [{"resize": {"height": height, "width": width}}] if resizes else []
+    resize: list[TransformEntry] = [{"resize": {"height": height, "width": width}}] if resizes else []
     if starter.trains:
-        normalize: list[Step] = [_CENTERED] if folder or bytes_given else []
-        return Preparation((*resize, *normalize), question=_size_question(resize, normalize) if resizes else None)
+        normalize: list[TransformEntry] = [_CENTERED] if folder or bytes_given else []
+        return TransformProposal((*resize, *normalize), question=_size_question(resize, normalize) if resizes else None)
     if not folder and not bytes_given:
         if not resizes:
-            return Preparation(note="arrays go in as they are")
-        return Preparation(question=_size_question(resize, [], has, size))
+            return TransformProposal(note="arrays go in as they are")
+        return TransformProposal(question=_size_question(resize, [], has, size))
     if stated and (not resizes or beside == (height, width)):
-        return Preparation((*resize, {"normalize": stated["normalize"]}), note=f"as {stated['from']} says")
+        return TransformProposal((*resize, {"normalize": stated["normalize"]}), note=f"as {stated['from']} says")
     if stated:
-        return Preparation(question=_size_question(resize, [{"normalize": stated["normalize"]}], has, size))
+        return TransformProposal(question=_size_question(resize, [{"normalize": stated["normalize"]}], has, size))
     choices = [
-        Choice([*resize, *_normalized(step, bytes_given=bytes_given)], means)
+        AnswerChoice([*resize, *_normalized(step, bytes_given=bytes_given)], means)
         for means, step in _PIXELS
         if step is None or "torchvision" not in means or image["shape"][0] == 3
     ]
     because = f"{_sizes(has, size)}, and nothing" if resizes else "Nothing"
-    return Preparation(
+    return TransformProposal(
         question=OpenQuestion(
             "data.transform",
             "what was done to the pixels when the model was trained?",
@@ -142,7 +142,7 @@ def _pixels(starter: Starter, images: Sequence[Mapping[str, Any]]) -> Preparatio
     )
 
 
-def _normalized(step: Mapping[str, Any] | None, *, bytes_given: bool) -> list[Step]:
+def _normalized(step: Mapping[str, Any] | None, *, bytes_given: bool) -> list[TransformEntry]:
     """Return a way to normalize; bytes need one to become fractions at all."""
     if step is None:
         return [_UNIT] if bytes_given else []
@@ -150,13 +150,16 @@ def _normalized(step: Mapping[str, Any] | None, *, bytes_given: bool) -> list[St
 
 
 def _size_question(
-    resize: list[Step], more: list[Step], has: tuple[int, ...] | None = None, size: tuple[int, int] | None = None
+    resize: list[TransformEntry],
+    more: list[TransformEntry],
+    has: tuple[int, ...] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> OpenQuestion:
     return OpenQuestion(
         "data.transform",
         "may the images be resized so?",
         f"{_sizes(has, size)}; resizing is bilinear, and what the model was trained with can be another.",
-        (Choice([*resize, *more], "or give images of that size"),),
+        (AnswerChoice([*resize, *more], "or give images of that size"),),
     )
 
 
