@@ -254,7 +254,7 @@ def test_asks_for_sizes_that_a_graph_leaves_free_where_no_data_says_them(tmp_pat
     with pytest.raises(UnansweredError, match="leaves image h, w free") as caught:
         recipe_text(starter(**given))
     value = caught.value.questions[0].choices[0].value
-    text = recipe_text(starter(**given, answers={"model": {"inputs": value}}))
+    text = recipe_text(starter(**given, inputs=value))
     assert parse(text, "x.yaml", folder=tmp_path).recipe.model.inputs[0].shape == ("batch", 3, 224, 224)
 
 

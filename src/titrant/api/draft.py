@@ -4,21 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from titrant.api.open_questions import AnswerChoice, OpenQuestion, UnansweredError, changes_of
+from titrant.api.open_questions import AnswerChoice, OpenQuestion, UnansweredError, answer
 from titrant.api.planned import reading
-from titrant.api.starter import Starter, head_lines, model_lines, output_question, size_question, tail_lines
+from titrant.api.starter import Starter, head_lines, model_lines, output_question, refuse, size_question, tail_lines
 from titrant.api.starter_data import class_question, data_lines, label_question
 from titrant.api.starter_inputs import input_question
 from titrant.api.starter_request import NO_LABEL, OWN_WEIGHTS, StarterRequest, Subject
 from titrant.api.starter_transform import transform_question
-from titrant.schema.language.write import update
 from titrant.schema.values.text import printable
-
-# Keys that the lines of a starter recipe write themselves where they are answered.
-_WRITTEN = (
-    ("level",), ("data", "label"), ("data", "classes"), ("data", "positive"), ("data", "inputs"), ("data", "transform"),
-    ("data", "split"), ("model", "output"), ("model", "inputs"), ("model", "weights"), ("model", "args"),
-)  # fmt: skip
 
 
 def draft(request: StarterRequest, subject: Subject, *, needs_weights: bool = False) -> str:
@@ -44,14 +37,17 @@ def _starter(request: StarterRequest, subject: Subject) -> Starter:
     if weights is not None and weights != OWN_WEIGHTS:
         weights = subject.from_recipe(weights)
     answers = subject.answers
-    args = {**(answers.get("model", {}).get("args") or {}), **(request.args or {})}
+    args = answer(answers, "model.args")
+    if args is not None and not isinstance(args, Mapping):
+        refuse("`model.args` is a mapping of names to values", "such as --args '{\"classes\": 2}'")
+    inputs = request.inputs if request.inputs is not None else answer(answers, "model.inputs")
     return Starter(
         model=subject.from_recipe(subject.model) if subject.onnx else subject.model,
         onnx=asked["onnx"],
         arguments=asked["arguments"],
-        args=args,
+        args={**(args or {}), **(request.args or {})},
         weights=weights,
-        inputs=None if request.inputs is None else [dict(spec) for spec in request.inputs],
+        inputs=inputs,
         source=source,
         data=asked["data"],
         hints=asked["hints"],
@@ -75,8 +71,8 @@ def _ask(subject: Subject) -> Mapping[str, Any]:
         "unlabeled": subject.label == NO_LABEL,
     }
     with Worker(open_home(), subject.folder, 1, 42) as worker:
-        answer: Mapping[str, Any] = worker.ask({"do": "inspect", "steps": {"starter": question}})["starter"]
-    return answer
+        asked: Mapping[str, Any] = worker.ask({"do": "inspect", "steps": {"starter": question}})["starter"]
+    return asked
 
 
 def _weights_question(subject: Subject) -> OpenQuestion:
@@ -106,10 +102,4 @@ def recipe_text(starter: Starter) -> str:
     if asked := tuple(questions(starter)):
         raise UnansweredError(*asked)
     # A name in a comment may hold what ends a line.
-    text = "\n".join(printable(line.replace("\n", "\\n")) for line in lines) + "\n"
-    changes = {path: value for path, value in changes_of(starter.answers).items() if not _is_written(path)}
-    return update(text, changes) if changes else text
-
-
-def _is_written(path: tuple[str | int, ...]) -> bool:
-    return any(path[: len(own)] == own for own in _WRITTEN)
+    return "\n".join(printable(line.replace("\n", "\\n")) for line in lines) + "\n"

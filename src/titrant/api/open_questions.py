@@ -75,14 +75,3 @@ def answer(answers: Mapping[str, Any], key: str) -> Any:
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
-
-
-def changes_of(answers: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str | int, ...], Any]:
-    """List the values of answers by their paths, lists whole."""
-    changes: dict[tuple[str | int, ...], Any] = {}
-    for key, value in answers.items():
-        if isinstance(value, Mapping) and value:
-            changes |= changes_of(value, (*path, key))
-        else:
-            changes[(*path, key)] = value
-    return changes

@@ -27,7 +27,8 @@ class Starter:
     """What is known: the model as the recipe names it, and what the child process answered (see `describe_starter`).
 
     `source` is the kind of the data and its path or name as the recipe writes them. `answers` is the part of the recipe
-    that whoever asked for it wrote, `objective` what counts first, "" where nobody said.
+    that whoever asked for it wrote, `inputs` what was said of the model's inputs, `objective` what counts first, ""
+    where nobody said.
     """
 
     model: str
@@ -35,7 +36,7 @@ class Starter:
     arguments: Sequence[Mapping[str, Any]] | None
     args: Mapping[str, Any]
     weights: str | None
-    inputs: Sequence[Mapping[str, Any]] | None
+    inputs: Any
     source: tuple[str, str] | None
     data: Mapping[str, Any] | None
     hints: Mapping[str, Any] | None = None
@@ -71,7 +72,7 @@ def head_lines(starter: Starter) -> Iterator[str]:
     yield f"# A starter recipe for {_subject(starter)}: edit it, commit it, and run it with `titrant run`."
     yield "# A comment says what a line was taken from, or, behind a question mark, what could be added."
     yield "titrant: 1"
-    yield f"name: {flow(recipe_name(_subject(starter)))}"
+    yield f"name: {flow(starter.stated('name') or recipe_name(_subject(starter)))}"
     yield f"level: {starter.level}  # minimal, balanced, aggressive or medical_critical: the thresholds come with it"
     yield from _task(starter)
 
@@ -94,6 +95,10 @@ def _check_rows(starter: Starter) -> None:
 
 def _task(starter: Starter) -> Iterator[str]:
     label = starter.label
+    stated = starter.stated("task")
+    if stated is not None:
+        yield f"task: {flow(stated)}"
+        return
     if label is None:
         why = "no label: latency, size and agreement with the original are judged"
         yield f"task: unlabeled  # {why}"
@@ -135,7 +140,19 @@ def model_lines(starter: Starter) -> Iterator[str]:
     yield "model:"
     if starter.onnx is not None:
         yield from _onnx(starter, starter.onnx)
-        return
+    else:
+        yield from _factory(starter)
+    yield from other_lines(starter.stated("model"), ("args", "weights", "inputs", "output"), "  ")
+
+
+def other_lines(answers: Any, written: Sequence[str], indent: str) -> Iterator[str]:
+    """Yield the keys of a section that were answered beside those that are written in any case."""
+    for key, value in answers.items() if isinstance(answers, Mapping) else ():
+        if key not in written:
+            yield f"{indent}{key}: {flow(value)}"
+
+
+def _factory(starter: Starter) -> Iterator[str]:
     note = "  # ? a small network for tables: name your own" if starter.model == TABULAR and not starter.weights else ""
     yield f"  factory: {starter.model}{note}"
     args = _args(starter)
@@ -149,7 +166,7 @@ def model_lines(starter: Starter) -> Iterator[str]:
     elif not starter.trains:
         yield "  weights: included  # ? or the path of a .safetensors or .pt file; included: the factory loads its own"
     if starter.inputs is not None:
-        yield f"  inputs: {flow(list(starter.inputs))}"
+        yield f"  inputs: {flow(starter.inputs)}"
 
 
 def _args(starter: Starter) -> dict[str, Any]:
@@ -175,9 +192,8 @@ def _onnx(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
     outputs = "; ".join(f"{output['name']} {_shape(output['shape'])}" for output in facts["outputs"])
     yield f"  # it answers with {outputs}"
     yield from _output(starter, facts)
-    stated = starter.stated("model.inputs")
-    if isinstance(stated, list):
-        yield f"  inputs: {flow(stated)}"
+    if starter.inputs is not None:
+        yield f"  inputs: {flow(starter.inputs)}"
     elif starter.data is None:
         yield "  inputs:"
         for tensor in facts["inputs"]:
@@ -249,7 +265,7 @@ def output_question(starter: Starter) -> Iterator[OpenQuestion]:
 
 def size_question(starter: Starter) -> Iterator[OpenQuestion]:
     """Ask for the sizes that a file leaves free, where no data says them."""
-    if starter.onnx is None or starter.data is not None or starter.stated("model.inputs") is not None:
+    if starter.onnx is None or starter.data is not None or starter.inputs is not None:
         return
     named = []
     free = []
@@ -281,14 +297,18 @@ def fixed_sizes(shape: Sequence[int | str]) -> tuple[list[int | str], str]:
 
 def tail_lines(starter: Starter) -> Iterator[str]:
     """Yield the lines below the data: training, what counts, and what could be asked for."""
-    if starter.trains:
+    if starter.trains and starter.stated("train") is None:
         yield "train: {epochs: 20}  # leave it out where `model.weights` names trained ones"
-    if starter.objective:
+    if starter.objective and starter.stated("search") is None:
         order = [starter.objective, *(other for other in ("latency", "size") if other != starter.objective)]
         yield f"search: {{objective: {flow(order)}}}"
-    yield "# ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit"
-    yield "# ? validation: {retention: 0.97}   what it must keep; the level supplies the rest"
-    yield "export: [{format: auto}]  # ? onnx or torchscript, where something downstream needs one of them"
+    yield from other_lines(starter.answers, ("name", "level", "task", "model", "data"), "")
+    if starter.stated("target") is None:
+        yield "# ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit"
+    if starter.stated("validation") is None:
+        yield "# ? validation: {retention: 0.97}   what it must keep; the level supplies the rest"
+    if starter.stated("export") is None:
+        yield "export: [{format: auto}]  # ? onnx or torchscript, where something downstream needs one of them"
 
 
 def refuse(message: str, advice: str) -> NoReturn:

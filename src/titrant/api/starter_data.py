@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from titrant.api.open_questions import AnswerChoice, OpenQuestion
-from titrant.api.starter import MOST_CLASSES, Starter, judged_output, refuse
+from titrant.api.starter import MOST_CLASSES, Starter, judged_output, other_lines, refuse
 from titrant.api.starter_inputs import input_lines, kept_columns
 from titrant.api.starter_transform import preparation
 from titrant.schema.language.write import flow
@@ -17,6 +17,8 @@ SUBGROUPS = ("sex", "gender", "age", "race", "ethnicity", "region", "site", "hos
 # Shares where nothing is fitted on the rows: what would train judges.
 _TRAINED_SHARES = {"tuning": 0.2, "calibration": 0.2, "evaluation": 0.6}
 _MOST_SHOWN = 6
+# What the lines of the section write themselves.
+_KEYS = ("source", "inputs", "label", "classes", "positive", "transform", "split")
 
 
 def data_lines(starter: Starter) -> Iterator[str]:
@@ -51,7 +53,9 @@ def data_lines(starter: Starter) -> Iterator[str]:
         yield from (f"    - {flow(step)}" for step in prepared.steps)
     fits = any(name in FITTED for step in prepared.steps for name in ([step] if isinstance(step, str) else step))
     yield from _split(starter, fits=fits or starter.trains)
-    yield from _subgroups(kept)
+    yield from other_lines(starter.stated("data"), _KEYS, "  ")
+    if starter.stated("data.subgroups") is None:
+        yield from _subgroups(kept)
 
 
 def _label(starter: Starter, label: Mapping[str, Any]) -> Iterator[str]:

@@ -78,13 +78,15 @@ def subject_of(request: StarterRequest) -> Subject:
     if request.objective and request.objective not in OBJECTIVES:
         refuse(f"{request.objective} is nothing to optimize for", f"one of {', '.join(OBJECTIVES)}")
     model, data = _pair(request.model, request.data)
-    label = request.label if request.label is not None else answer(answers, "data.label")
-    weights = request.weights if request.weights is not None else answer(answers, "model.weights")
+    label = _once("--label", request.label, "data.label", answers)
+    weights = _once("--weights", request.weights, "model.weights", answers)
+    inputs = _once("--inputs", request.inputs, "model.inputs", answers)
+    _once("--target", request.objective or None, "search.objective", answers)
     if data is None and label is not None:
         refuse("--label names a column, and there is no data", "add --data FILE")
     _check_model(model, weights)
     onnx = _is_file(model, _ONNX)
-    if not onnx and data is None and request.inputs is None:
+    if not onnx and data is None and inputs is None:
         advice = 'give --data, or --inputs \'[{"name": "x", "shape": ["batch", 30]}]\''
         refuse("without data, nothing says what the model takes", advice)
     kind = "" if data is None else _kind(data)
@@ -96,10 +98,18 @@ def subject_of(request: StarterRequest) -> Subject:
         onnx,
         kind,
         data or "",
-        label,
-        weights,
+        None if label is None else str(label),
+        None if weights is None else str(weights),
         answers,
     )
+
+
+def _once(option: str, value: Any, key: str, answers: Mapping[str, Any]) -> Any:
+    """Return what an option or a key of `--set` says; RecipeError P081 where both do."""
+    stated = answer(answers, key)
+    if value is not None and stated is not None:
+        refuse(f"{option} and --set {key} say the same", "leave one of them out")
+    return stated if value is None else value
 
 
 def _check_text(request: StarterRequest) -> None:

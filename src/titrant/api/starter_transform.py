@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from titrant.api.open_questions import AnswerChoice, OpenQuestion
-from titrant.api.starter import FREE_PIXELS, Starter
+from titrant.api.starter import FREE_PIXELS, Starter, refuse
 from titrant.api.starter_inputs import kept_columns
+from titrant.schema.language.write import flow
 from titrant.schema.values.frozen import dataclass
 
 TransformEntry = str | Mapping[str, Any]
@@ -48,6 +49,8 @@ def preparation(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> Transfor
     stated = starter.stated("data.transform")
     if isinstance(stated, list):
         return TransformProposal(tuple(stated), "" if stated else "columns go in as they are")
+    if stated is not None:
+        refuse("`data.transform` is a list", f"such as --set 'data.transform=[{flow(stated)}]'")
     images = [column for column in kept if column["dtype"] == "images" or len(column["shape"]) == 3]
     if images:
         return _pixels(starter, images)
