@@ -81,10 +81,8 @@ BYTES = column("image", "uint8", (3, 32, 48))
         (starter(column("a"), kind="factory"), None),
         # Pixels.
         (starter(PIXELS, kind="npz"), None),
-        (starter(PIXELS, kind="image_folder"), [[], [CENTERED], [TORCHVISION],
-                                                [TO_BYTES]]),
-        (starter(BYTES, kind="npz"), [[UNIT],
-                                      [CENTERED], [TORCHVISION], [TO_BYTES]]),
+        (starter(PIXELS, kind="image_folder"), [[], [CENTERED], [TORCHVISION], [TO_BYTES]]),
+        (starter(BYTES, kind="npz"), [[UNIT], [CENTERED], [TORCHVISION], [TO_BYTES]]),
         (starter(BYTES, kind="npz", onnx=graph(3, 32, 48, dtype="uint8")), None),
         # Sizes: those that a file leaves free are the data's, others are resized only where somebody says so.
         (starter(PIXELS, kind="npz", onnx=graph(3, "h", "w")), None),

@@ -53,6 +53,7 @@ def _starter(request: StarterRequest, subject: Subject) -> Starter:
         hints=asked["hints"],
         level=answers.get("level", request.level),
         objective=request.objective,
+        alone=subject.alone,
         answers=answers,
     )
 

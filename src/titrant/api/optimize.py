@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from titrant.api.draft import draft
 from titrant.api.init import parsed_draft, refuse_other
 from titrant.api.planned import reading, write_file
-from titrant.api.starter import TABULAR, refuse
+from titrant.api.starter import refuse
 from titrant.api.starter_request import StarterRequest, subject_of
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.planned import Planned
@@ -61,7 +61,7 @@ def optimize(
 
     request = StarterRequest(model, out, data, label, weights, args, inputs, level, objective, tuple(overrides))
     subject = subject_of(request)
-    if subject.model == TABULAR and subject.weights is None:
+    if subject.alone:
         help = f"`titrant init {model}` writes a recipe that trains a small network on it"
         refuse(f"{model} is data, and there is no model to optimize", help)
     text = draft(request, subject, needs_weights=True)

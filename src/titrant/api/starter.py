@@ -28,7 +28,7 @@ class Starter:
 
     `source` is the kind of the data and its path or name as the recipe writes them. `answers` is the part of the recipe
     that whoever asked for it wrote, `inputs` what was said of the model's inputs, `objective` what counts first, ""
-    where nobody said.
+    where nobody said; `alone` is data without a model, for which a small one stands.
     """
 
     model: str
@@ -42,6 +42,7 @@ class Starter:
     hints: Mapping[str, Any] | None = None
     level: str = "balanced"
     objective: str = ""
+    alone: bool = False
     answers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -78,8 +79,8 @@ def head_lines(starter: Starter) -> Iterator[str]:
 
 
 def _subject(starter: Starter) -> str:
-    """Return what a recipe is named after: its model, or the data where the model is only a placeholder."""
-    if starter.model == TABULAR and starter.source is not None:
+    """Return what a recipe is named after: its model, or the data where nobody named one."""
+    if starter.alone and starter.source is not None:
         return starter.source[1]
     return starter.model
 
@@ -153,7 +154,7 @@ def other_lines(answers: Any, written: Sequence[str], indent: str) -> Iterator[s
 
 
 def _factory(starter: Starter) -> Iterator[str]:
-    note = "  # ? a small network for tables: name your own" if starter.model == TABULAR and not starter.weights else ""
+    note = "  # ? a small network for tables: name your own" if starter.alone else ""
     yield f"  factory: {starter.model}{note}"
     args = _args(starter)
     free = [argument["name"] for argument in starter.arguments or () if argument["name"] not in args]

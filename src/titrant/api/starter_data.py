@@ -108,8 +108,10 @@ def class_question(starter: Starter) -> Iterator[OpenQuestion]:
     because = f"`{label['name']}` has {len(values)} names" if label["text"] else f"`{label['name']}` has other numbers"
     if more:
         because += f", and the model {outputs} outputs"
-    choice = AnswerChoice([*own, "…"] if more else own, "every class, in the order of the outputs")
-    yield OpenQuestion("data.classes", "which output of the model is which class?", f"{because}.", (choice,))
+    orders = [own, own[::-1]] if len(own) == 2 and not more else [[*own, "…"] if more else own]
+    means = "every class, in the order of the outputs"
+    choices = tuple(AnswerChoice(order, f"output 0 is {order[0]}" if len(orders) > 1 else means) for order in orders)
+    yield OpenQuestion("data.classes", "which output of the model is which class?", f"{because}.", choices)
 
 
 def _are_places(values: Sequence[str], outputs: int | None) -> bool:

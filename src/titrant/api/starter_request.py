@@ -48,6 +48,7 @@ class Subject:
 
     `model` is a file's path or a reference, and `onnx` whether it is a file; `kind` is that of the data's source, and
     `data` its path, reference or name, "" without data. `answers` is the part of the recipe that the command writes.
+    Of data `alone` nobody named a model.
     """
 
     file: Path
@@ -58,6 +59,7 @@ class Subject:
     label: str | None = None
     weights: str | None = None
     answers: Mapping[str, Any] = field(default_factory=dict)
+    alone: bool = False
 
     @property
     def folder(self) -> Path:
@@ -101,6 +103,7 @@ def subject_of(request: StarterRequest) -> Subject:
         None if label is None else str(label),
         None if weights is None else str(weights),
         answers,
+        alone=model == TABULAR and request.model != TABULAR,
     )
 
 

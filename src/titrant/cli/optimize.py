@@ -86,12 +86,18 @@ def next_text(optimized: "Optimized") -> str:
     recipe = shlex.quote(str(optimized.recipe))
     lines = []
     if optimized.record.released:
-        run = str(_run_folder(optimized.record))
-        lines += ["", "load it in Python, with its transforms and classes:"]
-        lines += [f"    import titrant; model = titrant.load({run!r}); model(rows).decisions"]
-        lines += [f"or take the file itself: {Path(run) / 'outputs'}"]
-    lines += ["", f"next: edit {recipe} and commit it; `titrant run {recipe}` repeats only what depends on the change"]
+        run = _nearby(_run_folder(optimized.record))
+        lines += ["", "load it in Python; its transforms, classes and operating point come with it:"]
+        lines += ["    import titrant", f"    model = titrant.load({str(run)!r})", "    model(rows).decisions"]
+        lines += [f"the file itself and what goes with it: {run / 'outputs'}"]
+    lines += ["", f"next: read {recipe}, edit it, commit it with its lock; then: titrant run {recipe}"]
     return "\n".join(lines)
+
+
+def _nearby(folder: Path) -> Path:
+    """Write a folder as seen from here where it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _run_folder(record: "RunRecord") -> Path:
