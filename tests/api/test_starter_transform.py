@@ -1,21 +1,25 @@
 """What is done to columns and pixels: as the model's file says, as they are, or a question with likely answers."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx  # noqa: TID253 - the tests build tiny graphs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 from titrant.api.draft import questions, recipe_text
-from titrant.api.open_questions import UnansweredError, answers_of
+from titrant.api.open_questions import UnansweredError, answer, answers_of
 from titrant.api.starter import Starter
 from titrant.runtime.inspect.starter import describe_source
 from titrant.runtime.inspect.starter_model import describe_hints
 from titrant.schema.diagnostics.diagnostics import RecipeError
-from titrant.schema.language.parse import parse
+from titrant.schema.language.parse import node_at, parse
+from titrant.schema.language.yaml_tree import plain_value
+from titrant.schema.values.canonical import plain
 
 NOTHING = {"classes": None, "kinds": {}, "prepares": False, "pixels": None}
 UNIT = {"normalize": {"mean": 0, "std": 1}}
@@ -32,8 +36,8 @@ def column(name, dtype="float64", shape=(), **more):
 
 
 def starter(*columns, kind="csv", **more):
-    answer = {"name": "y", "values": {"0": 60, "1": 40}, "distinct": 2, "whole": True, "text": False, "missing": 0}
-    data = {"rows": 100, "columns": list(columns), "left": [], "label": answer, "notes": [], "candidates": []}
+    label = {"name": "y", "values": {"0": 60, "1": 40}, "distinct": 2, "whole": True, "text": False, "missing": 0}
+    data = {"rows": 100, "columns": list(columns), "left": [], "label": label, "notes": [], "candidates": []}
     given = {
         "model": "net:Net", "onnx": None, "arguments": [], "args": {}, "weights": "w.pt", "inputs": None,
         "source": (kind, "rows"), "data": data, "hints": NOTHING,
@@ -101,16 +105,16 @@ def test_takes_what_a_file_says_of_pixels(tmp_path):
     assert "  # as preprocessor_config.json says\n  transform:\n    - {normalize: {mean: [0.485" in text
     # A size that the processor does not resize to as titrant does is a question still.
     other = NOTHING | {"pixels": {**TORCHVISION, "from": "preprocessor_config.json"}}
-    (answer,) = offered(starter(IMAGE, kind="image_folder", hints=other))
-    assert answer == [{"resize": {"height": 224, "width": 224}}, TORCHVISION]
+    (steps,) = offered(starter(IMAGE, kind="image_folder", hints=other))
+    assert steps == [{"resize": {"height": 224, "width": 224}}, TORCHVISION]
 
 
 def test_asks_a_model_that_is_trained_here_for_nothing_but_a_size(tmp_path):
     assert written(starter(PIXELS, kind="image_folder", weights=None), tmp_path) == ["normalize"]
     assert written(starter(PIXELS, kind="npz", weights=None), tmp_path) == []
     assert written(starter(column("a"), weights=None), tmp_path) == ["standardize"]
-    (answer,) = offered(starter(IMAGE, kind="image_folder", weights=None))
-    assert answer[0] == {"resize": {"height": 224, "width": 224}}
+    (steps,) = offered(starter(IMAGE, kind="image_folder", weights=None))
+    assert steps[0] == {"resize": {"height": 224, "width": 224}}
 
 
 @given(place=st.integers(0, 3), data=st.data())
@@ -204,3 +208,41 @@ def test_takes_the_only_column_that_can_be_a_label(tmp_path, columns, label, can
     np.savez(tmp_path / "rows.npz", **columns)
     read = describe_source({"npz": str(tmp_path / "rows.npz")}, None, {"x"}, pick=True)
     assert (read["label"] and read["label"]["name"], read["candidates"]) == (label, candidates)
+
+
+KEYS = (
+    "name", "task", "seed", "model", "model.inputs", "model.output", "data",
+    "data.classes", "data.positive", "data.inputs", "data.transform", "data.split", "data.split.by",
+    "data.subgroups", "target", "train", "search.objective", "export", "validation.retention", "nothing.there",
+)  # fmt: skip
+VALUES = ("none", "5", "true", "a", "[]", "[a, b]", "{}", "{a: 1}", "[{a: 1}]", "0.5", "''", "[[1]]", "~", '"x\\ny"')
+
+
+@settings(max_examples=300)
+@given(
+    flags=st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(VALUES)), min_size=1, max_size=3),
+    given=st.sampled_from([
+        starter(column("a")), starter(BYTES, kind="npz"), starter(PIXELS, kind="image_folder", weights=None),
+        starter(column("a"), column("b"), onnx=graph(2), weights=None),
+        starter(source=None, data=None, onnx=graph(3, "h", 8), weights=None),
+    ]),
+)  # fmt: skip
+def test_takes_an_answer_to_any_key_or_says_what_is_wrong_with_it(flags, given):
+    try:
+        answers = answers_of([f"{key}={value}" for key, value in flags])
+        text = recipe_text(replace(given, answers=answers, inputs=answer(answers, "model.inputs")))
+        parsed = parse(text, "x.yaml", folder=Path())
+    except RecipeError:
+        return
+    for path, value in leaves(answers):
+        if value == {} and path in {("model",), ("data",)}:  # nothing more is said of what is written anyway
+            continue
+        assert plain(plain_value(node_at(parsed.source.root, path))) == value, text
+
+
+def leaves(answers, path=()):
+    for key, value in answers.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value

@@ -1,7 +1,7 @@
 """Questions that a starter recipe leaves open, since a guess would change what the model answers."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from titrant.schema.values.frozen import dataclass
 
 # Recipe keys that have an option of their own on the command line.
 _OPTIONS = {"data.label": "--label", "model.weights": "--weights", "model.args": "--args"}
+# Recipe keys that the command's own arguments write.
+_ARGUMENTS = {"data.source": "--data", "data.sources": "--data", "model.onnx": "MODEL", "model.factory": "MODEL"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,29 @@ def answers_of(overrides: Sequence[str]) -> Mapping[str, Any]:
     if diagnostics:
         raise RecipeError(*diagnostics)
     answers: dict[str, Any] = plain(plain_value(root))
+    for key in _empty(answers):
+        raise RecipeError(_misplaced(f"`{key}` is given no value", "write it after the `=`, or leave it out"))
+    for section in ("model", "data"):
+        if not isinstance(answers.get(section, {}), dict):
+            raise RecipeError(
+                _misplaced(f"`{section}` is a section", f"set one of its keys: --set {section}.KEY=VALUE")
+            )
+    for key, argument in _ARGUMENTS.items():
+        if answer(answers, key) is not None:
+            raise RecipeError(_misplaced(f"`{key}` is what the command names", f"give it as {argument}"))
     return answers
+
+
+def _empty(answers: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in answers.items():
+        if value is None:
+            yield f"{path}{key}"
+        elif isinstance(value, dict):
+            yield from _empty(value, f"{path}{key}.")
+
+
+def _misplaced(message: str, advice: str) -> Diagnostic:
+    return Diagnostic("P081", message, help=advice)
 
 
 def answer(answers: Mapping[str, Any], key: str) -> Any:

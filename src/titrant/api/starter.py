@@ -73,7 +73,8 @@ def head_lines(starter: Starter) -> Iterator[str]:
     yield f"# A starter recipe for {_subject(starter)}: edit it, commit it, and run it with `titrant run`."
     yield "# A comment says what a line was taken from, or, behind a question mark, what could be added."
     yield "titrant: 1"
-    yield f"name: {flow(starter.stated('name') or recipe_name(_subject(starter)))}"
+    name = starter.stated("name")
+    yield f"name: {flow(recipe_name(_subject(starter)) if name is None else name)}"
     yield f"level: {starter.level}  # minimal, balanced, aggressive or medical_critical: the thresholds come with it"
     yield from _task(starter)
 
@@ -143,6 +144,8 @@ def model_lines(starter: Starter) -> Iterator[str]:
         yield from _onnx(starter, starter.onnx)
     else:
         yield from _factory(starter)
+        if starter.stated("model.output") is not None:
+            yield f"  output: {flow(starter.stated('model.output'))}"
     yield from other_lines(starter.stated("model"), ("args", "weights", "inputs", "output"), "  ")
 
 

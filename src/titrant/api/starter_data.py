@@ -24,6 +24,8 @@ _KEYS = ("source", "inputs", "label", "classes", "positive", "transform", "split
 def data_lines(starter: Starter) -> Iterator[str]:
     """Yield the lines of the `data:` section; RecipeError P081 where the data has no input for a model."""
     if starter.source is None or starter.data is None:
+        for key in starter.stated("data") or ():
+            refuse(f"`data.{key}` has nothing to act on, and there is no data", "add --data FILE")
         yield "# ? data: without it the model runs on random inputs, and nothing can be calibrated or judged by labels"
         return
     data, (kind, path) = starter.data, starter.source
@@ -46,7 +48,9 @@ def data_lines(starter: Starter) -> Iterator[str]:
         yield from _classes(starter, data["label"])
     prepared = preparation(starter, kept)
     yield from _gaps(kept)
-    if prepared.note:
+    if starter.stated("data.transform") == []:
+        yield "  transform: []  # columns go in as they are"
+    elif prepared.note:
         yield f"  # {prepared.note}"
     if prepared.steps:
         yield "  transform:"

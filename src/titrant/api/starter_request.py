@@ -80,8 +80,8 @@ def subject_of(request: StarterRequest) -> Subject:
     if request.objective and request.objective not in OBJECTIVES:
         refuse(f"{request.objective} is nothing to optimize for", f"one of {', '.join(OBJECTIVES)}")
     model, data = _pair(request.model, request.data)
-    label = _once("--label", request.label, "data.label", answers)
-    weights = _once("--weights", request.weights, "model.weights", answers)
+    label = _text(_once("--label", request.label, "data.label", answers))
+    weights = _text(_once("--weights", request.weights, "model.weights", answers))
     inputs = _once("--inputs", request.inputs, "model.inputs", answers)
     _once("--target", request.objective or None, "search.objective", answers)
     if data is None and label is not None:
@@ -100,8 +100,8 @@ def subject_of(request: StarterRequest) -> Subject:
         onnx,
         kind,
         data or "",
-        None if label is None else str(label),
-        None if weights is None else str(weights),
+        label,
+        weights,
         answers,
         alone=model == TABULAR and request.model != TABULAR,
     )
@@ -113,6 +113,10 @@ def _once(option: str, value: Any, key: str, answers: Mapping[str, Any]) -> Any:
     if value is not None and stated is not None:
         refuse(f"{option} and --set {key} say the same", "leave one of them out")
     return stated if value is None else value
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _check_text(request: StarterRequest) -> None:

@@ -48,7 +48,7 @@ def preparation(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> Transfor
     """Decide on the transforms of the columns that are kept."""
     stated = starter.stated("data.transform")
     if isinstance(stated, list):
-        return TransformProposal(tuple(stated), "" if stated else "columns go in as they are")
+        return TransformProposal(tuple(stated))
     if stated is not None:
         refuse("`data.transform` is a list", f"such as --set 'data.transform=[{flow(stated)}]'")
     images = [column for column in kept if column["dtype"] == "images" or len(column["shape"]) == 3]
