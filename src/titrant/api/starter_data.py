@@ -49,7 +49,7 @@ def data_lines(starter: Starter) -> Iterator[str]:
     prepared = preparation(starter, kept)
     yield from _gaps(kept)
     if starter.stated("data.transform") == []:
-        yield "  transform: []  # columns go in as they are"
+        yield "  transform: []  # they go in as they are"
     elif prepared.note:
         yield f"  # {prepared.note}"
     if prepared.steps:

@@ -1,6 +1,7 @@
 """The options that `titrant init` and `titrant optimize` share, and asking on a terminal what they leave open."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +74,17 @@ def show_questions(error: "UnansweredError", options: argparse.Namespace) -> int
         console.note("")
         console.note(console.wrapped(f"{question.key}: {question.asks} {question.because}", "  ", "    "))
         rows = [(question.argument(choice.value), choice.means) for choice in question.choices]
-        console.note(console.table(rows, indent="      "))
+        console.note(_listed(rows, "      "))
     console.note("\nadd an answer for each to the command; it is written into the recipe")
     return error.exit_code
+
+
+def _listed(rows: Sequence[tuple[str, str]], indent: str) -> str:
+    """List answers with what they mean beside them, or above them where a line would be too long to be read."""
+    widest = max(len(text) for text, _ in rows)
+    if len(indent) + widest + 2 + max(len(means) for _, means in rows) <= console.width():
+        return "\n".join(f"{indent}{text:<{widest}}  {means}".rstrip() for text, means in rows)
+    return "\n".join(f"{indent}{means}:\n{indent}  {text}" if means else f"{indent}{text}" for text, means in rows)
 
 
 def ask(question: "OpenQuestion") -> str:
@@ -84,8 +93,8 @@ def ask(question: "OpenQuestion") -> str:
 
     console.note("")
     console.note(console.wrapped(f"{question.key}: {question.asks} {question.because}", "", "  "))
-    rows = [(f"{number}.", flow(choice.value), choice.means) for number, choice in enumerate(question.choices, 1)]
-    console.note(console.table(rows))
+    rows = [(f"{number}. {flow(choice.value)}", choice.means) for number, choice in enumerate(question.choices, 1)]
+    console.note(_listed(rows, "  "))
     while True:
         text = console.ask("a number, or the value as YAML: ").strip()
         if text.isdecimal() and 0 < int(text) <= len(question.choices):
