@@ -293,3 +293,26 @@ def test_says_what_a_file_is_that_is_no_table_with_named_columns(tmp_path, text,
     (tmp_path / "t.csv").write_text(text, "utf-8")
     with pytest.raises(RecipeError, match=message):
         describe_source({"csv": str(tmp_path / "t.csv")}, label)
+
+
+def test_asks_on_a_terminal_until_it_can_write(place, monkeypatch, capsys):
+    from titrant.cli import console
+    from titrant.cli.main import main
+
+    place.write("rows.csv", (place.folder / "rows.csv").read_text("utf-8").replace("one,", "label,", 1))
+    lines = (place.folder / "rows.csv").read_text("utf-8").splitlines()
+    named = [lines[0], *(f"{number % 2},{line.partition(',')[2]}" for number, line in enumerate(lines[1:]))]
+    place.write("rows.csv", "\n".join(named).replace("sick", "target") + "\n")
+    monkeypatch.chdir(place.folder)
+    monkeypatch.setenv("TITRANT_HOME", str(place.home))
+    monkeypatch.setattr(console, "can_ask", lambda: True)
+    given = iter(["", "7"])
+    monkeypatch.setattr(console, "ask", lambda prompt: next(given))
+    assert main(["init", "net:Net", "--data", "rows.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "data.label: which column holds the answer? rows.csv has 2 that could: `label`, `target`." in said
+    assert "  1. label\n  2. target\n  3. none    there is none\n" in said
+    assert "rows.csv has no column `7`" in said
+    given = iter(["2"])
+    assert main(["init", "net:Net", "--data", "rows.csv"]) == 0
+    assert "  label: target\n" in (place.folder / "net.yaml").read_text("utf-8")

@@ -128,3 +128,14 @@ def test_reads_a_data_factory(trained):
     failed = trained.titrant("init", "net:Net", "--weights", "net.pt", "--data", "mine:rows", "--force")
     assert (failed.code, "secret" in failed.all) == (4, False)
     assert "mine:rows() raised ValueError (mine.py:2)" in failed.err
+
+
+def test_asks_for_label_and_weights_at_once(trained):
+    table = (trained.folder / "rows.csv").read_text("utf-8").splitlines()
+    lines = [f"{line},{number % 2}" for number, line in enumerate(table[1:])]
+    trained.write("two.csv", "\n".join([f"{table[0]},other", *lines]) + "\n")
+    done = trained.titrant("optimize", "net:Net", "--data", "two.csv")
+    assert done.code == 2
+    assert "error[R166]: 2 questions that only you can answer" in done.err
+    assert "      --weights included  the factory loads its own\n" in done.err
+    assert "      --label sick\n      --label other\n" in done.err

@@ -22,9 +22,7 @@ def draft(request: StarterRequest, subject: Subject, *, needs_weights: bool = Fa
     """
     with reading():
         starter = _starter(request, subject)
-    if needs_weights and starter.trains and "train" not in starter.answers:
-        raise UnansweredError(_weights_question(subject))
-    return recipe_text(starter)
+    return recipe_text(starter, needs_weights=needs_weights)
 
 
 def _starter(request: StarterRequest, subject: Subject) -> Starter:
@@ -76,13 +74,15 @@ def _ask(subject: Subject) -> Mapping[str, Any]:
     return asked
 
 
-def _weights_question(subject: Subject) -> OpenQuestion:
-    choices = (
-        AnswerChoice("FILE", "a .safetensors or .pt file"),
-        AnswerChoice(OWN_WEIGHTS, "the factory loads its own"),
-    )
-    because = f"{subject.model} is a network without them; `titrant init` writes a recipe that trains it."
-    return OpenQuestion("model.weights", "where are its trained weights?", because, choices)
+def weights_question(starter: Starter) -> Iterator[OpenQuestion]:
+    """Ask for the weights of a factory that would be trained, where nobody says that it is to be."""
+    labelled = starter.label is not None or bool((starter.data or {}).get("candidates"))
+    if starter.onnx is not None or starter.weights is not None or not labelled or starter.stated("train") is not None:
+        return
+    file = AnswerChoice("FILE", "a .safetensors or .pt file")
+    choices = (file, AnswerChoice(OWN_WEIGHTS, "the factory loads its own"))
+    because = f"{starter.model} is a network without them; `titrant init` writes a recipe that trains it."
+    yield OpenQuestion("model.weights", "where are its trained weights?", because, choices)
 
 
 def questions(starter: Starter) -> Iterator[OpenQuestion]:
@@ -97,10 +97,13 @@ def questions(starter: Starter) -> Iterator[OpenQuestion]:
         yield from transform_question(starter)
 
 
-def recipe_text(starter: Starter) -> str:
+def recipe_text(starter: Starter, *, needs_weights: bool = False) -> str:
     """Write the recipe; UnansweredError with its questions, RecipeError P081 where model or data cannot make one."""
+    weights = tuple(weights_question(starter)) if needs_weights else ()
+    if any(label_question(starter)):  # without one the lines would be of another task
+        raise UnansweredError(*weights, *questions(starter))
     lines = [*head_lines(starter), *model_lines(starter), *data_lines(starter), *tail_lines(starter)]
-    if asked := tuple(questions(starter)):
+    if asked := (*weights, *questions(starter)):
         raise UnansweredError(*asked)
     # A name in a comment may hold what ends a line.
     return "\n".join(printable(line.replace("\n", "\\n")) for line in lines) + "\n"
