@@ -29,6 +29,7 @@ MOST_LISTED = 1000
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y")
 # A column with more values than this, or with a value for every other row, is hardly the answer of a classifier.
 _MOST_CLASSES, _MOST_UNLIKE = 100, 0.5
+_IMAGE_RANK = 4  # of a batch of images
 # What separates columns in files that are called .csv and have no commas.
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 # Columns whose numbers have a mean this near to 0, and a deviation this near to 1, were standardized by somebody.
@@ -49,17 +50,25 @@ def describe_starter(asked: Mapping[str, Any]) -> dict[str, Any]:
 
         hints = describe_hints(asked["onnx"])
     taken = {tensor["name"] for tensor in onnx["inputs"]} if onnx else set()
+    images = onnx is not None and any(len(tensor["shape"]) == _IMAGE_RANK for tensor in onnx["inputs"])
     source, label = asked.get("data"), asked.get("label")
     return {
         "arguments": _arguments(asked["factory"]) if asked.get("factory") else None,
         "onnx": onnx,
         "hints": hints,
-        "data": describe_source(source, label, taken, pick=not asked.get("unlabeled")) if source else None,
+        "data": describe_source(source, label, taken, pick=not asked.get("unlabeled"), images=images)
+        if source
+        else None,
     }
 
 
 def describe_source(
-    source: Mapping[str, str], label: str | None, taken: Collection[str] = (), *, pick: bool = False
+    source: Mapping[str, str],
+    label: str | None,
+    taken: Collection[str] = (),
+    *,
+    pick: bool = False,
+    images: bool = False,
 ) -> dict[str, Any]:
     """Describe the columns that go with the label: {"rows", "columns", "left", "label", "candidates", "notes"}.
 
@@ -68,10 +77,11 @@ def describe_source(
     arrays of another length, `label` is {"name", "values": {text: rows}, "distinct", "whole", "text", "missing"}.
 
     Without a label one is picked where asked: the only column that can be one, or the only one of these that is called
-    so; else `candidates` lists them. Columns that the model takes by name, `taken`, are none.
+    so; else `candidates` lists them. Columns that the model takes by name, `taken`, are none. With `images` those that
+    a bundled set has beside its columns are described too.
     """
     kind, path = next(iter(source.items()))
-    columns, notes = _read(kind, path, label)
+    columns, notes = _read(kind, path, label, images=images)
     name = Path(path).name if kind not in ("factory", "sklearn") else path
     _check_header(columns, name, label)
     _check_names(columns, name)
@@ -93,7 +103,7 @@ def describe_source(
     }
 
 
-def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
+def _read(kind: str, path: str, label: str | None, *, images: bool) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
     if kind == "csv":
         return read_csv(path)
     if kind == "parquet":
@@ -104,7 +114,7 @@ def _read(kind: str, path: str, label: str | None) -> tuple[Mapping[str, np.ndar
         return read_factory(SourceParams(factory=path), ""), ()
     if kind == "sklearn":
         bundled = read_bundled(path)
-        return {name: column for name, column in bundled.columns.items() if name not in hidden(path)}, ()
+        return {name: column for name, column in bundled.columns.items() if images or name not in hidden(path)}, ()
     return read_images(path, label=label, resize=True), ()
 
 

@@ -240,3 +240,9 @@ def test_lists_all_questions_as_json_too(home):
     code, out, _ = said("optimize", "net.onnx", "--data", "rows.csv", "--json")
     assert code == 2
     assert [(item["code"], "data.transform" in item["message"]) for item in json.loads(out)] == [("R166", True)]
+
+
+def test_says_of_a_file_that_is_looked_at_which_weights_are_nan(home):
+    onnx.save(graph(broken=True), home / "net.onnx")
+    code, out, _ = said("inspect", "net.onnx")
+    assert (code, "1 of the 6 numbers of its weight `w` are NaN" in out) == (0, True)

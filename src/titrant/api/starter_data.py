@@ -37,8 +37,12 @@ def data_lines(starter: Starter) -> Iterator[str]:
         yield f"  # {note}"
     for name in data["left"]:
         yield f"  # {name} has a different number of rows, and is left out"
-    for name, reason in left.items():
-        yield f"  # ? {name} is left out of the inputs: {reason}"
+    for reason in dict.fromkeys(left.values()):
+        names = [name for name in left if left[name] == reason]
+        if len(names) > _MOST_SHOWN:
+            yield f"  # ? {len(names)} columns are left out of the inputs: {reason}"
+        else:
+            yield from (f"  # ? {name} is left out of the inputs: {reason}" for name in names)
     if not kept:
         only = "a model needs at least one that differs from row to row"
         refuse(f"{path} has no column that the model could take beside the label", only)

@@ -30,7 +30,9 @@ def kept_columns(starter: Starter) -> tuple[list[Mapping[str, Any]], dict[str, s
     spare = _spare(columns)
     taken = _taken(starter, columns, spare)
     if taken is not None:
-        left = {column["name"]: "the model does not take it" for column in columns if column["name"] not in taken}
+        left = {
+            column["name"]: "the model does not take such a column" for column in columns if column["name"] not in taken
+        }
         return [column for column in columns if column["name"] in taken], left
     return [column for column in columns if column["name"] not in spare], spare
 
