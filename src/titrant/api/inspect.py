@@ -116,7 +116,7 @@ def bare_recipe(
     """Write the recipe that stands for a model without one; it stands in the current folder."""
     from titrant.schema.language.write import dump
 
-    model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if subject.endswith(".onnx") else {}
+    model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if Path(subject).suffix.lower() == ".onnx" else {}
     if not model:
         model = {"factory": subject, "args": dict(args or {}), "weights": "included"}
         model |= {} if args else {"args": {}}
