@@ -22,7 +22,7 @@ ELSE = {
     "runtime/seed.py": "libraries that draw random numbers",
     "schema/language/rules.py": "keys of the language that another one forbids",
     "src/titrant/api/doctor_machine.py": "libraries that no engine of titrant's rests on yet",
-    "src/titrant/api/init.py": "`onnx` is the key of `model` that is written",
+    "src/titrant/api/draft.py": "`onnx` is the key of `model` that is asked about",
     "src/titrant/api/inspect.py": "`onnx` is the key of `model` that is written",
     "compiler/bind/availability.py": "`torchscript` is a key of `model` that a later version brings",
     "runtime/inspect/inspect.py": "`onnx` is the parameter of the operator that loads such a file",

@@ -52,6 +52,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     inputs = specs_of(model, graph_inputs(model))
     taken, steps = _taken(params, inputs, data)
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
+    broken = tuple(nan_weights(whole.graph, counts))
     _drop_values(model)
     _drop_values(whole)
     shapes = infer_shapes(whole, fixed)
@@ -75,6 +76,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
             *_notes(opset(model), counted, weight_bytes, outside=bool(parts)),
             *mended,
             *_output_notes(model, unzipped),
+            *broken,
         ),
         state=state,
     )
@@ -151,6 +153,19 @@ def _output_notes(model: "onnx.ModelProto", unzipped: Sequence[str]) -> Iterator
     for value in model.graph.output:
         if value.name not in kept:
             yield f"its output {value.name} is no array of numbers, and is not looked at"
+
+
+def nan_weights(graph: "onnx.GraphProto", counts: Mapping[str, int]) -> Iterator[str]:
+    """Name each parameter inside the file that holds NaN, and how many; a constant that is none may mean them."""
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    for tensor in graph.initializer:
+        inside = tensor.data_location != TensorProto.EXTERNAL
+        if tensor.name in counts and inside and tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE):
+            values = numpy_helper.to_array(tensor)
+            if broken := int(np.isnan(values).sum()):
+                yield f"{broken:,} of the {values.size:,} numbers of its weight `{tensor.name}` are NaN"
 
 
 def _drop_values(model: "onnx.ModelProto") -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from titrant.api.label import label
     from titrant.api.lock import lock
     from titrant.api.migrate import migrate
+    from titrant.api.optimize import optimize
     from titrant.api.plan import plan
     from titrant.api.report import report
     from titrant.api.rerun import rerun
@@ -82,6 +83,7 @@ _PUBLIC = {
     "migrate": "titrant.api.migrate",
     "move_to_device": "titrant.api.devices",
     "operator": "titrant.runtime.catalog",
+    "optimize": "titrant.api.optimize",
     "plan": "titrant.api.plan",
     "read": "titrant.schema.language.parse",
     "report": "titrant.api.report",
@@ -131,6 +133,7 @@ __all__ = [
     "migrate",
     "move_to_device",
     "operator",
+    "optimize",
     "plan",
     "read",
     "report",

@@ -60,6 +60,11 @@ class Net(torch.nn.Module):
     def forward(self, x):
         BODY
         return self.only(x)
+
+
+class Pooled(Net):
+    def forward(self, x):
+        return self.only(x.mean((2, 3))[:, :2])
 """
 
 
@@ -335,7 +340,8 @@ def test_begins_a_recipe_with_nothing_of_the_data_but_columns_and_classes(place,
 
 def test_begins_a_recipe_with_no_name_of_an_image(place):
     image_folder(place, each=20)
-    code, text = place.call("init", f"{place.module}:Net", "--data", "faces", "--label", "sick", "--out", "new.yaml")
+    model = f"{place.module}:Pooled"
+    code, text = place.call("init", model, "--data", "faces", "--label", "sick", "--out", "new.yaml")
     assert code == 0, text
     assert CANARY not in text + place.told() + (place.folder / "new.yaml").read_text("utf-8")
 

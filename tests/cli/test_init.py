@@ -6,17 +6,19 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 import titrant
-from titrant.api.starter import Starter, recipe_name, recipe_text
+from titrant.api.draft import recipe_text
+from titrant.api.open_questions import UnansweredError
+from titrant.api.starter import Starter, recipe_name
 from titrant.runtime.inspect.starter import describe_source
 from titrant.schema.diagnostics.diagnostics import RecipeError, TitrantError
 from titrant.schema.language.parse import parse
 
 STARTED = """\
-# A starter recipe for net:Net.
-# Written by `titrant init`, which cannot know what stands after a question mark: answer these lines.
+# A starter recipe for net:Net: edit it, commit it, and run it with `titrant run`.
+# A comment says what a line was taken from, or, behind a question mark, what could be added.
 titrant: 1
 name: net
-level: auto  # ? minimal, balanced, aggressive or medical_critical
+level: balanced  # minimal, balanced, aggressive or medical_critical: the thresholds come with it
 task: binary_classification  # sick has 2 values: 0 192, 1 208
 model:
   factory: net:Net
@@ -28,7 +30,7 @@ data:
   transform:
     - standardize
   split: {train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3}  # ? by: a column, such as the patient
-train: {epochs: 20}  # ? leave it out where `model.weights` names trained ones
+train: {epochs: 20}  # leave it out where `model.weights` names trained ones
 # ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit
 # ? validation: {retention: 0.97}   what it must keep; the level supplies the rest
 export: [{format: auto}]  # ? onnx or torchscript, where something downstream needs one of them
@@ -81,8 +83,10 @@ def test_starts_from_an_onnx_file(place):
         ("net:Net", {"inputs": [], "label": "y"}, "there is no data"),
     ],
 )
-def test_refuses_what_cannot_become_a_recipe(tmp_path, model, more, message):
-    given = {name: tmp_path / value if name == "data" else value for name, value in more.items()}
+def test_refuses_what_cannot_become_a_recipe(tmp_path, monkeypatch, model, more, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.safetensors").write_bytes(b"")
+    given = {name: str(tmp_path / value) if name == "data" else value for name, value in more.items()}
     with pytest.raises(RecipeError) as caught:
         titrant.init(model, tmp_path / "out.yaml", **given)
     assert caught.value.diagnostics[0].code == "P081"
@@ -91,7 +95,9 @@ def test_refuses_what_cannot_become_a_recipe(tmp_path, model, more, message):
 
 
 def column(name, dtype="float64", **more):
-    return {"name": name, "dtype": dtype, "shape": [], "missing": 0, "distinct": 50, "unlike": 0.1} | more
+    return {
+        "name": name, "dtype": dtype, "shape": [], "missing": 0, "distinct": 50, "unlike": 0.1, "standard": False,
+    } | more  # fmt: skip
 
 
 def label(values, **more):
@@ -100,7 +106,10 @@ def label(values, **more):
 
 
 def starter(columns=(), answer=None, **more):
-    data = {"rows": 100, "columns": list(columns) or [column("a")], "left": [], "label": answer, "notes": []}
+    data = {
+        "rows": 100, "columns": list(columns) or [column("a")], "left": [], "label": answer, "notes": [],
+        "candidates": [],
+    }  # fmt: skip
     given = {
         "model": "net:Net", "onnx": None, "arguments": [], "args": {}, "weights": None, "inputs": None,
         "source": ("csv", "t.csv"), "data": data,
@@ -125,7 +134,7 @@ def test_takes_transforms_from_what_the_columns_hold(tmp_path):
     assert "# ? same is left out of the inputs: it has one value everywhere" in text
     assert "# ? positive: no or yes" in text
     assert "# missing values: age 3, note: x 2" in text
-    assert "subgroups, to judge age apart" in text
+    assert "# ? subgroups: {age: {column: age, bins: [40, 65]}}" in text
     assert data.positive is None
 
 
@@ -138,7 +147,7 @@ def test_takes_transforms_from_what_the_columns_hold(tmp_path):
     ],
 )
 def test_takes_the_task_from_the_label(tmp_path, answer, task):
-    recipe = parse(recipe_text(starter(answer=answer)), "x.yaml", folder=tmp_path).recipe
+    recipe = parse(recipe_text(starter(answer=answer, source=("npz", "t.npz"))), "x.yaml", folder=tmp_path).recipe
     assert recipe.task == task
     assert recipe.data.split.stratify is (task != "multiclass_classification")
 
@@ -171,27 +180,44 @@ def answering(*outputs):
 
 
 @pytest.mark.parametrize(
-    ("outputs", "answer", "line"),
+    ("outputs", "answer", "offered"),
     [
         # The order of named classes, and of fewer than there are outputs, is known to nobody but the model's maker.
-        ([("y", "batch", 2)], label({"yes": 60, "no": 40}, text=True), "  # ? classes: ['yes', 'no']: every class"),
-        ([("y", "batch", 9)], label({"ant": 60, "bee": 40}, text=True), "  # ? classes: [ant, bee, …]: every class"),
-        ([("y", "batch", 9)], label({"10": 60, "20": 40}), "  # ? classes: [10, 20, …]: every class"),
+        ([("y", "batch", 2)], label({"yes": 60, "no": 40}, text=True), ["yes", "no"]),
+        ([("y", "batch", 9)], label({"ant": 60, "bee": 40}, text=True), ["ant", "bee", "…"]),
+        ([("y", "batch", 9)], label({"10": 60, "20": 40}), [10, 20, "…"]),
         ([("y", "batch", 2)], label({"0": 60, "1": 40}), None),
         ([("y", "batch", 9)], label({"0": 60, "4": 40}), None),
     ],
 )
-def test_asks_for_the_order_of_a_trained_models_classes(tmp_path, outputs, answer, line):
-    text = recipe_text(starter(model="m.onnx", onnx=answering(*outputs), answer=answer))
-    parse(text, "x.yaml", folder=tmp_path)
-    assert ("# ? classes" in text) is (line is not None)
-    assert line is None or line in text
+def test_asks_for_the_order_of_a_trained_models_classes(tmp_path, outputs, answer, offered):
+    given = {"model": "m.onnx", "onnx": answering(*outputs), "answer": answer, "source": ("npz", "t.npz")}
+    if offered is None:
+        parse(recipe_text(starter(**given)), "x.yaml", folder=tmp_path)
+        return
+    with pytest.raises(UnansweredError) as caught:
+        recipe_text(starter(**given))
+    assert [(item.key, item.choices[0].value) for item in caught.value.questions] == [("data.classes", offered)]
+    answers = {"data": {"classes": ["a", "b", *answer["values"]]}}
+    recipe = parse(recipe_text(starter(**given, answers=answers)), "x.yaml", folder=tmp_path).recipe
+    assert [str(name) for name in recipe.data.classes] == answers["data"]["classes"]
 
 
-def test_asks_nothing_of_the_classes_of_a_model_that_is_trained_here(tmp_path):
+def test_takes_the_order_of_classes_from_a_file_that_holds_it(tmp_path):
+    named = label({"no": 60, "yes": 40}, text=True)
+    given = {"model": "m.onnx", "onnx": answering(("y", "batch", 3)), "answer": named, "source": ("npz", "t.npz")}
+    hints = {"classes": ["yes", "no", "maybe"], "kinds": {}, "prepares": False, "pixels": None}
+    recipe = parse(recipe_text(starter(**given, hints=hints)), "x.yaml", folder=tmp_path).recipe
+    assert (recipe.task, recipe.data.classes) == ("multiclass_classification", ("yes", "no", "maybe"))
+    with pytest.raises(UnansweredError):
+        recipe_text(starter(**given, hints=hints | {"classes": ["a", "b", "c"]}))
+
+
+def test_asks_nothing_of_the_classes_of_a_model_that_is_trained_here():
     named = label({"yes": 60, "no": 40}, text=True)
-    assert "# ? classes" not in recipe_text(starter(answer=named))
-    assert "# ? classes" in recipe_text(starter(answer=named, weights="w.pt"))
+    assert "classes" not in recipe_text(starter(answer=named))
+    with pytest.raises(UnansweredError, match="which output of the model is which class"):
+        recipe_text(starter(answer=named, weights="w.pt", source=("npz", "t.npz")))
 
 
 @pytest.mark.parametrize(
@@ -204,19 +230,32 @@ def test_asks_nothing_of_the_classes_of_a_model_that_is_trained_here(tmp_path):
     ],
 )
 def test_names_the_output_that_classes_are_decided_from(tmp_path, outputs, line):
-    text = recipe_text(starter(model="m.onnx", onnx=answering(*outputs), answer=label({"0": 60, "1": 40})))
+    answer = label({"0": 60, "1": 40})
+    text = recipe_text(starter(model="m.onnx", onnx=answering(*outputs), answer=answer, source=("npz", "t.npz")))
     parse(text, "x.yaml", folder=tmp_path)
     assert line in text if line else "output:" not in text
 
 
-def test_asks_for_sizes_that_a_graph_leaves_free(tmp_path):
+def test_asks_which_of_several_outputs_is_judged():
+    onnx = answering(("head", "batch", 2), ("other", "batch", 2))
+    given = {"model": "m.onnx", "onnx": onnx, "answer": label({"0": 60, "1": 40}), "source": ("npz", "t.npz")}
+    with pytest.raises(UnansweredError, match="which output are classes decided from"):
+        recipe_text(starter(**given))
+    text = recipe_text(starter(**given, answers={"model": {"output": {"name": "other", "kind": "logits"}}}))
+    assert "  output: {name: other, kind: logits}\n" in text
+
+
+def test_asks_for_sizes_that_a_graph_leaves_free_where_no_data_says_them(tmp_path):
     graph = {
         "parameters": 3, "layers": [], "notes": ["opset 17"], "outputs": [],
         "inputs": [{"name": "image", "shape": ["batch", 3, "h", "w"], "dtype": "float32"}],
     }  # fmt: skip
-    text = recipe_text(starter(model="m.onnx", onnx=graph, source=None, data=None))
+    given = {"model": "m.onnx", "onnx": graph, "source": None, "data": None}
+    with pytest.raises(UnansweredError, match="leaves image h, w free") as caught:
+        recipe_text(starter(**given))
+    value = caught.value.questions[0].choices[0].value
+    text = recipe_text(starter(**given, inputs=value))
     assert parse(text, "x.yaml", folder=tmp_path).recipe.model.inputs[0].shape == ("batch", 3, 224, 224)
-    assert "# ? the file leaves h, w free" in text
 
 
 @pytest.mark.parametrize(
@@ -267,10 +306,33 @@ def test_reads_a_file_that_is_separated_otherwise_and_says_so(tmp_path):
     ("text", "label", "message"),
     [
         ("x,y,7\nx,y,8\n", "label", "seems to have no header line: 1 of its 3 columns are called by numbers"),
-        ("a,b\n1,2\n", "label", "t.csv has no column label"),
+        ("a,b\n1,2\n", "label", "t.csv has no column `label`"),
     ],
 )
 def test_says_what_a_file_is_that_is_no_table_with_named_columns(tmp_path, text, label, message):
     (tmp_path / "t.csv").write_text(text, "utf-8")
     with pytest.raises(RecipeError, match=message):
         describe_source({"csv": str(tmp_path / "t.csv")}, label)
+
+
+def test_asks_on_a_terminal_until_it_can_write(place, monkeypatch, capsys):
+    from titrant.cli import console
+    from titrant.cli.main import main
+
+    place.write("rows.csv", (place.folder / "rows.csv").read_text("utf-8").replace("one,", "label,", 1))
+    lines = (place.folder / "rows.csv").read_text("utf-8").splitlines()
+    named = [lines[0], *(f"{number % 2},{line.partition(',')[2]}" for number, line in enumerate(lines[1:]))]
+    place.write("rows.csv", "\n".join(named).replace("sick", "target") + "\n")
+    monkeypatch.chdir(place.folder)
+    monkeypatch.setenv("TITRANT_HOME", str(place.home))
+    monkeypatch.setattr(console, "can_ask", lambda: True)
+    given = iter(["", "7"])
+    monkeypatch.setattr(console, "ask", lambda prompt: next(given))
+    assert main(["init", "net:Net", "--data", "rows.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "data.label: which column holds the answer? rows.csv has 2 that could: `label`, `target`." in said
+    assert "  1. label\n  2. target\n  3. none    there is none\n" in said
+    assert "rows.csv has no column `7`" in said
+    given = iter(["2"])
+    assert main(["init", "net:Net", "--data", "rows.csv"]) == 0
+    assert "  label: target\n" in (place.folder / "net.yaml").read_text("utf-8")

@@ -1,131 +1,79 @@
 """Write a starter recipe for a model, with what was found out about it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import write_file
-from titrant.api.starter import Starter, recipe_name, recipe_text
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.values.files import WEIGHT_SUFFIXES
-from titrant.schema.values.text import is_text
+from titrant.api.draft import draft
+from titrant.api.planned import reading, write_file
+from titrant.api.starter_request import StarterRequest, Subject, subject_of
+from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError
 
-_KINDS = {".csv": "csv", ".parquet": "parquet", ".npz": "npz"}
+if TYPE_CHECKING:
+    from titrant.schema.language.parse import ParsedRecipe
 
 
 def init(
     model: str,
     out: Path | None = None,
     *,
-    data: Path | None = None,
+    data: str | None = None,
     label: str | None = None,
-    weights: Path | None = None,
+    weights: str | None = None,
     args: Mapping[str, Any] | None = None,
     inputs: Sequence[Mapping[str, Any]] | None = None,
+    level: str = "balanced",
+    objective: str = "",
+    overrides: Sequence[str] = (),
+    force: bool = False,
     trust: bool = False,
 ) -> Path:
-    """Write a starter recipe that `titrant check` takes, and return its file (default: NAME.yaml in this folder).
+    """Write a starter recipe that runs, and return its file (default: NAME.yaml beside the model).
 
-    `model` is an .onnx file or a factory `module:Name`, with its `weights` and `args`; `data` a .csv, .parquet or .npz
-    file or a folder of images, with the column that holds the `label`. `inputs`, as in `model.inputs`, are needed for a
-    factory without data. A file that is there is never overwritten. Raises RecipeError P081 where no recipe can be
-    written, StepError when the factory or the data cannot be read.
+    `model` is an .onnx file, a factory `module:Name` with its `weights` ("included": it loads its own) and `args`, a
+    folder with one .onnx file and one table, or a table alone, for which a small network is trained. `data` is a .csv,
+    .parquet or .npz file, a folder of images, a data factory `module:Name` or a set of scikit-learn by its name, with
+    the column that holds the `label` ("none": no column does). `inputs`, as in `model.inputs`, are needed for a factory
+    without data. `objective` is what counts first, latency or size. `overrides` are keys of the recipe, "a.b=v".
+
+    The recipe is planned before it is written. A file that is there with other content is overwritten with `force`
+    only. Raises UnansweredError, a RecipeError, with all questions of which a guess would change the model's answers,
+    RecipeError P081 where no recipe can be written, StepError when the factory or its data cannot be read.
     """
-    from titrant.compiler.bind.bind import bind
+    request = StarterRequest(model, out, data, label, weights, args, inputs, level, objective, tuple(overrides))
+    subject = subject_of(request)
+    refuse_other(subject.file, None, force=force)
+    text = draft(request, subject)
+    parsed = parsed_draft(subject, text)
+    _check_plan(parsed, trust=trust)
+    write_file(subject.file, text)
+    return subject.file
+
+
+def parsed_draft(subject: Subject, text: str) -> "ParsedRecipe":
+    """Parse a draft as if it stood in its file."""
     from titrant.schema.language.parse import parse
 
-    _check(model, data, label, weights, inputs)
-    file = Path(f"{recipe_name(model)}.yaml") if out is None else out
-    if file.exists():
-        raise RecipeError(Diagnostic("P003", f"{file} is there already", help="name a new file with --out"))
-    folder = file.absolute().parent
-    answer = _ask(model, data, label, folder)
-    starter = Starter(
-        model=_from(folder, Path(model)) if model.endswith(".onnx") else model,
-        onnx=answer["onnx"],
-        arguments=answer["arguments"],
-        args=dict(args or {}),
-        weights=None if weights is None else _from(folder, weights),
-        inputs=None if inputs is None else [dict(spec) for spec in inputs],
-        source=None if data is None else (_kind(data), _from(folder, data)),
-        data=answer["data"],
-    )
-    text = recipe_text(starter)
-    bind(parse(text, str(file), folder=folder), trust=trust)
-    write_file(file, text)
-    return file
+    return parse(text, str(subject.file), folder=subject.folder)
 
 
-def _check(
-    model: str,
-    data: Path | None,
-    label: str | None,
-    weights: Path | None,
-    inputs: Sequence[Mapping[str, Any]] | None,
-) -> None:
-    """Refuse what cannot become a recipe before any process is started."""
-    suffix = Path(model).suffix.lower()
-    problem = ""
-    unnamed = next(
-        (place for place in (Path(model), data, weights) if place and not is_text(str(place.absolute()))), None
-    )
-    if unnamed is not None:
-        problem, advice = f"the name of {unnamed} is not UTF-8", "reach it by a link of another name"
-    elif model.lower().endswith(WEIGHT_SUFFIXES):
-        problem, advice = f"{model} holds weights and no model", f"name its factory: module:Name --weights {model}"
-    elif suffix == ".onnx" and not Path(model).is_file():
-        problem, advice = f"there is no file {model}", "check the path"
-    elif suffix == ".onnx" and weights is not None:
-        problem, advice = "an .onnx file holds its own weights", "leave out --weights"
-    elif suffix != ".onnx" and ":" not in model:
-        problem, advice = f"{model} is neither an .onnx file nor a factory", "name a factory as module:Name"
-    elif suffix != ".onnx" and data is None and inputs is None:
-        problem = "without data, nothing says what the model takes"
-        advice = 'give --data, or --inputs \'[{"name": "x", "shape": ["batch", 30]}]\''
-    elif data is not None and not data.exists():
-        problem, advice = f"there is no {data}", "check the path"
-    elif weights is not None and not weights.is_file():
-        problem, advice = f"there is no file {weights}", "check the path"
-    elif data is None and label is not None:
-        problem, advice = "--label names a column, and there is no data", "add --data FILE"
-    if problem:
-        raise RecipeError(Diagnostic("P081", problem, help=advice))
+def refuse_other(file: Path, text: str | None, *, force: bool) -> None:
+    """Raise RecipeError P003 where a file is there with another text than this."""
+    if force or not file.exists():
+        return
+    if text is not None and file.is_file() and file.read_bytes() == text.encode():
+        return
+    other = "" if text is None else " with another content"
+    advice = f"run it: titrant run {file}; --force overwrites it, --out names another file"
+    raise RecipeError(Diagnostic("P003", f"{file} is there already{other}", help=advice))
 
 
-def _ask(model: str, data: Path | None, label: str | None, folder: Path) -> Mapping[str, Any]:
-    """Ask a child process, which looks for modules in the recipe's folder: the user's code runs there only."""
-    from titrant.runtime.store.home import open_home
-    from titrant.runtime.worker.parent import Worker
+def _check_plan(parsed: "ParsedRecipe", *, trust: bool) -> None:
+    """Plan the recipe, so that what is written runs; that this machine cannot hold it is no fault of the recipe."""
+    from titrant.api.plan import plan
 
-    onnx = model.endswith(".onnx")
-    question = {
-        "factory": None if onnx else model,
-        "onnx": str(Path(model).absolute()) if onnx else None,
-        "data": None if data is None else {_kind(data): str(data.absolute())},
-        "label": label if label is not None or data is None or not data.is_dir() else "label",
-    }
-    if data is not None and data.is_dir() and _is_flat(data):
-        question["label"] = None
-    with Worker(open_home(), folder, 1, 42) as worker:
-        answer: Mapping[str, Any] = worker.ask({"do": "inspect", "steps": {"starter": question}})["starter"]
-    return answer
-
-
-def _is_flat(folder: Path) -> bool:
-    return not any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
-
-
-def _kind(data: Path) -> str:
-    if data.is_dir():
-        return "image_folder"
-    kind = _KINDS.get(data.suffix.lower())
-    if kind is None:
-        message = f"{data.name} is not a .csv, .parquet or .npz file, nor a folder of images"
-        raise RecipeError(Diagnostic("P081", message, help="convert it, or read it in a data factory"))
-    return kind
-
-
-def _from(folder: Path, file: Path) -> str:
-    """Write a path as seen from the recipe's folder."""
-    return Path(os.path.relpath(file.absolute(), folder)).as_posix()
+    try:
+        with reading():
+            plan(parsed, trust=trust)
+    except InfeasibleError:
+        return

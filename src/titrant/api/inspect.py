@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.api.planned import reading
+from titrant.api.starter_request import holds_program, is_reference
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read
@@ -68,7 +70,7 @@ def inspect(
             raise RecipeError(Diagnostic("P080", f"the name of {subject} is not UTF-8", help=advice))
         if not Path(subject).is_file():
             raise RecipeError(Diagnostic("P080", f"there is no file {subject}", help="check the path"))
-    elif ":" not in subject:
+    elif not is_reference(subject):
         raise RecipeError(_no_model(subject))
     parsed = bare_recipe(subject, level or "auto", args, inputs)
     return _bare(subject, parsed, level, hardware, trust, shown=inputs is not None or suffix == ".onnx")
@@ -96,6 +98,9 @@ def _weights(
 
     _refuse({"args": args, "inputs": inputs}, "a weights file")
     file = Path(subject)
+    if holds_program(file):
+        message = f"{file.name} is a TorchScript program, which this version of titrant does not take"
+        raise RecipeError(Diagnostic("P080", message, help="name the factory of its module, or export it as .onnx"))
     if file.suffix.lower() != ".safetensors":
         message = f"{file.name} can only be read with torch, and holds no model"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights: module:Name"))
@@ -111,7 +116,7 @@ def bare_recipe(
     """Write the recipe that stands for a model without one; it stands in the current folder."""
     from titrant.schema.language.write import dump
 
-    model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if subject.endswith(".onnx") else {}
+    model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if Path(subject).suffix.lower() == ".onnx" else {}
     if not model:
         model = {"factory": subject, "args": dict(args or {}), "weights": "included"}
         model |= {} if args else {"args": {}}
@@ -129,7 +134,7 @@ def _bare(
     from titrant.runtime.store.home import open_home
 
     bound, home = bind(parsed, trust=trust), open_home()
-    with inspector(bound, home) as (ask, _):
+    with reading(), inspector(bound, home) as (ask, _):
         model = model_facts(bound, ask, home.path / "facts", shown=shown)
     if level is None:
         return Inspected(subject, model)

@@ -1,15 +1,20 @@
-"""Save and load a plan with what it was made from, and write files that the user named."""
+"""Save and load a plan with what it was made from, and read and write files that the user named."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.planned import Planned
 from titrant.schema.values.canonical import WrongValueError, plain, read_back
 from titrant.schema.values.files import write_bytes
 from titrant.schema.values.text import first_line, os_reason
+
+# The user's own code raised: nothing is wrong with what the command names.
+_RAISED = "X108"
 
 
 def save(planned: Planned, file: Path) -> None:
@@ -63,6 +68,17 @@ def load(file: Path) -> Planned:
                 "P001", f"{file} is not a saved plan ({reason})", help="save one with: titrant plan RECIPE --out FILE"
             )
         ) from None
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn errors of files that a command names into errors of its arguments; the user's own code keeps its own."""
+    try:
+        yield
+    except StepError as error:
+        if any(diagnostic.code == _RAISED for diagnostic in error.diagnostics):
+            raise
+        raise RecipeError(*error.diagnostics) from None
 
 
 def write_file(file: Path, text: str) -> None:

@@ -1,11 +1,12 @@
-"""The text of a starter recipe: what was found out as keys, what cannot be known as visible questions."""
+"""The text of a starter recipe: what was found out as keys, what it does not need as comments."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from titrant.api.open_questions import AnswerChoice, OpenQuestion, answer
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.write import flow
 from titrant.schema.recipe.data import ROLES
@@ -13,58 +14,76 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted
 
 _FEWEST_ROWS = 20
-# Columns that often name the group that a case belongs to, and so are worth a bias gate.
-SUBGROUPS = ("sex", "gender", "age", "race", "ethnicity", "region", "site", "hospital")
-# A text column whose values differ in more than this share of the rows names the rows.
-NAMES_ROWS = 0.5
 # A whole-numbered label with more values than this is a quantity.
 MOST_CLASSES = 100
-# A text column with more values than this makes a model's input very wide.
-_WIDE_TEXT = 50
-_WIDTH = 100
-_MOST_SHOWN = 6
 # What a free size of an ONNX input becomes until somebody knows better: pixels, places.
 FREE_PIXELS, _FREE_PLACES = 224, 128
+# A model that is trained where none is given: a small one for tables.
+TABULAR = "titrant.recipes.models:TabularNet"
 
 
 @dataclass(frozen=True)
 class Starter:
-    """What is known: the model as the recipe names it, and what the child process answered (see `describe_starter`)."""
+    """What is known: the model as the recipe names it, and what the child process answered (see `describe_starter`).
+
+    `source` is the kind of the data and its path or name as the recipe writes them. `answers` is the part of the recipe
+    that whoever asked for it wrote, `inputs` what was said of the model's inputs, `objective` what counts first, ""
+    where nobody said; `alone` is data without a model, for which a small one stands.
+    """
 
     model: str
     onnx: Mapping[str, Any] | None
     arguments: Sequence[Mapping[str, Any]] | None
     args: Mapping[str, Any]
     weights: str | None
-    inputs: Sequence[Mapping[str, Any]] | None
+    inputs: Any
     source: tuple[str, str] | None
     data: Mapping[str, Any] | None
+    hints: Mapping[str, Any] | None = None
+    level: str = "balanced"
+    objective: str = ""
+    alone: bool = False
+    answers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> Mapping[str, Any] | None:
+        """What is known of the label; None without one."""
+        return self.data["label"] if self.data is not None else None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the recipe fits the model: a factory without weights, and rows with a label."""
+        return self.onnx is None and self.weights is None and self.label is not None
+
+    def stated(self, key: str) -> Any:
+        """Return what was answered at a dotted key; None where nothing was."""
+        return answer(self.answers, key)
 
 
 def recipe_name(model: str) -> str:
     """Make a recipe's name of a file's or factory's."""
-    stem = Path(model).stem if model.endswith(".onnx") else model.rpartition(":")[2]
+    stem = model.rpartition(":")[2] if ":" in model else Path(model).stem
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", stem)
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", spaced).strip("-.").lower() or "model"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", spaced).strip("-.").lower()[:100] or "model"
 
 
-def recipe_text(starter: Starter) -> str:
-    """Write the recipe; RecipeError P081 where model or data cannot make one."""
+def head_lines(starter: Starter) -> Iterator[str]:
+    """Yield the lines above the sections; RecipeError P081 where the rows or the label cannot make a recipe."""
     _check_rows(starter)
-    lines = [
-        f"# A starter recipe for {starter.model}.",
-        "# Written by `titrant init`, which cannot know what stands after a question mark: answer these lines.",
-        "titrant: 1",
-        f"name: {recipe_name(starter.model)}",
-        "level: auto  # ? minimal, balanced, aggressive or medical_critical",
-        *_task(starter),
-        *model_lines(starter),
-        *data_lines(starter),
-        *_training(starter),
-        *_contract(starter),
-        "export: [{format: auto}]  # ? onnx or torchscript, where something downstream needs one of them",
-    ]
-    return "\n".join(lines) + "\n"
+    yield f"# A starter recipe for {_subject(starter)}: edit it, commit it, and run it with `titrant run`."
+    yield "# A comment says what a line was taken from, or, behind a question mark, what could be added."
+    yield "titrant: 1"
+    name = starter.stated("name")
+    yield f"name: {flow(recipe_name(_subject(starter)) if name is None else name)}"
+    yield f"level: {starter.level}  # minimal, balanced, aggressive or medical_critical: the thresholds come with it"
+    yield from _task(starter)
+
+
+def _subject(starter: Starter) -> str:
+    """Return what a recipe is named after: its model, or the data where nobody named one."""
+    if starter.alone and starter.source is not None:
+        return starter.source[1]
+    return starter.model
 
 
 def _check_rows(starter: Starter) -> None:
@@ -77,9 +96,14 @@ def _check_rows(starter: Starter) -> None:
 
 
 def _task(starter: Starter) -> Iterator[str]:
-    label = starter.data["label"] if starter.data else None
+    label = starter.label
+    stated = starter.stated("task")
+    if stated is not None:
+        yield f"task: {flow(stated)}"
+        return
     if label is None:
-        yield "task: unlabeled  # no label was given: latency, size and agreement with the original are judged"
+        why = "no label: latency, size and agreement with the original are judged"
+        yield f"task: unlabeled  # {why}"
         return
     distinct = label["distinct"]
     if label["missing"]:
@@ -101,8 +125,16 @@ def _task(starter: Starter) -> Iterator[str]:
         )
     counts = ", ".join(f"{value} {count:,}" for value, count in list(label["values"].items())[:8])
     counts += " …" if distinct > 8 else ""
-    kind = "binary" if distinct == 2 else "multiclass"
+    kind = "binary" if _is_binary(starter, distinct) else "multiclass"
     yield f"task: {kind}_classification  # {label['name']} has {distinct} values: {counts}"
+
+
+def _is_binary(starter: Starter, distinct: int) -> bool:
+    """Whether two classes are all that there are: a model with three outputs or more tells more apart."""
+    outputs = judged_output(starter)[1]
+    stated = starter.stated("data.classes")
+    classes = len(stated) if isinstance(stated, list) else distinct
+    return classes == 2 and (outputs is None or outputs <= 2)
 
 
 def model_lines(starter: Starter) -> Iterator[str]:
@@ -110,8 +142,23 @@ def model_lines(starter: Starter) -> Iterator[str]:
     yield "model:"
     if starter.onnx is not None:
         yield from _onnx(starter, starter.onnx)
-        return
-    yield f"  factory: {starter.model}"
+    else:
+        yield from _factory(starter)
+        if starter.stated("model.output") is not None:
+            yield f"  output: {flow(starter.stated('model.output'))}"
+    yield from other_lines(starter.stated("model"), ("args", "weights", "inputs", "output"), "  ")
+
+
+def other_lines(answers: Any, written: Sequence[str], indent: str) -> Iterator[str]:
+    """Yield the keys of a section that were answered beside those that are written in any case."""
+    for key, value in answers.items() if isinstance(answers, Mapping) else ():
+        if key not in written:
+            yield f"{indent}{key}: {flow(value)}"
+
+
+def _factory(starter: Starter) -> Iterator[str]:
+    note = "  # ? a small network for tables: name your own" if starter.alone else ""
+    yield f"  factory: {starter.model}{note}"
     args = _args(starter)
     free = [argument["name"] for argument in starter.arguments or () if argument["name"] not in args]
     if args:
@@ -120,200 +167,128 @@ def model_lines(starter: Starter) -> Iterator[str]:
         yield f"  # it also takes {', '.join(free)}"
     if starter.weights is not None:
         yield f"  weights: {flow(starter.weights)}"
-    elif not trains(starter):
+    elif not starter.trains:
         yield "  weights: included  # ? or the path of a .safetensors or .pt file; included: the factory loads its own"
     if starter.inputs is not None:
-        yield f"  inputs: {flow(list(starter.inputs))}"
+        yield f"  inputs: {flow(starter.inputs)}"
 
 
 def _args(starter: Starter) -> dict[str, Any]:
     """Return the factory's arguments: those given, and `auto` for what the data says."""
     args = dict(starter.args)
-    labeled = starter.data is not None and starter.data["label"] is not None
     for argument in starter.arguments or ():
         name = argument["name"]
         if name in args:
             continue
-        if (name == "features" and argument["required"] and starter.data) or (name == "classes" and labeled):
+        named = name == "classes" and starter.label is not None
+        if (name == "features" and argument["required"] and starter.data) or named:
             args[name] = "auto"
         elif argument["required"]:
-            example = json.dumps({**args, name: 8})
-            refuse(f"{starter.model} needs a value for `{name}`", f"give its value, such as --args '{example}'")
+            refuse(f"{starter.model} needs a value for `{name}`", f"give its value, such as --args '{{\"{name}\": 8}}'")
     return args
 
 
 def _onnx(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"  onnx: {flow(starter.model)}"
-    yield f"  # {facts['parameters']:,} parameters in {len(facts['layers']):,} nodes; {'; '.join(facts['notes'])}"
+    first, *others = facts["notes"] or [""]
+    yield f"  # {facts['parameters']:,} parameters in {len(facts['layers']):,} nodes{f'; {first}' * bool(first)}"
+    yield from (f"  # {note}" for note in others)
     outputs = "; ".join(f"{output['name']} {_shape(output['shape'])}" for output in facts["outputs"])
     yield f"  # it answers with {outputs}"
-    judged = _judged(facts)[0]
-    labelled = starter.data is not None and starter.data["label"] is not None
-    named = judged is not None and "prob" in judged.lower()
-    if labelled and judged is not None and (named or judged != facts["outputs"][0]["name"]):
-        output = {"name": judged, "kind": "probabilities" if named else "logits"}
-        yield f"  output: {flow(output)}  # ? the output that classes are decided from"
-    yield "  inputs:"
-    for tensor in facts["inputs"]:
-        sizes, guessed = fixed_sizes(tensor["shape"])
-        shape = ", ".join(map(str, sizes))
-        line = f"    - {{name: {flow(tensor['name'])}, shape: [{shape}], dtype: {tensor['dtype']}}}"
-        yield line + (f"  # ? the file leaves {guessed} free: write the size that you serve" if guessed else "")
+    yield from _output(starter, facts)
+    if starter.inputs is not None:
+        yield f"  inputs: {flow(starter.inputs)}"
+    elif starter.data is None:
+        yield "  inputs:"
+        for tensor in facts["inputs"]:
+            shape = ["batch", *tensor["shape"][1:]] if tensor["shape"] else []
+            yield f"    - {flow({'name': tensor['name'], 'shape': shape, 'dtype': tensor['dtype']})}"
+
+
+def _output(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Write which output classes are decided from, where that is not the only one, and what its numbers are."""
+    stated = starter.stated("model.output")
+    judged = judged_output(starter)[0]
+    if stated is not None:
+        yield f"  output: {flow(stated)}"
+    elif starter.label is not None and judged is not None:
+        kind = output_kind(starter, judged)
+        if kind != "logits" or judged != facts["outputs"][0]["name"]:
+            said = "by the node that gives it" if judged in (starter.hints or {}).get("kinds", {}) else "by its name"
+            yield f"  output: {flow({'name': judged, 'kind': kind})}  # {said}"
+
+
+def output_kind(starter: Starter, name: str) -> str:
+    """Say what the numbers of an output are: by the node that gives it, by its name, else logits."""
+    kinds: Mapping[str, str] = (starter.hints or {}).get("kinds", {})
+    return kinds.get(name) or ("probabilities" if "prob" in name.lower() else "logits")
 
 
 def _shape(shape: Sequence[int | str]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-def data_lines(starter: Starter) -> Iterator[str]:
-    """Yield the lines of the `data:` section; RecipeError P081 where the data has no input for a model."""
-    if starter.source is None or starter.data is None:
-        yield "# ? data: without it the model runs on random inputs, and nothing can be calibrated or judged by labels"
-        return
-    data, (kind, path) = starter.data, starter.source
-    kept, left = _kept(data["columns"])
-    size = f"{counted(data['rows'], 'row')}, {counted(len(data['columns']), 'column')}"
-    yield "data:"
-    yield f"  source: {{{kind}: {flow(path)}}}  # {size}" + (" beside the label" if data["label"] else "")
-    for note in data["notes"]:
-        yield f"  # {note}"
-    for name in data["left"]:
-        yield f"  # {name} has a different number of rows, and is left out"
-    for name, reason in left.items():
-        yield f"  # ? {name} is left out of the inputs: {reason}"
-    yield from _doubtful(kept)
-    for leak in data.get("leaks", ()):
-        advice = "leave it out of `inputs`, unless it is known before the answer is"
-        yield f"  # ? {leak['column']} gives the label away alone ({leak['measure']} {leak['score']:.3f}): {advice}"
-    if not kept:
-        only = "a model needs at least one that differs from row to row"
-        refuse(f"{path} has no column that the model could take beside the label", only)
-    if left or data["left"] or kind == "npz":
-        yield from _names("  inputs: ", [column["name"] for column in kept])
-    if data["label"]:
-        yield from _label(data["label"])
-        yield from _classes(starter, data["label"])
-    yield from _transforms(kept, starter.onnx)
-    yield from _split(data["label"])
-    groups = [column["name"] for column in kept if column["name"].lower() in SUBGROUPS]
-    if groups:
-        cut = "bins: [40, 65]" if groups[0].lower() == "age" else "values: [one, other]"
-        yield f"  # ? subgroups, to judge {', '.join(groups)} apart:"
-        yield f"  #   {{{flow(groups[0].lower())}: {{column: {flow(groups[0])}, {cut}}}}}"
+def classifying(starter: Starter) -> list[tuple[str, int]]:
+    """List the outputs (batch, numbers of a case) that classes can be decided from: name and numbers.
+
+    Where some of them have a number for each class, the others are none: features, or another head.
+    """
+    outputs = [(output["name"], list(output["shape"])) for output in (starter.onnx or {}).get("outputs", ())]
+    wide = [(name, shape[1]) for name, shape in outputs if len(shape) == 2 and isinstance(shape[1], int)]
+    classes = starter.label["distinct"] if starter.label is not None else None
+    fitting = [(name, size) for name, size in wide if size == classes or (classes == 2 and size == 1)]
+    return fitting or wide
 
 
-def _kept(columns: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-    left = {}
-    for column in columns:
-        if column["dtype"] == "text" and column["unlike"] > NAMES_ROWS:
-            left[column["name"]] = f"{column['distinct']:,} different texts, so it names the rows"
-        elif column["distinct"] is not None and column["distinct"] < 2:
-            left[column["name"]] = "it has one value everywhere" if column["distinct"] else "it has no value anywhere"
-    return [column for column in columns if column["name"] not in left], left
-
-
-def _doubtful(kept: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Ask about columns that one_hot makes very wide, and whole numbers that may only count the rows."""
-    for column in kept:
-        if column["dtype"] == "text" and column["distinct"] > _WIDE_TEXT:
-            problem = f"{column['name']} has {column['distinct']:,} different texts, and each becomes an input"
-            yield f"  # ? {problem}: derive numbers from dates, or leave it out"
-        elif column["dtype"].startswith(("int", "uint")) and column["distinct"] is not None and column["unlike"] == 1.0:
-            yield f"  # ? {column['name']} has another whole number in each row: leave it out if it only names them"
-
-
-def _names(key: str, names: Sequence[str]) -> Iterator[str]:
-    """Write a list of names, in several lines where one is too long."""
-    line = f"{key}{flow(list(names))}"
-    if len(line) <= _WIDTH:
-        yield line
-        return
-    yield key.rstrip()
-    yield from (f"    - {flow(name)}" for name in names)
-
-
-def _label(label: Mapping[str, Any]) -> Iterator[str]:
-    yield f"  label: {flow(label['name'])}"
-    values = list(label["values"])
-    if len(values) == 2:
-        yield f"  # ? positive: {values[0]} or {values[1]}: the critical class, which safety gates protect"
-    elif len(values) <= MOST_CLASSES:
-        yield f"  # ? positive: the critical class, if there is one, of {', '.join(values[:8])}"
-
-
-def _classes(starter: Starter, label: Mapping[str, Any]) -> Iterator[str]:
-    """Ask which output of a trained model is which class: nothing but its maker knows."""
-    outputs = _judged(starter.onnx)[1]
-    values = list(label["values"])
-    more = outputs is not None and outputs > len(values) > 1
-    if trains(starter) or not (label["text"] or (more and not _are_places(values, outputs))):
-        return
-    own = values if label["text"] else [int(value) if value.isdigit() else value for value in values]
-    listed = flow([*own[:MOST_CLASSES], *(["…"] if more else [])])
-    yield f"  # ? classes: {listed}: every class in the order of the model's outputs, which only its maker knows"
-
-
-def _are_places(values: Sequence[str], outputs: int | None) -> bool:
-    return all(value.isdigit() and int(value) < (outputs or 0) for value in values)
-
-
-def _judged(onnx: Mapping[str, Any] | None) -> tuple[str | None, int | None]:
+def judged_output(starter: Starter) -> tuple[str | None, int | None]:
     """Return the name of the output that classes are decided from, and its numbers a case; None where there is none.
 
     The converters of scikit-learn put the class that was chosen before the probabilities.
     """
-    outputs = [(output["name"], list(output["shape"])) for output in (onnx or {}).get("outputs", ())]
-    wide = [(name, shape[1]) for name, shape in outputs if len(shape) == 2 and isinstance(shape[1], int)]
-    return wide[0] if wide else (None, None)
+    stated = starter.stated("model.output.name")
+    wide = classifying(starter)
+    fitting = [(name, size) for name, size in wide if name == stated] or wide
+    return fitting[0] if fitting else (None, None)
 
 
-def _transforms(kept: Sequence[Mapping[str, Any]], onnx: Mapping[str, Any] | None) -> Iterator[str]:
-    steps: list[str] = []
-    images = [column for column in kept if column["dtype"] == "images" or len(column["shape"]) == 3]
-    image_shapes = [tensor["shape"] for tensor in (onnx or {}).get("inputs", ()) if len(tensor["shape"]) == 4]
-    height, width = fixed_sizes(image_shapes[0])[0][2:] if image_shapes else (FREE_PIXELS, FREE_PIXELS)
-    if images and (
-        images[0]["dtype"] == "images" or (image_shapes and list(images[0]["shape"][1:]) != [height, width])
-    ):
-        steps.append(f"resize: {{height: {height}, width: {width}}}")
-    if images:
-        steps.append("normalize: {mean: 0.5, std: 0.5, scale: 1}")
-    flat = [column for column in kept if column not in images]
-    gaps = [column["name"] for column in flat if column["missing"] and column["dtype"] != "text"]
-    holes = [column["name"] for column in flat if column["missing"] and column["dtype"] == "text"]
-    text = any(column["dtype"] == "text" for column in flat)
-    if gaps:
-        steps.append(f"impute: {{strategy: median, columns: {flow(gaps)}}}" if text else "impute: {strategy: median}")
-    if holes:
-        steps.append(f"impute: {{strategy: most_frequent, columns: {flow(holes)}}}")
-    if text:
-        steps.append("one_hot")
-    if any(column["dtype"] not in ("text", "bool") for column in flat):
-        steps.append("standardize")
-    if onnx is not None and steps:
-        yield "  # ? a trained model wants what it was trained with: these transforms are a guess"
-    missing = [f"{column['name']} {column['missing']:,}" for column in flat if column["missing"]]
-    if missing:
-        more = f" and {len(missing) - _MOST_SHOWN} columns more" if len(missing) > _MOST_SHOWN else ""
-        yield f"  # missing values: {', '.join(missing[:_MOST_SHOWN])}{more}"
-    if steps:
-        yield "  transform:"
-        yield from (f"    - {step}" if ":" not in step else f"    - {{{step}}}" for step in steps)
+def output_question(starter: Starter) -> Iterator[OpenQuestion]:
+    """Ask which output is judged, where several could be and they are not the same answer in two forms."""
+    wide = classifying(starter)
+    if starter.label is None or starter.stated("model.output") is not None or len(wide) < 2:
+        return
+    if sorted(output_kind(starter, name) for name, _ in wide) == ["logits", "probabilities"]:
+        return
+    choices = tuple(AnswerChoice({"name": name, "kind": output_kind(starter, name)}) for name, _ in wide)
+    yield OpenQuestion(
+        "model.output",
+        "which output are classes decided from?",
+        f"{starter.model} answers with {', '.join(name for name, _ in wide)}, each with a number for every class.",
+        choices,
+    )
 
 
-def _split(label: Mapping[str, Any] | None) -> Iterator[str]:
-    rarest = min(label["values"].items(), key=lambda value_count: value_count[1]) if label else None
-    roles = "train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3"
-    if rarest is not None and rarest[1] < len(ROLES):
-        yield f"  # ? class {rarest[0]} has {rarest[1]} rows, too few for {len(ROLES)} roles: join it with another"
-        yield f"  split: {{{roles}, stratify: false}}"
-    else:
-        yield f"  split: {{{roles}}}  # ? by: a column, such as the patient"
+def size_question(starter: Starter) -> Iterator[OpenQuestion]:
+    """Ask for the sizes that a file leaves free, where no data says them."""
+    if starter.onnx is None or starter.data is not None or starter.inputs is not None:
+        return
+    named = []
+    free = []
+    for tensor in starter.onnx["inputs"]:
+        sizes, guessed = fixed_sizes(tensor["shape"])
+        free += [f"{tensor['name']} {guessed}"] if guessed else []
+        named.append({"name": tensor["name"], "shape": sizes, "dtype": tensor["dtype"]})
+    if free:
+        yield OpenQuestion(
+            "model.inputs",
+            "what size are its inputs?",
+            f"{starter.model} leaves {', '.join(free)} free, and there is no --data.",
+            (AnswerChoice(named, "with the sizes that you serve"),),
+        )
 
 
 def fixed_sizes(shape: Sequence[int | str]) -> tuple[list[int | str], str]:
     """Fill in what the file leaves free; returns the names of those sizes too."""
-    sizes: list[int | str] = ["batch"]
+    sizes: list[int | str] = ["batch"] if len(shape) else []
     guessed = []
     for place, size in enumerate(shape[1:], 1):
         if isinstance(size, int):
@@ -324,19 +299,20 @@ def fixed_sizes(shape: Sequence[int | str]) -> tuple[list[int | str], str]:
     return sizes, ", ".join(guessed)
 
 
-def _training(starter: Starter) -> Iterator[str]:
-    if trains(starter):
-        yield "train: {epochs: 20}  # ? leave it out where `model.weights` names trained ones"
-
-
-def _contract(starter: Starter) -> Iterator[str]:
-    yield "# ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit"
-    yield "# ? validation: {retention: 0.97}   what it must keep; the level supplies the rest"
-
-
-def trains(starter: Starter) -> bool:
-    """Whether the recipe fits the model: a factory without weights, and rows with a label."""
-    return starter.onnx is None and starter.weights is None and bool(starter.data and starter.data["label"])
+def tail_lines(starter: Starter) -> Iterator[str]:
+    """Yield the lines below the data: training, what counts, and what could be asked for."""
+    if starter.trains and starter.stated("train") is None:
+        yield "train: {epochs: 20}  # leave it out where `model.weights` names trained ones"
+    if starter.objective and starter.stated("search") is None:
+        order = [starter.objective, *(other for other in ("latency", "size") if other != starter.objective)]
+        yield f"search: {{objective: {flow(order)}}}"
+    yield from other_lines(starter.answers, ("name", "level", "task", "model", "data"), "")
+    if starter.stated("target") is None:
+        yield "# ? target: {latency: {p95: 10 ms, batch: 1}, size: 5 MiB}   what the model must fit"
+    if starter.stated("validation") is None:
+        yield "# ? validation: {retention: 0.97}   what it must keep; the level supplies the rest"
+    if starter.stated("export") is None:
+        yield "export: [{format: auto}]  # ? onnx or torchscript, where something downstream needs one of them"
 
 
 def refuse(message: str, advice: str) -> NoReturn:

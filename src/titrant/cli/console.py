@@ -115,6 +115,21 @@ def is_terminal(stream: TextIO | None = None) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
+def can_ask() -> bool:
+    """Say whether somebody can answer a question: stdin and stderr are a terminal, and nothing asks for plain text."""
+    return sys.stdin is not None and sys.stdin.isatty() and is_terminal()
+
+
+def ask(prompt: str) -> str:
+    """Ask for a line on stderr and return it; KeyboardInterrupt where the terminal's input ends."""
+    sys.stderr.write(printable(prompt))
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise KeyboardInterrupt
+    return line.rstrip("\n")
+
+
 class Progress:
     """Shows a run's events: a live bar for the running step on a terminal, one plain line a finished step elsewhere.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # In the order of `titrant --help`.
 VERBS = {
+    "optimize": "write a recipe for a trained model, plan it and run it, in one go",
     "init": "write a starter recipe for a model, with what was found out about it",
     "check": "parse and bind recipes; looks at no machine and runs no code",
     "plan": "show what would be done, why, and what it must keep",

@@ -80,11 +80,11 @@ def call(options: argparse.Namespace) -> int:
             unused.close()
     console.answer(up_to_date_text(record) if record.executed == 0 else verdict_text(record, planned))
     if record.exit == OK and not options.locked and not is_saved_plan(options.recipe) and not options.max_minutes:
-        _update_lock(planned, record, options.recipe, quiet=options.quiet)
+        enter_lock(planned, record, options.recipe, quiet=options.quiet)
     return record.exit
 
 
-def _update_lock(planned: "Planned", record: "RunRecord", recipe: Path, *, quiet: bool) -> None:
+def enter_lock(planned: "Planned", record: "RunRecord", recipe: Path, *, quiet: bool) -> None:
     """Enter a successful run in the lock beside its recipe; one line where that changed it, or cannot be."""
     from titrant.api.lock import Locked, update_lock
     from titrant.cli.lock import lock_line

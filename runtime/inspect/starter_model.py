@@ -1,0 +1,128 @@
+"""Find out what an ONNX file says of itself: its classes, kinds of outputs, pixels, and weights that are NaN."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.runtime.inspect.onnx import count_parameters, nan_weights
+from titrant.runtime.operators.model.load_onnx import read_onnx
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.files import json_object
+
+if TYPE_CHECKING:
+    import onnx
+
+# The operators that a class is decided from → what their numbers are. Those of ai.onnx.ml answer (label, scores).
+_KINDS = {"Softmax": "probabilities", "Sigmoid": "probabilities", "LogSoftmax": "log_probabilities"}
+_CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier")
+# What a file prepares its own columns with: a fitted pipeline stands in it.
+_PREPARING = ("Scaler", "Imputer", "OneHotEncoder", "LabelEncoder", "CategoryMapper", "Normalizer", "DictVectorizer")
+# What changes the form of an answer and not what it is.
+_MOVES = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "ZipMap")
+# `Image.NominalPixelRange` of Windows ML → how pixels in 0..1 get there.
+_RANGES: Mapping[str, Mapping[str, Any]] = {
+    "NominalRange_0_255": {"mean": 0, "std": 1, "scale": 255},
+    "Normalized_0_1": {"mean": 0, "std": 1},
+    "Normalized_1_1": {"mean": 0.5, "std": 0.5},
+}
+_RANGE_KEY = "Image.NominalPixelRange"
+# What Hugging Face's image processors write beside a model.
+PREPROCESSOR = "preprocessor_config.json"
+_CONFIG = "config.json"
+_BILINEAR = 2  # as Pillow counts filters
+
+
+def describe_hints(path: str) -> dict[str, Any]:
+    """Say what a file tells: {"classes", "kinds", "prepares", "pixels"}.
+
+    `classes` are the labels in the order of the outputs, or None; `kinds` map an output to what its numbers are, where
+    the node that gives it says so; `prepares` is whether it holds a fitted preparation of its columns; `pixels` are
+    {"normalize": {mean, std, scale}, "height", "width", "from"} as the file, or the one beside it, states them, or
+    None. Raises RecipeError P081 for weights that hold NaN, StepError as reading the file does.
+    """
+    model, _ = read_onnx(path)
+    _refuse_nan(model, Path(path).name)
+    nodes = list(model.graph.node)
+    return {
+        "classes": _classes(model) or _listed_classes(Path(path)),
+        "kinds": dict(_kinds(model)),
+        "prepares": any(node.domain == "ai.onnx.ml" and node.op_type in _PREPARING for node in nodes),
+        "pixels": _stated_pixels(model, Path(path)) or _pixels_beside(Path(path).parent),
+    }
+
+
+def _refuse_nan(model: "onnx.ModelProto", name: str) -> None:
+    for note in nan_weights(model.graph, count_parameters(model.graph)):
+        advice = "export it from a checkpoint that trained well"
+        raise RecipeError(Diagnostic("P081", f"{name}: {note}", help=advice))
+
+
+def _classes(model: "onnx.ModelProto") -> list[Any] | None:
+    """Return the labels that a classifier of ai.onnx.ml, or the node that names its answers, holds in their order."""
+    for node in model.graph.node:
+        if node.domain != "ai.onnx.ml" or node.op_type not in (*_CLASSIFIERS, "ZipMap"):
+            continue
+        for item in node.attribute:
+            if item.name.startswith("classlabels") and (item.strings or item.ints):
+                return [text.decode("utf-8", "replace") for text in item.strings] or list(item.ints)
+    return None
+
+
+def _listed_classes(path: Path) -> list[Any] | None:
+    """Return the labels of `id2label` in the config.json beside a file, where it numbers them from 0."""
+    labels = (json_object(path.parent / _CONFIG) or {}).get("id2label")
+    if not isinstance(labels, dict):
+        return None
+    named = [labels.get(str(place)) for place in range(len(labels))]
+    return named if named and all(isinstance(name, str) for name in named) else None
+
+
+def _kinds(model: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
+    producers = {name: node for node in model.graph.node for name in node.output}
+    for value in model.graph.output:
+        node, name = producers.get(value.name), value.name
+        while node is not None and node.op_type in _MOVES and node.input:
+            name = node.input[0]
+            node = producers.get(name)
+        if node is None:
+            continue
+        if node.op_type in _KINDS:
+            yield value.name, _KINDS[node.op_type]
+        elif node.domain == "ai.onnx.ml" and (node.op_type == "Normalizer" or _is_score(node, name)):
+            yield value.name, "probabilities"
+
+
+def _is_score(node: "onnx.NodeProto", name: str) -> bool:
+    """Whether a tensor is what the trees of a forest voted; the other output is the class that they chose."""
+    return bool(node.op_type == "TreeEnsembleClassifier" and name == node.output[1])
+
+
+def _stated_pixels(model: "onnx.ModelProto", path: Path) -> dict[str, Any] | None:
+    stated = {item.key: item.value for item in model.metadata_props}
+    normalize = _RANGES.get(stated.get(_RANGE_KEY, ""))
+    return None if normalize is None else {"normalize": dict(normalize), "from": f"{_RANGE_KEY} in {path.name}"}
+
+
+def _pixels_beside(folder: Path) -> dict[str, Any] | None:
+    """Read mean, deviation and size from the preprocessor_config.json beside a model; None where it has none."""
+    stated = json_object(folder / PREPROCESSOR) or {}
+    mean, std = stated.get("image_mean"), stated.get("image_std")
+    if not (_are_numbers(mean) and _are_numbers(std)):
+        return None
+    assert isinstance(mean, list)
+    assert isinstance(std, list)
+    size = stated.get("size")
+    size = {"height": size, "width": size} if isinstance(size, int) else size if isinstance(size, dict) else {}
+    # Cropping, and another filter than the one of `resize`, give other pixels: its size is then a question.
+    ours = not stated.get("do_center_crop") and stated.get("resample", _BILINEAR) == _BILINEAR
+    sizes = {key: size[key] for key in ("height", "width") if ours and isinstance(size.get(key), int)}
+    return {"normalize": {"mean": mean, "std": std}, **sizes, "from": PREPROCESSOR}
+
+
+def _are_numbers(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, (int, float)) and math.isfinite(item) for item in value)
+    )
