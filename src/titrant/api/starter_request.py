@@ -163,7 +163,7 @@ def _check_model(model: str, weights: str | None) -> None:
     place, suffix = Path(model), Path(model).suffix.lower()
     if suffix in YAML_SUFFIXES:
         refuse(f"{model} is a recipe already", f"run it: titrant run {model}")
-    if suffix in WEIGHT_SUFFIXES:
+    if model.lower().endswith(WEIGHT_SUFFIXES):
         refuse(*_weights_alone(place))
     if suffix == _ONNX:
         if not place.is_file():
@@ -183,7 +183,7 @@ def _check_model(model: str, weights: str | None) -> None:
     if weights is not None and weights != OWN_WEIGHTS:
         if not Path(weights).is_file():
             refuse(f"there is no file {weights}", _near(Path(weights)))
-        if Path(weights).suffix.lower() not in WEIGHT_SUFFIXES:
+        if not weights.lower().endswith(WEIGHT_SUFFIXES):
             refuse(f"{weights} is no file of weights", f"weights are in {', '.join(WEIGHT_SUFFIXES)} files")
 
 
