@@ -17,6 +17,7 @@ from titrant.compiler.decide import (
     target,
     thresholds,
     training,
+    transforms,
 )
 from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -65,6 +66,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("notes", None, notes),
     ("inputs", None, inputs.inputs),
     ("classes", None, inputs.classes),
+    ("transforms", None, transforms.transforms),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),

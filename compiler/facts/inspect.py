@@ -27,7 +27,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 7
+_FORM = 8
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str,
     steps = {
         "data.load": data_load(bound, files),
         "data.split": data_split(bound),
-        "data.transform": data_transform(bound),
+        "data.transform": data_transform(bound, files),
         operator: model,
     }
     outputs = bound.recipe.model.output or ()

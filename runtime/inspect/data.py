@@ -15,6 +15,7 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import load as load_libraries
 from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
+from titrant.runtime.inspect.transforms import describe_transforms
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
@@ -68,6 +69,7 @@ def describe_data(
         notes=(*_notes(tables), *parts.notes, *class_notes(transforming, tables), *_ungrouped(rows, parts)),
         seconds=watch.seconds,
         wiring=tuple(InputPart(item.name, item.part, item.value) for item in transforming.wiring),
+        transforms=describe_transforms(transforming, transforms, rows, tables),
     )
     return facts, rows
 

@@ -6,10 +6,12 @@ Model arguments that are left to the data (features, classes, vocabulary) are fi
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.factory import build, seeded, source_digest
 from titrant.runtime.inspect.torch_forward import NOT_RUN, ForwardPass, run_forward
+from titrant.runtime.inspect.transforms import fitted_advice
 from titrant.runtime.inspect.weights import compare_weights
 from titrant.runtime.user_code import reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
@@ -36,7 +38,11 @@ def describe_torch(params: "ModelLoadParams", data: DataFacts | None, task: str,
     args = dict(params.args) if data is None else resolve_args(params.args, data)
     named = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.inputs)
     specs = _in_order(named, data)
-    module, seen, real = _forward(params.factory, args, specs, task, seed)
+    try:
+        module, seen, real = _forward(params.factory, args, specs, task, seed)
+    except StepError as error:
+        error.diagnostics = tuple(replace(item, help=item.help + fitted_advice(data)) for item in error.diagnostics)
+        raise
     weights = params.weights if params.weights in (None, "included") else params.weights.digest  # type: ignore[union-attr]
     digest = sha256({"source": source_digest(params.factory), "args": args, "weights": weights})
     notes = (*real, *seen.notes, *compare_weights(params.weights, module))

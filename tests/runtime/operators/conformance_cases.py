@@ -51,6 +51,10 @@ CASES = {
     "data.transform": Case(
         {**READING, "label": "bright", "positive": 1}, {"tables": "data.load:tables", "split": "data.split:split"}
     ),
+    "data.raw": Case(
+        {},
+        {"tables": "data.load:tables", "split": "data.split:split", "transforms": "data.transform:transforms"},
+    ),
     "model.load": Case(
         {
             "factory": "operator_nets:TinyNet",
@@ -65,6 +69,15 @@ CASES = {
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
     "export.onnx": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "export.inside": Case(
+        {},
+        {
+            "model": "export.onnx:model",
+            "transforms": "data.transform:transforms",
+            "example": "data.transform:tuning",
+            "raw": "data.raw:tuning",
+        },
+    ),
     "export.torchscript": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
