@@ -56,6 +56,7 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
     check_model.outputs_fit,
     check_contract.agreement_outputs_exist,
     check_model.patterns_match,
+    check_transforms.inside_holds,
 )
 
 

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding
+from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.transform import Resize
 from titrant.schema.values.files import home_path
 
 TRANSFORM_FROM: KeyPath = ("data", "transform_from")
 # What a run ships its transforms as, under its outputs, and the two files that make them.
 _SHIPPED, _ABOUT, _NUMBERS = "transforms", "transforms.json", "transforms.safetensors"
 _GRAPH = ".onnx"
-# What has an equal among ONNX operators.
-HELD = ("standardize", "normalize", "impute", "one_hot", "resize")
 
 
 def shipped_transforms(file: Path, text: str) -> Path:
@@ -59,15 +59,32 @@ def wrong_transforms(given: CheckInput, path: KeyPath, file: Path) -> Iterator[F
 
 
 def inside_fits(given: CheckInput) -> Iterator[Finding]:
-    """Refuse transforms inside a file where there is nothing to transform, and what such a file cannot hold."""
-    for place, export in enumerate(given.recipe.export):
-        if export.transforms != "inside":
-            continue
-        path: KeyPath = ("export", place, "transforms")
+    """Refuse transforms inside a file where there is nothing to transform."""
+    for path in _inside(given):
         if not given.has_source:
             message = "there are no columns to put into a file: random inputs are what the model takes"
             yield given.finding("R159", path, message, "add `data` with a source, or write `transforms: beside`")
-        for index, step in enumerate(given.data.transform):
-            if step.name not in HELD:
-                message = f"an ONNX file cannot hold `{step.name}`, the entry {index + 1} of `data.transform`"
-                yield given.finding("R159", path, message, "write `transforms: beside`")
+
+
+def _inside(given: CheckInput) -> Iterator[KeyPath]:
+    for place, export in enumerate(given.recipe.export):
+        if export.transforms == "inside":
+            yield ("export", place, "transforms")
+
+
+def inside_holds(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Refuse what a file with its transforms inside cannot hold: images of many sizes, a column named as an output."""
+    inputs = {name for item in data.wiring for name in ((item.part,) if isinstance(item.part, str) else item.part)}
+    listed = inputs or set(given.data.input_columns or ()) or {column.name for column in data.columns}
+    taken = [column for column in data.columns if column.name in listed and column.name != given.data.label]
+    resized = [step for step in given.data.transform if isinstance(step, Resize)]
+    for path in _inside(given):
+        for column in taken:
+            if column.name in {spec.name for spec in model.outputs}:
+                message = f"the column `{column.name}` is called as an output of the model is"
+                yield given.finding("R159", path, message, "rename it in a data factory, or write `transforms: beside`")
+            # Images that differ in size have channels and no size among the facts.
+            many = len(column.shape) == 1 and any(column.name in (step.columns or (column.name,)) for step in resized)
+            if many:
+                message = f"images of `{column.name}` differ in size, and a file takes a batch of one size"
+                yield given.finding("R159", path, message, "write `transforms: beside`, or resize them before")

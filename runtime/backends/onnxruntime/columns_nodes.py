@@ -21,8 +21,8 @@ PREFIX = "transforms/"
 class ColumnState:
     """A column on its way: the tensor that holds it, its sort, and what its gaps were filled with.
 
-    A `number` stands in float64, (batch, 1); `text` is as it was given, (batch,), until it is encoded; an `array` has a
-    dtype of its own and any shape.
+    A `number` stands in float64, (batch, 1), or (batch,) where it is `flat`, as it came; `text` is as it was given,
+    (batch,), until it is encoded; an `array` has a dtype of its own and any shape.
     """
 
     tensor: str
@@ -30,6 +30,7 @@ class ColumnState:
     dtype: str
     shape: tuple[int | str, ...]  # of a row
     fill: str | None = None
+    flat: bool = False
 
 
 @dataclass
@@ -105,11 +106,26 @@ def apply_nodes(steps: Sequence[Fitted], columns: dict[str, ColumnState], nodes:
 
 def _together(fitted: Fitted, places: Sequence[int], columns: Sequence[ColumnState], nodes: Nodes) -> None:
     """Do one transform to several columns of single numbers, side by side in one tensor, and part them again."""
-    block = side_by_side([column.tensor for column in columns], nodes)
+    block = numbers_beside(columns, nodes)
     made = _ON_NUMBERS[fitted.name](fitted, places, columns, block, nodes)
     for column, tensor in zip(columns, _parted(made, len(columns), nodes), strict=True):
-        column.tensor = tensor
-        column.dtype = "float64"
+        column.tensor, column.flat, column.dtype = tensor, False, "float64"
+
+
+def numbers_beside(columns: Sequence[ColumnState], nodes: Nodes) -> str:
+    """Put columns of numbers side by side, (batch, columns); those that all came flat take one turn together."""
+    if len(columns) > 1 and all(column.flat for column in columns):
+        end_to_end = nodes.add("Concat", [column.tensor for column in columns], axis=0)
+        lines = nodes.add("Reshape", [end_to_end, nodes.constant(np.array([len(columns), -1], np.int64))])
+        return nodes.add("Transpose", [lines], perm=[1, 0])
+    return side_by_side([upright(column, nodes) for column in columns], nodes)
+
+
+def upright(column: ColumnState, nodes: Nodes) -> str:
+    """Return a column of numbers as (batch, 1)."""
+    if not column.flat:
+        return column.tensor
+    return nodes.add("Unsqueeze", [column.tensor, nodes.constant(np.array([1], np.int64))])
 
 
 def side_by_side(tensors: Sequence[str], nodes: Nodes) -> str:
@@ -181,7 +197,7 @@ def _normalize_array(fitted: Fitted, place: int, name: str, column: ColumnState,
 
 
 def _become(column: ColumnState, tensor: str) -> None:
-    column.tensor, column.dtype, column.sort = tensor, "float32", "array"
+    column.tensor, column.dtype, column.sort, column.flat = tensor, "float32", "array", False
 
 
 def _impute_text(fitted: Fitted, place: int, name: str, column: ColumnState, nodes: Nodes) -> None:
@@ -198,7 +214,7 @@ def _one_hot(fitted: Fitted, place: int, name: str, column: ColumnState, nodes: 
     column.shape = (len(values),)
     if column.sort == "number":
         written = nodes.constant(np.array([[_number(value) for value in values]], np.float64))
-        _become(column, nodes.cast(nodes.add("Equal", [column.tensor, written]), "float32"))
+        _become(column, nodes.cast(nodes.add("Equal", [upright(column, nodes), written]), "float32"))
     elif column.sort == "text" and column.fill is None:
         _become(column, nodes.add("OneHotEncoder", [column.tensor], domain=ML, cats_strings=values, zeros=1))
     elif column.sort == "text":

@@ -13,6 +13,7 @@ from titrant.runtime.backends.onnxruntime.columns_nodes import (
     ColumnState,
     Nodes,
     apply_nodes,
+    numbers_beside,
     onnx_type,
     refused,
     side_by_side,
@@ -88,8 +89,7 @@ def _column_nodes(transforms: Transforms, columns: Mapping[str, np.ndarray], nod
             states[name] = ColumnState(name, "whole", dtype, ())
         else:
             wide = name if dtype == "float64" else nodes.cast(name, "float64")
-            column = nodes.add("Unsqueeze", [wide, nodes.constant(np.array([1], np.int64))])
-            states[name] = ColumnState(column, "number", dtype, (1,))
+            states[name] = ColumnState(wide, "number", dtype, (1,), flat=True)
     apply_nodes(transforms.steps, states, nodes)
     return states
 
@@ -121,7 +121,7 @@ def _feed(
 def _single(column: ColumnState, name: str, nodes: Nodes) -> str:
     if column.sort == "text":
         raise refused(f"{name} is text, and no transform makes numbers of it")
-    if column.sort != "number":
+    if column.sort != "number" or column.flat:
         return column.tensor
     return nodes.add("Squeeze", [column.tensor, nodes.constant(np.array([1], np.int64))])
 
@@ -140,7 +140,7 @@ def _stacked(columns: Sequence[tuple[str, ColumnState]], nodes: Nodes) -> str:
         return side_by_side([_upright(column, nodes) for _, column in columns], nodes)
     numbers = [column for _, column in columns if column.sort == "number"]
     others = [column for _, column in columns if column.sort != "number"]
-    parts = [nodes.cast(side_by_side([column.tensor for column in numbers], nodes), "float32")] if numbers else []
+    parts = [nodes.cast(numbers_beside(numbers, nodes), "float32")] if numbers else []
     parts += [nodes.cast(_upright(column, nodes), "float32") for column in others]
     whole = side_by_side(parts, nodes)
     order = _order([column for _, column in columns], [*numbers, *others])
