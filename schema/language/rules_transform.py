@@ -83,6 +83,9 @@ def loaded_alone(draft: Draft) -> Iterator[Diagnostic]:
     if data.transform:
         message = "`transform` and `transform_from` would each say what is done to the columns"
         yield draft.key("R022", message, path, "keep one of the two")
+    if isinstance(data.inputs, Mapping):
+        message = "`inputs` maps columns to the model's inputs, and `transform_from` brings what makes these"
+        yield draft.key("R022", message, ("data", "inputs"), "list the columns that are inputs, or take `inputs` out")
     suffix = PurePath(data.transform_from).suffix.lower()
     if suffix in PICKLES:
         message = f"`{suffix}` holds Python objects, and loading them can run any code: it is not read"
