@@ -56,7 +56,8 @@ class RowSplit:
 class Rows:
     """One role, ready for the model.
 
-    `inputs`: name → (rows, …) float32 or int64. `labels`: (rows,) int64 index into `classes`, or None. `units`:
+    `inputs`: name → (rows, …) float32 or int64; of rows that are raw columns also float64, uint8 and text (objects).
+    `labels`: (rows,) int64 index into `classes`, or None. `units`:
     (rows,) int64. `ids`: (rows,) uint64, of the row's content. `subgroups`: name → (rows,) int64 index into
     `subgroup_values[name]`, -1 for a row that belongs to none.
     """
@@ -75,9 +76,17 @@ class Rows:
         return len(self.ids)
 
 
+# The name of a fitted transform that is a whole ONNX graph, which takes columns and gives the model's inputs.
+GRAPH = "graph"
+
+
 @dataclass(frozen=True)
 class Fitted:
-    """One fitted transform: its name, the columns it works on, its parameters and its fitted arrays."""
+    """One fitted transform: its name, the columns it works on, its parameters and its fitted arrays.
+
+    That called "graph" is alone: its `graph` are the bytes of an ONNX file, and its `outputs` say which of the graph's
+    outputs each input of the model is.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -119,6 +128,11 @@ class Transforms:
     class_kind: Literal["text", "integer", "boolean"] = "text"
     constants: Mapping[str, bool | int | float] = field(default_factory=dict)
     images: Mapping[str, ImageReading] = field(default_factory=dict)
+
+    @property
+    def by_graph(self) -> bool:
+        """Whether one ONNX graph makes the model's inputs of the columns."""
+        return any(step.name == GRAPH for step in self.steps)
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,24 @@ class StandIn:
 
 
 @dataclass(frozen=True)
+class TransformFacts:
+    """One transform of the data, and where its figures come from.
+
+    `origin` is "fitted" on the `rows` rows of a `role`, "given" in the recipe, "loaded" from a file, or "" for a
+    transform that has nothing to learn. `values` are those of each column that one_hot makes columns of; `unlisted`
+    counts the rows, of any role, whose value is another.
+    """
+
+    name: str
+    origin: str
+    role: str = ""
+    rows: int = 0
+    columns: tuple[str, ...] = ()
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unlisted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """The data as inspected: what there is, how the split falls, and the seconds that each part of looking took.
 
@@ -294,6 +312,7 @@ class DataFacts:
     leaks: tuple[LabelLeak, ...] = ()
     stand_ins: tuple[StandIn, ...] = ()
     indicators: tuple[str, ...] = ()
+    transforms: tuple[TransformFacts, ...] = ()
 
 
 def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:

@@ -310,6 +310,16 @@ def judged_batch(plan: Plan, candidate: Candidate) -> int | None:
     return None if answering is None else answering.params.get("batch")
 
 
+# The operator that puts transforms into a file, which then takes raw columns.
+INSIDE = "export.inside"
+
+
+def takes_columns(plan: Plan, candidate: Candidate) -> bool:
+    """Whether a candidate's file holds its transforms, so that raw columns go in."""
+    producer = candidate.model.rpartition(".")[0]
+    return any(step.id == producer and step.operator == INSIDE for step in plan.steps)
+
+
 @dataclass(frozen=True)
 class StepPreview:
     """What executing a plan would do with a step, and why: = reuse, + run, ~ run because something changed.

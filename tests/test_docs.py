@@ -35,16 +35,23 @@ def commands(page: Path) -> list[tuple[list[str], int]]:
     return found
 
 
+def write_files(page: Path, folder: Path) -> None:
+    """Write the blocks of a page that begin with `# file: NAME`."""
+    for name, text in re.findall(r"```\w+\n# file: (\S+)\n(.*?)```", page.read_text("utf-8"), re.S):
+        (folder / name).write_text(text, "utf-8")
+
+
 @pytest.mark.slow
 def test_runs_every_command_shown(tmp_path):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     ran = 0
     for page in PAGES:
         prepare(page, tmp_path)
+        write_files(page, tmp_path)
         for command, code in commands(page):
-            assert command[0] == "titrant", f"{page.name}: {command}"
+            assert command[0] in ("titrant", "python"), f"{page.name}: {command}"
             done = subprocess.run(
-                [sys.executable, "-m", *command],
+                [sys.executable, *(["-m", *command] if command[0] == "titrant" else command[1:])],
                 cwd=tmp_path,
                 env={**os.environ, "TITRANT_HOME": str(tmp_path / "home"), "CI": "true"},
                 stdin=subprocess.DEVNULL,

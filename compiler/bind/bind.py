@@ -14,6 +14,7 @@ from titrant.compiler.bind import (
     check_model,
     check_reduction,
     check_references,
+    check_transforms,
 )
 from titrant.compiler.bind.bound_recipe import BoundRecipe, CheckInput, Finding, unclaimed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -33,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     check_data.images_are_read_alike,
     check_model.method_fits,
     check_model.formats_fit,
+    check_transforms.inside_fits,
     check_reduction.reductions_fit,
     check_data.rows_are_real,
     check_data.roles_have_rows,
@@ -58,6 +60,7 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
     check_model.patterns_match,
     check_data.columns_leak,
     check_data.numbers_stand_in,
+    check_transforms.inside_holds,
 )
 
 

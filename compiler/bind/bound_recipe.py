@@ -166,5 +166,6 @@ def placed(recipe: ParsedRecipe, diagnostic: Diagnostic) -> Diagnostic:
         return diagnostic
     key, _, value = diagnostic.key.partition(" ")
     source = recipe.source
-    where = source.place(source.holding(tuple(key.split(".")), value), "value")
+    path = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    where = source.place(source.holding(path, value), "value")
     return replace(diagnostic, where=where)

@@ -7,7 +7,7 @@ from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import BUNDLED, Data
-from titrant.schema.recipe.transform import FITTED
+from titrant.schema.recipe.transform import FITTED, Impute, is_given
 from titrant.schema.values.slice import read_slice
 from titrant.schema.values.units import counted
 
@@ -32,7 +32,7 @@ def _needed(given: CheckInput) -> dict[str, str]:
     """Return the roles that steps read, each with the reason."""
     recipe = given.recipe
     needed = {}
-    fitted = [step.name for step in given.data.transform if step.name in FITTED]
+    fitted = [step.name for step in given.data.transform if step.name in FITTED and not is_given(step)]
     if recipe.train is not None:
         needed["train"] = "training fits on them"
     needed["tuning"] = "candidates are compared on them"
@@ -226,10 +226,12 @@ def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> It
     """Refuse missing values in an input that no transform fills."""
     if not given.has_source:
         return
-    filled = [step for step in given.data.transform if step.name == "impute"]
-    if any(step.columns is None for step in filled):
+    if given.data.transform_from is not None:
+        return  # what is loaded fills gaps or does not: rows with one that is left are refused
+    filled = [step for step in given.data.transform if isinstance(step, Impute)]
+    if any(step.columns is None and step.values is None for step in filled):
         return
-    covered = {name for step in filled for name in step.columns or ()}
+    covered = {name for step in filled for name in (*(step.columns or ()), *(step.values or ()))}
     not_inputs = {given.data.label, given.data.split.by} | {
         source.label for source in (given.data.sources or {}).values() if source.label is not None
     }

@@ -6,6 +6,7 @@ from pathlib import Path as File
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.compiler.bind.check_transforms import TRANSFORM_FROM, shipped_transforms, wrong_transforms
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import Source
@@ -57,6 +58,8 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
         yield (*WEIGHTS, "path"), model.weights.path
     elif model.weights is not None and model.weights != INCLUDED:
         yield WEIGHTS, model.weights
+    if data.transform_from is not None:
+        yield TRANSFORM_FROM, data.transform_from
     sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
     if data.unlabeled is not None:
@@ -77,7 +80,8 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
 def _resolved(given: CheckInput, path: KeyPath, text: str) -> File:
     """Resolve against the folder of the file that the value stands in: a base's paths stay relative to the base."""
     folder = given.parsed.source.folder(path) if given.written(*path) else given.parsed.folder
-    return (folder / File(text).expanduser()).absolute()
+    file = (folder / File(text).expanduser()).absolute()
+    return shipped_transforms(file, text) if path == TRANSFORM_FROM else file
 
 
 def names_are_text(given: CheckInput) -> Iterator[Finding]:
@@ -96,7 +100,9 @@ def missing_files(given: CheckInput) -> Iterator[Finding]:
     for path, file in named_files(given).items():
         parts = (part for part in reversed(path) if isinstance(part, str) and part != "path")
         key = "weights" if path[:2] == WEIGHTS else next(parts)
-        if key == "image_folder":
+        if path == TRANSFORM_FROM:
+            yield from wrong_transforms(given, path, file)
+        elif key == "image_folder":
             yield from _folder(given, path, file)
         elif key == "files" and file.is_dir():
             continue

@@ -18,6 +18,7 @@ from titrant.compiler.decide import (
     target,
     thresholds,
     training,
+    transforms,
     weights,
 )
 from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer, decision, settle
@@ -70,6 +71,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("state", None, inputs.state),
     ("classes", None, inputs.classes),
     ("subgroups", None, inputs.subgroups),
+    ("transforms", None, transforms.transforms),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),

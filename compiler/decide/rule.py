@@ -46,6 +46,7 @@ class ExportRequest:
     format: str
     name: str
     opset: int | None = None
+    transforms: str = "beside"  # or inside the file, which then takes raw columns
 
 
 @dataclass(frozen=True)

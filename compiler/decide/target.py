@@ -176,7 +176,9 @@ def _threads_line(question: Question, path: tuple[str, str], count: int, meaning
 def exports(question: Question) -> RuleAnswer:
     """Settle every file to release; each has its own search, and `auto` takes whatever format wins."""
     requests = tuple(
-        ExportRequest(export.format, export.name or _default_name(question, export.format), export.opset)
+        ExportRequest(
+            export.format, export.name or _default_name(question, export.format), export.opset, export.transforms
+        )
         for export in question.recipe.export
     )
     for place, request in enumerate(requests):
@@ -230,6 +232,9 @@ def _line(question: Question, place: int, request: ExportRequest) -> Decision:
         chosen, because = f"{request.name}, in the winner's format", "the recipe asks for no format"
     else:
         chosen, because = f"{request.name}.{request.format}", "the recipe asks for this format"
+    if request.transforms == "inside":
+        chosen += ", with its transforms inside: it takes raw columns"
+        because += "; what is judged, timed and released is the joined file, beside an original without its transforms"
     return decision(
         question,
         f"export.{place}",

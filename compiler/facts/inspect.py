@@ -29,7 +29,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 9
+_FORM = 10
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str,
     steps = {
         "data.load": data_load(bound, files),
         "data.split": data_split(bound),
-        "data.transform": data_transform(bound),
+        "data.transform": data_transform(bound, files),
         operator: model,
     }
     if unlabeled := data_unlabeled(bound, files):

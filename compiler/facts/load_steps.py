@@ -27,6 +27,8 @@ RANDOM_STEPS = 8
 # The one source of a recipe that has no names for its sources.
 ONLY = "source"
 
+# Transforms that were fitted elsewhere, among the recipe's files.
+TRANSFORM_FROM = "data.transform_from"
 # What the files beside an ONNX file, which hold its weights, are called among the recipe's files.
 ONNX_PARTS = "model.onnx.parts."
 
@@ -39,7 +41,7 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     params: dict[str, Any] = {"sources": sources, "inputs": inputs, "label": label, "keep": _kept_columns(recipe)}
     if not sources:
         params["random"] = [_cases(recipe, spec) for spec in model_inputs(recipe) if "value" not in spec]
-    params["resize"] = any(step["name"] == "resize" for step in transforms(recipe))
+    params["resize"] = TRANSFORM_FROM in files or any(step["name"] == "resize" for step in transforms(recipe))
     if section(recipe).id is not None:
         params["id"] = section(recipe).id
     return params
@@ -60,7 +62,7 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     }
 
 
-def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[str, Any]:
+def data_transform(bound: BoundRecipe, files: DigestedFiles, facts: DataFacts | None = None) -> dict[str, Any]:
     """Say how columns become the model's inputs, labels and subgroups.
 
     Inspection is told what the recipe says of the inputs; a plan, by `facts`, what was settled for each of them.
@@ -86,6 +88,7 @@ def data_transform(bound: BoundRecipe, facts: DataFacts | None = None) -> dict[s
         "positive": data.positive,
         "classes": list(data.classes or (() if facts is None else facts.class_values)),
         "transforms": transforms(recipe),
+        **({"transform_from": files[TRANSFORM_FROM].as_param()} if TRANSFORM_FROM in files else {}),
         "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
         "model_inputs": typed,
         **(settled if wiring else {}),

@@ -10,11 +10,14 @@ from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import method_operator
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
-from titrant.schema.plan import Step
+from titrant.schema.plan import INSIDE, Step
 from titrant.schema.values.frozen import dataclass
 
 EXAMPLE = "transform.tuning"
 CALIBRATION = "transform.calibration"
+TRANSFORMS = "transform.transforms"
+# Rows as raw columns, which a file with its transforms inside takes.
+RAW = "raw"
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,20 @@ class Entries:
         return "original" if as_given and entry.chain.engine == original_engine else ""
 
 
+# What makes another file of one chain: the operator set, and where the transforms are.
+FileOptions = tuple[int | None, str]
+
+
 def entries(decisions: Decisions) -> tuple[Entries, ...]:
     """Give each request the chains that end in its format; the same file for two requests is one candidate.
 
-    A second opset makes another file, and so another candidate, named by it.
+    A second opset makes another file, and so another candidate, named by it; so do transforms inside.
     """
-    first_opset: dict[str, int | None] = {}
+    first: dict[str, FileOptions] = {}
 
     def asked(chains: Iterable[Chain], request: ExportRequest) -> tuple[RequestedCandidate, ...]:
         matching = [chain for chain in chains if request.format in ("auto", chain.format)]
-        return tuple(_entry(chain, request, first_opset) for chain in matching)
+        return tuple(_entry(chain, request, first) for chain in matching)
 
     settled = decisions.settled
     return tuple(
@@ -80,9 +87,10 @@ def entries(decisions: Decisions) -> tuple[Entries, ...]:
     )
 
 
-def _entry(chain: Chain, request: ExportRequest, first_opset: dict[str, int | None]) -> RequestedCandidate:
-    opset = first_opset.setdefault(chain.id, request.opset)
+def _entry(chain: Chain, request: ExportRequest, first: dict[str, FileOptions]) -> RequestedCandidate:
+    opset, transforms = first.setdefault(chain.id, (request.opset, request.transforms))
     name = chain.id if request.opset == opset else f"{chain.id}.opset{request.opset or '_auto'}"
+    name = name if request.transforms == transforms else f"{name}.{request.transforms}"
     return RequestedCandidate(name, chain, request)
 
 
@@ -104,6 +112,8 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
         more, kind = _reduce(kind, method, entry, maker)
         chained += (*more[:-1], replace(more[-1], local=""))
     chained += _convert(kind, needed_kind, entry, maker)
+    if entry.request.transforms == "inside":
+        chained.append(Link(INSIDE, "inside", {}, "raw columns go in"))
     return _named(chained)
 
 
@@ -173,6 +183,8 @@ def file_steps(
             inputs["example"] = EXAMPLE
         if "calibration" in ports:
             inputs["calibration"] = CALIBRATION
+        if link.operator == INSIDE:
+            inputs |= {"transforms": TRANSFORMS, "raw": f"{RAW}.tuning"}
         yield maker.make(
             identifier,
             link.operator,

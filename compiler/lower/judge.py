@@ -7,8 +7,8 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.agreement import as_params
 from titrant.compiler.decide.measuring import output_names
 from titrant.compiler.decide.rule import Decisions
-from titrant.compiler.lower.chains import Original
-from titrant.compiler.lower.plan_graph import StepMaker
+from titrant.compiler.lower.chains import RAW, Original
+from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference
 from titrant.compiler.lower.verify import TIMED
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
@@ -54,6 +54,7 @@ class Answering:
     decisions: Decisions
     maker: StepMaker
     assumed_order: bool = False  # which output is which class is assumed of a model that was trained elsewhere
+    columned: frozenset[str] = frozenset()  # files that take raw columns, since their transforms are inside
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class Answering:
                 f"{name}.repeats",
                 "validate.repeats",
                 predict(candidate.engine, self.decisions),
-                {"model": candidate.model, "rows": TUNING},
+                {"model": candidate.model, "rows": self._taken(candidate, TUNING)},
                 stage="make",
                 candidate=name,
                 because="what answers at random proves nothing",
@@ -256,13 +257,17 @@ class Answering:
             **self.decisions.settled.profile,
             **more,
         }
-        return self.maker.make(identifier, "profile.latency", params, {"models": sources, "rows": rows}, **about)
+        inputs: dict[str, PortSource] = {"models": sources, "rows": rows}
+        if columned := [name for name in sources if name in self.columned]:
+            params["columned"] = columned
+            inputs["raw"] = f"{RAW}.{split_reference(rows)[1]}"
+        return self.maker.make(identifier, "profile.latency", params, inputs, **about)
 
     def _other_company(self, candidate: Candidate, identifier: str, rows: str, stage: str) -> Step:
         """See whether a candidate's answers depend on who shares the batch."""
         answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
         params = {**self.reading, **predict(candidate.engine, self.decisions), "rows": self._tried(candidate, rows)}
-        inputs = {"model": candidate.model, "rows": rows, "outputs": answers, "point": POINT}
+        inputs = {"model": candidate.model, "rows": self._taken(candidate, rows), "outputs": answers, "point": POINT}
         because = "a case may not be decided by who shares its batch" if rows == TUNING else "if shortlisted"
         operator = "validate.batch_invariance"
         about = {"stage": stage, "candidate": candidate.id, "because": because}
@@ -287,11 +292,15 @@ class Answering:
             identifier,
             "validate.predict",
             predict(candidate.engine, self.decisions),
-            {"model": candidate.model, "rows": rows},
+            {"model": candidate.model, "rows": self._taken(candidate, rows)},
             stage=stage,
             candidate=candidate.id,
             because=because,
         )
+
+    def _taken(self, candidate: Candidate, rows: str) -> str:
+        """Return a role's rows in the form that a candidate's file takes."""
+        return f"{RAW}.{split_reference(rows)[1]}" if candidate.id in self.columned else rows
 
 
 def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:

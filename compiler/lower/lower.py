@@ -8,7 +8,15 @@ from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
-from titrant.compiler.lower.chains import Original, RequestedCandidate, entries, file_steps, links
+from titrant.compiler.lower.chains import (
+    RAW,
+    TRANSFORMS,
+    Original,
+    RequestedCandidate,
+    entries,
+    file_steps,
+    links,
+)
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
@@ -41,11 +49,13 @@ def lower(
     files = digest_files(bound) if files is None else files
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
     prepared, original = _prepare(bound, decisions, (model_facts, data_facts), files, maker)
-    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts))
+    requested = [(asked, (*asked.competing, *asked.beside)) for asked in entries(decisions)]
+    columned = frozenset(entry.id for _, files in requested for entry in files if entry.request.transforms == "inside")
+    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts), columned)
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     beside: dict[str, tuple[TimedModel, tuple[Step, ...]]] = {}
     searches = []
-    for asked in entries(decisions):
+    for asked, _ in requested:
         beside |= {entry.id: _beside(entry, original, maker) for entry in asked.beside if entry.id not in beside}
         for entry in asked.competing:
             if entry.id not in made:
@@ -74,6 +84,7 @@ def lower(
         decisions=decisions.decisions,
         steps=(
             *prepared,
+            *_raw(maker, columned),
             *answering.fitness(original),
             *answering.baseline(original),
             *limited,
@@ -145,7 +156,7 @@ def _prepare(
         maker.make(
             "transform",
             "data.transform",
-            load_steps.data_transform(bound, data_facts),
+            load_steps.data_transform(bound, files, data_facts),
             {**tables, "split": "split.split"},
             stage="prepare",
             because="data.transform",
@@ -172,6 +183,14 @@ def _unlabeled(bound: BoundRecipe, files: Mapping[str, DigestedFile], maker: Ste
     if labels := load_steps.data_labels(bound, files):
         inputs = {"tables": "unlabeled.tables", "rows": "transform.tuning"}
         yield maker.make("labels", "data.labels", labels, inputs, stage="prepare", because="data.labels")
+
+
+def _raw(maker: StepMaker, columned: frozenset[str]) -> tuple[Step, ...]:
+    """Give rows as raw columns where a file takes them."""
+    if not columned:
+        return ()
+    inputs = {"tables": "load.tables", "split": "split.split", "transforms": TRANSFORMS}
+    return (maker.make(RAW, "data.raw", {}, inputs, stage="prepare", because="files with their transforms inside"),)
 
 
 def _beside(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tuple[TimedModel, tuple[Step, ...]]:

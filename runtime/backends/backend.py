@@ -62,6 +62,7 @@ class ModelKind:
     sources: tuple[str, ...] = ()  # keys of `model` that give an original of this kind
     user_code: bool = False  # loading it runs the user's modules
     snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
+    columns_snippet: str = ""  # the same for a file that takes raw columns
 
     @property
     def suffix(self) -> str:
@@ -216,7 +217,9 @@ def _wrong(backend: object, name: str) -> str:
     for kind_name, kind in backend.kinds.items():
         checks |= {
             f"{kind_name} is a kind of what is no model": kind_name in _NO_MODELS,
-            f"the snippet of its kind {kind_name} has braces that mean nothing": not _can_be_filled(kind.snippet),
+            f"the snippet of its kind {kind_name} has braces that mean nothing": not all(
+                map(_can_be_filled, (kind.snippet, kind.columns_snippet))
+            ),
             f"the kind {kind_name} is named {kind.name}": kind.name != kind_name,
             f"titrant has a kind {kind_name} itself": kind_name in {other.name for other in own},
             f"titrant has a format {kind.format} itself": kind.format != "" and kind.format in _formats_of_all(own),

@@ -25,7 +25,7 @@ _MODULES = {
     "rows": "titrant.runtime.backends.rows",  # one role's model-ready arrays, labels, units and subgroups
     "split": "titrant.runtime.backends.rows",  # which row of which source has which role
     "tables": "titrant.runtime.backends.rows",  # the data as loaded, by source name
-    "transforms": "titrant.runtime.backends.transforms",  # the fitted transforms
+    "transforms": "titrant.runtime.data.saved_transforms",  # the fitted transforms
     "value": "titrant.runtime.backends.kinds",  # JSON: measurements, operating point, gate results
 }
 

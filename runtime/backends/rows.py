@@ -81,13 +81,14 @@ def _column(key: str, numbers: dict[str, np.ndarray], texts: dict[str, list[str]
 
 
 def save_rows(value: Rows, folder: Path) -> None:
-    """Write inputs, labels, units, ids and subgroups."""
+    """Write inputs, labels, units, ids and subgroups; text, of raw columns, stands in a file of its own."""
     from safetensors.numpy import save_file
 
     arrays = {"units": value.units, "ids": value.ids}
     if value.labels is not None:
         arrays["labels"] = value.labels
-    arrays |= {f"input.{place}": array for place, array in enumerate(value.inputs.values())}
+    texts = {place: array.tolist() for place, array in enumerate(value.inputs.values()) if array.dtype == object}
+    arrays |= {f"input.{place}": array for place, array in enumerate(value.inputs.values()) if place not in texts}
     arrays |= {f"subgroup.{place}": array for place, array in enumerate(value.subgroups.values())}
     about = {
         "role": value.role,
@@ -97,6 +98,8 @@ def save_rows(value: Rows, folder: Path) -> None:
         "subgroups": [[name, list(value.subgroup_values[name])] for name in value.subgroups],
     }
     save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / ARRAYS)
+    if texts:
+        (folder / TEXTS).write_text(encodable(json.dumps(texts, ensure_ascii=False)), encoding="utf-8")
     (folder / ROWS_ABOUT).write_text(encodable(json.dumps(about, ensure_ascii=False)), encoding="utf-8")
 
 
@@ -106,9 +109,11 @@ def load_rows(folder: Path) -> Rows:
 
     about = json.loads((folder / ROWS_ABOUT).read_text(encoding="utf-8"))
     arrays = load_file(folder / ARRAYS)
+    texts = json.loads((folder / TEXTS).read_text(encoding="utf-8")) if (folder / TEXTS).is_file() else {}
+    written = {f"input.{place}": np.array(values, dtype=object) for place, values in texts.items()}
     return Rows(
         role=about["role"],
-        inputs={name: arrays[f"input.{place}"] for place, name in enumerate(about["inputs"])},
+        inputs={name: {**arrays, **written}[f"input.{place}"] for place, name in enumerate(about["inputs"])},
         labels=arrays.get("labels"),
         units=arrays["units"],
         ids=arrays["ids"],

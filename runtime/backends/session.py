@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -153,7 +154,7 @@ def _checked(name: str, shape: Sequence[int | str], dtype: str, arrays: Mapping[
     array = arrays[name]
     if not shape and array.ndim == 1 and len(array) and (array == array[0]).all():
         array = array[:1].reshape(())
-    if str(array.dtype) != dtype or not _fits(array.shape, shape):
+    if array.dtype != _numpy_dtype(dtype) or not _fits(array.shape, shape):
         raise StepError(
             Diagnostic(
                 "X201",
@@ -175,10 +176,23 @@ def _advice(array: np.ndarray, shape: Sequence[int | str], dtype: str) -> str:
     return "change data.transform or data.inputs, or the arguments of the model"
 
 
+@cache
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return a dtype by its name: names are slow to compare for every batch. No array has that of an unknown one."""
+    try:
+        return np.dtype(name)
+    except TypeError:
+        return np.dtype("V7")
+
+
 def _fits(actual: Sequence[int], expected: Sequence[int | str]) -> bool:
-    return len(actual) == len(expected) and all(
-        isinstance(want, str) or size == want for size, want in zip(actual, expected, strict=True)
-    )
+    if len(actual) != len(expected):
+        return False
+    # A loop, since a generator would take longer than the rest of what is asked of each input of each batch.
+    for size, want in zip(actual, expected, strict=True):  # noqa: SIM110
+        if size != want and not isinstance(want, str):
+            return False
+    return True
 
 
 def predict_rows(

@@ -21,7 +21,7 @@ def frame_columns(frame: "pd.DataFrame", source: str) -> dict[str, np.ndarray]:
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     if twice:
         raise StepError(repeated_column(source, sorted(twice)[0], names))
-    return {name: _series(frame.iloc[:, place], name, source) for place, name in enumerate(names)}
+    return {name: _series(series, name, source) for name, (_, series) in zip(names, frame.items(), strict=True)}
 
 
 def array_column(values: Any, name: str, source: str) -> np.ndarray:

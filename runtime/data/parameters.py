@@ -137,18 +137,31 @@ class SubgroupColumn(Params):
     values: list[PlainValue] | dict[str, PlainValue | list[PlainValue]] | None = None
 
 
+GivenFigures = float | Annotated[tuple[float, ...], Field(strict=False)]
+
+
 class TransformStep(Params):
     """One entry of `data.transform`; `columns` None means every input column that the transform can work on."""
 
     name: TransformName
     columns: Names | None = None
-    mean: float | Annotated[tuple[float, ...], Field(strict=False)] | None = None
-    std: float | Annotated[tuple[float, ...], Field(strict=False)] | None = None
+    mean: GivenFigures | dict[str, GivenFigures] | None = Field(None, description="by column for standardize")
+    std: GivenFigures | dict[str, GivenFigures] | None = Field(None, description="by column for standardize")
     scale: Literal[1, 255] = 1
     strategy: ImputeStrategy = "median"
+    values: dict[str, PlainValue | PlainValues] | None = Field(
+        None,
+        description="by column: what impute fills gaps with, or what one_hot makes columns of",
+        exclude_if=lambda value: value is None,
+    )
     indicator: bool = Field(False, exclude_if=lambda value: not value)
     height: int | None = Field(None, ge=1)
     width: int | None = Field(None, ge=1)
+
+    @property
+    def given(self) -> bool:
+        """Whether a transform that could be fitted is given its figures instead."""
+        return self.values is not None or (self.name == "standardize" and self.mean is not None)
 
 
 TransformSteps = Annotated[tuple[TransformStep, ...], Field(strict=False)]

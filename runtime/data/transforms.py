@@ -1,13 +1,17 @@
 """Fit transforms (standardize, normalize, impute, resize, one_hot) in the recipe's order, and apply fitted ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
 from titrant.runtime.data.columns import check_values, find, flat, is_ragged, is_text, missing, text_refused, value_text
 from titrant.runtime.data.gaps import as_numbers_if_empty, gap_marks, indicated, with_indicators
+from titrant.runtime.data.given import chosen as given_columns
+from titrant.runtime.data.given import given_impute, given_one_hot, given_standardize
 from titrant.runtime.data.parameters import TransformStep
-from titrant.runtime.values import Fitted, Transforms
+from titrant.runtime.values import GRAPH, Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 
 Columns = Mapping[str, np.ndarray]
@@ -18,6 +22,8 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
     arrays: dict[str, np.ndarray] = {}
     for place, (name, column) in enumerate(columns.items()):
         _check_numeric(name, column, "standardize")
+        if step.given:
+            continue
         axes = _pooled_axes(column)
         with np.errstate(invalid="ignore"):
             mean = column.mean(axis=axes, dtype=np.float64, keepdims=True)
@@ -34,7 +40,7 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
         arrays[f"{place}.mean"] = mean.reshape(mean.shape[1:])
         # A constant column becomes zeros, not a division by nothing.
         arrays[f"{place}.spread"] = np.where(spread == 0, 1.0, spread).reshape(mean.shape[1:])
-    return Fitted("standardize", tuple(columns), {}, arrays)
+    return given_standardize(columns, step) if step.given else Fitted("standardize", tuple(columns), {}, arrays)
 
 
 def apply_standardize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
@@ -76,8 +82,8 @@ def _pooled_axes(column: np.ndarray) -> tuple[int, ...]:
     return (0, *range(2 if column.ndim > 3 else 1, column.ndim))
 
 
-def _numbers(value: float | Sequence[float] | None, key: str) -> np.ndarray:
-    if value is None:
+def _numbers(value: float | Sequence[float] | Mapping[str, object] | None, key: str) -> np.ndarray:
+    if value is None or isinstance(value, Mapping):
         raise RecipeError(Diagnostic("X122", f"normalize needs {key}", help="write `normalize: {mean: 0.5, std: 0.5}`"))
     return np.atleast_1d(np.asarray(value, dtype=np.float64))
 
@@ -120,15 +126,21 @@ def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted
     for place, (name, column) in enumerate(columns.items()):
         if column.ndim != 1:
             raise RecipeError(Diagnostic("X122", f"impute: {name} is an array", help="name the `columns` to fill"))
+        if step.given:
+            continue
         there = column[~missing(column)]
         if not len(there):
             raise PreconditionError(
                 Diagnostic("X120", f"impute: {name} has no value in the rows that it is fitted on", help="leave it out")
             )
         arrays[str(place)] = np.atleast_1d(_typical(there, step.strategy))
+    fitted = (
+        given_impute(columns, step)
+        if step.given
+        else Fitted("impute", tuple(columns), {"strategy": step.strategy}, arrays)
+    )
     marked = indicated(step, columns)
-    params = {"strategy": step.strategy, **({"indicator": marked} if marked else {})}
-    return Fitted("impute", tuple(columns), params, arrays)
+    return replace(fitted, params={**fitted.params, "indicator": marked}) if marked else fitted
 
 
 def apply_impute(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
@@ -193,25 +205,28 @@ def fit_one_hot(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitte
     for place, (name, column) in enumerate(columns.items()):
         if column.ndim != 1:
             raise RecipeError(Diagnostic("X122", f"one_hot: {name} is an array", help="name the text `columns`"))
-        arrays[str(place)] = np.array(sorted(set(_texts(column).tolist()) - {""}), dtype=str)
-        check_values(name, len(arrays[str(place)]), len(column), named=step.columns is not None)
-    return Fitted("one_hot", tuple(columns), {}, arrays)
+        if not step.given:
+            arrays[str(place)] = np.array(sorted(set(texts(column).tolist()) - {""}), dtype=str)
+            check_values(name, len(arrays[str(place)]), len(column), named=step.columns is not None)
+    return given_one_hot(columns, step) if step.given else Fitted("one_hot", tuple(columns), {}, arrays)
 
 
 def apply_one_hot(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
     """Return (rows, values) float32 with a 1 at each row's value; a value not seen when fitted gives zeros."""
     values = fitted.arrays[str(place)]
-    texts = _texts(column)
+    written = texts(column)
     if not len(values):
-        return np.zeros((len(texts), 0), dtype=np.float32)
-    places = np.searchsorted(values, texts).clip(0, len(values) - 1)
-    seen = values[places] == texts
-    encoded = np.zeros((len(texts), len(values)), dtype=np.float32)
+        return np.zeros((len(written), 0), dtype=np.float32)
+    order = values.argsort()  # given values are in the order of the training
+    places = order[np.searchsorted(values, written, sorter=order).clip(0, len(values) - 1)]
+    seen = values[places] == written
+    encoded = np.zeros((len(written), len(values)), dtype=np.float32)
     encoded[np.flatnonzero(seen), places[seen]] = 1
     return encoded
 
 
-def _texts(column: np.ndarray) -> np.ndarray:
+def texts(column: np.ndarray) -> np.ndarray:
+    """Return a column of single values as text, (rows,): numbers as recipes write them, "" for missing ones."""
     if column.dtype.kind == "U":
         return column
     distinct, index = np.unique(column, return_inverse=True)
@@ -252,18 +267,30 @@ def fit(steps: Sequence[TransformStep], columns: Columns) -> tuple[Fitted, ...]:
     working = dict(columns)
     encoded: set[str] = set()
     fitted = []
-    for step in steps:
+    for place, step in enumerate(steps):
         fitting, _, takes = TRANSFORMS[step.name]
-        if step.columns is None:
-            # Columns of zeros and ones that one_hot made are left as they are.
-            chosen = {name: column for name, column in working.items() if takes(column) and name not in encoded}
-        else:
+        # Columns of zeros and ones that one_hot made are left as they are.
+        chosen = {name: column for name, column in working.items() if takes(column) and name not in encoded}
+        if step.columns is not None:
             chosen = {name: find(working, name, "the data", f"data.transform {step.name}") for name in step.columns}
-        learned = fitting(chosen, step)
+        with _keyed(f"data.transform.{place}.{step.name}"):
+            if step.given:
+                chosen = given_columns(step, working, tuple(chosen))
+            learned = fitting(chosen, step)
         encoded |= set(chosen) if step.name == "one_hot" else set()
         working = _run(learned, working)
         fitted.append(learned)
     return tuple(fitted)
+
+
+@contextmanager
+def _keyed(key: str) -> Iterator[None]:
+    """Give what is refused the key of the transform in the recipe, before the key of the figure that is."""
+    try:
+        yield
+    except RecipeError as error:
+        keyed = (replace(item, key=f"{key}.{item.key}" if item.key else key) for item in error.diagnostics)
+        raise RecipeError(*keyed) from None
 
 
 def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
@@ -284,20 +311,26 @@ def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
     working = with_indicators(working, marks)
     rows = len(next(iter(working.values()), ()))
     return {
-        name: converted(
-            name,
-            np.full(rows, transforms.constants[name])
-            if name in transforms.constants
-            else working[names[0]]
-            if name in transforms.unstacked
-            else _stack([working[column] for column in names]),
-            transforms.dtypes[name],
-        )
-        for name, names in transforms.inputs.items()
+        name: converted(name, _made(transforms, name, working, rows), transforms.dtypes[name])
+        for name in transforms.inputs
     }
 
 
+def _made(transforms: Transforms, name: str, working: Columns, rows: int) -> np.ndarray:
+    """Return an input of the model: a fixed value, what a graph gives for it, a column as it is, or columns stacked."""
+    names = transforms.inputs[name]
+    if name in transforms.constants:
+        return np.full(rows, transforms.constants[name])
+    if transforms.by_graph:
+        return working[name]
+    return working[names[0]] if name in transforms.unstacked else _stack([working[column] for column in names])
+
+
 def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
+    if fitted.name == GRAPH:
+        from titrant.runtime.data.graph import run_graph
+
+        return run_graph(fitted, columns)
     apply_one = TRANSFORMS[fitted.name][1]
     changed = dict(columns)
     for place, name in enumerate(fitted.columns):

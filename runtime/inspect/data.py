@@ -16,6 +16,7 @@ from titrant.runtime.catalog import load as load_libraries
 from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.inspect.suspects import label_leaks, rows_of, stand_ins
+from titrant.runtime.inspect.transforms import describe_transforms
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
@@ -85,6 +86,7 @@ def describe_data(
         leaks=_leaks(tables, parts, rows, transforms.inputs),
         stand_ins=stand_ins(tables, [name for name in (transforming.label, transforming.by) if name is not None]),
         indicators=tuple(name for step in transforms.steps for name in step.params.get("indicator", ())),
+        transforms=describe_transforms(transforming, transforms, rows, tables),
     )
     return facts, rows
 

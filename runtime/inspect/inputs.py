@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from titrant.runtime.data.content import input_names
+from titrant.runtime.data.elsewhere import Loaded, elsewhere
 from titrant.runtime.data.parameters import InputPartParams, StateParams, TensorParams
-from titrant.runtime.data.wiring import ModelInput, Part, Signature, check_names, groups, match, names_in
+from titrant.runtime.data.wiring import STACKED, ModelInput, Part, Signature, check_names, groups, match, names_in
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.operators.data.transform import classes_of, wire
 from titrant.runtime.operators.model.load import ModelLoadParams
@@ -29,6 +30,8 @@ def settled(
     Raises RecipeError X129 where names do not match.
     """
     table = next(iter(tables.sources.values()))
+    if (loaded := elsewhere(params.transform_from, params, table)) is not None:
+        return _loaded(params, tables, loaded, steps, seed)
     columns = {name: table.columns[name] for name in input_names(params, table)}
     stated = params.parts or None
     if "model.load_onnx" in steps:
@@ -48,6 +51,38 @@ def settled(
     stated_inputs = _columned(_stated_signature(declared, params.model_inputs), params.model_inputs)
     parts = match(stated_inputs, columns, stated)
     return _explicit(params, columns, parts, params.model_inputs)
+
+
+def _loaded(
+    params: "DataTransformParams", tables: "Tables", loaded: Loaded, steps: Mapping[str, str], seed: int
+) -> "DataTransformParams":
+    """Map every input of the model to the columns that the loaded transforms make it of."""
+    if "model.load_onnx" in steps:
+        signature = _file_signature(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]).onnx.path)
+        specs = _sized(signature, params.model_inputs)
+    else:
+        loading = ModelLoadParams.model_validate_json(steps["model.load"])
+        declared = _class_signature(loading.factory) or _built_signature(loading, params, tables, seed)
+        signature, specs = _stated_signature(declared, params.model_inputs), params.model_inputs
+    check_names(signature, params.model_inputs)
+    taken = _columned(signature, specs)
+    own_names = {item.name for item in taken.inputs}
+    required = taken.required
+    # As where the data are matched: a lone input is called as the model calls it where that has a say.
+    lone = required[0] if required and (taken.renames or STACKED in own_names) else STACKED
+    parts: dict[str, Part]
+    if loaded.is_graph and not loaded.parts:
+        parts = dict.fromkeys(required if len(required) > 1 else (lone,), loaded.columns)
+    elif len(loaded.parts) == 1 and len(required) <= 1:
+        parts = {lone: next(iter(loaded.parts.values()))}
+    else:
+        parts = match(taken, {}, loaded.parts)
+    stated = tuple(spec for spec in specs if spec.name in parts or spec.value is not None)
+    wiring = (
+        *(InputPartParams(name=name, part=part) for name, part in parts.items()),
+        *(InputPartParams(name=spec.name, value=spec.value) for spec in stated if spec.value is not None),
+    )
+    return params.model_copy(update={"wiring": wiring, "model_inputs": stated})
 
 
 def _file_signature(path: str) -> Signature:

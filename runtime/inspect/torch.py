@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from titrant.runtime.backends.torch.factory import build, seeded, source_digest
 from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step
 from titrant.runtime.inspect.torch_forward import NO_STATE, NOT_RUN, ForwardPass, run_forward
+from titrant.runtime.inspect.transforms import fitted_advice
 from titrant.runtime.inspect.weights import compare_weights
 from titrant.runtime.user_code import reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
@@ -45,7 +46,11 @@ def describe_torch(params: "ModelLoadParams", data: DataFacts | None, task: str,
         taken, steps = (plain, 1) if data is None or not plain else one_step(plain, data.inputs)
         specs = (*taken, *(spec for spec in named if spec.name in fed))
     feeds = {} if params.state is None else params.state.feeds
-    module, seen, real = _forward(params.factory, args, specs, task, seed, feeds=feeds)
+    try:
+        module, seen, real = _forward(params.factory, args, specs, task, seed, feeds=feeds)
+    except StepError as error:
+        error.diagnostics = tuple(replace(item, help=item.help + fitted_advice(data)) for item in error.diagnostics)
+        raise
     digest = sha256({"source": source_digest(params.factory), "args": args, "weights": params.weights_digest})
     loaded = compare_weights(params.weights, params.choice, module)
     facts = replace(_facts(module, seen, digest, specs, (*real, *seen.notes), reads_values=bool(real)), weights=loaded)

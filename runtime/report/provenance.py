@@ -11,7 +11,7 @@ from typing import Any
 from titrant.runtime.backends import backend
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
-from titrant.schema.plan import CandidateSearch, Step, judged_batch, plan_digest
+from titrant.schema.plan import CandidateSearch, Step, judged_batch, plan_digest, takes_columns
 from titrant.schema.values.units import format_size
 
 
@@ -109,8 +109,9 @@ def usage(record: Record, search: CandidateSearch, candidate: Shown) -> Usage:
     file = record.values.files.get(candidate.id) or f"outputs/{search.name}{kind.suffix if kind else ''}"
     # A model with recurrent state is run over the steps of a case, which a snippet of one call is not.
     recurrent = any(step.params.get("state") for step in record.plan.steps if step.operator.startswith("model.load"))
-    loader = "" if kind is None or recurrent else kind.snippet
-    batch = f"{_batch(record)}{_judged_in(record, candidate)}"
+    inside = takes_columns(record.plan, candidate.planned)
+    loader = "" if kind is None or recurrent else kind.columns_snippet if inside else kind.snippet
+    batch = f"{'raw columns by name' if inside else _batch(record)}{_judged_in(record, candidate)}"
     without = loader.format(file=json.dumps(file), batch=batch, decide=_decide(record)).rstrip("\n")
     return Usage(candidate.id, file, WITH_TITRANT.rstrip("\n"), without)
 

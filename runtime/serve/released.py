@@ -49,6 +49,7 @@ class Released:
         self.name: str = about["name"]
         self.task: str = about["task"]
         self.candidate: str = model["candidate"]
+        self._takes_columns: bool = model.get("transforms") == "inside"
         self._closed = False
         self.transforms = _transforms(folder, about)
         self.classes: tuple[str, ...] = self.transforms.classes if self.transforms else ()
@@ -114,6 +115,7 @@ class Released:
         self.close()
 
     def _inputs(self, rows: Any) -> dict[str, np.ndarray]:
+        from titrant.runtime.data.raw import raw_columns, raw_names
         from titrant.runtime.data.transforms import apply
 
         if self.transforms is None:
@@ -123,8 +125,8 @@ class Released:
 
             resize = any(fitted.name == "resize" for fitted in self.transforms.steps)
             rows = as_rows(rows, self.transforms.images, resize=resize)
-        columns = tuple(dict.fromkeys(name for names in self.transforms.inputs.values() for name in names))
-        return apply(self.transforms, columns_of(rows, columns))
+        columns = columns_of(rows, raw_names(self.transforms))
+        return raw_columns(self.transforms, columns) if self._takes_columns else apply(self.transforms, columns)
 
 
 def load(folder: Path | str, *, name: str | None = None, threads: int | None = None) -> Released:

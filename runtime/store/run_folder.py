@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from titrant.runtime.backends import transforms
+from titrant.runtime.data import saved_transforms
 from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest
+from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest, takes_columns
 from titrant.schema.record import Artifact, RunRecord
 from titrant.schema.values import files
 from titrant.schema.values.canonical import read_back
@@ -155,7 +155,11 @@ def prepare_outputs(
     unfinished.mkdir()
     candidates = {candidate.id: candidate for candidate in plan.candidates}
     searches = [search for search in plan.searches if search.name in chosen]
-    models = [_model(unfinished, store, artifacts, search, candidates[chosen[search.name]]) for search in searches]
+    models = [
+        _model(unfinished, store, artifacts, search, candidates[chosen[search.name]])
+        | ({"transforms": "inside"} if takes_columns(plan, candidates[chosen[search.name]]) else {})
+        for search in searches
+    ]
     shipped = {name: _ship(unfinished, store, artifacts[ref], name) for name, ref in plan.shipped.items()}
     about = {
         "titrant": 1,
@@ -230,7 +234,7 @@ def _data(folder: Path, shipped: Mapping[str, Mapping[str, str]]) -> dict[str, A
     transforms_path = next((item["file"] for item in shipped.values() if item["kind"] == "transforms"), None)
     if transforms_path is None:
         return None
-    return transforms.ends(folder / transforms_path)
+    return saved_transforms.ends(folder / transforms_path)
 
 
 def _reading(plan: Plan, candidate: Candidate) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic
-from titrant.schema.language import rules_data
+from titrant.schema.language import rules_data, rules_transform
 from titrant.schema.language.draft import Draft, UnsettledError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.yaml_tree import MOST_FINDINGS, capped
@@ -129,6 +129,9 @@ def exports_differ(draft: Draft) -> Iterator[Diagnostic]:
             if key in export.model_fields_set and export.format in _WITHOUT_OPTIONS:
                 message = f"`{key}` is an option of ONNX, and this file is `{export.format}`"
                 yield draft.key("R022", message, (*path, key), f"take `{key}` out")
+        if export.transforms == "inside" and export.format != "onnx":
+            message = f"an ONNX file can hold transforms, and this file is `{export.format}`"
+            yield draft.value("R022", message, (*path, "transforms"), "write `format: onnx`, or `transforms: beside`")
 
 
 def search_ends(draft: Draft) -> Iterator[Diagnostic]:
@@ -271,6 +274,7 @@ RULES: tuple[Rule, ...] = (
     *rules_data.SOURCE_RULES,
     *rules_data.SPLIT_RULES,
     *rules_data.SUBGROUP_RULES,
+    *rules_transform.TRANSFORM_RULES,
     *CONTRACT_RULES,
     *SECTION_RULES,
 )

@@ -238,7 +238,12 @@ class Data(Section):
         description="role → share of the rows",
     )
     transform: tuple[Transform, ...] = Field(
-        (), description="what is done to the columns, in order; fitted on train rows"
+        (), description="what is done to the columns, in order; without given figures fitted on train rows"
+    )
+    transform_from: Text | None = Field(
+        None,
+        description="transforms fitted elsewhere, in place of `transform`: a run (folder or id), the folder "
+        "`transforms` that a run ships, or an ONNX file that takes columns and gives the model's inputs",
     )
     subgroups: Mapping[str, Subgroup] = Field(default_factory=dict, description="name → partition of the rows")
     unlabeled: Source | None = Field(

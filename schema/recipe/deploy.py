@@ -104,6 +104,10 @@ class Export(Section):
         None, description="file name without ending: letters, digits, `-`, `_`, `.`; default: `model`"
     )
     external_data: bool = Field(False, description="weights in a file of their own beside the .onnx")
+    transforms: Literal["beside", "inside"] = Field(
+        "beside",
+        description="where the transforms are: in a file beside the model, or inside it, which then takes raw columns",
+    )
 
 
 class Chunk(Section):

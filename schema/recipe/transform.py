@@ -1,18 +1,12 @@
 """The entries of `data.transform`: what is done to the raw columns before the model sees them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-from titrant.schema.recipe.terms import Count, PathText, Positive, Section, Text, Whole, mistake
-
-
-class Standardize(Section):
-    """Subtract the mean and divide by the standard deviation of each numeric column."""
-
-    name: Literal["standardize"]
-    columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
+from titrant.schema.recipe.terms import Count, PathText, Positive, Scalar, Section, Text, Whole, mistake
 
 
 def _per_channel(value: Any) -> Any:
@@ -25,6 +19,25 @@ PerChannel = Annotated[_Means, BeforeValidator(_per_channel, json_schema_input_t
 PerChannelPositive = Annotated[
     _Deviations, BeforeValidator(_per_channel, json_schema_input_type=Positive | _Deviations)
 ]
+
+# Figures by column: one number, or one for each place of an array or channel of an image.
+MeanByColumn = Annotated[Mapping[str, PerChannel], Field(min_length=1)]
+DeviationByColumn = Annotated[Mapping[str, PerChannelPositive], Field(min_length=1)]
+ValueByColumn = Annotated[Mapping[str, Scalar], Field(min_length=1)]
+ValuesByColumn = Annotated[Mapping[str, Annotated[tuple[Scalar, ...], Field(min_length=1)]], Field(min_length=1)]
+
+
+class Standardize(Section):
+    """Subtract the mean and divide by the standard deviation of each numeric column."""
+
+    name: Literal["standardize"]
+    columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
+    mean: MeanByColumn | None = Field(
+        None, description="column → mean of the training, where the model was trained elsewhere; default: fitted"
+    )
+    std: DeviationByColumn | None = Field(
+        None, description="column → standard deviation of the training, above 0; default: fitted"
+    )
 
 
 class Normalize(Section):
@@ -52,6 +65,9 @@ class Impute(Section):
         "of those with gaps in the rows that it is fitted on",
         exclude_if=lambda value: not value,
     )
+    values: ValueByColumn | None = Field(
+        None, description="column → what its gaps are filled with, as in the training; default: by `strategy`"
+    )
 
 
 class OneHot(Section):
@@ -59,6 +75,9 @@ class OneHot(Section):
 
     name: Literal["one_hot"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every text input")
+    values: ValuesByColumn | None = Field(
+        None, description="column → its values in the order of the training; default: those seen, by alphabet"
+    )
 
 
 class Resize(Section):
@@ -83,6 +102,13 @@ TransformName = Literal["standardize", "normalize", "impute", "one_hot", "resize
 TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)
 # Those that learn something from rows.
 FITTED: tuple[TransformName, ...] = ("standardize", "impute", "one_hot")
+
+
+def is_given(step: "Transform") -> bool:
+    """Whether a transform that could be fitted is given its figures instead."""
+    return (isinstance(step, Standardize) and step.mean is not None) or (
+        isinstance(step, Impute | OneHot) and step.values is not None
+    )
 
 
 def _named(value: Any) -> Any:

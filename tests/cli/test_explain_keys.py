@@ -31,7 +31,7 @@ def test_says_what_stands_where_nothing_is_written(path, text):
     ("path", "lines"),
     [
         (("train", "epochs"), ["meaning: passes over the train rows, at most", "takes: a whole number, 1 or more"]),
-        (("export", 0), ["keys: `format`, `opset`, `name`, `external_data`"]),
+        (("export", 0), ["keys: `format`, `opset`, `name`, `external_data`, `transforms`"]),
         (("model", "args", "depth"), ["takes: anything"]),
         (("no_such_key",), []),
     ],

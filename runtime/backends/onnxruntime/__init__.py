@@ -21,6 +21,19 @@ outputs = session.run(None, {{name: batch}})[0]
 {decide}
 """
 
+COLUMNS_SNIPPET = """\
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({file})
+kinds = {{"tensor(string)": object, "tensor(double)": np.float64, "tensor(int64)": np.int64}}
+# rows maps each raw column to its values, such as a DataFrame does; missing text is "", a missing number NaN.
+# batch is {batch}.
+batch = {{item.name: np.asarray(rows[item.name], kinds.get(item.type)) for item in session.get_inputs()}}
+outputs = session.run(None, batch)[0]
+{decide}
+"""
+
 
 def _save(value: Any, folder: Path) -> None:
     from titrant.runtime.backends.onnxruntime.session import save_onnx
@@ -100,6 +113,7 @@ BACKEND = Backend(
             sources=("onnx",),
             is_graph=True,
             snippet=SNIPPET,
+            columns_snippet=COLUMNS_SNIPPET,
         )
     },
     # Measured with onnxruntime 1.31 on TabularNet, DigitsNet, SmallCnn and ResNet-20, one thread. It fuses what comes

@@ -5,7 +5,8 @@ from one run alone is in its wall time and not in its CPU time.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from statistics import median
 from typing import Any
 
@@ -134,3 +135,14 @@ def timed_runs(figures: Mapping[str, Any]) -> TimedRuns:
     if "cpu" not in figures:
         return TimedRuns()
     return TimedRuns(tuple(figures["samples"]), tuple(figures["cpu"]), figures.get("waiting"))
+
+
+def too_busy_to_tell(timings: Mapping[str, Any], batch: int) -> Iterator[str]:
+    """Say which two models cannot be told apart because the machine was busy: a quieter one may tell another time."""
+    runs = {name: timed_runs(figures[str(batch)]) for name, figures in timings.items() if str(batch) in figures}
+    enough = [name for name in runs if len(runs[name].wall) >= ROUNDS]
+    for name, other in combinations(enough, 2):
+        compared = compare_runs(runs[name], runs[other])
+        if compared is not None and compared.busy and compared.verdict == "unknown":
+            yield f"the machine was too busy to tell which is faster, {name} or {other}"
+            return

@@ -9,6 +9,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
 from titrant.runtime.data.parameters import (
+    File,
     ImageParams,
     InputParts,
     InputSpecs,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from titrant.runtime.data.classes import Classes
+    from titrant.runtime.data.elsewhere import Loaded
     from titrant.runtime.data.wiring import Part
     from titrant.runtime.values import Rows, RowSplit, Tables, Transforms
 
@@ -55,6 +57,11 @@ class DataTransformParams(Params):
     positive: PlainValue | None = None
     classes: PlainValues = Field((), description="the classes in the order of the model's outputs; (): sorted")
     transforms: TransformSteps = ()
+    transform_from: File | None = Field(
+        None,
+        description="transforms fitted elsewhere: a folder with transforms.json, or an ONNX file",
+        exclude_if=lambda value: value is None,
+    )
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     model_inputs: InputSpecs = ()
     wiring: InputParts = Field((), description="what each input of the model is made of; (): by their names")
@@ -113,7 +120,7 @@ def predict(
 def data_transform(
     params: DataTransformParams, context: Context, *, tables: "Tables", split: "RowSplit"
 ) -> Mapping[str, Any]:
-    """Fit the transforms on train rows and apply them to every role.
+    """Fit the transforms on train rows, or take their figures as given or loaded, and apply them to every role.
 
     Helps when: always; the same fitted transforms are shipped with the model.
     Inputs:     tables, split - the sources and who has which row
@@ -122,7 +129,8 @@ def data_transform(
     Fails:      PreconditionError when NaN is left in an input, a text column is not encoded, a label is not a class,
                 `positive` is not one of the classes, there is one class only, or numbers are no whole ones where the
                 model takes these; RecipeError X128 for a class that `classes` does not list, X129 for a model input
-                without a match in the data
+                without a match in the data, X240 for given figures that do not fit their columns, X241 and X242 for
+                transforms that cannot be loaded or take other columns
     Cost:       a pass over the inputs for each transform; they are held in memory twice
     """
     rows, fitted = transform(params, tables, split)
@@ -170,20 +178,24 @@ def transform(params: DataTransformParams, tables: "Tables", split: "RowSplit") 
     Returns role → rows, and the transforms.
     """
     from titrant.runtime.data.content import input_names
+    from titrant.runtime.data.elsewhere import elsewhere
     from titrant.runtime.data.gaps import check_gaps
     from titrant.runtime.data.groups import subgroup_values
 
     data = _Data(params, tables, split)
-    names = input_names(params, next(iter(tables.sources.values())))
-    marks = {name: texts for table in tables.sources.values() for name, texts in table.marks.items()}
-    numbers = [name for name in names if data.is_column_of_floats(name)]
-    check_gaps(((name, [data.of(role, name) for role in ROLES]) for name in numbers), params.transforms, marks)
+    table = next(iter(tables.sources.values()))
+    loaded = elsewhere(params.transform_from, params, table)
+    names = loaded.columns if loaded is not None else input_names(params, table)
+    if loaded is None:
+        marks = {name: texts for table in tables.sources.values() for name, texts in table.marks.items()}
+        numbers = [name for name in names if data.is_column_of_floats(name)]
+        check_gaps(((name, [data.of(role, name) for role in ROLES]) for name in numbers), params.transforms, marks)
     classes = _classes(data)
     groups = {
         name: subgroup_values(name, group, data.everywhere(group.column, f"data.subgroups.{name}"))
         for name, group in params.subgroups.items()
     }
-    transforms = _fit(data, names, classes)
+    transforms = _fit(data, names, classes, loaded)
     return {role: _rows(data, role, transforms, classes, groups) for role in ROLES}, transforms
 
 
@@ -212,14 +224,20 @@ def _classes(data: _Data) -> "Classes | None":
     return find_classes(data.everywhere(label, "data.label"), names, label, data.params.classes)
 
 
-def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Transforms":
+def fitting_role(rows: Mapping[str, int]) -> str | None:
+    """Return the role whose rows transforms are fitted on; None where it has none."""
+    return next((role for role in FITTED_ON if rows.get(role)), None)
+
+
+def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded: "Loaded | None") -> "Transforms":
     from titrant.runtime.data.classes import positive_class
+    from titrant.runtime.data.elsewhere import with_outputs
     from titrant.runtime.data.transforms import fit
     from titrant.runtime.values import Transforms
 
     params = data.params
-    role = next((role for role in FITTED_ON if data.count(role)), None)
-    if role is None and any(step.name in FITTED for step in params.transforms):
+    role = fitting_role({role: data.count(role) for role in FITTED_ON})
+    if role is None and any(step.name in FITTED and not step.given for step in params.transforms):
         raise PreconditionError(
             Diagnostic(
                 "X127", "there are no train or calibration rows to fit transforms on", help="give either some rows"
@@ -227,10 +245,13 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None") -> "Tra
         )
     fitting = role or next(role for role in reversed(ROLES) if data.count(role))
     columns = {name: data.of(fitting, name) for name in names}
-    steps = fit(params.transforms, columns)
     constants = params.constants
     columned = tuple(spec for spec in params.model_inputs if spec.name not in constants)
     inputs, dtypes, unstacked = wire(columns, columned, params.parts)
+    if loaded is None:
+        steps = fit(params.transforms, columns)
+    else:
+        steps = (with_outputs(loaded, tuple(inputs)) if loaded.is_graph else loaded).steps
     inputs |= dict.fromkeys(constants, ())
     dtypes |= {spec.name: spec.dtype for spec in params.model_inputs if spec.name in constants}
     positive = None if classes is None else positive_class(classes, params.positive)
@@ -259,7 +280,7 @@ def _rows(
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
     if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
-        check_shapes(inputs, params.model_inputs)
+        check_shapes(inputs, params.model_inputs, _encoded(data, transforms))
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(
         role=role,
@@ -324,8 +345,23 @@ def wire(
     return inputs, dtypes | {spec.name: spec.dtype for spec in specs if spec.name in inputs}, unstacked
 
 
-def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams]) -> None:
-    """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ."""
+def _encoded(data: _Data, transforms: "Transforms") -> str:
+    """Say what one_hot was fitted on, "" where it was not: how many columns it makes may be what does not fit."""
+    from titrant.runtime.data.given import fitted_words
+
+    counts = {role: data.count(role) for role in FITTED_ON}
+    for fitted, step in zip(transforms.steps, data.params.transforms, strict=False):
+        if fitted.name == "one_hot" and not step.given and (role := fitting_role(counts)) is not None:
+            values = {name: fitted.arrays[str(place)].tolist() for place, name in enumerate(fitted.columns)}
+            return fitted_words(values, role, counts[role]) if values else ""
+    return ""
+
+
+def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams], fitted: str = "") -> None:
+    """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ.
+
+    `fitted` says what was fitted on which rows.
+    """
     for spec in specs:
         given = inputs[spec.name].shape[1:]
         if not spec.shape and not given:
@@ -338,7 +374,7 @@ def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParam
                 Diagnostic(
                     "X126",
                     f"model.inputs: {spec.name} is ({expected}), and the data gives ({actual})",
-                    help="correct `shape`, or reshape the array in a data factory",
+                    help=f"correct `shape`, or reshape the array in a data factory{fitted}",
                 )
             )
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -63,6 +62,9 @@ class LatencyParams(Params):
     seconds: float = Field(1.0, gt=0, description="time for one batch size, shared by the models; 59 runs come first")
     threads: int = Field(1, ge=1, description="threads of every engine")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
+    columned: tuple[str, ...] = Field(
+        (), strict=False, description="models that take raw columns", exclude_if=lambda value: not value
+    )
 
 
 def requires(params: LatencyParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
@@ -133,7 +135,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
     version=6,
     family="profile",
     params=LatencyParams,
-    inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows"},
+    inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
     outputs={"timings": "value"},
     determinism="measured",
     requires=requires,
@@ -143,12 +145,15 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
     engines=("engines",),
     user_code=True,
 )
-def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[str, Any], rows: Any) -> dict[str, Any]:
+def profile_latency(
+    params: LatencyParams, context: Context, *, models: Mapping[str, Any], rows: Any, raw: Any = None
+) -> dict[str, Any]:
     """Time every model at every batch size, taking turns, in one process; each turn starts with a run off the clock.
 
     Helps when: candidates are chosen by speed, or `target` has a limit; a figure holds for this machine only.
     Inputs:     models - by name, each in the engine that `engines` names; rows - real inputs, repeated when there
-                are fewer than a batch; of a model with recurrent state a run is one step
+                are fewer than a batch; of a model with recurrent state a run is one step; raw - the same rows as raw
+                columns, for the models that are `columned`
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples: seconds of one batch, cpu: seconds of process CPU
                 time of the same runs, both in the order of the rounds, which all models share; blocks: how many of
                 these runs each block has, [] for one; waiting: how many times its CPU time a run in four took at least,
@@ -162,8 +167,11 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
     """
+    from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
+
+    forms = {name: raw if name in params.columned else rows for name in models}
     timings = time_models(
-        params, rows, models, generator=context.generator, progress=context.progress, passing=context.do_not_reuse
+        params, forms, models, generator=context.generator, progress=context.progress, passing=context.do_not_reuse
     )
     for name, figures in timings.items():
         if "failed" not in figures:
@@ -171,19 +179,6 @@ def profile_latency(params: LatencyParams, context: Context, *, models: Mapping[
     for text in too_busy_to_tell(timings, params.compared or min(params.batches)):
         context.do_not_reuse(text)
     return {"timings": timings}
-
-
-def too_busy_to_tell(timings: Mapping[str, Any], batch: int) -> Iterator[str]:
-    """Say which two models cannot be told apart because the machine was busy: a quieter one may tell another time."""
-    from titrant.runtime.contract.statistics.paired_runs import ROUNDS, compare_runs, timed_runs
-
-    runs = {name: timed_runs(figures[str(batch)]) for name, figures in timings.items() if str(batch) in figures}
-    enough = [name for name in runs if len(runs[name].wall) >= ROUNDS]
-    for name, other in combinations(enough, 2):
-        compared = compare_runs(runs[name], runs[other])
-        if compared is not None and compared.busy and compared.verdict == "unknown":
-            yield f"the machine was too busy to tell which is faster, {name} or {other}"
-            return
 
 
 def ignored(because: str) -> None:
@@ -235,14 +230,14 @@ def may_pass(diagnostic: Diagnostic) -> bool:
 
 def time_models(
     params: Any,
-    rows: "Rows",
+    rows: "Mapping[str, Rows]",
     models: Mapping[str, Any],
     *,
     generator: "np.random.Generator",
     progress: Callable[[float, float, str], None],
     passing: Callable[[str], None] = ignored,
 ) -> dict[str, Any]:
-    """Time every model at every batch size; see `profile.latency` for the answer.
+    """Time every model at every batch size, on its `rows`; see `profile.latency` for the answer.
 
     In each round every model runs on the same batch, in an order drawn anew, so that a machine that slows down slows
     all of them, and their runs are compared round by round. A turn begins with one run off the clock: what the others
@@ -261,7 +256,7 @@ def time_models(
     try:
         for name, model in models.items():
             with race.trying(name):
-                peaks = _memory(params, rows, name, model, passing)
+                peaks = _memory(params, rows[name], name, model, passing)
                 answer[name] = {"peak_bytes": max(peaks, default=None), "peak_samples": peaks}
                 race.sessions[name] = open_session(
                     params.engines[name], model, threads=params.threads, device=params.device
@@ -320,12 +315,14 @@ def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":
     return first_step(session, {name: taken(rows, name)[chosen] for name in session.input_names})
 
 
-def _rounds(race: Race, rows: "Rows", size: int, params: Any, generator: "np.random.Generator") -> dict[str, Runs]:
+def _rounds(
+    race: Race, rows: "Mapping[str, Rows]", size: int, params: Any, generator: "np.random.Generator"
+) -> dict[str, Runs]:
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     batches: dict[str, dict[str, np.ndarray]] = {}
     for name, session in race.all():
         with race.trying(name):
-            batches[name] = _batch(session, rows, size)
+            batches[name] = _batch(session, rows[name], size)
     for _ in range(params.warmup):
         for name, session in race.all():
             with race.trying(name):

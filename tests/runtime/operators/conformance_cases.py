@@ -71,6 +71,10 @@ CASES = {
         },
     ),
     "data.labels": Case(_labels_file, {"tables": "data.unlabeled:tables", "rows": "data.transform:tuning"}),
+    "data.raw": Case(
+        {},
+        {"tables": "data.load:tables", "split": "data.split:split", "transforms": "data.transform:transforms"},
+    ),
     "model.load": Case(
         {
             "factory": "operator_nets:TinyNet",
@@ -85,6 +89,15 @@ CASES = {
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
     "export.onnx": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "export.inside": Case(
+        {},
+        {
+            "model": "export.onnx:model",
+            "transforms": "data.transform:transforms",
+            "example": "data.transform:tuning",
+            "raw": "data.raw:tuning",
+        },
+    ),
     "export.torchscript": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),

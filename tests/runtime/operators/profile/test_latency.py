@@ -132,7 +132,7 @@ def test_takes_as_many_bytes_as_predicted(models, apply):
 
 def test_says_which_models_a_busy_machine_leaves_untold():
     """Timings that tell nothing must not decide for ever: the next run times anew."""
-    from titrant.runtime.operators.profile.latency import too_busy_to_tell
+    from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
     quiet = {"samples": [1.0] * 60, "cpu": [], "waiting": 1.0}
     waited = {"samples": [0.7, 9.0, 0.8, 11.0] * 15, "cpu": [], "waiting": 5.0}

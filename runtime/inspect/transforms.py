@@ -1,0 +1,72 @@
+"""Say of every transform where its figures come from, what one_hot makes columns of, and what that leaves out."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from titrant.runtime.data.given import fitted_words
+from titrant.runtime.operators.data.transform import fitting_role
+from titrant.schema.facts import DataFacts, TransformFacts
+from titrant.schema.recipe.transform import FITTED
+
+if TYPE_CHECKING:
+    from titrant.runtime.operators.data.transform import DataTransformParams
+    from titrant.runtime.values import Fitted, Rows, Tables, Transforms
+
+ENCODES = "one_hot"
+
+
+def describe_transforms(
+    params: "DataTransformParams", transforms: "Transforms", rows: Mapping[str, "Rows"], tables: "Tables"
+) -> tuple[TransformFacts, ...]:
+    """Return a line for each transform, in order."""
+    counts = {role: len(part) for role, part in rows.items()}
+    role = fitting_role(counts) or ""
+    described = []
+    for place, fitted in enumerate(transforms.steps):
+        if params.transform_from is not None:
+            origin = "loaded"
+        elif fitted.name not in FITTED:
+            origin = ""
+        else:
+            origin = "given" if params.transforms[place].given else "fitted"
+        values = _values(fitted)
+        described.append(
+            TransformFacts(
+                name=fitted.name,
+                origin=origin,
+                role=role if origin == "fitted" else "",
+                rows=counts.get(role, 0) if origin == "fitted" else 0,
+                columns=fitted.columns,
+                values=values,
+                unlisted=_unlisted(values, tables),
+            )
+        )
+    return tuple(described)
+
+
+def _values(fitted: "Fitted") -> dict[str, tuple[str, ...]]:
+    if fitted.name != ENCODES:
+        return {}
+    return {name: tuple(fitted.arrays[str(place)].tolist()) for place, name in enumerate(fitted.columns)}
+
+
+def _unlisted(values: Mapping[str, tuple[str, ...]], tables: "Tables") -> dict[str, int]:
+    """Count, over all sources, the rows with a value that has no column; missing ones have none either way."""
+    from titrant.runtime.data.transforms import texts
+
+    counted: dict[str, int] = {}
+    for name, listed in values.items():
+        columns = [table.columns[name] for table in tables.sources.values() if name in table.columns]
+        written = [texts(column) for column in columns if column.ndim == 1 and column.dtype.kind != "O"]
+        others = sum(int((~np.isin(part, [*listed, ""])).sum()) for part in written)
+        if others:
+            counted[name] = others
+    return counted
+
+
+def fitted_advice(data: DataFacts | None) -> str:
+    """Say what one_hot was fitted on, which may be what does not fit a model; "" where it was not fitted."""
+    fitted = [item for item in data.transforms if item.origin == "fitted" and item.values] if data is not None else []
+    return fitted_words(fitted[0].values, fitted[0].role, fitted[0].rows) if fitted else ""
