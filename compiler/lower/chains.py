@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from titrant.compiler.decide.plain import is_plain, same_place
+from titrant.compiler.decide.measuring import is_plain, same_place
 from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, ReductionStep
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime.backends import backend

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titrant.compiler.decide.plain import is_plain, same_place
+from titrant.compiler.decide.measuring import is_plain, same_place
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 
 specification = importlib.util.spec_from_file_location("case", Path(__file__).parents[1] / "case.py")

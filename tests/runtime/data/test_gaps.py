@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titrant.runtime.backends.transforms import load_transforms, save_transforms
 from titrant.runtime.data.gaps import check_gaps
 from titrant.runtime.data.parameters import TransformStep
+from titrant.runtime.data.saved_transforms import load_transforms, save_transforms
 from titrant.runtime.data.transforms import apply, fit
 from titrant.runtime.operators.data.transform import wire
 from titrant.runtime.values import Transforms

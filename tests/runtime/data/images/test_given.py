@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from image_files import dicom, netpbm, png
 
 from titrant.runtime.backends.rows import load_tables, save_tables
-from titrant.runtime.backends.transforms import load_transforms, save_transforms
 from titrant.runtime.data.images.given import as_rows
 from titrant.runtime.data.images.read import read_images
+from titrant.runtime.data.saved_transforms import load_transforms, save_transforms
 from titrant.runtime.values import ImageReading, Tables, Transforms
 from titrant.schema.diagnostics.diagnostics import StepError
 
