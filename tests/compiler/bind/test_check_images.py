@@ -31,7 +31,7 @@ def bound(data, split=SPLIT):
 
 def steps(recipe):
     files = {key: DigestedFile(path, "d") for key, path in recipe.files.items()}
-    return data_load(recipe, files)["sources"], data_transform(recipe).get("images")
+    return data_load(recipe, files)["sources"], data_transform(recipe, files).get("images")
 
 
 @pytest.mark.parametrize("written", ["images", "{path: images}"])
