@@ -195,6 +195,13 @@ BEFORE = {
         "torch.onnx.export(module, (torch.zeros(1, 3, 32, 32),), 'detector.onnx', dynamo=False)\n"
         "Path('nets.py').write_text('import torch\\nclass Net(torch.nn.Linear):\\n'\n"
         "                           '    def __init__(self): super().__init__(1, 2)\\n')\n"
+        "import numpy\n"
+        "rows = numpy.float32(numpy.random.default_rng(0).normal(size=(400, 4)))\n"
+        "numpy.savez('rows.npz', x=rows, label=numpy.where(rows.sum(1) > 0, 'well', 'ill'))\n"
+        "net = torch.nn.Linear(4, 2, bias=False)\n"
+        "net.weight.data = torch.tensor([[-1.0] * 4, [1.0] * 4])\n"
+        "torch.onnx.export(net, (torch.zeros(2, 4),), 'model.onnx', dynamo=False, input_names=['x'],\n"
+        "                  output_names=['logits'], dynamic_axes={'x': {0: 'batch'}, 'logits': {0: 'batch'}})\n"
         "Path('patients.csv').write_text('age,sick\\n' + ''.join(f'{n},{n % 2}\\n' for n in range(60)))\n"
     ),
 }

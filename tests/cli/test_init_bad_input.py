@@ -190,13 +190,13 @@ def two_forms(folder):
 
 CASES = {
     "half a file": (lambda folder: (folder / "net.onnx").write_bytes(b"\x08\x08\x12"), [], "net.onnx cannot be read"),
-    "no kind": (lambda folder: (folder / "net.bin").write_bytes(b"x"), ["net.bin"], "of no kind that titrant knows"),
+    "no kind": (lambda folder: (folder / "net.blob").write_bytes(b"x"), ["net.blob"], "of no kind that titrant knows"),
     "a program": (program, ["net.pt"], "is a TorchScript program"),
     "a recipe": (lambda folder: (folder / "a.yaml").write_text(""), ["a.yaml"], "is a recipe already"),
     "a folder of nothing": (lambda folder: (folder / "in").mkdir(), ["in"], "has no .onnx file"),
     "two models": (lambda folder: onnx.save(graph(), folder / "b.onnx"), ["."], "has 2 .onnx files"),
     "two labels": (column("label", [0, 1]), ["--label", "none", "--set", "data.inputs=[one, two, three]"], None),
-    "names alike": (two_forms, [], "rows.csv: columns 5 and 6 are both called"),
+    "names alike": (two_forms, [], "rows.csv: two columns look the same"),
     "another case": (lambda folder: None, ["--label", "Sick"], "rows.csv has no column `Sick`"),
     "label as input": (lambda folder: None, ["--set", "data.inputs=[one, sick]"], "it would give the model the answer"),
     "more classes": (column("many", [0, 1, 2]), ["--label", "many", "--set", "data.inputs=[one, two, three]"],

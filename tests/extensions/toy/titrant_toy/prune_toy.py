@@ -114,7 +114,7 @@ def prune_toy(params, context, *, model):
         columns = columns if columns is not None else list(range(layer.in_features))
         rows = list(range(layer.out_features))
         if place < len(linear) - 1:
-            strongest = layer.weight.detach().abs().sum(1).argsort(descending=True, stable=True)
+            strongest = layer.weight.detach().double().abs().sum(1).argsort(descending=True, stable=True)
             rows = sorted(strongest[: kept_of(layer.out_features, params.sparsity)].tolist())
         kept[name] = [rows, columns]
         columns = rows
