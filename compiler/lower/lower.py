@@ -131,6 +131,7 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts) -> str:
     value = own_paths(recipe_value(recipe), bound.parsed)
     data = recipe_value(recipe)["data"] or {}
     prepared = {name: data.get(name) for name in ("inputs", "label", "classes", "positive", "transform")}
+    prepared |= {name: data[name] for name in ("transform_from",) if name in data}
     made = {name: part for name, part in value.items() if name not in _NOT_JUDGED}
     gates = [criteria(gate) for gate in decisions.settled.contract.gates]
     point = dict(decisions.settled.operating_point)

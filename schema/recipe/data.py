@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from titrant.schema.recipe.terms import Fraction, PathText, Ref, Scalar, Section, Text, mistake
+from titrant.schema.recipe.terms import Fraction, PathText, Ref, Scalar, Section, Text, mistake, unsaid
 from titrant.schema.recipe.transform import Transform
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.5, "tuning": 0.1, "calibration": 0.1, "evaluation": 0.3}
@@ -17,11 +17,6 @@ PRECEDENCE = ("evaluation", "tuning", "calibration", "train")
 BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 # The keys of which exactly one says what a source is.
 DATA_SOURCES = ("sklearn", "csv", "parquet", "npz", "image_folder", "text", "huggingface", "factory")
-
-
-def unsaid(value: Any) -> bool:
-    """Whether a key says nothing: then it is in no digest of a recipe, as before there was such a key."""
-    return value is None
 
 
 ColumnNames = Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -242,6 +237,7 @@ class Data(Section):
     )
     transform_from: Text | None = Field(
         None,
+        exclude_if=unsaid,
         description="transforms fitted elsewhere, in place of `transform`: a run (folder or id), the folder "
         "`transforms` that a run ships, or an ONNX file that takes columns and gives the model's inputs",
     )

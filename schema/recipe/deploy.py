@@ -106,6 +106,7 @@ class Export(Section):
     external_data: bool = Field(False, description="weights in a file of their own beside the .onnx")
     transforms: Literal["beside", "inside"] = Field(
         "beside",
+        exclude_if=lambda value: value == "beside",
         description="where the transforms are: in a file beside the model, or inside it, which then takes raw columns",
     )
 

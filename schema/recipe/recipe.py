@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
-from titrant.schema.recipe.data import Data
+from titrant.schema.recipe.data import Data, ImageFolder
 from titrant.schema.recipe.deploy import Batching, Export, FileName, Memory, Target
 from titrant.schema.recipe.model import Model
 from titrant.schema.recipe.observe import Inspect, Profile, Report, Tracking
@@ -90,6 +90,8 @@ def written(recipe: Recipe) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, ImageFolder) and value == ImageFolder(path=value.path):
+        return value.path  # as before a folder had options
     if isinstance(value, BaseModel):
         fields = type(value).model_fields.items()
         items = ((info, info.alias or key, getattr(value, key)) for key, info in fields)

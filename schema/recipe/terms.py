@@ -164,6 +164,13 @@ Whole = BeforeValidator(_whole)
 Scalar = Annotated[
     str | int | float | bool, BeforeValidator(_integral, json_schema_input_type=str | int | float | bool)
 ]
+
+
+def unsaid(value: Any) -> bool:
+    """Whether a key says nothing: then it is in no digest of a recipe, as before there was such a key."""
+    return value is None
+
+
 # `none` in the text for a key that has no value of its own: held as None.
 Off = OffMarker()
 # `none` in the text for a preset: held as it stands, because it switches off what a level supplies.

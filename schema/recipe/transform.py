@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-from titrant.schema.recipe.terms import Count, PathText, Positive, Scalar, Section, Text, Whole, mistake
+from titrant.schema.recipe.terms import Count, PathText, Positive, Scalar, Section, Text, Whole, mistake, unsaid
 
 
 def _per_channel(value: Any) -> Any:
@@ -33,10 +33,14 @@ class Standardize(Section):
     name: Literal["standardize"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
     mean: MeanByColumn | None = Field(
-        None, description="column → mean of the training, where the model was trained elsewhere; default: fitted"
+        None,
+        exclude_if=unsaid,
+        description="column → mean of the training, where the model was trained elsewhere; default: fitted",
     )
     std: DeviationByColumn | None = Field(
-        None, description="column → standard deviation of the training, above 0; default: fitted"
+        None,
+        exclude_if=unsaid,
+        description="column → standard deviation of the training, above 0; default: fitted",
     )
 
 
@@ -66,7 +70,9 @@ class Impute(Section):
         exclude_if=lambda value: not value,
     )
     values: ValueByColumn | None = Field(
-        None, description="column → what its gaps are filled with, as in the training; default: by `strategy`"
+        None,
+        exclude_if=unsaid,
+        description="column → what its gaps are filled with, as in the training; default: by `strategy`",
     )
 
 
@@ -76,7 +82,9 @@ class OneHot(Section):
     name: Literal["one_hot"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every text input")
     values: ValuesByColumn | None = Field(
-        None, description="column → its values in the order of the training; default: those seen, by alphabet"
+        None,
+        exclude_if=unsaid,
+        description="column → its values in the order of the training; default: those seen, by alphabet",
     )
 
 
