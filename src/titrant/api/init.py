@@ -72,10 +72,12 @@ def _check(
     )
     if unnamed is not None:
         problem, advice = f"the name of {unnamed} is not UTF-8", "reach it by a link of another name"
+    elif Path(model).is_dir():
+        problem, advice = f"{model} is a folder", "name the file in it, or a factory: module:Name"
+    elif ":" not in model and not Path(model).exists():
+        problem, advice = f"there is no file {model}", "check the path, or name a factory as module:Name"
     elif model.lower().endswith(WEIGHT_SUFFIXES):
         problem, advice = f"{model} holds weights and no model", f"name its factory: module:Name --weights {model}"
-    elif suffix == ".onnx" and not Path(model).is_file():
-        problem, advice = f"there is no file {model}", "check the path"
     elif suffix == ".onnx" and weights is not None:
         problem, advice = "an .onnx file holds its own weights", "leave out --weights"
     elif suffix != ".onnx" and ":" not in model:

@@ -96,6 +96,8 @@ def _weights(
 
     _refuse({"args": args, "inputs": inputs}, "a weights file")
     file = Path(subject)
+    if not file.is_file():
+        raise RecipeError(_no_model(subject))
     if file.suffix.lower() != ".safetensors":
         message = f"{file.name} can only be read with torch, and holds no model"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights: module:Name"))
@@ -166,7 +168,11 @@ def _refuse(given: Mapping[str, object], what: str) -> None:
 
 def _no_model(subject: str) -> Diagnostic:
     advice = "give a recipe (.yaml), an .onnx or .safetensors file, or a factory: module:Name"
-    return Diagnostic("P080", f"{subject} is not a model that titrant looks at", help=advice)
+    if Path(subject).is_dir():
+        return Diagnostic("P080", f"{subject} is a folder", help="name the file in it")
+    there = Path(subject).exists()
+    message = f"{subject} is not a model that titrant looks at" if there else f"there is no file {subject}"
+    return Diagnostic("P080", message, help=advice)
 
 
 def check_model(
