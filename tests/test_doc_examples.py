@@ -199,6 +199,9 @@ BEFORE = {
     ),
 }
 BEFORE["tutorial.md"] = BEFORE["README.md"]
+# Pages that speak of a run of their own have it made, in a home of their own, by a file.
+for made in (ROOT / "tests" / "docs" / "pages").glob("*.py"):
+    BEFORE[f"{made.stem.replace('_', '-')}.md"] = made.read_text("utf-8")
 
 
 def python_pages():
