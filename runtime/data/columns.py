@@ -189,7 +189,7 @@ def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> 
     names = list(columns)
     near = several_nearest(name, names, 2)
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there}"
+    help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there or 'none'}"
     message = f"{source} has no column `{name}`"
     form = unicodedata.normalize("NFC", name)
     if any(unicodedata.normalize("NFC", other) == form for other in names):
