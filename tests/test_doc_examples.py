@@ -206,14 +206,13 @@ BEFORE = {
     ),
 }
 BEFORE["tutorial.md"] = BEFORE["README.md"]
-
-
-# Pages about data of their own: tests/cli/test_images.py, test_model_pages.py and test_tables.py do what they show.
-OF_OTHER_DATA = ("medical-images.md", "stateful-model.md", "tables.md")
+# Pages that speak of a run of their own have it made, in a home of their own, by a file.
+for made in (ROOT / "tests" / "docs" / "pages").glob("*.py"):
+    BEFORE[f"{made.stem.replace('_', '-')}.md"] = made.read_text("utf-8")
 
 
 def python_pages():
-    return [page for page in PAGES if "```python\n" in page.read_text("utf-8") and page.name not in OF_OTHER_DATA]
+    return [page for page in PAGES if "```python\n" in page.read_text("utf-8")]
 
 
 @pytest.fixture(scope="module")

@@ -125,11 +125,16 @@ def stateless(specs: Sequence[_Spec], recurrence: Recurrence | None) -> tuple[_S
     return tuple(spec for spec in specs if spec[0] not in state)
 
 
+def stateful(session: Any) -> StatefulSession | None:
+    """Return the session with recurrent state that others wrap; None where there is none."""
+    while session is not None and not isinstance(session, StatefulSession):
+        session = getattr(session, "_session", None) if hasattr(session, "fixed_batch") else None
+    return session
+
+
 def first_step(session: Any, arrays: _Arrays) -> dict[str, np.ndarray]:
     """Return what a timing is of, in C order: the arrays, cut to the first step where a session has recurrent state."""
-    inner = session
-    while inner is not None and not isinstance(inner, StatefulSession):
-        inner = getattr(inner, "_session", None) if hasattr(inner, "fixed_batch") else None
+    inner = stateful(session)
     cut = arrays if inner is None else next(one_by_one(inner.recurrence, arrays, inner.input_names))
     return {name: np.ascontiguousarray(array) for name, array in cut.items()}
 

@@ -1,6 +1,7 @@
 """Number the classes of a label: sorted, or in the order that the recipe states, and find the positive one."""
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -41,8 +42,8 @@ def find_classes(
 ) -> Classes:
     """Number the distinct values of the label over all sources: numbers by size, text by alphabet, or as is `stated`.
 
-    Raises PreconditionError X123 for labels that are arrays, fractions, or all the same, RecipeError X128 where what is
-    stated names a class twice or leaves one of the data's out.
+    Raises PreconditionError X123 for labels that are arrays, fractions, or all the same, and for classes that look the
+    same, RecipeError X128 where what is stated names a class twice or leaves one of the data's out.
     """
     if any(label.ndim != 1 for label in labels):
         shape = next(label.shape[1:] for label in labels if label.ndim != 1)
@@ -53,17 +54,34 @@ def find_classes(
     texts = {value_text(value): value for value in distinct}
     if len(texts) < 2:
         raise _no_classes(f"{column} has one class only, {next(iter(texts), '')}", "a classifier needs two or more")
+    if alike := _alike(texts, _form):
+        message = f"{column} has classes that look the same, `{alike}`, and differ in spaces or in Unicode form only"
+        raise _no_classes(message, "write each class in one form in the data")
     kind = _kind(labels, names, stated)
+    by_case = _alike(texts, str.casefold)
+    notes: tuple[str, ...] = (f"classes of {column} differ by case only: `{by_case}`",) if by_case else ()
     if stated:
-        return replace(_stated(tuple(texts), names, stated), kind=kind)
+        return replace(_stated(tuple(texts), names, stated), kind=kind, notes=notes)
     whole = all(is_whole(text) for text in texts)
     values = tuple(sorted(texts, key=lambda text: (int(text), text)) if whole else sorted(texts))
-    notes: tuple[str, ...] = ()
     if whole and [int(value) for value in values] != list(range(len(values))):
-        notes = (
-            f"{column} has the values {values[0]} to {values[-1]}, numbered by rank as classes 0 to {len(values) - 1}",
-        )
+        ranks = f"numbered by rank as classes 0 to {len(values) - 1}"
+        notes = (f"{column} has the values {values[0]} to {values[-1]}, {ranks}",)
     return Classes(values, tuple(names.get(value, value) for value in values), notes, kind)
+
+
+def _form(text: str) -> str:
+    """Return what a person sees of a text: one form of Unicode, without spaces around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _alike(texts: Iterable[str], form: Callable[[str], str]) -> str:
+    """Return the texts that have one form, as a message lists them: the first of those that differ; "" for none."""
+    first: dict[str, str] = {}
+    for text in sorted(texts):
+        if (other := first.setdefault(form(text), text)) != text:
+            return f"{other}` and `{text}"
+    return ""
 
 
 def _kind(labels: Sequence[np.ndarray], names: Mapping[str, str], stated: Sequence[PlainValue]) -> ClassKind:
@@ -92,7 +110,9 @@ def places(classes: Classes, outputs: int) -> tuple[str, ...]:
 def _stated(texts: Sequence[str], names: Mapping[str, str], stated: Sequence[PlainValue]) -> Classes:
     """Number classes as the recipe lists them, by value or name; what the data does not show is a class as well."""
     spelled = {text: text for text in texts} | {names[text]: text for text in texts if text in names}
-    values = tuple(spelled.get(value_text(entry), value_text(entry)) for entry in stated)
+    seen = {_form(text): value for text, value in spelled.items()}
+    entries = [value_text(entry) for entry in stated]
+    values = tuple(spelled.get(entry, seen.get(_form(entry), entry)) for entry in entries)
     twice = [value for place, value in enumerate(values) if value in values[:place]]
     if twice:
         raise _misstated(f"data.classes lists `{names.get(twice[0], twice[0])}` twice", "an output is one class")
@@ -124,8 +144,10 @@ def positive_class(classes: Classes, positive: PlainValue | None) -> int | None:
         return None
     text = value_text(positive)
     for spellings in (classes.names, classes.values):
-        if text in spellings:
-            return spellings.index(text)
+        for form in (str, _form):
+            forms = [form(spelling) for spelling in spellings]
+            if form(text) in forms:
+                return forms.index(form(text))
     near = nearest(text, classes.names)
     help = f"did you mean {near}?" if near else f"the classes are {', '.join(classes.names[:10])}"
     raise RecipeError(Diagnostic("X124", f"there is no class `{text}`", help=help, key="data.positive"))

@@ -152,6 +152,8 @@ def text_refused(column: np.ndarray, message: str, help: str, code: str) -> Diag
     The odd values themselves are in `said`, three of them.
     """
     count = no_numbers(column)
+    if all(_is_number(value) for value in column.tolist()):
+        return Diagnostic(code, f"{message}, and every value of it is a number", help="give it as numbers")
     if not count:
         return Diagnostic(code, message, help=help)
     odd = [value for value in dict.fromkeys(column.tolist()) if value and not _is_number(value)]
@@ -187,7 +189,7 @@ def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> 
     names = list(columns)
     near = several_nearest(name, names, 2)
     there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there}"
+    help = f"did you mean {' or '.join(f'`{similar}`' for similar in near)}?" if near else f"it has {there or 'none'}"
     message = f"{source} has no column `{name}`"
     form = unicodedata.normalize("NFC", name)
     if any(unicodedata.normalize("NFC", other) == form for other in names):

@@ -42,6 +42,9 @@ def _missing(name: str, gone: int, rows: int, marks: Sequence[str], *, again: bo
     message = f"{name} has missing values in {gone:,} of {rows:,} rows{read}"
     if again:
         return Diagnostic("X120", message, help=f"name {name} among the `columns` of `impute`, or leave them out")
+    if gone == rows:
+        message = f"{name} has no value in any of {rows:,} rows{read}"
+        return Diagnostic("X120", message, help="leave it out of `data.inputs`")
     advice = "add `- impute` to `data.transform`, before transforms that need complete numbers"
     return Diagnostic("X120", message, help=advice)
 

@@ -17,7 +17,7 @@ from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.data import BUNDLED
-from titrant.schema.values.archives import Unpacked, measure_zip
+from titrant.schema.values.archives import DAMAGED, Unpacked, measure_zip
 from titrant.schema.values.text import first_line, os_reason
 from titrant.schema.values.units import format_size
 
@@ -38,7 +38,7 @@ def read_parquet(path: str) -> dict[str, np.ndarray]:
         _measure_parquet(file)
         _refuse_rounding(file)
         frame = pd.read_parquet(file, engine="pyarrow")
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise StepError(unreadable(file, error, "parquet")) from None
     return frame_columns(frame, file.name)
 
@@ -99,7 +99,7 @@ def read_npz(path: str, selected: Sequence[str] | None) -> dict[str, np.ndarray]
             for member in sorted(members):
                 _check_header(zipped, member, file)
             return {name: array_column(_member(archive, name, file), name, file.name) for name in names}
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+    except DAMAGED as error:
         raise StepError(unreadable(file, error, "npz")) from None
 
 

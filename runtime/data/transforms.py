@@ -13,6 +13,7 @@ from titrant.runtime.data.given import given_impute, given_one_hot, given_standa
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import GRAPH, Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
+from titrant.schema.values.text import is_whole
 
 Columns = Mapping[str, np.ndarray]
 
@@ -130,9 +131,8 @@ def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted
             continue
         there = column[~missing(column)]
         if not len(there):
-            raise PreconditionError(
-                Diagnostic("X120", f"impute: {name} has no value in the rows that it is fitted on", help="leave it out")
-            )
+            message = f"impute: {name} has no value in the rows that it is fitted on"
+            raise PreconditionError(Diagnostic("X120", message, help="leave it out of `data.inputs`"))
         arrays[str(place)] = np.atleast_1d(_typical(there, step.strategy))
     fitted = (
         given_impute(columns, step)
@@ -214,6 +214,11 @@ def fit_one_hot(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitte
 def apply_one_hot(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
     """Return (rows, values) float32 with a 1 at each row's value; a value not seen when fitted gives zeros."""
     values = fitted.arrays[str(place)]
+    if not is_text(column) and not missing(column).all() and not all(map(_is_written_number, values.tolist())):
+        name = fitted.columns[place]
+        message = f"one_hot: {name} is numbers, and was text when it was fitted"
+        help = "give the texts, with zeros in front where the data have them"
+        raise StepError(Diagnostic("X122", message, help=help))
     written = texts(column)
     if not len(values):
         return np.zeros((len(written), 0), dtype=np.float32)
@@ -223,6 +228,16 @@ def apply_one_hot(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
     encoded = np.zeros((len(written), len(values)), dtype=np.float32)
     encoded[np.flatnonzero(seen), places[seen]] = 1
     return encoded
+
+
+def _is_written_number(text: str) -> bool:
+    """Whether a text is how a number or a truth value is written here: `7` and `0.5`, neither `007` nor `A1`."""
+    if is_whole(text) or text in ("true", "false"):
+        return True
+    try:
+        return value_text(float(text)) == text
+    except ValueError:
+        return False
 
 
 def texts(column: np.ndarray) -> np.ndarray:

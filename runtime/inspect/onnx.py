@@ -18,6 +18,7 @@ from titrant.runtime.inspect.onnx_shapes import (
 )
 from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step
 from titrant.runtime.operators.model.load_onnx import numeric, open_check, read_graph, unzip
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     Weights in other files are not read, and onnxruntime does not open a graph that would fill the memory. Without data
     the inputs are as the graph has them. FLOPs are None where those of a node are unknown; `count_parameters`
     says what a parameter is.
-    Raises StepError X160 and X161 as model.load_onnx does, RecipeError X126 when inputs and data differ.
+    Raises StepError X160 and X161 as model.load_onnx does, X155 for NaN among its parameters, RecipeError X126
+    when inputs and data differ.
     """
     path = params.onnx.path
     model, parts = read_graph(path)
@@ -45,6 +47,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     model, mended = mend(model)
     whole = _inlined(model)
     counts = count_parameters(whole.graph)
+    _check_values(whole.graph, counts, Path(path).name)
     biases = [held for name, held in constants(whole.graph).items() if name in counts and not _weighs(held)]
     weight_bytes = sum(constant.bytes for constant in (*_held(whole.graph), *biases))
     if weight_bytes <= OPENED_BYTES:
@@ -80,6 +83,14 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
         ),
         state=state,
     )
+
+
+def _check_values(graph: "onnx.GraphProto", counts: Mapping[str, int], name: str) -> None:
+    broken = [item for item, held in constants(graph).items() if item in counts and held.has_nan()]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        help = "export it again from weights that trained well"
+        raise StepError(Diagnostic("X155", f"{name}: NaN in {broken[0]}{more}", help=help, key="model.onnx"))
 
 
 def _fed(params: "ModelLoadOnnxParams") -> tuple[str, ...]:

@@ -319,6 +319,15 @@ class Constant:
         numbers = numpy_helper.to_array(self.tensor)
         return numbers.size == 0 or bool((numbers == numbers.flat[0]).all())
 
+    def has_nan(self) -> bool:
+        """Whether one of its numbers is NaN; False where they stand outside."""
+        import numpy as np
+        import onnx
+        from onnx import numpy_helper
+
+        outside = self.tensor.data_location == onnx.TensorProto.EXTERNAL
+        return self.floating and not outside and bool(np.isnan(numpy_helper.to_array(self.tensor)).any())
+
     def is_transposed(self, other: "Constant") -> bool:
         """Whether it holds another's numbers, transposed; False for numbers that are kept outside the file."""
         import onnx

@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from titrant.runtime.backends import backend, kinds
+from titrant.runtime.backends.recurrent import stateful
 from titrant.runtime.backends.session import Session, answer_rows, open_session
 from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.data.classes import in_own_type
-from titrant.runtime.serve.rows import columns_of
+from titrant.runtime.serve.rows import columns_of, refuse_ignored
 from titrant.runtime.values import Outputs, Rows, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.text import is_text
@@ -125,8 +126,12 @@ class Released:
 
             resize = any(fitted.name == "resize" for fitted in self.transforms.steps)
             rows = as_rows(rows, self.transforms.images, resize=resize)
-        columns = columns_of(rows, raw_names(self.transforms))
-        return raw_columns(self.transforms, columns) if self._takes_columns else apply(self.transforms, columns)
+        given = columns_of(rows, raw_names(self.transforms))
+        recurrent = stateful(self._session)
+        states = () if recurrent is None else tuple(recurrent.recurrence.feeds.values())
+        columns = {name for names in self.transforms.inputs.values() for name in names}
+        refuse_ignored(given, self.transforms.constants, [name for name in states if name not in columns])
+        return raw_columns(self.transforms, given) if self._takes_columns else apply(self.transforms, given)
 
 
 def load(folder: Path | str, *, name: str | None = None, threads: int | None = None) -> Released:

@@ -31,7 +31,28 @@ def columns_of(rows: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
             message = f"the columns differ in length: {', '.join(map(str, sorted(lengths)))} rows"
             raise StepError(Diagnostic("X342", message, help="give every column one entry a row"))
         return columns
-    return _of_array(np.asarray(rows), names)
+    try:
+        array = np.asarray(rows)
+    except ValueError:
+        message = f"a {type(rows).__name__} of arrays of different shapes cannot be given to this model"
+        raise StepError(Diagnostic("X342", message, help=_by_name(names))) from None
+    return _of_array(array, names)
+
+
+def refuse_ignored(rows: Mapping[str, np.ndarray], fixed: Mapping[str, Any], states: Sequence[str]) -> None:
+    """Raise StepError X342 where rows give what the answers would not heed.
+
+    That is another value for an input that is released with one (`fixed`), or a recurrent state that is not zero.
+    """
+    for name, value in fixed.items():
+        if name in rows and not bool((rows[name] == value).all()):
+            message = f"{name} was {value} where this model was judged, and other values were given"
+            help = f"leave {name} out, or run the recipe with that value in `model.inputs`"
+            raise StepError(Diagnostic("X342", message, help=help))
+    for name in states:
+        if name in rows and bool((rows[name] != 0).any()):
+            message = f"{name} is recurrent state, which is zero at the start of each row"
+            raise StepError(Diagnostic("X342", message, help=f"leave {name} out, and give all steps of a row at once"))
 
 
 def _transposed(rows: Sequence[Mapping[Any, Any]]) -> Mapping[Any, Any]:
@@ -51,11 +72,15 @@ def _of_array(array: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray
             return {names[0]: array_column(array, names[0], "the rows")}
         if array.ndim == 2 and array.shape[1] == len(names):
             return {name: array_column(array[:, place], name, "the rows") for place, name in enumerate(names)}
-    some = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
     raise StepError(
         Diagnostic(
             "X342",
             f"rows of shape {array.shape} cannot be given to this model",
-            help=f"give a DataFrame, or a mapping of column name to array, with {some}",
+            help=_by_name(names),
         )
     )
+
+
+def _by_name(names: tuple[str, ...]) -> str:
+    some = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+    return f"give a DataFrame, or a mapping of column name to array, with {some}"

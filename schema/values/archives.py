@@ -8,12 +8,17 @@ import bz2
 import gzip
 import lzma
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import IO, cast
 
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size
+
+# What reading a damaged archive raises: a name in it that is no text, a place before its beginning, a method, a version
+# or a password that it never had, and what says of itself that it is damaged.
+DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 # A file that unpacks to more than so many times its size, and to so many bytes, is refused.
 MOST_TIMES = 100
@@ -52,7 +57,7 @@ class Unpacked:
 
 
 def measure_zip(file: Path, names: Collection[str] | None = None) -> Unpacked:
-    """Measure a zip file, or some of its members, by its directory; BadZipFile or OSError where it has none.
+    """Measure a zip file, or some of its members, by its directory; one of DAMAGED where it has none.
 
     Members that lie over each other count each: each is unpacked.
     """

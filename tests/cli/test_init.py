@@ -75,9 +75,11 @@ def test_starts_from_an_onnx_file(place):
 @pytest.mark.parametrize(
     ("model", "more", "message"),
     [
-        ("w.safetensors", {}, "holds weights and no model"),
         ("gone.onnx", {}, "there is no file"),
-        ("net", {}, "neither an .onnx file nor a factory"),
+        ("net", {}, "there is no file net"),
+        ("w.pt", {}, "there is no file w.pt"),
+        (".", {}, ". is a folder"),
+        (__file__, {}, "neither an .onnx file nor a factory"),
         ("net:Net", {}, "nothing says what the model takes"),
         ("net:Net", {"data": "gone.csv"}, "there is no gone.csv"),
         ("net:Net", {"inputs": [], "label": "y"}, "there is no data"),

@@ -112,12 +112,13 @@ def test_reads_a_weights_header_without_a_child(place):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("model.pt",), "can only be read with torch"),
-        (("model.bin",), "can only be read with torch"),
-        (("model.h5",), "is not a model that titrant looks at"),
+        (("model.pt",), "error[P080]: there is no file model.pt"),
+        (("model.h5",), "error[P080]: there is no file model.h5"),
+        ((".",), "error[P080]: . is a folder"),
+        ((__file__,), "is not a model that titrant looks at"),
         (("gone.safetensors",), "there is no file"),
         (("gone.onnx",), "error[P080]: there is no file gone.onnx"),
-        (("w.safetensors", "--level", "balanced"), "holds weights and no model"),
+        (("w.safetensors", "--level", "balanced"), "there is no file w.safetensors"),
         (("net:Net", "--args", "[1]"), "--args holds list"),
         (("net:Net", "--inputs", "{"), "--inputs is not JSON"),
         (("net:Net", "--set", "level=auto"), "--set has nothing to act on"),
@@ -129,6 +130,20 @@ def test_refuses_what_it_cannot_answer(arguments, message, capsys):
 
     assert main(["inspect", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("model.pt",), ("model.bin",), ("w.safetensors", "--level", "balanced")])
+def test_asks_for_the_factory_of_weights(tmp_path, monkeypatch, arguments, capsys):
+    from titrant.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / arguments[0]).touch()
+    assert main(["inspect", *arguments]) == 2
+    answer = capsys.readouterr().err
+    assert "no model" in answer
+    assert "name the factory that takes these weights" in answer
+    assert main(["init", arguments[0]]) == 2
+    assert f"{arguments[0]} holds weights and no model" in capsys.readouterr().err
 
 
 def test_checks_a_live_module(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ either kind's shards.
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.safetensors_header import meta_state
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.values.archives import measure_zip
+from titrant.schema.values.archives import DAMAGED, measure_zip
 from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.shards import ShardIndexError, is_index, read_index
 from titrant.schema.values.text import first_line
@@ -121,16 +122,24 @@ def _read_safetensors(file: Path, values: bool) -> "dict[str, torch.Tensor]":
         raise StepError(Diagnostic("X152", f"{file.name} cannot be read: {first_line(error)}", help=_AGAIN)) from None
 
 
+# What torch's reader of pickles raises at bytes that are no instructions; the message is such a byte, or a storage.
+_NO_INSTRUCTION = (AssertionError, AttributeError, IndexError, KeyError, OverflowError, TypeError, struct.error)
+
+
 def _read_torch(file: Path, values: bool) -> Any:
     import torch
 
+    if not file.stat().st_size:
+        raise StepError(Diagnostic("X152", f"{file.name} is empty", help=_AGAIN))
     zipped = _zipped(file)
     mapped = not values and zipped
     try:
         return torch.load(file, weights_only=True, map_location="cpu" if values else "meta", mmap=mapped)
     except pickle.UnpicklingError as error:
         raise StepError(_refused(file, error, zipped)) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _NO_INSTRUCTION as error:
+        raise StepError(_refused(file, error, zipped)) from None
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise StepError(Diagnostic("X152", f"{file.name} cannot be read: {first_line(error)}", help=_AGAIN)) from None
 
 
@@ -145,7 +154,7 @@ def _zipped(file: Path) -> bool:
         else:
             with file.open("rb") as opened:
                 cut = opened.read(4) == b"PK\x03\x04"
-    except (OSError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise StepError(Diagnostic("X152", f"{file.name} cannot be read: {first_line(error)}", help=_AGAIN)) from None
     if size is not None and size.too_large:
         message, help = f"{file.name} is not unpacked: its {size}", "torch.save packs nothing: save the weights again"
@@ -165,7 +174,10 @@ def _refused(file: Path, error: Exception, zipped: bool) -> Diagnostic:
     if needed is None:
         message, help = f"{file.name} is not a torch checkpoint", "save one with torch.save(model.state_dict(), …)"
         return Diagnostic("X152", message, help=help)
-    whole = _pickled_object(file) if zipped else None
+    try:
+        whole = _pickled_object(file) if zipped else None
+    except DAMAGED:
+        return Diagnostic("X152", f"{file.name} is damaged: what it holds is not what was written", help=_AGAIN)
     loading = f'torch.load("{file.name}", weights_only=False, map_location="cpu")'
     if whole is not None:
         return Diagnostic(

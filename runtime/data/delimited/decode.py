@@ -21,6 +21,8 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 UTF8 = ("utf-8", "utf-8-sig")
+# The bit of a zip member that says so.
+_ENCRYPTED = 1
 _UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
     ".bz2": bz2.decompress,
@@ -38,7 +40,7 @@ _MISREAD = re.compile(
 def unpacked(file: Path) -> bytes:
     """Return a file's bytes, those inside where it is packed by its name's ending; StepError X100 for another packing.
 
-    OSError, EOFError, BadZipFile, zlib.error or LZMAError where it is broken.
+    One of DAMAGED where it is broken.
     """
     suffix, raw = file.suffix.lower(), file.read_bytes()
     if suffix == ".zip":
@@ -47,6 +49,9 @@ def unpacked(file: Path) -> bytes:
             if len(members) != 1:
                 message = f"{file.name} cannot be read as csv: it holds {len(members)} files"
                 raise StepError(Diagnostic("X100", message, help="pack one file alone, or unpack it"))
+            if archive.getinfo(members[0]).flag_bits & _ENCRYPTED:
+                message = f"{file.name} cannot be read as csv: it is locked by a password"
+                raise StepError(Diagnostic("X100", message, help="unpack it"))
             return archive.read(members[0])
     if suffix in (".zst", ".tar", ".tgz", ".7z"):
         message = f"{file.name} cannot be read as csv: titrant unpacks {', '.join(_UNPACK)} and .zip"

@@ -1,8 +1,5 @@
 """Read a delimited text file into a table as it was written, and say what was found; what is in doubt is refused."""
 
-import lzma
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ from titrant.runtime.data.parameters import CsvOptions
 from titrant.runtime.data.readers import existing, refuse_too_large, unreadable
 from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import StepError
-from titrant.schema.values.archives import is_packed_stream, measure_stream, measure_zip
+from titrant.schema.values.archives import DAMAGED, is_packed_stream, measure_stream, measure_zip
 
 _AS_IT_SHOWS = CsvOptions()
 # So many columns are named in one note.
@@ -37,7 +34,7 @@ def read_csv(path: str, options: CsvOptions = _AS_IT_SHOWS) -> Table:
         elif file.suffix.lower() == ".zip":
             refuse_too_large(file, measure_zip(file))
         raw = unpacked(file)
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+    except DAMAGED as error:
         raise StepError(unreadable(file, error, "csv")) from None
     text, encoding = decode(raw, file.name, options.encoding)
     del raw

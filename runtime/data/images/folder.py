@@ -35,13 +35,14 @@ class Listing:
     """The images of a folder in the order of their names, the class of each, and what is passed over.
 
     `classes` are () for a flat folder. `passed` counts files by kind: hidden, system, broken, other, or a suffix.
-    `empty` is how many class folders hold no image.
+    `empty` is how many class folders hold no image, `deeper` how many images lie in a subfolder of theirs.
     """
 
     files: tuple[Path, ...]
     classes: tuple[str, ...]
     passed: Mapping[str, int]
     empty: int = 0
+    deeper: int = 0
 
     def name(self, place: int, *, by_class: bool) -> str:
         """Name an image by its place among those of its class, by file name: the name of a file may be a patient's."""
@@ -72,7 +73,30 @@ def list_images(folder: Path) -> Listing:
         raise _no_images(folder, passed)
     files = sorted(flat) or [file for files in named.values() for file in sorted(files)]
     classes = tuple(name for name, files in named.items() for _ in files)
-    return Listing(tuple(files), classes, dict(sorted(passed.items())), _without(folder, by_class) if by_class else 0)
+    empty = _without(folder, by_class) if by_class else 0
+    deeper = sum(len(file.relative_to(folder).parts) > _IN_CLASS for file in files)
+    return Listing(tuple(files), classes, dict(sorted(passed.items())), empty, deeper)
+
+
+# class/file
+_IN_CLASS = 2
+_SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation")
+
+
+def refuse_other_levels(folder: Path, listing: Listing) -> None:
+    """Raise StepError X107 where class folders lie deeper: below the splits of a data set, or below a lone folder."""
+    names = tuple(dict.fromkeys(listing.classes))
+    if not names or listing.deeper < len(listing.files):
+        return
+    if all(name.casefold() in _SPLITS for name in names):
+        message = f"the subfolders of {folder.name} are {', '.join(names)}, which are splits and no classes"
+        sources = ", ".join(f"{name}: {{image_folder: …/{name}}}" for name in names)
+        help = f"write `data: {{sources: {{{sources}}}}}`, and in `split` what each is for"
+        raise StepError(Diagnostic("X107", message, help=help))
+    if len(names) == 1:
+        message = f"the only subfolder of {folder.name} is {names[0]}, and all images lie in subfolders of that"
+        help = f"name the folder whose subfolders are the classes, such as {folder.name}/{names[0]}"
+        raise StepError(Diagnostic("X107", message, help=help))
 
 
 def image_names(path: str) -> list[str]:
@@ -89,6 +113,9 @@ def passed_over(listing: Listing) -> tuple[str, ...]:
     if listing.empty:
         folders = "1 subfolder has" if listing.empty == 1 else f"{listing.empty:,} subfolders have"
         notes.append(f"{folders} no image and so no class")
+    if listing.deeper:
+        images = "1 image lies" if listing.deeper == 1 else f"{listing.deeper:,} images lie"
+        notes.append(f"{images} in subfolders of class folders, and the outer folder is the class")
     return tuple(notes)
 
 

@@ -32,7 +32,7 @@ def as_rows(rows: Any, readings: Mapping[str, ImageReading], *, resize: bool) ->
         given = columns.get(name)
         if given is None:
             continue
-        listed = list(given)
+        listed = [given] if isinstance(given, (str, os.PathLike)) else list(given)
         if _are_paths(listed):
             columns[name] = read_given([Path(path) for path in listed], reading, resize=resize)
         else:

@@ -8,7 +8,7 @@ import numpy as np
 
 from titrant.runtime.data.images.decode import decode
 from titrant.runtime.data.images.dicom import decode_dicom, is_dicom
-from titrant.runtime.data.images.folder import SUFFIXES, list_images, passed_over
+from titrant.runtime.data.images.folder import SUFFIXES, list_images, passed_over, refuse_other_levels
 from titrant.runtime.data.images.stored import (
     CHANNELS,
     ImageRefusedError,
@@ -35,6 +35,8 @@ def read_images(path: str, *, label: str | None, resize: bool, reading: ImageRea
     reading = ImageReading() if reading is None else reading
     folder = Path(path)
     listing = list_images(folder)
+    if label is not None:
+        refuse_other_levels(folder, listing)
 
     def named(place: int) -> str:
         return listing.name(place, by_class=label is not None)

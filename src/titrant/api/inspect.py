@@ -98,6 +98,8 @@ def _weights(
 
     _refuse({"args": args, "inputs": inputs}, "a weights file")
     file = Path(subject)
+    if not file.is_file():
+        raise RecipeError(_no_model(subject))
     if holds_program(file):
         message = f"{file.name} is a TorchScript program, which this version of titrant does not take"
         raise RecipeError(Diagnostic("P080", message, help="name the factory of its module, or export it as .onnx"))
@@ -171,7 +173,11 @@ def _refuse(given: Mapping[str, object], what: str) -> None:
 
 def _no_model(subject: str) -> Diagnostic:
     advice = "give a recipe (.yaml), an .onnx or .safetensors file, or a factory: module:Name"
-    return Diagnostic("P080", f"{subject} is not a model that titrant looks at", help=advice)
+    if Path(subject).is_dir():
+        return Diagnostic("P080", f"{subject} is a folder", help="name the file in it")
+    there = Path(subject).exists()
+    message = f"{subject} is not a model that titrant looks at" if there else f"there is no file {subject}"
+    return Diagnostic("P080", message, help=advice)
 
 
 def check_model(

@@ -162,3 +162,28 @@ def test_says_what_keeps_a_column_from_being_numbers_and_shows_it_only_when_aske
     assert "Jane" not in repr(diagnostic)
     with pytest.raises(TitrantError, match="one_hot"):
         apply(fitted({"a": ["x", "y"]}), {"a": np.array(["x", "y"])})
+
+
+@pytest.mark.parametrize("step", [{"name": "standardize"}, {"name": "impute"}])
+def test_says_of_text_that_is_all_numbers_that_it_is(step):
+    column = np.array(["1", "2.5"])
+    with pytest.raises(TitrantError, match=r"a is text, and every value of it is a number \(give it as numbers"):
+        apply(fitted({"a": column}, step), {"a": column})
+
+
+def test_does_not_tell_to_impute_a_column_without_any_value():
+    assert refusal({"a": [np.array([NAN]), np.array([NAN])]}) == (
+        "a has no value in any of 2 rows; leave it out of `data.inputs`"
+    )
+
+
+@given(st.lists(st.sampled_from(["007", "A1", "x", "1", "0.5", "true", "1e3", "1.0"]), min_size=1))
+def test_encodes_numbers_only_where_it_was_fitted_on_what_may_be_numbers(texts):
+    transforms = fitted({"a": np.array([*texts, "1"])}, {"name": "one_hot"})
+    numbers = {"a": np.array([1, 3])}
+    if set(texts) <= {"1", "0.5", "true"}:
+        assert apply(transforms, numbers)["features"].sum(axis=1).tolist() == [1, 0]
+    else:
+        with pytest.raises(TitrantError, match="X122: one_hot: a is numbers, and was text when it was fitted"):
+            apply(transforms, numbers)
+    assert apply(transforms, {"a": np.array([np.nan])})["features"].sum() == 0

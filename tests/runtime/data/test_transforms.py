@@ -191,3 +191,9 @@ def test_tells_infinite_values_from_missing_ones():
     for value, words in ((np.inf, "dose has infinite values"), (np.nan, "dose has missing values")):
         with pytest.raises(PreconditionError, match=words):
             fitted({"dose": [1.0, value]}, {"name": "standardize"})
+
+
+def test_says_that_there_are_no_columns():
+    transforms = fitted({"a": [0.0, 2.0]}, {"name": "standardize"})
+    with pytest.raises(RecipeError, match=r"X101: the data has no column `a` \(it has none\)"):
+        apply(transforms, {})

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 from titrant.runtime.data.parameters import File
 from titrant.runtime.inspect.onnx import count_parameters, describe_onnx
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.schema.diagnostics.diagnostics import StepError
 
 RANDOM = np.random.default_rng(0)
 F32 = np.float32
@@ -176,3 +177,15 @@ def test_follows_sizes_that_the_graph_works_out(tmp_path):
         node("Slice", "x from last last", "column"), node("Expand", "column to", "wider"), node("MatMul", "wider w"),
     ]  # fmt: skip
     assert saved(tmp_path / "m.onnx", graph(*parts)).flops == 2 * 4 * 12 * 3 // 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, ml_dtypes.bfloat16])
+def test_refuses_parameters_that_are_nan_and_takes_other_constants_that_are(tmp_path, dtype):
+    weights = np.ones((6, 5))
+    weights[3, 2] = np.nan
+    parts = [node("Cast", "x", "c", to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))), node("MatMul", "c w", "h")]
+    parts += [node("Cast", "h", to=TensorProto.FLOAT), numpy_helper.from_array(weights.astype(dtype), "w")]
+    with pytest.raises(StepError, match=r"X155: m.onnx: NaN in w \(export it again from weights that trained well"):
+        saved(tmp_path / "m.onnx", graph(*parts))
+    parts = [node("IsNaN", "x", "gone"), node("Where", "gone fill x", "y"), held("fill", (1, 6), value=np.nan)]
+    assert saved(tmp_path / "m.onnx", graph(*parts)).parameters == 0

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pandas as pd  # noqa: TID253 - callers have frames
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from titrant.runtime.serve.rows import columns_of
+from titrant.runtime.serve.rows import columns_of, refuse_ignored
 from titrant.schema.diagnostics.diagnostics import StepError
 
 ROW = {"a": 0.5, "b": "x"}
@@ -45,3 +47,31 @@ def test_refuses_rows_of_different_columns():
 def test_refuses_columns_and_values_side_by_side():
     with pytest.raises(StepError, match="X342: the columns differ in length: 0, 1 rows"):
         columns_of({"a": 0.5, "b": ["x"]}, ("a", "b"))
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_asks_for_the_names_of_arrays_of_different_shapes(kind):
+    with pytest.raises(StepError, match=f"X342: a {kind.__name__} of arrays of different shapes"):
+        columns_of(kind([np.zeros((4, 6)), np.zeros((4, 3))]), ("emb", "tab"))
+
+
+@given(st.integers(1, 5), st.sampled_from([16000, 0.5, True]), st.booleans())
+def test_refuses_what_the_answers_would_not_heed(rows, value, other):
+    wrong = np.array([value] * rows)
+    wrong[-1] = value if not other else not value
+    columns = {"rate": wrong, "h": np.zeros((1, rows, 3))}
+    if other:
+        with pytest.raises(StepError, match=f"X342: rate was {value} where this model was judged"):
+            refuse_ignored(columns, {"rate": value}, ["h"])
+    else:
+        refuse_ignored(columns, {"rate": value}, ["h"])
+    columns = {"h": np.zeros((1, rows, 3))}
+    columns["h"][0, -1, 2] = 1e-9
+    with pytest.raises(StepError, match="X342: h is recurrent state, which is zero at the start of each row"):
+        refuse_ignored(columns, {"rate": value}, ["h"])
+
+
+def test_takes_what_is_not_fixed_as_it_is():
+    refuse_ignored({"a": np.array(["x"]), "b": np.array([1.0])}, {}, [])
+    with pytest.raises(StepError, match="X342: rate was 8"):
+        refuse_ignored({"rate": np.array(["8"])}, {"rate": 8}, [])

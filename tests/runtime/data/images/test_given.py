@@ -78,3 +78,10 @@ def test_names_a_file_by_its_place_among_those_given(tmp_path):
     assert "image 1 of those given is 2 x 2 and image 2 of those given 2 x 3" in (
         refused([tmp_path / "a.png", tmp_path / "b.png"]).message
     )
+
+
+def test_takes_the_path_of_one_image_by_the_name_of_the_input(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png(np.full((2, 2, 1), 51, np.uint8)))
+    for given_path in (path, str(path)):
+        assert (answered({"image": given_path}) == answered([path])).all()

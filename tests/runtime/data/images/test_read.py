@@ -44,6 +44,30 @@ def test_gives_no_label_for_a_flat_folder_or_when_none_is_asked_for(tmp_path):
     assert set(read_images(str(tmp_path / "deep"), label=None, resize=False).columns) == {"image"}
 
 
+@pytest.mark.parametrize("splits", [("test", "train"), ("Test", "train", "VAL"), ("validation",)])
+def test_takes_no_split_for_a_class(tmp_path, splits):
+    for split in splits:
+        picture(tmp_path / split / "ill" / "a.png")
+        picture(tmp_path / split / "well" / "deep" / "a.png")
+    message = refused(tmp_path)
+    assert (
+        message == f"the subfolders of {tmp_path.name} are {', '.join(sorted(splits))}, which are splits and no classes"
+    )
+    assert len(read_images(str(tmp_path), label=None, resize=False).columns["image"]) == 2 * len(splits)
+    picture(tmp_path / splits[0] / "b.png")
+    assert set(read_images(str(tmp_path), label="label", resize=False).columns["label"]) == set(splits)
+
+
+def test_says_where_the_outer_of_two_folders_is_the_class(tmp_path):
+    picture(tmp_path / "all" / "ill" / "a.png")
+    picture(tmp_path / "all" / "well" / "a.png")
+    assert "the only subfolder" in refused(tmp_path)
+    picture(tmp_path / "rest" / "a.png")
+    table = read_images(str(tmp_path), label="label", resize=False)
+    assert table.columns["label"].tolist() == ["all", "all", "rest"]
+    assert "2 images lie in subfolders of class folders, and the outer folder is the class" in table.notes
+
+
 def test_refuses_what_is_no_folder_of_images_of_one_size(tmp_path):
     assert "no folder" in refused(tmp_path / "gone")
     assert "has no images" in refused(tmp_path)

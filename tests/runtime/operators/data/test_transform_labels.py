@@ -1,5 +1,7 @@
 """Labels: class numbers, names and the positive class."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,3 +82,27 @@ def test_gives_every_label_the_place_that_its_class_has_in_the_list(values, extr
 def test_refuses_labels_without_classes(label, message):
     with pytest.raises(PreconditionError, match=message):
         find_classes([label], {}, "y")
+
+
+FORMS = ("NFC", "NFD")
+
+
+@given(st.text("aäöüéñ ß", min_size=1, max_size=6).filter(str.strip), st.sampled_from(FORMS), st.sampled_from(FORMS))
+def test_finds_a_class_that_the_recipe_writes_in_another_form_of_unicode(name, stored, written):
+    held, asked = unicodedata.normalize(stored, name).strip(), unicodedata.normalize(written, name)
+    label = np.array([held, "other", held])
+    classes = find_classes([label], {}, "y")
+    assert classes.values[positive_class(classes, asked)] == held
+    assert find_classes([label], {}, "y", ["other", asked]).numbers(label).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("other", ["gesu\u0308nd", "gesünd ", "\u00a0gesünd"])
+def test_refuses_classes_that_look_the_same(other):
+    with pytest.raises(PreconditionError, match=r"X123: y has classes that look the same, `.*` and `.*`"):
+        find_classes([np.array(["gesünd", "ill"]), np.array([other])], {}, "y")
+
+
+@pytest.mark.parametrize("stated", [(), ("ill", "Ill")])
+def test_says_which_classes_differ_by_case_only(stated):
+    classes = find_classes([np.array(["Ill", "ill"])], {}, "y", stated)
+    assert classes.notes == ("classes of y differ by case only: `Ill` and `ill`",)
