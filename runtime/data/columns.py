@@ -198,3 +198,13 @@ def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> 
     if are_values(names):
         return Diagnostic("X101", message, help=HEADER, key=f"{key} {name}", said=there)
     return Diagnostic("X101", message, help=help, key=f"{key} {name}")
+
+
+def is_written_number(text: str) -> bool:
+    """Whether a text is how a number or a truth value is written here: `7` and `0.5`, neither `007` nor `A1`."""
+    if is_whole(text) or text in ("true", "false"):
+        return True
+    try:
+        return value_text(float(text)) == text
+    except ValueError:
+        return False

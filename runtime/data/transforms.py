@@ -6,14 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.data.columns import check_values, find, flat, is_ragged, is_text, missing, text_refused, value_text
+from titrant.runtime.data.columns import (
+    check_values,
+    find,
+    flat,
+    is_ragged,
+    is_text,
+    is_written_number,
+    missing,
+    text_refused,
+    value_text,
+)
 from titrant.runtime.data.gaps import as_numbers_if_empty, gap_marks, indicated, with_indicators
 from titrant.runtime.data.given import chosen as given_columns
 from titrant.runtime.data.given import given_impute, given_one_hot, given_standardize
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import GRAPH, Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
-from titrant.schema.values.text import is_whole
 
 Columns = Mapping[str, np.ndarray]
 
@@ -110,11 +119,8 @@ def _check_numeric(name: str, column: np.ndarray, transform: str) -> None:
         advice = "put `- one_hot` after it, or name `columns`"
         raise RecipeError(text_refused(column, f"{transform}: {name} is text", advice, "X122"))
     if is_ragged(column):
-        raise RecipeError(
-            Diagnostic(
-                "X122", f"{transform}: images of {name} differ in size", help=f"put `- resize` before `- {transform}`"
-            )
-        )
+        message = f"{transform}: images of {name} differ in size"
+        raise RecipeError(Diagnostic("X122", message, help=f"put `- resize` before `- {transform}`"))
 
 
 def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
@@ -214,7 +220,7 @@ def fit_one_hot(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitte
 def apply_one_hot(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
     """Return (rows, values) float32 with a 1 at each row's value; a value not seen when fitted gives zeros."""
     values = fitted.arrays[str(place)]
-    if not is_text(column) and not missing(column).all() and not all(map(_is_written_number, values.tolist())):
+    if not is_text(column) and not missing(column).all() and not all(map(is_written_number, values.tolist())):
         name = fitted.columns[place]
         message = f"one_hot: {name} is numbers, and was text when it was fitted"
         help = "give the texts, with zeros in front where the data have them"
@@ -228,16 +234,6 @@ def apply_one_hot(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
     encoded = np.zeros((len(written), len(values)), dtype=np.float32)
     encoded[np.flatnonzero(seen), places[seen]] = 1
     return encoded
-
-
-def _is_written_number(text: str) -> bool:
-    """Whether a text is how a number or a truth value is written here: `7` and `0.5`, neither `007` nor `A1`."""
-    if is_whole(text) or text in ("true", "false"):
-        return True
-    try:
-        return value_text(float(text)) == text
-    except ValueError:
-        return False
 
 
 def texts(column: np.ndarray) -> np.ndarray:

@@ -37,8 +37,8 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     Weights in other files are not read, and onnxruntime does not open a graph that would fill the memory. Without data
     the inputs are as the graph has them. FLOPs are None where those of a node are unknown; `count_parameters`
     says what a parameter is.
-    Raises StepError X160 and X161 as model.load_onnx does, X155 for NaN among its parameters, RecipeError X126
-    when inputs and data differ.
+    Raises StepError X160 and X161 as model.load_onnx does, X155 for NaN among its parameters where there are data,
+    RecipeError X126 when inputs and data differ.
     """
     path = params.onnx.path
     model, parts = read_graph(path)
@@ -47,7 +47,8 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     model, mended = mend(model)
     whole = _inlined(model)
     counts = count_parameters(whole.graph)
-    _check_values(whole.graph, counts, Path(path).name)
+    if data is not None:  # a file that is looked at is told about
+        _check_values(whole.graph, counts, Path(path).name)
     biases = [held for name, held in constants(whole.graph).items() if name in counts and not _weighs(held)]
     weight_bytes = sum(constant.bytes for constant in (*_held(whole.graph), *biases))
     if weight_bytes <= OPENED_BYTES:

@@ -76,10 +76,10 @@ def test_starts_from_an_onnx_file(place):
     ("model", "more", "message"),
     [
         ("gone.onnx", {}, "there is no file"),
-        ("net", {}, "there is no file net"),
+        ("net", {}, "neither an .onnx file nor a factory"),
         ("w.pt", {}, "there is no file w.pt"),
-        (".", {}, ". is a folder"),
-        (__file__, {}, "neither an .onnx file nor a factory"),
+        (".", {}, "has no .onnx file"),
+        (__file__, {}, "of no kind that titrant knows"),
         ("net:Net", {}, "nothing says what the model takes"),
         ("net:Net", {"data": "gone.csv"}, "there is no gone.csv"),
         ("net:Net", {"inputs": [], "label": "y"}, "there is no data"),

@@ -10,6 +10,7 @@ from titrant.runtime.data.parameters import File
 from titrant.runtime.inspect.onnx import count_parameters, describe_onnx
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.schema.diagnostics.diagnostics import StepError
+from titrant.schema.facts import DataFacts, TensorSpec
 
 RANDOM = np.random.default_rng(0)
 F32 = np.float32
@@ -121,11 +122,15 @@ def test_counts_what_the_branches_of_a_node_hold_and_read():
     assert "outer" in found
 
 
-def saved(path, made, functions=(), domains=()):
+# Rows that fit the graphs' input.
+DATA = DataFacts("", 4, (), (), None, (TensorSpec("x", ("batch", 6), "float32"),), {})
+
+
+def saved(path, made, functions=(), domains=(), data=None):
     opsets = [helper.make_opsetid("", 17), *(helper.make_opsetid(name, 1) for name in domains)]
     model = helper.make_model(made, opset_imports=opsets, ir_version=10, functions=functions)
     onnx.save(model, path)
-    return describe_onnx(ModelLoadOnnxParams(onnx=File(path=str(path), digest="d")), None)
+    return describe_onnx(ModelLoadOnnxParams(onnx=File(path=str(path), digest="d")), data)
 
 
 def test_lists_a_number_alone_as_no_weight_of_a_layer(tmp_path):
@@ -186,6 +191,8 @@ def test_refuses_parameters_that_are_nan_and_takes_other_constants_that_are(tmp_
     parts = [node("Cast", "x", "c", to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))), node("MatMul", "c w", "h")]
     parts += [node("Cast", "h", to=TensorProto.FLOAT), numpy_helper.from_array(weights.astype(dtype), "w")]
     with pytest.raises(StepError, match=r"X155: m.onnx: NaN in w \(export it again from weights that trained well"):
-        saved(tmp_path / "m.onnx", graph(*parts))
+        saved(tmp_path / "m.onnx", graph(*parts), data=DATA)
+    # A file that is looked at alone is told about, with the figure.
+    assert "1 of the 30 numbers of its weight `w` are NaN" in saved(tmp_path / "m.onnx", graph(*parts)).notes
     parts = [node("IsNaN", "x", "gone"), node("Where", "gone fill x", "y"), held("fill", (1, 6), value=np.nan)]
     assert saved(tmp_path / "m.onnx", graph(*parts)).parameters == 0
