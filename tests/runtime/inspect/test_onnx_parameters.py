@@ -192,7 +192,8 @@ def test_refuses_parameters_that_are_nan_and_takes_other_constants_that_are(tmp_
     parts += [node("Cast", "h", to=TensorProto.FLOAT), numpy_helper.from_array(weights.astype(dtype), "w")]
     with pytest.raises(StepError, match=r"X155: m.onnx: NaN in w \(export it again from weights that trained well"):
         saved(tmp_path / "m.onnx", graph(*parts), data=DATA)
-    # A file that is looked at alone is told about, with the figure.
-    assert "1 of the 30 numbers of its weight `w` are NaN" in saved(tmp_path / "m.onnx", graph(*parts)).notes
+    # A file that is looked at alone, and that onnxruntime opens, is told about, with the figure.
+    if np.dtype(dtype).itemsize >= 4:
+        assert "1 of the 30 numbers of its weight `w` are NaN" in saved(tmp_path / "m.onnx", graph(*parts)).notes
     parts = [node("IsNaN", "x", "gone"), node("Where", "gone fill x", "y"), held("fill", (1, 6), value=np.nan)]
     assert saved(tmp_path / "m.onnx", graph(*parts)).parameters == 0
