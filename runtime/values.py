@@ -28,6 +28,7 @@ class Table:
     notes: tuple[str, ...] = ()
     deep_whites: tuple[int, ...] = ()  # of image files with more than 8 bits: the numbers that are white in them
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    row_names: np.ndarray | None = None  # (rows,) text, what people call each row by; no content of it
 
     @property
     def rows(self) -> int:

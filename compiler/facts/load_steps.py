@@ -44,6 +44,8 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     params["resize"] = TRANSFORM_FROM in files or any(step["name"] == "resize" for step in transforms(recipe))
     if section(recipe).id is not None:
         params["id"] = section(recipe).id
+        if section(recipe).unlabeled is not None:
+            params["id_optional"] = True
     return params
 
 

@@ -13,6 +13,7 @@ from titrant.runtime.values import Outputs, Rows, RowSplit, Table, Tables
 from titrant.schema.values.canonical import encodable
 
 TABLES_ABOUT, NUMBERS, TEXTS = "tables.json", "numbers.safetensors", "texts.json"
+_ROW_NAMES = "names"
 ROWS_ABOUT, ARRAYS = "rows.json", "rows.safetensors"
 SPLIT_ABOUT, INDICES = "split.json", "indices.safetensors"
 FILE = "outputs.safetensors"
@@ -37,6 +38,8 @@ def save_tables(value: Tables, folder: Path) -> None:
                 numbers[f"{key}.shapes"] = np.array([image.shape for image in column], dtype=np.int64)
             else:
                 numbers[key] = np.ascontiguousarray(column)
+        if table.row_names is not None:
+            texts[f"{place}.{_ROW_NAMES}"] = table.row_names.tolist()
         about.append(
             {
                 "name": name,
@@ -62,8 +65,9 @@ def load_tables(folder: Path) -> Tables:
     for place, table in enumerate(about):
         columns = {name: _column(f"{place}.{number}", numbers, texts) for number, name in enumerate(table["columns"])}
         sources[table["name"]] = Table(
-            columns, table["label_names"], tuple(table["notes"]), tuple(table.get("deep_whites", ()))
-        )
+            columns, table["label_names"], tuple(table["notes"]), tuple(table.get("deep_whites", ())),
+            row_names=np.array(texts[named], dtype=str) if (named := f"{place}.{_ROW_NAMES}") in texts else None,
+        )  # fmt: skip
     return Tables(sources)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.reading import Reading
-from titrant.runtime.data.content import row_names
+from titrant.runtime.data.row_labels import names_of
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.home import Home, row_key
 from titrant.runtime.store.locks import unfinished_folder
@@ -32,12 +32,12 @@ SUFFIXES = (".csv", ".npz")
 def write_rows(plan: Plan, record: RunRecord, home: Home, file: Path) -> int:
     """Write the evaluation rows of a run to a new .csv or .npz file that its owner can read; return their number.
 
-    Columns (arrays in .npz): `row`, a keyed digest of the row's content the same in every file of this home;
-    `unit`, where several rows count as one, numbered in this file; `subgroup.NAME`; `label`; and for the original and
-    each judged candidate `NAME.answer` and `NAME.score.CLASS`, probabilities 0..1 (.npz: `NAME.scores`, (rows,
-    classes)).
-    Without labels `NAME.OUTPUT`, (rows, …) float32. Raises RecipeError P035 for a run that judged nothing or whose
-    rows the store no longer has, P036 for a file that cannot be written.
+    Columns (arrays in .npz): `row`, what `data.id` calls it, else a keyed digest of its content, the same in every file
+    of this home and numbered where it comes again; `unit`, where several rows count as one, numbered in this file;
+    `subgroup.NAME`; `label`; and for the original and each judged candidate `NAME.answer` and `NAME.score.CLASS`,
+    probabilities 0..1 (.npz: `NAME.scores`, (rows, classes)). Without labels `NAME.OUTPUT`, (rows, …) float32. Raises
+    RecipeError P035 for a run that judged nothing or whose rows the store no longer has, P036 for a file that cannot be
+    written.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise RecipeError(
@@ -81,15 +81,29 @@ def _columns(plan: Plan, record: RunRecord, home: Home) -> dict[str, np.ndarray]
                 raise _missing(f"the store no longer has {producer}.{port}") from None
 
         rows = load(judged[0].inputs["rows"])
-        columns = _about(rows, row_key(home))
+        columns = _about(rows, row_key(home), _own_names(plan, judged[0], load))
         columns |= dict(_answers("original", rows, judged[0], load, "original"))
         for step in judged:
             columns |= dict(_answers(step.candidate, rows, step, load, "candidate"))
     return columns
 
 
-def _about(rows: "Rows", key: bytes) -> dict[str, np.ndarray]:
-    columns: dict[str, np.ndarray] = {"row": np.array(row_names(rows.ids, key))}
+def _own_names(plan: Plan, judging: Step, load: Any) -> np.ndarray | None:
+    """Return what `data.id` calls the evaluation rows by, (rows,) text; None where the recipe names no such column."""
+    steps = {step.id: step for step in plan.steps}
+    making = steps[str(judging.inputs["rows"]).rpartition(".")[0]]
+    reading = steps[str(making.inputs["tables"]).rpartition(".")[0]]
+    if reading.params.get("id") is None:
+        return None
+    sources = load(making.inputs["tables"]).sources
+    places = load(making.inputs["split"]).roles.get("evaluation", {})
+    named = [(sources[name].row_names, rows) for name, rows in places.items()]
+    parts = [names[rows] for names, rows in named if names is not None]
+    return np.concatenate(parts) if parts and len(parts) == len(named) else None
+
+
+def _about(rows: "Rows", key: bytes, own: np.ndarray | None) -> dict[str, np.ndarray]:
+    columns: dict[str, np.ndarray] = {"row": np.array(names_of(rows.ids, key, own))}
     units, numbers = np.unique(rows.units, return_inverse=True)
     if len(units) < len(rows):
         columns["unit"] = numbers

@@ -9,7 +9,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.language.draft import Draft
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import DATA_SOURCES, ColumnNames, CsvFile, Source
+from titrant.schema.recipe.data import DATA_SOURCES, ColumnNames, CsvFile, Data, Source
 
 LABELLED = (
     "binary_classification",
@@ -248,16 +248,19 @@ def unlabeled_fits(draft: Draft) -> Iterator[Diagnostic]:
     data = draft.data
     if data is None:
         return
+    yield from _id_fits(draft, data)
     if data.unlabeled is None:
-        for key in ("labels", "id"):
-            if getattr(data, key) is not None:
-                message = f"`{key}` is about the rows of `data.unlabeled`, and there are none"
-                yield draft.key("R022", message, ("data", key), f"add `unlabeled: {{csv: path}}`, or take `{key}` out")
+        if data.labels is not None:
+            message = "`labels` is about the rows of `data.unlabeled`, and there are none"
+            yield draft.key("R022", message, ("data", "labels"), "add `unlabeled: {csv: path}`, or take `labels` out")
         return
     yield from _one_kind(draft, data.unlabeled, ("data", "unlabeled"))
     if draft.task not in ("binary_classification", "multiclass_classification"):
         message = f"labels of rows that two models decide otherwise say nothing for `task: {draft.task}`"
         yield draft.key("R022", message, ("data", "unlabeled"), "take `unlabeled` out, or choose a task with classes")
+
+
+def _id_fits(draft: Draft, data: Data) -> Iterator[Diagnostic]:
     listed = data.input_columns or ()
     if data.id is not None and (data.id in listed or data.id == data.label):
         what = "the label" if data.id == data.label else "an input"

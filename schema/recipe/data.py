@@ -252,7 +252,9 @@ class Data(Section):
         None, exclude_if=unsaid, description="a file that `titrant label` wrote and people filled in"
     )
     id: Text | None = Field(
-        None, exclude_if=unsaid, description="column that names a row in a file of rows to be labeled; default: digests"
+        None,
+        exclude_if=unsaid,
+        description="column that names a row in files of rows (`report --rows`, `label`), no input; default: digests",
     )
 
     @property

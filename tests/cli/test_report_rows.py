@@ -122,3 +122,27 @@ def test_writes_outputs_where_there_are_no_labels(place):
             [float(row[name.replace("original", "onnx-fp32", 1)]) for row in rows], atol=1e-5,
         )  # fmt: skip
     assert report_of(place)["record"]["values"].get("metrics", {}) == {}
+
+
+def test_names_rows_as_the_recipe_says(place):
+    text = (place.folder / "rows.csv").read_text().splitlines()
+    place.write(
+        "rows.csv", "\n".join([f"{text[0]},case", *(f"{row},C{n:03d}" for n, row in enumerate(text[1:]))]) + "\n"
+    )
+    recipe = place.recipe(
+        ("  label: sick", "  label: sick\n  id: case"), ("args: {features: auto", "args: {features: 4")
+    )
+    answer = place.titrant("run", "-q", recipe)
+    assert answer.code == 0, answer.all
+    assert place.titrant("report", "latest", "--rows", "judged.csv").code == 0
+    values = {
+        line.split(",")[-1]: line.split(",")[4] for line in (place.folder / "rows.csv").read_text().splitlines()[1:]
+    }
+    rows = rows_of(place.folder / "judged.csv")
+    assert len({row["row"] for row in rows}) == len(rows) == 120
+    assert [values[row["row"]] for row in rows] == [row["label"] for row in rows]
+    # A column that is not there, or names two rows alike, is refused.
+    gone = place.titrant("run", "-q", "--set", "data.id=person", recipe)
+    assert (gone.code, "person" in gone.err) == (2, True), gone.all
+    place.write("rows.csv", (place.folder / "rows.csv").read_text().replace("C001", "C002"))
+    assert "error[X226]" in place.titrant("run", "-q", recipe).err

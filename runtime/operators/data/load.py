@@ -44,6 +44,9 @@ class DataLoadParams(Params):
     id: str | None = Field(
         None, exclude_if=lambda value: value is None, description="column that names a row, which is no input"
     )
+    id_optional: bool = Field(
+        False, exclude_if=lambda value: not value, description="a source may lack that column, as others have it"
+    )
 
 
 def predict(
@@ -123,7 +126,11 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
 
     renamed = _names(source, name, params)
     selected = None if params.inputs is None else [*dict.fromkeys([*renamed, *params.keep])]
-    table = _read(source, name, selected, source.label or params.label, resize=params.resize)
+    naming = [] if params.id is None or params.id_optional else [params.id]
+    reading = None if selected is None else [*selected, *naming]
+    table = _read(source, name, reading, source.label or params.label, resize=params.resize)
+    for column in naming:
+        find(table.columns, column, source_words(name), "data.id")
     for column in params.keep:
         find(table.columns, column, source_words(name), "data.subgroups")
     unless_named = (*hidden(source.sklearn), *([params.id] if params.id is not None else []))
@@ -133,7 +140,26 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
         marks = table.marks.get(source.label or params.label, ())
         columns[params.label] = _checked_label(columns[params.label], params.label, name, marks)
     marks_by_name = {renamed.get(column, column): marks for column, marks in table.marks.items()}
-    return Table(columns, table.label_names, table.notes, table.deep_whites, marks_by_name)
+    called = table.columns.get(params.id) if params.id is not None else None
+    names = None if called is None else own_names(called, str(params.id))
+    return Table(columns, table.label_names, table.notes, table.deep_whites, marks_by_name, names)
+
+
+def own_names(column: "np.ndarray", name: str) -> "np.ndarray":
+    """Return the rows' own names as text; RecipeError X226 where they do not tell the rows apart."""
+    import numpy as np
+
+    from titrant.runtime.data.columns import missing, value_text
+
+    gone = int(missing(column).sum())
+    texts = np.array([value_text(value) for value in column.tolist()], dtype=str)
+    twice = len(texts) - len(np.unique(texts))
+    if column.ndim != 1 or gone or twice:
+        what = "is an array" if column.ndim != 1 else f"is missing in {gone:,} of {len(texts):,} rows"
+        what = f"names {twice:,} of {len(texts):,} rows as another one" if twice and not gone else what
+        help = "name a column with another value in each row, or take `id` out"
+        raise RecipeError(Diagnostic("X226", f"`{name}` {what}", help=help, key="data.id"))
+    return texts
 
 
 def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str, str]:

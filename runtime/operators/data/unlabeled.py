@@ -129,7 +129,9 @@ def unlabeled(
     single = {name: column for name, column in taken.items() if column.ndim == 1 and column.dtype.kind != "O"}
     naming = {PLACE: np.flatnonzero(kept).astype(np.int64), CONTENT: contents[kept]}
     if params.id is not None:
-        naming[OWN] = _own_names(taken[params.id], params.id)
+        from titrant.runtime.operators.data.load import own_names
+
+        naming[OWN] = own_names(taken[params.id], params.id)
         single.pop(params.id, None)
     if params.source.image_folder is not None:
         from titrant.runtime.data.images.folder import image_names
@@ -191,20 +193,3 @@ def _overlap(shared: Mapping[str, int], rows: int, by: str | None) -> Diagnostic
         help="`split: {overlap: drop}` leaves them in the role that they have",
         key="data.unlabeled",
     )
-
-
-def _own_names(column: "np.ndarray", name: str) -> "np.ndarray":
-    """Return the rows' own names as text; RecipeError X226 where they do not tell the rows apart."""
-    import numpy as np
-
-    from titrant.runtime.data.columns import missing, value_text
-
-    gone = int(missing(column).sum())
-    texts = np.array([value_text(value) for value in column.tolist()], dtype=str)
-    twice = len(texts) - len(np.unique(texts))
-    if column.ndim != 1 or gone or twice:
-        what = "is an array" if column.ndim != 1 else f"is missing in {gone:,} of {len(texts):,} rows"
-        what = f"names {twice:,} of {len(texts):,} rows as another one" if twice and not gone else what
-        help = "name a column with another value in each row, or take `id` out"
-        raise RecipeError(Diagnostic("X226", f"`{name}` {what}", help=help, key="data.id"))
-    return texts
