@@ -236,6 +236,16 @@ def products_first(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def has_branches(model: onnx.ModelProto) -> bool:
+    """Whether a node holds graphs of its own, which may read anything of the graph around them."""
+    return any(item.HasField("g") or item.graphs for node in model.graph.node for item in node.attribute)
+
+
+def mend_order(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Sort a graph with branches or loops anew, in place: the tools do not see what a branch reads outside it."""
+    return products_first(model) if has_branches(model) else model
+
+
 def _rank(node: onnx.NodeProto, index: int) -> tuple[bool, int]:
     return node.op_type not in WEIGHTED, index
 

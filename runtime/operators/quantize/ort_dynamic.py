@@ -140,7 +140,14 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from titrant.runtime.backends.onnxruntime.graph import WEIGHTED, read, weighted_nodes, without_gemm, write
+    from titrant.runtime.backends.onnxruntime.graph import (
+        WEIGHTED,
+        mend_order,
+        read,
+        weighted_nodes,
+        without_gemm,
+        write,
+    )
     from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
@@ -175,7 +182,7 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
             )
 
     apply_tool("dynamic", chosen, make)
-    result = read(raw)
+    result = mend_order(read(raw))
     for file in (source, raw):
         file.unlink()
     restore_names(result, names)

@@ -319,7 +319,7 @@ def _with_int8(
     import onnx
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
-    from titrant.runtime.backends.onnxruntime.graph import products_first
+    from titrant.runtime.backends.onnxruntime.graph import has_branches, mend_order, products_first
     from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
     from titrant.runtime.backends.onnxruntime.tools import quiet
 
@@ -338,11 +338,15 @@ def _with_int8(
             nodes_to_quantize=list(nodes),
             nodes_to_exclude=[],
             op_types_to_quantize=_int8_operators(),
-            extra_options={"TensorQuantOverrides": {name: [as_one] for name in scaled_as_one(graph)}},
+            extra_options={
+                "TensorQuantOverrides": {name: [as_one] for name in scaled_as_one(graph)},
+                # Else a Relu is left to the quantized value, and a branch that reads it gets what was before it.
+                "QDQKeepRemovableActivations": has_branches(graph),
+            },
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()
-    result: onnx.ModelProto = quantizer.model.model
+    result: onnx.ModelProto = mend_order(quantizer.model.model)
     return result
 
 

@@ -81,3 +81,64 @@ def test_names_the_number_format_of_weights_that_it_leaves(method, graph):
         assert taken(facts, method) == 0
         with pytest.raises(PreconditionError, match=r"X210.*fp32"):
             quantized(graph, method, Path(place))
+
+
+def branching(depth, seed):
+    """A product, branches `depth` deep that multiply what it gives, read by nothing but the branches, and a product."""
+    generator = np.random.default_rng(seed)
+    helper, kinds = onnx.helper, onnx.TensorProto
+    weights = {"first": (8, 16), "last": (16, 3)}
+
+    def branch(name, level):
+        weights[f"{name}_w"] = (16, 16)
+        nodes = [helper.make_node("MatMul", ["hidden", f"{name}_w"], [f"{name}_h"])]
+        if level > 1:
+            nodes.append(choice(name, level - 1))
+            nodes.append(helper.make_node("Relu", [f"{name}_y"], [f"{name}_o"]))
+        else:
+            nodes.append(helper.make_node("Relu", [f"{name}_h"], [f"{name}_o"]))
+        return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(f"{name}_o", kinds.FLOAT, None)])
+
+    def choice(name, level):
+        sides = {f"{side}_branch": branch(f"{name}_{side}", level) for side in ("then", "else")}
+        return helper.make_node("If", ["above"], [f"{name}_y"], **sides)
+
+    nodes = [
+        helper.make_node("MatMul", ["x", "first"], ["product"]), helper.make_node("Relu", ["product"], ["hidden"]),
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),  # the same way for every batch
+        helper.make_node("Greater", ["most", "low"], ["above"]),
+        choice("all", depth), helper.make_node("MatMul", ["all_y", "last"], ["y"]),
+    ]  # fmt: skip
+    held = [
+        onnx.numpy_helper.from_array(generator.normal(size=shape).astype(np.float32), name)
+        for name, shape in weights.items()
+    ]
+    held.append(onnx.numpy_helper.from_array(np.float32(-100), "low"))
+    ends = [helper.make_tensor_value_info(name, kinds.FLOAT, ["n", size]) for name, size in (("x", 8), ("y", 3))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("method", ["static", "dynamic"])
+def test_quantizes_graphs_whose_branches_read_from_outside(method, depth, tmp_path):
+    import onnxruntime
+
+    for seed in range(4):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        model = branching(depth, seed)
+        onnx.save(model, folder / "original.onnx")
+        rows = {"x": np.random.default_rng(seed).normal(size=(64, 8)).astype(np.float32)}
+        numbers = np.arange(64)
+        calibration = Rows("calibration", rows, None, numbers, numbers.astype(np.uint64))
+        inputs = {"model": load_onnx(str(folder / "original.onnx"), folder)}
+        inputs |= {"calibration": calibration} if method == "static" else {}
+        (folder / "made").mkdir()
+        done = apply(f"quantize.ort_{method}", inputs, scratch=folder / "made")
+        assert done.measurements["quantized_nodes"] >= 2
+        answers = [
+            onnxruntime.InferenceSession(str(path)).run(None, rows)[0]
+            for path in (folder / "original.onnx", done.outputs["model"].path)
+        ]
+        assert difference(answers[1], answers[0]) < CLOSE
