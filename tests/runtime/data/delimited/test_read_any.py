@@ -102,6 +102,9 @@ def check(table, file, cells):
             assert column.tolist() == kept
             numbers = sum(value is not None for value in values) if kind in NUMBERS else 0
             assert numbers * 2 < len(values) or not numbers or f"{name} " in notes, (name, kind)
+        elif kind == "marked" and column.dtype.kind == "f":
+            assert set(cells[name]) <= {file["missing"], ""}  # of marks alone, those that stand for missing
+            assert np.isnan(column).all()
         elif column.dtype.kind == "b":
             assert kind in ("truth", "marked")  # of marks alone, those that are all `True`
             assert column.tolist() == [str(value) == "True" for value in values]
