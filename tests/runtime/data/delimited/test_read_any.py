@@ -4,7 +4,7 @@ import csv
 import io
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from titrant.runtime.data.delimited.read import read_csv
@@ -128,6 +128,8 @@ def check(table, file, cells):
 def test_reads_what_was_written_or_refuses(tmp_path, file):
     path = tmp_path / "any.csv"
     cells = write(path, file)
+    # In a file that commas separate, `1.000` alone is one: whoever writes a decimal comma there has to quote it.
+    assume(not (file["separator"] == file["decimal"] == "," and file["thousands"] == "."))
     try:
         table = read_csv(str(path))
     except StepError as error:
