@@ -60,7 +60,7 @@ def describe_data(
     more = {}
     if unlabeling is not None:
         with watch.timing(UNLABELED):
-            more[UNLABELED], _ = unlabeled(unlabeling, tables, parts, transforms, rows["tuning"], seed=seed)
+            more[UNLABELED], *_ = unlabeled(unlabeling, tables, parts, transforms, rows["tuning"], seed=seed)
     shown = next((part for part in rows.values() if len(part)), rows["train"])
     scalars = {spec.name for spec in transforming.model_inputs if not spec.shape}
     facts = DataFacts(

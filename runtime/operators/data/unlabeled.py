@@ -35,6 +35,7 @@ class DataUnlabeledParams(Params):
     overlap: Overlap = "error"
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     resize: bool = Field(False, description="a resize transform follows, so images may differ in size")
+    raw: bool = Field(False, description="also give them as raw columns, for files that hold their transforms")
 
 
 def predict(
@@ -51,13 +52,13 @@ def predict(
 
 @operator(
     "data.unlabeled",
-    version=1,
+    version=2,
     family="data",
     params=DataUnlabeledParams,
     inputs={"tables": "tables", "split": "split", "transforms": "transforms", "rows": "rows"},
-    outputs={"unlabeled": "rows", "tables": "tables"},
+    outputs={"unlabeled": "rows", "tables": "tables", "raw": "rows"},
     predict=predict,
-    loads=("titrant.runtime.data.transforms",),
+    loads=("titrant.runtime.data.transforms", "titrant.runtime.data.raw"),
     libraries=("numpy", "pandas", "pyarrow", "pillow", "scikit-learn"),
     user_code=True,
 )
@@ -77,15 +78,16 @@ def data_unlabeled(
                 classes and the values of subgroups
     Outputs:    unlabeled - as the rows of a role, without labels; tables - the columns of single values of these rows
                 under "unlabeled", and under "names" their places in the source, the hashes of their inputs, and their
-                names and files where they have any
+                names and files where they have any; raw - with `raw` the same rows as data.raw gives those of a
+                role, without it `unlabeled` again
     Fails:      RecipeError X225 for rows that stand in a role as well, unless `overlap` is drop, and where none
                 are left, X226 for names that are missing or stand twice; what reading and transforming other rows
-                raises
+                raises, and data.raw
     Cost:       one read, a hash and a pass for each transform
     """
-    made, named = unlabeled(params, tables, split, transforms, rows, seed=context.seed)
+    made, named, raw = unlabeled(params, tables, split, transforms, rows, seed=context.seed)
     context.measure("rows", len(made))
-    return {"unlabeled": made, "tables": named}
+    return {"unlabeled": made, "tables": named, "raw": raw}
 
 
 def unlabeled(
@@ -96,12 +98,13 @@ def unlabeled(
     rows: "Rows",
     *,
     seed: int,
-) -> "tuple[Rows, Tables]":
-    """Return the model-ready rows, and the tables of what stands in them and names them."""
+) -> "tuple[Rows, Tables, Rows]":
+    """Return the model-ready rows, the tables of what stands in them and names them, and what files of columns take."""
     import numpy as np
 
     from titrant.runtime.data.columns import find, value_text
     from titrant.runtime.data.groups import assign
+    from titrant.runtime.data.raw import raw_columns
     from titrant.runtime.data.transforms import apply
     from titrant.runtime.values import Rows, Table, Tables
 
@@ -113,9 +116,10 @@ def unlabeled(
     groups = {name: find(table.columns, group.column, UNLABELED, f"data.subgroups.{name}")[kept]
               for name, group in params.subgroups.items()}  # fmt: skip
     by = contents[kept] if params.by is None else np.array([value_text(v) for v in taken[params.by].tolist()])
+    columns = {name: column[kept] for name, column in columns.items()}
     ready = Rows(
         role=UNLABELED,
-        inputs=apply(transforms, {name: columns[name][kept] for name in columns}),
+        inputs=apply(transforms, columns),
         labels=None,
         units=np.unique(by, return_inverse=True)[1].astype(np.int64),
         ids=contents[kept],
@@ -135,7 +139,8 @@ def unlabeled(
         from titrant.runtime.data.images.folder import image_names
 
         naming[FILE] = np.array(image_names(params.source.image_folder.path), dtype=str)[kept]
-    return ready, Tables({UNLABELED: Table(single), NAMES: Table(naming)})
+    raw = replace(ready, inputs=raw_columns(transforms, columns)) if params.raw else ready
+    return ready, Tables({UNLABELED: Table(single), NAMES: Table(naming)}), raw
 
 
 def _load(params: DataUnlabeledParams, names: tuple[str, ...], seed: int) -> "Table":

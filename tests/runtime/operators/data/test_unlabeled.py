@@ -52,7 +52,8 @@ def data(tmp_path):
             self.rows, fitted = transform(how, tables, parts)
             source = {"csv": {"path": str(tmp_path / "more.csv"), "digest": ""}}
             asked = DataUnlabeledParams(source=source, subgroups=groups, **params)
-            return unlabeled(asked, tables, parts, fitted, self.rows["tuning"], seed=1)
+            ready, named, self.raw = unlabeled(asked, tables, parts, fitted, self.rows["tuning"], seed=1)
+            return ready, named
 
     return Data()
 
@@ -66,6 +67,14 @@ def test_prepares_them_as_the_other_rows_and_without_labels(data):
     assert ready.subgroups["sex"].tolist() == [["f", "m"].index(value) for value in further["sex"]]
     # The label's column is none of theirs, even where the file has one.
     assert set(tables.sources["unlabeled"].columns) == {"a", "b", "sex"}
+
+
+def test_gives_raw_columns_of_the_same_rows_to_files_that_hold_their_transforms(data):
+    further = data.fresh(7)
+    ready, _ = data.read(further, raw=True)
+    assert {name: values.tolist() for name, values in data.raw.inputs.items()} == further[["a", "b"]].to_dict("list")
+    assert data.raw.ids.tolist() == ready.ids.tolist()
+    assert ready.inputs["features"].shape == (7, 2)
 
 
 def test_refuses_rows_that_have_a_role(data):
