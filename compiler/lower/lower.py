@@ -102,7 +102,7 @@ def lower(
         fitness=(f"{REPEATS}.repeats", f"{REFERENCE}.reference"),
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
         original_limits=f"{limited[0].id}.judgement" if limited else "",
-        judged=_judged(bound, decisions, model_facts),
+        judged=_judged(bound, decisions, model_facts, files),
     )
 
 
@@ -121,7 +121,9 @@ _NOT_JUDGED = (
 )
 
 
-def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts) -> str:
+def _judged(
+    bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: Mapping[str, DigestedFile]
+) -> str:
     """Digest which models are made and what they must keep, so that a later look can be told from the same one.
 
     Neither versions nor the machine are in it: what differs only by them was not made because of what was seen. The
@@ -131,6 +133,8 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts) -> str:
     value = own_paths(recipe_value(recipe), bound.parsed)
     data = recipe_value(recipe)["data"] or {}
     prepared = {name: data.get(name) for name in ("inputs", "label", "classes", "positive", "transform")}
+    if load_steps.TRANSFORM_FROM in files:
+        prepared["transform_from"] = files[load_steps.TRANSFORM_FROM].digest
     made = {name: part for name, part in value.items() if name not in _NOT_JUDGED}
     gates = [criteria(gate) for gate in decisions.settled.contract.gates]
     point = dict(decisions.settled.operating_point)

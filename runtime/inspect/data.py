@@ -57,10 +57,11 @@ def describe_data(
         transforming = settle(transforming, tables)
     with watch.timing("transform"):
         rows, transforms = transform(transforming, tables, parts)
-    more = {}
+    more, noted = {}, list[str]()
     if unlabeling is not None:
         with watch.timing(UNLABELED):
-            more[UNLABELED], *_ = unlabeled(unlabeling, tables, parts, transforms, rows["tuning"], seed=seed)
+            more[UNLABELED], named, _ = unlabeled(unlabeling, tables, parts, transforms, rows["tuning"], seed=seed)
+            noted = [f"data.unlabeled: {note}" for note in _notes(named)]
     shown = next((part for part in rows.values() if len(part)), rows["train"])
     scalars = {spec.name for spec in transforming.model_inputs if not spec.shape}
     facts = DataFacts(
@@ -76,6 +77,7 @@ def describe_data(
         roles={role: role_facts(part) for role, part in (rows | more).items() if len(part)},
         notes=(
             *_notes(tables),
+            *noted,
             *parts.notes,
             *class_notes(transforming, tables),
             *_indicated(transforms),

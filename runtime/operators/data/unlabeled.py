@@ -140,7 +140,8 @@ def unlabeled(
 
         naming[FILE] = np.array(image_names(params.source.image_folder.path), dtype=str)[kept]
     raw = replace(ready, inputs=raw_columns(transforms, columns)) if params.raw else ready
-    return ready, Tables({UNLABELED: Table(single), NAMES: Table(naming)}), raw
+    notes = table.notes if kept.all() else (*table.notes, f"{int((~kept).sum()):,} rows have a role and are left out")
+    return ready, Tables({UNLABELED: Table(single, notes=notes), NAMES: Table(naming)}), raw
 
 
 def _load(params: DataUnlabeledParams, names: tuple[str, ...], seed: int) -> "Table":

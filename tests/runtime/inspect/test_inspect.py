@@ -236,3 +236,19 @@ def test_reads_no_weights_that_stand_beside_a_graph(tmp_path):
     (tmp_path / "w.bin").write_bytes(b"")
     with pytest.raises(StepError, match="keeps weights in a file that cannot be read"):
         inspect({"seed": 0, "steps": {"model.load_onnx": parameters}})
+
+
+def test_notes_how_rows_without_labels_were_read_apart_from_the_others(tmp_path):
+    (tmp_path / "rows.csv").write_text("a,y\n" + "".join(f"{row}.5,{row % 2}\n" for row in range(40)))
+    (tmp_path / "more.csv").write_text("a;b\n" + "".join(f"{row},5;x\n" for row in range(30, 60)))
+    csv = {name: {"csv": {"path": str(tmp_path / f"{name}.csv"), "digest": ""}} for name in ("rows", "more")}
+    steps = {
+        "data.load": {"sources": {"source": csv["rows"]}, "inputs": ["a"], "label": "y"},
+        "data.split": {"roles": ROLES, "label": "y", "inputs": ["a"]},
+        "data.transform": {"task": "binary_classification", "inputs": ["a"], "label": "y"},
+        "data.unlabeled": {"source": csv["more"], "overlap": "drop"},
+    }
+    notes = facts(TABULAR, **steps)["data"]["notes"]
+    assert "data.unlabeled: more.csv is read as separator semicolon, decimal comma" in notes
+    assert "data.unlabeled: 10 rows have a role and are left out" in notes
+    assert not any("rows.csv" in note for note in notes)
