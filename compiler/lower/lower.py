@@ -121,9 +121,7 @@ _NOT_JUDGED = (
 )
 
 
-def _judged(
-    bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: Mapping[str, DigestedFile]
-) -> str:
+def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: Mapping[str, DigestedFile]) -> str:
     """Digest which models are made and what they must keep, so that a later look can be told from the same one.
 
     Neither versions nor the machine are in it: what differs only by them was not made because of what was seen. The

@@ -1,6 +1,7 @@
 """Load rows without labels and make the model's inputs of them, apart from every row that has a role."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
 from titrant.runtime.data.parameters import SourceParams, SubgroupColumn
 from titrant.schema.cost import NOTHING_KNOWN, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.data import Overlap
@@ -117,9 +118,12 @@ def unlabeled(
               for name, group in params.subgroups.items()}  # fmt: skip
     by = contents[kept] if params.by is None else np.array([value_text(v) for v in taken[params.by].tolist()])
     columns = {name: column[kept] for name, column in columns.items()}
+    with _said_of_unlabeled():
+        inputs = apply(transforms, columns)
+        raw_inputs = raw_columns(transforms, columns) if params.raw else inputs
     ready = Rows(
         role=UNLABELED,
-        inputs=apply(transforms, columns),
+        inputs=inputs,
         labels=None,
         units=np.unique(by, return_inverse=True)[1].astype(np.int64),
         ids=contents[kept],
@@ -139,9 +143,12 @@ def unlabeled(
         from titrant.runtime.data.images.folder import image_names
 
         naming[FILE] = np.array(image_names(params.source.image_folder.path), dtype=str)[kept]
-    raw = replace(ready, inputs=raw_columns(transforms, columns)) if params.raw else ready
     notes = table.notes if kept.all() else (*table.notes, f"{int((~kept).sum()):,} rows have a role and are left out")
-    return ready, Tables({UNLABELED: Table(single, notes=notes), NAMES: Table(naming)}), raw
+    return (
+        ready,
+        Tables({UNLABELED: Table(single, notes=notes), NAMES: Table(naming)}),
+        replace(ready, inputs=raw_inputs),
+    )
 
 
 def _load(params: DataUnlabeledParams, names: tuple[str, ...], seed: int) -> "Table":
@@ -152,11 +159,17 @@ def _load(params: DataUnlabeledParams, names: tuple[str, ...], seed: int) -> "Ta
     reading = DataLoadParams(
         sources={UNLABELED: params.source}, inputs=names, keep=tuple(dict.fromkeys(keep)), resize=params.resize
     )
-    try:
+    with _said_of_unlabeled():
         return load(reading, seed=seed).sources[UNLABELED]
-    except RecipeError as error:
-        # What is missing is missing in this source, wherever the recipe names it.
-        raise RecipeError(*(replace(diagnostic, key="data.unlabeled") for diagnostic in error.diagnostics)) from None
+
+
+@contextmanager
+def _said_of_unlabeled() -> Iterator[None]:
+    """Let errors point at this source: what is wrong is wrong in it, wherever the recipe names it."""
+    try:
+        yield
+    except (RecipeError, StepError) as error:
+        raise type(error)(*(replace(found, key="data.unlabeled") for found in error.diagnostics)) from None
 
 
 def _without_roles(
@@ -165,8 +178,11 @@ def _without_roles(
     """Return which rows stand in no role, (rows,) bool, and the hashes of all, (rows,) uint64."""
     import numpy as np
 
+    from titrant.runtime.data.columns import value_text
     from titrant.runtime.data.content import row_hashes
 
+    # A number here may be text there, where another row has a letter.
+    own = [] if params.by is None else [value_text(value) for value in table.columns[params.by].tolist()]
     contents = row_hashes({name: table.columns[name] for name in names})
     kept: np.ndarray = np.ones(len(contents), bool)
     shared: dict[str, int] = {}
@@ -175,8 +191,8 @@ def _without_roles(
             columns = {column: tables.sources[name].columns[column][places] for column in names}
             copies = np.isin(contents, row_hashes(columns)) if len(places) else np.zeros(len(contents), bool)
             if params.by is not None and len(places):
-                theirs = set(tables.sources[name].columns[params.by][places].tolist())
-                copies |= np.array([value in theirs for value in table.columns[params.by].tolist()])
+                theirs = set(map(value_text, tables.sources[name].columns[params.by][places].tolist()))
+                copies |= np.array([value in theirs for value in own])
             if copies.any():
                 shared[role] = shared.get(role, 0) + int(copies.sum())
                 kept &= ~copies
