@@ -169,7 +169,7 @@ def _said_of_unlabeled() -> Iterator[None]:
     try:
         yield
     except (RecipeError, StepError) as error:
-        raise type(error)(*(replace(found, key="data.unlabeled") for found in error.diagnostics)) from None
+        raise type(error)(*(replace(diagnostic, key="data.unlabeled") for diagnostic in error.diagnostics)) from None
 
 
 def _without_roles(
