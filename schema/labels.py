@@ -14,8 +14,16 @@ from titrant.schema.values.frozen import dataclass
 NO_LABELS, LABELS_OF_DIFFERENT, EVERY_LABEL, NOTHING = "answers", "labels of different", "every label", "nothing"
 
 
-def helped_by(gate: Gate) -> str:
-    """Say what of further rows helps to prove a gate."""
+def helped_by(gate: Gate, *, always_valid: bool = False) -> str:
+    """Say what of further rows helps to prove a gate.
+
+    In open looks (`always_valid`) labels of some rows do not: the bounds that take these hold for planned looks only.
+    """
+    helped = _helped_by(gate)
+    return EVERY_LABEL if always_valid and helped == LABELS_OF_DIFFERENT else helped
+
+
+def _helped_by(gate: Gate) -> str:
     if (
         gate.of_original
         or gate.preset == "target"
@@ -60,8 +68,9 @@ def labels_needed(
     """
     margin, error = gate.threshold, 1 - confidence
     if helped_by(gate) == NO_LABELS:
-        needed = binomial_cases(1 - change, margin, confidence) if margin < 1 - change else None
-        return LabelsNeeded(_beyond(needed, labeled), None if needed is None or needed > rows + labeled else 0)
+        return unlabeled_cases(
+            binomial_cases(1 - change, margin, confidence) if margin < 1 - change else None, rows, labeled
+        )
     if gate.comparison != "drop_at_most":
         spread = math.sqrt(over * (1 - over) / max(labeled, 1))
         # Its bound varies as well, and a sample that is unlucky with it must not cost the power.
@@ -82,8 +91,10 @@ def labels_needed(
     return LabelsNeeded(needed, fewest)
 
 
-def _beyond(cases: int | None, labeled: int) -> int | None:
-    return None if cases is None else max(cases - labeled, 0)
+def unlabeled_cases(cases: int | None, rows: int, labeled: int) -> LabelsNeeded:
+    """Return what is needed where `cases` of any rows prove a gate, with or without labels; None: no number does."""
+    beyond = None if cases is None else max(cases - labeled, 0)
+    return LabelsNeeded(beyond, None if cases is None or cases > rows + labeled else 0)
 
 
 def _smallest(holds: Callable[[int], bool], most: int) -> int:

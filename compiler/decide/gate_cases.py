@@ -7,8 +7,15 @@ from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.schema.cases import FAITHFUL, Assumed, need
 from titrant.schema.facts import DataFacts, RoleFacts, subgroup_values
 from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of
-from titrant.schema.labels import EVERY_LABEL, LABELS_OF_DIFFERENT, NO_LABELS, helped_by, labels_needed
-from titrant.schema.open_looks import open_need, unchanged_cases
+from titrant.schema.labels import (
+    EVERY_LABEL,
+    LABELS_OF_DIFFERENT,
+    NO_LABELS,
+    helped_by,
+    labels_needed,
+    unlabeled_cases,
+)
+from titrant.schema.open_looks import OPEN, open_need, unchanged_cases
 from titrant.schema.plan import Decision
 from titrant.schema.power import CHANGE, RIGHT
 from titrant.schema.samples.bets import mean_cases
@@ -27,7 +34,9 @@ def with_cases(gate: Gate, data: DataFacts, confidence: float, *, always_valid: 
     if gate.test == "not_assessable" or gate.preset == "target":
         return gate
     needed, assumption = needed_cases(gate, confidence, assumed_of(gate, data), always_valid=always_valid)
-    available = available_cases(gate.metric, slice_of(gate), data) + further_cases(gate, data)
+    available = available_cases(gate.metric, slice_of(gate), data) + further_cases(
+        gate, data, always_valid=always_valid
+    )
     return replace(gate, needed_cases=needed, available_cases=available, assumption=assumption)
 
 
@@ -82,10 +91,11 @@ def available_cases(metric: str, cases: Slice, data: DataFacts) -> int:
     return 0 if metric in POSITIVES else evaluation.units
 
 
-def further_cases(gate: Gate, data: DataFacts) -> int:
+def further_cases(gate: Gate, data: DataFacts, *, always_valid: bool = False) -> int:
     """Return how many rows without labels a gate counts that they help to prove; of a class, by its share elsewhere."""
     further, evaluation = data.roles.get("unlabeled"), data.roles.get("evaluation")
-    if further is None or evaluation is None or helped_by(gate) not in (NO_LABELS, LABELS_OF_DIFFERENT):
+    helped = helped_by(gate, always_valid=always_valid)
+    if further is None or evaluation is None or helped not in (NO_LABELS, LABELS_OF_DIFFERENT):
         return 0
     among = slice_of(gate)
     units = further.units
@@ -177,10 +187,14 @@ def labels(question: Question) -> RuleAnswer:
     if facts is None or data is None or data.unlabeled is None:
         return RuleAnswer(None)
     gates = question.settled.contract.gates
-    lines = [_line(question, gate, facts) for gate in gates if helped_by(gate) in (NO_LABELS, LABELS_OF_DIFFERENT)]
-    every = [gate.id for gate in gates if helped_by(gate) == EVERY_LABEL]
+    always_valid = question.settled.contract.looks == OPEN
+    helped = {gate.id: helped_by(gate, always_valid=always_valid) for gate in gates}
+    lines = [_line(question, gate, facts) for gate in gates if helped[gate.id] in (NO_LABELS, LABELS_OF_DIFFERENT)]
+    every = [gate.id for gate in gates if helped[gate.id] == EVERY_LABEL]
     if every:
         because = "they are about scores, or about values that rows decided alike have too; judged on evaluation rows"
+        if always_valid:
+            because = "no bound that takes labels of some rows holds in open looks; judged on evaluation rows"
         lines.append(
             decision(
                 question, f"labels for {', '.join(every)}", "labels.every", asked="data.unlabeled",
@@ -192,8 +206,10 @@ def labels(question: Question) -> RuleAnswer:
 
 def _line(question: Question, gate: Gate, facts: RoleFacts) -> Decision:
     rows, labeled, over = _counts(question, gate, facts)
-    confidence = question.settled.presets.confidence
-    needed = labels_needed(gate, rows=rows, labeled=labeled, over=over, confidence=confidence, change=CHANGE)
+    contract = question.settled.contract
+    needed = labels_needed(gate, rows=rows, labeled=labeled, over=over, confidence=contract.confidence, change=CHANGE)
+    if contract.looks == OPEN and gate.needed_cases is not None:
+        needed = unlabeled_cases(gate.needed_cases, rows, labeled)
     if needed.labels is None:
         more = "no number of rows would do" if needed.rows is None else f"{needed.rows:,} rows are needed"
         chosen = f"{more}, and there are {rows:,}" if needed.rows is not None else more

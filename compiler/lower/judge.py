@@ -300,7 +300,9 @@ class Answering:
 
     def _taken(self, candidate: Candidate, rows: str) -> str:
         """Return a role's rows in the form that a candidate's file takes."""
-        return f"{RAW}.{split_reference(rows)[1]}" if candidate.id in self.columned else rows
+        if candidate.id not in self.columned:
+            return rows
+        return f"{split_reference(rows)[0]}.{RAW}" if rows == UNLABELED else f"{RAW}.{split_reference(rows)[1]}"
 
 
 def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def lower(
 
     files = digest_files(bound) if files is None else files
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
-    prepared, original = _prepare(bound, decisions, (model_facts, data_facts), files, maker)
     requested = [(asked, (*asked.competing, *asked.beside)) for asked in entries(decisions)]
-    columned = frozenset(entry.id for _, files in requested for entry in files if entry.request.transforms == "inside")
+    columned = frozenset(entry.id for _, made in requested for entry in made if entry.request.transforms == "inside")
+    prepared, original = _prepare(bound, decisions, (model_facts, data_facts), files, maker)
     answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts), columned)
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     beside: dict[str, tuple[TimedModel, tuple[Step, ...]]] = {}
@@ -102,7 +102,7 @@ def lower(
         fitness=(f"{REPEATS}.repeats", f"{REFERENCE}.reference"),
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
         original_limits=f"{limited[0].id}.judgement" if limited else "",
-        judged=_judged(bound, decisions, model_facts),
+        judged=_judged(bound, decisions, model_facts, files),
     )
 
 
@@ -121,7 +121,7 @@ _NOT_JUDGED = (
 )
 
 
-def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts) -> str:
+def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: Mapping[str, DigestedFile]) -> str:
     """Digest which models are made and what they must keep, so that a later look can be told from the same one.
 
     Neither versions nor the machine are in it: what differs only by them was not made because of what was seen. The
@@ -131,7 +131,8 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts) -> str:
     value = own_paths(recipe_value(recipe), bound.parsed)
     data = recipe_value(recipe)["data"] or {}
     prepared = {name: data.get(name) for name in ("inputs", "label", "classes", "positive", "transform")}
-    prepared |= {name: data[name] for name in ("transform_from",) if name in data}
+    if load_steps.TRANSFORM_FROM in files:
+        prepared["transform_from"] = files[load_steps.TRANSFORM_FROM].digest
     made = {name: part for name, part in value.items() if name not in _NOT_JUDGED}
     gates = [criteria(gate) for gate in decisions.settled.contract.gates]
     point = dict(decisions.settled.operating_point)
@@ -163,7 +164,7 @@ def _prepare(
             because="data.transform",
         ),
     ]
-    steps += _unlabeled(bound, files, maker)
+    steps += _unlabeled(bound, decisions, files, maker)
     operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
@@ -175,11 +176,14 @@ def _prepare(
     return tuple(steps), Original("fit.model", kind)
 
 
-def _unlabeled(bound: BoundRecipe, files: Mapping[str, DigestedFile], maker: StepMaker) -> Iterator[Step]:
+def _unlabeled(
+    bound: BoundRecipe, decisions: Decisions, files: Mapping[str, DigestedFile], maker: StepMaker
+) -> Iterator[Step]:
     """Read rows without labels, and the labels that some of them got."""
     if reading := load_steps.data_unlabeled(bound, files):
         inputs = {"tables": "load.tables", "split": "split.split", "transforms": "transform.transforms"}
         inputs["rows"] = "transform.tuning"
+        reading["raw"] = any(export.transforms == "inside" for export in decisions.settled.exports)
         yield maker.make("unlabeled", "data.unlabeled", reading, inputs, stage="prepare", because="data.unlabeled")
     if labels := load_steps.data_labels(bound, files):
         inputs = {"tables": "unlabeled.tables", "rows": "transform.tuning"}

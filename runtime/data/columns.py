@@ -181,7 +181,7 @@ def check_values(name: str, values: int, rows: int, *, named: bool) -> None:
     message = f"one_hot: {name} has {values:,} different values in {rows:,} rows, and each would become an input"
     leave_out = "leave it out of `data.inputs`" + (", as it seems to name the rows" if of_rows else "")
     advice = leave_out if of_rows else f"{leave_out}, or say that it is meant: `- one_hot: {{columns: [{name}]}}`"
-    raise RecipeError(Diagnostic("X233", message, help=advice, key="data.transform"))
+    raise RecipeError(Diagnostic("X233", message, help=advice))
 
 
 def unknown_column(name: str, columns: Iterable[str], source: str, key: str) -> Diagnostic:

@@ -16,7 +16,7 @@ from titrant.runtime.catalog import load as load_libraries
 from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.inspect.suspects import label_leaks, rows_of, stand_ins
-from titrant.runtime.inspect.transforms import describe_transforms
+from titrant.runtime.inspect.transforms import describe_transforms, unlisted
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
@@ -57,10 +57,19 @@ def describe_data(
         transforming = settle(transforming, tables)
     with watch.timing("transform"):
         rows, transforms = transform(transforming, tables, parts)
-    more = {}
+    more: dict[str, Rows] = {}
+    noted: list[str] = []
     if unlabeling is not None:
         with watch.timing(UNLABELED):
-            more[UNLABELED], _ = unlabeled(unlabeling, tables, parts, transforms, rows["tuning"], seed=seed)
+            more[UNLABELED], named, _ = unlabeled(unlabeling, tables, parts, transforms, rows["tuning"], seed=seed)
+            single = Tables({UNLABELED: named.sources[UNLABELED]})
+            unknown = unlisted(transforms, single).items()
+            noted = [
+                *_notes(single),
+                *(f"{name} of {count:,} rows has a value that one_hot has no input for" for name, count in unknown),
+                *_ungrouped(more),
+            ]
+            noted = [f"data.unlabeled: {note}" for note in noted]
     shown = next((part for part in rows.values() if len(part)), rows["train"])
     scalars = {spec.name for spec in transforming.model_inputs if not spec.shape}
     facts = DataFacts(
@@ -76,10 +85,11 @@ def describe_data(
         roles={role: role_facts(part) for role, part in (rows | more).items() if len(part)},
         notes=(
             *_notes(tables),
+            *noted,
             *parts.notes,
             *class_notes(transforming, tables),
             *_indicated(transforms),
-            *_ungrouped(rows, parts),
+            *_ungrouped(rows),
         ),
         seconds=watch.seconds,
         wiring=tuple(InputPart(item.name, item.part, item.value) for item in transforming.wiring),
@@ -248,7 +258,7 @@ def _indicated(transforms: Transforms) -> list[str]:
     return [f"{said} where a gap was filled, each behind its column: {', '.join(names[:_NAMED])}{more}"]
 
 
-def _ungrouped(rows: Mapping[str, Rows], parts: RowSplit) -> list[str]:
+def _ungrouped(rows: Mapping[str, Rows]) -> list[str]:
     """Count rows that belong to no value of a subgroup, and so to none of its gates."""
     notes = []
     names = list(next(iter(rows.values())).subgroups)

@@ -46,6 +46,11 @@ def describe_transforms(
     return tuple(described)
 
 
+def unlisted(transforms: "Transforms", tables: "Tables") -> dict[str, int]:
+    """Count by column the rows with a value that no input of a one_hot stands for."""
+    return {name: count for step in transforms.steps for name, count in _unlisted(_values(step), tables).items()}
+
+
 def _values(fitted: "Fitted") -> dict[str, tuple[str, ...]]:
     if fitted.name != ENCODES:
         return {}

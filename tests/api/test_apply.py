@@ -45,6 +45,16 @@ def test_takes_a_live_module_from_export_to_quantization():
     assert net.training  # a module in training mode is copied
 
 
+def test_says_how_rows_are_handed_over_to_an_operator_that_takes_them():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 2)).eval()
+    with pytest.raises(RecipeError, match=r'\{"model": module, "example": \{"x": array\}\}'):
+        titrant.apply("export.onnx", {"model": net})
+    with pytest.raises(RecipeError, match=r'X232: export\.onnx: example is a Tensor.*\{"example": \{"x": array\}\}'):
+        titrant.apply("export.onnx", {"model": net, "example": X})
+    with pytest.raises(RecipeError, match=r"X232: export\.onnx: model is missing"):
+        titrant.apply("export.onnx", {"model": None, "example": {"x": X}})
+
+
 def test_takes_a_module_with_inputs_beside_it_where_the_operator_takes_no_rows():
     fused = titrant.apply("model.fuse", {"model": (torch.nn.Sequential(torch.nn.Linear(4, 2)).eval(), {"x": X})})
     assert isinstance(fused.outputs["model"].module[0], torch.nn.Linear)

@@ -123,12 +123,13 @@ def test_takes_transforms_from_what_the_columns_hold(tmp_path):
     names = column("name", "text", unlike=1.0, distinct=100)
     columns = [column("age", missing=3), column("note: x", "text", missing=2), names, column("same", distinct=1)]
     columns += [column("gone", distinct=0), column("day", "text", distinct=90), column("id", "int64", unlike=1.0)]
+    columns += [column("sex", "text", distinct=2)]
     text = recipe_text(starter(columns, label({"no": 60, "yes": 40})))
     data = parse(text, "x.yaml", folder=tmp_path).recipe.data
     assert [(step.name, step.columns) for step in data.transform] == [
         ("impute", ("age",)), ("impute", ("note: x",)), ("one_hot", None), ("standardize", None),
     ]  # fmt: skip
-    assert data.inputs == ("age", "note: x", "day", "id")
+    assert data.inputs == ("age", "note: x", "day", "id", "sex")
     assert "# ? gone is left out of the inputs: it has no value anywhere" in text
     assert "# ? day has 90 different texts, and each becomes an input: derive numbers from dates" in text
     assert "# ? id has another whole number in each row: leave it out if it only names them" in text
@@ -137,6 +138,7 @@ def test_takes_transforms_from_what_the_columns_hold(tmp_path):
     assert "# ? positive: no or yes" in text
     assert "# missing values: age 3, note: x 2" in text
     assert "# ? subgroups: {age: {column: age, bins: [40, 65]}}" in text
+    assert "# ? subgroups: {sex: {column: sex}}" in text
     assert data.positive is None
 
 

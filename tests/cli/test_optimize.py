@@ -58,7 +58,9 @@ def test_optimizes_a_folder_of_a_file_and_arrays(trained):
     decisions = model({"x": np.stack([RIGHT, -RIGHT])}).decisions
     assert [int(decision) for decision in decisions] == [1, 0]
 
+    assert trained.titrant("optimize", *quick("model", "--level", "minimal", "--out", "model/other.yaml")).code == 0
     again = trained.titrant("optimize", *quick("model"))
+    assert line.partition("'")[2].partition("'")[0] in trained.titrant("report", "latest", "--format", "html").out
     assert (again.code, "up to date, nothing executed" in again.out) == (0, True), again.all
 
     recipe.write_text(text.replace("level: balanced", "level: minimal"), "utf-8")

@@ -27,7 +27,7 @@ OVER = ", over an exact bound of what the original has right"
 def judge_with_unlabeled(gate: Gate, evidence: Evidence) -> GateResult:
     """Judge one gate as `judge` does, with the rows without labels where these tell of it."""
     further = evidence.unlabeled
-    helped = helped_by(gate) if further is not None else ""
+    helped = helped_by(gate, always_valid=evidence.always_valid) if further is not None else ""
     if further is None or helped not in (LABELS_OF_DIFFERENT, NO_LABELS) or _few(gate, further.rows):
         return judge(gate, evidence)
     try:
@@ -82,9 +82,9 @@ def _pooled(evidence: Evidence, further: Unlabeled) -> Evidence:
     """Return what tells whether decisions are the same, which takes no label, of all rows."""
     rows = pooled_rows(evidence.rows, further.rows)
     alike = further.original.decisions == further.candidate.decisions
-    return Evidence(
-        rows, evidence.original, evidence.candidate, np.concatenate([evidence.alike, alike]), evidence.confidence
-    )
+    alike = np.concatenate([evidence.alike, alike])
+    given = evidence.original, evidence.candidate, alike, evidence.confidence
+    return Evidence(rows, *given, always_valid=evidence.always_valid)
 
 
 def pooled_rows(rows: Rows, further: Rows) -> Rows:

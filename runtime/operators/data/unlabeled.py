@@ -1,6 +1,7 @@
 """Load rows without labels and make the model's inputs of them, apart from every row that has a role."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
 from titrant.runtime.data.parameters import SourceParams, SubgroupColumn
 from titrant.schema.cost import NOTHING_KNOWN, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.data import Overlap
@@ -35,6 +36,7 @@ class DataUnlabeledParams(Params):
     overlap: Overlap = "error"
     subgroups: dict[str, SubgroupColumn] = Field(default_factory=dict)
     resize: bool = Field(False, description="a resize transform follows, so images may differ in size")
+    raw: bool = Field(False, description="also give them as raw columns, for files that hold their transforms")
 
 
 def predict(
@@ -51,13 +53,13 @@ def predict(
 
 @operator(
     "data.unlabeled",
-    version=1,
+    version=2,
     family="data",
     params=DataUnlabeledParams,
     inputs={"tables": "tables", "split": "split", "transforms": "transforms", "rows": "rows"},
-    outputs={"unlabeled": "rows", "tables": "tables"},
+    outputs={"unlabeled": "rows", "tables": "tables", "raw": "rows"},
     predict=predict,
-    loads=("titrant.runtime.data.transforms",),
+    loads=("titrant.runtime.data.transforms", "titrant.runtime.data.raw"),
     libraries=("numpy", "pandas", "pyarrow", "pillow", "scikit-learn"),
     user_code=True,
 )
@@ -77,15 +79,16 @@ def data_unlabeled(
                 classes and the values of subgroups
     Outputs:    unlabeled - as the rows of a role, without labels; tables - the columns of single values of these rows
                 under "unlabeled", and under "names" their places in the source, the hashes of their inputs, and their
-                names and files where they have any
+                names and files where they have any; raw - with `raw` the same rows as data.raw gives those of a
+                role, without it `unlabeled` again
     Fails:      RecipeError X225 for rows that stand in a role as well, unless `overlap` is drop, and where none
                 are left, X226 for names that are missing or stand twice; what reading and transforming other rows
-                raises
+                raises, and data.raw
     Cost:       one read, a hash and a pass for each transform
     """
-    made, named = unlabeled(params, tables, split, transforms, rows, seed=context.seed)
+    made, named, raw = unlabeled(params, tables, split, transforms, rows, seed=context.seed)
     context.measure("rows", len(made))
-    return {"unlabeled": made, "tables": named}
+    return {"unlabeled": made, "tables": named, "raw": raw}
 
 
 def unlabeled(
@@ -96,12 +99,13 @@ def unlabeled(
     rows: "Rows",
     *,
     seed: int,
-) -> "tuple[Rows, Tables]":
-    """Return the model-ready rows, and the tables of what stands in them and names them."""
+) -> "tuple[Rows, Tables, Rows]":
+    """Return the model-ready rows, the tables of what stands in them and names them, and what files of columns take."""
     import numpy as np
 
     from titrant.runtime.data.columns import find, value_text
     from titrant.runtime.data.groups import assign
+    from titrant.runtime.data.raw import raw_columns
     from titrant.runtime.data.transforms import apply
     from titrant.runtime.values import Rows, Table, Tables
 
@@ -113,9 +117,13 @@ def unlabeled(
     groups = {name: find(table.columns, group.column, UNLABELED, f"data.subgroups.{name}")[kept]
               for name, group in params.subgroups.items()}  # fmt: skip
     by = contents[kept] if params.by is None else np.array([value_text(v) for v in taken[params.by].tolist()])
+    columns = {name: column[kept] for name, column in columns.items()}
+    with _said_of_unlabeled():
+        inputs = apply(transforms, columns)
+        raw_inputs = raw_columns(transforms, columns) if params.raw else inputs
     ready = Rows(
         role=UNLABELED,
-        inputs=apply(transforms, {name: columns[name][kept] for name in columns}),
+        inputs=inputs,
         labels=None,
         units=np.unique(by, return_inverse=True)[1].astype(np.int64),
         ids=contents[kept],
@@ -137,7 +145,12 @@ def unlabeled(
         from titrant.runtime.data.images.folder import image_names
 
         naming[FILE] = np.array(image_names(params.source.image_folder.path), dtype=str)[kept]
-    return ready, Tables({UNLABELED: Table(single), NAMES: Table(naming)})
+    notes = table.notes if kept.all() else (*table.notes, f"{int((~kept).sum()):,} rows have a role and are left out")
+    return (
+        ready,
+        Tables({UNLABELED: Table(single, notes=notes), NAMES: Table(naming)}),
+        replace(ready, inputs=raw_inputs),
+    )
 
 
 def _load(params: DataUnlabeledParams, names: tuple[str, ...], seed: int) -> "Table":
@@ -148,11 +161,17 @@ def _load(params: DataUnlabeledParams, names: tuple[str, ...], seed: int) -> "Ta
     reading = DataLoadParams(
         sources={UNLABELED: params.source}, inputs=names, keep=tuple(dict.fromkeys(keep)), resize=params.resize
     )
-    try:
+    with _said_of_unlabeled():
         return load(reading, seed=seed).sources[UNLABELED]
-    except RecipeError as error:
-        # What is missing is missing in this source, wherever the recipe names it.
-        raise RecipeError(*(replace(diagnostic, key="data.unlabeled") for diagnostic in error.diagnostics)) from None
+
+
+@contextmanager
+def _said_of_unlabeled() -> Iterator[None]:
+    """Let errors point at this source: what is wrong is wrong in it, wherever the recipe names it."""
+    try:
+        yield
+    except (RecipeError, StepError) as error:
+        raise type(error)(*(replace(diagnostic, key="data.unlabeled") for diagnostic in error.diagnostics)) from None
 
 
 def _without_roles(
@@ -161,8 +180,11 @@ def _without_roles(
     """Return which rows stand in no role, (rows,) bool, and the hashes of all, (rows,) uint64."""
     import numpy as np
 
+    from titrant.runtime.data.columns import value_text
     from titrant.runtime.data.content import row_hashes
 
+    # A number here may be text there, where another row has a letter.
+    own = [] if params.by is None else [value_text(value) for value in table.columns[params.by].tolist()]
     contents = row_hashes({name: table.columns[name] for name in names})
     kept: np.ndarray = np.ones(len(contents), bool)
     shared: dict[str, int] = {}
@@ -171,8 +193,8 @@ def _without_roles(
             columns = {column: tables.sources[name].columns[column][places] for column in names}
             copies = np.isin(contents, row_hashes(columns)) if len(places) else np.zeros(len(contents), bool)
             if params.by is not None and len(places):
-                theirs = set(tables.sources[name].columns[params.by][places].tolist())
-                copies |= np.array([value in theirs for value in table.columns[params.by].tolist()])
+                theirs = set(map(value_text, tables.sources[name].columns[params.by][places].tolist()))
+                copies |= np.array([value in theirs for value in own])
             if copies.any():
                 shared[role] = shared.get(role, 0) + int(copies.sum())
                 kept &= ~copies

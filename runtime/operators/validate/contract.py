@@ -85,7 +85,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=6,
+    version=7,
     family="validate",
     params=ContractParams,
     inputs={

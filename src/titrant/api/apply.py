@@ -47,13 +47,18 @@ def operator_values(declaration: Declaration, inputs: Mapping[str, Any]) -> dict
     A `torch.nn.Module` becomes a TorchModel, whose inputs are those of the call's rows, or of the arrays that stand
     beside it as `(module, {"x": array})`. The path of a file of the kind that the port takes becomes a model of it.
     Arrays or tensors by name become Rows, with labels as `(arrays, labels)`, labels (rows,) of class indices. Raises
-    RecipeError X232 for a module whose inputs nobody shows, and for arrays of different lengths.
+    RecipeError X232 for a module whose inputs nobody shows, arrays of different lengths, and one without a name.
+    None is nothing that was handed over.
     """
-    values = dict(inputs)
-    for port, value in inputs.items():
+    values = {port: value for port, value in inputs.items() if value is not None}
+    of_rows = [port for port, asked in declaration.inputs.items() if "rows" in asked.kinds]
+    for port, value in tuple(values.items()):
         kinds = declaration.inputs[port].kinds if port in declaration.inputs else ()
         if "rows" in kinds and (isinstance(value, Mapping) or _is_labelled(value)):
             values[port] = live_rows(port, value)
+        elif kinds == ("rows",) and not isinstance(value, Rows):
+            message = f"{declaration.name}: {port} is a {type(value).__name__}, and nothing names the input that it is"
+            raise RecipeError(Diagnostic("X232", message, help=f'name it: {{"{port}": {{"x": array}}}}'))
         elif isinstance(value, (str, Path)):
             values[port] = _read_file(Path(value), kinds)
     shown = next((value.inputs for value in values.values() if isinstance(value, Rows)), None)
@@ -62,8 +67,14 @@ def operator_values(declaration: Declaration, inputs: Mapping[str, Any]) -> dict
         if _is_module(module):
             if example is None:
                 message = f"{declaration.name}: nothing shows what the module of {port} takes"
-                advice = f'hand over inputs of a few rows beside it: {{"{port}": (module, {{"x": array}})}}'
-                raise RecipeError(Diagnostic("X232", message, help=advice))
+                handed = (
+                    f'{{"{port}": module, "{of_rows[0]}": {{"x": array}}}}'
+                    if of_rows
+                    else f'{{"{port}": (module, {{"x": array}})}}'
+                )
+                raise RecipeError(
+                    Diagnostic("X232", message, help=f"hand over inputs of a few rows beside it: {handed}")
+                )
             values[port] = live_model(module, _arrays(port, example))
     return values
 

@@ -84,8 +84,10 @@ def label(run: str, out: Path, *, candidate: str | None = None) -> LabelFile:
         labels = [chosen.labels.get(place, "") for place in chosen.places.tolist()]
         _write(out, write_rows(columns, [of_rows[place] for place in chosen.places], labels))
     from titrant.schema.labels import LABELS_OF_DIFFERENT, helped_by
+    from titrant.schema.open_looks import OPEN
 
-    helped = {gate.id for gate in plan.contract.gates if helped_by(gate) == LABELS_OF_DIFFERENT}
+    gates, always_valid = plan.contract.gates, plan.contract.looks == OPEN
+    helped = {gate.id for gate in gates if helped_by(gate, always_valid=always_valid) == LABELS_OF_DIFFERENT}
     still_open = {
         result.gate: result.reason
         for item in record.candidates

@@ -57,7 +57,7 @@ def optimize(
     content it is overwritten with `force` only. Raises what `init`, `plan` and `run` raise.
     """
     from titrant.api.plan import plan_and_preview
-    from titrant.api.run import run
+    from titrant.api.run import answer_again, run
 
     request = StarterRequest(model, out, data, label, weights, args, inputs, level, objective, tuple(overrides))
     subject = subject_of(request)
@@ -78,7 +78,9 @@ def optimize(
         write_file(subject.file, text)
         shown(subject.file, planned, preview)
         record = preview.answer
-        if record is None:
+        if record is not None:
+            answer_again(record)
+        else:
             record = run(planned, listen=listen, worker=worker.pop() if worker else None, preview=preview)
     finally:
         for unused in worker:

@@ -167,8 +167,8 @@ def _split(starter: Starter, *, fits: bool) -> Iterator[str]:
 
 
 def _subgroups(kept: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Propose groups to judge apart, as comments: their values are the data's, and stay there."""
+    """Propose groups to judge apart, as comments: each value of a column is one, so that none is written here."""
     groups = [column["name"] for column in kept if column["name"].lower() in SUBGROUPS]
     for name in groups:
-        cut: dict[str, Any] = {"bins": [40, 65]} if name.lower() == "age" else {"values": ["one", "other"]}
+        cut = {"bins": [40, 65]} if name.lower() == "age" else {}
         yield f"  # ? subgroups: {flow({name.lower(): {'column': name, **cut}})}   to judge them apart"

@@ -35,6 +35,8 @@ def call(options: argparse.Namespace) -> int:
     if written.labeled:
         lines.append(f"  {counted(written.labeled, 'row')} with the label that the run was given")
     lines += [wrapped(f"{gate}: {reason}", "  ", "    ") for gate, reason in written.open.items()]
+    if not written.open:
+        lines.append("  no gate that is open is one which these labels help to prove: the plan says which are")
     lines.append("  fill in titrant_label, and name the file as data.labels")
     console.answer("\n".join(lines))
     return OK

@@ -158,3 +158,20 @@ def test_predicts_that_no_number_of_rows_proves_what_cannot_be():
         labels_needed(gate_of("accuracy", "retention", 1.0), rows=10**6, labeled=200, over=0.9, confidence=0.95).rows
         is None
     )
+
+
+def test_promises_nothing_of_labels_in_open_looks_and_prices_bets_where_none_is_needed():
+    text = "validation={looks: open}"
+    found = decided(NAMED, text)
+    shown = lines(found)
+    assert "retention" not in shown
+    (every,) = [line for line in shown.values() if line.rule == "labels.every"]
+    assert "retention" in every.subject
+    assert "open looks" in every.because
+    gates = {gate.id: gate for gate in found.settled.contract.gates}
+    alone = {gate.id: gate for gate in decided(text, further=None).settled.contract.gates}
+    assert gates["retention"].available_cases == alone["retention"].available_cases
+    agreement = gates["clinical_relevance"]
+    assert agreement.available_cases == alone["clinical_relevance"].available_cases + 2000
+    enough = agreement.needed_cases <= agreement.available_cases
+    assert (shown["clinical_relevance"].chosen == "no label of 2,000 rows") is enough

@@ -22,8 +22,8 @@ BESIDE = ExportRequest("onnx", "plain")
 
 @pytest.fixture
 def plan(tmp_path):
-    def compiled(*chains, exports=(INSIDE,)):
-        bound = small.bind(small.TABULAR, tmp_path)
+    def compiled(*chains, exports=(INSIDE,), text=small.TABULAR, **files):
+        bound = small.bind(text, tmp_path, **files)
         decisions = small.decisions(*chains, training={"epochs": 2}, exports=exports)
         made = lower(bound, decisions, small.HARDWARE, small.MODEL, small.DATA)
         assert problems(made) == ()
@@ -76,3 +76,14 @@ def test_gives_no_raw_columns_where_no_file_takes_them(plan):
     made = plan(small.PLAIN, exports=(BESIDE,))
     assert "raw" not in steps(made)
     assert "columned" not in steps(made)["latency"].params
+
+
+def test_answers_rows_without_labels_in_the_form_that_each_file_takes(plan):
+    text = small.TABULAR.replace("  label:", "  unlabeled: {csv: more.csv}\n  label:")
+    made = plan(small.PLAIN, exports=(BESIDE, INSIDE), text=text, data__unlabeled__csv="more.csv")
+    first, second = made.candidates
+    assert steps(made)["unlabeled"].params["raw"] is True
+    assert steps(made)[f"{first.id}.unlabeled"].inputs["rows"] == "unlabeled.unlabeled"
+    assert steps(made)[f"{second.id}.unlabeled"].inputs["rows"] == "unlabeled.raw"
+    alone = plan(small.PLAIN, exports=(BESIDE,), text=text, data__unlabeled__csv="more.csv")
+    assert steps(alone)["unlabeled"].params["raw"] is False

@@ -333,3 +333,15 @@ def test_knows_an_output_without_a_name_by_its_place(tmp_path):
     for step in ("point", "onnx.quality", "onnx.contract"):
         params = by_id(plan, step).params
         assert (params["output"], params["kinds"]) == (name, {name: "probabilities"}), step
+
+
+def test_takes_other_loaded_transforms_for_another_thing_to_be_judged(tmp_path):
+    def judged(name, content):
+        (tmp_path / name).write_text(content)
+        text = small.TABULAR.replace("transform: [standardize]", f"transform_from: {name}")
+        files = {"data__transform_from": name}
+        return lowered(tmp_path, small.PLAIN, text=text, training=FIT, files=files).judged
+
+    first = judged("one.onnx", "of one training")
+    assert judged("copy.onnx", "of one training") == first
+    assert judged("one.onnx", "of another training") != first

@@ -133,7 +133,7 @@ def test_refuses_to_encode_a_column_that_names_its_rows(values, rows):
         with pytest.raises(RecipeError) as caught:
             encode(values, rows, **step)
         (diagnostic,) = caught.value.diagnostics
-        assert diagnostic.code == "X233"
+        assert (diagnostic.code, diagnostic.key) == ("X233", "data.transform.0.one_hot")
         assert f"{values:,} different values in {rows:,} rows" in diagnostic.message
         assert "data.inputs" in diagnostic.help
 

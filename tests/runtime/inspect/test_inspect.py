@@ -236,3 +236,30 @@ def test_reads_no_weights_that_stand_beside_a_graph(tmp_path):
     (tmp_path / "w.bin").write_bytes(b"")
     with pytest.raises(StepError, match="keeps weights in a file that cannot be read"):
         inspect({"seed": 0, "steps": {"model.load_onnx": parameters}})
+
+
+def test_notes_how_rows_without_labels_were_read_apart_from_the_others(tmp_path):
+    (tmp_path / "rows.csv").write_text(
+        "a,y,sex\n" + "".join(f"{row}.5,{row % 2},{'fm'[row % 2]}\n" for row in range(40))
+    )
+    (tmp_path / "more.csv").write_text("a;sex\n" + "".join(f"{row},5;{'fx'[row % 2]}\n" for row in range(30, 60)))
+    groups = {"sex": {"column": "sex", "values": ["f", "m"]}}
+    csv = {name: {"csv": {"path": str(tmp_path / f"{name}.csv"), "digest": ""}} for name in ("rows", "more")}
+    steps = {
+        "data.load": {"sources": {"source": csv["rows"]}, "inputs": ["a", "sex"], "label": "y"},
+        "data.split": {"roles": ROLES, "label": "y", "inputs": ["a", "sex"]},
+        "data.transform": {
+            "task": "binary_classification",
+            "inputs": ["a", "sex"],
+            "label": "y",
+            "transforms": [{"name": "one_hot"}],
+            "subgroups": groups,
+        },
+        "data.unlabeled": {"source": csv["more"], "overlap": "drop", "subgroups": groups},
+    }
+    notes = facts(TABULAR, **steps)["data"]["notes"]
+    assert "data.unlabeled: sex of 15 rows has a value that one_hot has no input for" in notes
+    assert "data.unlabeled: 15 rows belong to no value of subgroup sex" in notes
+    assert "data.unlabeled: more.csv is read as separator semicolon, decimal comma" in notes
+    assert "data.unlabeled: 5 rows have a role and are left out" in notes
+    assert not any("rows.csv" in note for note in notes)

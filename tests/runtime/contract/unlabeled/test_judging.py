@@ -269,3 +269,22 @@ def test_puts_gates_to_answers_that_are_broken_on_all_rows():
     assert [result.verdict for result in judged.results] == ["PASS"] * 6
     assert all(result.refused == ("permuted", "broken") for result in judged.results)
     assert judged.released
+
+
+@pytest.mark.parametrize("gate", [RETENTION, DROP, KEPT])
+def test_judges_by_labeled_rows_alone_in_open_looks_where_labels_are_needed(gate):
+    evidence, _ = evidence_of(labeled=3000)
+    evidence = replace(evidence, always_valid=True)
+    result = judge_with_unlabeled(gate, evidence)
+    assert result == judge(gate, evidence)
+    assert result.p_value is not None
+
+
+def test_counts_rows_without_labels_by_bets_in_open_looks_where_no_label_is_needed():
+    evidence, every = (replace(found, always_valid=True) for found in evidence_of(labeled=300, change=0.001))
+    gate = gate_of("same_decision", "at_least", 0.99)
+    result = judge_with_unlabeled(gate, evidence)
+    assert (result.verdict, result.cases) == ("PASS", 2300)
+    assert result.p_value is not None
+    assert result.p_value < judge(gate, replace(evidence, unlabeled=None)).p_value
+    assert result.p_value == judge(gate, every).p_value

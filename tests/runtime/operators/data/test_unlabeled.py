@@ -10,7 +10,7 @@ from titrant.runtime.operators.data.load import DataLoadParams, load
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform
 from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams, unlabeled
-from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.diagnostics.diagnostics import RecipeError, TitrantError
 
 ROLES = {role: {"source": 0.25} for role in ("train", "tuning", "calibration", "evaluation")}
 
@@ -52,7 +52,8 @@ def data(tmp_path):
             self.rows, fitted = transform(how, tables, parts)
             source = {"csv": {"path": str(tmp_path / "more.csv"), "digest": ""}}
             asked = DataUnlabeledParams(source=source, subgroups=groups, **params)
-            return unlabeled(asked, tables, parts, fitted, self.rows["tuning"], seed=1)
+            ready, named, self.raw = unlabeled(asked, tables, parts, fitted, self.rows["tuning"], seed=1)
+            return ready, named
 
     return Data()
 
@@ -66,6 +67,32 @@ def test_prepares_them_as_the_other_rows_and_without_labels(data):
     assert ready.subgroups["sex"].tolist() == [["f", "m"].index(value) for value in further["sex"]]
     # The label's column is none of theirs, even where the file has one.
     assert set(tables.sources["unlabeled"].columns) == {"a", "b", "sex"}
+
+
+def test_knows_a_person_whose_number_is_text_in_the_other_file(data):
+    data.frame["person"] = np.arange(len(data.frame)) // 2
+    further = data.fresh(6).assign(person=["1001", "1002", "x7", "1003", "3", "1004"])
+    with pytest.raises(RecipeError) as caught:
+        data.read(further, by="person")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message.count("1 in ")) == ("X225", 1)
+    ready, _ = data.read(further, by="person", overlap="drop")
+    assert len(ready) == 5
+
+
+def test_says_in_which_source_a_number_is_text(data):
+    with pytest.raises(TitrantError) as caught:
+        data.read(data.fresh(4).assign(a=["1", "2", "high", "4"]))
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.key) == ("X122", "data.unlabeled")
+
+
+def test_gives_raw_columns_of_the_same_rows_to_files_that_hold_their_transforms(data):
+    further = data.fresh(7)
+    ready, _ = data.read(further, raw=True)
+    assert {name: values.tolist() for name, values in data.raw.inputs.items()} == further[["a", "b"]].to_dict("list")
+    assert data.raw.ids.tolist() == ready.ids.tolist()
+    assert ready.inputs["features"].shape == (7, 2)
 
 
 def test_refuses_rows_that_have_a_role(data):
