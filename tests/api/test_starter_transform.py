@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 from titrant.api.draft import questions, recipe_text
-from titrant.api.open_questions import UnansweredError, answer, answers_of
-from titrant.api.starter import Starter
+from titrant.api.starter.lines import Starter
+from titrant.api.starter.questions import UnansweredError, answer, answers_of
 from titrant.runtime.inspect.starter import describe_source
 from titrant.runtime.inspect.starter_model import describe_hints
 from titrant.schema.diagnostics.diagnostics import RecipeError

@@ -7,8 +7,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 import titrant
 from titrant.api.draft import recipe_text
-from titrant.api.open_questions import UnansweredError
-from titrant.api.starter import Starter, recipe_name
+from titrant.api.starter.lines import Starter, recipe_name
+from titrant.api.starter.questions import UnansweredError
 from titrant.runtime.inspect.starter import describe_source
 from titrant.schema.diagnostics.diagnostics import RecipeError, TitrantError
 from titrant.schema.language.parse import parse

@@ -4,13 +4,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from titrant.api.open_questions import AnswerChoice, OpenQuestion, UnansweredError, answer
 from titrant.api.planned import reading
-from titrant.api.starter import Starter, head_lines, model_lines, output_question, refuse, size_question, tail_lines
-from titrant.api.starter_data import class_question, data_lines, label_question
-from titrant.api.starter_inputs import input_question
-from titrant.api.starter_request import NO_LABEL, OWN_WEIGHTS, StarterRequest, Subject
-from titrant.api.starter_transform import transform_question
+from titrant.api.starter.data import class_question, data_lines, label_question
+from titrant.api.starter.inputs import input_question
+from titrant.api.starter.lines import (
+    Starter,
+    head_lines,
+    model_lines,
+    output_question,
+    refuse,
+    size_question,
+    tail_lines,
+)
+from titrant.api.starter.questions import AnswerChoice, OpenQuestion, UnansweredError, answer
+from titrant.api.starter.request import NO_LABEL, OWN_WEIGHTS, StarterRequest, Subject
+from titrant.api.starter.transform import transform_question
 from titrant.schema.values.text import printable
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.api.draft import draft
 from titrant.api.planned import reading, write_file
-from titrant.api.starter_request import StarterRequest, Subject, subject_of
+from titrant.api.starter.request import StarterRequest, Subject, subject_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.api.planned import reading
-from titrant.api.starter_request import holds_program, is_reference
+from titrant.api.starter.request import holds_program, is_reference
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from titrant.api.draft import draft
 from titrant.api.init import parsed_draft, refuse_other
 from titrant.api.planned import reading, write_file
-from titrant.api.starter import refuse
-from titrant.api.starter_request import StarterRequest, subject_of
+from titrant.api.starter.lines import refuse
+from titrant.api.starter.request import StarterRequest, subject_of
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord

@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Write the recipe, asking where somebody can answer, and say what comes next."""
     from titrant.api.init import init as verb
-    from titrant.api.open_questions import UnansweredError
+    from titrant.api.starter.questions import UnansweredError
 
     named, overrides = arguments_of(options), list(options.overrides)
     while True:

@@ -29,9 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Write the recipe, show the plan, execute it, and print the verdict and how to load what was released."""
-    from titrant.api.open_questions import UnansweredError
     from titrant.api.optimize import optimize as verb
     from titrant.api.run import is_up_to_date
+    from titrant.api.starter.questions import UnansweredError
 
     quiet = options.quiet or options.json
     progress: list[console.Progress] = []

@@ -10,7 +10,7 @@ from titrant.cli.options import data_option, parse_json, trust_option
 from titrant.schema.recipe.recipe import LEVEL_NAMES
 
 if TYPE_CHECKING:
-    from titrant.api.open_questions import OpenQuestion, UnansweredError
+    from titrant.api.starter.questions import OpenQuestion, UnansweredError
 
 
 def starter_options(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from titrant.api.open_questions import answer, answers_of
-from titrant.api.starter import TABULAR, recipe_name, refuse
+from titrant.api.starter.lines import TABULAR, recipe_name, refuse
+from titrant.api.starter.questions import answer, answers_of
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.data import BUNDLED
 from titrant.schema.recipe.recipe import LEVEL_NAMES

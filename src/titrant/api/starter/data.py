@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.api.open_questions import AnswerChoice, OpenQuestion
-from titrant.api.starter import MOST_CLASSES, Starter, judged_output, other_lines, refuse
-from titrant.api.starter_inputs import input_lines, kept_columns
-from titrant.api.starter_transform import preparation
+from titrant.api.starter.inputs import input_lines, kept_columns
+from titrant.api.starter.lines import MOST_CLASSES, Starter, judged_output, other_lines, refuse
+from titrant.api.starter.questions import AnswerChoice, OpenQuestion
+from titrant.api.starter.transform import preparation
 from titrant.schema.language.write import flow
 from titrant.schema.recipe.data import DEFAULT_SHARES, ROLES
 from titrant.schema.recipe.transform import FITTED

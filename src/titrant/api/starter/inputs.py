@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.api.open_questions import AnswerChoice, OpenQuestion
-from titrant.api.starter import Starter
+from titrant.api.starter.lines import Starter
+from titrant.api.starter.questions import AnswerChoice, OpenQuestion
 from titrant.schema.language.write import flow
 
 # A text column whose values differ in more than this share of the rows names the rows.

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.api.open_questions import AnswerChoice, OpenQuestion
-from titrant.api.starter import FREE_PIXELS, Starter, refuse
-from titrant.api.starter_inputs import kept_columns
+from titrant.api.starter.inputs import kept_columns
+from titrant.api.starter.lines import FREE_PIXELS, Starter, refuse
+from titrant.api.starter.questions import AnswerChoice, OpenQuestion
 from titrant.schema.language.write import flow
 from titrant.schema.values.frozen import dataclass
 

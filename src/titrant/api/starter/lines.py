@@ -6,7 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from titrant.api.open_questions import AnswerChoice, OpenQuestion, answer
+from titrant.api.starter.questions import AnswerChoice, OpenQuestion, answer
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.write import flow
 from titrant.schema.recipe.data import ROLES
