@@ -15,6 +15,7 @@ import numpy as np
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judgement
+from titrant.runtime.contract.metrics import slice_metrics
 from titrant.runtime.values import Rows
 from titrant.schema.gate import Contract, Gate, gate_test
 
@@ -64,6 +65,7 @@ def main() -> int:
         found = evidence(rows_a_unit)
         begun, worked = time.perf_counter(), time.process_time()
         judged = judgement(contract(), "candidate", found)
+        slice_metrics(found)  # what the report shows beside the gates
         wall, seconds = time.perf_counter() - begun, time.process_time() - worked
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(f"{ROWS:,} rows, {rows_a_unit} a unit, {GROUPS} subgroups, {len(judged.results)} gates: {judged.verdict}")
