@@ -37,7 +37,7 @@ def probe(module: str) -> dict[str, Any]:
 
 
 def _openvino() -> dict[str, str | None]:
-    import openvino  # type: ignore[import-not-found]
+    import openvino
 
     return {"devices": ", ".join(openvino.Core().available_devices)}
 
