@@ -111,6 +111,14 @@ def bases_of(prediction: Prediction) -> tuple[str, str, str]:
     return seconds, peak, output
 
 
+def grouped(decision: Decision) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return each reason against something once, with all that it speaks against, in the order of their first."""
+    reasons: dict[str, list[str]] = {}
+    for rejected in decision.rejected:
+        reasons.setdefault(rejected.because, []).append(rejected.value)
+    return tuple((because, tuple(names)) for because, names in reasons.items())
+
+
 def _size(value: int | None) -> str:
     return UNKNOWN if value is None else format_size(value)
 
