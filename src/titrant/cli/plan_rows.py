@@ -10,6 +10,7 @@ from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import (
     FIGURES,
     Candidate,
+    Decision,
     LayerGroup,
     Plan,
     Prediction,
