@@ -15,8 +15,8 @@ from titrant.schema.values.units import counted
 
 # At most this many candidates are judged on evaluation rows, whatever the number made.
 SHORTLIST = 4
-# How many candidates of methods `auto` makes: the best predicted of each kind, and what comes next up to this number.
-AUTO_EVALUATIONS = 6
+# How many candidates of methods `auto` makes, beside those of which nothing is known.
+AUTO_EVALUATIONS = 5
 # The figure of a latency limit → the share of runs that must lie below it.
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -72,7 +72,7 @@ def _budget_words(settled: SearchBudget) -> str:
 
 
 def _why_made(settled: SearchBudget, *, written: bool) -> str:
-    chosen = "the best predicted of each kind come first; plain conversions are made in any case"
+    chosen = "the best predicted of each kind come first; plain conversions are made besides"
     because = f"the recipe says so: {chosen}" if written else chosen
     if settled.minutes is not None:
         because += f"; no further one is begun once {settled.minutes:g} minutes of the run are over"

@@ -120,21 +120,33 @@ def _too_long(item: Outlook, aims: Aims) -> str:
 
 
 def beyond_budget(search: Sequence[Outlook], aims: Aims) -> dict[str, str]:
-    """Say which candidates of methods the budget has no room for: the best of each kind go before the others.
+    """Say which candidates of methods the budget has no room for: what may win goes before what may not.
 
-    `auto` always has room for the best of each kind, and for those of which nothing is known.
+    Among those that may, the best of each kind goes before a second of any. `auto` always has room for candidates of
+    which nothing is known.
     """
+    room = aims.budget.evaluations
+    if room is None:
+        return {}
     methods = sorted((item for item in search if not item.plain), key=lambda item: merit(item, aims.objective))
     firsts: dict[object, Outlook] = {}
     for item in methods:
         firsts.setdefault(item.kind, item)
-    ordered = [*firsts.values(), *(item for item in methods if firsts[item.kind] is not item)]
-    room = aims.budget.evaluations
-    if room is None:
-        return {}
-    if not aims.written:
-        room = max(room, len(firsts))
+    fastest = min((item.seconds for item in methods if item.seconds is not None), default=None)
+
+    def place(item: Outlook) -> tuple[bool, bool]:
+        return _is_behind(item, fastest, aims), firsts[item.kind] is not item
+
+    unknown = [] if aims.written else [item for item in methods if item.kind == item.chain]
+    ordered = sorted((item for item in methods if item not in unknown), key=place)
     return {item.chain: f"{counted(room, 'other')} of methods come first" for item in ordered[room:]}
+
+
+def _is_behind(item: Outlook, fastest: float | None, aims: Aims) -> bool:
+    """Whether a candidate is expected to be slower than the fastest by more than the comparison may be off."""
+    if item.seconds is None or fastest is None or aims.objective[0] not in FAST:
+        return False
+    return item.seconds > MARGIN * fastest
 
 
 def merit(item: Outlook, objective: Sequence[str]) -> tuple[float, ...]:

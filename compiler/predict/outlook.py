@@ -12,8 +12,9 @@ from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Candidate, CandidateSearch, Plan
 from titrant.schema.values.frozen import dataclass
 
-# What a candidate may do to the answers: its width, calibrated activations, activations scaled as they come.
-AnswerKind = tuple[int | None, bool, bool] | str
+# What candidates have in common that fail for one reason, or that one error of a prediction is about: the engine, the
+# width, calibrated activations, activations scaled as they come.
+CandidateKind = tuple[str, int | None, bool, bool] | str
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,14 @@ class Outlook:
     """What is expected of one candidate: seconds of the batch that is judged, bytes of its file, seconds to make it.
 
     None where that does not follow from the facts. `chain` is what it is made by, `plain` that neither a method nor a
-    reduction did, `kind` what it may do to the answers; one whose method says nothing is of a kind of its own.
+    reduction did; one whose method does not say what it costs is of a `kind` of its own.
     """
 
     chain: str
     engine: str
     rank: int
     plain: bool
-    kind: AnswerKind
+    kind: CandidateKind
     seconds: float | None = None
     bytes: int | None = None
     making_seconds: float | None = None
@@ -65,9 +66,9 @@ def _outlook(
 ) -> Outlook:
     method = None if chain.method == "none" else declare(catalog.method_operator(chain.method)).method
     priced = method is None or method.arithmetic is not None
-    kind: AnswerKind = chain.id
+    kind: CandidateKind = chain.id
     if method is not None and priced:
-        kind = (chain.bits, method.calibrated, method.dynamic_activations)
+        kind = (chain.engine, chain.bits, method.calibrated, method.dynamic_activations)
     timing = next(step for step in plan.steps if step.id == search.timings.rpartition(".")[0])
     cost = timing.prediction.models.get(candidate.id)
     making = [step.prediction.seconds for step in plan.steps if step.candidate == candidate.id and step.stage == "make"]
