@@ -31,7 +31,8 @@ profile: {batches: [1], iterations: 20}
 
 
 def environment(home, **others):
-    return {**os.environ, "PYTHONPATH": str(TOY), "TITRANT_HOME": str(home), "COLUMNS": "200", **others}
+    path = os.pathsep.join(filter(None, (str(TOY), os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "TITRANT_HOME": str(home), "COLUMNS": "200", **others}
 
 
 def titrant(home, *arguments, exits=0, **others):
@@ -79,12 +80,31 @@ def released(folder, home):
     return latest(home)
 
 
+# With these `auto` makes every candidate that can run, however slow it is expected to be.
+EVERYTHING = ("--set", "search.objective=[size]", "--set", "search.budget.evaluations=99")
+
+
 def test_is_offered_by_auto_beside_everything_else(folder, home):
-    plan = titrant(home, "plan", folder / "toy.yaml")
-    offered = "torchscript-fp32, onnx-fp32, toybox-fp32, torch.dynamic, ort.dynamic, ort.static, toy.round"
-    assert offered in " ".join(plan.split())
-    assert "export.toybox" in plan
-    assert "quantize.toy_round" in plan
+    saved = folder / "everything.json"
+    titrant(home, "plan", folder / "toy.yaml", *EVERYTHING, "--out", saved)
+    plan = json.loads(saved.read_text("utf-8"))["plan"]
+    offered = {
+        "torchscript-fp32",
+        "onnx-fp32",
+        "toybox-fp32",
+        "torch.dynamic",
+        "ort.dynamic",
+        "ort.static",
+        "toy.round",
+    }
+    assert offered <= {candidate["id"] for candidate in plan["candidates"]}
+    assert {"export.toybox", "quantize.toy_round"} <= {step["operator"] for step in plan["steps"]}
+
+
+def test_is_converted_and_not_quantized_by_auto_where_its_engine_is_too_slow_to_win(folder, home):
+    plan = " ".join(titrant(home, "plan", folder / "toy.yaml").split())
+    assert "toybox-fp32" in plan.partition("quantization.method: auto → ")[2].partition(" each is made")[0]
+    assert "toy.round: it is expected to take" in plan
 
 
 def test_is_planned_and_predicted_on_a_gpu_that_is_not_here(folder, home):
@@ -103,7 +123,7 @@ def test_is_planned_and_predicted_on_a_gpu_that_is_not_here(folder, home):
 
 def test_predicts_a_slow_engine_to_be_slow(folder, home):
     saved = folder / "here.json"
-    titrant(home, "plan", folder / "toy.yaml", "--out", saved)
+    titrant(home, "plan", folder / "toy.yaml", *EVERYTHING, "--out", saved)
     steps = json.loads(saved.read_text("utf-8"))["plan"]["steps"]
     models = next(step for step in steps if step["id"] == "latency")["prediction"]["models"]
     seconds = {name: cost["seconds"]["1"] for name, cost in models.items()}
