@@ -41,7 +41,8 @@ def competing(draw):
             kind=draw(
                 st.sampled_from((("a", 8, True, False), ("a", 8, False, True), ("b", 16, False, False), f"c{place}"))
             ),
-            seconds=draw(st.none() | st.floats(1e-5, 10)),
+            # Mostly so near to each other that it depends on the margin.
+            seconds=draw(st.none() | st.sampled_from((1.0, 1.2, 1.4, 1.6, 1.9, 2.1, 4.0)) | st.floats(1e-5, 10)),
             bytes=draw(st.none() | st.integers(1, 1 << 30)),
             making_seconds=draw(st.none() | st.floats(0, 1e4)),
         )
@@ -62,7 +63,8 @@ AIMS = st.builds(
 @few
 @given(competing(), AIMS)
 def test_never_drops_what_may_be_as_good_as_the_best(search, aims):
-    dropped = hopeless(search, replace(aims, size=None, budget=SearchBudget()))
+    aims = replace(aims, objective=("latency", *aims.objective), size=None, plain_may_fail=False, budget=SearchBudget())
+    dropped = hopeless(search, aims)
     for item in search:
         if item.chain in dropped:
             assert not item.plain
