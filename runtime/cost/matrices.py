@@ -1,0 +1,50 @@
+"""The matrices that layers multiply by or look rows up in, which way round they lie, and which are held twice."""
+
+import math
+from collections.abc import Iterator
+
+from titrant.schema.facts import Layer, ModelFacts
+from titrant.schema.values.frozen import dataclass
+
+_AXES = 2
+_TABLES = ("Embedding", "Gather")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A layer's weights: `outputs` rows of `inputs` numbers; of a table each row is looked up whole."""
+
+    inputs: int
+    outputs: int
+    is_product: bool
+
+
+def matrices_of(layer: Layer) -> Iterator[Matrix]:
+    """Yield a layer's matrix, none where it has no weights of two axes (leading axes of size 1 do not count).
+
+    Torch writes (out, in), a MatMul (in, out); which way a Gemm has it, its bias shows, which has as many numbers as it
+    has outputs: facts do not hold its `transB`.
+    """
+    shape = layer.weight_shape
+    if len(shape) < _AXES or math.prod(shape[:-_AXES]) != 1:
+        return
+    rows, columns = shape[-_AXES:]
+    bias = layer.parameters - rows * columns
+    turned = layer.type == "MatMul" or (layer.type == "Gemm" and bias == columns != rows)
+    yield Matrix(rows, columns, True) if turned else Matrix(columns, rows, layer.type not in _TABLES)
+
+
+def turned_copies(model: ModelFacts, products: tuple[str, ...]) -> tuple[Layer, ...]:
+    """Return the products whose weight is the table of an embedding: quantized, each way of reading has its copy.
+
+    A tied weight belongs to the first layer that has it, and counts no bytes in the second.
+    """
+    tables = {layer.weight_shape for layer in model.layers if layer.type in _TABLES and layer.weight_bytes}
+    return tuple(
+        layer
+        for layer in model.layers
+        if layer.type in products
+        and not layer.unread
+        and layer.weight_shape in tables
+        and layer.weight_bytes < 4 * math.prod(layer.weight_shape)
+    )
