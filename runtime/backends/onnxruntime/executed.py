@@ -4,9 +4,11 @@ While it loads a file onnxruntime fuses, folds and quantizes anew; the graph tha
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from titrant.runtime.backends.backend import ExecutedLayer
 
 if TYPE_CHECKING:
     import onnx
@@ -24,8 +26,8 @@ _MOVES = ("Cast", "Constant", "Expand", "Gather", "QuantizeLinear", "Reshape", "
 _LEAST_DIMENSIONS = 2
 
 
-def executed(model: "OnnxModel", *, threads: int = 1) -> Mapping[str, str]:
-    """Return {node: fp32, fp16, bf16, fp64, int8 or int4} of every node of the optimized graph that has weights.
+def executed(model: "OnnxModel", *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    """Return every node of the optimized graph that has weights.
 
     Weights that are unpacked before a product count as what they are unpacked to. Raises StepError X212 for a file that
     onnxruntime cannot load.
@@ -38,21 +40,22 @@ def executed(model: "OnnxModel", *, threads: int = 1) -> Mapping[str, str]:
         optimized = Path(folder) / "optimized.onnx"
         load(model.path, threads=threads, written_to=optimized)
         graph = onnx.load(optimized).graph
-    return dict(_precisions(graph))
+    return tuple(_executed(graph, layers))
 
 
-def _precisions(graph: "onnx.GraphProto") -> Iterator[tuple[str, str]]:
+def _executed(graph: "onnx.GraphProto", layers: Collection[str]) -> Iterator[ExecutedLayer]:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     unpacked = {node.output[0]: node for node in graph.node if node.op_type == _UNPACKS}
     for place, node in enumerate(graph.node):
         for item in node.attribute:  # the branches of an If, the body of a Loop
             for branch in (*item.graphs, *([item.g] if item.HasField("g") else [])):
-                yield from _precisions(branch)
+                yield from _executed(branch, layers)
         if node.op_type in _MOVES:
             continue
         precision = _of_integers(node) or _of_weights(node, weights, unpacked)
         if precision:
-            yield node.name or f"{node.op_type}_{place}", precision
+            name = node.name if node.name in layers else ""
+            yield ExecutedLayer(name, node.name or f"{node.op_type}_{place}", precision, node.op_type)
 
 
 def _of_integers(node: "onnx.NodeProto") -> str:
