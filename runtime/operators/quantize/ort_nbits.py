@@ -118,7 +118,7 @@ def block_bytes(matrix: Matrix, params: OrtNbitsParams) -> int:
     length = blocks * block if matrix.is_product else matrix.inputs
     zeros = -(-blocks * params.bits // 8)
     if matrix.is_product:
-        zeros = 0 if params.symmetric else 4 * blocks if params.algorithm == "hqq" else zeros
+        zeros = 0 if params.symmetric else zeros
     return matrix.outputs * (-(-length * params.bits // 8) + 4 * blocks + zeros)
 
 
@@ -161,8 +161,7 @@ def quantize_ort_nbits(params: OrtNbitsParams, context: Context, *, model: Any) 
                 block at accuracy_level 4. The measurements quantized_nodes and fp32_nodes count the nodes with weights
     Fails:      PreconditionError when there is nothing to round or a weight is NaN or infinite; StepError when
                 onnxruntime cannot load the result
-    Cost:       one pass over the weights, twenty for hqq and k_quant; peak memory is five times the file. Zero points
-                of hqq are fractions, for which onnxruntime has no int8 kernel: slower than the others
+    Cost:       one pass over the weights, twenty for hqq and k_quant; peak memory is five times the file
     """
     rounded, nodes, left = quantize(model, params, context)
     context.measure("quantized_nodes", nodes)
