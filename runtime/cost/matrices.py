@@ -48,3 +48,18 @@ def turned_copies(model: ModelFacts, products: tuple[str, ...]) -> tuple[Layer, 
         and layer.weight_shape in tables
         and layer.weight_bytes < 4 * math.prod(layer.weight_shape)
     )
+
+
+def recurrent_sizes(layer: Layer) -> tuple[int, int]:
+    """Return how many weights a recurrent layer multiplies by, and how many rows its matrices have, all directions.
+
+    Each row has two biases. Torch's facts show one matrix of as many rows as a direction has; how many directions and
+    layers there are follows from the parameters, as if their inputs were as wide as their state.
+    """
+    shape = layer.weight_shape
+    if len(shape) < _AXES:
+        return layer.parameters, 0
+    *outside, height, width = shape
+    directions = math.prod(outside) if outside else max(1, round(layer.parameters / (height * (2 * width + 2))))
+    rows = directions * height
+    return max(layer.parameters - 2 * rows, 0), rows

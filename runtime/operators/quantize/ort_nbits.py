@@ -172,6 +172,7 @@ def quantize_ort_nbits(params: OrtNbitsParams, context: Context, *, model: Any) 
 def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "tuple[OnnxModel, int, int]":
     """Return the written file, how many nodes are rounded, and how many with weights are not."""
     from titrant.runtime.backends.onnxruntime.graph import WEIGHTED, weighted_nodes, without_gemm, write
+    from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
     from titrant.runtime.backends.onnxruntime.nbits import Rounding, roundable, round_weights
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
@@ -179,7 +180,11 @@ def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "t
 
     graph, names = prepared(model.path, context.scratch)
     without_gemm(graph)
-    products, tables = roundable(graph, "MatMul", LEAST_INPUTS), roundable(graph, "Gather", LEAST_ROW)
+    left = layers_by_node(graph.graph, params.leave)
+    products, tables = (
+        [node for node in roundable(graph, operation, least) if node not in left]
+        for operation, least in (("MatMul", LEAST_INPUTS), ("Gather", LEAST_ROW))
+    )
     if not products and not tables:
         raise PreconditionError(
             Diagnostic(
