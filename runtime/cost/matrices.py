@@ -11,7 +11,7 @@ _TABLES = ("Embedding", "Gather")
 
 
 @dataclass(frozen=True)
-class Matrix:
+class WeightMatrix:
     """A layer's weights: `outputs` rows of `inputs` numbers; of a table each row is looked up whole."""
 
     inputs: int
@@ -19,7 +19,7 @@ class Matrix:
     is_product: bool
 
 
-def matrices_of(layer: Layer) -> Iterator[Matrix]:
+def matrices_of(layer: Layer) -> Iterator[WeightMatrix]:
     """Yield a layer's matrix, none where it has no weights of two axes (leading axes of size 1 do not count).
 
     Torch writes (out, in), a MatMul (in, out); which way a Gemm has it, its bias shows, which has as many numbers as it
@@ -31,7 +31,7 @@ def matrices_of(layer: Layer) -> Iterator[Matrix]:
     rows, columns = shape[-_AXES:]
     bias = layer.parameters - rows * columns
     turned = layer.type == "MatMul" or (layer.type == "Gemm" and bias == columns != rows)
-    yield Matrix(rows, columns, True) if turned else Matrix(columns, rows, layer.type not in _TABLES)
+    yield WeightMatrix(rows, columns, True) if turned else WeightMatrix(columns, rows, layer.type not in _TABLES)
 
 
 def turned_copies(model: ModelFacts, products: tuple[str, ...]) -> tuple[Layer, ...]:

@@ -143,8 +143,8 @@ def quantize_ort_dynamic(params: OrtDynamicParams, context: Context, *, model: A
                 also where they are first transposed, cast or reshaped
     Outputs:    model - an ONNX file; convolutions stay in fp32, since dynamic scales make them 8 to 16 times slower,
                 and so do GRU and RNN, for which there are no kernels, weights with batch axes or on the left, which
-                kernels have no scale a column for, and the layers of `leave`. The measurements quantized_nodes and fp32_nodes count the nodes with weights. An answer can depend on who
-                shares the batch
+                kernels have no scale a column for, and the layers of `leave`. The measurements quantized_nodes and
+                fp32_nodes count the nodes with weights. An answer can depend on who shares the batch
     Fails:      PreconditionError when there is nothing to quantize; StepError when onnxruntime cannot load the result
     Cost:       one pass over the weights; peak memory is four times the file
     """
@@ -183,7 +183,7 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
         raise PreconditionError(
             Diagnostic(
                 "X210",
-                "no MatMul, Gemm or LSTM has constant fp32 weights, no Gather an fp32 table; convolutions stay as they are",
+                "no MatMul, Gemm or LSTM has constant fp32 weights, no Gather an fp32 table; the rest stays as it is",
                 help="use quantization.method ort.static",
             )
         )
@@ -215,8 +215,8 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
 
 def quantized_nodes(graph: "onnx.ModelProto") -> int:
     """Count the products and LSTMs of whole numbers, and the tables of whole numbers that rows are looked up in."""
+    whole = ("MatMulInteger", "DynamicQuantizeLSTM")
     tables = {tensor.name for tensor in graph.graph.initializer if tensor.data_type in (2, 3) and len(tensor.dims) > 1}
     return sum(
-        node.op_type in ("MatMulInteger", "DynamicQuantizeLSTM") or (node.op_type == "Gather" and node.input[0] in tables)
-        for node in graph.graph.node
+        node.op_type in whole or (node.op_type == "Gather" and node.input[0] in tables) for node in graph.graph.node
     )

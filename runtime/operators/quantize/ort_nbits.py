@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import modelled
-from titrant.runtime.cost.matrices import Matrix, matrices_of, turned_copies
+from titrant.runtime.cost.matrices import WeightMatrix, matrices_of, turned_copies
 from titrant.runtime.cost.sizes import (
     EMBEDDINGS,
     FOLDED_ATTENTION_BYTES,
@@ -75,7 +75,7 @@ def leaves(layer: Layer) -> str:
         if matrix is None or matrix.inputs < LEAST_ROW:
             return f"its rows have fewer numbers than the least block, {LEAST_ROW}"
     elif matrix is not None and matrix.inputs < LEAST_INPUTS:
-        return f"it has {matrix.inputs} inputs: below {LEAST_INPUTS} little is saved and unpacking costs more"
+        return f"with {matrix.inputs} inputs, fewer than {LEAST_INPUTS}, little is saved and unpacking takes longer"
     return ""
 
 
@@ -89,9 +89,8 @@ def requires(params: OrtNbitsParams, hardware: Hardware, model: ModelFacts | Non
     offered = [layer for layer in layers_of(model, *ROUNDED) if layer.dtype in ("", "float32")]
     if any(not leaves(layer) for layer in offered):
         return unmet
-    nothing = "ort.nbits rounds matrix products and embeddings only, and the model has none in fp32"
-    left = f"{nothing} that it takes: {leaves(offered[0])}" if offered else nothing
-    return (*unmet, Unmet(left, "use ort.static"))
+    taken = f"matrix products of {LEAST_INPUTS} inputs or more and embeddings of {LEAST_ROW} numbers or more"
+    return (*unmet, Unmet(f"ort.nbits rounds {taken}, and the model has none in fp32", "use ort.static"))
 
 
 def predict(
@@ -111,7 +110,7 @@ def predict(
     return modelled(hardware, seconds, 5 * model.weight_bytes, size)
 
 
-def block_bytes(matrix: Matrix, params: OrtNbitsParams) -> int:
+def block_bytes(matrix: WeightMatrix, params: OrtNbitsParams) -> int:
     """Return the bytes of a matrix in blocks: numbers, a scale for each block, and a zero point."""
     block = min(params.block, max(LEAST_ROW, 1 << (matrix.inputs - 1).bit_length()))
     blocks = -(-matrix.inputs // block)
@@ -173,7 +172,7 @@ def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "t
     """Return the written file, how many nodes are rounded, and how many with weights are not."""
     from titrant.runtime.backends.onnxruntime.graph import WEIGHTED, weighted_nodes, without_gemm, write
     from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
-    from titrant.runtime.backends.onnxruntime.nbits import Rounding, roundable, round_weights
+    from titrant.runtime.backends.onnxruntime.nbits import Rounding, round_weights, roundable
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import prepared

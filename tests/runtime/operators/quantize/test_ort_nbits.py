@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 from titrant.runtime.backends.onnxruntime.nbits import Rounding, round_weights
-from titrant.runtime.cost.matrices import Matrix
+from titrant.runtime.cost.matrices import WeightMatrix
 from titrant.runtime.operators.quantize.ort_nbits import OrtNbitsParams, block_bytes
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError
@@ -85,7 +85,7 @@ def test_no_answer_is_further_off_than_rounding_lets_it_be(weight, how):
     x = np.eye(len(weight), dtype=np.float32)
     unpacked = answer(model, x)
     assert np.isfinite(unpacked).all()
-    # Whatever is fitted, and wherever zero must be a whole number, no block loses more than two of its steps on average.
+    # Whatever is fitted, and although zero is a whole number, no block loses more than two of its steps on average.
     [block] = {item.i for node in model.graph.node for item in node.attribute if item.name == "block_size"}
     for start in range(0, len(weight), block):
         part = weight[start : start + block].astype(np.float64)
@@ -110,7 +110,7 @@ def test_a_weight_that_two_products_read_is_held_once():
     weight = np.random.default_rng(0).normal(size=(128, 16)).astype(np.float32)
     how = Rounding(4, 128, "rtn", False, 4)
     once, twice = rounded(weight, how), rounded(weight, how, readers=2)
-    assert held(twice, "w") == held(once, "w") == block_bytes(Matrix(128, 16, True), OrtNbitsParams())
+    assert held(twice, "w") == held(once, "w") == block_bytes(WeightMatrix(128, 16, True), OrtNbitsParams())
     names = [tensor.name for tensor in twice.graph.initializer]
     assert len(names) == len(set(names))
     x = np.random.default_rng(1).normal(size=(4, 128)).astype(np.float32)
@@ -130,7 +130,7 @@ def test_rows_of_a_table_are_looked_up_in_few_bits(bits, width):
     assert {node.op_type for node in model.graph.node} >= {"GatherBlockQuantized"}
     span = np.maximum(table.max(1), 0) - np.minimum(table.min(1), 0)
     assert (np.abs(looked_up - table[places]).max(-1) <= 2 * span[places] / (2**bits - 1)).all()
-    assert held(model, "table") == block_bytes(Matrix(width, 40, False), OrtNbitsParams(bits=bits))
+    assert held(model, "table") == block_bytes(WeightMatrix(width, 40, False), OrtNbitsParams(bits=bits))
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_refuses_a_graph_in_which_nothing_has_inputs_enough(exported, apply):
 
 
 def test_refuses_to_leave_out_zero_points_that_are_fitted(exported, apply):
+    plain = exported("Stack", 70, widths=[70, 4])
     with pytest.raises(RecipeError, match=r"X231.*symmetric"):
-        plain = exported("Stack", 70, widths=[70, 4])
         apply("quantize.ort_nbits", {"model": plain}, {"algorithm": "hqq", "symmetric": True})
 
 
