@@ -60,7 +60,7 @@ def round_weights(model: onnx.ModelProto, products: Iterable[str], tables: Itera
             made[weight, operation] = (names, settings)
         names, settings = made[weight, operation]
         inputs = [rest[0], *names] if operation == "MatMulNBits" else [names[0], rest[0], *names[1:]]
-        new = helper.make_node(operation, inputs, list(node.output), node.name, domain=MICROSOFT, **settings)
+        new = helper.make_node(operation, inputs, list(node.output), node.name, domain=MICROSOFT, **settings)  # type: ignore[arg-type]
         nodes.append(new)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
