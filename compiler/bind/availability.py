@@ -43,7 +43,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("quantization", "skip"): ((),),
     ("quantization", "only"): ((),),
     ("quantization", "adapt"): ("none",),
-    ("search", "budget"): ("auto",),
     ("search", "mix_layers"): (False,),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),

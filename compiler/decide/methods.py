@@ -88,8 +88,10 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
 
 
 def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> RuleAnswer:
-    kept = [offer.chain for offer in offers if not offer.against]
+    omitted = question.left_out
+    kept = [offer.chain for offer in offers if not offer.against and offer.chain.id not in omitted]
     rejected = tuple(Rejected(offer.chain.id, offer.against) for offer in offers if offer.against)
+    rejected += tuple(Rejected(name, each.because) for name, each in omitted.items() if not each.by_budget)
     ranked = tuple(replace(chain, rank=rank) for rank, chain in enumerate(kept))
     if not ranked:
         raise InfeasibleError(_nothing_left(question, offers))
