@@ -138,6 +138,25 @@ class Declaration:
     engines: tuple[str, ...] = ()
 
 
+def nothing_against(model: ModelFacts) -> str:
+    """Answer that nothing speaks against it."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Options of a method that `auto` offers as a candidate of their own, called `method.suffix`.
+
+    `against` says why they gain nothing for a model, "" where they may. `arithmetic` is what they do to the cost of a
+    forward pass, None where that is the same.
+    """
+
+    suffix: str
+    options: Mapping[str, Any]
+    against: Callable[[ModelFacts], str] = nothing_against
+    arithmetic: Arithmetic | None = None
+
+
 @dataclass(frozen=True)
 class Method:
     """A reduction that `quantization.method`, or a part of `reduction`, can name.
@@ -149,7 +168,7 @@ class Method:
     it is None what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights
     it changes, as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the
     operator's `requires` is asked about each layer alone. `leaves` says why a method leaves a layer of those types in
-    fp32, "" where it does not.
+    fp32, "" where it does not. `variants` are offered beside its defaults.
     """
 
     name: str
@@ -165,6 +184,14 @@ class Method:
     devices: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
     leaves: Callable[[Layer], str] | None = None
+    variants: tuple[Variant, ...] = ()
+
+    def arithmetic_with(self, options: Mapping[str, Any]) -> Arithmetic | None:
+        """Return what the method does to the cost of a forward pass with some options: a variant's, or its own."""
+        for variant in self.variants:
+            if variant.arithmetic is not None and variant.options.items() <= options.items():
+                return variant.arithmetic
+        return self.arithmetic
 
     def runs_on(self, device: str) -> bool:
         """Whether there are kernels for a device (cpu, cuda:1)."""

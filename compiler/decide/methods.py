@@ -17,7 +17,7 @@ from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import Declaration, Method, quantization_methods
+from titrant.runtime.catalog import Declaration, Method, Variant, quantization_methods
 from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Decision, Rejected
@@ -65,13 +65,23 @@ def chains(question: Question) -> RuleAnswer:
         return _settled(question, conversions, "method.none", "the recipe asks for no quantization")
     if asked == "auto":
         _refuse_bits(question)
-        offers = (*conversions, *_ranked(question, (_offer(question, method) for method in quantization_methods())))
+        offers = (*conversions, *_ranked(question, _offers(question)))
         answer = _settled(question, offers, "method.auto", _why_measured(question))
         answer = replace(answer, decisions=(*_bits_line(question), *answer.decisions))
     else:
         answer = _explicit(question, _offer(question, asked))
     warnings = (READS_VALUES,) if question.model.reads_values else ()
     return replace(answer, decisions=(*answer.decisions, *_formats(question, answer.value)), warnings=warnings)
+
+
+def _offers(question: Question) -> Iterator[Offer]:
+    """Offer every method of the catalog, and the variants of those that nothing speaks against."""
+    for name in quantization_methods():
+        offer = _offer(question, name)
+        yield offer
+        method = catalog.get(catalog.method_operator(name)).method
+        if method is not None and not offer.against:
+            yield from (_offer(question, name, variant) for variant in method.variants)
 
 
 def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
@@ -200,7 +210,7 @@ def _conversions(question: Question) -> Iterator[Offer]:
                 yield Offer(named_by(chain), (*_unfit(question, engine, form), *_unquantized(question)))
 
 
-def _offer(question: Question, name: str) -> Offer:
+def _offer(question: Question, name: str, variant: Variant | None = None) -> Offer:
     declaration = catalog.get(catalog.method_operator(name))
     method = declaration.method
     assert method is not None  # bind takes no method whose operator is none
@@ -208,10 +218,11 @@ def _offer(question: Question, name: str) -> Offer:
         cause = f"it makes {method.format} for {method.engine}, which no engine here runs"
         return Offer(named_by(Chain(name, name, None, method.engine, method.format, 0)), (Unmet(cause),))
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
-    options = {**_other_format(question, declaration, options), **options}
+    options = {**_other_format(question, declaration, options), **options, **(variant.options if variant else {})}
     bits = _bits(question, method)
     before = question.settled.reductions
-    chain = named_by(Chain(name, name, bits, method.engine, method.format, 0, options, before))
+    identifier = f"{name}.{variant.suffix}" if variant else name
+    chain = named_by(Chain(identifier, name, bits, method.engine, method.format, 0, options, before))
     device = question.settled.device
     if not method.runs_on(device):
         # Neither another engine nor another width would help it.
@@ -220,7 +231,8 @@ def _offer(question: Question, name: str) -> Offer:
         return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
-    return Offer(chain, hard, tuple(_unwanted(question, bits)))
+    against = variant.against(reduced_facts(question)) if variant else ""
+    return Offer(chain, hard, (*_unwanted(question, bits), *((Unmet(against),) if against else ())))
 
 
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:

@@ -184,13 +184,14 @@ class Workload:
         if method is None:
             return made
         named = method.name if before.method == ModelUse().method else f"{before.method}+{method.name}"
-        priced = before.arithmetic is not None and method.arithmetic is not None
+        own = method.arithmetic_with(step.params)
+        priced = before.arithmetic is not None and own is not None
         facts = before.facts or self.model
         after = declaration.model_after(full_params(declaration.params, step.params), facts)
         return replace(
             made,
             method=named,
-            arithmetic=(before.arithmetic or FP32).then(method.arithmetic or FP32) if priced else None,
+            arithmetic=(before.arithmetic or FP32).then(own or FP32) if priced else None,
             facts=before.facts if after is facts else after,
             # What makes a network smaller does so by its parameters: all behind it costs otherwise with others.
             made_by=before.made_by if method.bits else sha256([before.made_by, step.operator, plain(step.params)])[:16],

@@ -15,7 +15,7 @@ from titrant.runtime.cost.sizes import (
     missing,
     onnx_bytes,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -141,7 +141,14 @@ def block_bytes(matrix: WeightMatrix, params: OrtNbitsParams) -> int:
         rank=5,
         dynamic_activations=True,
         devices=("cpu",),
-        arithmetic=Arithmetic(),
+        # Measured with onnxruntime 1.31 on one thread, products of 256 to 768 inputs and networks of them.
+        arithmetic=Arithmetic(
+            speedups=(
+                Speedup(("product",), {1: 3.2, 4: 1.5, 32: 1.1, 256: 0.9, 1024: 0.75}, on=("avx512_vnni", "avx_vnni")),
+                Speedup(("product",), {1: 2.0, 4: 1.0, 32: 0.8}),
+            ),
+            weights=0.25,
+        ),
         layers=ROUNDED,
         named="matrix products and embeddings",
         leaves=leaves,
