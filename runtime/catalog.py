@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Variant, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -136,25 +136,6 @@ class Declaration:
     model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model
     # Parameters that name engines, alone or by name of a model: the versions of their packages enter the step key.
     engines: tuple[str, ...] = ()
-
-
-def nothing_against(model: ModelFacts) -> str:
-    """Answer that nothing speaks against it."""
-    return ""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Options of a method that `auto` offers as a candidate of their own, called `method.suffix`.
-
-    `against` says why they gain nothing for a model, "" where they may. `arithmetic` is what they do to the cost of a
-    forward pass, None where that is the same.
-    """
-
-    suffix: str
-    options: Mapping[str, Any]
-    against: Callable[[ModelFacts], str] = nothing_against
-    arithmetic: Arithmetic | None = None
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import Declaration, Method, Variant, quantization_methods
-from titrant.schema.cost import NOTHING_KNOWN, Unmet
+from titrant.runtime.catalog import Declaration, Method, quantization_methods
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Variant
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.frozen import dataclass

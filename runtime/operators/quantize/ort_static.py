@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.catalog import Context, Method, Params, Variant, operator
+from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import (
     fixed_batch,
     forward_seconds,
@@ -33,7 +33,7 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     takes_none,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Variant, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction

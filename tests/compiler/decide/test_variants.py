@@ -4,8 +4,8 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
-from titrant.runtime.catalog import Method, Variant
-from titrant.schema.cost import Arithmetic
+from titrant.runtime.catalog import Method
+from titrant.schema.cost import Arithmetic, Variant
 from titrant.schema.facts import Layer
 
 specification = importlib.util.spec_from_file_location("case", Path(__file__).parents[1] / "case.py")
