@@ -49,7 +49,7 @@ def test_writes_one_row_for_each_preset_of_the_strictest_level():
             "group_ratio",
         ),
         "batch_invariance": ("batch_invariance", "all", "at_least", 0.98, "exact_binomial"),
-        "executed": ("executed", "all", "at_least", 1.0, "read_back"),
+        "executed": ("layers_as_planned", "all", "at_least", 1.0, "read_back"),
         "reference": ("balanced_accuracy", "all", "at_least", 0.5, "two_proportions"),
         "bias.size.[-inf, 12)": ("sensitivity", small, "retention", 0.85, "score_ratio"),
         "bias.size.[12, inf)": ("sensitivity", large, "retention", 0.85, "score_ratio"),
