@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
+from titrant.compiler.bind.layers import without
 from titrant.compiler.decide.levels import (
     LEVELS,
     SMALL_BYTES,
@@ -12,6 +13,7 @@ from titrant.compiler.decide.levels import (
     fewest_bits,
     is_medical,
 )
+from titrant.compiler.decide.number_format import cannot_leave, with_left_alone
 from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
@@ -86,7 +88,8 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
         declaration = catalog.get(catalog.method_operator(offer.chain.method))
         assert declaration.method is not None  # an offer is made of methods only
         params = _params(declaration, offer.chain.bits, offer.chain.options)
-        made = declaration.predict(params, question.hardware, reduced_facts(question), NOTHING_KNOWN)
+        model = without(reduced_facts(question), params)
+        made = declaration.predict(params, question.hardware, model, NOTHING_KNOWN)
         return declaration.method.rank, -(made.output_bytes or 0), offer.chain.method
 
     return sorted(offers, key=order)
@@ -227,8 +230,8 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
         cause = f"it makes {method.format} for {method.engine}, which no engine here runs"
         return Offer(named_by(Chain(name, name, None, method.engine, method.format, 0)), (Unmet(cause),))
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
-    own = variant.options if variant else {}
-    options = {**_other_format(question, declaration, options), **options, **own}
+    own = {**options, **(variant.options if variant else {})}
+    options = with_left_alone(declaration, {**_other_format(question, declaration, options), **own}, question)
     bits = width or _bits(question, method)
     before = question.settled.reductions
     identifier = f"{name}-{width}bit" if width else name
@@ -243,6 +246,7 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
     offered = (width,) if width else method.bits
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method, offered))
     params = _params(declaration, bits, options)
+    unfit = (*unfit, *cannot_leave(declaration, question))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, params))
     against = variant.against(reduced_facts(question)) if variant else ""
     return Offer(chain, hard, (*_unwanted(question, bits), *((Unmet(against),) if against else ())))
@@ -373,7 +377,7 @@ def _unable(question: Question, declaration: Declaration, method: Method, params
     elif method.calibrated and not _has_source(question):
         yield Unmet("it calibrates, and random inputs calibrate nothing")
     yield from declaration.requires(
-        params, at_device(question.hardware, question.settled.device), reduced_facts(question)
+        params, at_device(question.hardware, question.settled.device), without(reduced_facts(question), params)
     )
 
 

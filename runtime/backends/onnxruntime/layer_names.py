@@ -67,7 +67,7 @@ class GraphNames:
             for tensor in dict.fromkeys(node.input):
                 readers.setdefault(tensor, []).append(name)
         makers = {tensor: name for name, node in nodes.items() for tensor in node.output if tensor}
-        names = cls(nodes, constants, makers, {tensor: tuple(found) for tensor, found in readers.items()}, {})
+        names = cls(nodes, constants, makers, {tensor: tuple(reading) for tensor, reading in readers.items()}, {})
         weights = {name: weight for name, node in nodes.items() if (weight := names._weight(node))}
         return replace(names, weights=weights)
 
@@ -243,17 +243,17 @@ def same_nodes(optimized: onnx.GraphProto, written: onnx.GraphProto) -> dict[str
     readers: dict[str, list[str]] = {}
     for node, weight in heavy.items():
         readers.setdefault(weight, []).append(node)
-    found: dict[str, str] = {}
+    same: dict[str, str] = {}
     for find in (_by_name, _by_weight, _by_tensor):
         for node, weight in engine.weights.items():
-            if node in found:
+            if node in same:
                 continue
-            taken = set(found.values())
+            taken = set(same.values())
             left = [other for other in find(engine, file, node, weight, readers) if other in heavy]
             fresh = [other for other in left if other not in taken]
             if fresh:
-                found[node] = fresh[0]
-    return found
+                same[node] = fresh[0]
+    return same
 
 
 def _by_name(

@@ -92,16 +92,15 @@ def predict(
     """Count one byte for each weight of a matrix product, embedding or LSTM and four elsewhere."""
     if model is None:
         return Prediction()
-    taken = replace(model, layers=tuple(layer for layer in model.layers if layer.name not in params.leave))
-    nodes = NODES_BYTES * len(layers_of(taken, *QUANTIZED))
-    saved = saved_by_int8(taken, *PRODUCTS_IN_FILE, *EMBEDDINGS)
+    nodes = NODES_BYTES * len(layers_of(model, *QUANTIZED))
+    saved = saved_by_int8(model, *PRODUCTS_IN_FILE, *EMBEDDINGS)
     if params.per_channel:
-        saved -= DYNAMIC_CHANNEL_BYTES * channels(taken, *PRODUCTS_IN_FILE)
-    for layer in layers_of(taken, *RECURRENT):
+        saved -= DYNAMIC_CHANNEL_BYTES * channels(model, *PRODUCTS_IN_FILE)
+    for layer in layers_of(model, *RECURRENT):
         weights, rows = recurrent_sizes(layer)
         saved += 3 * weights - (2 * DYNAMIC_CHANNEL_BYTES * rows if params.per_channel else 0)
     # A table that is multiplied by as well is held once more, the other way round.
-    copied = sum(math.prod(layer.weight_shape) for layer in turned_copies(taken, PRODUCTS_IN_FILE))
+    copied = sum(math.prod(layer.weight_shape) for layer in turned_copies(model, PRODUCTS_IN_FILE))
     size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) - saved + nodes + copied
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
     peak = 4 * model.weight_bytes
@@ -168,6 +167,7 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from titrant.runtime.backends.onnxruntime.graph import (
+        PRODUCT,
         WEIGHTED,
         mend_order,
         read,
@@ -182,11 +182,11 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared, quiet
 
     graph, names = prepared(model.path, context.scratch)
+    left = layers_by_node(graph.graph, params.leave)
     without_gemm(graph)
     # A kernel takes a scale for each column of a matrix, and no other per channel.
     taken = [*weighted_nodes(graph, ("MatMul",), but=scaled_as_one(graph)), *weighted_nodes(graph, ("Gather", "LSTM"))]
-    left = layers_by_node(graph.graph, params.leave)
-    chosen = [node for node in taken if node not in left]
+    chosen = [node for node in taken if node not in left and node.removesuffix(PRODUCT) not in left]
     if not chosen:
         raise PreconditionError(
             Diagnostic(

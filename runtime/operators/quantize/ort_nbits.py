@@ -99,7 +99,7 @@ def predict(
     """Count the blocks of every product and table."""
     if model is None:
         return Prediction()
-    rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer) and layer.name not in params.leave]
+    rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer)]
     matrices = [matrix for layer in rounded for matrix in matrices_of(layer)]
     size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) + NODES_BYTES * len(matrices)
     size -= sum(4 * matrix.inputs * matrix.outputs for matrix in matrices)
@@ -177,7 +177,7 @@ def quantize_ort_nbits(params: OrtNbitsParams, context: Context, *, model: Any) 
 
 def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "tuple[OnnxModel, int, int]":
     """Return the written file, how many nodes are rounded, and how many with weights are not."""
-    from titrant.runtime.backends.onnxruntime.graph import WEIGHTED, weighted_nodes, without_gemm, write
+    from titrant.runtime.backends.onnxruntime.graph import PRODUCT, WEIGHTED, weighted_nodes, without_gemm, write
     from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
     from titrant.runtime.backends.onnxruntime.nbits import Rounding, round_weights, roundable
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
@@ -185,10 +185,14 @@ def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "t
     from titrant.runtime.backends.onnxruntime.tools import prepared
 
     graph, names = prepared(model.path, context.scratch)
-    without_gemm(graph)
     left = layers_by_node(graph.graph, params.leave)
+    without_gemm(graph)
     products, tables = (
-        [node for node in roundable(graph, operation, least) if node not in left]
+        [
+            node
+            for node in roundable(graph, operation, least)
+            if node not in left and node.removesuffix(PRODUCT) not in left
+        ]
         for operation, least in (("MatMul", LEAST_INPUTS), ("Gather", LEAST_ROW))
     )
     if not products and not tables:

@@ -4,6 +4,7 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+from titrant.compiler.predict.price import arithmetic_with
 from titrant.runtime.catalog import Method
 from titrant.schema.cost import Arithmetic, Variant
 from titrant.schema.facts import Layer
@@ -51,5 +52,5 @@ def test_prices_a_variant_by_its_own_arithmetic_wherever_its_options_come_from()
     usual, special = Arithmetic(held=0.5), Arithmetic(held=0.25)
     variants = (Variant("plain", {"a": 1}), Variant("special", {"b": False}, arithmetic=special))
     method = Method("toy", takes="onnx", arithmetic=usual, variants=variants)
-    assert method.arithmetic_with({"a": 1, "b": True}) is usual
-    assert method.arithmetic_with({"a": 2, "b": False}) is special
+    assert arithmetic_with(method, {"a": 1, "b": True}) is usual
+    assert arithmetic_with(method, {"a": 2, "b": False}) is special
