@@ -193,9 +193,12 @@ class Histograms(HistogramCollector):  # type: ignore[misc]
 
     def compute_collection_result(self) -> Any:
         """Return {tensor: (low, high, counts, edges)}; infinite where a tensor held infinite values."""
-        found = self._least_errors() if self._smallest_error else super().compute_collection_result()
+        ranges_by_tensor = self._least_errors() if self._smallest_error else super().compute_collection_result()
         endless = (np.float32(-np.inf), np.float32(np.inf))
-        return {name: (*endless, *parts[2:]) if name in self._infinite else parts for name, parts in found.items()}
+        return {
+            name: (*endless, *parts[2:]) if name in self._infinite else parts
+            for name, parts in ranges_by_tensor.items()
+        }
 
     def _least_errors(self) -> dict[str, Any]:
         return {
@@ -205,27 +208,29 @@ class Histograms(HistogramCollector):  # type: ignore[misc]
 
 
 def least_error(counts: np.ndarray, edges: np.ndarray, low: float, high: float) -> tuple[np.float32, np.float32]:
-    """Return the part of a range, of 20, whose rounding to 8 bits has the least mean squared error.
+    """Return the range whose rounding to 8 bits has the least mean squared error: 20 parts of each side are tried.
 
-    Within the range each value is off by a twelfth of a squared step on average; beyond it, by its distance. Zero is
-    always written as it is.
+    The longer side first, then the other. Within the range each value is off by a twelfth of a squared step on average;
+    beyond it, by its distance. Zero is always written as it is.
     """
-    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    ends = [min(float(low), 0.0), max(float(high), 0.0)]
     centers = (edges[:-1] + edges[1:]) / 2
+    weights = counts.astype(np.float64)
     zero = len(counts) // 2
-    errors = []
-    for part in range(_RANGES, 0, -1):
-        below, above = low * part / _RANGES, high * part / _RANGES
-        step = (above - below) / _STEPS
+
+    def lost(below: float, above: float) -> float:
         beyond = np.maximum(below - centers, 0) + np.maximum(centers - above, 0)
-        error = np.where(beyond > 0, beyond**2, step**2 / 12)
+        error = np.where(beyond > 0, beyond**2, ((above - below) / _STEPS) ** 2 / 12)
         error[zero] = 0.0
-        errors.append((float((counts * error).sum()), below, above))
-    _, below, above = min(errors, key=lambda each: each[0])
-    return np.float32(below), np.float32(above)
+        return float(weights @ error)
+
+    for side in sorted((0, 1), key=lambda place: -abs(ends[place])):
+        tried = [[*ends[:side], ends[side] * part / _RANGES, *ends[side + 1 :]] for part in range(_RANGES, 0, -1)]
+        ends = min(tried, key=lambda each: lost(*each))
+    return np.float32(ends[0]), np.float32(ends[1])
 
 
 def unbounded(model: onnx.ModelProto, ranges_by_tensor: Any) -> Iterable[str]:
     """Name the nodes that read or write what had infinite values, such as a mask: no scale fits those."""
-    endless = {name for name, found in ranges_by_tensor.items() if not np.isfinite(found.range_value).all()}
+    endless = {name for name, held in ranges_by_tensor.items() if not np.isfinite(held.range_value).all()}
     return [node.name for node in model.graph.node if endless.intersection((*node.input, *node.output))]
