@@ -32,6 +32,8 @@ ACCELERATOR_BITS = (16, 4)
 # Instruction sets that compute in 16 bits: elsewhere such numbers are widened first, and nothing but the size is won.
 HALF = ("avx512_bf16", "amx_bf16", "avx512_fp16", "bf16", "fp16")
 _HALF_BITS = 16
+# Fewer calibration rows than these say little of the range of an input.
+LEAST_CALIBRATION_ROWS = 16
 # What the medical safeguards allow at least.
 SAFE_BITS = 8
 
@@ -249,7 +251,8 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
     unfit = (*unfit, *cannot_leave(declaration, question))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, params))
     against = variant.against(reduced_facts(question)) if variant else ""
-    return Offer(chain, hard, (*_unwanted(question, bits), *((Unmet(against),) if against else ())))
+    soft = (*_unwanted(question, bits, method), *((Unmet(against),) if against else ()))
+    return Offer(chain, hard, soft)
 
 
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
@@ -372,22 +375,24 @@ def _unable(question: Question, declaration: Declaration, method: Method, params
         what = "what it would be given is" if question.settled.reductions else "the original is"
         yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and {what} {given.title}")
         return
+    data = question.recipe.data
     if method.calibrated and not question.has_rows("calibration"):
         yield Unmet("it calibrates, and there are no calibration rows")
-    elif method.calibrated and not _has_source(question):
+    elif method.calibrated and (data is None or (data.source is None and data.sources is None)):
         yield Unmet("it calibrates, and random inputs calibrate nothing")
     yield from declaration.requires(
         params, at_device(question.hardware, question.settled.device), without(reduced_facts(question), params)
     )
 
 
-def _has_source(question: Question) -> bool:
-    data = question.recipe.data
-    return data is not None and (data.source is not None or data.sources is not None)
-
-
-def _unwanted(question: Question, bits: int) -> Iterator[Unmet]:
-    """Say why `auto` leaves a method out although it could run."""
+def _unwanted(question: Question, bits: int, method: Method) -> Iterator[Unmet]:
+    """Say why `auto` leaves a method out although it could run: its bits, or how little its calibration rows tell."""
     fewest, reason = fewest_bits(question)
     if bits < fewest:
         yield Unmet(reason, f"no fewer than {fewest} bits")
+    facts = question.data.roles.get("calibration")
+    if method.calibrated and facts is not None and facts.rows < LEAST_CALIBRATION_ROWS:
+        # Of any distribution the next of n + 1 values is one of the two outermost that often.
+        share = 2 / (facts.rows + 1)
+        cause = f"it calibrates on {facts.rows} rows, and {share:.0%} of later values lie beyond the range of so few"
+        yield Unmet(cause, f"give calibration {LEAST_CALIBRATION_ROWS} rows or more in data.split")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from titrant.compiler.decide.rule import LeftOut, SearchBudget
 from titrant.compiler.predict.outlook import Outlook
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.units import format_size, format_time
+from titrant.schema.values.units import counted, format_size, format_time
 
 # How far the ratio of two expected latencies may be off. Within an engine all but the method's own factor is in both.
 MARGIN, SAME_ENGINE_MARGIN = 2.0, 1.5
@@ -134,7 +134,7 @@ def beyond_budget(search: Sequence[Outlook], aims: Aims) -> dict[str, str]:
         return {}
     if not aims.written:
         room = max(room, len(firsts))
-    return {item.chain: f"{place} others are expected to do better" for place, item in enumerate(ordered[room:], room)}
+    return {item.chain: f"{counted(room, 'other')} of methods come first" for item in ordered[room:]}
 
 
 def merit(item: Outlook, objective: Sequence[str]) -> tuple[float, ...]:

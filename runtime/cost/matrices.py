@@ -1,8 +1,9 @@
-"""The matrices that layers multiply by or look rows up in, which way round they lie, and which are held twice."""
+"""The matrices that layers multiply by or look rows up in, and what of a model is quantized already."""
 
 import math
 from collections.abc import Iterator
 
+from titrant.schema.cost import Unmet
 from titrant.schema.facts import Layer, ModelFacts
 from titrant.schema.values.frozen import dataclass
 
@@ -34,22 +35,6 @@ def matrices_of(layer: Layer) -> Iterator[WeightMatrix]:
     yield WeightMatrix(rows, columns, True) if turned else WeightMatrix(columns, rows, layer.type not in _TABLES)
 
 
-def turned_copies(model: ModelFacts, products: tuple[str, ...]) -> tuple[Layer, ...]:
-    """Return the products whose weight is the table of an embedding: quantized, each way of reading has its copy.
-
-    A tied weight belongs to the first layer that has it, and counts no bytes in the second.
-    """
-    tables = {layer.weight_shape for layer in model.layers if layer.type in _TABLES and layer.weight_bytes}
-    return tuple(
-        layer
-        for layer in model.layers
-        if layer.type in products
-        and not layer.unread
-        and layer.weight_shape in tables
-        and layer.weight_bytes < 4 * math.prod(layer.weight_shape)
-    )
-
-
 def recurrent_sizes(layer: Layer) -> tuple[int, int]:
     """Return how many weights a recurrent layer multiplies by, and how many rows its matrices have, all directions.
 
@@ -63,3 +48,25 @@ def recurrent_sizes(layer: Layer) -> tuple[int, int]:
     directions = math.prod(outside) if outside else max(1, round(layer.parameters / (height * (2 * width + 2))))
     rows = directions * height
     return max(layer.parameters - 2 * rows, 0), rows
+
+
+# Number formats of weights that a method made, and the operators that unpack or multiply by them.
+_FEW_BITS = ("int8", "uint8", "int4", "uint4")
+_UNPACKING = ("DequantizeLinear", "MatMulNBits", "GatherBlockQuantized", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul")
+_BEGINS, _ENDS = ("QLinear", "QGemm", "QAttention"), ("Integer", "IntegerToFloat")
+
+
+def quantized_already(model: ModelFacts) -> tuple[Unmet, ...]:
+    """Refuse a graph that holds weights of few bits: rounding what is left would compound unknown errors."""
+    types = [
+        layer.type
+        for layer in model.layers
+        if layer.dtype in _FEW_BITS
+        and len(layer.weight_shape) >= _AXES
+        and (layer.type in _UNPACKING or layer.type.startswith(_BEGINS) or layer.type.endswith(_ENDS))
+    ]
+    if not types:
+        return ()
+    named = ", ".join(dict.fromkeys(types))
+    cause = f"{len(types)} of its nodes with weights are quantized already ({named})"
+    return (Unmet(cause, "give the model in fp32, or use quantization.method none"),)

@@ -55,7 +55,13 @@ def making_steps(plan: Plan) -> Iterator[Step]:
         yield from (step for step in plan.steps if step.stage == "make")
         return
     for candidate in making_order(plan):
-        for reference in (candidate.model, candidate.answers, candidate.repeats, candidate.quality):
+        for reference in (
+            candidate.model,
+            candidate.answers,
+            candidate.repeats,
+            candidate.quality,
+            candidate.invariance,
+        ):
             if reference:
                 yield from needed(plan, reference, ("make",))
 

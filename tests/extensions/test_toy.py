@@ -166,6 +166,25 @@ def test_answers_anew_where_the_engine_was_edited_without_another_version(folder
     assert symbols["toybox-fp32"] == "~"
 
 
+def test_is_not_released_where_its_layers_run_otherwise_than_its_method_says(folder, tmp_path):
+    """The method's file says int8, which its engine unpacks: the row fails, and nothing lies in `outputs/`."""
+    shutil.copytree(TOY, tmp_path / "site")
+    method = tmp_path / "site" / "titrant_toy" / "quantize_toy_round.py"
+    text = method.read_text("utf-8")
+    (line,) = (line for line in text.splitlines() if "precision=" in line)
+    method.write_text(text.replace(line, ""), "utf-8")
+    home, site = tmp_path / "home", {"PYTHONPATH": str(tmp_path / "site")}
+    told = titrant(home, "run", folder / "toy.yaml", *CHAIN, "--set", "quantization.method=toy.round", exits=5, **site)
+    assert "FAIL         executed: the engine runs net.0 in fp32 (Gemm), planned int8" in " ".join(told.split(" "))
+    record = json.loads((latest(home) / "record.json").read_text("utf-8"))
+    assert {layer["planned"] for layer in record["candidates"][0]["layers"]} == {"int8"}
+    assert {layer["executed"] for layer in record["candidates"][0]["layers"]} == {"fp32"}
+    assert record["released"] == []
+    assert not list((latest(home) / "outputs").glob("*")) if (latest(home) / "outputs").exists() else True
+    shown = titrant(home, "inspect", "latest", **site)
+    assert "✕ fp32" in shown
+
+
 def test_names_what_is_installed_where_a_name_is_wrong(folder, home):
     done = subprocess.run(
         [sys.executable, "-m", "titrant", "check", str(folder / "toy.yaml"), "--set", "target.engine=toyy"],

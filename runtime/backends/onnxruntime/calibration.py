@@ -233,4 +233,6 @@ def least_error(counts: np.ndarray, edges: np.ndarray, low: float, high: float) 
 def unbounded(model: onnx.ModelProto, ranges_by_tensor: Any) -> Iterable[str]:
     """Name the nodes that read or write what had infinite values, such as a mask: no scale fits those."""
     endless = {name for name, held in ranges_by_tensor.items() if not np.isfinite(held.range_value).all()}
+    floats = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+    endless |= {tensor.name for tensor in floats if not np.isfinite(onnx.numpy_helper.to_array(tensor)).all()}
     return [node.name for node in model.graph.node if endless.intersection((*node.input, *node.output))]

@@ -1,6 +1,5 @@
 """Quantize products, embeddings and LSTMs to int8 for onnxruntime, with activation scales computed at run time."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,7 +8,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import modelled
-from titrant.runtime.cost.matrices import recurrent_sizes, turned_copies
+from titrant.runtime.cost.matrices import quantized_already, recurrent_sizes
 from titrant.runtime.cost.sizes import (
     CONVOLUTIONS,
     DYNAMIC_CHANNEL_BYTES,
@@ -78,6 +77,8 @@ def requires(params: OrtDynamicParams, hardware: Hardware, model: ModelFacts | N
     unmet = missing(hardware, "onnx", "onnxruntime")
     if model is None:
         return unmet
+    if again := quantized_already(model):
+        return (*unmet, *again)
     left = [because for layer in model.layers if layer.type in QUANTIZED and (because := leaves(layer))]
     kept = replace(model, layers=tuple(layer for layer in model.layers if not leaves(layer)))
     if not takes_none(kept, *QUANTIZED):
@@ -99,9 +100,7 @@ def predict(
     for layer in layers_of(model, *RECURRENT):
         weights, rows = recurrent_sizes(layer)
         saved += 3 * weights - (2 * DYNAMIC_CHANNEL_BYTES * rows if params.per_channel else 0)
-    # A table that is multiplied by as well is held once more, the other way round.
-    copied = sum(math.prod(layer.weight_shape) for layer in turned_copies(model, PRODUCTS_IN_FILE))
-    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) - saved + nodes + copied
+    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) - saved + nodes
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
     peak = 4 * model.weight_bytes
     return modelled(hardware, seconds, peak, size)

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import modelled
-from titrant.runtime.cost.matrices import WeightMatrix, matrices_of, turned_copies
+from titrant.runtime.cost.matrices import WeightMatrix, matrices_of, quantized_already
 from titrant.runtime.cost.sizes import (
     EMBEDDINGS,
     FOLDED_ATTENTION_BYTES,
@@ -14,6 +14,7 @@ from titrant.runtime.cost.sizes import (
     layers_of,
     missing,
     onnx_bytes,
+    tied_to_table,
 )
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
@@ -84,6 +85,8 @@ def requires(params: OrtNbitsParams, hardware: Hardware, model: ModelFacts | Non
     unmet = missing(hardware, "onnx", "onnxruntime")
     if model is None:
         return unmet
+    if again := quantized_already(model):
+        return (*unmet, *again)
     if not model.is_graph and any(layer.custom and layer.weight_bytes for layer in model.layers):
         return unmet
     offered = [layer for layer in layers_of(model, *ROUNDED) if layer.dtype in ("", "float32")]
@@ -100,10 +103,9 @@ def predict(
     if model is None:
         return Prediction()
     rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer)]
-    matrices = [matrix for layer in rounded for matrix in matrices_of(layer)]
+    matrices = [matrix for layer in (*rounded, *tied_to_table(model)) for matrix in matrices_of(layer)]
     size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) + NODES_BYTES * len(matrices)
     size -= sum(4 * matrix.inputs * matrix.outputs for matrix in matrices)
-    matrices += [matrix for layer in turned_copies(model, PRODUCTS_IN_FILE) for matrix in matrices_of(layer)]
     size += sum(block_bytes(matrix, params) for matrix in matrices)
     speed = _READ_BYTES_PER_SECOND[params.algorithm]
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / speed

@@ -17,6 +17,7 @@ from titrant.runtime.cost.forward import (
     modelled,
     speed_of,
 )
+from titrant.runtime.cost.matrices import quantized_already
 from titrant.runtime.cost.sizes import (
     CONVOLUTIONS,
     EMBEDDINGS,
@@ -24,12 +25,11 @@ from titrant.runtime.cost.sizes import (
     PRODUCTS_IN_FILE,
     QDQ_ATTENTION_BYTES,
     QDQ_BYTES,
-    QDQ_CHANNEL_BYTES,
     QDQ_LAYER_BYTES,
-    channels,
     layers_of,
     missing,
     onnx_bytes,
+    qdq_scale_bytes,
     saved_by_int8,
     takes_none,
 )
@@ -100,6 +100,8 @@ class OrtStaticParams(Params):
 def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need onnxruntime and a convolution or matrix product with weights."""
     unmet = missing(hardware, "onnx", "onnxruntime")
+    if model is not None and (again := quantized_already(model)):
+        return (*unmet, *again)
     if model is None or not takes_none(model, *MULTIPLIED):
         return unmet
     return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
@@ -112,7 +114,7 @@ def predict(
     if model is None:
         return Prediction()
     quantized = layers_of(model, *QUANTIZED)
-    scales = QDQ_CHANNEL_BYTES * channels(model, *MULTIPLIED) if params.per_channel else 0
+    scales = qdq_scale_bytes(model, *MULTIPLIED) if params.per_channel else 0
     size = (
         onnx_bytes(model, QDQ_ATTENTION_BYTES)
         - saved_by_int8(model, *QUANTIZED)

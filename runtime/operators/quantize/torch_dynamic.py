@@ -61,7 +61,7 @@ def predict(
     if model is None:
         return Prediction()
     scales = PACKED_CHANNEL_BYTES * channels(model, "Linear") if params.per_channel else 0
-    size = torchscript_bytes(model) - saved_by_int8(model, "Linear") + scales
+    size = torchscript_bytes(model) - saved_by_int8(model, "Linear", shared=True) + scales
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
     peak = 3 * model.weight_bytes + _PACKER_BYTES
     return modelled(hardware, seconds, peak, size)

@@ -79,7 +79,7 @@ def run_text(run: RunLayers, *, whole: bool = False) -> str:
         if not layers:
             parts.append(f"{title}\n  nothing was read back of it")
             continue
-        rows = [("layer", "planned", "executed", "operator")]
+        rows: list[tuple[str, ...]] = [("layer", "planned", "executed", "operator")]
         rows += [_layer(layer) for layer in layers]
         if not whole and len(layers) > _MOST_LAYERS:
             gap = (f"… {len(layers) - _FIRST - _LAST:,} more layers (-v shows them)", "", "", "")

@@ -64,6 +64,21 @@ class Lookup(nn.Module):
         return self.head(self.norm(self.table(places)).mean(1))
 
 
+class TiedHead(nn.Module):
+    """A table of rounded numbers that is the head's weight too, for each of `tokens`: (batch, n) → (batch, size)."""
+
+    def __init__(self, size, tokens):
+        super().__init__()
+        self.table = nn.Embedding(size, 64)
+        self.head = nn.Linear(64, size, bias=False)
+        self.head.weight = self.table.weight
+        self.tokens = tokens
+
+    def forward(self, x):
+        rows = self.table((x * 10).long().clamp(0, self.table.num_embeddings - 1))
+        return self.head(rows).mean(1) if self.tokens else self.head(rows.mean(1))
+
+
 class Gelu(nn.Module):
     """A layer and an activation that torch writes into newer archives: (batch, 5) → (batch, 2)."""
 
