@@ -20,6 +20,7 @@ from titrant.schema.values.text import first_line
 
 Made = TypeVar("Made")
 _RECURRENT = ("LSTM", "GRU", "RNN")
+_FEW_BITS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
 
 
 @contextlib.contextmanager
@@ -102,10 +103,11 @@ def prepared(path: Path, scratch: Path) -> tuple[onnx.ModelProto, Renamed]:
     """Read a graph, fold it and bring it to the form that the tools take; returns it, and what was renamed in it.
 
     Raises StepError X209 for a file that is no ONNX and X212 for one that onnxruntime cannot load, PreconditionError
-    X211 for an operator set that cannot be raised, X260 for weights that are not finite.
+    X211 for an operator set that cannot be raised, X260 for weights that are not finite, X261 for few bits.
     """
     graph = read(path)
     name_nodes(graph)  # by their places in the file, which is how its layers are called
+    _check_unquantized(graph)
     graph = inlined(upgraded(graph))
     name_nodes(graph)
     # What an exporter noted of shapes may be wrong, and would contradict what is inferred.
@@ -115,6 +117,18 @@ def prepared(path: Path, scratch: Path) -> tuple[onnx.ModelProto, Renamed]:
     infer_types(graph, scratch)
     _check_finite(graph)
     return graph, normalize(graph)
+
+
+def _check_unquantized(graph: onnx.ModelProto) -> None:
+    """Raise PreconditionError X261 where a graph holds weights of few bits: the tools would quantize around them."""
+    whole = {
+        tensor.name for tensor in graph.graph.initializer if tensor.data_type in _FEW_BITS and len(tensor.dims) > 1
+    }
+    nodes = [node for node in graph.graph.node if whole.intersection(node.input)]
+    if nodes:
+        message = f"{len(nodes)} nodes of the graph have weights of 8 bits or fewer, the first {nodes[0].name}"
+        advice = "give the model in fp32, or use quantization.method none"
+        raise PreconditionError(Diagnostic("X261", f"{message} ({nodes[0].op_type})", help=advice))
 
 
 def _check_finite(graph: onnx.ModelProto) -> None:

@@ -5,31 +5,14 @@ import onnx  # noqa: TID253 - its very subject
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
+from onnx import helper, numpy_helper  # noqa: TID253
+from onnx_graphs import product
 
 from titrant.runtime.backends.onnxruntime.nbits import Rounding, round_weights
 from titrant.runtime.cost.matrices import WeightMatrix
 from titrant.runtime.operators.quantize.ort_nbits import OrtNbitsParams, block_bytes
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError
-
-
-def graph_of(weight, *, readers=1, table=None):
-    """Write `readers` products by one weight, added up, after a look-up where there is a table."""
-    nodes, start = [], "x"
-    if table is not None:
-        nodes.append(helper.make_node("Gather", ["table", "x"], ["rows"], "lookup"))
-        start = "rows"
-    for place in range(readers):
-        nodes.append(helper.make_node("MatMul", [start, "w"], [f"p{place}"], f"product{place}"))
-    nodes.append(helper.make_node("Sum", [f"p{place}" for place in range(readers)], ["y"], "sum"))
-    kind = TensorProto.FLOAT if table is None else TensorProto.INT64
-    constants = [numpy_helper.from_array(weight, "w")]
-    constants += [] if table is None else [numpy_helper.from_array(table, "table")]
-    shape = ["batch", len(weight)] if table is None else ["batch", 3]
-    inputs, outputs = helper.make_tensor_value_info("x", kind, shape), helper.make_tensor_value_info("y", 1, None)
-    graph = helper.make_graph(nodes, "g", [inputs], [outputs], constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def answer(model, x):
@@ -39,7 +22,7 @@ def answer(model, x):
 
 
 def rounded(weight, how, **graph):
-    model = graph_of(weight, **graph)
+    model = product(weight, **graph)
     products = [node.name for node in model.graph.node if node.op_type == "MatMul"]
     round_weights(model, products, ["lookup"] if "table" in graph else [], how)
     return model
