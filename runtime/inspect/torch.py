@@ -123,6 +123,7 @@ def _facts(
         activation_bytes=seen.activation_bytes,
         notes=notes,
         reads_values=reads_values,
+        operations=seen.operations,
     )
 
 

@@ -14,6 +14,7 @@ from titrant.runtime.cost.sizes import (
     DYNAMIC_CHANNEL_BYTES,
     EMBEDDINGS,
     FOLDED_ATTENTION_BYTES,
+    FOLDED_OPERATION_BYTES,
     PRODUCTS_IN_FILE,
     channels,
     layers_of,
@@ -100,7 +101,7 @@ def predict(
     for layer in layers_of(model, *RECURRENT):
         weights, rows = recurrent_sizes(layer)
         saved += 3 * weights - (2 * DYNAMIC_CHANNEL_BYTES * rows if params.per_channel else 0)
-    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) - saved + nodes
+    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES, FOLDED_OPERATION_BYTES) - saved + nodes
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
     peak = 4 * model.weight_bytes
     return modelled(hardware, seconds, peak, size)

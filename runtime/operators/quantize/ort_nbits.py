@@ -10,6 +10,7 @@ from titrant.runtime.cost.matrices import WeightMatrix, matrices_of, quantized_a
 from titrant.runtime.cost.sizes import (
     EMBEDDINGS,
     FOLDED_ATTENTION_BYTES,
+    FOLDED_OPERATION_BYTES,
     PRODUCTS_IN_FILE,
     layers_of,
     missing,
@@ -104,7 +105,7 @@ def predict(
         return Prediction()
     rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer)]
     matrices = [matrix for layer in (*rounded, *tied_to_table(model)) for matrix in matrices_of(layer)]
-    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES) + NODES_BYTES * len(matrices)
+    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES, FOLDED_OPERATION_BYTES) + NODES_BYTES * len(matrices)
     size -= sum(4 * matrix.inputs * matrix.outputs for matrix in matrices)
     size += sum(block_bytes(matrix, params) for matrix in matrices)
     speed = _READ_BYTES_PER_SECOND[params.algorithm]

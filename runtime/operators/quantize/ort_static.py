@@ -26,6 +26,7 @@ from titrant.runtime.cost.sizes import (
     QDQ_ATTENTION_BYTES,
     QDQ_BYTES,
     QDQ_LAYER_BYTES,
+    QDQ_OPERATION_BYTES,
     layers_of,
     missing,
     onnx_bytes,
@@ -116,7 +117,7 @@ def predict(
     quantized = layers_of(model, *QUANTIZED)
     scales = qdq_scale_bytes(model, *MULTIPLIED) if params.per_channel else 0
     size = (
-        onnx_bytes(model, QDQ_ATTENTION_BYTES)
+        onnx_bytes(model, QDQ_ATTENTION_BYTES, QDQ_OPERATION_BYTES)
         - saved_by_int8(model, *QUANTIZED)
         + scales
         + QDQ_LAYER_BYTES * len(quantized)
