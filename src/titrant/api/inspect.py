@@ -194,13 +194,14 @@ def _bare(
 def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardware: Hardware) -> "Suitability":
     """Ask how a level suits a model without a recipe, as if there were rows to calibrate with."""
     from titrant.compiler.predict.suitability import suitability_of
+    from titrant.runtime.cost.forward import ASSUMED_ROWS
     from titrant.schema.recipe.data import Data
 
     recipe = bound.recipe
     # A source that is never read: it says that there will be real rows.
     data = Data.model_validate({"source": {"sklearn": "digits"}})
     with_rows = recipe.model_copy(update={"data": data, "level": level})
-    rows = {"calibration": RoleFacts(rows=1, units=1)}
+    rows = {"calibration": RoleFacts(rows=ASSUMED_ROWS, units=ASSUMED_ROWS)}
     facts = DataFacts(digest="", rows=0, columns=(), classes=(), positive=None, inputs=model.inputs, roles=rows)
     suitability = suitability_of(replace(bound, recipe=with_rows), hardware, model, facts)
     because = "asked for" if level != "auto" else suitability.because
