@@ -1,7 +1,7 @@
 """What steps need and cost: the needs of a plan, what a machine has, what was observed, and what a step works on."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import field
 
 from titrant.schema.facts import DataFacts, HardwareIdentity, ModelFacts
@@ -184,6 +184,25 @@ class Arithmetic:
 
 
 FP32 = Arithmetic()
+
+
+def nothing_against(model: ModelFacts) -> str:
+    """Answer that nothing speaks against it."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Options of a method that `auto` offers as a candidate of their own, called `method.suffix`.
+
+    `against` says why they gain nothing for a model, "" where they may. `arithmetic` is what they do to the cost of a
+    forward pass, None where that is the same.
+    """
+
+    suffix: str
+    options: Mapping[str, object]
+    against: Callable[[ModelFacts], str] = nothing_against
+    arithmetic: Arithmetic | None = None
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,7 @@ class ModelFacts:
     reads_values: bool = False  # its code decides on tensor values, so that a trace of it is one of several paths
     weights: LoadedWeights | None = None  # of a factory that is given a file
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
+    operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
 
     @property
     def is_graph(self) -> bool:

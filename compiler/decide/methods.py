@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
+from titrant.compiler.bind.layers import without
 from titrant.compiler.decide.levels import (
     LEVELS,
     SMALL_BYTES,
@@ -12,13 +13,14 @@ from titrant.compiler.decide.levels import (
     fewest_bits,
     is_medical,
 )
+from titrant.compiler.decide.number_format import cannot_leave, with_left_alone
 from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Declaration, Method, Params, quantization_methods
-from titrant.schema.cost import NOTHING_KNOWN, Unmet
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Variant
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.frozen import dataclass
@@ -30,6 +32,8 @@ ACCELERATOR_BITS = (16, 4)
 # Instruction sets that compute in 16 bits: elsewhere such numbers are widened first, and nothing but the size is won.
 HALF = ("avx512_bf16", "amx_bf16", "avx512_fp16", "bf16", "fp16")
 _HALF_BITS = 16
+# Fewer calibration rows than these say little of the range of an input.
+LEAST_CALIBRATION_ROWS = 16
 # What the medical safeguards allow at least.
 SAFE_BITS = 8
 
@@ -86,7 +90,8 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
         declaration = catalog.get(catalog.method_operator(offer.chain.method))
         assert declaration.method is not None  # an offer is made of methods only
         params = _params(declaration, offer.chain.bits, offer.chain.options)
-        made = declaration.predict(params, question.hardware, reduced_facts(question), NOTHING_KNOWN)
+        model = without(reduced_facts(question), params)
+        made = declaration.predict(params, question.hardware, model, NOTHING_KNOWN)
         return declaration.method.rank, -(made.output_bytes or 0), offer.chain.method
 
     return sorted(offers, key=order)
@@ -206,19 +211,20 @@ def _conversions(question: Question) -> Iterator[Offer]:
 
 
 def _methods(question: Question) -> Iterator[Offer]:
-    """Offer every method, in each of the widths that it gives."""
+    """Offer every method in each of the widths that it gives, and variants of those that nothing speaks against."""
     for name in quantization_methods():
         method = catalog.get(catalog.method_operator(name)).method
         assert method is not None  # the catalog lists those with a method
         widths = method.bits if question.recipe.quantization.bits == "auto" else ()
-        if len(widths) > 1:
-            yield from (_offer(question, name, width) for width in widths)
-        else:
-            yield _offer(question, name)
+        for width in widths if len(widths) > 1 else (None,):
+            offer = _offer(question, name, width)
+            yield offer
+            if not offer.against:
+                yield from (_offer(question, name, width, variant) for variant in method.variants)
 
 
-def _offer(question: Question, name: str, width: int | None = None) -> Offer:
-    """Offer a method, in one of several widths where one is given, which its candidate is then named after."""
+def _offer(question: Question, name: str, width: int | None = None, variant: Variant | None = None) -> Offer:
+    """Offer a method, in one of several widths or variants where one is given, which its candidate is named after."""
     declaration = catalog.get(catalog.method_operator(name))
     method = declaration.method
     assert method is not None  # bind takes no method whose operator is none
@@ -226,10 +232,12 @@ def _offer(question: Question, name: str, width: int | None = None) -> Offer:
         cause = f"it makes {method.format} for {method.engine}, which no engine here runs"
         return Offer(named_by(Chain(name, name, None, method.engine, method.format, 0)), (Unmet(cause),))
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
-    options = {**_other_format(question, declaration, options), **options}
+    own = {**options, **(variant.options if variant else {})}
+    options = with_left_alone(declaration, {**_other_format(question, declaration, options), **own}, question)
     bits = width or _bits(question, method)
     before = question.settled.reductions
     identifier = f"{name}-{width}bit" if width else name
+    identifier = f"{identifier}.{variant.suffix}" if variant else identifier
     chain = named_by(Chain(identifier, name, bits, method.engine, method.format, 0, options, before))
     device = question.settled.device
     if not method.runs_on(device):
@@ -240,8 +248,11 @@ def _offer(question: Question, name: str, width: int | None = None) -> Offer:
     offered = (width,) if width else method.bits
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method, offered))
     params = _params(declaration, bits, options)
+    unfit = (*unfit, *cannot_leave(declaration, question))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, params))
-    return Offer(chain, hard, tuple(_unwanted(question, bits)))
+    against = variant.against(reduced_facts(question)) if variant else ""
+    soft = (*_unwanted(question, bits, method), *((Unmet(against),) if against else ()))
+    return Offer(chain, hard, soft)
 
 
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
@@ -347,8 +358,10 @@ def _remedy(question: Question, lack: Unmet) -> str:
 
 
 def _params(declaration: Declaration, bits: int | None, options: Mapping[str, Any]) -> Params:
-    """Return a method's parameters, with its width where it has one to set."""
-    width = {"bits": bits} if "bits" in declaration.params.model_fields and bits is not None else {}
+    """Return a method's parameters, with its width where it has one to set: its default for one that it cannot give."""
+    method = declaration.method
+    given = "bits" in declaration.params.model_fields and method is not None and bits in method.bits
+    width = {"bits": bits} if given else {}
     return declaration.params.model_validate({**width, **options})
 
 
@@ -362,22 +375,24 @@ def _unable(question: Question, declaration: Declaration, method: Method, params
         what = "what it would be given is" if question.settled.reductions else "the original is"
         yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and {what} {given.title}")
         return
+    data = question.recipe.data
     if method.calibrated and not question.has_rows("calibration"):
         yield Unmet("it calibrates, and there are no calibration rows")
-    elif method.calibrated and not _has_source(question):
+    elif method.calibrated and (data is None or (data.source is None and data.sources is None)):
         yield Unmet("it calibrates, and random inputs calibrate nothing")
     yield from declaration.requires(
-        params, at_device(question.hardware, question.settled.device), reduced_facts(question)
+        params, at_device(question.hardware, question.settled.device), without(reduced_facts(question), params)
     )
 
 
-def _has_source(question: Question) -> bool:
-    data = question.recipe.data
-    return data is not None and (data.source is not None or data.sources is not None)
-
-
-def _unwanted(question: Question, bits: int) -> Iterator[Unmet]:
-    """Say why `auto` leaves a method out although it could run."""
+def _unwanted(question: Question, bits: int, method: Method) -> Iterator[Unmet]:
+    """Say why `auto` leaves a method out although it could run: its bits, or how little its calibration rows tell."""
     fewest, reason = fewest_bits(question)
     if bits < fewest:
         yield Unmet(reason, f"no fewer than {fewest} bits")
+    facts = question.data.roles.get("calibration")
+    if method.calibrated and facts is not None and facts.rows < LEAST_CALIBRATION_ROWS:
+        # Of any distribution the next of n + 1 values is one of the two outermost that often.
+        share = 2 / (facts.rows + 1)
+        cause = f"it calibrates on {facts.rows} rows, and {share:.0%} of later values lie beyond the range of so few"
+        yield Unmet(cause, f"give calibration {LEAST_CALIBRATION_ROWS} rows or more in data.split")

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
+from typing import Any
 
+from titrant.compiler.bind.layers import without
 from titrant.compiler.lower.plan_graph import Declare, is_model
 from titrant.compiler.predict.learned import NO_HISTORY, History, learn
 from titrant.runtime import catalog
 from titrant.runtime.backends.backend import all_backends
-from titrant.runtime.catalog import Declaration, full_params
-from titrant.schema.cost import FP32, ModelUse, Work, smallest_batch
+from titrant.runtime.catalog import Declaration, Method, full_params
+from titrant.schema.cost import FP32, Arithmetic, ModelUse, Work, smallest_batch
 from titrant.schema.facts import Bench, DataFacts, Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Candidate, Plan, Prediction, Step, without_paths
 from titrant.schema.values.canonical import plain, sha256
@@ -68,7 +70,7 @@ def price(
 
 def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: ModelFacts, work: Work) -> Prediction:
     params = full_params(declaration.params, step.params)
-    made = declaration.predict(params, hardware, model, work)
+    made = declaration.predict(params, hardware, without(model, params), work)
     loads = {module: loading_seconds(module, hardware.bench) for module in declaration.loads(params)}
     loads[WORKER] = worker_seconds(hardware.bench)
     return replace(
@@ -184,13 +186,14 @@ class Workload:
         if method is None:
             return made
         named = method.name if before.method == ModelUse().method else f"{before.method}+{method.name}"
-        priced = before.arithmetic is not None and method.arithmetic is not None
+        own = arithmetic_with(method, step.params)
+        priced = before.arithmetic is not None and own is not None
         facts = before.facts or self.model
         after = declaration.model_after(full_params(declaration.params, step.params), facts)
         return replace(
             made,
             method=named,
-            arithmetic=(before.arithmetic or FP32).then(method.arithmetic or FP32) if priced else None,
+            arithmetic=(before.arithmetic or FP32).then(own or FP32) if priced else None,
             facts=before.facts if after is facts else after,
             # What makes a network smaller does so by its parameters: all behind it costs otherwise with others.
             made_by=before.made_by if method.bits else sha256([before.made_by, step.operator, plain(step.params)])[:16],
@@ -264,3 +267,11 @@ def _shares() -> dict[str, float]:
 
 def _started(bench: Bench | None) -> float:
     return (bench.import_seconds if bench is not None else None) or _WORKER_SECONDS
+
+
+def arithmetic_with(method: Method, options: Mapping[str, Any]) -> Arithmetic | None:
+    """Return what a method does to the cost of a forward pass with some options: a variant's arithmetic, or its own."""
+    for variant in method.variants:
+        if variant.arithmetic is not None and variant.options.items() <= options.items():
+            return variant.arithmetic
+    return method.arithmetic

@@ -25,6 +25,9 @@ SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
 TENSOR_BYTES, TORCH_BYTES = 90, 500
 # The some 130 nodes of an attention layer: as exported, and folded, with or without nodes that quantize.
 ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 26_000
+# What nodes take for each operation on tensors of a forward pass: as exported, folded, with nodes that quantize.
+# Measured on transformers that reshape and mask by functions, which no layer shows.
+OPERATION_BYTES, FOLDED_OPERATION_BYTES, QDQ_OPERATION_BYTES = 110, 85, 130
 # Of a weight in fp32.
 _WEIGHT_BYTES = 4
 # What a node of a graph made elsewhere spends beside its numbers.
@@ -48,12 +51,16 @@ def takes_none(model: ModelFacts, *types: str) -> bool:
     return not any(layer.dtype in ("", "float32") for layer in layers_of(model, *types))
 
 
-def onnx_bytes(model: ModelFacts, attention_bytes: int = ATTENTION_BYTES) -> int:
+def onnx_bytes(
+    model: ModelFacts, attention_bytes: int = ATTENTION_BYTES, operation_bytes: int = OPERATION_BYTES
+) -> int:
     """Predict an fp32 ONNX file: the weights that are read, once, and batch normalization folded into what precedes.
 
-    `attention_bytes` is what the nodes of an attention layer of torch's take in it.
+    `attention_bytes` is what the nodes of an attention layer of torch's take in it, `operation_bytes` those of an
+    operation. Nodes are counted by layers or by operations, whichever comes to more.
     """
     nodes = ONNX_LAYER_BYTES * _read_layers(model) + attention_bytes * len(layers_of(model, "MultiheadAttention"))
+    nodes = max(nodes, operation_bytes * model.operations)
     copied = sum(_WEIGHT_BYTES * _elements(layer) for layer in tied_to_table(model))
     return folded_bytes(model) - _unread_bytes(model) + copied + nodes + ONNX_BYTES
 

@@ -15,6 +15,7 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import load as load_libraries
 from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
+from titrant.runtime.data.shift import shift_note, shifts
 from titrant.runtime.inspect.suspects import label_leaks, rows_of, stand_ins
 from titrant.runtime.inspect.transforms import describe_transforms, unlisted
 from titrant.runtime.operators.data.load import load
@@ -90,6 +91,7 @@ def describe_data(
             *class_notes(transforming, tables),
             *_indicated(transforms),
             *_ungrouped(rows),
+            *_shifted(rows, transforms),
         ),
         seconds=watch.seconds,
         wiring=tuple(InputPart(item.name, item.part, item.value) for item in transforming.wiring),
@@ -256,6 +258,16 @@ def _indicated(transforms: Transforms) -> list[str]:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     said = "1 input says" if len(names) == 1 else f"{len(names)} inputs say"
     return [f"{said} where a gap was filled, each behind its column: {', '.join(names[:_NAMED])}{more}"]
+
+
+def _shifted(rows: Mapping[str, Rows], transforms: Transforms) -> list[str]:
+    """Say in what calibration rows differ from those that choose and judge; their labels are not looked at."""
+    others = [rows[role] for role in ("tuning", "evaluation") if role in rows and len(rows[role])]
+    calibration = rows.get("calibration")
+    if calibration is None or not len(calibration) or not others:
+        return []
+    note = shift_note(shifts(calibration, others, transforms.inputs))
+    return [note] if note else []
 
 
 def _ungrouped(rows: Mapping[str, Rows]) -> list[str]:

@@ -41,6 +41,7 @@ class ForwardPass:
     activation_bytes: int | None
     uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
     unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
+    operations: int = 0  # that an exported file has a node or more for
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -105,7 +106,15 @@ def run_forward(
     }
     flops = None if uncounted.operations else counting.get_total_flops() // cases
     unread = frozenset(path for path, part in module.named_modules() if _unread(part, peak))
-    return ForwardPass(outputs, flops, by_module, peak.peak_bytes // cases, tuple(sorted(uncounted.operations)), unread)
+    return ForwardPass(
+        outputs,
+        flops,
+        by_module,
+        peak.peak_bytes // cases,
+        tuple(sorted(uncounted.operations)),
+        unread,
+        peak.operations,
+    )
 
 
 def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:
@@ -211,15 +220,21 @@ def bilinear_flops(left: TensorShape, weight: TensorShape, right: TensorShape, *
     return 2 * left[0] * out * (inner * other + other)
 
 
+# What an exported file has no node for: it is folded into a weight or into a neighbor.
+_FOLDED = ("t", "detach", "empty", "lift_fresh", "native_batch_norm", "alias")
+
+
 class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the storages that come up inside and are still referenced; `peak_bytes` is the largest sum.
 
-    `present` are tensors that were there before, and do not count; `reads` tells whether an operation took one.
+    `present` are tensors that were there before, and do not count; `reads` tells whether an operation took one, and
+    `operations` how many ran.
     """
 
     def __init__(self, present: list[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
+        self.operations = 0
         self._alive_bytes = 0
         self._present = {tensor.untyped_storage()._cdata for tensor in present}
         self._seen = set(self._present)
@@ -234,6 +249,7 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) in self._present:
                 self._read.add(key)
+        self.operations += function.overloadpacket.__name__ not in _FOLDED
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):

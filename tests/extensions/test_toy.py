@@ -149,10 +149,10 @@ def test_is_loaded_by_titrant_and_says_what_it_really_runs(home, released):
         "frame = load_breast_cancer(as_frame=True).data[:8]\n"
         f"with titrant.load({str(released)!r}) as model:\n"
         "    answer = model(frame)\n"
-        "    print(json.dumps([list(map(str, answer.decisions)), model.executed()]))",
+        "    print(json.dumps([list(map(str, answer.decisions)), [layer.precision for layer in model.executed()]]))",
     )
     assert set(answer[0]) <= {"malignant", "benign"}
-    assert set(answer[1].values()) == {"fp32"}
+    assert set(answer[1]) == {"fp32"}
 
 
 def test_says_which_engine_a_released_model_needs_where_it_is_not_installed(released):
@@ -184,6 +184,25 @@ def test_answers_anew_where_the_engine_was_edited_without_another_version(folder
     symbols = {words[1]: words[0] for line in plan.splitlines() if len(words := line.split()) > 2}
     assert symbols["fit"] == "="
     assert symbols["toybox-fp32"] == "~"
+
+
+def test_is_not_released_where_its_layers_run_otherwise_than_its_method_says(folder, tmp_path):
+    """The method's file says int8, which its engine unpacks: the row fails, and nothing lies in `outputs/`."""
+    shutil.copytree(TOY, tmp_path / "site")
+    method = tmp_path / "site" / "titrant_toy" / "quantize_toy_round.py"
+    text = method.read_text("utf-8")
+    (line,) = (line for line in text.splitlines() if "precision=" in line)
+    method.write_text(text.replace(line, ""), "utf-8")
+    home, site = tmp_path / "home", {"PYTHONPATH": str(tmp_path / "site")}
+    told = titrant(home, "run", folder / "toy.yaml", *CHAIN, "--set", "quantization.method=toy.round", exits=5, **site)
+    assert "FAIL         executed: the engine runs net.0 in fp32 (Gemm), planned int8" in " ".join(told.split(" "))
+    record = json.loads((latest(home) / "record.json").read_text("utf-8"))
+    assert {layer["planned"] for layer in record["candidates"][0]["layers"]} == {"int8"}
+    assert {layer["executed"] for layer in record["candidates"][0]["layers"]} == {"fp32"}
+    assert record["released"] == []
+    assert not list((latest(home) / "outputs").glob("*")) if (latest(home) / "outputs").exists() else True
+    shown = titrant(home, "inspect", "latest", **site)
+    assert "✕ fp32" in shown
 
 
 def test_names_what_is_installed_where_a_name_is_wrong(folder, home):

@@ -30,8 +30,9 @@ LAYERS = (
     Layer("convolution", "Conv2d", 36, 144, (4, 1, 3, 3), 1152),
     Layer("normalization", "BatchNorm2d", 8, 72, (4,)),
     Layer("linear", "Linear", 10, 40, (2, 4), 16),
+    Layer("wide", "Linear", 520, 2080, (8, 64), 1024),
 )
-MODEL = ModelFacts("factory", "0", 54, 54, 256, LAYERS, (), (), 1168, 512)
+MODEL = ModelFacts("factory", "0", 574, 574, 2336, LAYERS, (), (), 2192, 512)
 
 
 def machine(packages=PACKAGES, instructions=("avx2",)):

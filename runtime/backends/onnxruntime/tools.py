@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import onnx  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.onnxruntime.graph import read, upgraded
+from titrant.runtime.backends.onnxruntime.graph import LOOKUPS, WEIGHTED, read, upgraded
 from titrant.runtime.backends.onnxruntime.normalize import Renamed, infer_types, inlined, name_nodes, normalize
 from titrant.runtime.backends.onnxruntime.session import load
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
 
 Made = TypeVar("Made")
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_FEW_BITS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
 
 
 @contextlib.contextmanager
@@ -100,16 +103,49 @@ def prepared(path: Path, scratch: Path) -> tuple[onnx.ModelProto, Renamed]:
     """Read a graph, fold it and bring it to the form that the tools take; returns it, and what was renamed in it.
 
     Raises StepError X209 for a file that is no ONNX and X212 for one that onnxruntime cannot load, PreconditionError
-    X211 for an operator set that cannot be raised.
+    X211 for an operator set that cannot be raised, X260 for weights that are not finite, X261 for few bits.
     """
-    graph = inlined(upgraded(read(path)))
+    graph = read(path)
+    name_nodes(graph)  # by their places in the file, which is how its layers are called
+    _check_unquantized(graph)
+    graph = inlined(upgraded(graph))
     name_nodes(graph)
     # What an exporter noted of shapes may be wrong, and would contradict what is inferred.
     del graph.graph.value_info[:]
     graph = folded(graph, scratch)
     name_nodes(graph)
     infer_types(graph, scratch)
+    _check_finite(graph)
     return graph, normalize(graph)
+
+
+def _check_unquantized(graph: onnx.ModelProto) -> None:
+    """Raise PreconditionError X261 where a graph holds weights of few bits: the tools would quantize around them."""
+    whole = {
+        tensor.name for tensor in graph.graph.initializer if tensor.data_type in _FEW_BITS and len(tensor.dims) > 1
+    }
+    nodes = [node for node in graph.graph.node if whole.intersection(node.input)]
+    if nodes:
+        message = f"{len(nodes)} nodes of the graph have weights of 8 bits or fewer, the first {nodes[0].name}"
+        advice = "give the model in fp32, or use quantization.method none"
+        raise PreconditionError(Diagnostic("X261", f"{message} ({nodes[0].op_type})", help=advice))
+
+
+def _check_finite(graph: onnx.ModelProto) -> None:
+    """Raise PreconditionError X260 for the first weight of a product, convolution or table that is NaN or infinite.
+
+    No scale fits such numbers. A bias may be infinite: it is a mask that was added, and folded into a product.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    for node in graph.graph.node:
+        for name in node.input if node.op_type in (*WEIGHTED, *LOOKUPS, *_RECURRENT) else ():
+            values = onnx.numpy_helper.to_array(tensors[name]) if name in tensors else np.zeros(1)
+            nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum()) if values.ndim > 1 else 0
+            if nan or infinite:
+                counts = " and ".join([f"{nan:,} NaN"] * bool(nan) + [f"{infinite:,} infinite"] * bool(infinite))
+                message = f"the weight {name} of {node.name} holds {counts} among {values.size:,} numbers"
+                advice = "export it again from weights that trained well"
+                raise PreconditionError(Diagnostic("X260", message, help=advice))
 
 
 def folded(graph: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:

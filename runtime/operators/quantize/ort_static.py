@@ -1,6 +1,7 @@
 """Quantize a whole graph to int8 for onnxruntime, with activation ranges measured on calibration rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -8,7 +9,15 @@ from pydantic import Field, model_validator
 
 from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Method, Params, operator
-from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
+from titrant.runtime.cost.forward import (
+    fixed_batch,
+    forward_seconds,
+    is_product,
+    layer_output_bytes,
+    modelled,
+    speed_of,
+)
+from titrant.runtime.cost.matrices import quantized_already
 from titrant.runtime.cost.sizes import (
     CONVOLUTIONS,
     EMBEDDINGS,
@@ -17,6 +26,7 @@ from titrant.runtime.cost.sizes import (
     QDQ_ATTENTION_BYTES,
     QDQ_BYTES,
     QDQ_LAYER_BYTES,
+    QDQ_OPERATION_BYTES,
     layers_of,
     missing,
     onnx_bytes,
@@ -24,16 +34,14 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     takes_none,
 )
-from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Variant, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
 
-    from titrant.runtime.backends.onnxruntime.normalize import Renamed
     from titrant.runtime.values import OnnxModel, Rows
 
 MULTIPLIED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE)
@@ -43,11 +51,27 @@ QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *LAYER_NORMS)
 _SECONDS, _LAYER_SECONDS = 0.08, 0.006
 _READ_BYTES_PER_SECOND = 20e6
 # Bytes of answers that are looked at in a second, for the largest and smallest or for a histogram.
-_REDUCED_BYTES_PER_SECOND = {"minmax": 4e9, "entropy": 500e6, "percentile": 500e6}
-
-
-# Cases of several steps that are calibrated on at least.
-_LEAST_CASES = 16
+_REDUCED_BYTES_PER_SECOND = {"minmax": 4e9, "entropy": 500e6, "percentile": 500e6, "mse": 500e6}
+_VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
+# Measured with onnxruntime 1.31 on one thread: products of 256 to 768 inputs and networks of them, ResNet-20 and a
+# depthwise network. Of activations in int8 half as many bytes are held as in fp32, since some stay.
+_CONVOLUTIONS = (
+    Speedup(("convolution",), {1: 2.0, 1024: 2.0}, on=_VNNI),
+    Speedup(("depthwise",), {1: 1.1}, on=_VNNI),
+    Speedup(("convolution", "depthwise"), {1: 1.2}),
+    Speedup(("product",), {1: 1.2}),
+)
+_ARITHMETIC = Arithmetic(
+    speedups=(Speedup(("product",), {1: 2.2, 8: 2.7, 32: 3.4, 256: 3.0}, on=_VNNI), *_CONVOLUTIONS),
+    held=0.5,
+    weights=0.25,
+    around=0.5,
+)
+_PER_TENSOR = replace(
+    _ARITHMETIC, speedups=(Speedup(("product",), {1: 3.0, 8: 3.3, 32: 3.7, 256: 3.1}, on=_VNNI), *_CONVOLUTIONS)
+)
+# From this share of the arithmetic on, matrix products decide how fast a model is.
+_MANY = 0.5
 
 
 class OrtStaticParams(Params):
@@ -59,12 +83,13 @@ class OrtStaticParams(Params):
     )
     activation_type: Literal["uint8", "int8"] = Field("uint8", description="number format of the activations")
     weight_type: Literal["int8", "uint8"] = Field("int8", description="number format of the weights")
-    calibration: Literal["minmax", "entropy", "percentile"] = Field(
+    calibration: Literal["minmax", "entropy", "percentile", "mse"] = Field(
         "minmax", description="how a range is chosen from the activations seen"
     )
     percentile: float = Field(99.999, gt=50, le=100, description="share of activations kept, for percentile")
     rows: int = Field(512, ge=1, description="calibration rows that are used, at most")
     batch_size: int = Field(50, ge=1, description="calibration rows run at once")
+    leave: tuple[str, ...] = Field((), description="layers, by name, that keep their precision")
 
     @model_validator(mode="after")
     def _has_kernels(self) -> "OrtStaticParams":
@@ -76,6 +101,8 @@ class OrtStaticParams(Params):
 def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need onnxruntime and a convolution or matrix product with weights."""
     unmet = missing(hardware, "onnx", "onnxruntime")
+    if model is not None and (again := quantized_already(model)):
+        return (*unmet, *again)
     if model is None or not takes_none(model, *MULTIPLIED):
         return unmet
     return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
@@ -90,7 +117,7 @@ def predict(
     quantized = layers_of(model, *QUANTIZED)
     scales = qdq_scale_bytes(model, *MULTIPLIED) if params.per_channel else 0
     size = (
-        onnx_bytes(model, QDQ_ATTENTION_BYTES)
+        onnx_bytes(model, QDQ_ATTENTION_BYTES, QDQ_OPERATION_BYTES)
         - saved_by_int8(model, *QUANTIZED)
         + scales
         + QDQ_LAYER_BYTES * len(quantized)
@@ -110,9 +137,20 @@ def predict(
     return modelled(hardware, seconds, peak, size)
 
 
+def _few_products(model: ModelFacts) -> str:
+    """Say why one scale for a weight gains nothing: only matrix products are faster by it, by a third at one row."""
+    total = sum(layer.flops or 0 for layer in model.layers)
+    products = sum(layer.flops or 0 for layer in model.layers if is_product(layer))
+    if not total:
+        return "one scale for a weight makes products faster, and how much is computed in them is not known"
+    if products < _MANY * total:
+        return f"one scale for a weight makes products faster, and they are {products / total:.0%} of the arithmetic"
+    return ""
+
+
 @operator(
     "quantize.ort_static",
-    version=4,
+    version=6,
     family="quantize",
     params=OrtStaticParams,
     inputs={"model": "onnx", "calibration": "rows"},
@@ -130,10 +168,10 @@ def predict(
         rank=4,
         calibrated=True,
         devices=("cpu",),
-        # Of activations in int8 half as many bytes are held as in fp32, since some stay.
-        arithmetic=Arithmetic(products=0.6, others=0.6, held=0.5),
+        arithmetic=_ARITHMETIC,
         layers=QUANTIZED,
         named="convolutions, matrix products, embeddings and layer norms",
+        variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR),),
     ),
 )
 def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any, calibration: Any) -> dict[str, Any]:
@@ -142,12 +180,14 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
     Helps when: the model is convolutional, or latency counts most: products run in integers end to end.
     Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name
     Outputs:    model - an ONNX file that onnxruntime has loaded once. Its graph is optimized first, and
-                quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels. The measurement
-                quantized_nodes counts the nodes with int8 weights
+                quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels, but for the
+                layers of `leave` and what lies between them, which stay in float in any session, and for what reads or
+                writes infinite values, such as masks. The measurement quantized_nodes counts the nodes with int8
+                weights
     Fails:      PreconditionError when there are no rows, or nothing to quantize; StepError when rows and file do not
                 fit together, or onnxruntime cannot quantize or load the graph
-    Cost:       a forward pass over `rows` rows with every activation kept for one batch; entropy costs several times
-                that
+    Cost:       a forward pass over `rows` rows with every activation kept for one batch, whatever the rows; entropy,
+                percentile and mse count every number in a histogram, which takes several times that
     """
     quantized, nodes = quantize(model, calibration, params, context)
     context.measure("quantized_nodes", nodes)
@@ -158,8 +198,10 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
     """Return the written file and how many nodes have int8 weights."""
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.calibration import RangeRule, ranges, unbounded
     from titrant.runtime.backends.onnxruntime.graph import is_recurrent, pooled, weighted_nodes, write
     from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, widen_ranges
+    from titrant.runtime.backends.onnxruntime.left_float import guard, left_nodes
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared
@@ -176,133 +218,22 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
         )
     file = context.scratch / "prepared.onnx"
     onnx.save(pooled(graph), str(file))
+    rule = RangeRule(params.calibration, params.percentile, params.rows, params.batch_size)
     ranges_by_tensor = apply_tool(
-        "static", (), lambda _: ranges(file, rows, names, params, context, answering=stateful), sees_rows=True
+        "static", (), lambda _: ranges(file, rows, names, rule, context, answering=stateful), sees_rows=True
     )
     file.unlink()
     widen_ranges(graph, ranges_by_tensor)
-    nodes = quantizable(graph, _int8_operators())
+    left = {*left_nodes(graph, params.leave), *unbounded(graph, ranges_by_tensor)}
+    nodes = [node for node in quantizable(graph, _int8_operators()) if node not in left]
     result = apply_tool(
         "static", nodes, lambda some: _with_int8(graph, some, ranges_by_tensor, params, context.scratch)
     )
+    guard(result)
     restore_names(result, names)
     written = write(result, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
     return written, int8_products(result)
-
-
-def ranges(
-    graph: Path,
-    rows: "Rows",
-    names: "Renamed",
-    params: OrtStaticParams,
-    context: Context,
-    *,
-    answering: "OnnxModel | None" = None,
-) -> Any:
-    """Return onnxruntime's TensorsData: activation → range; `names` are those of the graph's inputs in the rows.
-
-    `answering` is the file itself where it has recurrent state: its answers are fed to the steps that follow.
-
-    The calibrator's own session takes every core; it is replaced by one with the step's threads. Batches are handed
-    over one at a time, since the calibrator keeps all that it has been handed.
-    """
-    from onnxruntime.quantization import CalibrationMethod, create_calibrator
-
-    from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
-    from titrant.runtime.backends.onnxruntime.tools import quiet
-
-    methods = {
-        "minmax": CalibrationMethod.MinMax,
-        "entropy": CalibrationMethod.Entropy,
-        "percentile": CalibrationMethod.Percentile,
-    }
-    options = {"percentile": params.percentile} if params.calibration == "percentile" else {}
-    augmented = context.scratch / "augmented.onnx"
-    with quiet(context.scratch):
-        calibrator = create_calibrator(
-            graph,
-            augmented_model_path=str(augmented),
-            calibrate_method=methods[params.calibration],
-            extra_options=options,
-        )
-    calibrator.infer_session = session = onnxruntime_session.load(augmented, threads=context.threads, optimized="off")
-    total = min(len(rows), params.rows)
-    done = 0
-    specs = onnxruntime_session.specs(session)
-    named = [(names.of(name), shape, dtype) for name, shape, dtype in specs]
-    for batch in batches(rows, named, params) if answering is None else stepwise(answering, rows, named, params):
-        feed = dict(zip((name for name, _, _ in specs), batch.values(), strict=True))
-        with quiet(context.scratch):
-            calibrator.collect_data(BatchReader([feed]))
-        done += len(next(iter(batch.values())))
-        context.progress(min(done, total), total, "calibrating")
-    with quiet(context.scratch):
-        ranges_by_tensor = calibrator.compute_data()
-    augmented.unlink()
-    return ranges_by_tensor
-
-
-def batches(rows: "Rows", specs: Any, params: OrtStaticParams) -> "Iterator[dict[str, np.ndarray]]":
-    """Yield up to `params.rows` rows; a file with a fixed batch size gets whole batches of that size only.
-
-    Raises PreconditionError X217 when there are no rows, or fewer than one such batch.
-    """
-    from titrant.runtime.backends.session import checked, insisted_batch
-
-    size = insisted_batch(specs) or params.batch_size
-    total = min(len(rows), params.rows)
-    if total == 0 or (insisted_batch(specs) and total < size):
-        raise PreconditionError(
-            Diagnostic(
-                "X217",
-                f"{total} calibration rows do not fill a batch of {size if insisted_batch(specs) else 1}",
-                help="give the role calibration more rows in data.split",
-            )
-        )
-    end = total - total % size if insisted_batch(specs) else total
-    for start in range(0, end, size):
-        part = slice(start, min(start + size, end))
-        yield checked(specs, {name: array[part] for name, array in rows.inputs.items()})
-
-
-def stepwise(
-    model: "OnnxModel", rows: "Rows", specs: Any, params: OrtStaticParams
-) -> "Iterator[dict[str, np.ndarray]]":
-    """Yield what each step of the first cases is given, state included: as many cases as `rows` has steps, 16 at least.
-
-    Raises PreconditionError X217 when there are no rows.
-    """
-    from titrant.runtime.backends.onnxruntime.session import open_session
-    from titrant.runtime.backends.recurrent import StatefulSession
-    from titrant.runtime.backends.session import checked
-
-    raw = open_session(model, threads=1)
-    assert raw.recurrence is not None
-    with StatefulSession(raw, raw.recurrence) as session:
-        size = session.fixed_batch or params.batch_size
-        arrays = {name: array for name, array in rows.inputs.items() if name in session.input_names}
-        steps = session.count({name: array[:1] for name, array in arrays.items()}) if len(rows) else 1
-        total = min(len(rows), max(params.rows // steps, _LEAST_CASES))
-        total -= total % size if session.fixed_batch else 0
-        if not total:
-            message = f"{len(rows)} calibration rows do not fill a batch of {size if session.fixed_batch else 1}"
-            raise PreconditionError(Diagnostic("X217", message, help="give the role calibration more rows"))
-        for start in range(0, total, size):
-            part = {name: array[start : min(start + size, total)] for name, array in arrays.items()}
-            for given, _ in session.steps(part):
-                yield checked(specs, given)
-
-
-class BatchReader:
-    """Hand batches to a calibrator, which takes whatever has `get_next`."""
-
-    def __init__(self, batches: "list[dict[str, np.ndarray]]") -> None:
-        self._batches = iter(batches)
-
-    def get_next(self) -> "dict[str, np.ndarray] | None":
-        """Return the next batch, or None after the last."""
-        return next(self._batches, None)
 
 
 def _int8_operators() -> list[str]:

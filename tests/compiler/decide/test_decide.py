@@ -127,13 +127,27 @@ def test_quantizes_a_large_model_unasked_and_never_loosens_its_contract():
 
 def test_orders_candidates_from_gentle_to_aggressive():
     found = decided(case.RECIPE, "level=balanced")
-    assert ids(found) == ["torchscript-fp32", "onnx-fp32", "torch.dynamic", "ort.dynamic", "ort.static"]
-    assert [chain.rank for chain in found.settled.chains] == [0, 1, 2, 3, 4]
+    assert ids(found) == [
+        "torchscript-fp32",
+        "onnx-fp32",
+        "torch.dynamic",
+        "ort.dynamic",
+        "ort.static",
+        "ort.nbits-8bit",
+    ]
+    assert [chain.rank for chain in found.settled.chains] == [0, 1, 2, 3, 4, 5]
 
 
 def test_considers_scales_that_depend_on_the_batch_where_a_gate_judges_them():
     found = decided(CRITICAL)
-    assert ids(found) == ["torchscript-fp32", "onnx-fp32", "torch.dynamic", "ort.dynamic", "ort.static"]
+    assert ids(found) == [
+        "torchscript-fp32",
+        "onnx-fp32",
+        "torch.dynamic",
+        "ort.dynamic",
+        "ort.static",
+        "ort.nbits-8bit",
+    ]
     gate = next(one for one in found.settled.contract.gates if one.id == "batch_invariance")
     assert (gate.metric, gate.comparison, gate.threshold) == ("batch_invariance", "at_least", 0.98)
     assert gate.test == "exact_binomial"
@@ -184,6 +198,7 @@ def test_makes_only_what_is_asked_to_be_exported():
         "onnx-fp32",
         "ort.dynamic",
         "ort.static",
+        "ort.nbits-8bit",
     ]
 
 

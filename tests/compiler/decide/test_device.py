@@ -99,7 +99,7 @@ def test_plans_for_a_gpu_of_which_little_is_known(gpu):
     plan = planned(with_gpus(gpu), f"target.device={gpu.kind}")
     assert [one.id for one in plan.candidates] == ["torchscript-fp32", "cast"]
     assert costs(plan)["latency"].models["cast"].basis == "guess"
-    assert planned(with_gpus(gpu)).candidates[-1].id == "ort.static"
+    assert "ort.static" in [one.id for one in planned(with_gpus(gpu)).candidates]
 
 
 def test_prices_the_gpu_that_the_recipe_names_of_several():

@@ -60,10 +60,10 @@ def warnings(found, name):
 def test_names_the_methods_that_a_level_would_use_and_the_reasons_against_others():
     found = asked("balanced")
     assert found.suits
-    assert {"torch.dynamic", "ort.dynamic", "ort.static"} <= set(found.chosen)
+    assert {"torch.dynamic", "ort.dynamic", "ort.static", "ort.nbits-8bit"} <= set(found.chosen)
     assert any(one.value == "cast" for one in found.rejected)
     critical = asked("medical_critical")
-    assert {"torch.dynamic", "ort.dynamic", "ort.static"} <= set(critical.chosen)
+    assert {"torch.dynamic", "ort.dynamic", "ort.static", "ort.nbits-8bit"} <= set(critical.chosen)
 
 
 @pytest.mark.parametrize("level", ["minimal", "auto"])
@@ -85,8 +85,8 @@ def test_does_not_suit_where_nothing_can_be_quantized(level):
 def test_says_which_methods_take_each_layer():
     found = {one.name: one.methods for one in asked("balanced").layers}
     assert found["stem"] == ("ort.static",)
-    assert set(found["head"]) == {"torch.dynamic", "ort.dynamic", "ort.static"}
-    assert set(found["table"]) == {"ort.dynamic", "ort.static"}
+    assert set(found["head"]) == {"torch.dynamic", "ort.dynamic", "ort.static", "ort.nbits-8bit"}
+    assert set(found["table"]) == {"ort.dynamic", "ort.static", "ort.nbits-8bit"}
     assert found["wide"] == ("ort.static",)
     assert found["relu"] == ()
 

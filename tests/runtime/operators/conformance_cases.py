@@ -102,12 +102,16 @@ CASES = {
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
+    "quantize.ort_nbits": Case({}, {"model": "wide:model"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
     "validate.predict": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
     "validate.repeats": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
+    ),
+    "validate.executed": Case(
+        {"engine": "onnxruntime", "layers": ["net.0"], "planned": ["fp32"]}, {"model": "export.onnx:model"}
     ),
     "validate.operating_point": Case(
         {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
@@ -183,6 +187,23 @@ def record():
     return json.loads(json.dumps(released()))
 
 
+def wide():
+    """A file with a matrix product of more inputs than the small model has."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    from titrant.runtime.values import OnnxModel
+
+    weight = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    x, y = (helper.make_tensor_value_info(name, 1, ["batch", size]) for name, size in (("x", 64), ("y", 8)))
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], "product")
+    graph = helper.make_graph([node], "wide", [x], [y], [numpy_helper.from_array(weight, "w")])
+    path = Path(tempfile.mkdtemp()) / "wide.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return OnnxModel(path)
+
+
 def params_of(name, made):
     """The case's parameters, checked as the worker checks them."""
     from titrant.runtime import catalog
@@ -218,7 +239,7 @@ def run(name, made, scratch):
 
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
-    made = {"record:record": record()}
+    made = {"record:record": record(), "wide:model": wide()}
     for name in CASES:
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value
@@ -235,7 +256,7 @@ def digests(made, home):
     return {
         place: store.put(catalog.get(place.partition(":")[0]).outputs[place.partition(":")[2]], value).digest
         for place, value in made.items()
-        if place != "record:record"
+        if place.partition(":")[0] in CASES
     }
 
 

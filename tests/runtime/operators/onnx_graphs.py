@@ -263,3 +263,22 @@ def integers(path):
 
 def _zero_points(node):
     return node.input[2:] if node.op_type in ("DequantizeLinear", "QuantizeLinear", "MatMulInteger") else ()
+
+
+def product(weight, *, readers=1, table=None):
+    """Write `readers` products by one weight, added up, after a look-up where there is a table."""
+    nodes, start = [], "x"
+    if table is not None:
+        nodes.append(helper.make_node("Gather", ["table", "x"], ["rows"], "lookup"))
+        start = "rows"
+    for place in range(readers):
+        nodes.append(helper.make_node("MatMul", [start, "w"], [f"p{place}"], f"product{place}"))
+    nodes.append(helper.make_node("Sum", [f"p{place}" for place in range(readers)], ["y"], "sum"))
+    kind = TensorProto.FLOAT if table is None else TensorProto.INT64
+    constants = [numpy_helper.from_array(weight, "w")]
+    constants += [] if table is None else [numpy_helper.from_array(table, "table")]
+    shape = ["batch", len(weight)] if table is None else ["batch", 3]
+    answer = [*shape[: 1 if table is None else 2], weight.shape[1]]
+    inputs, outputs = helper.make_tensor_value_info("x", kind, shape), helper.make_tensor_value_info("y", 1, answer)
+    graph = helper.make_graph(nodes, "g", [inputs], [outputs], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -260,3 +260,15 @@ class Pooler(nn.Module):
     def forward(self, x):
         parts = x.reshape(-1, 16, 16)
         return self.head(self.attention(parts, parts, parts)[0].mean(1))
+
+
+class Recurrent(nn.Module):
+    """Two recurrent layers of a kind and a head on the last step: (batch, steps, 24) → (batch, 3)."""
+
+    def __init__(self, kind, bidirectional=False):
+        super().__init__()
+        self.layers = getattr(nn, kind)(24, 32, 2, batch_first=True, bidirectional=bidirectional)
+        self.head = nn.Linear(64 if bidirectional else 32, 3)
+
+    def forward(self, x):
+        return self.head(self.layers(x)[0][:, -1])

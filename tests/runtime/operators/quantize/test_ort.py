@@ -57,7 +57,7 @@ def test_answers_nearly_as_before_where_layers_share_a_weight(method, exported, 
 
 
 def test_dynamic_refuses_a_graph_without_products(exported, apply):
-    with pytest.raises(PreconditionError, match=r"X210.*MatMul or Gemm"):
+    with pytest.raises(PreconditionError, match=r"X210.*MatMul, Gemm or LSTM"):
         apply("quantize.ort_dynamic", {"model": exported("Gridded", 1, 6, 6)})
 
 
