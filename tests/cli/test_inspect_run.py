@@ -1,0 +1,57 @@
+"""`titrant inspect RUN`: what was planned for each layer of a run's candidates, and what their engines ran."""
+
+import json
+
+import pytest
+
+from titrant.cli.main import main
+
+
+def run_folder(home, layers):
+    folder = home / "runs" / "20260101T000000Z-net-1234abcd"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text("{}", "utf-8")
+    candidate = {"candidate": "ort.static", "layers": layers}
+    record = {"released": ["ort.static"], "candidates": [candidate, {"candidate": "gone"}]}
+    (folder / "record.json").write_text(json.dumps(record), "utf-8")
+    return folder
+
+
+LAYERS = [
+    {"name": "stem", "planned": "int8", "executed": "int8", "engine_op": "QLinearConv"},
+    {"name": "head", "planned": "fp32", "executed": "int8", "engine_op": "QGemm"},
+    {"name": "lost", "planned": "int8", "executed": "unknown", "engine_op": ""},
+]
+
+
+@pytest.mark.parametrize("name", ["latest", "20260101", "20260101T000000Z-net-1234abcd"])
+def test_shows_of_a_run_what_was_planned_and_what_its_engines_ran(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    run_folder(tmp_path, LAYERS)
+    assert main(["inspect", name]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "20260101T000000Z-net-1234abcd",
+        "",
+        "ort.static · released · 1 layer unlike planned",
+        "  layer  planned  executed  operator",
+        "  stem   int8     int8      QLinearConv",
+        "  head   fp32     ✕ int8    QGemm",
+        "  lost   int8     unknown   –",
+        "",
+        "gone",
+        "  nothing was read back of it",
+    ]
+    assert main(["inspect", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"]["ort.static"] == LAYERS
+
+
+def test_refuses_what_has_nothing_to_act_on_in_a_run_and_a_record_that_is_damaged(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    folder = run_folder(tmp_path, LAYERS)
+    assert main(["inspect", "latest", "--level", "balanced"]) == 2
+    assert "P014" in capsys.readouterr().err
+    (folder / "record.json").write_text('{"candidates": [{"layers": [{"name": 1}]}]}', "utf-8")
+    assert main(["inspect", "latest"]) == 2
+    (folder / "record.json").unlink()
+    assert main(["inspect", str(folder)]) == 2
+    assert "did not come to its end" in capsys.readouterr().err
