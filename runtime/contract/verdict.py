@@ -7,6 +7,7 @@ from statistics import NormalDist
 
 from titrant.schema.gate import (
     BATCH_INVARIANCE,
+    EXECUTED,
     SMALLER_IS_BETTER,
     Contract,
     Gate,
@@ -291,8 +292,8 @@ def _more_cases(result: GateResult, rate: float) -> int | None:
 
 
 def reads_rows(gate: Gate) -> bool:
-    """Whether a gate is about what evaluation rows show, rather than about time, size and memory."""
-    return gate.preset != "target"
+    """Whether a gate is about what evaluation rows show, rather than about time, size, memory and precision."""
+    return gate.preset not in ("target", EXECUTED)
 
 
 def beyond_words(look: Look, contract: Contract) -> str:
