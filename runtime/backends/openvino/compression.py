@@ -5,18 +5,20 @@ import io
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import nncf
 
 from titrant.runtime.backends.openvino import library
-from titrant.runtime.backends.openvino.convert import BEFORE_BIAS, layer_of
+from titrant.runtime.backends.openvino.names import layers_of, telling_weights
+from titrant.runtime.backends.openvino.sizes import group_size
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
     import openvino
 
 Made = TypeVar("Made")
@@ -25,7 +27,9 @@ WEIGHTED: Mapping[str, int] = {
     "Convolution": 1, "GroupConvolution": 1, "ConvolutionBackpropData": 1, "GroupConvolutionBackpropData": 1,
     "MatMul": 1, "Gather": 0, "LSTMSequence": 4, "GRUSequence": 3, "RNNSequence": 3,
 }  # fmt: skip
-_LEAST_DIMENSIONS = 2
+_LEAST_DIMENSIONS, _FOUR = 2, 4
+# What NNCF gives 4 bits; of the rest it keeps 8.
+_IN_FOUR_BITS = ("MatMul", "Gather")
 _FEW_BITS = ("i8", "u8", "i4", "u4")
 
 
@@ -85,29 +89,30 @@ def packed(graph: "openvino.Model") -> dict[str, int]:
     return dict(counts)
 
 
-def left_alone(names: Iterable[str], leave: Collection[str]) -> tuple[str, ...]:
-    """Return the operations that compute the layers to leave, of the `names` of all with weights.
+def left_alone(graph: "openvino.Model", source: "onnx.ModelProto", leave: Collection[str]) -> tuple[str, ...]:
+    """Return the operations that compute the layers to leave; `source` is the file that a graph is made of.
 
     Raises StepError X251 for a layer that none computes.
     """
-    computed = {name: layer_of(name.removesuffix(BEFORE_BIAS), leave) for name in names}
+    computed = layers_of(weighted(graph), leave, telling_weights(source))
     missing = [layer for layer in leave if layer not in computed.values()]
     if missing:
         message = f"the graph has no operation with weights that computes {', '.join(missing)}"
         raise StepError(Diagnostic("X251", message, help="leave it out of quantization.skip: it stays in fp32 anyway"))
-    return tuple(name for name, layer in computed.items() if layer)
+    return tuple(computed)
 
 
 def quantized(
     graph: "openvino.Model",
     batches: "Sequence[Mapping[str, np.ndarray]]",
     options: Mapping[str, Any],
-    leave: Sequence[str],
     *,
+    left: Collection[str],
     threads: int,
 ) -> "openvino.Model":
     """Return the graph with weights and activations in int8, ranges from the batches; `options` are OpenvinoPtqParams'.
 
+    The operations `left` stay as they are.
     Raises PreconditionError X210 where there is nothing to quantize, StepError X252 where NNCF fails.
     """
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
@@ -129,7 +134,7 @@ def quantized(
             target_device=nncf.TargetDevice.CPU,
             fast_bias_correction=options["fast_bias_correction"],
             model_type=nncf.ModelType.TRANSFORMER if options["transformer"] else None,
-            ignored_scope=_ignored(graph, leave),
+            ignored_scope=_scope(left, graph),
             advanced_parameters=AdvancedQuantizationParameters(
                 overflow_fix=OverflowFix(options["overflow_fix"]),
                 activations_range_estimator_params=estimators[options["range_estimator"]],
@@ -142,47 +147,51 @@ def quantized(
 
 
 def compressed(
-    graph: "openvino.Model", options: Mapping[str, Any], leave: Sequence[str], *, threads: int
+    graph: "openvino.Model", options: Mapping[str, Any], *, left: Collection[str], threads: int
 ) -> "openvino.Model":
     """Return the graph with weights alone in 8 or 4 bits; `options` are OpenvinoWeightsParams'.
 
+    The operations `left` stay as they are.
     Raises PreconditionError X210 where there is nothing to compress, StepError X252 where NNCF fails.
     """
-    from nncf.quantization.advanced_parameters import AdvancedCompressionParameters, GroupSizeFallbackMode
+    symmetric = options["symmetric"]
+    eight = nncf.CompressWeightsMode.INT8_SYM if symmetric else nncf.CompressWeightsMode.INT8_ASYM
+    four = nncf.CompressWeightsMode.INT4_SYM if symmetric else nncf.CompressWeightsMode.INT4_ASYM
+    names = set(left)
+    lengths = sum_lengths(graph) if options["bits"] == _FOUR else {}
+    groups = {name: group_size(length, options["group_size"]) for name, length in lengths.items() if name not in names}
 
-    modes = {
-        (8, True): nncf.CompressWeightsMode.INT8_SYM, (8, False): nncf.CompressWeightsMode.INT8_ASYM,
-        (4, True): nncf.CompressWeightsMode.INT4_SYM, (4, False): nncf.CompressWeightsMode.INT4_ASYM,
-    }  # fmt: skip
-    few = options["bits"] < 8
-    grouped: dict[str, Any] = {}
-    backup = nncf.BackupMode.INT8_SYM if options["symmetric"] else nncf.BackupMode.INT8_ASYM
-    if few:
-        adjusted = AdvancedCompressionParameters(
-            group_size_fallback_mode=GroupSizeFallbackMode.ADJUST,
-            min_adjusted_group_size=min(options["least_group_size"], options["group_size"]),
-        )
-        grouped = {
-            "group_size": options["group_size"],
-            "all_layers": options["all_layers"],
-            "backup_mode": backup,
-            "advanced_parameters": adjusted,
-        }
-    return _applied(
-        lambda: nncf.compress_weights(
-            graph,
-            mode=modes[options["bits"], options["symmetric"]],
-            ignored_scope=_ignored(graph, leave),
-            **grouped,
-        ),
-        graph,
-        threads,
-    )
+    def make() -> "openvino.Model":
+        made = graph
+        # A call takes one size for all; what another call is for is left to it.
+        for size in sorted(set(groups.values())):
+            others = {name for name, other in groups.items() if other != size}
+            made = nncf.compress_weights(
+                made, mode=four, group_size=size, all_layers=True, ignored_scope=_scope(names | others, made),
+                backup_mode=nncf.BackupMode.INT8_SYM if symmetric else nncf.BackupMode.INT8_ASYM,
+            )  # fmt: skip
+        return made if groups else nncf.compress_weights(made, mode=eight, ignored_scope=_scope(names, made))
+
+    return _applied(make, graph, threads)
 
 
-def _ignored(graph: "openvino.Model", leave: Sequence[str]) -> Any:
-    names = left_alone(weighted(graph), leave) if leave else ()
-    return nncf.IgnoredScope(names=list(names)) if names else None
+def sum_lengths(graph: "openvino.Model") -> dict[str, int]:
+    """Return how many weights are summed up, or looked up as a row, by each matrix product and table."""
+    shapes = weighted(graph)
+    lengths = {}
+    for operation in graph.get_ordered_ops():
+        name, kind = operation.get_friendly_name(), operation.get_type_name()
+        if name in shapes and kind in _IN_FOUR_BITS:
+            by_rows = kind == "Gather" or operation.get_attributes()["transpose_b"]
+            lengths[name] = shapes[name][-1 if by_rows else -2]
+    return lengths
+
+
+def _scope(names: Collection[str], graph: "openvino.Model") -> Any:
+    """Let NNCF ignore operations of a graph: it refuses a name of none."""
+    there = {operation.get_friendly_name() for operation in graph.get_ordered_ops()}
+    kept = sorted(there.intersection(names))
+    return nncf.IgnoredScope(names=kept) if kept else None
 
 
 def _applied(make: Any, graph: "openvino.Model", threads: int, *, sees_rows: bool = False) -> Any:

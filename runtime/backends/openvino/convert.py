@@ -1,11 +1,11 @@
 """Make an OpenVINO graph of an ONNX file, whose operations are called as the file's nodes are."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.backends.openvino.ir import IrModel, Precision, write
+from titrant.runtime.backends.openvino.ir import About, IrModel, Precision, write
 from titrant.runtime.backends.openvino.library import read_graph, reason, simplify
+from titrant.runtime.backends.openvino.names import name_as, telling_weights
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from titrant.runtime.values import Recurrence
 
 OTHERWISE = "write export format onnx, which onnxruntime runs, or use other operations in the model"
-# What OpenVINO appends to the name of a node that it makes several operations of.
-BEFORE_BIAS = "/WithoutBiases"
 
 
 def converted(path: Path) -> "tuple[openvino.Model, onnx.ModelProto]":
@@ -34,19 +32,8 @@ def converted(path: Path) -> "tuple[openvino.Model, onnx.ModelProto]":
     except RuntimeError as error:
         message = f"OpenVINO cannot take over this graph: {reason(error)}"
         raise StepError(Diagnostic("X250", message, help=OTHERWISE)) from error
-    _name_as(graph, source)
+    name_as(graph, source)
     return graph, source
-
-
-def _name_as(graph: "openvino.Model", source: "onnx.ModelProto") -> None:
-    """Call operations as the ONNX nodes that they compute: an output's own name hides that of its node."""
-    nodes = {node.output[0]: node.name for node in source.graph.node if node.output and node.name}
-    outputs = {output.name for output in source.graph.output}
-    for operation in graph.get_ordered_ops():
-        for port in operation.outputs():
-            named = [nodes[name] for name in port.get_names() if name in nodes and name in outputs]
-            if named and operation.get_type_name() not in ("Parameter", "Result", "Constant"):
-                operation.set_friendly_name(named[0])
 
 
 def write_ir(
@@ -54,7 +41,8 @@ def write_ir(
 ) -> IrModel:
     """Write what was made of an ONNX file; its outputs and recurrent state are the file's."""
     names = tuple(output.name for output in source.graph.output)
-    return write(graph, folder, precision=precision, outputs=names, recurrence=_recurrence(source))
+    about = About(names, telling_weights(source), _recurrence(source))
+    return write(graph, folder, precision=precision, about=about)
 
 
 def _recurrence(source: "onnx.ModelProto") -> "Recurrence | None":
@@ -64,22 +52,6 @@ def _recurrence(source: "onnx.ModelProto") -> "Recurrence | None":
 
     noted = next((item.value for item in source.metadata_props if item.key == recurrent.KEY), None)
     return recurrent.read(json.loads(noted)) if noted else None
-
-
-def layer_of(operation: str, layers: Collection[str]) -> str:
-    """Return which of the original's layers an operation of a graph computes, by its name; "" where none is.
-
-    Layers are ONNX nodes, or modules: a node is named after the modules that it stands in, `/features/features.0/Conv`.
-    """
-    parts = operation.split("/")
-    for count in range(len(parts), 0, -1):
-        node = "/".join(parts[:count])
-        if node in layers:
-            return node
-        module = parts[count - 2] if count > 1 else ""
-        if module and module in layers:
-            return module
-    return ""
 
 
 def parity_of(model: IrModel, original: Any, rows: Any, count: int, threads: int) -> dict[str, Any]:

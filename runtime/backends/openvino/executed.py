@@ -1,67 +1,73 @@
 """Read back from OpenVINO in which precision it runs each operation with weights: it decides that as it compiles."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.backend import ExecutedLayer
-from titrant.runtime.backends.openvino.convert import BEFORE_BIAS, layer_of
 
 if TYPE_CHECKING:
     import openvino
 
-# What multiplies weights, as the compiled graph calls it.
-_PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq", "LLMMLP", "QKVProjection")
+# What multiplies weights or looks rows up in them, as the compiled graph calls it, and the place of the weights.
+_WEIGHTED: Mapping[str, int] = {
+    "Convolution": 1, "Deconvolution": 1, "FullyConnected": 1, "MatMul": 1, "Gather": 0, "RNNCell": 1, "RNNSeq": 1,
+    "LLMMLP": 1, "QKVProjection": 1,
+}  # fmt: skip
 _RECURRENT = ("RNNCell", "RNNSeq")
-_CONSTANT = "Const"
-# What may stand between a constant and its product.
-_MOVES = ("Reorder", "Convert", "Reshape", "Transpose")
+_CONSTANT, _INPUTS = "Const", ("Input", "Parameter")
+_LEAST_DIMENSIONS = 2
 _PRECISIONS = {
     "f64": "fp64", "f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8", "i4": "int4", "u4": "int4",
 }  # fmt: skip
+_PACKED = ("int8", "int4")
 
 
 def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
-    """Return every operation of the compiled graph that has weights.
+    """Return every operation of the compiled graph that multiplies by constant weights or looks rows up in them.
 
-    One whose kernel unpacks its weights counts as what these are kept in. Raises StepError X212 for a file that
-    OpenVINO cannot load.
+    One whose kernel unpacks its weights counts as what these are kept in. `layers` are all of the original's. Raises
+    StepError X212 for a file that OpenVINO cannot load.
     """
-    from titrant.runtime.backends.openvino.ir import precision_of, read
+    from titrant.runtime.backends.openvino.ir import about, precision_of, read
     from titrant.runtime.backends.openvino.library import compiled
+    from titrant.runtime.backends.openvino.names import layers_of
 
     graph = read(model)
     runs = compiled(graph, model.path.name, precision=precision_of(graph), threads=threads)
-    return tuple(_layers(runs.get_runtime_model(), layers))
+    heavy = dict(_precisions(runs.get_runtime_model()))
+    originals = {operation: _say(operation, "originalLayersNames").split(",") for operation in heavy}
+    operations = {name for names in originals.values() for name in names if name}
+    of_layer = layers_of(operations, layers, about(graph).weights)
+    return tuple(
+        ExecutedLayer(
+            next((of_layer[name] for name in originals[operation] if name in of_layer), ""),
+            operation.get_friendly_name(),
+            precision,
+            _say(operation, "layerType"),
+        )
+        for operation, precision in heavy.items()
+    )
 
 
-def _layers(runtime: "openvino.Model", layers: Collection[str]) -> Iterator[ExecutedLayer]:
+def _precisions(runtime: "openvino.Model") -> Iterator[tuple[Any, str]]:
+    constant: dict[str, bool] = {}
     for operation in runtime.get_ordered_ops():
         kind = _say(operation, "layerType")
-        weights = _weights(operation) if kind in _PRODUCTS else ""
-        if kind in _RECURRENT or weights:
-            computed = _PRECISIONS.get(_say(operation, "runtimePrecision"), _say(operation, "runtimePrecision"))
-            precision = weights if weights in ("int8", "int4") else computed
-            yield ExecutedLayer(_name(operation, layers), operation.get_friendly_name(), precision, kind)
-
-
-def _weights(operation: Any) -> str:
-    """Return the format of the constant that an operation multiplies with; "" where it multiplies two values."""
-    for port in operation.input_values()[1:2]:
-        source = port.get_node()
-        while _say(source, "layerType") in _MOVES and source.get_input_size():
-            source = source.input_value(0).get_node()
-        if _say(source, "layerType") == _CONSTANT:
-            given: str = port.get_element_type().get_type_name()
-            return _PRECISIONS.get(given, given)
-    return ""
-
-
-def _name(operation: Any, layers: Collection[str]) -> str:
-    """Return the original's layer: of what was fused into an operation the first that is one."""
-    for original in _say(operation, "originalLayersNames").split(","):
-        if name := layer_of(original.removesuffix(BEFORE_BIAS), layers):
-            return name
-    return ""
+        inputs = [port.get_node().get_friendly_name() for port in operation.input_values()]
+        constant[operation.get_friendly_name()] = kind == _CONSTANT or (
+            kind not in _INPUTS and bool(inputs) and all(constant.get(name, False) for name in inputs)
+        )
+        place = _WEIGHTED.get(kind)
+        if place is None or len(inputs) <= place or not (constant[inputs[place]] or kind in _RECURRENT):
+            continue
+        weights = operation.input_value(place)
+        # What weights are kept in is read where kernels unpack them, what is computed in elsewhere.
+        kept = _PRECISIONS.get(weights.get_element_type().get_type_name(), "")
+        ran = _PRECISIONS.get(_say(operation, "runtimePrecision"), "")
+        if kind in _RECURRENT:
+            yield operation, ran
+        elif kept and weights.get_partial_shape().rank.get_length() >= _LEAST_DIMENSIONS:
+            yield operation, kept if kept in _PACKED or kind == "Gather" else ran
 
 
 def _say(operation: Any, key: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +19,7 @@ NAME, WEIGHTS = "model.xml", "model.bin"
 Precision = Literal["f32", "bf16"]
 # Where OpenVINO itself, other engines of its maker's and the shown code look for the precision of a file.
 PRECISION_KEY = ("runtime_options", "INFERENCE_PRECISION_HINT")
-# What else is kept: the names of the outputs in their order, and recurrent state.
 _ABOUT_KEY = ("titrant", "about")
-_OUTPUTS, _STATE = "outputs", "state"
 _INPUT, _CONSTANT, _FUSED = "Parameter", "Constant", "fused_names_0"
 _OPENING = b"<?xml"
 
@@ -36,6 +35,18 @@ class IrModel:
     def path(self) -> Path:
         """The graph's file, by which OpenVINO finds the weights."""
         return self.folder / NAME
+
+
+@dataclass(frozen=True)
+class About:
+    """What is kept of a model in its graph: the outputs in their order, weights that name layers, recurrent state.
+
+    `weights` are those of `titrant.runtime.backends.openvino.names.telling_weights`.
+    """
+
+    outputs: tuple[str, ...]
+    weights: Mapping[str, str] = field(default_factory=dict)
+    recurrence: "Recurrence | None" = None
 
 
 def read(model: Any) -> "openvino.Model":
@@ -55,28 +66,18 @@ def read(model: Any) -> "openvino.Model":
         raise library.unloadable(file.name, library.reason(error)) from None
 
 
-def write(
-    graph: "openvino.Model",
-    folder: Path,
-    *,
-    precision: Precision,
-    outputs: tuple[str, ...],
-    recurrence: "Recurrence | None",
-) -> IrModel:
-    """Write a graph with fixed names and bytes: no paths, versions, options or counters of the process.
-
-    `outputs` are the names of its outputs, in their order.
-    """
+def write(graph: "openvino.Model", folder: Path, *, precision: Precision, about: About) -> IrModel:
+    """Write a graph with fixed names and bytes: no paths, versions, options or counters of the process."""
     from titrant.runtime.backends.openvino.library import write_graph
 
     _name_operations(graph)
-    _name_tensors(graph, outputs)
+    _name_tensors(graph, about.outputs)
     for key in list(graph.get_rt_info()):
         del graph.get_rt_info()[key]
-    about: dict[str, Any] = {_OUTPUTS: list(outputs)}
-    if recurrence is not None:
-        about[_STATE] = recurrent.written(recurrence)
-    graph.set_rt_info(json.dumps(about, sort_keys=True), list(_ABOUT_KEY))
+    kept = {"outputs": about.outputs, "weights": about.weights}
+    if about.recurrence is not None:
+        kept |= {"state": recurrent.written(about.recurrence)}
+    graph.set_rt_info(json.dumps(kept, sort_keys=True), list(_ABOUT_KEY))
     graph.set_rt_info(precision, list(PRECISION_KEY))
     folder.mkdir(parents=True, exist_ok=True)
     write_graph(graph, folder / NAME, folder / WEIGHTS)
@@ -111,27 +112,17 @@ def _without_indents(file: Path) -> None:
     file.write_bytes(b"".join(line.strip() for line in file.read_bytes().splitlines()))
 
 
-def about(graph: "openvino.Model") -> Mapping[str, Any]:
-    """Return what `write` kept: `outputs`, and `state` of a model that has some."""
+def about(graph: "openvino.Model") -> About:
+    """Return what `write` kept; of a file from elsewhere the outputs alone."""
     if not graph.has_rt_info(list(_ABOUT_KEY)):
-        return {}
-    kept: Mapping[str, Any] = json.loads(graph.get_rt_info(list(_ABOUT_KEY)).astype(str))
-    return kept
+        return About(tuple(output.get_any_name() for output in graph.outputs))
+    kept = json.loads(graph.get_rt_info(list(_ABOUT_KEY)).astype(str))
+    return About(tuple(kept["outputs"]), kept["weights"], recurrent.read(kept.get("state")))
 
 
 def input_names(graph: "openvino.Model") -> tuple[str, ...]:
     """Return the names of the inputs, in their order."""
     return tuple(parameter.get_friendly_name() for parameter in graph.get_parameters())
-
-
-def output_names(graph: "openvino.Model") -> tuple[str, ...]:
-    """Return the names of the outputs, in their order."""
-    return tuple(about(graph).get(_OUTPUTS) or (output.get_any_name() for output in graph.outputs))
-
-
-def recurrence_of(graph: "openvino.Model") -> "Recurrence | None":
-    """Return the recurrent state of a graph; None where it has none."""
-    return recurrent.read(about(graph).get(_STATE))
 
 
 def precision_of(graph: "openvino.Model") -> str:

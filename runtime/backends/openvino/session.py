@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from titrant.runtime.backends import recurrent
-from titrant.runtime.backends.openvino.ir import input_names, output_names, precision_of, read, recurrence_of
+from titrant.runtime.backends.openvino.ir import about, input_names, precision_of, read
 from titrant.runtime.backends.openvino.library import compiled, reason
 from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -32,13 +32,13 @@ class IrSession:
 
     def __init__(self, graph: "openvino.Model", compiled_model: "openvino.CompiledModel") -> None:
         self.specs = specs(graph)
-        self.recurrence = recurrence_of(graph)
+        kept = about(graph)
+        self.recurrence = kept.recurrence
         self.input_names = tuple(name for name, _, _ in self.specs)
         # Text is no answer that can be judged.
         judged = [output.element_type.get_type_name() != "string" for output in graph.outputs]
         self._places = [place for place, is_judged in enumerate(judged) if is_judged]
-        names = output_names(graph)
-        self.output_names = tuple(names[place] for place in self._places)
+        self.output_names = tuple(kept.outputs[place] for place in self._places)
         self.fixed_batch = insisted_batch(recurrent.stateless(self.specs, self.recurrence))
         self._request = compiled_model.create_infer_request()
 

@@ -18,6 +18,7 @@ from titrant.runtime.cost.sizes import (
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 
+_LEAST_GROUP = 32
 QUANTIZED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE, *EMBEDDINGS)
 RECURRENT = ("LSTM", "GRU", "RNN")
 
@@ -27,9 +28,9 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 _TEXT_BYTES, _CONVOLUTION_BYTES, _PRODUCT_BYTES, _NORM_BYTES = 1700, 2250, 1180, 7000
 _ATTENTION_BYTES, _RECURRENT_BYTES, _NODE_BYTES = 13000, 8500, 600
 # What unpacking weights in few bits adds to a convolution and to a matrix product, and what groups add to that; what
-# the ranges of activations add to either, and around a layer norm.
+# the ranges of activations add to either, around a layer norm and to a recurrent layer.
 _CONVOLUTION_UNPACKING_BYTES, _PRODUCT_UNPACKING_BYTES, _GROUPS_BYTES = 1580, 1375, 745
-_CONVOLUTION_RANGE_BYTES, _PRODUCT_RANGE_BYTES, _NORM_RANGE_BYTES = 1850, 1150, 3200
+_CONVOLUTION_RANGE_BYTES, _PRODUCT_RANGE_BYTES, _NORM_RANGE_BYTES, _RECURRENT_RANGE_BYTES = 1850, 1150, 3200, 7000
 # A scale of 16 bits, of 32 bits, and what the ranges of a layer's activations take beside the weights.
 _SCALE_BYTES, _WIDE_SCALE_BYTES, _RANGES_BYTES = 2, 4, 16
 
@@ -76,36 +77,32 @@ def int8_bytes(model: ModelFacts, leave: Collection[str], *, ranges: bool) -> in
         + (_WIDE_SCALE_BYTES * channels(model, *QUANTIZED))
         + (_CONVOLUTION_RANGE_BYTES + _RANGES_BYTES) * len(convolutions)
         + (_PRODUCT_RANGE_BYTES + _RANGES_BYTES) * len(products)
+        + _RECURRENT_RANGE_BYTES * len(layers_of(model, *RECURRENT))
         + _NORM_RANGE_BYTES * len(layers_of(model, *LAYER_NORMS))
     )
 
 
-def int4_bytes(model: ModelFacts, leave: Collection[str], *, groups: tuple[int, int], all_layers: bool) -> int:
-    """Predict an IR with weights in 4 bits where they can be, else in 8; `groups` are the size asked and the least."""
+def int4_bytes(model: ModelFacts, leave: Collection[str], group: int) -> int:
+    """Predict an IR with the weights of matrix products and tables in 4 bits, and others in 8."""
     size = int8_bytes(model, leave, ranges=False)
-    for layer in four_bit_layers(_without(model, leave), groups, all_layers=all_layers):
-        elements, rows = math.prod(layer.weight_shape), layer.weight_shape[0]
-        scales = elements // group_size(_length(layer), *groups)
-        size += _GROUPS_BYTES - (elements + 1) // 2 + _SCALE_BYTES * (scales - rows)
+    for layer in layers_of(_without(model, leave), *PRODUCTS_IN_FILE, *EMBEDDINGS):
+        if layer.weight_shape:
+            elements, length = math.prod(layer.weight_shape), _length(layer)
+            grouped = group_size(length, group)
+            scales = elements // (grouped if grouped > 0 else length)
+            size += _SCALE_BYTES * (scales - elements // length) - (elements + 1) // 2
+            size += _GROUPS_BYTES if grouped > 0 else 0
     return size
 
 
-def four_bit_layers(model: ModelFacts, groups: tuple[int, int], *, all_layers: bool) -> tuple[Layer, ...]:
-    """List the matrix products whose weights get 4 bits: all but the last, where a group divides their sums."""
-    products = layers_of(model, *PRODUCTS_IN_FILE)
-    inner = layers_of(model, *PRODUCTS_IN_FILE, *EMBEDDINGS) if all_layers else products[:-1]
-    return tuple(layer for layer in inner if layer.weight_shape and group_size(_length(layer), *groups))
+def group_size(length: int, asked: int) -> int:
+    """Return how many weights of a sum share a scale: the largest power of two up to what is asked that divides it.
 
-
-def group_size(length: int, asked: int, least: int) -> int:
-    """Return the group that divides a sum: as asked, else the largest smaller power of two, 0 below the least.
-
-    So NNCF adjusts it.
+    -1, all of them, where that is below 32: so small groups cost more than they are worth.
     """
-    if length % asked == 0:
-        return asked
-    largest = math.gcd(length, 1 << ((asked - 1).bit_length() - 1)) if asked > 1 else 1
-    return largest if least <= largest < asked else 0
+    power = 1 << (asked.bit_length() - 1)
+    largest = math.gcd(length, power)
+    return largest if largest >= min(_LEAST_GROUP, power) else -1
 
 
 def _length(layer: Layer) -> int:

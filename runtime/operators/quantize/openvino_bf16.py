@@ -5,8 +5,9 @@ from typing import Any
 from titrant.runtime.backends.openvino.sizes import ir_bytes, not_installed
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import modelled
+from titrant.runtime.cost.sizes import EMBEDDINGS
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 
 # Instruction sets that multiply in bf16, rather than convert to fp32 and back.
@@ -28,6 +29,16 @@ def requires(params: OpenvinoBf16Params, hardware: Hardware, model: ModelFacts |
     cause = f"this processor does not compute in bf16 (it has none of {', '.join(NATIVE)})"
     remedy = "an Intel Xeon from the third generation for four sockets, or the fourth, and an AMD Zen 4 on do"
     return (*unmet, Unmet(cause, remedy))
+
+
+def precision(params: OpenvinoBf16Params) -> str:
+    """Return the number format of every layer."""
+    return "bf16"
+
+
+def chooses(layer: Layer) -> bool:
+    """Whether nothing is asked of the precision of a layer: rows are looked up as they are stored."""
+    return layer.type in EMBEDDINGS
 
 
 def predict(
@@ -61,6 +72,8 @@ def predict(
         rank=1,
         devices=("cpu",),
         arithmetic=Arithmetic(half=True),
+        precision=precision,
+        chooses=chooses,
     ),
 )
 def quantize_openvino_bf16(params: OpenvinoBf16Params, context: Context, *, model: Any) -> dict[str, Any]:

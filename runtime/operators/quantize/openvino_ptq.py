@@ -5,17 +5,17 @@ from typing import Any, Literal
 from pydantic import Field
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.backends.openvino.sizes import int8_bytes, not_installed
+from titrant.runtime.backends.openvino.sizes import RECURRENT, int8_bytes, not_installed
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
 from titrant.runtime.operators.quantize.ort_static import OrtStaticParams, batches, stepwise
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 
 MULTIPLIED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE)
-QUANTIZED = (*MULTIPLIED, *EMBEDDINGS)
+QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *RECURRENT)
 # Loading and rewriting the graph: at all, and for each layer; bytes of answers that are looked at in a second.
 _SECONDS, _LAYER_SECONDS = 0.3, 0.03
 _REDUCED_BYTES_PER_SECOND = 2e9
@@ -47,6 +47,14 @@ def requires(params: OpenvinoPtqParams, hardware: Hardware, model: ModelFacts | 
     if model is None or not takes_none(model, *MULTIPLIED):
         return unmet
     return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
+
+
+def chooses(layer: Layer) -> bool:
+    """Whether nothing is asked of the precision of a layer: where int8 does not pay, OpenVINO runs a depthwise one so.
+
+    It multiplies few weights a channel; on some processors its kernel in f32 is the faster one.
+    """
+    return layer.type in CONVOLUTIONS and layer.groups > 1 and layer.weight_shape[1:2] == (1,)
 
 
 def predict(
@@ -89,7 +97,8 @@ def predict(
         devices=("cpu",),
         arithmetic=Arithmetic(products=0.6, others=0.6, held=0.5),
         layers=QUANTIZED,
-        named="convolutions, matrix products and embeddings",
+        named="convolutions, matrix products, embeddings and recurrent layers",
+        chooses=chooses,
     ),
 )
 def quantize_openvino_ptq(
@@ -107,7 +116,7 @@ def quantize_openvino_ptq(
     Cost:       two forward passes over `rows` rows, with the activations of one batch kept
     """
     from titrant.runtime.backends.onnxruntime.graph import is_recurrent
-    from titrant.runtime.backends.openvino.compression import packed, quantized
+    from titrant.runtime.backends.openvino.compression import left_alone, packed, quantized
     from titrant.runtime.backends.openvino.convert import converted, write_ir
     from titrant.runtime.backends.openvino.session import open_session, specs
 
@@ -115,7 +124,8 @@ def quantize_openvino_ptq(
     taken = specs(graph)
     choice = OrtStaticParams(rows=params.rows, batch_size=params.batch_size)
     feeds = stepwise(model, calibration, taken, choice) if is_recurrent(source) else batches(calibration, taken, choice)
-    result = quantized(graph, list(feeds), params.model_dump(), params.leave, threads=context.threads)
+    left = left_alone(graph, source, params.leave)
+    result = quantized(graph, list(feeds), params.model_dump(), left=left, threads=context.threads)
     context.measure("quantized_layers", sum(packed(result).values()))
     written = write_ir(result, source, context.scratch / "ir")
     open_session(written, threads=context.threads).close()  # proves that it can be loaded

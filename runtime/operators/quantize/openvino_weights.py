@@ -9,11 +9,12 @@ from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 
 QUANTIZED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE, *EMBEDDINGS)
-_EIGHT = 8
+_EIGHT, _WIDTHS = 8, (8, 4)
+IN_FOUR_BITS = (*PRODUCTS_IN_FILE, *EMBEDDINGS)
 # Loading, rewriting and opening the graph: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.2, 0.01
 _READ_BYTES_PER_SECOND = 30e6
@@ -22,25 +23,32 @@ _READ_BYTES_PER_SECOND = 30e6
 class OpenvinoWeightsParams(Params):
     """How many bits a weight has, and how many weights share a scale."""
 
-    bits: int = Field(8, description="8 or 4; of 4, convolutions, embeddings and the last product still have 8")
+    bits: int = Field(8, description="8 or 4; convolutions still have 8")
     symmetric: bool = Field(True, description="no zero points: smaller; false is closer to the weights, above all of 4")
     group_size: int = Field(
-        128, ge=1, description="of 4 bits: weights that share a scale; a product that it does not divide gets the "
-        "largest power of two below that does"
+        128, ge=2, description="of 4 bits: weights that share a scale; a product whose sums it does not divide gets "
+        "the largest power of two that does, and below 32 a scale for each column"
     )  # fmt: skip
-    least_group_size: int = Field(32, ge=1, description="of 4 bits: products that need smaller groups keep 8 bits")
-    all_layers: bool = Field(False, description="of 4 bits: embeddings and the last product have 4 as well")
     leave: tuple[str, ...] = Field((), description="layers, by name, that keep their precision")
 
 
 def requires(params: OpenvinoWeightsParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need openvino, nncf, and a layer with weights; of 4 bits a matrix product."""
     unmet = not_installed(hardware, "openvino", "nncf")
-    if params.bits not in (4, _EIGHT):
+    if params.bits not in _WIDTHS:
         unmet = (*unmet, Unmet(f"weights have 8 bits or 4, not {params.bits}", "set quantization.bits to 8 or 4"))
-    if model is None or not takes_none(model, *QUANTIZED):
+    if model is None:
+        return unmet
+    if params.bits != _EIGHT and takes_none(model, *IN_FOUR_BITS):
+        return (*unmet, Unmet("4 bits are for matrix products and embeddings, and the model has none", "write bits: 8"))
+    if not takes_none(model, *QUANTIZED):
         return unmet
     return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
+
+
+def chooses(layer: Layer) -> bool:
+    """Whether nothing is asked of the precision of a layer: kernels of convolutions take unpacked weights."""
+    return layer.type in CONVOLUTIONS
 
 
 def predict(
@@ -53,9 +61,7 @@ def predict(
     size = (
         int8_bytes(model, params.leave, ranges=False)
         if params.bits == _EIGHT
-        else int4_bytes(
-            model, params.leave, groups=(params.group_size, params.least_group_size), all_layers=params.all_layers
-        )
+        else int4_bytes(model, params.leave, params.group_size)
     )
     return modelled(hardware, seconds, 4 * model.weight_bytes, size)
 
@@ -82,6 +88,8 @@ def predict(
         arithmetic=Arithmetic(products=0.5),
         layers=QUANTIZED,
         named="convolutions, matrix products and embeddings",
+        precision=lambda params: f"int{params.bits}",
+        chooses=chooses,
     ),
 )
 def quantize_openvino_weights(params: OpenvinoWeightsParams, context: Context, *, model: Any) -> dict[str, Any]:
@@ -97,12 +105,13 @@ def quantize_openvino_weights(params: OpenvinoWeightsParams, context: Context, *
                 the graph, X252 when NNCF fails on it
     Cost:       one pass over the weights; peak memory is four times the file
     """
-    from titrant.runtime.backends.openvino.compression import compressed, packed
+    from titrant.runtime.backends.openvino.compression import compressed, left_alone, packed
     from titrant.runtime.backends.openvino.convert import converted, write_ir
     from titrant.runtime.backends.openvino.session import open_session
 
     graph, source = converted(model.path)
-    result = compressed(graph, params.model_dump(), params.leave, threads=context.threads)
+    left = left_alone(graph, source, params.leave)
+    result = compressed(graph, params.model_dump(), left=left, threads=context.threads)
     counts = packed(result)
     context.measure("int8_layers", counts.get("i8", 0) + counts.get("u8", 0))
     context.measure("int4_layers", counts.get("i4", 0) + counts.get("u4", 0))
