@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.backend import ExecutedLayer
+from titrant.runtime.backends.openvino.names import SEQUENCES, layers_of
 
 if TYPE_CHECKING:
     import openvino
@@ -30,12 +31,12 @@ def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> t
     """
     from titrant.runtime.backends.openvino.ir import about, precision_of, read
     from titrant.runtime.backends.openvino.library import compiled
-    from titrant.runtime.backends.openvino.names import layers_of
 
     graph = read(model)
     runs = compiled(graph, model.path.name, precision=precision_of(graph), threads=threads)
     heavy = dict(_precisions(runs.get_runtime_model()))
     originals = {operation: _say(operation, "originalLayersNames").split(",") for operation in heavy}
+    _find_split(originals, graph)
     operations = {name for names in originals.values() for name in names if name}
     of_layer = layers_of(operations, layers, about(graph).weights)
     return tuple(
@@ -47,6 +48,18 @@ def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> t
         )
         for operation, precision in heavy.items()
     )
+
+
+def _find_split(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:
+    """Give what has no known name to the one recurrent layer that is missing: one of two directions is split."""
+    written = {operation.get_friendly_name() for operation in graph.get_ordered_ops()}
+    sequences = [
+        operation.get_friendly_name() for operation in graph.get_ordered_ops() if operation.get_type_name() in SEQUENCES
+    ]
+    lost = [name for name in sequences if not any(name in names for names in originals.values())]
+    for operation, names in originals.items():
+        if len(lost) == 1 and _say(operation, "layerType") in _RECURRENT and written.isdisjoint(names):
+            originals[operation] = lost
 
 
 def _precisions(runtime: "openvino.Model") -> Iterator[tuple[Any, str]]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _BEHIND = ("/WithoutBiases", "/DequantizationMultiply", "/DequantizationSubtract", "/fq_output_0", "/fq_input_0")
 
 
-_RECURRENT = {"LSTMSequence": "LSTM", "GRUSequence": "GRU", "RNNSequence": "RNN"}
+SEQUENCES = {"LSTMSequence": "LSTM", "GRUSequence": "GRU", "RNNSequence": "RNN"}
 _NO_NODES = ("Parameter", "Result", "Constant")
 
 
@@ -23,8 +23,8 @@ def name_as(graph: "openvino.Model", source: "onnx.ModelProto") -> None:
     recurrent: dict[str, list[openvino.Node]] = {}
     for operation in graph.get_ordered_ops():
         kind = operation.get_type_name()
-        if kind in _RECURRENT:
-            recurrent.setdefault(_RECURRENT[kind], []).append(operation)
+        if kind in SEQUENCES:
+            recurrent.setdefault(SEQUENCES[kind], []).append(operation)
         elif kind not in _NO_NODES:
             tensors = (name for port in operation.outputs() for name in port.get_names())
             if name := min((names.makers[tensor] for tensor in tensors if tensor in names.makers), default=""):

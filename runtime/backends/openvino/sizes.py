@@ -21,6 +21,8 @@ from titrant.schema.facts import Hardware, Layer, ModelFacts
 _LEAST_GROUP = 32
 QUANTIZED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE, *EMBEDDINGS)
 RECURRENT = ("LSTM", "GRU", "RNN")
+# Those that OpenVINO has int8 kernels for.
+IN_INT8 = ("LSTM",)
 
 # Bytes of text that describe a graph, fitted to a residual, a depthwise and two plain convolutional networks, two
 # encoders and two multilayer perceptrons: once, for each convolution with what follows it, matrix product, layer norm
@@ -73,11 +75,11 @@ def int8_bytes(model: ModelFacts, leave: Collection[str], *, ranges: bool) -> in
         return size + _SCALE_BYTES * channels(model, *QUANTIZED)
     return (
         size
-        - saved_by_int8(model, *RECURRENT)
+        - saved_by_int8(model, *IN_INT8)
         + (_WIDE_SCALE_BYTES * channels(model, *QUANTIZED))
         + (_CONVOLUTION_RANGE_BYTES + _RANGES_BYTES) * len(convolutions)
         + (_PRODUCT_RANGE_BYTES + _RANGES_BYTES) * len(products)
-        + _RECURRENT_RANGE_BYTES * len(layers_of(model, *RECURRENT))
+        + _RECURRENT_RANGE_BYTES * len(layers_of(model, *IN_INT8))
         + _NORM_RANGE_BYTES * len(layers_of(model, *LAYER_NORMS))
     )
 

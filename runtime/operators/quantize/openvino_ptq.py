@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.backends.openvino.sizes import RECURRENT, int8_bytes, not_installed
+from titrant.runtime.backends.openvino.sizes import IN_INT8, int8_bytes, not_installed
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
@@ -15,7 +15,7 @@ from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 
 MULTIPLIED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE)
-QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *RECURRENT)
+QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *IN_INT8)
 # Loading and rewriting the graph: at all, and for each layer; bytes of answers that are looked at in a second.
 _SECONDS, _LAYER_SECONDS = 0.3, 0.03
 _REDUCED_BYTES_PER_SECOND = 2e9
@@ -97,7 +97,7 @@ def predict(
         devices=("cpu",),
         arithmetic=Arithmetic(products=0.6, others=0.6, held=0.5),
         layers=QUANTIZED,
-        named="convolutions, matrix products, embeddings and recurrent layers",
+        named="convolutions, matrix products, embeddings and LSTMs",
         chooses=chooses,
     ),
 )
