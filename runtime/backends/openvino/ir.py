@@ -117,7 +117,7 @@ def about(graph: "openvino.Model") -> About:
     if not graph.has_rt_info(list(_ABOUT_KEY)):
         return About(tuple(output.get_any_name() for output in graph.outputs))
     kept = json.loads(graph.get_rt_info(list(_ABOUT_KEY)).astype(str))
-    return About(tuple(kept["outputs"]), kept["weights"], recurrent.read(kept.get("state")))
+    return About(tuple(kept["outputs"]), kept.get("weights", {}), recurrent.read(kept.get("state")))
 
 
 def input_names(graph: "openvino.Model") -> tuple[str, ...]:

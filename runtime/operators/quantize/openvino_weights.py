@@ -89,7 +89,6 @@ def predict(
         arithmetic=Arithmetic(speedups=(Speedup(("product",), {1: 3.5, 32: 2.2, 1024: 1.5}),), weights=0.25),
         layers=QUANTIZED,
         named="convolutions, matrix products and embeddings",
-        precision=lambda params: f"int{params.bits}",
         chooses=chooses,
     ),
 )
