@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.backend import ExecutedLayer
-from titrant.runtime.backends.openvino.names import SEQUENCES, layers_of
+from titrant.runtime.backends.openvino.names import MULTIPLY, SEQUENCES, layers_of
 
 if TYPE_CHECKING:
     import openvino
@@ -37,6 +37,7 @@ def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> t
     heavy = dict(_precisions(runs.get_runtime_model()))
     originals = {operation: _say(operation, "originalLayersNames").split(",") for operation in heavy}
     _find_split(originals, graph)
+    _find_hidden(originals, graph)
     operations = {name for names in originals.values() for name in names if name}
     of_layer = layers_of(operations, layers, about(graph).weights)
     return tuple(
@@ -52,14 +53,23 @@ def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> t
 
 def _find_split(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:
     """Give what has no known name to the one recurrent layer that is missing: one of two directions is split."""
-    written = {operation.get_friendly_name() for operation in graph.get_ordered_ops()}
-    sequences = [
-        operation.get_friendly_name() for operation in graph.get_ordered_ops() if operation.get_type_name() in SEQUENCES
-    ]
-    lost = [name for name in sequences if not any(name in names for names in originals.values())]
+    named = {operation.get_friendly_name(): operation.get_type_name() for operation in graph.get_ordered_ops()}
+    seen = {name for names in originals.values() for name in names}
+    lost = [name for name, kind in named.items() if kind in SEQUENCES and name not in seen]
     for operation, names in originals.items():
-        if len(lost) == 1 and _say(operation, "layerType") in _RECURRENT and written.isdisjoint(names):
+        if len(lost) == 1 and _say(operation, "layerType") in _RECURRENT and named.keys().isdisjoint(names):
             originals[operation] = lost
+
+
+def _find_hidden(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:
+    """Add to what is called after an operation without weights the product before it: what is fused gives its name."""
+    operations = {operation.get_friendly_name(): operation for operation in graph.get_ordered_ops()}
+    for names in originals.values():
+        at = operations.get(names[0])
+        while at is not None and at.get_type_name() not in MULTIPLY and at.get_input_size():
+            at = at.input_value(0).get_node()
+        if at is not None and at.get_friendly_name() not in names:
+            names.append(at.get_friendly_name())
 
 
 def _precisions(runtime: "openvino.Model") -> Iterator[tuple[Any, str]]:

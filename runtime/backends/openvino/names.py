@@ -12,6 +12,11 @@ _BEHIND = ("/WithoutBiases", "/DequantizationMultiply", "/DequantizationSubtract
 
 
 SEQUENCES = {"LSTMSequence": "LSTM", "GRUSequence": "GRU", "RNNSequence": "RNN"}
+# Operations that multiply by weights, or look rows up in them.
+MULTIPLY = (
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul", "Gather",
+    *SEQUENCES,
+)  # fmt: skip
 _NO_NODES = ("Parameter", "Result", "Constant")
 
 
@@ -27,6 +32,10 @@ def name_as(graph: "openvino.Model", source: "onnx.ModelProto") -> None:
             recurrent.setdefault(SEQUENCES[kind], []).append(operation)
         elif kind not in _NO_NODES:
             tensors = (name for port in operation.outputs() for name in port.get_names())
+            # A product before its bias is called after the tensor of both where nobody named the node.
+            before = operation.get_friendly_name().removesuffix(_BEHIND[0])
+            if before != operation.get_friendly_name() and before in names.makers:
+                operation.set_friendly_name(f"{names.makers[before]}{_BEHIND[0]}")
             if name := min((names.makers[tensor] for tensor in tensors if tensor in names.makers), default=""):
                 operation.set_friendly_name(name)
     # What a recurrent node answers is turned and cut by others, which have its name.

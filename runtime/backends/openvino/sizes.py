@@ -26,9 +26,11 @@ IN_INT8 = ("LSTM",)
 
 # Bytes of text that describe a graph, fitted to a residual, a depthwise and two plain convolutional networks, two
 # encoders and two multilayer perceptrons: once, for each convolution with what follows it, matrix product, layer norm
-# (which is several operations), attention layer and recurrent layer of torch's, and node of a graph made elsewhere.
+# (which is several operations), attention layer and recurrent layer of torch's.
 _TEXT_BYTES, _CONVOLUTION_BYTES, _PRODUCT_BYTES, _NORM_BYTES = 1700, 2250, 1180, 7000
-_ATTENTION_BYTES, _RECURRENT_BYTES, _NODE_BYTES = 13000, 8500, 600
+_ATTENTION_BYTES, _RECURRENT_BYTES = 13000, 8500
+# Of a graph made elsewhere, whose activations and additions are nodes of their own.
+_FOLDED_BYTES, _NODE_BYTES = 1750, 180
 # What unpacking weights in few bits adds to a convolution and to a matrix product, and what groups add to that; what
 # the ranges of activations add to either, around a layer norm and to a recurrent layer.
 _CONVOLUTION_UNPACKING_BYTES, _PRODUCT_UNPACKING_BYTES, _GROUPS_BYTES = 1580, 1375, 745
@@ -54,7 +56,9 @@ def ir_bytes(model: ModelFacts) -> int:
 
 def _text_bytes(model: ModelFacts) -> int:
     if model.is_graph:
-        return _TEXT_BYTES + _NODE_BYTES * len(model.layers)
+        convolutions, products = layers_of(model, *CONVOLUTIONS), layers_of(model, *PRODUCTS_IN_FILE, *EMBEDDINGS)
+        heavy = _FOLDED_BYTES * len(convolutions) + _PRODUCT_BYTES * len(products)
+        return _TEXT_BYTES + heavy + _NODE_BYTES * (len(model.layers) - len((*convolutions, *products)))
     return (
         _TEXT_BYTES
         + _CONVOLUTION_BYTES * len(layers_of(model, *CONVOLUTIONS))

@@ -174,7 +174,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_says_that_a_damaged_file_cannot_be_loaded(damage, model, capfd):
     DAMAGE[damage](model.folder)
-    with pytest.raises(StepError, match="X212: openvino cannot load model.xml"):
+    with pytest.raises(StepError, match=r"X212: openvino cannot load model\.xml"):
         open_session(IrModel(model.folder), threads=1)
     assert capfd.readouterr() == ("", "")
 
@@ -183,7 +183,7 @@ def test_names_the_operation_that_it_cannot_take_over(tmp_path):
     value = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2, 2]) for name in ("x", "y")}
     graph = helper.make_graph([helper.make_node("Bernoulli", ["x"], ["y"])], "g", [value["x"]], [value["y"]])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
-    with pytest.raises(StepError, match="X250: OpenVINO cannot take over this graph: .*Bernoulli"):
+    with pytest.raises(StepError, match=r"X250: OpenVINO cannot take over this graph: .*Bernoulli"):
         converted(tmp_path / "m.onnx")
 
 
@@ -220,6 +220,25 @@ def test_finds_recurrent_layers_in_the_compiled_graph(case, tmp_path):
     assert {layer.name for layer in ran} == {"seen", "head"}
 
 
+def test_finds_a_product_behind_what_it_is_called_after(tmp_path):
+    """A convolution of one pixel and the transpose behind it become one operation, with the name of the transpose."""
+    from titrant.runtime.backends.openvino.compression import compressed
+
+    class Turns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Conv2d(1, 64, 3, padding=1), nn.Conv2d(64, 8, 1)
+
+        def forward(self, x):
+            return self.head(torch.relu(self.body(x))).permute(0, 2, 3, 1).flatten(1)
+
+    path = exported(Turns(), tmp_path, {"x": torch.zeros(1, 1, 8, 8)}, ["y"])
+    graph, source = converted(path)
+    graph = compressed(graph, {"bits": 8, "symmetric": True}, left=(), threads=1)
+    ran = backend.get("openvino").executed(write_ir(graph, source, tmp_path / "ir"), layers=("body", "head"))
+    assert {layer.name for layer in ran} == {"body", "head"}
+
+
 # Counts what asks for the package that sends; nothing is sent.
 WATCH = """
 import sys
@@ -239,7 +258,8 @@ sys.meta_path.insert(0, Watch())
         ("import openvino", True),
         ("from titrant.runtime.machine.engines import probe; from titrant.runtime.backends import backend\n"
          "engine = backend.get('openvino')\n"
-         "for module in (*engine.packages.values(), *engine.tools.values()): assert not probe(module)['problem']", False),
+         "for module in (*engine.packages.values(), *engine.tools.values()):\n"
+         "    assert not probe(module)['problem']", False),
     ],
     ids=["by itself", "with titrant"],
 )  # fmt: skip

@@ -143,7 +143,7 @@ def test_leaves_layers_alone(name, params, made):
 
 
 def test_says_which_layer_to_leave_is_not_there(made):
-    with pytest.raises(StepError, match="X251: .* pooler"):
+    with pytest.raises(StepError, match=r"X251: .* pooler"):
         made("weights", leave=("pooler",))
 
 
@@ -171,7 +171,7 @@ def test_does_not_clip_columns_that_are_seldom_used(tmp_path):
     [("export.openvino", {}), ("quantize.openvino_ptq", {}), ("quantize.openvino_weights", {"bits": 8}),
      ("quantize.openvino_weights", {"bits": 4}), ("quantize.openvino_weights", {"bits": 4, "leave": ("first",)})],
 )  # fmt: skip
-def test_predicts_the_size_of_the_file(operator, params, made, module, source, tmp_path):
+def test_predicts_the_size_of_the_file(*, operator, params, made, module, source, tmp_path):
     if operator == "export.openvino":
         model = apply(operator, {"model": source, "example": rows()}, scratch=tmp_path).outputs["model"]
     else:
@@ -230,8 +230,8 @@ def test_has_four_bits_for_products_alone(source):
 
 
 def test_refuses_to_calibrate_without_rows(source, tmp_path):
+    given = {"model": source, "calibration": rows(count=0)}
     with pytest.raises(PreconditionError, match="X217"):
-        given = {"model": source, "calibration": rows(count=0)}
         apply("quantize.openvino_ptq", given, scratch=tmp_path)
 
 
