@@ -1,5 +1,6 @@
 """OpenVINO: its intermediate representation (IR), and sessions that run it in a precision of its own."""
 
+import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,19 @@ def _details() -> dict[str, str | None]:
     core = openvino.Core()
     named = {device: core.get_property(device, "FULL_DEVICE_NAME") for device in core.available_devices}
     return {"devices": ", ".join(f"{device} ({name})" for device, name in named.items())}
+
+
+_LEAST_GROUP = 32
+
+
+def group_size(length: int, asked: int) -> int:
+    """Return how many weights of a sum share a scale: the largest power of two up to what is asked that divides it.
+
+    -1, all of them, where that is below 32: so small groups cost more than they are worth.
+    """
+    power = 1 << (asked.bit_length() - 1)
+    largest = math.gcd(length, power)
+    return largest if largest >= min(_LEAST_GROUP, power) else -1
 
 
 _LIBRARY = "titrant.runtime.backends.openvino.library"

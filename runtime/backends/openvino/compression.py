@@ -6,13 +6,12 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import nncf
 
-from titrant.runtime.backends.openvino import library
+from titrant.runtime.backends.openvino import group_size, library
 from titrant.runtime.backends.openvino.names import layers_of, telling_weights
-from titrant.runtime.backends.openvino.sizes import group_size
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import onnx
     import openvino
 
-Made = TypeVar("Made")
 # Operations whose constant operand is weights, and the place of that operand.
 WEIGHTED: Mapping[str, int] = {
     "Convolution": 1, "GroupConvolution": 1, "ConvolutionBackpropData": 1, "GroupConvolutionBackpropData": 1,

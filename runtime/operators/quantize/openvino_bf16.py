@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from titrant.runtime.backends.openvino.sizes import ir_bytes, not_installed
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import EMBEDDINGS
+from titrant.runtime.operators.export.openvino import ir_bytes, not_installed
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction

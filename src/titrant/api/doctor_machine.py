@@ -101,7 +101,9 @@ def engines(identity: HardwareIdentity, home: Path) -> tuple[Engine, ...]:
 
 def native_modules() -> dict[str, str]:
     """Return every distribution with native code that titrant can use, and the module that loads it."""
-    brought = {name: module for one in all_backends() for name, module in {**one.tools, **one.packages}.items()}
+    brought = {
+        name: module for engine in all_backends() for name, module in {**engine.tools, **engine.packages}.items()
+    }
     return {**LIBRARIES, **brought}
 
 
