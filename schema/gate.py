@@ -16,7 +16,7 @@ SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at
 # That the original beats the best constant answer: what is compared with one that does not proves nothing.
 REFERENCE = "reference"
 # That every layer runs in the precision that was planned for it.
-EXECUTED = "executed"
+EXECUTED, AS_PLANNED = "executed", "layers_as_planned"
 
 
 @dataclass(frozen=True)

@@ -203,13 +203,15 @@ def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) 
 
     All PASS is proven and released. Where the contract asks for evidence only, an INCONCLUSIVE gate is let through if
     its estimate meets the threshold, or if the level supplied it and its facts are missing, which then stands in the
-    report. What the recipe itself asks for and nobody can assess is never let through. A contract without gates
-    proves nothing.
+    report. What the recipe itself asks for and nobody can assess is never let through. A contract without gates on
+    answers, size or time proves nothing.
     """
-    verdicts = {result.verdict for result in results}
-    worst: Verdict = next((answer for answer in _WORST if answer in verdicts), "INCONCLUSIVE")
-    proven = worst == "PASS"
     gates = {gate.id: gate for gate in contract.gates}
+    verdicts = {result.verdict for result in results}
+    if all(gates[result.gate].preset == EXECUTED for result in results):
+        verdicts.add("INCONCLUSIVE")
+    worst: Verdict = next(answer for answer in _WORST if answer in verdicts)
+    proven = worst == "PASS"
     tolerated = contract.require == "evidence" and all(tolerable(gates[result.gate], result) for result in results)
     return Judgement(candidate, worst, proven or tolerated, proven, tuple(results))
 

@@ -69,7 +69,7 @@ def predict(
 
 @operator(
     "quantize.torch_dynamic",
-    version=1,
+    version=2,
     family="quantize",
     params=TorchDynamicParams,
     inputs={"model": "torch", "example": "rows"},
