@@ -18,7 +18,6 @@ NAMES = {*backend.names(), *backend.kinds(), *backend.formats(), "openvino", "te
 # The same words, where they mean something else.
 ELSE = {
     "runtime/inspect/starter.py": "`onnx` is the key of `model` that `init` asks about",
-    "runtime/machine/engines.py": "libraries that no engine of titrant's rests on yet",
     "runtime/seed.py": "libraries that draw random numbers",
     "schema/language/rules.py": "keys of the language that another one forbids",
     "src/titrant/api/doctor_machine.py": "libraries that no engine of titrant's rests on yet",

@@ -32,6 +32,7 @@ BY_NAME = {
     "compiler/predict/price.py": "what loading it takes, in a table",
     "runtime/backends/backend.py": "engines, which stand above what they share",
     "runtime/backends/kinds.py": "the table of which module keeps which kind",
+    "runtime/backends/openvino/__init__.py": "the modules that load its native code, which nothing else may do first",
     "runtime/machine/bench.py": "times how long the worker takes to load",
     "runtime/worker/parent.py": "the worker, a process of its own",
     "runtime/worker/tasks.py": "the inspection, which only a planning worker loads",

@@ -180,6 +180,8 @@ class Backend:
     gpu_notes: Callable[[Gpu, Mapping[str, str], Mapping[str, str]], tuple[GpuNote, ...]] = no_notes
     unsteady: Callable[[Any, Callable[[], object]], Mapping[str, str]] = nothing_unsteady
     loads: Mapping[str, float] = field(default_factory=dict)  # module → its share of what starting a worker takes
+    # Distributions beside it that some of its methods need, each with the module that loads its native code.
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def package(self) -> str:

@@ -36,12 +36,6 @@ def probe(module: str) -> dict[str, Any]:
     return {"problem": "", "seconds": _since(start), "details": details}
 
 
-def _openvino() -> dict[str, str | None]:
-    import openvino
-
-    return {"devices": ", ".join(openvino.Core().available_devices)}
-
-
 def _mlx() -> dict[str, str | None]:
     import mlx.core
 
@@ -49,7 +43,7 @@ def _mlx() -> dict[str, str | None]:
 
 
 # What libraries say of themselves that no engine of titrant's rests on yet.
-_LIBRARIES: Mapping[str, Callable[[], Mapping[str, str | None]]] = {"openvino": _openvino, "mlx.core": _mlx}
+_LIBRARIES: Mapping[str, Callable[[], Mapping[str, str | None]]] = {"mlx.core": _mlx}
 
 
 def _details(module: str) -> dict[str, str]:

@@ -79,6 +79,7 @@ MethodName = Literal[
     "ort.nbits",
     "openvino.ptq",
     "openvino.weights",
+    "openvino.bf16",
     "torchao.int8_weight_only",
     "torchao.int8_dynamic",
     "torchao.pt2e",

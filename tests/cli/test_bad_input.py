@@ -78,9 +78,9 @@ def test_refuses_an_opset_that_cannot_be_exported(place):
 
 
 def test_refuses_an_engine_that_is_not_there(place):
-    recipe = place.recipe(("quantization:", "target: {engine: openvino}\nquantization:"))
+    recipe = place.recipe(("quantization:", "target: {engine: tensorrt}\nquantization:"))
     answer = place.titrant("run", recipe)
-    refused(place, answer, 2, "openvino")
+    refused(place, answer, 2, "tensorrt")
 
 
 def test_says_that_the_users_code_raised_without_a_traceback(place):

@@ -24,8 +24,6 @@ from titrant.schema.values.units import format_size
 # Distributions beside the engines' own that bring native code, and the module that loads it.
 LIBRARIES: Mapping[str, str] = {
     "onnx": "onnx",
-    "nncf": "nncf",
-    "openvino": "openvino",
     "torchao": "torchao.quantization",
     "bitsandbytes": "bitsandbytes",
     "transformers": "transformers",
@@ -103,7 +101,10 @@ def engines(identity: HardwareIdentity, home: Path) -> tuple[Engine, ...]:
 
 def native_modules() -> dict[str, str]:
     """Return every distribution with native code that titrant can use, and the module that loads it."""
-    return {**LIBRARIES, **{name: module for engine in all_backends() for name, module in engine.packages.items()}}
+    brought = {
+        name: module for engine in all_backends() for name, module in {**engine.tools, **engine.packages}.items()
+    }
+    return {**LIBRARIES, **brought}
 
 
 def _read(kept: Mapping[str, Any]) -> tuple[Engine, ...] | None:

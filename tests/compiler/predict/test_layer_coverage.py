@@ -84,7 +84,8 @@ def test_blames_no_layer_for_a_library_that_is_missing():
 
 def test_leaves_out_methods_that_take_another_kind_of_model():
     found = coverage(Chosen(), case.bound(case.TRAINED), case.AVX2, replace(MIXED, source="onnx"))
-    assert {one.method for one in found} == {"ort.dynamic", "ort.static", "ort.nbits"}
+    by_ir = {"openvino.bf16", "openvino.ptq", "openvino.weights"}
+    assert {one.method for one in found} == {"ort.dynamic", "ort.static", "ort.nbits", *by_ir}
 
 
 def test_keeps_layers_that_a_pattern_skips_and_those_that_only_does_not_name():

@@ -23,7 +23,7 @@ RUN = [(engine, kind) for engine in ENGINES for kind in backend.get(engine).cost
 FORMATS = [kind.name for kind in backend.kinds().values() if kind.format]
 FILES = [kind.name for kind in backend.kinds().values() if kind.format and kind.file]
 SNIPPETS = [kind.name for kind in backend.kinds().values() if kind.snippet]
-HEAVY = ("torch", "onnx", "onnxruntime", "numpy")
+HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "numpy")
 PRECISIONS = {"fp32", "fp16", "bf16", "fp64", "int8", "int4"}
 
 

@@ -68,9 +68,16 @@ def onnx_model(folder, batch="batch", answer="last"):
     return OnnxModel(folder / "model.onnx")
 
 
+def ir_model(folder, **given):
+    from titrant.runtime.backends.openvino.convert import converted, write_ir
+
+    return write_ir(*converted(onnx_model(folder, **given).path), folder / "ir")
+
+
 MODELS = {
     "torch": lambda folder, **given: ("torch", torch_model(**given)),
     "onnx": lambda folder, **given: ("onnxruntime", onnx_model(folder, **given)),
+    "ir": lambda folder, **given: ("openvino", ir_model(folder, **given)),
 }
 
 

@@ -104,6 +104,10 @@ CASES = {
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
     "quantize.ort_nbits": Case({}, {"model": "wide:model"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
+    "export.openvino": Case({}, {"model": "export.onnx:model", "example": "data.transform:tuning"}),
+    "quantize.openvino_bf16": Case({}, {"model": "export.onnx:model"}),
+    "quantize.openvino_ptq": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
+    "quantize.openvino_weights": Case({}, {"model": "export.onnx:model"}),
     "validate.predict": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),

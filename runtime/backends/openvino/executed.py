@@ -1,0 +1,98 @@
+"""Read back from OpenVINO in which precision it runs each operation with weights: it decides that as it compiles."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from titrant.runtime.backends.backend import ExecutedLayer
+from titrant.runtime.backends.openvino.names import MULTIPLY, SEQUENCES, layers_of
+
+if TYPE_CHECKING:
+    import openvino
+
+# What multiplies weights or looks rows up in them, as the compiled graph calls it, and the place of the weights.
+_WEIGHTED: Mapping[str, int] = {
+    "Convolution": 1, "Deconvolution": 1, "FullyConnected": 1, "MatMul": 1, "Gather": 0, "RNNCell": 1, "RNNSeq": 1,
+    "LLMMLP": 1, "QKVProjection": 1,
+}  # fmt: skip
+_RECURRENT = ("RNNCell", "RNNSeq")
+_CONSTANT, _INPUTS = "Const", ("Input", "Parameter")
+_LEAST_DIMENSIONS = 2
+_PRECISIONS = {
+    "f64": "fp64", "f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8", "i4": "int4", "u4": "int4",
+}  # fmt: skip
+_PACKED = ("int8", "int4")
+
+
+def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    """Return every operation of the compiled graph that multiplies by constant weights or looks rows up in them.
+
+    One whose kernel unpacks its weights counts as what these are kept in. `layers` are all of the original's. Raises
+    StepError X212 for a file that OpenVINO cannot load.
+    """
+    from titrant.runtime.backends.openvino.ir import about, precision_of, read
+    from titrant.runtime.backends.openvino.library import compiled
+
+    graph = read(model)
+    runs = compiled(graph, model.path.name, precision=precision_of(graph), threads=threads)
+    heavy = dict(_precisions(runs.get_runtime_model()))
+    originals = {operation: _say(operation, "originalLayersNames").split(",") for operation in heavy}
+    _find_split(originals, graph)
+    _find_hidden(originals, graph)
+    operations = {name for names in originals.values() for name in names if name}
+    of_layer = layers_of(operations, layers, about(graph).weights)
+    return tuple(
+        ExecutedLayer(
+            next((of_layer[name] for name in originals[operation] if name in of_layer), ""),
+            operation.get_friendly_name(),
+            precision,
+            _say(operation, "layerType"),
+        )
+        for operation, precision in heavy.items()
+    )
+
+
+def _find_split(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:
+    """Give what has no known name to the one recurrent layer that is missing: one of two directions is split."""
+    named = {operation.get_friendly_name(): operation.get_type_name() for operation in graph.get_ordered_ops()}
+    seen = {name for names in originals.values() for name in names}
+    lost = [name for name, kind in named.items() if kind in SEQUENCES and name not in seen]
+    for operation, names in originals.items():
+        if len(lost) == 1 and _say(operation, "layerType") in _RECURRENT and named.keys().isdisjoint(names):
+            originals[operation] = lost
+
+
+def _find_hidden(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:
+    """Add to what is called after an operation without weights the product before it: what is fused gives its name."""
+    operations = {operation.get_friendly_name(): operation for operation in graph.get_ordered_ops()}
+    for names in originals.values():
+        at = operations.get(names[0])
+        while at is not None and at.get_type_name() not in MULTIPLY and at.get_input_size():
+            at = at.input_value(0).get_node()
+        if at is not None and at.get_friendly_name() not in names:
+            names.append(at.get_friendly_name())
+
+
+def _precisions(runtime: "openvino.Model") -> Iterator[tuple[Any, str]]:
+    constant: dict[str, bool] = {}
+    for operation in runtime.get_ordered_ops():
+        kind = _say(operation, "layerType")
+        inputs = [port.get_node().get_friendly_name() for port in operation.input_values()]
+        constant[operation.get_friendly_name()] = kind == _CONSTANT or (
+            kind not in _INPUTS and bool(inputs) and all(constant.get(name, False) for name in inputs)
+        )
+        place = _WEIGHTED.get(kind)
+        if place is None or len(inputs) <= place or not (constant[inputs[place]] or kind in _RECURRENT):
+            continue
+        weights = operation.input_value(place)
+        # What weights are kept in is read where kernels unpack them, what is computed in elsewhere.
+        kept = _PRECISIONS.get(weights.get_element_type().get_type_name(), "")
+        ran = _PRECISIONS.get(_say(operation, "runtimePrecision"), "")
+        if kind in _RECURRENT:
+            yield operation, ran
+        elif kept and weights.get_partial_shape().rank.get_length() >= _LEAST_DIMENSIONS:
+            yield operation, kept if kept in _PACKED or kind == "Gather" else ran
+
+
+def _say(operation: Any, key: str) -> str:
+    about = operation.get_rt_info()
+    return str(about[key].astype(str)) if key in about else ""

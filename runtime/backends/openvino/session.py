@@ -1,0 +1,87 @@
+"""Run IR files in OpenVINO: as many threads as asked for, in the precision that the file was judged in."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from titrant.runtime.backends import recurrent
+from titrant.runtime.backends.openvino.ir import about, input_names, precision_of, read
+from titrant.runtime.backends.openvino.library import compiled, reason
+from titrant.runtime.backends.session import Spec, checked, insisted_batch
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+
+if TYPE_CHECKING:
+    import openvino
+
+
+def open_session(model: Any, *, threads: int, device: str = "cpu") -> "IrSession":
+    """Load an IrModel.
+
+    Raises StepError X212 for a file that OpenVINO cannot load, X220 for a device other than the processor.
+    """
+    if device != "cpu":
+        message = f"titrant runs OpenVINO on the processor, and the device is {device}"
+        raise StepError(Diagnostic("X220", message, help="set target.device to cpu"))
+    graph = read(model)
+    return IrSession(graph, compiled(graph, model.path.name, precision=precision_of(graph), threads=threads))
+
+
+class IrSession:
+    """A loaded IR; `fixed_batch` is the batch size it insists on, or None."""
+
+    def __init__(self, graph: "openvino.Model", compiled_model: "openvino.CompiledModel") -> None:
+        self.specs = specs(graph)
+        kept = about(graph)
+        self.recurrence = kept.recurrence
+        self.input_names = tuple(name for name, _, _ in self.specs)
+        # Text is no answer that can be judged.
+        judged = [output.element_type.get_type_name() != "string" for output in graph.outputs]
+        self._places = [place for place, is_judged in enumerate(judged) if is_judged]
+        self.output_names = tuple(kept.outputs[place] for place in self._places)
+        self.fixed_batch = insisted_batch(recurrent.stateless(self.specs, self.recurrence))
+        self._request = compiled_model.create_infer_request()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch: name → (batch, …) in, name → (batch, …) out.
+
+        Raises StepError X201 for a batch that the file does not take and X221 when an operation fails.
+        """
+        feed = checked(self.specs, inputs)
+        try:
+            answers = self._request.infer(list(feed.values()), share_inputs=True)
+        except RuntimeError as error:
+            advice = "run the file with such a batch in OpenVINO alone; where it fails too, export it anew"
+            shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feed.items())
+            message = f"openvino failed on a batch of {shapes}: {type(error).__name__}"
+            raise StepError(Diagnostic("X221", message, help=advice, said=reason(error))) from None
+        return {name: answers[place] for name, place in zip(self.output_names, self._places, strict=True)}
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._request
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def specs(graph: "openvino.Model") -> tuple[Spec, ...]:
+    """Read a graph's inputs; a dimension without a number is free."""
+    return tuple(
+        (name, _shape(item.partial_shape), _dtype(item.element_type))
+        for name, item in zip(input_names(graph), graph.inputs, strict=True)
+    )
+
+
+def _shape(shape: Any) -> tuple[int | str, ...]:
+    sizes = [int(size.get_length()) if size.is_static else "any" for size in shape]
+    return tuple("batch" if place == 0 and size == "any" else size for place, size in enumerate(sizes))
+
+
+def _dtype(element: Any) -> str:
+    if element.get_type_name() == "string":
+        return "object"
+    return str(element.to_dtype())
