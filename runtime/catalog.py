@@ -149,7 +149,8 @@ class Method:
     it is None what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights
     it changes, as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the
     operator's `requires` is asked about each layer alone. `leaves` says why a method leaves a layer of those types in
-    fp32, "" where it does not.
+    fp32, "" where it does not. On the devices in `memory_only` it saves memory and no time, so that `auto` takes it
+    only where these come first.
     """
 
     name: str
@@ -165,10 +166,15 @@ class Method:
     devices: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
     leaves: Callable[[Layer], str] | None = None
+    memory_only: tuple[str, ...] = ()
 
     def runs_on(self, device: str) -> bool:
         """Whether there are kernels for a device (cpu, cuda:1)."""
         return not self.devices or device.partition(":")[0] in self.devices
+
+    def gains_time(self, device: str) -> bool:
+        """Whether it can be faster than what it takes on a device."""
+        return device.partition(":")[0] not in self.memory_only
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ READS_VALUES = (
 
 
 _DEVICES = {"cpu": "the CPU", "mps": "Metal"}
+# Objectives that only less time serves.
+_TIMED = ("latency", "throughput")
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def _offer(question: Question, name: str) -> Offer:
         return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
-    return Offer(chain, hard, tuple(_unwanted(question, bits)))
+    return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
 
 
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
@@ -344,8 +346,13 @@ def _has_source(question: Question) -> bool:
     return data is not None and (data.source is not None or data.sources is not None)
 
 
-def _unwanted(question: Question, bits: int) -> Iterator[Unmet]:
+def _unwanted(question: Question, method: Method, bits: int) -> Iterator[Unmet]:
     """Say why `auto` leaves a method out although it could run."""
     fewest, reason = fewest_bits(question)
     if bits < fewest:
         yield Unmet(reason, f"no fewer than {fewest} bits")
+    device, first = question.settled.device, question.recipe.search.objective[0]
+    if not method.gains_time(device) and first in _TIMED:
+        there = _DEVICES.get(device, device)
+        cause = f"on {there} it saves memory, not time, and search.objective begins with {first}"
+        yield Unmet(cause, "name it, or let size or peak_memory come first")

@@ -39,9 +39,11 @@ def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] 
 def _of_module(module: "torch.nn.Module", layers: Collection[str]) -> Iterator[ExecutedLayer]:
     for name, layer in module.named_modules():
         weights = [value for value in layer.parameters(recurse=False) if value.ndim >= _LEAST_DIMENSIONS]
-        if weights:
+        # Layers of few bits keep buffers, and say what these are.
+        precision = getattr(type(layer), "executed_precision", "") or (_format(weights[0].dtype) if weights else "")
+        if precision:
             kind = type(layer).__name__
-            yield ExecutedLayer(name if name in layers else "", name or kind, _format(weights[0].dtype), kind)
+            yield ExecutedLayer(name if name in layers else "", name or kind, precision, kind)
 
 
 def _of_graph(graph: Any) -> Iterator[ExecutedLayer]:

@@ -101,6 +101,9 @@ CASES = {
     "export.torchscript": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "quantize.bnb_int8": Case({}, {"model": "model.load:model"}),
+    "quantize.bnb_nf4": Case({}, {"model": "model.load:model"}),
+    "quantize.bnb_fp4": Case({"double_quantization": False}, {"model": "model.load:model"}),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
     "validate.predict": Case(

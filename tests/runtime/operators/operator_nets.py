@@ -50,6 +50,33 @@ class SharedSquare(nn.Module):
         return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
 
 
+class Twice(nn.Module):
+    """A linear layer that stands in two places: (batch, 5) → (batch, 5)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(5, 5)
+        self.again = self.first
+
+    def forward(self, x):
+        return self.again(torch.relu(self.first(x)))
+
+
+class TiedHead(nn.Module):
+    """An embedding of rounded numbers whose table is the head's weight too: (batch, n) → (batch, 50)."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(50, 16)
+        self.inner = nn.Linear(16, 16)
+        self.head = nn.Linear(16, 50)
+        self.head.weight = self.table.weight
+
+    def forward(self, x):
+        places = (x * 10).long().clamp(0, 49)
+        return self.head(torch.relu(self.inner(self.table(places)))).mean(1)
+
+
 class Lookup(nn.Module):
     """An embedding of rounded numbers, a layer norm and a linear layer: (batch, n) → (batch, 2)."""
 
