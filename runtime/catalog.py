@@ -136,6 +136,8 @@ class Declaration:
     model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model
     # Parameters that name engines, alone or by name of a model: the versions of their packages enter the step key.
     engines: tuple[str, ...] = ()
+    # Kinds of devices on which the project's own checks run it: cpu, cuda, mps; none where nobody has yet.
+    verified: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,10 +174,6 @@ class Method:
         """Whether there are kernels for a device (cpu, cuda:1)."""
         return not self.devices or device.partition(":")[0] in self.devices
 
-    def gains_time(self, device: str) -> bool:
-        """Whether it can be faster than what it takes on a device."""
-        return device.partition(":")[0] not in self.memory_only
-
 
 @dataclass(frozen=True)
 class Applied:
@@ -188,6 +186,7 @@ class Applied:
 _catalog: dict[str, Declaration] = {}
 _FOLDER = Path(__file__).parent / "operators"
 _GROUP = "operators"
+_OWN = "titrant.runtime.operators."
 # The families that hold what `quantization.method` can name.
 _METHODS = ("quantize", "model")
 
@@ -212,8 +211,9 @@ def operator(
     idle: Callable[[Any, ModelFacts], bool] = never,
     model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model,
     engines: tuple[str, ...] = (),
+    verified: tuple[str, ...] | None = None,
 ) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., Mapping[str, Any]]]:
-    """Declare the operator that the decorated function is, and enter it in the catalog."""
+    """Declare an operator and enter it in the catalog; the conformance suite verifies titrant's own on the CPU."""
     ports = {port: _port(kinds) for port, kinds in inputs.items()}
 
     def declare(run: Callable[..., Mapping[str, Any]]) -> Callable[..., Mapping[str, Any]]:
@@ -221,6 +221,7 @@ def operator(
             name, version, family, params, ports, dict(outputs), tuple(consumes), determinism, requires, predict,
             libraries, user_code, run, inspect.getdoc(run) or "", method,
             always(loads) if isinstance(loads, tuple) else loads, costless, idle, model_after, engines,
+            verified if verified is not None else ("cpu",) if run.__module__.startswith(_OWN) else (),
         )  # fmt: skip
         _catalog[name] = declaration
         run.declaration = declaration  # type: ignore[attr-defined]

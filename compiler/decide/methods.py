@@ -352,7 +352,7 @@ def _unwanted(question: Question, method: Method, bits: int) -> Iterator[Unmet]:
     if bits < fewest:
         yield Unmet(reason, f"no fewer than {fewest} bits")
     device, first = question.settled.device, question.recipe.search.objective[0]
-    if not method.gains_time(device) and first in _TIMED:
+    if device.partition(":")[0] in method.memory_only and first in _TIMED:
         there = _DEVICES.get(device, device)
         cause = f"on {there} it saves memory, not time, and search.objective begins with {first}"
         yield Unmet(cause, "name it, or let size or peak_memory come first")

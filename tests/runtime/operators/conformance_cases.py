@@ -48,6 +48,8 @@ def _labels_file(made):
     return {"file": {"path": str(path), "digest": "of the labels"}}
 
 
+# The kinds of devices on which the cases are run.
+DEVICES = ("cpu",)
 # In an order in which each can take what those before it gave.
 CASES = {
     "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
