@@ -152,7 +152,8 @@ class Method:
     it changes, as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the
     operator's `requires` is asked about each layer alone. `leaves` says why a method leaves a layer of those types in
     fp32, "" where it does not. On the devices in `memory_only` it saves memory and no time, so that `auto` takes it
-    only where these come first.
+    only where these come first. `then` is a method that follows at once, with those of the options that it has too, and
+    gives engine and format; `by_name` says why `auto` leaves a method to be named.
     """
 
     name: str
@@ -169,6 +170,8 @@ class Method:
     arithmetic: Arithmetic | None = None
     leaves: Callable[[Layer], str] | None = None
     memory_only: tuple[str, ...] = ()
+    then: str = ""
+    by_name: str = ""
 
     def runs_on(self, device: str) -> bool:
         """Whether there are kernels for a device (cpu, cuda:1)."""

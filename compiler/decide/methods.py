@@ -351,6 +351,8 @@ def _unwanted(question: Question, method: Method, bits: int) -> Iterator[Unmet]:
     fewest, reason = fewest_bits(question)
     if bits < fewest:
         yield Unmet(reason, f"no fewer than {fewest} bits")
+    if method.by_name:
+        yield Unmet(method.by_name, "name it to have it")
     device, first = question.settled.device, question.recipe.search.objective[0]
     if device.partition(":")[0] in method.memory_only and first in _TIMED:
         there = _DEVICES.get(device, device)

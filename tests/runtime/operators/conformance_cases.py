@@ -107,6 +107,7 @@ CASES = {
     "quantize.bnb_nf4": Case({}, {"model": "model.load:model"}),
     "quantize.bnb_fp4": Case({"double_quantization": False}, {"model": "model.load:model"}),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
+    "quantize.smoothquant": Case({}, {"model": "net:layers", "calibration": "data.transform:calibration"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
     "validate.predict": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
@@ -188,6 +189,21 @@ def record():
     return json.loads(json.dumps(released()))
 
 
+def layers():
+    """A model of linear layers that takes the rows of the cases, for what needs more than one."""
+    import torch
+
+    from titrant.runtime.backends.torch.factory import build, source_digest
+    from titrant.runtime.values import TorchModel
+
+    factory = "operator_nets:Flattened"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = build(factory, {}).eval()
+    inputs = (("image", ("batch", 1, 6, 6), "float32"),)
+    return TorchModel(module, factory, {}, source_digest(factory), inputs, ("logits",))
+
+
 def params_of(name, made):
     """The case's parameters, checked as the worker checks them."""
     from titrant.runtime import catalog
@@ -223,7 +239,7 @@ def run(name, made, scratch):
 
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
-    made = {"record:record": record()}
+    made = {"record:record": record(), "net:layers": layers()}
     for name in CASES:
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value
@@ -240,7 +256,7 @@ def digests(made, home):
     return {
         place: store.put(catalog.get(place.partition(":")[0]).outputs[place.partition(":")[2]], value).digest
         for place, value in made.items()
-        if place != "record:record"
+        if place not in ("record:record", "net:layers")
     }
 
 

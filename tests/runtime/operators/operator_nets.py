@@ -245,6 +245,53 @@ class Encoder(nn.Module):
         return self.head(self.layer(x).mean(1))
 
 
+class PreNorm(nn.Module):
+    """An encoder layer whose norms stand before what reads them alone: (batch, n, width) → (batch, 2)."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.norm2 = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 2 * width)
+        self.drop = nn.Dropout(0.1)
+        self.down = nn.Linear(2 * width, width)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, x):
+        read = self.norm1(x)
+        query, key, value = self.query(read), self.key(read), self.value(read)
+        x = x + self.out(nn.functional.scaled_dot_product_attention(query, key, value))
+        x = x + self.down(self.drop(torch.relu(self.up(self.norm2(x)))))
+        return self.head(x.mean(1))
+
+
+class Flattened(nn.Module):
+    """Two linear layers with a ReLU between, over all pixels: (batch, 1, 6, 6) → logits (batch, 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(36, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, image):
+        return self.head(torch.relu(self.first(image.flatten(1))))
+
+
+class NormedRows(nn.Module):
+    """Batch normalization of rows, and an activation that lets no scale through: (batch, 5) → (batch, 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(5)
+        self.first = nn.Linear(5, 8)
+        self.second = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.second(nn.functional.gelu(self.first(self.norm(x))))))
+
+
 class Residual(nn.Module):
     """A convolution, a shortcut that takes every second pixel, and a mean over all pixels before the head."""
 
