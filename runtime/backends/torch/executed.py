@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from titrant.runtime.values import TorchModel, TorchScriptModel
 
 # torch's own kernels for whole numbers.
-_INTEGER = "quantized::"
+_INTEGER = ("quantized::", "aten::quantized_")
 # Calls that multiply by weights, or do so inside.
 _MULTIPLY = (
     "aten::_convolution", "aten::addmm", "aten::bmm", "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::einsum",

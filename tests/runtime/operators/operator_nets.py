@@ -266,6 +266,37 @@ class PreNorm(nn.Module):
         return self.head(x.mean(1))
 
 
+class Recurrent(nn.Module):
+    """An embedding of rounded numbers, a recurrent layer and a head: (batch, n) → (batch, 2)."""
+
+    def __init__(self, kind="LSTM", width=64, **options):
+        super().__init__()
+        self.table = nn.Embedding(50, 24)
+        self.layer = getattr(nn, kind)(24, width, batch_first=True, **options)
+        self.head = nn.Linear(options.get("proj_size") or width * (2 if options.get("bidirectional") else 1), 2)
+
+    def forward(self, x):
+        places = (x * 10).long().clamp(0, 49)
+        return self.head(self.layer(self.table(places))[0].mean(1))
+
+
+class Stepping(nn.Module):
+    """A recurrent cell over the steps of a row, and an embedding looked up by three axes: (batch, 4) → (batch, 2)."""
+
+    def __init__(self, kind="LSTMCell"):
+        super().__init__()
+        self.table = nn.Embedding(50, 8)
+        self.cell = getattr(nn, kind)(8, 96)
+        self.head = nn.Linear(96, 2)
+
+    def forward(self, x):
+        rows = self.table((x * 10).long().clamp(0, 49).unsqueeze(-1)).squeeze(2)
+        state = self.cell(rows[:, 0])
+        for step in range(1, 4):
+            state = self.cell(rows[:, step], state)
+        return self.head(state[0] if isinstance(state, tuple) else state)
+
+
 class Flattened(nn.Module):
     """Two linear layers with a ReLU between, over all pixels: (batch, 1, 6, 6) → logits (batch, 2)."""
 

@@ -1,6 +1,5 @@
 """Find the linear layers of a module that can be replaced, and put others in their places, wherever they stand."""
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -62,10 +61,11 @@ def _left(names: Collection[str], elsewhere: str | None, leave: Collection[str])
 def check_finite(module: "torch.nn.Module", names: Collection[str]) -> None:
     """Raise PreconditionError X290 for a weight that holds NaN or infinity: its block would be lost with it."""
     for name in names:
-        weight = module.get_submodule(name).weight
-        broken = int((~weight.isfinite()).sum())
+        weights = [value for value in module.get_submodule(name).parameters(recurse=False) if value.ndim > 1]
+        broken = sum(int((~weight.isfinite()).sum()) for weight in weights)
         if broken:
-            message = f"{broken} of the {weight.numel()} weights of {name or 'the layer'} are NaN or infinite"
+            count = sum(weight.numel() for weight in weights)
+            message = f"{broken} of the {count} weights of {name or 'the layer'} are NaN or infinite"
             raise PreconditionError(Diagnostic("X290", message, help="train the model again, or mend its weights"))
 
 
@@ -89,8 +89,8 @@ def replaced(module: "torch.nn.Module", layers: "Mapping[str, torch.nn.Module]")
 
 
 def weighted(module: "torch.nn.Module") -> Iterator[str]:
-    """Yield the names of the layers that hold a matrix, or more dimensions, of numbers."""
+    """Yield the names of the layers with weights of two axes or more, those of few bits among them."""
     for name, layer in module.named_modules():
-        held = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
-        if any(value.ndim > 1 and math.prod(value.shape) > 1 for value in held):
+        weights = any(value.ndim > 1 for value in layer.parameters(recurse=False))
+        if weights or hasattr(type(layer), "executed_precision"):
             yield name
