@@ -120,12 +120,15 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
 
 def _methods(chain: Chain, maker: StepMaker) -> Iterator[ReductionStep]:
     """Yield a chain's method, and what follows it at once with those of its options that both have."""
-    named, params = chain.method, method_params(chain, maker) if chain.method != "none" else {}
-    while named not in ("", "none"):
-        declaration = maker.declare(method_operator(named))
-        own = {name: value for name, value in params.items() if name in declaration.params.model_fields}
-        yield ReductionStep(declaration.name, own, f"method {chain.method}")
-        named = declaration.method.then if declaration.method is not None else ""
+    if chain.method == "none":
+        return
+    params, because = method_params(chain, maker), f"method {chain.method}"
+    named = method_operator(chain.method)
+    yield ReductionStep(named, params, because)
+    while (method := maker.declare(named).method) is not None and method.then:
+        named = method_operator(method.then)
+        fields = maker.declare(named).params.model_fields
+        yield ReductionStep(named, {name: value for name, value in params.items() if name in fields}, because)
 
 
 def _reduce(
