@@ -1,7 +1,7 @@
 """What became of a plan's candidates, as each stage hands it on: what was chosen, what was judged, and how it ended."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
 from titrant.runtime.run.gains import gains
@@ -11,7 +11,7 @@ from titrant.runtime.run.walk import Walk, needed
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
 from titrant.schema.gate import Contract, Judgement, asked_of_original, threshold_words
 from titrant.schema.plan import Candidate
-from titrant.schema.record import CandidateRecord, Look
+from titrant.schema.record import CandidateRecord, Look, layers_of
 from titrant.schema.values.frozen import dataclass
 
 _STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
@@ -118,7 +118,10 @@ def judging_failure(walk: Walk, candidate: Candidate) -> str:
 
 def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ...]:
     """Say of every candidate what became of it and why."""
-    return tuple(_record(walk, outcome, candidate) for candidate in walk.plan.candidates)
+    return tuple(
+        replace(_record(walk, outcome, candidate), layers=layers_of(walk.value_if_there(candidate.executed)))
+        for candidate in walk.plan.candidates
+    )
 
 
 def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateRecord:

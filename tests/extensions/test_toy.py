@@ -166,6 +166,25 @@ def test_answers_anew_where_the_engine_was_edited_without_another_version(folder
     assert symbols["toybox-fp32"] == "~"
 
 
+def test_is_not_released_where_its_layers_run_otherwise_than_its_method_says(folder, home, released, tmp_path):
+    """The method's file says int8, which its engine unpacks: the row fails, and nothing lies in `outputs/`."""
+    shutil.copytree(TOY, tmp_path / "site")
+    method = tmp_path / "site" / "titrant_toy" / "quantize_toy_round.py"
+    text = method.read_text("utf-8")
+    (line,) = (line for line in text.splitlines() if "precision=" in line)
+    method.write_text(text.replace(line, ""), "utf-8")
+    site, one = {"PYTHONPATH": str(tmp_path / "site")}, ("--set", "quantization.method=toy.round")
+    told = titrant(home, "run", folder / "toy.yaml", *CHAIN, *one, exits=5, **site)
+    assert "toy.round: judged · the contract is not kept: executed" in told
+    assert "in fp32 (Gemm), planned int8" in told
+    record = json.loads((latest(home) / "record.json").read_text("utf-8"))
+    layers = record["candidates"][0]["layers"]
+    assert {(layer["planned"], layer["executed"], layer["engine_op"]) for layer in layers} == {("int8", "fp32", "Gemm")}
+    assert record["released"] == []
+    assert not list(latest(home).glob("outputs/*"))
+    assert "✕ fp32" in titrant(home, "inspect", "latest", **site)
+
+
 def test_names_what_is_installed_where_a_name_is_wrong(folder, home):
     done = subprocess.run(
         [sys.executable, "-m", "titrant", "check", str(folder / "toy.yaml"), "--set", "target.engine=toyy"],

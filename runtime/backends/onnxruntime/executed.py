@@ -4,7 +4,7 @@ While it loads a file onnxruntime fuses, folds and quantizes anew; the graph tha
 """
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ _INTEGER_BEGINS, _INTEGER_ENDS = "QLinear", ("Integer", "IntegerToFloat")
 # What stores weights in fewer bits and says in how many.
 _FEW_BITS = ("GatherBlockQuantized", "MatMulNBits")
 _UNPACKS = "DequantizeLinear"
+# ONNX's numbers of element types: what has fractions, and what is a byte.
+_FLOATS, _BYTES = (1, 10, 11, 16), (2, 3)
 # Rows are looked up as they are stored.
 _LOOKS_UP = ("Gather", "GatherElements", "GatherND")
 
@@ -41,19 +43,23 @@ def executed(model: "OnnxModel", *, threads: int = 1, layers: Collection[str] = 
         optimized = Path(folder) / "optimized.onnx"
         load(model.path, threads=threads, written_to=optimized)
         graph = onnx.load(optimized, load_external_data=False).graph
-    written = onnx.load(model.path, load_external_data=False).graph if layers else onnx.GraphProto()
+    written = onnx.load(model.path, load_external_data=False).graph
     of_file, same = layers_by_node(written, layers, inside=True), same_nodes(graph, written)
-    names = GraphNames.of(graph)
+    ran, file = GraphNames.of(graph), GraphNames.of(written)
     return tuple(
-        ExecutedLayer(of_file.get(same.get(node, ""), ""), node, precision, names.nodes[node].op_type)
-        for node, precision in _precisions(names)
+        ExecutedLayer(
+            of_file.get(same.get(name, ""), ""), name, _precision(ran, name, file, same), ran.nodes[name].op_type
+        )
+        for name in ran.weights
     )
 
 
-def _precisions(names: "GraphNames") -> Iterator[tuple[str, str]]:
-    for name, weight in names.weights.items():
-        node = names.nodes[name]
-        yield name, _of_integers(node) or _of_weight(names, node, weight)
+def _precision(ran: "GraphNames", name: str, file: "GraphNames", same: Mapping[str, str]) -> str:
+    """Return in what a node runs; int8 also where its weights were rounded to that anew, to be unpacked again."""
+    node, weight = ran.nodes[name], ran.weights[name]
+    before = file.constants[file.weights[same[name]]].data_type if name in same else None
+    anew = before in _FLOATS and ran.constants[weight].data_type in _BYTES
+    return _of_integers(node) or ("int8" if anew else _of_weight(ran, node, weight))
 
 
 def _of_integers(node: "onnx.NodeProto") -> str:

@@ -29,7 +29,7 @@ _WHOLE = (onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING
 # What onnxruntime and its tools put before or behind the name of a node or tensor.
 _BEFORE = "fused "
 _BEHIND = re.compile(
-    r"(_token_\d+|_nchwc|_nhwc|_quant\w*|_Q\d\w*|_matmul_Q\d\w*|_product|_bias|_pooled|_transposed|_output_\d+|_scale|"
+    r"(_token_\d+|_nchwc|_nhwc|_pre_q|_q|_dq|_q_to_dq|_quant\w*|_Q\d\w*|_matmul_Q\d\w*|_product|_bias|_pooled|_transposed|_output_\d+|_scale|"
     r"_zero_point|_DequantizeLinear\w*|_QuantizeLinear\w*|/\w*(Fusion|Quantization|Transformer)\w*|_alpha|_beta|_flat|_\d+)$"
 )
 # The operator at the end of a name that an exporter makes of the way to a module: /layer1/layer1.0/conv1/Conv_1.
@@ -67,7 +67,7 @@ class GraphNames:
             for tensor in dict.fromkeys(node.input):
                 readers.setdefault(tensor, []).append(name)
         makers = {tensor: name for name, node in nodes.items() for tensor in node.output if tensor}
-        names = cls(nodes, constants, makers, {tensor: tuple(found) for tensor, found in readers.items()}, {})
+        names = cls(nodes, constants, makers, {tensor: tuple(reading) for tensor, reading in readers.items()}, {})
         weights = {name: weight for name, node in nodes.items() if (weight := names._weight(node))}
         return replace(names, weights=weights)
 
@@ -100,6 +100,19 @@ class GraphNames:
                 if maker is not None and maker not in seen:
                     seen.add(maker)
                     waiting.append(maker)
+
+    def ahead(self, name: str) -> Iterator[str]:
+        """Yield the tensors that are made of a node's answer, the nearest first, up to the next nodes with weights."""
+        waiting, seen = [*self.nodes[name].output], {*self.nodes[name].output}
+        while waiting:
+            tensor = waiting.pop(0)
+            yield tensor
+            for reader in self.readers.get(tensor, ()):
+                fresh = (
+                    [] if reader in self.weights else [made for made in self.nodes[reader].output if made not in seen]
+                )
+                waiting += fresh
+                seen |= {*fresh}
 
 
 def _inside(graph: onnx.GraphProto) -> Iterator[tuple[int, onnx.NodeProto, Collection[onnx.TensorProto]]]:
@@ -235,25 +248,25 @@ def same_nodes(optimized: onnx.GraphProto, written: onnx.GraphProto) -> dict[str
     """Return {node of the optimized graph: node of the file} of every node with weights that can be told.
 
     By its own name, by its weight's, by the tensor that it is named after or makes: what is fused behind a product
-    gives it its name, and the way back from there leads to it. A constant that is no weight tells nothing: equal ones
-    become one.
+    gives it its name, and the way back from there leads to it. At last by the tensors that are made of its answer. A
+    constant that is no weight tells nothing: equal ones become one.
     """
     engine, file = GraphNames.of(optimized), GraphNames.of(written)
     heavy = file.weights
     readers: dict[str, list[str]] = {}
     for node, weight in heavy.items():
         readers.setdefault(weight, []).append(node)
-    found: dict[str, str] = {}
-    for find in (_by_name, _by_weight, _by_tensor):
+    same: dict[str, str] = {}
+    for find in (_by_name, _by_weight, _by_tensor, _by_readers):
         for node, weight in engine.weights.items():
-            if node in found:
+            if node in same:
                 continue
-            taken = set(found.values())
+            taken = set(same.values())
             left = [other for other in find(engine, file, node, weight, readers) if other in heavy]
             fresh = [other for other in left if other not in taken]
             if fresh:
-                found[node] = fresh[0]
-    return found
+                same[node] = fresh[0]
+    return same
 
 
 def _by_name(
@@ -275,5 +288,13 @@ def _by_tensor(
     engine: GraphNames, file: GraphNames, node: str, weight: str, readers: Mapping[str, list[str]]
 ) -> Iterator[str]:
     for tensor in (*_spellings(node), *engine.nodes[node].output):
+        if tensor in file.makers:
+            yield from file.nearest(file.makers[tensor])
+
+
+def _by_readers(
+    engine: GraphNames, file: GraphNames, node: str, weight: str, readers: Mapping[str, list[str]]
+) -> Iterator[str]:
+    for tensor in engine.ahead(node):
         if tensor in file.makers:
             yield from file.nearest(file.makers[tensor])

@@ -67,7 +67,6 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         bits=(4,),
         rank=5,
         devices=("cpu",),
-        memory_only=("cpu",),
         arithmetic=cost.FOUR_BITS,
         layers=("Linear",),
         named="linear layers",

@@ -69,7 +69,6 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         arithmetic=cost.INT8,
         layers=("Linear",),
         named="linear layers",
-        by_name="each of its layers takes some 45 µs beside its products, and ort.dynamic holds as few bytes",
     ),
 )
 def quantize_bnb_int8(params: BnbInt8Params, context: Context, *, model: Any) -> dict[str, Any]:

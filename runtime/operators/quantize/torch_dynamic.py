@@ -51,6 +51,7 @@ class TorchDynamicParams(Params):
     """How weights are scaled."""
 
     per_channel: bool = Field(True, description="a scale for each output channel rather than for the whole weight")
+    leave: tuple[str, ...] = Field((), description="layers, by name, that keep their precision")
 
 
 def requires(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
@@ -146,14 +147,14 @@ def quantize_torch_dynamic(params: TorchDynamicParams, context: Context, *, mode
                 no int8 kernels for torch, or when the forward takes decisions on tensor values
     Cost:       a copy of the model, five forward passes of two rows
     """
-    quantized, layers, left = quantize(model, example, params.per_channel, context)
+    quantized, layers, left = quantize(model, example, params, context)
     context.measure("quantized_layers", layers)
     context.measure("fp32_layers", left)
     return {"model": quantized}
 
 
 def quantize(
-    model: "TorchModel", example: "Rows", per_channel: bool, context: Context
+    model: "TorchModel", example: "Rows", params: TorchDynamicParams, context: Context
 ) -> "tuple[TorchScriptModel, int, int]":
     """Return the written file, how many layers are quantized, and how many with weights are not."""
     import torch
@@ -167,7 +168,8 @@ def quantize(
     alone = type(model.module).__name__ in QUANTIZED
     module = torch.nn.Sequential(model.module) if alone else model.module
     arrays = example_arrays(model, example, TRACED_ROWS)
-    layers = {**dict.fromkeys(linear_layers(module), "Linear"), **dict(_others(module, arrays))}
+    every = {**dict.fromkeys(linear_layers(module), "Linear"), **dict(_others(module, arrays))}
+    layers = {name: kind for name, kind in every.items() if name not in params.leave}
     if not layers:
         raise PreconditionError(
             Diagnostic(
@@ -181,13 +183,10 @@ def quantize(
     _choose_kernels()
     with fixed_settings(context.threads, context.seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao says on every call that it moves to torchao
-        quantized = _quantized(module, layers, per_channel)
+        quantized = _quantized(module, layers, params.per_channel)
         script = traced(quantized, model.outputs, arrays)
-    return (
-        save_script(script, model, context.scratch),
-        len(layers),
-        sum(name not in layers for name in weighted(module)),
-    )
+    left = sum(name not in layers for name in weighted(module))
+    return save_script(script, model, context.scratch), len(layers), left
 
 
 def linear_layers(module: "torch.nn.Module") -> tuple[str, ...]:
