@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.decide import decide
+from titrant.compiler.decide.rule import Decisions, LeftOut
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.lower.lower import lower
 from titrant.compiler.passes import passes
 from titrant.compiler.predict.learned import NO_HISTORY, History
 from titrant.compiler.predict.memory import check_feasible
+from titrant.compiler.predict.narrow import Aims, leave_out
+from titrant.compiler.predict.outlook import outlooks
 from titrant.compiler.predict.price import price
 from titrant.runtime import catalog
 from titrant.schema.diagnostics.diagnostics import Place
@@ -34,10 +37,35 @@ def compile_plan(
     """
     decisions = decide(bound, hardware, model, data)
     lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
+    left_out = _left_out(bound, decisions, lowered, hardware, (model, data))
+    if left_out:
+        decisions = decide(bound, hardware, model, data, left_out=left_out)
+        lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     plan = passes.run(lowered, passes.standard(model), declare=catalog.get, trace=trace)
     plan = price(plan, hardware, model, data, history=history, declare=catalog.get)
     check_feasible(plan, hardware, model, declare=catalog.get, limit=_size_limit(bound))
     return plan
+
+
+def _left_out(
+    bound: BoundRecipe,
+    decisions: Decisions,
+    plan: Plan,
+    hardware: Hardware,
+    facts: tuple[ModelFacts, DataFacts],
+) -> dict[str, LeftOut]:
+    """Return which candidates are not made for what is expected of them; none where the recipe names its method."""
+    if bound.recipe.quantization.method != "auto":
+        return {}
+    target, settled = bound.recipe.target, decisions.settled
+    aims = Aims(
+        objective=settled.objective.order,
+        size=target.size,
+        plain_may_fail=target.peak_memory is not None,
+        budget=settled.budget,
+        written=bound.recipe.search.budget != "auto",
+    )
+    return leave_out(outlooks(plan, decisions, hardware, *facts), aims)
 
 
 def _size_limit(bound: BoundRecipe) -> Place | None:

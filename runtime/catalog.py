@@ -126,20 +126,17 @@ class Declaration:
     user_code: bool
     run: Callable[..., Mapping[str, Any]]
     doc: str
-    # How a quantization method is lowered: what it takes and which engine and format it ends in; None elsewhere.
-    method: "Method | None" = None
+    method: "Method | None" = None  # how a quantization method is lowered; None elsewhere
     # The modules that it is going to import, so that their cost is apart from that of its work.
     loads: Callable[[Any], tuple[str, ...]] = no_modules
-    # Parameters that change what comes out and not what it costs.
-    costless: tuple[str, ...] = ()
+    costless: tuple[str, ...] = ()  # parameters that change what comes out and not what it costs
     # Whether it would give back the model that it is given, so that the plan leaves it out.
     idle: Callable[[Any, ModelFacts], bool] = never
     # What the facts of a model are after it: what follows in a chain is predicted by them.
     model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model
     # Parameters that name engines, alone or by name of a model: the versions of their packages enter the step key.
     engines: tuple[str, ...] = ()
-    # Kinds of devices on which the project's own checks run it: cpu, cuda, mps; none where nobody has yet.
-    verified: tuple[str, ...] = ()
+    verified: tuple[str, ...] = ()  # kinds of devices on which the project's own checks run it: cpu, cuda, mps
 
 
 @dataclass(frozen=True)
@@ -371,10 +368,8 @@ def method_operator(method: str) -> str:
 
 def quantization_methods() -> tuple[str, ...]:
     """List every quantization method in the catalog, from gentle to aggressive."""
-    named = [name for name in names() if name.partition(".")[0] in _METHODS]
-    declared = [get(name).method for name in named]
-    methods = [method for method in declared if method is not None]
-    return tuple(method.name for method in sorted(methods, key=lambda method: (method.rank, method.name)))
+    declared = (get(name).method for name in names() if name.partition(".")[0] in _METHODS)
+    return tuple(name for _, name in sorted((method.rank, method.name) for method in declared if method is not None))
 
 
 def leaving_methods() -> tuple[str, ...]:

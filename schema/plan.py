@@ -174,6 +174,7 @@ class Plan:
     original_judgement: str = ""  # "step.port" of how the original itself is judged; "" where nothing is asked of it
     original_limits: str = ""  # "step.port" of how it fares on tuning rows by gates that it can miss as well; "": none
     power: JointPower | None = None  # what the contract makes of a faithful candidate; None: not known yet
+    search_minutes: float | None = None  # after which no further candidate is begun; None: no such end
     judged: str = ""  # digest of the models that it makes and the gates that judge them: what a look is about
 
     @cached_property
@@ -208,6 +209,8 @@ def identity(plan: Plan) -> dict[str, Any]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
     del value["warnings"], value["judged"], value["power"]
+    if value["search_minutes"] is None:
+        del value["search_minutes"]
     # Nothing is asked of most originals: their plans keep the digest that they had before that could be said.
     for key in ("original_judgement", "original_limits", "fitness"):
         if not value[key]:

@@ -41,7 +41,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("train", "watch_gradients"): (False,),
     ("reduction", "distillation"): ("none",),
     ("quantization", "adapt"): ("none",),
-    ("search", "budget"): ("auto",),
     ("search", "mix_layers"): (False,),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),

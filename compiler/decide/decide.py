@@ -1,6 +1,6 @@
 """Run the decision rules in order over a bound recipe and the facts, first saying what was settled before them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from titrant.compiler.bind.bind import check_facts
 from titrant.compiler.bind.bound_recipe import BoundRecipe
@@ -20,7 +20,7 @@ from titrant.compiler.decide import (
     transforms,
     weights,
 )
-from titrant.compiler.decide.rule import Decisions, Question, RuleAnswer, decision, settle
+from titrant.compiler.decide.rule import Decisions, LeftOut, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
 
@@ -84,6 +84,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("methods", "chains", methods.chains),
     ("number_format", "chains", number_format.number_format),
     ("layers", None, number_format.layers),
+    ("budget", "budget", measuring.budget),
     ("plain", "plain", measuring.plain),
     ("objective", "objective", measuring.objective),
     ("operating_point", "operating_point", measuring.operating_point),
@@ -94,14 +95,24 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
 )
 
 
-def decide(bound: BoundRecipe, hardware: Hardware, model: ModelFacts, data: DataFacts) -> Decisions:
+NOTHING_LEFT_OUT: Mapping[str, LeftOut] = {}
+
+
+def decide(
+    bound: BoundRecipe,
+    hardware: Hardware,
+    model: ModelFacts,
+    data: DataFacts,
+    *,
+    left_out: Mapping[str, LeftOut] = NOTHING_LEFT_OUT,
+) -> Decisions:
     """Settle everything that the recipe leaves open, each choice with its reason and its rejected alternatives.
 
-    A function of its arguments. Raises RecipeError where model and data contradict the recipe, InfeasibleError where
-    the recipe cannot be carried out on `hardware`.
+    A function of its arguments; `left_out` are candidates not to make. Raises RecipeError where model and data
+    contradict the recipe, InfeasibleError where the recipe cannot be carried out on `hardware`.
     """
     warnings = list(check_facts(bound, model, data))
-    question = Question(bound, hardware, model, data)
+    question = Question(bound, hardware, model, data, left_out=left_out)
     lines: list[Decision] = []
     for _, name, rule in RULES:
         answer = rule(question)

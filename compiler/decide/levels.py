@@ -62,7 +62,7 @@ def level(question: Question) -> RuleAnswer:
             "level.written",
             asked=asked,
             chosen=asked,
-            because="the recipe names it",
+            because=f"the recipe names it; {widths(asked)}",
             path=("level",),
         )
         return RuleAnswer(asked, (line,))
@@ -74,10 +74,17 @@ def level(question: Question) -> RuleAnswer:
     else:
         because = "no safety or clinical gate, and auto never goes below a retention of 0.95"
         rejected = (Rejected("aggressive", "its retention of 0.9 is below 0.95"),)
+    because += f"; {widths(chosen)}"
     line = decision(
         question, "level", "level.auto", asked=asked, chosen=chosen, because=because, path=("level",), rejected=rejected
     )
     return RuleAnswer(chosen, (line,))
+
+
+def widths(name: str) -> str:
+    """Say down to which width `method: auto` may quantize under a level, and under the others."""
+    others = ", ".join(f"{level} {other.fewest_bits}" for level, other in LEVELS.items() if level != name)
+    return f"down to {LEVELS[name].fewest_bits} bits ({others})"
 
 
 def _medical_gate(question: Question) -> str:

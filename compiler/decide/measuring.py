@@ -1,18 +1,22 @@
-"""Settle the objective, the operating point and what is timed, plain conversions too; show trusted code and notes."""
+"""Settle the objective, the budget, the operating point and what is timed, plain conversions too."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from titrant.compiler.decide.rule import Chain, Question, Ranking, RuleAnswer, decision
+from titrant.compiler.decide.rule import Chain, Question, Ranking, RuleAnswer, SearchBudget, decision
 from titrant.compiler.decide.target import engine_of, original_kind
 from titrant.runtime.backends import backend
 from titrant.schema.facts import TensorSpec
-from titrant.schema.plan import Decision
+from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.recipe.reduce import Budget
+from titrant.schema.values.units import counted
 
 # At most this many candidates are judged on evaluation rows, whatever the number made.
 SHORTLIST = 4
+# How many candidates of methods `auto` makes: the best predicted of each kind, and what comes next up to this number.
+AUTO_EVALUATIONS = 6
 # The figure of a latency limit → the share of runs that must lie below it.
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -31,6 +35,48 @@ def objective(question: Question) -> RuleAnswer:
         path=("search", "objective"),
     )
     return RuleAnswer(Ranking(chosen, SHORTLIST), (line,))
+
+
+def budget(question: Question) -> RuleAnswer:
+    """Settle the search's budget, and say what it had no room for; nothing is said where all is made anyway."""
+    asked = question.recipe.search.budget
+    settled = search_budget(asked)
+    cut = tuple(Rejected(name, each.because) for name, each in question.left_out.items() if each.by_budget)
+    if asked == "auto" and not cut:
+        return RuleAnswer(settled)
+    made = [chain for chain in question.settled.chains if chain.method != "none"]
+    line = decision(
+        question,
+        "search.budget",
+        "budget.auto" if asked == "auto" else "budget.written",
+        asked="auto" if asked == "auto" else _budget_words(settled),
+        chosen=f"{len(made)} of {counted(len(made) + len(cut), 'candidate')} of methods",
+        because=_why_made(settled, written=asked != "auto"),
+        path=("search", "budget"),
+        rejected=cut,
+    )
+    return RuleAnswer(settled, (line,))
+
+
+def search_budget(asked: str | Budget) -> SearchBudget:
+    """Return what a recipe's budget comes to."""
+    if isinstance(asked, Budget):
+        return SearchBudget(asked.evaluations, asked.minutes)
+    return SearchBudget(AUTO_EVALUATIONS)
+
+
+def _budget_words(settled: SearchBudget) -> str:
+    evaluations = None if settled.evaluations is None else counted(settled.evaluations, "evaluation")
+    minutes = None if settled.minutes is None else f"{settled.minutes:g} minutes"
+    return ", ".join(filter(None, (evaluations, minutes))) or "no limit"
+
+
+def _why_made(settled: SearchBudget, *, written: bool) -> str:
+    chosen = "the best predicted of each kind come first; plain conversions are made in any case"
+    because = f"the recipe says so: {chosen}" if written else chosen
+    if settled.minutes is not None:
+        because += f"; no further one is begun once {settled.minutes:g} minutes of the run are over"
+    return because
 
 
 def operating_point(question: Question) -> RuleAnswer:

@@ -19,14 +19,19 @@ from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import Declaration, Method, quantization_methods
+from titrant.runtime.catalog import Declaration, Method, Params, quantization_methods
 from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.frozen import dataclass
 
-# What `bits: auto` stands for: on the CPU, and besides on an accelerator, which computes in it as fast as in fp32.
-AUTO_BITS, ACCELERATOR_BITS = 8, 16
+# What `bits: auto` stands for, the width that it prefers first; how few bits there may be is the level's to say.
+AUTO_BITS = (8, 16, 4)
+# On an accelerator without int8 kernels.
+ACCELERATOR_BITS = (16, 4)
+# Instruction sets that compute in 16 bits: elsewhere such numbers are widened first, and nothing but the size is won.
+HALF = ("avx512_bf16", "amx_bf16", "avx512_fp16", "bf16", "fp16")
+_HALF_BITS = 16
 # What the medical safeguards allow at least.
 SAFE_BITS = 8
 
@@ -67,7 +72,7 @@ def chains(question: Question) -> RuleAnswer:
         return _settled(question, conversions, "method.none", "the recipe asks for no quantization")
     if asked == "auto":
         _refuse_bits(question)
-        offers = (*conversions, *_ranked(question, (_offer(question, method) for method in quantization_methods())))
+        offers = (*conversions, *_ranked(question, _methods(question)))
         answer = _settled(question, offers, "method.auto", _why_measured(question))
         answer = replace(answer, decisions=(*_bits_line(question), *answer.decisions))
     else:
@@ -82,7 +87,7 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
     def order(offer: Offer) -> tuple[int, int, str]:
         declaration = catalog.get(catalog.method_operator(offer.chain.method))
         assert declaration.method is not None  # an offer is made of methods only
-        params = declaration.params.model_validate(dict(offer.chain.options))
+        params = _params(declaration, offer.chain.bits, offer.chain.options)
         model = without(reduced_facts(question), params)
         made = declaration.predict(params, question.hardware, model, NOTHING_KNOWN)
         return declaration.method.rank, -(made.output_bytes or 0), offer.chain.method
@@ -91,8 +96,10 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
 
 
 def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> RuleAnswer:
-    kept = [offer.chain for offer in offers if not offer.against]
+    omitted = question.left_out
+    kept = [offer.chain for offer in offers if not offer.against and offer.chain.id not in omitted]
     rejected = tuple(Rejected(offer.chain.id, offer.against) for offer in offers if offer.against)
+    rejected += tuple(Rejected(name, each.because) for name, each in omitted.items() if not each.by_budget)
     ranked = tuple(replace(chain, rank=rank) for rank, chain in enumerate(kept))
     if not ranked:
         raise InfeasibleError(_nothing_left(question, offers))
@@ -204,7 +211,20 @@ def _conversions(question: Question) -> Iterator[Offer]:
                 yield Offer(named_by(chain), (*_unfit(question, engine, form), *_unquantized(question)))
 
 
-def _offer(question: Question, name: str) -> Offer:
+def _methods(question: Question) -> Iterator[Offer]:
+    """Offer every method, in each of the widths that it gives."""
+    for name in quantization_methods():
+        method = catalog.get(catalog.method_operator(name)).method
+        assert method is not None  # the catalog lists those with a method
+        widths = method.bits if question.recipe.quantization.bits == "auto" else ()
+        if len(widths) > 1:
+            yield from (_offer(question, name, width) for width in widths)
+        else:
+            yield _offer(question, name)
+
+
+def _offer(question: Question, name: str, width: int | None = None) -> Offer:
+    """Offer a method, in one of several widths where one is given, which its candidate is then named after."""
     declaration = catalog.get(catalog.method_operator(name))
     method = declaration.method
     assert method is not None  # bind takes no method whose operator is none
@@ -213,18 +233,21 @@ def _offer(question: Question, name: str) -> Offer:
         return Offer(named_by(Chain(name, name, None, method.engine, method.format, 0)), (Unmet(cause),))
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
     options = with_left_alone(declaration, {**_other_format(question, declaration, options), **options}, question)
-    bits = _bits(question, method)
+    bits = width or _bits(question, method)
     before = question.settled.reductions
-    chain = named_by(Chain(name, name, bits, method.engine, method.format, 0, options, before))
+    identifier = f"{name}-{width}bit" if width else name
+    chain = named_by(Chain(identifier, name, bits, method.engine, method.format, 0, options, before))
     device = question.settled.device
     if not method.runs_on(device):
         # Neither another engine nor another width would help it.
         there = method.devices[0]
         cause = f"its kernels run on {_DEVICES.get(there, there)}, and target.device is {device}"
         return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
-    unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
+    offered = (width,) if width else method.bits
+    unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method, offered))
+    params = _params(declaration, bits, options)
     unfit = (*unfit, *cannot_leave(declaration, question))
-    hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
+    hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, params))
     return Offer(chain, hard, tuple(_unwanted(question, method, bits)))
 
 
@@ -236,15 +259,26 @@ def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
         yield Unmet(cause, f"choose a method with {SAFE_BITS}")
 
 
-def _other_bits(question: Question, method: Method) -> Iterator[Unmet]:
+def _other_bits(question: Question, method: Method, offered: tuple[int, ...]) -> Iterator[Unmet]:
     """Say why a method's widths are not those asked for; one that the recipe names may have any under `auto`."""
     asked = question.recipe.quantization.bits
     if asked == "auto" and question.recipe.quantization.method == method.name:
         return
+    if asked == "auto" and offered == (_HALF_BITS,) and not _half_pays(question):
+        cause = "this processor computes in none of the 16-bit formats, so that nothing but the size is won"
+        yield Unmet(cause, "write search.objective: [size] or a target.size to consider it")
+        return
     widths = _auto_bits(question) if asked == "auto" else (asked,)
-    if set(widths).isdisjoint(method.bits):
-        offered, due = " or ".join(map(str, method.bits)), " or ".join(map(str, widths))
-        yield Unmet(f"it gives {offered} bits, and bits: {asked} asks for {due}")
+    if set(widths).isdisjoint(offered):
+        said, due = " or ".join(map(str, offered)), " or ".join(map(str, widths))
+        yield Unmet(f"it gives {said} bits, and bits: {asked} asks for {due}")
+
+
+def _half_pays(question: Question) -> bool:
+    """Whether 16 bits win anything: computed in, or where the size of the file is what counts first."""
+    recipe, instructions = question.recipe, question.hardware.identity.instructions
+    native = question.settled.device != "cpu" or any(name in instructions for name in HALF)
+    return native or recipe.search.objective[0] == "size" or recipe.target.size is not None
 
 
 def _bits(question: Question, method: Method) -> int:
@@ -257,9 +291,7 @@ def _bits(question: Question, method: Method) -> int:
 def _auto_bits(question: Question) -> tuple[int, ...]:
     """Return the widths that `auto` takes, the one that it prefers first."""
     device = question.settled.device
-    if device == "cpu":
-        return (AUTO_BITS,)
-    return (AUTO_BITS, ACCELERATOR_BITS) if int8_methods(device) else (ACCELERATOR_BITS,)
+    return AUTO_BITS if device == "cpu" or int8_methods(device) else ACCELERATOR_BITS
 
 
 def _other_format(question: Question, declaration: Declaration, written: Mapping[str, Any]) -> dict[str, Any]:
@@ -321,9 +353,13 @@ def _remedy(question: Question, lack: Unmet) -> str:
     return lack.remedy
 
 
-def _unable(
-    question: Question, declaration: Declaration, method: Method, options: Mapping[str, Any]
-) -> Iterator[Unmet]:
+def _params(declaration: Declaration, bits: int | None, options: Mapping[str, Any]) -> Params:
+    """Return a method's parameters, with its width where it has one to set."""
+    width = {"bits": bits} if "bits" in declaration.params.model_fields and bits is not None else {}
+    return declaration.params.model_validate({**width, **options})
+
+
+def _unable(question: Question, declaration: Declaration, method: Method, params: Params) -> Iterator[Unmet]:
     """Say why a method cannot work on this model, data or machine."""
     if method.takes not in backend.kinds():
         yield Unmet(f"it takes {method.takes}, which no engine here brings")
@@ -337,7 +373,6 @@ def _unable(
         yield Unmet("it calibrates, and there are no calibration rows")
     elif method.calibrated and not _has_source(question):
         yield Unmet("it calibrates, and random inputs calibrate nothing")
-    params = declaration.params.model_validate(dict(options))
     yield from declaration.requires(
         params, at_device(question.hardware, question.settled.device), without(reduced_facts(question), params)
     )

@@ -87,6 +87,14 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class SearchBudget:
+    """How many candidates methods may make, and until when; None for no limit. Plain conversions do not count."""
+
+    evaluations: int | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
 class Settled:
     """What the rules settled, a field a rule; while they run, a field holds its default until its rule has spoken."""
 
@@ -102,6 +110,7 @@ class Settled:
     chains: tuple[Chain, ...] = ()
     plain: tuple[Chain, ...] = ()  # conversions that are no candidates, to be timed beside those that are
     objective: Ranking = Ranking((), 0)
+    budget: SearchBudget = SearchBudget()
     operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point
     profile: Mapping[str, Any] = field(default_factory=dict)  # batches, iterations, warmup
     contract: Contract = Contract((), 0.0, "evidence")
@@ -117,14 +126,26 @@ class Decisions:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Why a candidate that could be made is not: what is predicted of it, or (`by_budget`) no room in the search."""
+
+    because: str
+    by_budget: bool = False
+
+
+@dataclass(frozen=True)
 class Question:
-    """Everything that a rule may look at; `settled` is what the rules before it settled."""
+    """Everything that a rule may look at; `settled` is what the rules before it settled.
+
+    `left_out` are candidates that could be made and are not, by their id.
+    """
 
     bound: BoundRecipe
     hardware: Hardware
     model: ModelFacts
     data: DataFacts
     settled: Settled = Settled()
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:

@@ -104,6 +104,7 @@ def lower(
         fitness=(f"{REPEATS}.repeats", f"{REFERENCE}.reference"),
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
         original_limits=f"{limited[0].id}.judgement" if limited else "",
+        search_minutes=decisions.settled.budget.minutes,
         judged=_judged(bound, decisions, model_facts, files),
     )
 

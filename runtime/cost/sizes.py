@@ -25,6 +25,8 @@ SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
 TENSOR_BYTES, TORCH_BYTES = 90, 500
 # The some 130 nodes of an attention layer: as exported, and folded, with or without nodes that quantize.
 ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 26_000
+# Of a weight in fp32.
+_WEIGHT_BYTES = 4
 # What a node of a graph made elsewhere spends beside its numbers.
 ONNX_NODE_BYTES = 180
 # What a channel with a scale of its own adds: scale and zero point of its weights (5), in QDQ also of its bias (8).
@@ -52,7 +54,8 @@ def onnx_bytes(model: ModelFacts, attention_bytes: int = ATTENTION_BYTES) -> int
     `attention_bytes` is what the nodes of an attention layer of torch's take in it.
     """
     nodes = ONNX_LAYER_BYTES * _read_layers(model) + attention_bytes * len(layers_of(model, "MultiheadAttention"))
-    return folded_bytes(model) - _unread_bytes(model) + nodes + ONNX_BYTES
+    copied = sum(_WEIGHT_BYTES * _elements(layer) for layer in tied_to_table(model))
+    return folded_bytes(model) - _unread_bytes(model) + copied + nodes + ONNX_BYTES
 
 
 def torchscript_bytes(model: ModelFacts, *, halved: bool = False) -> int:
@@ -79,14 +82,49 @@ def _read_layers(model: ModelFacts) -> int:
     return sum(not layer.unread for layer in model.layers)
 
 
-def saved_by_int8(model: ModelFacts, *types: str) -> int:
-    """Return the bytes that int8 weights of some layer types save: three of every four, tied weights once."""
-    return sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in layers_of(model, *types))
+def saved_by_int8(model: ModelFacts, *types: str, shared: bool = False) -> int:
+    """Return the bytes that int8 weights of some layer types save: three of every four, tied weights once.
+
+    A product whose weights are an embedding's gets a copy of its own in int8. `shared` says that the file in fp32 holds
+    no such copy, as TorchScript does and ONNX does not.
+    """
+    saved = sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in layers_of(model, *types))
+    tied = sum(_elements(layer) for layer in tied_to_table(model) if layer.type in types)
+    return saved + tied * (-1 if shared else _WEIGHT_BYTES - 1)
+
+
+def tied_to_table(model: ModelFacts) -> tuple[Layer, ...]:
+    """Return a module's linear layers whose weights are those of an embedding, which counts them as its own."""
+    tables = {layer.weight_shape for layer in model.layers if layer.type == "Embedding"}
+    return tuple(
+        layer
+        for layer in model.layers
+        if layer.type == "Linear" and layer.weight_shape in tables and layer.parameters < _elements(layer)
+    )
 
 
 def channels(model: ModelFacts, *types: str) -> int:
     """Count the output channels of some layer types, each of which gets a scale of its own."""
-    return sum(layer.weight_shape[0] for layer in layers_of(model, *types) if layer.weight_shape)
+    tied = tuple(layer for layer in tied_to_table(model) if layer.type in types and not layer.weight_bytes)
+    return sum(layer.weight_shape[0] for layer in (*layers_of(model, *types), *tied) if layer.weight_shape)
+
+
+def qdq_scale_bytes(model: ModelFacts, *types: str) -> int:
+    """Return the bytes of a QDQ file's scales by channel, those of a bias only where it is quantized.
+
+    The bias of a product of several rows a case is an Add of its own, which stays in fp32.
+    """
+    apart = sum(
+        layer.weight_shape[0]
+        for layer in (*layers_of(model, *types), *tied_to_table(model))
+        if layer.type in types and layer.type in PRODUCTS_IN_FILE and _without_bias(layer)
+    )
+    return QDQ_CHANNEL_BYTES * channels(model, *types) - (QDQ_CHANNEL_BYTES - DYNAMIC_CHANNEL_BYTES) * apart
+
+
+def _without_bias(layer: Layer) -> bool:
+    elements = _elements(layer)
+    return bool(layer.weight_shape) and (layer.parameters <= elements or (layer.flops or 0) > 2 * elements)
 
 
 def _elements(layer: Layer) -> int:

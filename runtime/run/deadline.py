@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from titrant.runtime.run.search_end import SearchEnd, gentlest
 from titrant.runtime.run.walk import Performed, Performer, StepTask, StoppedError
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, Diagnostic, StepError
 from titrant.schema.plan import Plan, Step
@@ -39,15 +40,17 @@ class Deadline:
         self._seconds = seconds
         self._grace = 0.0 if seconds is None else max(_GRACE_SECONDS, _GRACE_SHARE * seconds)
         self._end = None if seconds is None else time.monotonic() + seconds
-        self._gentlest = _gentlest(plan)
+        self._gentlest = gentlest(plan)
         self._reserve = _reserve(plan, self._gentlest)
+        self._search = SearchEnd(plan)
 
     def left(self) -> float | None:
         """Return the seconds until the end, below 0 after it; None when it never comes."""
         return None if self._end is None else self._end - time.monotonic()
 
     def allow(self, step: Step) -> None:
-        """Raise OutOfTimeError when a step may not be started."""
+        """Raise OutOfTimeError when a step may not be started, SearchEndedError where the search has ended before."""
+        self._search.allow(step)
         left = self.left()
         if left is None or step.stage == "report":
             return
@@ -129,12 +132,6 @@ class TimedPerformer:
     def look(self, rows: EvaluationRows, judged: LookSubject) -> Look:
         """Say which look judging is, however late it is."""
         return self._performer.look(rows, judged)
-
-
-def _gentlest(plan: Plan) -> set[str]:
-    """Return each search's gentlest candidate: the one to fall back on, made however late it is."""
-    ranks: Mapping[str, int] = {candidate.id: candidate.rank for candidate in plan.candidates}
-    return {min(search.candidates, key=lambda name: ranks[name]) for search in plan.searches if search.candidates}
 
 
 def _reserve(plan: Plan, gentlest: set[str]) -> float:

@@ -133,7 +133,7 @@ def shortlist(
         return (Choice(nearest.candidate, True, because), *_dropped(gentle_first, left_out))
     kept = _not_dominated(hopeful, objective, left_out)
     if len(kept) > length:
-        best = sorted(kept[1:], key=lambda item: _sort_key(item, kept[0], objective))[: length - 1]
+        best = _best_first(kept, objective)[: length - 1]
         for item in kept[1:]:
             if item not in best:
                 left_out[item.candidate] = f"the shortlist holds {length}, and others are better in {objective[0]}"
@@ -258,18 +258,34 @@ def _gap(item: Figures, rival: Figures, name: str) -> Gap:
     return Gap(name, "better" if (mine > theirs) == OBJECTIVES[name] else "worse")
 
 
-def _sort_key(item: Figures, reference: Figures, objective: Sequence[str]) -> tuple[float, ...]:
-    """Order by the first objective in steps of the gap; ties go to the smaller, the more faithful, the gentler."""
-    name = objective[0]
+def _best_first(kept: Sequence[Figures], objective: Sequence[str]) -> list[Figures]:
+    """Order all but the gentlest, the best first: one that beats every other in turn before the order by steps."""
+
+    def beaten(item: Figures) -> bool:
+        return any(better(item, other, objective) <= 0 for other in kept if other is not item)
+
+    return sorted(kept[1:], key=lambda item: (beaten(item), *sort_key(item, kept[0], objective)))
+
+
+def sort_key(item: Figures, reference: Figures, objective: Sequence[str]) -> tuple[float, ...]:
+    """Order by every objective in turn, in steps of the gap from a reference, which makes it a total order of ranks.
+
+    Ties go to the smaller, the more faithful, the gentler.
+    """
+    steps = (_steps(item, reference, name) for name in objective)
+    return (*steps, float(item.size), -(item.tuning.kept or 0.0), float(item.rank))
+
+
+def _steps(item: Figures, reference: Figures, name: str) -> float:
+    """Return how many gaps one is from a reference in an objective, less for better; infinite where it is not known."""
     value, other = item.value(name), reference.value(name)
     runs = compare_runs(item.timing.runs, reference.timing.runs) if name in _TIMED else None
     gain = math.inf
     if runs is not None:
         gain = 1 / runs.ratio.estimate
-    elif value and other:
-        gain = other / value if OBJECTIVES[name] else value / other
-    steps = round(math.log(gain) / math.log(1 + GAP)) if math.isfinite(gain) else gain
-    return steps, float(item.size), -(item.tuning.kept or 0.0), float(item.rank)
+    elif value:
+        gain = (other or 1.0) / value if OBJECTIVES[name] else value / (other or 1.0)
+    return round(math.log(gain) / math.log(1 + GAP)) if math.isfinite(gain) else gain
 
 
 def _nearest(
@@ -285,7 +301,7 @@ def _nearest(
                 total += abs(value - limit.threshold) / max(limit.threshold, 1e-12)
         return total
 
-    return min(figures, key=lambda item: (missed(item), *_sort_key(item, figures[0], objective)))
+    return min(figures, key=lambda item: (missed(item), *sort_key(item, figures[0], objective)))
 
 
 def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> str:

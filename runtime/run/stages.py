@@ -16,6 +16,7 @@ from titrant.runtime.run.record import report_value
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.replay import replayed
 from titrant.runtime.run.search import Choice, Figures, figures, limits, retention_asked, shortlist
+from titrant.runtime.run.search_end import making_steps
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original
@@ -52,6 +53,8 @@ def _titrate(walk: Walk, recorded: RecordedChoices) -> Outcome:
     original = None if walk.unperformed else _judge_original(walk)
     if misses(original):
         return Outcome(original)
+    for step in making_steps(walk.plan):
+        walk.settle(step)
     walk.settle_stage("make")
     # Whether timings can be reused too is looked up where all that is timed is there.
     _require_performed(walk, ("prepare", "make"))

@@ -121,8 +121,10 @@ Objective = Literal["latency", "size", "peak_memory", "throughput", "quality"]
 class Budget(Section):
     """When the search ends."""
 
-    evaluations: Count | None = Field(None, description="candidates tried, at most")
-    minutes: Positive | None = Field(None, description="minutes, at most")
+    evaluations: Count | None = Field(
+        None, description="candidates that methods make, at most; plain conversions are made besides"
+    )
+    minutes: Positive | None = Field(None, description="minutes of the run after which no further candidate is begun")
 
 
 class Range(Section):

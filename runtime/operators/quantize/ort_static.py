@@ -16,12 +16,11 @@ from titrant.runtime.cost.sizes import (
     PRODUCTS_IN_FILE,
     QDQ_ATTENTION_BYTES,
     QDQ_BYTES,
-    QDQ_CHANNEL_BYTES,
     QDQ_LAYER_BYTES,
-    channels,
     layers_of,
     missing,
     onnx_bytes,
+    qdq_scale_bytes,
     saved_by_int8,
     takes_none,
 )
@@ -90,7 +89,7 @@ def predict(
     if model is None:
         return Prediction()
     quantized = layers_of(model, *QUANTIZED)
-    scales = QDQ_CHANNEL_BYTES * channels(model, *MULTIPLIED) if params.per_channel else 0
+    scales = qdq_scale_bytes(model, *MULTIPLIED) if params.per_channel else 0
     size = (
         onnx_bytes(model, QDQ_ATTENTION_BYTES)
         - saved_by_int8(model, *QUANTIZED)

@@ -79,7 +79,7 @@ def predict(
     if model is None:
         return Prediction()
     scales = PACKED_CHANNEL_BYTES * channels(model, "Linear") if params.per_channel else 0
-    size = torchscript_bytes(model) - saved_by_int8(model, "Linear") + scales
+    size = torchscript_bytes(model) - saved_by_int8(model, "Linear", shared=True) + scales
     for layer in layers_of(model, *RECURRENT):
         weights, rows, directions = _recurrent_sizes(layer)
         size += directions * _PACKED_BYTES - 3 * weights

@@ -19,6 +19,7 @@ from titrant.cli.plan_rows import (
     control_lines,
     gate_rows,
     group_text,
+    grouped,
     machine_words,
     power_line,
     released_text,
@@ -176,7 +177,7 @@ def decision_text(decision: Decision) -> str:
     lines = [wrapped(f"{decision.subject}: {asked}{decision.chosen}", "  ", "      ")]
     lines.append(wrapped(f"{decision.because} ({decision.rule}){place}", "      ", "      "))
     lines += [
-        wrapped(f"not {rejected.value}: {rejected.because}", "      ", "        ") for rejected in decision.rejected
+        wrapped(f"not {', '.join(names)}: {because}", "      ", "        ") for because, names in grouped(decision)
     ]
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from titrant.cli.plan_rows import (
     contract_words,
     control_lines,
     gate_rows,
+    grouped,
     layers_text,
     machine_words,
     power_line,
@@ -109,9 +110,9 @@ def _coverage(coverage: tuple[Coverage, ...]) -> str:
 def _details(plan: Plan) -> str:
     machine = plan.hardware
     lines = [
-        f"- {code(decision.subject)}: not {inline(rejected.value)}: {inline(rejected.because)}"
+        f"- {code(decision.subject)}: not {inline(', '.join(names))}: {inline(because)}"
         for decision in plan.decisions
-        for rejected in decision.rejected
+        for because, names in grouped(decision)
     ]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     lines += [

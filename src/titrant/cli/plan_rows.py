@@ -10,6 +10,7 @@ from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import (
     FIGURES,
     Candidate,
+    Decision,
     LayerGroup,
     Plan,
     Prediction,
@@ -109,6 +110,14 @@ def bases_of(prediction: Prediction) -> tuple[str, str, str]:
     """Return the basis of each figure; "" for one that is unknown."""
     seconds, peak, output = ("" if getattr(prediction, name) is None else prediction.basis_of(name) for name in FIGURES)
     return seconds, peak, output
+
+
+def grouped(decision: Decision) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return each reason against something once, with all that it speaks against, in the order of their first."""
+    reasons: dict[str, list[str]] = {}
+    for rejected in decision.rejected:
+        reasons.setdefault(rejected.because, []).append(rejected.value)
+    return tuple((because, tuple(names)) for because, names in reasons.items())
 
 
 def _size(value: int | None) -> str:

@@ -1,5 +1,7 @@
 """Predicted file sizes come within 3 % or 16 KiB of the files."""
 
+from types import MappingProxyType
+
 import pytest
 
 from titrant.runtime import catalog
@@ -11,7 +13,7 @@ PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1"}
 MACHINE = Hardware(HardwareIdentity("linux", "x86_64", "", (), 2, None, (), "3.11", PACKAGES))
 
 
-def facts(module, unread=()):
+def facts(module, unread=(), flops=MappingProxyType({})):
     parameters = sum(one.numel() for one in module.parameters())
     return ModelFacts(
         "factory",
@@ -19,7 +21,7 @@ def facts(module, unread=()):
         parameters,
         parameters,
         model_bytes(module),
-        list_layers(module, {}, unread),
+        list_layers(module, flops, unread),
         (),
         (),
         10**6,
@@ -64,6 +66,26 @@ def test_predicts_the_size_of_shared_looked_up_and_unread_weights(*, name, args,
         made = apply(f"quantize.{operator}", {"model": plain, **inputs}, {}).outputs["model"].path.stat().st_size
         said = predicted(f"quantize.{operator}", {}, known)
         assert abs(said - made) < max(0.03 * made, 16 * 1024), (operator, said, made)
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_predicts_the_size_of_a_head_that_is_the_table_of_an_embedding(*, tokens, torch_model, rows, apply):
+    model = torch_model("TiedHead", 16, size=3000, tokens=tokens)
+    seen = run_forward("TiedHead", model.module, (TensorSpec("x", ("batch", 16), "float32"),), "unlabeled")
+    known = facts(model.module, seen.unread, seen.flops_by_module)
+    example = rows(16)
+    plain = apply("export.onnx", {"model": model, "example": example}).outputs["model"]
+    sizes = {"export.onnx": plain.path.stat().st_size}
+    for operator, inputs in (
+        ("export.torchscript", {"model": model, "example": example}),
+        ("quantize.torch_dynamic", {"model": model, "example": example}),
+        ("quantize.ort_dynamic", {"model": plain}),
+        ("quantize.ort_static", {"model": plain, "calibration": example}),
+    ):
+        sizes[operator] = apply(operator, inputs, {}).outputs["model"].path.stat().st_size
+    said = {operator: predicted(operator, {}, known) for operator in sizes}
+    wrong = {name: (said[name], made) for name, made in sizes.items() if abs(said[name] - made) > 0.03 * made}
+    assert wrong == {}
 
 
 def predicted(operator, params, known):

@@ -62,7 +62,7 @@ class Twice(nn.Module):
         return self.again(torch.relu(self.first(x)))
 
 
-class TiedHead(nn.Module):
+class TiedLookup(nn.Module):
     """An embedding of rounded numbers whose table is the head's weight too: (batch, n) → (batch, 50)."""
 
     def __init__(self):
@@ -89,6 +89,21 @@ class Lookup(nn.Module):
     def forward(self, x):
         places = (x * 10).long().clamp(0, self.table.num_embeddings - 1)
         return self.head(self.norm(self.table(places)).mean(1))
+
+
+class TiedHead(nn.Module):
+    """A table of rounded numbers that is the head's weight too, for each of `tokens`: (batch, n) → (batch, size)."""
+
+    def __init__(self, size, tokens):
+        super().__init__()
+        self.table = nn.Embedding(size, 64)
+        self.head = nn.Linear(64, size, bias=False)
+        self.head.weight = self.table.weight
+        self.tokens = tokens
+
+    def forward(self, x):
+        rows = self.table((x * 10).long().clamp(0, self.table.num_embeddings - 1))
+        return self.head(rows).mean(1) if self.tokens else self.head(rows.mean(1))
 
 
 class Gelu(nn.Module):

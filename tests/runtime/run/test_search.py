@@ -8,7 +8,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns, waiting_of
-from titrant.runtime.run.search import CandidateTiming, Figures, Limit, TuningQuality, better, shortlist
+from titrant.runtime.run.search import (
+    OBJECTIVES,
+    CandidateTiming,
+    Figures,
+    Limit,
+    TuningQuality,
+    better,
+    shortlist,
+    sort_key,
+)
 
 OBJECTIVE = ("latency", "size")
 
@@ -193,3 +202,71 @@ def test_leaves_out_what_is_bound_to_miss_batch_invariance():
     assert choices[1].because == (
         "at best 0.9100 of its answers to tuning rows stay in other company, at least 0.9800 is asked"
     )
+
+
+def plainly(name, rank, **values):
+    """Figures of which no runs are known."""
+    timing = CandidateTiming(p50=values.get("latency"), throughput=values.get("throughput"),
+                             peak_memory=values.get("peak_memory"))  # fmt: skip
+    return Figures(name, rank, values.get("size", 100), timing, TuningQuality(kept=values.get("quality"), rows=1000))
+
+
+POSITIVE = st.none() | st.floats(1e-6, 1e6)
+FIGURES = st.lists(
+    st.fixed_dictionaries(
+        {"latency": POSITIVE, "throughput": POSITIVE, "peak_memory": POSITIVE, "quality": st.none() | st.floats(0.5, 1),
+         "size": st.integers(1, 10**9)}
+    ),
+    min_size=1, max_size=7,
+)  # fmt: skip
+LISTS = st.permutations(tuple(OBJECTIVES)).flatmap(lambda order: st.integers(1, 5).map(lambda count: order[:count]))
+
+
+@given(FIGURES, LISTS, st.integers(2, 4), st.randoms())
+def test_always_judges_the_gentlest_and_the_best_and_never_more_than_it_may(values, objective, length, random):
+    found = [plainly(f"c{rank}", rank, **each) for rank, each in enumerate(values)]
+    chosen = names(shortlist(found, objective, (), None, length))
+    assert chosen[0] == "c0"
+    assert len(chosen) <= length
+    assert chosen == sorted(chosen)
+    # What beats every other in turn is never lost, however short the list.
+    for item in found:
+        if all(better(item, other, objective) > 0 for other in found if other is not item):
+            assert item.candidate in chosen
+    random.shuffle(found)
+    assert names(shortlist(found, objective, (), None, length)) == chosen
+
+
+@given(FIGURES, LISTS)
+def test_orders_candidates_totally_whatever_the_objectives(values, objective):
+    found = [plainly(f"c{rank}", rank, **each) for rank, each in enumerate(values)]
+    keys = [sort_key(item, found[0], objective) for item in found]
+    assert all(not math.isnan(part) for key in keys for part in key)
+    assert len(set(keys)) == len(keys)
+
+
+def test_goes_through_the_whole_list_of_objectives():
+    found = [
+        plainly("plain", 0, latency=1.0, peak_memory=100.0, quality=1.0, size=400),
+        plainly("small", 1, latency=1.02, peak_memory=98.0, quality=1.0, size=100),
+        plainly("light", 2, latency=1.05, peak_memory=50.0, quality=1.0, size=410),
+        plainly("fast", 3, latency=0.5, peak_memory=200.0, quality=0.99, size=500),
+    ]
+    for objective, chosen in (
+        (("latency",), ["plain", "fast"]),
+        (("latency", "peak_memory"), ["plain", "light", "fast"]),
+        (("latency", "peak_memory", "size"), ["plain", "small", "light", "fast"]),
+        (("latency", "size"), ["plain", "small", "fast"]),
+        (("quality", "peak_memory"), ["plain", "light"]),
+        (("size", "latency"), ["plain", "small"]),
+    ):
+        assert names(shortlist(found, objective, (), None, 4)) == chosen
+
+
+def test_lets_later_objectives_decide_who_stays_where_the_list_is_too_short():
+    found = [
+        plainly("plain", 0, latency=1.0, peak_memory=100.0),
+        plainly("heavy", 1, latency=0.5, peak_memory=100.0, size=10),
+        plainly("light", 2, latency=0.5, peak_memory=50.0),
+    ]
+    assert names(shortlist(found, ("latency", "peak_memory"), (), None, 2)) == ["plain", "light"]

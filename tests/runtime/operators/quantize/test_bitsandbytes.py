@@ -107,7 +107,7 @@ def test_quantizes_a_layer_that_stands_in_two_places_in_both(torch_model, rows, 
 
 
 def test_leaves_a_head_that_is_tied_to_an_embedding(torch_model, rows, apply):
-    model = torch_model("TiedHead", 7)
+    model = torch_model("TiedLookup", 7)
     done = apply("quantize.bnb_nf4", {"model": model})
     assert done.measurements == {"quantized_layers": 1, "fp32_layers": 2}
     module = done.outputs["model"].module

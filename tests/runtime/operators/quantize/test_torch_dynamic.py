@@ -71,7 +71,7 @@ def test_leaves_recurrent_layers_that_torch_has_no_kernels_for(options, torch_mo
 
 
 def test_quantizes_a_head_and_the_embedding_that_it_is_tied_to(torch_model, rows, apply, answers):
-    model, x = torch_model("TiedHead", 7), rows(7).inputs["x"]
+    model, x = torch_model("TiedLookup", 7), rows(7).inputs["x"]
     done = apply("quantize.torch_dynamic", {"model": model, "example": rows(7)})
     assert done.measurements == {"quantized_layers": 3, "fp32_layers": 0}
     original = answers(model, x)

@@ -1,0 +1,83 @@
+"""What is expected of every candidate of a plan by facts that stay: latency, size, and how long making takes."""
+
+from dataclasses import replace
+
+from titrant.compiler.decide.measuring import is_plain
+from titrant.compiler.decide.rule import Chain, Decisions
+from titrant.compiler.lower.chains import entries
+from titrant.compiler.lower.plan_graph import Declare
+from titrant.compiler.predict.price import price
+from titrant.runtime import catalog
+from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.plan import Candidate, CandidateSearch, Plan
+from titrant.schema.values.frozen import dataclass
+
+# What a candidate may do to the answers: its width, calibrated activations, activations scaled as they come.
+AnswerKind = tuple[int | None, bool, bool] | str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is expected of one candidate: seconds of the batch that is judged, bytes of its file, seconds to make it.
+
+    None where that does not follow from the facts. `chain` is what it is made by, `plain` that neither a method nor a
+    reduction did, `kind` what it may do to the answers; one whose method says nothing is of a kind of its own.
+    """
+
+    chain: str
+    engine: str
+    rank: int
+    plain: bool
+    kind: AnswerKind
+    seconds: float | None = None
+    bytes: int | None = None
+    making_seconds: float | None = None
+
+
+def outlooks(
+    plan: Plan,
+    decisions: Decisions,
+    hardware: Hardware,
+    model: ModelFacts,
+    data: DataFacts,
+    *,
+    declare: Declare = catalog.get,
+) -> tuple[tuple[Outlook, ...], ...]:
+    """Return what is expected of the candidates of each search, in the order of the searches.
+
+    Neither the bench nor earlier runs count: the same machine would otherwise get another plan after each. Instruction
+    sets, layers and rows do, so that figures hold in comparison with each other, for a processor of no certain speed.
+    """
+    priced = price(plan, replace(hardware, bench=None), model, data, declare=declare)
+    chains = {entry.id: entry.chain for asked in entries(decisions) for entry in asked.competing}
+    candidates = {candidate.id: candidate for candidate in priced.candidates}
+    timed = model.flops is not None and decisions.settled.device == "cpu"
+    return tuple(
+        tuple(
+            _outlook(candidates[name], chains[name], priced, search, declare, timed=timed) for name in search.candidates
+        )
+        for search in priced.searches
+    )
+
+
+def _outlook(
+    candidate: Candidate, chain: Chain, plan: Plan, search: CandidateSearch, declare: Declare, *, timed: bool
+) -> Outlook:
+    method = None if chain.method == "none" else declare(catalog.method_operator(chain.method)).method
+    priced = method is None or method.arithmetic is not None
+    kind: AnswerKind = chain.id
+    if method is not None and priced:
+        kind = (chain.bits, method.calibrated, method.dynamic_activations)
+    timing = next(step for step in plan.steps if step.id == search.timings.rpartition(".")[0])
+    cost = timing.prediction.models.get(candidate.id)
+    making = [step.prediction.seconds for step in plan.steps if step.candidate == candidate.id and step.stage == "make"]
+    return Outlook(
+        chain=chain.id,
+        engine=chain.engine,
+        rank=chain.rank,
+        plain=is_plain(chain),
+        kind=kind,
+        seconds=cost.seconds[str(search.timing_batch)] if cost is not None and timed and priced else None,
+        bytes=candidate.predicted_bytes,
+        making_seconds=None if None in making else sum(filter(None, making)),
+    )
