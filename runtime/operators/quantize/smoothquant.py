@@ -33,6 +33,9 @@ class SmoothQuantParams(Params):
     reduce_range: bool = Field(
         True, description="7-bit weights: needed for true sums where the processor multiplies without VNNI"
     )
+    leave: tuple[str, ...] = Field(
+        (), description="layers, by name, that the quantization after leaves in fp32; smoothing them is exact"
+    )
 
 
 def requires(params: SmoothQuantParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
