@@ -108,6 +108,7 @@ class FourBitLinear(torch.nn.Module):
     """
 
     executed_precision = "int4"
+    nested_scales: torch.Tensor | None
 
     def __init__(self, outputs: int, inputs: int, bias: bool, kind: str, block: int, *, nested: bool) -> None:
         super().__init__()
@@ -204,12 +205,13 @@ def quantized(
     for count, layer in enumerate(taken, 1):
         first: Any = made.module.get_submodule(layer.name)
         for name in layer.names:
-            plain, other = model.module.get_submodule(name), made.module.get_submodule(name)
+            plain: Any = model.module.get_submodule(name)
+            other: Any = made.module.get_submodule(name)
             if other is first:
                 first.fill(plain.weight.detach(), plain.bias)
             else:
                 other._buffers.update(first._buffers)
-                _give_bias(other, plain.bias)  # type: ignore[arg-type]
+                _give_bias(other, plain.bias)
         context.progress(count, len(taken), layer.name)
     context.measure("quantized_layers", sum(len(layer.names) for layer in taken))
     context.measure("fp32_layers", sum(1 for _ in weighted(made.module)) - sum(len(layer.names) for layer in taken))

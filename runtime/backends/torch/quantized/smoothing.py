@@ -146,7 +146,7 @@ def _apply(
         if reason:
             left |= dict.fromkeys(group.layers, reason)
             continue
-        weights = [module.get_submodule(name).weight for name in group.layers]
+        weights: list[torch.Tensor] = [module.get_parameter(f"{name}.weight") for name in group.layers]
         seen = ranges[group.layers[0]]
         chosen = alpha if alpha is not None else _best(seen, weights)
         if chosen is None:
