@@ -126,18 +126,17 @@ class Declaration:
     user_code: bool
     run: Callable[..., Mapping[str, Any]]
     doc: str
-    # How a quantization method is lowered: what it takes and which engine and format it ends in; None elsewhere.
-    method: "Method | None" = None
+    method: "Method | None" = None  # how a quantization method is lowered; None elsewhere
     # The modules that it is going to import, so that their cost is apart from that of its work.
     loads: Callable[[Any], tuple[str, ...]] = no_modules
-    # Parameters that change what comes out and not what it costs.
-    costless: tuple[str, ...] = ()
+    costless: tuple[str, ...] = ()  # parameters that change what comes out and not what it costs
     # Whether it would give back the model that it is given, so that the plan leaves it out.
     idle: Callable[[Any, ModelFacts], bool] = never
     # What the facts of a model are after it: what follows in a chain is predicted by them.
     model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model
     # Parameters that name engines, alone or by name of a model: the versions of their packages enter the step key.
     engines: tuple[str, ...] = ()
+    verified: tuple[str, ...] = ()  # kinds of devices on which the project's own checks run it: cpu, cuda, mps
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,8 @@ class Method:
     operator's `requires` is asked about each layer alone. `leaves` says why a method leaves a layer of those types in
     fp32, "" where it does not. `precision` answers in which number format its layers shall run, by its parameters; by
     default that of its bits. Of the layers for which `chooses` is true it asks nothing: the engine chooses. `variants`
-    are offered beside its defaults.
+    are offered beside its defaults. `then` is a method that follows at once, with the options that it has too;
+    `by_name` says why `auto` leaves it to be named.
     """
 
     name: str
@@ -169,6 +169,8 @@ class Method:
     devices: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
     leaves: Callable[[Layer], str] | None = None
+    then: str = ""
+    by_name: str = ""
     precision: Callable[[Any], str] | None = None
     chooses: Callable[[Layer], bool] | None = None
     variants: tuple[Variant, ...] = ()
@@ -189,6 +191,7 @@ class Applied:
 _catalog: dict[str, Declaration] = {}
 _FOLDER = Path(__file__).parent / "operators"
 _GROUP = "operators"
+_OWN = "titrant.runtime.operators."
 # The families that hold what `quantization.method` can name.
 _METHODS = ("quantize", "model")
 
@@ -213,8 +216,9 @@ def operator(
     idle: Callable[[Any, ModelFacts], bool] = never,
     model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model,
     engines: tuple[str, ...] = (),
+    verified: tuple[str, ...] | None = None,
 ) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., Mapping[str, Any]]]:
-    """Declare the operator that the decorated function is, and enter it in the catalog."""
+    """Declare an operator and enter it in the catalog; the conformance suite verifies titrant's own on the CPU."""
     ports = {port: _port(kinds) for port, kinds in inputs.items()}
 
     def declare(run: Callable[..., Mapping[str, Any]]) -> Callable[..., Mapping[str, Any]]:
@@ -222,6 +226,7 @@ def operator(
             name, version, family, params, ports, dict(outputs), tuple(consumes), determinism, requires, predict,
             libraries, user_code, run, inspect.getdoc(run) or "", method,
             always(loads) if isinstance(loads, tuple) else loads, costless, idle, model_after, engines,
+            verified if verified is not None else ("cpu",) if run.__module__.startswith(_OWN) else (),
         )  # fmt: skip
         _catalog[name] = declaration
         run.declaration = declaration  # type: ignore[attr-defined]
@@ -365,10 +370,8 @@ def method_operator(method: str) -> str:
 
 def quantization_methods() -> tuple[str, ...]:
     """List every quantization method in the catalog, from gentle to aggressive."""
-    named = [name for name in names() if name.partition(".")[0] in _METHODS]
-    declared = [get(name).method for name in named]
-    methods = [method for method in declared if method is not None]
-    return tuple(method.name for method in sorted(methods, key=lambda method: (method.rank, method.name)))
+    declared = (get(name).method for name in names() if name.partition(".")[0] in _METHODS)
+    return tuple(name for _, name in sorted((method.rank, method.name) for method in declared if method is not None))
 
 
 def leaving_methods() -> tuple[str, ...]:

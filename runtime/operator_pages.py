@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from titrant.runtime.catalog import ANY_MODEL, Declaration, Port
+from titrant.schema.values.text import device_title
 
 HEADINGS = ("Helps when", "Inputs", "Outputs", "Fails", "Cost")
 
@@ -96,6 +97,7 @@ def _facts(declaration: Declaration) -> list[str]:
     facts = [
         f"version {declaration.version}, family {declaration.family}",
         f"result: {declaration.determinism}",
+        f"verified on: {', '.join(map(device_title, declaration.verified)) or 'no device yet'}",
     ]
     if declaration.consumes:
         facts.append(f"consumes {', '.join(declaration.consumes)}")

@@ -82,6 +82,20 @@ VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
 
 
 _METHOD = ("quantization", "method")
+_ENGINE = ("target", "engine")
+_TENSORRT = "an NVIDIA GPU with CUDA, and the package tensorrt"
+# Values of later versions → what they take, which no CPU and no Mac has, and what serves there.
+NEEDS: Mapping[tuple[tuple[str, ...], str], tuple[str, tuple[str, ...]]] = {
+    (_METHOD, "gptq"): ("an NVIDIA GPU with CUDA, and the package gptqmodel", ("ort.nbits", "bnb.nf4")),
+    (_METHOD, "awq"): ("an NVIDIA GPU with CUDA, and the package autoawq", ("ort.nbits", "bnb.nf4")),
+    (_METHOD, "tensorrt.int8"): (_TENSORRT, ("ort.static",)),
+    (_METHOD, "tensorrt.fp8"): (f"{_TENSORRT}, of compute capability 8.9 or more", ("cast",)),
+    (_METHOD, "torchao.int4"): ("an NVIDIA GPU with CUDA, and the package torchao", ("ort.nbits", "bnb.nf4")),
+    (_METHOD, "torchao.fp8"): (
+        "an NVIDIA GPU of compute capability 8.9 or more, and the package torchao", ("cast",)
+    ),
+    (_ENGINE, "tensorrt"): (_TENSORRT, ("onnxruntime", "torch")),
+}  # fmt: skip
 # Where metrics are named; a user's own, `module:Name`, and those of tasks that are not there come later.
 _METRICS = (
     ("validation", "gates", "*", "metric"),
@@ -145,9 +159,7 @@ def available(given: CheckInput) -> Iterator[Finding]:
         for path in _written(given, pattern):
             value = _value(given, path)
             if value is not None and value not in values:
-                yield _refused(
-                    given, path, str(value), f"this version has {', '.join(f'`{choice}`' for choice in values)}"
-                )
+                yield _refused(given, path, str(value), _instead(pattern, str(value), values))
     yield from _method(given)
     yield from _user_metrics(given)
 
@@ -176,8 +188,18 @@ def _refused(given: CheckInput, path: KeyPath, value: str, help_text: str = "") 
 def _method(given: CheckInput) -> Iterator[Finding]:
     method = given.recipe.quantization.method
     if not _has_method(method):
-        methods = ", ".join(f"`{name}`" for name in ("auto", "none", *catalog.quantization_methods()))
-        yield _refused(given, _METHOD, method, f"this version has {methods}")
+        yield _refused(
+            given, _METHOD, method, _instead(_METHOD, method, ("auto", "none", *catalog.quantization_methods()))
+        )
+
+
+def _instead(key: tuple[str, ...], value: str, there: Sequence[str]) -> str:
+    """Say what a value of a later version takes and what serves without that, else every value that is there."""
+    needs, serving = NEEDS.get((key, value), ("", ()))
+    serves = [f"`{name}`" for name in serving if name in there]
+    if not needs:
+        return f"this version has {', '.join(f'`{choice}`' for choice in there)}"
+    return f"a later version brings it, and it takes {needs}" + (f": write {' or '.join(serves)}" if serves else "")
 
 
 def _has_method(method: str) -> bool:

@@ -107,14 +107,28 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
         more, kind = _reduce(kind, reduction, entry, maker)
         chained += more
     chained += _prepare(kind, needed_kind)
-    if chain.method != "none":
-        method = ReductionStep(method_operator(chain.method), method_params(chain, maker), f"method {chain.method}")
+    for method in _methods(chain, maker):
         more, kind = _reduce(kind, method, entry, maker)
-        chained += (*more[:-1], replace(more[-1], local=""))
+        chained += more
+    if chain.method != "none":
+        chained[-1] = replace(chained[-1], local="")
     chained += _convert(kind, needed_kind, entry, maker)
     if entry.request.transforms == "inside":
         chained.append(Link(INSIDE, "inside", {}, "raw columns go in"))
     return _named(chained)
+
+
+def _methods(chain: Chain, maker: StepMaker) -> Iterator[ReductionStep]:
+    """Yield a chain's method, and what follows it at once with those of its options that both have."""
+    if chain.method == "none":
+        return
+    params, because = method_params(chain, maker), f"method {chain.method}"
+    named = method_operator(chain.method)
+    yield ReductionStep(named, params, because)
+    while (method := maker.declare(named).method) is not None and method.then:
+        named = method_operator(method.then)
+        fields = maker.declare(named).params.model_fields
+        yield ReductionStep(named, {name: value for name, value in params.items() if name in fields}, because)
 
 
 def _reduce(

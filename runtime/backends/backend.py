@@ -322,8 +322,12 @@ def _first(matching: Iterator[ModelKind], name: str) -> ModelKind:
 
 
 def formats() -> tuple[str, ...]:
-    """List what `export` may ask for, besides `auto`."""
-    return tuple(kind.format for kind in kinds().values() if kind.format)
+    """List what `export` may ask for, besides `auto`: files that stand alone first."""
+    return _formats_in_order(kinds().values())
+
+
+def _formats_in_order(every: Iterable[ModelKind]) -> tuple[str, ...]:
+    return tuple(kind.format for kind in sorted(every, key=lambda kind: kind.user_code) if kind.format)
 
 
 def engines_of(kind: str) -> tuple[str, ...]:
@@ -333,9 +337,9 @@ def engines_of(kind: str) -> tuple[str, ...]:
 
 
 def formats_of(engine: str) -> tuple[str, ...]:
-    """List the formats that an engine runs; KeyError for an engine that is not there."""
+    """List the formats that an engine runs, files that stand alone first; KeyError for an engine that is not there."""
     every = kinds()
-    return tuple(every[kind].format for kind in get(engine).costs if kind in every and every[kind].format)
+    return _formats_in_order(every[kind] for kind in get(engine).costs if kind in every)
 
 
 def run_cost(engine: str, kind: str) -> RunCost:

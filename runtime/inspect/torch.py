@@ -218,7 +218,7 @@ def list_layers(module: "torch.nn.Module", flops: Mapping[str, int], unread: Col
 
 def _weight(part: "torch.nn.Module") -> Any:
     """Return a part's weight: attention holds those of query, key and value as one, a recurrent layer several."""
-    held = (getattr(part, name, None) for name in ("weight", "in_proj_weight", "weight_hh_l0"))
+    held = (getattr(part, name, None) for name in ("weight", "in_proj_weight", "weight_hh_l0", "weight_hh"))
     return next((weight for weight in held if weight is not None), None)
 
 

@@ -89,6 +89,9 @@ MethodName = Literal[
     "bnb.nf4",
     "bnb.fp4",
     "gptq",
+    "awq",
+    "tensorrt.int8",
+    "tensorrt.fp8",
     "smoothquant",
     "cast",
 ]

@@ -100,3 +100,8 @@ def is_whole(text: str) -> bool:
     """Whether a text is a whole number as one writes it, without leading zeros."""
     digits = text.removeprefix("-")
     return digits.isdecimal() and (digits == "0" or not digits.startswith("0"))
+
+
+def device_title(kind: str) -> str:
+    """Call a kind of device (cpu, cuda, mps) as people do."""
+    return {"cpu": "CPU", "cuda": "CUDA", "mps": "Metal"}.get(kind, kind)

@@ -249,7 +249,8 @@ def test_makes_a_model_by_a_chain_of_two_reductions(folder, home, released):
         f"store = Store(open_home(Path({str(home)!r})))\n"
         "place = Path(mkdtemp()) / 'model'\n"
         f"model = store.get(Artifact('torch', {made['digest']!r}, {made['size']}), place)\n"
-        "said = json.loads((place / 'model.json').read_text())\n"
+        "from titrant.runtime.backends.torch.module import described\n"
+        "said = described(place / 'model.safetensors')\n"
         "print(json.dumps([said['rewrites'][0]['operator'], list(model.module.layers[0].weight.shape)]))",
     )
     assert answer == ["prune.toy", [96, 30]]

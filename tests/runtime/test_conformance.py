@@ -25,7 +25,10 @@ import conformance_cases as cases  # noqa: E402 - lies beside the tests, which a
 
 NAMES = catalog.names()
 HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
-PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1", "openvino": "2026", "nncf": "3", **backend.added_packages()}
+PACKAGES = {
+    **{"torch": "2", "onnx": "1", "onnxruntime": "1", "openvino": "2026", "nncf": "3", "bitsandbytes": "0"},
+    **backend.added_packages(),
+}
 LAYERS = (
     Layer("convolution", "Conv2d", 36, 144, (4, 1, 3, 3), 1152),
     Layer("normalization", "BatchNorm2d", 8, 72, (4,)),
@@ -70,6 +73,13 @@ def elsewhere(tmp_path_factory):
 
 def test_has_a_case_for_every_operator():
     assert set(cases.CASES) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_called_verified_only_on_devices_on_which_its_case_runs(name, made):
+    """A kind of device that a declaration names is one of the cases', and the case left its outputs there."""
+    ran = {device for device in cases.DEVICES if all(f"{name}:{port}" in made for port in catalog.get(name).outputs)}
+    assert {*catalog.get(name).verified} <= ran
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,5 +1,7 @@
 """Operator pages: what the docs print of a declaration."""
 
+from dataclasses import replace
+
 from titrant.runtime import catalog
 from titrant.runtime.operator_pages import page, sections
 
@@ -19,6 +21,7 @@ def test_prints_ports_parameters_and_declaration():
         "| `model` | out | onnx |",
         "| `calibration` | minmax, entropy, percentile | minmax | how a range is chosen from the activations seen |",
         "| `percentile` | number > 50, ≤ 100 | 99.999 | share of activations kept, for percentile |",
+        "- verified on: CPU",
         "- quantization method `ort.static`: 8 bits, runs in onnxruntime as onnx, needs calibration rows",
     ):
         assert line in text.splitlines()
@@ -30,3 +33,8 @@ def test_prints_an_optional_parameter_with_both_types():
 
 def test_prints_ports_that_take_many():
     assert "several by name" in page(catalog.get("profile.latency"))
+
+
+def test_names_no_device_where_an_operator_never_ran():
+    never = replace(catalog.get("quantize.ort_static"), verified=())
+    assert "- verified on: no device yet" in page(never).splitlines()

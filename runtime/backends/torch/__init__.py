@@ -25,10 +25,10 @@ def _save_module(value: Any, folder: Path) -> None:
     save_torch(value, folder)
 
 
-def _load_module(folder: Path) -> Any:
+def _load_module(file: Path) -> Any:
     from titrant.runtime.backends.torch.module import load_torch
 
-    return load_torch(folder)
+    return load_torch(file)
 
 
 def _module_as_loaded(value: Any) -> Any:
@@ -131,9 +131,11 @@ BACKEND = Backend(
             name="torch",
             title="a torch module",
             label="a torch module",
+            file="model.safetensors",
             save=_save_module,
             load=_load_module,
             as_loaded=_module_as_loaded,
+            format="safetensors",
             sources=("factory",),
             user_code=True,
         ),

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from titrant.runtime.values import TorchModel, TorchScriptModel
 
 # torch's own kernels for whole numbers.
-_INTEGER = ("quantized::linear", "quantized::conv", "quantized::embedding", "aten::quantized_")
+_INTEGER = (
+    "quantized::linear", "quantized::conv", "quantized::embedding", "quantized::quantized_", "aten::quantized_",
+)  # fmt: skip
 # Calls that multiply by weights, do so inside, or look rows up in them.
 _MULTIPLY = (
     "aten::_convolution", "aten::addmm", "aten::baddbmm", "aten::bilinear", "aten::bmm", "aten::conv1d", "aten::conv2d",
@@ -161,7 +163,9 @@ def _of_module(model: "TorchModel", layers: Collection[str]) -> Iterator[Execute
         read = name in ran or isinstance(above, torch.nn.MultiheadAttention)
         if weight is not None and read:
             kind = type(part).__name__
-            yield ExecutedLayer(own_layer(name, layers), name or kind, _run_in(weight, ran.get(name, "")), kind)
+            # Layers of few bits may keep bytes that hold several numbers each, and then say what these are.
+            precision = getattr(type(part), "executed_precision", "") or _run_in(weight, ran.get(name, ""))
+            yield ExecutedLayer(own_layer(name, layers), name or kind, precision, kind)
 
 
 def _answer_zeros(model: "TorchModel") -> None:

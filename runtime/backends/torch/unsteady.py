@@ -12,7 +12,14 @@ _DROPPED = ("p", "dropout_p", "dropout")
 _NO_FIGURES = "no_stats"
 
 # One scale for the whole tensor, found as it runs.
-_SCALING = ("_dynamic", "choose_qparams.tensor", "_choose_qparams_per_tensor", "fused_moving_avg_obs")
+_SCALING = (
+    "_dynamic",
+    "choose_qparams.tensor",
+    "_choose_qparams_per_tensor",
+    "fused_moving_avg_obs",
+    "quantized_lstm",
+    "quantized_gru",
+)
 
 
 def unsteady(answer: Callable[[], object]) -> Mapping[str, str]:

@@ -4,13 +4,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.frozen import dataclass
 
 
-def operators() -> dict[str, str]:
-    """List every built-in operator with its one-line description."""
+@dataclass(frozen=True)
+class OperatorRow:
+    """An operator: its name, on which kinds of devices the project's own checks run it, and what it does."""
+
+    name: str
+    verified: tuple[str, ...]
+    summary: str
+
+
+def operators() -> tuple[OperatorRow, ...]:
+    """List every operator."""
     from titrant.runtime import catalog
 
-    return {name: catalog.get(name).doc.splitlines()[0] for name in catalog.names()}
+    every = map(catalog.get, catalog.names())
+    return tuple(OperatorRow(item.name, item.verified, item.doc.splitlines()[0]) for item in every)
 
 
 def operator_page(name: str) -> str:

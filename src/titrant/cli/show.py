@@ -7,12 +7,14 @@ from titrant.cli import console
 from titrant.cli.console import table
 from titrant.cli.options import json_option, nothing_to_act_on
 from titrant.schema.diagnostics.diagnostics import OK
+from titrant.schema.values.text import device_title
 
 if TYPE_CHECKING:
     from titrant.api.runs import RunRow
 
 # A run's id says when it began (UTC) and of which recipe it is.
 _HEAD = ("run", "verdict", "released", "size", "latency", "accuracy")
+_OPERATOR_HEAD = ("operator", "verified on", "what it does")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     runs.add_argument(
         "--metric", action="append", default=[], metavar="'accuracy>=.95'", help="whose model has this figure"
     )
-    json_option(runs, "the runs")
+    json_option(parser, "the runs, or the operators")
 
 
 def call(options: argparse.Namespace) -> int:
@@ -34,8 +36,7 @@ def call(options: argparse.Namespace) -> int:
 
     _refuse_what_has_no_use(options)
     if options.what == "operators":
-        listed = show.operators() if options.name is None else None
-        console.answer(table(list(listed.items())) if listed is not None else show.operator_page(options.name))
+        _operators(options)
     elif options.what == "recipes":
         listed = recipes.recipes() if options.name is None else None
         console.answer(table(list(listed.items())) if listed is not None else recipes.recipe_text(options.name))
@@ -47,11 +48,27 @@ def call(options: argparse.Namespace) -> int:
 
 
 def _refuse_what_has_no_use(options: argparse.Namespace) -> None:
-    given = [f"--{name}" for name in ("recipe", "verdict", "metric", "json") if getattr(options, name)]
+    given = [f"--{name}" for name in ("recipe", "verdict", "metric") if getattr(options, name)]
     if options.what != "runs" and given:
         raise nothing_to_act_on(given[0], options.what, "it is for: show runs")
+    if options.json and (options.what not in ("runs", "operators") or options.name is not None):
+        raise nothing_to_act_on("--json", options.name or options.what, "it is for: show runs, show operators")
     if options.what in ("runs", "schema") and options.name is not None:
         raise nothing_to_act_on(options.name, options.what, "see titrant show --help")
+
+
+def _operators(options: argparse.Namespace) -> None:
+    from titrant.api import show
+
+    if options.name is not None:
+        console.answer(show.operator_page(options.name))
+        return
+    rows = show.operators()
+    if options.json:
+        console.answer_json(rows)
+    else:
+        cells = [(row.name, ", ".join(map(device_title, row.verified)) or "-", row.summary) for row in rows]
+        console.answer(table([_OPERATOR_HEAD, *cells]))
 
 
 def _runs(options: argparse.Namespace) -> None:

@@ -89,3 +89,16 @@ def test_chains_any_sequence_each_reading_what_the_one_before_gave(live, exporte
     assert kind == "onnx"
     assert len({step.id for step in steps}) == len(steps)
     assert steps[-1].id == "it"
+
+
+def test_lets_a_method_be_followed_by_another_with_the_options_that_both_have():
+    options = {"alpha": 0.7, "rows": 64, "reduce_range": False, "leave": ("head",)}
+    chain = Chain("it", "smoothquant", 8, "onnxruntime", "onnx", 0, options)
+    smoothing, conversion, last = steps_of(chain)
+    assert [step.operator for step in (smoothing, conversion, last)] == [
+        "quantize.smoothquant", "export.onnx", "quantize.ort_static",
+    ]  # fmt: skip
+    assert (smoothing.params["alpha"], smoothing.params["rows"]) == (0.7, 64)
+    assert (last.params["rows"], last.params["reduce_range"], last.id) == (64, False, "it")
+    assert [*last.params["leave"]] == ["head"]
+    assert smoothing.inputs["calibration"] == last.inputs["calibration"]

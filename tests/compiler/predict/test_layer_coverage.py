@@ -61,7 +61,8 @@ def test_tells_touched_layers_from_others_by_type_with_the_reason():
         "with scales found anew for each batch convolutions take 8 to 16 times as long in onnxruntime"
     )
     assert rows["ort.dynamic"]["Linear", ("head",)] == ""
-    assert rows["torch.dynamic"][convolutions] == "torch.dynamic quantizes linear layers only"
+    recurrent = "torch.dynamic quantizes linear layers, LSTM, GRU, their cells and embeddings only"
+    assert rows["torch.dynamic"][convolutions] == recurrent
     static = next(one for one in found if one.method == "ort.static")
     assert static.candidate
     assert static.share == pytest.approx((1280 + 36864 + 1320) / (1280 + 256 + 36864 + 1320))

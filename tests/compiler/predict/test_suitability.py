@@ -86,7 +86,7 @@ def test_says_which_methods_take_each_layer():
     found = {one.name: one.methods for one in asked("balanced").layers}
     assert found["stem"] == ("ort.static",)
     assert set(found["head"]) == {"torch.dynamic", "ort.dynamic", "ort.static", "ort.nbits-8bit"}
-    assert set(found["table"]) == {"ort.dynamic", "ort.static", "ort.nbits-8bit"}
+    assert set(found["table"]) == {"torch.dynamic", "ort.dynamic", "ort.static", "ort.nbits-8bit"}
     assert found["wide"] == ("ort.static",)
     assert found["relu"] == ()
 

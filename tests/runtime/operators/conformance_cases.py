@@ -48,6 +48,8 @@ def _labels_file(made):
     return {"file": {"path": str(path), "digest": "of the labels"}}
 
 
+# The kinds of devices on which the cases are run.
+DEVICES = ("cpu",)
 # In an order in which each can take what those before it gave.
 CASES = {
     "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
@@ -101,8 +103,12 @@ CASES = {
     "export.torchscript": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "quantize.bnb_int8": Case({}, {"model": "model.load:model"}),
+    "quantize.bnb_nf4": Case({}, {"model": "model.load:model"}),
+    "quantize.bnb_fp4": Case({"double_quantization": False}, {"model": "model.load:model"}),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
     "quantize.ort_nbits": Case({}, {"model": "wide:model"}),
+    "quantize.smoothquant": Case({}, {"model": "net:layers", "calibration": "data.transform:calibration"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
     "export.openvino": Case({}, {"model": "export.onnx:model", "example": "data.transform:tuning"}),
     "quantize.openvino_bf16": Case({}, {"model": "export.onnx:model"}),
@@ -208,6 +214,21 @@ def wide():
     return OnnxModel(path)
 
 
+def layers():
+    """A model of linear layers that takes the rows of the cases, for what needs more than one."""
+    import torch
+
+    from titrant.runtime.backends.torch.factory import build, source_digest
+    from titrant.runtime.values import TorchModel
+
+    factory = "operator_nets:Flattened"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = build(factory, {}).eval()
+    inputs = (("image", ("batch", 1, 6, 6), "float32"),)
+    return TorchModel(module, factory, {}, source_digest(factory), inputs, ("logits",))
+
+
 def params_of(name, made):
     """The case's parameters, checked as the worker checks them."""
     from titrant.runtime import catalog
@@ -243,7 +264,7 @@ def run(name, made, scratch):
 
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
-    made = {"record:record": record(), "wide:model": wide()}
+    made = {"record:record": record(), "wide:model": wide(), "net:layers": layers()}
     for name in CASES:
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value

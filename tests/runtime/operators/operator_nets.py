@@ -50,6 +50,33 @@ class SharedSquare(nn.Module):
         return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
 
 
+class Twice(nn.Module):
+    """A linear layer that stands in two places: (batch, 5) → (batch, 5)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(5, 5)
+        self.again = self.first
+
+    def forward(self, x):
+        return self.again(torch.relu(self.first(x)))
+
+
+class TiedLookup(nn.Module):
+    """An embedding of rounded numbers whose table is the head's weight too: (batch, n) → (batch, 50)."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(50, 16)
+        self.inner = nn.Linear(16, 16)
+        self.head = nn.Linear(16, 50)
+        self.head.weight = self.table.weight
+
+    def forward(self, x):
+        places = (x * 10).long().clamp(0, 49)
+        return self.head(torch.relu(self.inner(self.table(places)))).mean(1)
+
+
 class Lookup(nn.Module):
     """An embedding of rounded numbers, a layer norm and a linear layer: (batch, n) → (batch, 2)."""
 
@@ -231,6 +258,84 @@ class Encoder(nn.Module):
 
     def forward(self, x):
         return self.head(self.layer(x).mean(1))
+
+
+class PreNorm(nn.Module):
+    """An encoder layer whose norms stand before what reads them alone: (batch, n, width) → (batch, 2)."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.norm2 = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 2 * width)
+        self.drop = nn.Dropout(0.1)
+        self.down = nn.Linear(2 * width, width)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, x):
+        read = self.norm1(x)
+        query, key, value = self.query(read), self.key(read), self.value(read)
+        x = x + self.out(nn.functional.scaled_dot_product_attention(query, key, value))
+        x = x + self.down(self.drop(torch.relu(self.up(self.norm2(x)))))
+        return self.head(x.mean(1))
+
+
+class Recurrent(nn.Module):
+    """An embedding of rounded numbers, a recurrent layer and a head: (batch, n) → (batch, 2)."""
+
+    def __init__(self, kind="LSTM", width=64, **options):
+        super().__init__()
+        self.table = nn.Embedding(50, 24)
+        self.layer = getattr(nn, kind)(24, width, batch_first=True, **options)
+        self.head = nn.Linear(options.get("proj_size") or width * (2 if options.get("bidirectional") else 1), 2)
+
+    def forward(self, x):
+        places = (x * 10).long().clamp(0, 49)
+        return self.head(self.layer(self.table(places))[0].mean(1))
+
+
+class Stepping(nn.Module):
+    """A recurrent cell over the steps of a row, and an embedding looked up by three axes: (batch, 4) → (batch, 2)."""
+
+    def __init__(self, kind="LSTMCell"):
+        super().__init__()
+        self.table = nn.Embedding(50, 8)
+        self.cell = getattr(nn, kind)(8, 96)
+        self.head = nn.Linear(96, 2)
+
+    def forward(self, x):
+        rows = self.table((x * 10).long().clamp(0, 49).unsqueeze(-1)).squeeze(2)
+        state = self.cell(rows[:, 0])
+        for step in range(1, 4):
+            state = self.cell(rows[:, step], state)
+        return self.head(state[0] if isinstance(state, tuple) else state)
+
+
+class Flattened(nn.Module):
+    """Two linear layers with a ReLU between, over all pixels: (batch, 1, 6, 6) → logits (batch, 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(36, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, image):
+        return self.head(torch.relu(self.first(image.flatten(1))))
+
+
+class NormedRows(nn.Module):
+    """Batch normalization of rows, and an activation that lets no scale through: (batch, 5) → (batch, 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(5)
+        self.first = nn.Linear(5, 8)
+        self.second = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.second(nn.functional.gelu(self.first(self.norm(x))))))
 
 
 class Residual(nn.Module):

@@ -1,0 +1,67 @@
+"""What linear layers in bitsandbytes' forms need, how large they are and what they cost, from facts alone."""
+
+import math
+
+from titrant.runtime.cost.forward import modelled
+from titrant.runtime.cost.sizes import TENSOR_BYTES, layers_of, missing, torch_bytes
+from titrant.schema.cost import Arithmetic, Speedup, Unmet
+from titrant.schema.facts import Hardware, Layer, ModelFacts
+from titrant.schema.plan import Prediction
+from titrant.schema.values.frozen import dataclass
+
+# How many scales share one of their own where they are quantized too.
+_NESTED_BLOCK = 256
+# Loading what quantizes is counted apart; copying and quantizing the weights.
+_SECONDS, _LAYER_SECONDS = 0.05, 0.001
+_BYTES_PER_SECOND = 250e6
+# Measured with bitsandbytes 0.50.2 and torch 2.13 on one thread of a processor with avx512_vnni, layers of 64 x 64 to
+# 4096 x 1024; without AVX-512 whole numbers are multiplied as fp32, which was not measured.
+INT8 = Arithmetic(
+    speedups=(
+        Speedup(("product",), {1: 3.0, 32: 4.8, 256: 4.6}, on=("avx512_vnni",)),
+        Speedup(("product",), {1: 0.5, 32: 0.8}),
+    ),
+    layer_seconds=45e-6,
+    weights=0.25,
+)
+FOUR_BITS = Arithmetic(speedups=(Speedup(("product",), {1: 0.27, 32: 0.76, 256: 0.94}),), layer_seconds=15e-6)
+
+
+@dataclass(frozen=True)
+class WeightForm:
+    """How weights are held: in 8 bits with a scale a row, or in 4 with one a block, itself held in 8 where `nested`."""
+
+    bits: int
+    block: int = 0
+    nested: bool = False
+
+    def bytes(self, layer: Layer) -> int:
+        """Count a linear layer's weight with its scales."""
+        count = math.prod(layer.weight_shape)
+        if self.bits == 8:
+            return count + 4 * layer.weight_shape[0]
+        blocks = -(count // -self.block)
+        scales = blocks + 4 * -(blocks // -_NESTED_BLOCK) + 4 if self.nested else 4 * blocks
+        return -(count // -2) + scales
+
+
+def unmet(hardware: Hardware, model: ModelFacts | None, method: str) -> tuple[Unmet, ...]:
+    """Need torch, bitsandbytes and a linear layer in fp32."""
+    packages = missing(hardware, "torch", "bitsandbytes")
+    if model is None or any(layer.dtype in ("", "float32") for layer in layers_of(model, "Linear")):
+        return packages
+    nothing = f"{method} quantizes linear layers only and the model has none in fp32"
+    return (*packages, Unmet(nothing, "use ort.static"))
+
+
+def predicted(hardware: Hardware, model: ModelFacts, form: WeightForm, leave: tuple[str, ...]) -> Prediction:
+    """Predict the file: every linear layer that does not share its weight in its new form, all else as it was."""
+    taken = [
+        layer
+        for layer in layers_of(model, "Linear")
+        if layer.name not in leave and layer.weight_bytes >= 4 * math.prod(layer.weight_shape) > 0
+    ]
+    saved = sum(4 * math.prod(layer.weight_shape) - form.bytes(layer) for layer in taken)
+    more = len(taken) * TENSOR_BYTES * (3 if form.nested else 1)
+    seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _BYTES_PER_SECOND
+    return modelled(hardware, seconds, 2 * model.weight_bytes, torch_bytes(model) - saved + more)
