@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from titrant.compiler.decide import methods
 from titrant.runtime import catalog
 from titrant.runtime.operators import quantize
 from titrant.schema.diagnostics.diagnostics import InfeasibleError

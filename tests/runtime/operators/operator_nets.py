@@ -367,7 +367,7 @@ class Pooler(nn.Module):
         return self.head(self.attention(parts, parts, parts)[0].mean(1))
 
 
-class Recurrent(nn.Module):
+class LastStep(nn.Module):
     """Two recurrent layers of a kind and a head on the last step: (batch, steps, 24) → (batch, 3)."""
 
     def __init__(self, kind, bidirectional=False):

@@ -92,7 +92,7 @@ def test_quantizes_the_recurrent_layers_that_have_kernels_and_says_which_have_no
     kind, torch_model, rows, apply, answers
 ):
     both, kind = kind.startswith("bi"), kind.split()[-1]
-    model = torch_model("Recurrent", 7, 24, kind=kind, bidirectional=both)
+    model = torch_model("LastStep", 7, 24, kind=kind, bidirectional=both)
     plain = apply("export.onnx", {"model": model, "example": rows(7, 24)}).outputs["model"]
     done = apply("quantize.ort_dynamic", {"model": plain})
     x = rows(7, 24).inputs["x"]
