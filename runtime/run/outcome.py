@@ -1,7 +1,7 @@
 """What became of a plan's candidates, as each stage hands it on: what was chosen, what was judged, and how it ended."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
 from titrant.runtime.run.gains import gains
@@ -47,6 +47,10 @@ class JudgedSearches:
         better = judgement.released or search not in self.best
         best = {**self.best, search: judgement.candidate} if better else self.best
         return JudgedSearches({**self.judgements, judgement.candidate: judgement}, best, self.stopped)
+
+    def with_unjudged(self, judgement: Judgement) -> "JudgedSearches":
+        """Return this with a candidate that ended the worker: no search ends with it."""
+        return replace(self, judgements={**self.judgements, judgement.candidate: judgement})
 
     @property
     def released(self) -> Mapping[str, str]:
@@ -114,6 +118,12 @@ def judging_failure(walk: Walk, candidate: Candidate) -> str:
     steps = needed(walk.plan, candidate.judgement, ("judge",))
     failed = next((step.id for step in steps if step.id in walk.errors), None)
     return "" if failed is None else f"{failed}: {walk.reason(failed)}"
+
+
+def judging_crash(walk: Walk, candidate: Candidate) -> str:
+    """Say how judging a candidate ended the worker; "" where it did not."""
+    crashed = any(walk.crashed(step.id) for step in needed(walk.plan, candidate.judgement, ("judge",)))
+    return judging_failure(walk, candidate) if crashed else ""
 
 
 def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ...]:
