@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 
 from titrant.schema.gain import Gain
+from titrant.schema.gain_parts import GainParts
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
 from titrant.schema.values.canonical import sha256
@@ -98,7 +99,8 @@ class StepRecord:
 class CandidateRecord:
     """What became of a candidate; status is released, judged, shortlisted, measured, rejected or not made.
 
-    `gains` compare one that was judged with the original and with the plain conversion in the same engine.
+    `gains` compare one that was judged with the original and with the plain conversion in the same engine; `parts` tell
+    its gain over the original apart.
     """
 
     candidate: str
@@ -108,6 +110,7 @@ class CandidateRecord:
     figures: Mapping[str, float] = field(default_factory=dict)  # latency_p50 … in seconds, bytes, fractions
     judgement: Judgement | None = None
     gains: tuple[Gain, ...] = ()
+    parts: GainParts | None = None
 
 
 @dataclass(frozen=True)

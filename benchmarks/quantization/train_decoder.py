@@ -11,13 +11,13 @@ def main() -> None:
     """Train for minutes; every place of a window is learned from, and the last one is scored."""
     folder = cached(__doc__ or "")
     torch.manual_seed(0)
-    module, parts = Decoder(), characters(train=40_000)
+    module, parts = Decoder(), characters(train=20_000)
 
     def loss(batch: Batch) -> torch.Tensor:
         following = torch.cat((batch["tokens"][:, 1:], batch["label"][:, None]), 1)
         return functional.cross_entropy(module.at_every_place(batch["tokens"]).flatten(0, 1), following.flatten())
 
-    train(module, loss, parts["train"], epochs=4, rate=3e-3, size=64)
+    train(module, loss, parts["train"], epochs=3, rate=3e-3, size=64)
     keep(module, folder / "decoder.pt", accuracy(module, ("tokens",), parts["test"]))
 
 

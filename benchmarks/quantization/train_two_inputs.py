@@ -11,7 +11,7 @@ def main() -> None:
     folder, inputs = cached(__doc__ or ""), ("top", "bottom")
     torch.manual_seed(0)
     module, parts = TwoHalves(), halves()
-    train(module, classify(module, inputs), parts["train"], epochs=5, rate=2e-3)
+    train(module, classify(module, inputs), parts["train"], epochs=4, rate=2e-3)
     keep(module, folder / "two_inputs.pt", accuracy(module, inputs, parts["test"]))
 
 

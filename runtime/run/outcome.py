@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
-from titrant.runtime.run.gains import gains
+from titrant.runtime.run.gains import gains, parts
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.search import Choice, Figures, shown
 from titrant.runtime.run.walk import Walk, needed
@@ -145,11 +145,11 @@ def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateReco
     judgement = judged.judgements.get(name)
     if judgement is None:
         return CandidateRecord(name, "shortlisted", judged.stopped or _STOPPED, size, figures)
-    if name in judged.released.values():
-        because = "the most aggressive candidate judged that keeps the contract"
-        return CandidateRecord(name, "released", because, size, figures, judgement, gains(walk, candidate))
-    because = _why_not(walk, judged, candidate)
-    return CandidateRecord(name, "judged", because, size, figures, judgement, gains(walk, candidate))
+    released = name in judged.released.values()
+    kept = "the most aggressive candidate judged that keeps the contract"
+    because = kept if released else _why_not(walk, judged, candidate)
+    status, compared = "released" if released else "judged", (gains(walk, candidate), parts(walk, candidate))
+    return CandidateRecord(name, status, because, size, figures, judgement, *compared)
 
 
 def _why_not(walk: Walk, judged: JudgedSearches, candidate: Candidate) -> str:
