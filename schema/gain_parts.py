@@ -10,7 +10,7 @@ from titrant.schema.values.frozen import dataclass
 ORIGINAL = "original"
 CONVERSION, ENGINE, PRECISION, REDUCTION = "conversion", "engine", "precision", "reduction"
 # name of a file in the timings → seconds of a batch, or bytes; None where it is not known
-Figure = Callable[[str], float | None]
+FigureOf = Callable[[str], float | None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def fp32_files(plan: Plan, search: CandidateSearch) -> dict[str, str]:
     return {name: engine for name, engine in engines.items() if name not in changed}
 
 
-def fastest(files: Mapping[str, str], seconds: Figure, engine: str | None = None) -> str | None:
+def fastest(files: Mapping[str, str], seconds: FigureOf, engine: str | None = None) -> str | None:
     """Return the fastest file of an engine, or of any; None where none was timed."""
     timed = [
         (took, name)
@@ -73,7 +73,7 @@ def fastest(files: Mapping[str, str], seconds: Figure, engine: str | None = None
     return min(timed)[1] if timed else None
 
 
-def links(candidate: Candidate, files: Mapping[str, str], seconds: Figure) -> tuple[GainPart, ...]:
+def links(candidate: Candidate, files: Mapping[str, str], seconds: FigureOf) -> tuple[GainPart, ...]:
     """Return the way from the original to a candidate, without factors; () where its steps cannot be told apart.
 
     It goes over the fastest fp32 file of the original's engine, and then of the candidate's.
@@ -97,8 +97,8 @@ def links(candidate: Candidate, files: Mapping[str, str], seconds: Figure) -> tu
 def gain_parts(
     candidate: Candidate,
     files: Mapping[str, str],
-    seconds: Figure,
-    size: Figure,
+    seconds: FigureOf,
+    size: FigureOf,
     *,
     speed: Callable[[str, str], Gain | None],
     basis: str = "measured",
