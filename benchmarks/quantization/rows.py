@@ -74,6 +74,13 @@ def stories() -> dict[str, np.ndarray]:
     return {"tokens": np.stack(windows)}
 
 
+def digits() -> dict[str, np.ndarray]:
+    """Return the images of scikit-learn's digits as its recipe reads them: image (rows, 1, 8, 8), pixels 0 to 1."""
+    from sklearn.datasets import load_digits
+
+    return {"image": (load_digits().images / 16).astype(np.float32)[:, None]}
+
+
 def _words(stored: bytes) -> dict[bytes, tuple[float, int]]:
     """Read a word list of llama2.c: the longest word's length, then score, length and bytes of every word."""
     words: dict[bytes, tuple[float, int]] = {}

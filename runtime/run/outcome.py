@@ -148,8 +148,10 @@ def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateReco
     released = name in judged.released.values()
     kept = "the most aggressive candidate judged that keeps the contract"
     because = kept if released else _why_not(walk, judged, candidate)
-    status, compared = "released" if released else "judged", (gains(walk, candidate), parts(walk, candidate))
-    return CandidateRecord(name, status, because, size, figures, judgement, *compared)
+    return CandidateRecord(
+        name, "released" if released else "judged", because, size, figures, judgement,
+        gains=gains(walk, candidate), parts=parts(walk, candidate),
+    )  # fmt: skip
 
 
 def _why_not(walk: Walk, judged: JudgedSearches, candidate: Candidate) -> str:
