@@ -120,6 +120,7 @@ class CandidateRow:
     metric: str
     agreement: str
     company: str  # rows that are answered otherwise: alone, in other company, beside an outlier
+    mark: str = ""  # of which engine it is the fastest fp32 file
 
 
 @dataclass(frozen=True)
@@ -153,29 +154,28 @@ def candidate_rows(
     first = next((candidate.quality for candidate in candidates.values() if candidate.quality), None)
     kept = not record.run.released
     row = CandidateRow(
-        "original", _marked(f"as given, in {record.plan.original_engine}", marks.get("original")), "✓" if kept else "○",
+        "original", f"as given, in {record.plan.original_engine}", "✓" if kept else "○",
         "keep this one" if kept else "the reference", "pass" if kept else "plain", "", **_figures(raws[""], largest),
-        metric=_accuracy(first, "original"), agreement=NONE, company=NONE,
+        metric=_accuracy(first, "original"), agreement=NONE, company=NONE, mark=marks.get("original", ""),
     )  # fmt: skip
     seen = record.values.invariance
     return (
         row,
-        *(_row(item, raws[item.id], largest, seen.get(item.id), marks.get(item.id)) for item in candidates.values()),
-        *(_beside(name, engine, raws[name], largest, marks.get(name)) for name, (engine, _) in plain.items()),
+        *(
+            _row(item, raws[item.id], largest, seen.get(item.id), marks.get(item.id, ""))
+            for item in candidates.values()
+        ),
+        *(_beside(name, engine, raws[name], largest, marks.get(name, "")) for name, (engine, _) in plain.items()),
     )
 
 
-def _beside(name: str, engine: str, raw: _Raw, largest: Mapping[str, float], mark: str | None) -> CandidateRow:
+def _beside(name: str, engine: str, raw: _Raw, largest: Mapping[str, float], mark: str) -> CandidateRow:
     """Show a plain conversion that is timed and no candidate."""
     return CandidateRow(
-        name, _marked(f"plain conversion, in {engine}", mark), "○", "timed beside", "plain",
+        name, f"plain conversion, in {engine}", "○", "timed beside", "plain",
         "what the others are compared with; never released", **_figures(raw, largest), metric=NONE, agreement=NONE,
-        company=NONE,
+        company=NONE, mark=mark,
     )  # fmt: skip
-
-
-def _marked(what: str, mark: str | None) -> str:
-    return f"{what}; {mark}" if mark else what
 
 
 def table_batch(record: Record) -> int:
@@ -183,17 +183,15 @@ def table_batch(record: Record) -> int:
     return record.plan.searches[0].timing_batch if record.plan.searches else 1
 
 
-def _row(
-    candidate: Shown, raw: _Raw, largest: Mapping[str, float], seen: Invariance | None, mark: str | None
-) -> CandidateRow:
+def _row(candidate: Shown, raw: _Raw, largest: Mapping[str, float], seen: Invariance | None, mark: str) -> CandidateRow:
     symbol, words, tone = outcome(candidate)
     planned = candidate.planned
     method = "plain conversion" if planned.method == "none" else planned.method
     agreement = fraction(candidate.quality.agreement) if candidate.quality else NONE
     return CandidateRow(
-        candidate.id, _marked(f"{method}, {planned.format} in {planned.engine}", mark), symbol, words, tone,
+        candidate.id, f"{method}, {planned.format} in {planned.engine}", symbol, words, tone,
         candidate.record.because, **_figures(raw, largest), metric=_accuracy(candidate.quality, "candidate"),
-        agreement=agreement, company=NONE if seen is None else seen_words(seen),
+        agreement=agreement, company=NONE if seen is None else seen_words(seen), mark=mark,
     )  # fmt: skip
 
 

@@ -23,7 +23,10 @@ _TONES = {"better": "good", "worse": "bad"}
 
 @dataclass(frozen=True)
 class GainRow:
-    """One part of a gain: from which file to which, what changed, and what that did to speed and size."""
+    """One part of a gain: from which file to which, what changed, and what that did to speed and size.
+
+    `size` is the second file's share of the first.
+    """
 
     name: str
     files: str
@@ -57,7 +60,7 @@ def _what(part: GainPart, method: str) -> str:
 
 def _row(name: str, part: GainPart, what: str) -> GainRow:
     speed = NONE if part.speed is None else speed_words(part.speed)
-    size = NONE if part.size is None else f"{1 / part.size:.2f} of it"
+    size = NONE if part.size is None else f"{1 / part.size:.2f}"
     tone = "plain" if part.speed is None else _TONES.get(part.speed.verdict, "plain")
     return GainRow(name, f"{part.before} → {part.after}", what, speed, size, tone)
 

@@ -30,14 +30,21 @@ def load(run: str | os.PathLike[str], *, name: str | None = None, threads: int |
         folder = find_run(str(run), home_folder())
     released = load_folder(folder, name=name, threads=threads)
     _, here = processor(sys.platform)
-    if other := other_instructions(released.judged_instructions, here):
-        text = (
-            f"{released.name} was judged on {other}: kernels are chosen by them, and int8 rounds and saturates "
-            "otherwise without VNNI, so neither its answers nor its speed here are those that were judged; run its "
-            "recipe on this machine, which judges it here"
-        )
+    if text := unjudged_words(released.name, released.judged_instructions, here):
         warnings.warn(text, stacklevel=2)
     return released
+
+
+def unjudged_words(name: str, judged: Collection[str], here: Collection[str]) -> str:
+    """Say that a release was judged on a processor with other instruction sets, and what to do; "" where it was not."""
+    other = other_instructions(judged, here)
+    if not other:
+        return ""
+    return (
+        f"{name} was judged on {other}: kernels are chosen by them, and int8 rounds and saturates otherwise without "
+        "VNNI, so neither its answers nor its speed here are those that were judged; run its recipe on this machine, "
+        "which judges it here"
+    )
 
 
 def other_instructions(judged: Collection[str], here: Collection[str]) -> str:

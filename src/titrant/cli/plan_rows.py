@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from titrant.compiler.predict.price import totals
 from titrant.schema.facts import HardwareIdentity
-from titrant.schema.gain_parts import predicted_parts, product_words
+from titrant.schema.gain_parts import fastest_words, predicted_parts, product_words
 from titrant.schema.gate import Gate, control_words, controls_of, threshold_words
 from titrant.schema.min_cell import min_cell
 from titrant.schema.open_looks import OPEN
@@ -191,8 +191,9 @@ def _candidate(candidate: Candidate, plan: Plan) -> PlanCandidateRow:
 
 def _gain(candidate: Candidate, plan: Plan) -> str:
     parts = predicted_parts(plan, candidate)
-    words = "" if parts is None else product_words(parts)
-    return f"{words} ({parts.basis})" if parts is not None and words else ""
+    if parts is None or not (words := product_words(parts)):
+        return ""
+    return "; ".join(filter(None, (f"{words} ({parts.basis})", fastest_words(parts))))
 
 
 def expected_figures(candidate: Candidate, plan: Plan) -> tuple[float | None, int | None]:
