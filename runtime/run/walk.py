@@ -99,6 +99,7 @@ class Walk:
         self.unperformed: dict[str, StepTask] = {}
         self._results = results
         self._declarations = declarations
+        self._crashes: dict[str, str] = {}  # candidate → how it ended the worker: nothing else of it is tried
         self._believe_refusals = believe_refusals
 
     def settle(self, step: Step) -> bool:
@@ -109,7 +110,7 @@ class Walk:
         """
         if step.id in self.records:
             return self.records[step.id].status in ("finished", "reused")
-        inputs = self._inputs(step)
+        inputs = None if step.candidate in self._crashes else self._inputs(step)
         if inputs is None:
             self.records[step.id] = StepRecord(step.id, "rejected", error=self.reason(step.id))
             return False
@@ -153,6 +154,8 @@ class Walk:
     def reason(self, step_id: str) -> str:
         """Return why a step has no outputs: its own error, or that of the step that it waits for."""
         step = next(step for step in self.plan.steps if step.id == step_id)
+        if step.candidate in self._crashes:
+            return self._crashes[step.candidate]
         if step_id in self.errors:
             message = str(self.errors[step_id].diagnostics[0].message)
             return f"{message} in {step.operator}" if self.crashed(step_id) else message
@@ -203,6 +206,8 @@ class Walk:
         message = error.diagnostics[0].message
         self.errors[step.id] = error
         self.records[step.id] = StepRecord(step.id, "failed", key.digest, error=message)
+        if step.candidate and self.crashed(step.id):
+            self._crashes[step.candidate] = f"{message} in {step.operator}"
         said = error.diagnostics[0].said
         self.tell("failed", step=step.id, key=key.digest, because=message, **({"said": said} if said else {}))
         if not _of_candidate(step) or error.diagnostics[0].code in FATAL:
@@ -227,7 +232,7 @@ class Walk:
                 some = {
                     name: self.artifacts[ref]
                     for name, ref in source.items()
-                    if ref in self.artifacts and name not in aside
+                    if ref in self.artifacts and name not in aside and name not in self._crashes
                 }
                 if not some:
                     return None

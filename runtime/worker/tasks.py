@@ -89,7 +89,7 @@ class WorkerState:
                 declaration = _declaration(request["operator"])
                 try:
                     params = declaration.params.model_validate_json(json.dumps(request["params"]))
-                    loaded = self._load(declaration.loads(_of_given_models(declaration, params, request["inputs"])))
+                    loaded = self._load_all(declaration, params, request["inputs"])
                     memory, begun = PeakMemory(), time.perf_counter()
                     self._seeding.apply(_settings(request, declaration))
                     inputs = self._inputs(request["inputs"], declaration, carried)
@@ -116,6 +116,25 @@ class WorkerState:
             "dependencies": self.dependencies(),
             "not_reused": context.not_reused,
         }
+
+    def _load_all(self, declaration: Declaration, params: Any, inputs: Mapping[str, Any]) -> dict[str, float]:
+        """Load what a step imports: engines first, each for the first model that it is given of it.
+
+        Loading an engine may end the process: those of other models are left alone, and it is known whose it was.
+        """
+        given = {name for port, source in inputs.items() if declaration.inputs[port].many for name in source}
+        parameters = {name: getattr(params, name) for name in declaration.engines}
+        engines = {
+            parameter: {model: engine for model, engine in value.items() if model in given}
+            for parameter, value in parameters.items()
+            if isinstance(value, Mapping)
+        }
+        loaded: dict[str, float] = {}
+        for model, engine in (item for by_model in engines.values() for item in by_model.items()):
+            self._at_work.name(model)
+            loaded |= self._load((backend.get(engine).module,))
+        self._at_work.name("")
+        return loaded | self._load(declaration.loads(params.model_copy(update=engines) if engines else params))
 
     def _load(self, modules: tuple[str, ...]) -> dict[str, float]:
         """Load libraries before the clock of the step runs; telling the user's modules from theirs is part of it."""
@@ -233,18 +252,6 @@ def _runs_user_code(artifact: Artifact) -> bool:
     """Whether loading an artifact runs the user's modules."""
     kind = backend.kinds().get(artifact.kind)
     return kind is not None and kind.user_code
-
-
-def _of_given_models(declaration: Declaration, params: Any, inputs: Mapping[str, Any]) -> Any:
-    """Leave the engines of models that a step is not given out of its parameters: loading one may end the process."""
-    given = {name for port, source in inputs.items() if declaration.inputs[port].many for name in source}
-    engines = {name: getattr(params, name) for name in declaration.engines}
-    left = {
-        name: {model: engine for model, engine in value.items() if model in given}
-        for name, value in engines.items()
-        if isinstance(value, Mapping)
-    }
-    return params.model_copy(update=left) if left else params
 
 
 def _declaration(name: str) -> Declaration:

@@ -1,4 +1,4 @@
-"""An engine whose native code ends the process: while it makes, opens, answers or is timed, the others go on."""
+"""An engine whose native code ends the process: it loads, makes, opens, answers or is timed, and the others go on."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# Four engines in one folder; each takes ONNX files in a box of its own and aborts at one moment.
+# Engines in one folder; each takes ONNX files in a box of its own and aborts at one moment.
 PACKAGE = '''
 import os
 import sys
@@ -71,7 +71,7 @@ def backend(moment):
 
     return Backend(
         name=f"{moment}er",
-        packages={"titrant_crashing": "titrant_crashing"},
+        packages={"titrant_crashing": "titrant_crashing.native" if moment == "load" else "titrant_crashing"},
         kinds={f"{moment}box": ModelKind(
             name=f"{moment}box", title="a box", label="a box", file=f"model.{moment}box", save=save,
             load=lambda file: Box(moment, file), tensors=lambda file: iter(()), format=f"{moment}box",
@@ -120,7 +120,7 @@ quantization: {method: none}
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """Run a recipe with all four engines beside onnxruntime: what was said, and the run's record."""
+    """Run a recipe with all these engines beside onnxruntime: what was said, and the run's record."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper
@@ -131,6 +131,7 @@ def ran(tmp_path_factory):
     info.mkdir(parents=True)
     package.mkdir()
     (package / "__init__.py").write_text(PACKAGE, "utf-8")
+    (package / "native.py").write_text("import os\n\nos.abort()\n", "utf-8")
     for moment in MOMENTS:
         for name in (f"BACKEND = backend({moment!r})", f"export_{moment}box = exporter({moment!r})"):
             file = f"{moment}_engine.py" if name.startswith("BACKEND") else f"export_{moment}box.py"
@@ -164,6 +165,7 @@ def ran(tmp_path_factory):
 
 
 MOMENTS = {
+    "load": "the worker crashed (SIGABRT) in validate.predict",
     "make": "the worker crashed (SIGABRT) in export.makebox",
     "open": "the worker crashed (SIGABRT) in validate.predict",
     "run": "the worker crashed (SIGABRT) in validate.predict",
