@@ -1,6 +1,6 @@
 """What the benchmark must reach, held against what was measured: one verdict a promise, as Markdown and as JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -13,6 +13,14 @@ from titrant.schema.values.frozen import dataclass
 WORSE, SHARE = 0.05, 1 / 3
 # parameters from which a size holds → the most of the fp32 file that the smallest file of 8 bits may have
 SIZES = ((5_000_000, 0.27), (200_000, 0.31))
+
+# instruction set → model → how many times faster than fp32 in onnxruntime its release is at least, one case at a time;
+# a processor is held to the first of these that it has
+SPEEDS: Mapping[str, Mapping[str, float]] = {
+    "amx_int8": {"resnet20": 2.3, "encoder": 1.9, "tabular": 3.8},
+    "avx512_vnni": {"resnet20": 1.5},
+    "avx_vnni": {"resnet20": 1.5},
+}
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ def fastest(measured: Measured, runs: list[Ran], batch: int = 1) -> Ran | None:
     return min(timed, key=lambda item: item[:2])[2] if timed else None
 
 
-def promises(measured: Measured, parameters: int) -> Iterator[Promise]:
-    """Judge one model."""
+def promises(measured: Measured, parameters: int, instructions: Sequence[str]) -> Iterator[Promise]:
+    """Judge one model on a processor with these instruction sets."""
     runs = list(measured.runs)
     auto, others = runs[0], runs[1:]
     plain = [ran for ran in others if ran.method == "none"]
@@ -61,6 +69,7 @@ def promises(measured: Measured, parameters: int) -> Iterator[Promise]:
         measured.model, "time of auto / of all methods",
         f"{auto.cpu:.0f} s / {whole:.0f} s = {share:.2f} of the CPU time", share <= SHARE,
     )  # fmt: skip
+    yield _speed(measured, instructions)
     yield _size(measured, parameters)
     yield from _layers(measured)
 
@@ -74,6 +83,24 @@ def _against(measured: Measured, name: str, rival: Ran | None, may_lose: float) 
         return Promise(measured.model, name, f"auto released nothing; {rival.name} did", False)
     words = f"{compared.estimate:.2f} × {rival.name} ({compared.lower:.2f}–{compared.upper:.2f})"
     return Promise(measured.model, name, words, compared.upper >= 1 - may_lose)
+
+
+def _speed(measured: Measured, instructions: Sequence[str]) -> Promise:
+    """Hold what `auto` released against fp32 in onnxruntime; kept unless the whole interval lies below what is due."""
+    name = "speed of auto over fp32 in onnxruntime"
+    kind = next((kind for kind in SPEEDS if kind in instructions), "")
+    least = SPEEDS.get(kind, {}).get(measured.model)
+    compared = ratio(measured, AUTO, _base(measured), 1)
+    if compared is None:
+        return Promise(measured.model, name, "one of them released nothing", None if least is None else False)
+    words = f"{compared.estimate:.2f} × ({compared.lower:.2f}–{compared.upper:.2f})"
+    due = "" if least is None else f", {least:g} is due with {kind}"
+    return Promise(measured.model, name, words + due, None if least is None else compared.upper >= least)
+
+
+def _base(measured: Measured) -> str:
+    """Name the run that released fp32 in onnxruntime, "" where none did."""
+    return next((ran.name for ran in measured.runs if ran.method == "none" and ran.engine == "onnxruntime"), "")
 
 
 def _size(measured: Measured, parameters: int) -> Promise:
@@ -108,13 +135,18 @@ def _layers(measured: Measured) -> Iterator[Promise]:
     yield Promise(measured.model, name, found, not wrong)
 
 
-def markdown(all_measured: list[Measured], parameters: Mapping[str, int], machine: str) -> str:
+def markdown(all_measured: list[Measured], parameters: Mapping[str, int], cpu: str, instructions: Sequence[str]) -> str:
     """Write the table of promises, and of every run with its speed against fp32 in onnxruntime."""
-    lines = [f"# Quantization, measured on {machine}", "", "| model | promise | found | |", "|---|---|---|---|"]
+    lines = [
+        f"# Quantization, measured on {cpu} ({', '.join(instructions)})",
+        "",
+        "| model | promise | found | |",
+        "|---|---|---|---|",
+    ]
     for measured in all_measured:
         lines += [
             f"| {one.model} | {one.name} | {one.found} | {one.word} |"
-            for one in promises(measured, parameters[measured.model])
+            for one in promises(measured, parameters[measured.model], instructions)
         ]
     head = ("model", "asked", "released", "size", "batch 1", "batch 32", "CPU s", "")
     lines += ["", "Speed is over fp32 in onnxruntime, by the median of the paired rounds with its 95 % interval.", ""]
@@ -125,7 +157,7 @@ def markdown(all_measured: list[Measured], parameters: Mapping[str, int], machin
 
 
 def _row(measured: Measured, ran: Ran) -> str:
-    base = next((one.name for one in measured.runs if one.method == "none" and one.engine == "onnxruntime"), "")
+    base = _base(measured)
     cells = []
     for batch in (1, 32):
         compared = ratio(measured, ran.name, base, batch)
@@ -141,7 +173,9 @@ def _row(measured: Measured, ran: Ran) -> str:
     return f"| {measured.model} | {ran.name} | {released} | {size} | {' | '.join(cells)} | {ran.cpu:.1f} | {because} |"
 
 
-def as_json(all_measured: list[Measured], parameters: Mapping[str, int]) -> list[dict[str, Any]]:
+def as_json(
+    all_measured: list[Measured], parameters: Mapping[str, int], instructions: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return everything, with medians and the spread of the rounds in place of the rounds."""
     from titrant.schema.values.canonical import plain
 
@@ -152,7 +186,9 @@ def as_json(all_measured: list[Measured], parameters: Mapping[str, int]) -> list
             name: {batch: _spread(rounds) for batch, rounds in by_batch.items()}
             for name, by_batch in measured.rounds.items()
         }
-        value["promises"] = [plain(one) | {"word": one.word} for one in promises(measured, parameters[measured.model])]
+        value["promises"] = [
+            plain(one) | {"word": one.word} for one in promises(measured, parameters[measured.model], instructions)
+        ]
         found.append(value)
     return found
 

@@ -75,13 +75,16 @@ def judged(modules, **given):
         for name in took
     )  # fmt: skip
     rounds = {name: {"1": [seconds] * 40, "32": [seconds] * 40} for name, seconds in took.items()}
-    measured = modules["measure"].Measured("any", runs, rounds)
-    return {one.name: one for one in modules["figures"].promises(measured, given.get("parameters", 300_000))}, measured
+    measured = modules["measure"].Measured(given.get("model", "any"), runs, rounds)
+    instructions = given.get("instructions", ("avx2",))
+    promises = modules["figures"].promises(measured, given.get("parameters", 300_000), instructions)
+    return {one.name: one for one in promises}, measured
 
 
 BEST, PLAIN = "auto against the best of all methods", "auto against the best plain conversion"
-TIME, SIZE, LAYERS = (
+TIME, SPEED, SIZE, LAYERS = (
     "time of auto / of all methods",
+    "speed of auto over fp32 in onnxruntime",
     "size of the smallest of 8 bits / fp32",
     "layers that ran as planned",
 )
@@ -97,6 +100,10 @@ TIME, SIZE, LAYERS = (
         (PLAIN, {"took": {"auto": 2.01}}, False),
         (TIME, {}, True),
         (TIME, {"cpu": {"auto": 21.0}}, False),
+        (SPEED, {"model": "resnet20", "instructions": ("amx_int8", "avx512_vnni")}, False),
+        (SPEED, {"model": "resnet20", "instructions": ("avx512_vnni",)}, True),
+        (SPEED, {"model": "encoder", "instructions": ("amx_int8",)}, True),
+        (SPEED, {"model": "resnet20", "instructions": ("avx2",)}, None),
         (SIZE, {}, True),
         (SIZE, {"size": 320}, False),
         (SIZE, {"size": 300}, True),
@@ -114,8 +121,8 @@ def test_judges_a_promise(modules, name, given, kept):
 
 def test_writes_a_table_of_promises_and_one_of_runs(modules):
     _, measured = judged(modules)
-    text = modules["figures"].markdown([measured], {"any": 300_000}, "a machine")
+    text = modules["figures"].markdown([measured], {"any": 300_000}, "a machine", ("avx2",))
     assert f"| any | {BEST} | 1.00 × best (1.00–1.00) | kept |" in text
     assert "| any | auto | auto in onnxruntime | 250 | 2.00 (2.00–2.00), 1000000 µs |" in text
-    (value,) = modules["figures"].as_json([measured], {"any": 300_000})
+    (value,) = modules["figures"].as_json([measured], {"any": 300_000}, ("avx2",))
     assert value["rounds"]["auto"]["1"]["median"] == 1.0
