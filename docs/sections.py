@@ -98,6 +98,7 @@ which is then the reference. Early stopping watches tuning rows and keeps the be
 choose; `none` still exports, judges and releases; a name makes that method the only candidate. `options` are that
 operator's own: `titrant show operators quantize.ort_static`. With `bits`
 only what has these bits is a candidate, on any level; where no method gives them, the recipe is refused.
+`skip` and `only` keep layers in their precision: [what then really runs](../../how-to/keep-layers.md).
 `module:function` names an operator of your own.""",
         "quantization: {method: ort.static, bits: 8, options: {per_channel: true}}\n",
     ),

@@ -29,6 +29,8 @@ Requires = Callable[[Any, Hardware, ModelFacts | None], tuple[Unmet, ...]]
 Predict = Callable[[Any, Hardware, ModelFacts | None, Work], Prediction]
 # Stands among the kinds of a port for every kind of model that an engine brings.
 ANY_MODEL = "model"
+# The parameter of a method that names the layers, of the original, that keep their precision.
+LEAVE = "leave"
 
 
 class Params(BaseModel):
@@ -152,7 +154,8 @@ class Method:
     it is None what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights
     it changes, as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the
     operator's `requires` is asked about each layer alone. `leaves` says why a method leaves a layer of those types in
-    fp32, "" where it does not.
+    fp32, "" where it does not. `precision` answers in which number format its layers shall run, by its parameters; by
+    default that of its bits. Of the layers for which `chooses` is true it asks nothing: the engine chooses.
     """
 
     name: str
@@ -168,6 +171,8 @@ class Method:
     devices: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
     leaves: Callable[[Layer], str] | None = None
+    precision: Callable[[Any], str] | None = None
+    chooses: Callable[[Layer], bool] | None = None
 
     def runs_on(self, device: str) -> bool:
         """Whether there are kernels for a device (cpu, cuda:1)."""
@@ -365,6 +370,11 @@ def quantization_methods() -> tuple[str, ...]:
     declared = [get(name).method for name in named]
     methods = [method for method in declared if method is not None]
     return tuple(method.name for method in sorted(methods, key=lambda method: (method.rank, method.name)))
+
+
+def leaving_methods() -> tuple[str, ...]:
+    """List the quantization methods that can leave layers as they are, by their names."""
+    return tuple(name for name in quantization_methods() if LEAVE in get(method_operator(name)).params.model_fields)
 
 
 def reductions(family: str) -> tuple[str, ...]:

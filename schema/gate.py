@@ -15,6 +15,8 @@ SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at
 
 # That the original beats the best constant answer: what is compared with one that does not proves nothing.
 REFERENCE = "reference"
+# That every layer runs in the precision that was planned for it.
+EXECUTED, AS_PLANNED = "executed", "layers_as_planned"
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Gate:
     """
 
     id: str
-    preset: str  # retention, safety, bias, calibration, clinical_relevance, target, baseline, reference, gates
+    preset: (
+        str  # retention, safety, bias, calibration, clinical_relevance, target, baseline, reference, executed, gates
+    )
     metric: str
     slice: str
     comparison: Comparison
     threshold: float
-    test: str  # score_ratio, exact_binomial, delong, paired_mean, bootstrap, order_statistic, counted
+    test: str  # score_ratio, exact_binomial, delong, paired_mean, bootstrap, order_statistic, counted, read_back
     origin: str  # "level balanced", "recipes/x.yaml:12:3"
     unit: str = ""
     min_cases: int = 0
@@ -51,7 +55,7 @@ class Gate:
         """Whether it asks of a candidate what the original alone can miss as well: a value, whatever it was before."""
         alone = self.comparison in ("at_least", "at_most", "ratio_at_least")
         alone = alone and self.metric not in (*SHARES, BATCH_INVARIANCE)
-        return alone and self.preset not in ("baseline", "target") and self.test != "not_assessable"
+        return alone and self.preset not in ("baseline", "target", EXECUTED) and self.test != "not_assessable"
 
 
 # The method of a result whose figures are not shown, as there are too few cases.

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from titrant.schema.gate import SHARES, Gate, slice_of
+from titrant.schema.gate import EXECUTED, SHARES, Gate, slice_of
 from titrant.schema.samples.binomial import binomial_cases
 from titrant.schema.samples.paired import FEW_CHANGED
 from titrant.schema.values.frozen import dataclass
@@ -26,7 +26,7 @@ def helped_by(gate: Gate, *, always_valid: bool = False) -> str:
 def _helped_by(gate: Gate) -> str:
     if (
         gate.of_original
-        or gate.preset == "target"
+        or gate.preset in ("target", EXECUTED)
         or gate.test == "not_assessable"
         or gate.metric == "batch_invariance"
     ):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from titrant.schema.gate import LATENCIES, NOT_SHOWN, Contract, Gate, GateResult, Judgement, slice_of
+from titrant.schema.gate import AS_PLANNED, LATENCIES, NOT_SHOWN, Contract, Gate, GateResult, Judgement, slice_of
 from titrant.schema.plan import Plan
 from titrant.schema.values.units import MIN_CELL, is_small
 
@@ -11,7 +11,7 @@ REPORT = "report.render"
 # They count the cases that a model decided in some way: a share over a large group tells as much, and is shown.
 _BY_ANSWERS = ("kept", "precision")
 # They count bytes and runs of a clock, not cases.
-_OF_NO_CASES = (*LATENCIES, "throughput", "size", "peak_memory")
+_OF_NO_CASES = (*LATENCIES, "throughput", "size", "peak_memory", AS_PLANNED)
 
 
 def min_cell(plan: Plan) -> int:

@@ -126,6 +126,7 @@ class Candidate:
     repeats: str = ""  # "step.port" of what says that it answers the same twice; "" where nobody asks
     invariance: str = ""  # "step.port" of whether its answers depend on who shares the batch; "" where nobody asks
     plain: str = ""  # the name in the timings of the model as it is, in its engine and format; "" where it is that
+    executed: str = ""  # "step.port" of what its engine really runs; "" where nobody asks
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        for key in ("repeats", "invariance", "plain"):
+        for key in ("repeats", "invariance", "plain", "executed"):
             if not candidate[key]:
                 del candidate[key]
     for gate in value["contract"]["gates"]:

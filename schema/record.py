@@ -1,7 +1,8 @@
 """The record of a run: results of its steps, measurements, judgements and the verdict, and the artifacts they name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from typing import Any
 
 from titrant.schema.gain import Gain
 from titrant.schema.gain_parts import GainParts
@@ -95,12 +96,50 @@ class StepRecord:
     error: str = ""
 
 
+# What is planned for a layer whose precision nobody asked for, and what was read back of one that could not be found.
+ENGINES_CHOICE, UNKNOWN = "engine's choice", "unknown"
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """A layer of the original, the precision in which it was planned to run and the one in which it does.
+
+    Both are number formats (fp32, int8), or ENGINES_CHOICE and UNKNOWN. `name` is "" for what the engine runs beside
+    the original's layers, `engine_op` "" for a layer that was not found.
+    """
+
+    name: str
+    planned: str
+    executed: str
+    engine_op: str
+
+
+def is_unlike(layer: LayerPrecision) -> bool:
+    """Whether a layer runs otherwise than was asked for."""
+    return layer.executed not in (layer.planned, UNKNOWN) and layer.planned != ENGINES_CHOICE
+
+
+def layers_of(executed: Mapping[str, Any] | None) -> tuple[LayerPrecision, ...]:
+    """Read what `validate.executed` gave; () where nobody asked."""
+    return tuple(LayerPrecision(**row) for row in (executed or {}).get("layers", ()))
+
+
+def share_as_planned(layers: Sequence[LayerPrecision]) -> float | None:
+    """Return the share of the layers that run as planned, of those of which that is asked and that were found.
+
+    None where there is none.
+    """
+    read_back = {layer.name for layer in layers if layer.planned != ENGINES_CHOICE and layer.executed != UNKNOWN}
+    wrong = {layer.name for layer in layers if is_unlike(layer)}
+    return 1 - len(wrong) / len(read_back) if read_back else None
+
+
 @dataclass(frozen=True)
 class CandidateRecord:
     """What became of a candidate; status is released, judged, shortlisted, measured, rejected or not made.
 
     `gains` compare one that was judged with the original and with the plain conversion in the same engine; `parts` tell
-    its gain over the original apart.
+    its gain over the original apart. `layers` are as its engine runs them.
     """
 
     candidate: str
@@ -110,6 +149,7 @@ class CandidateRecord:
     figures: Mapping[str, float] = field(default_factory=dict)  # latency_p50 … in seconds, bytes, fractions
     judgement: Judgement | None = None
     gains: tuple[Gain, ...] = ()
+    layers: tuple[LayerPrecision, ...] = ()
     parts: GainParts | None = None
 
 

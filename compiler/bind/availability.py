@@ -40,8 +40,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("train", "resume"): (False,),
     ("train", "watch_gradients"): (False,),
     ("reduction", "distillation"): ("none",),
-    ("quantization", "skip"): ((),),
-    ("quantization", "only"): ((),),
     ("quantization", "adapt"): ("none",),
     ("search", "budget"): ("auto",),
     ("search", "mix_layers"): (False,),

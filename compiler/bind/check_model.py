@@ -8,7 +8,7 @@ from titrant.compiler.bind.check_reduction import option_findings
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import ModelKind
-from titrant.runtime.catalog import Declaration, Method
+from titrant.runtime.catalog import LEAVE, Declaration, Method
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.deploy import Export
@@ -258,6 +258,26 @@ def _named_outputs(given: CheckInput, model: ModelFacts) -> Iterator[Finding]:
 
 def _shape(spec: TensorSpec) -> str:
     return "(" + ", ".join(str(size) for size in ("batch", *spec.shape[1:])) + ")"
+
+
+def leaving_fits(given: CheckInput) -> Iterator[Finding]:
+    """Check that the method named can leave layers as they are where `skip` or `only` asks for that."""
+    quantization = given.recipe.quantization
+    key = next((key for section, key in LISTS if getattr(quantization, key)), "")
+    if quantization.options.get(LEAVE) is not None:
+        message = f"`{LEAVE}` is filled in from `skip` and `only`, whose patterns are checked against the model"
+        yield given.finding("R171", ("quantization", "options", LEAVE), message, "write the names under `skip`")
+    if not key:
+        return
+    declaration = _declaration(quantization.method)
+    path: KeyPath = ("quantization", key)
+    if quantization.method == "none":
+        message = f"`{key}` chooses layers that are quantized, and `method` is `none`"
+        yield given.finding("R171", path, message, f"take `{key}` out, or name a method", part="key")
+    elif declaration is not None and LEAVE not in declaration.params.model_fields:
+        others = ", ".join(f"`{name}`" for name in catalog.leaving_methods())
+        message = f"`{quantization.method}` has no way to leave layers as they are"
+        yield given.finding("R170", path, message, f"take `{key}` out, or choose one of {others}", part="key")
 
 
 def patterns_match(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:

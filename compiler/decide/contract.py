@@ -7,7 +7,7 @@ from dataclasses import replace
 from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
 from titrant.schema.facts import subgroup_values
-from titrant.schema.gate import BATCH_INVARIANCE, REFERENCE, Contract, Gate, gate_test
+from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, REFERENCE, Contract, Gate, gate_test
 from titrant.schema.open_looks import OPEN
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
@@ -63,6 +63,7 @@ def gates(question: Question, presets: Presets) -> tuple[Gate, ...]:
         *safety(question, presets),
         *bias(question, presets),
         *_batch_invariance(presets),
+        Gate(EXECUTED, EXECUTED, AS_PLANNED, "all", "at_least", 1.0, "read_back", EVERY_CONTRACT),
         *_reference(question),
         *_baseline(question),
         *targets(question),

@@ -83,6 +83,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("reductions", "reductions", reductions.reductions),
     ("methods", "chains", methods.chains),
     ("number_format", "chains", number_format.number_format),
+    ("layers", None, number_format.layers),
     ("plain", "plain", measuring.plain),
     ("objective", "objective", measuring.objective),
     ("operating_point", "operating_point", measuring.operating_point),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.schema.cases import FAITHFUL, Assumed, need
 from titrant.schema.facts import DataFacts, RoleFacts, subgroup_values
-from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of
+from titrant.schema.gate import EXECUTED, SMALLER_IS_BETTER, Gate, slice_of
 from titrant.schema.labels import (
     EVERY_LABEL,
     LABELS_OF_DIFFERENT,
@@ -31,7 +31,7 @@ NEGATIVES = "specificity"
 
 def with_cases(gate: Gate, data: DataFacts, confidence: float, *, always_valid: bool = False) -> Gate:
     """Fill in the cases that a gate needs and has; unchanged where it counts none (size, time) or is not assessable."""
-    if gate.test == "not_assessable" or gate.preset == "target":
+    if gate.test == "not_assessable" or gate.preset in ("target", EXECUTED):
         return gate
     needed, assumption = needed_cases(gate, confidence, assumed_of(gate, data), always_valid=always_valid)
     available = available_cases(gate.metric, slice_of(gate), data) + further_cases(

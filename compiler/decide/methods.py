@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
+from titrant.compiler.bind.layers import without
 from titrant.compiler.decide.levels import (
     LEVELS,
     SMALL_BYTES,
@@ -12,6 +13,7 @@ from titrant.compiler.decide.levels import (
     fewest_bits,
     is_medical,
 )
+from titrant.compiler.decide.number_format import cannot_leave, with_left_alone
 from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
@@ -81,7 +83,8 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
         declaration = catalog.get(catalog.method_operator(offer.chain.method))
         assert declaration.method is not None  # an offer is made of methods only
         params = declaration.params.model_validate(dict(offer.chain.options))
-        made = declaration.predict(params, question.hardware, reduced_facts(question), NOTHING_KNOWN)
+        model = without(reduced_facts(question), params)
+        made = declaration.predict(params, question.hardware, model, NOTHING_KNOWN)
         return declaration.method.rank, -(made.output_bytes or 0), offer.chain.method
 
     return sorted(offers, key=order)
@@ -206,7 +209,7 @@ def _offer(question: Question, name: str) -> Offer:
         cause = f"it makes {method.format} for {method.engine}, which no engine here runs"
         return Offer(named_by(Chain(name, name, None, method.engine, method.format, 0)), (Unmet(cause),))
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
-    options = {**_other_format(question, declaration, options), **options}
+    options = with_left_alone(declaration, {**_other_format(question, declaration, options), **options}, question)
     bits = _bits(question, method)
     before = question.settled.reductions
     chain = named_by(Chain(name, name, bits, method.engine, method.format, 0, options, before))
@@ -217,6 +220,7 @@ def _offer(question: Question, name: str) -> Offer:
         cause = f"its kernels run on {_DEVICES.get(there, there)}, and target.device is {device}"
         return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
+    unfit = (*unfit, *cannot_leave(declaration, question))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
     return Offer(chain, hard, tuple(_unwanted(question, bits)))
 
@@ -332,7 +336,7 @@ def _unable(
         yield Unmet("it calibrates, and random inputs calibrate nothing")
     params = declaration.params.model_validate(dict(options))
     yield from declaration.requires(
-        params, at_device(question.hardware, question.settled.device), reduced_facts(question)
+        params, at_device(question.hardware, question.settled.device), without(reduced_facts(question), params)
     )
 
 

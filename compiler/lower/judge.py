@@ -151,6 +151,7 @@ class Answering:
             "candidate": f"{name}.evaluation.outputs",
             "point": POINT,
             "model": candidate.model,
+            "executed": candidate.executed,
         }
         steps = [self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
         more, read = self._without_labels(candidate)

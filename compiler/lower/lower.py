@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
-from titrant.compiler.decide.rule import Decisions
+from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.rule import Chain, Decisions
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
@@ -20,6 +21,7 @@ from titrant.compiler.lower.chains import (
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
+from titrant.runtime.catalog import full_params
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
@@ -222,10 +224,37 @@ def _candidate(
         judgement=f"{entry.id}.contract.judgement",
         repeats=f"{entry.id}.repeats.repeats",
         invariance=f"{entry.id}.invariance.invariance",
+        executed=f"{entry.id}.executed.executed",
         predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
         plain=plain,
     )
-    return candidate, (*steps, *answering.compare(candidate))
+    asked = _executed(entry, candidate.model, answering)
+    return candidate, (*steps, asked, *answering.compare(candidate))
+
+
+def _executed(entry: RequestedCandidate, model: str, answering: Answering) -> Step:
+    """Ask a candidate's engine about its file, "step.port" `model`, as soon as it is made."""
+    chain, maker = entry.chain, answering.maker
+    planned = planned_layers(chain, maker.hardware, _given(chain, maker), answering.bound.recipe.quantization)
+    params = {
+        "engine": chain.engine,
+        "threads": answering.decisions.settled.threads.timing,
+        "layers": planned.layers,
+        "planned": planned.planned,
+        "custom": planned.custom,
+    }
+    because = "an engine may run something else than its file says"
+    about = {"stage": "make", "candidate": entry.id, "because": because}
+    return maker.make(f"{entry.id}.executed", "validate.executed", params, {"model": model}, **about)
+
+
+def _given(chain: Chain, maker: StepMaker) -> ModelFacts:
+    """Return the facts of what the method of a chain is given."""
+    model = maker.model
+    for reduction in chain.before:
+        declaration = maker.declare(reduction.operator)
+        model = declaration.model_after(full_params(declaration.params, reduction.options), model)
+    return model
 
 
 def _search(

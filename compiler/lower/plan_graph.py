@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import ANY_MODEL, Declaration, Port, full_params
+from titrant.runtime.catalog import ANY_MODEL, LEAVE, Declaration, Port, full_params
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Plan, Step
 from titrant.schema.values.frozen import dataclass
@@ -40,12 +40,14 @@ class StepMaker:
     ) -> Step:
         """Make one step; its parameters are written with their defaults, so that a changed default changes the key."""
         declaration = self.declare(operator)
-        full = full_params(declaration.params, params)
+        full = full_params(declaration.params, params).model_dump(mode="json")
+        if LEAVE in full and not full[LEAVE]:
+            del full[LEAVE]  # most recipes leave none: their keys are those from before one could
         return Step(
             id=identifier,
             operator=operator,
             version=declaration.version,
-            params=full.model_dump(mode="json"),
+            params=full,
             inputs=inputs,
             seed=self.seed,
             stage=stage,
@@ -95,7 +97,7 @@ def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.original_limits:
         yield "what the original misses", plan.original_limits
     for candidate in plan.candidates:
-        for part in ("model", "answers", "quality", "judgement", "repeats", "invariance"):
+        for part in ("model", "answers", "quality", "judgement", "repeats", "invariance", "executed"):
             if getattr(candidate, part):
                 yield f"{candidate.id}'s {part}", getattr(candidate, part)
     for search in plan.searches:
@@ -122,6 +124,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
                 judgement=renamed(candidate.judgement, names),
                 repeats=renamed(candidate.repeats, names) if candidate.repeats else "",
                 invariance=renamed(candidate.invariance, names) if candidate.invariance else "",
+                executed=renamed(candidate.executed, names) if candidate.executed else "",
             )
             for candidate in plan.candidates
         ),

@@ -1,17 +1,14 @@
 """Which layers each quantization method would change, why it leaves others alone, and which layers lose by it."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
-from operator import attrgetter
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.bind.check_model import matches
+from titrant.compiler.bind.layers import RECURRENT, UNREAD, left_because
 from titrant.compiler.decide.rule import Chain
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import Declaration, no_requirement, quantization_methods
+from titrant.runtime.catalog import quantization_methods
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Coverage, LayerGroup, Plan
 from titrant.schema.recipe.reduce import Quantization
@@ -27,14 +24,6 @@ WIDE_RANGES: Mapping[str, str] = {
     "LayerNorm": "a layer norm", "RMSNorm": "a norm", "GroupNorm": "a norm", "LayerNormalization": "a layer norm",
     "InstanceNorm2d": "a norm", "Softmax": "a softmax",
 }  # fmt: skip
-RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
-
-NO_WEIGHTS = "it has no weights"
-UNREAD = "the forward pass does not read its weights: an exported file leaves them out"
-UNSAID = "a user's operator that declares no `requires` does not say before it runs"
-OWN = "what becomes of its own weights is known after export"
-# All that an operator may look at in a layer but its name.
-_kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
 
 
 @dataclass(frozen=True)
@@ -116,67 +105,6 @@ def _untouched(layer: Layer) -> str:
     if layer.type in RECURRENT:
         return "a recurrent layer: no method of this version quantizes it"
     return "no method takes it: it stays in fp32"
-
-
-def left_because(
-    declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, quantization: Quantization
-) -> tuple[str, ...]:
-    """Say for each layer of a model, in order, why a method leaves it as it is; "" where the method takes it.
-
-    A method takes the types of layers that it declares, in fp32; weights that a module of the user's own holds may be
-    multiplied in the exported file, or not. One that declares none takes what its operator would take as a
-    model of that layer alone: its own `requires` is asked, once for layers that differ in nothing but the name, and
-    answers in its own words. What it says against any model, such as a library that is missing, is against no layer.
-    """
-    objection = _objection(declaration, params, hardware, model)
-    objections: dict[object, str] = {}
-    reasons = []
-    for layer in model.layers:
-        because = left_out(layer.name, quantization) if layer.weight_bytes else NO_WEIGHTS
-        because = because or (UNREAD if layer.unread else "")
-        if not because:
-            kind = _kind(layer)
-            if kind not in objections:
-                objections[kind] = objection(layer)
-            because = objections[kind]
-        reasons.append(because)
-    return tuple(reasons)
-
-
-def left_out(name: str, quantization: Quantization) -> str:
-    """Say which of the recipe's patterns keeps a layer as it is; "" where none does."""
-    skipping = next((pattern for pattern in quantization.skip if matches(name, pattern)), None)
-    if skipping is not None:
-        return f"quantization.skip has {skipping}"
-    if quantization.only and not any(matches(name, pattern) for pattern in quantization.only):
-        return "quantization.only does not name it"
-    return ""
-
-
-def _objection(declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts) -> Callable[[Layer], str]:
-    """Return what answers with a method's own objection to a layer, "" where it has none."""
-    method = declaration.method
-    if method is not None and method.layers:
-        others = f"{method.name} quantizes {method.named or ', '.join(method.layers)} only"
-        exported = method.takes in backend.kinds() and backend.kinds()[method.takes].is_graph and not model.is_graph
-
-        def declared(layer: Layer) -> str:
-            if layer.type in method.layers:
-                if layer.dtype not in ("", "float32"):
-                    return f"its weights are {layer.dtype}, and {method.name} quantizes float32"
-                return method.leaves(layer) if method.leaves is not None else ""
-            return OWN if exported and layer.custom else others
-
-        return declared
-    if ":" in declaration.name and declaration.requires is no_requirement:
-        return lambda _: UNSAID
-    general = declaration.requires(params, hardware, None)
-
-    def asked(layer: Layer) -> str:
-        alone = declaration.requires(params, hardware, replace(model, layers=(layer,)))
-        return next((str(unmet) for unmet in alone if unmet not in general), "")
-
-    return asked
 
 
 def coverage(plan: Plan, bound: BoundRecipe, hardware: Hardware, model: ModelFacts) -> tuple[Coverage, ...]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 
+from titrant.compiler.bind.layers import without
 from titrant.compiler.lower.plan_graph import Declare, is_model
 from titrant.compiler.predict.learned import NO_HISTORY, History, learn
 from titrant.runtime import catalog
@@ -68,7 +69,7 @@ def price(
 
 def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: ModelFacts, work: Work) -> Prediction:
     params = full_params(declaration.params, step.params)
-    made = declaration.predict(params, hardware, model, work)
+    made = declaration.predict(params, hardware, without(model, params), work)
     loads = {module: loading_seconds(module, hardware.bench) for module in declaration.loads(params)}
     loads[WORKER] = worker_seconds(hardware.bench)
     return replace(

@@ -49,6 +49,7 @@ class Evidence:
     size: int | None = None
     seed: int = 0
     invariance: Mapping[str, Any] | None = None
+    executed: Mapping[str, Any] | None = None  # what the engine runs of the candidate's file (validate.executed)
     always_valid: bool = False  # bounds hold however often rows are added and judged (validation.looks: open)
     unlabeled: Unlabeled | None = None
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order

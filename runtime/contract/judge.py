@@ -16,6 +16,7 @@ from titrant.runtime.contract.paired_tests import (
 )
 from titrant.runtime.contract.single_tests import (
     judge_counted,
+    judge_executed,
     judge_groups,
     judge_share,
     judge_timed,
@@ -37,6 +38,7 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "bootstrap": judge_bootstrap,
     "order_statistic": judge_timed,
     "counted": judge_counted,
+    "read_back": judge_executed,
 }
 
 

@@ -31,6 +31,7 @@ from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_s
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, slice_of
+from titrant.schema.record import ENGINES_CHOICE, UNKNOWN, LayerPrecision, is_unlike, layers_of, share_as_planned
 from titrant.schema.values.slice import Slice
 from titrant.schema.values.units import format_size, format_time
 
@@ -332,3 +333,49 @@ def judge_counted(gate: Gate, evidence: Evidence) -> GateEstimate:
         missing="" if upper is not None else f"{least} processes are needed to bound it", least=least,
         counted="processes",
     )  # fmt: skip
+
+
+_READ_BACK = "read back from the engine"
+_SHOWN = 3
+
+
+def judge_executed(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """FAIL where a layer runs otherwise than planned, open where one is not found or the engine cannot tell.
+
+    The estimate is the share of layers that run as planned, of those that were found.
+    """
+    executed = evidence.executed
+    if executed is None:
+        raise Unassessable("the engine was not asked what it runs")
+    if executed["untold"]:
+        raise Unassessable(f"the engine cannot tell: {executed['untold']}")
+    rows = layers_of(executed)
+    unlike, lost = [row for row in rows if is_unlike(row)], [row for row in rows if row.executed == UNKNOWN]
+    read_back = len({row.name for row in rows if row.planned != ENGINES_CHOICE and row.executed != UNKNOWN})
+    wrong, share = len({row.name for row in unlike}), share_as_planned(rows)
+    share = 1.0 if share is None else share
+    missing = "" if wrong or not lost else f"{_named(lost)} cannot be found in what the engine runs"
+    observed = _runs(rows, unlike, read_back - wrong)
+    return GateEstimate(
+        share, share, share, None, share, read_back, wrong, _READ_BACK, observed, missing=missing, counted="layers"
+    )
+
+
+def _runs(rows: Sequence[LayerPrecision], unlike: Sequence[LayerPrecision], right: int) -> str:
+    if unlike:
+        shown = unlike[:_SHOWN]
+        ways = ", ".join(f"{row.name} in {row.executed} ({row.engine_op}), planned {row.planned}" for row in shown)
+        more = f" and {len(unlike) - _SHOWN} more" if len(unlike) > _SHOWN else ""
+        return f"the engine runs {ways}{more}, and {right} layers as planned"
+    counts: dict[str, set[str]] = {}
+    for row in rows:
+        if row.name and row.executed != UNKNOWN:
+            chosen = f"{row.executed} by the engine's choice" if row.planned == ENGINES_CHOICE else row.executed
+            counts.setdefault(chosen, set()).add(row.name)
+    said = ", ".join(f"{len(names)} in {precision}" for precision, names in counts.items())
+    return f"every layer runs as planned: {said}" if said else "there is no layer whose precision is planned"
+
+
+def _named(rows: Sequence[LayerPrecision]) -> str:
+    names = list(dict.fromkeys(row.name for row in rows))
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

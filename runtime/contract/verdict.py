@@ -7,6 +7,7 @@ from statistics import NormalDist
 
 from titrant.schema.gate import (
     BATCH_INVARIANCE,
+    EXECUTED,
     SMALLER_IS_BETTER,
     Contract,
     Gate,
@@ -202,13 +203,15 @@ def conclude(contract: Contract, candidate: str, results: Sequence[GateResult]) 
 
     All PASS is proven and released. Where the contract asks for evidence only, an INCONCLUSIVE gate is let through if
     its estimate meets the threshold, or if the level supplied it and its facts are missing, which then stands in the
-    report. What the recipe itself asks for and nobody can assess is never let through. A contract without gates
-    proves nothing.
+    report. What the recipe itself asks for and nobody can assess is never let through. A contract without gates on
+    answers, size or time proves nothing.
     """
-    verdicts = {result.verdict for result in results}
-    worst: Verdict = next((answer for answer in _WORST if answer in verdicts), "INCONCLUSIVE")
-    proven = worst == "PASS"
     gates = {gate.id: gate for gate in contract.gates}
+    verdicts = {result.verdict for result in results}
+    if all(gates[result.gate].preset == EXECUTED for result in results):
+        verdicts.add("INCONCLUSIVE")
+    worst: Verdict = next(answer for answer in _WORST if answer in verdicts)
+    proven = worst == "PASS"
     tolerated = contract.require == "evidence" and all(tolerable(gates[result.gate], result) for result in results)
     return Judgement(candidate, worst, proven or tolerated, proven, tuple(results))
 
@@ -291,8 +294,8 @@ def _more_cases(result: GateResult, rate: float) -> int | None:
 
 
 def reads_rows(gate: Gate) -> bool:
-    """Whether a gate is about what evaluation rows show, rather than about time, size and memory."""
-    return gate.preset != "target"
+    """Whether a gate is about what evaluation rows show, rather than about time, size, memory and precision."""
+    return gate.preset not in ("target", EXECUTED)
 
 
 def beyond_words(look: Look, contract: Contract) -> str:

@@ -8,7 +8,7 @@ from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Record, Timing, fraction, quantity
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
-from titrant.schema.record import CandidateRecord
+from titrant.schema.record import UNKNOWN, CandidateRecord, is_unlike
 
 NOTHING = ModelTimings({})
 # status → symbol and word: the order is that of the table
@@ -217,3 +217,35 @@ def _figures(raw: _Raw, largest: Mapping[str, float]) -> dict[str, Figure]:
 
 def _accuracy(quality: Quality | None, which: str) -> str:
     return fraction(getattr(quality, which).get("accuracy")) if quality else NONE
+
+
+_LISTED = 4
+
+
+@dataclass(frozen=True)
+class PrecisionRow:
+    """Layers of a candidate that were planned alike and run alike; `tone` is fail where that is not the same."""
+
+    candidate: str
+    planned: str
+    executed: str
+    engine_op: str
+    layers: int
+    names: str
+    tone: str
+
+
+def precision_rows(candidates: Iterable[Shown]) -> tuple[PrecisionRow, ...]:
+    """Set what each candidate's engine runs beside what was planned, what is unlike the plan first."""
+    rows = []
+    for candidate in candidates:
+        alike: dict[tuple[str, str, str, str], list[str]] = {}
+        for layer in candidate.record.layers:
+            tone = "fail" if is_unlike(layer) else "warn" if layer.executed == UNKNOWN else "plain"
+            way = (layer.planned, layer.executed, layer.engine_op or NONE, tone)
+            alike.setdefault(way, []).append(layer.name or "what is no layer of the original")
+        for (planned, executed, engine_op, tone), names in sorted(alike.items(), key=lambda item: item[0][3]):
+            more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+            text = ", ".join(names[:_LISTED]) + more
+            rows.append(PrecisionRow(candidate.id, planned, executed, engine_op, len(names), text, tone))
+    return tuple(rows)

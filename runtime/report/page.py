@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from titrant.runtime.contract.company import batch_sentence
-from titrant.runtime.report.candidates import CandidateRow, Shown, candidate_rows, leading, outcome, shown_candidates
+from titrant.runtime.report.candidates import (
+    CandidateRow,
+    PrecisionRow,
+    Shown,
+    candidate_rows,
+    leading,
+    outcome,
+    precision_rows,
+    shown_candidates,
+)
 from titrant.runtime.report.contract import ClassChanges, Judged, class_changes, judged, predicted_sentence
 from titrant.runtime.report.gain_rows import GainRow, gain_rows
 from titrant.runtime.report.graph import graph_svg, lay_out
@@ -64,6 +73,7 @@ class Page:
     others: tuple[Judged, ...]  # judged candidates that no story is about
     advice: tuple[str, ...]
     candidates: tuple[CandidateRow, ...]
+    precisions: tuple[PrecisionRow, ...]
     decisions: tuple[Decision, ...]
     steps: tuple[StepRow, ...]
     totals: Pair
@@ -90,6 +100,7 @@ def page(record: Record, least: int = MIN_CELL) -> Page:
         others=tuple(other for other in others if other),
         advice=advice(record, leads),
         candidates=candidate_rows(record, candidates, leads),
+        precisions=precision_rows(candidates.values()),
         decisions=record.plan.decisions,
         steps=step_rows(record),
         totals=totals(record),

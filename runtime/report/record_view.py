@@ -13,7 +13,7 @@ from titrant.runtime.contract.metrics import SliceMetrics
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import HardwareIdentity
-from titrant.schema.gate import SMALLER_IS_BETTER, Gate, GateResult
+from titrant.schema.gate import EXECUTED, SMALLER_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import Plan
 from titrant.schema.record import Look, RunRecord
 from titrant.schema.values.units import format_size, format_time
@@ -205,6 +205,7 @@ COUNTED = ("accuracy", "sensitivity", "specificity", "agreement")
 # preset → how a gate of it is named; {} is the metric
 TITLES = {
     "retention": "retention of {}",
+    EXECUTED: "executed as planned",
     "reference": "better than a constant answer ({})",
     "bias": "bias in {}",
     "clinical_relevance": "clinical relevance ({})",
@@ -258,7 +259,8 @@ def gate_title(gate: Gate) -> str:
 
 def gate_slice(gate: Gate) -> str:
     """Name the rows that a gate looks at."""
-    return "every case" if gate.slice == "all" else gate.slice
+    everything = "every layer" if gate.preset == EXECUTED else "every case"
+    return everything if gate.slice == "all" else gate.slice
 
 
 def cases(count: int | None) -> str:

@@ -11,7 +11,7 @@ from titrant.runtime.run.walk import Walk, needed
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
 from titrant.schema.gate import Contract, Judgement, asked_of_original, threshold_words
 from titrant.schema.plan import Candidate
-from titrant.schema.record import CandidateRecord, Look
+from titrant.schema.record import CandidateRecord, Look, layers_of
 from titrant.schema.values.frozen import dataclass
 
 _STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
@@ -128,7 +128,10 @@ def judging_crash(walk: Walk, candidate: Candidate) -> str:
 
 def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ...]:
     """Say of every candidate what became of it and why."""
-    return tuple(_record(walk, outcome, candidate) for candidate in walk.plan.candidates)
+    return tuple(
+        replace(_record(walk, outcome, candidate), layers=layers_of(walk.value_if_there(candidate.executed)))
+        for candidate in walk.plan.candidates
+    )
 
 
 def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateRecord:

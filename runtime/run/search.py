@@ -6,7 +6,7 @@ from typing import Any
 
 from titrant.runtime.contract.statistics.paired_runs import GAP, PairedComparison, TimedRuns, compare_runs, timed_runs
 from titrant.schema.gain import factor_words, interval_words
-from titrant.schema.gate import BATCH_INVARIANCE, Contract
+from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, Contract
 from titrant.schema.plan import Candidate, CandidateSearch
 from titrant.schema.values.frozen import dataclass
 
@@ -61,6 +61,7 @@ class Figures:
     tuning: TuningQuality = TuningQuality()
     # The share of cases that no other company changes, as high as chance allows after what was seen on tuning rows.
     batch_invariance: float | None = None
+    as_planned: float | None = None  # the share of the layers, of those that were found, that run as planned
 
     def value(self, name: str) -> float | None:
         """Return a figure by the name that an objective or a target limit has for it."""
@@ -74,15 +75,18 @@ class Figures:
             "peak_memory": self.timing.peak_memory,
             "quality": self.tuning.kept,
             "batch_invariance": self.batch_invariance,
+            AS_PLANNED: self.as_planned,
         }
         return by_name[name]
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A gate that these figures tell of: of `target`, or of batch invariance, whose figure allows for chance."""
+    """A gate that these figures tell of: of `target`, of what runs, or of batch invariance, which allows for chance."""
 
-    metric: str  # size, latency_p50, latency_p95, latency_p99, peak_memory, throughput, batch_invariance
+    metric: (
+        str  # size, latency_p50, latency_p95, latency_p99, peak_memory, throughput, batch_invariance, layers_as_planned
+    )
     comparison: str  # at_most, at_least
     threshold: float
 
@@ -154,6 +158,8 @@ def _beyond(item: Figures, limits: Sequence[Limit]) -> Iterator[str]:
             asked = f"{verb} {_amount(limit.threshold, limit.metric)}"
             if limit.metric == BATCH_INVARIANCE:
                 yield f"at best {value:.4f} of its answers to tuning rows stay in other company, {asked} is asked"
+            elif limit.metric == AS_PLANNED:
+                yield f"{1 - value:.0%} of its layers run in another precision than was planned"
             else:
                 name = limit.metric.replace("_", " ")
                 yield f"its {name} is {_amount(value, limit.metric)}, the target says {asked}"
@@ -360,7 +366,7 @@ def limits(contract: Contract) -> tuple[Limit, ...]:
     return tuple(
         Limit(gate.metric, gate.comparison, gate.threshold)
         for gate in contract.gates
-        if gate.metric == BATCH_INVARIANCE
+        if gate.metric in (BATCH_INVARIANCE, AS_PLANNED)
         or (gate.preset == "target" and gate.metric in _LIMITED and gate.comparison in ("at_most", "at_least"))
     )
 

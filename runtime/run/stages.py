@@ -29,7 +29,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original
 from titrant.schema.plan import STAGES, Candidate, CandidateSearch
 from titrant.schema.planned import Planned
-from titrant.schema.record import Look
+from titrant.schema.record import Look, layers_of, share_as_planned
 from titrant.schema.values.canonical import read_back
 
 # search → the candidates to judge, in place of what fresh measurements would choose
@@ -167,7 +167,9 @@ def _without_untimed(
 
 def _figures(walk: Walk, search: CandidateSearch, candidate: Candidate, timings: Mapping[str, Any]) -> Figures:
     quality, invariance = walk.value(candidate.quality), walk.value_if_there(candidate.invariance)
-    return figures(candidate, search, walk.artifacts[candidate.model].size, quality, timings, invariance=invariance)
+    size = walk.artifacts[candidate.model].size
+    measured = figures(candidate, search, size, quality, timings, invariance=invariance)
+    return replace(measured, as_planned=share_as_planned(layers_of(walk.value_if_there(candidate.executed))))
 
 
 def _choices(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.schema.compare.difference import CauseKind, Difference, differences, named_differences
+from titrant.schema.gate import EXECUTED
 from titrant.schema.plan import Plan, Step, without_paths
 from titrant.schema.record import PACKAGE, RunRecord, StepRecord
 from titrant.schema.values.canonical import plain
@@ -136,6 +137,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "device": ("hardware gpus",),
     "threads": ("recipe reproducibility.threads", "recipe target.threads"),
     "model_args": ("inputs data", "inputs model", "recipe model.args"),
+    "layers": ("recipe quantization", "inputs model"),
+    "validate.executed": ("recipe quantization", "recipe target", "inputs model"),
     "method": ("recipe level", "recipe preserve", "recipe export", "recipe target", "recipe quantization",
                "recipe data.split", "inputs model", "hardware packages", "hardware gpus"),
     "level": ("recipe level", "recipe preserve", "recipe validation"),
@@ -202,6 +205,8 @@ def _gate_reads(difference: Difference, old: Plan, new: Plan) -> Iterator[str]:
     preset = next((gate.preset for gate in gates if f"{difference.path}.".startswith(f"{gate.id}.")), "")
     if preset == "target":
         yield "recipe target"
+    elif preset == EXECUTED:
+        yield from READS["method"]
     else:
         yield from (f"recipe validation.{preset or difference.path}", "recipe level", "recipe preserve")
 

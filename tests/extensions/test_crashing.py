@@ -79,7 +79,7 @@ def backend(moment):
         )},
         costs={f"{moment}box": COST},
         open=lambda model, *, threads, device="cpu": Session(moment, model, threads),
-        executed=lambda model, *, threads=1, **_: {},
+        executed=lambda model, *, threads=1, **_: (),
         loads={"titrant_crashing": 0.01},
     )
 
@@ -165,7 +165,7 @@ def ran(tmp_path_factory):
 
 
 MOMENTS = {
-    "load": "the worker crashed (SIGABRT) in validate.predict",
+    "load": "the worker crashed (SIGABRT) in validate.executed",
     "make": "the worker crashed (SIGABRT) in export.makebox",
     "open": "the worker crashed (SIGABRT) in validate.predict",
     "run": "the worker crashed (SIGABRT) in validate.predict",

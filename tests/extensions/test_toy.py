@@ -129,10 +129,10 @@ def test_is_loaded_by_titrant_and_says_what_it_really_runs(home, released):
         "frame = load_breast_cancer(as_frame=True).data[:8]\n"
         f"with titrant.load({str(released)!r}) as model:\n"
         "    answer = model(frame)\n"
-        "    print(json.dumps([list(map(str, answer.decisions)), model.executed()]))",
+        "    print(json.dumps([list(map(str, answer.decisions)), [layer.precision for layer in model.executed()]]))",
     )
     assert set(answer[0]) <= {"malignant", "benign"}
-    assert set(answer[1].values()) == {"fp32"}
+    assert set(answer[1]) == {"fp32"}
 
 
 def test_says_which_engine_a_released_model_needs_where_it_is_not_installed(released):
@@ -164,6 +164,25 @@ def test_answers_anew_where_the_engine_was_edited_without_another_version(folder
     symbols = {words[1]: words[0] for line in plan.splitlines() if len(words := line.split()) > 2}
     assert symbols["fit"] == "="
     assert symbols["toybox-fp32"] == "~"
+
+
+def test_is_not_released_where_its_layers_run_otherwise_than_its_method_says(folder, home, released, tmp_path):
+    """The method's file says int8, which its engine unpacks: the row fails, and nothing lies in `outputs/`."""
+    shutil.copytree(TOY, tmp_path / "site")
+    method = tmp_path / "site" / "titrant_toy" / "quantize_toy_round.py"
+    text = method.read_text("utf-8")
+    (line,) = (line for line in text.splitlines() if "precision=" in line)
+    method.write_text(text.replace(line, ""), "utf-8")
+    site, one = {"PYTHONPATH": str(tmp_path / "site")}, ("--set", "quantization.method=toy.round")
+    told = titrant(home, "run", folder / "toy.yaml", *CHAIN, *one, exits=5, **site)
+    assert "toy.round: judged · the contract is not kept: executed" in told
+    assert "in fp32 (Gemm), planned int8" in told
+    record = json.loads((latest(home) / "record.json").read_text("utf-8"))
+    layers = record["candidates"][0]["layers"]
+    assert {(layer["planned"], layer["executed"], layer["engine_op"]) for layer in layers} == {("int8", "fp32", "Gemm")}
+    assert record["released"] == []
+    assert not list(latest(home).glob("outputs/*"))
+    assert "✕ fp32" in titrant(home, "inspect", "latest", **site)
 
 
 def test_names_what_is_installed_where_a_name_is_wrong(folder, home):

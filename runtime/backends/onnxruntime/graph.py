@@ -34,6 +34,8 @@ CONSTANT_WEIGHTS = 4
 WEIGHTED = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 # Rows of a table: its weight is the first operand.
 LOOKUPS = ("Gather",)
+# What the product of a Gemm that is written as two nodes is called behind the Gemm's name.
+PRODUCT = "_product"
 # The dimensions of height and width in (batch, channels, height, width).
 PIXELS = (2, 3)
 
@@ -202,7 +204,7 @@ def _as_matmul(
         weight = transposed.setdefault(weight, f"{weight}_transposed")
     biased = len(node.input) > 2 and node.input[2] != ""
     product = f"{node.output[0]}_product" if biased else node.output[0]
-    yield helper.make_node("MatMul", [node.input[0], weight], [product], f"{node.name}_product")
+    yield helper.make_node("MatMul", [node.input[0], weight], [product], f"{node.name}{PRODUCT}")
     if biased:
         yield helper.make_node("Add", [product, node.input[2]], [node.output[0]], f"{node.name}_bias")
 

@@ -1,10 +1,10 @@
 """PyTorch: modules and TorchScript files, how they are kept, called and exported."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, GpuNote, ModelKind, Preparation, RunCost
+from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, Preparation, RunCost
 from titrant.schema.facts import Gpu
 
 SNIPPET = """\
@@ -55,10 +55,10 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
-def _executed(model: Any, *, threads: int = 1) -> Mapping[str, str]:
+def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
     from titrant.runtime.backends.torch.executed import executed
 
-    return executed(model)
+    return executed(model, layers=layers)
 
 
 def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:

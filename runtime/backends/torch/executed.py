@@ -1,7 +1,9 @@
 """Read back from torch in which precision it runs each layer with weights, of a live module or a TorchScript file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from titrant.runtime.backends.backend import ExecutedLayer
 
 if TYPE_CHECKING:
     import torch
@@ -9,46 +11,105 @@ if TYPE_CHECKING:
     from titrant.runtime.values import TorchModel, TorchScriptModel
 
 # torch's own kernels for whole numbers.
-_INTEGER = "quantized::"
-# Calls that multiply by weights, or do so inside.
+_INTEGER = ("quantized::linear", "quantized::conv", "quantized::embedding", "aten::quantized_")
+# Calls that multiply by weights, do so inside, or look rows up in them.
 _MULTIPLY = (
-    "aten::_convolution", "aten::addmm", "aten::bmm", "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::einsum",
-    "aten::gru", "aten::linear", "aten::lstm", "aten::matmul", "aten::mm", "aten::rnn_relu", "aten::rnn_tanh",
+    "aten::_convolution", "aten::addmm", "aten::baddbmm", "aten::bilinear", "aten::bmm", "aten::conv1d", "aten::conv2d",
+    "aten::conv3d", "aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d", "aten::einsum",
+    "aten::embedding", "aten::embedding_bag", "aten::gru", "aten::linear", "aten::lstm", "aten::matmul", "aten::mm",
+    "aten::rnn_relu", "aten::rnn_tanh",
 )  # fmt: skip
 _LEAST_DIMENSIONS = 2
+# What holds a module whose answer is cut down or cast, and what a trace calls modules and the whole.
+_WRAPPER, _TRACED, _SELF = "module.", "__module.", "self."
+# Tensors whose class, rather than their numbers' type, says how few bits they hold.
+_FEW_BITS = ("4bit", "int4", "uint4", "nf4", "fp4")
+_ROWS = 2
 
 
-def executed(model: "TorchModel | TorchScriptModel") -> Mapping[str, str]:
-    """Return {layer: fp32, fp16, bf16, fp64 or int8} of every layer with weights; a file's are named by their place.
+def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    """Return every layer with weights that a forward pass runs; the nodes of a file are named by their place.
 
-    torch runs what it is given: nothing is fused or quantized on loading. Raises StepError X212 for a file that torch
-    cannot load.
+    torch runs what it is given: nothing is fused or quantized on loading. A live module answers two rows of zeros; its
+    layers are those that are called. Raises StepError X212 for a file that torch cannot load, and X221 for a module
+    whose forward fails.
     """
     from titrant.runtime.values import TorchModel
 
     if isinstance(model, TorchModel):
-        return dict(_of_module(model.module))
+        return tuple(_of_module(model, layers))
     from titrant.runtime.backends.torch.session import load_script
 
-    script: Any = load_script(model)[0]
-    return dict(_of_graph(script.inlined_graph))
+    script, border = load_script(model)
+    calls = list(calls_of(script.inlined_graph))  # type: ignore[attr-defined]
+    of_file = len(border.layers) == len(calls)
+    names = [own_layer(name, layers) for name in border.layers] if of_file else [call[0] for call in calls]
+    return tuple(
+        ExecutedLayer(name if name in layers else "", node, precision, kind)
+        for name, (node, kind, precision, _) in zip(names, calls, strict=True)
+    )
 
 
-def _of_module(module: "torch.nn.Module") -> Iterator[tuple[str, str]]:
-    for name, layer in module.named_modules():
-        weights = [value for value in layer.parameters(recurse=False) if value.ndim >= _LEAST_DIMENSIONS]
-        if weights:
-            yield name or type(layer).__name__, _format(weights[0].dtype)
+def own_layer(name: str, layers: Collection[str]) -> str:
+    """Return the layer of the original that a module of a made one is, or lies in; "" where there is none.
+
+    A module that is wrapped has the wrapper's name in front; what the model itself holds is called after its class,
+    which comes first.
+    """
+    first = next(iter(layers), "")
+    for inner in (name, name.removeprefix(_WRAPPER), name.removeprefix(_WRAPPER).removeprefix(_WRAPPER)):
+        parts = inner.split(".")
+        above = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+        layer = next((part for part in above if part in layers), "")
+        if layer:
+            return layer
+    whole = len(layers) == 1 or not name.replace(_WRAPPER.strip("."), "").strip(".")
+    return first if whole and first[:1].isupper() else ""
 
 
-def _of_graph(graph: Any) -> Iterator[tuple[str, str]]:
-    """Look at every call; nested blocks are those of branches, which a trace has none of."""
-    count = 0
+def names_of_calls(graph: Any) -> list[str]:
+    """Name, for every call with weights of a traced or scripted graph in its order, the module that it computes.
+
+    A graph that is loaded from a file does not know any more.
+    """
+    return [_module_of(node) for *_, node in calls_of(graph)]
+
+
+def calls_of(graph: Any) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield (name, operation, precision, node) of every call with weights, those in branches too."""
+    for place, (node, precision) in enumerate(_calls(graph)):
+        operation = node.kind().rpartition("::")[2].strip("_")
+        yield f"{operation}_{place}", node.kind(), precision, node
+
+
+def _calls(graph: Any) -> Iterator[tuple[Any, str]]:
     for node in graph.nodes():
         precision = "int8" if node.kind().startswith(_INTEGER) else _of_constants(node)
         if precision:
-            yield f"{node.kind().rpartition('::')[2].strip('_')}_{count}", precision
-            count += 1
+            yield node, precision
+        for block in node.blocks():
+            yield from _calls(block)
+
+
+def _module_of(node: Any) -> str:
+    """Return the module that was traced in a call, or the one inside it whose weights are read; "" for the whole.
+
+    A tied weight has the name of another module.
+    """
+    called = node.scopeName().rpartition("/")[2].removeprefix(_TRACED)
+    held = [name for value in node.inputs() for name in _names(value) if name.startswith(_SELF)]
+    holders = [name.removeprefix(_SELF).rpartition(".")[0] for name in held]
+    if not called:
+        return next(iter(holders), "")
+    return next((holder for holder in holders if holder.startswith(f"{called}.")), called)
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Yield the names of an input and of what it lists."""
+    yield value.debugName()
+    if value.node().kind() == "prim::ListConstruct":
+        for item in value.node().inputs():
+            yield from _names(item)
 
 
 def _of_constants(node: Any) -> str:
@@ -57,7 +118,7 @@ def _of_constants(node: Any) -> str:
         return ""
     constants = (constant for value in node.inputs() for constant in _constants(value))
     weights = [value for value in constants if getattr(value, "ndim", 0) >= _LEAST_DIMENSIONS]
-    return _format(weights[0].dtype) if weights else ""
+    return format_of(weights[0]) if weights else ""
 
 
 def _constants(value: Any) -> Iterator[Any]:
@@ -71,8 +132,75 @@ def _constants(value: Any) -> Iterator[Any]:
         yield from constant if isinstance(constant, list | tuple) else [constant]
 
 
-def _format(dtype: "torch.dtype") -> str:
+def _of_module(model: "TorchModel", layers: Collection[str]) -> Iterator[ExecutedLayer]:
+    """Run the module on zeros and yield the layers that were called, in their order.
+
+    Attention multiplies by the weights of its projection itself, so that this is not called.
+    """
     import torch
 
+    ran: dict[str, str] = {}
+
+    def note(name: str, answer: Any) -> None:
+        tensors = [item for item in (answer if isinstance(answer, tuple | list) else (answer,)) if item is not None]
+        ran.setdefault(name, _answered(tensors))
+
+    module = model.module
+    hooks = [
+        part.register_forward_hook(lambda _, __, answer, name=name: note(name, answer))  # type: ignore[misc]
+        for name, part in module.named_modules()
+    ]
+    try:
+        _answer_zeros(model)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for name, part in module.named_modules():
+        weight = _weight(part)
+        above = module.get_submodule(name.rpartition(".")[0]) if name else part
+        read = name in ran or isinstance(above, torch.nn.MultiheadAttention)
+        if weight is not None and read:
+            kind = type(part).__name__
+            yield ExecutedLayer(own_layer(name, layers), name or kind, _run_in(weight, ran.get(name, "")), kind)
+
+
+def _answer_zeros(model: "TorchModel") -> None:
+    import numpy as np
+
+    from titrant.runtime.backends.torch.session import open_session
+
+    zeros = {
+        name: np.zeros([_ROWS if isinstance(size, str) else size for size in shape], dtype)
+        for name, shape, dtype in model.inputs
+    }
+    open_session(model, threads=1).run(zeros)
+
+
+def _answered(tensors: Sequence[Any]) -> str:
+    kept = [item for item in tensors if getattr(item, "dtype", None) is not None and item.is_floating_point()]
+    return format_of(kept[0]) if kept else ""
+
+
+def _weight(part: "torch.nn.Module") -> Any:
+    """Return the first tensor of two or more dimensions that a module itself holds, in whatever form."""
+    held = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+    return next((value for value in held if getattr(value, "ndim", 0) >= _LEAST_DIMENSIONS), None)
+
+
+def _run_in(weight: Any, answered: str) -> str:
+    """Return the width of weights of few bits, which kernels unpack, else what the layer answered in."""
+    own = format_of(weight)
+    return own if own.startswith("int") or not answered else answered
+
+
+def format_of(tensor: Any) -> str:
+    """Name a tensor's number format; by its class where that says how few bits it holds."""
+    import torch
+
+    kind = " ".join((type(tensor).__name__, type(getattr(tensor, "tensor_impl", None)).__name__)).lower()
+    if any(bits in kind for bits in _FEW_BITS):
+        return "int4"
+    if "int8" in kind or tensor.dtype in (torch.int8, torch.uint8, torch.qint8, torch.quint8):
+        return "int8"
     names = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
-    return names.get(dtype, str(dtype).rpartition(".")[2])
+    return names.get(tensor.dtype, str(tensor.dtype).rpartition(".")[2])

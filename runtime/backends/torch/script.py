@@ -1,6 +1,6 @@
 """Trace a module into TorchScript and keep it as `model.pt`: the same bytes every time, no paths of this machine.
 
-The file's inputs and outputs are in its own extra file titrant.json.
+The file's inputs, outputs and the names of its layers are in its own extra file titrant.json.
 """
 
 import json
@@ -22,6 +22,7 @@ from titrant.runtime.backends.session import check_parity, measure_parity
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of, signature_of
 from titrant.runtime.backends.torch.call import example_arrays, named, refuse_decisions
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
+from titrant.runtime.backends.torch.executed import names_of_calls
 from titrant.runtime.backends.torch.session import open_session
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
@@ -43,8 +44,9 @@ WRITTEN = (*VERSIONS, ".data/serialization_id")
 
 
 def save_script(script: torch.jit.ScriptModule, model: TorchModel, folder: Path) -> TorchScriptModel:
-    """Write `model.pt` into a folder, with the model's inputs and outputs in its extra file titrant.json."""
-    said: dict[str, Any] = {"inputs": model.inputs, "outputs": model.outputs}
+    """Write `model.pt` into a folder; its extra file titrant.json has the inputs, outputs and names of the layers."""
+    layers = names_of_calls(script.inlined_graph)
+    said: dict[str, Any] = {"inputs": model.inputs, "outputs": model.outputs, "layers": layers}
     if model.recurrence is not None:
         said["recurrence"] = written(model.recurrence)
     raw, path = folder / "raw.pt", folder / "model.pt"

@@ -39,11 +39,15 @@ def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device
 
 @dataclass(frozen=True)
 class Border:
-    """What a model takes and gives: its inputs and the names of its outputs, and the recurrent state among them."""
+    """What a model takes and gives: its inputs and the names of its outputs, and the recurrent state among them.
+
+    `layers` names the module that each call with weights of a file computes, in their order.
+    """
 
     inputs: tuple[Spec, ...]
     outputs: tuple[str, ...]
     recurrence: Recurrence | None = None
+    layers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: "TorchModel") -> "Border":
@@ -78,7 +82,8 @@ def load_script(model: "TorchScriptModel", device: str = "cpu") -> tuple[Callabl
         )
     said = json.loads(extra["titrant.json"])
     specs: tuple[Spec, ...] = tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"])
-    return module, Border(specs, tuple(said["outputs"]), recurrent.read(said.get("recurrence")))
+    recurrence = recurrent.read(said.get("recurrence"))
+    return module, Border(specs, tuple(said["outputs"]), recurrence, tuple(said.get("layers", ())))
 
 
 class TorchSession:

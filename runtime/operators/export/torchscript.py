@@ -57,7 +57,7 @@ def _halved(work: Work) -> bool:
 
 @operator(
     "export.torchscript",
-    version=1,
+    version=2,
     family="export",
     params=ExportTorchScriptParams,
     inputs={"model": "torch", "example": "rows"},

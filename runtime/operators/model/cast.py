@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -105,6 +106,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         bits=(16,),
         rank=1,
         arithmetic=Arithmetic(half=True),
+        precision=attrgetter("dtype"),
     ),
 )
 def model_cast(params: CastParams, context: Context, *, model: Any) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class OrtDynamicParams(Params):
         True, description="7-bit weights: needed for true sums where the processor multiplies without VNNI"
     )
     weight_type: Literal["int8", "uint8"] = Field("int8", description="number format of the weights")
+    leave: tuple[str, ...] = Field((), description="layers, by name, that keep their precision")
 
 
 def leaves(layer: Layer) -> str:
@@ -91,7 +92,7 @@ def predict(
 
 @operator(
     "quantize.ort_dynamic",
-    version=2,
+    version=3,
     family="quantize",
     params=OrtDynamicParams,
     inputs={"model": "onnx"},
@@ -141,6 +142,7 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from titrant.runtime.backends.onnxruntime.graph import (
+        PRODUCT,
         WEIGHTED,
         mend_order,
         read,
@@ -149,14 +151,17 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
         write,
     )
     from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
+    from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared, quiet
 
     graph, names = prepared(model.path, context.scratch)
+    left = layers_by_node(graph.graph, params.leave)
     without_gemm(graph)
     # A kernel takes a scale for each column of a matrix, and no other per channel.
-    chosen = [*weighted_nodes(graph, ("MatMul",), but=scaled_as_one(graph)), *weighted_nodes(graph, ("Gather",))]
+    taken = [*weighted_nodes(graph, ("MatMul",), but=scaled_as_one(graph)), *weighted_nodes(graph, ("Gather",))]
+    chosen = [node for node in taken if node not in left and node.removesuffix(PRODUCT) not in left]
     if not chosen:
         raise PreconditionError(
             Diagnostic(

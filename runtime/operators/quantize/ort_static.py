@@ -66,6 +66,7 @@ class OrtStaticParams(Params):
     percentile: float = Field(99.999, gt=50, le=100, description="share of activations kept, for percentile")
     rows: int = Field(512, ge=1, description="calibration rows that are used, at most")
     batch_size: int = Field(50, ge=1, description="calibration rows run at once")
+    leave: tuple[str, ...] = Field((), description="layers, by name, that keep their precision")
 
     @model_validator(mode="after")
     def _has_kernels(self) -> "OrtStaticParams":
@@ -113,7 +114,7 @@ def predict(
 
 @operator(
     "quantize.ort_static",
-    version=4,
+    version=5,
     family="quantize",
     params=OrtStaticParams,
     inputs={"model": "onnx", "calibration": "rows"},
@@ -143,7 +144,8 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
     Helps when: the model is convolutional, or latency counts most: products run in integers end to end.
     Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name
     Outputs:    model - an ONNX file that onnxruntime has loaded once. Its graph is optimized first, and
-                quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels. The measurement
+                quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels, but for the
+                layers of `leave` and what lies between them, which stay in float in any session. The measurement
                 quantized_nodes counts the nodes with int8 weights
     Fails:      PreconditionError when there are no rows, or nothing to quantize; StepError when rows and file do not
                 fit together, or onnxruntime cannot quantize or load the graph
@@ -161,6 +163,7 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
 
     from titrant.runtime.backends.onnxruntime.graph import is_recurrent, pooled, weighted_nodes, write
     from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, widen_ranges
+    from titrant.runtime.backends.onnxruntime.left_float import guard, left_nodes
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared
@@ -182,10 +185,12 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
     )
     file.unlink()
     widen_ranges(graph, ranges_by_tensor)
-    nodes = quantizable(graph, _int8_operators())
+    left = left_nodes(graph, params.leave)
+    nodes = [node for node in quantizable(graph, _int8_operators()) if node not in left]
     result = apply_tool(
         "static", nodes, lambda some: _with_int8(graph, some, ranges_by_tensor, params, context.scratch)
     )
+    guard(result)
     restore_names(result, names)
     written = write(result, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded

@@ -40,6 +40,7 @@ class TorchDynamicParams(Params):
     """How weights are scaled."""
 
     per_channel: bool = Field(True, description="a scale for each output channel rather than for the whole weight")
+    leave: tuple[str, ...] = Field((), description="layers, by name, that keep their precision")
 
 
 def requires(params: TorchDynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
@@ -68,7 +69,7 @@ def predict(
 
 @operator(
     "quantize.torch_dynamic",
-    version=1,
+    version=2,
     family="quantize",
     params=TorchDynamicParams,
     inputs={"model": "torch", "example": "rows"},
@@ -104,14 +105,14 @@ def quantize_torch_dynamic(params: TorchDynamicParams, context: Context, *, mode
                 torch, or when the forward takes decisions on tensor values
     Cost:       a copy of the model, four forward passes of two rows
     """
-    quantized, layers, left = quantize(model, example, params.per_channel, context)
+    quantized, layers, left = quantize(model, example, params, context)
     context.measure("quantized_layers", layers)
     context.measure("fp32_layers", left)
     return {"model": quantized}
 
 
 def quantize(
-    model: "TorchModel", example: "Rows", per_channel: bool, context: Context
+    model: "TorchModel", example: "Rows", params: TorchDynamicParams, context: Context
 ) -> "tuple[TorchScriptModel, int, int]":
     """Return the written file, how many layers are quantized, and how many with weights are not."""
     import torch
@@ -122,7 +123,7 @@ def quantize(
 
     # A module that is one layer cannot have itself replaced in itself.
     module = torch.nn.Sequential(model.module) if type(model.module) is torch.nn.Linear else model.module
-    layers = linear_layers(module)
+    layers = tuple(name for name in linear_layers(module) if name not in params.leave)
     if not layers:
         raise PreconditionError(
             Diagnostic(
@@ -134,7 +135,7 @@ def quantize(
     _choose_kernels()
     with fixed_settings(context.threads, context.seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao says on every call that it moves to torchao
-        quantized = _quantized(module, layers, per_channel)
+        quantized = _quantized(module, layers, params.per_channel)
         script = traced(quantized, model.outputs, example_arrays(model, example, TRACED_ROWS))
     return save_script(script, model, context.scratch), len(layers), _others(module, layers)
 

@@ -33,7 +33,7 @@ def predict(
 
 @operator(
     "report.render",
-    version=3,
+    version=4,
     family="report",
     params=RenderParams,
     inputs={"record": "value"},

@@ -85,7 +85,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=7,
+    version=8,
     family="validate",
     params=ContractParams,
     inputs={
@@ -95,6 +95,7 @@ def predict(
         "point": "value",
         "timings": Port(("value",), optional=True),
         "invariance": Port(("value",), optional=True),
+        "executed": Port(("value",), optional=True),
         "unlabeled": Port(("rows",), optional=True),
         "unlabeled_original": Port(("outputs",), optional=True),
         "unlabeled_candidate": Port(("outputs",), optional=True),
@@ -118,6 +119,7 @@ def validate_contract(
     model: Any,
     timings: Mapping[str, Any] | None = None,
     invariance: Mapping[str, Any] | None = None,
+    executed: Mapping[str, Any] | None = None,
     unlabeled: Any = None,
     unlabeled_original: Any = None,
     unlabeled_candidate: Any = None,
@@ -129,6 +131,7 @@ def validate_contract(
     Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
                 point - the operating point; timings - of the candidate beside the original, taken after the choice
                 (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
+                executed - what validate.executed gave of its file;
                 unlabeled - further rows without labels; unlabeled_original, unlabeled_candidate - both models'
                 outputs for them; labels - those that some of them have got, as data.labels gives them;
                 model - the candidate's file, for its size
@@ -150,6 +153,7 @@ def validate_contract(
         confidence=params.confidence,
         always_valid=params.always_valid,
         **_measured(params, timings or {}, invariance),
+        executed=executed,
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
         seed=context.seed,
         permuted_alike=permuted_alike(params, rows, original, context.seed),

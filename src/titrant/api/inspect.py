@@ -1,4 +1,4 @@
-"""Look at a model (a recipe, a file, a factory or a live module), and say whether a level suits it."""
+"""Look at a model (a recipe, a file, a factory or a live module), say whether a level suits it, or what a run's run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +11,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read
 from titrant.schema.recipe.recipe import LEVEL_NAMES
+from titrant.schema.record import LayerPrecision
 from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_text
@@ -35,6 +36,53 @@ class Inspected:
     model: ModelFacts
     data: DataFacts | None = None
     suitability: "Suitability | None" = None
+
+
+@dataclass(frozen=True)
+class RunLayers:
+    """How the engine of each of a run's candidates runs the layers of the original, beside what was planned.
+
+    `layers` maps a candidate's id to them; one that was not made has none. `released` are ids.
+    """
+
+    run: str
+    released: tuple[str, ...]
+    layers: Mapping[str, tuple[LayerPrecision, ...]]
+
+
+def is_run(subject: str) -> bool:
+    """Tell a run (its folder, its id or a prefix of it, `latest`) from a model."""
+    if subject == "latest" or (Path(subject) / "plan.json").is_file():
+        return True
+    if Path(subject).suffix or Path(subject).exists() or is_reference(subject):
+        return False
+    from titrant.runtime.store.home import home_folder
+
+    return any(folder.name.startswith(subject) for folder in (home_folder() / "runs").glob("*"))
+
+
+def inspect_run(run: str) -> RunLayers:
+    """Return what the engines of a run's candidates really run; `run` is a folder, an id, a unique prefix or "latest".
+
+    Raises RecipeError for a run that there is not, that did not come to its end, or whose record is damaged.
+    """
+    from titrant.api.runs import damaged, find_run, read_json
+    from titrant.runtime.store.home import home_folder
+
+    folder = find_run(run, home_folder(), ended=True)
+    file = folder / "record.json"
+    if not file.is_file():
+        message = f"the run {folder.name} did not come to its end: nothing is known of what its engines run"
+        raise RecipeError(Diagnostic("P080", message, help="run its recipe again: it goes on where it stopped"))
+    record = read_json(file)
+    try:
+        layers = {
+            str(candidate["candidate"]): tuple(LayerPrecision(**layer) for layer in candidate.get("layers", ()))
+            for candidate in record["candidates"]
+        }
+        return RunLayers(folder.name, tuple(record["released"]), layers)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(file, f"it holds no run ({error})") from None
 
 
 def inspect(

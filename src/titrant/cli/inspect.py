@@ -1,18 +1,19 @@
-"""`titrant inspect`: what a model is made of, and whether a level suits it."""
+"""`titrant inspect`: what a model is made of, whether a level suits it, and what the engines of a run really run."""
 
 import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from titrant.api.inspect import Inspected
+from titrant.api.inspect import Inspected, RunLayers
 from titrant.cli import console
 from titrant.cli.console import table, wrapped
 from titrant.cli.options import data_option, json_option, parse_json, recipe_options
 from titrant.compiler.predict.suitability import Suitability
-from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
+from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK, Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.recipe.recipe import LEVEL_NAMES
-from titrant.schema.values.units import format_size
+from titrant.schema.record import LayerPrecision, is_unlike
+from titrant.schema.values.units import counted, format_size
 
 # More layers than this are shortened to the first and last of them.
 _MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
@@ -25,7 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
     data_option(parser)
-    parser.add_argument("model", metavar="MODEL|RECIPE", help="a recipe, an .onnx or .safetensors file, module:Name")
+    help_text = "a recipe, an .onnx or .safetensors file, module:Name; or a run: folder, id, unique prefix, or latest"
+    parser.add_argument("model", metavar="MODEL|RECIPE|RUN", help=help_text)
     parser.add_argument(
         "--level", choices=LEVEL_NAMES, help="say whether this level suits; exit 3 when it cannot be met"
     )
@@ -35,9 +37,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def call(options: argparse.Namespace) -> int:
-    """Inspect a model; exit 3 when no method can meet the level here."""
+    """Inspect a model, or what a run's engines run; exit 3 when no method can meet the level here."""
     from titrant.api.inspect import inspect as verb
+    from titrant.api.inspect import inspect_run, is_run
 
+    if is_run(options.model):
+        _refuse_options(options)
+        run = inspect_run(options.model)
+        if options.json:
+            console.answer_json(run)
+        else:
+            console.answer(run_text(run, whole=bool(options.verbose)))
+        return OK
     inspected = verb(
         options.model,
         level=options.level,
@@ -51,6 +62,37 @@ def call(options: argparse.Namespace) -> int:
     else:
         console.answer(inspect_text(inspected, whole=bool(options.verbose)))
     return OK if inspected.suitability is None or inspected.suitability.suits else INFEASIBLE
+
+
+def _refuse_options(options: argparse.Namespace) -> None:
+    given = [name for name in ("level", "args", "inputs", "overrides") if getattr(options, name)]
+    if given:
+        flag = "--set" if given[0] == "overrides" else f"--{given[0]}"
+        raise RecipeError(Diagnostic("P014", f"{flag} has nothing to act on in a run", help="leave it out"))
+
+
+def run_text(run: RunLayers, *, whole: bool = False) -> str:
+    """Write, for each candidate, every layer with what was planned, what runs, and the engine's operator."""
+    parts = [run.run]
+    for candidate, layers in run.layers.items():
+        title = f"{candidate} · released" if candidate in run.released else candidate
+        if not layers:
+            parts.append(f"{title}\n  nothing was read back of it")
+            continue
+        rows: list[tuple[str, ...]] = [("layer", "planned", "executed", "operator")]
+        rows += [_layer(layer) for layer in layers]
+        if not whole and len(layers) > _MOST_LAYERS:
+            gap = (f"… {len(layers) - _FIRST - _LAST:,} more layers (-v shows them)", "", "", "")
+            rows = [*rows[: _FIRST + 1], gap, *rows[-_LAST:]]
+        unlike = sum(map(is_unlike, layers))
+        said = f"{counted(unlike, 'layer')} unlike planned" if unlike else "every layer that was found runs as planned"
+        parts.append(f"{title} · {said}\n{table(rows)}")
+    return "\n\n".join(parts)
+
+
+def _layer(layer: LayerPrecision) -> tuple[str, ...]:
+    executed = f"✕ {layer.executed}" if is_unlike(layer) else layer.executed
+    return layer.name or "(no layer of the original)", layer.planned, executed, layer.engine_op or "–"
 
 
 def inspect_text(inspected: Inspected, *, whole: bool = False) -> str:

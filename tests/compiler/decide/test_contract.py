@@ -49,6 +49,7 @@ def test_writes_one_row_for_each_preset_of_the_strictest_level():
             "group_ratio",
         ),
         "batch_invariance": ("batch_invariance", "all", "at_least", 0.98, "exact_binomial"),
+        "executed": ("layers_as_planned", "all", "at_least", 1.0, "read_back"),
         "reference": ("balanced_accuracy", "all", "at_least", 0.5, "two_proportions"),
         "bias.size.[-inf, 12)": ("sensitivity", small, "retention", 0.85, "score_ratio"),
         "bias.size.[12, inf)": ("sensitivity", large, "retention", 0.85, "score_ratio"),
@@ -115,7 +116,7 @@ def test_judges_an_unlabeled_model_by_agreement_alone():
     found = gates(case.UNLABELED, "level=medical_critical")
     assert row(found["retention"]) == ("agreement", "all", "at_least", 0.98, "exact_binomial")
     assert row(found["batch_invariance"]) == ("batch_invariance", "all", "at_least", 0.98, "exact_binomial")
-    rest = [gate for name, gate in found.items() if name not in ("retention", "batch_invariance")]
+    rest = [gate for name, gate in found.items() if name not in ("retention", "batch_invariance", "executed")]
     assert {gate.preset for gate in rest} == {"safety", "bias", "calibration", "clinical_relevance"}
     assert {(gate.test, gate.assumption) for gate in rest} == {("not_assessable", "the task has no labels")}
 
@@ -228,9 +229,10 @@ def test_says_what_each_number_of_cases_assumes():
         "safety.kept": (1010, 64),
         "safety.sensitivity": (2064, 64),
         "batch_invariance": (386, 171),
+        "executed": (None, None),
         "reference": (25, 171),
     }
-    assert all(gate.assumption for gate in found.values())
+    assert all(gate.assumption for gate in found.values() if gate.preset != "executed")
 
 
 def test_never_needs_fewer_cases_than_min_cases():

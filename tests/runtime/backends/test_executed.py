@@ -23,8 +23,8 @@ def test_finds_the_weights_of_recurrent_layers_in_a_script(tmp_path):
     model = TorchModel(Reads().eval(), "m:Reads", {}, "", (("x", ("batch", 5, 4), "float32"),), ("out",))
     script = traced(model.module, ("out",), {"x": np.zeros((2, 5, 4), np.float32)})
     executed = backend.get("torch").executed(save_script(script, model, tmp_path))
-    assert list(executed.values()) == ["fp32"]
-    assert list(backend.get("torch").executed(model).values()) == ["fp32"]
+    assert [layer.precision for layer in executed] == ["fp32"]
+    assert [layer.precision for layer in backend.get("torch").executed(model)] == ["fp32"]
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp64"])
@@ -56,4 +56,99 @@ def test_finds_products_in_the_branches_of_a_graph(dtype, tmp_path):
     file = tmp_path / "model.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), file)
     executed = backend.get("onnxruntime").executed(OnnxModel(file))
-    assert sorted(executed.values()) == [dtype, dtype]
+    assert [layer.precision for layer in executed] == [dtype, dtype]
+
+
+def torch_net():
+    """Attention reads its projection's weights itself, `tied` has another's, `shared` is called twice, one never."""
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.emb = nn.Embedding(9, 8)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.shared = nn.Linear(8, 8)
+            self.raw = nn.Parameter(torch.eye(8))
+            self.tied = nn.Linear(8, 9, bias=False)
+            self.tied.weight = self.emb.weight
+            self.never = nn.Linear(8, 8)
+
+        def forward(self, x):
+            held = self.emb(x)
+            held = self.attention(held, held, held, need_weights=False)[0]
+            return self.tied(self.shared(self.shared(held).relu()) @ self.raw)
+
+    return Net().eval(), ("Net", "emb", "attention", "attention.out_proj", "shared", "tied", "never")
+
+
+def torch_model(module):
+    from titrant.runtime.values import TorchModel
+
+    return TorchModel(module, "m:Net", {}, "", (("x", ("batch", 5), "int64"),), ("out",))
+
+
+def test_names_the_layers_of_a_script_although_the_file_forgets_them(tmp_path):
+    from titrant.runtime.backends.torch.determinism import plain_attention
+    from titrant.runtime.backends.torch.script import save_script, traced
+
+    net, layers = torch_net()
+    with plain_attention():
+        script = traced(net, ("out",), {"x": np.zeros((2, 5), np.int64)})
+    ran = backend.get("torch").executed(save_script(script, torch_model(net), tmp_path), layers=layers)
+    assert {layer.name for layer in ran} == {*layers} - {"never"}
+    assert [layer.name for layer in ran].count("shared") == 2
+
+
+def test_names_the_layers_that_dynamic_quantization_takes_and_leaves(rows, apply):
+    net, layers = torch_net()
+    example = rows(x=np.zeros((4, 5), np.int64))
+    inputs = {"model": torch_model(net), "example": example}
+    made = apply("quantize.torch_dynamic", inputs, {"leave": ("tied",)}).outputs["model"]
+    ran = {layer.name: layer.precision for layer in backend.get("torch").executed(made, layers=layers)}
+    assert ran == {
+        "Net": "fp32", "emb": "fp32", "attention": "fp32", "attention.out_proj": "fp32", "shared": "int8",
+        "tied": "fp32",
+    }  # fmt: skip
+
+
+def test_sees_of_a_live_module_what_a_forward_pass_calls_and_in_which_precision(rows, apply):
+    import torch
+
+    net, layers = torch_net()
+    ran = {layer.name: layer.precision for layer in backend.get("torch").executed(torch_model(net), layers=layers)}
+    assert ran == dict.fromkeys({*layers} - {"never"}, "fp32")
+
+    class Autocast(torch.nn.Module):
+        """Its weights are fp32, and its products are not."""
+
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(5, 3)
+
+        def forward(self, x):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.fc(x.float())
+
+    (fc,) = backend.get("torch").executed(torch_model(Autocast()), layers=["fc"])
+    assert (fc.name, fc.precision, fc.engine_op) == ("fc", "bf16", "Linear")
+    assert not any(part._forward_hooks for part in net.modules())
+
+
+def test_tells_weights_of_few_bits_by_their_class():
+    import torch
+
+    from titrant.runtime.backends.torch.executed import format_of
+
+    class Params4bit(torch.Tensor):
+        pass
+
+    class Int8Params(torch.Tensor):
+        pass
+
+    packed = torch.zeros(2, 2, dtype=torch.uint8)
+    assert format_of(packed.as_subclass(Params4bit)) == "int4"
+    assert format_of(torch.zeros(2, 2).as_subclass(Int8Params)) == "int8"
+    assert format_of(packed) == "int8"
+    assert format_of(torch.zeros(2, dtype=torch.float64)) == "fp64"

@@ -109,6 +109,9 @@ CASES = {
     "validate.repeats": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
+    "validate.executed": Case(
+        {"engine": "onnxruntime", "layers": ["net.0"], "planned": ["fp32"]}, {"model": "export.onnx:model"}
+    ),
     "validate.operating_point": Case(
         {**READING, "threshold": 0.5}, {"rows": "data.transform:tuning", "outputs": "validate.predict:outputs"}
     ),

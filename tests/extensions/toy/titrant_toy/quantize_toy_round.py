@@ -50,6 +50,7 @@ def predict(params, hardware, model, work=NOTHING_KNOWN):
         arithmetic=Arithmetic(products=0.1, others=0.1),
         layers=LAYERS,
         named="products",
+        precision=lambda params: "fp32",  # they are unpacked before they are multiplied
     ),
 )
 def quantize_toy_round(params, context, *, model):

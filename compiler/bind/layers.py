@@ -1,0 +1,105 @@
+"""What a method makes of each layer: which it takes, which it leaves, and why."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from operator import attrgetter
+from typing import Any
+
+from titrant.compiler.bind.check_model import matches
+from titrant.runtime.backends import backend
+from titrant.runtime.catalog import LEAVE, Declaration, no_requirement
+from titrant.schema.facts import Hardware, Layer, ModelFacts
+from titrant.schema.recipe.reduce import Quantization
+
+RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
+NO_WEIGHTS = "it has no weights"
+UNREAD = "the forward pass does not read its weights: an exported file leaves them out"
+UNSAID = "a user's operator that declares no `requires` does not say before it runs"
+OWN = "what becomes of its own weights is known after export"
+# All that an operator may look at in a layer but its name.
+_kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
+
+
+def left_because(
+    declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, quantization: Quantization
+) -> tuple[str, ...]:
+    """Say for each layer of a model, in order, why a method leaves it as it is; "" where the method takes it.
+
+    A method takes the types of layers that it declares, in fp32; weights that a module of the user's own holds may be
+    multiplied in the exported file, or not. One that declares none takes what its operator would take as a
+    model of that layer alone: its own `requires` is asked, once for layers that differ in nothing but the name, and
+    answers in its own words. What it says against any model, such as a library that is missing, is against no layer.
+    """
+    objection = _objection(declaration, params, hardware, model)
+    objections: dict[object, str] = {}
+    reasons = []
+    for layer in model.layers:
+        because = left_out(layer.name, quantization) if layer.weight_bytes else NO_WEIGHTS
+        because = because or (UNREAD if layer.unread else "")
+        if not because:
+            kind = _kind(layer)
+            if kind not in objections:
+                objections[kind] = objection(layer)
+            because = objections[kind]
+        reasons.append(because)
+    return tuple(reasons)
+
+
+def left_out(name: str, quantization: Quantization) -> str:
+    """Say which of the recipe's patterns keeps a layer as it is; "" where none does."""
+    skipping = next((pattern for pattern in quantization.skip if matches(name, pattern)), None)
+    if skipping is not None:
+        return f"quantization.skip has {skipping}"
+    if quantization.only and not any(matches(name, pattern) for pattern in quantization.only):
+        return "quantization.only does not name it"
+    return ""
+
+
+def _objection(declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts) -> Callable[[Layer], str]:
+    """Return what answers with a method's own objection to a layer, "" where it has none."""
+    method = declaration.method
+    if method is not None and method.layers:
+        others = f"{method.name} quantizes {method.named or ', '.join(method.layers)} only"
+        exported = method.takes in backend.kinds() and backend.kinds()[method.takes].is_graph and not model.is_graph
+
+        def declared(layer: Layer) -> str:
+            if layer.type in method.layers:
+                if layer.dtype not in ("", "float32"):
+                    return f"its weights are {layer.dtype}, and {method.name} quantizes float32"
+                return method.leaves(layer) if method.leaves is not None else ""
+            return OWN if exported and layer.custom else others
+
+        return declared
+    if ":" in declaration.name and declaration.requires is no_requirement:
+        return lambda _: UNSAID
+    general = declaration.requires(params, hardware, None)
+
+    def asked(layer: Layer) -> str:
+        alone = declaration.requires(params, hardware, replace(model, layers=(layer,)))
+        return next((str(unmet) for unmet in alone if unmet not in general), "")
+
+    return asked
+
+
+def left_alone(
+    declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, quantization: Quantization
+) -> tuple[str, ...]:
+    """Name the layers that a method would quantize, or may, and that `skip` and `only` keep as they are."""
+    without = quantization.model_copy(update={"skip": (), "only": ()})
+    because = left_because(declaration, params, hardware, model, without)
+    return tuple(
+        layer.name
+        for layer, reason in zip(model.layers, because, strict=True)
+        if reason in ("", OWN, UNSAID) and left_out(layer.name, quantization)
+    )
+
+
+def without(model: ModelFacts, params: Any) -> ModelFacts:
+    """Return the facts of what a method sees of a model: the layers that it is told to leave are none of its own."""
+    names = frozenset(getattr(params, LEAVE, ()))
+    if not names:
+        return model
+    layers = tuple(
+        replace(layer, type=f"{layer.type}, left") if layer.name in names else layer for layer in model.layers
+    )
+    return replace(model, layers=layers)

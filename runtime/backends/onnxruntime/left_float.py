@@ -1,0 +1,94 @@
+"""Keep layers of a graph in float between quantized ones, also where the graph is loaded: onnxruntime quantizes anew.
+
+Its pass WeightBiasQuantization gives int8 weights, of one scale, to a convolution or Gemm in float that reads what
+comes out of a DequantizeLinear: neither as accurate as float nor as fast as what was quantized whole. It takes only a
+DequantizeLinear of one scale, so that one with a scale a channel, all equal, keeps it away, in anybody's session.
+"""
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import onnx  # noqa: TID253 - its very subject
+from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
+
+from titrant.runtime.backends.onnxruntime.graph import STANDARD
+from titrant.runtime.backends.onnxruntime.layer_names import GraphNames, layers_by_node
+from titrant.runtime.backends.onnxruntime.normalize import setting
+
+_CONCERNED = ("Conv", "ConvTranspose", "Gemm")
+_UNPACKS = "DequantizeLinear"
+_CHANNELS = 1
+
+
+def left_nodes(model: onnx.ModelProto, layers: Collection[str]) -> frozenset[str]:
+    """Name the nodes of some of the original's layers, and those without weights that read nothing but these."""
+    if not layers:
+        return frozenset()
+    names = GraphNames.of(model.graph)
+    left = set(layers_by_node(model.graph, layers))
+    return frozenset({*left, *_between(names, left)})
+
+
+def _between(names: GraphNames, left: Collection[str]) -> Iterator[str]:
+    for name in names.nodes:
+        if name not in names.weights:
+            made_of = list(names.nearest(name))
+            if made_of and all(node in left for node in made_of):
+                yield name
+
+
+def guard(model: onnx.ModelProto) -> int:
+    """Give each convolution and Gemm in float a DequantizeLinear of its own, a scale a channel; returns how many.
+
+    In place. What is multiplied stays the same number by number.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    makers = {node.output[0]: node for node in model.graph.node}
+    nodes: list[onnx.NodeProto] = []
+    guarded = 0
+    for node in model.graph.node:
+        unpacking = makers.get(node.input[0]) if node.op_type in _CONCERNED and node.domain in STANDARD else None
+        weight = constants.get(node.input[1]) if unpacking is not None else None
+        if unpacking is not None and weight is not None and unpacking.op_type == _UNPACKS:
+            scales = _scales(unpacking, constants, _channels(node, weight))
+            if scales:
+                nodes.append(_own(unpacking, node, scales))
+                model.graph.initializer.extend(scales)
+                guarded += 1
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return guarded
+
+
+def _channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> int:
+    """Return the size of the second dimension of what a node reads."""
+    if node.op_type == "Gemm":
+        return int(weight.dims[1 if setting(node, "transB", 0) else 0]) if not setting(node, "transA", 0) else 0
+    if node.op_type == "ConvTranspose":
+        return int(weight.dims[0])
+    return int(weight.dims[1]) * int(setting(node, "group", 1))
+
+
+def _scales(
+    unpacking: onnx.NodeProto, constants: dict[str, onnx.TensorProto], channels: int
+) -> tuple[onnx.TensorProto, ...]:
+    """Repeat a scale and a zero point for every channel; () where they are not one number each, or not constant."""
+    held = [constants.get(name) for name in unpacking.input[1:]]
+    if not channels or not held or any(tensor is None or tensor.dims for tensor in held):
+        return ()
+    repeated = [np.repeat(numpy_helper.to_array(tensor).reshape(1), channels) for tensor in held if tensor is not None]
+    return tuple(
+        numpy_helper.from_array(values, f"{unpacking.input[0]}_{unpacking.output[0]}_{place}_per_channel")
+        for place, values in enumerate(repeated)
+    )
+
+
+def _own(unpacking: onnx.NodeProto, node: onnx.NodeProto, scales: Collection[onnx.TensorProto]) -> onnx.NodeProto:
+    """Let a node read the same numbers through a DequantizeLinear of its own."""
+    for tensor in scales:
+        tensor.name = f"{node.name}_{tensor.name}"
+    unpacked = f"{node.name}_guarded_input"
+    node.input[0] = unpacked
+    inputs = [unpacking.input[0], *(tensor.name for tensor in scales)]
+    return helper.make_node(_UNPACKS, inputs, [unpacked], name=f"{node.name}_guard", axis=_CHANNELS)
