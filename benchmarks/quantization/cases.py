@@ -34,7 +34,7 @@ data:
   source: {{factory: "rows:{source}", args: {{train: {train}}}}}
   inputs: [{inputs}]
   label: label
-  split: {{tuning: {{train: 0.3}}, calibration: {{train: 0.1}}, evaluation: test, overlap: drop}}"""
+  split: {{tuning: {{train: 0.3}}, calibration: {{train: 0.1}}, evaluation: test, overlap: drop, stratify: false}}"""
 RETENTION = "validation: {retention: 0.985, require: evidence}"
 
 
@@ -113,7 +113,7 @@ data:
     ),
     BenchmarkModel(
         "llama260k", "unlabeled", _weights("next_word:NextWord", "{cache}/llama260k.pt")[:-2]
-        + ", output: {{name: logits, kind: logits}}}}",
+        + ", output: {{kind: logits}}}}",
         """\
 data:
   source: {{factory: "rows:stories"}}
