@@ -61,6 +61,9 @@ class PlainContext:
         """Return a key of no home: what is called directly names rows for nobody else."""
         return bytes(32)
 
+    def attend(self, model: str) -> None:
+        """Ignore it: what ends this process ends whoever called."""
+
 
 def apply(
     operator: str | Callable[..., Mapping[str, Any]],

@@ -62,6 +62,9 @@ class Context(Protocol):
     def row_key(self) -> bytes:
         """Return the 32 bytes that key the names of rows in files that leave the home."""
 
+    def attend(self, model: str) -> None:
+        """Say which of several models is at work: should native code end the process, the step is done without it."""
+
 
 @dataclass(frozen=True)
 class Port:

@@ -5,6 +5,7 @@ from dataclasses import field, replace
 from typing import Any
 
 from titrant.schema.gain import Gain
+from titrant.schema.gain_parts import GainParts
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
 from titrant.schema.values.canonical import sha256
@@ -137,8 +138,8 @@ def share_as_planned(layers: Sequence[LayerPrecision]) -> float | None:
 class CandidateRecord:
     """What became of a candidate; status is released, judged, shortlisted, measured, rejected or not made.
 
-    `gains` compare one that was judged with the original and with the plain conversion in the same engine. `layers` are
-    as its engine runs them.
+    `gains` compare one that was judged with the original and with the plain conversion in the same engine; `parts` tell
+    its gain over the original apart. `layers` are as its engine runs them.
     """
 
     candidate: str
@@ -149,6 +150,7 @@ class CandidateRecord:
     judgement: Judgement | None = None
     gains: tuple[Gain, ...] = ()
     layers: tuple[LayerPrecision, ...] = ()
+    parts: GainParts | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from titrant.runtime.contract.company import Invariance, seen_words
+from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Record, Timing, fraction, quantity
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
@@ -119,6 +120,7 @@ class CandidateRow:
     metric: str
     agreement: str
     company: str  # rows that are answered otherwise: alone, in other company, beside an outlier
+    mark: str = ""  # of which engine it is the fastest fp32 file
 
 
 @dataclass(frozen=True)
@@ -136,21 +138,44 @@ UNITS = {"size": "B", "p50": "s", "p95": "s", "throughput": "cases/s", "memory":
 def candidate_rows(
     record: Record, candidates: Mapping[str, Shown], leads: tuple[Shown, ...]
 ) -> tuple[CandidateRow, ...]:
-    """List the original first, then the candidates from gentle to aggressive."""
+    """List the original first, then the candidates from gentle to aggressive, and what was only timed beside them.
+
+    The fastest fp32 file of each engine is marked.
+    """
     batch = table_batch(record)
     original = record.values.timings.get("original", ModelTimings({}))
     raws = {"": _raw(original_bytes(record), original, batch)}
     raws |= {candidate.id: _raw(candidate.record.size, candidate.timings, batch) for candidate in candidates.values()}
+    search = next(iter(record.plan.searches), None)
+    plain = {} if search is None else {name: (engine, size) for name, engine, size in beside(record, search)}
+    raws |= {name: _raw(size, record.values.timings.get(name, NOTHING), batch) for name, (_, size) in plain.items()}
+    marks = {} if search is None else fastest_marks(record, search)
     largest = {name: max((getattr(raw, name) or 0 for raw in raws.values()), default=0) for name in UNITS}
     first = next((candidate.quality for candidate in candidates.values() if candidate.quality), None)
     kept = not record.run.released
     row = CandidateRow(
         "original", f"as given, in {record.plan.original_engine}", "✓" if kept else "○",
         "keep this one" if kept else "the reference", "pass" if kept else "plain", "", **_figures(raws[""], largest),
-        metric=_accuracy(first, "original"), agreement=NONE, company=NONE,
+        metric=_accuracy(first, "original"), agreement=NONE, company=NONE, mark=marks.get("original", ""),
     )  # fmt: skip
     seen = record.values.invariance
-    return (row, *(_row(item, raws[item.id], largest, seen.get(item.id)) for item in candidates.values()))
+    return (
+        row,
+        *(
+            _row(item, raws[item.id], largest, seen.get(item.id), marks.get(item.id, ""))
+            for item in candidates.values()
+        ),
+        *(_beside(name, engine, raws[name], largest, marks.get(name, "")) for name, (engine, _) in plain.items()),
+    )
+
+
+def _beside(name: str, engine: str, raw: _Raw, largest: Mapping[str, float], mark: str) -> CandidateRow:
+    """Show a plain conversion that is timed and no candidate."""
+    return CandidateRow(
+        name, f"plain conversion, in {engine}", "○", "timed beside", "plain",
+        "what the others are compared with; never released", **_figures(raw, largest), metric=NONE, agreement=NONE,
+        company=NONE, mark=mark,
+    )  # fmt: skip
 
 
 def table_batch(record: Record) -> int:
@@ -158,7 +183,7 @@ def table_batch(record: Record) -> int:
     return record.plan.searches[0].timing_batch if record.plan.searches else 1
 
 
-def _row(candidate: Shown, raw: _Raw, largest: Mapping[str, float], seen: Invariance | None) -> CandidateRow:
+def _row(candidate: Shown, raw: _Raw, largest: Mapping[str, float], seen: Invariance | None, mark: str) -> CandidateRow:
     symbol, words, tone = outcome(candidate)
     planned = candidate.planned
     method = "plain conversion" if planned.method == "none" else planned.method
@@ -166,7 +191,7 @@ def _row(candidate: Shown, raw: _Raw, largest: Mapping[str, float], seen: Invari
     return CandidateRow(
         candidate.id, f"{method}, {planned.format} in {planned.engine}", symbol, words, tone,
         candidate.record.because, **_figures(raw, largest), metric=_accuracy(candidate.quality, "candidate"),
-        agreement=agreement, company=NONE if seen is None else seen_words(seen),
+        agreement=agreement, company=NONE if seen is None else seen_words(seen), mark=mark,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from titrant.runtime.report.candidates import (
     shown_candidates,
 )
 from titrant.runtime.report.contract import ClassChanges, Judged, class_changes, judged, predicted_sentence
+from titrant.runtime.report.gain_rows import GainRow, gain_rows
 from titrant.runtime.report.graph import graph_svg, lay_out
 from titrant.runtime.report.headline import Headline, advice, headline, looks_sentence
 from titrant.runtime.report.plots import pictures
@@ -52,6 +53,7 @@ class Story:
     lead: Shown
     title: str
     savings: tuple[Saving, ...]
+    gains: tuple[GainRow, ...]  # where the speed-up comes from
     contract: Judged | None
     predicted: str  # how likely all gates together were to pass, and what came; "" where nobody said
     batch: str  # in which batches it was judged, and whether its answers hold in others; "" where nobody asked
@@ -120,6 +122,7 @@ def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> 
         lead=lead,
         title=title,
         savings=savings(record, search, lead),
+        gains=gain_rows(lead.record.parts, lead.planned.method),
         contract=contract,
         predicted=predicted_sentence(record, contract),
         batch=batch_sentence(lead.id, seen) if (seen := record.values.invariance.get(lead.id)) else "",
@@ -215,6 +218,9 @@ def _story_values(story: Story) -> dict[str, Any]:
         "savings": [
             {name: getattr(row, name) for name in ("name", "before", "after", "words", "predicted")}
             for row in story.savings
+        ],
+        "gains": [
+            {name: getattr(row, name) for name in ("name", "files", "what", "speed", "size")} for row in story.gains
         ],
         "verdict": contract.verdict if contract else None,
         "gates": [{"gate": row.margin.gate, "verdict": row.verdict, "left": row.margin.left} for row in rows],

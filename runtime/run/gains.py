@@ -1,6 +1,6 @@
 """Compare a candidate that was judged with the original and with the plain conversion, from recorded measurements."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,8 @@ from titrant.runtime.backends import backend
 from titrant.runtime.contract.statistics.paired_runs import GAP, compare_runs, timed_runs
 from titrant.runtime.run.walk import Walk
 from titrant.schema.gain import Gain
-from titrant.schema.plan import Candidate, Plan
+from titrant.schema.gain_parts import GainParts, fastest, fp32_files, gain_parts
+from titrant.schema.plan import Candidate, CandidateSearch, Plan
 from titrant.schema.values.frozen import dataclass
 
 _TIMED = ("latency", "throughput")
@@ -29,20 +30,56 @@ class Measured:
 
 def gains(walk: Walk, candidate: Candidate) -> tuple[Gain, ...]:
     """Compare a candidate in every objective of its search, with the plain conversion in its engine first."""
-    search = next(search for search in walk.plan.searches if candidate.id in search.candidates)
+    search = _search_of(walk, candidate)
     anew = timed_anew(walk, candidate)
     timings = anew or walk.value_if_there(search.timings) or {}
     measured = Measured(timings, search.timing_batch, _sizes(walk, search.timings), anew is not None)
     asked = (
         Gain(objective, place == 0, rival, _title(candidate, rival), rival == candidate.plain, 1.0, "alike")
         for place, objective in enumerate(search.objective)
-        for rival in dict.fromkeys(filter(None, (candidate.plain, "original")))
+        for rival in dict.fromkeys(filter(None, (candidate.plain, _fastest(walk, search, candidate), "original")))
     )
     return tuple(gain for each in asked if (gain := _gain(measured, candidate.id, each)) is not None)
 
 
+def _fastest(walk: Walk, search: CandidateSearch, candidate: Candidate) -> str | None:
+    """Return the fastest fp32 file of any engine, None where that is the candidate itself."""
+    name = fastest(fp32_files(walk.plan, search), _medians(walk, search))
+    return None if name == candidate.id else name
+
+
+def _medians(walk: Walk, search: CandidateSearch) -> Callable[[str], float | None]:
+    timings, batch = walk.value_if_there(search.timings) or {}, str(search.timing_batch)
+
+    def seconds(name: str) -> float | None:
+        p50: float | None = timings.get(name, {}).get(batch, {}).get("p50")
+        return p50
+
+    return seconds
+
+
+def parts(walk: Walk, candidate: Candidate) -> GainParts | None:
+    """Tell a candidate's gain over the original apart, by the runs that chose: only they have every fp32 file."""
+    search = _search_of(walk, candidate)
+    files, timings = fp32_files(walk.plan, search), walk.value_if_there(search.timings) or {}
+    measured = Measured(timings, search.timing_batch, _sizes(walk, search.timings), anew=False)
+
+    def speed(before: str, after: str) -> Gain | None:
+        return _timed(measured, after, Gain("latency", True, before, before, before in files, 1.0, "alike"))
+
+    return gain_parts(candidate, files, _medians(walk, search), measured.sizes.get, speed=speed)
+
+
+def _search_of(walk: Walk, candidate: Candidate) -> CandidateSearch:
+    return next(search for search in walk.plan.searches if candidate.id in search.candidates)
+
+
 def _title(candidate: Candidate, rival: str) -> str:
-    return "the original" if rival == "original" else f"plain {backend.kind_of_format(candidate.format).label}"
+    if rival == "original":
+        return "the original"
+    if rival != candidate.plain:
+        return f"{rival}, the fastest fp32 file"
+    return f"plain {backend.kind_of_format(candidate.format).label}"
 
 
 def timed_anew(walk: Walk, candidate: Candidate) -> Mapping[str, Any] | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
-from titrant.runtime.run.gains import gains
+from titrant.runtime.run.gains import gains, parts
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.search import Choice, Figures, shown
 from titrant.runtime.run.walk import Walk, needed
@@ -47,6 +47,10 @@ class JudgedSearches:
         better = judgement.released or search not in self.best
         best = {**self.best, search: judgement.candidate} if better else self.best
         return JudgedSearches({**self.judgements, judgement.candidate: judgement}, best, self.stopped)
+
+    def with_unjudged(self, judgement: Judgement) -> "JudgedSearches":
+        """Return this with a candidate that ended the worker: no search ends with it."""
+        return replace(self, judgements={**self.judgements, judgement.candidate: judgement})
 
     @property
     def released(self) -> Mapping[str, str]:
@@ -116,6 +120,12 @@ def judging_failure(walk: Walk, candidate: Candidate) -> str:
     return "" if failed is None else f"{failed}: {walk.reason(failed)}"
 
 
+def judging_crash(walk: Walk, candidate: Candidate) -> str:
+    """Say how judging a candidate ended the worker; "" where it did not."""
+    crashed = any(walk.crashed(step.id) for step in needed(walk.plan, candidate.judgement, ("judge",)))
+    return judging_failure(walk, candidate) if crashed else ""
+
+
 def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ...]:
     """Say of every candidate what became of it and why."""
     return tuple(
@@ -138,11 +148,13 @@ def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateReco
     judgement = judged.judgements.get(name)
     if judgement is None:
         return CandidateRecord(name, "shortlisted", judged.stopped or _STOPPED, size, figures)
-    if name in judged.released.values():
-        because = "the most aggressive candidate judged that keeps the contract"
-        return CandidateRecord(name, "released", because, size, figures, judgement, gains(walk, candidate))
-    because = _why_not(walk, judged, candidate)
-    return CandidateRecord(name, "judged", because, size, figures, judgement, gains(walk, candidate))
+    released = name in judged.released.values()
+    kept = "the most aggressive candidate judged that keeps the contract"
+    because = kept if released else _why_not(walk, judged, candidate)
+    return CandidateRecord(
+        name, "released" if released else "judged", because, size, figures, judgement,
+        gains=gains(walk, candidate), parts=parts(walk, candidate),
+    )  # fmt: skip
 
 
 def _why_not(walk: Walk, judged: JudgedSearches, candidate: Candidate) -> str:

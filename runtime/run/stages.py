@@ -11,7 +11,15 @@ from typing import Any
 from titrant.runtime.contract.company import depends_sentence, read_invariance
 from titrant.runtime.contract.verdict import beyond, beyond_words, charged
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
-from titrant.runtime.run.outcome import Chosen, JudgedSearches, Outcome, judging_failure, missed_before, misses
+from titrant.runtime.run.outcome import (
+    Chosen,
+    JudgedSearches,
+    Outcome,
+    judging_crash,
+    judging_failure,
+    missed_before,
+    misses,
+)
 from titrant.runtime.run.record import report_value
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.replay import replayed
@@ -149,8 +157,9 @@ def _without_untimed(
     walk: Walk, search: CandidateSearch, timings: Mapping[str, Any], rejected: Mapping[str, str]
 ) -> dict[str, str]:
     out = dict(rejected)
+    aside = walk.set_aside.get(search.timings.rpartition(".")[0], {})
     for name in search.candidates:
-        reason = timings.get(name, {}).get("failed")
+        reason = aside.get(name) or timings.get(name, {}).get("failed")
         if reason is not None and name not in out:
             out[name] = f"it could not be timed: {reason}"
             walk.tell("rejected", candidate=name, step=name, because=out[name])
@@ -196,6 +205,7 @@ def _look(walk: Walk, chosen: Chosen) -> Look | None:
 def _judge(walk: Walk, chosen: Chosen, look: Look | None) -> JudgedSearches:
     """Judge each shortlist from gentle to aggressive, up to the first candidate that does not keep the contract.
 
+    One that ends the worker was not judged, so that the next one is: nothing was learned of the contract.
     After one that is released without proof no later one counts as proven: the sequence that would carry the proof has
     ended. When the performer stops what was judged until then decides.
     """
@@ -224,6 +234,10 @@ def _judge_search(
         if not proven:
             judgement = replace(judgement, proven=False)
         walk.tell("judged", candidate=name, verdict=judgement.verdict, released=judgement.released)
+        if crash := judging_crash(walk, candidates[name]):
+            walk.tell("note", text=f"{name} could not be judged: {crash}; the next candidate is", candidate=name)
+            judged = judged.with_unjudged(judgement)
+            continue
         judged = judged.adding(search.name, judgement)
         if not judgement.released:
             break

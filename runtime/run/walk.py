@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from titrant.runtime.store.artifacts import Manifest
 from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.results import InputArtifacts, Refusal, Results, StepKey, step_key
+from titrant.runtime.worker.messages import WorkerDiedError
 from titrant.schema.diagnostics.diagnostics import (
     Diagnostic,
     InfeasibleError,
@@ -20,6 +21,8 @@ from titrant.schema.values.frozen import dataclass
 
 # What is wrong with the home is wrong for every step: no candidate is given up for it.
 FATAL = ("X300", "X302")
+# What the original is called among the models that a step takes.
+ORIGINAL = "original"
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ class UnperformedError(Exception):
 class Walk:
     """Where a plan stands: artifacts by "step.port", records and errors by step, and tasks that were only looked at.
 
-    Others read it; only `settle` and `provide` change it. Without `believe_refusals` a chain that refused its inputs
-    before is tried again.
+    Others read it; only `settle` and `provide` change it. `set_aside` holds, by step, the models that ended the worker
+    while the step took several at once, and how: it was done again without them. Without `believe_refusals` a chain
+    that refused its inputs before is tried again.
     """
 
     def __init__(
@@ -91,9 +95,11 @@ class Walk:
         self.records: dict[str, StepRecord] = {}
         self.errors: dict[str, TitrantError] = {}
         self.refused: set[str] = set()
+        self.set_aside: dict[str, dict[str, str]] = {}
         self.unperformed: dict[str, StepTask] = {}
         self._results = results
         self._declarations = declarations
+        self._crashes: dict[str, str] = {}  # candidate → how it ended the worker: nothing else of it is tried
         self._believe_refusals = believe_refusals
 
     def settle(self, step: Step) -> bool:
@@ -104,7 +110,7 @@ class Walk:
         """
         if step.id in self.records:
             return self.records[step.id].status in ("finished", "reused")
-        inputs = self._inputs(step)
+        inputs = None if step.candidate in self._crashes else self._inputs(step)
         if inputs is None:
             self.records[step.id] = StepRecord(step.id, "rejected", error=self.reason(step.id))
             return False
@@ -147,20 +153,29 @@ class Walk:
 
     def reason(self, step_id: str) -> str:
         """Return why a step has no outputs: its own error, or that of the step that it waits for."""
-        if step_id in self.errors:
-            return str(self.errors[step_id].diagnostics[0].message)
         step = next(step for step in self.plan.steps if step.id == step_id)
+        if step.candidate in self._crashes:
+            return self._crashes[step.candidate]
+        if step_id in self.errors:
+            message = str(self.errors[step_id].diagnostics[0].message)
+            return f"{message} in {step.operator}" if self.crashed(step_id) else message
         for reference in references(step):
             producer = reference.rpartition(".")[0]
             if reference not in self.artifacts and producer in self.records:
                 return self.reason(producer)
         return "it was not made"
 
+    def crashed(self, step_id: str) -> bool:
+        """Tell whether a step ended the worker rather than failed in it."""
+        return isinstance(self.errors.get(step_id), WorkerDiedError)
+
     def _performed(self, task: StepTask) -> bool:
         step = task.step
         try:
             performed = self.performer.perform(task)
         except (StepError, InfeasibleError) as error:
+            if self._sets_aside(task, error):
+                return self.settle(step)
             self._fail(step, task.key, error)
             return False
         if performed is None:
@@ -168,6 +183,18 @@ class Walk:
             self.records[step.id] = StepRecord(step.id, "unused", task.key.digest, error=task.because)
             return False
         self._give(step, performed.result, "finished" if performed.ran else "reused")
+        return True
+
+    def _sets_aside(self, task: StepTask, error: TitrantError) -> bool:
+        """Set the model aside that ended the worker, where a step takes several and is of use without this one."""
+        step, name = task.step, error.worker_exit.at_work if isinstance(error, WorkerDiedError) else ""
+        taken = [given for given in task.inputs.values() if isinstance(given, Mapping)]
+        if name in (ORIGINAL, step.candidate) or not any(name in given for given in taken):
+            return False
+        message = str(error.diagnostics[0].message)
+        self.set_aside.setdefault(step.id, {})[name] = message
+        text = f"{step.id}: {message} while {name} was at work: the step is done again without it"
+        self.tell("note", text=text, step=step.id, candidate=name)
         return True
 
     def _give(self, step: Step, result: StepResult, status: str) -> None:
@@ -179,6 +206,8 @@ class Walk:
         message = error.diagnostics[0].message
         self.errors[step.id] = error
         self.records[step.id] = StepRecord(step.id, "failed", key.digest, error=message)
+        if step.candidate and self.crashed(step.id):
+            self._crashes[step.candidate] = f"{message} in {step.operator}"
         said = error.diagnostics[0].said
         self.tell("failed", step=step.id, key=key.digest, because=message, **({"said": said} if said else {}))
         if not _of_candidate(step) or error.diagnostics[0].code in FATAL:
@@ -199,7 +228,12 @@ class Walk:
                     return None
                 inputs[port] = self.artifacts[source]
             else:
-                some = {name: self.artifacts[ref] for name, ref in source.items() if ref in self.artifacts}
+                aside = self.set_aside.get(step.id, ())
+                some = {
+                    name: self.artifacts[ref]
+                    for name, ref in source.items()
+                    if ref in self.artifacts and name not in aside and name not in self._crashes
+                }
                 if not some:
                     return None
                 inputs[port] = some

@@ -44,7 +44,8 @@ class Answer:
 class Released:
     """A released model; call it with raw rows, as the recipe's data source gives them. Use as a context manager.
 
-    `batch` is how many rows it answered at once when it was judged.
+    `batch` is how many rows it answered at once when it was judged, `judged_instructions` the instruction sets of the
+    processor that it was judged on, () where an earlier version released it.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], model: Mapping[str, Any], threads: int) -> None:
@@ -64,6 +65,7 @@ class Released:
         self._model = _file(path, model["kind"], self._engine)
         self._threads = threads
         self.batch: int = about.get("batch") or _BATCH
+        self.judged_instructions: tuple[str, ...] = tuple(about.get("instructions", ()))
         self._session: Session = open_session(self._engine, self._model, threads=threads)
 
     def __call__(self, rows: Any, *, batch: int | None = None) -> Answer:

@@ -171,6 +171,7 @@ def prepare_outputs(
         "reading": _reading(plan, candidates[chosen[searches[0].name]]),
         "data": _data(unfinished, shipped),
         "threads": plan.timing_threads,
+        "instructions": list(plan.hardware.instructions),
         "batch": judged_batch(plan, candidates[chosen[searches[0].name]]),
         "files": {
             path.relative_to(unfinished).as_posix(): digest_file(path)

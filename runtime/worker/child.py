@@ -28,7 +28,8 @@ from titrant.runtime.store.artifacts import DamagedError
 from titrant.runtime.store.home import disk_problem, gone, open_home
 from titrant.runtime.user_code import said_by
 from titrant.runtime.worker.messages import CRASH, describe_error
-from titrant.runtime.worker.tasks import Send, WorkerState
+from titrant.runtime.worker.step_context import Send
+from titrant.runtime.worker.tasks import WorkerState
 from titrant.runtime.worker.user_watch import UserWatch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 

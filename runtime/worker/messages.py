@@ -18,12 +18,16 @@ CRASH = "crash.txt"
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """The cause in a line, what to do about it, and the last line that was printed, which may hold rows."""
+    """The cause in a line, what to do about it, and the last line that was printed, which may hold rows.
+
+    `at_work` names which of the models that a step was given it was busy with; "" where it did not say.
+    """
 
     cause: str
     advice: str
     out_of_memory: bool = False
     said: str = ""
+    at_work: str = ""
 
 
 def out_of_memory_kills() -> int | None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,7 @@ from titrant.runtime.worker.messages import (
     raise_answer,
 )
 from titrant.runtime.worker.output import OutputPipe, Printed, write_log
+from titrant.runtime.worker.step_context import at_work
 
 Listen = Callable[[Mapping[str, Any]], None]
 _MAIN = "titrant.runtime.worker.child"
@@ -196,7 +198,7 @@ class Worker:
         assert self._printed is not None
         code = self._process.wait()
         printed = self._printed.take()
-        worker_exit = exit_cause(code, kills, printed.last)
+        worker_exit = replace(exit_cause(code, kills, printed.last), at_work=at_work(self._scratch))
         calls: list[str] = []
         with contextlib.suppress(OSError):
             calls = (self._scratch / CRASH).read_text("utf-8", "replace").splitlines()

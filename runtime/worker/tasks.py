@@ -5,12 +5,11 @@ It also asks that operator what it needs, loads or costs, compares artifacts, an
 
 import importlib
 import json
-import math
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +33,14 @@ from titrant.runtime.store.declarations import describe
 from titrant.runtime.store.home import Home, row_key
 from titrant.runtime.store.tensor_difference import stored_difference
 from titrant.runtime.user_code import innermost_line, said_by, unloaded
+from titrant.runtime.worker.step_context import AtWork, Send, StepContext
 from titrant.runtime.worker.user_watch import UserWatch
 from titrant.schema.cost import Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
-from titrant.schema.record import Artifact, Dependency, Measurement
+from titrant.schema.record import Artifact, Dependency
 from titrant.schema.values.canonical import plain, read_back, sha256
-
-Send = Callable[[Mapping[str, Any]], None]
-_PROGRESS_SECONDS = 0.1
 
 
 class WorkerState:
@@ -60,6 +57,7 @@ class WorkerState:
         self._store = Store(home)
         self._live = LiveValues(self._store, scratch / "live")
         self._depends: tuple[Dependency, ...] = ()
+        self._at_work = AtWork(scratch)
         self._seeding = seeding
         self._seeding.install()
 
@@ -71,6 +69,7 @@ class WorkerState:
             "power": lambda asked: importlib.import_module("titrant.runtime.contract.power.simulate").answer(asked),
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
+        self._at_work.name("")
         return work(request)
 
     def dependencies(self) -> list[dict[str, str]]:
@@ -90,12 +89,13 @@ class WorkerState:
                 declaration = _declaration(request["operator"])
                 try:
                     params = declaration.params.model_validate_json(json.dumps(request["params"]))
-                    loaded = self._load(declaration.loads(params))
+                    loaded = self._load_all(declaration, params, request["inputs"])
                     memory, begun = PeakMemory(), time.perf_counter()
                     self._seeding.apply(_settings(request, declaration))
                     inputs = self._inputs(request["inputs"], declaration, carried)
                     context = StepContext(request["seed"], request["threads"], scratch, self._send)
                     context.row_key = partial(row_key, self.home)
+                    context.attend = self._at_work.name
                     values = declaration.run(params, context, **inputs)
                     _check_ports(declaration, values)
                 finally:
@@ -116,6 +116,25 @@ class WorkerState:
             "dependencies": self.dependencies(),
             "not_reused": context.not_reused,
         }
+
+    def _load_all(self, declaration: Declaration, params: Any, inputs: Mapping[str, Any]) -> dict[str, float]:
+        """Load what a step imports: engines first, each for the first model that it is given of it.
+
+        Loading an engine may end the process: those of other models are left alone, and it is known whose it was.
+        """
+        given = {name for port, source in inputs.items() if declaration.inputs[port].many for name in source}
+        parameters = {name: getattr(params, name) for name in declaration.engines}
+        engines = {
+            parameter: {model: engine for model, engine in value.items() if model in given}
+            for parameter, value in parameters.items()
+            if isinstance(value, Mapping)
+        }
+        loaded: dict[str, float] = {}
+        for model, engine in (item for by_model in engines.values() for item in by_model.items()):
+            self._at_work.name(model)
+            loaded |= self._load((backend.get(engine).module,))
+        self._at_work.name("")
+        return loaded | self._load(declaration.loads(params.model_copy(update=engines) if engines else params))
 
     def _load(self, modules: tuple[str, ...]) -> dict[str, float]:
         """Load libraries before the clock of the step runs; telling the user's modules from theirs is part of it."""
@@ -183,7 +202,11 @@ class WorkerState:
         inputs: dict[str, Any] = {}
         for port, source in given.items():
             if declaration.inputs[port].many:
-                inputs[port] = {name: self._input(Artifact(**item), carried) for name, item in source.items()}
+                inputs[port] = {}
+                for name, item in source.items():
+                    self._at_work.name(name)
+                    inputs[port][name] = self._input(Artifact(**item), carried)
+                self._at_work.name("")
             else:
                 inputs[port] = self._input(Artifact(**source), carried)
         return inputs
@@ -356,45 +379,3 @@ _DUE = {
     "idle": "True where it would give the model back as it is, else False",
     "model_after": "the facts that it was given, with what changed replaced",
 }
-
-
-class StepContext:
-    """One step's seed, threads, scratch folder, key of row names, generator, measurements and progress."""
-
-    row_key: Callable[[], bytes]
-
-    def __init__(self, seed: int, threads: int, scratch: Path, send: Callable[[Mapping[str, Any]], None]) -> None:
-        self.seed = seed
-        self.threads = threads
-        self.scratch = scratch
-        self.measurements: dict[str, Measurement] = {}
-        self.not_reused = ""
-        self._send = send
-        self._said_at = 0.0
-
-    @cached_property
-    def generator(self) -> Any:
-        """A `numpy.random.Generator` seeded for this step."""
-        import numpy as np
-
-        return np.random.default_rng(self.seed)
-
-    def measure(self, name: str, value: float, unit: str = "") -> None:
-        """Keep a number in the step's result; ValueError for NaN and infinity. The last one of a name counts."""
-        number = float(value)
-        if not math.isfinite(number):
-            raise ValueError(f"the measurement {name} is {number}")
-        self.measurements[name] = Measurement(name, number, unit)
-        self._send({"event": "measured", "name": name, "value": number, "unit": unit})
-
-    def progress(self, done: float, total: float, note: str = "") -> None:
-        """Say how far the step is; told on at most ten times a second, and at the end."""
-        now = time.monotonic()
-        if now - self._said_at < _PROGRESS_SECONDS and done < total:
-            return
-        self._said_at = now
-        self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
-
-    def do_not_reuse(self, because: str) -> None:
-        """Let the result count for this run only; the first reason is told."""
-        self.not_reused = self.not_reused or because

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from titrant.api.init import init
     from titrant.api.inspect import check_model, inspect
     from titrant.api.label import label
+    from titrant.api.load import load
     from titrant.api.lock import lock
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from titrant.api.report import report
     from titrant.api.rerun import rerun
     from titrant.api.run import run
-    from titrant.api.runs import load, search_runs
+    from titrant.api.runs import search_runs
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
     from titrant.compiler.machine.detect import detect
@@ -77,7 +78,7 @@ _PUBLIC = {
     "init": "titrant.api.init",
     "inspect": "titrant.api.inspect",
     "label": "titrant.api.label",
-    "load": "titrant.api.runs",
+    "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
     "migrate": "titrant.api.migrate",

@@ -46,7 +46,8 @@ def made():
     overrides = ("quantization.method=auto", "target.size=90 KiB", "target.latency.p95=5 ms")
     plan = compiled(*overrides)
     cost = Prediction(1.5, 3 << 20, 2048, "modelled", {"output_bytes": "counted"})
-    models = {one.id: ModelCost({"1": 2e-5}, 1 << 20) for one in plan.candidates}
+    seconds = {one.id: 2e-5 / (1 + place) for place, one in enumerate(plan.candidates)} | {"original": 9e-5}
+    models = {name: ModelCost({"1": took}, 1 << 20) for name, took in seconds.items()}
     steps = [replace(one, prediction=cost) for one in plan.steps]
     steps = [replace(one, prediction=replace(cost, models=models)) if one.id == "latency" else one for one in steps]
     sized = tuple(replace(one, predicted_bytes=20_000 * (place + 1)) for place, one in enumerate(plan.candidates))

@@ -3,13 +3,16 @@
 The user's modules stay loaded from one run to the next, as they do in a worker.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 from titrant.runtime.seed import Seeding
 from titrant.runtime.worker.child import _answer
-from titrant.runtime.worker.messages import raise_answer
+from titrant.runtime.worker.messages import WorkerDiedError, WorkerExit, raise_answer
+from titrant.runtime.worker.step_context import at_work
 from titrant.runtime.worker.tasks import WorkerState
 from titrant.runtime.worker.user_watch import UserWatch
 
@@ -48,3 +51,28 @@ class InProcessWorker:
 
     def close(self):
         pass
+
+
+class Aborted(BaseException):
+    """What native code does to a process: nothing in it goes on."""
+
+
+class DyingWorker(InProcessWorker):
+    """A worker that dies where a step calls `os.abort`, and forgets all that it held."""
+
+    def __init__(self, home, folder):
+        super().__init__(home, folder)
+        self._fresh = lambda: InProcessWorker(home, folder)
+        self.deaths = 0
+
+    def message(self, request, listen=None):
+        try:
+            with mock.patch.object(os, "abort", side_effect=Aborted):
+                return super().message(request, listen)
+        except Aborted:
+            self.deaths += 1
+            name = at_work(self._scratch)
+            fresh = self._fresh()
+            self._bench, self._scratch = fresh._bench, fresh._scratch
+            self._bench._send = self._tell
+            raise WorkerDiedError(WorkerExit("the worker crashed (SIGABRT)", "", at_work=name), "") from None

@@ -77,6 +77,8 @@ def misbehave(do):
         os.kill(os.getpid(), signal.SIGKILL)
     if do == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if do == "abort":
+        os.abort()
     if do == "print":
         print("said in python", flush=True)
         os.write(1, b"said below\n")
@@ -86,11 +88,16 @@ class Empty(Params):
     pass
 
 
-@operator("toy.answer", version=1, family="toy", params=Empty, inputs={"model": "value", "rows": "value"},
+class AnswerParams(Params):
+    do: str = ""
+
+
+@operator("toy.answer", version=1, family="toy", params=AnswerParams, inputs={"model": "value", "rows": "value"},
           outputs={"outputs": "value"})  # fmt: skip
 def answer(params, context, *, model, rows):
     """Answer."""
     ran(f"answer {model['level']}")
+    misbehave(params.do)
     return {"outputs": {"level": model["level"], "number": rows["number"]}}
 
 
@@ -112,6 +119,7 @@ class TimeParams(Params):
     seconds: dict[str, float] = Field(default_factory=dict)
     failed: dict[str, str] = Field(default_factory=dict)
     passing: str = ""
+    do: dict[str, str] = Field(default_factory=dict)
 
 
 @operator("toy.time", version=1, family="toy", params=TimeParams, inputs={"models": Port(("value",), many=True)},
@@ -123,6 +131,8 @@ def clock(params, context, *, models):
         context.do_not_reuse(params.passing)
     timings = {}
     for name in models:
+        context.attend(name)
+        misbehave(params.do.get(name, ""))
         p50 = params.seconds.get(name, 1.0)
         runs = {"samples": [p50] * 60, "cpu": [p50] * 60, "waiting": 1.0}
         batch = {"p50": p50, "p95": p50, "p99": p50, **runs, "throughput": 1 / p50}

@@ -4,7 +4,7 @@ import gc
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
@@ -170,19 +170,13 @@ def profile_latency(
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
     forms = {name: raw if name in params.columned else rows for name in models}
-    timings = time_models(
-        params, forms, models, generator=context.generator, progress=context.progress, passing=context.do_not_reuse
-    )
+    timings = time_models(params, forms, models, context)
     for name, figures in timings.items():
         if "failed" not in figures:
             context.measure(f"{name}.latency_p50", figures[str(min(params.batches))]["p50"], "s")
     for text in too_busy_to_tell(timings, params.compared or min(params.batches)):
         context.do_not_reuse(text)
     return {"timings": timings}
-
-
-def ignored(because: str) -> None:
-    """Do nothing with the reason: the default where nobody listens for failures that may pass."""
 
 
 @dataclass
@@ -198,9 +192,9 @@ class Runs:
 class Race:
     """The models that are being timed, by name, and why others fell out."""
 
+    context: Context
     sessions: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    passing: Callable[[str], None] = ignored
 
     def all(self) -> list[tuple[str, Any]]:
         """List the models that are still in it; a model may drop out while the list is walked through."""
@@ -208,7 +202,11 @@ class Race:
 
     @contextmanager
     def trying(self, name: str) -> Iterator[None]:
-        """Take a model out when the block fails; raise if it is the original, without which nothing is compared."""
+        """Take a model out when the block fails; raise if it is the original, without which nothing is compared.
+
+        Where the block ends the process it is known which model did.
+        """
+        self.context.attend(name)
         try:
             yield
         except TitrantError as error:
@@ -216,7 +214,7 @@ class Race:
                 raise
             self.failed[name] = error.diagnostics[0].message
             if may_pass(error.diagnostics[0]):
-                self.passing(f"{name} failed while it was timed: {self.failed[name]}")
+                self.context.do_not_reuse(f"{name} failed while it was timed: {self.failed[name]}")
             session = self.sessions.pop(name, None)
             if session is not None:
                 session.close()
@@ -228,15 +226,7 @@ def may_pass(diagnostic: Diagnostic) -> bool:
     return diagnostic.code == "X431" or any(_SHORT.search(text) is not None for text in texts)
 
 
-def time_models(
-    params: Any,
-    rows: "Mapping[str, Rows]",
-    models: Mapping[str, Any],
-    *,
-    generator: "np.random.Generator",
-    progress: Callable[[float, float, str], None],
-    passing: Callable[[str], None] = ignored,
-) -> dict[str, Any]:
+def time_models(params: Any, rows: "Mapping[str, Rows]", models: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Time every model at every batch size, on its `rows`; see `profile.latency` for the answer.
 
     In each round every model runs on the same batch, in an order drawn anew, so that a machine that slows down slows
@@ -244,7 +234,7 @@ def time_models(
     left in the caches is not charged to it, since where it is shipped it runs alone. Memory is the peak of loading the
     model and answering the largest batch, in children of their own.
     A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.
-    `passing` is told of what the machine rather than a model caused: then the figures do not hold another time.
+    The context is told of what the machine rather than a model caused: then the figures do not hold another time.
     """
     from titrant.runtime.backends.session import open_session
 
@@ -252,27 +242,27 @@ def time_models(
     if missing:
         raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}", help="name it in `engines`"))
     answer: dict[str, Any] = {}
-    race = Race(passing=passing)
+    race = Race(context)
     try:
         for name, model in models.items():
             with race.trying(name):
-                peaks = _memory(params, rows[name], name, model, passing)
+                peaks = _memory(params, rows[name], name, model, context)
                 answer[name] = {"peak_bytes": max(peaks, default=None), "peak_samples": peaks}
                 race.sessions[name] = open_session(
                     params.engines[name], model, threads=params.threads, device=params.device
                 )
         for done, size in enumerate(params.batches):
-            progress(done, len(params.batches), f"batch {size}")
-            for name, runs in _rounds(race, rows, size, params, generator).items():
+            context.progress(done, len(params.batches), f"batch {size}")
+            for name, runs in _rounds(race, rows, size, params).items():
                 answer[name][str(size)] = _figures(runs, size, params)
     finally:
         for session in race.sessions.values():
             session.close()
-    progress(len(params.batches), len(params.batches), "")
+    context.progress(len(params.batches), len(params.batches), "")
     return {name: {"failed": race.failed[name]} if name in race.failed else answer[name] for name in models}
 
 
-def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[[str], None]) -> list[int]:
+def _memory(params: Any, rows: "Rows", name: str, model: Any, context: Context) -> list[int]:
     """Measure one model on one CPU thread in several processes, else []; a live module's tensors are loaded already.
 
     More threads are a pool that a forked child has lost and may wait for, and what lies on a device is not counted.
@@ -297,7 +287,9 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, passing: Callable[
                 return []
             peaks.append(measured)
     except ChildKilledError:
-        passing(f"the process that measured the memory of {name} was killed, most likely for lack of memory")
+        context.do_not_reuse(
+            f"the process that measured the memory of {name} was killed, most likely for lack of memory"
+        )
         return []
     module = getattr(model, "module", None)
     loaded = 0 if module is None else sum(tensor.nbytes for tensor in module.state_dict().values())
@@ -315,9 +307,7 @@ def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":
     return first_step(session, {name: taken(rows, name)[chosen] for name in session.input_names})
 
 
-def _rounds(
-    race: Race, rows: "Mapping[str, Rows]", size: int, params: Any, generator: "np.random.Generator"
-) -> dict[str, Runs]:
+def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> dict[str, Runs]:
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     batches: dict[str, dict[str, np.ndarray]] = {}
     for name, session in race.all():
@@ -335,7 +325,7 @@ def _rounds(
         for block in range(params.blocks):
             if block:
                 time.sleep(PAUSE_SECONDS)
-            turns = _take_turns(race, batches, runs, params, generator)
+            turns = _take_turns(race, batches, runs, params)
             for name in race.sessions:
                 runs[name].blocks.append(turns)
     finally:
@@ -344,9 +334,7 @@ def _rounds(
     return {name: runs[name] for name in race.sessions}
 
 
-def _take_turns(
-    race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs], params: Any, generator: "np.random.Generator"
-) -> int:
+def _take_turns(race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs], params: Any) -> int:
     """Let every model run once in each turn of a block, and return how many turns there were."""
     started = time.perf_counter()
     most = math.ceil((params.iterations or MOST_RUNS) / params.blocks)
@@ -354,7 +342,7 @@ def _take_turns(
         if not params.iterations and _enough(count, time.perf_counter() - started, params):
             return count
         racing = race.all()
-        for index in generator.permutation(len(racing)):
+        for index in race.context.generator.permutation(len(racing)):
             name, session = racing[index]
             with race.trying(name):
                 session.run(batches[name])

@@ -1,19 +1,15 @@
-"""Runs of a home: find one or search them, read the files in its folder, load its model, get its report."""
+"""Runs of a home: find one or search them, read the files in its folder, get its report."""
 
 import json
 import operator
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import SIZES, parse_size, parse_time
-
-if TYPE_CHECKING:
-    from titrant.runtime.serve.released import Released
 
 VERDICTS = ("PASS", "NOT PROVEN", "FAIL", "INCONCLUSIVE", "UNFINISHED", "DAMAGED")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
@@ -243,19 +239,3 @@ def _metrics(folder: Path) -> dict[str, str]:
     """Return the metric of every gate that is asked of all evaluation rows."""
     gates = json.loads((folder / "plan.json").read_bytes())["contract"]["gates"]
     return {gate["id"]: gate["metric"] for gate in gates if gate["slice"] == "all"}
-
-
-def load(run: str | os.PathLike[str], *, name: str | None = None, threads: int | None = None) -> "Released":
-    """Return a callable that applies a released run's transforms, model and operating point to raw rows.
-
-    `run` is a run's folder or its `outputs`, an id, a unique prefix, or "latest". `name` chooses among several
-    released files; `threads` defaults to what the release was timed with. Raises RecipeError when there is no such
-    run, or it released nothing.
-    """
-    from titrant.runtime.serve.released import load as load_folder
-    from titrant.runtime.store.home import home_folder
-
-    folder = Path(run)
-    if not folder.is_dir():
-        folder = find_run(str(run), home_folder())
-    return load_folder(folder, name=name, threads=threads)

@@ -236,6 +236,10 @@ def _candidates(rows: tuple[PlanCandidateRow, ...]) -> list[str]:
     for row in rows:
         runs = f"{row.engine}, {row.format}"
         lines.append(f"    {row.id:<{name}}  {runs:<{engine}}  {row.size:>10} {row.latency:>10} {row.memory:>10}")
+    gains = {row.id: row.gain for row in rows if row.gain}
+    if gains:
+        lines.append("  speed over the original, predicted")
+        lines += [wrapped(f"{row:<{name}}  {gain}", "    ", "        ") for row, gain in gains.items()]
     return lines
 
 

@@ -49,7 +49,8 @@ def plan_markdown(
         _table(("subject", "asked", "chosen", "because"), [_decision(decision) for decision in plan.decisions]),
         "### Candidates",
         _table(
-            ("candidate", "runs in", "size", "latency", "memory"), [_candidate(row) for row in candidate_rows(plan)]
+            ("candidate", "runs in", "size", "latency", "memory", "speed over the original"),
+            [_candidate(row) for row in candidate_rows(plan)],
         ),
         f"### Contract\n\n{inline(' · '.join(contract_words(plan)))}",
         _table(("gate", "asks", "from", "cases needed", "cases there"), [_gate(row) for row in gate_rows(plan)]),
@@ -76,7 +77,7 @@ def _decision(decision: Decision) -> tuple[str, ...]:
 
 
 def _candidate(row: PlanCandidateRow) -> tuple[str, ...]:
-    return code(row.id), inline(f"{row.engine}, {row.format}"), row.size, row.latency, row.memory
+    return code(row.id), inline(f"{row.engine}, {row.format}"), row.size, row.latency, row.memory, inline(row.gain)
 
 
 def _gate(row: PlanGateRow) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from titrant.compiler.predict.price import totals
 from titrant.schema.facts import HardwareIdentity
+from titrant.schema.gain_parts import fastest_words, predicted_parts, product_words
 from titrant.schema.gate import Gate, control_words, controls_of, threshold_words
 from titrant.schema.min_cell import min_cell
 from titrant.schema.open_looks import OPEN
@@ -76,7 +77,7 @@ class PlanGateRow:
 
 @dataclass(frozen=True)
 class PlanCandidateRow:
-    """One candidate and what its file is expected to be."""
+    """One candidate and what its file is expected to be; `gain` tells its speed-up over the original apart."""
 
     id: str
     method: str
@@ -85,6 +86,7 @@ class PlanCandidateRow:
     size: str
     latency: str
     memory: str
+    gain: str
 
 
 def step_rows(plan: Plan, previews: Previews) -> tuple[PlanStepRow, ...]:
@@ -192,8 +194,15 @@ def _candidate(candidate: Candidate, plan: Plan) -> PlanCandidateRow:
     seconds, peak = expected_figures(candidate, plan)
     return PlanCandidateRow(
         candidate.id, candidate.method, candidate.engine, candidate.format, _size(candidate.predicted_bytes),
-        UNKNOWN if seconds is None else format_time(seconds), _size(peak),
+        UNKNOWN if seconds is None else format_time(seconds), _size(peak), _gain(candidate, plan),
     )  # fmt: skip
+
+
+def _gain(candidate: Candidate, plan: Plan) -> str:
+    parts = predicted_parts(plan, candidate)
+    if parts is None or not (words := product_words(parts)):
+        return ""
+    return "; ".join(filter(None, (f"{words} ({parts.basis})", fastest_words(parts))))
 
 
 def expected_figures(candidate: Candidate, plan: Plan) -> tuple[float | None, int | None]:

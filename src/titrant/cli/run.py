@@ -12,6 +12,7 @@ from titrant.cli.options import data_option, read_recipe, recipe_options, refuse
 from titrant.cli.plan import text_of
 from titrant.schema.diagnostics.diagnostics import OK
 from titrant.schema.gain import gains_words
+from titrant.schema.gain_parts import fastest_words, product_words
 from titrant.schema.gate import GateResult, reason_words
 from titrant.schema.planned import Planned
 from titrant.schema.record import CandidateRecord, RunRecord
@@ -168,7 +169,11 @@ def _figures(candidate: CandidateRecord) -> list[str]:
         parts.append(format_size(candidate.size))
     if "latency_p50" in candidate.figures:
         parts.append(f"p50 {format_time(candidate.figures['latency_p50'])}")
-    return [f"    {' · '.join(parts)}"] if parts else []
+    lines = [f"    {' · '.join(parts)}"] if parts else []
+    if candidate.parts is not None and (words := product_words(candidate.parts)):
+        said = "; ".join(filter(None, (f"faster than the original {words}", fastest_words(candidate.parts))))
+        lines.append(wrapped(said, "    ", " " * 8))
+    return lines
 
 
 def _gate(result: GateResult) -> str:

@@ -18,7 +18,7 @@ from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Contract
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
 
-MACHINE = HardwareIdentity("linux", "x86_64", "toy", (), 2, None, (), "3.11.0", {})
+MACHINE = HardwareIdentity("linux", "x86_64", "toy", ("avx2", "avx512_vnni"), 2, None, (), "3.11.0", {})
 
 
 def linear(path, weights, batch="batch"):
@@ -90,6 +90,7 @@ def frame(rows):
 def test_answers_raw_rows_in_whatever_form_they_come(release, give):
     model = load(release(WEIGHTS, ARGMAX))
     answer = model(give(ROWS))
+    assert model.judged_instructions == ("avx2", "avx512_vnni")
     np.testing.assert_allclose(answer.outputs["scores"][:, 1], [2, -2, -1])
     np.testing.assert_allclose(answer.probabilities[:, 1], 1 / (1 + np.exp([-2, 2, 1])))
     assert list(answer.decisions) == ["malignant", "benign", "benign"]

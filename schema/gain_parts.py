@@ -1,0 +1,168 @@
+"""What of a candidate's gain the conversion, the engine and the precision gave: a product, from file to file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from titrant.schema.gain import Gain, factor_words, speed_words
+from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
+from titrant.schema.values.frozen import dataclass
+
+ORIGINAL = "original"
+CONVERSION, ENGINE, PRECISION, REDUCTION = "conversion", "engine", "precision", "reduction"
+# name of a file in the timings → seconds of a batch, or bytes; None where it is not known
+FigureOf = Callable[[str], float | None]
+
+
+@dataclass(frozen=True)
+class GainPart:
+    """What going from one file to another gave; factors above 1 are better.
+
+    `part` is conversion (another file in the original's own engine), engine (another one, with the conversion that it
+    takes), precision or reduction (what was done to the weights in one engine), "" for the whole. `before` and `after`
+    are names in the timings, `engine` is what runs `after`. `speed` has its interval where runs were paired; of what is
+    predicted it has none, and no verdict.
+    """
+
+    part: str
+    before: str
+    after: str
+    engine: str
+    speed: Gain | None = None
+    size: float | None = None  # bytes before / bytes after
+
+
+@dataclass(frozen=True)
+class GainParts:
+    """A candidate's gain over the original, and the parts that multiply to it, of the runs that chose.
+
+    `over_fastest` compares with the fastest fp32 file of any engine that was timed; None where that is a part's own
+    `before`, or the candidate itself. `basis` is measured, or how the plan knows: modelled, guess. Paired factors
+    multiply to about the whole, since each is a median of its own; bytes multiply exactly.
+    """
+
+    parts: tuple[GainPart, ...]
+    whole: GainPart
+    over_fastest: GainPart | None = None
+    basis: str = "measured"
+
+
+def timing_step(plan: Plan, search: CandidateSearch) -> Step | None:
+    """Return the step that times a search's candidates together."""
+    name = search.timings.rpartition(".")[0]
+    return next((step for step in plan.steps if step.id == name), None)
+
+
+def fp32_files(plan: Plan, search: CandidateSearch) -> dict[str, str]:
+    """Return every timed file that is the original as it is, by name, with its engine.
+
+    These are the original itself, plain conversions, and those that are only timed beside the candidates.
+    """
+    timing = timing_step(plan, search)
+    engines = dict(timing.params.get("engines", {})) if timing is not None else {}
+    changed = {item.id for item in plan.candidates if item.method != "none" or item.plain}
+    return {name: engine for name, engine in engines.items() if name not in changed}
+
+
+def fastest(files: Mapping[str, str], seconds: FigureOf, engine: str | None = None) -> str | None:
+    """Return the fastest file of an engine, or of any; None where none was timed."""
+    timed = [
+        (took, name)
+        for name, runs_in in files.items()
+        if engine in (None, runs_in) and (took := seconds(name)) is not None
+    ]
+    return min(timed)[1] if timed else None
+
+
+def links(candidate: Candidate, files: Mapping[str, str], seconds: FigureOf) -> tuple[GainPart, ...]:
+    """Return the way from the original to a candidate, without factors; () where its steps cannot be told apart.
+
+    It goes over the fastest fp32 file of the original's engine, and then of the candidate's.
+    """
+    own = files.get(ORIGINAL)
+    start = None if own is None else fastest(files, seconds, own)
+    if own is None or start is None or seconds(candidate.id) is None:
+        return ()
+    if candidate.id in files and candidate.engine == own:
+        return () if candidate.id == ORIGINAL else (GainPart(CONVERSION, ORIGINAL, candidate.id, own),)
+    base = candidate.id if candidate.id in files else fastest(files, seconds, candidate.engine)
+    if base is None:
+        return ()
+    way = [GainPart(CONVERSION, ORIGINAL, start, own)] if start != ORIGINAL else []
+    way += [GainPart(ENGINE, start, base, candidate.engine)] if candidate.engine != own else []
+    kind = REDUCTION if candidate.method == "none" else PRECISION
+    way += [GainPart(kind, base, candidate.id, candidate.engine)] if candidate.id != base else []
+    return tuple(way)
+
+
+def gain_parts(
+    candidate: Candidate,
+    files: Mapping[str, str],
+    seconds: FigureOf,
+    size: FigureOf,
+    *,
+    speed: Callable[[str, str], Gain | None],
+    basis: str = "measured",
+) -> GainParts | None:
+    """Tell a candidate's gain apart; None where its steps cannot be. `speed` compares two files by name."""
+    way = links(candidate, files, seconds)
+    if not way:
+        return None
+
+    def filled(part: GainPart) -> GainPart:
+        before, after = size(part.before), size(part.after)
+        ratio = before / after if before and after else None
+        return replace(part, speed=speed(part.before, part.after), size=ratio)
+
+    best = fastest(files, seconds)
+    over = None
+    if best is not None and best not in (candidate.id, way[-1].before, ORIGINAL):
+        over = filled(GainPart("", best, candidate.id, candidate.engine))
+    whole = filled(GainPart("", ORIGINAL, candidate.id, candidate.engine))
+    return GainParts(tuple(map(filled, way)), whole, over, basis)
+
+
+def predicted_parts(plan: Plan, candidate: Candidate) -> GainParts | None:
+    """Tell apart what a plan predicts of a candidate at the batch size that is judged; None where it predicts none."""
+    search = next((search for search in plan.searches if candidate.id in search.candidates), None)
+    timing = None if search is None else timing_step(plan, search)
+    if search is None or timing is None:
+        return None
+    costs, batch = timing.prediction.models, str(search.timing_batch)
+    made = {step.id: step.prediction.output_bytes for step in plan.steps}
+    models = timing.inputs.get("models", {})
+
+    def seconds(name: str) -> float | None:
+        return costs[name].seconds.get(batch) if name in costs else None
+
+    def size(name: str) -> float | None:
+        source = models.get(name) if isinstance(models, Mapping) else None
+        return None if source is None else made.get(source.rpartition(".")[0])
+
+    def speed(before: str, after: str) -> Gain | None:
+        slow, fast = seconds(before), seconds(after)
+        factor = slow / fast if slow and fast else None
+        return None if factor is None else Gain("latency", True, before, before, before in files, factor, "")
+
+    files = fp32_files(plan, search)
+    basis = costs[candidate.id].basis if candidate.id in costs else ""
+    return gain_parts(candidate, files, seconds, size, speed=speed, basis=basis)
+
+
+def product_words(parts: GainParts) -> str:
+    """Say what multiplies to a speed-up: "4.1× = 1.20× conversion × 1.60× engine × 2.1× precision"; "" without one."""
+    if parts.whole.speed is None or any(part.speed is None for part in parts.parts):
+        return ""
+    whole = factor_words(parts.whole.speed.factor)
+    if len(parts.parts) == 1:
+        return f"{whole}, all by {parts.parts[0].part}"
+    factors = [f"{factor_words(part.speed.factor)} {part.part}" for part in parts.parts if part.speed is not None]
+    return f"{whole} = {' × '.join(factors)}"
+
+
+def fastest_words(parts: GainParts) -> str:
+    """Compare with the fastest fp32 file of any engine, "" where a part does already."""
+    over = parts.over_fastest
+    if over is None or over.speed is None:
+        return ""
+    said = speed_words(over.speed) if over.speed.verdict else f"{factor_words(over.speed.factor)} the speed"
+    return f"against {over.before}, the fastest fp32 file: {said}"

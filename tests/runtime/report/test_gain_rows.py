@@ -1,0 +1,100 @@
+"""Where a gain comes from, as the report tells it: a table of its parts, and the fastest fp32 file of each engine."""
+
+import copy
+import json
+from dataclasses import replace
+
+from titrant.runtime.report.page import html_text, markdown_text, page, summary
+from titrant.runtime.report.record_view import read_record
+from titrant.schema.gain import Gain
+from titrant.schema.gain_parts import GainPart, GainParts
+from titrant.schema.values.canonical import plain
+
+SPEED = Gain("latency", True, "original", "original", False, 4.1, "better", 3.9, 4.3, "wall")
+
+
+def part(name, before, after, engine, *figures):
+    factor, verdict, size = figures
+    lower, upper = factor * 0.95, factor * 1.05
+    speed = replace(SPEED, against=before, factor=factor, verdict=verdict, lower=lower, upper=upper)
+    return GainPart(name, before, after, engine, speed, size)
+
+
+PARTS = GainParts(
+    (
+        part("conversion", "original", "script-fp32", "torch", 1.25, "better", 0.98),
+        part("engine", "script-fp32", "onnx", "onnxruntime", 1.6, "better", 1.0),
+        part("precision", "onnx", "ort-static", "onnxruntime", 2.1, "better", 3.85),
+    ),
+    part("", "original", "ort-static", "onnxruntime", 4.1, "better", 3.77),
+    part("", "other-fp32", "ort-static", "onnxruntime", 1 / 1.3, "worse", 3.9),
+)
+ROWS = """\
+Where the gain comes from, for one batch of 1, in the runs that chose:
+
+| | from → to | what changed | speed | size, as a share of before |
+|---|---|---|---|---:|
+| conversion | original → script-fp32 | another file, still in torch | 1.25× faster (1.19–1.31) | 1.02 |
+| engine | script-fp32 → onnx | another engine, onnxruntime, and a file for it | 1.60× faster (1.52–1.68) | 1.00 |
+| precision | onnx → ort-static | ort.static, in the same engine | 2.1× faster (2.0–2.2) | 0.26 |
+| all together | original → ort-static | about their product | 4.1× faster (3.9–4.3) | 0.27 |
+| over the fastest fp32 file | other-fp32 → ort-static | of any engine timed | 1.30× slower (1.24–1.37) | 0.26 |
+"""
+
+
+def with_parts(made, parts=PARTS):
+    made = copy.deepcopy(made)
+    for candidate in made["run"]["candidates"]:
+        if candidate["status"] == "released":
+            candidate["parts"] = plain(parts)
+    return made
+
+
+def timed_beside(made, engines, seconds):
+    """Time files beside the candidates, in engines, at so many seconds each."""
+    made = with_parts(made)
+    for step in made["plan"]["steps"]:
+        if step["operator"] == "profile.latency":
+            step["params"]["engines"] = engines
+            step["inputs"]["models"] = {name: f"{name}.model" for name in engines}
+    figures = {"p95": 1, "p99": 1, "throughput": 1, "samples": [], "cpu": [], "waiting": None}
+    made["values"]["timings"] = {name: {"1": {"p50": took, **figures}} for name, took in seconds.items()}
+    return made
+
+
+def test_tells_the_parts_of_a_gain_in_a_table(records):
+    shown = page(read_record(with_parts(records.released())))
+    assert ROWS in markdown_text(shown)
+    html = html_text(shown)
+    assert "Where the gain comes from" in html
+    assert "another engine, onnxruntime, and a file for it" in html
+    gains = summary(shown)["searches"][0]["gains"]
+    assert [row["name"] for row in gains][-2:] == ["all together", "over the fastest fp32 file"]
+    assert gains[2] == {
+        "name": "precision",
+        "files": "onnx → ort-static",
+        "what": "ort.static, in the same engine",
+        "speed": "2.1× faster (2.0–2.2)",
+        "size": "0.26",
+    }
+    json.dumps(gains)
+
+
+def test_leaves_the_table_out_where_nothing_can_be_told_apart(records):
+    shown = page(read_record(with_parts(records.released(), None)))
+    assert "Where the gain comes from" not in markdown_text(shown) + html_text(shown)
+
+
+def test_marks_the_fastest_fp32_file_of_each_engine_also_where_it_is_no_candidate(records):
+    engines = {"original": "torch", "onnx": "onnxruntime", "ort-static": "onnxruntime", "script-fp32": "torch"}
+    seconds = {"original": 9e-5, "onnx": 4e-5, "ort-static": 2e-5, "script-fp32": 3e-5}
+    shown = page(read_record(timed_beside(records.released(), engines, seconds)))
+    rows = {row.id: row for row in shown.candidates}
+    assert {name: row.mark for name, row in rows.items() if row.mark} == {
+        "onnx": "fastest fp32 file of onnxruntime",
+        "script-fp32": "fastest fp32 file of torch, and of all",
+    }
+    assert (rows["script-fp32"].what, rows["script-fp32"].outcome) == ("plain conversion, in torch", "timed beside")
+    assert rows["script-fp32"].p50.text == "30 µs"
+    assert "★ fastest fp32 file of torch, and of all" in html_text(shown)
+    assert "plain conversion, in torch; ★ fastest fp32 file of torch, and of all" in markdown_text(shown)
