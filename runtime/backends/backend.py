@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Gpu, Hardware
@@ -63,6 +64,7 @@ class ModelKind:
     user_code: bool = False  # loading it runs the user's modules
     snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
     columns_snippet: str = ""  # the same for a file that takes raw columns
+    stamp: Stamp | None = None  # how a released file says what it was judged by; None: it does not
 
     @property
     def suffix(self) -> str:
@@ -291,6 +293,11 @@ def _first(matching: Iterator[ModelKind], name: str) -> ModelKind:
     if kind is None:
         raise KeyError(name)
     return kind
+
+
+def stamp_of(kind: str) -> Stamp | None:
+    """Return how a kind carries facts about a release; None where it does not, or no engine here brings it."""
+    return kinds()[kind].stamp if kind in kinds() else None
 
 
 def formats() -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend, GpuNote, ModelKind, RunCost
+from titrant.runtime.backends.onnxruntime import stamp
+from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Gpu, Hardware
 
@@ -114,6 +116,7 @@ BACKEND = Backend(
             is_graph=True,
             snippet=SNIPPET,
             columns_snippet=COLUMNS_SNIPPET,
+            stamp=Stamp("model.onnx", stamp.pieces, stamp.read),
         )
     },
     # Measured with onnxruntime 1.31 on TabularNet, DigitsNet, SmallCnn and ResNet-20, one thread. It fuses what comes

@@ -1,10 +1,11 @@
 """PyTorch: modules and TorchScript files, how they are kept, called and exported."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend, GpuNote, ModelKind, Preparation, RunCost
+from titrant.runtime.backends.stamp import Piece, Stamp
 from titrant.schema.facts import Gpu
 
 SNIPPET = """\
@@ -47,6 +48,18 @@ def _load_script(file: Path) -> Any:
     from titrant.runtime.values import TorchScriptModel
 
     return TorchScriptModel(file)
+
+
+def _archive_pieces(file: Path, text: str) -> Sequence[Piece]:
+    from titrant.runtime.backends.torch.archive_stamp import pieces
+
+    return pieces(file, text)
+
+
+def _archive_text(file: Path) -> str:
+    from titrant.runtime.backends.torch.archive_stamp import read
+
+    return read(file)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
@@ -150,6 +163,7 @@ BACKEND = Backend(
             # It runs what it is given, where others fold by themselves.
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=SNIPPET,
+            stamp=Stamp("model.pt", _archive_pieces, _archive_text),
         ),
     },
     costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST},

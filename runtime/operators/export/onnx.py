@@ -178,6 +178,9 @@ def _export(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opset: int,
     import torch
 
     names = [name for name, _, _ in model.inputs]
+    if both := sorted({*names} & {*model.outputs}):
+        message = f"an input and an output of the model are both named {both[0]}, and ONNX has one value of a name"
+        raise StepError(Diagnostic("X207", message, help="let the forward answer with another name"))
     feeds = {} if model.recurrence is None else model.recurrence.feeds
     places = {
         name: [place for place, size in enumerate(shape) if isinstance(size, str)] for name, shape, _ in model.inputs
