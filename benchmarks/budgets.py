@@ -204,7 +204,7 @@ def _trained_digits(home: Path, folder: Path) -> tuple[Path, Path]:
         evaluation=sets["evaluation"].inputs["image"],
         labels=sets["evaluation"].labels,
     )
-    return folder / "fit" / "tensors.safetensors", rows
+    return folder / "fit" / "model.safetensors", rows
 
 
 def _speed(record: Mapping[str, Any], home: Path) -> None:

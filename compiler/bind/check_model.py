@@ -115,7 +115,8 @@ def formats_fit(given: CheckInput) -> Iterator[Finding]:
 def _format(given: CheckInput, place: int, export: Export, original: ModelKind | None) -> Iterator[Finding]:
     form, engine = export.format, given.recipe.target.engine
     path: KeyPath = ("export", place, "format")
-    if original is not None and original.format and form in ("auto", original.format) and export.opset is not None:
+    keeps_file = original is not None and original.is_graph
+    if original is not None and keeps_file and form in ("auto", original.format) and export.opset is not None:
         message = f"{original.title} keeps its own opset"
         yield given.finding("R108", ("export", place, "opset"), message, "take `opset` out", part="key")
         return

@@ -188,10 +188,13 @@ def _conversions(question: Question) -> Iterator[Offer]:
     """Offer every file that can be made of the model as it is, those of its own engine first."""
     given = reduced_kind(question)
     own = engine_of(original_kind(question.model))
+    asked = {request.format for request in question.settled.exports}
     for engine in sorted(backend.names(), key=lambda name: name != own):
         for form in backend.formats_of(engine):
             kind = backend.kind_of_format(form)
-            if backend.conversion(given.name, kind.name) is not None:
+            # Whoever has the modules gains nothing from them as they are; only who asks for that file is given it.
+            is_theirs = kind == given and kind.user_code and form not in asked
+            if not is_theirs and backend.conversion(given.name, kind.name) is not None:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
                 chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet
@@ -132,13 +132,39 @@ def nothing_unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, s
 
 
 @dataclass(frozen=True)
+class ExecutedLayer:
+    """A layer with weights as an engine really runs it, which may differ from what a file says.
+
+    `name` is the layer of the original that it computes, a module's name or an ONNX node's; "" where none can be told.
+    `precision` is that of its products: fp64, fp32, bf16, fp16, int8 or int4, whose weights are unpacked in the kernel.
+    Weights that another node unpacks before count as what they are unpacked to.
+    """
+
+    name: str
+    node: str  # the engine's own name of it
+    precision: str
+    engine_op: str  # as the engine calls it: QLinearConv, FullyConnected, Linear
+
+
+class Executed(Protocol):
+    """Reads back from an engine in which precision it runs each layer with weights.
+
+    `layers` are the names of the original's layers, module names or ONNX node names, which the answer then uses.
+    Raises StepError X212 for a file that the engine cannot load.
+    """
+
+    def __call__(self, model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+        """Open the model and look."""
+
+
+@dataclass(frozen=True)
 class Backend:
     """An engine: `BACKEND` in its folder is the only place that knows it.
 
     `packages` maps each installed distribution that brings the engine, the usual one first, to the module that loads
     its native code. `kinds` are those that it brings, `costs` those that it runs. `open(model, threads=, device=)`
-    returns a `titrant.runtime.backends.session.Session`, and `executed(model, threads=)` the precision in which each
-    layer really runs, as the engine itself tells. `device_unmet` says what keeps it from a device ("cpu", "cuda:1"),
+    returns a `titrant.runtime.backends.session.Session`, and `executed(model, threads=, layers=)` how each layer
+    really runs, as the engine itself tells. `device_unmet` says what keeps it from a device ("cpu", "cuda:1"),
     None where nothing does. `unsteady(model, answer)` names the layers that draw random numbers, are in training mode
     or find scales from the batch, by `DRAWS`, `TRAINS` or `SCALES`; `answer()` runs a batch through the model, for an
     engine that watches it.
@@ -149,7 +175,7 @@ class Backend:
     kinds: Mapping[str, ModelKind]
     costs: Mapping[str, RunCost]
     open: Callable[..., Any]
-    executed: Callable[..., Mapping[str, str]]
+    executed: Executed
     device_unmet: Callable[[str, Hardware], Unmet | None] = runs_anywhere
     details: Callable[[], Mapping[str, str | None]] = no_details  # what it says of itself, in a child that loaded it
     # Of an accelerator, given the installed packages and `details`.
@@ -301,8 +327,12 @@ def stamp_of(kind: str) -> Stamp | None:
 
 
 def formats() -> tuple[str, ...]:
-    """List what `export` may ask for, besides `auto`."""
-    return tuple(kind.format for kind in kinds().values() if kind.format)
+    """List what `export` may ask for, besides `auto`: files that stand alone first."""
+    return _formats_in_order(kinds().values())
+
+
+def _formats_in_order(every: Iterable[ModelKind]) -> tuple[str, ...]:
+    return tuple(kind.format for kind in sorted(every, key=lambda kind: kind.user_code) if kind.format)
 
 
 def engines_of(kind: str) -> tuple[str, ...]:
@@ -312,9 +342,9 @@ def engines_of(kind: str) -> tuple[str, ...]:
 
 
 def formats_of(engine: str) -> tuple[str, ...]:
-    """List the formats that an engine runs; KeyError for an engine that is not there."""
+    """List the formats that an engine runs, files that stand alone first; KeyError for an engine that is not there."""
     every = kinds()
-    return tuple(every[kind].format for kind in get(engine).costs if kind in every and every[kind].format)
+    return _formats_in_order(every[kind] for kind in get(engine).costs if kind in every)
 
 
 def run_cost(engine: str, kind: str) -> RunCost:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from titrant.runtime.backends import backend, kinds
+from titrant.runtime.backends.backend import ExecutedLayer
 from titrant.runtime.backends.recurrent import stateful
 from titrant.runtime.backends.session import Session, answer_rows, open_session
 from titrant.runtime.contract.answers import read_answers
@@ -93,11 +94,11 @@ class Released:
         answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)
         return Answer(outputs, answers.probabilities, self._decided[answers.decisions])
 
-    def executed(self) -> Mapping[str, str]:
-        """Return the precision in which the engine really runs each layer of the file, by the engine's own names.
+    def executed(self) -> tuple[ExecutedLayer, ...]:
+        """Return each layer with weights as the engine really runs it here, by the engine's own names of nodes.
 
-        It may differ from what the file says: an engine may compute in another one. Raises ValueError for a model that
-        was closed.
+        It may differ from what the file says: an engine may compute in another precision. Raises ValueError for a model
+        that was closed.
         """
         if self._closed:
             raise ValueError("this model was closed: load it again")

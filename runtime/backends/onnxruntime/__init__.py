@@ -1,10 +1,10 @@
 """onnxruntime: ONNX files, their graphs, and sessions that run them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, GpuNote, ModelKind, RunCost
+from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, RunCost
 from titrant.runtime.backends.onnxruntime import stamp
 from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet
@@ -63,10 +63,10 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
-def _executed(model: Any, *, threads: int = 1) -> Mapping[str, str]:
+def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
     from titrant.runtime.backends.onnxruntime.executed import executed
 
-    return executed(model, threads=threads)
+    return executed(model, threads=threads, layers=layers)
 
 
 def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:

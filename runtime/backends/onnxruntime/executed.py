@@ -4,76 +4,81 @@ While it loads a file onnxruntime fuses, folds and quantizes anew; the graph tha
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from titrant.runtime.backends.backend import ExecutedLayer
 
 if TYPE_CHECKING:
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.layer_names import GraphNames
     from titrant.runtime.values import OnnxModel
 
 # Nodes whose products are of whole numbers, besides all those whose names begin or end so.
 _INTEGER = ("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention", "QGemm", "QOrderedMatMul", "QMoE")
 _INTEGER_BEGINS, _INTEGER_ENDS = "QLinear", ("Integer", "IntegerToFloat")
 # What stores weights in fewer bits and says in how many.
-_FEW_BITS = "MatMulNBits"
+_FEW_BITS = ("GatherBlockQuantized", "MatMulNBits")
 _UNPACKS = "DequantizeLinear"
-# What only moves or looks up numbers, or packs them.
-_MOVES = ("Cast", "Constant", "Expand", "Gather", "QuantizeLinear", "Reshape", "Slice", "Tile", "Transpose", _UNPACKS)
-_LEAST_DIMENSIONS = 2
+# Rows are looked up as they are stored.
+_LOOKS_UP = ("Gather", "GatherElements", "GatherND")
 
 
-def executed(model: "OnnxModel", *, threads: int = 1) -> Mapping[str, str]:
-    """Return {node: fp32, fp16, bf16, fp64, int8 or int4} of every node of the optimized graph that has weights.
+def executed(model: "OnnxModel", *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    """Return every node of the optimized graph that multiplies by constant weights or looks rows up in them.
 
-    Weights that are unpacked before a product count as what they are unpacked to. Raises StepError X212 for a file that
-    onnxruntime cannot load.
+    Weights that are unpacked before a product count as what they are unpacked to. `layers` are all of the original's.
+    Raises StepError X212 for a file that onnxruntime cannot load.
     """
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.layer_names import GraphNames, layers_by_node, same_nodes
     from titrant.runtime.backends.onnxruntime.session import load
 
     with tempfile.TemporaryDirectory(prefix="titrant-") as folder:
         optimized = Path(folder) / "optimized.onnx"
         load(model.path, threads=threads, written_to=optimized)
-        graph = onnx.load(optimized).graph
-    return dict(_precisions(graph))
+        graph = onnx.load(optimized, load_external_data=False).graph
+    written = onnx.load(model.path, load_external_data=False).graph if layers else onnx.GraphProto()
+    of_file, same = layers_by_node(written, layers, inside=True), same_nodes(graph, written)
+    names = GraphNames.of(graph)
+    return tuple(
+        ExecutedLayer(of_file.get(same.get(node, ""), ""), node, precision, names.nodes[node].op_type)
+        for node, precision in _precisions(names)
+    )
 
 
-def _precisions(graph: "onnx.GraphProto") -> Iterator[tuple[str, str]]:
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    unpacked = {node.output[0]: node for node in graph.node if node.op_type == _UNPACKS}
-    for place, node in enumerate(graph.node):
-        for item in node.attribute:  # the branches of an If, the body of a Loop
-            for branch in (*item.graphs, *([item.g] if item.HasField("g") else [])):
-                yield from _precisions(branch)
-        if node.op_type in _MOVES:
-            continue
-        precision = _of_integers(node) or _of_weights(node, weights, unpacked)
-        if precision:
-            yield node.name or f"{node.op_type}_{place}", precision
+def _precisions(names: "GraphNames") -> Iterator[tuple[str, str]]:
+    for name, weight in names.weights.items():
+        node = names.nodes[name]
+        yield name, _of_integers(node) or _of_weight(names, node, weight)
 
 
 def _of_integers(node: "onnx.NodeProto") -> str:
     """Return the width of a node that multiplies whole numbers or unpacks few bits itself; "" for any other."""
-    if node.op_type == _FEW_BITS:
+    if node.op_type in _FEW_BITS:
         return f"int{next((item.i for item in node.attribute if item.name == 'bits'), 4)}"
     whole = node.op_type in _INTEGER or node.op_type.endswith(_INTEGER_ENDS)
     return "int8" if whole or node.op_type.startswith(_INTEGER_BEGINS) else ""
 
 
-def _of_weights(
-    node: "onnx.NodeProto", weights: "Mapping[str, onnx.TensorProto]", unpacked: "Mapping[str, onnx.NodeProto]"
-) -> str:
-    """Return the number format of a node's weights as they are multiplied; "" where it has none."""
-    for name in node.input:
-        unpacking = unpacked.get(name)
-        tensor = weights.get(name if unpacking is None else unpacking.input[0])
-        if tensor is not None and len(tensor.dims) >= _LEAST_DIMENSIONS:
-            scale = tensor if unpacking is None else weights.get(unpacking.input[1], tensor)
-            return _format(scale.data_type)
-    return ""
+def _of_weight(names: "GraphNames", node: "onnx.NodeProto", weight: str) -> str:
+    """Return the number format of a node's weights as they are multiplied, or of a table as it is stored."""
+    data_type = names.constants[weight].data_type
+    if node.op_type in _LOOKS_UP:
+        return _format(data_type)
+    at = next(tensor for tensor in node.input if names.constant(tensor) == weight)
+    while at not in names.constants:
+        maker = names.nodes[names.makers[at]]
+        if maker.op_type == _UNPACKS:
+            scale = names.constants.get(names.constant(maker.input[1]))
+            return _format(data_type if scale is None else scale.data_type)
+        if maker.op_type == "Cast":
+            return _format(next(item.i for item in maker.attribute if item.name == "to"))
+        at = maker.input[0]
+    return _format(data_type)
 
 
 def _format(data_type: int) -> str:
@@ -81,4 +86,5 @@ def _format(data_type: int) -> str:
 
     types = onnx.TensorProto
     name = types.DataType.Name(data_type)  # type: ignore[arg-type]
-    return {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp64"}.get(name, name.lower())
+    formats = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp64"}
+    return formats.get(name, name.lower().removeprefix("u"))

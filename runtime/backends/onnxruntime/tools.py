@@ -102,7 +102,9 @@ def prepared(path: Path, scratch: Path) -> tuple[onnx.ModelProto, Renamed]:
     Raises StepError X209 for a file that is no ONNX and X212 for one that onnxruntime cannot load, PreconditionError
     X211 for an operator set that cannot be raised.
     """
-    graph = inlined(upgraded(read(path)))
+    graph = read(path)
+    name_nodes(graph)  # by their places in the file, which is how its layers are called
+    graph = inlined(upgraded(graph))
     name_nodes(graph)
     # What an exporter noted of shapes may be wrong, and would contradict what is inferred.
     del graph.graph.value_info[:]

@@ -1,10 +1,11 @@
 """PyTorch: modules and TorchScript files, how they are kept, called and exported."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, GpuNote, ModelKind, Preparation, RunCost
+from titrant.runtime.backends import safetensors_stamp
+from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, Preparation, RunCost
 from titrant.runtime.backends.stamp import Piece, Stamp
 from titrant.schema.facts import Gpu
 
@@ -20,16 +21,41 @@ with torch.inference_mode():
 """
 
 
+# Structure that operators rewrote (`rewrites` of the metadata) is not in the factory's module: then it takes titrant.
+MODULE_SNIPPET = """\
+import importlib
+import json
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+path = {file}
+with safe_open(path, "pt") as opened:
+    about = json.loads(opened.metadata()["titrant"])
+assert not about["rewrites"], "operators of titrant changed the module: load it with titrant.load"
+place, _, name = about["factory"].partition(":")
+model = getattr(importlib.import_module(place), name)(**about["args"]).eval()
+tensors = load_file(path)
+model.load_state_dict({{**tensors, **{{name: tensors[first] for name, first in about["tied"].items()}}}})
+# batch is {batch}.
+with torch.inference_mode():
+    outputs = model(batch).numpy()
+{decide}
+"""
+
+
 def _save_module(value: Any, folder: Path) -> None:
     from titrant.runtime.backends.torch.module import save_torch
 
     save_torch(value, folder)
 
 
-def _load_module(folder: Path) -> Any:
+def _load_module(file: Path) -> Any:
     from titrant.runtime.backends.torch.module import load_torch
 
-    return load_torch(folder)
+    return load_torch(file)
 
 
 def _module_as_loaded(value: Any) -> Any:
@@ -68,10 +94,10 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
-def _executed(model: Any, *, threads: int = 1) -> Mapping[str, str]:
+def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
     from titrant.runtime.backends.torch.executed import executed
 
-    return executed(model)
+    return executed(model, layers=layers)
 
 
 def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:
@@ -144,11 +170,15 @@ BACKEND = Backend(
             name="torch",
             title="a torch module",
             label="a torch module",
+            file="model.safetensors",
             save=_save_module,
             load=_load_module,
             as_loaded=_module_as_loaded,
+            format="safetensors",
             sources=("factory",),
             user_code=True,
+            snippet=MODULE_SNIPPET,
+            stamp=Stamp("model.safetensors", safetensors_stamp.pieces, safetensors_stamp.read),
         ),
         "torchscript": ModelKind(
             name="torchscript",

@@ -1,7 +1,9 @@
 """Read back from torch in which precision it runs each layer with weights, of a live module or a TorchScript file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
+
+from titrant.runtime.backends.backend import ExecutedLayer
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +20,8 @@ _MULTIPLY = (
 _LEAST_DIMENSIONS = 2
 
 
-def executed(model: "TorchModel | TorchScriptModel") -> Mapping[str, str]:
-    """Return {layer: fp32, fp16, bf16, fp64 or int8} of every layer with weights; a file's are named by their place.
+def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    """Return every layer with weights; the nodes of a file are named by their place.
 
     torch runs what it is given: nothing is fused or quantized on loading. Raises StepError X212 for a file that torch
     cannot load.
@@ -27,27 +29,29 @@ def executed(model: "TorchModel | TorchScriptModel") -> Mapping[str, str]:
     from titrant.runtime.values import TorchModel
 
     if isinstance(model, TorchModel):
-        return dict(_of_module(model.module))
+        return tuple(_of_module(model.module, layers))
     from titrant.runtime.backends.torch.session import load_script
 
     script: Any = load_script(model)[0]
-    return dict(_of_graph(script.inlined_graph))
+    return tuple(_of_graph(script.inlined_graph))
 
 
-def _of_module(module: "torch.nn.Module") -> Iterator[tuple[str, str]]:
+def _of_module(module: "torch.nn.Module", layers: Collection[str]) -> Iterator[ExecutedLayer]:
     for name, layer in module.named_modules():
         weights = [value for value in layer.parameters(recurse=False) if value.ndim >= _LEAST_DIMENSIONS]
         if weights:
-            yield name or type(layer).__name__, _format(weights[0].dtype)
+            kind = type(layer).__name__
+            yield ExecutedLayer(name if name in layers else "", name or kind, _format(weights[0].dtype), kind)
 
 
-def _of_graph(graph: Any) -> Iterator[tuple[str, str]]:
+def _of_graph(graph: Any) -> Iterator[ExecutedLayer]:
     """Look at every call; nested blocks are those of branches, which a trace has none of."""
     count = 0
     for node in graph.nodes():
         precision = "int8" if node.kind().startswith(_INTEGER) else _of_constants(node)
         if precision:
-            yield f"{node.kind().rpartition('::')[2].strip('_')}_{count}", precision
+            operation = node.kind().rpartition("::")[2].strip("_")
+            yield ExecutedLayer("", f"{operation}_{count}", precision, node.kind())
             count += 1
 
 

@@ -1,6 +1,6 @@
-"""Save and load a PyTorch model as its factory, its rewrites and its tensors; nothing is pickled.
+"""Save and load a PyTorch model as its factory, its rewrites and its tensors in one file; nothing is pickled.
 
-A rewrite is a change of a module's structure that is replayed when the artifact is loaded.
+A rewrite is a change of a module's structure that is replayed when the file is loaded.
 """
 
 import copy
@@ -17,19 +17,21 @@ from titrant.runtime import catalog
 from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.torch.determinism import lay_out, standard
 from titrant.runtime.backends.torch.factory import build, source_digest
+from titrant.runtime.user_code import describe
 from titrant.runtime.values import Rewrite, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.canonical import canonical_json
 
-DESCRIPTION = "model.json"
-TENSORS = "tensors.safetensors"
+TENSORS = "model.safetensors"
+# The file's one metadata key: of several the order, and so the bytes, would not be certain.
+DESCRIPTION = "titrant"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def save_torch(value: TorchModel, folder: Path) -> None:
-    """Write model.json (canonical) and tensors.safetensors (sorted, without metadata).
+    """Write model.safetensors: the tensors, sorted, and as canonical JSON in its metadata how the module is built.
 
-    Tensors that share their memory are written once, under the first of their names, and tied in model.json. Raises
+    Tensors that share their memory are written once, under the first of their names, and tied in the metadata. Raises
     StepError X215 for state that is not a tensor.
     """
     from safetensors.torch import save_file
@@ -46,23 +48,42 @@ def save_torch(value: TorchModel, folder: Path) -> None:
     }
     if value.recurrence is not None:
         description["recurrence"] = recurrent.written(value.recurrence)
-    save_file(tensors, str(folder / TENSORS))
-    (folder / DESCRIPTION).write_text(canonical_json(description), encoding="utf-8")
+    save_file(tensors, str(folder / TENSORS), metadata={DESCRIPTION: canonical_json(description)})
 
 
-def load_torch(folder: Path) -> TorchModel:
+def described(file: Path) -> dict[str, Any]:
+    """Return what a file that `save_torch` wrote says of its module, without its tensors.
+
+    Raises StepError X212 for a file that holds no tensors, X214 for tensors that say nothing of a module.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        message = f"torch cannot load {file.name}: {describe(error)}"
+        raise StepError(Diagnostic("X212", message, help="make the model again from its recipe")) from None
+    try:
+        return dict(json.loads(metadata[DESCRIPTION]))
+    except (KeyError, ValueError):
+        message = f"{file.name} does not say how its module is built"
+        raise StepError(Diagnostic("X214", message, help="make the model again from its recipe")) from None
+
+
+def load_torch(file: Path) -> TorchModel:
     """Build the module anew, replay its rewrites and give it its tensors; eval mode, on the CPU.
 
     Raises StepError X214 when the factory's source is not what it was, or when tensors and module do not fit.
     """
     from safetensors.torch import load_file
 
-    said = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    said = described(file)
     _check_source(said["factory"], said["source_digest"])
     rewrites = tuple(Rewrite(step["operator"], step["version"], step["record"]) for step in said["rewrites"])
     with torch.random.fork_rng(devices=[]):  # initial values are drawn and thrown away
         module = replay(build(said["factory"], said["args"]).eval(), rewrites)
-    _give(module, load_file(str(folder / TENSORS)), said["tied"], said["factory"])
+    _give(module, load_file(str(file)), said["tied"], said["factory"])
     return TorchModel(
         module=module.eval(),
         factory=said["factory"],

@@ -86,7 +86,8 @@ def export(
 
 def _kind(form: str) -> ModelKind:
     """Return the kind of a format that a module can become; RecipeError X370 for another."""
-    there = [name for name in backend.formats() if backend.conversion(_MODULE, backend.kind_of_format(name).name)]
+    ways = {name: backend.conversion(_MODULE, backend.kind_of_format(name).name) for name in backend.formats()}
+    there = [name for name, way in ways.items() if way is not None]
     if form in there:
         return backend.kind_of_format(form)
     near = nearest(form, there)

@@ -191,6 +191,11 @@ def test_only_converts_where_no_method_is_asked_for():
     assert ids(decided(case.RECIPE, "quantization.method=none")) == ["torchscript-fp32", "onnx-fp32"]
 
 
+def test_gives_somebodys_modules_back_as_they_are_only_where_that_file_is_asked_for():
+    named = decided(case.RECIPE, "quantization.method=none", "export=[{format: safetensors}, {format: onnx}]")
+    assert ids(named) == ["unchanged", "onnx-fp32"]
+
+
 def test_keeps_an_onnx_file_as_one_of_the_candidates(tmp_path):
     onnx = replace(case.DIGITS, source="onnx", layers=(Layer("c", "Conv", 320, 1280, (32, 1, 3, 3)),))
     found = decided(case.UNLABELED, "level=balanced", model=onnx)

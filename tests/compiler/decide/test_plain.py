@@ -51,7 +51,7 @@ def test_times_one_beside_the_bits_that_a_recipe_names():
     method=st.sampled_from(("auto", "none", "ort.static", "ort.dynamic", "torch.dynamic")),
     bits=st.sampled_from(("auto", "8", "16")),
     level=st.sampled_from(("auto", "minimal", "balanced", "aggressive", "medical_critical")),
-    form=st.sampled_from(("auto", "onnx", "torchscript")),
+    form=st.sampled_from(("auto", "onnx", "torchscript", "safetensors")),
     recipe=st.sampled_from((case.RECIPE, case.TRAINED, case.UNLABELED)),
 )
 def test_gives_every_candidate_one_plain_conversion_in_its_place(method, bits, level, form, recipe):

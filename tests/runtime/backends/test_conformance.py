@@ -164,7 +164,8 @@ def test_says_that_a_file_cannot_be_loaded(kind, content, tmp_path):
 def test_reads_back_the_precision_of_every_layer_with_weights(engine, kind, made):
     executed = backend.get(engine).executed(made(kind), threads=1)
     assert len(executed) == 2  # TinyNet's convolution and its linear layer
-    assert set(executed.values()) <= PRECISIONS
+    assert {layer.precision for layer in executed} <= PRECISIONS
+    assert all(layer.node and layer.engine_op for layer in executed)
 
 
 @pytest.mark.parametrize("kind", SNIPPETS)

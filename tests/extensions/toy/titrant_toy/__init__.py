@@ -47,11 +47,11 @@ def open_session(model, *, threads, device="cpu"):
     return engine.open_session(model, threads=threads, device=device)
 
 
-def executed(model, *, threads=1):
+def executed(model, *, threads=1, layers=()):
     """Return how each product is computed."""
     from titrant_toy import engine
 
-    return engine.executed(model)
+    return engine.executed(model, layers)
 
 
 BACKEND = Backend(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from titrant.runtime.backends.backend import ExecutedLayer
 from titrant.runtime.backends.session import checked, insisted_batch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -83,11 +84,16 @@ class ToySession:
         self.close()
 
 
-def executed(model):
-    """Return {node: fp32} of every product: what is unpacked before a product is multiplied in fp32."""
-    graph = read(model.path).graph
-    return {
-        node.name or f"{node.op_type}_{place}": "fp32"
-        for place, node in enumerate(graph.node)
-        if node.op_type in ("Conv", "Gemm", "MatMul")
-    }
+def executed(model, layers):
+    """Return every product: what is unpacked before it is multiplied in fp32; weights keep the names of modules."""
+    products = (node for node in read(model.path).graph.node if node.op_type in ("Conv", "Gemm", "MatMul"))
+    return tuple(
+        ExecutedLayer(_layer(node, layers), node.name or f"{node.op_type}_{place}", "fp32", node.op_type)
+        for place, node in enumerate(products)
+    )
+
+
+def _layer(node, layers):
+    if node.name in layers:
+        return node.name
+    return next((name for weight in node.input if (name := weight.rpartition(".")[0]) in layers), "")

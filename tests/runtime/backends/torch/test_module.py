@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from titrant.runtime.backends import kinds
 from titrant.schema.diagnostics.diagnostics import StepError
@@ -21,6 +23,18 @@ def kept(tmp_path):
         return folder, kinds.load("torch", folder)
 
     return keep
+
+
+def description(folder):
+    """Read what the file says of its module."""
+    with safe_open(folder / "model.safetensors", framework="np") as file:
+        return json.loads(file.metadata()["titrant"])
+
+
+def describe(folder, said):
+    """Write another description before the same tensors."""
+    file = folder / "model.safetensors"
+    save_file(load_file(file), file, metadata={"titrant": json.dumps(said)} if said else None)
 
 
 def test_comes_back_with_everything_it_had(torch_model, kept, answers, rows):
@@ -49,15 +63,14 @@ def test_replays_what_operators_rewrote(*, operators, torch_model, kept, answers
 def test_writes_the_same_bytes_again(torch_model, kept):
     folder, loaded = kept(torch_model("TinyNet", 1, 6, 6))
     again, _ = kept(loaded)
-    for name in ("model.json", "tensors.safetensors"):
-        assert (folder / name).read_bytes() == (again / name).read_bytes()
+    assert [file.name for file in folder.iterdir()] == ["model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
 
 
 def test_keeps_tied_weights_tied_and_writes_them_once(torch_model, kept):
     folder, loaded = kept(torch_model("Tied", 5))
     assert loaded.module.first.weight is loaded.module.second.weight
-    said = json.loads((folder / "model.json").read_text())
-    assert said["tied"] == {"second.weight": "first.weight"}
+    assert description(folder)["tied"] == {"second.weight": "first.weight"}
     assert loaded.module.part.tolist() == [2.0, 3.0]
 
 
@@ -89,16 +102,22 @@ def test_refuses_a_model_whose_source_has_changed(torch_model, kept, tmp_path, m
 
 def test_refuses_tensors_of_another_shape(torch_model, kept):
     folder, _ = kept(torch_model("TinyNet", 1, 6, 6))
-    description = folder / "model.json"
-    description.write_text(description.read_text().replace('"args":{}', '"args":{"classes":5}'))
+    describe(folder, {**description(folder), "args": {"classes": 5}})
     with pytest.raises(StepError, match=r"X214: the tensors do not fit.*linear"):
+        kinds.load("torch", folder)
+
+
+def test_refuses_tensors_that_say_nothing_of_their_module(torch_model, kept):
+    folder, _ = kept(torch_model("TinyNet", 1, 6, 6))
+    describe(folder, None)
+    with pytest.raises(StepError, match=r"X214: model.safetensors does not say how its module is built"):
         kinds.load("torch", folder)
 
 
 def test_refuses_a_rewrite_of_another_version(torch_model, kept, apply):
     folder, _ = kept(apply("model.fuse", {"model": torch_model("TinyNet", 1, 6, 6)}).outputs["model"])
-    description = folder / "model.json"
-    description.write_text(description.read_text().replace('"version":1', '"version":0'))
+    said = description(folder)
+    describe(folder, {**said, "rewrites": [{**said["rewrites"][0], "version": 0}]})
     with pytest.raises(StepError, match=r"X214: the model was rewritten by model.fuse version 0, which has version 1"):
         kinds.load("torch", folder)
 
