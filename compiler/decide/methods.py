@@ -65,7 +65,8 @@ def chains(question: Question) -> RuleAnswer:
         return _settled(question, conversions, "method.none", "the recipe asks for no quantization")
     if asked == "auto":
         _refuse_bits(question)
-        offers = (*conversions, *_ranked(question, (_offer(question, method) for method in quantization_methods())))
+        methods = (name for name in quantization_methods() if _is_for_here(question, _format_of(name)))
+        offers = (*conversions, *_ranked(question, (_offer(question, method) for method in methods)))
         answer = _settled(question, offers, "method.auto", _why_measured(question))
         answer = replace(answer, decisions=(*_bits_line(question), *answer.decisions))
     else:
@@ -184,17 +185,33 @@ def _unquantized(question: Question) -> Iterator[Unmet]:
         yield Unmet(cause, "leave bits out to consider it too")
 
 
+def asked_formats(question: Question) -> set[str]:
+    """Return the formats that the recipe asks for, `auto` among them."""
+    return {request.format for request in question.settled.exports}
+
+
+def _is_for_here(question: Question, form: str) -> bool:
+    """Whether a file is for an engine that is here, or is asked for: weights for other code are nobody's default."""
+    return form in asked_formats(question) or not backend.kind_of_format(form).weights_for
+
+
+def _format_of(method: str) -> str:
+    declared = catalog.get(catalog.method_operator(method)).method
+    assert declared is not None  # a quantization method states its format
+    return declared.format
+
+
 def _conversions(question: Question) -> Iterator[Offer]:
     """Offer every file that can be made of the model as it is, those of its own engine first."""
     given = reduced_kind(question)
     own = engine_of(original_kind(question.model))
-    asked = {request.format for request in question.settled.exports}
+    asked = asked_formats(question)
     for engine in sorted(backend.names(), key=lambda name: name != own):
         for form in backend.formats_of(engine):
             kind = backend.kind_of_format(form)
             # Whoever has the modules gains nothing from them as they are; only who asks for that file is given it.
             is_theirs = kind == given and kind.user_code and form not in asked
-            if not is_theirs and backend.conversion(given.name, kind.name) is not None:
+            if not is_theirs and _is_for_here(question, form) and backend.conversion(given.name, kind.name) is not None:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
                 chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)
@@ -291,7 +308,7 @@ def _formats(question: Question, chains: Iterable[Chain]) -> Iterator[Decision]:
 
 def _unfit(question: Question, engine: str, form: str) -> Iterator[Unmet]:
     """Say why a file of this format, in this engine, is not what the recipe asks for."""
-    formats = {request.format for request in question.settled.exports}
+    formats = asked_formats(question)
     target = question.recipe.target.engine
     device = question.settled.device
     engine_backend = backend.get(engine)

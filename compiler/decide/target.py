@@ -184,6 +184,7 @@ def exports(question: Question) -> RuleAnswer:
     for place, request in enumerate(requests):
         if request.opset is not None:
             _check_opset(question, place, request)
+        _check_limits(question, place, request)
     return RuleAnswer(requests, tuple(_line(question, place, request) for place, request in enumerate(requests)))
 
 
@@ -210,6 +211,18 @@ def _check_opset(question: Question, place: int, request: ExportRequest) -> None
     raise InfeasibleError(Diagnostic("P063", message, where, advice))
 
 
+def _check_limits(question: Question, place: int, request: ExportRequest) -> None:
+    """Raise InfeasibleError where a limit is asked of what runs only in other code than titrant has."""
+    target = question.recipe.target
+    limits = {"latency": target.latency, "throughput": target.throughput, "peak_memory": target.peak_memory}
+    named = next((name for name, limit in limits.items() if limit is not None), None)
+    if named is None or request.format == "auto" or not (code := backend.kind_of_format(request.format).weights_for):
+        return
+    message = f"target.{named} is asked, and {request.format} is weights for {code}, which titrant does not time"
+    where = question.bound.parsed.source.place(("export", place, "format"), "value")
+    raise InfeasibleError(Diagnostic("P130", message, where, f"take target.{named} out, or export another format"))
+
+
 def _opset_converters(kind: str, form: str) -> tuple[str, ...]:
     """List the operators that convert a kind to a format, or to any, and can be told an operator set."""
     forms = backend.formats() if form == "auto" else (form,)
@@ -232,6 +245,8 @@ def _line(question: Question, place: int, request: ExportRequest) -> Decision:
         chosen, because = f"{request.name}, in the winner's format", "the recipe asks for no format"
     else:
         chosen, because = f"{request.name}.{request.format}", "the recipe asks for this format"
+    if request.format != "auto" and (code := backend.kind_of_format(request.format).weights_for):
+        because += f"; judged by its weights, put back into the original's modules: {code} itself runs nothing here"
     if request.transforms == "inside":
         chosen += ", with its transforms inside: it takes raw columns"
         because += "; what is judged, timed and released is the joined file, beside an original without its transforms"

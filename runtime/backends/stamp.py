@@ -4,7 +4,9 @@ A stamp is new bytes between spans of the file as it was judged, so that nothing
 the same file with the same facts gives the same bytes.
 """
 
+import json
 import os
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.frozen import dataclass
 
+_METADATA = "__metadata__"
+_MOST_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
 # Under which name the facts stand in every format.
 KEY = "titrant.release"
 # New bytes, or the places of bytes that are taken from the file as it was.
@@ -63,3 +67,33 @@ def _chunks(file: Path, pieces: Sequence[Piece]) -> Iterator[bytes]:
             source.seek(piece.start)
             for start in range(piece.start, piece.stop, _CHUNK_BYTES):
                 yield source.read(min(_CHUNK_BYTES, piece.stop - start))
+
+
+def _header_pieces(file: Path, text: str) -> Sequence[Piece]:
+    """Return a new header, filled up to whole words with spaces, and the tensors as they lie."""
+    header, end = _header(file)
+    metadata = {**header.get(_METADATA, {}), KEY: text}
+    written = json.dumps({**header, _METADATA: metadata}, separators=(",", ":"), ensure_ascii=False).encode()
+    written += b" " * (-len(written) % 8)
+    return struct.pack("<Q", len(written)) + written, range(end, file.stat().st_size)
+
+
+def _header_text(file: Path) -> str:
+    """Return the text; "" where there is none."""
+    text = _header(file)[0].get(_METADATA, {}).get(KEY, "")
+    return str(text)
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """Return the header and where it ends; ValueError where a file has none."""
+    with file.open("rb") as source:
+        start = source.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _MOST_HEADER_BYTES + 1
+        header = json.loads(source.read(length)) if length <= _MOST_HEADER_BYTES else None
+    if not isinstance(header, dict):
+        raise ValueError(f"{file.name} has no header")
+    return header, 8 + length
+
+
+# As one JSON-valued key of the header's metadata: several would come in an order of their own in every process.
+SAFETENSORS = Stamp("model.safetensors", _header_pieces, _header_text)

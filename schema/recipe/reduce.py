@@ -88,6 +88,7 @@ MethodName = Literal[
     "bnb.nf4",
     "bnb.fp4",
     "gptq",
+    "mlx.affine",
     "smoothquant",
     "cast",
 ]

@@ -25,13 +25,14 @@ import conformance_cases as cases  # noqa: E402 - lies beside the tests, which a
 
 NAMES = catalog.names()
 HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
-PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1", **backend.added_packages()}
+PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1", "mlx": "0", **backend.added_packages()}
 LAYERS = (
     Layer("convolution", "Conv2d", 36, 144, (4, 1, 3, 3), 1152),
     Layer("normalization", "BatchNorm2d", 8, 72, (4,)),
     Layer("linear", "Linear", 10, 40, (2, 4), 16),
+    Layer("wide", "Linear", 520, 2080, (8, 64), 1024),
 )
-MODEL = ModelFacts("factory", "0", 54, 54, 256, LAYERS, (), (), 1168, 512)
+MODEL = ModelFacts("factory", "0", 574, 574, 2336, LAYERS, (), (), 2192, 512)
 
 
 def machine(packages=PACKAGES, instructions=("avx2",)):

@@ -4,9 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends import safetensors_stamp
 from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, Preparation, RunCost
-from titrant.runtime.backends.stamp import Piece, Stamp
+from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp
 from titrant.schema.facts import Gpu
 
 SNIPPET = """\
@@ -56,6 +55,14 @@ def _load_module(file: Path) -> Any:
     from titrant.runtime.backends.torch.module import load_torch
 
     return load_torch(file)
+
+
+def _weights_into(file: Path, live: Any) -> Any:
+    from safetensors.torch import load_file
+
+    from titrant.runtime.backends.torch.module import described, with_tensors
+
+    return with_tensors(live, load_file(str(file)), described(file)["tied"])
 
 
 def _module_as_loaded(value: Any) -> Any:
@@ -177,8 +184,9 @@ BACKEND = Backend(
             format="safetensors",
             sources=("factory",),
             user_code=True,
+            weights_into=_weights_into,
             snippet=MODULE_SNIPPET,
-            stamp=Stamp("model.safetensors", safetensors_stamp.pieces, safetensors_stamp.read),
+            stamp=SAFETENSORS,
         ),
         "torchscript": ModelKind(
             name="torchscript",

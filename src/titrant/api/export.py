@@ -31,7 +31,8 @@ class Exported:
     """A file that a module was exported to, and how far its answers are from the module's.
 
     `absolute` and `relative` are the largest differences of any output over `rows` example rows, the latter to that
-    output's largest answer. `engine` is what answered; `opset` is the ONNX operator set, None for other formats.
+    output's largest answer. `engine` is what answered, of weights alone the module's own; `opset` is the ONNX operator
+    set, None for other formats.
     """
 
     path: Path
@@ -74,12 +75,15 @@ def export(
     live = live_model(model, rows.inputs)
     with tempfile.TemporaryDirectory(prefix="titrant-export-") as folder:
         made, opset = _converted(live, rows, kind, {"opset": opset, "tolerance": tolerance}, Path(folder))
-        engine = backend.engines_of(kind.name)[0]
-        before = _answers(backend.engines_of(_MODULE)[0], live, rows)
-        parity = check_parity(measure_parity(before, _answers(engine, made, rows)), tolerance, kind.label)
         saved = Path(folder) / "saved"
         saved.mkdir()
         kinds.save(kind.name, made, saved)
+        engine, own = backend.engines_of(kind.name)[0], backend.engines_of(_MODULE)[0]
+        if kind.weights_into is not None:
+            engine, made = own, kind.weights_into(saved / kind.file, live)
+        parity = check_parity(
+            measure_parity(_answers(own, live, rows), _answers(engine, made, rows)), tolerance, kind.label
+        )
         _place(saved, target)
     return Exported(target, format, engine, parity["rows"], parity["absolute"], parity["relative"], opset)
 

@@ -139,12 +139,19 @@ def _data(data: DataFacts) -> str:
     return f"data\n{_said(rows, data.notes)}"
 
 
+def _judged_in(release: Release) -> str:
+    from titrant.runtime.backends import backend
+
+    code = backend.kind_of_format(release.format).weights_for if release.format in backend.formats() else ""
+    return f"weights for {code}, judged in the original's modules" if code else f"in {release.engine}"
+
+
 def _release(release: Release) -> str:
     batch = "" if release.batch is None else f", {release.batch} at once"
     rows = [
         ("recipe", f"{release.recipe}, digest {release.recipe_digest}"),
         ("plan", release.plan),
-        ("candidate", f"{release.candidate}: method {release.method}, in {release.engine}"),
+        ("candidate", f"{release.candidate}: method {release.method}, {_judged_in(release)}"),
         ("contract", f"{release.verdict}: {', '.join(release.passed) or 'no gate'} passed"),
         *([("not proven", ", ".join(release.open))] if release.open else []),
         ("judged on", f"{release.processor or release.machine} ({', '.join(release.instructions) or 'unknown'})"),

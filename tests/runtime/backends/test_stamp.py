@@ -20,7 +20,11 @@ from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.files import digest_file
 
 ROWS = torch.linspace(-2, 2, 20).reshape(5, 4)
-STAMPS = {".onnx": backend.stamp_of("onnx"), ".pt": backend.stamp_of("torchscript"), ".safetensors": backend.stamp_of("torch")}
+STAMPS = {
+    ".onnx": backend.stamp_of("onnx"),
+    ".pt": backend.stamp_of("torchscript"),
+    ".safetensors": backend.stamp_of("torch"),
+}
 FACTS = {"verdict": "PASS", "passed": ["retention"], "batch": 64}
 
 
