@@ -140,7 +140,8 @@ def _nothing_left(question: Question, offers: Iterable[Offer]) -> Diagnostic:
 def _refuse_bits(question: Question) -> None:
     """Raise InfeasibleError where `bits` asks for a width that no method gives: silence would ship fp32 instead."""
     asked = question.recipe.quantization.bits
-    methods = [catalog.get(catalog.method_operator(name)).method for name in quantization_methods()]
+    here = (name for name in quantization_methods() if _is_for_here(question, _format_of(name)))
+    methods = [catalog.get(catalog.method_operator(name)).method for name in here]
     offered = sorted({bits for method in methods if method is not None for bits in method.bits})
     if asked == "auto" or asked in offered:
         return
