@@ -53,7 +53,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("memory", "guard"): (),
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
-    ("export", "*", "external_data"): (False,),
     ("validation", "regression"): ("none",),
     ("validation", "accept"): ((),),
     ("validation", "preset"): ("none",),

@@ -177,7 +177,11 @@ def exports(question: Question) -> RuleAnswer:
     """Settle every file to release; each has its own search, and `auto` takes whatever format wins."""
     requests = tuple(
         ExportRequest(
-            export.format, export.name or _default_name(question, export.format), export.opset, export.transforms
+            export.format,
+            export.name or _default_name(question, export.format),
+            export.opset,
+            export.transforms,
+            export.external_data,
         )
         for export in question.recipe.export
     )
@@ -212,7 +216,11 @@ def _check_opset(question: Question, place: int, request: ExportRequest) -> None
 
 
 def _check_limits(question: Question, place: int, request: ExportRequest) -> None:
-    """Raise InfeasibleError where a limit is asked of what runs only in other code than titrant has."""
+    """Raise InfeasibleError for what a format cannot have: weights apart, or limits of code that is not titrant's."""
+    if request.external_data and not backend.kind_of_format(request.format).outside:
+        where = question.bound.parsed.source.place(("export", place, "external_data"), "value")
+        message = f"a file of format {request.format} keeps its weights itself"
+        raise InfeasibleError(Diagnostic("P131", message, where, "take `external_data` out"))
     target = question.recipe.target
     limits = {"latency": target.latency, "throughput": target.throughput, "peak_memory": target.peak_memory}
     named = next((name for name, limit in limits.items() if limit is not None), None)
@@ -250,6 +258,8 @@ def _line(question: Question, place: int, request: ExportRequest) -> Decision:
     if request.transforms == "inside":
         chosen += ", with its transforms inside: it takes raw columns"
         because += "; what is judged, timed and released is the joined file, beside an original without its transforms"
+    if request.external_data:
+        chosen += ", its weights in a file beside it"
     return decision(
         question,
         f"export.{place}",

@@ -64,6 +64,7 @@ class ModelKind:
     user_code: bool = False  # loading it runs the user's modules
     snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
     columns_snippet: str = ""  # the same for a file that takes raw columns
+    outside: str = ""  # the operator that puts a file's weights into another beside it; "" where it holds them itself
     # Of a file of weights alone: a live model, copied, with the file's weights in it.
     weights_into: Callable[[Path, Any], Any] | None = None
     # What runs it, where that is code that titrant does not have: its answers are judged, no time of it is.

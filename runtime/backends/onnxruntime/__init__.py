@@ -53,6 +53,8 @@ def _tensors(file: Path) -> Iterator[tuple[str, Any]]:
     import onnx
     from onnx import numpy_helper
 
+    if file.suffix != ".onnx":  # weights that the file beside it names
+        return
     for tensor in onnx.load(file).graph.initializer:
         yield tensor.name, numpy_helper.to_array(tensor)
 
@@ -116,6 +118,7 @@ BACKEND = Backend(
             is_graph=True,
             snippet=SNIPPET,
             columns_snippet=COLUMNS_SNIPPET,
+            outside="export.external_data",
             stamp=Stamp("model.onnx", stamp.pieces, stamp.read),
         )
     },

@@ -1,6 +1,7 @@
 """Export a model to an ONNX file and compare the file's answers with the module's."""
 
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -97,10 +98,11 @@ def export_onnx(params: ExportOnnxParams, context: Context, *, model: Any, examp
 
     Helps when: the model shall run without Python, or in an engine that is faster than eager torch.
     Inputs:     model - a module without branches on tensor values; example - rows whose arrays it takes by name
-    Outputs:    model - one file without external data, named inputs and outputs, batch normalization folded, the same
-                bytes every time; parity - largest absolute and relative difference over the example rows
+    Outputs:    model - one file, above 2 GB with its weights in another beside it, named inputs and outputs, batch
+                normalization folded, the same bytes every time; parity - largest absolute and relative difference over
+                the example rows
     Fails:      StepError when the operator set is not one that can be written (names the range), when an operation has
-                no ONNX form, when the file is over 2 GB, or when answers differ beyond `tolerance`;
+                no ONNX form, or when answers differ beyond `tolerance`;
                 PreconditionError when the forward takes decisions on tensor values
     Cost:       one traced forward pass and one forward pass in either engine; peak memory is four times the weights
     """
@@ -123,7 +125,8 @@ def export(
 
     _check_opset(params.opset)
     arrays = example_arrays(model, example, TRACED_ROWS)
-    raw = context.scratch / "raw.onnx"
+    raw = context.scratch / "raw" / "raw.onnx"  # above 2 GB torch puts every weight into a file beside it
+    raw.parent.mkdir()
     with fixed_settings(context.threads, context.seed), plain_attention():
         answer = refuse_decisions(model.module.eval(), arrays)
         ready = replace(model, module=flat(model.module, model.outputs, answer, tuple(arrays)))
@@ -132,7 +135,7 @@ def export(
     if model.recurrence is not None:
         note_recurrence(graph, model.recurrence)
     exported = write(graph, context.scratch / "model.onnx")
-    raw.unlink()
+    shutil.rmtree(raw.parent)
     compared = example_arrays(model, example, min(params.rows, len(example)))
     with onnxruntime_session.open_session(exported, threads=context.threads) as session:
         given = session.run(compared)

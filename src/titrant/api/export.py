@@ -61,9 +61,9 @@ def export(
     sequence of them in their order, or `Rows`), whose first dimension is the batch; or by a `shape` with the batch
     first and a `dtype`, each of one input or by name, for which numbers are drawn. `opset` is the ONNX operator set, by
     default the lowest that can hold the module; `tolerance` is how far answers may be apart, relative to the largest.
-    A path without the format's ending gets it; a format of several files becomes a folder. Raises RecipeError X370 for
-    a format that a module cannot become here, X371 for a path that cannot be written, X372 for inputs that are not
-    shown; PreconditionError X206 where the forward decides on values and the format holds one path, StepError X208
+    A path without the format's ending gets it; several files, as ONNX above 2 GB, become a folder. Raises RecipeError
+    X370 for a format that a module cannot become here, X371 for a path that cannot be written, X372 for inputs that are
+    not shown; PreconditionError X206 where the forward decides on values and the format holds one path, StepError X208
     where answers differ.
     """
     from titrant.api.apply import live_model
@@ -84,8 +84,8 @@ def export(
         parity = check_parity(
             measure_parity(_answers(own, live, rows), _answers(engine, made, rows)), tolerance, kind.label
         )
-        _place(saved, target)
-    return Exported(target, format, engine, parity["rows"], parity["absolute"], parity["relative"], opset)
+        written = _place(saved, target)
+    return Exported(written, format, engine, parity["rows"], parity["absolute"], parity["relative"], opset)
 
 
 def _kind(form: str) -> ModelKind:
@@ -193,20 +193,29 @@ def _target(path: Path, kind: ModelKind) -> Path:
     target = path if not kind.suffix or path.suffix == kind.suffix else path.with_name(path.name + kind.suffix)
     if not target.parent.is_dir():
         raise RecipeError(Diagnostic("X371", f"there is no folder {target.parent}", help="make it first"))
-    if target.is_dir() == bool(kind.suffix) and target.exists():
-        what = "a folder" if target.is_dir() else "a file"
-        raise RecipeError(Diagnostic("X371", f"{target} is {what} already", help="choose another name"))
+    if target.is_dir():
+        raise RecipeError(Diagnostic("X371", f"{target} is a folder", help="choose another name"))
     return target
 
 
-def _place(saved: Path, target: Path) -> None:
-    """Put what was written in its place by renaming: whoever looks sees all of it or what was there before."""
-    files = list(saved.iterdir())
+def _place(saved: Path, target: Path) -> Path:
+    """Put what was written in its place by renaming, several files as a folder, and return where they are.
+
+    Raises RecipeError X371 for a folder that holds anything else.
+    """
+    files = sorted(file.name for file in saved.iterdir())
+    if len(files) > 1:
+        target = target.with_suffix("")
+        there = sorted(file.name for file in target.iterdir()) if target.is_dir() else []
+        if target.is_file() or not {*there} <= {*files}:
+            message = f"{', '.join(files)} belong into a folder of their own, and {target} is there already"
+            raise RecipeError(Diagnostic("X371", message, help="choose another name"))
     beside = target.with_name(f".{target.name}.unfinished")
-    if len(files) == 1 and target.suffix:
-        shutil.copyfile(files[0], beside)
-    else:
-        shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(beside, ignore_errors=True)
+    if len(files) > 1:
         shutil.copytree(saved, beside)
         shutil.rmtree(target, ignore_errors=True)
+    else:
+        shutil.copyfile(saved / files[0], beside)
     beside.replace(target)
+    return target

@@ -112,6 +112,7 @@ CASES = {
         },
     ),
     "export.torchscript": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "export.external_data": Case({}, {"model": "export.onnx:model"}),
     "export.mlx": Case({}, {"model": "model.load:model"}),
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
