@@ -191,7 +191,7 @@ class _Run:
         record, ran_in = run_record(walk, outcome), capture(self._planned)
         if judged.best:
             facts = released_facts(self._plan, record, ran_in["titrant"])
-            prepare_outputs(target, self._plan, self._store, walk.artifacts, judged.best, facts=facts)
+            prepare_outputs(target, self._plan, self._store, walk.artifacts, judged.put_out, facts=facts)
         executed = self._performer.executed
         record = replace(
             record,
