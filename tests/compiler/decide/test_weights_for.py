@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from titrant.compiler.decide import target
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Layer
 
@@ -54,6 +55,13 @@ def test_refuses_a_limit_of_what_runs_elsewhere(limit, name):
     assert diagnostic.code == "P130"
     assert f"target.{name}" in diagnostic.help
     assert case.decided(case.RECIPE, "target.size=1 MiB", "export=[{format: mlx}]", **MLX)
+
+
+def test_refuses_weights_apart_of_a_format_that_keeps_them_itself(monkeypatch):
+    kinds = {form: replace(target.backend.kind_of_format(form), outside="") for form in target.backend.formats()}
+    monkeypatch.setattr(target.backend, "kind_of_format", kinds.__getitem__)
+    with pytest.raises(InfeasibleError, match=r"P131: a file of format onnx keeps its weights itself"):
+        case.decided(case.RECIPE, "export=[{format: onnx, external_data: true}]")
 
 
 def test_says_what_to_install_where_mlx_is_not():
