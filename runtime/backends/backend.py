@@ -64,7 +64,7 @@ class ModelKind:
     user_code: bool = False  # loading it runs the user's modules
     snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
     columns_snippet: str = ""  # the same for a file that takes raw columns
-    outside: str = ""  # the operator that puts a file's weights into another beside it; "" where it holds them itself
+    outside: str = ""  # the operator that puts a file's weights into another beside it; "" where there is none
     # Of a file of weights alone: a live model, copied, with the file's weights in it.
     weights_into: Callable[[Path, Any], Any] | None = None
     # What runs it, where that is code that titrant does not have: its answers are judged, no time of it is.
@@ -324,11 +324,6 @@ def _first(matching: Iterator[ModelKind], name: str) -> ModelKind:
     if kind is None:
         raise KeyError(name)
     return kind
-
-
-def stamp_of(kind: str) -> Stamp | None:
-    """Return how a kind carries facts about a release; None where it does not, or no engine here brings it."""
-    return kinds()[kind].stamp if kind in kinds() else None
 
 
 def formats() -> tuple[str, ...]:

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import stamp_of
 from titrant.runtime.backends.stamp import digest as stamped_digest
 from titrant.runtime.store import journal
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.home import Home
-from titrant.runtime.store.run_folder import MANIFEST, RECORD, read_record
+from titrant.runtime.store.run_folder import MANIFEST, RECORD, read_record, stamp_of
 from titrant.schema.plan import Plan, plan_digest
 from titrant.schema.record import Artifact, RunRecord
 from titrant.schema.release import released_facts

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from titrant.runtime.backends.backend import stamp_of
+from titrant.runtime.backends import backend
 from titrant.runtime.backends.stamp import Stamp, write
 from titrant.runtime.data import saved_transforms
 from titrant.runtime.store.artifacts import Manifest, Store
@@ -226,6 +226,11 @@ def _stamp(folder: Path, model: dict[str, Any], facts: Mapping[str, Mapping[str,
     if stamp is not None and model["candidate"] in facts:
         model["stamp"] = dict(facts[model["candidate"]])
         write(stamp, stamped_file(folder / model["file"], stamp), model["stamp"])
+
+
+def stamp_of(kind: str) -> Stamp | None:
+    """Return how a kind carries facts about a release; None where it does not, or no engine here brings it."""
+    return backend.kinds()[kind].stamp if kind in backend.kinds() else None
 
 
 def stamped_file(path: Path, stamp: Stamp) -> Path:

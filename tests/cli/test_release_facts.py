@@ -8,13 +8,13 @@ import onnx  # noqa: TID253 - the format's own library
 import pytest
 
 import titrant
-from titrant.runtime.backends import backend
 from titrant.runtime.backends.stamp import write
 from titrant.runtime.store.placed import forged
+from titrant.runtime.store.run_folder import stamp_of
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.values.files import digest_file
 
-STAMP = backend.stamp_of("onnx")
+STAMP = stamp_of("onnx")
 
 
 @pytest.fixture

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from titrant.runtime.backends import backend
 from titrant.runtime.backends.stamp import KEY, digest, write
+from titrant.runtime.store.run_folder import stamp_of
 from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.files import digest_file
 
 ROWS = torch.linspace(-2, 2, 20).reshape(5, 4)
 STAMPS = {
-    ".onnx": backend.stamp_of("onnx"),
-    ".pt": backend.stamp_of("torchscript"),
-    ".safetensors": backend.stamp_of("torch"),
+    ".onnx": stamp_of("onnx"),
+    ".pt": stamp_of("torchscript"),
+    ".safetensors": stamp_of("torch"),
 }
 FACTS = {"verdict": "PASS", "passed": ["retention"], "batch": 64}
 
