@@ -120,7 +120,7 @@ What cannot win by what is expected of it is not made, and `budget` says how man
     "export": Page(
         """The files to release, each judged by itself: what was judged is, byte for byte, what is released. `auto`
 is the format of whichever candidate wins. A format that cannot hold the chosen method is refused before anything
-runs.""",
+runs. Beside the judged bytes a released file says which recipe made it and what it was judged by.""",
         "export: [{format: onnx, name: tumor, opset: 17}]\n",
     ),
     "validation": Page(

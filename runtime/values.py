@@ -175,7 +175,7 @@ class TorchModel:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """An ONNX file without external data."""
+    """An ONNX file; weights that it does not hold stand in `model.onnx.data` beside it."""
 
     kind = "onnx"
     path: Path

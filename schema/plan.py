@@ -316,12 +316,17 @@ def judged_batch(plan: Plan, candidate: Candidate) -> int | None:
 
 # The operator that puts transforms into a file, which then takes raw columns.
 INSIDE = "export.inside"
+# The operator that puts a file's weights beside it.
+OUTSIDE = "export.external_data"
 
 
 def takes_columns(plan: Plan, candidate: Candidate) -> bool:
     """Whether a candidate's file holds its transforms, so that raw columns go in."""
-    producer = candidate.model.rpartition(".")[0]
-    return any(step.id == producer and step.operator == INSIDE for step in plan.steps)
+    steps = {step.id: step for step in plan.steps}
+    step = steps.get(candidate.model.rpartition(".")[0])
+    while step is not None and step.operator == OUTSIDE:
+        step = steps.get(str(step.inputs["model"]).rpartition(".")[0])
+    return step is not None and step.operator == INSIDE
 
 
 @dataclass(frozen=True)

@@ -225,6 +225,7 @@ class RunRecord:
     original: Judgement | None = None
     original_misses: tuple[str, ...] = ()
     look: Look | None = None  # at evaluation rows; None where nothing was judged on them
+    withheld: tuple[str, ...] = ()  # the names of files that were asked for and not released, where others were
 
     @property
     def missed(self) -> bool:

@@ -50,7 +50,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("memory", "guard"): (),
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
-    ("export", "*", "external_data"): (False,),
     ("validation", "regression"): ("none",),
     ("validation", "accept"): ((),),
     ("validation", "preset"): ("none",),
@@ -167,9 +166,15 @@ def available(given: CheckInput) -> Iterator[Finding]:
 def _engines() -> dict[tuple[str, ...], tuple[str, ...]]:
     """Return the engines and formats that are there, in the order of the language, those of other packages last."""
     return {
-        ("target", "engine"): _ordered(ENGINES, ("auto", *backend.names())),
+        ("target", "engine"): _ordered(ENGINES, ("auto", *filter(_runs, backend.names()))),
         ("export", "*", "format"): _ordered(FORMATS, ("auto", *backend.formats())),
     }
+
+
+def _runs(engine: str) -> bool:
+    """Whether an engine runs files here, rather than that its files are for other code."""
+    kinds = backend.kinds()
+    return any(kind not in kinds or not kinds[kind].weights_for for kind in backend.get(engine).costs)
 
 
 def _ordered(language: Iterable[str], there: Sequence[str]) -> tuple[str, ...]:

@@ -152,7 +152,8 @@ def _refuse_bits(question: Question) -> None:
     """Raise InfeasibleError where `bits` asks for a width that no method gives: silence would ship fp32 instead."""
     asked = question.recipe.quantization.bits
     methods = [catalog.get(catalog.method_operator(name)).method for name in quantization_methods()]
-    offered = sorted({bits for method in methods if method is not None for bits in method.bits})
+    here = [method for method in methods if method is not None and _is_for_here(question, method.format)]
+    offered = sorted({bits for method in here for bits in method.bits})
     if asked == "auto" or asked in offered:
         return
     where = question.bound.parsed.source.place(("quantization", "bits"), "value")
@@ -196,17 +197,29 @@ def _unquantized(question: Question) -> Iterator[Unmet]:
         yield Unmet(cause, "leave bits out to consider it too")
 
 
+def asked_formats(question: Question) -> set[str]:
+    """Return the formats that the recipe asks for, `auto` among them."""
+    return {request.format for request in question.settled.exports}
+
+
+def _is_for_here(question: Question, form: str) -> bool:
+    """Whether a file is for an engine that is here, or is asked for: weights for other code are nobody's default."""
+    if form in asked_formats(question) or form not in backend.formats():
+        return True
+    return not backend.kind_of_format(form).weights_for
+
+
 def _conversions(question: Question) -> Iterator[Offer]:
     """Offer every file that can be made of the model as it is, those of its own engine first."""
     given = reduced_kind(question)
     own = engine_of(original_kind(question.model))
-    asked = {request.format for request in question.settled.exports}
+    asked = asked_formats(question)
     for engine in sorted(backend.names(), key=lambda name: name != own):
         for form in backend.formats_of(engine):
             kind = backend.kind_of_format(form)
             # Whoever has the modules gains nothing from them as they are; only who asks for that file is given it.
             is_theirs = kind == given and kind.user_code and form not in asked
-            if not is_theirs and backend.conversion(given.name, kind.name) is not None:
+            if not is_theirs and _is_for_here(question, form) and backend.conversion(given.name, kind.name) is not None:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
                 chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)
@@ -218,6 +231,8 @@ def _methods(question: Question) -> Iterator[Offer]:
     for name in quantization_methods():
         method = catalog.get(catalog.method_operator(name)).method
         assert method is not None  # the catalog lists those with a method
+        if not _is_for_here(question, method.format):
+            continue
         widths = method.bits if question.recipe.quantization.bits == "auto" else ()
         for width in widths if len(widths) > 1 else (None,):
             offer = _offer(question, name, width)
@@ -334,7 +349,7 @@ def _formats(question: Question, chains: Iterable[Chain]) -> Iterator[Decision]:
 
 def _unfit(question: Question, engine: str, form: str) -> Iterator[Unmet]:
     """Say why a file of this format, in this engine, is not what the recipe asks for."""
-    formats = {request.format for request in question.settled.exports}
+    formats = asked_formats(question)
     target = question.recipe.target.engine
     device = question.settled.device
     engine_backend = backend.get(engine)

@@ -47,6 +47,7 @@ class ExportRequest:
     name: str
     opset: int | None = None
     transforms: str = "beside"  # or inside the file, which then takes raw columns
+    external_data: bool = False  # weights in a file of their own
 
 
 @dataclass(frozen=True)

@@ -177,13 +177,18 @@ def exports(question: Question) -> RuleAnswer:
     """Settle every file to release; each has its own search, and `auto` takes whatever format wins."""
     requests = tuple(
         ExportRequest(
-            export.format, export.name or _default_name(question, export.format), export.opset, export.transforms
+            export.format,
+            export.name or _default_name(question, export.format),
+            export.opset,
+            export.transforms,
+            export.external_data,
         )
         for export in question.recipe.export
     )
     for place, request in enumerate(requests):
         if request.opset is not None:
             _check_opset(question, place, request)
+        _check_limits(question, place, request)
     return RuleAnswer(requests, tuple(_line(question, place, request) for place, request in enumerate(requests)))
 
 
@@ -210,6 +215,22 @@ def _check_opset(question: Question, place: int, request: ExportRequest) -> None
     raise InfeasibleError(Diagnostic("P063", message, where, advice))
 
 
+def _check_limits(question: Question, place: int, request: ExportRequest) -> None:
+    """Raise InfeasibleError for what a format cannot have: weights apart, or limits of code that is not titrant's."""
+    if request.external_data and not backend.kind_of_format(request.format).outside:
+        where = question.bound.parsed.source.place(("export", place, "external_data"), "value")
+        message = f"a file of format {request.format} keeps its weights itself"
+        raise InfeasibleError(Diagnostic("P131", message, where, "take `external_data` out"))
+    target = question.recipe.target
+    limits = {"latency": target.latency, "throughput": target.throughput, "peak_memory": target.peak_memory}
+    named = next((name for name, limit in limits.items() if limit is not None), None)
+    if named is None or request.format == "auto" or not (code := backend.kind_of_format(request.format).weights_for):
+        return
+    message = f"target.{named} is asked, and {request.format} is weights for {code}, which titrant does not time"
+    where = question.bound.parsed.source.place(("export", place, "format"), "value")
+    raise InfeasibleError(Diagnostic("P130", message, where, f"take target.{named} out, or export another format"))
+
+
 def _opset_converters(kind: str, form: str) -> tuple[str, ...]:
     """List the operators that convert a kind to a format, or to any, and can be told an operator set."""
     forms = backend.formats() if form == "auto" else (form,)
@@ -232,9 +253,13 @@ def _line(question: Question, place: int, request: ExportRequest) -> Decision:
         chosen, because = f"{request.name}, in the winner's format", "the recipe asks for no format"
     else:
         chosen, because = f"{request.name}.{request.format}", "the recipe asks for this format"
+    if request.format != "auto" and (code := backend.kind_of_format(request.format).weights_for):
+        because += f"; judged by its weights, put back into the original's modules: {code} itself runs nothing here"
     if request.transforms == "inside":
         chosen += ", with its transforms inside: it takes raw columns"
         because += "; what is judged, timed and released is the joined file, beside an original without its transforms"
+    if request.external_data:
+        chosen += ", its weights in a file beside it"
     return decision(
         question,
         f"export.{place}",

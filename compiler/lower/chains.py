@@ -66,14 +66,14 @@ class Entries:
         return "original" if as_given and entry.chain.engine == original_engine else ""
 
 
-# What makes another file of one chain: the operator set, and where the transforms are.
-FileOptions = tuple[int | None, str]
+# What makes another file of one chain: the operator set, where the transforms are, and where the weights.
+FileOptions = tuple[int | None, str, bool]
 
 
 def entries(decisions: Decisions) -> tuple[Entries, ...]:
     """Give each request the chains that end in its format; the same file for two requests is one candidate.
 
-    A second opset makes another file, and so another candidate, named by it; so do transforms inside.
+    A second opset makes another file, and so another candidate, named by it; so do transforms inside and weights apart.
     """
     first: dict[str, FileOptions] = {}
 
@@ -88,9 +88,11 @@ def entries(decisions: Decisions) -> tuple[Entries, ...]:
 
 
 def _entry(chain: Chain, request: ExportRequest, first: dict[str, FileOptions]) -> RequestedCandidate:
-    opset, transforms = first.setdefault(chain.id, (request.opset, request.transforms))
+    asked = (request.opset, request.transforms, request.external_data)
+    opset, transforms, external = first.setdefault(chain.id, asked)
     name = chain.id if request.opset == opset else f"{chain.id}.opset{request.opset or '_auto'}"
     name = name if request.transforms == transforms else f"{name}.{request.transforms}"
+    name = name if request.external_data == external else f"{name}.{'external' if request.external_data else 'whole'}"
     return RequestedCandidate(name, chain, request)
 
 
@@ -115,6 +117,8 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
     chained += _convert(kind, needed_kind, entry, maker)
     if entry.request.transforms == "inside":
         chained.append(Link(INSIDE, "inside", {}, "raw columns go in"))
+    if entry.request.external_data:
+        chained.append(Link(backend.kind_of_format(chain.format).outside, "external", {}, "weights in their own file"))
     return _named(chained)
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Gpu, Hardware
@@ -63,6 +64,12 @@ class ModelKind:
     user_code: bool = False  # loading it runs the user's modules
     snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
     columns_snippet: str = ""  # the same for a file that takes raw columns
+    outside: str = ""  # the operator that puts a file's weights into another beside it; "" where there is none
+    # Of a file of weights alone: a live model, copied, with the file's weights in it.
+    weights_into: Callable[[Path, Any], Any] | None = None
+    # What runs it, where that is code that titrant does not have: its answers are judged, no time of it is.
+    weights_for: str = ""
+    stamp: Stamp | None = None  # how a released file says what it was judged by; None: it does not
 
     @property
     def suffix(self) -> str:

@@ -6,6 +6,7 @@ The figures come with digests, machine, instruction set and libraries; a file is
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from titrant.runtime.backends import backend
@@ -107,6 +108,8 @@ def usage(record: Record, search: CandidateSearch, candidate: Shown) -> Usage:
     # Of a record from elsewhere nobody here may know the format.
     kind = backend.kind_of_format(form) if form in backend.formats() else None
     file = record.values.files.get(candidate.id) or f"outputs/{search.name}{kind.suffix if kind else ''}"
+    if kind is not None and not PurePosixPath(file).suffix:  # a folder, of which one file names the others
+        file = f"{file}/{kind.file}"
     # A model with recurrent state is run over the steps of a case, which a snippet of one call is not.
     recurrent = any(step.params.get("state") for step in record.plan.steps if step.operator.startswith("model.load"))
     inside = takes_columns(record.plan, candidate.planned)

@@ -104,17 +104,18 @@ def claims_of(declarations: Declarations) -> Claims:
 def tampered(old: Path, new: Path) -> list[str]:
     """Name the files of a run's `outputs` or `quarantine` that are not what it put there.
 
-    `old` and `new` are the folders of the run and of its rerun: where both say that a model is the same artifact, its
-    file must be the same too, so that a manifest that was changed along with the file does not hide it.
+    `old` and `new` are the folders of the run and of its rerun: where both say that a model is the same artifact, with
+    the same facts of its release, its file must be the same too, so that a manifest that was changed along with the
+    file does not hide it.
     """
     said = _manifest(old)
     if said is None:
         return [MANIFEST]
     changed = {name for name, digest in said["files"].items() if _digest(old / name) != digest}
     again = _manifest(new) or {"files": {}, "models": []}
-    same = {model["artifact"] for model in said["models"]} & {model["artifact"] for model in again["models"]}
+    same = [(model["artifact"], model.get("stamp")) for model in again["models"]]
     for model in said["models"]:
-        if model["artifact"] in same:
+        if (model["artifact"], model.get("stamp")) in same:
             changed |= {
                 name for name in _of(model, said) if again["files"].get(name) not in (None, _digest(old / name))
             }

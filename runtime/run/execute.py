@@ -37,6 +37,7 @@ from titrant.runtime.worker.parent import Listen, Worker, environment
 from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnostic, StepError, TitrantError
 from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
+from titrant.schema.release import released_facts
 from titrant.schema.values import files
 
 # What a store may lose while a run goes on before something is wrong with the disk itself.
@@ -187,10 +188,11 @@ class _Run:
                     self._store.materialize(artifact, folder.path, copy=True)
         judged = outcome.judged
         target = folder.outputs if judged.released else folder.quarantine
+        record, ran_in = run_record(walk, outcome), capture(self._planned)
         if judged.best:
-            prepare_outputs(target, self._plan, self._store, walk.artifacts, judged.best)
+            facts = released_facts(self._plan, record, ran_in["titrant"])
+            prepare_outputs(target, self._plan, self._store, walk.artifacts, judged.put_out, facts=facts)
         executed = self._performer.executed
-        record = run_record(walk, outcome)
         record = replace(
             record,
             run=folder.run,
@@ -198,7 +200,7 @@ class _Run:
             executed=len(executed),
             reused=count_with_results(walk) - len(executed & set(walk.records)),
             seconds=time.monotonic() - self._begun,
-            environment=capture(self._planned),
+            environment=ran_in,
         )
         self._accepted(record)
         files.write_json(folder.path / RECORD, record)

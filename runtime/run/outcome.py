@@ -54,9 +54,19 @@ class JudgedSearches:
 
     @property
     def released(self) -> Mapping[str, str]:
-        """Search → candidate; empty unless every search ended with one that is let through."""
-        ended = [self.judgements.get(candidate) for candidate in self.best.values()]
-        return self.best if all(judgement is not None and judgement.released for judgement in ended) else {}
+        """Search → the candidate that is let through, each file by its own judgement."""
+        ended = {search: self.judgements.get(candidate) for search, candidate in self.best.items()}
+        return {search: judged.candidate for search, judged in ended.items() if judged is not None and judged.released}
+
+    @property
+    def put_out(self) -> Mapping[str, str]:
+        """Search → candidate of what a run leaves behind: what is released, else what every search ended with."""
+        return self.released or self.best
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """The searches that ended without a candidate that is let through; none where nothing was judged."""
+        return tuple(search for search in self.best if search not in self.released)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class Outcome:
     @property
     def exit(self) -> int:
         """Return 0 when everything asked for is released, else 5."""
-        return OK if self.judged.released else CONTRACT_NOT_KEPT
+        return OK if self.judged.released and not self.judged.withheld else CONTRACT_NOT_KEPT
 
     @property
     def verdict(self) -> str:
@@ -85,7 +95,7 @@ class Outcome:
             return "FAIL" if self.original.verdict == "FAIL" else "INCONCLUSIVE"
         judgements = self.judged.judgements
         ended = [judgements[candidate] for candidate in self.judged.best.values() if candidate in judgements]
-        if self.judged.released:
+        if self.exit == OK:
             return "PASS" if all(judgement.proven for judgement in ended) else "NOT PROVEN"
         return "FAIL" if any(judgement.verdict == "FAIL" for judgement in ended) else "INCONCLUSIVE"
 
@@ -163,8 +173,6 @@ def _why_not(walk: Walk, judged: JudgedSearches, candidate: Candidate) -> str:
         return f"it could not be judged: {failure}"
     if not judgement.released:
         return _blocked(walk.plan.contract, judgement)
-    if candidate.id in judged.best.values():
-        return "it keeps the contract, but another format that was asked for has no candidate that does"
     return "it keeps the contract; a more aggressive candidate keeps it too"
 
 

@@ -159,6 +159,7 @@ def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
         steps=step_records(walk),
         candidates=tuple(replace(candidate, judgement=shown(candidate.judgement)) for candidate in candidates),
         released=tuple(outcome.judged.released.values()),
+        withheld=outcome.judged.withheld if outcome.judged.released else (),
         executed=0,
         reused=0,
         seconds=0.0,
@@ -330,5 +331,5 @@ def _files(walk: Walk, outcome: Outcome) -> Mapping[str, str]:
     return {
         name: f"{folder}/{released_path(search.name, walk.manifest(models[name]))}"
         for search in walk.plan.searches
-        if (name := outcome.judged.best.get(search.name)) is not None
+        if (name := outcome.judged.put_out.get(search.name)) is not None
     }

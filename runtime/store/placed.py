@@ -4,15 +4,19 @@ The journal names the record and the manifest by their digests, the manifest eve
 no such line: there the record vouches for what was released, and the store for its files as long as it has them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.backends.stamp import digest as stamped_digest
 from titrant.runtime.store import journal
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.home import Home
-from titrant.runtime.store.run_folder import MANIFEST, RECORD, read_record
+from titrant.runtime.store.run_folder import MANIFEST, RECORD, read_record, stamp_of
+from titrant.schema.plan import Plan, plan_digest
 from titrant.schema.record import Artifact, RunRecord
+from titrant.schema.release import released_facts
+from titrant.schema.values.canonical import read_back
 from titrant.schema.values.files import digest_file, json_object
 from titrant.schema.values.frozen import dataclass
 
@@ -76,6 +80,10 @@ def _against_journal(run: Path, record: RunRecord, events: list[dict[str, Any]],
         yield Forged(run / RECORD, "the run's journal ends with another verdict or release")
     placed = next((event for event in reversed(events) if event["event"] == "placed"), None)
     if placed is None:
+        for name in there:
+            models = (json_object(run / name / MANIFEST) or {}).get("models")
+            if isinstance(models, list) and any(isinstance(model, dict) and "stamp" in model for model in models):
+                yield Forged(run / name / MANIFEST, "the run's journal does not say that anything was put out")
         return
     if placed.get("record") != digest_file(run / RECORD):
         yield Forged(run / RECORD, "the run's journal names another record")
@@ -98,7 +106,9 @@ def _against_record(folder: Path, record: RunRecord) -> Iterator[Forged]:
                 yield Forged(manifest, f"the run's record does not say that {model['candidate']} was released")
             if model["artifact"] not in {artifact.digest for artifact in _made(record)}:
                 yield Forged(manifest, f"no step of the run gave the model of {model['candidate']}")
-        made = _stored_digests(Store(Home(folder.parent.parent.parent)), record)
+            if "stamp" in model and model["stamp"] != _facts(folder.parent, record, model["candidate"]):
+                yield Forged(manifest, f"the run's record does not say this of {model['candidate']}")
+        made = _stored_digests(Store(Home(folder.parent.parent.parent)), record, models)
         for name, digest in files.items():
             if made is not None and digest not in made:
                 yield Forged(folder / name, "no step of the run gave a file with this content")
@@ -106,15 +116,40 @@ def _against_record(folder: Path, record: RunRecord) -> Iterator[Forged]:
         yield Forged(manifest, "it is not a list of what was put out")
 
 
-def _stored_digests(store: Store, record: RunRecord) -> set[str] | None:
-    """Return the digests of all files that the steps of a run gave; None where the store no longer knows them all."""
-    digests: set[str] = set()
-    for artifact in _made(record):
-        try:
+def _facts(run: Path, record: RunRecord, candidate: str) -> Mapping[str, Any] | None:
+    """Return what a candidate's file is to say of its release, by the run's plan and record; None where they do not."""
+    about = json_object(run / "plan.json")
+    plan = None if about is None else read_back(Plan, about)
+    if plan is None or plan_digest(plan) != record.plan_digest:
+        return None
+    return released_facts(plan, record, record.environment.get("titrant", "")).get(candidate)
+
+
+def _stored_digests(store: Store, record: RunRecord, models: list[dict[str, Any]]) -> set[str | None] | None:
+    """Return the digests of all files that the steps of a run gave, of released `models` with the facts in them.
+
+    None where the store no longer has them all.
+    """
+    digests: set[str | None] = set()
+    try:
+        for artifact in _made(record):
             digests.update(blob.digest for blob in store.manifest(artifact).files.values())
-        except (DamagedError, OSError):
-            return None
+        digests.update(_stamped_digest(store, model) for model in models if "stamp" in model)
+    except (DamagedError, OSError):
+        return None
     return digests
+
+
+def _stamped_digest(store: Store, model: Mapping[str, Any]) -> str | None:
+    """Return the digest of the file that a step gave, with the facts of its release in it.
+
+    None where the kind carries none; DamagedError where the store no longer has the file.
+    """
+    stamp = stamp_of(model["kind"])
+    if stamp is None:
+        return None
+    judged = store.blob(Artifact(model["kind"], model["artifact"], 0), stamp.file)
+    return None if judged is None else stamped_digest(stamp, judged, model["stamp"])
 
 
 def _made(record: RunRecord) -> Iterator[Artifact]:

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.stamp import Stamp, write
 from titrant.runtime.data import saved_transforms
 from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
@@ -143,12 +145,18 @@ def released_path(name: str, manifest: Manifest) -> str:
 
 
 def prepare_outputs(
-    folder: Path, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], chosen: Mapping[str, str]
+    folder: Path,
+    plan: Plan,
+    store: Store,
+    artifacts: Mapping[str, Artifact],
+    chosen: Mapping[str, str],
+    *,
+    facts: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Gather the chosen candidates (search → candidate) and everything shipped with them beside `folder` of a run.
 
-    `place_outputs` then lets `folder` appear whole or not at all. Raises DamagedError when a stored file is not what
-    was judged.
+    `facts` are what a candidate's file is to say of its release: candidate → JSON; others say nothing. `place_outputs`
+    then lets `folder` appear whole or not at all. Raises DamagedError when a stored file is not what was judged.
     """
     unfinished = unfinished_of(folder)
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -160,6 +168,8 @@ def prepare_outputs(
         | ({"transforms": "inside"} if takes_columns(plan, candidates[chosen[search.name]]) else {})
         for search in searches
     ]
+    for model in models:
+        _stamp(unfinished, model, facts)
     shipped = {name: _ship(unfinished, store, artifacts[ref], name) for name, ref in plan.shipped.items()}
     about = {
         "titrant": 1,
@@ -209,6 +219,24 @@ def _model(
         "format": candidate.format,
         "engine": candidate.engine,
     }
+
+
+def _stamp(folder: Path, model: dict[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write facts into a model's file where its kind can carry them, and note them."""
+    stamp = stamp_of(model["kind"])
+    if stamp is not None and model["candidate"] in facts:
+        model["stamp"] = dict(facts[model["candidate"]])
+        write(stamp, stamped_file(folder / model["file"], stamp), model["stamp"])
+
+
+def stamp_of(kind: str) -> Stamp | None:
+    """Return how a kind carries facts about a release; None where it does not, or no engine here brings it."""
+    return backend.kinds()[kind].stamp if kind in backend.kinds() else None
+
+
+def stamped_file(path: Path, stamp: Stamp) -> Path:
+    """Return which file of a released model has its facts: the model itself, or one in its folder."""
+    return path / stamp.file if path.is_dir() else path
 
 
 def _ship(folder: Path, store: Store, artifact: Artifact, name: str) -> dict[str, str]:

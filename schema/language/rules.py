@@ -129,6 +129,9 @@ def exports_differ(draft: Draft) -> Iterator[Diagnostic]:
             if key in export.model_fields_set and export.format in _WITHOUT_OPTIONS:
                 message = f"`{key}` is an option of ONNX, and this file is `{export.format}`"
                 yield draft.key("R022", message, (*path, key), f"take `{key}` out")
+        if export.external_data and export.format == "auto":
+            message = "an ONNX file can keep its weights apart, and which format wins is not known yet"
+            yield draft.value("R022", message, (*path, "external_data"), "write `format: onnx`")
         if export.transforms == "inside" and export.format != "onnx":
             message = f"an ONNX file can hold transforms, and this file is `{export.format}`"
             yield draft.value("R022", message, (*path, "transforms"), "write `format: onnx`, or `transforms: beside`")

@@ -103,7 +103,9 @@ class Export(Section):
     name: FileName | None = Field(
         None, description="file name without ending: letters, digits, `-`, `_`, `.`; default: `model`"
     )
-    external_data: bool = Field(False, description="weights in a file of their own beside the .onnx")
+    external_data: bool = Field(
+        False, description="weights in a file of their own beside the .onnx; above 2 GB they are there in any case"
+    )
     transforms: Literal["beside", "inside"] = Field(
         "beside",
         exclude_if=lambda value: value == "beside",

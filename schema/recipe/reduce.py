@@ -92,6 +92,7 @@ MethodName = Literal[
     "awq",
     "tensorrt.int8",
     "tensorrt.fp8",
+    "mlx.affine",
     "smoothquant",
     "cast",
 ]

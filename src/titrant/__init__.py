@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from titrant.api.diff import diff
     from titrant.api.doctor import doctor
     from titrant.api.explain import explain
+    from titrant.api.export import export
     from titrant.api.init import init
     from titrant.api.inspect import check_model, inspect
     from titrant.api.label import label
@@ -72,6 +73,7 @@ _PUBLIC = {
     "doctor": "titrant.api.doctor",
     "ensure_directories": "titrant.schema.config.config",
     "explain": "titrant.api.explain",
+    "export": "titrant.api.export",
     "get_device": "titrant.api.devices",
     "get_device_info": "titrant.api.devices",
     "get_logger": "titrant.runtime.run.run_log",
@@ -122,6 +124,7 @@ __all__ = [
     "doctor",
     "ensure_directories",
     "explain",
+    "export",
     "get_device",
     "get_device_info",
     "get_logger",

@@ -1,17 +1,54 @@
 """Every format asked for is judged and released by itself, or refused."""
 
 import json
+import os
+import subprocess
+import sys
+
+EVERY = "[{format: onnx, external_data: true}, {format: torchscript}, {format: safetensors}, {format: mlx}]"
+
+
+def released_files(folder):
+    return {path.relative_to(folder / "outputs").as_posix() for path in (folder / "outputs").rglob("model*")}
 
 
 def test_judges_and_releases_each_format(place):
-    answer = place.titrant("run", place.recipe(("[{format: onnx}]", "[{format: onnx}, {format: torchscript}]")))
+    net = (place.folder / "net.py").read_text("utf-8")
+    place.write("net.py", net.replace("16", "64"))  # weights large enough to stand apart
+    answer = place.titrant("run", place.recipe(("[{format: onnx}]", EVERY)))
     assert answer.code == 0, answer.all
     folder = next((place.home / "runs").iterdir())
     record = json.loads((folder / "record.json").read_text())
-    assert record["released"] == ["onnx-fp32", "torchscript-fp32"]
+    assert record["released"] == ["onnx-fp32", "torchscript-fp32", "unchanged", "mlx-fp32"]
     assert all(one["judgement"]["released"] for one in record["candidates"])
-    assert (folder / "outputs" / "model-onnx.onnx").is_file()
-    assert (folder / "outputs" / "model-torchscript.pt").is_file()
+    assert released_files(folder) == {
+        "model-onnx", "model-onnx/model.onnx", "model-onnx/model.onnx.data", "model-torchscript.pt",
+        "model-safetensors.safetensors", "model-mlx.safetensors",
+    }  # fmt: skip
+    case = [{"one": 1.0, "two": 0.5, "three": -0.25, "four": 2.0}]
+    code = (
+        "import titrant\n"
+        f"for name in {['model-onnx', 'model-torchscript', 'model-safetensors', 'model-mlx']!r}:\n"
+        f"    with titrant.load({str(folder)!r}, name=name) as model:\n"
+        f"        print(round(float(model({case!r}).probabilities[0, 0]), 5))\n"
+    )
+    environment = {**os.environ, "TITRANT_HOME": str(place.home)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=place.folder, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len({*done.stdout.split()}) == 1
+
+
+def test_releases_the_format_that_keeps_the_contract_and_names_the_other(place):
+    two = ("[{format: onnx}]", "[{format: onnx}, {format: torchscript}]")
+    answer = place.titrant("run", place.recipe(two, ("validation:", "target: {size: 2 KiB}\nvalidation:")))
+    assert answer.code == 5, answer.all
+    assert "released onnx-fp32; not released: model-torchscript" in answer.out
+    folder = next((place.home / "runs").iterdir())
+    assert released_files(folder) == {"model-onnx.onnx"}
+    assert not [*(folder / "quarantine").iterdir()]
 
 
 def test_refuses_two_files_of_one_name(place):

@@ -58,6 +58,8 @@ def test_comes_out_identical_without_the_recipe_and_names_what_would_restore_the
     record = json.loads((done.place.home / "runs" / found["run"] / "record.json").read_text())
     assert record["reused"] == 0
     assert json.loads((done.place.home / "runs" / found["run"] / "rerun.json").read_text()) == found
+    again = done.place.home / "runs" / found["run"] / "outputs" / "model.onnx"
+    assert again.read_bytes() == (done.folder / "outputs" / "model.onnx").read_bytes()
 
 
 def test_repeats_the_latest_run_that_ended_and_is_different_after_the_model_changed(done):

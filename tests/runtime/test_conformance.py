@@ -26,7 +26,7 @@ import conformance_cases as cases  # noqa: E402 - lies beside the tests, which a
 NAMES = catalog.names()
 HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
 PACKAGES = {
-    **{"torch": "2", "onnx": "1", "onnxruntime": "1", "openvino": "2026", "nncf": "3", "bitsandbytes": "0"},
+    **{"torch": "2", "onnx": "1", "onnxruntime": "1", "openvino": "2026", "nncf": "3", "bitsandbytes": "0", "mlx": "0"},
     **backend.added_packages(),
 }
 LAYERS = (

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, RunCost
+from titrant.runtime.backends.onnxruntime import stamp
+from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Gpu, Hardware
 
@@ -51,6 +53,8 @@ def _tensors(file: Path) -> Iterator[tuple[str, Any]]:
     import onnx
     from onnx import numpy_helper
 
+    if file.suffix != ".onnx":  # weights that the file beside it names
+        return
     for tensor in onnx.load(file).graph.initializer:
         yield tensor.name, numpy_helper.to_array(tensor)
 
@@ -114,6 +118,8 @@ BACKEND = Backend(
             is_graph=True,
             snippet=SNIPPET,
             columns_snippet=COLUMNS_SNIPPET,
+            outside="export.external_data",
+            stamp=Stamp("model.onnx", stamp.pieces, stamp.read),
         )
     },
     # Measured with onnxruntime 1.31 on TabularNet, DigitsNet, SmallCnn and ResNet-20, one thread. It fuses what comes

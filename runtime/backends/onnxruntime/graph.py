@@ -21,6 +21,11 @@ from titrant.schema.values.text import first_line
 
 # A protobuf message holds no more.
 LIMIT = 2**31 - 1
+# Where weights are that a file does not hold, always under this name beside it; smaller tensors stay inside.
+DATA = "model.onnx.data"
+_LEAST_OUTSIDE = 1024
+# What the rest of a graph that is near the limit may take.
+_MARGIN_BYTES = 32 << 20
 # What libraries note for themselves: where a node was traced, which pass ran.
 NOTES = ("metadata_props",)
 # The standard operators' domain has two spellings.
@@ -41,35 +46,32 @@ PIXELS = (2, 3)
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Read a file without external data; StepError X209 when it is none."""
+    """Read a file, with the weights that stand beside it; StepError X209 when it is none, or they are not there."""
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError) as error:
         raise StepError(
             Diagnostic("X209", f"{path.name} is not an ONNX file that can be read: {error}", help="export it again")
         ) from None
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise StepError(
-            Diagnostic(
-                "X209",
-                f"{path.name} keeps weights in other files",
-                help="save it as one file: onnx.save(onnx.load(path), path)",
-            )
-        )
+    outside = [tensor for tensor in model.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        message = f"{path.name} keeps weights in a file that cannot be read: {first_line(error)}"
+        raise StepError(Diagnostic("X209", message, help="put it beside the model")) from None
+    for tensor in outside:
+        tensor.ClearField("data_location")  # as in a file that held it all along
     return model
 
 
-def write(model: onnx.ModelProto, path: Path) -> OnnxModel:
-    """Check and write a graph without remarks, producers and paths; StepError X209 when not valid or too large."""
+def write(model: onnx.ModelProto, path: Path, *, external: bool = False) -> OnnxModel:
+    """Check and write a graph without remarks, producers and paths; StepError X209 when it is not valid.
+
+    Where `external`, and above 2 GB, its weights come to stand in `model.onnx.data` beside it.
+    """
     _strip(model)
-    if model.ByteSize() > LIMIT:
-        raise StepError(
-            Diagnostic(
-                "X209",
-                f"the graph has {model.ByteSize() / 2**30:.1f} GiB, and a file without external data holds 2 GiB",
-                help="use another format, or quantize the model first",
-            )
-        )
+    if external or _weight_bytes(model.graph) + _MARGIN_BYTES > LIMIT:
+        return _write_apart(model, path)
     try:
         onnx.checker.check_model(model)
         data = model.SerializeToString(deterministic=True)
@@ -77,6 +79,22 @@ def write(model: onnx.ModelProto, path: Path) -> OnnxModel:
         raise StepError(Diagnostic("X209", f"the graph is not valid ONNX: {first_line(error)}")) from None
     path.write_bytes(data)
     return OnnxModel(path)
+
+
+def _write_apart(model: onnx.ModelProto, path: Path) -> OnnxModel:
+    data = path.with_name(DATA)
+    data.unlink(missing_ok=True)  # onnx would add to it
+    try:
+        onnx.save_model(model, str(path), save_as_external_data=True, location=DATA, size_threshold=_LEAST_OUTSIDE)
+        onnx.checker.check_model(str(path))
+    except (onnx.checker.ValidationError, EncodeError, ValueError) as error:
+        raise StepError(Diagnostic("X209", f"the graph is not valid ONNX: {first_line(error)}")) from None
+    return OnnxModel(path)
+
+
+def _weight_bytes(graph: onnx.GraphProto) -> int:
+    """Return what a graph's constants take; asking a message above 2 GB for its size fails."""
+    return sum(len(tensor.raw_data) for tensor in graph.initializer)
 
 
 def note_recurrence(model: onnx.ModelProto, recurrence: Recurrence) -> None:

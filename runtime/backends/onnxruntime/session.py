@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 NAME = "model.onnx"
+# Where onnxruntime writes the weights of an optimized graph that are too large for the file itself.
+_OUTSIDE = "session.optimized_model_external_initializers_file_name"
 # onnxruntime's names of element types → NumPy's.
 DTYPES = {
     "tensor(float)": "float32",
@@ -75,6 +77,8 @@ def load(
     }[optimized]
     if written_to is not None:
         chosen.optimized_model_filepath = str(written_to)
+        if path.with_name(f"{NAME}.data").is_file():
+            chosen.add_session_config_entry(_OUTSIDE, f"{written_to.name}.data")
     try:
         return onnxruntime.InferenceSession(str(path), chosen, providers=_providers(device))
     except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile, state.NotImplemented) as error:
@@ -174,6 +178,9 @@ def _without_prefix(error: BaseException) -> str:
 
 
 def save_onnx(value: OnnxModel, folder: Path) -> None:
-    """Copy the file into a folder under its fixed name."""
+    """Copy the file into a folder under its fixed name, and the weights beside it where there are some."""
+    data = value.path.with_name(f"{NAME}.data")
     if value.path != folder / NAME:
         shutil.copyfile(value.path, folder / NAME)
+        if data.is_file():
+            shutil.copyfile(data, folder / data.name)

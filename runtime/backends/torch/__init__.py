@@ -1,10 +1,11 @@
 """PyTorch: modules and TorchScript files, how they are kept, called and exported."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, Preparation, RunCost
+from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp
 from titrant.schema.facts import Gpu
 
 SNIPPET = """\
@@ -12,6 +13,31 @@ import numpy as np
 import torch
 
 model = torch.jit.load({file}).eval()
+# batch is {batch}.
+with torch.inference_mode():
+    outputs = model(batch).numpy()
+{decide}
+"""
+
+
+# Structure that operators rewrote (`rewrites` of the metadata) is not in the factory's module: then it takes titrant.
+MODULE_SNIPPET = """\
+import importlib
+import json
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+path = {file}
+with safe_open(path, "pt") as opened:
+    about = json.loads(opened.metadata()["titrant"])
+assert not about["rewrites"], "operators of titrant changed the module: load it with titrant.load"
+place, _, name = about["factory"].partition(":")
+model = getattr(importlib.import_module(place), name)(**about["args"]).eval()
+tensors = load_file(path)
+model.load_state_dict({{**tensors, **{{name: tensors[first] for name, first in about["tied"].items()}}}})
 # batch is {batch}.
 with torch.inference_mode():
     outputs = model(batch).numpy()
@@ -31,6 +57,14 @@ def _load_module(file: Path) -> Any:
     return load_torch(file)
 
 
+def _weights_into(file: Path, live: Any) -> Any:
+    from safetensors.torch import load_file
+
+    from titrant.runtime.backends.torch.module import described, with_tensors
+
+    return with_tensors(live, load_file(str(file)), described(file)["tied"])
+
+
 def _module_as_loaded(value: Any) -> Any:
     from titrant.runtime.backends.torch.module import torch_as_loaded
 
@@ -47,6 +81,18 @@ def _load_script(file: Path) -> Any:
     from titrant.runtime.values import TorchScriptModel
 
     return TorchScriptModel(file)
+
+
+def _archive_pieces(file: Path, text: str) -> Sequence[Piece]:
+    from titrant.runtime.backends.torch.archive_stamp import pieces
+
+    return pieces(file, text)
+
+
+def _archive_text(file: Path) -> str:
+    from titrant.runtime.backends.torch.archive_stamp import read
+
+    return read(file)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
@@ -138,6 +184,9 @@ BACKEND = Backend(
             format="safetensors",
             sources=("factory",),
             user_code=True,
+            weights_into=_weights_into,
+            snippet=MODULE_SNIPPET,
+            stamp=SAFETENSORS,
         ),
         "torchscript": ModelKind(
             name="torchscript",
@@ -152,6 +201,7 @@ BACKEND = Backend(
             # It runs what it is given, where others fold by themselves.
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=SNIPPET,
+            stamp=Stamp("model.pt", _archive_pieces, _archive_text),
         ),
     },
     costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST},

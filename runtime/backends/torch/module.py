@@ -36,6 +36,15 @@ def save_torch(value: TorchModel, folder: Path) -> None:
     """
     from safetensors.torch import save_file
 
+    tensors, description = description_of(value)
+    save_file(tensors, str(folder / TENSORS), metadata={DESCRIPTION: canonical_json(description)})
+
+
+def description_of(value: TorchModel) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return a model's tensors, those that share their memory once, and how its module is built, as JSON.
+
+    Raises StepError X215 for state that is not a tensor.
+    """
     tensors, tied = _untied(value.module.state_dict())
     description = {
         "factory": value.factory,
@@ -48,7 +57,7 @@ def save_torch(value: TorchModel, folder: Path) -> None:
     }
     if value.recurrence is not None:
         description["recurrence"] = recurrent.written(value.recurrence)
-    save_file(tensors, str(folder / TENSORS), metadata={DESCRIPTION: canonical_json(description)})
+    return tensors, description
 
 
 def described(file: Path) -> dict[str, Any]:
@@ -78,12 +87,19 @@ def load_torch(file: Path) -> TorchModel:
     """
     from safetensors.torch import load_file
 
-    said = described(file)
+    return built(described(file), load_file(str(file)))
+
+
+def built(said: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> TorchModel:
+    """Build the module that a description says, replay its rewrites and give it tensors; eval mode, on the CPU.
+
+    Counts of batches, which only training reads, may be missing. Raises StepError X214 as `load_torch` does.
+    """
     _check_source(said["factory"], said["source_digest"])
     rewrites = tuple(Rewrite(step["operator"], step["version"], step["record"]) for step in said["rewrites"])
     with torch.random.fork_rng(devices=[]):  # initial values are drawn and thrown away
         module = replay(build(said["factory"], said["args"]).eval(), rewrites)
-    _give(module, load_file(str(file)), said["tied"], said["factory"])
+    _give(module, {**_counts(module), **tensors}, said["tied"], said["factory"])
     return TorchModel(
         module=module.eval(),
         factory=said["factory"],
@@ -94,6 +110,18 @@ def load_torch(file: Path) -> TorchModel:
         rewrites=rewrites,
         recurrence=recurrent.read(said.get("recurrence")),
     )
+
+
+def with_tensors(live: TorchModel, tensors: dict[str, torch.Tensor], tied: Mapping[str, str]) -> TorchModel:
+    """Return a live model whose module, a copy, has other tensors; StepError X214 where they do not fit."""
+    module = copy.deepcopy(live.module)
+    _give(module, {**_counts(module), **tensors}, tied, live.factory)
+    return replace(live, module=module.eval())
+
+
+def _counts(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the counts of batches, which only training reads."""
+    return {name: value for name, value in module.state_dict().items() if name.endswith("num_batches_tracked")}
 
 
 def torch_as_loaded(value: TorchModel) -> TorchModel:

@@ -1,9 +1,10 @@
 """Export a model to an ONNX file and compare the file's answers with the module's."""
 
 import os
+import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 # The operator sets that torch's tracing exporter writes; the lowest in which quantization has a scale a channel.
 LOWEST_OPSET, HIGHEST_OPSET = 13, 20
-# Where the search for the lowest operator set that can express a model begins.
-DEFAULT_OPSET = 17
+# Where the search for the lowest operator set that can express a model begins, and where it does for one with layer
+# normalization: before, that is nine nodes, which int8 would round one by one.
+DEFAULT_OPSET, NORMALIZING_OPSET = 14, 17
 OTHERWISE = "use another operation in the model, or format torchscript"
 
 # Tracing, checking and opening a graph: at all, and for each layer; writing, folding and comparing the weights.
@@ -44,7 +46,9 @@ class ExportOnnxParams(Params):
     """The operator set, and how far answers may move."""
 
     opset: int | None = Field(
-        None, ge=1, description="ONNX operator set; none: the lowest from 17 that can express the model"
+        None,
+        ge=1,
+        description="ONNX operator set; none: the lowest from 14 that holds the model, a layer norm as one node",
     )
     tolerance: float = Field(
         1e-4, gt=0, description="largest difference to the torch answers, relative to the largest answer"
@@ -80,7 +84,7 @@ def predict(
 
 @operator(
     "export.onnx",
-    version=1,
+    version=2,
     family="export",
     params=ExportOnnxParams,
     inputs={"model": "torch", "example": "rows"},
@@ -97,10 +101,11 @@ def export_onnx(params: ExportOnnxParams, context: Context, *, model: Any, examp
 
     Helps when: the model shall run without Python, or in an engine that is faster than eager torch.
     Inputs:     model - a module without branches on tensor values; example - rows whose arrays it takes by name
-    Outputs:    model - one file without external data, named inputs and outputs, batch normalization folded, the same
-                bytes every time; parity - largest absolute and relative difference over the example rows
+    Outputs:    model - one file, above 2 GB with its weights in another beside it, named inputs and outputs, batch
+                normalization folded, the same bytes every time; parity - largest absolute and relative difference over
+                the example rows
     Fails:      StepError when the operator set is not one that can be written (names the range), when an operation has
-                no ONNX form, when the file is over 2 GB, or when answers differ beyond `tolerance`;
+                no ONNX form, or when answers differ beyond `tolerance`;
                 PreconditionError when the forward takes decisions on tensor values
     Cost:       one traced forward pass and one forward pass in either engine; peak memory is four times the weights
     """
@@ -123,16 +128,20 @@ def export(
 
     _check_opset(params.opset)
     arrays = example_arrays(model, example, TRACED_ROWS)
-    raw = context.scratch / "raw.onnx"
+    raw = context.scratch / "raw" / "raw.onnx"  # above 2 GB torch puts every weight into a file beside it
+    raw.parent.mkdir()
     with fixed_settings(context.threads, context.seed), plain_attention():
-        answer = refuse_decisions(model.module.eval(), arrays)
+        with _watched() as normalizes:
+            answer = refuse_decisions(model.module.eval(), arrays)
+        lowest = NORMALIZING_OPSET if normalizes() else DEFAULT_OPSET
         ready = replace(model, module=flat(model.module, model.outputs, answer, tuple(arrays)))
-        opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), params.opset, raw)
+        opsets = range(lowest, HIGHEST_OPSET + 1) if params.opset is None else range(params.opset, params.opset + 1)
+        opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), opsets, raw)
     graph = read(raw)
     if model.recurrence is not None:
         note_recurrence(graph, model.recurrence)
     exported = write(graph, context.scratch / "model.onnx")
-    raw.unlink()
+    shutil.rmtree(raw.parent)
     compared = example_arrays(model, example, min(params.rows, len(example)))
     with onnxruntime_session.open_session(exported, threads=context.threads) as session:
         given = session.run(compared)
@@ -156,12 +165,28 @@ def _check_opset(opset: int | None) -> None:
         )
 
 
-def _write(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", asked: int | None, path: Path) -> int:
-    """Write in the operator set asked for, else in the lowest from 17 that has every operation; return which."""
+@contextmanager
+def _watched() -> "Iterator[Callable[[], bool]]":
+    """Watch a forward pass; what is yielded tells whether it normalized layers."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Watch(TorchFunctionMode):
+        normalizes = False
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.normalizes = self.normalizes or func in (torch.nn.functional.layer_norm, torch.layer_norm)
+            return func(*args, **(kwargs or {}))
+
+    with Watch() as watch:
+        yield lambda: watch.normalizes
+
+
+def _write(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opsets: range, path: Path) -> int:
+    """Write in the lowest of some operator sets that has every operation; return which."""
     import torch
 
-    candidates = range(DEFAULT_OPSET, HIGHEST_OPSET + 1) if asked is None else (asked,)
-    for opset in candidates:
+    for opset in opsets:
         try:
             _export(model, inputs, opset, path)
         except torch.onnx.errors.UnsupportedOperatorError as error:
@@ -170,7 +195,7 @@ def _write(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", asked: int |
             raise _refused(error, OTHERWISE) from error
         else:
             return opset
-    later = asked is not None and asked < HIGHEST_OPSET
+    later = opsets.stop <= HIGHEST_OPSET
     raise _refused(unsupported, f"use export opset {HIGHEST_OPSET}, or another operation" if later else OTHERWISE)
 
 
@@ -178,6 +203,9 @@ def _export(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opset: int,
     import torch
 
     names = [name for name, _, _ in model.inputs]
+    if both := sorted({*names} & {*model.outputs}):
+        message = f"an input and an output of the model are both named {both[0]}, and ONNX has one value of a name"
+        raise StepError(Diagnostic("X207", message, help="let the forward answer with another name"))
     feeds = {} if model.recurrence is None else model.recurrence.feeds
     places = {
         name: [place for place, size in enumerate(shape) if isinstance(size, str)] for name, shape, _ in model.inputs

@@ -1,6 +1,8 @@
 """Look at a model (a recipe, a file, a factory or a live module), say whether a level suits it, or what a run's run."""
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, Ten
 from titrant.schema.language.parse import ParsedRecipe, parse, read
 from titrant.schema.recipe.recipe import LEVEL_NAMES
 from titrant.schema.record import LayerPrecision
+from titrant.schema.release import Release
+from titrant.schema.values.canonical import read_back
 from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_text
@@ -36,6 +40,7 @@ class Inspected:
     model: ModelFacts
     data: DataFacts | None = None
     suitability: "Suitability | None" = None
+    release: Release | None = None  # what a file that titrant released says of itself
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,19 @@ def _weights(
     if level is not None:
         message = f"{file.name} holds weights and no model: what a method makes of them depends on the layers"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights, or a recipe"))
-    return Inspected(subject, describe_weights(file))
+    return Inspected(subject, describe_weights(file), release=release_of(file))
+
+
+def release_of(file: Path) -> Release | None:
+    """Return what a file that titrant released says of itself; None where it says nothing that can be read."""
+    from titrant.runtime.backends import backend
+
+    stamps = (kind.stamp for kind in backend.kinds().values() if kind.stamp is not None)
+    for stamp in stamps:
+        if Path(stamp.file).suffix == file.suffix.lower():
+            with suppress(OSError, ValueError):
+                return read_back(Release, json.loads(stamp.read(file)))
+    return None
 
 
 def bare_recipe(
@@ -186,9 +203,12 @@ def _bare(
     bound, home = bind(parsed, trust=trust), open_home()
     with reading(), inspector(bound, home) as (ask, _):
         model = model_facts(bound, ask, home.path / "facts", shown=shown)
+    release = release_of(Path(subject)) if Path(subject).is_file() else None
     if level is None:
-        return Inspected(subject, model)
-    return Inspected(subject, model, None, bare_suitability(bound, model, level, hardware or _machine(home.path)))
+        return Inspected(subject, model, release=release)
+    return Inspected(
+        subject, model, None, bare_suitability(bound, model, level, hardware or _machine(home.path)), release
+    )
 
 
 def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardware: Hardware) -> "Suitability":

@@ -13,6 +13,7 @@ from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK, Diagnostic, R
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.recipe.recipe import LEVEL_NAMES
 from titrant.schema.record import LayerPrecision, is_unlike
+from titrant.schema.release import Release
 from titrant.schema.values.units import counted, format_size
 
 # More layers than this are shortened to the first and last of them.
@@ -100,6 +101,8 @@ def inspect_text(inspected: Inspected, *, whole: bool = False) -> str:
     parts = [_layers(inspected.model, whole=whole), _totals(inspected.model)]
     if inspected.data is not None:
         parts.append(_data(inspected.data))
+    if inspected.release is not None:
+        parts.append(_release(inspected.release))
     if inspected.suitability is not None:
         parts.append(_suitability(inspected.suitability, whole=whole))
     return "\n\n".join([inspected.subject, *parts])
@@ -176,6 +179,28 @@ def _data(data: DataFacts) -> str:
     ]
     rows += [(role, _role(facts)) for role, facts in data.roles.items()]
     return f"data\n{_said(rows, data.notes)}"
+
+
+def _judged_in(release: Release) -> str:
+    from titrant.runtime.backends import backend
+
+    code = backend.kind_of_format(release.format).weights_for if release.format in backend.formats() else ""
+    return f"weights for {code}, judged in the original's modules" if code else f"in {release.engine}"
+
+
+def _release(release: Release) -> str:
+    batch = "" if release.batch is None else f", {release.batch} at once"
+    rows = [
+        ("recipe", f"{release.recipe}, digest {release.recipe_digest}"),
+        ("plan", release.plan),
+        ("candidate", f"{release.candidate}: method {release.method}, {_judged_in(release)}"),
+        ("contract", f"{release.verdict}: {', '.join(release.passed) or 'no gate'} passed"),
+        *([("not proven", ", ".join(release.open))] if release.open else []),
+        ("judged on", f"{release.processor or release.machine} ({', '.join(release.instructions) or 'unknown'})"),
+        ("", f"{release.threads} {'thread' if release.threads == 1 else 'threads'}{batch}"),
+        ("titrant", release.titrant),
+    ]
+    return f"released by titrant\n{table(rows)}"
 
 
 def _said(rows: Sequence[tuple[str, str]], notes: Sequence[str]) -> str:

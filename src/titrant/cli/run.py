@@ -136,6 +136,9 @@ def headline(record: RunRecord) -> str:
         return f"PASS: released {released}; every gate of the contract is proven{_gained(record)}"
     if record.exit == 0:
         return f"{record.verdict}: released {released}; not every gate is proven{_gained(record)}"
+    if record.withheld:
+        kept_back = f"not released: {', '.join(record.withheld)}, which does not keep the contract"
+        return f"{record.verdict}: released {released}; {kept_back}{_gained(record)}"
     if record.original_misses:
         return (
             f"{record.verdict}: nothing released; the original model itself misses {', '.join(record.original_misses)}"

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -18,7 +18,10 @@ for folder in (HERE, HERE.parent / "report"):
 
 @dataclass(frozen=True)
 class Case:
-    """Parameters, and inputs as port → "operator.port", or name → that for a port that takes many."""
+    """Parameters, and inputs as port → "operator.port", or name → that for a port that takes many.
+
+    An input may also be a function of what was made.
+    """
 
     params: object = field(default_factory=dict)  # a mapping, or a function of what was made
     inputs: Mapping = field(default_factory=dict)
@@ -50,6 +53,18 @@ def _labels_file(made):
 
 # The kinds of devices on which the cases are run.
 DEVICES = ("cpu",)
+
+
+def _wide(made):
+    """A model whose rows are whole groups of 64."""
+    import torch
+    from operator_nets import TinyNet
+
+    torch.manual_seed(7)
+    model = made["model.load:model"]
+    return replace(model, module=TinyNet(channels=64).eval(), args={"channels": 64})
+
+
 # In an order in which each can take what those before it gave.
 CASES = {
     "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
@@ -101,11 +116,14 @@ CASES = {
         },
     ),
     "export.torchscript": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "export.external_data": Case({}, {"model": "export.onnx:model"}),
+    "export.mlx": Case({}, {"model": "model.load:model"}),
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "quantize.bnb_int8": Case({}, {"model": "model.load:model"}),
     "quantize.bnb_nf4": Case({}, {"model": "model.load:model"}),
     "quantize.bnb_fp4": Case({"double_quantization": False}, {"model": "model.load:model"}),
+    "quantize.mlx_affine": Case({}, {"model": _wide}),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
     "quantize.ort_nbits": Case({}, {"model": "wide:model"}),
     "quantize.smoothquant": Case({}, {"model": "net:layers", "calibration": "data.transform:calibration"}),
@@ -243,6 +261,8 @@ def inputs_of(name, made):
     """The case's inputs as live values."""
 
     def find(place):
+        if callable(place):
+            return place(made)
         return made[place] if isinstance(place, str) else {key: made[one] for key, one in place.items()}
 
     return {port: find(place) for port, place in CASES[name].inputs.items()}

@@ -67,7 +67,7 @@ def release(tmp_path):
         )  # fmt: skip
         run = tmp_path / "run"
         run.mkdir()
-        prepare_outputs(run / folder, plan, store, artifacts, {"tumor": "c"})
+        prepare_outputs(run / folder, plan, store, artifacts, {"tumor": "c"}, facts={})
         place_outputs(run / folder)
         return run
 
