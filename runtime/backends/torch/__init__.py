@@ -1,4 +1,4 @@
-"""PyTorch: modules and TorchScript files, how they are kept, called and exported."""
+"""PyTorch: modules, TorchScript and torch.export files, how they are kept, called and exported."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -12,6 +12,17 @@ import numpy as np
 import torch
 
 model = torch.jit.load({file}).eval()
+# batch is {batch}.
+with torch.inference_mode():
+    outputs = model(batch).numpy()
+{decide}
+"""
+
+EXPORTED_SNIPPET = """\
+import numpy as np
+import torch
+
+model = torch.export.load({file}).module()
 # batch is {batch}.
 with torch.inference_mode():
     outputs = model(batch).numpy()
@@ -47,6 +58,18 @@ def _load_script(file: Path) -> Any:
     from titrant.runtime.values import TorchScriptModel
 
     return TorchScriptModel(file)
+
+
+def _save_exported(value: Any, folder: Path) -> None:
+    from titrant.runtime.backends.torch.exported import save_exported
+
+    save_exported(value, folder)
+
+
+def _load_exported(file: Path) -> Any:
+    from titrant.runtime.values import ExportedModel
+
+    return ExportedModel(file)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
@@ -122,6 +145,20 @@ _SCRIPT_COST = RunCost(
     open_byte_seconds=8e-9,
     open_copies=2,
 )
+_PROGRAM_COST = RunCost(
+    reached=0.75,
+    call_seconds=150e-6,
+    layer_seconds=5e-6,
+    convolution_seconds=100e-6,
+    passes=3.0,
+    held=2.5,
+    launches=4.0,
+    gpu_passes=3.0,
+    open_seconds=0.03,
+    open_layer_seconds=0.003,
+    open_byte_seconds=2e-9,
+    open_copies=1,
+)
 
 BACKEND = Backend(
     name="torch",
@@ -151,8 +188,21 @@ BACKEND = Backend(
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=SNIPPET,
         ),
+        "exported": ModelKind(
+            name="exported",
+            title="a torch.export file",
+            label="torch.export",
+            file="model.pt2",
+            save=_save_exported,
+            load=_load_exported,
+            format="exported",
+            converts={"torch": "export.exported"},
+            is_graph=True,
+            preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
+            snippet=EXPORTED_SNIPPET,
+        ),
     },
-    costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST},
+    costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST},
     open=_open,
     executed=_executed,
     details=_details,

@@ -1,4 +1,4 @@
-"""Run modules and TorchScript files in PyTorch."""
+"""Run modules, TorchScript files and torch.export files in PyTorch."""
 
 import functools
 import json
@@ -19,20 +19,26 @@ from titrant.schema.values.text import first_line
 if TYPE_CHECKING:
     import torch
 
-    from titrant.runtime.values import TorchModel, TorchScriptModel
+    from titrant.runtime.values import ExportedModel, TorchModel, TorchScriptModel
 
 
-def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device: str = "cpu") -> "TorchSession":
-    """Load a TorchModel (its own module on the CPU, a copy elsewhere) or a TorchScriptModel.
+def open_session(model: "TorchModel | TorchScriptModel | ExportedModel", *, threads: int, device: str = "cpu") -> "TorchSession":
+    """Load a TorchModel (its own module on the CPU, a copy elsewhere), a TorchScriptModel or an ExportedModel.
 
     Raises StepError X212 for a file that torch cannot load, X220 for a device that is not there.
     """
-    from titrant.runtime.values import TorchModel
+    from titrant.runtime.values import ExportedModel, TorchModel
 
     _need(device)
     if isinstance(model, TorchModel):
         return TorchSession(_placed(model, device), Border.of(model), threads, device)
-    module, border = load_script(model, device)
+    if isinstance(model, ExportedModel):
+        from titrant.runtime.backends.torch.load_exported import load_program
+
+        program, border = load_program(model, device)
+        module = program.module()
+    else:
+        module, border = load_script(model, device)
     # The file says in which order it was traced; its own graph may call the arguments anything.
     return TorchSession(functools.partial(module), border, threads, device)
 
@@ -49,6 +55,21 @@ class Border:
     def of(cls, model: "TorchModel") -> "Border":
         """Return a live model's."""
         return cls(model.inputs, model.outputs, model.recurrence)
+
+    @classmethod
+    def read(cls, text: str, file: str) -> "Border":
+        """Return what the `titrant.json` in a file says; StepError X212 for a file without one."""
+        if not text:
+            raise StepError(
+                Diagnostic(
+                    "X212",
+                    f"{file} does not say what its inputs and outputs are",
+                    help="export the model with titrant, which adds titrant.json to the file",
+                )
+            )
+        said = json.loads(text)
+        specs: tuple[Spec, ...] = tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"])
+        return cls(specs, tuple(said["outputs"]), recurrent.read(said.get("recurrence")))
 
 
 def load_script(model: "TorchScriptModel", device: str = "cpu") -> tuple[Callable[..., Any], Border]:
@@ -68,17 +89,7 @@ def load_script(model: "TorchScriptModel", device: str = "cpu") -> tuple[Callabl
                 help="the file is damaged, or needs another torch: export it again",
             )
         ) from None
-    if not extra["titrant.json"]:
-        raise StepError(
-            Diagnostic(
-                "X212",
-                f"{model.path.name} does not say what its inputs and outputs are",
-                help="export the model with titrant, which adds titrant.json to the file",
-            )
-        )
-    said = json.loads(extra["titrant.json"])
-    specs: tuple[Spec, ...] = tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"])
-    return module, Border(specs, tuple(said["outputs"]), recurrent.read(said.get("recurrence")))
+    return module, Border.read(extra["titrant.json"], model.path.name)
 
 
 class TorchSession:
