@@ -1,6 +1,7 @@
 """What steps need and cost: the needs of a plan, what a machine has, what was observed, and what a step works on."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import field
 
 from titrant.schema.facts import DataFacts, HardwareIdentity, ModelFacts
@@ -97,19 +98,76 @@ def smallest_batch(cost: ModelCost) -> float:
     return cost.seconds[min(cost.seconds, key=int)]
 
 
+# What `Speedup.layers` can name.
+LAYER_CLASSES = ("convolution", "depthwise", "product", "embedding", "recurrent")
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How many times faster than in fp32, in the same engine, layers compute; below 1 they become slower.
+
+    `layers` are some of LAYER_CLASSES. `by_rows` maps rows of a layer's product (batch x tokens, of a convolution
+    batch x places, of a recurrent layer the batch) to the factor: between two it follows the logarithm of the rows,
+    beyond the last it stays. `on` are instruction sets of which the processor needs one; none: it holds anywhere.
+    """
+
+    layers: tuple[str, ...]
+    by_rows: Mapping[int, float]
+    on: tuple[str, ...] = ()
+
+    def holds(self, layer_class: str, instructions: Collection[str]) -> bool:
+        """Whether it tells of a class of layers on a processor."""
+        return layer_class in self.layers and (not self.on or any(name in instructions for name in self.on))
+
+    def factor(self, rows: float) -> float:
+        """Return the factor at a number of rows."""
+        points = sorted(self.by_rows.items())
+        low, at_low = max((point for point in points if point[0] <= rows), default=points[0])
+        high, at_high = min((point for point in points if point[0] > rows), default=points[-1])
+        if rows <= low or low == high:
+            return at_low
+        return at_low + math.log(rows / low) / math.log(high / low) * (at_high - at_low)
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """How a reduced model computes, as far as its cost goes; by itself: as in fp32.
 
-    `products` and `others` are the shares of the bench's int8 products that matrix products and other layers reach, 0
-    for those that stay as they are. `half` says that layers compute in 16 bits where the device can, `held` what share
-    of the activations of fp32 is held.
+    `speedups` say how layers fare by class, rows and instruction set: the first that holds for a layer counts, and a
+    layer for which none does stays as it is, or goes by `products` and `others`, the shares of the bench's int8
+    products that matrix products and other layers reach, 0 for those that stay. A method that gives `speedups` leaves
+    those two out. `around` counts the passes over its fp32 output that quantizing and dequantizing costs a layer with a
+    speedup, `layer_seconds` what each such layer takes besides, `weights` the share of the bytes of its fp32 weights
+    that are read. `half` says that layers compute in 16 bits where an accelerator can, `held` what share of the
+    activations of fp32 is held.
+
+    Eight bits that pay in products and ruin convolutions, for example:
+
+        Arithmetic(
+            speedups=(
+                Speedup(("product",), {1: 3.1, 32: 4.7, 256: 4.5}, on=("amx_int8",)),
+                Speedup(("product",), {1: 2.2, 32: 1.9}),
+                Speedup(("convolution", "depthwise"), {1: 0.1}),
+            ),
+            weights=0.25,
+        )
     """
 
     products: float = 0.0
     others: float = 0.0
     half: bool = False
     held: float = 1.0
+    speedups: tuple[Speedup, ...] = ()
+    around: float = 0.0
+    layer_seconds: float = 0.0
+    weights: float = 1.0
+
+    def speedup(self, layer_class: str, rows: float, instructions: Collection[str]) -> float | None:
+        """Return how many times faster than in fp32 a layer is; None where nothing is said of its class."""
+        for speedup in self.speedups:
+            if speedup.holds(layer_class, instructions):
+                return speedup.factor(max(rows, 1.0))
+        return None
 
     def then(self, later: "Arithmetic") -> "Arithmetic":
         """Return how a model computes that was reduced once more."""
@@ -118,6 +176,10 @@ class Arithmetic:
             later.others or self.others,
             later.half or self.half,
             min(self.held, later.held),
+            (*later.speedups, *self.speedups),
+            max(self.around, later.around),
+            max(self.layer_seconds, later.layer_seconds),
+            min(self.weights, later.weights),
         )
 
 

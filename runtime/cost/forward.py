@@ -91,6 +91,7 @@ class Speed:
     bytes: float
     measured: bool
     gpu: GpuRates | None = None
+    instructions: tuple[str, ...] = ()
 
     @property
     def basis(self) -> str:
@@ -106,7 +107,7 @@ def speed_of(hardware: Hardware, threads: int = 1, device: str = "cpu") -> Speed
     int8 = (bench.int8_flops_per_second or 2 * _DEFAULT_FLOPS) * many
     bandwidth = bench.memory_bytes_per_second or _DEFAULT_BYTES
     if device == "cpu":
-        return Speed(flops, int8, bandwidth, bench.measured)
+        return Speed(flops, int8, bandwidth, bench.measured, instructions=hardware.identity.instructions)
     rates, measured = gpu_rates(hardware, device)
     return Speed(flops, int8, bandwidth, measured, rates)
 
@@ -123,9 +124,14 @@ def forward_seconds(model: ModelFacts, speed: Speed, cost: RunCost, batch: int, 
     cached = model.weight_bytes <= _CACHED_BYTES
     seconds = cost.call_seconds
     for layer, output, count in distinct_layers(model):
-        products = batch * (layer.flops or 0) / (_rate(layer, speed, arithmetic) * cost.reached)
-        each = products if cached else max(products, layer.weight_bytes / speed.bytes)
-        each += batch * output * cost.passes / speed.bytes
+        speedup = arithmetic.speedup(layer_class(layer), product_rows(layer, batch), speed.instructions)
+        rate = _rate(layer, speed, arithmetic) if speedup is None else speed.flops * speedup
+        products = batch * (layer.flops or 0) / (rate * cost.reached)
+        passes, extra, read = cost.passes, 0.0, 1.0
+        if speedup is not None:
+            passes, extra, read = passes + arithmetic.around, arithmetic.layer_seconds, arithmetic.weights
+        each = products if cached else max(products, layer.weight_bytes * read / speed.bytes)
+        each += batch * output * passes / speed.bytes + extra
         each += cost.convolution_seconds if is_convolution(layer) else cost.layer_seconds
         seconds += count * each
     return seconds
@@ -218,7 +224,7 @@ def distinct_layers(model: ModelFacts) -> tuple[tuple[Layer, int, int], ...]:
     if counted is None:
         by_kind: dict[tuple[object, ...], tuple[Layer, int, int]] = {}
         for layer, output in layers_with_outputs(model):
-            kind = (layer.type, layer.weight_shape, layer.flops, layer.weight_bytes, output)
+            kind = (layer.type, layer.weight_shape, layer.flops, layer.weight_bytes, layer.groups, output)
             by_kind[kind] = (layer, output, by_kind[kind][2] + 1) if kind in by_kind else (layer, output, 1)
         counted = tuple(by_kind.values())
         _last[:] = [(model, counted), *_last[: _MOST_MODELS - 1]]
@@ -250,6 +256,32 @@ def is_product(layer: Layer) -> bool:
     if layer.type.startswith(RECURRENT):
         return False
     return len(layer.weight_shape) >= _SHAPED and not is_convolution(layer)
+
+
+# Layers that look rows up in a table, as torch modules and as ONNX nodes.
+_TABLES = ("Embedding", "EmbeddingBag", "Gather")
+
+
+def layer_class(layer: Layer) -> str:
+    """Return one of LAYER_CLASSES, "" for a layer of none: it has no weights, or multiplies nothing by them."""
+    if layer.type.startswith(RECURRENT):
+        return "recurrent"
+    if layer.type in _TABLES:
+        return "embedding"
+    if is_convolution(layer):
+        return "depthwise" if layer.groups > 1 and layer.weight_shape[1] == 1 else "convolution"
+    return "product" if is_product(layer) else ""
+
+
+def product_rows(layer: Layer, batch: int) -> float:
+    """Return the rows of a layer's product: batch x tokens, of a convolution batch x places.
+
+    The steps of a recurrent layer come one after another, so that its rows are the batch.
+    """
+    elements = math.prod(layer.weight_shape)
+    if not layer.flops or not elements or layer.type.startswith(RECURRENT):
+        return float(batch)
+    return batch * max(layer.flops / (2 * elements), 1.0)
 
 
 # Rows of a role where the data is not known.
