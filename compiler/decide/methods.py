@@ -17,6 +17,7 @@ from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
+from titrant.runtime.backends.backend import ModelKind
 from titrant.runtime.catalog import Declaration, Method, quantization_methods
 from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
@@ -195,7 +196,8 @@ def _conversions(question: Question) -> Iterator[Offer]:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
                 chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)
-                yield Offer(named_by(chain), (*_unfit(question, engine, form), *_unquantized(question)))
+                hard = (*_unfit(question, engine, form), *_unquantized(question))
+                yield Offer(named_by(chain), hard, tuple(_unasked(question, kind)))
 
 
 def _offer(question: Question, name: str) -> Offer:
@@ -218,7 +220,18 @@ def _offer(question: Question, name: str) -> Offer:
         return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
-    return Offer(chain, hard, tuple(_unwanted(question, bits)))
+    soft = (*_unwanted(question, bits), *_unasked(question, backend.kind_of_format(method.format)))
+    return Offer(chain, hard, soft)
+
+
+def _unasked(question: Question, kind: ModelKind) -> Iterator[Unmet]:
+    """Say why `auto` makes no file of a kind that the recipe does not ask for; the original's own kind is always one.
+
+    A conversion to it follows where a method that gives it is named: it is what that one is compared with.
+    """
+    asked = {request.format for request in question.settled.exports}
+    if kind.unasked and kind.format not in asked and kind != original_kind(question.model):
+        yield Unmet(kind.unasked, f"ask for it: export: [{{format: {kind.format}}}]")
 
 
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:

@@ -22,7 +22,7 @@ NORMALIZATIONS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalizati
 ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
 QDQ_LAYER_BYTES, QDQ_BYTES = 1500, 300
 SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
-PROGRAM_LAYER_BYTES, PROGRAM_BYTES = 2200, 3000
+PROGRAM_LAYER_BYTES, PROGRAM_BYTES, PROGRAM_ATTENTION_BYTES = 2200, 3500, 28_000
 TENSOR_BYTES, TORCH_BYTES = 90, 500
 # The some 130 nodes of an attention layer: as exported, and folded, with or without nodes that quantize.
 ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 26_000
@@ -65,7 +65,8 @@ def torchscript_bytes(model: ModelFacts, *, halved: bool = False) -> int:
 def exported_bytes(model: ModelFacts, *, halved: bool = False) -> int:
     """Predict a torch.export file: the weights once, in 16 bits where `halved`, and what describes its graph."""
     weights = folded_bytes(model) // (2 if halved else 1)
-    return weights + PROGRAM_LAYER_BYTES * len(model.layers) + PROGRAM_BYTES
+    attention = PROGRAM_ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
+    return weights + PROGRAM_LAYER_BYTES * len(model.layers) + attention + PROGRAM_BYTES
 
 
 def torch_bytes(model: ModelFacts) -> int:

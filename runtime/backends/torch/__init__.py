@@ -61,7 +61,7 @@ def _load_script(file: Path) -> Any:
 
 
 def _save_exported(value: Any, folder: Path) -> None:
-    from titrant.runtime.backends.torch.exported import save_exported
+    from titrant.runtime.backends.torch.program.export import save_exported
 
     save_exported(value, folder)
 
@@ -200,6 +200,7 @@ BACKEND = Backend(
             is_graph=True,
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=EXPORTED_SNIPPET,
+            unasked="torch runs what it holds as it runs the module itself, and making one takes seconds",
         ),
     },
     costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST},

@@ -8,7 +8,7 @@ from titrant.runtime.backends.backend import ExecutedLayer
 if TYPE_CHECKING:
     import torch
 
-    from titrant.runtime.values import TorchModel, TorchScriptModel
+    from titrant.runtime.values import ExportedModel, TorchModel, TorchScriptModel
 
 # torch's own kernels for whole numbers.
 _INTEGER = "quantized::"
@@ -33,8 +33,8 @@ def executed(
     if isinstance(model, TorchModel):
         return tuple(_of_module(model.module, layers))
     if isinstance(model, ExportedModel):
-        from titrant.runtime.backends.torch.executed_program import program_layers
-        from titrant.runtime.backends.torch.load_exported import load_program
+        from titrant.runtime.backends.torch.program.executed import program_layers
+        from titrant.runtime.backends.torch.program.load import load_program
 
         return program_layers(load_program(model)[0], layers)
     from titrant.runtime.backends.torch.session import load_script
@@ -52,14 +52,21 @@ def _of_module(module: "torch.nn.Module", layers: Collection[str]) -> Iterator[E
 
 
 def _of_graph(graph: Any) -> Iterator[ExecutedLayer]:
-    """Look at every call; nested blocks are those of branches, which a trace has none of."""
+    """Look at every call, also in the branches and loops of a scripted graph."""
     count = 0
-    for node in graph.nodes():
+    for node in _nodes(graph):
         precision = "int8" if node.kind().startswith(_INTEGER) else _of_constants(node)
         if precision:
             operation = node.kind().rpartition("::")[2].strip("_")
             yield ExecutedLayer("", f"{operation}_{count}", precision, node.kind())
             count += 1
+
+
+def _nodes(block: Any) -> Iterator[Any]:
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)
 
 
 def _of_constants(node: Any) -> str:

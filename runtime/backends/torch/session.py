@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from titrant.runtime.values import ExportedModel, TorchModel, TorchScriptModel
 
 
-def open_session(model: "TorchModel | TorchScriptModel | ExportedModel", *, threads: int, device: str = "cpu") -> "TorchSession":
+def open_session(
+    model: "TorchModel | TorchScriptModel | ExportedModel", *, threads: int, device: str = "cpu"
+) -> "TorchSession":
     """Load a TorchModel (its own module on the CPU, a copy elsewhere), a TorchScriptModel or an ExportedModel.
 
     Raises StepError X212 for a file that torch cannot load, X220 for a device that is not there.
@@ -33,7 +35,7 @@ def open_session(model: "TorchModel | TorchScriptModel | ExportedModel", *, thre
     if isinstance(model, TorchModel):
         return TorchSession(_placed(model, device), Border.of(model), threads, device)
     if isinstance(model, ExportedModel):
-        from titrant.runtime.backends.torch.load_exported import load_program
+        from titrant.runtime.backends.torch.program.load import load_program
 
         program, border = load_program(model, device)
         module = program.module()

@@ -61,7 +61,7 @@ def predict(
     outputs={"model": "exported", "parity": "value"},
     requires=requires,
     predict=predict,
-    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.exported"),
+    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.export"),
     costless=("tolerance",),
     libraries=("torch",),
     user_code=True,
@@ -78,7 +78,7 @@ def export_exported(params: ExportExportedParams, context: Context, *, model: An
                 `tolerance`
     Cost:       half a second and more to export; peak memory is four times the weights
     """
-    from titrant.runtime.backends.torch.exported import export
+    from titrant.runtime.backends.torch.program.export import export
 
     exported, parity = export(model, example, params.tolerance, params.rows, context)
     context.measure("parity_relative", parity["relative"])

@@ -22,6 +22,7 @@ class Case:
 
     params: object = field(default_factory=dict)  # a mapping, or a function of what was made
     inputs: Mapping = field(default_factory=dict)
+    cuda: bool = False  # it runs on a CUDA device only
 
 
 READING = {"task": "binary_classification"}
@@ -101,6 +102,11 @@ CASES = {
     "export.torchscript": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "export.exported": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "quantize.torchao_int8_weight_only": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "quantize.torchao_int8_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "quantize.torchao_int4": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}, cuda=True),
+    "quantize.torchao_fp8": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}, cuda=True),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
     "validate.predict": Case(
@@ -169,6 +175,13 @@ def add_what_is_installed():
             waiting.remove(name)
 
 
+def runs_here(name):
+    """Whether an operator can run on this machine; its declaration is looked at in any case."""
+    import torch
+
+    return not CASES[name].cuda or torch.cuda.is_available()
+
+
 def kinds_of(name):
     """The first kind of every input that an operator needs."""
     from titrant.runtime import catalog
@@ -219,7 +232,7 @@ def run(name, made, scratch):
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
     made = {"record:record": record()}
-    for name in CASES:
+    for name in filter(runs_here, CASES):
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value
     return made

@@ -18,15 +18,14 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends import recurrent
-from titrant.runtime.backends.session import Spec, check_parity, measure_parity
+from titrant.runtime.backends.session import Spec, check_parity
 from titrant.runtime.backends.torch.call import call, example_arrays
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
-from titrant.runtime.backends.torch.script import TRACED_ROWS, flat
-from titrant.runtime.backends.torch.session import open_session
+from titrant.runtime.backends.torch.script import TRACED_ROWS, compared, flat
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import ExportedModel, Rows, TorchModel
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 
 # The archive inside is named after the file, so the name is part of the bytes.
 NAME = "model.pt2"
@@ -38,7 +37,12 @@ _WRITTEN = (".data/version", ".data/serialization_id", "version", "byteorder")
 
 
 def exported_program(
-    module: torch.nn.Module, outputs: tuple[str, ...], arrays: Mapping[str, np.ndarray], specs: tuple[Spec, ...]
+    module: torch.nn.Module,
+    outputs: tuple[str, ...],
+    arrays: Mapping[str, np.ndarray],
+    specs: tuple[Spec, ...],
+    *,
+    device: str = "cpu",
 ) -> tuple[torch.export.ExportedProgram, tuple[Spec, ...]]:
     """Export a module in eval mode on example inputs; return the program and its inputs as it takes them.
 
@@ -46,20 +50,20 @@ def exported_program(
     inputs say so. Raises PreconditionError X280 where torch.export cannot follow the forward: it decides on values.
     """
     with plain_attention(), torch.no_grad(), quiet():
-        answer = call(module.eval(), arrays)
+        answer = call(module.eval(), arrays, device)
         ready = copy.deepcopy(flat(module, outputs, answer, tuple(arrays))).requires_grad_(False)
-        program = _exported(ready, arrays, specs)
+        program = _exported(ready, arrays, specs, device)
         if _is_free(program, specs):
             return program, specs
         single = {name: array[:1] if array.ndim else array for name, array in arrays.items()}
         fixed = tuple((name, (1, *shape[1:]) if shape else shape, dtype) for name, shape, dtype in specs)
-        return _exported(ready, single, fixed), fixed
+        return _exported(ready, single, fixed, device), fixed
 
 
 def _exported(
-    module: torch.nn.Module, arrays: Mapping[str, np.ndarray], specs: tuple[Spec, ...]
+    module: torch.nn.Module, arrays: Mapping[str, np.ndarray], specs: tuple[Spec, ...], device: str
 ) -> torch.export.ExportedProgram:
-    inputs = tuple(tensor_of(array) for array in arrays.values())
+    inputs = tuple(tensor_of(array).to(device) for array in arrays.values())
     shapes = [
         {place: torch.export.Dim.AUTO for place, size in enumerate(shape) if isinstance(size, str)}
         for _, shape, _ in specs
@@ -169,26 +173,8 @@ def export(
         arrays = example_arrays(model, example, TRACED_ROWS)
         program, specs = exported_program(model.module, model.outputs, arrays, model.inputs)
     made = save_program(program, border_of(model, specs), context.scratch)
-    return made, compared(model, made, example, tolerance, min(rows, len(example)), context.threads)
-
-
-def compared(
-    model: TorchModel, made: Any, example: Rows, tolerance: float, rows: int, threads: int
-) -> dict[str, Any]:
-    """Compare a file's answers to example rows, and to the first of them alone, with the module's.
-
-    Raises StepError X208 where they differ beyond `tolerance`.
-    """
-    from titrant.runtime.backends.session import open_session as open_wrapped
-
-    arrays = example_arrays(model, example, rows)
-    with open_session(model, threads=threads) as own, open_wrapped("torch", made, threads=threads) as other:
-        parity = measure_parity(own.run(arrays), other.run(arrays))
-        alone = {name: array[:1] if array.ndim else array for name, array in arrays.items()}
-        if model.recurrence is None and rows > 1 and all(isinstance(shape[0], str) for _, shape, _ in model.inputs if shape):
-            single = measure_parity(own.run(alone), other.run(alone))
-            parity |= {key: max(parity[key], single[key]) for key in ("absolute", "relative")}
-    return check_parity(parity, tolerance, "torch.export")
+    parity = compared(model, made, example, min(rows, len(example)), context.threads)
+    return made, check_parity(parity, tolerance, "torch.export")
 
 
 def save_exported(value: ExportedModel, folder: Path) -> None:
@@ -211,4 +197,3 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-

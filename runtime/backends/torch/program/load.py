@@ -43,7 +43,7 @@ def read_program(path: Path) -> "tuple[torch.export.ExportedProgram, dict[str, s
     """
     import torch
 
-    from titrant.runtime.backends.torch.exported import quiet
+    from titrant.runtime.backends.torch.program.export import quiet
 
     _check_records(path)
     extra: dict[str, Any] = {"titrant.json": ""}
