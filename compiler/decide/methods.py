@@ -217,7 +217,8 @@ def _offer(question: Question, name: str) -> Offer:
         # Neither another engine nor another width would help it.
         there = method.devices[0]
         cause = f"its kernels run on {_DEVICES.get(there, there)}, and target.device is {device}"
-        return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
+        beside = _unable(question, declaration, method, options)
+        return Offer(chain, (Unmet(cause, f"write target.device: {there}"), *beside))
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, options))
     soft = (*_unwanted(question, bits), *_unasked(question, backend.kind_of_format(method.format)))

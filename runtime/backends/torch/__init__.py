@@ -1,6 +1,7 @@
 """PyTorch: modules, TorchScript and torch.export files, how they are kept, called and exported."""
 
 from collections.abc import Callable, Collection, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,13 @@ def _load_script(file: Path) -> Any:
     return TorchScriptModel(file)
 
 
-def _save_exported(value: Any, folder: Path) -> None:
-    from titrant.runtime.backends.torch.program.export import save_exported
+def _program(module: str) -> Any:
+    """Import what stands above torch's modules: they are what programs are made of and run by."""
+    return import_module(f"{__name__}.program.{module}")
 
-    save_exported(value, folder)
+
+def _save_exported(value: Any, folder: Path) -> None:
+    _program("export").save_exported(value, folder)
 
 
 def _load_exported(file: Path) -> Any:
@@ -73,12 +77,17 @@ def _load_exported(file: Path) -> Any:
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
+    if model.kind == "exported":
+        return _program("load").open_exported(model, threads=threads, device=device)
     from titrant.runtime.backends.torch.session import open_session
 
     return open_session(model, threads=threads, device=device)
 
 
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    if model.kind == "exported":
+        layers_run: tuple[ExecutedLayer, ...] = _program("executed").executed_program(model, layers=layers)
+        return layers_run
     from titrant.runtime.backends.torch.executed import executed
 
     return executed(model, layers=layers)
@@ -183,6 +192,7 @@ BACKEND = Backend(
             load=_load_script,
             format="torchscript",
             converts={"torch": "export.torchscript"},
+            sources=("torchscript",),
             is_graph=True,
             # It runs what it is given, where others fold by themselves.
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
@@ -197,6 +207,7 @@ BACKEND = Backend(
             load=_load_exported,
             format="exported",
             converts={"torch": "export.exported"},
+            sources=("exported",),
             is_graph=True,
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=EXPORTED_SNIPPET,

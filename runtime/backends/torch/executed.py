@@ -1,4 +1,4 @@
-"""Read back from torch in which precision it runs each layer with weights, of a live module or a file."""
+"""Read back from torch in which precision it runs each layer with weights, of a live module or a TorchScript file."""
 
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from titrant.runtime.backends.backend import ExecutedLayer
 if TYPE_CHECKING:
     import torch
 
-    from titrant.runtime.values import ExportedModel, TorchModel, TorchScriptModel
+    from titrant.runtime.values import TorchModel, TorchScriptModel
 
 # torch's own kernels for whole numbers.
 _INTEGER = "quantized::"
@@ -20,23 +20,16 @@ _MULTIPLY = (
 _LEAST_DIMENSIONS = 2
 
 
-def executed(
-    model: "TorchModel | TorchScriptModel | ExportedModel", *, layers: Collection[str] = ()
-) -> tuple[ExecutedLayer, ...]:
+def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
     """Return every layer with weights; the nodes of a file are named by their place.
 
     torch runs what it is given: nothing is fused or quantized on loading. Raises StepError X212 for a file that torch
     cannot load.
     """
-    from titrant.runtime.values import ExportedModel, TorchModel
+    from titrant.runtime.values import TorchModel
 
     if isinstance(model, TorchModel):
         return tuple(_of_module(model.module, layers))
-    if isinstance(model, ExportedModel):
-        from titrant.runtime.backends.torch.program.executed import program_layers
-        from titrant.runtime.backends.torch.program.load import load_program
-
-        return program_layers(load_program(model)[0], layers)
     from titrant.runtime.backends.torch.session import load_script
 
     script: Any = load_script(model)[0]

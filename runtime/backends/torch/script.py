@@ -19,13 +19,12 @@ from torch.jit import _trace  # noqa: TID253 - its very subject
 from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
 from torch.jit.frontend import FrontendError  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.recurrent import written
-from titrant.runtime.backends.session import check_parity, measure_parity, worse
-from titrant.runtime.backends.session import open_session as open_any
+from titrant.runtime.backends import recurrent
+from titrant.runtime.backends.session import PiecewiseSession, check_parity, insisted_batch, measure_parity, worse
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of, signature_of
 from titrant.runtime.backends.torch.call import example_arrays, named, refuse_decisions
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
-from titrant.runtime.backends.torch.session import open_session
+from titrant.runtime.backends.torch.session import Border, open_session
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Rows, TorchModel, TorchScriptModel
@@ -45,11 +44,11 @@ VERSIONS = ("version", ".data/version")
 WRITTEN = (*VERSIONS, ".data/serialization_id")
 
 
-def save_script(script: torch.jit.ScriptModule, model: TorchModel, folder: Path) -> TorchScriptModel:
+def save_script(script: torch.jit.ScriptModule, model: TorchModel | Border, folder: Path) -> TorchScriptModel:
     """Write `model.pt` into a folder, with the model's inputs and outputs in its extra file titrant.json."""
     said: dict[str, Any] = {"inputs": model.inputs, "outputs": model.outputs}
     if model.recurrence is not None:
-        said["recurrence"] = written(model.recurrence)
+        said["recurrence"] = recurrent.written(model.recurrence)
     raw, path = folder / "raw.pt", folder / "model.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now
@@ -176,7 +175,8 @@ def export(
             script, places = scripted(model.module, tuple(arrays), refused)
             model = replace(model, inputs=tuple(model.inputs[place] for place in places))
     exported = save_script(script, model, context.scratch)
-    parity = compared(model, exported, example, min(rows, len(example)), context.threads)
+    opened = open_session(exported, threads=context.threads)
+    parity = compared(model, opened, example, min(rows, len(example)), context.threads)
     return exported, check_parity(parity, tolerance, "TorchScript")
 
 
@@ -209,13 +209,18 @@ def scripted(
         ) from None
 
 
-def compared(model: TorchModel, made: Any, example: Rows, rows: int, threads: int) -> dict[str, Any]:
+def compared(model: TorchModel, opened: Any, example: Rows, rows: int, threads: int) -> dict[str, Any]:
     """Return how far a file's answers to example rows, and to the first of them alone, are from the module's.
 
-    One row alone shows a branch on the batch size that a trace fixed, where the module takes any batch.
+    `opened` is the file's session, which is closed. One row alone shows a branch on the batch size that a trace fixed,
+    where the module takes any batch.
     """
     arrays = example_arrays(model, example, rows)
-    with open_session(model, threads=threads) as own, open_any("torch", made, threads=threads) as other:
+    size = opened.fixed_batch if insisted_batch(recurrent.stateless(model.inputs, model.recurrence)) is None else None
+    with (
+        open_session(model, threads=threads) as own,
+        opened if size is None else PiecewiseSession(opened, size) as other,
+    ):
         parity = measure_parity(own.run(arrays), other.run(arrays))
         free = all(isinstance(shape[0], str) for _, shape, _ in model.inputs if shape)
         if model.recurrence is None and free and rows > 1:

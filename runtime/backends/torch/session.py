@@ -1,4 +1,4 @@
-"""Run modules, TorchScript files and torch.export files in PyTorch."""
+"""Run modules and TorchScript files in PyTorch."""
 
 import functools
 import json
@@ -19,28 +19,20 @@ from titrant.schema.values.text import first_line
 if TYPE_CHECKING:
     import torch
 
-    from titrant.runtime.values import ExportedModel, TorchModel, TorchScriptModel
+    from titrant.runtime.values import TorchModel, TorchScriptModel
 
 
-def open_session(
-    model: "TorchModel | TorchScriptModel | ExportedModel", *, threads: int, device: str = "cpu"
-) -> "TorchSession":
-    """Load a TorchModel (its own module on the CPU, a copy elsewhere), a TorchScriptModel or an ExportedModel.
+def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device: str = "cpu") -> "TorchSession":
+    """Load a TorchModel (its own module on the CPU, a copy elsewhere) or a TorchScriptModel.
 
     Raises StepError X212 for a file that torch cannot load, X220 for a device that is not there.
     """
-    from titrant.runtime.values import ExportedModel, TorchModel
+    from titrant.runtime.values import TorchModel
 
-    _need(device)
+    need_device(device)
     if isinstance(model, TorchModel):
         return TorchSession(_placed(model, device), Border.of(model), threads, device)
-    if isinstance(model, ExportedModel):
-        from titrant.runtime.backends.torch.program.load import load_program
-
-        program, border = load_program(model, device)
-        module = program.module()
-    else:
-        module, border = load_script(model, device)
+    module, border = load_script(model, device)
     # The file says in which order it was traced; its own graph may call the arguments anything.
     return TorchSession(functools.partial(module), border, threads, device)
 
@@ -168,7 +160,8 @@ def _placed(model: "TorchModel", device: str) -> "torch.nn.Module":
     return copy.deepcopy(model.module).eval().to(device)
 
 
-def _need(device: str) -> None:
+def need_device(device: str) -> None:
+    """Raise StepError X220 for a device that torch does not see."""
     import torch
 
     kind, _, index = device.partition(":")

@@ -55,7 +55,7 @@ def predict(
     determinism="measured",
     requires=requires,
     predict=predict,
-    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.export"),
+    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.torchao"),
     libraries=("torch", "torchao"),
     user_code=True,
     method=Method(
@@ -85,9 +85,11 @@ def quantize_torchao_fp8(params: TorchaoFp8Params, context: Context, *, model: A
     Cost:       a copy of the model on the device, seconds to export
     """
     from titrant.runtime.backends.torch.program.torchao import quantized
+    from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
 
+    taken = [name for name in linear_layers(model.module) if name not in params.leave]
     made, layers, others = quantized(
-        model, example, "Float8DynamicActivationFloat8WeightConfig", params.leave, context, device="cuda"
+        model, example, "Float8DynamicActivationFloat8WeightConfig", taken, context, device="cuda"
     )
     context.measure("quantized_layers", layers)
     context.measure("fp32_layers", others)

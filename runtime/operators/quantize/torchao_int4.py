@@ -55,7 +55,7 @@ def predict(
     determinism="measured",
     requires=requires,
     predict=predict,
-    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.export"),
+    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.torchao"),
     libraries=("torch", "torchao"),
     user_code=True,
     method=Method(
@@ -84,8 +84,10 @@ def quantize_torchao_int4(params: TorchaoInt4Params, context: Context, *, model:
     Cost:       a copy of the model on the device, seconds to export
     """
     from titrant.runtime.backends.torch.program.torchao import quantized
+    from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
 
-    made, layers, others = quantized(model, example, "Int4WeightOnlyConfig", params.leave, context, device="cuda")
+    taken = [name for name in linear_layers(model.module) if name not in params.leave]
+    made, layers, others = quantized(model, example, "Int4WeightOnlyConfig", taken, context, device="cuda")
     context.measure("quantized_layers", layers)
     context.measure("fp32_layers", others)
     return {"model": made}

@@ -43,7 +43,7 @@ def predict(
     outputs={"model": "exported"},
     requires=requires,
     predict=predict,
-    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.export"),
+    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.torchao"),
     libraries=("torch", "torchao"),
     user_code=True,
     method=Method(
@@ -74,8 +74,10 @@ def quantize_torchao_int8_weight_only(
     Cost:       a copy of the model, seconds to export
     """
     from titrant.runtime.backends.torch.program.torchao import quantized
+    from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
 
-    made, layers, others = quantized(model, example, "Int8WeightOnlyConfig", params.leave, context)
+    taken = [name for name in linear_layers(model.module) if name not in params.leave]
+    made, layers, others = quantized(model, example, "Int8WeightOnlyConfig", taken, context)
     context.measure("quantized_layers", layers)
     context.measure("fp32_layers", others)
     return {"model": made}

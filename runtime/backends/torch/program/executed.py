@@ -8,6 +8,8 @@ from titrant.runtime.backends.backend import ExecutedLayer
 if TYPE_CHECKING:
     import torch
 
+    from titrant.runtime.values import ExportedModel
+
 # Operations of aten that multiply by weights, or look them up, and the place of the weights among their arguments.
 _WEIGHT_AT: Mapping[str, int] = {
     "linear": 1, "conv1d": 1, "conv2d": 1, "conv3d": 1, "convolution": 1, "conv_transpose1d": 1,
@@ -19,8 +21,14 @@ _LEAST_DIMENSIONS = 2
 _STACK = "nn_module_stack"
 
 
-def program_layers(program: "torch.export.ExportedProgram", layers: Collection[str]) -> tuple[ExecutedLayer, ...]:
-    """List the layers of a program in their order; weights that are kept in int8 and unpacked before count as fp32."""
+def executed_program(model: "ExportedModel", *, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    """List the layers of a program in their order; weights that are kept in int8 and unpacked before count as fp32.
+
+    torch runs its operations one by one, as they stand. Raises StepError X212 for a file that torch cannot load.
+    """
+    from titrant.runtime.backends.torch.program.load import load_program
+
+    program = load_program(model)[0]
     return tuple(_layers(program, _weights(program), layers))
 
 

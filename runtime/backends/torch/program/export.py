@@ -3,14 +3,10 @@
 The file's inputs and outputs are in its own extra file titrant.json, as in a TorchScript file.
 """
 
-import contextlib
 import copy
-import io
 import json
-import logging
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.session import Spec, check_parity
 from titrant.runtime.backends.torch.call import call, example_arrays
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
+from titrant.runtime.backends.torch.program.load import open_exported, quiet
 from titrant.runtime.backends.torch.script import TRACED_ROWS, compared, flat
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
@@ -109,18 +106,12 @@ def _is_free(program: torch.export.ExportedProgram, specs: tuple[Spec, ...]) -> 
     )
 
 
-def save_program(
-    program: torch.export.ExportedProgram, border: Mapping[str, Any], folder: Path, *, libraries: tuple[str, ...] = ()
-) -> ExportedModel:
-    """Write `model.pt2` into a folder with `border` (inputs, outputs, recurrence) in its extra file titrant.json.
-
-    `libraries` are modules that have to be imported before it can be loaded.
-    """
+def save_program(program: torch.export.ExportedProgram, border: Mapping[str, Any], folder: Path) -> ExportedModel:
+    """Write `model.pt2` into a folder with `border` (inputs, outputs, recurrence) in its extra file titrant.json."""
     program.example_inputs = None  # rows of somebody's data
     raw = folder / "raw.pt2"
-    said = {**border, **({"libraries": libraries} if libraries else {})}
     with quiet():
-        torch.export.save(program, raw, extra_files={"titrant.json": json.dumps(said, sort_keys=True)})
+        torch.export.save(program, raw, extra_files={"titrant.json": json.dumps(border, sort_keys=True)})
     normalize(raw, folder / NAME)
     raw.unlink()
     return ExportedModel(folder / NAME)
@@ -173,7 +164,8 @@ def export(
         arrays = example_arrays(model, example, TRACED_ROWS)
         program, specs = exported_program(model.module, model.outputs, arrays, model.inputs)
     made = save_program(program, border_of(model, specs), context.scratch)
-    parity = compared(model, made, example, min(rows, len(example)), context.threads)
+    opened = open_exported(made, threads=context.threads)
+    parity = compared(model, opened, example, min(rows, len(example)), context.threads)
     return made, check_parity(parity, tolerance, "torch.export")
 
 
@@ -181,19 +173,3 @@ def save_exported(value: ExportedModel, folder: Path) -> None:
     """Copy the file into a folder under its fixed name."""
     if value.path != folder / NAME:
         shutil.copyfile(value.path, folder / NAME)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what torch logs, warns of and prints while it exports or loads off the terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torchao")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

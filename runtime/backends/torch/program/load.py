@@ -1,13 +1,18 @@
 """Load torch.export files (.pt2): titrant's own, and those of others, whose pickles are never run."""
 
-import importlib
+import contextlib
+import functools
+import io
 import json
+import logging
 import re
+import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.backends.torch.session import Border
+from titrant.runtime.backends.torch.session import Border, TorchSession, need_device
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.text import first_line
 
@@ -21,6 +26,13 @@ PROGRAM = "models/model.json"
 _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 _COMPILED = "data/aotinductor/"
 _DAMAGED = "the file is damaged, or needs another torch: export it again"
+
+
+def open_exported(model: "ExportedModel", *, threads: int, device: str = "cpu") -> TorchSession:
+    """Load a torch.export file; StepError X212 for one that torch cannot load, X220 for a device that is not there."""
+    need_device(device)
+    program, border = load_program(model, device)
+    return TorchSession(functools.partial(program.module()), border, threads, device)
 
 
 def load_program(model: "ExportedModel", device: str = "cpu") -> "tuple[torch.export.ExportedProgram, Border]":
@@ -42,8 +54,6 @@ def read_program(path: Path) -> "tuple[torch.export.ExportedProgram, dict[str, s
     Raises StepError X212 for one that is damaged or of another kind, X281 for one that holds pickles: they run code.
     """
     import torch
-
-    from titrant.runtime.backends.torch.program.export import quiet
 
     _check_records(path)
     extra: dict[str, Any] = {"titrant.json": ""}
@@ -99,7 +109,17 @@ def _unloadable(path: Path, reason: str, help: str = _DAMAGED) -> StepError:
     return StepError(Diagnostic("X212", f"torch cannot load {path.name}: {reason}", help=help))
 
 
-def import_libraries(names: tuple[str, ...]) -> None:
-    """Import the modules whose operators a program calls."""
-    for name in names:
-        importlib.import_module(name)
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what torch logs, warns of and prints while it exports or loads off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch", "torchao")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -11,7 +11,8 @@ import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.torch.call import example_arrays
 from titrant.runtime.backends.torch.determinism import fixed_settings
-from titrant.runtime.backends.torch.program.export import border_of, exported_program, quiet, save_program
+from titrant.runtime.backends.torch.program.export import border_of, exported_program, save_program
+from titrant.runtime.backends.torch.program.load import quiet
 from titrant.runtime.backends.torch.script import TRACED_ROWS
 from titrant.runtime.catalog import Context
 from titrant.runtime.values import ExportedModel, Rows, TorchModel
@@ -21,25 +22,23 @@ NAMESPACE = "torchao"
 
 
 def quantized(
-    model: TorchModel, example: Rows, config: str, leave: Collection[str], context: Context, *, device: str = "cpu"
+    model: TorchModel, example: Rows, config: str, layers: Collection[str], context: Context, *, device: str = "cpu"
 ) -> tuple[ExportedModel, int, int]:
     """Return the written file, how many layers are quantized, and how many others have weights.
 
-    `config` names a class of torchao.quantization, which is called without arguments; `leave` are modules that keep
-    their precision. Raises PreconditionError X210 where no linear layer in fp32 is left, X213 where the device is not
-    there, X280 as export does.
+    `config` names a class of torchao.quantization, which is called without arguments, `layers` the modules that are
+    quantized. Raises PreconditionError X210 where there are none, X213 where the device is not there, X280 as export
+    does.
     """
     if device != "cpu" and not torch.cuda.is_available():
         message = f"torchao has no kernels of {config} on the CPU, and torch sees no CUDA device"
         raise PreconditionError(Diagnostic("X213", message, help="use quantization.method ort.static"))
-    from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
-
-    # A module that is one layer cannot have itself replaced in itself.
-    module = torch.nn.Sequential(model.module) if type(model.module) is torch.nn.Linear else model.module
-    layers = [name for name in linear_layers(module) if name not in leave]
     if not layers:
         help = "use quantization.method ort.static, or skip fewer layers"
         raise PreconditionError(Diagnostic("X210", "the model has no linear layer in fp32 to quantize", help=help))
+    module = model.module
+    if "" in layers:  # a module that is one layer cannot have itself replaced in itself
+        module, layers = torch.nn.Sequential(module), ("0",)
     arrays = example_arrays(model, example, TRACED_ROWS)
     with fixed_settings(context.threads, context.seed):
         ready = _converted(module, layers, config, device)
