@@ -198,6 +198,14 @@ class ExportedModel:
 
 
 @dataclass(frozen=True)
+class CompiledModel:
+    """A package of machine code that AOTInductor compiled (.pt2); what it takes and gives is in its `titrant.json`."""
+
+    kind = "aoti"
+    path: Path
+
+
+@dataclass(frozen=True)
 class Outputs:
     """What a model answered for one role: output name → (rows, …) float32."""
 

@@ -23,6 +23,7 @@ ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
 QDQ_LAYER_BYTES, QDQ_BYTES = 1500, 300
 SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
 PROGRAM_LAYER_BYTES, PROGRAM_BYTES, PROGRAM_ATTENTION_BYTES = 2200, 3500, 28_000
+CODE_LAYER_BYTES, CODE_BYTES = 2_000, 1_490_000
 TENSOR_BYTES, TORCH_BYTES = 90, 500
 # The some 130 nodes of an attention layer: as exported, and folded, with or without nodes that quantize.
 ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 26_000
@@ -67,6 +68,11 @@ def exported_bytes(model: ModelFacts, *, halved: bool = False) -> int:
     weights = folded_bytes(model) // (2 if halved else 1)
     attention = PROGRAM_ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
     return weights + PROGRAM_LAYER_BYTES * len(model.layers) + attention + PROGRAM_BYTES
+
+
+def compiled_bytes(model: ModelFacts) -> int:
+    """Predict a package of AOTInductor: the weights once, and its machine code."""
+    return folded_bytes(model) + CODE_LAYER_BYTES * len(model.layers) + CODE_BYTES
 
 
 def torch_bytes(model: ModelFacts) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.program.original import program_module, program_specs, program_tensors, read_script
-from titrant.runtime.inspect.onnx_inputs import fit
+from titrant.runtime.inspect.graph.inputs import fit
 from titrant.runtime.inspect.torch import dtype_name
 from titrant.runtime.inspect.torch_forward import NOT_RUN, run_forward
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError

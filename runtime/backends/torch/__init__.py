@@ -30,6 +30,16 @@ with torch.inference_mode():
 {decide}
 """
 
+COMPILED_SNIPPET = """\
+import numpy as np
+import torch
+
+model = torch._inductor.aoti_load_package({file})  # a processor like that of the report
+# batch is {batch}.
+outputs = model(batch).detach().numpy()
+{decide}
+"""
+
 
 def _save_module(value: Any, folder: Path) -> None:
     from titrant.runtime.backends.torch.module import save_torch
@@ -76,17 +86,33 @@ def _load_exported(file: Path) -> Any:
     return ExportedModel(file)
 
 
+def _save_compiled(value: Any, folder: Path) -> None:
+    _program("compiled").save_compiled(value, folder)
+
+
+def _load_compiled(file: Path) -> Any:
+    from titrant.runtime.values import CompiledModel
+
+    return CompiledModel(file)
+
+
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     if model.kind == "exported":
         return _program("load").open_exported(model, threads=threads, device=device)
+    if model.kind == "aoti":
+        return _program("compiled").open_compiled(model, threads=threads)
     from titrant.runtime.backends.torch.session import open_session
 
     return open_session(model, threads=threads, device=device)
 
 
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    layers_run: tuple[ExecutedLayer, ...]
     if model.kind == "exported":
-        layers_run: tuple[ExecutedLayer, ...] = _program("executed").executed_program(model, layers=layers)
+        layers_run = _program("executed").executed_program(model, layers=layers)
+        return layers_run
+    if model.kind == "aoti":
+        layers_run = _program("compiled").executed_compiled(model, layers=layers)
         return layers_run
     from titrant.runtime.backends.torch.executed import executed
 
@@ -168,6 +194,20 @@ _PROGRAM_COST = RunCost(
     open_byte_seconds=2e-9,
     open_copies=1,
 )
+_COMPILED_COST = RunCost(
+    reached=0.75,
+    call_seconds=60e-6,
+    layer_seconds=2e-6,
+    convolution_seconds=40e-6,
+    passes=1.5,
+    held=2.0,
+    launches=3.0,
+    gpu_passes=2.0,
+    open_seconds=0.05,
+    open_layer_seconds=0.0005,
+    open_byte_seconds=2e-9,
+    open_copies=2,
+)
 
 BACKEND = Backend(
     name="torch",
@@ -213,8 +253,21 @@ BACKEND = Backend(
             snippet=EXPORTED_SNIPPET,
             unasked="torch runs what it holds as it runs the module itself, and making one takes seconds",
         ),
+        "aoti": ModelKind(
+            name="aoti",
+            title="a package compiled by AOTInductor",
+            label="AOTInductor",
+            file="model.pt2",
+            save=_save_compiled,
+            load=_load_compiled,
+            format="aoti",
+            converts={"exported": "export.aoti"},
+            is_graph=True,
+            snippet=COMPILED_SNIPPET,
+            unasked="compiling takes tens of seconds, and what it makes holds for this processor only",
+        ),
     },
-    costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST},
+    costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST, "aoti": _COMPILED_COST},
     open=_open,
     executed=_executed,
     details=_details,

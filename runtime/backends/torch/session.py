@@ -50,6 +50,11 @@ class Border:
         """Return a live model's."""
         return cls(model.inputs, model.outputs, model.recurrence)
 
+    def written(self) -> dict[str, Any]:
+        """Return what the `titrant.json` in a file is to say."""
+        said: dict[str, Any] = {"inputs": self.inputs, "outputs": self.outputs}
+        return said if self.recurrence is None else {**said, "recurrence": recurrent.written(self.recurrence)}
+
     @classmethod
     def read(cls, text: str, file: str) -> "Border":
         """Return what the `titrant.json` in a file says; StepError X212 for a file without one."""

@@ -1,6 +1,7 @@
 """Read back from a torch.export program in which precision it runs each layer that multiplies by weights."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.backend import ExecutedLayer
@@ -28,8 +29,13 @@ def executed_program(model: "ExportedModel", *, layers: Collection[str] = ()) ->
     """
     from titrant.runtime.backends.torch.program.load import load_program
 
-    program = load_program(model)[0]
-    return tuple(_layers(program, _weights(program), layers))
+    named = program_layers(load_program(model)[0])
+    return tuple(layer if layer.name in layers else replace(layer, name="") for layer in named)
+
+
+def program_layers(program: "torch.export.ExportedProgram") -> tuple[ExecutedLayer, ...]:
+    """List a program's layers with weights, each with the module that it was."""
+    return tuple(_layers(program, _weights(program)))
 
 
 def _weights(program: "torch.export.ExportedProgram") -> dict[str, Any]:
@@ -42,9 +48,7 @@ def _weights(program: "torch.export.ExportedProgram") -> dict[str, Any]:
     return {place: tensor for place, tensor in tensors.items() if tensor is not None}
 
 
-def _layers(
-    program: "torch.export.ExportedProgram", weights: Mapping[str, Any], layers: Collection[str]
-) -> Iterator[ExecutedLayer]:
+def _layers(program: "torch.export.ExportedProgram", weights: Mapping[str, Any]) -> Iterator[ExecutedLayer]:
     for node in program.graph.nodes:
         operation = _operation(node)
         if operation not in _WEIGHT_AT or len(node.args) <= _WEIGHT_AT[operation]:
@@ -54,10 +58,8 @@ def _layers(
             continue
         stored, computed = _format(weights[source].dtype), _format(node.args[_WEIGHT_AT[operation]].meta["val"].dtype)
         unpacked = f"{operation} of {stored} weights, unpacked to {computed} on each call"
-        module = _module(node)
-        yield ExecutedLayer(
-            module if module in layers else "", node.name, computed, operation if stored == computed else unpacked
-        )
+        engine_op = operation if stored == computed else unpacked
+        yield ExecutedLayer(_module(node), node.name, computed, engine_op)
 
 
 def _operation(node: Any) -> str:

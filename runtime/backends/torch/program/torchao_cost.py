@@ -17,6 +17,21 @@ LAYER_BYTES, DYNAMIC_LAYER_BYTES, CHANNEL_BYTES = 9_200, 37_300, 5
 _SECONDS, _LAYER_SECONDS, _DYNAMIC_LAYER_SECONDS = 0.5, 0.12, 1.2
 _READ_BYTES_PER_SECOND = 50e6
 PEAK_BYTES = 90 << 20
+# Seconds of the C++ compiler, at all and for each layer, and the memory that torch takes to write its code.
+_COMPILE_SECONDS, _COMPILE_LAYER_SECONDS = 10.0, 0.3
+COMPILED_PEAK_BYTES = 250 << 20
+
+
+def compile_seconds(model: ModelFacts) -> float:
+    """Predict how long AOTInductor takes."""
+    return _COMPILE_SECONDS + _COMPILE_LAYER_SECONDS * len(model.layers)
+
+
+def lacking_compiler(hardware: Hardware) -> tuple[Unmet, ...]:
+    """Say that there is no C++ compiler, where there is none."""
+    if "c++" in hardware.identity.packages:
+        return ()
+    return (Unmet("AOTInductor needs a C++ compiler, and there is no g++ here", "apt install g++, or set CXX"),)
 
 
 def seconds_of(model: ModelFacts, *, dynamic: bool = False) -> float:
