@@ -123,7 +123,8 @@ def cpp_compiler() -> dict[str, str]:
     if path is None:
         return {}
     try:
-        done = subprocess.run([path, "-dumpfullversion", "-dumpversion"], capture_output=True, text=True, timeout=10)
+        asked = [path, "-dumpfullversion", "-dumpversion"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return {"c++": done.stdout.strip()} if done.returncode == 0 and done.stdout.strip() else {}

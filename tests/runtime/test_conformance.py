@@ -26,7 +26,7 @@ import conformance_cases as cases  # noqa: E402 - lies beside the tests, which a
 NAMES = catalog.names()
 RUN_HERE = list(filter(cases.runs_here, NAMES))
 HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
-PACKAGES = {"torch": "2", "torchao": "0", "onnx": "1", "onnxruntime": "1", **backend.added_packages()}
+PACKAGES = {"torch": "2", "torchao": "0", "c++": "12", "onnx": "1", "onnxruntime": "1", **backend.added_packages()}
 LAYERS = (
     Layer("convolution", "Conv2d", 36, 144, (4, 1, 3, 3), 1152),
     Layer("normalization", "BatchNorm2d", 8, 72, (4,)),

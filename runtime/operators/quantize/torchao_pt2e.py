@@ -13,13 +13,12 @@ from titrant.runtime.backends.torch.program.torchao_cost import (
 )
 from titrant.runtime.catalog import Context, Method, Params, operator
 from titrant.runtime.cost.forward import modelled
-from titrant.runtime.cost.sizes import channels, compiled_bytes, layers_of, saved_by_int8
+from titrant.runtime.cost.sizes import compiled_bytes, layers_of
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
 LAYERS = ("Linear", "Conv2d")
-_CHANNEL_BYTES = 8
 _X86 = ("x86_64", "amd64")
 
 
@@ -49,8 +48,7 @@ def predict(
     """Count one byte for each weight that is quantized, a scale for each channel, and what the code takes."""
     if model is None:
         return Prediction()
-    taken = without(model, params.leave)
-    size = compiled_bytes(model) - saved_by_int8(taken, *LAYERS) + _CHANNEL_BYTES * channels(taken, *LAYERS)
+    size = compiled_bytes(model, layers_of(without(model, params.leave), *LAYERS))
     return modelled(hardware, 1.5 * compile_seconds(model), COMPILED_PEAK_BYTES + 4 * model.weight_bytes, size)
 
 
@@ -101,8 +99,9 @@ def quantize_torchao_pt2e(
     Fails:      PreconditionError where the quantizer finds nothing; StepError where the compiler fails
     Cost:       the calibration rows once, then tens of seconds of the C++ compiler
     """
-    from titrant.runtime.backends.torch.program.pt2e import quantized
+    from titrant.runtime.backends.torch.program.pt2e import Calibration, quantized
 
-    made, layers = quantized(model, calibration, params, context)
+    looked_at = Calibration(params.rows, params.batch, params.leave)
+    made, layers = quantized(model, calibration, looked_at, context)
     context.measure("quantized_layers", layers)
     return {"model": made}

@@ -23,6 +23,7 @@ class Case:
     params: object = field(default_factory=dict)  # a mapping, or a function of what was made
     inputs: Mapping = field(default_factory=dict)
     cuda: bool = False  # it runs on a CUDA device only
+    apart: bool = False  # it takes long, and runs once in tests of its own
 
 
 READING = {"task": "binary_classification"}
@@ -38,6 +39,14 @@ def _onnx_file(made):
 
     path = made["export.onnx:model"].path
     return {"onnx": {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}}
+
+
+def _torch_file(made, form):
+    from blake3 import blake3
+
+    path = made[f"export.{form}:model"].path
+    specs = {"inputs": [{"name": "image", "shape": ["batch", 1, 6, 6]}], "outputs": [{"name": "logits"}]}
+    return {form: {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}, **specs}
 
 
 def _labels_file(made):
@@ -103,6 +112,12 @@ CASES = {
     "model.load_onnx": Case(_onnx_file),
     "quantize.torch_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "export.exported": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "export.aoti": Case({}, {"model": "export.exported:model"}, apart=True),
+    "quantize.torchao_pt2e": Case(
+        {}, {"model": "export.exported:model", "calibration": "data.transform:calibration"}, apart=True
+    ),
+    "model.load_exported": Case(lambda made: _torch_file(made, "exported")),
+    "model.load_torchscript": Case(lambda made: _torch_file(made, "torchscript")),
     "quantize.torchao_int8_weight_only": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "quantize.torchao_int8_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "quantize.torchao_int4": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}, cuda=True),
@@ -176,10 +191,10 @@ def add_what_is_installed():
 
 
 def runs_here(name):
-    """Whether an operator can run on this machine; its declaration is looked at in any case."""
+    """Whether an operator runs here, on this machine; its declaration is looked at in any case."""
     import torch
 
-    return not CASES[name].cuda or torch.cuda.is_available()
+    return not CASES[name].apart and (not CASES[name].cuda or torch.cuda.is_available())
 
 
 def kinds_of(name):

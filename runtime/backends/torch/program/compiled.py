@@ -4,16 +4,13 @@ A package holds for the instruction sets of the processor that it was compiled o
 takes and gives, and which kernels its layers became.
 """
 
-import contextlib
 import functools
 import json
-import os
 import platform
 import re
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +44,9 @@ def compiled(program: torch.export.ExportedProgram, border: Mapping[str, Any], f
     Raises StepError X282 where torch or the C++ compiler fails.
     """
     program.example_inputs = _example(program)
-    source, cache = folder / "raw.pt2", folder / "compiling"
+    source = folder / "raw.pt2"
     try:
-        with quiet(), _own_cache(cache), torch.no_grad():
+        with quiet(), torch.no_grad():
             torch._inductor.aoti_compile_and_package(
                 program, package_path=str(source), inductor_configs={"freezing": True}
             )
@@ -60,11 +57,10 @@ def compiled(program: torch.export.ExportedProgram, border: Mapping[str, Any], f
     records = read_records(source)
     layers = _layers(program, b"".join(text for name, text in records.items() if name.endswith("wrapper.cpp")))
     said = {**border, "layers": layers, "instructions": sorted(instructions())}
-    kept = {name: _anonymous(text, cache) for name, text in records.items() if not name.endswith(".cpp")}
+    kept = {name: _anonymous(text) for name, text in records.items() if not name.endswith(".cpp")}
     kept[_EXTRA] = json.dumps(said, sort_keys=True).encode()
     write_records(kept, folder / NAME)
     source.unlink()
-    shutil.rmtree(cache, ignore_errors=True)
     return CompiledModel(folder / NAME)
 
 
@@ -77,25 +73,11 @@ def _example(program: torch.export.ExportedProgram) -> tuple[tuple[torch.Tensor,
     return tuple(tensors), {}
 
 
-@contextlib.contextmanager
-def _own_cache(folder: Path) -> Iterator[None]:
-    """Let torch compile in a folder of this step, so that nothing of an earlier one is taken; headers stay shared."""
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    before = os.environ.get(name)
-    os.environ[name] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-def _anonymous(text: bytes, cache: Path) -> bytes:
+def _anonymous(text: bytes) -> bytes:
     """Blank the folders of this machine in what errors of the machine code would say; every length stays."""
-    packages = Path(torch.__file__).parents[1]
-    for folder in (str(cache), str(packages), tempfile.gettempdir()):
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    for folder in (cache_dir(), str(Path(torch.__file__).parents[1])):
         text = text.replace(folder.encode() + b"/", b"." * len(folder.encode()) + b"/")
     return text
 

@@ -1,7 +1,8 @@
 """Quantize a torch.export program by PT2E with the quantizer for x86, and compile it."""
 
+import inspect
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch  # noqa: TID253 - its very subject
@@ -14,11 +15,13 @@ from titrant.runtime.backends.torch.session import Border
 from titrant.runtime.catalog import Context
 from titrant.runtime.values import CompiledModel, ExportedModel, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+from titrant.schema.values.frozen import dataclass
 
 _WEIGHTS = ("quantized_decomposed.dequantize_per_channel",)
 
 
-class Calibration(Protocol):
+@dataclass(frozen=True)
+class Calibration:
     """How many rows are looked at, how many at once, and which modules keep their precision."""
 
     rows: int
@@ -87,7 +90,5 @@ def _free(border: Border, module: torch.nn.Module) -> tuple[Any, ...]:
         {place: torch.export.Dim.AUTO for place, size in enumerate(shape) if isinstance(size, str)}
         for _, shape, _ in border.inputs
     )
-    import inspect
-
     kinds = [item.kind for item in inspect.signature(module.forward).parameters.values()]
     return (shapes,) if inspect.Parameter.VAR_POSITIONAL in kinds else shapes
