@@ -26,6 +26,8 @@ def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] 
     torch runs what it is given: nothing is fused or quantized on loading. Raises StepError X212 for a file that torch
     cannot load.
     """
+    import torch
+
     from titrant.runtime.values import TorchModel
 
     if isinstance(model, TorchModel):
@@ -33,6 +35,8 @@ def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] 
     from titrant.runtime.backends.torch.session import load_script
 
     script: Any = load_script(model)[0]
+    if next(iter(script.parameters()), None) is not None:  # one that others made: its weights become constants
+        script = torch.jit.freeze(script)
     return tuple(_of_graph(script.inlined_graph))
 
 
