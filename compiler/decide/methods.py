@@ -141,7 +141,10 @@ def _refuse_bits(question: Question) -> None:
     """Raise InfeasibleError where `bits` asks for a width that no method gives: silence would ship fp32 instead."""
     asked = question.recipe.quantization.bits
     methods = [catalog.get(catalog.method_operator(name)).method for name in quantization_methods()]
-    offered = sorted({bits for method in methods if method is not None for bits in method.bits})
+    device = question.settled.device
+    offered = sorted(
+        {bits for method in methods if method is not None and method.runs_on(device) for bits in method.bits}
+    )
     if asked == "auto" or asked in offered:
         return
     where = question.bound.parsed.source.place(("quantization", "bits"), "value")
