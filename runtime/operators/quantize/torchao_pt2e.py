@@ -99,9 +99,9 @@ def quantize_torchao_pt2e(
     Fails:      PreconditionError where the quantizer finds nothing; StepError where the compiler fails
     Cost:       the calibration rows once, then tens of seconds of the C++ compiler
     """
-    from titrant.runtime.backends.torch.program.pt2e import Calibration, quantized
+    from titrant.runtime.backends.torch.program.pt2e import CalibrationRows, quantized
 
-    looked_at = Calibration(params.rows, params.batch, params.leave)
+    looked_at = CalibrationRows(params.rows, params.batch, params.leave)
     made, layers = quantized(model, calibration, looked_at, context)
     context.measure("quantized_layers", layers)
     return {"model": made}

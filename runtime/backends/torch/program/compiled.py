@@ -106,9 +106,9 @@ def instructions() -> frozenset[str]:
 def open_compiled(model: CompiledModel, *, threads: int) -> TorchSession:
     """Load a package; StepError X212 for one that torch cannot load, X283 for one that needs another processor."""
     said = _said(model.path)
-    lacking = sorted(set(said.get("instructions", ())) - instructions())
-    if lacking:
-        message = f"{model.path.name} was compiled for a processor with {', '.join(lacking)}, which this one lacks"
+    absent = sorted(set(said.get("instructions", ())) - instructions())
+    if absent:
+        message = f"{model.path.name} was compiled for a processor with {', '.join(absent)}, which this one lacks"
         help = "run the recipe on this machine, or release another format: onnx runs anywhere"
         raise StepError(Diagnostic("X283", message, help=help))
     try:

@@ -21,7 +21,7 @@ _WEIGHTS = ("quantized_decomposed.dequantize_per_channel",)
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationRows:
     """How many rows are looked at, how many at once, and which modules keep their precision."""
 
     rows: int
@@ -30,7 +30,7 @@ class Calibration:
 
 
 def quantized(
-    model: ExportedModel, calibration: Rows, params: Calibration, context: Context
+    model: ExportedModel, calibration: Rows, params: CalibrationRows, context: Context
 ) -> tuple[CompiledModel, int]:
     """Return the compiled package and how many layers have int8 weights.
 
@@ -47,7 +47,7 @@ def quantized(
 
 
 def _converted(
-    program: torch.export.ExportedProgram, border: Border, calibration: Rows, params: Calibration
+    program: torch.export.ExportedProgram, border: Border, calibration: Rows, params: CalibrationRows
 ) -> torch.export.ExportedProgram:
     with quiet(), torch.no_grad():
         from torchao.quantization.pt2e import move_exported_model_to_eval
@@ -71,7 +71,7 @@ def _quantizer(leave: Collection[str]) -> Any:
     return quantizer
 
 
-def _batches(border: Border, calibration: Rows, params: Calibration) -> list[tuple[torch.Tensor, ...]]:
+def _batches(border: Border, calibration: Rows, params: CalibrationRows) -> list[tuple[torch.Tensor, ...]]:
     """Cut the rows into whole batches of the size that the program takes, the last one filled up from the first."""
     fixed = [shape[0] for _, shape, _ in border.inputs if shape and isinstance(shape[0], int)]
     size = int(fixed[0]) if fixed else max(2, params.batch)
