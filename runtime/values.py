@@ -190,6 +190,22 @@ class TorchScriptModel:
 
 
 @dataclass(frozen=True)
+class ExportedModel:
+    """A torch.export file (.pt2); inputs and outputs as in TorchModel, kept in the file's `titrant.json` extra file."""
+
+    kind = "exported"
+    path: Path
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A package of machine code that AOTInductor compiled (.pt2); what it takes and gives is in its `titrant.json`."""
+
+    kind = "aoti"
+    path: Path
+
+
+@dataclass(frozen=True)
 class Outputs:
     """What a model answered for one role: output name → (rows, …) float32."""
 

@@ -184,7 +184,7 @@ class RecurrentState:
 class ModelFacts:
     """A model as inspected, without running it on data."""
 
-    source: str  # factory, onnx, weights
+    source: str  # factory, onnx, torchscript, exported, weights
     digest: str  # of what defines it: factory source digests, arguments, weights file
     parameters: int
     trainable: int

@@ -63,8 +63,9 @@ def completed(text, left_out=()):
     """Add what an example leaves out, but for some keys of `data`."""
     given = YAML(typ="safe", pure=True).load(text)
     base = {section: dict(value) if isinstance(value, dict) else value for section, value in BASE.items()}
-    if {"onnx", "weights"} & set(given.get("model") or {}):
-        base["model"] = {} if "onnx" in given["model"] else base["model"]
+    files = {"onnx", "torchscript", "exported"}
+    if {*files, "weights"} & set(given.get("model") or {}):
+        base["model"] = {} if files & set(given["model"]) else base["model"]
         del base["train"]
     if "sources" in (given.get("data") or {}):
         del base["data"]["source"]

@@ -23,7 +23,6 @@ ELSE = {
     "src/titrant/api/doctor_machine.py": "libraries that no engine of titrant's rests on yet",
     "src/titrant/api/draft.py": "`onnx` is the key of `model` that is asked about",
     "src/titrant/api/inspect.py": "`onnx` is the key of `model` that is written",
-    "compiler/bind/availability.py": "`torchscript` is a key of `model` that a later version brings",
     "runtime/inspect/inspect.py": "`onnx` is the parameter of the operator that loads such a file",
     "compiler/bind/check_files.py": "`onnx` is the key of `model` whose file is looked for",
     "compiler/facts/load_steps.py": "`onnx` is the parameter of the operator that loads such a file",

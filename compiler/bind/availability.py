@@ -18,8 +18,6 @@ from titrant.schema.recipe.validation import row_metrics
 # Keys of later versions → the values that ask for nothing beyond what this version does anyway. `*` is any name or
 # place in a list. A section that is listed whole is refused key by key.
 LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
-    ("model", "torchscript"): (),
-    ("model", "exported"): (),
     ("model", "huggingface"): (),
     ("data", "source", "text"): (),
     ("data", "source", "huggingface"): (),

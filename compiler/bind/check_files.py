@@ -19,6 +19,8 @@ from titrant.schema.values.text import is_text
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     "weights": WEIGHT_SUFFIXES,
     "onnx": (".onnx",),
+    "torchscript": (".pt", ".pth", ".ts", ".jit", ".torchscript"),
+    "exported": (".pt2",),
     "npz": (".npz",),
 }
 # `model.weights: included` is not a file: the factory loads its own weights.
@@ -52,8 +54,9 @@ def bound_files(given: CheckInput) -> dict[str, File]:
 def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     """List every path of the recipe that holds a file or folder, with its text."""
     model, data = given.recipe.model, given.data
-    if model.onnx is not None:
-        yield ("model", "onnx"), model.onnx
+    for key in ("onnx", "torchscript", "exported"):
+        if (text := getattr(model, key)) is not None:
+            yield ("model", key), text
     if isinstance(model.weights, WeightsFile):
         yield (*WEIGHTS, "path"), model.weights.path
     elif model.weights is not None and model.weights != INCLUDED:

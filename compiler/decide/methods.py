@@ -19,6 +19,7 @@ from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
+from titrant.runtime.backends.backend import ModelKind
 from titrant.runtime.catalog import Declaration, Method, Params, quantization_methods
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Variant
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
@@ -152,8 +153,9 @@ def _refuse_bits(question: Question) -> None:
     """Raise InfeasibleError where `bits` asks for a width that no method gives: silence would ship fp32 instead."""
     asked = question.recipe.quantization.bits
     methods = [catalog.get(catalog.method_operator(name)).method for name in quantization_methods()]
-    here = [method for method in methods if method is not None and _is_for_here(question, method.format)]
-    offered = sorted({bits for method in here for bits in method.bits})
+    device = question.settled.device
+    here = (method for method in methods if method is not None and _is_for_here(question, method.format))
+    offered = sorted({bits for method in here if method.runs_on(device) for bits in method.bits})
     if asked == "auto" or asked in offered:
         return
     where = question.bound.parsed.source.place(("quantization", "bits"), "value")
@@ -223,7 +225,8 @@ def _conversions(question: Question) -> Iterator[Offer]:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
                 chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)
-                yield Offer(named_by(chain), (*_unfit(question, engine, form), *_unquantized(question)))
+                hard = (*_unfit(question, engine, form), *_unquantized(question))
+                yield Offer(named_by(chain), hard, tuple(_unasked(question, kind)))
 
 
 def _methods(question: Question) -> Iterator[Offer]:
@@ -262,15 +265,27 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
         # Neither another engine nor another width would help it.
         there = method.devices[0]
         cause = f"its kernels run on {_DEVICES.get(there, there)}, and target.device is {device}"
-        return Offer(chain, (Unmet(cause, f"write target.device: {there}"),))
+        beside = _unable(question, declaration, method, _params(declaration, bits, options))
+        return Offer(chain, (Unmet(cause, f"write target.device: {there}"), *beside))
     offered = (width,) if width else method.bits
     unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method, offered))
     params = _params(declaration, bits, options)
     unfit = (*unfit, *cannot_leave(declaration, question))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, params))
     against = variant.against(reduced_facts(question)) if variant else ""
-    soft = (*_unwanted(question, bits, method), *((Unmet(against),) if against else ()))
+    unasked = _unasked(question, backend.kind_of_format(method.format))
+    soft = (*_unwanted(question, bits, method), *unasked, *((Unmet(against),) if against else ()))
     return Offer(chain, hard, soft)
+
+
+def _unasked(question: Question, kind: ModelKind) -> Iterator[Unmet]:
+    """Say why `auto` makes no file of a kind that the recipe does not ask for; the original's own kind is always one.
+
+    A conversion to it follows where a method that gives it is named: it is what that one is compared with.
+    """
+    asked = {request.format for request in question.settled.exports}
+    if kind.unasked and kind.format not in asked and kind != original_kind(question.model):
+        yield Unmet(kind.unasked, f"ask for it: export: [{{format: {kind.format}}}]")
 
 
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:

@@ -284,6 +284,11 @@ def model_load(
         parts = [file.as_param() for key, file in files.items() if key.startswith(ONNX_PARTS)]
         onnx = {"onnx": files["model.onnx"].as_param(), **({"parts": parts} if parts else {})}
         return "model.load_onnx", onnx | _state(bound.recipe, facts)
+    for key, path in (("torchscript", model.torchscript), ("exported", model.exported)):
+        if path is not None:
+            given = _taken(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs]
+            outputs = [] if facts is None else [_spec(spec) for spec in facts.outputs]
+            return f"model.load_{key}", {key: files[f"model.{key}"].as_param(), "inputs": given, "outputs": outputs}
     params: dict[str, Any] = {
         "factory": model.factory,
         "args": dict(model.args if args is None else args),

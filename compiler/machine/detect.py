@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -99,7 +101,7 @@ def _identity() -> tuple[HardwareIdentity, tuple[GpuState, ...]]:
         memory_bytes=memory_total(),
         gpus=gpus,
         python=platform.python_version(),
-        packages={**installed(), **backend.added_packages()},
+        packages={**installed(), **backend.added_packages(), **cpp_compiler()},
     )
     return identity, states
 
@@ -113,6 +115,19 @@ def _system() -> tuple[str, str]:
 def installed(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
     """Return the version of every named library that is installed, sorted by name; nothing is imported."""
     return {name: version for name in sorted(names) if (version := installed_version(name)) is not None}
+
+
+def cpp_compiler() -> dict[str, str]:
+    """Return the C++ compiler that torch would take, and its version; {} where there is none."""
+    path = shutil.which(os.environ.get("CXX") or "g++")
+    if path is None:
+        return {}
+    try:
+        asked = [path, "-dumpfullversion", "-dumpversion"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return {"c++": done.stdout.strip()} if done.returncode == 0 and done.stdout.strip() else {}
 
 
 def kernel_variables(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:

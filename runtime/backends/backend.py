@@ -62,6 +62,9 @@ class ModelKind:
     is_graph: bool = False  # an exported graph, whose layers are nodes, rather than somebody's modules
     sources: tuple[str, ...] = ()  # keys of `model` that give an original of this kind
     user_code: bool = False  # loading it runs the user's modules
+    # Why `auto` makes one only where `export` asks for its format, or the recipe for a method that gives it; "" where
+    # it is considered always.
+    unasked: str = ""
     snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
     columns_snippet: str = ""  # the same for a file that takes raw columns
     outside: str = ""  # the operator that puts a file's weights into another beside it; "" where there is none

@@ -305,7 +305,7 @@ def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np
         wide, other = expected.astype(np.float64), given.astype(np.float64)
         difference = float(np.max(np.abs(wide - other), initial=0.0))
         scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
-        absolute, relative = _worse(absolute, difference), _worse(relative, difference / scale)
+        absolute, relative = worse(absolute, difference), worse(relative, difference / scale)
     return {"rows": rows, "absolute": absolute, "relative": relative}
 
 
@@ -323,6 +323,7 @@ def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict
     return {**parity, "tolerance": tolerance}
 
 
-def _worse(first: float, second: float) -> float:
+def worse(first: float, second: float) -> float:
+    """Return the larger of two differences, NaN where one is NaN."""
     # max() would drop a NaN that comes second.
     return second if second > first or math.isnan(second) else first

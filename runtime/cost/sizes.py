@@ -1,6 +1,7 @@
 """Predict how large a model file becomes, from the model's facts alone, and name the packages that a machine lacks."""
 
 import math
+from collections.abc import Sequence
 
 from titrant.runtime.backends.backend import distribution
 from titrant.schema.cost import Unmet
@@ -22,6 +23,9 @@ NORMALIZATIONS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalizati
 ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
 QDQ_LAYER_BYTES, QDQ_BYTES = 1500, 300
 SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
+PROGRAM_LAYER_BYTES, PROGRAM_BYTES, PROGRAM_ATTENTION_BYTES = 2200, 3500, 28_000
+CODE_LAYER_BYTES, CODE_BYTES = 8_000, 1_490_000
+PACKED_CHANNELS, PACKED_INT8_CHANNEL_BYTES = 64, 40
 TENSOR_BYTES, TORCH_BYTES = 90, 500
 # The some 130 nodes of an attention layer: as exported, and folded, with or without nodes that quantize.
 ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 26_000
@@ -69,6 +73,28 @@ def torchscript_bytes(model: ModelFacts, *, halved: bool = False) -> int:
     """Predict a frozen TorchScript file: the weights once, in 16 bits where `halved`, each aligned to 64 bytes."""
     weights = (folded_bytes(model) - _unread_bytes(model)) // (2 if halved else 1)
     return weights + SCRIPT_LAYER_BYTES * _read_layers(model) + SCRIPT_BYTES
+
+
+def exported_bytes(model: ModelFacts, *, halved: bool = False) -> int:
+    """Predict a torch.export file: the weights once, in 16 bits where `halved`, and what describes its graph."""
+    weights = folded_bytes(model) // (2 if halved else 1)
+    attention = PROGRAM_ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
+    return weights + PROGRAM_LAYER_BYTES * len(model.layers) + attention + PROGRAM_BYTES
+
+
+def compiled_bytes(model: ModelFacts, int8: Sequence[Layer] = ()) -> int:
+    """Predict a package of AOTInductor: its machine code, and the weights once, products packed in blocks of channels.
+
+    Layers of `int8` hold a byte for each weight, and for each channel a scale, a zero point and the sum of its weights.
+    """
+    size = folded_bytes(model) + CODE_LAYER_BYTES * len(model.layers) + CODE_BYTES
+    for layer in layers_of(model, "Linear"):
+        size += (-layer.weight_shape[0] % PACKED_CHANNELS) * layer.weight_shape[1] * (1 if layer in int8 else 4)
+    return (
+        size
+        - sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in int8)
+        + sum(PACKED_INT8_CHANNEL_BYTES * layer.weight_shape[0] for layer in int8)
+    )
 
 
 def torch_bytes(model: ModelFacts) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant.runtime.data.content import input_names
@@ -11,7 +12,9 @@ from titrant.runtime.data.wiring import STACKED, ModelInput, Part, Signature, ch
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.operators.data.transform import classes_of, wire
 from titrant.runtime.operators.model.load import ModelLoadParams
+from titrant.runtime.operators.model.load_exported import ModelLoadExportedParams
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.runtime.operators.model.load_torchscript import ModelLoadTorchscriptParams
 from titrant.schema.facts import DataFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -40,6 +43,13 @@ def settled(
         check_names(signature, params.model_inputs)
         specs = _sized(signature, params.model_inputs)
         return _explicit(params, columns, match(_columned(signature, specs), columns, stated), specs)
+    if "model.load_exported" in steps:
+        signature = _other_file_signature(steps)
+        check_names(signature, params.model_inputs)
+        specs = _sized(signature, params.model_inputs)
+        return _explicit(params, columns, match(_columned(signature, specs), columns, stated), specs)
+    if "model.load_torchscript" in steps:
+        return _by_names(params, columns, _other_file_signature(steps), stated)
     loading = ModelLoadParams.model_validate_json(steps["model.load"])
     declared = _class_signature(loading.factory)
     declared = None if declared is None else _stateless(declared, loading.state)
@@ -47,10 +57,31 @@ def settled(
         if len(columns) == 1 and len(params.model_inputs) <= 1 and stated is None:
             return params  # a lone array or column needs no name
         declared = _stateless(_built_signature(loading, params, tables, seed), loading.state)
+    return _by_names(params, columns, declared, stated)
+
+
+def _by_names(
+    params: "DataTransformParams",
+    columns: "Mapping[str, np.ndarray]",
+    declared: Signature,
+    stated: Mapping[str, Part] | None,
+) -> "DataTransformParams":
+    """Map the inputs of a forward, which has names and says no shapes."""
     check_names(declared, params.model_inputs)
     stated_inputs = _columned(_stated_signature(declared, params.model_inputs), params.model_inputs)
     parts = match(stated_inputs, columns, stated)
     return _explicit(params, columns, parts, params.model_inputs)
+
+
+def _other_file_signature(steps: Mapping[str, str]) -> Signature:
+    """Return what a torch.export or TorchScript file takes."""
+    from titrant.runtime.backends.torch.program.original import program_signature, script_signature
+
+    if "model.load_exported" in steps:
+        exported = ModelLoadExportedParams.model_validate_json(steps["model.load_exported"])
+        return program_signature(Path(exported.exported.path))
+    script = ModelLoadTorchscriptParams.model_validate_json(steps["model.load_torchscript"])
+    return script_signature(Path(script.torchscript.path))
 
 
 def _loaded(
@@ -60,6 +91,9 @@ def _loaded(
     if "model.load_onnx" in steps:
         signature = _file_signature(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]).onnx.path)
         specs = _sized(signature, params.model_inputs)
+    elif "model.load" not in steps:
+        signature = _stated_signature(_other_file_signature(steps), params.model_inputs)
+        specs = params.model_inputs
     else:
         loading = ModelLoadParams.model_validate_json(steps["model.load"])
         declared = _class_signature(loading.factory) or _built_signature(loading, params, tables, seed)

@@ -2,7 +2,8 @@
 
 The request is what `titrant.compiler.facts.inspect.request` gives:
 {"seed": int, "steps": {"data.load": params, "data.split": params, "data.transform": params,
-"model.load" or "model.load_onnx": params}}, each params the JSON of that operator's parameter model.
+"model.load", or "model.load_onnx" and the like for another file: params}}, each params the JSON of that operator's
+parameter model.
 """
 
 import json
@@ -19,7 +20,9 @@ from titrant.runtime.operators.data.split import DataSplitParams
 from titrant.runtime.operators.data.transform import DataTransformParams
 from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams
 from titrant.runtime.operators.model.load import ModelLoadParams
+from titrant.runtime.operators.model.load_exported import ModelLoadExportedParams
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.runtime.operators.model.load_torchscript import ModelLoadTorchscriptParams
 from titrant.runtime.values import Tables
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import files_in
@@ -72,6 +75,16 @@ def _model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: in
         from titrant.runtime.inspect.onnx import describe_onnx
 
         return describe_onnx(ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"]), data)
+    if "model.load_exported" in steps:
+        from titrant.runtime.inspect.torch_files import describe_exported
+
+        exported = ModelLoadExportedParams.model_validate_json(steps["model.load_exported"])
+        return describe_exported(exported, data, task)
+    if "model.load_torchscript" in steps:
+        from titrant.runtime.inspect.torch_files import describe_script
+
+        script = ModelLoadTorchscriptParams.model_validate_json(steps["model.load_torchscript"])
+        return describe_script(script, data, task)
     from titrant.runtime.inspect.torch import describe_torch
 
     return describe_torch(ModelLoadParams.model_validate_json(steps["model.load"]), data, task, seed=seed)

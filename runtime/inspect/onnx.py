@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
 from titrant.runtime.backends.onnxruntime.mend import mend
-from titrant.runtime.inspect.onnx_flops import node_flops, total
-from titrant.runtime.inspect.onnx_inputs import check_rows, check_tensors, fit, graph_inputs, sized, specs_of
-from titrant.runtime.inspect.onnx_shapes import (
+from titrant.runtime.inspect.graph.flops import node_flops, total
+from titrant.runtime.inspect.graph.inputs import check_rows, check_tensors, fit, graph_inputs, sized, specs_of
+from titrant.runtime.inspect.graph.shapes import (
     MOST_SHAPE_NUMBERS,
     Constant,
     constants,

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
-from titrant.runtime.inspect.onnx_flops import TensorShape
+from titrant.runtime.inspect.graph.flops import TensorShape
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError

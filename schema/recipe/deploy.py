@@ -30,7 +30,7 @@ Device = Annotated[
 
 
 _Engine = Literal["auto", "torch", "onnxruntime", "openvino", "tensorrt"]
-_Format = Literal["auto", "onnx", "torchscript", "exported", "safetensors", "openvino", "mlx"]
+_Format = Literal["auto", "onnx", "torchscript", "exported", "aoti", "safetensors", "openvino", "mlx"]
 # The names of the language, in its order; installed packages may add others.
 ENGINES: tuple[str, ...] = get_args(_Engine)
 FORMATS: tuple[str, ...] = get_args(_Format)

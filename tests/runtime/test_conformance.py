@@ -24,9 +24,11 @@ sys.path.insert(0, str(CASES_FILE.parent))
 import conformance_cases as cases  # noqa: E402 - lies beside the tests, which are no package
 
 NAMES = catalog.names()
+RUN_HERE = list(filter(cases.runs_here, NAMES))
 HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
 PACKAGES = {
     **{"torch": "2", "onnx": "1", "onnxruntime": "1", "openvino": "2026", "nncf": "3", "bitsandbytes": "0", "mlx": "0"},
+    **{"torchao": "0", "c++": "12"},
     **backend.added_packages(),
 }
 LAYERS = (
@@ -93,7 +95,7 @@ def test_reads_back_the_parameters_that_it_writes(name, made):
     assert type(params).model_validate_json(params.model_dump_json()) == params
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN_HERE)
 def test_gives_the_declared_ports_and_kinds(name, made):
     outputs = {place.partition(":")[2]: value for place, value in made.items() if place.startswith(f"{name}:")}
     declared = catalog.get(name).outputs
@@ -117,7 +119,7 @@ def kind_of(value):
     return "value"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN_HERE)
 def test_leaves_inputs_that_it_does_not_consume_untouched(name, made, tmp_path):
     declaration = catalog.get(name)
     before = digests_of_inputs(name, made, tmp_path / "home")
@@ -161,7 +163,7 @@ def test_predicts_finite_and_sane_costs(name, model, made):
         assert size is None or (isinstance(size, int) and size < 2**40)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN_HERE)
 def test_requires_nothing_more_on_a_machine_that_ran_it(name, made):
     assert catalog.get(name).requires(cases.params_of(name, made), machine(instructions=NATIVE), MODEL) == ()
 

@@ -1,6 +1,7 @@
-"""PyTorch: modules and TorchScript files, how they are kept, called and exported."""
+"""PyTorch: modules, TorchScript and torch.export files, how they are kept, called and exported."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,27 @@ model = torch.jit.load({file}).eval()
 # batch is {batch}.
 with torch.inference_mode():
     outputs = model(batch).numpy()
+{decide}
+"""
+
+EXPORTED_SNIPPET = """\
+import numpy as np
+import torch
+
+model = torch.export.load({file}).module()
+# batch is {batch}.
+with torch.inference_mode():
+    outputs = model(batch).numpy()
+{decide}
+"""
+
+COMPILED_SNIPPET = """\
+import numpy as np
+import torch
+
+model = torch._inductor.aoti_load_package({file})  # a processor like that of the report
+# batch is {batch}.
+outputs = model(batch).detach().numpy()
 {decide}
 """
 
@@ -93,15 +115,49 @@ def _archive_text(file: Path) -> str:
     from titrant.runtime.backends.torch.archive_stamp import read
 
     return read(file)
+def _program(module: str) -> Any:
+    """Import what stands above torch's modules: they are what programs are made of and run by."""
+    return import_module(f"{__name__}.program.{module}")
+
+
+def _save_exported(value: Any, folder: Path) -> None:
+    _program("export").save_exported(value, folder)
+
+
+def _load_exported(file: Path) -> Any:
+    from titrant.runtime.values import ExportedModel
+
+    return ExportedModel(file)
+
+
+def _save_compiled(value: Any, folder: Path) -> None:
+    _program("compiled").save_compiled(value, folder)
+
+
+def _load_compiled(file: Path) -> Any:
+    from titrant.runtime.values import CompiledModel
+
+    return CompiledModel(file)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
+    if model.kind == "exported":
+        return _program("load").open_exported(model, threads=threads, device=device)
+    if model.kind == "aoti":
+        return _program("compiled").open_compiled(model, threads=threads)
     from titrant.runtime.backends.torch.session import open_session
 
     return open_session(model, threads=threads, device=device)
 
 
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
+    layers_run: tuple[ExecutedLayer, ...]
+    if model.kind == "exported":
+        layers_run = _program("executed").executed_program(model, layers=layers)
+        return layers_run
+    if model.kind == "aoti":
+        layers_run = _program("compiled").executed_compiled(model, layers=layers)
+        return layers_run
     from titrant.runtime.backends.torch.executed import executed
 
     return executed(model, layers=layers)
@@ -168,6 +224,34 @@ _SCRIPT_COST = RunCost(
     open_byte_seconds=8e-9,
     open_copies=2,
 )
+_PROGRAM_COST = RunCost(
+    reached=0.75,
+    call_seconds=150e-6,
+    layer_seconds=5e-6,
+    convolution_seconds=100e-6,
+    passes=3.0,
+    held=2.5,
+    launches=4.0,
+    gpu_passes=3.0,
+    open_seconds=0.03,
+    open_layer_seconds=0.003,
+    open_byte_seconds=2e-9,
+    open_copies=1,
+)
+_COMPILED_COST = RunCost(
+    reached=0.75,
+    call_seconds=60e-6,
+    layer_seconds=2e-6,
+    convolution_seconds=40e-6,
+    passes=1.5,
+    held=2.0,
+    launches=3.0,
+    gpu_passes=2.0,
+    open_seconds=0.05,
+    open_layer_seconds=0.0005,
+    open_byte_seconds=2e-9,
+    open_copies=2,
+)
 
 BACKEND = Backend(
     name="torch",
@@ -197,14 +281,43 @@ BACKEND = Backend(
             load=_load_script,
             format="torchscript",
             converts={"torch": "export.torchscript"},
+            sources=("torchscript",),
             is_graph=True,
             # It runs what it is given, where others fold by themselves.
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=SNIPPET,
             stamp=Stamp("model.pt", _archive_pieces, _archive_text),
         ),
+        "exported": ModelKind(
+            name="exported",
+            title="a torch.export file",
+            label="torch.export",
+            file="model.pt2",
+            save=_save_exported,
+            load=_load_exported,
+            format="exported",
+            converts={"torch": "export.exported"},
+            sources=("exported",),
+            is_graph=True,
+            preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
+            snippet=EXPORTED_SNIPPET,
+            unasked="torch runs what it holds as it runs the module itself, and making one takes seconds",
+        ),
+        "aoti": ModelKind(
+            name="aoti",
+            title="a package compiled by AOTInductor",
+            label="AOTInductor",
+            file="model.pt2",
+            save=_save_compiled,
+            load=_load_compiled,
+            format="aoti",
+            converts={"exported": "export.aoti"},
+            is_graph=True,
+            snippet=COMPILED_SNIPPET,
+            unasked="compiling takes tens of seconds, and what it makes holds for this processor only",
+        ),
     },
-    costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST},
+    costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST, "aoti": _COMPILED_COST},
     open=_open,
     executed=_executed,
     details=_details,

@@ -172,7 +172,32 @@ VALUES = {
     torch.Tensor.__float__: "float()",
     torch.Tensor.__index__: "indexing a sequence",
     torch.Tensor.__contains__: "in",
+    torch.equal: "torch.equal",
+    torch.Tensor.equal: "torch.equal",
+    torch.allclose: "torch.allclose",
+    torch.Tensor.allclose: "torch.allclose",
+    torch.is_nonzero: "torch.is_nonzero",
+    torch.Tensor.is_nonzero: "torch.is_nonzero",
 }
+# What answers with as many items as its values say, besides an index that is a mask.
+COUNTING = frozenset(
+    {
+        torch.nonzero, torch.Tensor.nonzero, torch.argwhere, torch.Tensor.argwhere, torch.masked_select,
+        torch.Tensor.masked_select, torch.unique, torch.Tensor.unique, torch.unique_consecutive,
+        torch.Tensor.unique_consecutive,
+    }
+)  # fmt: skip
+# What asks how many items there are.
+SIZES = frozenset(
+    {
+        torch.Tensor.size,
+        torch.Tensor.numel,
+        torch.numel,
+        torch.Tensor.nelement,
+        torch.Tensor.__len__,
+        torch.Tensor.shape.__get__,  # type: ignore[attr-defined]
+    }
+)
 # What asks for a tensor's form only; its values may be anything.
 SHAPE_ONLY = frozenset(
     {
@@ -189,7 +214,8 @@ SHAPE_ONLY = frozenset(
 def refuse_decisions(module: torch.nn.Module, arrays: Mapping[str, np.ndarray]) -> Any:
     """Run the forward once and return its answer; PreconditionError X206 if it reads values that it computed.
 
-    Shapes may be read, and the values of parameters and buffers, which stay as they are.
+    Shapes may be read but for how many items values chose (a mask, nonzero), and the values of parameters and buffers,
+    which stay as they are.
     """
     constants = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
     with torch.inference_mode(), _Refuse(constants):
@@ -200,16 +226,44 @@ class _Refuse(TorchFunctionMode):
     def __init__(self, constants: set[int]) -> None:
         super().__init__()
         self._constants = constants
+        self._counted: dict[int, torch.Tensor] = {}  # tensors whose number of items follows from values
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func in VALUES and id(args[0]) not in self._constants:
-            raise PreconditionError(
-                Diagnostic(
-                    "X206",
-                    f"the model's forward reads the values of a tensor with {VALUES[func]}: a trace holds one path",
-                    help="compute both ways and choose with torch.where or a mask: every file format holds one path",
-                )
-            )
-        return func(*args, **(kwargs or {}))
+            raise _reads(f"reads the values of a tensor with {VALUES[func]}")
+        if func in SIZES and args and id(args[0]) in self._counted:
+            raise _reads("asks how many items a mask or nonzero has chosen")
+        answer = func(*args, **(kwargs or {}))
+        if _counts(func, args) or any(id(item) in self._counted for item in args):
+            self._remember(answer, args, always=_counts(func, args))
+        return answer
+
+    def _remember(self, answer: Any, args: tuple[Any, ...], *, always: bool) -> None:
+        """Note an answer that has as many items as values chose: made so, or of the shape of one that was."""
+        shapes = {self._counted[id(item)].shape for item in args if id(item) in self._counted}
+        for tensor in answer if isinstance(answer, tuple) else (answer,):
+            if isinstance(tensor, torch.Tensor) and tensor.ndim and (always or tensor.shape in shapes):
+                self._counted[id(tensor)] = tensor
+
+
+def _counts(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a call's answer has as many items as values say."""
+    if func in COUNTING or (func in (torch.where,) and len(args) == 1):
+        return True
+    if func is not torch.Tensor.__getitem__:
+        return False
+    places = args[1] if isinstance(args[1], tuple) else (args[1],)
+    return any(isinstance(place, torch.Tensor) and place.dtype in (torch.bool, torch.uint8) for place in places)
+
+
+def _reads(what: str) -> PreconditionError:
+    return PreconditionError(
+        Diagnostic(
+            "X206",
+            f"the model's forward {what}: a trace holds one path",
+            help="compute both ways and choose with torch.where or a mask, or export torchscript, which is scripted "
+            "then and holds both",
+        )
+    )

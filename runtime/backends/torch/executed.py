@@ -36,14 +36,19 @@ def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] 
     layers are those that are called. Raises StepError X212 for a file that torch cannot load, and X221 for a module
     whose forward fails.
     """
+    import torch
+
     from titrant.runtime.values import TorchModel
 
     if isinstance(model, TorchModel):
         return tuple(_of_module(model, layers))
     from titrant.runtime.backends.torch.session import load_script
 
+    script: Any
     script, border = load_script(model)
-    calls = list(calls_of(script.inlined_graph))  # type: ignore[attr-defined]
+    if next(iter(script.parameters()), None) is not None:  # one that others made: its weights become constants
+        script = torch.jit.freeze(script)
+    calls = list(calls_of(script.inlined_graph))
     of_file = len(border.layers) == len(calls)
     names = [own_layer(name, layers) for name in border.layers] if of_file else [call[0] for call in calls]
     return tuple(
@@ -112,6 +117,13 @@ def _names(value: Any) -> Iterator[str]:
     if value.node().kind() == "prim::ListConstruct":
         for item in value.node().inputs():
             yield from _names(item)
+
+
+def _nodes(block: Any) -> Iterator[Any]:
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)
 
 
 def _of_constants(node: Any) -> str:

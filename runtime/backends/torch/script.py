@@ -1,4 +1,4 @@
-"""Trace a module into TorchScript and keep it as `model.pt`: the same bytes every time, no paths of this machine.
+"""Trace or script a module into TorchScript, kept as `model.pt`: the same bytes every time, no paths of this machine.
 
 The file's inputs, outputs and the names of its layers are in its own extra file titrant.json.
 """
@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,19 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 from torch.jit import _trace  # noqa: TID253 - its very subject
 from torch.jit._trace import TracingCheckError  # noqa: TID253 - its very subject
+from torch.jit.frontend import FrontendError  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.recurrent import written
-from titrant.runtime.backends.session import check_parity, measure_parity
+from titrant.runtime.backends import recurrent
+from titrant.runtime.backends.session import PiecewiseSession, check_parity, insisted_batch, measure_parity, worse
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of, signature_of
 from titrant.runtime.backends.torch.call import example_arrays, named, refuse_decisions
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.executed import names_of_calls
-from titrant.runtime.backends.torch.session import open_session
+from titrant.runtime.backends.torch.session import Border, open_session
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Rows, TorchModel, TorchScriptModel
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 
 # The archive inside is named after the file, so the name is part of the bytes.
 NAME = "model.pt"
@@ -43,12 +45,12 @@ VERSIONS = ("version", ".data/version")
 WRITTEN = (*VERSIONS, ".data/serialization_id")
 
 
-def save_script(script: torch.jit.ScriptModule, model: TorchModel, folder: Path) -> TorchScriptModel:
+def save_script(script: torch.jit.ScriptModule, model: TorchModel | Border, folder: Path) -> TorchScriptModel:
     """Write `model.pt` into a folder; its extra file titrant.json has the inputs, outputs and names of the layers."""
     layers = names_of_calls(script.inlined_graph)
     said: dict[str, Any] = {"inputs": model.inputs, "outputs": model.outputs, "layers": layers}
     if model.recurrence is not None:
-        said["recurrence"] = written(model.recurrence)
+        said["recurrence"] = recurrent.written(model.recurrence)
     raw, path = folder / "raw.pt", folder / "model.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now
@@ -163,13 +165,71 @@ def _readable(module: torch.nn.Module) -> Iterator[None]:
 def export(
     model: TorchModel, example: Rows, tolerance: float, rows: int, context: Context
 ) -> tuple[TorchScriptModel, dict[str, Any]]:
-    """Return the written file and its parity over `rows` example rows."""
+    """Return the written file and its parity over `rows` example rows, of which the first is answered alone too.
+
+    A forward that decides on values is scripted, so that both ways are in the file; any other is traced.
+    """
+    arrays = example_arrays(model, example, TRACED_ROWS)
     with fixed_settings(context.threads, context.seed):
-        script = traced(model.module, model.outputs, example_arrays(model, example, TRACED_ROWS))
+        try:
+            script = traced(model.module, model.outputs, arrays)
+        except PreconditionError as refused:
+            script, places = scripted(model.module, tuple(arrays), refused)
+            model = replace(model, inputs=tuple(model.inputs[place] for place in places))
     exported = save_script(script, model, context.scratch)
-    arrays = example_arrays(model, example, min(rows, len(example)))
-    parity = measure_parity(answers(model, arrays, context.threads), answers(exported, arrays, context.threads))
+    opened = open_session(exported, threads=context.threads)
+    parity = compared(model, opened, example, min(rows, len(example)), context.threads)
     return exported, check_parity(parity, tolerance, "TorchScript")
+
+
+def scripted(
+    module: torch.nn.Module, inputs: tuple[str, ...], refused: PreconditionError
+) -> tuple[torch.jit.ScriptModule, tuple[int, ...]]:
+    """Compile a module's own source into TorchScript and freeze it; also return which input stands at each place.
+
+    Raises PreconditionError X284, with what `refused` says of the trace, for source that TorchScript does not read.
+    """
+    arguments = arguments_of(module, inputs)
+    try:
+        with plain_attention(), warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            if arguments.keywords:
+                raise RuntimeError("inputs that stand behind a gap in the forward's arguments")
+            frozen: torch.jit.ScriptModule = torch.jit.freeze(torch.jit.script(module.eval()))
+            return frozen, arguments.positions
+    except (FrontendError, RuntimeError, TypeError, ValueError, OSError, AttributeError) as error:
+        because = refused.diagnostics[0].message
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip(" :^~")), type(error).__name__)
+        raise PreconditionError(
+            Diagnostic(
+                "X284",
+                f"{because}, and TorchScript does not read the forward's source: {describe(error)}",
+                help="annotate the types of its arguments and lists, keep its source in a file, use no *args, **kwargs "
+                "and libraries but torch in it; or choose with torch.where or a mask",
+                said=reason,
+            )
+        ) from None
+
+
+def compared(model: TorchModel, opened: Any, example: Rows, rows: int, threads: int) -> dict[str, Any]:
+    """Return how far a file's answers to example rows, and to the first of them alone, are from the module's.
+
+    `opened` is the file's session, which is closed. One row alone shows a branch on the batch size that a trace fixed,
+    where the module takes any batch.
+    """
+    arrays = example_arrays(model, example, rows)
+    size = opened.fixed_batch if insisted_batch(recurrent.stateless(model.inputs, model.recurrence)) is None else None
+    with (
+        open_session(model, threads=threads) as own,
+        opened if size is None else PiecewiseSession(opened, size) as other,
+    ):
+        parity = measure_parity(own.run(arrays), other.run(arrays))
+        free = all(isinstance(shape[0], str) for _, shape, _ in model.inputs if shape)
+        if model.recurrence is None and free and rows > 1:
+            alone = {name: array[:1] if array.ndim else array for name, array in arrays.items()}
+            single = measure_parity(own.run(alone), other.run(alone))
+            parity |= {key: worse(parity[key], single[key]) for key in ("absolute", "relative")}
+    return parity
 
 
 def answers(

@@ -29,7 +29,7 @@ def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device
     """
     from titrant.runtime.values import TorchModel
 
-    _need(device)
+    need_device(device)
     if isinstance(model, TorchModel):
         return TorchSession(_placed(model, device), Border.of(model), threads, device)
     module, border = load_script(model, device)
@@ -54,6 +54,26 @@ class Border:
         """Return a live model's."""
         return cls(model.inputs, model.outputs, model.recurrence)
 
+    def written(self) -> dict[str, Any]:
+        """Return what the `titrant.json` in a file is to say."""
+        said: dict[str, Any] = {"inputs": self.inputs, "outputs": self.outputs}
+        return said if self.recurrence is None else {**said, "recurrence": recurrent.written(self.recurrence)}
+
+    @classmethod
+    def read(cls, text: str, file: str) -> "Border":
+        """Return what the `titrant.json` in a file says; StepError X212 for a file without one."""
+        if not text:
+            raise StepError(
+                Diagnostic(
+                    "X212",
+                    f"{file} does not say what its inputs and outputs are",
+                    help="export the model with titrant, which adds titrant.json to the file",
+                )
+            )
+        said = json.loads(text)
+        specs: tuple[Spec, ...] = tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"])
+        return cls(specs, tuple(said["outputs"]), recurrent.read(said.get("recurrence")), tuple(said.get("layers", ())))
+
 
 def load_script(model: "TorchScriptModel", device: str = "cpu") -> tuple[Callable[..., Any], Border]:
     """Load a TorchScript file and what its `titrant.json` says of its inputs and outputs."""
@@ -72,18 +92,7 @@ def load_script(model: "TorchScriptModel", device: str = "cpu") -> tuple[Callabl
                 help="the file is damaged, or needs another torch: export it again",
             )
         ) from None
-    if not extra["titrant.json"]:
-        raise StepError(
-            Diagnostic(
-                "X212",
-                f"{model.path.name} does not say what its inputs and outputs are",
-                help="export the model with titrant, which adds titrant.json to the file",
-            )
-        )
-    said = json.loads(extra["titrant.json"])
-    specs: tuple[Spec, ...] = tuple((name, tuple(shape), dtype) for name, shape, dtype in said["inputs"])
-    recurrence = recurrent.read(said.get("recurrence"))
-    return module, Border(specs, tuple(said["outputs"]), recurrence, tuple(said.get("layers", ())))
+    return module, Border.read(extra["titrant.json"], model.path.name)
 
 
 class TorchSession:
@@ -160,7 +169,8 @@ def _placed(model: "TorchModel", device: str) -> "torch.nn.Module":
     return copy.deepcopy(model.module).eval().to(device)
 
 
-def _need(device: str) -> None:
+def need_device(device: str) -> None:
+    """Raise StepError X220 for a device that torch does not see."""
     import torch
 
     kind, _, index = device.partition(":")

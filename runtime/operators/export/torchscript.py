@@ -74,12 +74,17 @@ def export_torchscript(
 ) -> dict[str, Any]:
     """Trace and freeze the model into a TorchScript file, and compare the file's answers with the module's.
 
+    A forward that decides on values that it computes is scripted instead, from its source, so that both ways are in the
+    file: a trace would hold the one that the example took.
+
     Helps when: the model shall run in libtorch, or in torch without its Python source.
-    Inputs:     model - a module without branches on tensor values; example - rows whose arrays it takes by name
+    Inputs:     model - any module; one that decides on values needs source that TorchScript reads; example - rows
+                whose arrays it takes by name
     Outputs:    model - one file with a free batch size, weights as constants, no paths of this machine, the same bytes
-                every time; parity - largest absolute and relative difference over the example rows
-    Fails:      PreconditionError when the forward takes decisions on tensor values; StepError when the trace gives
-                other answers than the module, or answers differ beyond `tolerance`
+                every time; parity - largest absolute and relative difference over the example rows, and over the first
+                of them alone
+    Fails:      PreconditionError when the forward decides on values and TorchScript does not read its source; StepError
+                when the trace gives other answers than the module, or answers differ beyond `tolerance`
     Cost:       four forward passes of two rows, one of the example rows; peak memory is three times the weights
     """
     from titrant.runtime.backends.torch.script import export

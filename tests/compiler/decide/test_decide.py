@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from titrant.compiler.decide.target import int8_methods
 from titrant.compiler.machine.profile import shipped_profile
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Bench, Gpu, GpuSpeed, Layer, RoleFacts, TensorSpec
@@ -224,8 +225,9 @@ def test_keeps_an_onnx_file_as_one_of_the_candidates(tmp_path):
 def test_rejects_what_is_not_installed():
     found = decided(hardware=case.machine("avx2", packages={"torch": "2.13.0"}))
     assert ids(found) == ["torchscript-fp32"]
-    (first, *_) = line(found, "quantization.method").rejected
-    assert first.because == "the engine onnxruntime is not installed: pip install onnxruntime"
+    rejected = {one.value: one.because for one in line(found, "quantization.method").rejected}
+    assert rejected["onnx-fp32"] == "the engine onnxruntime is not installed: pip install onnxruntime"
+    assert rejected["torchao.int8_dynamic"] == "torchao is not installed: pip install 'titrant[torchao]'"
 
 
 def test_cannot_go_on_when_nothing_is_left():
@@ -272,7 +274,8 @@ def test_tells_what_each_device_is_expected_to_take_without_deciding_by_it():
     assert "(modelled)" in device.rejected[0].because
     assert device.rejected[0].because.endswith("to use it all the same write target.device: cuda")
     unseen = line(decided(hardware=WITH_H200, model=replace(case.MODEL, flops=None)), "target.device")
-    assert unseen.because == "int8 methods of this version run there only"
+    there, elsewhere = int8_methods("cpu"), int8_methods("cuda")
+    assert unseen.because == f"{len(there)} int8 methods run there, and {len(elsewhere)} on cuda"
 
 
 def test_warns_of_activations_that_are_expected_not_to_fit_on_the_gpu():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from titrant.runtime import catalog
+from titrant.runtime.api import apply as apply_operator
 from titrant.runtime.backends import backend, kinds
 from titrant.runtime.backends.session import open_session
 from titrant.schema.cost import Unmet
@@ -27,16 +28,24 @@ HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "numpy")
 PRECISIONS = {"fp32", "fp16", "bf16", "fp64", "int8", "int4"}
 
 
+# What takes long to make, made once.
+KEPT = {}
+
+
 @pytest.fixture
-def made(torch_model, rows, apply):
+def made(torch_model, rows, tmp_path_factory):
     """Make a tiny model of a kind, by the conversions that lead to it."""
 
     def make(kind):
+        if kind in KEPT:
+            return KEPT[kind]
         value = torch_model("TinyNet", 1, 6, 6)
-        for operator, _ in backend.conversion("torch", kind):
+        for operator, given in backend.conversion("torch", kind):
             ports = catalog.get(operator).inputs
             inputs = {"model": value} | ({"example": rows(1, 6, 6)} if "example" in ports else {})
-            value = apply(operator, inputs).outputs["model"]
+            value = apply_operator(operator, inputs, scratch=tmp_path_factory.mktemp(given)).outputs["model"]
+        if backend.kinds()[kind].unasked:
+            KEPT[kind] = value
         return value
 
     return make

@@ -3,7 +3,7 @@
 import pytest
 from onnx import TensorProto, helper  # noqa: TID253 - the tests build tiny nodes
 
-from titrant.runtime.inspect.onnx_flops import einsum_flops, node_flops
+from titrant.runtime.inspect.graph.flops import einsum_flops, node_flops
 
 MICROSOFT = "com.microsoft"
 # The operator, the shapes of its operands (None: left out), that of its answer, its settings, and the FLOPs by hand.

@@ -4,7 +4,7 @@ import onnx  # noqa: TID253 - its very subject
 import pytest
 from onnx import TensorProto, helper  # noqa: TID253 - its very subject
 
-from titrant.runtime.inspect.onnx_inputs import check_rows, check_tensors
+from titrant.runtime.inspect.graph.inputs import check_rows, check_tensors
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 from titrant.schema.facts import TensorSpec
 

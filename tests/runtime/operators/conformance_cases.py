@@ -25,6 +25,8 @@ class Case:
 
     params: object = field(default_factory=dict)  # a mapping, or a function of what was made
     inputs: Mapping = field(default_factory=dict)
+    cuda: bool = False  # it runs on a CUDA device only
+    apart: bool = False  # it takes long, and runs once in tests of its own
 
 
 READING = {"task": "binary_classification"}
@@ -40,6 +42,14 @@ def _onnx_file(made):
 
     path = made["export.onnx:model"].path
     return {"onnx": {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}}
+
+
+def _torch_file(made, form):
+    from blake3 import blake3
+
+    path = made[f"export.{form}:model"].path
+    specs = {"inputs": [{"name": "image", "shape": ["batch", 1, 6, 6]}], "outputs": [{"name": "logits"}]}
+    return {form: {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}, **specs}
 
 
 def _labels_file(made):
@@ -124,6 +134,17 @@ CASES = {
     "quantize.bnb_nf4": Case({}, {"model": "model.load:model"}),
     "quantize.bnb_fp4": Case({"double_quantization": False}, {"model": "model.load:model"}),
     "quantize.mlx_affine": Case({}, {"model": _wide}),
+    "export.exported": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "export.aoti": Case({}, {"model": "export.exported:model"}, apart=True),
+    "quantize.torchao_pt2e": Case(
+        {}, {"model": "export.exported:model", "calibration": "data.transform:calibration"}, apart=True
+    ),
+    "model.load_exported": Case(lambda made: _torch_file(made, "exported")),
+    "model.load_torchscript": Case(lambda made: _torch_file(made, "torchscript")),
+    "quantize.torchao_int8_weight_only": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "quantize.torchao_int8_dynamic": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
+    "quantize.torchao_int4": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}, cuda=True),
+    "quantize.torchao_fp8": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}, cuda=True),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
     "quantize.ort_nbits": Case({}, {"model": "wide:model"}),
     "quantize.smoothquant": Case({}, {"model": "net:layers", "calibration": "data.transform:calibration"}),
@@ -199,6 +220,13 @@ def add_what_is_installed():
             ports = catalog.get(name).inputs
             CASES[name] = Case({}, {port: made[taken.kinds[0]] for port, taken in ports.items() if not taken.optional})
             waiting.remove(name)
+
+
+def runs_here(name):
+    """Whether an operator runs here, on this machine; its declaration is looked at in any case."""
+    import torch
+
+    return not CASES[name].apart and (not CASES[name].cuda or torch.cuda.is_available())
 
 
 def kinds_of(name):
@@ -285,7 +313,7 @@ def run(name, made, scratch):
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
     made = {"record:record": record(), "wide:model": wide(), "net:layers": layers()}
-    for name in CASES:
+    for name in filter(runs_here, CASES):
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value
     return made

@@ -165,6 +165,69 @@ class Deciding(nn.Module):
         return -x if x.sum() > 0 else x
 
 
+class Branching(nn.Module):
+    """Two linear layers, of which the sum of the batch chooses one: (batch, 5) → (batch, 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(5, 2)
+        self.second = nn.Linear(5, 2)
+
+    def forward(self, x):
+        if x.sum() > 0:
+            return self.first(x)
+        return self.second(x)
+
+
+class Gathering(Branching):
+    """A list that grows by what the values say, and a loop over it."""
+
+    def forward(self, x):
+        parts: list[torch.Tensor] = [self.first(x)]
+        for place in range(3):
+            if bool(x.max() > place):
+                parts.append(self.second(x))
+        total = torch.zeros_like(parts[0])
+        for part in parts:
+            total = total + part
+        return total
+
+
+class ByCount(Branching):
+    """The same choice by how many numbers a mask lets through, which a trace would fix without a word."""
+
+    def forward(self, x):
+        if x[x > 1].numel() > 3:
+            return self.first(x)
+        return self.second(x)
+
+
+class ByEqual(Branching):
+    """The same choice by torch.equal, which answers with a Python truth value."""
+
+    def forward(self, x):
+        if torch.equal(x, x.abs()):
+            return self.first(x)
+        return self.second(x)
+
+
+class BySize(Branching):
+    """The same choice by the size of the batch."""
+
+    def forward(self, x):
+        if x.shape[0] > 1:
+            return self.first(x)
+        return self.second(x)
+
+
+class Calling(Branching):
+    """The same choice by a function of Python's that TorchScript does not read."""
+
+    def forward(self, x):
+        chosen = dict(zip(("a", "b"), (self.first, self.second), strict=True))["a" if x.sum() > 0 else "b"]
+        return chosen(x)
+
+
 class Answering(nn.Module):
     """The same linear layer, answering in the form that is asked for."""
 
@@ -196,6 +259,17 @@ class Remembering(nn.Module):
 
     def set_extra_state(self, state):
         pass
+
+
+class Counting(nn.Module):
+    """A forward that goes through the rows one by one, and answers alike in any batch: (batch, 5) → (batch, 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 2)
+
+    def forward(self, x):
+        return torch.stack([self.linear(row) for row in x])
 
 
 class BatchBound(nn.Module):

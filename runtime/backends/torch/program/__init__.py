@@ -1,0 +1,1 @@
+"""torch.export programs: made, loaded, quantized, compiled, and read back."""

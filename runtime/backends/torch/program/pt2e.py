@@ -1,0 +1,94 @@
+"""Quantize a torch.export program by PT2E with the quantizer for x86, and compile it."""
+
+import inspect
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch  # noqa: TID253 - its very subject
+
+from titrant.runtime.backends.session import checked, taken
+from titrant.runtime.backends.torch.determinism import fixed_settings, tensor_of
+from titrant.runtime.backends.torch.program.compiled import compiled
+from titrant.runtime.backends.torch.program.load import load_program, quiet
+from titrant.runtime.backends.torch.session import Border
+from titrant.runtime.catalog import Context
+from titrant.runtime.values import CompiledModel, ExportedModel, Rows
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+from titrant.schema.values.frozen import dataclass
+
+_WEIGHTS = ("quantized_decomposed.dequantize_per_channel",)
+
+
+@dataclass(frozen=True)
+class CalibrationRows:
+    """How many rows are looked at, how many at once, and which modules keep their precision."""
+
+    rows: int
+    batch: int
+    leave: tuple[str, ...]
+
+
+def quantized(
+    model: ExportedModel, calibration: Rows, params: CalibrationRows, context: Context
+) -> tuple[CompiledModel, int]:
+    """Return the compiled package and how many layers have int8 weights.
+
+    Raises PreconditionError X210 where the quantizer finds no layer, StepError X282 where the compiler fails.
+    """
+    program, border = load_program(model)
+    with fixed_settings(context.threads, context.seed, deterministic=False):
+        program = _converted(program, border, calibration, params)
+        layers = sum(str(node.target).startswith(_WEIGHTS) for node in program.graph.nodes)
+        if not layers:
+            message = "the quantizer for x86 finds no layer in the program to quantize"
+            raise PreconditionError(Diagnostic("X210", message, help="use quantization.method ort.static"))
+        return compiled(program, border.written(), context.scratch), layers
+
+
+def _converted(
+    program: torch.export.ExportedProgram, border: Border, calibration: Rows, params: CalibrationRows
+) -> torch.export.ExportedProgram:
+    with quiet(), torch.no_grad():
+        from torchao.quantization.pt2e import move_exported_model_to_eval
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+        prepared = prepare_pt2e(program.module(), _quantizer(params.leave))
+        for inputs in _batches(border, calibration, params):
+            prepared(*inputs)
+        module = convert_pt2e(prepared)
+        move_exported_model_to_eval(module)
+        return torch.export.export(module, inputs, dynamic_shapes=_free(border, module))
+
+
+def _quantizer(leave: Collection[str]) -> Any:
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    quantizer = x86.X86InductorQuantizer()
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
+    for name in leave:
+        quantizer.set_module_name_qconfig(name, None)
+    return quantizer
+
+
+def _batches(border: Border, calibration: Rows, params: CalibrationRows) -> list[tuple[torch.Tensor, ...]]:
+    """Cut the rows into whole batches of the size that the program takes, the last one filled up from the first."""
+    fixed = [shape[0] for _, shape, _ in border.inputs if shape and isinstance(shape[0], int)]
+    size = int(fixed[0]) if fixed else max(2, params.batch)
+    count = min(params.rows, len(calibration))
+    batches = []
+    for start in range(0, count, size):
+        places = np.arange(start, start + size) % len(calibration)
+        arrays = {name: taken(calibration, name)[places if shape else places[0]] for name, shape, _ in border.inputs}
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        batches.append(tuple(tensor_of(array, copy=True) for array in checked(border.inputs, arrays).values()))
+    return batches
+
+
+def _free(border: Border, module: torch.nn.Module) -> tuple[Any, ...]:
+    shapes = tuple(
+        {place: torch.export.Dim.AUTO for place, size in enumerate(shape) if isinstance(size, str)}
+        for _, shape, _ in border.inputs
+    )
+    kinds = [item.kind for item in inspect.signature(module.forward).parameters.values()]
+    return (shapes,) if inspect.Parameter.VAR_POSITIONAL in kinds else shapes

@@ -1,0 +1,181 @@
+"""Describe TorchScript and torch.export files: layers, parameters, FLOPs and outputs, and how the data fits them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.runtime.backends.torch.program.original import program_module, program_specs, program_tensors, read_script
+from titrant.runtime.inspect.graph.inputs import fit
+from titrant.runtime.inspect.torch import dtype_name
+from titrant.runtime.inspect.torch_forward import NOT_RUN, run_forward
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.facts import DataFacts, Layer, ModelFacts, TensorSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from titrant.runtime.operators.model.load_exported import ModelLoadExportedParams
+    from titrant.runtime.operators.model.load_torchscript import ModelLoadTorchscriptParams
+
+_ADVICE = "check `data.inputs` and `model.inputs`: the file must take the data's shape"
+# What a graph calls the products of modules, as torch calls the modules.
+_TYPES: Mapping[str, str] = {
+    "aten::linear": "Linear", "aten::_convolution": "Conv2d", "aten::conv1d": "Conv1d", "aten::conv2d": "Conv2d",
+    "aten::conv3d": "Conv3d", "aten::embedding": "Embedding", "aten::batch_norm": "BatchNorm2d",
+    "aten::layer_norm": "LayerNorm", "aten::addmm": "Linear", "aten::matmul": "Linear", "aten::lstm": "LSTM",
+    "aten::gru": "GRU",
+}  # fmt: skip
+
+
+def describe_exported(params: "ModelLoadExportedParams", data: DataFacts | None, task: str) -> ModelFacts:
+    """Load a program, check that the data fits its inputs, and run it on two cases of zeros.
+
+    Raises StepError X212 and X281 as model.load_exported does, X155 for NaN among its weights, X156 when it cannot
+    answer, RecipeError X126 when inputs and data differ.
+    """
+    path = Path(params.exported.path)
+    program, module = program_module(path)
+    taken = tuple(TensorSpec(*spec) for spec in program_specs(program))
+    specs = taken if data is None else fit(taken, data.inputs, path.name)
+    tensors = program_tensors(program)
+    _check_values(tensors, path.name, "model.exported")
+    layers = tuple(_program_layers(program, tensors))
+    return _facts(("exported", params.exported.digest), module, specs, tensors, layers, task=task)
+
+
+def describe_script(params: "ModelLoadTorchscriptParams", data: DataFacts | None, task: str) -> ModelFacts:
+    """Load a script, check that it has inputs of the data's names, and run it on two cases of zeros.
+
+    `params.inputs` are what the recipe says of its inputs, which the file itself does not. Raises StepError X212 as
+    model.load_torchscript does, X155 for NaN among its weights, X156 when it cannot answer.
+    """
+    path = Path(params.torchscript.path)
+    script = read_script(path)
+    named = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.inputs)
+    specs = named or (() if data is None else data.inputs)
+    tensors = dict(_script_tensors(script))
+    _check_values(tensors, path.name, "model.torchscript")
+    layers = tuple(_script_layers(script, tensors))
+    return _facts(("torchscript", params.torchscript.digest), script, specs, tensors, layers, task=task)
+
+
+def _facts(
+    file: tuple[str, str],
+    module: "torch.nn.Module",
+    specs: tuple[TensorSpec, ...],
+    tensors: "Mapping[str, torch.Tensor]",
+    layers: tuple[Layer, ...],
+    *,
+    task: str,
+) -> ModelFacts:
+    """Run a file, a key of the recipe and its digest, where all sizes of its inputs are known."""
+    source, digest = file
+    concrete = all(isinstance(size, int) for spec in specs for size in spec.shape[1:])
+    seen = run_forward(f"model.{source}", module, specs, task, _ADVICE) if specs and concrete else NOT_RUN
+    return ModelFacts(
+        source=source,
+        digest=digest,
+        parameters=sum(layer.parameters for layer in layers),
+        trainable=0,
+        weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+        layers=layers,
+        inputs=specs,
+        outputs=seen.outputs,
+        flops=seen.flops,
+        activation_bytes=seen.activation_bytes,
+        notes=seen.notes,
+    )
+
+
+def _check_values(tensors: "Mapping[str, torch.Tensor]", name: str, key: str) -> None:
+    broken = [item for item, value in tensors.items() if value.is_floating_point() and bool(value.isnan().any())]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        help = "export it again from weights that trained well"
+        raise StepError(Diagnostic("X155", f"{name}: NaN in {broken[0]}{more}", help=help, key=key))
+
+
+def _program_layers(program: "torch.export.ExportedProgram", tensors: "Mapping[str, torch.Tensor]") -> Iterator[Layer]:
+    """List the modules that a program says its weights are of, in the order of its tensors."""
+    types = {
+        str(path): str(kind).rpartition(".")[2]
+        for node in program.graph.nodes
+        for path, kind in (node.meta.get("nn_module_stack") or {}).values()
+    }
+    flops = _program_flops(program)
+    parameters = set(program.graph_signature.parameters)
+    for owner, held in _by_owner(tensors).items():
+        yield _layer(owner, types.get(owner, ""), held, parameters, flops.get(owner))
+
+
+def _program_flops(program: "torch.export.ExportedProgram") -> dict[str, int]:
+    """Count two FLOPs a multiply-add of one case, of products by weights, by the module that the weights are of."""
+    named = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
+    counts: dict[str, int] = {}
+    for node in program.graph.nodes:
+        name = str(getattr(node.target, "_schema", None) and node.target._schema.name)
+        weight = next((item for item in node.args[1:2] if getattr(item, "name", "") in named), None)
+        if name not in _TYPES or weight is None or name == "aten::embedding":
+            continue
+        shape = node.meta["val"].shape
+        elements, channels = math.prod(weight.meta["val"].shape), weight.meta["val"].shape[0]
+        places = math.prod(int(size) for size in shape[1:]) // int(channels)
+        owner = named[weight.name].rpartition(".")[0]
+        counts[owner] = counts.get(owner, 0) + 2 * int(elements) * places
+    return counts
+
+
+def _script_tensors(script: Any) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Yield what a script holds: parameters and buffers, and the constants that freezing made of them."""
+    yield from script.named_parameters()
+    yield from script.named_buffers()
+    for node in script.inlined_graph.nodes():
+        if node.kind() == "prim::Constant" and node.outputsSize() and node.output().type().kind() == "TensorType":
+            value = node.output().toIValue()
+            if value is not None and value.numel() > 1:
+                yield f"constant {node.output().debugName()}", value
+
+
+def _script_layers(script: Any, tensors: "Mapping[str, torch.Tensor]") -> Iterator[Layer]:
+    types = {name: part.original_name for name, part in script.named_modules()}
+    parameters = {name for name, _ in script.named_parameters()}
+    held = {name: value for name, value in tensors.items() if not name.startswith("constant ")}
+    for owner, own in _by_owner(held).items():
+        yield _layer(owner or script.original_name, types.get(owner, ""), own, parameters, None)
+    yield from _constant_layers(script)
+
+
+def _constant_layers(script: Any) -> Iterator[Layer]:
+    """List the calls that read constants with several dimensions: of a frozen script the layers are no modules."""
+    count = 0
+    for node in script.inlined_graph.nodes():
+        values = [value.toIValue() for value in node.inputs() if value.node().kind() == "prim::Constant"]
+        own = {f"{place}": value for place, value in enumerate(values) if hasattr(value, "ndim") and value.ndim}
+        if any(value.ndim > 1 for value in own.values()):
+            kind = node.kind()
+            name = f"{kind.rpartition('::')[2].strip('_')}_{count}"
+            yield _layer(name, _TYPES.get(kind, kind.rpartition("::")[2]), own, set(own), None)
+            count += 1
+
+
+def _by_owner(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, dict[str, torch.Tensor]]":
+    owners: dict[str, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        owners.setdefault(name.rpartition(".")[0], {})[name] = value
+    return owners
+
+
+def _layer(
+    name: str, kind: str, held: "Mapping[str, torch.Tensor]", parameters: "set[str]", flops: int | None
+) -> Layer:
+    weight = next((value for value in held.values() if value.ndim > 1), next(iter(held.values())))
+    return Layer(
+        name=name or kind,
+        type=kind,
+        parameters=sum(value.numel() for item, value in held.items() if item in parameters),
+        weight_bytes=sum(value.numel() * value.element_size() for value in held.values()),
+        weight_shape=tuple(weight.shape),
+        flops=flops,
+        dtype=dtype_name(weight),
+    )

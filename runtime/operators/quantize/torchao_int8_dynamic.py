@@ -1,0 +1,85 @@
+"""Quantize linear layers to int8 by torchao, with a scale for each row of activations, found at run time."""
+
+from typing import Any
+
+from pydantic import Field
+
+from titrant.runtime.backends.torch.program.torchao_cost import PEAK_BYTES, needs, seconds_of, size_of
+from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.cost.forward import modelled
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
+from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.plan import Prediction
+
+
+class TorchaoInt8DynamicParams(Params):
+    """Which layers keep their precision."""
+
+    leave: tuple[str, ...] = Field((), description="layers, by name, that keep their precision")
+
+
+def requires(params: TorchaoInt8DynamicParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
+    """Need torchao and a linear layer in fp32."""
+    return needs("torchao.int8_dynamic", hardware, model, params.leave)
+
+
+def predict(
+    params: TorchaoInt8DynamicParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count one byte for each weight of a linear layer, a scale for each of its channels, and four bytes elsewhere."""
+    if model is None:
+        return Prediction()
+    size = size_of(model, params.leave, dynamic=True)
+    seconds = seconds_of(model, dynamic=True)
+    return modelled(hardware, seconds, 4 * model.weight_bytes + PEAK_BYTES, size)
+
+
+@operator(
+    "quantize.torchao_int8_dynamic",
+    version=1,
+    family="quantize",
+    params=TorchaoInt8DynamicParams,
+    inputs={"model": "torch", "example": "rows"},
+    outputs={"model": "exported"},
+    requires=requires,
+    predict=predict,
+    loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.torchao"),
+    libraries=("torch", "torchao"),
+    user_code=True,
+    method=Method(
+        "torchao.int8_dynamic",
+        takes="torch",
+        engine="torch",
+        format="exported",
+        bits=(8,),
+        rank=2,
+        devices=("cpu",),
+        # Some thirty small operations around each product: measured at 512 x 512, AVX-512.
+        arithmetic=Arithmetic(
+            speedups=(Speedup(("product",), {1: 0.3, 32: 1.0, 256: 1.5}),), layer_seconds=150e-6, weights=0.25
+        ),
+        layers=("Linear",),
+        named="linear layers",
+    ),
+)
+def quantize_torchao_int8_dynamic(
+    params: TorchaoInt8DynamicParams, context: Context, *, model: Any, example: Any
+) -> dict[str, Any]:
+    """Quantize linear layers to int8: weights by output channel, activations by row as they come.
+
+    Helps when: linear layers are large and many rows are answered at once; small ones lose by the operations around.
+    Inputs:     model - on the CPU, with at least one torch.nn.Linear in fp32; example - rows to export it with
+    Outputs:    model - a torch.export file that torch alone loads; products in int8, all other layers in fp32. The
+                measurements quantized_layers and fp32_layers count the layers with weights. No answer depends on who
+                shares the batch
+    Fails:      PreconditionError when there is no linear layer in fp32, or torch.export cannot follow the forward
+    Cost:       a copy of the model, seconds to export
+    """
+    from titrant.runtime.backends.torch.program.torchao import quantized
+    from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
+
+    taken = [name for name in linear_layers(model.module) if name not in params.leave]
+    made, layers, others = quantized(model, example, "Int8DynamicActivationInt8WeightConfig", taken, context)
+    context.measure("quantized_layers", layers)
+    context.measure("fp32_layers", others)
+    return {"model": made}
