@@ -139,8 +139,8 @@ def _any(layer: Layer, patterns: Sequence[str]) -> bool:
 
 def _kept_words(key: str, names: Sequence[str]) -> str:
     some = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    one = len(names) == 1
-    kept, taken = ("keeps its" if one else "keep their"), ("is" if one else "are")
+    single = len(names) == 1
+    kept, taken = ("keeps its" if single else "keep their"), ("is" if single else "are")
     what = f"{kept} precision" if key == "skip" else f"alone {taken} quantized"
     return f"{counted(len(names), 'layer')} {what}: {some}"
 

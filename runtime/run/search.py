@@ -41,13 +41,15 @@ class TuningQuality:
     """What one candidate's answers on `rows` tuning rows are worth, None where they were not compared.
 
     `kept` is the share of the original's main metric (the agreement where there are no labels), `agreement` the share
-    of equal decisions, `original` the original's own metric.
+    of equal decisions, `original` the original's own metric. `as_planned` is the share of the layers, of those that
+    were found, that gave these answers in the precision that was planned.
     """
 
     kept: float | None = None
     agreement: float | None = None
     original: float | None = None
     rows: int = 0
+    as_planned: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,6 @@ class Figures:
     tuning: TuningQuality = TuningQuality()
     # The share of cases that no other company changes, as high as chance allows after what was seen on tuning rows.
     batch_invariance: float | None = None
-    as_planned: float | None = None  # the share of the layers, of those that were found, that run as planned
 
     def value(self, name: str) -> float | None:
         """Return a figure by the name that an objective or a target limit has for it."""
@@ -75,7 +76,7 @@ class Figures:
             "peak_memory": self.timing.peak_memory,
             "quality": self.tuning.kept,
             "batch_invariance": self.batch_invariance,
-            AS_PLANNED: self.as_planned,
+            AS_PLANNED: self.tuning.as_planned,
         }
         return by_name[name]
 

@@ -172,7 +172,8 @@ def _figures(walk: Walk, search: CandidateSearch, candidate: Candidate, timings:
     quality, invariance = walk.value(candidate.quality), walk.value_if_there(candidate.invariance)
     size = walk.artifacts[candidate.model].size
     measured = figures(candidate, search, size, quality, timings, invariance=invariance)
-    return replace(measured, as_planned=share_as_planned(layers_of(walk.value_if_there(candidate.executed))))
+    as_planned = share_as_planned(layers_of(walk.value_if_there(candidate.executed)))
+    return replace(measured, tuning=replace(measured.tuning, as_planned=as_planned))
 
 
 def _choices(

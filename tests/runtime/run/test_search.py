@@ -60,6 +60,16 @@ def test_leaves_out_what_a_target_limit_would_fail_so_that_it_does_not_stop_the_
     assert "its size is 400 B, the target says at most 200 B" in choices[1].because
 
 
+def test_leaves_out_what_runs_otherwise_than_planned_so_that_it_does_not_stop_the_judging():
+    found = [one("plain", 0, 1.0, 400, as_planned=0.75), one("int8", 1, 0.5, 100, as_planned=1.0), one("x", 2, 0.2, 9)]
+    limit = Limit("layers_as_planned", "at_least", 1.0)
+    choices = shortlist(found, OBJECTIVE, (limit,), None, 4)
+    assert names(choices) == ["int8", "x"]
+    assert choices[-1].because == "25% of its layers run in another precision than was planned"
+    (nearest,) = shortlist(found[:1], OBJECTIVE, (limit,), None, 4)
+    assert nearest.shortlisted  # so that the report shows the row that fails
+
+
 def test_gives_up_quality_only_beyond_what_chance_explains():
     bad = one("bad", 1, 0.5, 100, kept=0.90, agreement=0.91, original=0.9)
     close = one("close", 2, 0.3, 100, kept=0.945, agreement=0.95, original=0.9)
