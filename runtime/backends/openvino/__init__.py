@@ -10,6 +10,7 @@ from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware
 
 SNIPPET = """\
+import numpy as np
 import openvino
 
 core = openvino.Core()
