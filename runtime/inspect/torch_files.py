@@ -54,9 +54,9 @@ def describe_script(params: "ModelLoadTorchscriptParams", data: DataFacts | None
     script = read_script(path)
     named = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in params.inputs)
     specs = named or (() if data is None else data.inputs)
-    tensors = dict(_script_tensors(script))
+    tensors = {**dict(script.named_parameters()), **dict(script.named_buffers()), **dict(_script_constants(script))}
     _check_values(tensors, path.name, "model.torchscript")
-    layers = tuple(_script_layers(script, tensors))
+    layers = tuple(_script_layers(script))
     return _facts(("torchscript", params.torchscript.digest), script, specs, tensors, layers, task=task)
 
 
@@ -126,10 +126,8 @@ def _program_flops(program: "torch.export.ExportedProgram") -> dict[str, int]:
     return counts
 
 
-def _script_tensors(script: Any) -> "Iterator[tuple[str, torch.Tensor]]":
-    """Yield what a script holds: parameters and buffers, and the constants that freezing made of them."""
-    yield from script.named_parameters()
-    yield from script.named_buffers()
+def _script_constants(script: Any) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Yield the tensors that freezing made constants of a script's code."""
     for node in script.inlined_graph.nodes():
         if node.kind() == "prim::Constant" and node.outputsSize() and node.output().type().kind() == "TensorType":
             value = node.output().toIValue()
@@ -137,12 +135,11 @@ def _script_tensors(script: Any) -> "Iterator[tuple[str, torch.Tensor]]":
                 yield f"constant {node.output().debugName()}", value
 
 
-def _script_layers(script: Any, tensors: "Mapping[str, torch.Tensor]") -> Iterator[Layer]:
+def _script_layers(script: Any) -> Iterator[Layer]:
     types = {name: part.original_name for name, part in script.named_modules()}
-    parameters = {name for name, _ in script.named_parameters()}
-    held = {name: value for name, value in tensors.items() if not name.startswith("constant ")}
-    for owner, own in _by_owner(held).items():
-        yield _layer(owner or script.original_name, types.get(owner, ""), own, parameters, None)
+    parameters = dict(script.named_parameters())
+    for owner, own in _by_owner({**parameters, **dict(script.named_buffers())}).items():
+        yield _layer(owner or script.original_name, types.get(owner, ""), own, set(parameters), None)
     yield from _constant_layers(script)
 
 

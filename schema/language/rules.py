@@ -206,7 +206,8 @@ def weights_fit(draft: Draft) -> Iterator[Diagnostic]:
     kind = _only(draft)
     if kind not in _FILES:
         return
-    for key in ("weights", "args"):
+    # Only an ONNX file can be told of recurrent state.
+    for key in ("weights", "args") if kind == "onnx" else ("weights", "args", "state"):
         if key in draft.model.model_fields_set and getattr(draft.model, key) != "included":
             message = f"`model.{kind}` is a whole model, and `{key}` has nothing to act on"
             yield draft.key("R022", message, ("model", key), f"take `{key}` out, or build the model with `factory`")
