@@ -377,11 +377,6 @@ def quantization_methods() -> tuple[str, ...]:
     return tuple(name for _, name in sorted((method.rank, method.name) for method in declared if method is not None))
 
 
-def leaving_methods() -> tuple[str, ...]:
-    """List the quantization methods that can leave layers as they are, by their names."""
-    return tuple(name for name in quantization_methods() if LEAVE in get(method_operator(name)).params.model_fields)
-
-
 def reductions(family: str) -> tuple[str, ...]:
     """List the operators of a family (prune, factorize) that reduce a model, from gentle to aggressive."""
     declared = [get(name) for name in names() if name.partition(".")[0] == family]

@@ -24,6 +24,7 @@ ELSE = {
     "src/titrant/api/draft.py": "`onnx` is the key of `model` that is asked about",
     "src/titrant/api/inspect.py": "`onnx` is the key of `model` that is written",
     "runtime/inspect/inspect.py": "`onnx` is the parameter of the operator that loads such a file",
+    "compiler/bind/availability.py": "what values of later versions need, where no engine of titrant's rests on it yet",
     "compiler/bind/check_files.py": "`onnx` is the key of `model` whose file is looked for",
     "compiler/facts/load_steps.py": "`onnx` is the parameter of the operator that loads such a file",
 }

@@ -87,10 +87,6 @@ NEEDS: Mapping[tuple[tuple[str, ...], str], tuple[str, tuple[str, ...]]] = {
     (_METHOD, "awq"): ("an NVIDIA GPU with CUDA, and the package autoawq", ("ort.nbits", "bnb.nf4")),
     (_METHOD, "tensorrt.int8"): (_TENSORRT, ("ort.static",)),
     (_METHOD, "tensorrt.fp8"): (f"{_TENSORRT}, of compute capability 8.9 or more", ("cast",)),
-    (_METHOD, "torchao.int4"): ("an NVIDIA GPU with CUDA, and the package torchao", ("ort.nbits", "bnb.nf4")),
-    (_METHOD, "torchao.fp8"): (
-        "an NVIDIA GPU of compute capability 8.9 or more, and the package torchao", ("cast",)
-    ),
     (_ENGINE, "tensorrt"): (_TENSORRT, ("onnxruntime", "torch")),
 }  # fmt: skip
 # Where metrics are named; a user's own, `module:Name`, and those of tasks that are not there come later.

@@ -276,7 +276,7 @@ def leaving_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"`{key}` chooses layers that are quantized, and `method` is `none`"
         yield given.finding("R171", path, message, f"take `{key}` out, or name a method", part="key")
     elif declaration is not None and LEAVE not in declaration.params.model_fields:
-        others = ", ".join(f"`{name}`" for name in catalog.leaving_methods())
+        others = ", ".join(f"`{name}`" for name in leaving_methods())
         message = f"`{quantization.method}` has no way to leave layers as they are"
         yield given.finding("R170", path, message, f"take `{key}` out, or choose one of {others}", part="key")
 
@@ -294,3 +294,12 @@ def patterns_match(given: CheckInput, model: ModelFacts, data: DataFacts) -> Ite
 def matches(name: str, pattern: str) -> bool:
     """Whether a pattern covers a layer: by its own name, or by a module that it lies in."""
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def leaving_methods() -> tuple[str, ...]:
+    """List the quantization methods that can leave layers as they are, by their names."""
+    return tuple(
+        name
+        for name in catalog.quantization_methods()
+        if LEAVE in catalog.get(catalog.method_operator(name)).params.model_fields
+    )

@@ -1,13 +1,14 @@
-"""What each level supplies, and which level `auto` is."""
+"""What each level supplies, which level `auto` is, and the widths that level and recipe allow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
-from titrant.compiler.decide.target import original_kind
+from titrant.compiler.decide.target import int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.schema.cost import NOTHING_KNOWN
-from titrant.schema.plan import Rejected
+from titrant.runtime.catalog import Method
+from titrant.schema.cost import NOTHING_KNOWN, Unmet
+from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size
 
@@ -15,6 +16,14 @@ from titrant.schema.values.units import format_size
 SMALL_BYTES = 100 * 10**6
 # Above this `level: auto` considers everything that saves memory.
 LARGE_BYTES = 10**9
+
+# What `bits: auto` stands for, the width that it prefers first; how few bits there may be is the level's to say.
+AUTO_BITS = (8, 16, 4)
+# On an accelerator without int8 kernels.
+ACCELERATOR_BITS = (16, 4)
+# Instruction sets that compute in 16 bits: elsewhere such numbers are widened first, and nothing but the size is won.
+HALF = ("avx512_bf16", "amx_bf16", "avx512_fp16", "bf16", "fp16")
+_HALF_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -183,3 +192,57 @@ def _unquantized_bytes(question: Question) -> int:
             made = declaration.predict(declaration.params(), question.hardware, question.model, NOTHING_KNOWN)
             sizes.append(made.output_bytes or 0)
     return min(filter(None, sizes), default=question.model.weight_bytes)
+
+
+def bits_line(question: Question) -> Iterator[Decision]:
+    """Say what bits that the recipe asks for mean to the candidates, and that they overrule the level's."""
+    asked = question.recipe.quantization.bits
+    if asked == "auto":
+        return
+    fewest = LEVELS[question.settled.level].fewest_bits
+    overruled = f"; it comes before level {question.settled.level}, whose fewest are {fewest}" * (asked < fewest)
+    yield decision(
+        question,
+        "quantization.bits",
+        "bits.written",
+        asked=str(asked),
+        chosen=f"only methods that give {asked} bits",
+        because=f"the recipe says so{overruled}",
+        path=("quantization", "bits"),
+    )
+
+
+def other_bits(question: Question, method: Method, offered: tuple[int, ...]) -> Iterator[Unmet]:
+    """Say why a method's widths are not those asked for; one that the recipe names may have any under `auto`."""
+    asked = question.recipe.quantization.bits
+    if asked == "auto" and question.recipe.quantization.method == method.name:
+        return
+    if asked == "auto" and offered == (_HALF_BITS,) and not _half_pays(question):
+        cause = "this processor computes in none of the 16-bit formats, so that nothing but the size is won"
+        yield Unmet(cause, "write search.objective: [size] or a target.size to consider it")
+        return
+    widths = _auto_bits(question) if asked == "auto" else (asked,)
+    if set(widths).isdisjoint(offered):
+        said, due = " or ".join(map(str, offered)), " or ".join(map(str, widths))
+        yield Unmet(f"it gives {said} bits, and bits: {asked} asks for {due}")
+
+
+def _half_pays(question: Question) -> bool:
+    """Whether 16 bits win anything: computed in, or where the size of the file is what counts first."""
+    recipe, instructions = question.recipe, question.hardware.identity.instructions
+    native = question.settled.device != "cpu" or any(name in instructions for name in HALF)
+    return native or recipe.search.objective[0] == "size" or recipe.target.size is not None
+
+
+def bits_of(question: Question, method: Method) -> int:
+    """Return the width of a method's candidate: as written, or the one that `auto` prefers of those it gives."""
+    asked = question.recipe.quantization.bits
+    if asked != "auto":
+        return asked
+    return next((width for width in _auto_bits(question) if width in method.bits), method.bits[0])
+
+
+def _auto_bits(question: Question) -> tuple[int, ...]:
+    """Return the widths that `auto` takes, the one that it prefers first."""
+    device = question.settled.device
+    return AUTO_BITS if device == "cpu" or int8_methods(device) else ACCELERATOR_BITS

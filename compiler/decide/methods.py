@@ -6,17 +6,19 @@ from typing import Any, get_args
 
 from titrant.compiler.bind.layers import without
 from titrant.compiler.decide.levels import (
-    LEVELS,
     SMALL_BYTES,
     asked_by_target,
     asks_to_quantize,
+    bits_line,
+    bits_of,
     fewest_bits,
     is_medical,
+    other_bits,
 )
 from titrant.compiler.decide.number_format import cannot_leave, with_left_alone
 from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
-from titrant.compiler.decide.target import at_device, engine_of, find_gpu, int8_methods, original_kind
+from titrant.compiler.decide.target import at_device, engine_of, find_gpu, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import ModelKind
@@ -26,13 +28,6 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.frozen import dataclass
 
-# What `bits: auto` stands for, the width that it prefers first; how few bits there may be is the level's to say.
-AUTO_BITS = (8, 16, 4)
-# On an accelerator without int8 kernels.
-ACCELERATOR_BITS = (16, 4)
-# Instruction sets that compute in 16 bits: elsewhere such numbers are widened first, and nothing but the size is won.
-HALF = ("avx512_bf16", "amx_bf16", "avx512_fp16", "bf16", "fp16")
-_HALF_BITS = 16
 # Fewer calibration rows than these say little of the range of an input.
 LEAST_CALIBRATION_ROWS = 16
 # What the medical safeguards allow at least.
@@ -77,7 +72,7 @@ def chains(question: Question) -> RuleAnswer:
         _refuse_bits(question)
         offers = (*conversions, *_ranked(question, _methods(question)))
         answer = _settled(question, offers, "method.auto", _why_measured(question))
-        answer = replace(answer, decisions=(*_bits_line(question), *answer.decisions))
+        answer = replace(answer, decisions=(*bits_line(question), *answer.decisions))
     else:
         answer = _explicit(question, _offer(question, asked))
     warnings = (READS_VALUES,) if question.model.reads_values else ()
@@ -171,24 +166,6 @@ def _why_measured(question: Question) -> str:
     return f"{because} ({reason})" if reason else because
 
 
-def _bits_line(question: Question) -> Iterator[Decision]:
-    """Say what bits that the recipe asks for mean to the candidates, and that they overrule the level's."""
-    asked = question.recipe.quantization.bits
-    if asked == "auto":
-        return
-    fewest = LEVELS[question.settled.level].fewest_bits
-    overruled = f"; it comes before level {question.settled.level}, whose fewest are {fewest}" * (asked < fewest)
-    yield decision(
-        question,
-        "quantization.bits",
-        "bits.written",
-        asked=str(asked),
-        chosen=f"only methods that give {asked} bits",
-        because=f"the recipe says so{overruled}",
-        path=("quantization", "bits"),
-    )
-
-
 def _unquantized(question: Question) -> Iterator[Unmet]:
     """Refuse a conversion of weights wider than the bits that the recipe asks for: fp32 would be released for int8."""
     quantization = question.recipe.quantization
@@ -255,7 +232,7 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
     options = dict(question.recipe.quantization.options) if question.recipe.quantization.method == name else {}
     own = {**options, **(variant.options if variant else {})}
     options = with_left_alone(declaration, {**_other_format(question, declaration, options), **own}, question)
-    bits = width or _bits(question, method)
+    bits = width or bits_of(question, method)
     before = question.settled.reductions
     identifier = f"{name}-{width}bit" if width else name
     identifier = f"{identifier}.{variant.suffix}" if variant else identifier
@@ -268,7 +245,7 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
         beside = _unable(question, declaration, method, _params(declaration, bits, options))
         return Offer(chain, (Unmet(cause, f"write target.device: {there}"), *beside))
     offered = (width,) if width else method.bits
-    unfit = (*_unfit(question, method.engine, method.format), *_other_bits(question, method, offered))
+    unfit = (*_unfit(question, method.engine, method.format), *other_bits(question, method, offered))
     params = _params(declaration, bits, options)
     unfit = (*unfit, *cannot_leave(declaration, question))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, params))
@@ -294,41 +271,6 @@ def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
         reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
         cause = f"it gives {bits} bits, and {reason} allows no fewer than {SAFE_BITS}"
         yield Unmet(cause, f"choose a method with {SAFE_BITS}")
-
-
-def _other_bits(question: Question, method: Method, offered: tuple[int, ...]) -> Iterator[Unmet]:
-    """Say why a method's widths are not those asked for; one that the recipe names may have any under `auto`."""
-    asked = question.recipe.quantization.bits
-    if asked == "auto" and question.recipe.quantization.method == method.name:
-        return
-    if asked == "auto" and offered == (_HALF_BITS,) and not _half_pays(question):
-        cause = "this processor computes in none of the 16-bit formats, so that nothing but the size is won"
-        yield Unmet(cause, "write search.objective: [size] or a target.size to consider it")
-        return
-    widths = _auto_bits(question) if asked == "auto" else (asked,)
-    if set(widths).isdisjoint(offered):
-        said, due = " or ".join(map(str, offered)), " or ".join(map(str, widths))
-        yield Unmet(f"it gives {said} bits, and bits: {asked} asks for {due}")
-
-
-def _half_pays(question: Question) -> bool:
-    """Whether 16 bits win anything: computed in, or where the size of the file is what counts first."""
-    recipe, instructions = question.recipe, question.hardware.identity.instructions
-    native = question.settled.device != "cpu" or any(name in instructions for name in HALF)
-    return native or recipe.search.objective[0] == "size" or recipe.target.size is not None
-
-
-def _bits(question: Question, method: Method) -> int:
-    asked = question.recipe.quantization.bits
-    if asked != "auto":
-        return asked
-    return next((width for width in _auto_bits(question) if width in method.bits), method.bits[0])
-
-
-def _auto_bits(question: Question) -> tuple[int, ...]:
-    """Return the widths that `auto` takes, the one that it prefers first."""
-    device = question.settled.device
-    return AUTO_BITS if device == "cpu" or int8_methods(device) else ACCELERATOR_BITS
 
 
 def _other_format(question: Question, declaration: Declaration, written: Mapping[str, Any]) -> dict[str, Any]:

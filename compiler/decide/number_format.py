@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from titrant.compiler.bind.check_model import matches
+from titrant.compiler.bind.check_model import leaving_methods, matches
 from titrant.compiler.bind.layers import OWN, RECURRENT, UNSAID, left_alone, left_because
 from titrant.compiler.decide.reductions import reduced_facts
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.runtime import catalog
-from titrant.runtime.catalog import LEAVE, Declaration, leaving_methods
+from titrant.runtime.catalog import LEAVE, Declaration
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts
 from titrant.schema.plan import Decision, Rejected

@@ -70,8 +70,7 @@ class ModelKind:
     outside: str = ""  # the operator that puts a file's weights into another beside it; "" where there is none
     # Of a file of weights alone: a live model, copied, with the file's weights in it.
     weights_into: Callable[[Path, Any], Any] | None = None
-    # What runs it, where that is code that titrant does not have: its answers are judged, no time of it is.
-    weights_for: str = ""
+    weights_for: str = ""  # whose code runs it, where titrant has none: its answers are judged, no time of it is
     stamp: Stamp | None = None  # how a released file says what it was judged by; None: it does not
 
     @property

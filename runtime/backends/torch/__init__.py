@@ -115,6 +115,8 @@ def _archive_text(file: Path) -> str:
     from titrant.runtime.backends.torch.archive_stamp import read
 
     return read(file)
+
+
 def _program(module: str) -> Any:
     """Import what stands above torch's modules: they are what programs are made of and run by."""
     return import_module(f"{__name__}.program.{module}")

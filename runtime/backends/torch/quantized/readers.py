@@ -138,12 +138,12 @@ class _Watch:
     def note(self, func: Any, args: tuple[Any, ...], named: Mapping[str, Any], result: Any) -> None:
         """Record that a function read its arguments; one that passes channels on hands their source to its result."""
         read = {id(leaf): leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, torch.Tensor)}
-        known = [leaf for leaf in read.values() if id(leaf) in self.source]
-        if func in _PASSING and len(known) == 1 and known[0].shape[-1:] == result.shape[-1:]:
-            if result is not known[0]:
+        sourced = [leaf for leaf in read.values() if id(leaf) in self.source]
+        if func in _PASSING and len(sourced) == 1 and sourced[0].shape[-1:] == result.shape[-1:]:
+            if result is not sourced[0]:
                 self._kept.append(result)
-                self.source[id(result)] = self.source[id(known[0])]
+                self.source[id(result)] = self.source[id(sourced[0])]
             return
-        for leaf in known:
+        for leaf in sourced:
             source = self.source[id(leaf)]
             self.others[source] = self.others.get(source, 0) + 1
