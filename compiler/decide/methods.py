@@ -33,10 +33,10 @@ LEAST_CALIBRATION_ROWS = 16
 # What the medical safeguards allow at least.
 SAFE_BITS = 8
 
-# A file is made by tracing, and holds what was traced; runtime/backends/torch/call.py refuses the rest.
+# Most files are made by tracing, and hold what was traced; runtime/backends/torch/call.py refuses the rest.
 READS_VALUES = (
-    "the model's code reads tensor values: where it decides on them with if or while, no file can hold both ways and "
-    "no candidate can be made: choose with torch.where or a mask instead"
+    "the model's code reads tensor values: where it decides on them with if or while, only a TorchScript file, "
+    "scripted from the code, holds both ways, and others are refused: choose with torch.where or a mask instead"
 )
 
 
