@@ -13,7 +13,7 @@ from titrant.runtime.backends.stamp import KEY, Piece
 
 _END = re.compile(rb"</rt_info>\s*</net>\s*$")
 # Values have no quotes and no brackets of their own: they are written as entities.
-_ELEMENT = re.compile(rb'<' + re.escape(KEY).encode() + rb' value="([^"]*)" ?/>')
+_ELEMENT = re.compile(rb"<" + re.escape(KEY).encode() + rb' value="([^"]*)" ?/>')
 _AS_ENTITIES = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 

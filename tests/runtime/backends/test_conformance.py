@@ -138,7 +138,7 @@ def answered(engine, model, rows, count=5):
 
 
 # What needs care in one format or another: quotes, brackets, line ends, other scripts, a piece of a format's own text.
-RELEASES = ({"verdict": "PASS", "batch": 64}, {"name": "<a & \"b\"> </rt_info></net>\n\u00e9\u6f22'", "verdict": "FAIL"})
+RELEASES = ({"verdict": "PASS", "batch": 64}, {"name": '<a & "b"> </rt_info></net>\n\u00e9\u6f22\'', "verdict": "FAIL"})
 
 
 @pytest.mark.parametrize("kind", FORMATS)
