@@ -43,7 +43,7 @@ class ForwardPass:
     activation_bytes: int | None
     uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
     unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
-    uncalled: frozenset[str] = frozenset()  # parts of torch's whose weights were read, which themselves were not called
+    uncalled: frozenset[str] = frozenset()  # parts whose weights were read without calling them, or at fixed places
     operations: int = 0  # that an exported file has a node or more for
 
     @property
@@ -88,7 +88,7 @@ def run_forward(
     counting = counter()
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
-    with torch.no_grad(), uncounted, counting, peak, _called() as parts:
+    with torch.no_grad(), uncounted, counting, peak, _called(cases) as parts:
         try:
             answer = call(f"{name}, shown {shapes},", arguments.call, module, inputs)
         except StepError as error:
@@ -123,10 +123,19 @@ def run_forward(
 
 
 @contextmanager
-def _called() -> Iterator[set[int]]:
-    """Gather the identities of the modules that are called."""
+def _called(cases: int) -> Iterator[set[int]]:
+    """Gather the identities of the modules that are called, but of tables that are read at the same places every time.
+
+    What is looked up without the batch is a constant: a file may hold it in place of the table.
+    """
     parts: set[int] = set()
-    hook = register_module_forward_pre_hook(lambda part, _: parts.add(id(part)))
+
+    def note(part: torch.nn.Module, given: tuple[Any, ...]) -> None:
+        places = given[0] if isinstance(part, torch.nn.Embedding) and given else None
+        if not isinstance(places, torch.Tensor) or (places.ndim and len(places) == cases):
+            parts.add(id(part))
+
+    hook = register_module_forward_pre_hook(note)
     try:
         yield parts
     finally:

@@ -72,10 +72,13 @@ def _layers(
         operation = _operation(node)
         if operation not in _WEIGHT_AT or len(node.args) <= _WEIGHT_AT[operation]:
             continue
-        source = _source(node.args[_WEIGHT_AT[operation]], weights, fixed)
+        given = node.args[_WEIGHT_AT[operation]]
+        # A recurrent layer is given its weights in a list, which begins with a matrix.
+        given = given[0] if isinstance(given, list | tuple) and given else given
+        source = _source(given, weights, fixed)
         if source is None:
             continue
-        stored, computed = _format(weights[source].dtype), _format(node.args[_WEIGHT_AT[operation]].meta["val"].dtype)
+        stored, computed = _format(weights[source].dtype), _format(given.meta["val"].dtype)
         unpacked = f"{operation} of {stored} weights, unpacked to {computed} on each call"
         engine_op = operation if stored == computed else unpacked
         precision = stored if stored in _PACKED else computed
