@@ -70,9 +70,10 @@ def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[st
 
     Helps when: the model already is ONNX.
     Inputs:     none
-    Outputs:    model - one ONNX file, above 2 GB with its weights in `model.onnx.data` beside it, whose probabilities are an array where they were a mapping
-                of class to probability (ZipMap); where two nodes have one name they are numbered, and a file that is
-                newer than onnxruntime is brought to the versions that it reads. The plan says so
+    Outputs:    model - one ONNX file, above 2 GB with its weights in `model.onnx.data` beside it, whose probabilities
+                are an array where they were a mapping of class to probability (ZipMap); where two nodes have one name
+                they are numbered, and a file that is newer than onnxruntime is brought to the versions that it reads.
+                The plan says so
     Fails:      StepError when the file is not valid ONNX, its external data is missing, or its opset or IR version is
                 newer than the installed onnx and onnxruntime know
     Cost:       one read and one write of the file
