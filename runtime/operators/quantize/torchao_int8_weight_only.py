@@ -23,6 +23,11 @@ def requires(params: TorchaoInt8WeightOnlyParams, hardware: Hardware, model: Mod
     return needs("torchao.int8_weight_only", hardware, model, params.leave)
 
 
+def precision(params: TorchaoInt8WeightOnlyParams) -> str:
+    """Say in which number format layers are multiplied: torch has no kernel that reads int8, and unpacks before."""
+    return "fp32"
+
+
 def predict(
     params: TorchaoInt8WeightOnlyParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
@@ -58,6 +63,7 @@ def predict(
         arithmetic=Arithmetic(speedups=(Speedup(("product",), {1: 0.22, 32: 0.58, 256: 0.9}),), weights=0.25),
         layers=("Linear",),
         named="linear layers",
+        precision=precision,
     ),
 )
 def quantize_torchao_int8_weight_only(

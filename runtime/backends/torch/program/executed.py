@@ -20,6 +20,7 @@ _WEIGHT_AT: Mapping[str, int] = {
 }  # fmt: skip
 _LEAST_DIMENSIONS = 2
 _STACK = "nn_module_stack"
+_PARAMETRIZED = ".parametrizations."
 
 
 def executed_program(model: "ExportedModel", *, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
@@ -49,17 +50,23 @@ def _weights(program: "torch.export.ExportedProgram") -> dict[str, Any]:
 
 
 def _layers(program: "torch.export.ExportedProgram", weights: Mapping[str, Any]) -> Iterator[ExecutedLayer]:
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in program.graph.nodes:
         operation = _operation(node)
         if operation not in _WEIGHT_AT or len(node.args) <= _WEIGHT_AT[operation]:
             continue
-        source = _source(node.args[_WEIGHT_AT[operation]], weights)
-        if source is None:
+        operand = node.args[_WEIGHT_AT[operation]]
+        # Recurrent layers are given a list of weights.
+        operands = operand if isinstance(operand, list | tuple) else [operand]
+        read = ((value, source) for value in operands if (source := _source(value, weights)) is not None)
+        value, source = next(read, (None, ""))
+        if value is None:
             continue
-        stored, computed = _format(weights[source].dtype), _format(node.args[_WEIGHT_AT[operation]].meta["val"].dtype)
+        stored, computed = _format(weights[source].dtype), _format(value.meta["val"].dtype)
         unpacked = f"{operation} of {stored} weights, unpacked to {computed} on each call"
         engine_op = operation if stored == computed else unpacked
-        yield ExecutedLayer(_module(node), node.name, computed, engine_op)
+        yield ExecutedLayer(_module(node, names.get(source, "")), node.name, computed, engine_op)
 
 
 def _operation(node: Any) -> str:
@@ -84,12 +91,17 @@ def _dimensions(node: Any) -> int:
     return int(getattr(value, "ndim", 0))
 
 
-def _module(node: Any) -> str:
-    """Return the innermost module that a node was made of, as the module itself calls it."""
+def _module(node: Any, weight: str) -> str:
+    """Return the innermost module that a node was made of, or the one inside it whose weight it reads.
+
+    Attention multiplies by the weights of its own projection itself.
+    """
     stack = node.meta.get(_STACK) or {}
     path = [name for name, _ in stack.values()]
+    called, holder = (str(path[-1]) if path else ""), weight.rpartition(".")[0]
+    inner = holder if called and holder.startswith(f"{called}.") and _PARAMETRIZED not in holder else called
     # The wrapper of script.Flat is no part of the model.
-    return str(path[-1]).removeprefix("module.") if path else ""
+    return inner.removeprefix("module.")
 
 
 def _format(dtype: "torch.dtype") -> str:
