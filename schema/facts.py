@@ -138,6 +138,11 @@ class Layer:
     shared_with: str = ""  # a layer of another type that has the same weights
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether it holds weights, or multiplies by those that an earlier layer counts as its own (tied)."""
+        return self.weight_bytes > 0 or len(self.weight_shape) > 1
+
 
 @dataclass(frozen=True)
 class LoadedWeights:

@@ -283,7 +283,7 @@ def leaving_fits(given: CheckInput) -> Iterator[Finding]:
 
 def patterns_match(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that every pattern names at least one layer with weights: one that matches nothing protects nothing."""
-    names = [layer.name for layer in model.layers if layer.weight_bytes]
+    names = [layer.name for layer in model.layers if layer.has_weights]
     for section, key in LISTS:
         for place, pattern in enumerate(getattr(getattr(given.recipe, section), key)):
             if not any(matches(name, pattern) for name in names):

@@ -12,6 +12,7 @@ from titrant.runtime.cost.sizes import (
     FOLDED_ATTENTION_BYTES,
     FOLDED_OPERATION_BYTES,
     PRODUCTS_IN_FILE,
+    is_tied,
     layers_of,
     missing,
     onnx_bytes,
@@ -103,7 +104,7 @@ def predict(
     """Count the blocks of every product and table."""
     if model is None:
         return Prediction()
-    rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer)]
+    rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer) and not is_tied(layer)]
     matrices = [matrix for layer in (*rounded, *tied_to_table(model)) for matrix in matrices_of(layer)]
     size = onnx_bytes(model, FOLDED_ATTENTION_BYTES, FOLDED_OPERATION_BYTES) + NODES_BYTES * len(matrices)
     size -= sum(4 * matrix.inputs * matrix.outputs for matrix in matrices)
