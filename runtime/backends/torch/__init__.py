@@ -214,7 +214,7 @@ _MODULE_COST = RunCost(
 )
 _SCRIPT_COST = RunCost(
     reached=0.75,
-    call_seconds=90e-6,
+    call_seconds=45e-6,
     layer_seconds=4e-6,
     convolution_seconds=70e-6,
     passes=2.0,
