@@ -247,8 +247,8 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __enter__(self) -> "ActivationPeak":
         """Watch the recurrent layers too."""
         for part in self._recurrent:
-            self._hooks.append(part.register_forward_pre_hook(self._go_in))
-            self._hooks.append(part.register_forward_hook(self._come_out))
+            self._hooks.append(part.register_forward_pre_hook(lambda *_: self._at_recurrent(inside=True)))
+            self._hooks.append(part.register_forward_hook(lambda *_: self._at_recurrent(inside=False)))
         return super().__enter__()  # type: ignore[no-any-return]
 
     def __exit__(self, *error: Any) -> None:
@@ -257,12 +257,9 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
             hook.remove()
         super().__exit__(*error)
 
-    def _go_in(self, part: torch.nn.Module, arguments: Any) -> None:
-        self._inside = True
-
-    def _come_out(self, part: torch.nn.Module, arguments: Any, answer: Any) -> None:
-        self._inside = False
-        self.operations += 1
+    def _at_recurrent(self, *, inside: bool) -> None:
+        self._inside = inside
+        self.operations += not inside
 
     def reads(self, tensor: torch.Tensor) -> bool:
         """Tell whether an operation took a known tensor, or another one in its storage."""
