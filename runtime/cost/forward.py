@@ -71,7 +71,7 @@ def gpu_forward_seconds(model: ModelFacts, rates: GpuRates, cost: RunCost, batch
 
 # Where no bench was run: one thread of a small server, fp32 operations a second by its widest instruction set, in the
 # products of many rows, and bytes a second.
-_FLOPS_BY_SET, _LEAST_FLOPS, _DEFAULT_BYTES = {"avx512f": 100e9, "avx2": 60e9}, 40e9, 8e9
+_FLOPS_BY_SET, _LEAST_FLOPS, _DEFAULT_BYTES = {"avx512f": 120e9, "avx2": 60e9}, 40e9, 30e9
 # Bytes a second of weights from caches, one thread: 55 to 95 GB/s on processors with AVX-512, weights of 0.5 to 17 MB.
 # Products of few rows are no faster than that, whatever is computed.
 _CACHE_BYTES = 60e9
@@ -128,7 +128,7 @@ def forward_seconds(model: ModelFacts, speed: Speed, cost: RunCost, batch: int, 
     if speed.gpu is not None:
         return gpu_forward_seconds(model, speed.gpu, cost, batch, arithmetic)
     cached = model.weight_bytes <= _CACHED_BYTES
-    seconds = cost.call_seconds
+    seconds = cost.call_seconds + cost.operation_seconds * max(0, model.operations - len(model.layers))
     for layer, output, count in distinct_layers(model):
         rows = product_rows(layer, batch)
         speedup = arithmetic.speedup(layer_class(layer), rows, speed.instructions)
