@@ -251,7 +251,8 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
     params = _params(declaration, bits, options)
     unfit = (*unfit, *cannot_leave(declaration, question))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, params))
-    against = variant.against(reduced_facts(question)) if variant else ""
+    wins_size = variant is not None and variant.smaller and question.recipe.search.objective[0] == "size"
+    against = variant.against(reduced_facts(question)) if variant and not wins_size else ""
     unasked = _unasked(question, backend.kind_of_format(method.format))
     soft = (*_unwanted(question, bits, method), *unasked, *((Unmet(against),) if against else ()))
     return Offer(chain, hard, soft)

@@ -83,10 +83,10 @@ class ModelKind:
 class RunCost:
     """What running a kind of model in an engine costs, measured; predictions are made of it.
 
-    `*_seconds` are seconds a call, a layer or a byte of the file. `reached` is the share of the bench's FLOP/s that
-    layers reach, `passes` and `gpu_passes` count how often a layer's output is written or read, `launches` the kernels
-    of a layer on a GPU, and `held` multiplies a forward pass's peak of activations. Opening a live module costs
-    nothing.
+    `*_seconds` are seconds a call, a layer, an operation that is no layer or a byte of the file. `reached` is the share
+    of the bench's FLOP/s that layers reach, `passes` and `gpu_passes` count how often a layer's output is written or
+    read, `launches` the kernels of a layer on a GPU, and `held` multiplies a forward pass's peak of activations.
+    Opening a live module costs nothing.
     """
 
     reached: float
@@ -97,6 +97,7 @@ class RunCost:
     held: float
     launches: float
     gpu_passes: float
+    operation_seconds: float = 1.7e-6  # measured on an encoder in onnxruntime and OpenVINO
     open_seconds: float = 0.0
     open_layer_seconds: float = 0.0
     open_byte_seconds: float = 0.0

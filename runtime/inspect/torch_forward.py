@@ -17,6 +17,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook  # noqa: TI
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
+from torch.utils.hooks import RemovableHandle  # noqa: TID253
 
 from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
@@ -84,7 +85,7 @@ def run_forward(
         for spec, size in zip(specs, sizes, strict=True)
     ]
     arguments = arguments_of(module, tuple(spec.name for spec in specs))
-    peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs])
+    peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs], module)
     counting = counter()
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
@@ -265,17 +266,37 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the storages that come up inside and are still referenced; `peak_bytes` is the largest sum.
 
     `present` are tensors that were there before, and do not count; `reads` tells whether an operation took one, and
-    `operations` how many ran.
+    `operations` how many ran: of a recurrent layer of `module` one, as an exported file has one node for all its steps.
     """
 
-    def __init__(self, present: list[torch.Tensor]) -> None:
+    def __init__(self, present: list[torch.Tensor], module: torch.nn.Module | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self.operations = 0
+        self._recurrent = [part for part in module.modules() if isinstance(part, torch.nn.RNNBase)] if module else []
+        self._hooks: list[RemovableHandle] = []
+        self._inside = False
         self._alive_bytes = 0
         self._present = {tensor.untyped_storage()._cdata for tensor in present}
         self._seen = set(self._present)
         self._read: set[int] = set()
+
+    def __enter__(self) -> "ActivationPeak":
+        """Watch the recurrent layers too."""
+        for part in self._recurrent:
+            self._hooks.append(part.register_forward_pre_hook(lambda *_: self._at_recurrent(inside=True)))
+            self._hooks.append(part.register_forward_hook(lambda *_: self._at_recurrent(inside=False)))
+        return super().__enter__()  # type: ignore[no-any-return]
+
+    def __exit__(self, *error: Any) -> None:
+        """Leave the module as it was."""
+        for hook in self._hooks:
+            hook.remove()
+        super().__exit__(*error)
+
+    def _at_recurrent(self, *, inside: bool) -> None:
+        self._inside = inside
+        self.operations += not inside
 
     def reads(self, tensor: torch.Tensor) -> bool:
         """Tell whether an operation took a known tensor, or another one in its storage."""
@@ -286,7 +307,7 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) in self._present:
                 self._read.add(key)
-        self.operations += function.overloadpacket.__name__ not in _FOLDED
+        self.operations += not self._inside and function.overloadpacket.__name__ not in _FOLDED
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):

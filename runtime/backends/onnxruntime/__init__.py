@@ -127,7 +127,7 @@ BACKEND = Backend(
     costs={
         "onnx": RunCost(
             reached=1.1,
-            call_seconds=25e-6,
+            call_seconds=8e-6,
             layer_seconds=0.5e-6,
             convolution_seconds=2e-6,
             passes=0.5,

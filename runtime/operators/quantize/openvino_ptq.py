@@ -101,10 +101,11 @@ def predict(
         arithmetic=Arithmetic(
             speedups=(
                 Speedup(("convolution",), {1: 2.5, 1024: 2.9, 32768: 4.3}, on=("amx_int8",)),
-                Speedup(("product", "recurrent"), {1: 3.5, 1024: 3.0}, on=("amx_int8",)),
+                Speedup(("product",), {1: 3.5, 1024: 3.0}, on=("amx_int8",)),
                 Speedup(("depthwise",), {1: 1.0}, on=("amx_int8",)),
                 Speedup(("convolution",), {1: 2.2, 32768: 2.5}, on=("avx512_vnni", "avx_vnni")),
-                Speedup(("product", "recurrent"), {1: 3.5, 32: 3.0, 1024: 2.4}, on=("avx512_vnni", "avx_vnni")),
+                Speedup(("product",), {1: 2.5, 32: 3.0, 1024: 2.4}, on=("avx512_vnni", "avx_vnni")),
+                Speedup(("recurrent",), {1: 1.5, 32: 1.9}, on=("amx_int8", "avx512_vnni", "avx_vnni")),
                 Speedup(("depthwise",), {1: 1.8}, on=("avx512_vnni", "avx_vnni")),
                 Speedup(("convolution", "product"), {1: 1.3}),
             ),
