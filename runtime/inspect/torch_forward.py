@@ -4,12 +4,15 @@ FLOPs are two per multiply-add, fused kernels included; operations that have no 
 weights that the forward pass does not read.
 """
 
+import importlib
 import math
 import re
+import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import torch  # noqa: TID253 - the file defines a torch dispatch mode
@@ -89,7 +92,7 @@ def run_forward(
     counting = counter()
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
-    with torch.no_grad(), uncounted, counting, peak, _called(cases) as parts:
+    with torch.no_grad(), without_dynamo(), uncounted, counting, peak, _called(cases) as parts:
         try:
             answer = call(f"{name}, shown {shapes},", arguments.call, module, inputs)
         except StepError as error:
@@ -153,6 +156,40 @@ def _uncalled(module: torch.nn.Module, called: Collection[int]) -> Iterator[str]
         )
         if id(part) not in called and not inside and next(part.parameters(recurse=False), None) is not None:
             yield name
+
+
+@contextmanager
+def without_dynamo() -> Iterator[None]:
+    """Let torch's own Python run without `torch._dynamo`, whose import takes as long as torch's.
+
+    torch wraps its dispatch modes and what it knows of shapes so that nothing compiles them, and imports the compiler
+    to say so. Whoever asks for more than that inside gets the compiler; a compiled model has imported it before.
+    """
+    name, mark = "torch._dynamo", "__dynamo_disable"
+    if name in sys.modules:
+        yield
+        return
+    spared: list[Any] = []
+
+    def disable(function: Any, *_: object, **__: object) -> Any:
+        spared.append(function)
+        return function
+
+    def the_rest(attribute: str) -> Any:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    stand_in = ModuleType(name)
+    vars(stand_in).update(disable=disable, __getattr__=the_rest)
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        for function in spared:  # torch keeps the answer on the function
+            vars(function).pop(mark, None)
 
 
 def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:
