@@ -100,8 +100,10 @@ def compiled_bytes(model: ModelFacts, int8: Sequence[Layer] = ()) -> int:
     Layers of `int8` hold a byte for each weight, and for each channel a scale, a zero point and the sum of its weights.
     """
     size = folded_bytes(model) + CODE_LAYER_BYTES * len(model.layers) + CODE_BYTES
+    narrow = {layer.name for layer in int8}  # looked up by name: comparing whole layers is quadratic in their number
     for layer in layers_of(model, "Linear"):
-        size += (-layer.weight_shape[0] % PACKED_CHANNELS) * layer.weight_shape[1] * (1 if layer in int8 else 4)
+        width = 1 if layer.name in narrow else _WEIGHT_BYTES
+        size += (-layer.weight_shape[0] % PACKED_CHANNELS) * layer.weight_shape[1] * width
     return (
         size
         - sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in int8)

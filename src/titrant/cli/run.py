@@ -69,7 +69,7 @@ def call(options: argparse.Namespace) -> int:
                 record = verb(
                     planned,
                     listen=progress,
-                    worker=worker.pop() if worker else None,
+                    worker=worker[0] if worker else None,
                     max_minutes=options.max_minutes,
                     preview=preview,
                     replay=replay,
@@ -77,8 +77,8 @@ def call(options: argparse.Namespace) -> int:
         else:
             answer_again(record)
     finally:
-        for unused in worker:
-            unused.close()
+        for kept in worker:
+            kept.close()
     console.answer(up_to_date_text(record) if record.executed == 0 else verdict_text(record, planned))
     if record.exit == OK and not options.locked and not is_saved_plan(options.recipe) and not options.max_minutes:
         enter_lock(planned, record, options.recipe, quiet=options.quiet)
