@@ -224,7 +224,7 @@ def other_bits(question: Question, method: Method, offered: tuple[int, ...]) -> 
     widths = _auto_bits(question) if asked == "auto" else (asked,)
     if set(widths).isdisjoint(offered):
         said, due = " or ".join(map(str, offered)), " or ".join(map(str, widths))
-        yield Unmet(f"it gives {said} bits, and bits: {asked} asks for {due}")
+        yield Unmet(f"it gives {said} bits, and bits: {asked} asks for {due}", unasked=True)
 
 
 def _half_pays(question: Question) -> bool:

@@ -72,7 +72,9 @@ def _part(question: Question, part: ReductionPart) -> tuple[ReductionStep, Decis
         because="the recipe names it" if written else f"the gentlest of family {FAMILIES[part.key]} that can run here",
         path=path,
         rejected=tuple(
-            Rejected(name, str(unmet or "a gentler one can run")) for name, unmet in against.items() if name != fit[0]
+            Rejected(name, "a gentler one can run") if unmet is None else Rejected(name, unmet.cause, unmet.remedy)
+            for name, unmet in against.items()
+            if name != fit[0]
         ),
     )
     return ReductionStep(fit[0], part.options, f"reduction.{part.key}"), line

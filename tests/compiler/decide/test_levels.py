@@ -84,7 +84,7 @@ def test_considers_a_method_as_soon_as_its_file_exists(new_operator):
     new_operator("newest")
     assert "newest" in ids(decided(case.RECIPE, "level=balanced"))
     without = decided(case.RECIPE, "level=balanced", hardware=case.machine("sse"))
-    rejected = {one.value: one.because for one in line(without, "quantization.method").rejected}
+    rejected = {one.value: one.reason for one in line(without, "quantization.method").rejected}
     assert rejected["newest"] == "it needs avx2: use a machine that has it"
 
 
