@@ -88,6 +88,8 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
     def order(offer: Offer) -> tuple[int, int, str]:
         declaration = catalog.get(catalog.method_operator(offer.chain.method))
         assert declaration.method is not None  # an offer is made of methods only
+        if offer.hard:  # what a method does not take it need not predict
+            return declaration.method.rank, 0, offer.chain.method
         params = _params(declaration, offer.chain.bits, offer.chain.options)
         model = without(reduced_facts(question), params)
         made = declaration.predict(params, question.hardware, model, NOTHING_KNOWN)

@@ -42,7 +42,7 @@ def gates(record, candidate):
 def test_releases_the_breast_cancer_model_with_every_gate_on_answers_proven(run):
     done, folder, record = run("breast_cancer")
     assert done.returncode == 0, done.stderr
-    assert {one["candidate"] for one in record["candidates"]} == {"onnx-fp32", "ort.dynamic", "ort.static"}
+    assert {one["candidate"] for one in record["candidates"]} >= {"onnx-fp32", "ort.dynamic", "ort.static"}
     found = gates(record, record["released"][0])
     timed = found.pop("latency.p95")  # proven where the machine is quiet enough to tell, and no test depends on that
     assert timed["estimate"] < 0.005

@@ -22,8 +22,10 @@ class OpenvinoBf16Params(Params):
 
 
 def requires(params: OpenvinoBf16Params, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Need openvino, and a processor that computes in bf16."""
+    """Need openvino, a processor that computes in bf16, and a layer with weights."""
     unmet = not_installed(hardware, "openvino")
+    if model is not None and not any(layer.weight_bytes for layer in model.layers):
+        unmet = (*unmet, Unmet("the model has no weights to multiply by in bf16", "use quantization.method none"))
     if not set(NATIVE).isdisjoint(hardware.identity.instructions):
         return unmet
     cause = f"this processor does not compute in bf16 (it has none of {', '.join(NATIVE)})"

@@ -98,7 +98,7 @@ def _recurrent_sizes(layer: Layer) -> tuple[int, int, int]:
     Facts show one matrix, as high as a direction is; how many there are follows from the parameters, as if their inputs
     were as wide as their state. Each row has two biases.
     """
-    height, width = layer.weight_shape or (0, 0)
+    height, width = layer.weight_shape[-2:] or (0, 0)
     if not height:
         return layer.parameters, 0, 1
     directions = max(1, round(layer.parameters / (height * (2 * width + 2))))

@@ -58,6 +58,7 @@ def predict(
     loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.torchao"),
     libraries=("torch", "torchao"),
     user_code=True,
+    verified=(),
     method=Method(
         "torchao.fp8",
         takes="torch",
