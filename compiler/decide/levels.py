@@ -6,7 +6,7 @@ from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.compiler.decide.target import int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import Method
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.frozen import dataclass

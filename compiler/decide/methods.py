@@ -21,8 +21,9 @@ from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import ModelKind
-from titrant.runtime.catalog import Declaration, Method, Params, quantization_methods
+from titrant.runtime.backends.model_kind import ModelKind
+from titrant.runtime.catalog import Declaration, Params, quantization_methods
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Variant
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.plan import Decision, Rejected, by_reason

@@ -8,7 +8,7 @@ from titrant.compiler.decide.rule import Chain, Question, ReductionStep, RuleAns
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import ModelKind
+from titrant.runtime.backends.model_kind import ModelKind
 from titrant.runtime.catalog import Declaration, full_params
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError

@@ -21,7 +21,8 @@ LARGE = replace(case.MODEL, weight_bytes=2 * 10**9)
 NEW = '''
 """Quantize with a method of tomorrow."""
 
-from titrant.runtime.catalog import Method, Params, operator
+from titrant.runtime.catalog import Params, operator
+from titrant.runtime.method import Method
 from titrant.schema.cost import Unmet
 from titrant.schema.plan import Prediction
 
