@@ -34,7 +34,7 @@ def left_because(
     objections: dict[object, str] = {}
     reasons = []
     for layer in model.layers:
-        because = left_out(layer.name, quantization) if layer.weight_bytes else NO_WEIGHTS
+        because = left_out(layer.name, quantization) if _holds_weights(layer) else NO_WEIGHTS
         because = because or (UNREAD if layer.unread else "")
         if not because:
             kind = _kind(layer)
@@ -43,6 +43,11 @@ def left_because(
             because = objections[kind]
         reasons.append(because)
     return tuple(reasons)
+
+
+def _holds_weights(layer: Layer) -> bool:
+    """Whether a layer has weights; those that it shares are counted as another's."""
+    return bool(layer.weight_bytes or layer.weight_shape)
 
 
 def left_out(name: str, quantization: Quantization) -> str:

@@ -305,6 +305,7 @@ BACKEND = Backend(
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=EXPORTED_SNIPPET,
             unasked="torch runs what it holds as it runs the module itself, and making one takes seconds",
+            stamp=Stamp("model.pt2", _archive_pieces, _archive_text),
         ),
         "aoti": ModelKind(
             name="aoti",
@@ -318,6 +319,7 @@ BACKEND = Backend(
             is_graph=True,
             snippet=COMPILED_SNIPPET,
             unasked="compiling takes tens of seconds, and what it makes holds for this processor only",
+            stamp=Stamp("model.pt2", _archive_pieces, _archive_text),
         ),
     },
     costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST, "aoti": _COMPILED_COST},

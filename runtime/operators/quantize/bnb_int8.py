@@ -70,6 +70,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         arithmetic=cost.INT8,
         layers=("Linear",),
         named="linear layers",
+        leaves=cost.leaves,
     ),
 )
 def quantize_bnb_int8(params: BnbInt8Params, context: Context, *, model: Any) -> dict[str, Any]:

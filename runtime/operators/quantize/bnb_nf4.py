@@ -71,6 +71,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         arithmetic=cost.FOUR_BITS,
         layers=("Linear",),
         named="linear layers",
+        leaves=cost.leaves,
     ),
 )
 def quantize_bnb_nf4(params: BnbNf4Params, context: Context, *, model: Any) -> dict[str, Any]:

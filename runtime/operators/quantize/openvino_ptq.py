@@ -52,9 +52,12 @@ def requires(params: OpenvinoPtqParams, hardware: Hardware, model: ModelFacts | 
 def chooses(layer: Layer) -> bool:
     """Whether nothing is asked of the precision of a layer: where int8 does not pay, OpenVINO runs a depthwise one so.
 
-    It multiplies few weights a channel; on some processors its kernel in f32 is the faster one.
+    It multiplies few weights a channel; on some processors its kernel in f32 is the faster one. A table that is kept in
+    int8 it may unpack once, as it opens the file, to look rows up in fp32.
     """
-    return layer.type in CONVOLUTIONS and layer.groups > 1 and layer.weight_shape[1:2] == (1,)
+    return layer.type in EMBEDDINGS or (
+        layer.type in CONVOLUTIONS and layer.groups > 1 and layer.weight_shape[1:2] == (1,)
+    )
 
 
 def predict(

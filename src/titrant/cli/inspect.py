@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Inspect a model, or what a run's engines run; exit 3 when no method can meet the level here."""
     from titrant.api.inspect import inspect as verb
-    from titrant.api.inspect import inspect_run, is_run
+    from titrant.api.inspect import inspect_run, is_run, release_alone
 
     if is_run(options.model):
         _refuse_options(options)
@@ -50,6 +50,13 @@ def call(options: argparse.Namespace) -> int:
             console.answer_json(run)
         else:
             console.answer(run_text(run, whole=bool(options.verbose)))
+        return OK
+    release = release_alone(options.model)
+    if release is not None:
+        if options.json:
+            console.answer_json({"subject": options.model, "release": release})
+        else:
+            console.answer(_release(release))
         return OK
     inspected = verb(
         options.model,

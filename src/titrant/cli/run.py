@@ -137,8 +137,10 @@ def headline(record: RunRecord) -> str:
     if record.exit == 0:
         return f"{record.verdict}: released {released}; not every gate is proven{_gained(record)}"
     if record.withheld:
-        kept_back = f"not released: {', '.join(record.withheld)}, which does not keep the contract"
-        return f"{record.verdict}: released {released}; {kept_back}{_gained(record)}"
+        missing = [name for name in record.withheld if name not in record.unmade]
+        kept_back = f"; not released: {', '.join(missing)}, which does not keep the contract" * bool(missing)
+        unmade = f"; not released: {', '.join(record.unmade)}, which could not be made" * bool(record.unmade)
+        return f"{record.verdict}: released {released}{kept_back}{unmade}{_gained(record)}"
     if record.original_misses:
         return (
             f"{record.verdict}: nothing released; the original model itself misses {', '.join(record.original_misses)}"

@@ -45,6 +45,11 @@ class WeightForm:
         return -(count // -2) + scales
 
 
+def leaves(layer: Layer) -> str:
+    """Say why a linear layer keeps its weights in fp32; "" where it does not."""
+    return f"its weight is also that of {layer.shared_with}, which needs it in fp32" if layer.shared_with else ""
+
+
 def unmet(hardware: Hardware, model: ModelFacts | None, method: str) -> tuple[Unmet, ...]:
     """Need torch, bitsandbytes and a linear layer in fp32."""
     packages = missing(hardware, "torch", "bitsandbytes")
