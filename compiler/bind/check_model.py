@@ -7,8 +7,9 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.compiler.bind.check_reduction import option_findings
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import ModelKind
-from titrant.runtime.catalog import LEAVE, Declaration, Method
+from titrant.runtime.backends.model_kind import ModelKind
+from titrant.runtime.catalog import LEAVE, Declaration
+from titrant.runtime.method import Method
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.deploy import Export

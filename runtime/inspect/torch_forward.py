@@ -4,15 +4,12 @@ FLOPs are two per multiply-add, fused kernels included; operations that have no 
 weights that the forward pass does not read.
 """
 
-import importlib
 import math
 import re
-import sys
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Any
 
 import torch  # noqa: TID253 - the file defines a torch dispatch mode
@@ -25,6 +22,7 @@ from torch.utils.hooks import RemovableHandle  # noqa: TID253
 from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
+from titrant.runtime.backends.torch.determinism import without_dynamo
 from titrant.runtime.inspect.graph.flops import TensorShape
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.user_code import RaisedError, call, reason_of
@@ -156,40 +154,6 @@ def _uncalled(module: torch.nn.Module, called: Collection[int]) -> Iterator[str]
         )
         if id(part) not in called and not inside and next(part.parameters(recurse=False), None) is not None:
             yield name
-
-
-@contextmanager
-def without_dynamo() -> Iterator[None]:
-    """Let torch's own Python run without `torch._dynamo`, whose import takes as long as torch's.
-
-    torch wraps its dispatch modes and what it knows of shapes so that nothing compiles them, and imports the compiler
-    to say so. Whoever asks for more than that inside gets the compiler; a compiled model has imported it before.
-    """
-    name, mark = "torch._dynamo", "__dynamo_disable"
-    if name in sys.modules:
-        yield
-        return
-    spared: list[Any] = []
-
-    def disable(function: Any, *_: object, **__: object) -> Any:
-        spared.append(function)
-        return function
-
-    def the_rest(attribute: str) -> Any:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
-        return getattr(importlib.import_module(name), attribute)
-
-    stand_in = ModuleType(name)
-    vars(stand_in).update(disable=disable, __getattr__=the_rest)
-    sys.modules[name] = stand_in
-    try:
-        yield
-    finally:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
-        for function in spared:  # torch keeps the answer on the function
-            vars(function).pop(mark, None)
 
 
 def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, ModelKind, RunCost
+from titrant.runtime.backends.backend import Backend
+from titrant.runtime.backends.model_kind import ModelKind, RunCost
 from titrant.runtime.backends.stamp import Piece, Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware

@@ -5,7 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, Preparation, RunCost
+from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
+from titrant.runtime.backends.model_kind import ModelKind, Preparation, RunCost
 from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp
 from titrant.schema.facts import Gpu
 

@@ -5,9 +5,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
+from titrant.runtime.method import Method
 from titrant.runtime.operators.export.openvino import IN_INT8, int8_bytes, not_installed
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts

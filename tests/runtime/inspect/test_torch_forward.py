@@ -9,8 +9,8 @@ from torch import nn  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
-from titrant.runtime.backends.torch.determinism import plain_attention
-from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward, without_dynamo
+from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
+from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward
 from titrant.schema.facts import TensorSpec
 
 
