@@ -105,7 +105,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         format="torchscript",
         bits=(16,),
         rank=1,
-        # Measured with torch 2.13 in bf16 on one thread of a processor with AVX-512: perceptron, encoder, LSTM, ResNet-20.
+        # Measured with torch 2.13 in bf16 on one thread of a processor with AVX-512: MLP, encoder, LSTM, ResNet-20.
         arithmetic=Arithmetic(
             half=True,
             speedups=(
