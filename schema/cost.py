@@ -17,11 +17,13 @@ WORKER_BYTES = 128 << 20
 class Unmet:
     """Something that an operator needs and a machine, a model or a recipe lacks, and what would make it possible.
 
-    `remedy` is "" where nothing would.
+    `remedy` is "" where nothing would. What is `unasked` is of no interest to a recipe that does not ask for it:
+    another device, format, kind or width.
     """
 
     cause: str
     remedy: str = ""
+    unasked: bool = False
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.remedy}" if self.remedy else self.cause

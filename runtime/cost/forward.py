@@ -6,7 +6,7 @@ Without a measurement the figures of a small machine are assumed. Data steps cos
 import math
 from collections.abc import Iterator
 
-from titrant.runtime.backends.backend import RunCost
+from titrant.runtime.backends.model_kind import RunCost
 from titrant.schema.cost import FP32, Arithmetic, ModelUse
 from titrant.schema.facts import Bench, DataFacts, GpuSpeed, Hardware, Layer, ModelFacts, spec_bytes
 from titrant.schema.plan import Prediction

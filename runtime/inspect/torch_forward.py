@@ -7,11 +7,13 @@ weights that the forward pass does not read.
 import math
 import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch  # noqa: TID253 - the file defines a torch dispatch mode
+from torch.nn.modules.module import register_module_forward_pre_hook  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
@@ -20,6 +22,7 @@ from torch.utils.hooks import RemovableHandle  # noqa: TID253
 from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
+from titrant.runtime.backends.torch.determinism import without_dynamo
 from titrant.runtime.inspect.graph.flops import TensorShape
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.user_code import RaisedError, call, reason_of
@@ -42,6 +45,7 @@ class ForwardPass:
     activation_bytes: int | None
     uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
     unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
+    uncalled: frozenset[str] = frozenset()  # parts whose weights were read without calling them, or at fixed places
     operations: int = 0  # that an exported file has a node or more for
 
     @property
@@ -86,7 +90,7 @@ def run_forward(
     counting = counter()
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
-    with torch.no_grad(), uncounted, counting, peak:
+    with torch.no_grad(), without_dynamo(), uncounted, counting, peak, _called(cases) as parts:
         try:
             answer = call(f"{name}, shown {shapes},", arguments.call, module, inputs)
         except StepError as error:
@@ -107,6 +111,7 @@ def run_forward(
     }
     flops = None if uncounted.operations else counting.get_total_flops() // cases
     unread = frozenset(path for path, part in module.named_modules() if _unread(part, peak))
+    uncalled = frozenset(_uncalled(module, parts)) - unread
     return ForwardPass(
         outputs,
         flops,
@@ -114,8 +119,41 @@ def run_forward(
         peak.peak_bytes // cases,
         tuple(sorted(uncounted.operations)),
         unread,
+        uncalled,
         peak.operations,
     )
+
+
+@contextmanager
+def _called(cases: int) -> Iterator[set[int]]:
+    """Gather the identities of the modules that are called, but of tables that are read at the same places every time.
+
+    What is looked up without the batch is a constant: a file may hold it in place of the table.
+    """
+    parts: set[int] = set()
+
+    def note(part: torch.nn.Module, given: tuple[Any, ...]) -> None:
+        places = given[0] if isinstance(part, torch.nn.Embedding) and given else None
+        if not isinstance(places, torch.Tensor) or (places.ndim and len(places) == cases):
+            parts.add(id(part))
+
+    hook = register_module_forward_pre_hook(note)
+    try:
+        yield parts
+    finally:
+        hook.remove()
+
+
+def _uncalled(module: torch.nn.Module, called: Collection[int]) -> Iterator[str]:
+    """Name the parts with weights of their own that were not called; what lies in torch's own layers is theirs."""
+    parts = dict(module.named_modules())
+    for name, part in parts.items():
+        around = parts[name.rpartition(".")[0]] if name else part
+        inside = (
+            type(around).__module__.startswith("torch.") and next(around.parameters(recurse=False), None) is not None
+        )
+        if id(part) not in called and not inside and next(part.parameters(recurse=False), None) is not None:
+            yield name
 
 
 def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, RunCost
+from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
+from titrant.runtime.backends.model_kind import ModelKind, RunCost
 from titrant.runtime.backends.onnxruntime import stamp
 from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet

@@ -5,7 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, Preparation, RunCost
+from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
+from titrant.runtime.backends.model_kind import ModelKind, Preparation, RunCost
 from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp
 from titrant.schema.facts import Gpu
 
@@ -307,6 +308,7 @@ BACKEND = Backend(
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=EXPORTED_SNIPPET,
             unasked="torch runs what it holds as it runs the module itself, and making one takes seconds",
+            stamp=Stamp("model.pt2", _archive_pieces, _archive_text),
         ),
         "aoti": ModelKind(
             name="aoti",
@@ -320,6 +322,7 @@ BACKEND = Backend(
             is_graph=True,
             snippet=COMPILED_SNIPPET,
             unasked="compiling takes tens of seconds, and what it makes holds for this processor only",
+            stamp=Stamp("model.pt2", _archive_pieces, _archive_text),
         ),
     },
     costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST, "aoti": _COMPILED_COST},

@@ -163,7 +163,7 @@ def int8_bytes(model: ModelFacts, leave: Collection[str], *, ranges: bool) -> in
         return size + _SCALE_BYTES * channels(model, *QUANTIZED)
     return (
         size
-        - sum(3 * recurrent_sizes(layer)[0] for layer in layers_of(model, *IN_INT8))
+        - 3 * sum(recurrent_sizes(layer)[0] for layer in layers_of(model, *IN_INT8))
         + (_WIDE_SCALE_BYTES * channels(model, *QUANTIZED))
         + (_CONVOLUTION_RANGE_BYTES + _RANGES_BYTES) * len(convolutions)
         + (_PRODUCT_RANGE_BYTES + _RANGES_BYTES) * len(products)

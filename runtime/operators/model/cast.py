@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, modelled
 from titrant.runtime.cost.sizes import missing, torch_bytes
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
@@ -105,7 +106,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         format="torchscript",
         bits=(16,),
         rank=1,
-        # Measured with torch 2.13 in bf16 on one thread of a processor with AVX-512: MLP, encoder, LSTM, ResNet-20.
+        # Measured with torch 2.13 in bf16, one thread, AVX-512: a perceptron, an encoder, an LSTM and ResNet-20.
         arithmetic=Arithmetic(
             half=True,
             speedups=(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import (
     fixed_batch,
     forward_seconds,
@@ -34,9 +34,10 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     takes_none,
 )
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Variant, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
@@ -107,6 +108,14 @@ def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | No
     return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
 
 
+def chooses(layer: Layer) -> bool:
+    """Whether nothing is asked of the precision of a layer: weights kept in int8 that onnxruntime has no kernel for.
+
+    It unpacks those of a transposed convolution, and multiplies in fp32.
+    """
+    return layer.type.startswith("ConvTranspose")
+
+
 def predict(
     params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
@@ -170,6 +179,7 @@ def _few_products(model: ModelFacts) -> str:
         arithmetic=_ARITHMETIC,
         layers=QUANTIZED,
         named="convolutions, matrix products, embeddings and layer norms",
+        chooses=chooses,
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),
     ),
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from titrant.compiler.predict.price import arithmetic_with
-from titrant.runtime.catalog import Method
+from titrant.runtime.method import Method
 from titrant.schema.cost import Arithmetic, Variant
 from titrant.schema.facts import Layer
 

@@ -1,13 +1,15 @@
 """FLOPs: two per multiply-add, as counted by hand, with and without values, and as torch counts where it does."""
 
 import contextlib
+import sys
 
 import pytest
 import torch  # noqa: TID253 - the tests build tiny modules
 from torch import nn  # noqa: TID253
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
-from titrant.runtime.backends.torch.determinism import plain_attention
+from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
 from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward
 from titrant.schema.facts import TensorSpec
 
@@ -196,3 +198,33 @@ def test_counts_a_recurrent_layer_as_one_operation_whatever_its_steps():
         assert not module.steps._forward_hooks
         assert not module.steps._forward_pre_hooks
     assert counts[0] == counts[1] < 6
+
+
+class Refused:
+    """Finds no `torch._dynamo`, and counts how often it was looked for."""
+
+    looked_for = 0
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch._dynamo":
+            self.looked_for += 1
+            raise ModuleNotFoundError(name)
+
+
+def test_runs_what_torch_wraps_without_the_compiler_and_gives_it_to_whoever_asks(monkeypatch):
+    class Passes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            return function(*args, **(kwargs or {}))
+
+    finder = Refused()
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    monkeypatch.delattr(torch, "_dynamo", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    with without_dynamo(), Passes():
+        assert torch.ones(2).add(1).tolist() == [2, 2]
+    assert finder.looked_for == 0
+    assert "torch._dynamo" not in sys.modules
+    with pytest.raises(ModuleNotFoundError, match="_dynamo"), Passes():  # nothing of it is kept
+        torch.ones(2)
+    with without_dynamo(), pytest.raises(ModuleNotFoundError, match="_dynamo"):
+        torch._dynamo.reset()
