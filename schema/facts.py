@@ -109,10 +109,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model's input or output; the first dimension is the batch, written "batch" where it is free.
-
-    An input of shape () is one number for a whole batch.
-    """
+    """A model's input or output; the first dimension is the batch, "batch" where it is free; () has none."""
 
     name: str
     shape: tuple[int | str, ...]
