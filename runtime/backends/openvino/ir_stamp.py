@@ -23,7 +23,7 @@ def pieces(file: Path, text: str) -> Sequence[Piece]:
     end = _END.search(written)
     if end is None:
         raise ValueError(f"{file.name} has no facts of the graph")
-    cuts = [found.span() for found in _ELEMENT.finditer(written)]
+    cuts = [element.span() for element in _ELEMENT.finditer(written)]
     starts, ends = [0, *(after for _, after in cuts)], [*(before for before, _ in cuts), end.start()]
     element = f'<{KEY} value="{escape(text, _AS_ENTITIES)}" />'.encode()
     return *map(range, starts, ends), element, range(end.start(), len(written))
