@@ -16,9 +16,10 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Variant, Work
+from titrant.runtime.method import Method
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
-from titrant.schema.facts import Hardware, Layer, ModelFacts
+from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.values.extensions import extensions
 from titrant.schema.values.frozen import dataclass
@@ -129,7 +130,7 @@ class Declaration:
     user_code: bool
     run: Callable[..., Mapping[str, Any]]
     doc: str
-    method: "Method | None" = None  # how a quantization method is lowered; None elsewhere
+    method: Method | None = None  # how a quantization method is lowered; None elsewhere
     # The modules that it is going to import, so that their cost is apart from that of its work.
     loads: Callable[[Any], tuple[str, ...]] = no_modules
     costless: tuple[str, ...] = ()  # parameters that change what comes out and not what it costs
@@ -140,47 +141,6 @@ class Declaration:
     # Parameters that name engines, alone or by name of a model: the versions of their packages enter the step key.
     engines: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()  # kinds of devices on which the project's own checks run it: cpu, cuda, mps
-
-
-@dataclass(frozen=True)
-class Method:
-    """A reduction that `quantization.method`, or a part of `reduction`, can name.
-
-    `takes` is the kind that its `model` port needs, `engine` and `format` what its `model` output runs in and is
-    exported as, `bits` the widths it offers; a quantization states all three, what only makes the network smaller
-    none. `rank` is its place from gentle (0, no change) to aggressive. `devices` are those that its kernels run on,
-    none where they run wherever the engine does. `arithmetic` says what it does to the cost of a forward pass; where
-    it is None what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights
-    it changes, as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the
-    operator's `requires` is asked about each layer alone. `leaves` says why a method leaves a layer of those types in
-    fp32, "" where it does not. `precision` answers in which number format its layers shall run, by its parameters; by
-    default that of its bits. Of the layers for which `chooses` is true it asks nothing: the engine chooses. `variants`
-    are offered beside its defaults. `then` is a method that follows at once, with the options that it has too;
-    `by_name` says why `auto` leaves it to be named.
-    """
-
-    name: str
-    takes: str
-    engine: str = ""
-    format: str = ""
-    bits: tuple[int, ...] = ()
-    rank: int = 0
-    calibrated: bool = False
-    dynamic_activations: bool = False
-    layers: tuple[str, ...] = ()
-    named: str = ""
-    devices: tuple[str, ...] = ()
-    arithmetic: Arithmetic | None = None
-    leaves: Callable[[Layer], str] | None = None
-    then: str = ""
-    by_name: str = ""
-    precision: Callable[[Any], str] | None = None
-    chooses: Callable[[Layer], bool] | None = None
-    variants: tuple[Variant, ...] = ()
-
-    def runs_on(self, device: str) -> bool:
-        """Whether there are kernels for a device (cpu, cuda:1)."""
-        return not self.devices or device.partition(":")[0] in self.devices
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ WORKER_BYTES = 128 << 20
 class Unmet:
     """Something that an operator needs and a machine, a model or a recipe lacks, and what would make it possible.
 
-    `remedy` is "" where nothing would.
+    `remedy` is "" where nothing would. What is `unasked` is of no interest to a recipe that does not ask for it:
+    another device, format, kind or width.
     """
 
     cause: str
     remedy: str = ""
+    unasked: bool = False
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.remedy}" if self.remedy else self.cause
@@ -196,13 +198,15 @@ class Variant:
     """Options of a method that `auto` offers as a candidate of their own, called `method.suffix`.
 
     `against` says why they gain nothing for a model, "" where they may. `arithmetic` is what they do to the cost of a
-    forward pass, None where that is the same.
+    forward pass, None where that is the same. `smaller` says that they make the file smaller: where size comes first in
+    the objective nothing speaks against them.
     """
 
     suffix: str
     options: Mapping[str, object]
     against: Callable[[ModelFacts], str] = nothing_against
     arithmetic: Arithmetic | None = None
+    smaller: bool = False
 
 
 @dataclass(frozen=True)

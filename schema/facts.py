@@ -133,8 +133,15 @@ class Layer:
     dtype: str = ""  # of the weights, "" without any
     groups: int = 1  # of a convolution
     weight_operand: int = 0  # the place of the weights among a graph node's operands
-    custom: bool = False  # defined outside torch, or in an operator set that is not ONNX's
+    # Defined outside torch, or in an operator set that is not ONNX's, or never called while others read its weights.
+    custom: bool = False
+    shared_with: str = ""  # a layer of another type that has the same weights
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it holds weights, or multiplies by those that an earlier layer counts as its own (tied)."""
+        return self.weight_bytes > 0 or len(self.weight_shape) > 1
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,28 @@ from titrant.schema.values.frozen import dataclass
 
 @dataclass(frozen=True)
 class Rejected:
-    """An alternative that was not chosen, and why."""
+    """An alternative that was not chosen, why, and what would make it possible: "" where nothing would.
+
+    `unasked` ones are of no interest to a recipe that does not ask for them: another device, format, kind or width.
+    """
 
     value: str
     because: str
+    remedy: str = ""
+    unasked: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What speaks against it, with what would help."""
+        return f"{self.because}: {self.remedy}" if self.remedy else self.because
+
+
+def by_reason(rejected: Iterable[Rejected]) -> dict[str, list[str]]:
+    """Return what each reason speaks against: those with a remedy first, and the short before the long."""
+    grouped: dict[str, list[str]] = {}
+    for alternative in sorted(rejected, key=lambda item: (not item.remedy, len(item.reason))):
+        grouped.setdefault(alternative.reason, []).append(alternative.value)
+    return grouped
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,7 @@ class RunRecord:
     original_misses: tuple[str, ...] = ()
     look: Look | None = None  # at evaluation rows; None where nothing was judged on them
     withheld: tuple[str, ...] = ()  # the names of files that were asked for and not released, where others were
+    unmade: tuple[str, ...] = ()  # those of them of which no candidate could be made
 
     @property
     def missed(self) -> bool:

@@ -148,7 +148,6 @@ PLACES = {
     "target.latency.scenario": "target: {{latency: {{p95: 5 ms, scenario: {}}}}}",
     "train.loss": "train: {{loss: {}}}",
     "quantization.method": "quantization: {{method: {}}}",
-    "export.format": "export: [{{format: {}}}]",
     "validation.gates.metric": "validation: {{gates: [{{metric: {}, comparison: drop_at_most, threshold: 0.02}}]}}",
 }
 

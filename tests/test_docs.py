@@ -98,3 +98,16 @@ def test_maps_old_files_to_files_that_are_there():
     places = [line.partition(" <- ")[0] for line in lines]
     assert len(places) > 200
     assert [place for place in places if not (ROOT / place).exists() and not (ROOT / f"{place}.py").exists()] == []
+
+
+def test_lists_every_method_beside_its_engine_in_the_readme():
+    from titrant.runtime import catalog
+    from titrant.runtime.backends import backend
+
+    rows = re.findall(r"^\| (\w+) \| (`.*) \|$", (ROOT / "README.md").read_text("utf-8"), re.M)
+    listed = {engine: set(re.findall(r"`([\w.]+)`", methods)) for engine, methods in rows if engine in backend.names()}
+    methods = (catalog.get(catalog.method_operator(name)).method for name in catalog.quantization_methods())
+    brought: dict[str, set[str]] = {}
+    for method in methods:
+        brought.setdefault(method.engine, set()).add(method.name)
+    assert listed == brought

@@ -95,7 +95,7 @@ data:
   label: target
   transform: [{{normalize: {{mean: 0.5, std: 0.5, scale: 1}}}}]
   split: {{train: 0.5, tuning: 0.1, calibration: 0.1, evaluation: 0.3}}""",
-        parameters=39_754,
+        parameters=260_682,
     ),
     BenchmarkModel(
         "resnet20", MANY, _weights("resnet20:ResNet20", "{data}/resnet20_cifar10/resnet20-12fca82f.th"),

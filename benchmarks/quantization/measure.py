@@ -11,6 +11,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from titrant.compiler.decide.levels import LEVELS
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.schema.values.frozen import dataclass
@@ -18,6 +19,8 @@ from titrant.schema.values.frozen import dataclass
 HERE = Path(__file__).parent
 TITRANT = [sys.executable, "-m", "titrant"]
 AUTO = "auto"
+# Of the level that the recipes name.
+FEWEST_BITS = LEVELS["balanced"].fewest_bits
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,32 @@ class Measured:
 
 
 def every_method() -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield what an exhaustive trial asks for: every method at every width that it gives, and every engine's fp32."""
+    """Yield what an exhaustive trial asks for: all that `auto` may take where `export` asks for no format.
+
+    That is fp32 in every engine, and every method at every width that the level allows, and in every variant; not what
+    `auto` makes on request only: compiled packages, weights for other code, methods that are used by name.
+    """
     for engine in backend.names():
-        yield f"fp32 in {engine}", {"quantization.method": "none", "target.engine": engine}
+        if any(_considered(form) for form in backend.formats_of(engine)):
+            yield f"fp32 in {engine}", {"quantization.method": "none", "target.engine": engine}
     for name in catalog.quantization_methods():
         method = catalog.get(catalog.method_operator(name)).method
         assert method is not None  # it is listed as one
-        for bits in method.bits or (8,):
+        if method.by_name or not _considered(method.format) or not method.runs_on("cpu"):
+            continue
+        for bits in [width for width in method.bits or (8,) if width >= FEWEST_BITS]:
             wide = {"quantization.bits": str(bits)} if len(method.bits) > 1 else {}
-            yield (f"{name} {bits}" if wide else name), {"quantization.method": name, **wide}
+            plain = {"quantization.method": name, **wide}
+            yield (f"{name} {bits}" if wide else name), plain
+            for variant in method.variants:
+                options = {f"quantization.options.{key}": json.dumps(value) for key, value in variant.options.items()}
+                yield f"{name}.{variant.suffix}", {**plain, **options}
+
+
+def _considered(form: str) -> bool:
+    """Whether `auto` makes a format that nobody asks for."""
+    kind = backend.kind_of_format(form)
+    return not kind.weights_for and not kind.unasked
 
 
 def run(recipe: Path, home: Path, name: str, changes: Mapping[str, str]) -> Ran:

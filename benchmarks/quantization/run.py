@@ -4,8 +4,10 @@
 
 Ten models: three of `small_nets`, the digits CNN, ResNet-20, the 260 K Llama, the face detector, and a decoder, an
 LSTM and a network with two inputs, which scripts beside this one train for minutes and keep in --cache. For each,
-`auto` runs in an empty home, and every method of the catalog that can run, at every width, and fp32 in every engine,
-in another home, which shares what they have in common: the contract is the same. What was released is then timed in
+`auto` runs in an empty home, and in another home, which shares what they have in common, all that it may take where
+`export` asks for no format: fp32 in every engine, every method at every width that the level allows, and its variants.
+Compiled packages, weights for other code and methods that `auto` uses by name only are not tried. The contract is the
+same. What was released is then timed in
 turns, in one process with one thread, by process CPU time.
 
 Promises: `auto` within 5 % of the best of all, in at most a third of their CPU time, never slower than the best plain

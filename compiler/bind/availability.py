@@ -158,11 +158,16 @@ def available(given: CheckInput) -> Iterator[Finding]:
 
 
 def _engines() -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Return the engines and formats that are there, in the order of the language, those of other packages last."""
-    return {
-        ("target", "engine"): _ordered(ENGINES, ("auto", *filter(_runs, backend.names()))),
-        ("export", "*", "format"): _ordered(FORMATS, ("auto", *backend.formats())),
+    """Return the engines and formats that are there, in the order of the language, those of other packages last.
+
+    A key of which the whole language is there is left out.
+    """
+    every: Mapping[tuple[str, ...], tuple[Iterable[str], tuple[str, ...]]] = {
+        ("target", "engine"): (ENGINES, ("auto", *filter(_runs, backend.names()))),
+        ("export", "*", "format"): (FORMATS, ("auto", *backend.formats())),
     }
+    waiting = {key: values for key, values in every.items() if not {*values[0]} <= {*values[1]}}
+    return {key: _ordered(language, there) for key, (language, there) in waiting.items()}
 
 
 def _runs(engine: str) -> bool:

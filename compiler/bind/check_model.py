@@ -7,8 +7,9 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.compiler.bind.check_reduction import option_findings
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import ModelKind
-from titrant.runtime.catalog import LEAVE, Declaration, Method
+from titrant.runtime.backends.model_kind import ModelKind
+from titrant.runtime.catalog import LEAVE, Declaration
+from titrant.runtime.method import Method
 from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.deploy import Export
@@ -283,7 +284,7 @@ def leaving_fits(given: CheckInput) -> Iterator[Finding]:
 
 def patterns_match(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that every pattern names at least one layer with weights: one that matches nothing protects nothing."""
-    names = [layer.name for layer in model.layers if layer.weight_bytes]
+    names = [layer.name for layer in model.layers if layer.has_weights]
     for section, key in LISTS:
         for place, pattern in enumerate(getattr(getattr(given.recipe, section), key)):
             if not any(matches(name, pattern) for name in names):

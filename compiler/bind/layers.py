@@ -34,7 +34,7 @@ def left_because(
     objections: dict[object, str] = {}
     reasons = []
     for layer in model.layers:
-        because = left_out(layer.name, quantization) if layer.weight_bytes else NO_WEIGHTS
+        because = left_out(layer.name, quantization) if layer.has_weights else NO_WEIGHTS
         because = because or (UNREAD if layer.unread else "")
         if not because:
             kind = _kind(layer)

@@ -6,7 +6,7 @@ from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.compiler.decide.target import int8_methods, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import Method
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.frozen import dataclass
@@ -224,7 +224,7 @@ def other_bits(question: Question, method: Method, offered: tuple[int, ...]) -> 
     widths = _auto_bits(question) if asked == "auto" else (asked,)
     if set(widths).isdisjoint(offered):
         said, due = " or ".join(map(str, offered)), " or ".join(map(str, widths))
-        yield Unmet(f"it gives {said} bits, and bits: {asked} asks for {due}")
+        yield Unmet(f"it gives {said} bits, and bits: {asked} asks for {due}", unasked=True)
 
 
 def _half_pays(question: Question) -> bool:

@@ -189,19 +189,17 @@ def plain(question: Question) -> RuleAnswer:
         if not is_plain(chain) and not any(is_plain(other) and same_place(other, chain) for other in chains)
     }
     settled = tuple(_conversion(*place) for place in sorted(missing) if _convertible(question, *place))
-    lines = tuple(
-        decision(
-            question,
-            "profile.plain",
-            "profile.plain",
-            asked="not written",
-            chosen=chain.id,
-            because=f"{', '.join(_beside(chain, chains))}: compared with the plain conversion too, which is timed "
-            "beside it and never released",
-        )
-        for chain in settled
+    if not settled:
+        return RuleAnswer(())
+    line = decision(
+        question,
+        "profile.plain",
+        "profile.plain",
+        asked="not written",
+        chosen=", ".join(chain.id for chain in settled),
+        because="candidates in its engine and format are compared with it too; it is timed beside them, never released",
     )
-    return RuleAnswer(settled, lines)
+    return RuleAnswer(settled, (line,))
 
 
 def is_plain(chain: Chain) -> bool:
@@ -226,7 +224,3 @@ def _convertible(question: Question, engine: str, form: str) -> bool:
     given, kind = original_kind(question.model), backend.kind_of_format(form)
     runs_it_already = given == kind and engine == question.settled.original_engine
     return not runs_it_already and backend.conversion(given.name, kind.name) is not None
-
-
-def _beside(conversion: Chain, chains: tuple[Chain, ...]) -> list[str]:
-    return [chain.id for chain in chains if not is_plain(chain) and same_place(chain, conversion)]

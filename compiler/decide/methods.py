@@ -21,11 +21,12 @@ from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, engine_of, find_gpu, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import ModelKind
-from titrant.runtime.catalog import Declaration, Method, Params, quantization_methods
+from titrant.runtime.backends.model_kind import ModelKind
+from titrant.runtime.catalog import Declaration, Params, quantization_methods
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Variant
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
-from titrant.schema.plan import Decision, Rejected
+from titrant.schema.plan import Decision, Rejected, by_reason
 from titrant.schema.values.frozen import dataclass
 
 # Fewer calibration rows than these say little of the range of an input.
@@ -52,14 +53,17 @@ class Offer:
     soft: tuple[Unmet, ...] = ()
 
     @property
-    def against(self) -> str:
-        """The reason that comes first: what cannot be overruled, else all that can; "" where nothing speaks against."""
-        return str(self.hard[0]) if self.hard else "; ".join(map(str, self.soft))
+    def against(self) -> bool:
+        """Whether anything speaks against it."""
+        return bool(self.hard or self.soft)
 
     @property
-    def has_remedy(self) -> bool:
-        """Whether that reason says what would help."""
-        return any(unmet.remedy for unmet in (self.hard[:1] or self.soft))
+    def rejected(self) -> Rejected:
+        """What speaks against it: the first reason of those that cannot be overruled, else all that can."""
+        reasons = self.hard[:1] or self.soft
+        remedies = dict.fromkeys(unmet.remedy for unmet in reasons if unmet.remedy)
+        causes, unasked = (unmet.cause for unmet in reasons), any(unmet.unasked for unmet in self.hard or self.soft)
+        return Rejected(self.chain.id, "; ".join(causes), "; ".join(remedies), unasked)
 
 
 def chains(question: Question) -> RuleAnswer:
@@ -85,6 +89,8 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
     def order(offer: Offer) -> tuple[int, int, str]:
         declaration = catalog.get(catalog.method_operator(offer.chain.method))
         assert declaration.method is not None  # an offer is made of methods only
+        if offer.hard:  # what a method does not take it need not predict
+            return declaration.method.rank, 0, offer.chain.method
         params = _params(declaration, offer.chain.bits, offer.chain.options)
         model = without(reduced_facts(question), params)
         made = declaration.predict(params, question.hardware, model, NOTHING_KNOWN)
@@ -96,7 +102,7 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
 def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> RuleAnswer:
     omitted = question.left_out
     kept = [offer.chain for offer in offers if not offer.against and offer.chain.id not in omitted]
-    rejected = tuple(Rejected(offer.chain.id, offer.against) for offer in offers if offer.against)
+    rejected = tuple(offer.rejected for offer in offers if offer.against)
     rejected += tuple(Rejected(name, each.because) for name, each in omitted.items() if not each.by_budget)
     ranked = tuple(replace(chain, rank=rank) for rank, chain in enumerate(kept))
     if not ranked:
@@ -134,9 +140,7 @@ def _line(
 
 def _nothing_left(question: Question, offers: Iterable[Offer]) -> Diagnostic:
     """Tell every reason once, those with a remedy first: the first of them is the smallest change."""
-    reasons: dict[str, list[str]] = {}
-    for offer in sorted(offers, key=lambda offer: not offer.has_remedy):
-        reasons.setdefault(offer.against, []).append(offer.chain.id)
+    reasons = by_reason(offer.rejected for offer in offers)
     help_text = "; ".join(f"{reason} ({', '.join(ids)})" for reason, ids in reasons.items())
     written = (("quantization", "method"), ("target", "engine"), ("export",), ("target", "device"))
     path = next((path for path in written if question.bound.written(*path)), None)
@@ -173,7 +177,7 @@ def _unquantized(question: Question) -> Iterator[Unmet]:
     held = round(8 * model.weight_bytes / max(1, model.parameters))
     if quantization.method == "auto" and quantization.bits != "auto" and held > quantization.bits:
         cause = f"its weights stay at {held} bits, and bits: {quantization.bits} asks for {quantization.bits}"
-        yield Unmet(cause, "leave bits out to consider it too")
+        yield Unmet(cause, "leave bits out to consider it too", unasked=True)
 
 
 def asked_formats(question: Question) -> set[str]:
@@ -243,13 +247,16 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
         there = method.devices[0]
         cause = f"its kernels run on {_DEVICES.get(there, there)}, and target.device is {device}"
         beside = _unable(question, declaration, method, _params(declaration, bits, options))
-        return Offer(chain, (Unmet(cause, f"write target.device: {there}"), *beside))
+        here = find_gpu(there, question.hardware.identity.gpus) is not None
+        remedy = f"write target.device: {there}" + ("" if here or there == "cpu" else ", on a machine that has one")
+        return Offer(chain, (Unmet(cause, remedy, unasked=not here), *beside))
     offered = (width,) if width else method.bits
     unfit = (*_unfit(question, method.engine, method.format), *other_bits(question, method, offered))
     params = _params(declaration, bits, options)
     unfit = (*unfit, *cannot_leave(declaration, question))
     hard = (*unfit, *_unsafe(question, bits), *_unable(question, declaration, method, params))
-    against = variant.against(reduced_facts(question)) if variant else ""
+    wins_size = variant is not None and variant.smaller and question.recipe.search.objective[0] == "size"
+    against = variant.against(reduced_facts(question)) if variant and not wins_size else ""
     unasked = _unasked(question, backend.kind_of_format(method.format))
     soft = (*_unwanted(question, bits, method), *unasked, *((Unmet(against),) if against else ()))
     return Offer(chain, hard, soft)
@@ -262,7 +269,7 @@ def _unasked(question: Question, kind: ModelKind) -> Iterator[Unmet]:
     """
     asked = {request.format for request in question.settled.exports}
     if kind.unasked and kind.format not in asked and kind != original_kind(question.model):
-        yield Unmet(kind.unasked, f"ask for it: export: [{{format: {kind.format}}}]")
+        yield Unmet(kind.unasked, f"ask for it: export: [{{format: {kind.format}}}]", unasked=True)
 
 
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
@@ -311,9 +318,9 @@ def _unfit(question: Question, engine: str, form: str) -> Iterator[Unmet]:
     device = question.settled.device
     engine_backend = backend.get(engine)
     if "auto" not in formats and form not in formats:
-        yield Unmet(f"export asks for {', '.join(sorted(formats))}, and it gives {form}")
+        yield Unmet(f"export asks for {', '.join(sorted(formats))}, and it gives {form}", unasked=True)
     elif target not in ("auto", engine):
-        yield Unmet(f"target.engine is {target}, and it runs in {engine}")
+        yield Unmet(f"target.engine is {target}, and it runs in {engine}", unasked=True)
     elif lack := engine_backend.device_unmet(device, question.hardware):
         yield replace(lack, remedy=_remedy(question, lack))
     elif not any(name in question.hardware.identity.packages for name in engine_backend.packages):
@@ -348,7 +355,7 @@ def _unable(question: Question, declaration: Declaration, method: Method, params
     given = reduced_kind(question)
     if backend.conversion(given.name, method.takes) is None:
         what = "what it would be given is" if question.settled.reductions else "the original is"
-        yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and {what} {given.title}")
+        yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and {what} {given.title}", unasked=True)
         return
     data = question.recipe.data
     if method.calibrated and not question.has_rows("calibration"):
@@ -364,7 +371,7 @@ def _unwanted(question: Question, bits: int, method: Method) -> Iterator[Unmet]:
     """Say why `auto` leaves a method out although it could run: its bits, or how little its calibration rows tell."""
     fewest, reason = fewest_bits(question)
     if bits < fewest:
-        yield Unmet(reason, f"no fewer than {fewest} bits")
+        yield Unmet(f"{reason}, so no fewer than {fewest} bits")
     facts = question.data.roles.get("calibration")
     if method.calibrated and facts is not None and facts.rows < LEAST_CALIBRATION_ROWS:
         # Of any distribution the next of n + 1 values is one of the two outermost that often.
@@ -372,4 +379,4 @@ def _unwanted(question: Question, bits: int, method: Method) -> Iterator[Unmet]:
         cause = f"it calibrates on {facts.rows} rows, and {share:.0%} of later values lie beyond the range of so few"
         yield Unmet(cause, f"give calibration {LEAST_CALIBRATION_ROWS} rows or more in data.split")
     if method.by_name:
-        yield Unmet(method.by_name, "name it to have it")
+        yield Unmet(method.by_name, "name it to have it", unasked=True)

@@ -122,7 +122,7 @@ def layers(question: Question) -> RuleAnswer:
             f"layers.{key}",
             asked=", ".join(patterns),
             chosen=_kept_words(
-                key, [layer.name for layer in model.layers if layer.weight_bytes and _any(layer, patterns)]
+                key, [layer.name for layer in model.layers if layer.has_weights and _any(layer, patterns)]
             ),
             because="the recipe says so",
             path=("quantization", key),

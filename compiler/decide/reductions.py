@@ -8,7 +8,7 @@ from titrant.compiler.decide.rule import Chain, Question, ReductionStep, RuleAns
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import ModelKind
+from titrant.runtime.backends.model_kind import ModelKind
 from titrant.runtime.catalog import Declaration, full_params
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
@@ -72,7 +72,9 @@ def _part(question: Question, part: ReductionPart) -> tuple[ReductionStep, Decis
         because="the recipe names it" if written else f"the gentlest of family {FAMILIES[part.key]} that can run here",
         path=path,
         rejected=tuple(
-            Rejected(name, str(unmet or "a gentler one can run")) for name, unmet in against.items() if name != fit[0]
+            Rejected(name, "a gentler one can run") if unmet is None else Rejected(name, unmet.cause, unmet.remedy)
+            for name, unmet in against.items()
+            if name != fit[0]
         ),
     )
     return ReductionStep(fit[0], part.options, f"reduction.{part.key}"), line

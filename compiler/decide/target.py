@@ -6,7 +6,7 @@ from dataclasses import replace
 from titrant.compiler.decide.rule import ExportRequest, Question, RuleAnswer, ThreadCounts, decision
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.backend import ModelKind
+from titrant.runtime.backends.model_kind import ModelKind
 from titrant.schema.cost import ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts

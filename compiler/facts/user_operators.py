@@ -13,7 +13,6 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import (
     Declaration,
     Determinism,
-    Method,
     Params,
     Port,
     never,
@@ -22,6 +21,7 @@ from titrant.runtime.catalog import (
     same_model,
     unknown_cost,
 )
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware, HardwareVolatile, ModelFacts

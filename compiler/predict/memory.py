@@ -18,7 +18,7 @@ from titrant.schema.cost import WORKER_BYTES, Capacity, Need, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, Place
 from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec, spec_bytes
 from titrant.schema.gate import Gate
-from titrant.schema.plan import Candidate, Plan, Step
+from titrant.schema.plan import Candidate, Plan, Step, by_reason
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, write_size
 
@@ -193,7 +193,7 @@ def _no_candidate(plan: Plan) -> Iterator[Diagnostic]:
         if not search.candidates:
             formats = "any format" if search.format == "auto" else f"format {search.format}"
             reasons = [
-                f"{rejected.value}: {rejected.because}" for decision in plan.decisions for rejected in decision.rejected
+                f"{rejected.value}: {rejected.reason}" for decision in plan.decisions for rejected in decision.rejected
             ]
             yield Diagnostic(
                 "P022",
@@ -269,10 +269,7 @@ def _smaller(plan: Plan) -> str:
     line = next((decision for decision in plan.decisions if decision.subject == "quantization.method"), None)
     if line is None or line.asked != "auto":
         return ", or allow a method with fewer bits"
-    reasons: dict[str, list[str]] = {}
-    for rejected in line.rejected:
-        reasons.setdefault(rejected.because, []).append(rejected.value)
-    left_out = "; ".join(f"{', '.join(names)}: {because}" for because, names in reasons.items())
+    left_out = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason(line.rejected).items())
     return f"; left out are {left_out}" if left_out else ""
 
 

@@ -10,7 +10,8 @@ from titrant.compiler.lower.plan_graph import Declare, is_model
 from titrant.compiler.predict.learned import NO_HISTORY, History, learn
 from titrant.runtime import catalog
 from titrant.runtime.backends.backend import all_backends
-from titrant.runtime.catalog import Declaration, Method, full_params
+from titrant.runtime.catalog import Declaration, full_params
+from titrant.runtime.method import Method
 from titrant.schema.cost import FP32, Arithmetic, ModelUse, Work, smallest_batch
 from titrant.schema.facts import Bench, DataFacts, Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Candidate, Plan, Prediction, Step, without_paths

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from titrant.runtime.backends.stamp import Stamp
+from titrant.runtime.backends.model_kind import ModelKind, RunCost
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Gpu, Hardware
@@ -27,80 +27,6 @@ _FOLDER = Path(__file__).parent
 _GROUP = "backends"
 # Kinds of artifacts that are no models; see `titrant.runtime.backends.kinds`.
 _NO_MODELS = ("outputs", "report", "rows", "split", "tables", "transforms", "value")
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """An operator worth running before a model is converted to a kind; its step is called `<candidate>.<name>`."""
-
-    operator: str
-    name: str
-    because: str
-
-
-@dataclass(frozen=True)
-class ModelKind:
-    """A kind of artifact that is a model, and how it is kept.
-
-    `title` and `label` are what messages call one of it and its form: "an ONNX file", "ONNX". `save(value, folder)`
-    writes fixed file names with bytes that follow from the value alone; a value has its kind as its attribute `kind`,
-    and one that is a file has its `path`. `load` is given the file where `file` names the only one, else the folder.
-    """
-
-    name: str
-    title: str
-    label: str
-    save: Callable[[Any, Path], None]
-    load: Callable[[Path], Any]
-    file: str = ""  # the fixed name of the one file that holds it; "" where there are several
-    tensors: Callable[[Path], Iterable[tuple[str, Any]]] | None = None  # the arrays of one of its files, to compare
-    # Of a value that refers to no file: itself, just saved, as loading would give it. Others are loaded again.
-    as_loaded: Callable[[Any], Any] | None = None
-    format: str = ""  # what `export` calls it; "" for what cannot be released as a file
-    converts: Mapping[str, str] = field(default_factory=dict)  # kind → the operator that makes this one of it
-    preparations: tuple[Preparation, ...] = ()  # what pays before this kind is made of another
-    is_graph: bool = False  # an exported graph, whose layers are nodes, rather than somebody's modules
-    sources: tuple[str, ...] = ()  # keys of `model` that give an original of this kind
-    user_code: bool = False  # loading it runs the user's modules
-    # Why `auto` makes one only where `export` asks for its format, or the recipe for a method that gives it; "" where
-    # it is considered always.
-    unasked: str = ""
-    snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
-    columns_snippet: str = ""  # the same for a file that takes raw columns
-    outside: str = ""  # the operator that puts a file's weights into another beside it; "" where there is none
-    # Of a file of weights alone: a live model, copied, with the file's weights in it.
-    weights_into: Callable[[Path, Any], Any] | None = None
-    weights_for: str = ""  # whose code runs it, where titrant has none: its answers are judged, no time of it is
-    stamp: Stamp | None = None  # how a released file says what it was judged by; None: it does not
-
-    @property
-    def suffix(self) -> str:
-        """The end of the file's name, with its dot; "" where there are several files."""
-        return Path(self.file).suffix
-
-
-@dataclass(frozen=True)
-class RunCost:
-    """What running a kind of model in an engine costs, measured; predictions are made of it.
-
-    `*_seconds` are seconds a call, a layer or a byte of the file. `reached` is the share of the bench's FLOP/s that
-    layers reach, `passes` and `gpu_passes` count how often a layer's output is written or read, `launches` the kernels
-    of a layer on a GPU, and `held` multiplies a forward pass's peak of activations. Opening a live module costs
-    nothing.
-    """
-
-    reached: float
-    call_seconds: float
-    layer_seconds: float
-    convolution_seconds: float
-    passes: float
-    held: float
-    launches: float
-    gpu_passes: float
-    open_seconds: float = 0.0
-    open_layer_seconds: float = 0.0
-    open_byte_seconds: float = 0.0
-    open_copies: int = 0  # of the file, in memory, once it is open
 
 
 def runs_anywhere(device: str, hardware: Hardware) -> Unmet | None:

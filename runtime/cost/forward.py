@@ -6,7 +6,7 @@ Without a measurement the figures of a small machine are assumed. Data steps cos
 import math
 from collections.abc import Iterator
 
-from titrant.runtime.backends.backend import RunCost
+from titrant.runtime.backends.model_kind import RunCost
 from titrant.schema.cost import FP32, Arithmetic, ModelUse
 from titrant.schema.facts import Bench, DataFacts, GpuSpeed, Hardware, Layer, ModelFacts, spec_bytes
 from titrant.schema.plan import Prediction
@@ -69,8 +69,12 @@ def gpu_forward_seconds(model: ModelFacts, rates: GpuRates, cost: RunCost, batch
     return seconds
 
 
-# Where no bench was run: one thread of a small server, fp32 operations and bytes a second.
-_DEFAULT_FLOPS, _DEFAULT_BYTES = 40e9, 8e9
+# Where no bench was run: one thread of a small server, fp32 operations a second by its widest instruction set, in the
+# products of many rows, and bytes a second.
+_FLOPS_BY_SET, _LEAST_FLOPS, _DEFAULT_BYTES = {"avx512f": 120e9, "avx2": 60e9}, 40e9, 30e9
+# Bytes a second of weights from caches, one thread: 55 to 95 GB/s on processors with AVX-512, weights of 0.5 to 17 MB.
+# Products of few rows are no faster than that, whatever is computed.
+_CACHE_BYTES = 60e9
 # Weights up to this size stay in the caches from one batch to the next.
 _CACHED_BYTES = 8 << 20
 # What an optimizer takes for each tensor, and how often it reads or writes each weight.
@@ -103,11 +107,13 @@ def speed_of(hardware: Hardware, threads: int = 1, device: str = "cpu") -> Speed
     """Return the speed of a machine or of its accelerator: its bench's, a published one, or else a small one's."""
     bench = hardware.bench or Bench()
     many = 1 + _THREAD_GAIN * (min(threads, hardware.identity.cores or threads) - 1)
-    flops = (bench.fp32_flops_per_second or _DEFAULT_FLOPS) * many
-    int8 = (bench.int8_flops_per_second or 2 * _DEFAULT_FLOPS) * many
+    instructions = hardware.identity.instructions
+    assumed = next((flops for name, flops in _FLOPS_BY_SET.items() if name in instructions), _LEAST_FLOPS)
+    flops = (bench.fp32_flops_per_second or assumed) * many
+    int8 = (bench.int8_flops_per_second or 2 * assumed) * many
     bandwidth = bench.memory_bytes_per_second or _DEFAULT_BYTES
     if device == "cpu":
-        return Speed(flops, int8, bandwidth, bench.measured, instructions=hardware.identity.instructions)
+        return Speed(flops, int8, bandwidth, bench.measured, instructions=instructions)
     rates, measured = gpu_rates(hardware, device)
     return Speed(flops, int8, bandwidth, measured, rates)
 
@@ -122,11 +128,14 @@ def forward_seconds(model: ModelFacts, speed: Speed, cost: RunCost, batch: int, 
     if speed.gpu is not None:
         return gpu_forward_seconds(model, speed.gpu, cost, batch, arithmetic)
     cached = model.weight_bytes <= _CACHED_BYTES
-    seconds = cost.call_seconds
+    seconds = cost.call_seconds + cost.operation_seconds * max(0, model.operations - len(model.layers))
     for layer, output, count in distinct_layers(model):
-        speedup = arithmetic.speedup(layer_class(layer), product_rows(layer, batch), speed.instructions)
-        rate = _rate(layer, speed, arithmetic) if speedup is None else speed.flops * speedup
-        products = batch * (layer.flops or 0) / (rate * cost.reached)
+        rows = product_rows(layer, batch)
+        speedup = arithmetic.speedup(layer_class(layer), rows, speed.instructions)
+        rate = _rate(layer, speed, arithmetic) if speedup is None else speed.flops
+        # A multiply-add of a row reads four bytes, which the rows of one product share.
+        reads = 2 * batch * (layer.flops or 0) / rows / _CACHE_BYTES
+        products = max(batch * (layer.flops or 0) / (rate * cost.reached), reads) / (speedup or 1.0)
         passes, extra, read = cost.passes, 0.0, 1.0
         if speedup is not None:
             passes, extra, read = passes + arithmetic.around, arithmetic.layer_seconds, arithmetic.weights

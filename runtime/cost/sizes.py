@@ -15,6 +15,7 @@ PRODUCTS = ("Linear", "Gemm", "MatMul")
 # Modules of torch that an ONNX file holds as matrix products.
 PRODUCTS_IN_FILE = (*PRODUCTS, "MultiheadAttention", "NonDynamicallyQuantizableLinear")
 EMBEDDINGS = ("Embedding", "Gather")
+STEPWISE = ("LSTM", "GRU", "RNN")
 LAYER_NORMS = ("LayerNorm", "LayerNormalization")
 NORMALIZATIONS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalization")
 
@@ -24,6 +25,7 @@ ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
 QDQ_LAYER_BYTES, QDQ_BYTES = 1500, 300
 SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
 PROGRAM_LAYER_BYTES, PROGRAM_BYTES, PROGRAM_ATTENTION_BYTES = 2200, 3500, 28_000
+PROGRAM_DIRECTION_BYTES = 4_600  # of a recurrent layer's direction: four tensors
 CODE_LAYER_BYTES, CODE_BYTES = 8_000, 1_490_000
 PACKED_CHANNELS, PACKED_INT8_CHANNEL_BYTES = 64, 40
 TENSOR_BYTES, TORCH_BYTES = 90, 500
@@ -32,8 +34,8 @@ ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 2
 # What nodes take for each operation on tensors of a forward pass: as exported, folded, with nodes that quantize.
 # Measured on transformers that reshape and mask by functions, which no layer shows.
 OPERATION_BYTES, FOLDED_OPERATION_BYTES, QDQ_OPERATION_BYTES = 110, 85, 130
-# Of a weight in fp32.
-_WEIGHT_BYTES = 4
+# Of a weight in fp32, and the axes of a matrix.
+_WEIGHT_BYTES, _MATRIX = 4, 2
 # What a node of a graph made elsewhere spends beside its numbers.
 ONNX_NODE_BYTES = 180
 # What a channel with a scale of its own adds: scale and zero point of its weights (5), in QDQ also of its bias (8).
@@ -64,7 +66,8 @@ def onnx_bytes(
     operation. Nodes are counted by layers or by operations, whichever comes to more.
     """
     nodes = ONNX_LAYER_BYTES * _read_layers(model) + attention_bytes * len(layers_of(model, "MultiheadAttention"))
-    nodes = max(nodes, operation_bytes * model.operations)
+    # A recurrent layer is one node in it, and an operation a step as torch counts.
+    nodes = nodes if layers_of(model, *STEPWISE) else max(nodes, operation_bytes * model.operations)
     copied = sum(_WEIGHT_BYTES * _elements(layer) for layer in tied_to_table(model))
     return folded_bytes(model) - _unread_bytes(model) + copied + nodes + ONNX_BYTES
 
@@ -79,7 +82,16 @@ def exported_bytes(model: ModelFacts, *, halved: bool = False) -> int:
     """Predict a torch.export file: the weights once, in 16 bits where `halved`, and what describes its graph."""
     weights = folded_bytes(model) // (2 if halved else 1)
     attention = PROGRAM_ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
-    return weights + PROGRAM_LAYER_BYTES * len(model.layers) + attention + PROGRAM_BYTES
+    directions = PROGRAM_DIRECTION_BYTES * sum(map(_directions, layers_of(model, *STEPWISE)))
+    return weights + PROGRAM_LAYER_BYTES * len(model.layers) + attention + directions + PROGRAM_BYTES
+
+
+def _directions(layer: Layer) -> int:
+    """Return how many pairs of matrices a recurrent layer has, as if all their inputs were as wide as their state."""
+    if len(layer.weight_shape) != _MATRIX:
+        return 1
+    height, width = layer.weight_shape
+    return max(1, round(layer.parameters / (height * (2 * width + 2))))
 
 
 def compiled_bytes(model: ModelFacts, int8: Sequence[Layer] = ()) -> int:
@@ -88,8 +100,10 @@ def compiled_bytes(model: ModelFacts, int8: Sequence[Layer] = ()) -> int:
     Layers of `int8` hold a byte for each weight, and for each channel a scale, a zero point and the sum of its weights.
     """
     size = folded_bytes(model) + CODE_LAYER_BYTES * len(model.layers) + CODE_BYTES
+    narrow = {layer.name for layer in int8}  # looked up by name: comparing whole layers is quadratic in their number
     for layer in layers_of(model, "Linear"):
-        size += (-layer.weight_shape[0] % PACKED_CHANNELS) * layer.weight_shape[1] * (1 if layer in int8 else 4)
+        width = 1 if layer.name in narrow else _WEIGHT_BYTES
+        size += (-layer.weight_shape[0] % PACKED_CHANNELS) * layer.weight_shape[1] * width
     return (
         size
         - sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in int8)
@@ -119,21 +133,25 @@ def saved_by_int8(model: ModelFacts, *types: str, shared: bool = False) -> int:
     """Return the bytes that int8 weights of some layer types save: three of every four, tied weights once.
 
     A product whose weights are an embedding's gets a copy of its own in int8. `shared` says that the file in fp32 holds
-    no such copy, as TorchScript does and ONNX does not.
+    no such copy, as TorchScript does and ONNX does not, and that every tied product gets one.
     """
     saved = sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in layers_of(model, *types))
-    tied = sum(_elements(layer) for layer in tied_to_table(model) if layer.type in types)
-    return saved + tied * (-1 if shared else _WEIGHT_BYTES - 1)
+    if shared:
+        return saved - sum(_elements(layer) for layer in model.layers if layer.type in types and is_tied(layer))
+    return saved + (_WEIGHT_BYTES - 1) * sum(_elements(layer) for layer in tied_to_table(model) if layer.type in types)
 
 
 def tied_to_table(model: ModelFacts) -> tuple[Layer, ...]:
     """Return a module's linear layers whose weights are those of an embedding, which counts them as its own."""
     tables = {layer.weight_shape for layer in model.layers if layer.type == "Embedding"}
     return tuple(
-        layer
-        for layer in model.layers
-        if layer.type == "Linear" and layer.weight_shape in tables and layer.parameters < _elements(layer)
+        layer for layer in model.layers if layer.type == "Linear" and layer.weight_shape in tables and is_tied(layer)
     )
+
+
+def is_tied(layer: Layer) -> bool:
+    """Whether an earlier layer counts the weights of this one as its own."""
+    return layer.parameters < _elements(layer)
 
 
 def channels(model: ModelFacts, *types: str) -> int:

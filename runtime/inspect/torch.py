@@ -116,7 +116,7 @@ def _facts(
         parameters=sum(tensor.numel() for tensor in parameters),
         trainable=sum(tensor.numel() for tensor in parameters if tensor.requires_grad),
         weight_bytes=model_bytes(module),
-        layers=list_layers(module, seen.flops_by_module, seen.unread),
+        layers=list_layers(module, seen.flops_by_module, seen.unread, seen.uncalled),
         inputs=tuple(specs),
         outputs=seen.outputs,
         flops=seen.flops,
@@ -181,12 +181,20 @@ def _fake() -> Any:
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
-def list_layers(module: "torch.nn.Module", flops: Mapping[str, int], unread: Collection[str] = ()) -> tuple[Layer, ...]:
+def list_layers(
+    module: "torch.nn.Module", flops: Mapping[str, int], unread: Collection[str] = (), uncalled: Collection[str] = ()
+) -> tuple[Layer, ...]:
     """List the leaf modules, and others with weights of their own, in the order in which they are registered.
 
-    `flops` counts one case by module name, `unread` names modules whose weights the forward pass does not read. Tied
-    weights belong to the first layer that has them.
+    `flops` counts one case by module name, `unread` names modules whose weights the forward pass does not read,
+    `uncalled` those that it reads the weights of and does not call. Tied weights belong to the first layer that has
+    them.
     """
+    holders: dict[int, list[str]] = {}
+    for name, part in module.named_modules():
+        for tensor in part.parameters(recurse=False):
+            holders.setdefault(id(tensor), []).append(name)
+    types = {name: _type(part) for name, part in module.named_modules()}
     seen: set[int] = set()
     layers = []
     for name, part in module.named_modules():
@@ -209,7 +217,8 @@ def list_layers(module: "torch.nn.Module", flops: Mapping[str, int], unread: Col
                 trainable=sum(tensor.numel() for tensor in first if tensor.requires_grad),
                 dtype=dtype_name(weight if hasattr(weight, "dtype") else next(iter([*own, *buffers]), None)),
                 groups=getattr(part, "groups", 1) if kind.startswith("Conv") else 1,
-                custom=not type(part).__module__.startswith("torch."),
+                shared_with=next((other for other in holders.get(id(weight), ()) if types[other] != kind), ""),
+                custom=name in uncalled or not type(part).__module__.startswith("torch."),
                 unread=name in unread,
             )
         )

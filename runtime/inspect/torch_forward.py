@@ -4,25 +4,25 @@ FLOPs are two per multiply-add, fused kernels included; operations that have no 
 weights that the forward pass does not read.
 """
 
-import importlib
 import math
 import re
-import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Any
 
 import torch  # noqa: TID253 - the file defines a torch dispatch mode
+from torch.nn.modules.module import register_module_forward_pre_hook  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
+from torch.utils.hooks import RemovableHandle  # noqa: TID253
 
 from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
+from titrant.runtime.backends.torch.determinism import without_dynamo
 from titrant.runtime.inspect.graph.flops import TensorShape
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.user_code import RaisedError, call, reason_of
@@ -45,6 +45,7 @@ class ForwardPass:
     activation_bytes: int | None
     uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
     unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
+    uncalled: frozenset[str] = frozenset()  # parts whose weights were read without calling them, or at fixed places
     operations: int = 0  # that an exported file has a node or more for
 
     @property
@@ -85,11 +86,11 @@ def run_forward(
         for spec, size in zip(specs, sizes, strict=True)
     ]
     arguments = arguments_of(module, tuple(spec.name for spec in specs))
-    peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs])
+    peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs], module)
     counting = counter()
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
-    with torch.no_grad(), without_dynamo(), uncounted, counting, peak:
+    with torch.no_grad(), without_dynamo(), uncounted, counting, peak, _called(cases) as parts:
         try:
             answer = call(f"{name}, shown {shapes},", arguments.call, module, inputs)
         except StepError as error:
@@ -110,6 +111,7 @@ def run_forward(
     }
     flops = None if uncounted.operations else counting.get_total_flops() // cases
     unread = frozenset(path for path, part in module.named_modules() if _unread(part, peak))
+    uncalled = frozenset(_uncalled(module, parts)) - unread
     return ForwardPass(
         outputs,
         flops,
@@ -117,42 +119,41 @@ def run_forward(
         peak.peak_bytes // cases,
         tuple(sorted(uncounted.operations)),
         unread,
+        uncalled,
         peak.operations,
     )
 
 
 @contextmanager
-def without_dynamo() -> Iterator[None]:
-    """Let torch's own Python run without `torch._dynamo`, whose import takes as long as torch's.
+def _called(cases: int) -> Iterator[set[int]]:
+    """Gather the identities of the modules that are called, but of tables that are read at the same places every time.
 
-    torch wraps its dispatch modes and what it knows of shapes so that nothing compiles them, and imports the compiler
-    to say so. Whoever asks for more than that inside gets the compiler; a compiled model has imported it before.
+    What is looked up without the batch is a constant: a file may hold it in place of the table.
     """
-    name, mark = "torch._dynamo", "__dynamo_disable"
-    if name in sys.modules:
-        yield
-        return
-    spared: list[Any] = []
+    parts: set[int] = set()
 
-    def disable(function: Any, *_: object, **__: object) -> Any:
-        spared.append(function)
-        return function
+    def note(part: torch.nn.Module, given: tuple[Any, ...]) -> None:
+        places = given[0] if isinstance(part, torch.nn.Embedding) and given else None
+        if not isinstance(places, torch.Tensor) or (places.ndim and len(places) == cases):
+            parts.add(id(part))
 
-    def the_rest(attribute: str) -> Any:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
-        return getattr(importlib.import_module(name), attribute)
-
-    stand_in = ModuleType(name)
-    vars(stand_in).update(disable=disable, __getattr__=the_rest)
-    sys.modules[name] = stand_in
+    hook = register_module_forward_pre_hook(note)
     try:
-        yield
+        yield parts
     finally:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
-        for function in spared:  # torch keeps the answer on the function
-            vars(function).pop(mark, None)
+        hook.remove()
+
+
+def _uncalled(module: torch.nn.Module, called: Collection[int]) -> Iterator[str]:
+    """Name the parts with weights of their own that were not called; what lies in torch's own layers is theirs."""
+    parts = dict(module.named_modules())
+    for name, part in parts.items():
+        around = parts[name.rpartition(".")[0]] if name else part
+        inside = (
+            type(around).__module__.startswith("torch.") and next(around.parameters(recurse=False), None) is not None
+        )
+        if id(part) not in called and not inside and next(part.parameters(recurse=False), None) is not None:
+            yield name
 
 
 def _unread(part: torch.nn.Module, peak: "ActivationPeak") -> bool:
@@ -266,17 +267,37 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the storages that come up inside and are still referenced; `peak_bytes` is the largest sum.
 
     `present` are tensors that were there before, and do not count; `reads` tells whether an operation took one, and
-    `operations` how many ran.
+    `operations` how many ran: of a recurrent layer of `module` one, as an exported file has one node for all its steps.
     """
 
-    def __init__(self, present: list[torch.Tensor]) -> None:
+    def __init__(self, present: list[torch.Tensor], module: torch.nn.Module | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self.operations = 0
+        self._recurrent = [part for part in module.modules() if isinstance(part, torch.nn.RNNBase)] if module else []
+        self._hooks: list[RemovableHandle] = []
+        self._inside = False
         self._alive_bytes = 0
         self._present = {tensor.untyped_storage()._cdata for tensor in present}
         self._seen = set(self._present)
         self._read: set[int] = set()
+
+    def __enter__(self) -> "ActivationPeak":
+        """Watch the recurrent layers too."""
+        for part in self._recurrent:
+            self._hooks.append(part.register_forward_pre_hook(lambda *_: self._at_recurrent(inside=True)))
+            self._hooks.append(part.register_forward_hook(lambda *_: self._at_recurrent(inside=False)))
+        return super().__enter__()  # type: ignore[no-any-return]
+
+    def __exit__(self, *error: Any) -> None:
+        """Leave the module as it was."""
+        for hook in self._hooks:
+            hook.remove()
+        super().__exit__(*error)
+
+    def _at_recurrent(self, *, inside: bool) -> None:
+        self._inside = inside
+        self.operations += not inside
 
     def reads(self, tensor: torch.Tensor) -> bool:
         """Tell whether an operation took a known tensor, or another one in its storage."""
@@ -287,7 +308,7 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) in self._present:
                 self._read.add(key)
-        self.operations += function.overloadpacket.__name__ not in _FOLDED
+        self.operations += not self._inside and function.overloadpacket.__name__ not in _FOLDED
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):

@@ -1,5 +1,6 @@
 """A candidate's contract in tables: every gate as judged with its margin, and the decisions that changed by class."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from titrant.runtime.contract.answers import CaseCount, Cells, DecisionCounts
@@ -130,10 +131,17 @@ def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
         return None
     gates = {gate.id: gate for gate in record.plan.contract.gates}
     rows = tuple(_gate_row(gates[result.gate], result, least) for result in judgement.results if result.gate in gates)
-    # A gate that passed on a group too small to show is no weak one: how near it was is not told.
-    closest = weakest([row.margin for row in rows if not (row.hidden and row.verdict == "PASS")])
+    # A gate that passed on a group too small to show is no weak one: how near it was is not told. One that has all of
+    # what it asks for, such as every layer as planned, has no margin to be near to.
+    far = {row.margin.gate for row in rows if row.verdict == "PASS" and (row.hidden or _all_or_nothing(gates, row))}
+    closest = weakest([row.margin for row in rows if row.margin.gate not in far])
     symbol, tone = SYMBOLS[judgement.verdict], TONES[judgement.verdict]
     return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest)
+
+
+def _all_or_nothing(gates: Mapping[str, Gate], row: GateRow) -> bool:
+    """Whether a gate asks for the whole of a share."""
+    return gates[row.margin.gate].test == "read_back"
 
 
 def predicted_sentence(record: Record, contract: Judged | None) -> str:

@@ -12,6 +12,7 @@ from titrant.runtime.report.savings import faster, speed_gain
 from titrant.schema.gain import gains_words, speed_words
 from titrant.schema.gate import NOT_SHOWN, Contract, Gate, GateResult, Judgement, asked_of_original, threshold_words
 from titrant.schema.open_looks import OPEN
+from titrant.schema.plan import CandidateSearch
 from titrant.schema.record import Look
 
 
@@ -35,9 +36,14 @@ def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
     if released:
         names = listed([f"“{lead.id}”" for lead in released])
         ids = {lead.id for lead in released}
-        missing = listed([search.format for search in record.plan.searches if not ids & set(search.candidates)])
-        sentence = f"Released {names}; nothing kept the contract for {missing}."
-        return Headline(verdict, "✕", "fail", sentence, _ground(record, leads))
+        missing = [search for search in record.plan.searches if not ids & set(search.candidates)]
+        unmade = [search.format for search in missing if search.name in record.run.unmade]
+        missed = [search.format for search in missing if search.name not in record.run.unmade]
+        parts = [f"nothing kept the contract for {listed(missed)}"] * bool(missed)
+        parts += [f"nothing could be made for {listed(unmade)}"] * bool(unmade)
+        sentence = f"Released {names}; {' and '.join(parts)}."
+        grounds = [_ground(record, leads)] * bool(missed) + list(_unmade(record, missing))
+        return Headline(verdict, "✕", "fail", sentence, " ".join(grounds))
     tone, symbol = ("warn", "?") if verdict == "INCONCLUSIVE" else ("fail", "✕")
     original = record.run.original
     if original is not None and not original.released:
@@ -85,6 +91,14 @@ def _ground(record: Record, leads: tuple[Shown, ...]) -> str:
     if not kept_out:
         return "No candidate reached the evaluation rows; the candidates table says why."
     return " ".join(_why(record, lead.id, lead.judgement) for lead in kept_out if lead.judgement)
+
+
+def _unmade(record: Record, searches: Sequence[CandidateSearch]) -> Iterator[str]:
+    """Say why the candidates of searches that have none left were rejected, in the words of the candidates table."""
+    names = {name for search in searches if search.name in record.run.unmade for name in search.candidates}
+    for candidate in record.run.candidates:
+        if candidate.candidate in names:
+            yield f"“{candidate.candidate}” was not made: {candidate.because}."
 
 
 def _missed(record: Record, original: Judgement) -> str:

@@ -56,13 +56,15 @@ def execute(
     """Execute a plan and return what it did; `exit` is 0, or 5 where the contract was not kept.
 
     `listen` is told every event: planned, started, progress, measured, finished, reused, failed, rejected, judged,
-    note, closed. A worker that is handed in is used and closed. `replay` says how it differs from a plain run. When
-    every step is reused nothing is started, and a run that ended before answers for this one. After `seconds` no
-    further step is started, and what was judged until then decides; OutOfTimeError is raised where that is nothing.
+    note, closed. A worker that is handed in is used, and closed by who did. `replay` says how it differs from a plain
+    run. When every step is reused nothing is started, and a run that ended before answers for this one. After
+    `seconds` no further step is started, and what was judged until then decides; OutOfTimeError is raised where that
+    is nothing.
     Raises StepError when a step that everything rests on fails; nothing is released then. Interrupted, it ends its
     worker and raises on.
     """
     plan = planned.plan
+    own = worker is None
     worker = worker or Worker(home, Path(planned.folder), plan.threads, plan.steps[0].seed if plan.steps else 0)
     journal = Journal(listen or _ignore)
     run = _Run(planned, home, journal=journal, worker=worker, replay=replay or Replay(), seconds=seconds)
@@ -73,7 +75,8 @@ def execute(
         run.abandon(error)
         raise
     finally:
-        worker.close()
+        if own:
+            worker.close()
         with contextlib.suppress(OSError):
             journal.close()
         run.leave()

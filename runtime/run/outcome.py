@@ -24,6 +24,7 @@ class Chosen:
     rejected: Mapping[str, str] = field(default_factory=dict)  # candidate → why
     measured: Mapping[str, Figures] = field(default_factory=dict)
     choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)  # search → in the order of judging
+    unmade: Mapping[str, str] = field(default_factory=dict)  # search → why it has no candidate
 
     def shortlist(self, search: str) -> tuple[str, ...]:
         """Return the candidates of a search to judge, from gentle to aggressive."""
@@ -86,7 +87,12 @@ class Outcome:
     @property
     def exit(self) -> int:
         """Return 0 when everything asked for is released, else 5."""
-        return OK if self.judged.released and not self.judged.withheld else CONTRACT_NOT_KEPT
+        return OK if self.judged.released and not self.withheld else CONTRACT_NOT_KEPT
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """The searches of which nothing is released: no candidate is let through, or none could be made."""
+        return (*self.judged.withheld, *self.chosen.unmade)
 
     @property
     def verdict(self) -> str:

@@ -109,7 +109,7 @@ def _say_what_the_original_misses(walk: Walk) -> None:
 def _give_up(walk: Walk) -> dict[str, str]:
     """Say which candidates' chains did not come to their end, and why.
 
-    Raises NoCandidateError when a search has none left: the candidate's own error where there is only one.
+    Raises NoCandidateError when no search has any left: the candidate's own error where there is only one.
     """
     rejected: dict[str, str] = {}
     for candidate in walk.plan.candidates:
@@ -118,10 +118,17 @@ def _give_up(walk: Walk) -> dict[str, str]:
         if missing:
             rejected[candidate.id] = walk.reason(missing[0].rpartition(".")[0])
             walk.tell("rejected", candidate=candidate.id, step=candidate.id, because=rejected[candidate.id])
-    for search in walk.plan.searches:
-        if all(name in rejected for name in search.candidates):
-            raise _none_left(walk, search, rejected)
+    _without_candidates(walk, rejected)
     return rejected
+
+
+def _without_candidates(walk: Walk, rejected: Mapping[str, str]) -> dict[str, str]:
+    """Return the searches that have no candidate left, and why; raises NoCandidateError where none has one."""
+    empty = [search for search in walk.plan.searches if all(name in rejected for name in search.candidates)]
+    errors = {search.name: _none_left(walk, search, rejected) for search in empty}
+    if errors and len(errors) == len(walk.plan.searches):
+        raise next(iter(errors.values()))
+    return {name: error.diagnostics[0].message for name, error in errors.items()}
 
 
 def _choose(walk: Walk, rejected: Mapping[str, str], recorded: RecordedChoices) -> Chosen:
@@ -130,8 +137,15 @@ def _choose(walk: Walk, rejected: Mapping[str, str], recorded: RecordedChoices) 
     choices: dict[str, tuple[Choice, ...]] = {}
     candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
     for search in walk.plan.searches:
+        rejected = _without_untimed(walk, search, walk.value(search.timings), rejected)
+    unmade = _without_candidates(walk, rejected)
+    for name, because in unmade.items():
+        walk.tell("note", text=f"{name} is not released, and the run goes on: {because}", search=name)
+    for search in walk.plan.searches:
+        if search.name in unmade:
+            choices[search.name] = ()
+            continue
         timings = walk.value(search.timings)
-        rejected = _without_untimed(walk, search, timings, rejected)
         left = [candidates[name] for name in search.candidates if name not in rejected]
         of_search = tuple(_figures(walk, search, candidate, timings) for candidate in left)
         measured |= {item.candidate: item for item in of_search}
@@ -141,7 +155,7 @@ def _choose(walk: Walk, rejected: Mapping[str, str], recorded: RecordedChoices) 
         for choice in of_name:
             word = "judge" if choice.shortlisted else "leave out"
             walk.tell("note", text=f"{word} {choice.candidate}: {choice.because}", search=name)
-    return Chosen(rejected, measured, choices)
+    return Chosen(rejected, measured, choices, unmade)
 
 
 def _say_whose_answers_mix(walk: Walk, measured: list[Candidate]) -> None:
@@ -163,8 +177,6 @@ def _without_untimed(
         if reason is not None and name not in out:
             out[name] = f"it could not be timed: {reason}"
             walk.tell("rejected", candidate=name, step=name, because=out[name])
-    if all(name in out for name in search.candidates):
-        raise _none_left(walk, search, out)
     return out
 
 
@@ -215,7 +227,8 @@ def _judge(walk: Walk, chosen: Chosen, look: Look | None) -> JudgedSearches:
         judged = _judge_search(walk, search, chosen, judged, look)
         if judged.stopped:
             break
-    gentlest = {search.name: chosen.shortlist(search.name)[0] for search in walk.plan.searches}
+    listed = {search.name: chosen.shortlist(search.name) for search in walk.plan.searches}
+    gentlest = {name: candidates[0] for name, candidates in listed.items() if candidates}
     return replace(judged, best=gentlest | dict(judged.best))
 
 

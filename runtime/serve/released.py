@@ -164,11 +164,9 @@ def load(folder: Path | str, *, name: str | None = None, threads: int | None = N
 
 def _file(path: Path, kind: str, engine: str) -> Any:
     """Refer to a released file; RecipeError X343 where what brought its engine or its kind is not installed here."""
-    if path.is_dir() and kind in backend.kinds():
-        path /= backend.kinds()[kind].file
     brought = backend.get(engine).kinds.get(kind) if engine in backend.names() else None
     if brought is not None:
-        return brought.load(path)
+        return brought.load(path / brought.file if path.is_dir() else path)
     if engine not in backend.names() or kind not in backend.kinds():
         there = ", ".join(backend.names())
         message = (

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
     from titrant.compiler.machine.detect import detect
-    from titrant.runtime.catalog import Context, Method, Params, Port, operator
+    from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.inspect.summary import Counts, count_parameters, summary
+    from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
     from titrant.schema.config.config import ensure_directories, load_config, save_config
@@ -55,7 +56,7 @@ _PUBLIC = {
     "Arithmetic": "titrant.schema.cost",
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.inspect.summary",
-    "Method": "titrant.runtime.catalog",
+    "Method": "titrant.runtime.method",
     "Params": "titrant.runtime.catalog",
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",

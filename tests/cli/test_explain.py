@@ -144,8 +144,7 @@ decided for this machine, model and data:
     )
     assert explained("train.learning_rate").endswith("""\
 decided for this machine, model and data:
-  train.learning_rate: auto → 0.001
-      what adamw starts well with (learning_rate.auto)""")
+  train.learning_rate: auto → 0.001 · what adamw starts well with (learning_rate.auto)""")
     assert explained("train").startswith(SECTION)
 
 

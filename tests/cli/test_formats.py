@@ -53,14 +53,14 @@ def test_releases_the_format_that_keeps_the_contract_and_names_the_other(place):
 
 def test_refuses_two_files_of_one_name(place):
     recipe = place.recipe(("[{format: onnx}]", "[{format: onnx, name: a}, {format: torchscript, name: a}]"))
-    answer = place.titrant("check", recipe)
+    answer = place.here("check", recipe)
     assert answer.code == 2
     assert "two files are named `a`" in answer.err
 
 
 def test_refuses_a_format_that_cannot_hold_the_method(place):
     recipe = place.recipe(("{method: none}", "{method: ort.static}"), ("{format: onnx}", "{format: torchscript}"))
-    answer = place.titrant("check", recipe)
+    answer = place.here("check", recipe)
     assert answer.code == 2
     assert "torchscript" in answer.err
 

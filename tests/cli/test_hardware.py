@@ -29,38 +29,43 @@ def test_describes_this_machine(place):
 
 
 def test_describes_a_shipped_profile_and_saves_it_to_change(place):
-    answer = place.titrant("hardware", "nvidia-t4")
+    answer = place.here("hardware", "nvidia-t4")
     assert "another machine, not measured here: nvidia-t4" in answer.out
     assert "Tesla T4" in answer.out
     assert widths(answer.out) <= 100
-    assert place.titrant("hardware", "nvidia-t4", "--save", "mine.json").code == 0
-    again = json.loads(place.titrant("hardware", "mine.json", "--json").out)
+    assert place.here("hardware", "nvidia-t4", "--save", "mine.json").code == 0
+    again = json.loads(place.here("hardware", "mine.json", "--json").out)
     assert again["source"] == "mine.json"
     assert again["identity"]["gpus"][0]["name"] == "Tesla T4"
 
 
 @pytest.mark.parametrize("name", ["m.json", "m.yaml", "m.yml", "m.YAML", "machine"])
 @pytest.mark.parametrize("profile", [None, "nvidia-t4", "x86-vnni"])
-def test_reads_what_it_saved_whatever_the_file_is_called(place, name, profile):
+def test_reads_what_it_saved_whatever_the_file_is_called(finished, name, profile):
+    place, _ = finished
     told = ["hardware"] if profile is None else ["hardware", profile]
-    assert place.titrant(*told, "--save", name).code == 0
-    saved = json.loads(place.titrant("hardware", f"./{name}", "--json").out)
-    described = json.loads(place.titrant(*told, "--json").out)
-    assert saved["identity"] == described["identity"]
-    assert saved["bench"] == described["bench"]
-    assert place.titrant("plan", place.recipe(), "--hardware", f"./{name}").code == 0
+    file = place.folder / name
+    try:
+        assert place.here(*told, "--save", name).code == 0
+        saved = json.loads(place.here("hardware", f"./{name}", "--json").out)
+        described = json.loads(place.here(*told, "--json").out)
+        assert saved["identity"] == described["identity"]
+        assert saved["bench"] == described["bench"]
+        assert place.here("plan", "recipe.yaml", "--hardware", f"./{name}").code == 0
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def test_reads_json_that_an_earlier_version_saved_as_yaml(place):
-    place.titrant("hardware", "nvidia-t4", "--save", "m.json")
+    place.here("hardware", "nvidia-t4", "--save", "m.json")
     (place.folder / "m.json").rename(place.folder / "m.yaml")
-    assert json.loads(place.titrant("hardware", "m.yaml", "--json").out)["source"] == "m.yaml"
+    assert json.loads(place.here("hardware", "m.yaml", "--json").out)["source"] == "m.yaml"
 
 
 def test_lists_the_profiles(place):
-    answer = place.titrant("hardware", "--profiles")
+    answer = place.here("hardware", "--profiles")
     assert widths(answer.out) <= 100
-    assert tuple(json.loads(place.titrant("hardware", "--profiles", "--json").out)) == profiles()
+    assert tuple(json.loads(place.here("hardware", "--profiles", "--json").out)) == profiles()
 
 
 @pytest.mark.parametrize(
@@ -78,27 +83,30 @@ def test_lists_the_profiles(place):
 )
 def test_refuses_what_has_no_answer(place, arguments, code, says):
     place.recipe()
-    answer = place.titrant("hardware", *arguments)
+    answer = place.here("hardware", *arguments)
     assert answer.code == 2
     assert f"error[{code}]" in answer.err
     assert says in " ".join(answer.err.split())
 
 
-def test_plans_for_another_machine_and_says_so(place):
-    recipe = place.recipe(("quantization: {method: none}", "quantization: {method: ort.static, bits: 8}"))
-    plans = {name: place.titrant("plan", recipe, "--hardware", name).out for name in ("x86-avx2", "x86-vnni")}
+def test_plans_for_another_machine_and_says_so(finished):
+    place, _ = finished
+    text = (place.folder / "recipe.yaml").read_text("utf-8")
+    static = text.replace("quantization: {method: none}", "quantization: {method: ort.static, bits: 8}")
+    recipe = place.write("static.yaml", static)
+    plans = {name: place.here("plan", recipe, "--hardware", name).out for name in ("x86-avx2", "x86-vnni")}
     assert all(f"planned for another machine, not measured here: {name}" in plan for name, plan in plans.items())
     assert "weights in 7 bits (reduce_range: true)" in plans["x86-avx2"].partition("not int8")[0]
     assert "weights in 8 bits (reduce_range: false)" in plans["x86-vnni"].partition("not int8")[0]
     assert widths(plans["x86-vnni"].partition("\ndecisions")[0]) <= 100
-    value = json.loads(place.titrant("plan", recipe, "--hardware", "x86-vnni", "--json").out)
+    value = json.loads(place.here("plan", recipe, "--hardware", "x86-vnni", "--json").out)
     assert value["planned_for"] == {"here": False, "source": "x86-vnni"}
-    review = place.titrant("plan", recipe, "--hardware", "x86-vnni", "--md").out
+    review = place.here("plan", recipe, "--hardware", "x86-vnni", "--md").out
     assert "\n> planned for another machine, not measured here: x86-vnni, x86 server" in review
-    assert "another machine" not in place.titrant("plan", recipe, "--md").out
-    without = place.titrant("plan", recipe, "--hardware", "x86-vnni", "--set", "target.device=cuda")
+    assert "another machine" not in place.here("plan", recipe, "--md").out
+    without = place.here("plan", recipe, "--hardware", "x86-vnni", "--set", "target.device=cuda")
     assert without.code == 3
-    there = place.titrant("plan", recipe, "--hardware", "nvidia-t4", "--set", "target.device=cuda")
+    there = place.here("plan", recipe, "--hardware", "nvidia-t4", "--set", "target.device=cuda")
     assert there.code == 3
     assert "its kernels run on the CPU, and target.device is cuda" in there.err
 

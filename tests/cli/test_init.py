@@ -46,8 +46,8 @@ def test_writes_a_recipe_that_can_be_planned_at_once_and_never_over_a_file(place
     assert done.out == "recipes/net.yaml\n"
     file = place.folder / "recipes" / "net.yaml"
     assert file.read_text("utf-8") == STARTED
-    assert place.titrant("check", file).code == 0
-    planned = place.titrant("plan", file)
+    assert place.here("check", file).code == 0
+    planned = place.here("plan", file)
     assert planned.code == 0, planned.all
     again = place.titrant(*asked)
     assert (again.code, "is there already" in again.err) == (2, True)
@@ -63,13 +63,13 @@ def test_starts_from_an_onnx_file(place):
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), place.folder / "M1.onnx"
     )
-    done = place.titrant("init", "M1.onnx")
+    done = place.here("init", "M1.onnx")
     assert done.code == 0, done.all
     text = (place.folder / "m1.yaml").read_text("utf-8")
     assert "  onnx: M1.onnx\n" in text
     assert "    - {name: a b, shape: [batch, 3], dtype: float32}\n" in text
     assert "task: unlabeled" in text
-    assert place.titrant("check", "m1.yaml").code == 0
+    assert place.here("check", "m1.yaml").code == 0
 
 
 @pytest.mark.parametrize(
@@ -290,11 +290,11 @@ def test_asks_about_a_column_that_gives_the_label_away(place):
     code = ["discharge_code", *("J18" if value == "1" else "Z00" for value in label[1:])]
     text = "\n".join(f"{row},{value}" for row, value in zip(rows, code, strict=True))
     (place.folder / "rows.csv").write_text(text + "\n", "utf-8")
-    assert place.titrant("init", "net:Net", "--data", "rows.csv", "--label", "sick").code == 0
+    assert place.here("init", "net:Net", "--data", "rows.csv", "--label", "sick").code == 0
     started = (place.folder / "net.yaml").read_text("utf-8")
     assert "# ? discharge_code gives the label away alone (balanced accuracy 1.000): leave it out" in started
     assert started.count("gives the label away") == 1
-    planned = place.titrant("plan", "net.yaml")
+    planned = place.here("plan", "net.yaml")
     assert planned.code == 0, planned.all
     assert "! `discharge_code` gives the label away alone: balanced accuracy 1.000 on 240 train and" in planned.out
 

@@ -98,7 +98,7 @@ def test_exits_3_where_no_method_can_meet_the_level(place):
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(made, place.folder / "plain.onnx")
-    done = place.titrant("inspect", "plain.onnx", "--level", "aggressive")
+    done = place.here("inspect", "plain.onnx", "--level", "aggressive")
     assert (done.code, "does not suit" in done.out) == (3, True)
 
 
@@ -107,7 +107,7 @@ def test_reads_a_weights_header_without_a_child(place):
         "a.weight": np.zeros((3, 4), np.float32), "a.bias": np.zeros(3, np.float32), "b": np.zeros(3, np.float16),
     }  # fmt: skip
     save_file(arrays | {"b.weight": arrays.pop("b")}, place.folder / "w.safetensors")
-    done = place.titrant("inspect", "w.safetensors")
+    done = place.here("inspect", "w.safetensors")
     assert (done.code, done.out) == (0, WEIGHTS)
 
 

@@ -47,7 +47,7 @@ def filled(ran, tmp_path):
     """Write the rows to be labeled, and return a function that fills them in."""
     place, _ = ran
     out = place.folder / f"todo-{tmp_path.name}.csv"
-    answer = place.titrant("label", "latest", "--out", out)
+    answer = place.here("label", "latest", "--out", out)
     assert answer.code == 0, answer.all
     truth = {
         tuple(line[name] for name in MODELS): line["sick"] for line in table((place.folder / "truth.csv").read_text())
@@ -73,7 +73,7 @@ def test_plans_how_few_labels_would_do_and_runs_both_models_on_all_rows(ran):
     assert "labels for retention: data.unlabeled → " in answer.err
     assert "cases without labels" in answer.out
     assert "`titrant label` writes these rows" in " ".join(answer.out.split())
-    plan = place.titrant("plan", "recipe.yaml", "-v").out
+    plan = place.here("plan", "recipe.yaml", "-v").out
     assert "baseline.unlabeled" in plan
     assert "ort.static.unlabeled" in plan
 
@@ -91,10 +91,10 @@ def test_writes_the_rows_that_differ_and_nothing_that_the_models_answer(filled):
 def test_names_a_row_alike_each_time_and_overwrites_nothing(ran, filled):
     place, _ = ran
     _, lines, out, _ = filled
-    again = place.titrant("label", "latest", "--out", out)
+    again = place.here("label", "latest", "--out", out)
     assert (again.code, "X439" in again.err) == (2, True)
     other = place.folder / f"{out.stem}-again.csv"
-    assert place.titrant("label", "latest", "--out", other, "--candidate", "ort.static").code == 0
+    assert place.here("label", "latest", "--out", other, "--candidate", "ort.static").code == 0
     assert table(other.read_text()) == lines
 
 
@@ -111,7 +111,7 @@ def test_judges_by_the_labels_that_come_back(ran, filled):
     assert answer.code == 0, answer.all
     # Files that are written now keep the labels that were given.
     out = place.folder / "kept.csv"
-    kept = place.titrant("label", "latest", "--out", out)
+    kept = place.here("label", "latest", "--out", out)
     assert kept.code == 0, kept.all
     assert {line["titrant_label"] for line in table(out.read_text())} <= {"0", "1"}
 
@@ -138,19 +138,19 @@ def test_refuses_labels_of_other_rows_twice_or_of_no_class(ran, filled, code, ch
 def test_refuses_rows_that_are_labeled_elsewhere(ran):
     place, _ = ran
     place.recipe(RETENTION, STATIC, (MORE[0], MORE[1].replace("more.csv", "rows.csv")))
-    answer = place.titrant("plan", "recipe.yaml")
+    answer = place.here("plan", "recipe.yaml")
     assert "error[X225]" in answer.err
     assert answer.code == 2
 
 
 def test_says_what_there_is_to_label_of_a_run_without_such_rows(finished):
     place, _ = finished
-    answer = place.titrant("label", "latest", "--out", "todo.csv")
+    answer = place.here("label", "latest", "--out", "todo.csv")
     assert (answer.code, "X437" in answer.err) == (2, True)
 
 
 def test_names_the_candidates_that_were_judged(ran):
     place, _ = ran
-    answer = place.titrant("label", "latest", "--out", "none.csv", "--candidate", "ort.dynamic")
+    answer = place.here("label", "latest", "--out", "none.csv", "--candidate", "ort.dynamic")
     assert (answer.code, "X438" in answer.err, "judged: ort.static" in answer.err) == (2, True, True)
-    assert place.titrant("label", "latest", "--out", "no/folder.csv").code == 2
+    assert place.here("label", "latest", "--out", "no/folder.csv").code == 2

@@ -6,7 +6,7 @@ from titrant.runtime.store.home import Home, latest_first, note_answer
 
 
 def report_title(place):
-    answer = place.titrant("report", "latest")
+    answer = place.here("report", "latest")
     assert answer.code == 0, answer.all
     return answer.out.splitlines()[0]
 
@@ -20,7 +20,7 @@ def test_shows_the_run_that_an_up_to_date_run_rests_on(finished):
     again = place.titrant("run", "-q", recipe)
     assert "up to date" in again.out
     assert "small" in report_title(place)
-    listed = place.titrant("show", "runs").out.splitlines()
+    listed = place.here("show", "runs").out.splitlines()
     assert "-small-" in listed[1]
     # Another run that begins is the latest, and a home that cannot be written answers as well.
     assert place.titrant("run", "-q", "--set", "seed=7", other).code == 0

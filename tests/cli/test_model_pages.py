@@ -79,7 +79,7 @@ def voice(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["voice.yaml", "factory.yaml"])
 def test_runs_judges_and_times_a_stateful_model(voice, recipe):
-    plan = " ".join(voice.titrant("plan", recipe).all.split())
+    plan = " ".join(voice.here("plan", recipe).all.split())
     assert "steps: 10 a case, of audio (batch, 64)" in plan
     assert "zeros (1, batch, 24) at the start of each case" in plan
     assert "answer of a case: that of its last step" in plan
@@ -93,14 +93,14 @@ def test_runs_judges_and_times_a_stateful_model(voice, recipe):
 def test_asks_which_weights_are_meant_and_takes_the_line_that_it_gives(voice):
     text = (voice.folder / "factory.yaml").read_text("utf-8")
     voice.write("asked.yaml", text.replace("weights: voice.pt", "weights: two.pt"))
-    asked = voice.titrant("plan", "asked.yaml")
+    asked = voice.here("plan", "asked.yaml")
     assert asked.code == 2
     said = " ".join(asked.all.split())
     assert "error[X163]" in said
     assert "asked.yaml:7:" in said
     assert "`weights: {path: …, key: model}`, or with `key: model_ema`" in said
     voice.write("told.yaml", text.replace("weights: voice.pt", "weights: {path: two.pt, key: model_ema}"))
-    plan = voice.titrant("plan", "told.yaml")
+    plan = voice.here("plan", "told.yaml")
     assert plan.code == 0, plan.all
     assert "weights key: key 'model_ema' → those under `model_ema` of two.pt" in " ".join(plan.all.split())
 

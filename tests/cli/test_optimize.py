@@ -34,9 +34,10 @@ def trained(place):
     return place
 
 
-def quick(*more):
-    """Say what is the same in every case, and measure the least that is allowed."""
-    return (*more, "--set", "profile={batches: [1], iterations: 60, warmup: 2}")
+def quick(*more, method="none"):
+    """Say what is the same in every case: measure the least that is allowed, and make only what the case is about."""
+    settings = ("profile={batches: [1], iterations: 60, warmup: 2}", f"quantization.method={method}")
+    return (*more, *(part for setting in settings for part in ("--set", setting)))
 
 
 def test_optimizes_a_folder_of_a_file_and_arrays(trained):
@@ -95,7 +96,9 @@ def test_asks_what_was_done_to_a_table_and_writes_the_answer(trained):
 
 
 def test_optimizes_weights_of_a_factory(trained):
-    done = trained.titrant("optimize", "net:Net", *quick("--weights", "net.pt", "--data", "model/rows.npz"), "--json")
+    done = trained.titrant(
+        "optimize", "net:Net", *quick("--weights", "net.pt", "--data", "model/rows.npz", method="auto"), "--json"
+    )
     assert done.code in {0, 5}, done.all
     answer = json.loads(done.out)
     assert answer["recipe"] == "net.yaml"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from titrant.cli.plan import plan_text, trace_text
+from titrant.cli.plan import coverage_text, plan_text, trace_text
 from titrant.cli.plan_markdown import plan_markdown
+from titrant.cli.plan_rows import rejected_rows
 from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.predict.layer_coverage import coverage
@@ -17,7 +18,7 @@ from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.diagnostics.render import render
 from titrant.schema.language.parse import parse
-from titrant.schema.plan import ModelCost, Prediction, StepPreview
+from titrant.schema.plan import Coverage, Decision, LayerGroup, ModelCost, Prediction, Rejected, StepPreview
 
 HERE = Path(__file__).parent
 specification = importlib.util.spec_from_file_location("small", HERE.parent / "compiler" / "small_recipes.py")
@@ -121,6 +122,39 @@ def test_traces_what_each_pass_changed():
     changes = []
     compiled("quantization.method=auto", trace=changes.append)
     golden("trace.txt", f"{trace_text(tuple(changes))}\n")
+
+
+def test_groups_what_was_rejected_by_reason_the_actionable_first_and_counts_what_nobody_asked_for():
+    rejected = (
+        Rejected("far", "it runs on cuda", "on another machine", unasked=True),
+        Rejected("slow", "slow"),
+        Rejected("a", "its package is missing", "install it"),
+        Rejected("other", "it gives another format", unasked=True),
+        Rejected("b", "its package is missing", "install it"),
+    )
+    line = Decision("quantization.method", "auto", "x", "best", "method.auto", rejected)
+    shown = [("a, b", "its package is missing: install it"), ("slow", "slow")]
+    brief, whole = rejected_rows(line), rejected_rows(line, whole=True)
+    assert list(brief[:-1]) == shown
+    assert brief[-1][0] == "2 others"
+    assert "titrant explain RECIPE quantization.method" in brief[-1][1]
+    assert sorted(whole) == sorted(
+        [*shown, ("far", "it runs on cuda: on another machine"), ("other", "it gives another format")]
+    )
+
+
+def test_shows_the_layers_of_candidates_only_and_names_the_other_methods():
+    layers = (LayerGroup("Linear", ("net.0",), 4),)
+    covered = (Coverage("here", True, layers), Coverage("there", False, layers), Coverage("elsewhere", False, layers))
+    text = coverage_text(covered)
+    assert "here: 1 of 1 layer" in text
+    assert text.endswith("no candidates (their layers: titrant plan --json): there, elsewhere")
+    assert "no candidates" not in coverage_text(covered[:1])
+
+
+def test_keeps_the_decisions_of_an_auto_plan_on_one_screen():
+    text = plan_text(compiled("quantization.method=auto"))
+    assert len(text.partition("decisions\n")[2].partition("\n\nsteps")[0].splitlines()) <= 50
 
 
 def refusal(*overrides, hardware=small.HARDWARE):

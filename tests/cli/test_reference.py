@@ -70,7 +70,7 @@ def test_asks_for_the_order_of_the_classes_and_uses_it_to_the_end(skilled):
 
 def test_refuses_a_class_that_is_not_listed_where_it_is_written(skilled):
     stated = ("label: sick", "label: sick\n  classes: [well, sick]")
-    answer = skilled.titrant("plan", skilled.recipe(*CHANGES, stated))
+    answer = skilled.here("plan", skilled.recipe(*CHANGES, stated))
     assert answer.code == 2
     assert "error[X128]: data.classes does not list `ill`, which the label has" in answer.err
     assert "classes: [well, sick]" in answer.err
@@ -93,13 +93,13 @@ def test_refuses_before_anything_is_made(skilled, end, code, words):
 
 
 def test_refuses_a_list_of_one_class(place):
-    answer = place.titrant("check", place.recipe(("positive: 1", "classes: [1]")))
+    answer = place.here("check", place.recipe(("positive: 1", "classes: [1]")))
     assert answer.code == 2
     assert "`classes` names one class, and a classifier tells two or more apart" in " ".join(answer.err.split())
 
 
 def test_refuses_an_order_of_classes_for_a_task_without_classes(place):
     recipe = place.recipe(("task: binary_classification", "task: regression"), ("positive: 1", "classes: [0, 1]"))
-    answer = place.titrant("check", recipe)
+    answer = place.here("check", recipe)
     assert answer.code == 2
     assert "`classes` names a class, and `task: regression` has none" in answer.err

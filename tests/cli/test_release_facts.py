@@ -57,14 +57,14 @@ def test_judged_the_very_bytes_but_for_the_facts(run):
 
 def test_inspect_shows_it_and_leaves_another_file_alone(finished, run, tmp_path):
     place = replace(finished[0], folder=tmp_path, home=tmp_path / "home")
-    shown = place.titrant("inspect", run / "outputs" / "model.onnx").out
+    shown = place.here("inspect", run / "outputs" / "model.onnx").out
     assert "released by titrant" in shown
     assert manifest(run)["models"][0]["stamp"]["recipe_digest"] in shown
     plain = onnx.load(str(run / "outputs" / "model.onnx"))
     del plain.metadata_props[:]
     onnx.save(plain, str(tmp_path / "plain.onnx"))
-    assert "released" not in place.titrant("inspect", tmp_path / "plain.onnx").out
-    whole = json.loads(place.titrant("inspect", run / "outputs" / "model.onnx", "--json").out)
+    assert "released" not in place.here("inspect", tmp_path / "plain.onnx").out
+    whole = json.loads(place.here("inspect", run / "outputs" / "model.onnx", "--json").out)
     assert whole["release"] == manifest(run)["models"][0]["stamp"]
 
 

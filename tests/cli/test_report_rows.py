@@ -27,7 +27,7 @@ def report_of(place):
 
 def test_writes_rows_from_which_the_figures_of_the_report_follow(finished):
     place, _ = finished
-    answer = place.titrant("report", "latest", "--rows", "judged.csv")
+    answer = place.here("report", "latest", "--rows", "judged.csv")
     assert (answer.code, answer.out.strip()) == (0, "judged.csv")
     file = place.folder / "judged.csv"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -44,8 +44,8 @@ def test_writes_rows_from_which_the_figures_of_the_report_follow(finished):
 
 def test_names_a_row_alike_in_every_file_of_a_home_and_otherwise_in_another(finished, tmp_path):
     place, _ = finished
-    assert place.titrant("report", "latest", "--rows", "a.csv").code == 0
-    assert place.titrant("report", "latest", "--rows", "b.npz").code == 0
+    assert place.here("report", "latest", "--rows", "a.csv").code == 0
+    assert place.here("report", "latest", "--rows", "b.npz").code == 0
     names = [row["row"] for row in rows_of(place.folder / "a.csv")]
     arrays = np.load(place.folder / "b.npz", allow_pickle=False)
     assert arrays["row"].tolist() == names
@@ -59,14 +59,14 @@ def test_names_a_row_alike_in_every_file_of_a_home_and_otherwise_in_another(fini
 def test_leaves_a_file_that_is_there_alone_and_names_what_it_can_write(finished):
     place, _ = finished
     (place.folder / "kept.csv").write_text("mine\n")
-    answer = place.titrant("report", "latest", "--rows", "kept.csv")
+    answer = place.here("report", "latest", "--rows", "kept.csv")
     assert (answer.code, (place.folder / "kept.csv").read_text()) == (2, "mine\n")
     assert "kept.csv is there already" in answer.err
     for file, words in (("rows.xlsx", ".csv or a .npz"), ("no/rows.csv", "cannot be written")):
-        answer = place.titrant("report", "latest", "--rows", file)
+        answer = place.here("report", "latest", "--rows", file)
         assert answer.code == 2
         assert words in answer.err
-    assert place.titrant("report", "latest", "latest", "--rows", "x.csv").code == 2
+    assert place.here("report", "latest", "latest", "--rows", "x.csv").code == 2
 
 
 def test_says_that_the_store_no_longer_has_the_rows(finished, tmp_path, monkeypatch, capsys):
@@ -89,7 +89,7 @@ def test_tells_units_and_subgroups(place):
         ("args: {features: auto", "args: {features: 4"),
     )  # fmt: skip
     assert place.titrant("run", "-q", recipe).code == 0
-    assert place.titrant("report", "latest", "--rows", "judged.csv").code == 0
+    assert place.here("report", "latest", "--rows", "judged.csv").code == 0
     rows = rows_of(place.folder / "judged.csv")
     assert {row["subgroup.half"] for row in rows} == {"one < 0", "≥ 0"}
     assert len({row["unit"] for row in rows}) == len(rows) // 2
@@ -112,7 +112,7 @@ def test_writes_outputs_where_there_are_no_labels(place):
     )  # fmt: skip
     answer = place.titrant("run", "-q", recipe)
     assert answer.code == 0, answer.all
-    assert place.titrant("report", "latest", "--rows", "judged.csv").code == 0
+    assert place.here("report", "latest", "--rows", "judged.csv").code == 0
     rows = rows_of(place.folder / "judged.csv")
     outputs = [name for name in rows[0] if name.startswith("original.")]
     assert len(outputs) == 2
@@ -134,7 +134,7 @@ def test_names_rows_as_the_recipe_says(place):
     )
     answer = place.titrant("run", "-q", recipe)
     assert answer.code == 0, answer.all
-    assert place.titrant("report", "latest", "--rows", "judged.csv").code == 0
+    assert place.here("report", "latest", "--rows", "judged.csv").code == 0
     values = {
         line.split(",")[-1]: line.split(",")[4] for line in (place.folder / "rows.csv").read_text().splitlines()[1:]
     }

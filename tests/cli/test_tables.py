@@ -63,7 +63,7 @@ def test_says_in_the_plan_what_it_found_in_a_table(hospital):
         "`labor` is -999 in 45 rows, far from all its other values",
     ):
         assert line in text
-    planned = json.loads(hospital.titrant("plan", "recipe.yaml", "--json").out)["plan"]
+    planned = json.loads(hospital.here("plan", "recipe.yaml", "--json").out)["plan"]
     (listed,) = [one for one in planned["decisions"] if one["rule"] == "subgroups.found"]
     assert listed["chosen"].split(", ")[0] in ("divers <5", "divers 0")
     counts = [

@@ -48,22 +48,29 @@ def table():
     return frame.assign(sick=np.where(age + 4 * (frame["sex"] == "m") > 52, "yes", "no"))
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder whose runs have the trained model in common."""
+    made = tmp_path_factory.mktemp("inside")
+    table().to_csv(made / "rows.csv", index=False)
+    return made
+
+
 @pytest.mark.parametrize("method", ["none", "ort.dynamic", "ort.static"])
-def test_decides_in_plain_onnxruntime_as_beside_titrant(method, tmp_path):
-    frame = table()
-    frame.to_csv(tmp_path / "rows.csv", index=False)
-    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("METHOD", method))
+def test_decides_in_plain_onnxruntime_as_beside_titrant(method, folder):
+    frame, runs = table(), set((folder / "home").glob("runs/*"))
+    (folder / "recipe.yaml").write_text(RECIPE.replace("METHOD", method))
     done = subprocess.run(
         [sys.executable, "-m", "titrant", "run", "-q", "recipe.yaml"],
-        cwd=tmp_path,
-        env={**os.environ, "TITRANT_HOME": str(tmp_path / "home"), "CI": "true"},
+        cwd=folder,
+        env={**os.environ, "TITRANT_HOME": str(folder / "home"), "CI": "true"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    [run] = (tmp_path / "home" / "runs").iterdir()
+    [run] = set((folder / "home").glob("runs/*")) - runs
     raw = frame.drop(columns="sick")
     raw.loc[len(raw)] = [np.nan, "unseen", 3, ""]
     with titrant.load(run, name="beside") as beside, titrant.load(run, name="inside") as inside:

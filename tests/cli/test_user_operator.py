@@ -73,9 +73,9 @@ def test_runs_and_judges_a_users_operator_named_in_the_recipe(ran):
 
 def test_runs_it_again_when_its_code_changed(ran):
     place, _ = ran
-    assert "up to date" in place.titrant("status", "recipe.yaml").out
+    assert "up to date" in place.here("status", "recipe.yaml").out
     place.write("my_ops.py", GRID.replace("* step)", "* step * 1.0)"))
-    status = place.titrant("status", "recipe.yaml")
+    status = place.here("status", "recipe.yaml")
     place.write("my_ops.py", GRID)
     assert "my_ops:grid" in status.out, status.all
     assert "up to date" not in status.out
@@ -83,20 +83,20 @@ def test_runs_it_again_when_its_code_changed(ran):
 
 def test_refuses_an_option_that_it_does_not_have(place):
     recipe = with_method(place, "{step: 200}")
-    before = place.titrant("check", recipe)
+    before = place.here("check", recipe)
     assert (before.code, "not checked: my_ops:grid" in before.err) == (0, True), before.all
     answer = place.titrant("run", recipe)
     assert answer.code == 2
     assert "no option `step`" in answer.err
     assert "recipe.yaml" in answer.err
     # A child process has described it: `check` knows its options from now on.
-    after = place.titrant("check", recipe)
+    after = place.here("check", recipe)
     assert (after.code, "no option `step`" in after.err) == (2, True), after.all
-    right = place.titrant("check", with_method(place, "{steps: 200}"))
+    right = place.here("check", with_method(place, "{steps: 200}"))
     assert (right.code, right.err) == (0, "")
 
 
 def test_refuses_a_module_that_is_not_there(place):
-    answer = place.titrant("check", place.recipe(("{method: none}", "{method: 'nowhere:grid'}")))
+    answer = place.here("check", place.recipe(("{method: none}", "{method: 'nowhere:grid'}")))
     assert answer.code == 2
     assert "nowhere" in answer.err

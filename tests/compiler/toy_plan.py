@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Declaration, Method, Params, Port, no_requirement, unknown_cost
+from titrant.runtime.catalog import Declaration, Params, Port, no_requirement, unknown_cost
+from titrant.runtime.method import Method
 from titrant.schema.facts import Hardware, HardwareIdentity, HardwareVolatile, ModelFacts
 from titrant.schema.gate import Contract, Gate
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Prediction, Step

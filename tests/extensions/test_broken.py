@@ -9,7 +9,8 @@ import pytest
 
 METADATA = "Metadata-Version: 2.1\nName: titrant-broken\nVersion: 1.0\n"
 BACKEND = """
-from titrant.runtime.backends.backend import Backend, ModelKind, RunCost
+from titrant.runtime.backends.backend import Backend
+from titrant.runtime.backends.model_kind import ModelKind, RunCost
 
 def nothing(*given, **named):
     return None
@@ -27,7 +28,8 @@ def made(kinds=None, name="broken", costs=None, packages=None):
                    kinds=kinds, costs=costs, open=nothing, executed=nothing)
 """
 OPERATOR = """
-from titrant.runtime.catalog import Method, Params, operator
+from titrant.runtime.catalog import Params, operator
+from titrant.runtime.method import Method
 
 class NoParams(Params):
     pass

@@ -12,7 +12,8 @@ PACKAGE = '''
 import os
 import sys
 
-from titrant.runtime.backends.backend import Backend, ModelKind, RunCost
+from titrant.runtime.backends.backend import Backend
+from titrant.runtime.backends.model_kind import ModelKind, RunCost
 from titrant.runtime.catalog import Params, operator
 from titrant.runtime.cost.sizes import missing
 from titrant.schema.plan import Prediction

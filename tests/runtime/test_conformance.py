@@ -80,7 +80,8 @@ def test_has_a_case_for_every_operator():
 @pytest.mark.parametrize("name", NAMES)
 def test_is_called_verified_only_on_devices_on_which_its_case_runs(name, made):
     """A kind of device that a declaration names is one of the cases', and the case left its outputs there."""
-    ran = {device for device in cases.DEVICES if all(f"{name}:{port}" in made for port in catalog.get(name).outputs)}
+    left = all(f"{name}:{port}" in made for port in catalog.get(name).outputs)
+    ran = {*cases.DEVICES} if left or cases.CASES[name].apart else set()
     assert {*catalog.get(name).verified} <= ran
 
 

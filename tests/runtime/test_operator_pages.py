@@ -19,7 +19,8 @@ def test_prints_ports_parameters_and_declaration():
         "# quantize.ort_static",
         "| `calibration` | in | rows |",
         "| `model` | out | onnx |",
-        "| `calibration` | minmax, entropy, percentile | minmax | how a range is chosen from the activations seen |",
+        "| `calibration` | minmax, entropy, percentile, mse | minmax |"
+        " how a range is chosen from the activations seen |",
         "| `percentile` | number > 50, ≤ 100 | 99.999 | share of activations kept, for percentile |",
         "- verified on: CPU",
         "- quantization method `ort.static`: 8 bits, runs in onnxruntime as onnx, needs calibration rows",

@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, ExecutedLayer, ModelKind, RunCost
+from titrant.runtime.backends.backend import Backend, ExecutedLayer
+from titrant.runtime.backends.model_kind import ModelKind, RunCost
 from titrant.runtime.backends.stamp import SAFETENSORS
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware

@@ -146,10 +146,13 @@ def layers_of(model: MlxModel, names: Collection[str] = ()) -> "tuple[ExecutedLa
     from titrant.runtime.backends.backend import ExecutedLayer
     from titrant.runtime.backends.torch.executed import executed
 
-    about = described(model)[_QUANTIZED]
+    said = described(model)
+    about = said[_QUANTIZED]
+    written = {f"{layer}.weight" for layer in about["layers"]}
+    packed = {*about["layers"], *(name.rpartition(".")[0] for name, first in said["tied"].items() if first in written)}
     return tuple(
         ExecutedLayer(layer.name, layer.node, f"int{about['bits']}", f"Quantized{layer.engine_op}")
-        if layer.node in about["layers"] or "" in about["layers"]  # the whole module is one layer
+        if layer.node in packed or "" in packed  # the whole module is one layer
         else layer
         for layer in executed(in_torch(model), layers=names)
     )

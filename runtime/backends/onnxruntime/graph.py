@@ -70,8 +70,8 @@ def write(model: onnx.ModelProto, path: Path, *, external: bool = False) -> Onnx
     Where `external`, and above 2 GB, its weights come to stand in `model.onnx.data` beside it.
     """
     _strip(model)
-    if external or _weight_bytes(model.graph) + _MARGIN_BYTES > LIMIT:
-        return _write_apart(model, path)
+    if external or not fits_one_file(model):
+        return write_apart(model, path)
     try:
         onnx.checker.check_model(model)
         data = model.SerializeToString(deterministic=True)
@@ -81,7 +81,13 @@ def write(model: onnx.ModelProto, path: Path, *, external: bool = False) -> Onnx
     return OnnxModel(path)
 
 
-def _write_apart(model: onnx.ModelProto, path: Path) -> OnnxModel:
+def fits_one_file(model: onnx.ModelProto) -> bool:
+    """Whether a graph with its weights stays below 2 GB: no message holds more, and onnx checks none."""
+    return _weight_bytes(model.graph) + _MARGIN_BYTES <= LIMIT
+
+
+def write_apart(model: onnx.ModelProto, path: Path) -> OnnxModel:
+    """Check a graph and write it as it is, its weights into `model.onnx.data` beside it; StepError X209 as `write`."""
     data = path.with_name(DATA)
     data.unlink(missing_ok=True)  # onnx would add to it
     try:

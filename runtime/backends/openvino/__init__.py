@@ -1,11 +1,13 @@
 """OpenVINO: its intermediate representation (IR), and sessions that run it in a precision of its own."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, ModelKind, RunCost
+from titrant.runtime.backends.backend import Backend
+from titrant.runtime.backends.model_kind import ModelKind, RunCost
+from titrant.runtime.backends.stamp import Piece, Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware
 
@@ -40,6 +42,18 @@ def _tensors(file: Path) -> Iterator[tuple[str, Any]]:
     from titrant.runtime.backends.openvino.ir import tensors
 
     yield from tensors(file)
+
+
+def _stamp_pieces(file: Path, text: str) -> Sequence[Piece]:
+    from titrant.runtime.backends.openvino.ir_stamp import pieces
+
+    return pieces(file, text)
+
+
+def _stamp_text(file: Path) -> str:
+    from titrant.runtime.backends.openvino.ir_stamp import read
+
+    return read(file)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
@@ -101,6 +115,7 @@ BACKEND = Backend(
             converts={"onnx": "export.openvino"},
             is_graph=True,
             snippet=SNIPPET,
+            stamp=Stamp("model.xml", _stamp_pieces, _stamp_text),
         )
     },
     # Measured with OpenVINO 2026.4 on TabularNet, DigitsNet, SmallCnn, ResNet-20, a depthwise net, an encoder and a

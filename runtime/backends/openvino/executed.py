@@ -14,7 +14,7 @@ _WEIGHTED: Mapping[str, int] = {
     "Convolution": 1, "Deconvolution": 1, "FullyConnected": 1, "MatMul": 1, "Gather": 0, "RNNCell": 1, "RNNSeq": 1,
     "LLMMLP": 1, "QKVProjection": 1,
 }  # fmt: skip
-_RECURRENT = ("RNNCell", "RNNSeq")
+_RECURRENT, _DIRECTIONS = ("RNNCell", "RNNSeq"), 2
 _CONSTANT, _INPUTS = "Const", ("Input", "Parameter")
 _LEAST_DIMENSIONS = 2
 _PRECISIONS = {
@@ -52,13 +52,20 @@ def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> t
 
 
 def _find_split(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:
-    """Give what has no known name to the one recurrent layer that is missing: one of two directions is split."""
+    """Give what has no known name to the recurrent layers that are missing: one of two directions is split in two."""
     named = {operation.get_friendly_name(): operation.get_type_name() for operation in graph.get_ordered_ops()}
     seen = {name for names in originals.values() for name in names}
     lost = [name for name, kind in named.items() if kind in SEQUENCES and name not in seen]
-    for operation, names in originals.items():
-        if len(lost) == 1 and _say(operation, "layerType") in _RECURRENT and named.keys().isdisjoint(names):
-            originals[operation] = lost
+    unnamed = [
+        operation
+        for operation, names in originals.items()
+        if _say(operation, "layerType") in _RECURRENT and named.keys().isdisjoint(names)
+    ]
+    each = len(unnamed) // len(lost) if lost else 0
+    if each and (len(lost) == 1 or len(unnamed) == _DIRECTIONS * len(lost)):
+        # Those of stacked layers stand in their order, since each takes the answers of the one before.
+        for place, operation in enumerate(unnamed):
+            originals[operation] = [lost[place // each]]
 
 
 def _find_hidden(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:

@@ -5,7 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote, ModelKind, Preparation, RunCost
+from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
+from titrant.runtime.backends.model_kind import ModelKind, Preparation, RunCost
 from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp
 from titrant.schema.facts import Gpu
 
@@ -206,21 +207,23 @@ _MODULE_COST = RunCost(
     reached=0.75,
     call_seconds=150e-6,
     layer_seconds=5e-6,
-    convolution_seconds=100e-6,
+    convolution_seconds=40e-6,
     passes=3.0,
     held=2.5,
     launches=4.0,
     gpu_passes=3.0,
+    operation_seconds=5e-6,
 )
 _SCRIPT_COST = RunCost(
     reached=0.75,
-    call_seconds=90e-6,
+    call_seconds=45e-6,
     layer_seconds=4e-6,
-    convolution_seconds=70e-6,
+    convolution_seconds=25e-6,
     passes=2.0,
     held=2.2,
     launches=3.0,
     gpu_passes=2.0,
+    operation_seconds=5e-6,
     open_seconds=0.004,
     open_layer_seconds=0.0008,
     open_byte_seconds=8e-9,
@@ -230,11 +233,12 @@ _PROGRAM_COST = RunCost(
     reached=0.75,
     call_seconds=150e-6,
     layer_seconds=5e-6,
-    convolution_seconds=100e-6,
+    convolution_seconds=40e-6,
     passes=3.0,
     held=2.5,
     launches=4.0,
     gpu_passes=3.0,
+    operation_seconds=5e-6,
     open_seconds=0.03,
     open_layer_seconds=0.003,
     open_byte_seconds=2e-9,
@@ -304,6 +308,7 @@ BACKEND = Backend(
             preparations=(Preparation("model.fuse", "fused", "batch normalization folds into the layer before it"),),
             snippet=EXPORTED_SNIPPET,
             unasked="torch runs what it holds as it runs the module itself, and making one takes seconds",
+            stamp=Stamp("model.pt2", _archive_pieces, _archive_text),
         ),
         "aoti": ModelKind(
             name="aoti",
@@ -317,6 +322,7 @@ BACKEND = Backend(
             is_graph=True,
             snippet=COMPILED_SNIPPET,
             unasked="compiling takes tens of seconds, and what it makes holds for this processor only",
+            stamp=Stamp("model.pt2", _archive_pieces, _archive_text),
         ),
     },
     costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST, "aoti": _COMPILED_COST},

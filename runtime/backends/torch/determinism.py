@@ -4,8 +4,12 @@ That is the memory layout of tensors (kernels choose by strides and by the first
 it), threads, random numbers, algorithms and fused attention.
 """
 
+import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch  # noqa: TID253 - its very subject
@@ -88,3 +92,37 @@ def plain_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def without_dynamo() -> Iterator[None]:
+    """Let torch's own Python run without `torch._dynamo`, whose import takes as long as torch's.
+
+    torch wraps its dispatch modes and what it knows of shapes so that nothing compiles them, and imports the compiler
+    to say so. Whoever asks for more than that inside gets the compiler; a compiled model has imported it before.
+    """
+    name, mark = "torch._dynamo", "__dynamo_disable"
+    if name in sys.modules:
+        yield
+        return
+    spared: list[Any] = []
+
+    def disable(function: Any, *_: object, **__: object) -> Any:
+        spared.append(function)
+        return function
+
+    def the_rest(attribute: str) -> Any:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    stand_in = ModuleType(name)
+    vars(stand_in).update(disable=disable, __getattr__=the_rest)
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        for function in spared:  # torch keeps the answer on the function
+            vars(function).pop(mark, None)

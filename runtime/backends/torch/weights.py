@@ -224,7 +224,7 @@ def _untied(place: WeightsPlace, expected: "Tensors") -> Iterator[tuple[str, str
         other = first.setdefault(_memory(expected[name]), name)
         if other is name or tensor.is_meta or tensor.shape != place.state[other].shape:
             continue
-        if not torch.equal(tensor, place.state[other]):
+        if not torch.allclose(tensor, place.state[other], rtol=0, atol=0, equal_nan=True):
             yield other, name
 
 

@@ -11,6 +11,7 @@ from titrant.runtime.backends.backend import distribution, run_cost
 from titrant.runtime.backends.openvino import group_size
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
+from titrant.runtime.cost.matrices import recurrent_sizes
 from titrant.runtime.cost.sizes import (
     CONVOLUTIONS,
     EMBEDDINGS,
@@ -162,7 +163,7 @@ def int8_bytes(model: ModelFacts, leave: Collection[str], *, ranges: bool) -> in
         return size + _SCALE_BYTES * channels(model, *QUANTIZED)
     return (
         size
-        - saved_by_int8(model, *IN_INT8)
+        - 3 * sum(recurrent_sizes(layer)[0] for layer in layers_of(model, *IN_INT8))
         + (_WIDE_SCALE_BYTES * channels(model, *QUANTIZED))
         + (_CONVOLUTION_RANGE_BYTES + _RANGES_BYTES) * len(convolutions)
         + (_PRODUCT_RANGE_BYTES + _RANGES_BYTES) * len(products)

@@ -56,7 +56,7 @@ def predict(
 
 @operator(
     "model.load_onnx",
-    version=3,
+    version=4,
     family="model",
     params=ModelLoadOnnxParams,
     inputs={},
@@ -66,13 +66,14 @@ def predict(
     libraries=("onnx",),
 )
 def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[str, Any]:
-    """Check the file, bring external weights inside it, and put right what keeps onnxruntime from opening it.
+    """Check the file, bring its external weights along, and put right what keeps onnxruntime from opening it.
 
     Helps when: the model already is ONNX.
     Inputs:     none
-    Outputs:    model - one ONNX file without external data, whose probabilities are an array where they were a mapping
-                of class to probability (ZipMap); where two nodes have one name they are numbered, and a file that is
-                newer than onnxruntime is brought to the versions that it reads. The plan says so
+    Outputs:    model - one ONNX file, above 2 GB with its weights in `model.onnx.data` beside it, whose probabilities
+                are an array where they were a mapping of class to probability (ZipMap); where two nodes have one name
+                they are numbered, and a file that is newer than onnxruntime is brought to the versions that it reads.
+                The plan says so
     Fails:      StepError when the file is not valid ONNX, its external data is missing, or its opset or IR version is
                 newer than the installed onnx and onnxruntime know
     Cost:       one read and one write of the file
@@ -81,13 +82,15 @@ def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[st
 
 
 def load_onnx(path: str, scratch: Path, state: StateParams | None = None) -> "OnnxModel":
-    """Write a checked and mended copy without external data into `scratch`; one that needs neither keeps its bytes.
+    """Write a checked and mended copy into `scratch`, above 2 GB with its weights beside it; else they come inside.
+
+    One that needs neither keeps its bytes.
 
     So does one that answers with arrays only: see `unzip`. Recurrent `state` is written into it.
     """
     import onnx
 
-    from titrant.runtime.backends.onnxruntime.graph import note_recurrence
+    from titrant.runtime.backends.onnxruntime.graph import fits_one_file, note_recurrence, write_apart
     from titrant.runtime.backends.onnxruntime.mend import mend
     from titrant.runtime.values import OnnxModel
 
@@ -97,6 +100,8 @@ def load_onnx(path: str, scratch: Path, state: StateParams | None = None) -> "On
     target = scratch / FILE
     if state is not None:
         note_recurrence(model, state.recurrence)
+    if not fits_one_file(model):
+        return write_apart(model, target)
     if unzipped or external or notes or state is not None:
         onnx.save(model, target)
     else:
@@ -282,8 +287,11 @@ def _tensors(graph: "onnx.GraphProto") -> "Iterator[onnx.TensorProto]":
 def _check(model: "onnx.ModelProto", file: Path) -> None:
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.graph import fits_one_file
+
     try:
-        onnx.checker.check_model(model)
+        # A graph above 2 GB onnx checks by its path alone.
+        onnx.checker.check_model(model if fits_one_file(model) else str(file))
     except (onnx.checker.ValidationError, ValueError) as error:
         raise StepError(_unusable(file, f"is not valid ONNX: {first_line(error)}", "export it again")) from None
 

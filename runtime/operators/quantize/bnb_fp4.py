@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from titrant.runtime.backends.torch.quantized import bitsandbytes_cost as cost
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -70,6 +71,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         arithmetic=cost.FOUR_BITS,
         layers=("Linear",),
         named="linear layers",
+        leaves=cost.leaves,
     ),
 )
 def quantize_bnb_fp4(params: BnbFp4Params, context: Context, *, model: Any) -> dict[str, Any]:

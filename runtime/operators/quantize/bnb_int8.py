@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from titrant.runtime.backends.torch.quantized import bitsandbytes_cost as cost
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -69,6 +70,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         arithmetic=cost.INT8,
         layers=("Linear",),
         named="linear layers",
+        leaves=cost.leaves,
     ),
 )
 def quantize_bnb_int8(params: BnbInt8Params, context: Context, *, model: Any) -> dict[str, Any]:

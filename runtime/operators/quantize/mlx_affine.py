@@ -4,9 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
-from titrant.runtime.cost.sizes import EMBEDDINGS, layers_of, missing, torch_bytes
+from titrant.runtime.cost.sizes import EMBEDDINGS, missing, torch_bytes
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, Layer, ModelFacts
@@ -34,8 +35,12 @@ def leaves(layer: Layer) -> str:
 
 
 def _changed(model: ModelFacts, left: tuple[str, ...] = ()) -> tuple[Layer, ...]:
+    """Return the layers whose weights are written in few bits, whether a forward pass reads them or not."""
     return tuple(
-        layer for layer in layers_of(model, "Linear", *EMBEDDINGS) if not leaves(layer) and layer.name not in left
+        layer
+        for layer in model.layers
+        if layer.type in ("Linear", *EMBEDDINGS) and layer.weight_bytes
+        if not leaves(layer) and layer.name not in left
     )
 
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import EMBEDDINGS
+from titrant.runtime.method import Method
 from titrant.runtime.operators.export.openvino import ir_bytes, not_installed
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
@@ -22,8 +23,10 @@ class OpenvinoBf16Params(Params):
 
 
 def requires(params: OpenvinoBf16Params, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Need openvino, and a processor that computes in bf16."""
+    """Need openvino, a processor that computes in bf16, and a layer with weights."""
     unmet = not_installed(hardware, "openvino")
+    if model is not None and not any(layer.weight_bytes for layer in model.layers):
+        unmet = (*unmet, Unmet("the model has no weights to multiply by in bf16", "use quantization.method none"))
     if not set(NATIVE).isdisjoint(hardware.identity.instructions):
         return unmet
     cause = f"this processor does not compute in bf16 (it has none of {', '.join(NATIVE)})"
@@ -77,7 +80,8 @@ def predict(
                 Speedup(("convolution",), {1: 3.0, 1024: 3.2, 32768: 4.4}, on=("amx_bf16",)),
                 Speedup(("product", "recurrent"), {1: 2.2, 32: 3.0, 1024: 3.5}, on=("amx_bf16",)),
                 Speedup(("depthwise",), {1: 1.6}, on=("amx_bf16",)),
-                Speedup(("product", "recurrent"), {1: 2.6, 32: 2.1, 1024: 1.8}, on=("avx512_bf16",)),
+                Speedup(("product",), {1: 1.8, 1024: 1.7}, on=("avx512_bf16",)),
+                Speedup(("recurrent",), {1: 1.2, 32: 1.5}, on=("avx512_bf16",)),
                 Speedup(("convolution", "depthwise"), {1: 1.8}, on=("avx512_bf16",)),
             )
         ),

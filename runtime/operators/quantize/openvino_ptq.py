@@ -5,9 +5,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
+from titrant.runtime.method import Method
 from titrant.runtime.operators.export.openvino import IN_INT8, int8_bytes, not_installed
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
@@ -51,9 +52,12 @@ def requires(params: OpenvinoPtqParams, hardware: Hardware, model: ModelFacts | 
 def chooses(layer: Layer) -> bool:
     """Whether nothing is asked of the precision of a layer: where int8 does not pay, OpenVINO runs a depthwise one so.
 
-    It multiplies few weights a channel; on some processors its kernel in f32 is the faster one.
+    It multiplies few weights a channel; on some processors its kernel in f32 is the faster one. A table that is kept in
+    int8 it may unpack once, as it opens the file, to look rows up in fp32.
     """
-    return layer.type in CONVOLUTIONS and layer.groups > 1 and layer.weight_shape[1:2] == (1,)
+    return layer.type in EMBEDDINGS or (
+        layer.type in CONVOLUTIONS and layer.groups > 1 and layer.weight_shape[1:2] == (1,)
+    )
 
 
 def predict(
@@ -98,10 +102,11 @@ def predict(
         arithmetic=Arithmetic(
             speedups=(
                 Speedup(("convolution",), {1: 2.5, 1024: 2.9, 32768: 4.3}, on=("amx_int8",)),
-                Speedup(("product", "recurrent"), {1: 3.5, 1024: 3.0}, on=("amx_int8",)),
+                Speedup(("product",), {1: 3.5, 1024: 3.0}, on=("amx_int8",)),
                 Speedup(("depthwise",), {1: 1.0}, on=("amx_int8",)),
                 Speedup(("convolution",), {1: 2.2, 32768: 2.5}, on=("avx512_vnni", "avx_vnni")),
-                Speedup(("product", "recurrent"), {1: 3.5, 32: 3.0, 1024: 2.4}, on=("avx512_vnni", "avx_vnni")),
+                Speedup(("product",), {1: 2.5, 32: 3.0, 1024: 2.4}, on=("avx512_vnni", "avx_vnni")),
+                Speedup(("recurrent",), {1: 1.5, 32: 1.9}, on=("amx_int8", "avx512_vnni", "avx_vnni")),
                 Speedup(("depthwise",), {1: 1.8}, on=("avx512_vnni", "avx_vnni")),
                 Speedup(("convolution", "product"), {1: 1.3}),
             ),

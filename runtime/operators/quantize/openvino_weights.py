@@ -4,9 +4,10 @@ from typing import Any
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
+from titrant.runtime.method import Method
 from titrant.runtime.operators.export.openvino import int4_bytes, int8_bytes, not_installed
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.matrices import WeightMatrix, matrices_of, quantized_already
 from titrant.runtime.cost.sizes import (
@@ -12,11 +12,13 @@ from titrant.runtime.cost.sizes import (
     FOLDED_ATTENTION_BYTES,
     FOLDED_OPERATION_BYTES,
     PRODUCTS_IN_FILE,
+    is_tied,
     layers_of,
     missing,
     onnx_bytes,
     tied_to_table,
 )
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, Layer, ModelFacts
@@ -103,7 +105,7 @@ def predict(
     """Count the blocks of every product and table."""
     if model is None:
         return Prediction()
-    rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer)]
+    rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer) and not is_tied(layer)]
     matrices = [matrix for layer in (*rounded, *tied_to_table(model)) for matrix in matrices_of(layer)]
     size = onnx_bytes(model, FOLDED_ATTENTION_BYTES, FOLDED_OPERATION_BYTES) + NODES_BYTES * len(matrices)
     size -= sum(4 * matrix.inputs * matrix.outputs for matrix in matrices)

@@ -6,9 +6,10 @@ from pydantic import Field
 
 from titrant.runtime import catalog
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.sizes import layers_of, missing, torch_bytes
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction

@@ -12,9 +12,10 @@ from titrant.runtime.backends.torch.program.torchao_cost import (
     seconds_of,
     without,
 )
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import exported_bytes, layers_of
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -58,6 +59,7 @@ def predict(
     loads=("torch", "torch.export", "torch._dynamo", "titrant.runtime.backends.torch.program.torchao"),
     libraries=("torch", "torchao"),
     user_code=True,
+    verified=(),
     method=Method(
         "torchao.fp8",
         takes="torch",

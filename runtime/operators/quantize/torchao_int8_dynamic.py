@@ -5,8 +5,9 @@ from typing import Any
 from pydantic import Field
 
 from titrant.runtime.backends.torch.program.torchao_cost import PEAK_BYTES, needs, seconds_of, size_of
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction

@@ -11,9 +11,10 @@ from titrant.runtime.backends.torch.program.torchao_cost import (
     lacking_torchao,
     without,
 )
-from titrant.runtime.catalog import Context, Method, Params, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import compiled_bytes, layers_of
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction

@@ -14,7 +14,7 @@ from titrant.compiler.predict.price import totals
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import distribution
-from titrant.runtime.catalog import Method
+from titrant.runtime.method import Method
 from titrant.runtime.operators.model.cast import computes
 from titrant.schema.cost import WORKER_BYTES, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError

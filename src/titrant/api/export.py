@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from titrant.runtime.backends import backend, kinds
-from titrant.runtime.backends.backend import ModelKind
+from titrant.runtime.backends.model_kind import ModelKind
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.values.frozen import dataclass

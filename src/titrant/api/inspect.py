@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # A name for what nobody has named; recipes need one.
 _NAME = "inspected"
+_INSPECTED_WHOLE = (".onnx", ".safetensors", *YAML_SUFFIXES)
 # Stands for inputs that are not known: layers are looked at, what they answer is not.
 _UNKNOWN_INPUTS: tuple[dict[str, Any], ...] = ({"name": "input", "shape": ["batch", 1]},)
 
@@ -163,6 +164,23 @@ def _weights(
         message = f"{file.name} holds weights and no model: what a method makes of them depends on the layers"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights, or a recipe"))
     return Inspected(subject, describe_weights(file), release=release_of(file))
+
+
+def release_alone(subject: str) -> Release | None:
+    """Return what a released program, or folder of files, says of itself: of such nothing else is looked at.
+
+    None for what is inspected whole, or says nothing.
+    """
+    from titrant.runtime.backends import backend
+
+    path = Path(subject)
+    if path.suffix.lower() in _INSPECTED_WHOLE:
+        return None
+    if path.is_file():
+        return release_of(path)
+    names = {kind.stamp.file: None for kind in backend.kinds().values() if kind.stamp is not None}
+    said = (release_of(path / name) for name in names if (path / name).is_file())
+    return next((release for release in said if release is not None), None)
 
 
 def release_of(file: Path) -> Release | None:

@@ -81,8 +81,8 @@ def optimize(
         if record is not None:
             answer_again(record)
         else:
-            record = run(planned, listen=listen, worker=worker.pop() if worker else None, preview=preview)
+            record = run(planned, listen=listen, worker=worker[0] if worker else None, preview=preview)
     finally:
-        for unused in worker:
-            unused.close()
+        for kept in worker:
+            kept.close()
     return Optimized(subject.file, planned, record)

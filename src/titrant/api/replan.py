@@ -3,17 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titrant.api.compare_rerun import Repeated
 from titrant.schema.plan import Plan, is_file
 
+if TYPE_CHECKING:
+    from titrant.runtime.worker.parent import Worker
 
-def replan(folder: Path, *, redecide: bool, trust: bool) -> Repeated:
+
+def replan(folder: Path, *, redecide: bool, trust: bool, keep_worker: "list[Worker] | None" = None) -> Repeated:
     """Read the run in a folder and plan it again.
 
     The recipe is the one in the run's folder; the user's modules and files are looked for where they were. Where this
     machine would decide otherwise the recorded plan stands, with the facts of today, unless `redecide` says so.
+    `keep_worker` is as of `titrant.plan`.
     """
     from titrant.api.diff import run_of
     from titrant.api.plan import plan
@@ -24,7 +28,7 @@ def replan(folder: Path, *, redecide: bool, trust: bool) -> Repeated:
     text = read_text(folder / "recipe.yaml")
     place = Path(old.environment.get("recipe_folder") or folder)
     file = str(old.environment.get("recipe_file") or folder / "recipe.yaml")
-    fresh = plan(parse(text, file, folder=place), trust=trust)
+    fresh = plan(parse(text, file, folder=place), trust=trust, keep_worker=keep_worker)
     written: Mapping[str, Any] = old.environment.get("recipe") or fresh.written
     fresh = replace(fresh, written=written)
     changed = otherwise(old.plan, fresh.plan)

@@ -6,7 +6,7 @@ Rerun from a lock: the run that it names, or, where that is not here, the recipe
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titrant.api.compare_rerun import Repeated, Rerun, compare_rerun
 from titrant.api.lock import NOTHING, entry_here
@@ -16,6 +16,9 @@ from titrant.schema.gate import GateResult, Judgement
 from titrant.schema.lock import LockedGate, LockEntry, read_lock, recipe_path
 from titrant.schema.plan import Decision, Plan
 from titrant.schema.record import Artifact, CandidateRecord, RunRecord, StepRecord, StepResult
+
+if TYPE_CHECKING:
+    from titrant.runtime.worker.parent import Worker
 
 FILE = "rerun.json"
 
@@ -50,37 +53,52 @@ def rerun(
             fresh.append(f"{event['search']}: judge {', '.join(event['would_judge'])}")
         listen(event)
 
-    what = _repeated(str(run), listen, redecide=redecide, trust=trust)
-    plan = what.planned.plan
-    choices = {} if redecide else recorded_choices(plan, what.old.record)
-    look = None if redecide else what.old.record.look
-    record = execute(what.planned, listen=hear, replay=Replay(reuse=False, choices=choices, look=look))
     home = open_home()
-    folder = home.runs / record.run
-    with Worker(home, Path(what.planned.folder), plan.threads, plan.steps[0].seed) as worker:
-        compared = compare_rerun(what, folder, worker, exact=exact, would_now=(*what.otherwise, *fresh))
+    kept: list[Worker] = []  # of the planning: one process, with torch loaded once, repeats and compares as well
+    try:
+        what = _repeated(str(run), listen, redecide=redecide, trust=trust, keep_worker=kept)
+        plan = what.planned.plan
+        if not kept:
+            kept.append(Worker(home, Path(what.planned.folder), plan.threads, plan.steps[0].seed))
+        choices = {} if redecide else recorded_choices(plan, what.old.record)
+        look = None if redecide else what.old.record.look
+        replay = Replay(reuse=False, choices=choices, look=look)
+        record = execute(what.planned, listen=hear, worker=kept[0], replay=replay)
+        folder = home.runs / record.run
+        compared = compare_rerun(what, folder, kept[0], exact=exact, would_now=(*what.otherwise, *fresh))
+    finally:
+        for worker in kept:
+            worker.close()
     files.write_json(folder / FILE, compared)
     return compared
 
 
-def _repeated(run: str, listen: Callable[[Mapping[str, Any]], None], *, redecide: bool, trust: bool) -> Repeated:
+def _repeated(
+    run: str,
+    listen: Callable[[Mapping[str, Any]], None],
+    *,
+    redecide: bool,
+    trust: bool,
+    keep_worker: "list[Worker]",
+) -> Repeated:
     from titrant.api.diff import kind_of, run_folder
     from titrant.api.replan import replan
 
     if kind_of(run) == "lock":
-        return locked_run(Path(run), redecide=redecide, trust=trust)
+        return locked_run(Path(run), redecide=redecide, trust=trust, keep_worker=keep_worker)
     folder = run_folder(run, ended=True)
     if run == "latest" and (newest := run_folder(run)) != folder:
         text = f"{newest.name} did not come to its end: {folder.name} is the latest that did"
         listen({"event": "note", "text": text})
-    return replan(folder, redecide=redecide, trust=trust)
+    return replan(folder, redecide=redecide, trust=trust, keep_worker=keep_worker)
 
 
-def locked_run(path: Path, *, redecide: bool, trust: bool) -> Repeated:
+def locked_run(path: Path, *, redecide: bool, trust: bool, keep_worker: "list[Worker]") -> Repeated:
     """Return what repeats a lock's entry for this class of hardware.
 
     Where the recipe is no longer beside the lock, the first of its runs that is in this home has it. Raises
-    RecipeError P094 where there is neither, and StaleError P093 without an entry for this class.
+    RecipeError P094 where there is neither, and StaleError P093 without an entry for this class. `keep_worker` receives
+    the process that what is returned was planned with.
     """
     from titrant.api.plan import plan
     from titrant.api.replan import otherwise, replan
@@ -88,20 +106,22 @@ def locked_run(path: Path, *, redecide: bool, trust: bool) -> Repeated:
 
     recipe = recipe_path(path)
     if recipe.is_file():
-        planned = plan(read(recipe), trust=trust)
+        planned = plan(read(recipe), trust=trust, keep_worker=keep_worker)
         entry = entry_here(planned, path)
         folder = _folder(entry)
         if folder is None:
             old = as_run(entry, planned.plan)
             return Repeated(old, planned, None, () if redecide else otherwise(old.plan, planned.plan))
-        return replan(folder, redecide=redecide, trust=trust)
+        while keep_worker:
+            keep_worker.pop().close()
+        return replan(folder, redecide=redecide, trust=trust, keep_worker=keep_worker)
     lock = read_lock(path)
     folders = (_folder(entry) for entry in (lock.entries.values() if lock is not None else ()))
     named = next((folder for folder in folders if folder is not None), None)
     if named is None:
         message = f"neither {recipe} nor a run that {path.name} names is here"
         raise RecipeError(Diagnostic("P094", message, help="put the recipe beside its lock, or set TITRANT_HOME"))
-    return replan(named, redecide=redecide, trust=trust)
+    return replan(named, redecide=redecide, trust=trust, keep_worker=keep_worker)
 
 
 def _folder(entry: LockEntry) -> Path | None:

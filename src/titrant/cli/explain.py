@@ -144,7 +144,7 @@ def _rule_lines(explained: "ExplainedValue") -> Iterator[str]:
     if explained.decisions:
         yield "decided for this machine, model and data:"
     for decision in explained.decisions:
-        yield decision_text(decision)
+        yield decision_text(decision, whole=True)
     if explained.gates:
         yield "in the contract:"
     for gate in explained.gates:

@@ -11,6 +11,7 @@ from titrant.cli.options import data_option, json_option, parse_json, recipe_opt
 from titrant.compiler.predict.suitability import Suitability
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK, Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
+from titrant.schema.plan import by_reason
 from titrant.schema.recipe.recipe import LEVEL_NAMES
 from titrant.schema.record import LayerPrecision, is_unlike
 from titrant.schema.release import Release
@@ -40,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def call(options: argparse.Namespace) -> int:
     """Inspect a model, or what a run's engines run; exit 3 when no method can meet the level here."""
     from titrant.api.inspect import inspect as verb
-    from titrant.api.inspect import inspect_run, is_run
+    from titrant.api.inspect import inspect_run, is_run, release_alone
 
     if is_run(options.model):
         _refuse_options(options)
@@ -49,6 +50,13 @@ def call(options: argparse.Namespace) -> int:
             console.answer_json(run)
         else:
             console.answer(run_text(run, whole=bool(options.verbose)))
+        return OK
+    release = release_alone(options.model)
+    if release is not None:
+        if options.json:
+            console.answer_json({"subject": options.model, "release": release})
+        else:
+            console.answer(_release(release))
         return OK
     inspected = verb(
         options.model,
@@ -219,7 +227,8 @@ def _suitability(suitability: Suitability, *, whole: bool) -> str:
     lines = [_wrapped(suitability.verdict, indent=0), _wrapped(f"level {suitability.level}: {suitability.because}")]
     if suitability.chosen:
         lines.append(_wrapped(f"would make: {', '.join(suitability.chosen)}"))
-    lines += [_wrapped(f"without {rejected.value}: {rejected.because}") for rejected in suitability.rejected]
+    against = by_reason(suitability.rejected)
+    lines += [_wrapped(f"without {', '.join(names)}: {reason}") for reason, names in against.items()]
     lines += [_wrapped(f"warning: {text}") for text in suitability.warnings]
     by_text: dict[str, list[str]] = {}
     for layer in suitability.layers:

@@ -19,9 +19,10 @@ from titrant.cli.plan_rows import (
     control_lines,
     gate_rows,
     group_text,
-    grouped,
     machine_words,
+    other_methods,
     power_line,
+    rejected_rows,
     released_text,
     step_rows,
     totals_parts,
@@ -170,28 +171,31 @@ def plan_text(
     return "\n\n".join(blocks) + "\n"
 
 
-def decision_text(decision: Decision) -> str:
-    """Write one decision: asked → chosen, why, and what was rejected."""
+def decision_text(decision: Decision, *, whole: bool = False) -> str:
+    """Write one decision: asked → chosen, why, and what was rejected; `whole` as for `rejected_rows`."""
     asked = f"{decision.asked} → " if decision.asked not in ("", decision.chosen) else ""
     place = f" [{decision.where}]" if decision.where else ""
-    lines = [wrapped(f"{decision.subject}: {asked}{decision.chosen}", "  ", "      ")]
-    lines.append(wrapped(f"{decision.because} ({decision.rule}){place}", "      ", "      "))
-    lines += [
-        wrapped(f"not {', '.join(names)}: {because}", "      ", "        ") for because, names in grouped(decision)
-    ]
+    choice, because = f"{decision.subject}: {asked}{decision.chosen}", f"{decision.because} ({decision.rule}){place}"
+    if len(one_line := f"  {choice} · {because}") <= width():
+        lines = [one_line]
+    else:
+        lines = [wrapped(choice, "  ", "      "), wrapped(because, "      ", "      ")]
+    rejected = rejected_rows(decision, whole=whole)
+    lines += [wrapped(f"not {names}: {reason}", "      ", "        ") for names, reason in rejected]
     return "\n".join(lines)
 
 
 def coverage_text(coverage: tuple[Coverage, ...]) -> str:
-    """Write which layers each method would quantize, and why it leaves the others."""
+    """Write which layers each method that makes a candidate quantizes, why it leaves the others, and name the rest."""
     lines = ["coverage · layers with weights that each method would quantize"]
-    for method in coverage:
+    for method in (method for method in coverage if method.candidate):
         layers = sum(len(group.layers) for group in method.groups)
         touched = sum(len(group.layers) for group in method.groups if not group.because)
-        made = "" if method.candidate else " · no candidate, see decisions"
-        said = f"{method.method}: {touched} of {counted(layers, 'layer')}, {method.share:.1%} of the weights{made}"
+        said = f"{method.method}: {touched} of {counted(layers, 'layer')}, {method.share:.1%} of the weights"
         lines.append(wrapped(said, "  ", "      "))
         lines += [wrapped(group_text(group), "      ", "        ") for group in method.groups]
+    if others := other_methods(coverage):
+        lines.append(wrapped(others, "  ", "      "))
     return "\n".join(lines)
 
 

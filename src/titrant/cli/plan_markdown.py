@@ -12,10 +12,11 @@ from titrant.cli.plan_rows import (
     contract_words,
     control_lines,
     gate_rows,
-    grouped,
     layers_text,
     machine_words,
+    other_methods,
     power_line,
+    rejected_rows,
     released_text,
     step_rows,
     totals_parts,
@@ -99,21 +100,22 @@ def _steps(rows: tuple[PlanStepRow, ...], gone: Iterable[tuple[str, str]]) -> st
 
 def _coverage(coverage: tuple[Coverage, ...]) -> str:
     rows = []
-    for covered in coverage:
-        name = code(covered.method) + ("" if covered.candidate else " (no candidate)")
+    for covered in (covered for covered in coverage if covered.candidate):
         touched = [layers_text(group) for group in covered.groups if not group.because]
         left = [layers_text(group) for group in covered.groups if group.because]
         quantizes, leaves = (inline("; ".join(texts)) or "none" for texts in (touched, left))
-        rows.append((name, f"{covered.share:.1%}", quantizes, leaves))
-    return _table(("method", "of the weights", "quantizes", "leaves"), rows)
+        rows.append((code(covered.method), f"{covered.share:.1%}", quantizes, leaves))
+    table = _table(("method", "of the weights", "quantizes", "leaves"), rows)
+    others = other_methods(coverage)
+    return f"{table}\n\n{inline(others)}" if others else table
 
 
 def _details(plan: Plan) -> str:
     machine = plan.hardware
     lines = [
-        f"- {code(decision.subject)}: not {inline(', '.join(names))}: {inline(because)}"
+        f"- {code(decision.subject)}: not {inline(names)}: {inline(reason)}"
         for decision in plan.decisions
-        for because, names in grouped(decision)
+        for names, reason in rejected_rows(decision)
     ]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     lines += [

@@ -11,6 +11,7 @@ from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import (
     FIGURES,
     Candidate,
+    Coverage,
     Decision,
     LayerGroup,
     Plan,
@@ -18,6 +19,7 @@ from titrant.schema.plan import (
     Step,
     StepPreview,
     basis_words,
+    by_reason,
     candidate_cost,
     judged_batch,
 )
@@ -114,12 +116,22 @@ def bases_of(prediction: Prediction) -> tuple[str, str, str]:
     return seconds, peak, output
 
 
-def grouped(decision: Decision) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return each reason against something once, with all that it speaks against, in the order of their first."""
-    reasons: dict[str, list[str]] = {}
-    for rejected in decision.rejected:
-        reasons.setdefault(rejected.because, []).append(rejected.value)
-    return tuple((because, tuple(names)) for because, names in reasons.items())
+def rejected_rows(decision: Decision, *, whole: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return what was not chosen, by reason, as names and that reason; what nobody asked for as one, unless `whole`."""
+    shown = [item for item in decision.rejected if whole or not item.unasked]
+    hidden = len(decision.rejected) - len(shown)
+    rows = [(", ".join(names), reason) for reason, names in by_reason(shown).items()]
+    if hidden:
+        names = counted(hidden, "other")
+        reason = "for another device, format, kind or width, or only by name"
+        rows.append((names, f"{reason}; titrant explain RECIPE {decision.subject} lists them"))
+    return tuple(rows)
+
+
+def other_methods(coverage: tuple[Coverage, ...]) -> str:
+    """Name the methods that make no candidate, and where their layers are listed; "" where each makes one."""
+    names = ", ".join(method.method for method in coverage if not method.candidate)
+    return f"no candidates (their layers: titrant plan --json): {names}" if names else ""
 
 
 def _size(value: int | None) -> str:

@@ -69,7 +69,7 @@ def call(options: argparse.Namespace) -> int:
                 record = verb(
                     planned,
                     listen=progress,
-                    worker=worker.pop() if worker else None,
+                    worker=worker[0] if worker else None,
                     max_minutes=options.max_minutes,
                     preview=preview,
                     replay=replay,
@@ -77,8 +77,8 @@ def call(options: argparse.Namespace) -> int:
         else:
             answer_again(record)
     finally:
-        for unused in worker:
-            unused.close()
+        for kept in worker:
+            kept.close()
     console.answer(up_to_date_text(record) if record.executed == 0 else verdict_text(record, planned))
     if record.exit == OK and not options.locked and not is_saved_plan(options.recipe) and not options.max_minutes:
         enter_lock(planned, record, options.recipe, quiet=options.quiet)
@@ -137,8 +137,10 @@ def headline(record: RunRecord) -> str:
     if record.exit == 0:
         return f"{record.verdict}: released {released}; not every gate is proven{_gained(record)}"
     if record.withheld:
-        kept_back = f"not released: {', '.join(record.withheld)}, which does not keep the contract"
-        return f"{record.verdict}: released {released}; {kept_back}{_gained(record)}"
+        missing = [name for name in record.withheld if name not in record.unmade]
+        kept_back = f"; not released: {', '.join(missing)}, which does not keep the contract" * bool(missing)
+        unmade = f"; not released: {', '.join(record.unmade)}, which could not be made" * bool(record.unmade)
+        return f"{record.verdict}: released {released}{kept_back}{unmade}{_gained(record)}"
     if record.original_misses:
         return (
             f"{record.verdict}: nothing released; the original model itself misses {', '.join(record.original_misses)}"

@@ -56,7 +56,7 @@ def test_puts_the_bits_before_the_level_and_says_so():
     assert line(found, "quantization.bits").because == (
         "the recipe says so; it comes before level minimal, whose fewest are 32"
     )
-    rejected = {one.value: one.because for one in line(found, "quantization.method").rejected}
+    rejected = {one.value: one.reason for one in line(found, "quantization.method").rejected}
     assert rejected["onnx-fp32"] == (
         "its weights stay at 32 bits, and bits: 8 asks for 8: leave bits out to consider it too"
     )

@@ -66,7 +66,7 @@ def text_of(found):
     for one in found.decisions:
         lines.append(f"{one.subject}: {one.asked} → {one.chosen}")
         lines.append(f"    {one.because} ({one.rule})" + (f" [{one.where}]" if one.where else ""))
-        lines += [f"    not {rejected.value}: {rejected.because}" for rejected in one.rejected]
+        lines += [f"    not {rejected.value}: {rejected.reason}" for rejected in one.rejected]
     lines.append("")
     lines += [
         f"{one.rank} {one.id}: {one.method} {one.bits} in {one.engine} as {one.format} {dict(one.options)}"
@@ -225,7 +225,7 @@ def test_keeps_an_onnx_file_as_one_of_the_candidates(tmp_path):
 def test_rejects_what_is_not_installed():
     found = decided(hardware=case.machine("avx2", packages={"torch": "2.13.0"}))
     assert ids(found) == ["torchscript-fp32"]
-    rejected = {one.value: one.because for one in line(found, "quantization.method").rejected}
+    rejected = {one.value: one.reason for one in line(found, "quantization.method").rejected}
     assert rejected["onnx-fp32"] == "the engine onnxruntime is not installed: pip install onnxruntime"
     assert rejected["torchao.int8_dynamic"] == "torchao is not installed: pip install 'titrant[torchao]'"
 
@@ -412,7 +412,7 @@ def test_says_that_onnxruntime_does_not_compute_on_metal():
     text = f"{case.RECIPE}target: {{device: mps}}\n"
     lines = case.decided(text, hardware=hardware).decisions
     line = next(one for one in lines if one.subject == "quantization.method")
-    told = next(one.because for one in line.rejected if one.value == "onnx-fp32")
+    told = next(one.reason for one in line.rejected if one.value == "onnx-fp32")
     assert told.startswith("onnxruntime does not compute on Metal: target.engine torch does")
 
 

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.rule import Chain
+from titrant.runtime import catalog
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Layer
 from titrant.schema.recipe.reduce import Quantization
@@ -114,6 +116,28 @@ def test_asks_fp32_of_a_plain_conversion_and_nothing_of_one_that_is_quantized_al
     whole = replace(MODEL, layers=(*LAYERS, Layer("q", "MatMulInteger", 64, 64, (8, 8), dtype="int8")))
     made = planned_layers(plain, case.AVX2, whole, Quantization())
     assert set(made.planned) == {"engine's choice"}
+
+
+TIED = replace(MODEL, layers=(*LAYERS, Layer("out", "Linear", 0, 0, (32, 32), dtype=F32, shared_with="table")))
+
+
+@pytest.mark.parametrize(
+    ("method", "planned"),
+    [("ort.static", "int8"), ("ort.dynamic", "int8"), ("bnb.nf4", "fp32"),
+     ("torchao.int8_weight_only", "int8")],
+)  # fmt: skip
+def test_plans_a_layer_whose_weight_is_that_of_another(method, planned):
+    """A head that is tied to a table holds no weight of its own, and is multiplied all the same."""
+    declaration = catalog.get(catalog.method_operator(method)).method
+    chain = Chain(method, method, declaration.bits[0], declaration.engine, declaration.format, declaration.rank)
+    made = planned_layers(chain, case.AVX2, TIED, Quantization())
+    assert dict(zip(made.layers, made.planned, strict=True))["out"] == planned
+
+
+def test_leaves_a_layer_whose_weight_is_that_of_another():
+    answer = case.decided(case.TRAINED, *EVERY, "quantization.skip=[out]", model=TIED, data=case.DIGIT_DATA)
+    static = next(chain for chain in answer.settled.chains if chain.id == "ort.static")
+    assert static.options["leave"] == ("out",)
 
 
 @given(names=st.lists(st.sampled_from([layer.name for layer in LAYERS if layer.weight_bytes]), min_size=1, unique=True))

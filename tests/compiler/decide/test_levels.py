@@ -21,7 +21,8 @@ LARGE = replace(case.MODEL, weight_bytes=2 * 10**9)
 NEW = '''
 """Quantize with a method of tomorrow."""
 
-from titrant.runtime.catalog import Method, Params, operator
+from titrant.runtime.catalog import Params, operator
+from titrant.runtime.method import Method
 from titrant.schema.cost import Unmet
 from titrant.schema.plan import Prediction
 
@@ -84,7 +85,7 @@ def test_considers_a_method_as_soon_as_its_file_exists(new_operator):
     new_operator("newest")
     assert "newest" in ids(decided(case.RECIPE, "level=balanced"))
     without = decided(case.RECIPE, "level=balanced", hardware=case.machine("sse"))
-    rejected = {one.value: one.because for one in line(without, "quantization.method").rejected}
+    rejected = {one.value: one.reason for one in line(without, "quantization.method").rejected}
     assert rejected["newest"] == "it needs avx2: use a machine that has it"
 
 

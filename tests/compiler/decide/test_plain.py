@@ -37,13 +37,15 @@ def test_times_one_beside_a_named_method_only(method, plain):
     assert [line.chosen for line in lines] == plain
     for line in lines:
         assert line.because == (
-            f"{method}: compared with the plain conversion too, which is timed beside it and never released"
+            "candidates in its engine and format are compared with it too; it is timed beside them, never released"
         )
 
 
 def test_times_one_beside_the_bits_that_a_recipe_names():
     found = decided(case.RECIPE, "quantization.bits=8")
     assert plain_ids(found) == ["onnx-fp32", "torchscript-fp32"]
+    (line,) = [line for line in found.decisions if line.rule == "profile.plain"]
+    assert line.chosen == "onnx-fp32, torchscript-fp32"
     assert {chain.bits for chain in found.settled.chains} == {8}
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from titrant.compiler.predict.price import arithmetic_with
-from titrant.runtime.catalog import Method
+from titrant.runtime.method import Method
 from titrant.schema.cost import Arithmetic, Variant
 from titrant.schema.facts import Layer
 
@@ -54,3 +54,10 @@ def test_prices_a_variant_by_its_own_arithmetic_wherever_its_options_come_from()
     method = Method("toy", takes="onnx", arithmetic=usual, variants=variants)
     assert arithmetic_with(method, {"a": 1, "b": True}) is usual
     assert arithmetic_with(method, {"a": 2, "b": False}) is special
+
+
+def test_offers_it_whatever_decides_where_size_comes_first_as_its_file_is_smaller():
+    first = ("level=balanced", "search.objective=[size, latency]")
+    assert "ort.static.per_tensor" in {chain.id for chain in asked(CONVOLUTION, PRODUCT, changes=first).settled.chains}
+    second = ("level=balanced", "search.objective=[latency, size]")
+    assert "ort.static.per_tensor" in rejected(asked(CONVOLUTION, PRODUCT, changes=second))

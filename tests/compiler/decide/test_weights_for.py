@@ -34,7 +34,7 @@ def test_is_made_plain_and_quantized_where_it_is_asked_for():
     decisions = case.decided(
         case.TRAINED, "level=balanced", "export=[{format: mlx}, {format: onnx}]", model=WIDE, **MLX
     )
-    assert {"mlx-fp32", "mlx.affine", "onnx-fp32"} <= {*ids(decisions)}
+    assert {"mlx-fp32", "mlx.affine-8bit", "onnx-fp32"} <= {*ids(decisions)}
     line = next(line for line in decisions.decisions if line.subject == "export.0")
     assert "judged by its weights" in line.because
 

@@ -29,7 +29,8 @@ specification.loader.exec_module(small)
 
 OPERATOR = '''
 """A user's operator."""
-from titrant.runtime.catalog import Method, Params, operator
+from titrant.runtime.catalog import Params, operator
+from titrant.runtime.method import Method
 
 class HalveParams(Params):
     keep: float = 0.5

@@ -8,7 +8,8 @@ from titrant.compiler.decide.rule import Chain, ExportRequest, ReductionStep
 from titrant.compiler.lower.chains import Original, RequestedCandidate, file_steps, links
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime import catalog
-from titrant.runtime.catalog import Declaration, Method, Params, Port, no_requirement, unknown_cost
+from titrant.runtime.catalog import Declaration, Params, Port, no_requirement, unknown_cost
+from titrant.runtime.method import Method
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 from titrant.schema.facts import Hardware, HardwareIdentity, ModelFacts
 

@@ -21,7 +21,7 @@ train: {epochs: 1}
 """
 PACKAGES = {"torch": "2.13.0", "onnx": "1.23.0", "onnxruntime": "1.31.0"}
 MACHINE = Hardware(HardwareIdentity("linux", "x86_64", "toy", ("avx2",), 2, 8 << 30, (), "3.11", PACKAGES))
-DATA = DataFacts("d", 100, (), ("a", "b"), None, (), {"calibration": RoleFacts(rows=10, units=10)})
+DATA = DataFacts("d", 100, (), ("a", "b"), None, (), {"calibration": RoleFacts(rows=20, units=20)})
 
 
 def layer(name, kind, shape, **more):

@@ -10,11 +10,12 @@ import pytest
 
 from titrant.runtime import catalog
 from titrant.runtime.api import apply as apply_operator
-from titrant.runtime.backends import backend, kinds
+from titrant.runtime.backends import backend, kinds, stamp
 from titrant.runtime.backends.session import open_session
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Gpu, Hardware, HardwareIdentity
+from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.extensions import extensions
 from titrant.schema.values.files import digest_file
 
@@ -134,6 +135,29 @@ def answered(engine, model, rows, count=5):
         return session.run({name: rows(1, 6, 6, count=count).inputs["x"] for name in session.input_names})["logits"]
     finally:
         session.close()
+
+
+# What needs care in one format or another: quotes, brackets, line ends, other scripts, a piece of a format's own text.
+RELEASES = ({"verdict": "PASS", "batch": 64}, {"name": '<a & "b"> </rt_info></net>\n\u00e9\u6f22\'', "verdict": "FAIL"})
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_carries_the_facts_of_a_release_and_answers_bit_for_bit_as_before(kind, made, rows, tmp_path):
+    model, engine = backend.kinds()[kind], backend.engines_of(kind)[0]
+    assert model.stamp is not None
+    folder = tmp_path / "released"
+    folder.mkdir()
+    kinds.save(kind, made(kind), folder)
+    file = folder / model.stamp.file
+    judged = answered(engine, kinds.load(kind, folder), rows).tobytes()
+    assert model.stamp.read(file) == ""
+    for facts in RELEASES:
+        digest = stamp.digest(model.stamp, file, facts)
+        stamp.write(model.stamp, file, facts)
+        assert digest_file(file) == digest
+        assert model.stamp.read(file) == canonical_json(facts)
+        assert answered(engine, kinds.load(kind, folder), rows).tobytes() == judged
+    assert model.file in ("", *(path.name for path in folder.iterdir()))
 
 
 @pytest.mark.parametrize(("engine", "kind"), RUN)

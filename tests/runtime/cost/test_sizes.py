@@ -62,7 +62,9 @@ def test_predicts_the_size_of_shared_looked_up_and_unread_weights(*, name, args,
     assert seen.unread == ({"pooler"} if name == "Pooler" else set())
     known = facts(model.module, seen.unread)
     plain = apply("export.onnx", {"model": model, "example": rows(256)}).outputs["model"]
-    for operator, inputs in (("ort_dynamic", {}), ("ort_static", {"calibration": rows(256)})):
+    live = {"model": model, "example": rows(256)}
+    others = (("ort_nbits", {}), ("torch_dynamic", live)) if name == "SharedSquare" else ()
+    for operator, inputs in (("ort_dynamic", {}), ("ort_static", {"calibration": rows(256)}), *others):
         made = apply(f"quantize.{operator}", {"model": plain, **inputs}, {}).outputs["model"].path.stat().st_size
         said = predicted(f"quantize.{operator}", {}, known)
         assert abs(said - made) < max(0.03 * made, 16 * 1024), (operator, said, made)

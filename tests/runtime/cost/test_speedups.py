@@ -114,3 +114,29 @@ def test_lets_the_later_of_two_methods_say_how_a_class_fares(first, second, rows
     before, after = (Arithmetic(speedups=(Speedup(("product",), points),)) for points in (first, second))
     assert before.then(after).speedup("product", rows, ()) == after.speedup("product", rows, ())
     assert before.then(FP32).speedup("product", rows, ()) == before.speedup("product", rows, ())
+
+
+@given(st.integers(1, 4096), st.sampled_from([(256, 256), (512, 784)]))
+def test_takes_as_long_as_reading_the_weights_from_the_caches_at_least(rows, shape):
+    one = layer("Linear", shape, 1)
+    fast = 1e15
+    machine = Hardware(
+        HardwareIdentity("linux", "x86_64", "toy", ("avx2",), 2, 1 << 34, (), "3.11", {}), bench=Bench(fast, None, 1e15)
+    )
+    free = replace(backend.run_cost("onnxruntime", "onnx"), call_seconds=0.0, layer_seconds=0.0, passes=0.0)
+    model = ModelFacts("onnx", "m", one.parameters, 0, one.weight_bytes, (one,), (), (), one.flops)
+    took = forward_seconds(model, speed_of(machine), free, rows)
+    # The rows of a product share one read; a recurrent layer reads for each of its steps, one after another.
+    assert took == pytest.approx(one.weight_bytes / 60e9, rel=0.2)
+    steps = layer("LSTM", shape, 50)
+    model = replace(model, layers=(steps,), flops=steps.flops)
+    assert forward_seconds(model, speed_of(machine), free, rows) == pytest.approx(50 * took, rel=0.2)
+
+
+def test_assumes_more_of_a_processor_with_wider_instructions():
+    def assumed(*instructions):
+        return speed_of(Hardware(HardwareIdentity("linux", "x86_64", "toy", instructions, 2, 1 << 34, (), "3.11", {})))
+
+    wide, narrow, none = assumed("avx2", "avx512f"), assumed("avx2"), assumed()
+    assert wide.flops > narrow.flops > none.flops
+    assert wide.basis == "guess"

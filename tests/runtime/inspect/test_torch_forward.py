@@ -9,8 +9,8 @@ from torch import nn  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
-from titrant.runtime.backends.torch.determinism import plain_attention
-from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward, without_dynamo
+from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
+from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward
 from titrant.schema.facts import TensorSpec
 
 
@@ -176,6 +176,28 @@ def test_leaves_the_fast_path_as_it_was():
     with plain_attention():
         assert not torch.backends.mha.get_fastpath_enabled()
     assert torch.backends.mha.get_fastpath_enabled() is before
+
+
+class ReadsSteps(nn.Module):
+    """An LSTM over (batch, steps, 4), and what comes of its last state."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.out = nn.LSTM(4, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(self.steps(x)[0][:, -1])
+
+
+def test_counts_a_recurrent_layer_as_one_operation_whatever_its_steps():
+    counts = []
+    for steps in (3, 30):
+        module = ReadsSteps().eval()
+        passed = run_forward("m", module, [TensorSpec("x", ("batch", steps, 4), "float32")], "regression")
+        counts.append(passed.operations)
+        assert not module.steps._forward_hooks
+        assert not module.steps._forward_pre_hooks
+    assert counts[0] == counts[1] < 6
 
 
 class Refused:

@@ -1,8 +1,12 @@
 """Margins: which gate comes closest to breaking."""
 
+import copy
+
 import pytest
 
 from titrant.runtime.report.contract import margin, weakest
+from titrant.runtime.report.page import page
+from titrant.runtime.report.record_view import read_record
 from titrant.schema.gate import Gate, GateResult
 
 
@@ -41,6 +45,19 @@ def test_puts_what_cannot_be_assessed_first():
     assert weakest([wide, missing]) is missing
     assert weakest([judged("at_least", 0.9, 0.95, 1.0), wide]) is wide
     assert weakest([]) is None
+
+
+def test_takes_what_asks_for_a_whole_for_the_weakest_only_where_it_is_missed(records):
+    made = copy.deepcopy(records.released())
+    asked = made["plan"]["contract"]["gates"]
+    asked.append(asked[0] | {"id": "executed", "preset": "executed", "test": "read_back", "threshold": 1.0})
+    judged = next(one for one in made["run"]["candidates"] if one["status"] == "released")["judgement"]
+    whole = {"gate": "executed", "verdict": "PASS", "estimate": 1.0, "lower": 1.0, "upper": 1.0}
+    before = page(read_record(made)).stories[0].contract.weakest.gate
+    judged["results"].append(judged["results"][0] | whole)
+    assert page(read_record(made)).stories[0].contract.weakest.gate == before
+    judged["results"][-1] |= {"verdict": "FAIL", "estimate": 0.9, "lower": 0.9, "upper": 0.9}
+    assert page(read_record(made)).stories[0].contract.weakest.gate == "executed"
 
 
 def test_says_what_kept_a_gate_from_being_assessed():

@@ -1,5 +1,7 @@
 """The verdict in words."""
 
+import copy
+
 from titrant.runtime.report.page import page
 from titrant.runtime.report.record_view import read_record
 
@@ -42,6 +44,22 @@ def test_blames_the_original_and_no_candidate_when_the_baseline_is_missed(record
     assert said.sentence == "Not released: the original model itself misses the contract's baseline."
     assert "0.9123 reached (lower bound 0.8800), 0.99 asked" in said.ground
     assert "No candidate was made" in said.ground
+
+
+def test_says_of_which_file_nothing_could_be_made_and_why(records):
+    made = copy.deepcopy(records.released())
+    (search,) = made["plan"]["searches"]
+    released = made["run"]["released"][0]
+    left = next(one for one in made["run"]["candidates"] if one["candidate"] != released)
+    left |= {"status": "rejected", "because": "it has no such file", "judgement": None}
+    made["plan"]["searches"] = [
+        search | {"candidates": [released]},
+        search | {"name": "other", "format": "onnx", "candidates": [left["candidate"]]},
+    ]
+    made["run"] |= {"verdict": "INCONCLUSIVE", "exit": 5, "withheld": ["other"], "unmade": ["other"]}
+    said = page(read_record(made)).headline
+    assert said.sentence == f"Released “{released}”; nothing could be made for onnx."
+    assert said.ground == f"“{left['candidate']}” was not made: it has no such file."
 
 
 def test_calls_the_original_s_what_it_misses_itself(records):

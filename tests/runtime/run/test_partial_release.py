@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from titrant.cli.run import headline
 from titrant.runtime.store.placed import forged, still_placed
+from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.plan import CandidateSearch
 
 spec = importlib.util.spec_from_file_location("toy_worker_here", Path(__file__).parents[1] / "run/test_crash_points.py")
@@ -25,8 +27,8 @@ SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], m
 
 @pytest.fixture
 def run(toy, make_plan):
-    def ran(files, verdicts):
-        plan = make_plan((1, 2), verdicts=verdicts)
+    def ran(files, verdicts, make=None):
+        plan = make_plan((1, 2), verdicts=verdicts, make=make)
         searches = tuple(
             CandidateSearch("auto", name, FILES[name], ("latency", "size"), 4, "latency.timings") for name in files
         )
@@ -64,6 +66,33 @@ def test_puts_what_was_judged_aside_where_none_is_released(run):
     assert (record.exit, record.released, record.withheld) == (5, (), ())
     assert put_out(folder, "outputs") == {}
     assert [*put_out(folder, "quarantine").values()] == ["c1", "c2"]
+
+
+def test_releases_the_others_where_a_file_cannot_be_made_at_all(run):
+    record, folder = run(("first", "second"), {}, {2: {"do": "refuse"}})
+    assert (record.exit, record.verdict) == (5, "INCONCLUSIVE")
+    assert (record.released, record.withheld, record.unmade) == (("c1",), ("second",), ("second",))
+    assert [*put_out(folder, "outputs").values()] == ["c1"]
+    assert forged(folder) is None
+    said = headline(record)
+    assert said.startswith("INCONCLUSIVE: released c1; not released: second, which could not be made")
+    assert "contract" not in said
+    (second,) = (candidate for candidate in record.candidates if candidate.candidate == "c2")
+    assert second.status == "rejected"
+
+
+def test_fails_only_where_no_file_can_be_made(run):
+    with pytest.raises(StepError):
+        run(("first", "second"), {}, {1: {"do": "refuse"}, 2: {"do": "refuse"}})
+
+
+@pytest.mark.parametrize("verdict", ["PASS", "FAIL"])
+def test_tells_a_file_that_could_not_be_made_from_one_that_does_not_keep_the_contract(verdict, run):
+    record, folder = run(("first", "second"), {1: verdict}, {2: {"do": "refuse"}})
+    kept = verdict == "PASS"
+    assert record.verdict == ("INCONCLUSIVE" if kept else "FAIL")
+    assert record.exit == 5
+    assert [*put_out(folder, "outputs" if kept else "quarantine").values()] == ["c1"]
 
 
 @SHARED

@@ -19,11 +19,12 @@ _WEIGHT_AT: Mapping[str, int] = {
     "_weight_int8pack_mm": 1,
 }  # fmt: skip
 _LEAST_DIMENSIONS = 2
-_STACK = "nn_module_stack"
+_PACKED = ("int8", "int4")
+_STACK, _PARTS = "nn_module_stack", ".parametrizations."
 
 
 def executed_program(model: "ExportedModel", *, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
-    """List the layers of a program in their order; weights that are kept in int8 and unpacked before count as fp32.
+    """List the layers of a program in their order; weights that are kept in int8 and unpacked before count as int8.
 
     torch runs its operations one by one, as they stand. Raises StepError X212 for a file that torch cannot load.
     """
@@ -35,7 +36,8 @@ def executed_program(model: "ExportedModel", *, layers: Collection[str] = ()) ->
 
 def program_layers(program: "torch.export.ExportedProgram") -> tuple[ExecutedLayer, ...]:
     """List a program's layers with weights, each with the module that it was."""
-    return tuple(_layers(program, _weights(program)))
+    weights = _weights(program)
+    return tuple(_layers(program, weights, _fixed(program, weights)))
 
 
 def _weights(program: "torch.export.ExportedProgram") -> dict[str, Any]:
@@ -48,18 +50,39 @@ def _weights(program: "torch.export.ExportedProgram") -> dict[str, Any]:
     return {place: tensor for place, tensor in tensors.items() if tensor is not None}
 
 
-def _layers(program: "torch.export.ExportedProgram", weights: Mapping[str, Any]) -> Iterator[ExecutedLayer]:
+def _fixed(program: "torch.export.ExportedProgram", weights: Mapping[str, Any]) -> frozenset[str]:
+    """Name the nodes that are made of weights alone: the same whatever the inputs."""
+    fixed: set[str] = set()
+    for node in program.graph.nodes:
+        if (
+            node.name in weights
+            if node.op == "placeholder"
+            else all(made.name in fixed for made in node.all_input_nodes)
+        ):
+            fixed.add(node.name)
+    return frozenset(fixed)
+
+
+def _layers(
+    program: "torch.export.ExportedProgram", weights: Mapping[str, Any], fixed: Collection[str]
+) -> Iterator[ExecutedLayer]:
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in program.graph.nodes:
         operation = _operation(node)
         if operation not in _WEIGHT_AT or len(node.args) <= _WEIGHT_AT[operation]:
             continue
-        source = _source(node.args[_WEIGHT_AT[operation]], weights)
+        given = node.args[_WEIGHT_AT[operation]]
+        # A recurrent layer is given its weights in a list, which begins with a matrix.
+        given = given[0] if isinstance(given, list | tuple) and given else given
+        source = _source(given, weights, fixed)
         if source is None:
             continue
-        stored, computed = _format(weights[source].dtype), _format(node.args[_WEIGHT_AT[operation]].meta["val"].dtype)
+        stored, computed = _format(weights[source].dtype), _format(given.meta["val"].dtype)
         unpacked = f"{operation} of {stored} weights, unpacked to {computed} on each call"
         engine_op = operation if stored == computed else unpacked
-        yield ExecutedLayer(_module(node), node.name, computed, engine_op)
+        precision = stored if stored in _PACKED else computed
+        yield ExecutedLayer(_module(node, names.get(source, "")), node.name, precision, engine_op)
 
 
 def _operation(node: Any) -> str:
@@ -69,9 +92,9 @@ def _operation(node: Any) -> str:
     return str(node.target._schema.name).rpartition("::")[2]
 
 
-def _source(value: Any, weights: Mapping[str, Any]) -> str | None:
+def _source(value: Any, weights: Mapping[str, Any], fixed: Collection[str]) -> str | None:
     """Follow an argument to the weights that it is, moved, cast or scaled; None where it is no weights."""
-    while hasattr(value, "op"):
+    while hasattr(value, "op") and value.name in fixed:
         if value.name in weights:
             return str(value.name) if weights[value.name].ndim >= _LEAST_DIMENSIONS else None
         # Of what is multiplied by its scales the larger one is the weights.
@@ -84,12 +107,19 @@ def _dimensions(node: Any) -> int:
     return int(getattr(value, "ndim", 0))
 
 
-def _module(node: Any) -> str:
-    """Return the innermost module that a node was made of, as the module itself calls it."""
+def _module(node: Any, weight: str) -> str:
+    """Return the innermost module that a node was made of, as the module itself calls it.
+
+    Where that reads the `weight` of a module inside it without calling that, as attention does, it is the one inside.
+    """
     stack = node.meta.get(_STACK) or {}
     path = [name for name, _ in stack.values()]
     # The wrapper of script.Flat is no part of the model.
-    return str(path[-1]).removeprefix("module.") if path else ""
+    called = str(path[-1]).removeprefix("module.") if path else ""
+    # What a weight is made of stands inside the module that has it.
+    made, parts, _ = weight.removeprefix("module.").partition(_PARTS)
+    holder = made if parts else made.rpartition(".")[0]
+    return holder if called and holder.startswith(f"{called}.") else called
 
 
 def _format(dtype: "torch.dtype") -> str:

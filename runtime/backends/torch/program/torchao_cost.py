@@ -81,5 +81,7 @@ def size_of(model: ModelFacts, leave: Collection[str], *, dynamic: bool = False)
     """Predict the torch.export file of a model whose linear layers have int8 weights, a scale a channel."""
     taken = without(model, leave)
     each = DYNAMIC_LAYER_BYTES if dynamic else LAYER_BYTES
-    added = each * len(layers_of(taken, LINEAR)) + CHANNEL_BYTES * channels(taken, LINEAR)
-    return exported_bytes(model) - saved_by_int8(taken, LINEAR) + added
+    quantized = sum(layer.type == LINEAR and layer.has_weights and not layer.unread for layer in taken.layers)
+    added = each * quantized + CHANNEL_BYTES * channels(taken, LINEAR)
+    # A weight that two layers share is quantized for each.
+    return exported_bytes(model) - saved_by_int8(taken, LINEAR, shared=True) + added

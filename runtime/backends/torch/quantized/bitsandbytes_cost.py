@@ -45,6 +45,11 @@ class WeightForm:
         return -(count // -2) + scales
 
 
+def leaves(layer: Layer) -> str:
+    """Say why a linear layer keeps its weights in fp32; "" where it does not."""
+    return f"its weight is also that of {layer.shared_with}, which needs it in fp32" if layer.shared_with else ""
+
+
 def unmet(hardware: Hardware, model: ModelFacts | None, method: str) -> tuple[Unmet, ...]:
     """Need torch, bitsandbytes and a linear layer in fp32."""
     packages = missing(hardware, "torch", "bitsandbytes")
@@ -56,10 +61,11 @@ def unmet(hardware: Hardware, model: ModelFacts | None, method: str) -> tuple[Un
 
 def predicted(hardware: Hardware, model: ModelFacts, form: WeightForm, leave: tuple[str, ...]) -> Prediction:
     """Predict the file: every linear layer that does not share its weight in its new form, all else as it was."""
-    taken = [
+    taken = [  # those too that a forward which decides on values did not read when it was inspected
         layer
-        for layer in layers_of(model, "Linear")
-        if layer.name not in leave and layer.weight_bytes >= 4 * math.prod(layer.weight_shape) > 0
+        for layer in model.layers
+        if layer.type == "Linear" and layer.name not in leave
+        if layer.weight_bytes >= 4 * math.prod(layer.weight_shape) > 0
     ]
     saved = sum(4 * math.prod(layer.weight_shape) - form.bytes(layer) for layer in taken)
     more = len(taken) * TENSOR_BYTES * (3 if form.nested else 1)

@@ -2,7 +2,8 @@
 
 import shutil
 
-from titrant.runtime.backends.backend import Backend, ModelKind, RunCost
+from titrant.runtime.backends.backend import Backend
+from titrant.runtime.backends.model_kind import ModelKind, RunCost
 
 FILE = "model.toybox"
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Method, Params, operator
+from titrant.runtime.catalog import Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import missing, torch_bytes
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet
 from titrant.schema.plan import Prediction
 

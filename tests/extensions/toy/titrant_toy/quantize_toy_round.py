@@ -1,8 +1,9 @@
 """Round the weights of a toy box to 8 bits."""
 
-from titrant.runtime.catalog import Method, Params, operator
+from titrant.runtime.catalog import Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import missing, onnx_bytes, saved_by_int8
+from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet
 from titrant.schema.plan import Prediction
 

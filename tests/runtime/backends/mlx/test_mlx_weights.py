@@ -125,6 +125,13 @@ def test_writes_a_weight_that_layers_share_once(torch_model, tmp_path):
     assert torch.equal(back[0].weight, weight)
 
 
+def test_calls_every_layer_of_a_shared_weight_quantized(torch_model, tmp_path):
+    model = torch_model("SharedSquare", 256)
+    file = write(model, tmp_path / "model.safetensors", bits=8, layers=quantizable(model.module))
+    ran = layers_of(file, ["first", "second", "head"])
+    assert {layer.name: layer.precision for layer in ran} == dict.fromkeys(("first", "second", "head"), "int8")
+
+
 @settings(max_examples=25)
 @given(
     kind=st.sampled_from((nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)),

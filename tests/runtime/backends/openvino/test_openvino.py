@@ -201,6 +201,7 @@ LAYERS = {
     "gru": (lambda: nn.GRU(4, 8, batch_first=True), "GRU"),
     "lstm": (lambda: nn.LSTM(4, 8, batch_first=True), "LSTM"),
     "both ways": (lambda: nn.LSTM(4, 8, batch_first=True, bidirectional=True), "LSTM"),
+    "both ways, stacked": (lambda: nn.LSTM(4, 8, num_layers=2, batch_first=True, bidirectional=True), "LSTM"),
 }
 
 
@@ -210,7 +211,7 @@ def test_finds_recurrent_layers_in_the_compiled_graph(case, tmp_path):
         def __init__(self):
             super().__init__()
             self.seen = LAYERS[case][0]()
-            self.head = nn.Linear(16 if case == "both ways" else 8, 2)
+            self.head = nn.Linear(16 if case.startswith("both ways") else 8, 2)
 
         def forward(self, x):
             return self.head(self.seen(x)[0][:, -1])

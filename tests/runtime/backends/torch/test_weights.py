@@ -117,6 +117,12 @@ def test_refuses_nan(tmp_path, net):
     assert "NaN in last.bias" in refused("X155", tmp_path / "w.safetensors", Net()).message
 
 
+def test_refuses_nan_in_a_tied_weight_as_nan(tmp_path):
+    weight = torch.full((3, 3), float("nan"))
+    torch.save({"a.weight": weight, "b.weight": weight.clone()}, tmp_path / "w.pt")
+    assert "NaN in " in refused("X155", tmp_path / "w.pt", Tied()).message
+
+
 def test_accepts_missing_batch_counters_and_tied_weights(tmp_path, net):
     state = {key: tensor for key, tensor in net.state_dict().items() if "num_batches" not in key}
     torch.save(state, tmp_path / "w.pt")

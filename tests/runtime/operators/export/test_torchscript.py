@@ -39,7 +39,8 @@ def test_says_what_its_inputs_and_outputs_are(torch_model, rows, apply):
     exported = apply("export.torchscript", {"model": torch_model("TinyNet", 1, 6, 6), "example": rows(1, 6, 6)})
     with zipfile.ZipFile(exported.outputs["model"].path) as archive:
         said = json.loads(archive.read("model/extra/titrant.json"))
-    assert said == {"inputs": [["x", ["batch", 1, 6, 6], "float32"]], "outputs": ["logits"]}
+    layers = ["convolution", "linear"]
+    assert said == {"inputs": [["x", ["batch", 1, 6, 6], "float32"]], "outputs": ["logits"], "layers": layers}
 
 
 def test_is_loaded_by_torch_alone(torch_model, rows, apply, answers):

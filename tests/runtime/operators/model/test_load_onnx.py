@@ -1,10 +1,13 @@
-"""ONNX files: checked, external weights brought inside, and what is too new or broken named."""
+"""ONNX files: checked, external weights brought along, and what is too new or broken named."""
 
 import numpy as np
 import onnx  # noqa: TID253 - the tests build tiny graphs
 import pytest
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
+from titrant.runtime.backends import kinds
+from titrant.runtime.backends.onnxruntime import graph as graphs
+from titrant.runtime.backends.session import open_session
 from titrant.runtime.operators.model.load_onnx import load_onnx, open_check, read_onnx
 from titrant.schema.diagnostics.diagnostics import StepError
 
@@ -45,6 +48,25 @@ def test_brings_external_weights_inside(tmp_path):
     (tmp_path / "w.bin").unlink()
     open_check(str(loaded.path))
     assert "w.bin" in refused(tmp_path / "m.onnx", "X160")
+
+
+def test_leaves_weights_outside_where_no_file_can_hold_them_all(tmp_path, monkeypatch):
+    weight = np.arange(600, dtype=np.float32).reshape(3, 200)
+    large = graph()
+    large.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "w"))
+    large.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 200
+    onnx.save(large, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    monkeypatch.setattr(graphs, "LIMIT", graphs._MARGIN_BYTES + 1_000)
+    place, kept = tmp_path / "scratch", tmp_path / "kept"
+    place.mkdir()
+    kept.mkdir()
+    kinds.save("onnx", load_onnx(str(tmp_path / "m.onnx"), place), kept)
+    assert {file.name for file in kept.iterdir()} == {"model.onnx", graphs.DATA}
+    assert (kept / "model.onnx").stat().st_size < 1_000
+    (tmp_path / "w.bin").unlink()
+    with open_session("onnxruntime", kinds.load("onnx", kept), threads=1) as session:
+        answers = session.run({"x": np.ones((2, 3), np.float32)})["y"]
+    np.testing.assert_array_equal(answers, np.broadcast_to(weight.sum(0), (2, 200)))
 
 
 def test_names_what_is_missing_or_broken(tmp_path):

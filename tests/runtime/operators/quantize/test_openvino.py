@@ -9,6 +9,7 @@ from titrant.runtime import catalog
 from titrant.runtime.api import apply
 from titrant.runtime.backends import backend
 from titrant.runtime.inspect.torch import list_layers, model_bytes
+from titrant.runtime.operators.export.openvino import int8_bytes
 from titrant.runtime.values import OnnxModel, Rows
 from titrant.schema.diagnostics.diagnostics import PreconditionError, StepError
 from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts
@@ -240,3 +241,12 @@ def test_lets_the_engine_choose_for_depthwise_layers(module):
     layers = {layer.name: layer for layer in facts(module).layers if layer.weight_bytes}
     chosen = {name: [layer for layer in NAMES if asks(layers[layer])] for name, asks in chooses.items()}
     assert chosen == {"ptq": ["depthwise"], "weights": ["convolution.0", "depthwise"], "bf16": []}
+
+
+def test_counts_both_matrices_of_an_lstm_in_eight_bits():
+    def size(inputs):
+        parameters = 256 * (inputs + 64 + 2)
+        layer = Layer("seen", "LSTM", parameters, 4 * parameters, (256, 64))
+        return int8_bytes(ModelFacts("torch", "", parameters, 0, 4 * parameters, (layer,), (), ()), (), ranges=True)
+
+    assert size(80) - size(40) == 256 * 40

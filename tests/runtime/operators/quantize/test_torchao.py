@@ -14,7 +14,7 @@ from titrant.schema.facts import Gpu, Hardware, HardwareIdentity, TensorSpec
 WIDTHS = (400, 700, 300, 8)
 METHODS = ("torchao_int8_weight_only", "torchao_int8_dynamic")
 # What becomes of a layer's product: weights alone are unpacked before it.
-RAN = {METHODS[0]: ("fp32", "mm of int8 weights, unpacked to fp32 on each call"), METHODS[1]: ("int8", "_int_mm")}
+RAN = {METHODS[0]: ("int8", "mm of int8 weights, unpacked to fp32 on each call"), METHODS[1]: ("int8", "_int_mm")}
 
 
 def machine(gpus=(), packages=("torch", "torchao")):

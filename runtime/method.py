@@ -1,0 +1,49 @@
+"""A way to reduce a model, as its operator declares it: what it takes and makes, where it runs, what it leaves."""
+
+from collections.abc import Callable
+from typing import Any
+
+from titrant.schema.cost import Arithmetic, Variant
+from titrant.schema.facts import Layer
+from titrant.schema.values.frozen import dataclass
+
+
+@dataclass(frozen=True)
+class Method:
+    """A reduction that `quantization.method`, or a part of `reduction`, can name.
+
+    `takes` is the kind that its `model` port needs, `engine` and `format` what its `model` output runs in and is
+    exported as, `bits` the widths it offers; a quantization states all three, what only makes the network smaller
+    none. `rank` is its place from gentle (0, no change) to aggressive. `devices` are those that its kernels run on,
+    none where they run wherever the engine does. `arithmetic` says what it does to the cost of a forward pass; where
+    it is None what follows is predicted as in fp32, and called a guess. `layers` are the types of layers whose weights
+    it changes, as torch modules and ONNX nodes are called, and `named` is what people call those; without `layers` the
+    operator's `requires` is asked about each layer alone. `leaves` says why a method leaves a layer of those types in
+    fp32, "" where it does not. `precision` answers in which number format its layers shall run, by its parameters; by
+    default that of its bits. Of the layers for which `chooses` is true it asks nothing: the engine chooses. `variants`
+    are offered beside its defaults. `then` is a method that follows at once, with the options that it has too;
+    `by_name` says why `auto` leaves it to be named.
+    """
+
+    name: str
+    takes: str
+    engine: str = ""
+    format: str = ""
+    bits: tuple[int, ...] = ()
+    rank: int = 0
+    calibrated: bool = False
+    dynamic_activations: bool = False
+    layers: tuple[str, ...] = ()
+    named: str = ""
+    devices: tuple[str, ...] = ()
+    arithmetic: Arithmetic | None = None
+    leaves: Callable[[Layer], str] | None = None
+    then: str = ""
+    by_name: str = ""
+    precision: Callable[[Any], str] | None = None
+    chooses: Callable[[Layer], bool] | None = None
+    variants: tuple[Variant, ...] = ()
+
+    def runs_on(self, device: str) -> bool:
+        """Whether there are kernels for a device (cpu, cuda:1)."""
+        return not self.devices or device.partition(":")[0] in self.devices
