@@ -45,15 +45,15 @@ def _tensors(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _stamp_pieces(file: Path, text: str) -> Sequence[Piece]:
-    from titrant.runtime.backends.openvino.ir_stamp import pieces
+    from titrant.runtime.backends.openvino.ir import stamp_pieces
 
-    return pieces(file, text)
+    return stamp_pieces(file, text)
 
 
 def _stamp_text(file: Path) -> str:
-    from titrant.runtime.backends.openvino.ir_stamp import read
+    from titrant.runtime.backends.openvino.ir import stamp_text
 
-    return read(file)
+    return stamp_text(file)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:

@@ -1,13 +1,16 @@
 """Keep models as OpenVINO IR: `model.xml` and `model.bin`, whose bytes follow from the model alone."""
 
 import json
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from xml.sax.saxutils import escape, unescape
 
 from titrant.runtime.backends import recurrent
+from titrant.runtime.backends.stamp import KEY, Piece
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -22,6 +25,10 @@ PRECISION_KEY = ("runtime_options", "INFERENCE_PRECISION_HINT")
 _ABOUT_KEY = ("titrant", "about")
 _INPUT, _CONSTANT, _FUSED = "Parameter", "Constant", "fused_names_0"
 _OPENING = b"<?xml"
+_END = re.compile(rb"</rt_info>\s*</net>\s*$")
+# Values have no quotes and no brackets of their own: they are written as entities.
+_ELEMENT = re.compile(rb"<" + re.escape(KEY).encode() + rb' value="([^"]*)" ?/>')
+_AS_ENTITIES = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
 @dataclass(frozen=True)
@@ -147,3 +154,25 @@ def tensors(file: Path) -> Iterator[tuple[str, Any]]:
     for operation in read(IrModel(file.parent)).get_ordered_ops():
         if operation.get_type_name() == "Constant":
             yield operation.get_friendly_name(), operation.get_data()
+
+
+def stamp_pieces(file: Path, text: str) -> Sequence[Piece]:
+    """Return the graph with the facts of a release as the last of its own, instead of earlier; else ValueError.
+
+    They come back as `model.get_rt_info("titrant.release")`.
+    """
+    written = file.read_bytes()
+    end = _END.search(written)
+    if end is None:
+        raise ValueError(f"{file.name} has no facts of the graph")
+    cuts = [element.span() for element in _ELEMENT.finditer(written)]
+    starts, ends = [0, *(after for _, after in cuts)], [*(before for before, _ in cuts), end.start()]
+    element = f'<{KEY} value="{escape(text, _AS_ENTITIES)}" />'.encode()
+    return *map(range, starts, ends), element, range(end.start(), len(written))
+
+
+def stamp_text(file: Path) -> str:
+    """Return the text of the element; "" where there is none. ValueError for what is no text."""
+    element = _ELEMENT.search(file.read_bytes())
+    entities = {entity: character for character, entity in _AS_ENTITIES.items()}
+    return "" if element is None else unescape(element[1].decode(), entities)
