@@ -1,9 +1,13 @@
 """What every test begins with: no chance, no clock, and nothing of the shell that started it."""
 
 import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # The same examples in every run, however slow the machine. `pytest --hypothesis-profile search` looks for new ones.
@@ -21,6 +25,25 @@ def _own_home(tmp_path_factory):
     for name in FOREIGN:
         os.environ.pop(name, None)
     os.environ["TITRANT_HOME"] = str(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory):
+    """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shipped"
+    source = str(Path(__file__).parents[1] / "src")
+    path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            making = Path(shutil.copytree(Path(__file__).parents[1] / "recipes", place.with_name("making") / "recipes"))
+            subprocess.run(
+                [sys.executable, "-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml"], cwd=making.parent,
+                env={**os.environ, "TITRANT_HOME": str(making.parent / "home"), "CI": "true", "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL, check=True,
+            )  # fmt: skip
+            making.parent.rename(place)
+    return place
 
 
 @pytest.fixture

@@ -215,15 +215,6 @@ def python_pages():
     return [page for page in PAGES if "```python\n" in page.read_text("utf-8")]
 
 
-@pytest.fixture(scope="module")
-def released(tmp_path_factory):
-    """A folder in which a shipped recipe ran."""
-    place = tmp_path_factory.mktemp("examples")
-    shutil.copytree(ROOT / "recipes", place / "recipes")
-    assert _run(place, "-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml").returncode == 0
-    return place
-
-
 def _run(place, *arguments):
     return subprocess.run(
         [sys.executable, *arguments], cwd=place, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -237,8 +228,8 @@ def _path():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", python_pages(), ids=lambda page: page.stem)
-def test_runs_the_python_of_a_page(page, released, tmp_path):
-    place = shutil.copytree(released, tmp_path / "place")  # what a page runs is the latest for itself alone
+def test_runs_the_python_of_a_page(page, shipped, tmp_path):
+    place = shutil.copytree(shipped, tmp_path / "place")  # what a page runs is the latest for itself alone
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
     script = place / f"{page.stem.replace('-', '_')}_page.py"
     script.write_text(BEFORE.get(page.name, "") + "\n".join(blocks), "utf-8")

@@ -1,6 +1,7 @@
 """Packages that bring what does not fit: each is refused by name, with what is wrong, and never with a traceback."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -80,6 +81,16 @@ train: {epochs: 1}
 """
 
 
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """A home that knows the recipe's model and data."""
+    place = tmp_path_factory.mktemp("planned")
+    (place / "any.yaml").write_text(RECIPE, "utf-8")
+    environment = {**os.environ, "TITRANT_HOME": str(place / "home")}
+    subprocess.run([sys.executable, "-m", "titrant", "plan", "-q", "any.yaml"], cwd=place, env=environment, check=True)
+    return place / "home"
+
+
 @pytest.fixture
 def package(tmp_path):
     """Install a package of one module, and run a command beside it."""
@@ -120,7 +131,8 @@ def test_refuses_an_engine_that_cannot_be_used(source, why, package):
 
 
 @pytest.mark.parametrize(("source", "why"), OPERATORS.values(), ids=OPERATORS)
-def test_refuses_an_operator_that_cannot_be_used(source, why, package):
+def test_refuses_an_operator_that_cannot_be_used(source, why, package, planned, tmp_path):
+    shutil.copytree(planned, tmp_path / "home")
     run = package("[titrant.operators]\nquantize.broken = titrant_broken\n", OPERATOR + source)
     done = run("plan", "any.yaml")
     assert done.returncode == 2

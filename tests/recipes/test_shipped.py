@@ -39,9 +39,9 @@ def gates(record, candidate):
 
 
 @pytest.mark.slow
-def test_releases_the_breast_cancer_model_with_every_gate_on_answers_proven(run):
-    done, folder, record = run("breast_cancer")
-    assert done.returncode == 0, done.stderr
+def test_releases_the_breast_cancer_model_with_every_gate_on_answers_proven(shipped):
+    (folder,) = (shipped / "home" / "runs").iterdir()
+    record = json.loads((folder / "record.json").read_text())
     assert {one["candidate"] for one in record["candidates"]} >= {"onnx-fp32", "ort.dynamic", "ort.static"}
     found = gates(record, record["released"][0])
     timed = found.pop("latency.p95")  # proven where the machine is quiet enough to tell, and no test depends on that
