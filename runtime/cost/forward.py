@@ -134,7 +134,7 @@ def forward_seconds(model: ModelFacts, speed: Speed, cost: RunCost, batch: int, 
         speedup = arithmetic.speedup(layer_class(layer), rows, speed.instructions)
         rate = _rate(layer, speed, arithmetic) if speedup is None else speed.flops
         # A multiply-add of a row reads four bytes, which the rows of one product share.
-        reads = 2 * batch * (layer.flops or 0) / rows / _CACHE_BYTES
+        reads = 2 * batch * (layer.flops or 0) / max(rows, 1) / _CACHE_BYTES
         products = max(batch * (layer.flops or 0) / (rate * cost.reached), reads) / (speedup or 1.0)
         passes, extra, read = cost.passes, 0.0, 1.0
         if speedup is not None:

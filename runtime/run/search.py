@@ -85,9 +85,8 @@ class Figures:
 class Limit:
     """A gate that these figures tell of: of `target`, of what runs, or of batch invariance, which allows for chance."""
 
-    metric: (
-        str  # size, latency_p50, latency_p95, latency_p99, peak_memory, throughput, batch_invariance, layers_as_planned
-    )
+    # size, latency_p50, latency_p95, latency_p99, peak_memory, throughput, batch_invariance or layers_as_planned
+    metric: str
     comparison: str  # at_most, at_least
     threshold: float
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from titrant.compiler.predict.price import totals
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gain_parts import fastest_words, predicted_parts, product_words
-from titrant.schema.gate import Gate, control_words, controls_of, threshold_words
+from titrant.schema.gate import AS_PLANNED, Gate, control_words, controls_of, threshold_words
 from titrant.schema.min_cell import min_cell
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import (
@@ -187,6 +187,7 @@ def _gate(gate: Gate, least: int) -> PlanGateRow:
     else:
         note = gate.assumption
     asks = f"{gate.metric}{where} {threshold_words(gate)}"
+    asks = "every layer runs in the precision that was planned" if gate.metric == AS_PLANNED else asks
     return PlanGateRow(gate.id, asks, gate.origin, needed, available, note, _too_few(gate))
 
 
