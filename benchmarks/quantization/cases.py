@@ -165,7 +165,7 @@ def lay_out(folder: Path, data: Path, cache: Path, *, quick: bool) -> dict[str, 
 
 
 def prepare(cache: Path, data: Path, models: Mapping[str, BenchmarkModel]) -> None:
-    """Train and convert what the cache lacks: minutes for each network that a script beside this file trains."""
+    """Train and convert what the cache lacks: minutes for each network that train.py trains."""
     cache.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "TITRANT_DATA": str(data)}
     for model in models.values():
@@ -177,5 +177,5 @@ def prepare(cache: Path, data: Path, models: Mapping[str, BenchmarkModel]) -> No
 
             convert(data / "stories260K" / "stories260K.bin", cache / model.trained)
         else:
-            script = HERE / f"train_{Path(model.trained).stem}.py"
-            subprocess.run([sys.executable, str(script), "--cache", str(cache)], env=environment, check=True)
+            command = [sys.executable, str(HERE / "train.py"), Path(model.trained).stem, "--cache", str(cache)]
+            subprocess.run(command, env=environment, check=True)

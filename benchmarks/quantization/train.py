@@ -1,4 +1,7 @@
-"""Train one of the benchmark's own networks and keep its weights: what the three scripts beside this file share."""
+"""Train one of the benchmark's own networks and keep its weights, in minutes.
+
+TITRANT_DATA=… python train.py decoder|lstm|two_inputs [--cache FOLDER]
+"""
 
 import argparse
 import os
@@ -8,23 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch  # noqa: TID253 - a training loop is its very subject
+from rows import characters, fashion, halves
 from torch import nn  # noqa: TID253
 from torch.nn import functional  # noqa: TID253
+from trained_nets import Decoder, RowsLstm, TwoHalves
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "titrant-benchmarks"
 Batch = Mapping[str, torch.Tensor]
 
 
-def cached(description: str) -> Path:
-    """Read the one option of a training script: the folder that keeps weights."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder that keeps the weights")
-    folder: Path = parser.parse_args().cache
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def train(
+def fit(
     module: nn.Module,
     loss: Callable[[Batch], torch.Tensor],
     rows: Mapping[str, np.ndarray],
@@ -77,3 +73,47 @@ def keep(module: nn.Module, file: Path, score: float) -> None:
     torch.save(module.state_dict(), unfinished)
     unfinished.rename(file)
     print(f"{file}: accuracy {score:.4f}")
+
+
+def decoder(file: Path) -> None:
+    """Train on Shakespeare's characters; every place of a window is learned from, and the last one is scored."""
+    module, parts = Decoder(), characters(train=20_000)
+
+    def loss(batch: Batch) -> torch.Tensor:
+        following = torch.cat((batch["tokens"][:, 1:], batch["label"][:, None]), 1)
+        return functional.cross_entropy(module.at_every_place(batch["tokens"]).flatten(0, 1), following.flatten())
+
+    fit(module, loss, parts["train"], epochs=3, rate=3e-3, size=64)
+    keep(module, file, accuracy(module, ("tokens",), parts["test"]))
+
+
+def lstm(file: Path) -> None:
+    """Train on the rows of images."""
+    module, parts = RowsLstm(), fashion()
+    fit(module, classify(module, ("image",)), parts["train"], epochs=8, rate=3e-3)
+    keep(module, file, accuracy(module, ("image",), parts["test"]))
+
+
+def two_inputs(file: Path) -> None:
+    """Train on the halves of images."""
+    module, parts, inputs = TwoHalves(), halves(), ("top", "bottom")
+    fit(module, classify(module, inputs), parts["train"], epochs=4, rate=2e-3)
+    keep(module, file, accuracy(module, inputs, parts["test"]))
+
+
+NETWORKS = {"decoder": decoder, "lstm": lstm, "two_inputs": two_inputs}
+
+
+def main() -> None:
+    """Train the network that is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder that keeps the weights")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    NETWORKS[options.network](options.cache / f"{options.network}.pt")
+
+
+if __name__ == "__main__":
+    main()
