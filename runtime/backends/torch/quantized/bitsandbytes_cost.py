@@ -1,10 +1,14 @@
 """What linear layers in bitsandbytes' forms need, how large they are and what they cost, from facts alone."""
 
 import math
+from typing import Literal
 
+from pydantic import Field
+
+from titrant.runtime.catalog import Params
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import TENSOR_BYTES, layers_of, missing, torch_bytes
-from titrant.schema.cost import Arithmetic, Speedup, Unmet
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.values.frozen import dataclass
@@ -71,3 +75,23 @@ def predicted(hardware: Hardware, model: ModelFacts, form: WeightForm, leave: tu
     more = len(taken) * TENSOR_BYTES * (3 if form.nested else 1)
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _BYTES_PER_SECOND
     return modelled(hardware, seconds, 2 * model.weight_bytes, torch_bytes(model) - saved + more)
+
+
+class FourBitParams(Params):
+    """How many weights share a scale, how scales are held, and which layers are left."""
+
+    block_size: Literal[32, 64, 128, 256, 512, 1024] = Field(64, description="weights that share a scale")
+    double_quantization: bool = Field(
+        True, description="hold the scales in 8 bits too, with a scale of their own for each 256"
+    )
+    leave: tuple[str, ...] = Field((), description="layers, by name, that keep their precision")
+
+
+def predict_four_bits(
+    params: FourBitParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
+) -> Prediction:
+    """Count half a byte for each weight of a linear layer, a scale for each block, and all else as it was."""
+    if model is None:
+        return Prediction()
+    form = WeightForm(4, params.block_size, params.double_quantization)
+    return predicted(hardware, model, form, params.leave)
