@@ -158,7 +158,7 @@ def _few_products(model: ModelFacts) -> str:
 
 @operator(
     "quantize.ort_static",
-    version=6,
+    version=7,
     family="quantize",
     params=OrtStaticParams,
     inputs={"model": "onnx", "calibration": "rows"},
@@ -190,7 +190,8 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
     Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name
     Outputs:    model - an ONNX file that onnxruntime has loaded once. Its graph is optimized first, and
                 quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels, but for the
-                layers of `leave` and what lies between them, which stay in float in any session, and for what reads or
+                layers of `leave` and what is computed of their answers up to the next layers, such as the sum at a
+                block's end, which stay in float in any session, and for what reads or
                 writes infinite values, such as masks. The measurement quantized_nodes counts the nodes with int8
                 weights
     Fails:      PreconditionError when there are no rows, or nothing to quantize; StepError when rows and file do not
