@@ -1,55 +1,16 @@
 """Regions hold whole blocks, each layer is in one, and where a graph cannot be parted a region says so."""
 
-import numpy as np
 import onnx  # noqa: TID253 - its very subject
 import pytest
+from chain_nets import Chain, residual
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.onnxruntime.titration.regions import MOST_REGIONS, regions
-
-WIDTH = 4
-
-
-class Chain:
-    """Write a graph of small matrix products, named as modules are."""
-
-    def __init__(self, *inputs):
-        self.nodes, self.weights, self.layers = [], [], []
-        self.inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", WIDTH]) for name in inputs]
-
-    def layer(self, tensor, name, weight=None):
-        if weight is None:
-            weight = f"{name}.weight"
-            self.weights.append(numpy_helper.from_array(np.ones((WIDTH, WIDTH), np.float32), weight))
-            self.layers.append(name)
-        return self.node("MatMul", (tensor, weight), "/" + name.replace(".", "/") + "/MatMul")
-
-    def again(self, tensor, name):
-        node = "/" + name.replace(".", "/") + "/MatMul_1"
-        return self.node("MatMul", (tensor, f"{name}.weight"), node)
-
-    def node(self, kind, tensors, name=None, **settings):
-        name = name or f"/{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(tensors), [f"{name}_output_0"], name, **settings))
-        return f"{name}_output_0"
-
-    def done(self, *outputs):
-        answers = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
-        graph = helper.make_graph(self.nodes, "net", self.inputs, answers, self.weights)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
 
 
 def parted(chain, *outputs):
     return {region.name: region.layers for region in regions(chain.done(*outputs), chain.layers)}
-
-
-def residual(net, at, name, layers=2):
-    inner = at
-    for place in range(layers):
-        inner = net.node("Relu", [net.layer(inner, f"{name}.fc{place}")])
-    return net.node("Add", (inner, at))
 
 
 def test_keeps_a_residual_block_whole():
