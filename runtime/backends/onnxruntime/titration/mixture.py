@@ -81,18 +81,17 @@ class Mixtures:
         Returns it, and how many nodes have int8 weights.
         """
         left = left_nodes(self.graph, leave)
-        return self.with_int8([node for node in self.quantizable if node not in left], name)
+        written = self.built([node for node in self.quantizable if node not in left], name)
+        load(written.path, threads=1)  # proves that it can be loaded
+        return written, int8_products(onnx.load(str(written.path), load_external_data=False))
 
-    def with_int8(self, nodes: Collection[str], name: str = "model.onnx") -> "tuple[OnnxModel, int]":
-        """Write the graph with these nodes in int8, and all else in float, as `file` does."""
+    def built(self, nodes: Collection[str], name: str = "model.onnx") -> OnnxModel:
+        """Write the graph with these nodes in int8, and all else in float; it is not loaded."""
         asked = set(nodes)
-        chosen = [node for node in self.quantizable if node in asked]
-        result = apply_tool("static", chosen, self._quantized)
+        result = apply_tool("static", [node for node in self.quantizable if node in asked], self._quantized)
         guard(result)
         restore_names(result, self._names)
-        written = write(result, self._scratch / name)
-        load(written.path, threads=1)  # proves that it can be loaded
-        return written, int8_products(result)
+        return write(result, self._scratch / name)
 
     def _quantized(self, nodes: Sequence[str]) -> onnx.ModelProto:
         return _with_int8(self.graph, nodes, self.ranges, self._int8, self._scratch)

@@ -112,15 +112,15 @@ class _Flow:
 
     def pieces(self, places: Iterable[int], without: frozenset[str] = frozenset()) -> list[_Piece]:
         """Part a stretch where one tensor or none is needed on both sides, not counting those of `without`."""
-        found: list[_Piece] = []
+        parted: list[_Piece] = []
         for stretch in self._parted(tuple(places), without):
             piece = _Piece(stretch, self._layers(stretch))
             crossing = self._way_in(piece, without)
             if crossing:
-                found += self.pieces(stretch, crossing)
+                parted += self.pieces(stretch, crossing)
             else:
-                found.append(replace(piece, inseparable=not self._is_block(piece.layers)))
-        return [piece for piece in found if piece.layers]
+                parted.append(replace(piece, inseparable=not self._is_block(piece.layers)))
+        return [piece for piece in parted if piece.layers]
 
     def _way_in(self, piece: _Piece, without: frozenset[str]) -> frozenset[str]:
         """Return the tensors that may cross the borders inside a stretch, the fewest that part it; none to leave it.
@@ -242,7 +242,7 @@ def _modules_whole(pieces: list[_Piece], layers: tuple[str, ...]) -> list[_Piece
 def _fewer(pieces: list[_Piece]) -> list[_Piece]:
     """Join neighbours, those of one module and with the fewest layers first, until few enough are left."""
     while len(pieces) > MOST_REGIONS:
-        together = [(*one.layers, *other.layers) for one, other in pairwise(pieces)]
+        together = [(*piece.layers, *after.layers) for piece, after in pairwise(pieces)]
         keys = [(-len(_shared(layers)), len(layers), place) for place, layers in enumerate(together)]
         place = min(keys)[-1]
         pieces = [*pieces[:place], _union(pieces[place : place + 2]), *pieces[place + 2 :]]

@@ -52,7 +52,7 @@ def test_quantizes_one_region_alone_with_its_residual_sum(net, tmp_path):
     model, layers = net
     made = mixtures(model, tmp_path)
     block = regions(made.graph, layers)[2]
-    written, _ = made.with_int8(block.nodes)
+    written = made.built(block.nodes)
     ran = {layer.name: layer.precision for layer in backend.get("onnxruntime").executed(written, layers=layers)}
     assert ran == {name: "int8" if name in block.layers else "fp32" for name in layers}
     graph = onnx.load(written.path).graph
