@@ -30,7 +30,8 @@ def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answe
     making = next(step for step in steps if step.operator == operator)
     takes = {"model": making.inputs["model"], "calibration": CALIBRATION, "tuning": TUNING}
     given = {
-        **making.params,
+        **answering.reading,
+        "options": dict(making.params),
         "layers": _quantized(entry, answering),
         "batch": timing_batch(answering.bound.recipe),
         "threads": answering.decisions.settled.threads.timing,
