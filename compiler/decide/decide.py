@@ -87,11 +87,11 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("budget", "budget", measuring.budget),
     ("plain", "plain", measuring.plain),
     ("objective", "objective", measuring.objective),
-    ("repairs", "chains", repairs.repairs),
     ("operating_point", "operating_point", measuring.operating_point),
     ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
+    ("repairs", "chains", repairs.repairs),
     ("labels", None, gate_cases.labels),
 )
 

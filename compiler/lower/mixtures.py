@@ -9,6 +9,7 @@ from titrant.compiler.lower.judge import TUNING, Answering, timing_batch
 from titrant.compiler.lower.plan_graph import PortSource
 from titrant.runtime.catalog import method_operator
 from titrant.runtime.method import Mixing
+from titrant.schema.gate import kept_at_least
 from titrant.schema.plan import Step
 
 
@@ -17,8 +18,8 @@ def allocation_step(entry: RequestedCandidate) -> str:
     return f"{entry.id}.allocation.allocation"
 
 
-def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answering) -> Iterator[Step]:
-    """Yield the steps that settle a mixture before it is made; `steps` make it.
+def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answering) -> Iterator[Step]:
+    """Yield the `steps` that make a mixture, with those that settle it before the one that quantizes.
 
     How much each region is damaged and what it takes is found once: mixtures of one method share these steps. Which
     regions are left alone follows from what the uniform candidates and the mixtures before this one lost.
@@ -27,7 +28,9 @@ def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answe
     method = answering.maker.declare(operator).method
     assert method is not None
     assert method.mixing is not None  # only those that can be mixed get mixtures
-    making = next(step for step in steps if step.operator == operator)
+    place = next(place for place, step in enumerate(steps) if step.operator == operator)
+    making = steps[place]
+    yield from steps[:place]
     takes = {"model": making.inputs["model"], "calibration": CALIBRATION, "tuning": TUNING}
     given = {
         **answering.reading,
@@ -39,6 +42,7 @@ def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answe
     for local, name in (("sensitivity", method.mixing.sensitivity), ("prices", method.mixing.prices)):
         yield _step((f"{entry.id}.{local}", name), given, takes, entry, answering)
     yield _allocation(entry, method.mixing, answering)
+    yield from steps[place:]
 
 
 def _quantized(entry: RequestedCandidate, answering: Answering) -> list[str]:
@@ -58,11 +62,10 @@ def _allocation(entry: RequestedCandidate, mixing: Mixing, answering: Answering)
     }
     if before:
         sources["proposals"] = {name: f"{name}.allocation.proposal" for name in before}
-    presets = answering.decisions.settled.presets.thresholds
     given = {
         "mix": entry.chain.mix,
         "uniform": uniform,
-        "retention": presets["retention"].threshold if "retention" in presets else None,
+        "retention": kept_at_least(answering.decisions.settled.contract),
         "confidence": answering.decisions.settled.contract.confidence,
     }
     return _step((f"{entry.id}.allocation", mixing.allocate), given, sources, entry, answering)

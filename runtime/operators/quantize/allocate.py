@@ -1,4 +1,4 @@
-"""Choose which regions the next mixture of a network leaves in float: the fastest likely to keep the contract."""
+"""Choose which regions the next mixture leaves in float: the fastest that is likely to keep the contract."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from titrant.runtime.catalog import Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
@@ -22,7 +24,17 @@ _READ_BYTES_PER_SECOND = 100e6
 
 
 class MeasureParams(Reading):
-    """How the outputs are read."""
+    """How the outputs are read, and what a candidate that was searched for on these rows must keep beyond chance."""
+
+    asked: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="share of the original's quality of which a lower bound is to be found; none: of none",
+    )
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, exclude_if=lambda value: value == 0.95, description="of that bound, one-sided"
+    )
 
 
 def predict(
@@ -62,6 +74,11 @@ def validate_measure(
     Cost:       a few passes over the outputs
     """
     measured = quality(params, rows, original, candidate, point)
+    if params.asked is not None:
+        from titrant.runtime.contract.tuning_bound import tuning_bound
+
+        bound = tuning_bound(measured, params.asked, params.confidence)
+        measured["lower"] = None if bound is None else bound.lower
     context.measure("agreement", measured["agreement"])
     if measured["retention"] is not None:
         context.measure("retention", measured["retention"])
