@@ -113,7 +113,9 @@ class Quantization(Section):
     only: tuple[Pattern, ...] = Field((), description="module name patterns that alone are quantized")
     options: Mapping[str, Any] = Field(default_factory=dict, description="parameters of the chosen operator")
     adapt: Annotated[tuple[Text, ...] | None, Off] = Field(
-        None, min_length=1, description="methods to export together, from which serving chooses by load"
+        None,
+        min_length=1,
+        description="rungs to release together, each by its own judgement: `none`, a method, or one of its forms",
     )
 
 
