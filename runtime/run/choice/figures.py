@@ -36,8 +36,9 @@ class TuningQuality:
     """What one candidate's answers on `rows` tuning rows are worth, None where they were not compared.
 
     `kept` is the share of the original's main metric (the agreement where there are no labels), `agreement` the share
-    of equal decisions, `original` the original's own metric. `lower` bounds from below what a mixture kept. `as_planned`
-    is the share of the layers, of those that were found, that gave these answers in the precision that was planned.
+    of equal decisions, `original` the original's own metric. `lower` bounds from below what a mixture kept.
+    `as_planned` is the share of the layers, of those that were found, that gave these answers in the precision that was
+    planned.
     """
 
     kept: float | None = None
