@@ -1,1 +1,1 @@
-"""Repair an int8 graph, and mix precisions in it, layer by layer and region by region."""
+"""Repair an int8 graph, and mix precisions in it, region by region."""
