@@ -39,7 +39,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("train", "watch_gradients"): (False,),
     ("reduction", "distillation"): ("none",),
     ("quantization", "adapt"): ("none",),
-    ("search", "mix_layers"): (False,),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
     ("memory", "gradient_checkpointing"): ("none",),

@@ -14,10 +14,10 @@ from titrant.compiler.decide import (
     methods,
     number_format,
     reductions,
+    repairs,
     target,
     thresholds,
     training,
-    transforms,
     weights,
 )
 from titrant.compiler.decide.rule import Decisions, LeftOut, Question, RuleAnswer, decision, settle
@@ -70,7 +70,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("state", None, inputs.state),
     ("classes", None, inputs.classes),
     ("subgroups", None, inputs.subgroups),
-    ("transforms", None, transforms.transforms),
+    ("transforms", None, inputs.transforms),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),
@@ -87,6 +87,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("budget", "budget", measuring.budget),
     ("plain", "plain", measuring.plain),
     ("objective", "objective", measuring.objective),
+    ("repairs", "chains", repairs.repairs),
     ("operating_point", "operating_point", measuring.operating_point),
     ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),

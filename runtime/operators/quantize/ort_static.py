@@ -1,12 +1,13 @@
 """Quantize a whole graph to int8 for onnxruntime, with activation ranges measured on calibration rows."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.cost.forward import (
     fixed_batch,
     forward_seconds,
@@ -156,7 +157,7 @@ def _few_products(model: ModelFacts) -> str:
     version=7,
     family="quantize",
     params=OrtStaticParams,
-    inputs={"model": "onnx", "calibration": "rows"},
+    inputs={"model": "onnx", "calibration": "rows", "allocation": Port(("value",), optional=True)},
     outputs={"model": "onnx"},
     requires=requires,
     predict=predict,
@@ -178,11 +179,19 @@ def _few_products(model: ModelFacts) -> str:
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),
     ),
 )
-def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any, calibration: Any) -> dict[str, Any]:
+def quantize_ort_static(
+    params: OrtStaticParams,
+    context: Context,
+    *,
+    model: Any,
+    calibration: Any,
+    allocation: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Quantize weights and activations to int8, with activation ranges measured on calibration rows.
 
     Helps when: the model is convolutional, or latency counts most: products run in integers end to end.
-    Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name
+    Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name;
+                allocation - of a mixture: {"leave": the layers that stay in fp32}, beside those of `leave`
     Outputs:    model - an ONNX file that onnxruntime has loaded once. Its graph is optimized first, and
                 quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels, but for the
                 layers of `leave` and what is computed of their answers up to the next layers, such as the sum at a
@@ -196,7 +205,8 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
     """
     from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures
 
-    quantized, nodes = Mixtures(model, calibration, int8(params), context).file(params.leave)
+    leave = params.leave if allocation is None else (*params.leave, *allocation["leave"])
+    quantized, nodes = Mixtures(model, calibration, int8(params), context).file(leave)
     context.measure("quantized_nodes", nodes)
     return {"model": quantized}
 

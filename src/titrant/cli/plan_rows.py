@@ -9,6 +9,7 @@ from titrant.schema.gate import AS_PLANNED, Gate, control_words, controls_of, th
 from titrant.schema.min_cell import min_cell
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import (
+    ASKED,
     FIGURES,
     Candidate,
     Coverage,
@@ -98,7 +99,7 @@ def step_rows(plan: Plan, previews: Previews) -> tuple[PlanStepRow, ...]:
 
 def preview_of(step: Step, previews: Previews) -> StepPreview:
     """Return a step's preview; without one everything would run, as far as the search asks."""
-    return previews.get(step.id, StepPreview("?" if step.stage == "judge" else "+"))
+    return previews.get(step.id, StepPreview("?" if step.stage in ASKED else "+"))
 
 
 def _step(step: Step, preview: StepPreview) -> PlanStepRow:
