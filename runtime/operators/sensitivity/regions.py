@@ -53,8 +53,13 @@ def predict(
     count = regions_of(len(params.layers))
     written = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND
     answered = rows * forward_seconds(model, speed_of(hardware, work.threads), run_cost("onnxruntime", "onnx"), 1)
-    size = _REGION_BYTES * count + _LAYER_BYTES * len(params.layers) + 80
-    return replace(once, seconds=once.seconds + (count + 2) * (written + answered), output_bytes=size)
+    seconds = once.seconds + (count + 2) * (written + answered)
+    return replace(once, seconds=seconds, output_bytes=predict_value(params))
+
+
+def predict_value(params: RegionsParams) -> int:
+    """Return about how many bytes the value takes."""
+    return _REGION_BYTES * regions_of(len(params.layers)) + _LAYER_BYTES * len(params.layers) + 80
 
 
 def regions_of(layers: int) -> int:
