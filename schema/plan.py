@@ -165,6 +165,7 @@ class CandidateSearch:
     shortlist: int
     timings: str  # "step.port" of the joint timing
     timing_batch: int = 1
+    rung: str = ""  # of a ladder of files that are released together, as the recipe names it; "" without one
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,9 @@ def identity(plan: Plan) -> dict[str, Any]:
         for key in ("repeats", "invariance", "plain", "executed", "mends", "allocation"):
             if not candidate[key]:
                 del candidate[key]
+    for search in value["searches"]:
+        if not search["rung"]:
+            del search["rung"]
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]

@@ -9,16 +9,15 @@ from titrant.compiler.decide import (
     contract,
     gate_cases,
     inputs,
+    ladder,
     levels,
     measuring,
-    methods,
     number_format,
     reductions,
     repairs,
     target,
     thresholds,
     training,
-    weights,
 )
 from titrant.compiler.decide.rule import Decisions, LeftOut, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -65,7 +64,7 @@ def _note(question: Question, section: str, text: str) -> Decision:
 RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("trust", None, trusted),
     ("notes", None, notes),
-    ("weights", None, weights.weights),
+    ("weights", None, training.weights),
     ("inputs", None, inputs.inputs),
     ("state", None, inputs.state),
     ("classes", None, inputs.classes),
@@ -81,17 +80,18 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("exports", "exports", target.exports),
     ("presets", "presets", thresholds.presets),
     ("reductions", "reductions", reductions.reductions),
-    ("methods", "chains", methods.chains),
+    ("methods", "chains", ladder.chains),
+    ("ladder", "ladder", ladder.ladder),
     ("number_format", "chains", number_format.number_format),
     ("layers", None, number_format.layers),
     ("budget", "budget", measuring.budget),
     ("plain", "plain", measuring.plain),
     ("objective", "objective", measuring.objective),
-    ("repairs", "chains", repairs.repairs),
     ("operating_point", "operating_point", measuring.operating_point),
     ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
+    ("repairs", "chains", repairs.repairs),
     ("labels", None, gate_cases.labels),
 )
 

@@ -54,6 +54,15 @@ class ExportRequest:
     opset: int | None = None
     transforms: str = "beside"  # or inside the file, which then takes raw columns
     external_data: bool = False  # weights in a file of their own
+    rung: str = ""  # of the ladder that `quantization.adapt` asks for; "" without one
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One variant of a ladder, as the recipe names it, and the ids of the chains that compete for it."""
+
+    name: str
+    chains: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,7 @@ class Settled:
     presets: Presets = Presets({}, None, 0, "", 0.0)
     reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
     chains: tuple[Chain, ...] = ()
+    ladder: tuple[Rung, ...] = ()  # variants to release together, in the recipe's order; () where none are asked for
     plain: tuple[Chain, ...] = ()  # conversions that are no candidates, to be timed beside those that are
     objective: Ranking = Ranking((), 0)
     budget: SearchBudget = SearchBudget()

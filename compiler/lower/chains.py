@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.compiler.decide.measuring import is_plain, same_place
-from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, ReductionStep
+from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, ReductionStep, Rung
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import full_params, method_operator
@@ -60,17 +60,21 @@ class RequestedCandidate:
 
 @dataclass(frozen=True)
 class Entries:
-    """What one request is answered with: the candidates that compete, and plain conversions timed `beside` them."""
+    """What one request is answered with: the candidates that compete, and plain conversions timed `beside` them.
+
+    A rung of a ladder has a request of its own; `other_rungs` are the candidates of the others.
+    """
 
     request: ExportRequest
     competing: tuple[RequestedCandidate, ...]
     beside: tuple[RequestedCandidate, ...]
+    other_rungs: tuple[RequestedCandidate, ...] = ()
 
     def plain_of(self, entry: RequestedCandidate, original_engine: str, original_kind: str) -> str:
         """Name the plain conversion that a candidate is compared with, "original" where that is it, "" for none."""
         if is_plain(entry.chain):
             return ""
-        for other in (*self.competing, *self.beside):
+        for other in (*self.competing, *self.beside, *self.other_rungs):
             if is_plain(other.chain) and same_place(other.chain, entry.chain):
                 return other.id
         as_given = backend.kind_of_format(entry.chain.format).name == original_kind
@@ -93,9 +97,21 @@ def entries(decisions: Decisions) -> tuple[Entries, ...]:
         return tuple(_entry(chain, request, first) for chain in matching)
 
     settled = decisions.settled
-    return tuple(
-        Entries(request, asked(settled.chains, request), asked(settled.plain, request)) for request in settled.exports
-    )
+    answered = []
+    for request in settled.exports:
+        competing, beside = asked(settled.chains, request), asked(settled.plain, request)
+        if not settled.ladder:
+            answered.append(Entries(request, competing, beside))
+        for rung in settled.ladder:
+            own = tuple(entry for entry in competing if entry.chain.id in rung.chains)
+            others = tuple(entry for entry in competing if entry not in own)
+            answered.append(Entries(_for_rung(request, rung), own, beside, others))
+    return tuple(answered)
+
+
+def _for_rung(request: ExportRequest, rung: Rung) -> ExportRequest:
+    """Return the request for one rung: its file is named after it, by a dash, since a dot would begin a suffix."""
+    return replace(request, name=f"{request.name}-{rung.name.replace('.', '-')}", rung=rung.name)
 
 
 def _entry(chain: Chain, request: ExportRequest, first: dict[str, FileOptions]) -> RequestedCandidate:

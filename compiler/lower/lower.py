@@ -6,7 +6,7 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
 from titrant.compiler.decide.number_format import planned_layers
 from titrant.compiler.decide.repairs import room
-from titrant.compiler.decide.rule import Decisions
+from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
@@ -66,7 +66,7 @@ def lower(
                 plain = asked.plain_of(entry, decisions.settled.original_engine, original.kind)
                 made[entry.id] = _candidate(entry, plain, original, answering)
         names = tuple(entry.id for entry in asked.competing)
-        searches.append(_search(asked.request.format, asked.request.name, names, bound, decisions))
+        searches.append(_search(asked.request, names, bound, decisions))
     candidates = tuple(candidate for candidate, _ in made.values())
     timed = [*(model for model, _ in beside.values()), *map(TimedModel.of, candidates)]
     judged = answering.judge_original(original)
@@ -273,16 +273,17 @@ def _mended_at_most(bound: BoundRecipe, decisions: Decisions) -> int:
 
 
 def _search(
-    form: str, name: str, candidates: tuple[str, ...], bound: BoundRecipe, decisions: Decisions
+    request: ExportRequest, candidates: tuple[str, ...], bound: BoundRecipe, decisions: Decisions
 ) -> CandidateSearch:
     return CandidateSearch(
-        format=form,
-        name=name,
+        format=request.format,
+        name=request.name,
         candidates=candidates,
         objective=decisions.settled.objective.order,
         shortlist=decisions.settled.objective.shortlist,
         timings=TIMINGS,
         timing_batch=timing_batch(bound.recipe),
+        rung=request.rung,
     )
 
 

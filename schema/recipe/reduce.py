@@ -123,7 +123,9 @@ class Quantization(Section):
         "none, or a list",
     )
     adapt: Annotated[tuple[Text, ...] | None, Off] = Field(
-        None, min_length=1, description="methods to export together, from which serving chooses by load"
+        None,
+        min_length=1,
+        description="rungs to release together, each by its own judgement: `none`, a method, or one of its forms",
     )
 
 

@@ -33,17 +33,17 @@ _PASSES = 12
 
 def requires(params: RegionsParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need what quantizing needs, and torch."""
-    return (*ort_static.requires(params, hardware, model), *missing(hardware, "torch"))
+    return (*ort_static.requires(params.options, hardware, model), *missing(hardware, "torch"))
 
 
 def predict(
     params: RegionsParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
     """Quantize once, then pass the rows forward and backward."""
-    once = ort_static.predict(params, hardware, model, work)
+    once = ort_static.predict(params.options, hardware, model, work)
     if model is None or once.seconds is None or once.peak_bytes is None:
         return Prediction()
-    rows = min(params.answered, work.rows.get("tuning", ASSUMED_ROWS))
+    rows = min(params.rows, work.rows.get("tuning", ASSUMED_ROWS))
     speed = speed_of(hardware, work.threads)
     passed = _PASSES * rows * forward_seconds(model, speed, run_cost("torch", "torch"), 1)
     held = 4 * _BATCH * layer_output_bytes(model)
@@ -84,23 +84,25 @@ def sensitivity_fisher(
     Outputs:    sensitivity - as sensitivity.regions gives it. Regions of which no tensor of the module's was found, as
                 in a file whose channels were scaled since, are measured by the engine, and have "measured": true
     Fails:      as sensitivity.regions, and StepError X221 where the module cannot answer the rows
-    Cost:       the ranges once, two forward passes over `answered` rows, and one to four backward passes; memory of the
+    Cost:       the ranges once, two forward passes over `rows` rows, and one to four backward passes; memory of the
                 activations of 16 rows, three times
     """
     from titrant.runtime.backends.onnxruntime.titration.damages import Judge, chosen, measured
     from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures
     from titrant.runtime.backends.onnxruntime.titration.regions import regions
+    from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.mixture.damage import spread
 
-    mixtures = Mixtures(model, calibration, ort_static.int8(params), context)
-    left = set(params.leave)
+    mixtures = Mixtures(model, calibration, ort_static.int8(params.options), context)
+    left = set(params.options.leave)
     parts = regions(mixtures.graph, [layer for layer in params.layers if layer not in left])
-    sample = spread(len(tuning), params.answered)
+    sample = spread(len(tuning), params.rows)
     everything = spread(len(tuning), len(tuning))
     judge = Judge(model, tuning, (sample, everything) if params.check else (sample,), params, context.threads)
-    estimated = _estimated(params, context, mixtures, parts, (module, chosen(tuning, sample)))
+    with fixed_settings(context.threads, deterministic=False):
+        estimated = _estimated(params, context, mixtures, parts, (module, chosen(tuning, sample)))
     missed = [region for region in parts if region.name not in estimated]
-    truth = measured(mixtures, parts if params.check else missed, judge, params.leave, context)
+    truth = measured(mixtures, parts if params.check else missed, judge, params.options.leave, context)
     by_engine = dict(zip((region.name for region in (parts if params.check else missed)), truth.regions, strict=True))
     figures = [estimated[region.name] if region.name in estimated else by_engine[region.name][0] for region in parts]
     sensitivity = described(parts, figures, truth.refused)
@@ -190,7 +192,7 @@ def _estimated(
     if module.recurrence is not None or len(rows) < size:
         return {"": 0.0}
     arrays = {name: taken(rows, name) for name, _, _ in module.inputs}
-    nodes = mixtures.without(params.leave)
+    nodes = mixtures.without(params.options.leave)
     points = Points.of(mixtures.graph, mixtures.quantized(nodes))
     first = {name: array[: insisted or _COMPARED] for name, array in arrays.items()}
     values = values_of(mixtures.graph, points, mixtures.fed(first), context.scratch)

@@ -26,11 +26,14 @@ _SECONDS, _LAYER_SECONDS, _WRITTEN_BYTES_PER_SECOND = 0.06, 0.006, 60e6
 _REGION_BYTES, _LAYER_BYTES = 60, 24
 
 
-class RegionsParams(ort_static.OrtStaticParams, Reading):
-    """How the model is quantized, as for quantize.ort_static, how its outputs are read, and on how many rows."""
+class RegionsParams(Reading):
+    """How the outputs are read, which layers there are, how they are quantized, and on how many rows."""
 
+    options: ort_static.OrtStaticParams = Field(
+        default_factory=ort_static.OrtStaticParams, description="how the model is quantized, as for quantize.ort_static"
+    )
     layers: tuple[str, ...] = Field(description="the original's layers, by name")
-    answered: int = Field(256, ge=1, description="tuning rows that are answered, at most")
+    rows: int = Field(256, ge=1, description="tuning rows that are answered, at most")
     check: bool = Field(
         False, exclude_if=lambda value: not value, description="measure on all tuning rows too, and compare"
     )
@@ -38,18 +41,18 @@ class RegionsParams(ort_static.OrtStaticParams, Reading):
 
 def requires(params: RegionsParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need what quantizing needs."""
-    return ort_static.requires(params, hardware, model)
+    return ort_static.requires(params.options, hardware, model)
 
 
 def predict(
     params: RegionsParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
     """Quantize once, then write a graph for each region and answer the rows by it."""
-    once = ort_static.predict(params, hardware, model, work)
+    once = ort_static.predict(params.options, hardware, model, work)
     if model is None or once.seconds is None:
         return Prediction()
     there = work.rows.get("tuning", ASSUMED_ROWS)
-    rows = there if params.check else min(params.answered, there)
+    rows = there if params.check else min(params.rows, there)
     count = regions_of(len(params.layers))
     written = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND
     answered = rows * forward_seconds(model, speed_of(hardware, work.threads), run_cost("onnxruntime", "onnx"), 1)
@@ -88,7 +91,7 @@ def sensitivity_regions(
                 change together, such as residual blocks, and nothing is modelled: the engine rounds what it will round
                 in the released file, sums of residual blocks included.
     Inputs:     model - an fp32 ONNX file; calibration - rows for the ranges of activations, as for
-                quantize.ort_static; tuning - rows that are answered, `answered` of them at even distances
+                quantize.ort_static; tuning - rows that are answered, `rows` of them at even distances
     Outputs:    sensitivity - {"regions": [{"name", "layers", "kl"}], "whole", "rows"}; `kl` is the mean
                 Kullback-Leibler divergence KL(float || int8) of class probabilities in nats with that region alone in
                 int8, `whole` with all of them. Outputs of an unlabeled task that are no logits or probabilities have
@@ -106,13 +109,13 @@ def sensitivity_regions(
     from titrant.runtime.backends.onnxruntime.titration.regions import regions
     from titrant.runtime.mixture.damage import spread
 
-    mixtures = Mixtures(model, calibration, ort_static.int8(params), context)
-    left = set(params.leave)
+    mixtures = Mixtures(model, calibration, ort_static.int8(params.options), context)
+    left = set(params.options.leave)
     parts = regions(mixtures.graph, [layer for layer in params.layers if layer not in left])
-    sample = spread(len(tuning), params.answered)
+    sample = spread(len(tuning), params.rows)
     samples = (sample, spread(len(tuning), len(tuning))) if params.check else (sample,)
     judge = Judge(model, tuning, samples, params, context.threads)
-    damages = measured(mixtures, parts, judge, params.leave, context)
+    damages = measured(mixtures, parts, judge, params.options.leave, context)
     estimated = [values[0] for values in damages.regions]
     sensitivity = described(parts, estimated, damages.refused) | {"whole": damages.whole[0], "rows": len(sample)}
     if params.check:

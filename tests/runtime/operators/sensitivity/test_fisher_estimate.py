@@ -7,6 +7,8 @@ from titrant.runtime.api import apply
 from titrant.runtime.mixture.damage import rank_correlation
 from titrant.runtime.values import OnnxModel, Rows, TorchModel
 
+OPTIONS = {"per_channel": False}
+
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
@@ -72,7 +74,7 @@ def estimated(net, module=None, **params):
         "tuning": rows_of("tuning"),
     }
     reading = {"task": "multiclass_classification"}
-    return apply("sensitivity.fisher", given, {**reading, "layers": layers, "per_channel": False, **params})
+    return apply("sensitivity.fisher", given, {**reading, "layers": layers, "options": OPTIONS, **params})
 
 
 def test_is_near_what_the_engine_measures(net):
@@ -92,10 +94,10 @@ def test_is_near_what_the_engine_measures(net):
 
 
 def test_gives_what_sensitivity_regions_gives(net):
-    module, model, layers = net
-    fisher = estimated(net, answered=48).outputs["sensitivity"]
+    _, model, layers = net
+    fisher = estimated(net, rows=48).outputs["sensitivity"]
     given = {"model": model, "calibration": rows_of("calibration"), "tuning": rows_of("tuning")}
-    params = {"task": "multiclass_classification", "layers": layers, "per_channel": False, "answered": 48}
+    params = {"task": "multiclass_classification", "layers": layers, "options": OPTIONS, "rows": 48}
     engine = apply("sensitivity.regions", given, params).outputs["sensitivity"]
     assert fisher.keys() == engine.keys()
     assert fisher["whole"] == engine["whole"]

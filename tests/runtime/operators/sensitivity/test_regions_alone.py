@@ -40,7 +40,8 @@ def tuning_rows(count=64):
 
 def sensitivity(model, layers, *, tuning=None, reading=None, **params):
     given = {"model": model, "calibration": rows_of(64, "x"), "tuning": tuning_rows() if tuning is None else tuning}
-    asked = {**(reading or READING), "per_channel": False, "layers": layers, **params}
+    options = {"per_channel": False, "leave": params.pop("leave", ())}
+    asked = {**(reading or READING), "options": options, "layers": layers, **params}
     made = apply("sensitivity.regions", given, asked)
     canonical_json(made.outputs["sensitivity"])
     return made.outputs["sensitivity"]
@@ -66,14 +67,14 @@ def test_takes_rows_at_even_distances_and_says_how_many(tmp_path):
     still = dataclasses.replace(
         rows, inputs={"x": rows.inputs["x"] * (np.arange(64) >= 32)[:, None].astype(np.float32)}
     )
-    value = sensitivity(model, layers, tuning=still, answered=16)
+    value = sensitivity(model, layers, tuning=still, rows=16)
     assert value["rows"] == 16
     assert value["whole"] > 0.1 * sensitivity(model, layers, tuning=still)["whole"] > 0
 
 
 def test_holds_its_figures_against_all_rows_on_request(tmp_path):
     model, layers = net_of(tmp_path, "blocks.1")
-    value = sensitivity(model, layers, answered=32, check=True)
+    value = sensitivity(model, layers, rows=32, check=True)
     everything = sensitivity(model, layers)
     check = value["check"]
     assert check["rows"] == 64
