@@ -13,6 +13,8 @@ from titrant.runtime.backends.torch.determinism import tensor_of
 
 # How far apart the numbers of one tensor may lie that two engines compute, relative to the largest.
 _APART = 1e-4
+# Where channels stand: second in images, last in rows of numbers.
+_CHANNELS = (1, -1)
 
 
 class _Calls(TorchFunctionMode):
@@ -43,28 +45,50 @@ def _answer(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Any
 
 def places(
     module: torch.nn.Module, arrays: Mapping[str, np.ndarray], tensors: Mapping[str, np.ndarray]
-) -> dict[str, int]:
-    """Return {name: place among what the module computes} of the tensors, of one batch, that it computes alike.
+) -> dict[str, tuple[int, np.ndarray]]:
+    """Return {name: (place, scale)} of the tensors, of one batch, that are among what the module computes.
 
-    Where several are alike, such as a view of one, that is the first. `arrays` are the batch, in the order of the
-    module's inputs.
+    What it computes at that place is the tensor times the scale: one for each channel, where a file's channels were
+    scaled since, else 1. Where several are alike, such as a view of one, the place is the first. `arrays` are the
+    batch, in the order of the module's inputs.
     """
-    alike: dict[str, int] = {}
+    alike: dict[str, tuple[int, np.ndarray]] = {}
+    scaled: dict[str, tuple[int, np.ndarray]] = {}
     by_shape: dict[tuple[int, ...], list[str]] = {}
     for name, values in tensors.items():
         by_shape.setdefault(values.shape, []).append(name)
 
     def see(place: int, answer: torch.Tensor) -> torch.Tensor:
         for name in by_shape.get(tuple(answer.shape), ()):
-            values = tensors[name]
-            apart = _APART * float(np.abs(values).max(initial=0.0))
-            if name not in alike and np.allclose(answer.numpy(), values, rtol=0, atol=apart):
-                alike[name] = place
+            computed, values = answer.numpy(), tensors[name]
+            if name in alike:
+                continue
+            if _same(computed, values):
+                alike[name] = (place, np.ones(1, np.float32))
+            elif name not in scaled:
+                scales = (_scales(computed, values, axis) for axis in _CHANNELS if values.ndim > 1)
+                scale = next((scale for scale in scales if scale is not None), None)
+                if scale is not None:
+                    scaled[name] = (place, scale)
         return answer
 
     with torch.inference_mode(), _Calls(see):
         _answer(module, {name: tensor_of(array) for name, array in arrays.items()})
-    return alike
+    return scaled | alike
+
+
+def _same(computed: np.ndarray, values: np.ndarray) -> bool:
+    return bool(np.allclose(computed, values, rtol=0, atol=_APART * float(np.abs(values).max(initial=0.0))))
+
+
+def _scales(computed: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray | None:
+    """Return by which number for each channel values have to be multiplied, None where no numbers do that."""
+    others = tuple(place for place in range(values.ndim) if place != axis % values.ndim)
+    squares = np.square(values, dtype=np.float64).sum(axis=others, keepdims=True)
+    scale = (values.astype(np.float64) * computed).sum(axis=others, keepdims=True) / np.maximum(squares, 1e-30)
+    largest = np.abs(computed).max(axis=others, keepdims=True)
+    fits = (np.abs(values * scale - computed) <= _APART * np.maximum(largest, 1e-30)).all() and (scale != 0).all()
+    return scale.astype(np.float32) if fits else None
 
 
 def gradients(
@@ -96,7 +120,7 @@ def gradients(
     with torch.enable_grad(), _Calls(see):
         answers = named(_answer(module, tensors), outputs)
     asked = directions({name: answer.detach().numpy() for name, answer in answers.items()})
-    found_by_direction = []
+    slopes = []
     for direction in asked:
         names = [name for name in direction if answers[name].requires_grad]
         by_tensor = torch.autograd.grad(
@@ -107,5 +131,5 @@ def gradients(
             allow_unused=True,
         )
         pairs = zip(added, by_tensor, strict=True)
-        found_by_direction.append({name: slope.numpy() for name, slope in pairs if slope is not None})
-    return found_by_direction
+        slopes.append({name: slope.numpy() for name, slope in pairs if slope is not None})
+    return slopes

@@ -79,10 +79,11 @@ def sensitivity_fisher(
                 Fisher information's second-order one of the same figure: what the engine rounds at every point, as
                 the engine does it, times the module's gradient there, squared. It holds while damage is small; of
                 large damage it keeps the order alone.
-    Inputs:     model - an fp32 ONNX file; module - the torch module that it was exported from, as it was then, whose
-                tensors are found by their numbers; calibration, tuning - as for sensitivity.regions
-    Outputs:    sensitivity - as sensitivity.regions gives it. Regions of which no tensor of the module's was found, as
-                in a file whose channels were scaled since, are measured by the engine, and have "measured": true
+    Inputs:     model - an fp32 ONNX file; module - the torch module that it was exported from, whose tensors are
+                found by their numbers, also where channels of the file were scaled since; calibration, tuning - as
+                for sensitivity.regions
+    Outputs:    sensitivity - as sensitivity.regions gives it. Regions of which no tensor of the module's was found are
+                measured by the engine, and have "measured": true
     Fails:      as sensitivity.regions, and StepError X221 where the module cannot answer the rows
     Cost:       the ranges once, two forward passes over `rows` rows, and one to four backward passes; memory of the
                 activations of 16 rows, three times
@@ -199,13 +200,15 @@ def _estimated(
     alike = places(module.module, first, values)
     roundings = Roundings(mixtures.graph, points, [*alike], context.scratch)
     touched = _touched(mixtures, parts, set(nodes))
+    named = {**alike, **{name: (name, 1.0) for name in arrays}}
     estimate = _Estimate({touched[tensor].made for tensor in alike}, touched)
     for start in range(0, len(rows) - size + 1, size):
         context.progress(start, len(rows), "gradients")
         piece = {name: array[start : start + size] for name, array in arrays.items()}
         directed = partial(directions, params, chosen(rows, np.arange(start, start + size)), context.generator)
-        slopes = gradients(module.module, piece, module.outputs, [*alike.values()], directed)
-        named = {**alike, **{name: name for name in piece}}
-        by_name = [{tensor: slope[key] for tensor, key in named.items() if key in slope} for slope in slopes]
+        slopes = gradients(module.module, piece, module.outputs, [place for place, _ in alike.values()], directed)
+        by_name = [
+            {name: slope[place] * scale for name, (place, scale) in named.items() if place in slope} for slope in slopes
+        ]
         estimate.add(list(roundings.changes(mixtures.fed(piece))), by_name, size)
     return estimate.damages()

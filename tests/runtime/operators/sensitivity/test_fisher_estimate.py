@@ -105,20 +105,41 @@ def test_gives_what_sensitivity_regions_gives(net):
     assert [entry.keys() for entry in fisher["regions"]] == [entry.keys() for entry in engine["regions"]]
 
 
-def test_measures_what_the_module_no_longer_computes(net):
-    """A file whose channels were scaled since has tensors of its own: for those there is no gradient."""
+def other_module(net, change):
     import copy
 
     import torch
 
-    module, _, _ = net
-    other = copy.deepcopy(module)
+    other = copy.deepcopy(net[0])
     with torch.no_grad():
-        for name, part in other.module.named_modules():
-            if name in ("1.bn1", "2.bn1", "3.bn1"):
-                part.weight *= 2
-                part.bias *= 2
-    value = estimated(net, module=other, check=True).outputs["sensitivity"]
+        change(dict(other.module.named_modules()))
+    return other
+
+
+def test_finds_tensors_of_a_file_whose_channels_were_scaled(net):
+    """As equalization scales them: what one layer gives is larger, and the next one takes that much less of it."""
+    import torch
+
+    def scale(parts):
+        by = torch.tensor([0.1, 5, 1, 0.3, 2, 1, 1, 8])
+        parts["1.bn1"].weight *= by
+        parts["1.bn1"].bias *= by
+        parts["1.conv2"].weight /= by[:, None, None]
+
+    value = estimated(net, module=other_module(net, scale)).outputs["sensitivity"]
+    plain = estimated(net).outputs["sensitivity"]
+    assert not any(region.get("measured") for region in value["regions"])
+    expected = [region["kl"] for region in plain["regions"]]
+    assert [region["kl"] for region in value["regions"]] == pytest.approx(expected, rel=0.01)
+
+
+def test_measures_what_the_module_does_not_compute(net):
+    def change(parts):
+        for name in ("1.bn1", "2.bn1", "3.bn1"):
+            parts[name].weight *= 2
+            parts[name].bias += 0.5
+
+    value = estimated(net, module=other_module(net, change), check=True).outputs["sensitivity"]
     told = {region["name"]: region for region in value["regions"]}
     assert [name for name, region in told.items() if region.get("measured")] == ["1", "2", "3", "4", "5"]
     true = value["check"]["regions"]
