@@ -181,7 +181,7 @@ def _few_products(model: ModelFacts) -> str:
             Repair("clip", "clipped", options={"calibration": "mse"}),
             Repair("clip", "cut", options={"calibration": "percentile"}, unasked="the least squared error is tried"),
         ),
-        mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate"),
+        mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate", "sensitivity.fisher"),
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),
     ),
 )
