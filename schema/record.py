@@ -136,10 +136,12 @@ def share_as_planned(layers: Sequence[LayerPrecision]) -> float | None:
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """What became of a candidate; status is released, judged, shortlisted, measured, rejected or not made.
+    """What became of a candidate; status is released, judged, shortlisted, measured, rejected, not tried
+    (nobody asked for it) or not made.
 
     `gains` compare one that was judged with the original and with the plain conversion in the same engine; `parts` tell
-    its gain over the original apart. `layers` are as its engine runs them.
+    its gain over the original apart. `layers` are as its engine runs them; `left` are those that a mixture leaves in
+    higher precision.
     """
 
     candidate: str
@@ -151,6 +153,7 @@ class CandidateRecord:
     gains: tuple[Gain, ...] = ()
     layers: tuple[LayerPrecision, ...] = ()
     parts: GainParts | None = None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

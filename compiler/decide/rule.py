@@ -26,7 +26,9 @@ class Chain:
     """One candidate to make: reductions in their order, and the engine and format that it ends in.
 
     `before` are the reductions that every candidate shares, then comes the quantization `method` with its options:
-    "none" for a plain conversion. `rank` orders from gentle (0) to aggressive.
+    "none" for a plain conversion. `rank` orders from gentle (0) to aggressive. A chain that `mends` another, by its id,
+    is made only where that one loses too much: with operators `first` and `last` around the method, or as the mixture
+    number `mix`, 0 for none.
     """
 
     id: str
@@ -37,6 +39,10 @@ class Chain:
     rank: int
     options: Mapping[str, Any] = field(default_factory=dict)
     before: tuple[ReductionStep, ...] = ()
+    mends: str = ""
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    mix: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from titrant.compiler.decide.measuring import is_plain, same_place
 from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, ReductionStep, Rung
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import method_operator
+from titrant.runtime.catalog import full_params, method_operator
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import INSIDE, Step
 from titrant.schema.values.frozen import dataclass
 
@@ -45,6 +46,16 @@ class RequestedCandidate:
     id: str
     chain: Chain
     request: ExportRequest
+
+    @property
+    def mends(self) -> str:
+        """The id of the candidate that it mends: of the same request, as its own is; "" for none."""
+        return self.chain.mends and self.chain.mends + self.id.removeprefix(self.chain.id)
+
+    @property
+    def stage(self) -> str:
+        """The stage that makes it."""
+        return "search" if self.chain.mends else "make"
 
 
 @dataclass(frozen=True)
@@ -125,8 +136,14 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
         more, kind = _reduce(kind, reduction, entry, maker)
         chained += more
     chained += _prepare(kind, needed_kind)
+    for operator in chain.first:
+        more, kind = _reduce(kind, ReductionStep(operator, {}, f"repair of {chain.mends}"), entry, maker)
+        chained += more
     for method in _methods(chain, maker):
         more, kind = _reduce(kind, method, entry, maker)
+        chained += more
+    for operator in chain.last:
+        more, kind = _reduce(kind, ReductionStep(operator, {}, f"repair of {chain.mends}"), entry, maker)
         chained += more
     if chain.method != "none":
         chained[-1] = replace(chained[-1], local="")
@@ -156,8 +173,8 @@ def _reduce(
 ) -> tuple[tuple[Link, ...], str]:
     """Return a reduction, after whatever converts to the kind that it takes, and the kind that it gives."""
     declaration = maker.declare(reduction.operator)
-    assert declaration.method is not None  # bind takes no reduction whose operator is none
-    converted = _convert(kind, declaration.method.takes, entry, maker)
+    takes = declaration.inputs["model"].kinds[0] if declaration.method is None else declaration.method.takes
+    converted = _convert(kind, takes, entry, maker)
     link = Link(reduction.operator, reduction.operator, reduction.options, reduction.because)
     return (*converted, link), declaration.outputs["model"]
 
@@ -205,14 +222,31 @@ def method_params(chain: Chain, maker: StepMaker) -> dict[str, Any]:
 
 
 def file_steps(
-    name: str, links: tuple[Link, ...], original: Original, maker: StepMaker, *, candidate: str = ""
+    name: str,
+    links: tuple[Link, ...],
+    original: Original,
+    maker: StepMaker,
+    *,
+    candidate: str = "",
+    stage: str = "make",
+    allocation: str = "",
 ) -> Iterator[Step]:
-    """Yield the steps that make a file, a candidate's or one that is only timed, each reading the one before."""
-    model = original.reference
+    """Yield the steps that make a file, a candidate's or one that is only timed, each reading the one before.
+
+    `allocation` is the "step.port" of the layers that a mixture leaves alone.
+    """
+    model = unquantized = original.reference
     for link in links:
         identifier = f"{name}.{link.local}" if link.local else name
-        ports = maker.declare(link.operator).inputs
+        declaration = maker.declare(link.operator)
+        ports = declaration.inputs
         inputs = {"model": model}
+        if "float" in ports:
+            inputs["float"] = unquantized
+        if "allocation" in ports and allocation:
+            inputs["allocation"] = allocation
+        if declaration.method is not None:
+            unquantized = model
         if "example" in ports:
             inputs["example"] = EXAMPLE
         if "calibration" in ports:
@@ -224,8 +258,17 @@ def file_steps(
             link.operator,
             link.params,
             inputs,
-            stage="make",
+            stage=stage,
             because=link.because,
             candidate=candidate,
         )
         model = f"{identifier}.model"
+
+
+def given_facts(chain: Chain, maker: StepMaker) -> ModelFacts:
+    """Return the facts of what the method of a chain is given."""
+    model = maker.model
+    for reduction in chain.before:
+        declaration = maker.declare(reduction.operator)
+        model = declaration.model_after(full_params(declaration.params, reduction.options), model)
+    return model

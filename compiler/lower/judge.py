@@ -113,17 +113,17 @@ class Answering:
         because = "what answers at random proves nothing"
         return (self.maker.make(REPEATS, "validate.repeats", params, inputs, stage="prepare", because=because),)
 
-    def compare(self, candidate: Candidate) -> tuple[Step, ...]:
+    def compare(self, candidate: Candidate, stage: str) -> tuple[Step, ...]:
         """Answer tuning rows with a candidate's file and measure it beside the original: this is what chooses."""
         name = candidate.id
         return (
-            self._answers(f"{name}.tuning", candidate, TUNING, "make", "to choose"),
+            self._answers(f"{name}.tuning", candidate, TUNING, stage, "to choose"),
             self.maker.make(
                 f"{name}.repeats",
                 "validate.repeats",
                 predict(candidate.engine, self.decisions),
                 {"model": candidate.model, "rows": self._taken(candidate, TUNING)},
-                stage="make",
+                stage=stage,
                 candidate=name,
                 because="what answers at random proves nothing",
             ),
@@ -132,11 +132,11 @@ class Answering:
                 "validate.measure",
                 self.reading,
                 {"rows": TUNING, "original": "baseline.tuning.outputs", "candidate": candidate.answers, "point": POINT},
-                stage="make",
+                stage=stage,
                 candidate=name,
                 because="to choose",
             ),
-            self._other_company(candidate, f"{name}.invariance", TUNING, "make"),
+            self._other_company(candidate, f"{name}.invariance", TUNING, stage),
         )
 
     def judge(self, candidate: Candidate, original: Original, timed: Sequence[TimedModel]) -> tuple[Step, ...]:

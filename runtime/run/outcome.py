@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
+from titrant.runtime.run.choice.figures import Figures, shown
+from titrant.runtime.run.choice.shortlist import Choice
 from titrant.runtime.run.gains import gains, latency_gain, parts
+from titrant.runtime.run.replay import NOT_TRIED
 from titrant.runtime.run.replay import judged as chosen_to_judge
-from titrant.runtime.run.search import Choice, Figures, shown
 from titrant.runtime.run.walk import Walk, needed
 from titrant.runtime.store.run_folder import released_path
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
@@ -28,6 +30,7 @@ class Chosen:
     measured: Mapping[str, Figures] = field(default_factory=dict)
     choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)  # search → in the order of judging
     unmade: Mapping[str, str] = field(default_factory=dict)  # search → why it has no candidate
+    untried: Mapping[str, str] = field(default_factory=dict)  # candidate that mends another → why nobody asked for it
 
     def shortlist(self, search: str) -> tuple[str, ...]:
         """Return the candidates of a search to judge, from gentle to aggressive."""
@@ -148,7 +151,11 @@ def judging_crash(walk: Walk, candidate: Candidate) -> str:
 def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ...]:
     """Say of every candidate what became of it and why."""
     return tuple(
-        replace(_record(walk, outcome, candidate), layers=layers_of(walk.value_if_there(candidate.executed)))
+        replace(
+            _record(walk, outcome, candidate),
+            layers=layers_of(walk.value_if_there(candidate.executed)),
+            left=tuple((walk.value_if_there(candidate.allocation) or {}).get("leave", ())),
+        )
         for candidate in walk.plan.candidates
     )
 
@@ -159,6 +166,8 @@ def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateReco
         return CandidateRecord(name, "not made", missed_words(walk.plan.contract))
     artifact = walk.artifacts.get(candidate.model)
     size = None if artifact is None else artifact.size
+    if name in chosen.untried:
+        return CandidateRecord(name, NOT_TRIED, chosen.untried[name])
     if name in chosen.rejected:
         return CandidateRecord(name, "rejected", chosen.rejected[name], size)
     figures, choice = shown(chosen.measured[name]), chosen.choice(name)

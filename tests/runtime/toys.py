@@ -49,8 +49,9 @@ class MakeParams(Params):
     until: str = ""  # wait for this file
 
 
-@operator("toy.make", version=1, family="toy", params=MakeParams, inputs={"model": "value"}, outputs={"model": "value"})
-def make(params, context, *, model):
+@operator("toy.make", version=1, family="toy", params=MakeParams, outputs={"model": "value"},
+          inputs={"model": "value", "allocation": Port(("value",), optional=True)})  # fmt: skip
+def make(params, context, *, model, allocation=None):
     """Make."""
     ran(f"make {params.level}")
     time.sleep(params.seconds)
@@ -59,7 +60,22 @@ def make(params, context, *, model):
         time.sleep(0.05)
     misbehave(params.do)
     context.progress(1, 1, "made")
-    return {"model": {"level": params.level, "padding": "x" * params.padding}}
+    left = {} if allocation is None else {"left": allocation["leave"]}
+    return {"model": {"level": params.level, "padding": "x" * params.padding, **left}}
+
+
+class AllocateParams(Params):
+    leave: list[str] = Field(default_factory=list)
+    do: str = ""
+
+
+@operator("toy.allocate", version=1, family="toy", params=AllocateParams,
+          inputs={"tried": Port(("value",), many=True)}, outputs={"allocation": "value"})  # fmt: skip
+def allocate(params, context, *, tried):
+    """Allocate."""
+    ran(f"allocate {len(tried)}")
+    misbehave(params.do)
+    return {"allocation": {"leave": params.leave}}
 
 
 def misbehave(do):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titrant.compiler.bind.check_model import method_of
-from titrant.compiler.decide.rule import Rung
+from titrant.compiler.decide.ladder import ladder as rungs_of
+from titrant.compiler.decide.rule import Chain, Question, Rung
 from titrant.compiler.lower.chains import entries
 from titrant.compiler.lower.lower import lower
 from titrant.compiler.lower.verify import problems
@@ -78,6 +79,21 @@ def test_settles_no_ladder_where_none_is_asked_for():
     decisions = case.decide(bound, case.AVX2, case.MODEL, case.DATA)
     assert decisions.settled.ladder == ()
     assert not [line for line in decisions.decisions if line.subject == "quantization.adapt"]
+
+
+def test_counts_what_mends_a_candidate_to_its_rung():
+    bound = case.bound(case.RECIPE, "level=balanced", "quantization.adapt=[ort.static, ort.nbits-8bit]")
+    question = Question(bound, case.AVX2, case.MODEL, case.DATA)
+    chains = (
+        Chain("ort.static.mix1", "ort.static", 8, "onnxruntime", "onnx", 0, mends="ort.static"),
+        Chain("ort.static", "ort.static", 8, "onnxruntime", "onnx", 1),
+        Chain("ort.nbits-8bit.rounded", "ort.nbits", 8, "onnxruntime", "onnx", 2, mends="ort.nbits-8bit"),
+        Chain("ort.nbits-8bit", "ort.nbits", 8, "onnxruntime", "onnx", 3),
+    )
+    settled = replace(question.settled, chains=chains)
+    assert [rung.chains for rung in rungs_of(replace(question, settled=settled)).value] == [
+        ("ort.static.mix1", "ort.static"), ("ort.nbits-8bit.rounded", "ort.nbits-8bit"),
+    ]  # fmt: skip
 
 
 RUNGS = (Rung("none", ("onnx",)), Rung("ort.static", ("onnx.ort.static",)), Rung("ort.dynamic", ("onnx.ort.dynamic",)))
