@@ -86,12 +86,12 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("budget", "budget", measuring.budget),
     ("plain", "plain", measuring.plain),
     ("objective", "objective", measuring.objective),
-    ("repairs", "chains", repairs.repairs),
-    ("ladder", "ladder", ladder.ladder),
     ("operating_point", "operating_point", measuring.operating_point),
     ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
+    ("repairs", "chains", repairs.repairs),
+    ("ladder", "ladder", ladder.ladder),
     ("labels", None, gate_cases.labels),
 )
 

@@ -14,6 +14,7 @@ from titrant.runtime.catalog import Declaration, method_operator
 from titrant.runtime.method import Method, Repair
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.gate import kept_at_least
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.samples.binomial import zero_failure_cases
 
@@ -165,10 +166,11 @@ def _against_mixing(question: Question) -> str:
     """Say why no mixtures are tried; "" where they are."""
     if not question.recipe.search.mix_layers:
         return "search.mix_layers is false"
-    presets = question.settled.presets.thresholds
-    retention = presets["retention"].threshold if "retention" in presets else None
+    retention = kept_at_least(question.settled.contract)
     tuning = question.data.roles.get("tuning")
-    if tuning is None or not retention or retention >= 1:
+    if retention is None:
+        return "the contract asks for no share of the original's quality that tuning rows could show"
+    if tuning is None or not 0 < retention < 1:
         return ""
     due = zero_failure_cases(retention)
     if tuning.rows < due:

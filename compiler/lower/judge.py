@@ -14,7 +14,7 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.facts import TensorSpec
-from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria
+from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria, kept_at_least
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
@@ -130,7 +130,7 @@ class Answering:
             self.maker.make(
                 f"{name}.quality",
                 "validate.measure",
-                self.reading,
+                {**self.reading, **self._beyond_chance(candidate)},
                 {"rows": TUNING, "original": "baseline.tuning.outputs", "candidate": candidate.answers, "point": POINT},
                 stage=stage,
                 candidate=name,
@@ -138,6 +138,12 @@ class Answering:
             ),
             self._other_company(candidate, f"{name}.invariance", TUNING, stage),
         )
+
+    def _beyond_chance(self, candidate: Candidate) -> dict[str, Any]:
+        """Say what a mixture must keep beyond chance on tuning rows, on which it was searched for."""
+        contract = self.decisions.settled.contract
+        asked = kept_at_least(contract) if candidate.allocation else None
+        return {} if asked is None else {"asked": asked, "confidence": contract.confidence}
 
     def judge(self, candidate: Candidate, original: Original, timed: Sequence[TimedModel]) -> tuple[Step, ...]:
         """Answer evaluation rows with a candidate's file, time it anew where a gate asks, and judge by the contract.

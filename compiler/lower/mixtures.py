@@ -9,6 +9,7 @@ from titrant.compiler.lower.judge import TUNING, Answering, timing_batch
 from titrant.compiler.lower.plan_graph import PortSource
 from titrant.runtime.catalog import method_operator
 from titrant.runtime.method import Mixing
+from titrant.schema.gate import kept_at_least
 from titrant.schema.plan import Step
 
 
@@ -58,11 +59,10 @@ def _allocation(entry: RequestedCandidate, mixing: Mixing, answering: Answering)
     }
     if before:
         sources["proposals"] = {name: f"{name}.allocation.proposal" for name in before}
-    presets = answering.decisions.settled.presets.thresholds
     given = {
         "mix": entry.chain.mix,
         "uniform": uniform,
-        "retention": presets["retention"].threshold if "retention" in presets else None,
+        "retention": kept_at_least(answering.decisions.settled.contract),
         "confidence": answering.decisions.settled.contract.confidence,
     }
     return _step((f"{entry.id}.allocation", mixing.allocate), given, sources, entry, answering)

@@ -6,7 +6,8 @@ are slower than both ends, since a conversion costs about as much as a region ga
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from titrant.schema.values.frozen import dataclass
@@ -24,12 +25,16 @@ _ROUNDING, _TOLERANCE = 1e-9, 1e-6
 
 @dataclass(frozen=True)
 class RegionPrice:
-    """One region's seconds a batch in either precision, and the damage that it does in int8 when all else is float."""
+    """One region's seconds a batch in either precision, and the damage that it does in int8 when all else is float.
+
+    `fixed` in float is one that the engine does not compute in int8.
+    """
 
     name: str
     fp32: float
     int8: float
     damage: float
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,13 @@ def frontier(priced: Priced, points: int = POINTS) -> Frontier:
     return Frontier(_not_beaten(mixes), tuple(unsolved))
 
 
+def timed_frontier(priced: Priced, timed: Mapping[frozenset[str], float]) -> Frontier:
+    """Return the mixtures that were timed, {regions in int8: seconds}, without those that another beats."""
+    fixed = {region.name for region in priced.regions if region.fixed}
+    made = [replace(mix_of(priced, int8), seconds=seconds) for int8, seconds in timed.items() if not fixed & int8]
+    return Frontier(_not_beaten(made))
+
+
 def _check(priced: Priced) -> None:
     figures = [figure for region in priced.regions for figure in (region.fp32, region.int8, region.damage)]
     figures += [figure for edge in priced.conversions for figure in (edge.quantize, edge.dequantize)]
@@ -190,7 +202,9 @@ def _solve(priced: Priced, budget: float) -> frozenset[str] | None:
     scale = float(np.abs(costs).max(initial=0.0)) or 1.0
     shares = np.array([_share(region.damage, budget) for region in regions])
     highest = np.ones(len(costs))
-    highest[: len(regions)] = shares <= 1 + _ROUNDING
+    highest[: len(regions)] = [
+        share <= 1 + _ROUNDING and not region.fixed for share, region in zip(shares, regions, strict=True)
+    ]
     spent = np.zeros((1, len(costs)))
     spent[0, : len(regions)] = np.minimum(shares, 1.0)
     rows = [LinearConstraint(spent, ub=1 + _ROUNDING)]

@@ -23,16 +23,23 @@ class TriedMix:
     loss: float
 
 
-def propose(priced: Priced, frontier: Frontier, tried: Sequence[TriedMix], retention: float) -> Mix | None:
+def propose(
+    priced: Priced,
+    frontier: Frontier,
+    tried: Sequence[TriedMix],
+    retention: float,
+    *,
+    refused: Collection[frozenset[str]] = (),
+) -> Mix | None:
     """Return the next mixture of the frontier to make, or None where none is left that is worth it.
 
-    Left are those that are predicted at least 5 % faster than all in float and than the fastest that was kept, and that
-    no failure rules out: as much damage as one that failed, or all of its regions and more in int8. Of these the
-    fastest is proposed whose damage is expected to lose no more than `1 - retention`; the gentlest where none is.
-    Loss is taken as linear in damage, between the nearest tried on either side. After two failures in a row at least
-    half of what is left is passed over.
+    Left are those that are predicted at least 5 % faster than all in float and than the fastest that was kept, that the
+    engine has not `refused` (regions in int8), and that no failure rules out: as much damage as one that failed, or all
+    of its regions and more in int8. Of these the fastest is proposed whose damage is expected to lose no more than
+    `1 - retention`; the gentlest where none is. Loss is taken as linear in damage, between the nearest tried on either
+    side. After two failures in a row at least half of what is left is passed over.
     """
-    left = _left(priced, frontier, tried)
+    left = _left(priced, frontier, tried, refused)
     if not left:
         return None
     allowed = _allowed(priced, tried, 1 - retention)
@@ -43,12 +50,19 @@ def propose(priced: Priced, frontier: Frontier, tried: Sequence[TriedMix], reten
     return left[first]
 
 
-def _left(priced: Priced, frontier: Frontier, tried: Sequence[TriedMix]) -> list[Mix]:
+def to_beat(priced: Priced, frontier: Frontier, tried: Sequence[TriedMix]) -> float:
+    """Return the seconds of the fastest that keeps the contract: all in float does."""
+    return min(_seconds(priced, frontier, int8) for int8 in [frozenset(), *(one.int8 for one in tried if one.kept)])
+
+
+def _left(
+    priced: Priced, frontier: Frontier, tried: Sequence[TriedMix], refused: Collection[frozenset[str]]
+) -> list[Mix]:
     """Return the mixtures that are worth making, from the fastest."""
-    beaten = min([priced.seconds(()), *(priced.seconds(attempt.int8) for attempt in tried if attempt.kept)])
+    beaten = to_beat(priced, frontier, tried)
     failed = [attempt.int8 for attempt in tried if not attempt.kept]
     ceiling = min((priced.damage(int8) for int8 in failed), default=float("inf"))
-    made = {attempt.int8 for attempt in tried}
+    made = {*refused, *(attempt.int8 for attempt in tried)}
     return [
         mix
         for mix in frontier.mixes
@@ -57,6 +71,11 @@ def _left(priced: Priced, frontier: Frontier, tried: Sequence[TriedMix]) -> list
         and frozenset(mix.int8) not in made
         and not _worse_than_any(mix.int8, failed)
     ]
+
+
+def _seconds(priced: Priced, frontier: Frontier, int8: frozenset[str]) -> float:
+    """Return the seconds of a mixture: of the frontier's, which may be measured, or as priced."""
+    return next((mix.seconds for mix in frontier.mixes if int8 == {*mix.int8}), priced.seconds(int8))
 
 
 def _worse_than_any(int8: Collection[str], failed: Sequence[frozenset[str]]) -> bool:

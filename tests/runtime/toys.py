@@ -119,6 +119,7 @@ def answer(params, context, *, model, rows):
 
 class MeasureParams(Params):
     quality: float = 1.0
+    lower: float | None = None
 
 
 @operator("toy.measure", version=1, family="toy", params=MeasureParams, inputs={"outputs": "value"},
@@ -128,7 +129,8 @@ def measure(params, context, *, outputs):
     ran(f"measure {outputs['level']}")
     metrics = {"accuracy": 0.9}
     return {"quality": {"rows": 1000, "original": metrics, "candidate": metrics, "agreement": params.quality,
-                        "retention": params.quality}}  # fmt: skip
+                        "retention": params.quality,
+                        "lower": params.quality - 0.01 if params.lower is None else params.lower}}  # fmt: skip
 
 
 class TimeParams(Params):

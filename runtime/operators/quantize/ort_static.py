@@ -33,7 +33,7 @@ from titrant.runtime.cost.sizes import (
     saved_by_int8,
     takes_none,
 )
-from titrant.runtime.method import Method
+from titrant.runtime.method import Method, Mixing, Repair
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Variant, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -176,6 +176,11 @@ def _few_products(model: ModelFacts) -> str:
         layers=QUANTIZED,
         named="convolutions, matrix products, embeddings and layer norms",
         chooses=chooses,
+        repairs=(
+            Repair("clip", "clipped", options={"calibration": "mse"}),
+            Repair("clip", "cut", options={"calibration": "percentile"}, unasked="the least squared error is tried"),
+        ),
+        mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate"),
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),
     ),
 )

@@ -36,8 +36,9 @@ class TuningQuality:
     """What one candidate's answers on `rows` tuning rows are worth, None where they were not compared.
 
     `kept` is the share of the original's main metric (the agreement where there are no labels), `agreement` the share
-    of equal decisions, `original` the original's own metric. `as_planned` is the share of the layers, of those that
-    were found, that gave these answers in the precision that was planned.
+    of equal decisions, `original` the original's own metric. `lower` bounds from below what a mixture kept.
+    `as_planned` is the share of the layers, of those that were found, that gave these answers in the precision that was
+    planned.
     """
 
     kept: float | None = None
@@ -45,6 +46,7 @@ class TuningQuality:
     original: float | None = None
     rows: int = 0
     as_planned: float | None = None
+    lower: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ def noise(tuning: TuningQuality) -> float:
 
 
 def surely_keeps(tuning: TuningQuality, retention: float) -> bool:
-    """Whether tuning rows show that a candidate keeps what is asked, by the one-sided bound of what it kept."""
-    return tuning.kept is not None and tuning.kept - Z * noise(tuning) >= retention
+    """Whether tuning rows show that a mixture keeps what is asked, by the one-sided bound of what it kept."""
+    return tuning.lower is not None and tuning.lower >= retention
 
 
 def figures(
@@ -151,6 +153,7 @@ def tuning_quality(quality: Mapping[str, Any]) -> TuningQuality:
         agreement=agreement,
         original=original if metric else None,
         rows=int(quality.get("rows", 0)),
+        lower=quality.get("lower"),
     )
 
 

@@ -111,7 +111,7 @@ def _unsure(item: Figures, retention: float | None) -> str:
     if not item.mixture or retention is None or surely_keeps(item.tuning, retention):
         return ""
     seen = f"it keeps {item.tuning.kept or 0.0:.4f} on {item.tuning.rows} tuning rows"
-    return f"{seen}, of which chance may be {Z * noise(item.tuning):.4f}: {retention:g} is asked, beyond chance"
+    return f"{seen}, and at least {item.tuning.lower or 0.0:.4f} beyond chance: {retention:g} is asked"
 
 
 def _not_dominated(

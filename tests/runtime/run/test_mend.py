@@ -94,7 +94,7 @@ def test_judges_no_mixture_that_keeps_what_is_asked_by_luck_alone(toy, mended):
     record = toy.run(mended(c4=0.5, c3=0.6, c2=0.951, c1=1.0))
     assert became(record)["c2"] == "measured"
     assert because(record, "c2") == (
-        "it keeps 0.9510 on 1000 tuning rows, of which chance may be 0.0128: 0.95 is asked, beyond chance"
+        "it keeps 0.9510 on 1000 tuning rows, and at least 0.9410 beyond chance: 0.95 is asked"
     )
 
 

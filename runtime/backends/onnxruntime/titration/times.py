@@ -13,12 +13,13 @@ import onnx  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.onnxruntime.layer_names import GraphNames, layers_by_node, same_nodes
 from titrant.runtime.backends.onnxruntime.left_float import owners
-from titrant.runtime.backends.onnxruntime.session import load
+from titrant.runtime.backends.onnxruntime.session import OnnxSession, load
+from titrant.runtime.backends.session import adapted
 from titrant.runtime.mixture.pricing import BorderTensor
 
 if TYPE_CHECKING:
-    from titrant.runtime.backends.onnxruntime.session import OnnxSession
     from titrant.runtime.backends.onnxruntime.titration.regions import Region
+    from titrant.runtime.backends.session import Session
     from titrant.runtime.values import OnnxModel
 
 # The clock of a process counts in steps that a run of a small network is not long against.
@@ -32,7 +33,10 @@ _KERNEL = "_kernel_time"
 
 
 def border_tensors(graph: onnx.ModelProto, regions: "Sequence[Region]") -> tuple[BorderTensor, ...]:
-    """Return the tensors that one region makes and others read, in the graph's order."""
+    """Return the tensors that one region makes and others read, in the graph's order.
+
+    Of several that the same region makes and the same ones read, which are converted together, there is one.
+    """
     names = GraphNames.of(graph.graph)
     region_of = {node: region.name for region in regions for node in region.nodes}
     borders = []
@@ -42,12 +46,12 @@ def border_tensors(graph: onnx.ModelProto, regions: "Sequence[Region]") -> tuple
         consumers = tuple(name for name in dict.fromkeys(readers) if name and name != producer)
         if producer is not None and consumers:
             borders.append(BorderTensor(producer, consumers))
-    return tuple(borders)
+    return tuple(dict.fromkeys(borders))
 
 
 def seconds_in_turns(
-    sessions: "Mapping[str, OnnxSession]",
-    feed: "Mapping[str, np.ndarray]",
+    sessions: "Mapping[str, Session]",
+    batch: "Mapping[str, np.ndarray]",
     *,
     threads: int,
     seconds: float,
@@ -63,10 +67,10 @@ def seconds_in_turns(
     clock = time.process_time if threads == 1 else time.perf_counter
     counts, first = {}, 0.0
     for name, session in sessions.items():
-        session.run(feed)
+        session.run(batch)
         begin = clock()
         for _ in range(_TRIAL_RUNS):
-            session.run(feed)
+            session.run(batch)
         took = max((clock() - begin) / _TRIAL_RUNS, 1e-6)
         counts[name] = max(1, round(_BLOCK_SECONDS / took))
         first += took * (counts[name] + 1)
@@ -79,10 +83,10 @@ def seconds_in_turns(
         for turn in range(rounds):
             for place in generator.permutation(len(every)):
                 name, session = every[place]
-                session.run(feed)
+                session.run(batch)
                 begin = clock()
                 for _ in range(counts[name]):
-                    session.run(feed)
+                    session.run(batch)
                 taken[turn, place] = (clock() - begin) / counts[name]
     finally:
         if collecting:
@@ -96,7 +100,7 @@ def seconds_in_turns(
 def region_seconds(
     model: "OnnxModel",
     regions: "Sequence[Region]",
-    feed: "Mapping[str, np.ndarray]",
+    batch: "Mapping[str, np.ndarray]",
     *,
     threads: int,
     once: float,
@@ -110,10 +114,11 @@ def region_seconds(
     runs = int(np.clip(seconds / max(once, 1e-9), _LEAST_PROFILED, _MOST_PROFILED))
     with tempfile.TemporaryDirectory(prefix="titrant-") as folder:
         optimized = Path(folder) / "optimized.onnx"
-        session = load(model.path, threads=threads, written_to=optimized, profiled_to=Path(folder) / "profile")
+        loaded = load(model.path, threads=threads, written_to=optimized, profiled_to=Path(folder) / "profile")
+        session = adapted(OnnxSession(loaded))
         for _ in range(runs):
-            session.run(None, dict(feed))
-        events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+            session.run(batch)
+        events = json.loads(Path(loaded.end_profiling()).read_text("utf-8"))
         ran = onnx.load(optimized, load_external_data=False).graph
     written = onnx.load(model.path, load_external_data=False).graph
     layer_of = layers_by_node(written, [layer for region in regions for layer in region.layers])
