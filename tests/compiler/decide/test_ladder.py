@@ -41,21 +41,26 @@ def test_lets_the_forms_of_a_method_compete_for_its_rung():
     settled = ladder("ort.nbits", "none").settled
     rungs = {rung.name: rung.chains for rung in settled.ladder}
     # 4 bits are below the level; auto would not make them.
-    assert rungs["ort.nbits"] == ("ort.nbits-8bit",)
+    assert [name for name in rungs["ort.nbits"] if "4bit" in name] == []
+    assert "ort.nbits-8bit" in rungs["ort.nbits"]
     assert set(rungs["none"]) == {chain.id for chain in settled.chains if chain.method == "none"} >= {"onnx-fp32"}
     assert {name for names in rungs.values() for name in names} == {chain.id for chain in settled.chains}
 
 
 def test_makes_what_a_rung_names_though_auto_would_leave_it_out():
     settled = ladder("ort.nbits-4bit", "ort.static").settled
-    assert [rung.chains for rung in settled.ladder] == [("ort.nbits-4bit",), ("ort.static",)]
-    assert [chain.rank for chain in settled.chains] == [0, 1]
+    four, static = settled.ladder
+    chains = {chain.id: chain for chain in settled.chains}
+    assert {chains[name].mends or name for name in four.chains} == {"ort.nbits-4bit"}
+    assert {chains[name].mends or name for name in static.chains} == {"ort.static"}
+    assert {*four.chains, *static.chains} == {*chains}
 
 
 def test_says_the_rungs_with_their_candidates():
     (line,) = (line for line in ladder("none", "ort.static").decisions if line.subject == "quantization.adapt")
     assert line.asked == "none, ort.static"
-    assert line.chosen.endswith("; ort.static: ort.static")
+    assert line.chosen.startswith("none: ")
+    assert "; ort.static: " in line.chosen
 
 
 @pytest.mark.parametrize(
