@@ -94,3 +94,23 @@ class Recurring(nn.Module):
     def forward(self, series: torch.Tensor) -> torch.Tensor:
         """Return logits (batch, 3)."""
         return self.out(self.layers(series)[0][:, -1])
+
+
+class Highway(nn.Module):
+    """Narrow gated layers with small operations between products (Srivastava et al. 2015), (batch, 40) → (batch, 5)."""
+
+    def __init__(self, width: int = 48, layers: int = 6) -> None:
+        super().__init__()
+        self.enter, self.out = nn.Linear(40, width), nn.Linear(width, 5)
+        self.layers = nn.ModuleList(
+            nn.ModuleList((nn.Linear(width, width), nn.Linear(width, width), nn.LayerNorm(width)))
+            for _ in range(layers)
+        )
+
+    def forward(self, row: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, 5)."""
+        x = self.enter(row)
+        for wide, gate, norm in self.layers:
+            share = torch.sigmoid(gate(x))
+            x = norm(share * functional.relu(wide(x)) + (1 - share) * x)
+        return self.out(x * torch.softmax(x, -1))

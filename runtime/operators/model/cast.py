@@ -114,6 +114,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
                 Speedup(("gru",), {1: 0.45, 32: 1.0}, on=("avx512_bf16", "amx_bf16")),
                 Speedup(("convolution",), {1: 1.0, 4096: 1.4}, on=("avx512_bf16", "amx_bf16")),
             ),
+            layer_seconds=8e-6,
         ),
         precision=attrgetter("dtype"),
     ),

@@ -83,7 +83,8 @@ def predict(
                 Speedup(("product",), {1: 1.8, 1024: 1.7}, on=("avx512_bf16",)),
                 Speedup(("recurrent", "gru"), {1: 1.2, 32: 1.5}, on=("avx512_bf16",)),
                 Speedup(("convolution", "depthwise"), {1: 1.8}, on=("avx512_bf16",)),
-            )
+            ),
+            work=0.85,
         ),
         precision=precision,
         chooses=chooses,

@@ -65,6 +65,7 @@ _CONVOLUTIONS = (
 _ARITHMETIC = Arithmetic(
     speedups=(Speedup(("product",), {1: 2.4, 8: 2.7, 32: 3.2, 256: 3.0}, on=_VNNI), *_CONVOLUTIONS),
     held=0.5,
+    layer_seconds=0.9e-6,
     weights=0.25,
     work=2.0,  # of what stays in fp32 between quantized nodes, with what quantizes it anew
 )
