@@ -185,6 +185,14 @@ CASES = {
     "validate.measure": Case(
         READING, {"rows": "data.transform:tuning", **ANSWERS, "point": "validate.operating_point:point"}
     ),
+    "sensitivity.regions": Case(
+        {**READING, "layers": ["convolution", "linear"], "check": True},
+        {
+            "model": "export.onnx:model",
+            "calibration": "data.transform:calibration",
+            "tuning": "data.transform:tuning",
+        },
+    ),
     "profile.latency": Case(
         {"engines": {"original": "torch", "static": "onnxruntime"}, "batches": [1], "iterations": 3},
         {

@@ -1,0 +1,1 @@
+"""What decides which regions of a graph stay in float: the regions themselves, and the mixes made of them."""
