@@ -247,7 +247,10 @@ def _candidate(
         allocation=allocation,
     )
     asked = _executed(entry, candidate, answering)
-    return candidate, (*searching, *steps, asked, *answering.compare(candidate, entry.stage))
+    # What is searched with is the file that the mixture is made of, which may have to be made first.
+    place = next((place for place, step in enumerate(steps) if "allocation" in step.inputs), 0)
+    making = (*steps[:place], *searching, *steps[place:])
+    return candidate, (*making, asked, *answering.compare(candidate, entry.stage))
 
 
 def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:
