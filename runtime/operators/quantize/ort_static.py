@@ -61,7 +61,9 @@ _CONVOLUTIONS = (
 _ARITHMETIC = Arithmetic(
     speedups=(Speedup(("product",), {1: 2.4, 8: 2.7, 32: 3.2, 256: 3.0}, on=_VNNI), *_CONVOLUTIONS),
     held=0.5,
+    layer_seconds=0.9e-6,
     weights=0.25,
+    work=2.0,  # of what stays in fp32 between quantized nodes, with what quantizes it anew
 )
 _PER_TENSOR = replace(
     _ARITHMETIC, speedups=(Speedup(("product",), {1: 3.8, 8: 3.6, 32: 3.5, 256: 3.1}, on=_VNNI), *_CONVOLUTIONS)
