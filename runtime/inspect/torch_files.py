@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.backends.torch.executed import calls_with_constants
 from titrant.runtime.backends.torch.program.original import program_module, program_specs, program_tensors, read_script
 from titrant.runtime.inspect.graph.inputs import fit
 from titrant.runtime.inspect.torch import dtype_name
@@ -145,15 +146,9 @@ def _script_layers(script: Any) -> Iterator[Layer]:
 
 def _constant_layers(script: Any) -> Iterator[Layer]:
     """List the calls that read constants with several dimensions: of a frozen script the layers are no modules."""
-    count = 0
-    for node in script.inlined_graph.nodes():
-        values = [value.toIValue() for value in node.inputs() if value.node().kind() == "prim::Constant"]
-        own = {f"{place}": value for place, value in enumerate(values) if hasattr(value, "ndim") and value.ndim}
-        if any(value.ndim > 1 for value in own.values()):
-            kind = node.kind()
-            name = f"{kind.rpartition('::')[2].strip('_')}_{count}"
-            yield _layer(name, _TYPES.get(kind, kind.rpartition("::")[2]), own, set(own), None)
-            count += 1
+    for name, node, held in calls_with_constants(script.inlined_graph):
+        kind = node.kind()
+        yield _layer(name, _TYPES.get(kind, kind.rpartition("::")[2]), held, set(held), None)
 
 
 def _by_owner(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, dict[str, torch.Tensor]]":

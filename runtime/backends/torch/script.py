@@ -178,7 +178,8 @@ def export(
             model = replace(model, inputs=tuple(model.inputs[place] for place in places))
     exported = save_script(script, model, context.scratch)
     opened = open_session(exported, threads=context.threads)
-    parity = compared(model, opened, example, min(rows, len(example)), context.threads)
+    own = open_session(model, threads=context.threads)
+    parity = compared(model, own, opened, example, min(rows, len(example)))
     return exported, check_parity(parity, tolerance, "TorchScript")
 
 
@@ -211,16 +212,16 @@ def scripted(
         ) from None
 
 
-def compared(model: TorchModel, opened: Any, example: Rows, rows: int, threads: int) -> dict[str, Any]:
-    """Return how far a file's answers to example rows, and to the first of them alone, are from the module's.
+def compared(model: Any, session: Any, opened: Any, example: Rows, rows: int) -> dict[str, Any]:
+    """Return how far a file's answers to example rows, and to the first of them alone, are from a model's.
 
-    `opened` is the file's session, which is closed. One row alone shows a branch on the batch size that a trace fixed,
+    `model` has inputs and recurrence; its `session` and the file's, `opened`, are closed. One row alone shows a branch on the batch size that a trace fixed,
     where the module takes any batch.
     """
     arrays = example_arrays(model, example, rows)
     size = opened.fixed_batch if insisted_batch(recurrent.stateless(model.inputs, model.recurrence)) is None else None
     with (
-        open_session(model, threads=threads) as own,
+        session as own,
         opened if size is None else PiecewiseSession(opened, size) as other,
     ):
         parity = measure_parity(own.run(arrays), other.run(arrays))
