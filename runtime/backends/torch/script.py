@@ -22,7 +22,7 @@ from torch.jit.frontend import FrontendError  # noqa: TID253 - its very subject
 from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.session import PiecewiseSession, check_parity, insisted_batch, measure_parity, worse
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of, signature_of
-from titrant.runtime.backends.torch.call import example_arrays, named, refuse_decisions
+from titrant.runtime.backends.torch.call import Bordered, example_arrays, named, refuse_decisions
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.executed import names_of_calls
 from titrant.runtime.backends.torch.session import Border, open_session
@@ -212,11 +212,11 @@ def scripted(
         ) from None
 
 
-def compared(model: Any, session: Any, opened: Any, example: Rows, rows: int) -> dict[str, Any]:
+def compared(model: Bordered, session: Any, opened: Any, example: Rows, rows: int) -> dict[str, Any]:
     """Return how far a file's answers to example rows, and to the first of them alone, are from a model's.
 
-    `model` has inputs and recurrence; its `session` and the file's, `opened`, are closed. One row alone shows a branch on the batch size that a trace fixed,
-    where the module takes any batch.
+    The `session` of the model and that of the file, `opened`, are closed. One row alone shows a branch on the batch
+    size that a trace fixed, where the model takes any batch.
     """
     arrays = example_arrays(model, example, rows)
     size = opened.fixed_batch if insisted_batch(recurrent.stateless(model.inputs, model.recurrence)) is None else None

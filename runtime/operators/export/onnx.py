@@ -101,24 +101,29 @@ def predict(
 def export_onnx(params: ExportOnnxParams, context: Context, *, model: Any, example: Any) -> dict[str, Any]:
     """Trace the model into an ONNX file with a free batch size, and compare the file's answers with the module's.
 
+    A TorchScript file is converted as it is, so that branches of a scripted one stay branches; a torch.export program
+    is traced. Layers keep the names that they have in the file.
+
     Helps when: the model shall run without Python, or in an engine that is faster than eager torch.
-    Inputs:     model - a module without branches on tensor values; example - rows whose arrays it takes by name
+    Inputs:     model - a module without branches on tensor values, a TorchScript or a torch.export file; example - rows
+                whose arrays it takes by name
     Outputs:    model - one file, above 2 GB with its weights in another beside it, named inputs and outputs, batch
                 normalization folded, the same bytes every time; parity - largest absolute and relative difference over
                 the example rows
     Fails:      StepError when the operator set is not one that can be written (names the range), when an operation has
                 no ONNX form, or when answers differ beyond `tolerance`;
-                PreconditionError when the forward takes decisions on tensor values
+                PreconditionError when the forward takes decisions on tensor values, and for a program with branches
     Cost:       one traced forward pass and one forward pass in either engine; peak memory is four times the weights
     """
-    exported, opset, parity = export(model, example, params, context)
+    make = export if model.kind == "torch" else export_file
+    exported, opset, parity = make(model, example, params, context)
     context.measure("opset", opset)
     context.measure("parity_relative", parity["relative"])
     return {"model": exported, "parity": parity}
 
 
 def export(
-    model: "TorchModel | TorchScriptModel | ExportedModel", example: "Rows", params: ExportOnnxParams, context: Context
+    model: "TorchModel", example: "Rows", params: ExportOnnxParams, context: Context
 ) -> "tuple[OnnxModel, int, dict[str, Any]]":
     """Return the written file, its operator set, and its parity over `params.rows` example rows."""
     from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
@@ -129,8 +134,6 @@ def export(
     from titrant.runtime.backends.torch.script import TRACED_ROWS, answers, flat
 
     _check_opset(params.opset)
-    if model.kind != "torch":
-        return _of_file(model, example, params, context)
     arrays = example_arrays(model, example, TRACED_ROWS)
     raw = context.scratch / "raw" / "raw.onnx"  # above 2 GB torch puts every weight into a file beside it
     raw.parent.mkdir()
@@ -156,10 +159,10 @@ def export(
     )
 
 
-def _of_file(
+def export_file(
     model: "TorchScriptModel | ExportedModel", example: "Rows", params: ExportOnnxParams, context: Context
 ) -> "tuple[OnnxModel, int, dict[str, Any]]":
-    """Return what `export` does, of a file: a script's branches stay branches, a program is traced."""
+    """Return what `export` does, of a file of torch's: a script's branches stay branches, a program is traced."""
     from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
     from titrant.runtime.backends.onnxruntime.graph import note_recurrence, read, write
     from titrant.runtime.backends.session import check_parity

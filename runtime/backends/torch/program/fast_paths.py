@@ -24,7 +24,7 @@ def written_out(script: Any) -> None:
             torch._C._jit_pass_custom_pattern_based_rewrite_graph(fused, plain, part.graph)
 
 
-def _encoder_layer(
+def _encoder_layer(  # noqa: PLR0917 - those of the call that it stands for
     src: Tensor, width: int, heads: int, qkv_weight: Tensor, qkv_bias: Tensor, out_weight: Tensor, out_bias: Tensor,
     use_gelu: bool, norm_first: bool, eps: float, norm1_weight: Tensor, norm1_bias: Tensor, norm2_weight: Tensor,
     norm2_bias: Tensor, linear1_weight: Tensor, linear1_bias: Tensor, linear2_weight: Tensor, linear2_bias: Tensor,

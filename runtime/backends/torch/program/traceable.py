@@ -145,7 +145,7 @@ class _Scoped(Interpreter):
         self._scope = scope
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        # torch.ops takes numbers only, so that a trace would hold the example's sizes; Python's calls take what it follows.
+        # torch.ops takes numbers only, so that a trace would hold the example's sizes; Python's calls are followed.
         name = getattr(getattr(target, "_schema", None), "name", "")
         if name in _SIZES:
             return args[0].size(*args[1:]) if name == _SIZES[0] else args[0].numel()

@@ -5,7 +5,7 @@ among the initializers, and the names of nodes and weights are all that tells wh
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx  # noqa: TID253 - its very subject
@@ -99,8 +99,8 @@ def _moved(node: onnx.NodeProto, arrays: list[np.ndarray]) -> np.ndarray:
     from onnx.reference import ReferenceEvaluator
 
     feeds = dict(zip([name for name in node.input if name], arrays, strict=True))
-    answer: np.ndarray = ReferenceEvaluator(node).run(None, feeds)[0]
-    return np.asarray(answer)
+    answers: Any = ReferenceEvaluator(node).run(None, feeds)
+    return np.asarray(answers[0])
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
