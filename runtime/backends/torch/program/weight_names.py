@@ -23,7 +23,7 @@ _MIXED = np.uint64(0x9E3779B97F4A7C15)
 def name_weights(model: onnx.ModelProto, tensors: "Mapping[str, Mapping[str, torch.Tensor]]") -> None:
     """Make weights of a graph's constants, in place, and call those that layers hold after them: layer.weight.
 
-    `tensors` are {layer: {name: tensor}}. A tensor is found by its numbers, in whatever order: exporters transpose
+    `tensors` are {layer: {name: tensor}}. A tensor is alike by its numbers, in whatever order: exporters transpose
     weights, and sort those of recurrent layers by gate. Of layers that hold the same numbers each names one.
     """
     _hold(model.graph)
@@ -37,9 +37,9 @@ def name_weights(model: onnx.ModelProto, tensors: "Mapping[str, Mapping[str, tor
     for tensor in _initializers(model.graph):
         if tensor.name not in owners and tensor.dims and tensor.data_type == onnx.TensorProto.FLOAT:
             array = numpy_helper.to_array(tensor)
-            found = names.get(_numbers(array)) or names.get(_numbers(array[0]))
-            if found:
-                renamed[tensor.name] = found.pop(0) if len(found) > 1 else found[0]
+            alike = names.get(_numbers(array)) or names.get(_numbers(array[0]))
+            if alike:
+                renamed[tensor.name] = alike.pop(0) if len(alike) > 1 else alike[0]
     _rename(model.graph, _apart(renamed, {tensor.name for tensor in _initializers(model.graph)}))
 
 
