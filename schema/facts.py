@@ -203,6 +203,7 @@ class ModelFacts:
     weights: LoadedWeights | None = None  # of a factory that is given a file
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
+    repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
 
     @property
     def is_graph(self) -> bool:

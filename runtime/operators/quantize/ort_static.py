@@ -23,15 +23,12 @@ from titrant.runtime.cost.sizes import (
     EMBEDDINGS,
     LAYER_NORMS,
     PRODUCTS_IN_FILE,
-    QDQ_ATTENTION_BYTES,
-    QDQ_BYTES,
     QDQ_LAYER_BYTES,
-    QDQ_OPERATION_BYTES,
     layers_of,
     missing,
-    onnx_bytes,
     qdq_scale_bytes,
     saved_by_int8,
+    short_onnx_bytes,
     takes_none,
 )
 from titrant.runtime.method import Method
@@ -124,13 +121,8 @@ def predict(
         return Prediction()
     quantized = layers_of(model, *QUANTIZED)
     scales = qdq_scale_bytes(model, *MULTIPLIED) if params.per_channel else 0
-    size = (
-        onnx_bytes(model, QDQ_ATTENTION_BYTES, QDQ_OPERATION_BYTES)
-        - saved_by_int8(model, *QUANTIZED)
-        + scales
-        + QDQ_LAYER_BYTES * len(quantized)
-        + QDQ_BYTES
-    )
+    nodes = QDQ_LAYER_BYTES * len(quantized)
+    size = short_onnx_bytes(model) - saved_by_int8(model, *QUANTIZED) + scales + nodes
     speed = speed_of(hardware, work.threads)
     rows = min(params.rows, work.rows.get("calibration", params.rows))
     batch = fixed_batch(model) or min(params.batch_size, max(rows, 1))
@@ -158,7 +150,7 @@ def _few_products(model: ModelFacts) -> str:
 
 @operator(
     "quantize.ort_static",
-    version=6,
+    version=7,
     family="quantize",
     params=OrtStaticParams,
     inputs={"model": "onnx", "calibration": "rows"},
@@ -208,6 +200,7 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
     import onnx
 
     from titrant.runtime.backends.onnxruntime.calibration import RangeRule, ranges, unbounded
+    from titrant.runtime.backends.onnxruntime.compact.compact import compact
     from titrant.runtime.backends.onnxruntime.graph import is_recurrent, pooled, weighted_nodes, write
     from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, widen_ranges
     from titrant.runtime.backends.onnxruntime.left_float import guard, left_nodes
@@ -240,6 +233,7 @@ def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context:
     )
     guard(result)
     restore_names(result, names)
+    compact(result)
     written = write(result, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
     return written, int8_products(result)
