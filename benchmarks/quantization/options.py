@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import option_nets
+
 from titrant.runtime import catalog
 from titrant.schema.values.frozen import dataclass
 
@@ -89,7 +90,9 @@ def values_of(name: str, field: Any) -> Iterator[Any]:
 
 
 def _ends(kind: type, metadata: list[Any], default: Any) -> Iterator[Any]:
-    limits = {name: getattr(item, name) for item in metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)}
+    limits = {
+        name: getattr(item, name) for item in metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)
+    }
     low = limits.get("ge", limits["gt"] + _INSIDE if "gt" in limits else None)
     high = limits.get("le", limits["lt"] - _INSIDE if "lt" in limits else _FAR if low is not None else None)
     yield from (kind(end) for end in (low, high) if end is not None and end != default)
@@ -161,7 +164,9 @@ class Bench:
         return self._made[key][1][port]
 
     def _inputs(self, plan: Any, given: Any) -> Any:
-        return self._value(plan, given) if isinstance(given, str) else {n: self._value(plan, r) for n, r in given.items()}
+        return (
+            self._value(plan, given) if isinstance(given, str) else {n: self._value(plan, r) for n, r in given.items()}
+        )
 
 
 def _params(step: Any) -> Any:
@@ -196,7 +201,9 @@ def main() -> int:
         bench = Bench(folder)
         for case in cases(methods, options.nets):
             outcome = bench.outcome(case)
-            said = f"refused: {outcome.refused}" if outcome.refused else f"{outcome.size:,} bytes, {outcome.layers} layers"
+            said = (
+                f"refused: {outcome.refused}" if outcome.refused else f"{outcome.size:,} bytes, {outcome.layers} layers"
+            )
             amiss += bool(outcome.amiss)
             print(f"{'AMISS' if outcome.amiss else 'ok':5} {case}: {outcome.amiss or said}", flush=True)
     print(f"{amiss} amiss")
