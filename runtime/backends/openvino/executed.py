@@ -40,15 +40,25 @@ def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> t
     _find_hidden(originals, graph)
     operations = {name for names in originals.values() for name in names if name}
     of_layer = layers_of(operations, layers, about(graph).weights)
+    products = {operation.get_friendly_name() for operation in graph.get_ordered_ops() if _multiplies(operation)}
     return tuple(
-        ExecutedLayer(
-            next((of_layer[name] for name in originals[operation] if name in of_layer), ""),
-            operation.get_friendly_name(),
-            precision,
-            _say(operation, "layerType"),
-        )
+        ExecutedLayer(layer, operation.get_friendly_name(), precision, _say(operation, "layerType"))
         for operation, precision in heavy.items()
+        for layer in _layers(originals[operation], of_layer, products)
     )
+
+
+def _multiplies(operation: Any) -> bool:
+    return operation.get_type_name() in MULTIPLY
+
+
+def _layers(names: Collection[str], of_layer: Mapping[str, str], products: Collection[str]) -> list[str]:
+    """Return the layers that one operation computes: kernels of several products in a row or side by side are fused.
+
+    What else is fused into it tells only where no product does. [""] where there is none.
+    """
+    computed = list(dict.fromkeys(of_layer[name] for name in names if name in of_layer and name in products))
+    return computed or [next((of_layer[name] for name in names if name in of_layer), "")]
 
 
 def _find_split(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:

@@ -87,7 +87,7 @@ def predict(
 
 @operator(
     "export.openvino",
-    version=1,
+    version=2,
     family="export",
     params=ExportOpenvinoParams,
     inputs={"model": "onnx", "example": "rows"},

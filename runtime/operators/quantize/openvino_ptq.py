@@ -80,7 +80,7 @@ def predict(
 
 @operator(
     "quantize.openvino_ptq",
-    version=1,
+    version=2,
     family="quantize",
     params=OpenvinoPtqParams,
     inputs={"model": "onnx", "calibration": "rows"},

@@ -69,7 +69,7 @@ def predict(
 
 @operator(
     "quantize.openvino_weights",
-    version=1,
+    version=2,
     family="quantize",
     params=OpenvinoWeightsParams,
     inputs={"model": "onnx"},
