@@ -146,10 +146,10 @@ def quantized(
 
 
 def _keep_ranks(graph: "openvino.Model") -> None:
-    """Take one place of an answer, as x[:, -1] does, in two steps: a slice of one place, which then loses its dimension.
+    """Take one place of an answer, as x[:, -1] does, in two steps: a slice of one, which then loses its dimension.
 
-    As OpenVINO 2026.4 compiles int8 it moves the scales of x behind the one step, with the dimension that is gone there:
-    the answer gets a dimension more, and the batch stands in another.
+    As OpenVINO 2026.4 compiles int8 it moves the scales of x behind the one step, with the dimension that is gone
+    there: the answer gets a dimension more, and the batch stands in another.
     """
     import openvino.opset8
 
