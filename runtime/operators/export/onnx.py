@@ -84,7 +84,7 @@ def predict(
 
 @operator(
     "export.onnx",
-    version=2,
+    version=3,
     family="export",
     params=ExportOnnxParams,
     inputs={"model": "torch", "example": "rows"},
@@ -109,7 +109,9 @@ def export_onnx(params: ExportOnnxParams, context: Context, *, model: Any, examp
                 PreconditionError when the forward takes decisions on tensor values
     Cost:       one traced forward pass and one forward pass in either engine; peak memory is four times the weights
     """
-    exported, opset, parity = export(model, example, params, context)
+    from titrant.runtime.operators.model.fold import with_plain_weights
+
+    exported, opset, parity = export(with_plain_weights(model), example, params, context)
     context.measure("opset", opset)
     context.measure("parity_relative", parity["relative"])
     return {"model": exported, "parity": parity}

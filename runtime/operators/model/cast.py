@@ -135,7 +135,9 @@ def model_cast(params: CastParams, context: Context, *, model: Any) -> dict[str,
 def cast_model(model: "TorchModel", dtype: str) -> "TorchModel":
     """Return a cast copy; PreconditionError X216 when a weight becomes infinite, X239 when the forward fails in it."""
     from titrant.runtime.backends.torch.module import rewritten
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
+    model = with_plain_weights(model)
     plain, mixed = (rewritten(model, "model.cast", {"dtype": dtype, "mixed": mixed}) for mixed in (False, True))
     result, failure = plain, _failure(plain)
     if failure is not None and _failure(mixed) is None:
