@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xml.sax.saxutils import escape, unescape
 
 from titrant.runtime.backends import recurrent
-from titrant.runtime.backends.openvino.names import FUSED, free
+from titrant.runtime.backends.openvino.names import FUSED, free, with_bodies
 from titrant.runtime.backends.stamp import KEY, Piece
 from titrant.schema.values.frozen import dataclass
 
@@ -83,7 +83,8 @@ def write(
     """
     from titrant.runtime.backends.openvino.library import write_graph
 
-    _name_operations(graph, nodes)
+    for part in with_bodies(graph):
+        _name_operations(part, nodes)
     _name_tensors(graph, about.outputs)
     for key in list(graph.get_rt_info()):
         del graph.get_rt_info()[key]

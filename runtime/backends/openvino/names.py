@@ -27,6 +27,17 @@ _COUNTED = re.compile(r"[A-Z]\w*_\d+")
 FUSED = "fused_names_0"
 
 
+def with_bodies(graph: "openvino.Model") -> "Iterator[openvino.Model]":
+    """Yield a graph and those inside it: the bodies of loops and the branches of decisions."""
+    yield graph
+    for operation in graph.get_ordered_ops():
+        if operation.get_type_name() in ("Loop", "TensorIterator"):
+            yield from with_bodies(operation.get_function())
+        elif operation.get_type_name() == "If":
+            yield from with_bodies(operation.get_function(0))
+            yield from with_bodies(operation.get_function(1))
+
+
 def name_as(graph: "openvino.Model", source: "onnx.ModelProto") -> None:
     """Call operations as the ONNX nodes whose answers they make: an output's own name hides that of its node.
 
@@ -36,6 +47,11 @@ def name_as(graph: "openvino.Model", source: "onnx.ModelProto") -> None:
     from titrant.runtime.backends.onnxruntime.layer_names import GraphNames
 
     names = GraphNames.of(source.graph)
+    for part in with_bodies(graph):
+        _name_part(part, names)
+
+
+def _name_part(graph: "openvino.Model", names: "GraphNames") -> None:
     recurrent: dict[str, list[openvino.Node]] = {}
     folded: list[openvino.Node] = []
     for place, operation in enumerate(graph.get_ordered_ops()):

@@ -41,7 +41,7 @@ def precision(params: OpenvinoBf16Params) -> str:
 
 def chooses(layer: Layer) -> bool:
     """Whether nothing is asked of the precision of a layer: rows are looked up as they are stored."""
-    return layer.type in EMBEDDINGS
+    return layer.type in (*EMBEDDINGS, "EmbeddingBag")
 
 
 def predict(
