@@ -19,8 +19,8 @@ def allocation_step(entry: RequestedCandidate) -> str:
     return f"{entry.id}.allocation.allocation"
 
 
-def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answering) -> Iterator[Step]:
-    """Yield the steps that settle a mixture before it is made; `steps` make it.
+def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answering) -> Iterator[Step]:
+    """Yield the `steps` that make a mixture, with those that settle it before the one that quantizes.
 
     How much each region is damaged and what it takes is found once: mixtures of one method share these steps. Which
     regions are left alone follows from what the uniform candidates and the mixtures before this one lost.
@@ -29,7 +29,9 @@ def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answe
     method = answering.maker.declare(operator).method
     assert method is not None
     assert method.mixing is not None  # only those that can be mixed get mixtures
-    making = next(step for step in steps if step.operator == operator)
+    place = next(place for place, step in enumerate(steps) if step.operator == operator)
+    making = steps[place]
+    yield from steps[:place]
     module = _module(making.inputs["model"], steps, answering)
     takes = {"model": making.inputs["model"], "module": module, "calibration": CALIBRATION, "tuning": TUNING}
     estimated = module and estimates(method, given_facts(entry.chain, answering.maker))
@@ -44,6 +46,7 @@ def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answe
     for local, name in (("sensitivity", sensitivity), ("prices", method.mixing.prices)):
         yield _step((f"{entry.id}.{local}", name), given, takes, entry, answering)
     yield _allocation(entry, method.mixing, answering)
+    yield from steps[place:]
 
 
 def _module(model: PortSource, steps: Sequence[Step], answering: Answering) -> PortSource:

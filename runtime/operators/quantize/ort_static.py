@@ -177,6 +177,7 @@ def _few_products(model: ModelFacts) -> str:
         named="convolutions, matrix products, embeddings and layer norms",
         chooses=chooses,
         repairs=(
+            Repair("equalize", "equalized", before="quantize.equalize", exact=True),
             Repair("clip", "clipped", options={"calibration": "mse"}),
             Repair("clip", "cut", options={"calibration": "percentile"}, unasked="the least squared error is tried"),
         ),
