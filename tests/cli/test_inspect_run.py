@@ -75,10 +75,14 @@ DAMAGES = {
 }
 
 
+def reported(damages):
+    return {"format": 1, "record": {"values": {"sensitivity": {"ort-static": damages}}}}
+
+
 def test_shows_what_each_region_of_a_searched_mixture_does_to_the_answers(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
     folder = run_folder(tmp_path, LAYERS)
-    (folder / "report.json").write_text(json.dumps({"values": {"sensitivity": {"ort-static": DAMAGES}}}), "utf-8")
+    (folder / "report.json").write_text(json.dumps(reported(DAMAGES)), "utf-8")
     assert main(["inspect", "latest"]) == 0
     table = capsys.readouterr().out.split("\n\n")[-1].splitlines()
     assert table == [
@@ -91,6 +95,6 @@ def test_shows_what_each_region_of_a_searched_mixture_does_to_the_answers(tmp_pa
     ]
     assert main(["inspect", "latest", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sensitivity"]["ort-static"]["whole"] == 0.0024
-    (folder / "report.json").write_text('{"values": {"sensitivity": {"ort-static": {"regions": 1}}}}', "utf-8")
+    (folder / "report.json").write_text(json.dumps(reported({"regions": 1})), "utf-8")
     assert main(["inspect", "latest"]) == 4
     assert "X500" in capsys.readouterr().err

@@ -101,7 +101,8 @@ def _sensitivity(file: Path) -> "Mapping[str, Sensitivity]":
 
     if not file.is_file():
         return {}
-    return read_sensitivity((read_json(file).get("values") or {}).get("sensitivity") or {})
+    values = (read_json(file).get("record") or {}).get("values") or {}
+    return read_sensitivity(values.get("sensitivity") or {})
 
 
 def inspect(
