@@ -293,7 +293,7 @@ def bars(title: str, sensitivity: Sensitivity, name: str = "sensitivity") -> str
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
-        axes.set_xlabel("damage of each region alone (dashed: of all at once)")
+        axes.set_xlabel("damage alone (dashed: all at once)")
         return svg_text(figure, name, f"damage to the answers of {title}, one bar a region")
 
 
