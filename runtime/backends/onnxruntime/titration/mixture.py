@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import onnx  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.onnxruntime.calibration import RangeRule, ranges, unbounded
+from titrant.runtime.backends.onnxruntime.compact.compact import compact
 from titrant.runtime.backends.onnxruntime.graph import (
     WEIGHTED,
     has_branches,
@@ -94,6 +95,7 @@ class Mixtures:
         result = self.quantized(nodes)
         guard(result)
         restore_names(result, self._names)
+        compact(result)
         return write(result, self._scratch / name)
 
     def quantized(self, nodes: Collection[str]) -> onnx.ModelProto:
