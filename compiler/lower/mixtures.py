@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.repairs import estimates
 from titrant.compiler.lower.chains import CALIBRATION, RequestedCandidate, given_facts
 from titrant.compiler.lower.judge import TUNING, Answering, timing_batch
 from titrant.compiler.lower.plan_graph import PortSource
@@ -31,7 +32,10 @@ def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Ans
     place = next(place for place, step in enumerate(steps) if step.operator == operator)
     making = steps[place]
     yield from steps[:place]
-    takes = {"model": making.inputs["model"], "calibration": CALIBRATION, "tuning": TUNING}
+    module = _module(making.inputs["model"], steps, answering)
+    takes = {"model": making.inputs["model"], "module": module, "calibration": CALIBRATION, "tuning": TUNING}
+    estimated = module and estimates(method, given_facts(entry.chain, answering.maker))
+    sensitivity = method.mixing.estimate if estimated else method.mixing.sensitivity
     given = {
         **answering.reading,
         "options": dict(making.params),
@@ -39,10 +43,20 @@ def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Ans
         "batch": timing_batch(answering.bound.recipe),
         "threads": answering.decisions.settled.threads.timing,
     }
-    for local, name in (("sensitivity", method.mixing.sensitivity), ("prices", method.mixing.prices)):
+    for local, name in (("sensitivity", sensitivity), ("prices", method.mixing.prices)):
         yield _step((f"{entry.id}.{local}", name), given, takes, entry, answering)
     yield _allocation(entry, method.mixing, answering)
     yield from steps[place:]
+
+
+def _module(model: PortSource, steps: Sequence[Step], answering: Answering) -> PortSource:
+    """Return the "step.port" of what a file was exported from, through what was done to the file since; "": unknown."""
+    step = next((step for step in steps if model == f"{step.id}.model"), None)
+    if step is None:
+        return ""
+    declaration = answering.maker.declare(step.operator)
+    exported = declaration.outputs["model"] not in declaration.inputs["model"].kinds
+    return step.inputs["model"] if exported else _module(step.inputs["model"], steps, answering)
 
 
 def _quantized(entry: RequestedCandidate, answering: Answering) -> list[str]:

@@ -158,6 +158,7 @@ CASES = {
     "quantize.torchao_fp8": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}, cuda=True),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
     "quantize.ort_nbits": Case({}, {"model": "wide:model"}),
+    "quantize.equalize": Case({}, {"model": "export.onnx:model"}),
     "quantize.smoothquant": Case({}, {"model": "net:layers", "calibration": "data.transform:calibration"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
     "export.openvino": Case({}, {"model": "export.onnx:model", "example": "data.transform:tuning"}),
