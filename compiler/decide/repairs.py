@@ -6,6 +6,7 @@ All of it stands in the plan and runs only where tuning rows ask for it.
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from titrant.compiler.decide.methods import without_calibration
 from titrant.compiler.decide.reductions import reduced_facts
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, SearchBudget, decision
 from titrant.runtime import catalog
@@ -98,9 +99,14 @@ def _against(question: Question, base: Chain, repair: Repair) -> Iterator[Unmet]
     written = {name for name in repair.options if name in question.recipe.quantization.options}
     if written:
         yield Unmet(f"the recipe sets {', '.join(sorted(written))} itself")
+    if repair.bits and base.bits not in repair.bits:
+        yield Unmet(f"it is for {' and '.join(map(str, repair.bits))} bits", unasked=True)
+    repaired = catalog.get(method_operator(base.method))
+    yield from without_calibration(question, repaired, {**base.options, **repair.options})
     for operator in filter(None, (repair.before, repair.after)):
         declaration = catalog.get(operator)
         yield from declaration.requires(declaration.params(), question.hardware, model)
+        yield from without_calibration(question, declaration, {})
         if declaration.idle(declaration.params(), model):
             yield Unmet(f"{operator} has nothing to do on this model")
         if not _can_be_given(question, base, declaration, first=operator == repair.before):
