@@ -144,7 +144,7 @@ def _repaired(base: Chain, usable: Iterable[Repair]) -> Iterator[Chain]:
     """Yield a chain for each repair; what is exact stays for those that follow."""
     kept: tuple[str, ...] = ()
     for repair in usable:
-        first = (*kept, *filter(None, (repair.before,)))
+        first = _in_order(kept, repair.before)
         yield replace(
             base,
             id=f"{base.id}.{repair.suffix}",
@@ -155,6 +155,14 @@ def _repaired(base: Chain, usable: Iterable[Repair]) -> Iterator[Chain]:
         )
         if repair.exact and repair.before:
             kept = first
+
+
+def _in_order(kept: tuple[str, ...], before: str) -> tuple[str, ...]:
+    """Put an operator behind those that are kept, or before them where it takes what they no longer give."""
+    if not before or not kept:
+        return (*kept, *filter(None, (before,)))
+    given, takes = catalog.get(kept[-1]).outputs["model"], catalog.get(before).inputs["model"].kinds[0]
+    return (*kept, before) if backend.conversion(given, takes) is not None else (before, *kept)
 
 
 def _can_mix(chain: Chain) -> bool:

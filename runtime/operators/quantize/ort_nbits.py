@@ -36,6 +36,8 @@ LEAST_ROW = 16
 _MATRIX = 2
 _WIDTHS = (4, 8)
 ADAROUND = "adaround"
+# Calibration rows that are answered at once.
+ROWS_AT_ONCE = 64
 # Steps by vectors in each of them, of one layer.
 TRAINED = 600 * 64
 
@@ -249,9 +251,14 @@ def quantize(
     how = Rounding(params.bits, params.block, params.algorithm, params.symmetric, params.accuracy_level)
     numbers: dict[str, np.ndarray] = {}
     if params.rounding == ADAROUND and products:
-        from titrant.runtime.backends.onnxruntime.titration.adaround import adaround, batches_of
+        from titrant.runtime.backends.onnxruntime.calibration import RangeRule, feeds_of
+        from titrant.runtime.backends.onnxruntime.titration.adaround import adaround
 
-        feeds = batches_of(model, graph, names, calibration, params.rows)
+        if calibration is None:
+            message = "rounding: adaround is trained on calibration rows, and there are none"
+            raise PreconditionError(Diagnostic("X217", message, help="give the role calibration rows in data.split"))
+        rule = RangeRule("minmax", 100.0, params.rows, ROWS_AT_ONCE)
+        feeds = feeds_of(graph, names, model, calibration, rule)
         numbers, errors = adaround(graph, products, how, feeds, context)
         context.measure("rounding_error", float(np.mean([each.chosen / each.nearest for each in errors.values()])))
     round_weights(graph, products, tables, how, numbers)

@@ -7,7 +7,7 @@ read before. Both terms are means here, the first relative to that of rounding t
 layers. What follows a layer is not part of it.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,19 +15,15 @@ import onnx  # noqa: TID253 - its very subject
 import torch  # noqa: TID253 - its very subject
 from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.onnxruntime.calibration import RangeRule, batches, stepwise
-from titrant.runtime.backends.onnxruntime.graph import is_recurrent
+from titrant.runtime.backends.onnxruntime.calibration import Feeds
 from titrant.runtime.backends.onnxruntime.nbits import Grid, Rounding, grid_of
 from titrant.runtime.backends.onnxruntime.normalize import constants_of
-from titrant.runtime.backends.onnxruntime.session import load, specs
+from titrant.runtime.backends.onnxruntime.session import load
 from titrant.runtime.backends.torch.determinism import fixed_settings
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
-    from titrant.runtime.backends.onnxruntime.normalize import Renamed
     from titrant.runtime.catalog import Context
-    from titrant.runtime.values import OnnxModel, Rows
 
 # The paper's stretch of the sigmoid, its share of steps without regularization and its first and last β.
 _ZETA, _GAMMA, _WARM, _BETAS = 1.1, -0.1, 0.2, (20.0, 2.0)
@@ -35,10 +31,6 @@ _ZETA, _GAMMA, _WARM, _BETAS = 1.1, -0.1, 0.2, (20.0, 2.0)
 _STEPS, _BATCH, _RATE, _WEIGHT = 600, 64, 2e-2, 0.5
 # Vectors of a layer's input that are kept.
 SAMPLED = 2048
-# Rows that are answered at once.
-_ROWS = 64
-
-Feeds = Callable[[], Iterator[Mapping[str, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -47,28 +39,6 @@ class Error:
 
     chosen: float
     nearest: float
-
-
-def batches_of(
-    model: "OnnxModel", graph: onnx.ModelProto, names: "Renamed", rows: "Rows | None", most_rows: int
-) -> Feeds:
-    """Return what gives the batches of at most so many calibration rows, by the names of the graph's inputs.
-
-    `model` is the file that the graph was made of. Raises PreconditionError X217 where there are no rows.
-    """
-    if rows is None:
-        message = "rounding: adaround is trained on calibration rows, and there are none"
-        raise PreconditionError(Diagnostic("X217", message, help="give the role calibration rows in data.split"))
-    taken = specs(load(model.path, threads=1))
-    own = {names.of(value.name): value.name for value in graph.graph.input}
-    rule = RangeRule("minmax", 100.0, most_rows, _ROWS)
-
-    def feeds() -> Iterator[Mapping[str, np.ndarray]]:
-        each = stepwise(model, rows, taken, rule) if is_recurrent(graph) else batches(rows, taken, rule)
-        for feed in each:
-            yield {own[name]: array for name, array in feed.items()}
-
-    return feeds
 
 
 def adaround(
