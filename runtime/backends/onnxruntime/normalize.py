@@ -227,11 +227,12 @@ def restore_names(model: onnx.ModelProto, names: Renamed) -> None:
         if name in taken:
             new[name] = _free(f"{name}_of", taken, first=True)
             taken.add(new[name])
-    _rename_all(graph, new)
-    _rename_all(graph, names.own)
+    rename_all(graph, new)
+    rename_all(graph, names.own)
 
 
-def _rename_all(graph: onnx.GraphProto, new: Mapping[str, str]) -> None:
+def rename_all(graph: onnx.GraphProto, new: Mapping[str, str]) -> None:
+    """Rename tensors of a graph in all that names them, the graphs inside its nodes included."""
     for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         value.name = new.get(value.name, value.name)
     _rename(graph.node, new)

@@ -10,13 +10,12 @@ from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.matrices import WeightMatrix, matrices_of, quantized_already
 from titrant.runtime.cost.sizes import (
     EMBEDDINGS,
-    FOLDED_ATTENTION_BYTES,
-    FOLDED_OPERATION_BYTES,
     PRODUCTS_IN_FILE,
+    is_constant,
     is_tied,
     layers_of,
     missing,
-    onnx_bytes,
+    short_onnx_bytes,
     tied_to_table,
 )
 from titrant.runtime.method import Method, Repair
@@ -42,7 +41,7 @@ ROWS_AT_ONCE = 64
 TRAINED = 600 * 64
 
 # Names, shapes and attributes of what takes the place of a product.
-NODES_BYTES = 330
+NODES_BYTES = 140
 # Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.04, 0.001
 _READ_BYTES_PER_SECOND = {"rtn": 60e6, "hqq": 4e6, "k_quant": 3e6}
@@ -120,9 +119,10 @@ def predict(
     """Count the blocks of every product and table."""
     if model is None:
         return Prediction()
-    rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer) and not is_tied(layer)]
+    held = [layer for layer in layers_of(model, *ROUNDED) if not is_tied(layer) and not is_constant(layer)]
+    rounded = [layer for layer in held if not leaves(layer)]
     matrices = [matrix for layer in (*rounded, *tied_to_table(model)) for matrix in matrices_of(layer)]
-    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES, FOLDED_OPERATION_BYTES) + NODES_BYTES * len(matrices)
+    size = short_onnx_bytes(model) + NODES_BYTES * len(matrices)
     size -= sum(4 * matrix.inputs * matrix.outputs for matrix in matrices)
     size += sum(block_bytes(matrix, params) for matrix in matrices)
     rate = _READ_BYTES_PER_SECOND[params.algorithm]
@@ -157,7 +157,7 @@ def loads(params: OrtNbitsParams) -> tuple[str, ...]:
 
 @operator(
     "quantize.ort_nbits",
-    version=2,
+    version=3,
     family="quantize",
     params=OrtNbitsParams,
     inputs={"model": "onnx", "calibration": Port(("rows",), optional=True, when=("rounding", ADAROUND))},
@@ -222,6 +222,7 @@ def quantize(
     """Return the written file, how many nodes are rounded, and how many with weights are not."""
     import numpy as np
 
+    from titrant.runtime.backends.onnxruntime.compact.compact import compact
     from titrant.runtime.backends.onnxruntime.graph import PRODUCT, WEIGHTED, weighted_nodes, without_gemm, write
     from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
     from titrant.runtime.backends.onnxruntime.nbits import Rounding, round_weights, roundable
@@ -263,6 +264,7 @@ def quantize(
         context.measure("rounding_error", float(np.mean([each.chosen / each.nearest for each in errors.values()])))
     round_weights(graph, products, tables, how, numbers)
     restore_names(graph, names)
+    compact(graph)
     written = write(graph, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
     return written, len(products) + len(tables), len(weighted_nodes(graph, (*WEIGHTED, "Gather")))

@@ -140,14 +140,8 @@ def _give(
     if given.size != 1:
         return False
     scale = np.broadcast_to((given.reshape(1) * weight.reshape(-1)).astype(np.float32), bias.shape)
-    names = [
-        add_constant(model, values, f"{node.name}.bias_quantized{ending}")
-        for ending, values in (
-            ("", _whole(bias / scale)),
-            ("_scale", scale),
-            ("_zero_point", np.zeros(len(bias), np.int32)),
-        )
-    ]
+    held = {f"{node.name}.bias_quantized": _whole(bias / scale), f"{node.name}.bias_quantized_scale": scale}
+    names = [add_constant(model, values, name) for name, values in held.items()]
     made = f"{names[0]}_unpacked"
     place = next(at for at, other in enumerate(model.graph.node) if other.name == node.name)
     model.graph.node.insert(place, helper.make_node(_UNPACKS, names, [made], f"{node.name}_bias", axis=0))
