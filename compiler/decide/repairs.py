@@ -245,6 +245,8 @@ def estimates(method: Method, model: ModelFacts) -> bool:
 
 
 def _mix_lines(question: Question, bases: list[Chain], mixed: list[str], against: str) -> Iterator[Decision]:
+    if question.recipe.search.check_sensitivity:
+        yield _check_line(question, mixed, against or "no method here can be mixed with a higher precision")
     if not any(map(_can_mix, bases)):
         return
     written = question.bound.written(*_MIX)
@@ -257,6 +259,20 @@ def _mix_lines(question: Question, bases: list[Chain], mixed: list[str], against
         chosen="none" if against else f"up to {MIXTURES} mixtures of {', '.join(mixed)}",
         because=against or "where it loses too much on tuning rows, repaired or not: sensitive regions stay in fp32",
         path=_MIX,
+    )
+
+
+def _check_line(question: Question, mixed: list[str], against: str) -> Decision:
+    tuning = question.data.roles.get("tuning")
+    rows = f"all {tuning.rows:,} tuning rows" if tuning else "all tuning rows"
+    return decision(
+        question,
+        "search.check_sensitivity",
+        "sensitivity.checked",
+        asked="true",
+        chosen=f"on {rows}" if mixed else "none",
+        because="the recipe asks for it, where mixtures are searched" if mixed else against,
+        path=("search", "check_sensitivity"),
     )
 
 

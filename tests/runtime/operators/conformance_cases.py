@@ -205,6 +205,15 @@ CASES = {
     "validate.measure": Case(
         READING, {"rows": "data.transform:tuning", **ANSWERS, "point": "validate.operating_point:point"}
     ),
+    "sensitivity.fisher": Case(
+        {**READING, "layers": ["convolution", "linear"]},
+        {
+            "model": "export.onnx:model",
+            "module": "model.load:model",
+            "calibration": "data.transform:calibration",
+            "tuning": "data.transform:tuning",
+        },
+    ),
     "sensitivity.regions": Case(
         {**READING, "layers": ["convolution", "linear"], "check": True},
         {
