@@ -174,6 +174,18 @@ def _few_products(model: ModelFacts) -> str:
             Repair("equalize", "equalized", before="quantize.equalize", exact=True),
             Repair("clip", "clipped", options={"calibration": "mse"}),
             Repair("clip", "cut", options={"calibration": "percentile"}, unasked="the least squared error is tried"),
+            Repair(
+                "bias_correction",
+                "corrected",
+                after="quantize.bias_correction",
+                unasked="it gained least where repairs were measured, and takes a forward pass for every layer",
+            ),
+            Repair(
+                "smooth",
+                "smoothed",
+                before="quantize.smoothquant",
+                unasked="it is for activations with outlier channels behind a normalization, as in transformers",
+            ),
         ),
         mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate", "sensitivity.fisher"),
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),
