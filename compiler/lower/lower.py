@@ -227,7 +227,10 @@ def _candidate(
             allocation=allocation,
         )
     )
-    searching = tuple(mix_steps(entry, steps, answering)) if chain.mix else ()
+    if chain.mix:
+        # What settles the layers reads the float graph, and the method reads what it settled.
+        place = next(place for place, step in enumerate(steps) if "allocation" in step.inputs)
+        steps = (*steps[:place], *mix_steps(entry, steps, answering), *steps[place:])
     candidate = Candidate(
         id=entry.id,
         method=chain.method,
@@ -247,7 +250,7 @@ def _candidate(
         allocation=allocation,
     )
     asked = _executed(entry, candidate, answering)
-    return candidate, (*searching, *steps, asked, *answering.compare(candidate, entry.stage))
+    return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
 def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:
