@@ -7,7 +7,7 @@ import numpy as np
 from contract.cells import FLIPS, Cell, Draw
 
 from titrant.runtime.contract.statistics.proportions import Pairs, paired_ratio_lower_bound
-from titrant.runtime.contract.tuning_bound import tuning_bound
+from titrant.runtime.contract.statistics.tuning_bound import tuning_bound
 from titrant.runtime.mixture.allocation import Frontier, Priced, RegionPrice, frontier
 from titrant.runtime.mixture.proposal import TriedMix, propose
 

@@ -21,7 +21,7 @@ from titrant.compiler.lower.chains import (
     links,
 )
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
-from titrant.compiler.lower.mixtures import allocation_step, mix_steps
+from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -228,9 +228,7 @@ def _candidate(
         )
     )
     if chain.mix:
-        # What settles the layers reads the float graph, and the method reads what it settled.
-        place = next(place for place, step in enumerate(steps) if "allocation" in step.inputs)
-        steps = (*steps[:place], *mix_steps(entry, steps, answering), *steps[place:])
+        steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
         id=entry.id,
         method=chain.method,
