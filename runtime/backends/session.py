@@ -298,8 +298,9 @@ def _finite(name: str, values: np.ndarray) -> None:
 def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the largest absolute difference of any output, and the largest relative to that output's largest answer.
 
-    `answers` may name its outputs otherwise, but has them in the same order. Where some are NaN or infinite, how many of
-    the reference's `numbers` and of the answers' are stands in `not_finite`. Raises StepError X208 where shapes differ.
+    `answers` may name its outputs otherwise, but has them in the same order. Where some are NaN or infinite, how many
+    of the reference's `numbers` and of the answers' are stands in `not_finite`. Raises StepError X208 where shapes
+    differ.
     """
     absolute = relative = 0.0
     rows = numbers = 0

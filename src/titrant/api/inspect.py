@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.compiler.predict.suitability import Suitability
-    from titrant.runtime.report.record_view import Sensitivity
+    from titrant.runtime.report.search_values import Sensitivity
 
 # A name for what nobody has named; recipes need one.
 _NAME = "inspected"
@@ -97,7 +97,7 @@ def inspect_run(run: str) -> RunLayers:
 def _sensitivity(file: Path) -> "Mapping[str, Sensitivity]":
     """Read what a run found out of its regions; {} where it has no report, or searched no mixture."""
     from titrant.api.runs import read_json
-    from titrant.runtime.report.record_view import read_sensitivity
+    from titrant.runtime.report.search_values import read_sensitivity
 
     if not file.is_file():
         return {}

@@ -19,7 +19,7 @@ from titrant.schema.release import Release
 from titrant.schema.values.units import counted, format_size
 
 if TYPE_CHECKING:
-    from titrant.runtime.report.record_view import Sensitivity
+    from titrant.runtime.report.search_values import Sensitivity
 
 # More layers than this are shortened to the first and last of them.
 _MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
