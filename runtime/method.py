@@ -31,11 +31,15 @@ class Repair:
 
 @dataclass(frozen=True)
 class Mixing:
-    """The operators that find a mixture for a method: the damage of regions, what they take, which to leave alone."""
+    """The operators that find a mixture for a method: the damage of regions, what they take, which to leave alone.
+
+    `estimate` finds the damage of many layers sooner, where there is what its port `module` takes.
+    """
 
     sensitivity: str
     prices: str
     allocate: str
+    estimate: str = ""
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,7 @@ class ModelFacts:
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
+    repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
 
     @property
     def is_graph(self) -> bool:

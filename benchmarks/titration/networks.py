@@ -8,8 +8,8 @@ mbx       8 % of the channels between two ReLUs (expansion → depthwise → pro
           read them / 50. The same function in exact arithmetic; equalization between ReLU pairs can undo it.
 mbr       2 channels of the residual stream of every stage are scaled × 50: all that write into them, and / 50 all that
           read them. The same function; no pair of layers can undo it, only the stream as one group.
-clipped   equalization does not apply: every ReLU is a ReLU6. Its channels *begin* unbalanced, as above 92 of 100 of
-          them as small as 1/50 of the others, and the network is then trained with all its weights free, so that what
+clipped   equalization does not apply: every ReLU is a ReLU6. Its channels *begin* unbalanced, 92 of 100 of them as
+          small as 1/100 of the others, and the network is then trained with all its weights free, so that what
           it became is what training left: how far each channel reaches, and what 6 cuts off. Nothing is changed
           afterwards. Scaling a channel up to its neighbors would run into the 6, scaling the large ones down moves the
           6 itself. int8 with one scale for all activations of a layer loses the small channels.
@@ -34,7 +34,7 @@ import nets  # type: ignore[import-not-found]  # noqa: E402
 from clipped import Clipped, inner_pairs, scale_channels  # noqa: E402
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "titrant-benchmarks" / "titration"
-BY, SHARE, OF_STREAM = 50.0, 0.08, 2
+BY, CLIPPED_BY, SHARE, OF_STREAM = 50.0, 100.0, 0.08, 2
 EPOCHS, RATE, BATCH = 2, 0.02, 128
 
 
@@ -97,7 +97,7 @@ def clipped() -> nn.Module:
         large = some(generator, count, max(1, round(SHARE * count)))
         small = torch.ones(count, dtype=torch.bool)
         small[large] = False
-        scale_channels(norm, consumer, small.nonzero()[:, 0], 1 / BY)
+        scale_channels(norm, consumer, small.nonzero()[:, 0], 1 / CLIPPED_BY)
     return train(network)
 
 

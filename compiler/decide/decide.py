@@ -81,7 +81,6 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("presets", "presets", thresholds.presets),
     ("reductions", "reductions", reductions.reductions),
     ("methods", "chains", ladder.chains),
-    ("ladder", "ladder", ladder.ladder),
     ("number_format", "chains", number_format.number_format),
     ("layers", None, number_format.layers),
     ("budget", "budget", measuring.budget),
@@ -92,6 +91,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
     ("repairs", "chains", repairs.repairs),
+    ("ladder", "ladder", ladder.ladder),
     ("labels", None, gate_cases.labels),
 )
 

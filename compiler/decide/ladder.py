@@ -43,10 +43,11 @@ def ladder(question: Question) -> RuleAnswer:
 
 
 def _named(name: str, candidates: Iterable[Chain]) -> tuple[str, ...]:
-    """List the candidates that a rung means: those of a method, or the one of that name."""
+    """List the candidates that a rung means, with what mends them: those of a method, or the one of that name."""
     listed = tuple(candidates)
     of_method = tuple(chain.id for chain in listed if chain.method == name)
-    return of_method or tuple(chain.id for chain in listed if _own(chain) == name)
+    of_name = {chain.id for chain in listed if _own(chain) == name}
+    return of_method or tuple(chain.id for chain in listed if of_name & {chain.id, chain.mends})
 
 
 def _own(chain: Chain) -> str:

@@ -8,18 +8,22 @@ from dataclasses import replace
 
 from titrant.compiler.decide.reductions import reduced_facts
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, SearchBudget, decision
+from titrant.compiler.decide.target import original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Declaration, method_operator
 from titrant.runtime.method import Method, Repair
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.facts import ModelFacts
 from titrant.schema.gate import kept_at_least
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.samples.binomial import zero_failure_cases
 
 # Mixtures that are made at most, each chosen by what the ones before it lost, and evaluations to mend one candidate.
 MIXTURES, MENDED_AT_MOST = 4, 5
+# From more layers on, what each region damages is estimated rather than measured one by one.
+MANY_LAYERS = 50
 _REPAIR, _MIX = ("quantization", "repair"), ("search", "mix_layers")
 
 
@@ -218,10 +222,21 @@ def _repair_lines(
         )
 
 
+def estimates(method: Method, model: ModelFacts) -> bool:
+    """Whether the damage of regions is estimated: of many layers, of an original that the estimate takes."""
+    if method.mixing is None or not method.mixing.estimate:
+        return False
+    many = sum(layer.type in method.layers for layer in model.layers) > MANY_LAYERS
+    return many and original_kind(model).name in catalog.get(method.mixing.estimate).inputs["module"].kinds
+
+
 def _mix_lines(question: Question, bases: list[Chain], mixed: list[str], against: str) -> Iterator[Decision]:
+    if question.recipe.search.check_sensitivity:
+        yield _check_line(question, mixed, against or "no method here can be mixed with a higher precision")
     if not any(map(_can_mix, bases)):
         return
     written = question.bound.written(*_MIX)
+    yield from _estimate_lines(question, [chain for chain in bases if chain.id in mixed])
     yield decision(
         question,
         "search.mix_layers",
@@ -231,3 +246,34 @@ def _mix_lines(question: Question, bases: list[Chain], mixed: list[str], against
         because=against or "where it loses too much on tuning rows, repaired or not: sensitive regions stay in fp32",
         path=_MIX,
     )
+
+
+def _check_line(question: Question, mixed: list[str], against: str) -> Decision:
+    tuning = question.data.roles.get("tuning")
+    rows = f"all {tuning.rows:,} tuning rows" if tuning else "all tuning rows"
+    return decision(
+        question,
+        "search.check_sensitivity",
+        "sensitivity.checked",
+        asked="true",
+        chosen=f"on {rows}" if mixed else "none",
+        because="the recipe asks for it, where mixtures are searched" if mixed else against,
+        path=("search", "check_sensitivity"),
+    )
+
+
+def _estimate_lines(question: Question, mixed: list[Chain]) -> Iterator[Decision]:
+    model = reduced_facts(question)
+    methods = [method for chain in mixed if (method := _method(chain)) is not None]
+    estimating = [method for method in methods if estimates(method, model)]
+    if estimating:
+        layers = max(sum(layer.type in method.layers for layer in model.layers) for method in estimating)
+        yield decision(
+            question,
+            "search.mix_layers.sensitivity",
+            "sensitivity.estimated",
+            asked="not written",
+            chosen="one pass of gradients",
+            because=f"{layers:,} layers are more than {MANY_LAYERS}; fewer are measured, region by region",
+            path=_MIX,
+        )

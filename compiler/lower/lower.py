@@ -21,7 +21,7 @@ from titrant.compiler.lower.chains import (
     links,
 )
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
-from titrant.compiler.lower.mixtures import allocation_step, mix_steps
+from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -227,7 +227,8 @@ def _candidate(
             allocation=allocation,
         )
     )
-    searching = tuple(mix_steps(entry, steps, answering)) if chain.mix else ()
+    if chain.mix:
+        steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
         id=entry.id,
         method=chain.method,
@@ -247,10 +248,7 @@ def _candidate(
         allocation=allocation,
     )
     asked = _executed(entry, candidate, answering)
-    # What is searched with is the file that the mixture is made of, which may have to be made first.
-    place = next((place for place, step in enumerate(steps) if "allocation" in step.inputs), 0)
-    making = (*steps[:place], *searching, *steps[place:])
-    return candidate, (*making, asked, *answering.compare(candidate, entry.stage))
+    return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
 def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:

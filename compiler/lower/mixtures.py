@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.repairs import estimates
 from titrant.compiler.lower.chains import CALIBRATION, RequestedCandidate, given_facts
 from titrant.compiler.lower.judge import TUNING, Answering, timing_batch
 from titrant.compiler.lower.plan_graph import PortSource
@@ -18,8 +19,8 @@ def allocation_step(entry: RequestedCandidate) -> str:
     return f"{entry.id}.allocation.allocation"
 
 
-def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answering) -> Iterator[Step]:
-    """Yield the steps that settle a mixture before it is made; `steps` make it.
+def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answering) -> Iterator[Step]:
+    """Yield the `steps` that make a mixture, with those that settle it before the one that quantizes.
 
     How much each region is damaged and what it takes is found once: mixtures of one method share these steps. Which
     regions are left alone follows from what the uniform candidates and the mixtures before this one lost.
@@ -28,18 +29,35 @@ def mix_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Answe
     method = answering.maker.declare(operator).method
     assert method is not None
     assert method.mixing is not None  # only those that can be mixed get mixtures
-    making = next(step for step in steps if step.operator == operator)
-    takes = {"model": making.inputs["model"], "calibration": CALIBRATION, "tuning": TUNING}
+    place = next(place for place, step in enumerate(steps) if step.operator == operator)
+    making = steps[place]
+    yield from steps[:place]
+    module = _module(making.inputs["model"], steps, answering)
+    takes = {"model": making.inputs["model"], "module": module, "calibration": CALIBRATION, "tuning": TUNING}
+    estimated = module and estimates(method, given_facts(entry.chain, answering.maker))
+    sensitivity = method.mixing.estimate if estimated else method.mixing.sensitivity
     given = {
         **answering.reading,
         "options": dict(making.params),
         "layers": _quantized(entry, answering),
         "batch": timing_batch(answering.bound.recipe),
         "threads": answering.decisions.settled.threads.timing,
+        "check": answering.bound.recipe.search.check_sensitivity,
     }
-    for local, name in (("sensitivity", method.mixing.sensitivity), ("prices", method.mixing.prices)):
+    for local, name in (("sensitivity", sensitivity), ("prices", method.mixing.prices)):
         yield _step((f"{entry.id}.{local}", name), given, takes, entry, answering)
     yield _allocation(entry, method.mixing, answering)
+    yield from steps[place:]
+
+
+def _module(model: PortSource, steps: Sequence[Step], answering: Answering) -> PortSource:
+    """Return the "step.port" of what a file was exported from, through what was done to the file since; "": unknown."""
+    step = next((step for step in steps if model == f"{step.id}.model"), None)
+    if step is None:
+        return ""
+    declaration = answering.maker.declare(step.operator)
+    exported = declaration.outputs["model"] not in declaration.inputs["model"].kinds
+    return step.inputs["model"] if exported else _module(step.inputs["model"], steps, answering)
 
 
 def _quantized(entry: RequestedCandidate, answering: Answering) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from titrant.runtime.report.record_view import Curves, Record
+from titrant.runtime.report.record_view import Curves, Record, Sensitivity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,11 +25,16 @@ class Pictures:
 
     speed: tuple[Markup, ...] = ()
     training: tuple[Markup, ...] = ()
+    sensitivity: tuple[Markup, ...] = ()
 
 
 def pictures(record: Record) -> Pictures:
-    """Draw speed over batch sizes and the learning curves."""
-    return Pictures(_speed(record), _training(record.values.curves))
+    """Draw speed over batch sizes, the learning curves, and what each region does to the answers."""
+    damages = tuple(
+        Markup(bars(name, sensitivity, name=f"sensitivity{place}"))
+        for place, (name, sensitivity) in enumerate(record.values.sensitivity.items())
+    )
+    return Pictures(_speed(record), _training(record.values.curves), damages)
 
 
 def _speed(record: Record) -> tuple[Markup, ...]:
@@ -263,3 +268,37 @@ def curves(
         if len(series) > 1:
             axes.legend(frameon=False, fontsize=8)
         return svg_text(figure, name, f"{title}, one value an epoch")
+
+
+def bars(title: str, sensitivity: Sensitivity, name: str = "sensitivity") -> str:
+    """Draw a bar for each region, in the order of computing, as long as its damage on a logarithmic scale."""
+    from matplotlib.ticker import NullLocator
+
+    checked = sensitivity.check.regions if sensitivity.check else {}
+    figures = [region.kl for region in sensitivity.regions] + [sensitivity.whole, *checked.values()]
+    least = min((figure for figure in figures if figure > 0), default=1.0) / 3
+    places = range(len(sensitivity.regions))
+    with panel(title) as (figure, axes):
+        axes.set_position((0.34, 0.17, 0.62, 0.70))
+        axes.barh(places, [max(region.kl, least) - least for region in sensitivity.regions], left=least,
+                  color=color("accent"), height=0.7)  # fmt: skip
+        for place, region in enumerate(sensitivity.regions):
+            if region.name in checked:
+                axes.plot(max(checked[region.name], least), place, "|", color=color("ink"), markersize=7)
+        axes.axvline(max(sensitivity.whole, least), color=color("second"), linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_yticks(places, [_shortened(region.name) for region in sensitivity.regions], parse_math=False)
+        axes.tick_params(axis="y", length=0, labelsize=7)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        axes.set_xlabel("damage alone (dashed: all at once)")
+        return svg_text(figure, name, f"damage to the answers of {title}, one bar a region")
+
+
+_MOST_NAME = 22
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MOST_NAME else f"…{name[1 - _MOST_NAME :]}"

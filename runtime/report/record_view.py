@@ -83,6 +83,36 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class RegionDamage:
+    """What one region does to the answers in lower precision alone: `kl` in nats, or a relative squared error."""
+
+    name: str
+    layers: tuple[str, ...]
+    kl: float
+
+
+@dataclass(frozen=True)
+class SensitivityCheck:
+    """The same measured on all tuning rows: by region and for all at once, and how the figures compare with it."""
+
+    rows: int
+    regions: Mapping[str, float]
+    whole: float
+    spearman: float | None = None
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What each region does to the answers, in the order of computing, and all of them together."""
+
+    regions: tuple[RegionDamage, ...]
+    whole: float
+    rows: int
+    check: SensitivityCheck | None = None
+
+
+@dataclass(frozen=True)
 class StepValues:
     """What steps answered.
 
@@ -92,7 +122,8 @@ class StepValues:
     (`titrant.runtime.contract.answers`), and `metrics`, both models' by subgroup. `invariance`, by candidate id too,
     says whether answers depend on who shares
     the batch: on evaluation rows where a gate asks that, else on tuning rows. `files` names each released candidate's
-    file below the run folder, such as "outputs/breast-cancer.onnx".
+    file below the run folder, such as "outputs/breast-cancer.onnx". `sensitivity` is keyed by the candidate whose
+    mixtures it serves.
     """
 
     timings: Mapping[str, ModelTimings] = field(default_factory=dict)
@@ -104,6 +135,7 @@ class StepValues:
     metrics: Mapping[str, tuple[SliceMetrics, ...]] = field(default_factory=dict)
     invariance: Mapping[str, Invariance] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    sensitivity: Mapping[str, Sensitivity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -180,6 +212,16 @@ def _hardware(hardware: Mapping[str, Any]) -> Mapping[str, Any]:
     """Take a machine's identity, whether it comes alone or as part of `plain(Hardware)`."""
     identity: Mapping[str, Any] = hardware.get("identity", hardware)
     return identity
+
+
+def read_sensitivity(value: Mapping[str, Any]) -> Mapping[str, Sensitivity]:
+    """Read the part `values.sensitivity` of a record; StepError X500 where it is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Mapping[str, Sensitivity]).validate_python(value)
+    except ValidationError as error:
+        raise _unreadable(f"values.sensitivity: {error.errors()[0]['msg']}") from None
 
 
 @cache

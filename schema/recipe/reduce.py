@@ -159,6 +159,11 @@ class Search(Section):
     mix_layers: bool = Field(
         True, description="leave sensitive regions in higher precision where a method loses too much"
     )
+    check_sensitivity: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="measure what each region's precision does to the answers on all tuning rows too, and compare",
+    )
     space: Annotated[Mapping[str, tuple[Any, ...] | Range] | None, Off] = Field(
         None, min_length=1, description="recipe path → values or range to try"
     )

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.catalog import Context, operator
+from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, speed_of
-from titrant.runtime.operators.quantize.ort_static import OrtStaticParams, int8, requires
-from titrant.runtime.operators.quantize.ort_static import predict as quantizing
-from titrant.schema.cost import NOTHING_KNOWN, Work
+from titrant.runtime.operators.quantize import ort_static
+from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -33,20 +32,28 @@ _BYTES, _REGION_BYTES = 700, 220
 _FLOAT, _INT8 = "fp32", "int8"
 
 
-class RegionPricesParams(OrtStaticParams):
+class RegionPricesParams(Params):
     """How the model is quantized, and what is timed how long."""
 
+    options: ort_static.OrtStaticParams = Field(
+        default_factory=ort_static.OrtStaticParams, description="how the model is quantized, as for quantize.ort_static"
+    )
     layers: tuple[str, ...] = Field(strict=False, description="the original's layers that the method quantizes")
     batch: int = Field(1, ge=1, description="rows of a batch, as it is judged")
     threads: int = Field(1, ge=1, description="threads of the engine")
     seconds: float = Field(1.5, gt=0, description="time for timing the files, shared by them; 15 rounds come first")
 
 
+def requires(params: RegionPricesParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
+    """Need what quantizing needs."""
+    return ort_static.requires(params.options, hardware, model)
+
+
 def predict(
     params: RegionPricesParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN
 ) -> Prediction:
     """Add to quantizing once what writing, timing and profiling four files takes."""
-    once = quantizing(params, hardware, model, work)
+    once = ort_static.predict(params.options, hardware, model, work)
     if model is None or once.seconds is None:
         return once
     forward = forward_seconds(model, speed_of(hardware, params.threads), run_cost("onnxruntime", "onnx"), params.batch)
@@ -120,8 +127,8 @@ class _Bench:
         from titrant.runtime.backends.onnxruntime.titration.regions import regions
 
         self._params, self._model, self._rows, self._context = params, model, rows, context
-        self._mixtures = Mixtures(model, rows, int8(params), context)
-        layers = [layer for layer in params.layers if layer not in params.leave]
+        self._mixtures = Mixtures(model, rows, ort_static.int8(params.options), context)
+        layers = [layer for layer in params.layers if layer not in params.options.leave]
         self.parts = regions(self._mixtures.graph, layers)
         if not self.parts:
             raise PreconditionError(
@@ -174,7 +181,9 @@ class _Bench:
         for name, mix in asked.items():
             left = [layer for region in self.parts if region.name not in mix for layer in region.layers]
             try:
-                made = self._mixtures.file((*left, *self._params.leave), f"{name}.onnx")[0] if mix else self._model
+                made = (
+                    self._mixtures.file((*left, *self._params.options.leave), f"{name}.onnx")[0] if mix else self._model
+                )
             except StepError:
                 if name == _INT8:
                     raise

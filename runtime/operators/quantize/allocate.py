@@ -51,7 +51,7 @@ def predict(
     },
     outputs={"allocation": "value", "proposal": "value"},
     predict=predict,
-    loads=("numpy", "scipy.optimize", "titrant.runtime.contract.tuning_bound"),
+    loads=("numpy", "scipy.optimize", "titrant.runtime.contract.statistics.tuning_bound"),
     libraries=("numpy", "scipy"),
 )
 def quantize_allocate(
@@ -144,7 +144,7 @@ def read_tried(
     params: AllocateParams, priced: Priced, tried: Mapping[str, Any], proposals: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """List what was measured of those tried, the uniform one first: of several the likest to a mixture."""
-    from titrant.runtime.contract.tuning_bound import tuning_bound
+    from titrant.runtime.contract.statistics.tuning_bound import tuning_bound
 
     uniform = [name for name in params.uniform if name in tried][-1:]
     names = [*uniform, *(name for name in proposals if name in tried)]

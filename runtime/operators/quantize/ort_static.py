@@ -22,15 +22,12 @@ from titrant.runtime.cost.sizes import (
     EMBEDDINGS,
     LAYER_NORMS,
     PRODUCTS_IN_FILE,
-    QDQ_ATTENTION_BYTES,
-    QDQ_BYTES,
     QDQ_LAYER_BYTES,
-    QDQ_OPERATION_BYTES,
     layers_of,
     missing,
-    onnx_bytes,
     qdq_scale_bytes,
     saved_by_int8,
+    short_onnx_bytes,
     takes_none,
 )
 from titrant.runtime.method import Method, Mixing, Repair
@@ -122,13 +119,8 @@ def predict(
         return Prediction()
     quantized = layers_of(model, *QUANTIZED)
     scales = qdq_scale_bytes(model, *MULTIPLIED) if params.per_channel else 0
-    size = (
-        onnx_bytes(model, QDQ_ATTENTION_BYTES, QDQ_OPERATION_BYTES)
-        - saved_by_int8(model, *QUANTIZED)
-        + scales
-        + QDQ_LAYER_BYTES * len(quantized)
-        + QDQ_BYTES
-    )
+    nodes = QDQ_LAYER_BYTES * len(quantized)
+    size = short_onnx_bytes(model) - saved_by_int8(model, *QUANTIZED) + scales + nodes
     speed = speed_of(hardware, work.threads)
     rows = min(params.rows, work.rows.get("calibration", params.rows))
     batch = fixed_batch(model) or min(params.batch_size, max(rows, 1))
@@ -179,10 +171,11 @@ def _few_products(model: ModelFacts) -> str:
         named="convolutions, matrix products, embeddings and layer norms",
         chooses=chooses,
         repairs=(
+            Repair("equalize", "equalized", before="quantize.equalize", exact=True),
             Repair("clip", "clipped", options={"calibration": "mse"}),
             Repair("clip", "cut", options={"calibration": "percentile"}, unasked="the least squared error is tried"),
         ),
-        mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate"),
+        mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate", "sensitivity.fisher"),
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),
     ),
 )

@@ -56,8 +56,13 @@ def predict(
     count = regions_of(len(params.layers))
     written = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _WRITTEN_BYTES_PER_SECOND
     answered = rows * forward_seconds(model, speed_of(hardware, work.threads), run_cost("onnxruntime", "onnx"), 1)
-    size = _REGION_BYTES * count + _LAYER_BYTES * len(params.layers) + 80
-    return replace(once, seconds=once.seconds + (count + 2) * (written + answered), output_bytes=size)
+    seconds = once.seconds + (count + 2) * (written + answered)
+    return replace(once, seconds=seconds, output_bytes=predict_value(params))
+
+
+def predict_value(params: RegionsParams) -> int:
+    """Return about how many bytes the value takes."""
+    return _REGION_BYTES * regions_of(len(params.layers)) + _LAYER_BYTES * len(params.layers) + 80
 
 
 def regions_of(layers: int) -> int:
@@ -97,7 +102,7 @@ def sensitivity_regions(
                 median of how many times it the figures are
     Fails:      PreconditionError X210 without anything to quantize, X217 without calibration rows; StepError X404
                 without tuning rows, X420 where the outputs do not fit the task, and as quantize.ort_static does
-    Cost:       the ranges once, then for each region a graph and a forward pass over `rows` rows; memory of one graph
+    Cost:       the ranges once, then for each region a graph and a forward pass over those rows; memory of one graph
     """
     from titrant.runtime.backends.onnxruntime.titration.damages import Judge, measured
     from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures

@@ -75,7 +75,7 @@ def validate_measure(
     """
     measured = quality(params, rows, original, candidate, point)
     if params.asked is not None:
-        from titrant.runtime.contract.tuning_bound import tuning_bound
+        from titrant.runtime.contract.statistics.tuning_bound import tuning_bound
 
         bound = tuning_bound(measured, params.asked, params.confidence)
         measured["lower"] = None if bound is None else bound.lower
@@ -92,24 +92,30 @@ def quality(
     reading: Reading, rows: "Rows", original: "Outputs", candidate: "Outputs", point: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return {"rows", "original", "candidate", "agreement", "retention", "pairs"}; see `validate.measure`."""
+    import numpy as np
+
     from titrant.runtime.contract.metrics import calibration_edges
-    from titrant.runtime.contract.tuning_bound import counts_of
+    from titrant.runtime.contract.statistics.tuning_bound import counts_of
 
     evidence = gather(reading, rows, original, candidate, point)
     agreement = float(evidence.alike.mean()) if len(rows) else 0.0
     if evidence.original is None or evidence.candidate is None:
         figures = {"original": {}, "candidate": {}, "agreement": agreement, "retention": agreement}
-        return {"rows": len(rows), **figures, "pairs": counts_of(evidence)}
+        counts = counts_of(np.ones(len(rows), bool), evidence.alike, rows.units)
+        return {"rows": len(rows), **figures, "pairs": counts}
     edges = calibration_edges(evidence.original.probabilities)
     before, after = (_figures(answers, rows, edges) for answers in (evidence.original, evidence.candidate))
     main = before["accuracy"]
+    before_right, after_right = (
+        answers.decisions == rows.labels for answers in (evidence.original, evidence.candidate)
+    )
     return {
         "rows": len(rows),
         "original": before,
         "candidate": after,
         "agreement": agreement,
         "retention": after["accuracy"] / main if main and after["accuracy"] is not None else None,
-        "pairs": counts_of(evidence),
+        "pairs": counts_of(before_right, after_right, rows.units),
     }
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titrant.compiler.bind.check_model import method_of
-from titrant.compiler.decide.rule import Rung
+from titrant.compiler.decide.ladder import ladder as rungs_of
+from titrant.compiler.decide.rule import Chain, Question, Rung
 from titrant.compiler.lower.chains import entries
 from titrant.compiler.lower.lower import lower
 from titrant.compiler.lower.verify import problems
@@ -40,21 +41,26 @@ def test_lets_the_forms_of_a_method_compete_for_its_rung():
     settled = ladder("ort.nbits", "none").settled
     rungs = {rung.name: rung.chains for rung in settled.ladder}
     # 4 bits are below the level; auto would not make them.
-    assert rungs["ort.nbits"] == ("ort.nbits-8bit",)
+    assert [name for name in rungs["ort.nbits"] if "4bit" in name] == []
+    assert "ort.nbits-8bit" in rungs["ort.nbits"]
     assert set(rungs["none"]) == {chain.id for chain in settled.chains if chain.method == "none"} >= {"onnx-fp32"}
     assert {name for names in rungs.values() for name in names} == {chain.id for chain in settled.chains}
 
 
 def test_makes_what_a_rung_names_though_auto_would_leave_it_out():
     settled = ladder("ort.nbits-4bit", "ort.static").settled
-    assert [rung.chains for rung in settled.ladder] == [("ort.nbits-4bit",), ("ort.static",)]
-    assert [chain.rank for chain in settled.chains] == [0, 1]
+    four, static = settled.ladder
+    chains = {chain.id: chain for chain in settled.chains}
+    assert {chains[name].mends or name for name in four.chains} == {"ort.nbits-4bit"}
+    assert {chains[name].mends or name for name in static.chains} == {"ort.static"}
+    assert {*four.chains, *static.chains} == {*chains}
 
 
 def test_says_the_rungs_with_their_candidates():
     (line,) = (line for line in ladder("none", "ort.static").decisions if line.subject == "quantization.adapt")
     assert line.asked == "none, ort.static"
-    assert line.chosen.endswith("; ort.static: ort.static")
+    assert line.chosen.startswith("none: ")
+    assert "; ort.static: " in line.chosen
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,21 @@ def test_settles_no_ladder_where_none_is_asked_for():
     decisions = case.decide(bound, case.AVX2, case.MODEL, case.DATA)
     assert decisions.settled.ladder == ()
     assert not [line for line in decisions.decisions if line.subject == "quantization.adapt"]
+
+
+def test_counts_what_mends_a_candidate_to_its_rung():
+    bound = case.bound(case.RECIPE, "level=balanced", "quantization.adapt=[ort.static, ort.nbits-8bit]")
+    question = Question(bound, case.AVX2, case.MODEL, case.DATA)
+    chains = (
+        Chain("ort.static.mix1", "ort.static", 8, "onnxruntime", "onnx", 0, mends="ort.static"),
+        Chain("ort.static", "ort.static", 8, "onnxruntime", "onnx", 1),
+        Chain("ort.nbits-8bit.rounded", "ort.nbits", 8, "onnxruntime", "onnx", 2, mends="ort.nbits-8bit"),
+        Chain("ort.nbits-8bit", "ort.nbits", 8, "onnxruntime", "onnx", 3),
+    )
+    settled = replace(question.settled, chains=chains)
+    assert [rung.chains for rung in rungs_of(replace(question, settled=settled)).value] == [
+        ("ort.static.mix1", "ort.static"), ("ort.nbits-8bit.rounded", "ort.nbits-8bit"),
+    ]  # fmt: skip
 
 
 RUNGS = (Rung("none", ("onnx",)), Rung("ort.static", ("onnx.ort.static",)), Rung("ort.dynamic", ("onnx.ort.dynamic",)))

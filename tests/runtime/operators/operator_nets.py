@@ -36,6 +36,28 @@ class Tied(nn.Module):
         return self.second(torch.relu(self.first(x))) + self.part.sum()
 
 
+class OwnFp32(nn.Module):
+    """Two linear layers, and between them a tensor that the forward makes in fp32: (batch, 4, 8) → the same."""
+
+    def __init__(self, meets):
+        super().__init__()
+        self.meets = meets
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        angles = torch.arange(4, dtype=torch.float32)[:, None].cos()
+        y = self.first(x)
+        if self.meets == "attention":
+            y = nn.functional.scaled_dot_product_attention(y * angles, y * angles, y)
+        elif self.meets == "product":
+            y = torch.diag(angles[:, 0]) @ y
+        elif self.meets == "convolution":
+            y = nn.functional.conv1d(y, torch.diag(angles[:, 0])[:, :, None])
+        else:
+            y = torch.zeros(y.shape, dtype=torch.float32).scatter(1, torch.zeros(y.shape, dtype=torch.int64), y)
+        return self.second(y)
+
+
 class SharedSquare(nn.Module):
     """Three linear layers, two of which share one weight: (batch, 256) → (batch, 2)."""
 
@@ -104,6 +126,20 @@ class TiedHead(nn.Module):
     def forward(self, x):
         rows = self.table((x * 10).long().clamp(0, self.table.num_embeddings - 1))
         return self.head(rows).mean(1) if self.tokens else self.head(rows.mean(1))
+
+
+class Placed(nn.Module):
+    """Rows to which those of a table are added, always the same: (batch, n) → (batch, 4); `TiedHead` looks them up."""
+
+    def __init__(self, size=400, width=64):
+        super().__init__()
+        self.into = nn.Linear(1, width)
+        self.places = nn.Embedding(size, width)
+        self.head = nn.Linear(width, 4)
+
+    def forward(self, x):
+        rows = self.into(x[:, :, None]) + self.places.weight[: x.shape[1]]
+        return self.head(torch.relu(rows).mean(1))
 
 
 class Gelu(nn.Module):

@@ -1,1 +1,1 @@
-"""What decides which regions of a graph stay in float: the regions themselves, and the mixes made of them."""
+"""Repair an int8 graph, and mix precisions in it, region by region."""

@@ -1,12 +1,13 @@
 """Build int8 graphs of one model that leave some of its layers in float, from ranges that are measured once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import onnx  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.onnxruntime.calibration import RangeRule, ranges, unbounded
+from titrant.runtime.backends.onnxruntime.compact.compact import compact
 from titrant.runtime.backends.onnxruntime.graph import (
     WEIGHTED,
     has_branches,
@@ -80,21 +81,34 @@ class Mixtures:
 
         Returns it, and how many nodes have int8 weights.
         """
-        left = left_nodes(self.graph, leave)
-        written = self.built([node for node in self.quantizable if node not in left], name)
+        written = self.built(self.without(leave), name)
         load(written.path, threads=1)  # proves that it can be loaded
         return written, int8_products(onnx.load(str(written.path), load_external_data=False))
 
+    def without(self, leave: Collection[str]) -> list[str]:
+        """Name the nodes that have int8 kernels, but for those of some of the original's layers."""
+        left = left_nodes(self.graph, leave)
+        return [node for node in self.quantizable if node not in left]
+
     def built(self, nodes: Collection[str], name: str = "model.onnx") -> OnnxModel:
         """Write the graph with these nodes in int8, and all else in float; it is not loaded."""
-        asked = set(nodes)
-        result = apply_tool("static", [node for node in self.quantizable if node in asked], self._quantized)
+        result = self.quantized(nodes)
         guard(result)
         restore_names(result, self._names)
+        compact(result)
         return write(result, self._scratch / name)
 
-    def _quantized(self, nodes: Sequence[str]) -> onnx.ModelProto:
-        return _with_int8(self.graph, nodes, self.ranges, self._int8, self._scratch)
+    def quantized(self, nodes: Collection[str]) -> onnx.ModelProto:
+        """Return the tool's graph with these nodes in int8, under this graph's names, without guards."""
+        asked = set(nodes)
+        chosen = [node for node in self.quantizable if node in asked]
+        return apply_tool(
+            "static", chosen, lambda some: _with_int8(self.graph, some, self.ranges, self._int8, self._scratch)
+        )
+
+    def fed(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arrays by the names of the file's inputs under those of `graph`."""
+        return {value.name: arrays[self._names.of(value.name)] for value in self.graph.graph.input}
 
 
 def _operators() -> list[str]:

@@ -40,8 +40,9 @@ def tuning_rows(count=64):
 
 def sensitivity(model, layers, *, tuning=None, reading=None, **params):
     given = {"model": model, "calibration": rows_of(64, "x"), "tuning": tuning_rows() if tuning is None else tuning}
-    options = {"per_channel": False, **params.pop("options", {})}
-    made = apply("sensitivity.regions", given, {**(reading or READING), "layers": layers, "options": options, **params})
+    options = {"per_channel": False, "leave": params.pop("leave", ())}
+    asked = {**(reading or READING), "options": options, "layers": layers, **params}
+    made = apply("sensitivity.regions", given, asked)
     canonical_json(made.outputs["sensitivity"])
     return made.outputs["sensitivity"]
 
@@ -87,7 +88,7 @@ def test_holds_its_figures_against_all_rows_on_request(tmp_path):
 def test_leaves_layers_out_that_stay_in_float_anyway(tmp_path):
     model, layers = net_of(tmp_path, "blocks.1")
     left = [layer for layer in layers if layer.startswith("blocks.1")]
-    value = sensitivity(model, layers, options={"leave": tuple(left)})
+    value = sensitivity(model, layers, leave=tuple(left))
     assert [region["name"] for region in value["regions"]] == ["stem", "blocks.0", "blocks.2", "head"]
     assert value["whole"] < sensitivity(model, layers)["whole"] / 5
 

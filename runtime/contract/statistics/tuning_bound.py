@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence
-from titrant.runtime.contract.metrics import hits
 from titrant.runtime.contract.statistics.proportions import Pairs, paired_ratio_lower_bound, pairs
 from titrant.runtime.contract.statistics.units import effective_share, grouped
 from titrant.schema.values.frozen import dataclass
@@ -25,27 +23,21 @@ class TuningBound:
     rows: int
 
 
-def counts_of(evidence: Evidence) -> dict[str, Any]:
+def counts_of(original: np.ndarray, candidate: np.ndarray, units: np.ndarray) -> dict[str, Any]:
     """Return the counts that `tuning_bound` needs: {"both", "lost", "gained", "neither"} and {"units": {size: count}}.
 
-    They are of rows that either model decides right; without labels an equal answer counts as right. `units` says how
-    many units have how many rows, and is left out where each has one.
+    They are of the rows that either model decides right, `original` and `candidate` (rows,) bool. `units` (rows,) says
+    to which unit a row belongs; how many units have how many rows is left out where each has one.
     """
-    labels = evidence.rows.labels
-    if evidence.original is None or evidence.candidate is None or labels is None:
-        original, candidate = np.ones(len(evidence.alike), bool), evidence.alike
-    else:
-        before, after = evidence.original.decisions, evidence.candidate.decisions
-        original, candidate = (hits("accuracy", decisions, labels, None)[1] for decisions in (before, after))
     counts = pairs(original, candidate)
-    sizes, held = np.unique(grouped(evidence.rows.units)[1], return_counts=True)
-    units = {str(size): int(count) for size, count in zip(sizes, held, strict=True)}
+    sizes, held = np.unique(grouped(units)[1], return_counts=True)
+    several = {str(size): int(count) for size, count in zip(sizes, held, strict=True)}
     return {
         "both": int(counts.both),
         "lost": int(counts.lost),
         "gained": int(counts.gained),
         "neither": int(counts.neither),
-        **({"units": units} if any(sizes > 1) else {}),
+        **({"units": several} if any(sizes > 1) else {}),
     }
 
 
