@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import option_nets
+
 from titrant.runtime import catalog
 from titrant.schema.values.frozen import dataclass
 
@@ -34,7 +35,7 @@ data:
   inputs: [x]
   label: label
   split: {{tuning: 0.4, calibration: 0.3, evaluation: 0.3}}
-quantization: {{method: {method}, options: {options}}}
+quantization: {{method: {method}, bits: {bits}, options: {options}}}
 validation: {{baseline: none}}
 """
 
@@ -89,7 +90,9 @@ def values_of(name: str, field: Any) -> Iterator[Any]:
 
 
 def _ends(kind: type, metadata: list[Any], default: Any) -> Iterator[Any]:
-    limits = {name: getattr(item, name) for item in metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)}
+    limits = {
+        name: getattr(item, name) for item in metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)
+    }
     low = limits.get("ge", limits["gt"] + _INSIDE if "gt" in limits else None)
     high = limits.get("le", limits["lt"] - _INSIDE if "lt" in limits else _FAR if low is not None else None)
     yield from (kind(end) for end in (low, high) if end is not None and end != default)
@@ -122,8 +125,9 @@ class Bench:
         import titrant
         from titrant.schema.diagnostics.diagnostics import PreconditionError, TitrantError
 
-        options = json.dumps(dict(case.options))
-        text = RECIPE.format(net=case.net, method=case.method, options=options, folder=self._folder)
+        options = {name: value for name, value in case.options.items() if name != "bits"}
+        filled = {"bits": case.options.get("bits", "auto"), "options": json.dumps(options), "folder": self._folder}
+        text = RECIPE.format(net=case.net, method=case.method, **filled)
         path = self._folder / "recipe.yaml"
         path.write_text(text, "utf-8")
         try:
@@ -161,7 +165,9 @@ class Bench:
         return self._made[key][1][port]
 
     def _inputs(self, plan: Any, given: Any) -> Any:
-        return self._value(plan, given) if isinstance(given, str) else {n: self._value(plan, r) for n, r in given.items()}
+        return (
+            self._value(plan, given) if isinstance(given, str) else {n: self._value(plan, r) for n, r in given.items()}
+        )
 
 
 def _params(step: Any) -> Any:
@@ -196,7 +202,9 @@ def main() -> int:
         bench = Bench(folder)
         for case in cases(methods, options.nets):
             outcome = bench.outcome(case)
-            said = f"refused: {outcome.refused}" if outcome.refused else f"{outcome.size:,} bytes, {outcome.layers} layers"
+            said = (
+                f"refused: {outcome.refused}" if outcome.refused else f"{outcome.size:,} bytes, {outcome.layers} layers"
+            )
             amiss += bool(outcome.amiss)
             print(f"{'AMISS' if outcome.amiss else 'ok':5} {case}: {outcome.amiss or said}", flush=True)
     print(f"{amiss} amiss")
