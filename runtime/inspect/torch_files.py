@@ -89,6 +89,7 @@ def _facts(
         flops=seen.flops,
         activation_bytes=seen.activation_bytes,
         notes=seen.notes,
+        work=seen.work,
     )
 
 

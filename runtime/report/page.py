@@ -15,9 +15,11 @@ from markupsafe import Markup
 from titrant.runtime.contract.company import batch_sentence
 from titrant.runtime.report.candidates import (
     CandidateRow,
+    LadderRow,
     PrecisionRow,
     Shown,
     candidate_rows,
+    ladder_rows,
     leading,
     outcome,
     precision_rows,
@@ -72,6 +74,7 @@ class Page:
     stories: tuple[Story, ...]
     others: tuple[Judged, ...]  # judged candidates that no story is about
     advice: tuple[str, ...]
+    ladder: tuple[LadderRow, ...]
     candidates: tuple[CandidateRow, ...]
     precisions: tuple[PrecisionRow, ...]
     decisions: tuple[Decision, ...]
@@ -99,6 +102,7 @@ def page(record: Record, least: int = MIN_CELL) -> Page:
         stories=stories,
         others=tuple(other for other in others if other),
         advice=advice(record, leads),
+        ladder=ladder_rows(record.run.ladder),
         candidates=candidate_rows(record, candidates, leads),
         precisions=precision_rows(candidates.values()),
         decisions=record.plan.decisions,

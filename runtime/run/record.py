@@ -11,7 +11,7 @@ from typing import Any
 
 from titrant.runtime.contract.company import PLACES
 from titrant.runtime.run.gains import timed_anew
-from titrant.runtime.run.outcome import Outcome, candidate_records, missed_by_original
+from titrant.runtime.run.outcome import Outcome, candidate_records, ladder, missed_by_original
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.placed import still_placed
@@ -161,6 +161,7 @@ def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
         released=tuple(outcome.judged.released.values()),
         withheld=outcome.withheld if outcome.judged.released else (),
         unmade=tuple(outcome.chosen.unmade) if outcome.judged.released else (),
+        ladder=ladder(walk, outcome, candidates),
         executed=0,
         reused=0,
         seconds=0.0,

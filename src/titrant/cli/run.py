@@ -15,7 +15,7 @@ from titrant.schema.gain import gains_words
 from titrant.schema.gain_parts import fastest_words, product_words
 from titrant.schema.gate import GateResult, reason_words
 from titrant.schema.planned import Planned
-from titrant.schema.record import CandidateRecord, RunRecord
+from titrant.schema.record import CandidateRecord, LadderRung, RunRecord
 from titrant.schema.values.units import counted, format_size, format_time
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def _gained(record: RunRecord) -> str:
 def verdict_text(record: RunRecord, planned: Planned) -> str:
     """Write the outcome of a run."""
     lines = [f"{record.name}: {headline(record)}"]
+    lines += [wrapped(_rung(rung), "  ", "    ") for rung in record.ladder]
     for candidate in record.candidates:
         lines.append(wrapped(f"{candidate.candidate}: {candidate.status} · {candidate.because}", "  ", "    "))
         lines += _figures(candidate)
@@ -179,6 +180,14 @@ def _figures(candidate: CandidateRecord) -> list[str]:
         said = "; ".join(filter(None, (f"faster than the original {words}", fastest_words(candidate.parts))))
         lines.append(wrapped(said, "    ", " " * 8))
     return lines
+
+
+def _rung(rung: LadderRung) -> str:
+    """Say what became of one rung, and what it gives."""
+    seconds = "" if rung.seconds is None else f"p50 {format_time(rung.seconds)}"
+    size = "" if rung.size is None else format_size(rung.size)
+    parts = (rung.word, rung.file or rung.because, seconds, rung.speed, size, rung.precisions)
+    return f"rung {rung.rung}: {' · '.join(filter(None, parts))}"
 
 
 def _gate(result: GateResult) -> str:
