@@ -298,10 +298,12 @@ def _finite(name: str, values: np.ndarray) -> None:
 def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the largest absolute difference of any output, and the largest relative to that output's largest answer.
 
-    `answers` may name its outputs otherwise, but has them in the same order. Raises StepError X208 where shapes differ.
+    `answers` may name its outputs otherwise, but has them in the same order. Where some are NaN or infinite, how many of
+    the reference's `numbers` and of the answers' are stands in `not_finite`. Raises StepError X208 where shapes differ.
     """
     absolute = relative = 0.0
-    rows = 0
+    rows = numbers = 0
+    lost = [0, 0]
     for (name, expected), (_, given) in zip(reference.items(), answers.items(), strict=True):
         if expected.shape != given.shape:
             raise StepError(
@@ -313,14 +315,22 @@ def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np
             )
         rows = len(expected)
         wide, other = expected.astype(np.float64), given.astype(np.float64)
+        numbers += wide.size
+        lost = [count + int((~np.isfinite(array)).sum()) for count, array in zip(lost, (wide, other), strict=True)]
         difference = float(np.max(np.abs(wide - other), initial=0.0))
         scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
         absolute, relative = worse(absolute, difference), worse(relative, difference / scale)
-    return {"rows": rows, "absolute": absolute, "relative": relative}
+    parity = {"rows": rows, "absolute": absolute, "relative": relative}
+    return parity | (
+        {"not_finite": {"numbers": numbers, "reference": lost[0], "answers": lost[1]}} if any(lost) else {}
+    )
 
 
 def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, Any]:
     """Add the tolerance; raise StepError X208 when the relative difference is beyond it or not a number."""
+    lost = parity.get("not_finite")
+    if lost is not None and not parity["relative"] <= tolerance:
+        raise StepError(_not_finite(lost, parity["rows"], what))
     if not parity["relative"] <= tolerance:
         raise StepError(
             Diagnostic(
@@ -331,6 +341,22 @@ def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict
             )
         )
     return {**parity, "tolerance": tolerance}
+
+
+def _not_finite(lost: Mapping[str, int], rows: int, what: str) -> Diagnostic:
+    if lost["reference"]:
+        message = (
+            f"{lost['reference']} of the {lost['numbers']} numbers that the model answers over {rows} rows are NaN or"
+        )
+        advice = "`titrant inspect` counts the weights of a model that are not finite; else look at its inputs"
+        return Diagnostic("X208", f"{message} infinite, so that the {what} file cannot be held against it", help=advice)
+    message = (
+        f"{lost['answers']} of the {lost['numbers']} numbers that the {what} file answers over {rows} rows are NaN or"
+    )
+    advice = (
+        "an operation leaves the range of its number format in the file; cast to bf16 rather than fp16, or to neither"
+    )
+    return Diagnostic("X208", f"{message} infinite, and none that the model does", help=advice)
 
 
 def worse(first: float, second: float) -> float:

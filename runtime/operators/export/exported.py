@@ -82,7 +82,8 @@ def export_exported(params: ExportExportedParams, context: Context, *, model: An
     Cost:       half a second and more to export; peak memory is four times the weights
     """
     from titrant.runtime.backends.torch.program.export import export
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    exported, parity = export(model, example, params.tolerance, params.rows, context)
+    exported, parity = export(with_plain_weights(model), example, params.tolerance, params.rows, context)
     context.measure("parity_relative", parity["relative"])
     return {"model": exported, "parity": parity}

@@ -86,7 +86,7 @@ def predict(
 
 @operator(
     "export.onnx",
-    version=2,
+    version=3,
     family="export",
     params=ExportOnnxParams,
     inputs={"model": ("torch", "torchscript", "exported"), "example": "rows"},
@@ -115,8 +115,12 @@ def export_onnx(params: ExportOnnxParams, context: Context, *, model: Any, examp
                 PreconditionError when the forward takes decisions on tensor values, and for a program with branches
     Cost:       one traced forward pass and one forward pass in either engine; peak memory is four times the weights
     """
-    make = export if model.kind == "torch" else export_file
-    exported, opset, parity = make(model, example, params, context)
+    from titrant.runtime.operators.model.fold import with_plain_weights
+
+    if model.kind == "torch":
+        exported, opset, parity = export(with_plain_weights(model), example, params, context)
+    else:
+        exported, opset, parity = export_file(model, example, params, context)
     context.measure("opset", opset)
     context.measure("parity_relative", parity["relative"])
     return {"model": exported, "parity": parity}

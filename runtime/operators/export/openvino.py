@@ -53,6 +53,15 @@ _WRITTEN_BYTES_PER_SECOND = 60e6
 _HELD = 2.6
 
 
+def loops(model: ModelFacts | None) -> tuple[Unmet, ...]:
+    """Refuse what a loop is made of in ONNX: NNCF 3.4 does not find its way through a graph with one."""
+    names = [layer.name for layer in layers_of(model, "EmbeddingBag")] if model is not None else []
+    if not names:
+        return ()
+    cause = f"{', '.join(names)} (EmbeddingBag) becomes a loop in the graph, which NNCF cannot follow"
+    return (Unmet(cause, "use quantization.method ort.dynamic, or Embedding and a mean in the model"),)
+
+
 class ExportOpenvinoParams(Params):
     """How far answers may move."""
 
@@ -87,7 +96,7 @@ def predict(
 
 @operator(
     "export.openvino",
-    version=1,
+    version=2,
     family="export",
     params=ExportOpenvinoParams,
     inputs={"model": "onnx", "example": "rows"},

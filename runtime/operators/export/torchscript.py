@@ -91,7 +91,8 @@ def export_torchscript(
     Cost:       four forward passes of two rows, one of the example rows; peak memory is three times the weights
     """
     from titrant.runtime.backends.torch.script import export
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    exported, parity = export(model, example, params.tolerance, params.rows, context)
+    exported, parity = export(with_plain_weights(model), example, params.tolerance, params.rows, context)
     context.measure("parity_relative", parity["relative"])
     return {"model": exported, "parity": parity}

@@ -108,7 +108,7 @@ def _recurrent_sizes(layer: Layer) -> tuple[int, int, int]:
 
 @operator(
     "quantize.torch_dynamic",
-    version=2,
+    version=3,
     family="quantize",
     params=TorchDynamicParams,
     inputs={"model": "torch", "example": "rows"},
@@ -173,7 +173,9 @@ def quantize(
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.backends.torch.quantized.linear import check_finite, weighted
     from titrant.runtime.backends.torch.script import TRACED_ROWS, save_script, traced
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
+    model = with_plain_weights(model)
     # A module that is one layer cannot have itself replaced in itself.
     alone = type(model.module).__name__ in QUANTIZED
     module = torch.nn.Sequential(model.module) if alone else model.module

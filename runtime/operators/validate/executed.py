@@ -54,7 +54,7 @@ def predict(
 
 @operator(
     "validate.executed",
-    version=1,
+    version=2,
     family="validate",
     params=ExecutedParams,
     inputs={"model": ANY_MODEL, "allocation": Port(("value",), optional=True)},
