@@ -103,12 +103,13 @@ def _ends(kind: type, metadata: list[Any], default: Any) -> Iterator[Any]:
 def cases(methods: list[str], nets: list[str]) -> Iterator[Case]:
     """Yield each method with its defaults, then with one option changed at a time, on each network."""
     for method in methods:
-        fields = catalog.get(catalog.method_operator(method)).params.model_fields
+        declared = catalog.get(catalog.method_operator(method))
+        fields, widths = declared.params.model_fields, declared.method.bits if declared.method else ()
         for net in nets:
             yield Case(net, method, {})
             for name, field in fields.items():
                 if name != catalog.LEAVE:
-                    for value in values_of(name, field):
+                    for value in widths if name == "bits" else values_of(name, field):
                         if value != field.default:
                             yield Case(net, method, {name: value})
 
