@@ -32,13 +32,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
     data_option(parser)
-    help_text = "a recipe, an .onnx or .safetensors file, module:Name; or a run: folder, id, unique prefix, or latest"
+    help_text = (
+        "a recipe, an .onnx, .pt2, TorchScript or .safetensors file, module:Name; or a run: folder, id, unique prefix, "
+        "or latest"
+    )
     parser.add_argument("model", metavar="MODEL|RECIPE|RUN", help=help_text)
     parser.add_argument(
         "--level", choices=LEVEL_NAMES, help="say whether this level suits; exit 3 when it cannot be met"
     )
     parser.add_argument("--args", metavar="JSON", help="arguments of a factory")
-    parser.add_argument("--inputs", metavar="JSON", help="a factory's inputs: a list of {name, shape, dtype}")
+    parser.add_argument(
+        "--inputs", metavar="JSON", help="inputs of a factory or a TorchScript file: a list of {name, shape, dtype}"
+    )
     json_option(parser, "everything")
 
 
