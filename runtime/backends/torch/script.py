@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from titrant.runtime.backends.torch.call import example_arrays, named, refuse_de
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.executed import names_of_calls
 from titrant.runtime.backends.torch.session import Border, open_session
+from titrant.runtime.backends.torch.weights import not_finite
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Rows, TorchModel, TorchScriptModel
@@ -179,7 +181,7 @@ def export(
     exported = save_script(script, model, context.scratch)
     opened = open_session(exported, threads=context.threads)
     parity = compared(model, opened, example, min(rows, len(example)), context.threads)
-    return exported, check_parity(parity, tolerance, "TorchScript")
+    return exported, check_parity(parity, tolerance, "TorchScript", partial(not_finite, model.module))
 
 
 def scripted(
@@ -229,6 +231,7 @@ def compared(model: TorchModel, opened: Any, example: Rows, rows: int, threads: 
             alone = {name: array[:1] if array.ndim else array for name, array in arrays.items()}
             single = measure_parity(own.run(alone), other.run(alone))
             parity |= {key: worse(parity[key], single[key]) for key in ("absolute", "relative")}
+            parity = {**{key: single[key] for key in single if key not in parity}, **parity}
     return parity
 
 

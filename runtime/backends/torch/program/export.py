@@ -7,6 +7,7 @@ import copy
 import json
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from titrant.runtime.backends.torch.call import call, example_arrays
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.program.load import open_exported, quiet
 from titrant.runtime.backends.torch.script import TRACED_ROWS, compared, flat
+from titrant.runtime.backends.torch.weights import not_finite
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import ExportedModel, Rows, TorchModel
@@ -166,7 +168,7 @@ def export(
     made = save_program(program, border_of(model, specs), context.scratch)
     opened = open_exported(made, threads=context.threads)
     parity = compared(model, opened, example, min(rows, len(example)), context.threads)
-    return made, check_parity(parity, tolerance, "torch.export")
+    return made, check_parity(parity, tolerance, "torch.export", partial(not_finite, model.module))
 
 
 def save_exported(value: ExportedModel, folder: Path) -> None:
