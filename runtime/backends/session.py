@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.recurrent import StatefulSession
+from titrant.runtime.backends.recurrent import StatefulSession, first_step
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -38,7 +38,11 @@ class Session(Protocol):
 
 def open_session(name: str, model: Any, *, threads: int, device: str = "cpu") -> Session:
     """Load a model in the named engine, ready for batches of any size."""
-    session: Session = backend.get(name).open(model, threads=threads, device=device)
+    return adapted(backend.get(name).open(model, threads=threads, device=device))
+
+
+def adapted(session: Session) -> Session:
+    """Let an engine's own session take batches of any size, states, and inputs that are one number a batch."""
     recurrence = getattr(session, "recurrence", None)
     if recurrence is not None:
         session = StatefulSession(session, recurrence)
@@ -261,6 +265,12 @@ def taken(rows: Rows, name: str) -> np.ndarray:
                        help="name the model's inputs in data.inputs or model.inputs")
         )  # fmt: skip
     return rows.inputs[name]
+
+
+def first_batch(session: Session, rows: Rows, size: int) -> dict[str, np.ndarray]:
+    """Take the first rows, repeated when there are fewer than a batch; of recurrent models one step of each."""
+    chosen = np.arange(size) % max(len(rows), 1)
+    return first_step(session, {name: taken(rows, name)[chosen] for name in session.input_names})
 
 
 def _whole(name: str, values: np.ndarray, given: int) -> np.ndarray:

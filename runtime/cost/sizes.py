@@ -22,24 +22,26 @@ NORMALIZATIONS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalizati
 # Measured with torch 2.13 and onnxruntime 1.31 on two multilayer perceptrons, two small convolutional networks and
 # ResNet-20: what a file spends beside the numbers, for each layer and once.
 ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
-QDQ_LAYER_BYTES, QDQ_BYTES = 1500, 300
 SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
 PROGRAM_LAYER_BYTES, PROGRAM_BYTES, PROGRAM_ATTENTION_BYTES = 2200, 3500, 28_000
 PROGRAM_DIRECTION_BYTES = 4_600  # of a recurrent layer's direction: four tensors
 CODE_LAYER_BYTES, CODE_BYTES = 8_000, 1_490_000
 PACKED_CHANNELS, PACKED_INT8_CHANNEL_BYTES = 64, 40
 TENSOR_BYTES, TORCH_BYTES = 90, 500
-# The some 130 nodes of an attention layer: as exported, and folded, with or without nodes that quantize.
-ATTENTION_BYTES, FOLDED_ATTENTION_BYTES, QDQ_ATTENTION_BYTES = 20_000, 17_000, 26_000
-# What nodes take for each operation on tensors of a forward pass: as exported, folded, with nodes that quantize.
-# Measured on transformers that reshape and mask by functions, which no layer shows.
-OPERATION_BYTES, FOLDED_OPERATION_BYTES, QDQ_OPERATION_BYTES = 110, 85, 130
+# The some 130 nodes of an attention layer as exported, and what nodes take for each operation on tensors of a forward
+# pass, measured on transformers that reshape and mask by functions, which no layer shows.
+ATTENTION_BYTES, OPERATION_BYTES = 20_000, 130
+# The same of a file that onnxruntime's methods write, which is folded and whose names are short: for each operation, or
+# layer, what an attention layer has besides, and once. Measured on five transformers and six networks of convolutions.
+SHORT_OPERATION_BYTES, SHORT_LAYER_BYTES, SHORT_ATTENTION_BYTES, SHORT_BYTES = 50, 90, 2_500, 300
+# What quantize and dequantize nodes around a layer take.
+QDQ_LAYER_BYTES = 430
 # Of a weight in fp32, and the axes of a matrix.
 _WEIGHT_BYTES, _MATRIX = 4, 2
 # What a node of a graph made elsewhere spends beside its numbers.
 ONNX_NODE_BYTES = 180
-# What a channel with a scale of its own adds: scale and zero point of its weights (5), in QDQ also of its bias (8).
-DYNAMIC_CHANNEL_BYTES, QDQ_CHANNEL_BYTES, PACKED_CHANNEL_BYTES = 5, 13, 16
+# What a channel with a scale of its own adds: that of its weights, in QDQ also that of its bias.
+SCALE_BYTES, QDQ_SCALE_BYTES, PACKED_CHANNEL_BYTES = 4, 8, 16
 
 
 def layers_of(model: ModelFacts, *types: str) -> tuple[Layer, ...]:
@@ -57,19 +59,28 @@ def takes_none(model: ModelFacts, *types: str) -> bool:
     return not any(layer.dtype in ("", "float32") for layer in layers_of(model, *types))
 
 
-def onnx_bytes(
-    model: ModelFacts, attention_bytes: int = ATTENTION_BYTES, operation_bytes: int = OPERATION_BYTES
-) -> int:
+def onnx_bytes(model: ModelFacts) -> int:
     """Predict an fp32 ONNX file: the weights that are read, once, and batch normalization folded into what precedes.
 
-    `attention_bytes` is what the nodes of an attention layer of torch's take in it, `operation_bytes` those of an
-    operation. Nodes are counted by layers or by operations, whichever comes to more.
+    Nodes are counted by layers or by operations, whichever comes to more.
     """
-    nodes = ONNX_LAYER_BYTES * _read_layers(model) + attention_bytes * len(layers_of(model, "MultiheadAttention"))
+    nodes = ONNX_LAYER_BYTES * _read_layers(model) + ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
     # A recurrent layer is one node in it, and an operation a step as torch counts.
-    nodes = nodes if layers_of(model, *STEPWISE) else max(nodes, operation_bytes * model.operations)
+    nodes = nodes if layers_of(model, *STEPWISE) else max(nodes, OPERATION_BYTES * model.operations)
+    return _held_bytes(model) + nodes + ONNX_BYTES
+
+
+def short_onnx_bytes(model: ModelFacts) -> int:
+    """Predict what onnxruntime's methods would write if they quantized nothing: see `onnx_bytes`."""
+    nodes = SHORT_LAYER_BYTES * _read_layers(model)
+    nodes = nodes if layers_of(model, *STEPWISE) else max(nodes, SHORT_OPERATION_BYTES * model.operations)
+    attention = SHORT_ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
+    return _held_bytes(model) - model.repeated_bytes + nodes + attention + SHORT_BYTES
+
+
+def _held_bytes(model: ModelFacts) -> int:
     copied = sum(_WEIGHT_BYTES * _elements(layer) for layer in tied_to_table(model))
-    return folded_bytes(model) - _unread_bytes(model) + copied + nodes + ONNX_BYTES
+    return folded_bytes(model) - _unread_bytes(model) + copied
 
 
 def torchscript_bytes(model: ModelFacts, *, halved: bool = False) -> int:
@@ -129,13 +140,19 @@ def _read_layers(model: ModelFacts) -> int:
     return sum(not layer.unread for layer in model.layers)
 
 
+def is_constant(layer: Layer) -> bool:
+    """Whether a table is read at the same places in every case: a file holds what was read, and looks nothing up."""
+    return layer.type == "Embedding" and layer.custom
+
+
 def saved_by_int8(model: ModelFacts, *types: str, shared: bool = False) -> int:
     """Return the bytes that int8 weights of some layer types save: three of every four, tied weights once.
 
     A product whose weights are an embedding's gets a copy of its own in int8. `shared` says that the file in fp32 holds
     no such copy, as TorchScript does and ONNX does not, and that every tied product gets one.
     """
-    saved = sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in layers_of(model, *types))
+    held = (layer for layer in layers_of(model, *types) if not is_constant(layer))
+    saved = sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in held)
     if shared:
         return saved - sum(_elements(layer) for layer in model.layers if layer.type in types and is_tied(layer))
     return saved + (_WEIGHT_BYTES - 1) * sum(_elements(layer) for layer in tied_to_table(model) if layer.type in types)
@@ -156,12 +173,21 @@ def is_tied(layer: Layer) -> bool:
 
 def channels(model: ModelFacts, *types: str) -> int:
     """Count the output channels of some layer types, each of which gets a scale of its own."""
+    return sum(_widths(model, *types))
+
+
+def zero_point_bytes(model: ModelFacts, *types: str) -> int:
+    """Return the bytes of the zero points of those channels: layers of equally many share them."""
+    return sum({*_widths(model, *types)})
+
+
+def _widths(model: ModelFacts, *types: str) -> list[int]:
     tied = tuple(layer for layer in tied_to_table(model) if layer.type in types and not layer.weight_bytes)
-    return sum(layer.weight_shape[0] for layer in (*layers_of(model, *types), *tied) if layer.weight_shape)
+    return [layer.weight_shape[0] for layer in (*layers_of(model, *types), *tied) if layer.weight_shape]
 
 
 def qdq_scale_bytes(model: ModelFacts, *types: str) -> int:
-    """Return the bytes of a QDQ file's scales by channel, those of a bias only where it is quantized.
+    """Return the bytes of a QDQ file's scales by channel, those of a bias only where it is quantized, and zero points.
 
     The bias of a product of several rows a case is an Add of its own, which stays in fp32.
     """
@@ -170,7 +196,8 @@ def qdq_scale_bytes(model: ModelFacts, *types: str) -> int:
         for layer in (*layers_of(model, *types), *tied_to_table(model))
         if layer.type in types and layer.type in PRODUCTS_IN_FILE and _without_bias(layer)
     )
-    return QDQ_CHANNEL_BYTES * channels(model, *types) - (QDQ_CHANNEL_BYTES - DYNAMIC_CHANNEL_BYTES) * apart
+    scales = QDQ_SCALE_BYTES * channels(model, *types) - (QDQ_SCALE_BYTES - SCALE_BYTES) * apart
+    return scales + zero_point_bytes(model, *types)
 
 
 def _without_bias(layer: Layer) -> bool:

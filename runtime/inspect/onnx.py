@@ -16,6 +16,7 @@ from titrant.runtime.inspect.graph.shapes import (
     infer_shapes,
     moved_constants,
 )
+from titrant.runtime.inspect.operation_work import graph_work
 from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step
 from titrant.runtime.operators.model.load_onnx import numeric, open_check, read_graph, unzip
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -56,7 +57,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     inputs = specs_of(model, graph_inputs(model))
     taken, steps = _taken(params, inputs, data)
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
-    broken = tuple(nan_weights(whole.graph, counts))
+    broken, repeated = tuple(nan_weights(whole.graph, counts)), repeated_bytes(whole.graph)
     _drop_values(model)
     _drop_values(whole)
     shapes = infer_shapes(whole, fixed)
@@ -83,6 +84,8 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
             *broken,
         ),
         state=state,
+        work=graph_work(counted, constants(whole.graph), shapes, cases),
+        repeated_bytes=repeated,
     )
 
 
@@ -142,6 +145,18 @@ def _held(graph: "onnx.GraphProto") -> Iterator[Constant]:
 
 def _weighs(constant: Constant) -> bool:
     return constant.floating or (constant.low_bit and len(constant.shape) > 0)
+
+
+def repeated_bytes(graph: "onnx.GraphProto") -> int:
+    """Return the bytes of constants of two or more axes, read by elementwise nodes alone, that repeat earlier ones."""
+    from onnx import TensorProto, numpy_helper
+
+    others = {name for node in graph.node if node.op_type not in _BY_ELEMENT for name in node.input}
+    operands = {name for node in graph.node if node.op_type in _BY_ELEMENT for name in node.input} - others
+    read = [held for name, held in constants(graph).items() if name in operands and len(held.shape) >= _TABLE_RANK]
+    inside = [held.tensor for held in read if held.floating and held.tensor.data_location != TensorProto.EXTERNAL]
+    numbers = [((tensor.data_type, *tensor.dims), numpy_helper.to_array(tensor).tobytes()) for tensor in inside]
+    return sum(len(held) for _, held in numbers) - sum(len(held) for _, held in {*numbers})
 
 
 def _notes(version: int, counted: Counted, weight_bytes: int, *, outside: bool) -> Iterator[str]:

@@ -126,6 +126,7 @@ def _facts(
         notes=notes,
         reads_values=reads_values,
         operations=seen.operations,
+        work=seen.work,
     )
 
 

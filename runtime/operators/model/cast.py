@@ -111,8 +111,10 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
             half=True,
             speedups=(
                 Speedup(("product", "recurrent"), {1: 0.9, 32: 1.5, 1024: 2.3}, on=("avx512_bf16", "amx_bf16")),
+                Speedup(("gru",), {1: 0.45, 32: 1.0}, on=("avx512_bf16", "amx_bf16")),
                 Speedup(("convolution",), {1: 1.0, 4096: 1.4}, on=("avx512_bf16", "amx_bf16")),
             ),
+            layer_seconds=8e-6,
         ),
         precision=attrgetter("dtype"),
     ),

@@ -79,12 +79,13 @@ def predict(
         arithmetic=Arithmetic(
             speedups=(
                 Speedup(("convolution",), {1: 3.0, 1024: 3.2, 32768: 4.4}, on=("amx_bf16",)),
-                Speedup(("product", "recurrent"), {1: 2.2, 32: 3.0, 1024: 3.5}, on=("amx_bf16",)),
+                Speedup(("product", "recurrent", "gru"), {1: 2.2, 32: 3.0, 1024: 3.5}, on=("amx_bf16",)),
                 Speedup(("depthwise",), {1: 1.6}, on=("amx_bf16",)),
                 Speedup(("product",), {1: 1.8, 1024: 1.7}, on=("avx512_bf16",)),
-                Speedup(("recurrent",), {1: 1.2, 32: 1.5}, on=("avx512_bf16",)),
+                Speedup(("recurrent", "gru"), {1: 1.2, 32: 1.5}, on=("avx512_bf16",)),
                 Speedup(("convolution", "depthwise"), {1: 1.8}, on=("avx512_bf16",)),
-            )
+            ),
+            work=0.85,
         ),
         precision=precision,
         chooses=chooses,

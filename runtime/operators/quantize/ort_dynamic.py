@@ -11,17 +11,16 @@ from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.matrices import quantized_already, recurrent_sizes
 from titrant.runtime.cost.sizes import (
     CONVOLUTIONS,
-    DYNAMIC_CHANNEL_BYTES,
     EMBEDDINGS,
-    FOLDED_ATTENTION_BYTES,
-    FOLDED_OPERATION_BYTES,
     PRODUCTS_IN_FILE,
+    SCALE_BYTES,
     channels,
     layers_of,
     missing,
-    onnx_bytes,
     saved_by_int8,
+    short_onnx_bytes,
     takes_none,
+    zero_point_bytes,
 )
 from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
@@ -41,7 +40,7 @@ LEFT = (*CONVOLUTIONS, "GRU", "RNN")
 _MATRIX = 2
 
 # Nodes that replace one product, with their names.
-NODES_BYTES = 900
+NODES_BYTES = 250
 # Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.04, 0.001
 _READ_BYTES_PER_SECOND = 20e6
@@ -99,11 +98,11 @@ def predict(
     nodes = NODES_BYTES * len(layers_of(model, *QUANTIZED))
     saved = saved_by_int8(model, *PRODUCTS_IN_FILE, *EMBEDDINGS)
     if params.per_channel:
-        saved -= DYNAMIC_CHANNEL_BYTES * channels(model, *PRODUCTS_IN_FILE)
+        saved -= SCALE_BYTES * channels(model, *PRODUCTS_IN_FILE) + zero_point_bytes(model, *PRODUCTS_IN_FILE)
     for layer in layers_of(model, *RECURRENT):
         weights, rows = recurrent_sizes(layer)
-        saved += 3 * weights - (2 * DYNAMIC_CHANNEL_BYTES * rows if params.per_channel else 0)
-    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES, FOLDED_OPERATION_BYTES) - saved + nodes
+        saved += 3 * weights - ((2 * SCALE_BYTES + 1) * rows if params.per_channel else 0)
+    size = short_onnx_bytes(model) - saved + nodes
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _READ_BYTES_PER_SECOND
     peak = 4 * model.weight_bytes
     return modelled(hardware, seconds, peak, size)
@@ -111,7 +110,7 @@ def predict(
 
 @operator(
     "quantize.ort_dynamic",
-    version=3,
+    version=4,
     family="quantize",
     params=OrtDynamicParams,
     inputs={"model": "onnx"},
@@ -137,7 +136,9 @@ def predict(
                 Speedup(("recurrent",), {1: 2.2, 32: 1.8}, on=_VNNI),
                 Speedup(("recurrent",), {1: 1.3}),
             ),
+            layer_seconds=0.8e-6,
             weights=0.25,
+            work=1.15,
         ),
         layers=(*QUANTIZED, *LEFT),
         named="matrix products, embeddings and LSTMs",
@@ -169,6 +170,7 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    from titrant.runtime.backends.onnxruntime.compact.compact import compact
     from titrant.runtime.backends.onnxruntime.graph import (
         PRODUCT,
         WEIGHTED,
@@ -219,6 +221,7 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     for file in (source, raw):
         file.unlink()
     restore_names(result, names)
+    compact(result)
     written = write(result, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
     return written, quantized_nodes(result), len(weighted_nodes(result, (*WEIGHTED, "Gather", "LSTM", "GRU", "RNN")))

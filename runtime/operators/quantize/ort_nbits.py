@@ -9,13 +9,12 @@ from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.matrices import WeightMatrix, matrices_of, quantized_already
 from titrant.runtime.cost.sizes import (
     EMBEDDINGS,
-    FOLDED_ATTENTION_BYTES,
-    FOLDED_OPERATION_BYTES,
     PRODUCTS_IN_FILE,
+    is_constant,
     is_tied,
     layers_of,
     missing,
-    onnx_bytes,
+    short_onnx_bytes,
     tied_to_table,
 )
 from titrant.runtime.method import Method
@@ -35,7 +34,7 @@ LEAST_ROW = 16
 _MATRIX = 2
 
 # Names, shapes and attributes of what takes the place of a product.
-NODES_BYTES = 330
+NODES_BYTES = 140
 # Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.04, 0.001
 _READ_BYTES_PER_SECOND = {"rtn": 60e6, "hqq": 4e6, "k_quant": 3e6}
@@ -105,9 +104,10 @@ def predict(
     """Count the blocks of every product and table."""
     if model is None:
         return Prediction()
-    rounded = [layer for layer in layers_of(model, *ROUNDED) if not leaves(layer) and not is_tied(layer)]
+    held = [layer for layer in layers_of(model, *ROUNDED) if not is_tied(layer) and not is_constant(layer)]
+    rounded = [layer for layer in held if not leaves(layer)]
     matrices = [matrix for layer in (*rounded, *tied_to_table(model)) for matrix in matrices_of(layer)]
-    size = onnx_bytes(model, FOLDED_ATTENTION_BYTES, FOLDED_OPERATION_BYTES) + NODES_BYTES * len(matrices)
+    size = short_onnx_bytes(model) + NODES_BYTES * len(matrices)
     size -= sum(4 * matrix.inputs * matrix.outputs for matrix in matrices)
     size += sum(block_bytes(matrix, params) for matrix in matrices)
     speed = _READ_BYTES_PER_SECOND[params.algorithm]
@@ -128,7 +128,7 @@ def block_bytes(matrix: WeightMatrix, params: OrtNbitsParams) -> int:
 
 @operator(
     "quantize.ort_nbits",
-    version=1,
+    version=2,
     family="quantize",
     params=OrtNbitsParams,
     inputs={"model": "onnx"},
@@ -182,6 +182,7 @@ def quantize_ort_nbits(params: OrtNbitsParams, context: Context, *, model: Any) 
 
 def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "tuple[OnnxModel, int, int]":
     """Return the written file, how many nodes are rounded, and how many with weights are not."""
+    from titrant.runtime.backends.onnxruntime.compact.compact import compact
     from titrant.runtime.backends.onnxruntime.graph import PRODUCT, WEIGHTED, weighted_nodes, without_gemm, write
     from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
     from titrant.runtime.backends.onnxruntime.nbits import Rounding, round_weights, roundable
@@ -211,6 +212,7 @@ def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "t
     how = Rounding(params.bits, params.block, params.algorithm, params.symmetric, params.accuracy_level)
     round_weights(graph, products, tables, how)
     restore_names(graph, names)
+    compact(graph)
     written = write(graph, context.scratch / "model.onnx")
     load(written.path, threads=1)  # proves that it can be loaded
     return written, len(products) + len(tables), len(weighted_nodes(graph, (*WEIGHTED, "Gather")))

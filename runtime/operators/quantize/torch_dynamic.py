@@ -133,6 +133,7 @@ def _recurrent_sizes(layer: Layer) -> tuple[int, int, int]:
                 Speedup(("product",), {1: 4.0, 32: 5.0}, on=("avx512_vnni", "avx_vnni", "amx_int8")),
                 Speedup(("product",), {1: 1.2}),
                 Speedup(("recurrent",), {1: 0.95, 32: 0.75}),
+                Speedup(("gru",), {1: 1.4}),
             ),
             weights=0.25,
         ),

@@ -13,7 +13,7 @@ PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1"}
 MACHINE = Hardware(HardwareIdentity("linux", "x86_64", "", (), 2, None, (), "3.11", PACKAGES))
 
 
-def facts(module, unread=(), flops=MappingProxyType({})):
+def facts(module, unread=(), flops=MappingProxyType({}), uncalled=()):
     parameters = sum(one.numel() for one in module.parameters())
     return ModelFacts(
         "factory",
@@ -21,7 +21,7 @@ def facts(module, unread=(), flops=MappingProxyType({})):
         parameters,
         parameters,
         model_bytes(module),
-        list_layers(module, flops, unread),
+        list_layers(module, flops, unread, uncalled),
         (),
         (),
         10**6,
@@ -68,6 +68,16 @@ def test_predicts_the_size_of_shared_looked_up_and_unread_weights(*, name, args,
         made = apply(f"quantize.{operator}", {"model": plain, **inputs}, {}).outputs["model"].path.stat().st_size
         said = predicted(f"quantize.{operator}", {}, known)
         assert abs(said - made) < max(0.03 * made, 16 * 1024), (operator, said, made)
+
+
+def test_predicts_the_size_of_a_table_that_is_added_and_not_looked_up(torch_model, rows, apply):
+    model = torch_model("Placed", 400)
+    seen = run_forward("Placed", model.module, (TensorSpec("x", ("batch", 400), "float32"),), "unlabeled")
+    known = facts(model.module, seen.unread, seen.flops_by_module, seen.uncalled)
+    plain = apply("export.onnx", {"model": model, "example": rows(400)}).outputs["model"]
+    for operator, inputs in (("ort_dynamic", {}), ("ort_static", {"calibration": rows(400)}), ("ort_nbits", {})):
+        made = apply(f"quantize.{operator}", {"model": plain, **inputs}, {}).outputs["model"].path.stat().st_size
+        assert abs(predicted(f"quantize.{operator}", {}, known) - made) < 0.03 * made, operator
 
 
 @pytest.mark.parametrize("tokens", [True, False])

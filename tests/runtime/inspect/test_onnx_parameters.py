@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 from titrant.runtime.data.parameters import File
-from titrant.runtime.inspect.onnx import count_parameters, describe_onnx
+from titrant.runtime.inspect.onnx import count_parameters, describe_onnx, repeated_bytes
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import DataFacts, TensorSpec
@@ -131,6 +131,16 @@ def saved(path, made, functions=(), domains=(), data=None):
     model = helper.make_model(made, opset_imports=opsets, ir_version=10, functions=functions)
     onnx.save(model, path)
     return describe_onnx(ModelLoadOnnxParams(onnx=File(path=str(path), digest="d")), data)
+
+
+def test_counts_the_bytes_of_operands_that_repeat_others():
+    boxes, other, bias = (held(name, shape, value=1) for name, shape in (("a", (4, 6)), ("b", (4, 6)), ("c", (6,))))
+    again = node("Add", "p b"), node("Mul", "x a", "p")
+    assert repeated_bytes(graph(*again, boxes, other)) == 4 * 24
+    assert repeated_bytes(graph(*again, boxes, held("b", (4, 6), value=2))) == 0
+    assert repeated_bytes(graph(*again, boxes, held("b", (6, 4), value=1))) == 0
+    assert repeated_bytes(graph(node("Mul", "x bias", "p"), node("Add", "p c"), bias, held("bias", (6,), value=1))) == 0
+    assert repeated_bytes(graph(node("Mul", "x a", "p"), node("MatMul", "p b"), boxes, held("b", (4, 6), value=1))) == 0
 
 
 def test_lists_a_number_alone_as_no_weight_of_a_layer(tmp_path):

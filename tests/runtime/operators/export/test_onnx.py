@@ -98,7 +98,9 @@ def test_refuses_answers_that_move_further_than_the_tolerance(torch_model, rows,
 def test_names_the_weight_that_makes_answers_incomparable(operator, value, torch_model, rows, apply):
     model = torch_model("Stack", 5, widths=[5, 8, 2])
     model.module.layers[0].weight.data[:, 1] = value
-    with pytest.raises(StepError, match=r"X208: \d+ of the \d+ numbers that the model itself answers are NaN") as raised:
+    with pytest.raises(
+        StepError, match=r"X208: \d+ of the \d+ numbers that the model itself answers are NaN"
+    ) as raised:
         apply(operator, {"model": model, "example": rows(5)})
     said = raised.value.diagnostics[0]
     assert said.message.endswith(": layers.0.weight is not finite")

@@ -93,7 +93,8 @@ def test_static_has_a_scale_for_each_channel_only_when_asked(exported, rows, app
             "quantize.ort_static", {"model": plain, "calibration": rows(1, 6, 6)}, {"per_channel": per_channel}
         )
         graph = onnx.load(done.outputs["model"].path).graph
-        return max(np.prod(one.dims, dtype=int) for one in graph.initializer if one.name.endswith("_scale"))
+        scales = {node.input[1] for node in graph.node if node.op_type == "DequantizeLinear"}
+        return max(np.prod(one.dims, dtype=int) for one in graph.initializer if one.name in scales)
 
     assert weight_scales(per_channel=True) == 4
     assert weight_scales(per_channel=False) == 1
@@ -126,7 +127,8 @@ def test_static_widens_ranges_with_the_rows_it_sees(exported, rows, apply):
     def input_scale(count):
         done = apply("quantize.ort_static", {"model": plain, "calibration": few}, {"rows": count})
         graph = onnx.load(done.outputs["model"].path).graph
-        (scale,) = (onnx.numpy_helper.to_array(one) for one in graph.initializer if one.name == "x_scale")
+        (node,) = (node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == "x")
+        (scale,) = (onnx.numpy_helper.to_array(one) for one in graph.initializer if one.name == node.input[1])
         return float(scale)
 
     assert input_scale(40) > 5 * input_scale(20)
