@@ -53,7 +53,7 @@ def method_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"`{method.name}` takes {taken.title}, and the model is {original.title}"
         others = " or ".join(f"`{name}`" for name in _taking(original))
         choose = f"choose {others}, or " * bool(others)
-        otherwise = f"give the model as a `{taken.sources[0]}`" if taken.sources else "leave it to `auto`"
+        otherwise = f"give {taken.title} as `model.{taken.sources[0]}`" if taken.sources else "leave it to `auto`"
         advice = f"{choose}{otherwise}"
         yield given.finding("R108", ("quantization", "method"), message, advice)
         return
@@ -136,7 +136,7 @@ def _format(given: CheckInput, place: int, export: Export, original: ModelKind |
     if original is not None and not _can_become(original, kind):
         instead = " or ".join(f"`{name}`" for name in _reachable(original, backend.formats()))
         message = f"{original.title} cannot become {kind.label}"
-        yield given.finding("R108", path, message, f"write {instead}, or give the model as a `factory`")
+        yield given.finding("R108", path, message, f"write {instead}, or give a torch module as `model.factory`")
     elif method_is_open and engine in backend.names() and form not in backend.formats_of(engine):
         message = f"`{form}` runs in {backend.engines_of(kind.name)[0]}, and `target.engine` is `{engine}`"
         advice = f"write `{backend.formats_of(engine)[0]}`, or another engine"

@@ -11,7 +11,7 @@ from titrant.runtime.backends.backend import distribution, run_cost
 from titrant.runtime.backends.openvino import group_size
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
-from titrant.runtime.cost.matrices import recurrent_sizes
+from titrant.runtime.cost.matrices import quantized_already, recurrent_sizes
 from titrant.runtime.cost.sizes import (
     CONVOLUTIONS,
     EMBEDDINGS,
@@ -53,11 +53,13 @@ _WRITTEN_BYTES_PER_SECOND = 60e6
 _HELD = 2.6
 
 
-def loops(model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Refuse what a loop is made of in ONNX: NNCF 3.4 does not find its way through a graph with one."""
-    names = [layer.name for layer in layers_of(model, "EmbeddingBag")] if model is not None else []
-    if not names:
+def unfit(model: ModelFacts | None) -> tuple[Unmet, ...]:
+    """Refuse to quantize what is quantized already, and what a loop is made of in ONNX: NNCF 3.4 cannot follow one."""
+    if model is None:
         return ()
+    names = [layer.name for layer in layers_of(model, "EmbeddingBag")]
+    if not names:
+        return quantized_already(model)
     cause = f"{', '.join(names)} (EmbeddingBag) becomes a loop in the graph, which NNCF cannot follow"
     return (Unmet(cause, "use quantization.method ort.dynamic, or Embedding and a mean in the model"),)
 

@@ -58,6 +58,19 @@ class OwnFp32(nn.Module):
         return self.second(y)
 
 
+class Normed(nn.Module):
+    """Two linear layers that compute their weights from others, of 5 inputs and 5 answers each."""
+
+    def __init__(self, norm):
+        super().__init__()
+        name, _, before = norm.partition(" ")
+        wrap = getattr(nn.utils if before else nn.utils.parametrizations, name)
+        self.first, self.second = wrap(nn.Linear(5, 5)), wrap(nn.Linear(5, 5))
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x)))
+
+
 class SharedSquare(nn.Module):
     """Three linear layers, two of which share one weight: (batch, 256) → (batch, 2)."""
 

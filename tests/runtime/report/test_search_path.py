@@ -48,7 +48,9 @@ def test_draws_what_was_tried_and_lists_it_beside_what_was_predicted(searched):
 
 
 def test_lists_the_plain_conversion_first_and_the_same_in_markdown(searched):
-    rows = re.findall(r"^\| `?(onnx|ort-\w+)", section(markdown_text(searched), "## Search: ort-dynamic", "\n## "), re.M)
+    rows = re.findall(
+        r"^\| `?(onnx|ort-\w+)", section(markdown_text(searched), "## Search: ort-dynamic", "\n## "), re.M
+    )
     assert rows == ["onnx", "ort-dynamic", "ort-static"]
 
 
