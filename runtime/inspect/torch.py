@@ -124,6 +124,7 @@ def _facts(
         notes=notes,
         reads_values=reads_values,
         operations=seen.operations,
+        exported=seen.exported,
     )
 
 
