@@ -195,6 +195,15 @@ class RecurrentState:
 
 
 @dataclass(frozen=True)
+class ExportedGraph:
+    """What is known beforehand of the graph that modules are exported to, once it is simplified."""
+
+    nodes: int = 0  # constants included, estimated
+    multiplications: int = 0  # of activations with one another or with a constant, one by one
+    mask_bytes: int = 0  # of causal attention over a fixed number of places
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """A model as inspected, without running it on data."""
 
@@ -214,6 +223,7 @@ class ModelFacts:
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
+    exported: ExportedGraph | None = None  # of modules whose forward pass was seen
     repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
 
     @property

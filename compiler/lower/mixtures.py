@@ -42,6 +42,7 @@ def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Ans
         "layers": _quantized(entry, answering),
         "batch": timing_batch(answering.bound.recipe),
         "threads": answering.decisions.settled.threads.timing,
+        "check": answering.bound.recipe.search.check_sensitivity,
     }
     for local, name in (("sensitivity", sensitivity), ("prices", method.mixing.prices)):
         yield _step((f"{entry.id}.{local}", name), given, takes, entry, answering)

@@ -74,7 +74,7 @@ def _layer(name: str, held: list[HeldTensor]) -> Layer:
 def compare_weights(
     weights: "File | str | None", choice: WeightsChoice, module: "torch.nn.Module"
 ) -> LoadedWeights | None:
-    """Check names and shapes against the model's, and for a file given by its content also for NaN and infinity; says how it fits.
+    """Check names and shapes against the model's, and a file's numbers for NaN and infinity; says how it fits.
 
     Raises StepError and RecipeError as model.load does, of the recipe's key.
     """

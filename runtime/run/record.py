@@ -292,6 +292,8 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "metrics": metrics,
         "invariance": {name: seen for name, seen in _invariance(walk).items() if seen is not None},
         "files": _files(walk, outcome),
+        "sensitivity": _sensitivity(walk),
+        "proposals": _proposals(walk),
     }
 
 
@@ -324,6 +326,25 @@ def _curves(walk: Walk) -> Any:
     curves = walk.value(trained[-1])
     best = curves.get("best_epoch") if isinstance(curves, Mapping) else None
     return curves if best is None else {**curves, "best_epoch": best + 1}
+
+
+def _sensitivity(walk: Walk) -> dict[str, Any]:
+    """Return what each region does to the answers in lower precision, by the candidate that mixtures of it mend."""
+    steps = {step.id: step for step in walk.plan.steps}
+    by_mended: dict[str, Any] = {}
+    for candidate in walk.plan.candidates:
+        allocating = steps.get(candidate.allocation.rpartition(".")[0])
+        value = walk.value_if_there(str(allocating.inputs.get("sensitivity", ""))) if allocating is not None else None
+        if value is not None:
+            by_mended[candidate.mends] = value
+    return by_mended
+
+
+def _proposals(walk: Walk) -> dict[str, Any]:
+    """Return what was expected of each mixture that was proposed, by candidate."""
+    of_step = {each.id: f"{each.allocation.rpartition('.')[0]}.proposal" for each in walk.plan.candidates}
+    values = {name: walk.value_if_there(reference) for name, reference in of_step.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _files(walk: Walk, outcome: Outcome) -> Mapping[str, str]:

@@ -115,9 +115,8 @@ class Quantization(Section):
     skip: tuple[Pattern, ...] = Field((), description="module name patterns that keep their precision")
     only: tuple[Pattern, ...] = Field((), description="module name patterns that alone are quantized")
     options: Mapping[str, Any] = Field(default_factory=dict, description="parameters of the chosen operator")
-    repair: Auto | Annotated[tuple[RepairName, ...] | None, Off] = Field(
+    repair: Auto | Annotated[Annotated[tuple[RepairName, ...], Field(min_length=1)] | None, Off] = Field(
         "auto",
-        min_length=1,
         exclude_if=lambda value: value == "auto",
         description="what is tried on a method that loses too much, before layers are left in higher precision: auto, "
         "none, or a list",
@@ -158,6 +157,11 @@ class Search(Section):
     budget: Auto | Budget = Field("auto", description="when the search ends")
     mix_layers: bool = Field(
         True, description="leave sensitive regions in higher precision where a method loses too much"
+    )
+    check_sensitivity: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="measure what each region's precision does to the answers on all tuning rows too, and compare",
     )
     space: Annotated[Mapping[str, tuple[Any, ...] | Range] | None, Off] = Field(
         None, min_length=1, description="recipe path → values or range to try"

@@ -95,6 +95,16 @@ def check_values(module: "torch.nn.Module", state: "Tensors", name: str) -> None
         raise StepError(Diagnostic("X155", message, help="take a checkpoint that trained well"))
 
 
+def not_finite(module: "torch.nn.Module") -> list[str]:
+    """Name the parameters and buffers of a module that hold NaN, and the parameters that hold infinity."""
+    parameters = {name for name, _ in module.named_parameters()}
+    return [
+        name
+        for name, value in module.state_dict().items()
+        if value.is_floating_point() and bool(value.isnan().any() or (name in parameters and value.isinf().any()))
+    ]
+
+
 def fit_weights(
     module: "torch.nn.Module", saved: Saved, choice: WeightsChoice = UNSAID, path: str = ""
 ) -> "tuple[dict[str, torch.Tensor], LoadedWeights]":

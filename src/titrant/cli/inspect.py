@@ -3,6 +3,7 @@
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from titrant.api.inspect import Inspected, RunLayers
 from titrant.cli import console
@@ -17,6 +18,9 @@ from titrant.schema.record import LayerPrecision, is_unlike
 from titrant.schema.release import Release
 from titrant.schema.values.units import counted, format_size
 
+if TYPE_CHECKING:
+    from titrant.runtime.report.search_values import Sensitivity
+
 # More layers than this are shortened to the first and last of them.
 _MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
 _MOST_NAME = 34
@@ -28,13 +32,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
     data_option(parser)
-    help_text = "a recipe, an .onnx or .safetensors file, module:Name; or a run: folder, id, unique prefix, or latest"
+    help_text = (
+        "a recipe, an .onnx, .pt2, TorchScript or .safetensors file, module:Name; or a run: folder, id, unique prefix, "
+        "or latest"
+    )
     parser.add_argument("model", metavar="MODEL|RECIPE|RUN", help=help_text)
     parser.add_argument(
         "--level", choices=LEVEL_NAMES, help="say whether this level suits; exit 3 when it cannot be met"
     )
     parser.add_argument("--args", metavar="JSON", help="arguments of a factory")
-    parser.add_argument("--inputs", metavar="JSON", help="a factory's inputs: a list of {name, shape, dtype}")
+    parser.add_argument(
+        "--inputs", metavar="JSON", help="inputs of a factory or a TorchScript file: a list of {name, shape, dtype}"
+    )
     json_option(parser, "everything")
 
 
@@ -96,7 +105,23 @@ def run_text(run: RunLayers, *, whole: bool = False) -> str:
         unlike = sum(map(is_unlike, layers))
         said = f"{counted(unlike, 'layer')} unlike planned" if unlike else "every layer that was found runs as planned"
         parts.append(f"{title} · {said}\n{table(rows)}")
+    parts += [_sensitivity(name, sensitivity) for name, sensitivity in run.sensitivity.items()]
     return "\n\n".join(parts)
+
+
+def _sensitivity(name: str, sensitivity: "Sensitivity") -> str:
+    """Write what each region does to the answers in lower precision alone, the most damaging first."""
+    check = sensitivity.check
+    rows: list[tuple[str, ...]] = [("region", "layers", "damage", *([f"on {check.rows:,} rows"] if check else []))]
+    for region in sorted(sensitivity.regions, key=lambda region: -region.kl):
+        measured = [f"{check.regions[region.name]:.3g}"] if check else []
+        rows.append((region.name, str(len(region.layers)), f"{region.kl:.3g}", *measured))
+    layers = sum(len(region.layers) for region in sensitivity.regions)
+    rows.append(("all at once", str(layers), f"{sensitivity.whole:.3g}", *([f"{check.whole:.3g}"] if check else [])))
+    known = check is not None and check.spearman is not None
+    compared = f" · rank correlation with all rows {check.spearman:.2f}" if check and known else ""
+    told = f"sensitivity of {counted(len(sensitivity.regions), 'region')} on {sensitivity.rows:,} rows{compared}"
+    return f"{name} · {told}\n{table(rows)}"
 
 
 def _layer(layer: LayerPrecision) -> tuple[str, ...]:

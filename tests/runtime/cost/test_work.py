@@ -41,6 +41,11 @@ def test_takes_nothing_for_what_an_engine_does_without():
     assert work_seconds(model(clone=OperationWork(9, 10**6, 10**6)), SPEED, COST, 32) == 0.0
 
 
+def test_takes_its_own_time_for_each_operation_that_moves_nothing():
+    cost = replace(COST, work_passes={"view": 0.0})
+    assert work_seconds(model(view=OperationWork(9, 10**6, 10**6)), SPEED, cost, 32) == pytest.approx(9e-6)
+
+
 def test_lets_a_method_say_what_share_of_it_is_left():
     one = model(exponential=OperationWork(1, 10**6, 10**6))
     whole, half = (work_seconds(one, SPEED, COST, 1, how) - 1e-6 for how in (FP32, Arithmetic(work=0.5)))

@@ -108,6 +108,25 @@ def test_counts_the_nodes_of_a_graph_alike_and_what_rests_on_constants_not_at_al
     }
 
 
+@pytest.mark.parametrize(
+    ("joins", "kind"),
+    [
+        (lambda x: torch.stack((x, x), -1), "scattered"),
+        (lambda x: torch.stack((x, x), 1), "copy"),
+        (lambda x: torch.cat((x[..., :3], x[..., 3:]), -1), "scattered"),
+        (lambda x: torch.cat((x, x), dim=1), "copy"),
+        (lambda x: torch.cat((x, x)), "copy"),
+    ],
+)
+def test_tells_joins_of_few_numbers_at_a_time_from_others(joins, kind):
+    class Net(nn.Module):
+        def forward(self, x):
+            return joins(x)[: len(x)]
+
+    work = work_of(Net(), 5, 32)
+    assert (kind in work, {"copy", "scattered"} & set(work)) == (True, {kind})
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([functional.relu, functional.gelu, torch.tanh]))
 def test_bytes_follow_the_shape(rows, width, function):
