@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from titrant.schema.facts import ExportedGraph
+from titrant.schema.seen import ExportedGraph
 
 # What an exported file has no node for: it is folded into a weight or into a neighbor.
 FOLDED = ("detach", "empty", "lift_fresh", "native_batch_norm", "alias", "device")

@@ -29,7 +29,8 @@ from titrant.runtime.inspect.operation_work import TorchWork
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.facts import ExportedGraph, OperationWork, TensorSpec
+from titrant.schema.facts import TensorSpec
+from titrant.schema.seen import ExportedGraph, OperationWork
 from titrant.schema.values.text import first_line
 
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
