@@ -34,8 +34,8 @@ def propose(
     """Return the next mixture of the frontier to make, or None where none is left that is worth it.
 
     Left are those that are predicted at least 5 % faster than all in float and than the fastest that was kept, that the
-    engine has not `refused` (regions in int8), and that no failure rules out: as much damage as one that failed, or all
-    of its regions and more in int8. Of these the fastest is proposed whose damage is expected to lose no more than
+    engine has not `refused` (regions in int8), and that do less damage than each that failed, so that they have not all
+    of its regions in int8. Of these the fastest is proposed whose damage is expected to lose no more than
     `1 - retention`; the gentlest where none is. Loss is taken as linear in damage, between the nearest tried on either
     side. After two failures in a row at least half of what is left is passed over.
     """
@@ -61,26 +61,18 @@ def _left(
 ) -> list[Mix]:
     """Return the mixtures that are worth making, from the fastest."""
     beaten = to_beat(priced, frontier, tried)
-    failed = [attempt.int8 for attempt in tried if not attempt.kept]
-    ceiling = min((priced.damage(int8) for int8 in failed), default=float("inf"))
+    ceiling = min((priced.damage(attempt.int8) for attempt in tried if not attempt.kept), default=float("inf"))
     made = {*refused, *(attempt.int8 for attempt in tried)}
     return [
         mix
         for mix in frontier.mixes
-        if mix.seconds * (1 + WORTH) <= beaten
-        and mix.damage < ceiling
-        and frozenset(mix.int8) not in made
-        and not _worse_than_any(mix.int8, failed)
+        if mix.seconds * (1 + WORTH) <= beaten and mix.damage < ceiling and frozenset(mix.int8) not in made
     ]
 
 
 def _seconds(priced: Priced, frontier: Frontier, int8: frozenset[str]) -> float:
     """Return the seconds of a mixture: of the frontier's, which may be measured, or as priced."""
     return next((mix.seconds for mix in frontier.mixes if int8 == {*mix.int8}), priced.seconds(int8))
-
-
-def _worse_than_any(int8: Collection[str], failed: Sequence[frozenset[str]]) -> bool:
-    return any(other <= {*int8} for other in failed)
 
 
 def _allowed(priced: Priced, tried: Sequence[TriedMix], loss: float) -> float:

@@ -102,3 +102,14 @@ def test_times_every_mixture_of_few_regions_and_the_fastest_of_many(count, timed
     assert frozenset(names) not in mixes
     seconds = [priced.seconds(int8) for int8 in mixes]
     assert seconds == sorted(seconds)
+
+
+def test_gives_more_of_what_a_mixture_took_to_what_took_longer_in_it():
+    names = ("a", "b", "c")
+    nodes = dict.fromkeys(names, 1.0)
+    fp32, int8 = (ProfiledMix(frozenset(mix), 3.0, nodes) for mix in ("", "abc"))
+    even = ProfiledMix(frozenset("ac"), 7.0, {**nodes, "a": 2.0, "b": 4.0})
+    priced = price(names, chain(names), fp32, int8, [even])
+    # They took 1 and 3 longer, and each counts for half of the mean as well: 2 and 4 of the 4.
+    assert [edge.dequantize for edge in priced.conversions[:1]] == pytest.approx([4 * 2 / 6])
+    assert [edge.quantize for edge in priced.conversions[1:]] == pytest.approx([4 * 4 / 6])

@@ -92,3 +92,12 @@ def test_proposes_nothing_where_float_is_as_fast():
 def test_proposes_nothing_once_the_uniform_was_kept_and_is_as_fast_as_any():
     priced = Priced(tuple(RegionPrice(f"r{place}", 1.0, 0.5, 2.0**-place) for place in range(4)))
     assert propose(priced, frontier(priced), [TriedMix(frozenset(priced.names), True, 0.0)], 0.99) is None
+
+
+def test_makes_nothing_that_does_more_damage_than_a_mixture_of_other_regions_that_failed():
+    regions = (RegionPrice("a", 1.0, 0.6, 1.0), RegionPrice("b", 1.0, 0.2, 2.0))
+    priced = Priced(regions)
+    lines = frontier(priced)
+    assert [mix.int8 for mix in lines.mixes[:3]] == [("a", "b"), ("b",), ("a",)]
+    failed = [TriedMix(frozenset(int8), False, loss) for int8, loss in (("ab", 0.5), ("a", 0.2))]
+    assert propose(priced, lines, failed, 0.99) is None

@@ -57,6 +57,7 @@ def test_compares_rounds_so_that_a_slow_spell_of_the_machine_slows_all_alike(mon
 def test_is_not_led_astray_by_runs_that_were_held_up(monkeypatch):
     answer, _ = turns(monkeypatch, {"a": 1e-3, "b": 2e-3}, disturbed=range(100, 110))
     assert answer["b"] / answer["a"] == pytest.approx(2, rel=0.02)
+    assert answer["a"] == pytest.approx(1e-3, rel=0.05)
 
 
 def test_runs_a_short_network_several_times_between_two_looks_at_the_clock(monkeypatch):
