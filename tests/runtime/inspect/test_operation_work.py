@@ -11,7 +11,8 @@ from torch.nn import functional  # noqa: TID253
 
 from titrant.runtime.inspect.operation_work import OPERATION_KINDS, graph_work
 from titrant.runtime.inspect.torch import describe_live
-from titrant.schema.facts import OperationWork, TensorSpec
+from titrant.schema.facts import TensorSpec
+from titrant.schema.seen import OperationWork
 
 PLACES, WIDTH, HEADS = 6, 8, 2
 
