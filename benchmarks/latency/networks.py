@@ -98,6 +98,8 @@ UNSEEN = {
     "ecg": Network(_made("unseen_nets", "Ecg"), {"signal": _numbers(2, 500)}),
     "image_and_row": Network(_made("unseen_nets", "ImageAndRow"), {"image": _numbers(3, 40, 40), "row": _numbers(30)}),
     "decoder": Network(_made("trained_nets", "Decoder"), {"tokens": ((64,), 65)}),
+    "convnext": Network(_made("unseen_nets", "ConvNext"), {"image": _numbers(3, 48, 48)}),
+    "matching": Network(_made("unseen_nets", "Matching"), {"left": _numbers(24, 32), "right": _numbers(40, 32)}),
     "llama": Network(_made("next_word", "NextWord"), {"tokens": ((64,), 512)}),
 }
 NETWORKS = {**FITTED, **UNSEEN}

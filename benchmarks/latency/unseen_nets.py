@@ -298,3 +298,50 @@ class ImageAndRow(nn.Module):
     def forward(self, image: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """Return logits (batch, 4)."""
         return self.out(torch.cat((self.seen(image), self.row(row)), 1))
+
+
+class ConvNext(nn.Module):
+    """Depthwise 7 × 7, layer norm over channels and a wide pointwise net (Liu et al. 2022): (batch, 3, 48, 48) → 10."""
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, width, 4, 4), nn.Conv2d(width, 2 * width, 2, 2)
+        self.first, self.second = nn.ModuleList(self._block(width)), nn.ModuleList(self._block(2 * width))
+        self.out = nn.Linear(2 * width, 10)
+
+    @staticmethod
+    def _block(width: int) -> tuple[nn.Module, ...]:
+        wide = 4 * width
+        return (
+            nn.Conv2d(width, width, 7, padding=3, groups=width), nn.LayerNorm(width), nn.Linear(width, wide),
+            nn.Linear(wide, width),
+        )  # fmt: skip
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, 10)."""
+        x = self._through(self.first, self.stem(image))
+        return self.out(self._through(self.second, self.down(x)).mean((2, 3)))
+
+    @staticmethod
+    def _through(block: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
+        spread, norm, up, down = block
+        y = down(functional.gelu(up(norm(spread(x).permute(0, 2, 3, 1)))))
+        return x + y.permute(0, 3, 1, 2)
+
+
+class Matching(nn.Module):
+    """Two sets, one attending to the other, compared: (batch, 24, 32) and (batch, 40, 32) → (batch, 2)."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(32, width), nn.Linear(32, width)
+        self.cross = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.out = nn.Sequential(nn.Linear(2 * width + 1, 64), nn.Tanh(), nn.Linear(64, 2))
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, 2)."""
+        one, other = functional.relu(self.left(left)), functional.relu(self.right(right))
+        seen = self.cross(one, other, other, need_weights=False)[0].amax(1)
+        whole = other.mean(1)
+        alike = functional.cosine_similarity(seen, whole)[:, None]
+        return self.out(torch.cat((seen, whole, alike), 1))

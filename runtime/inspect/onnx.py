@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
 from titrant.runtime.backends.onnxruntime.mend import mend
 from titrant.runtime.inspect.graph.flops import node_flops, total
-from titrant.runtime.inspect.graph.inputs import check_rows, check_tensors, fit, graph_inputs, sized, specs_of
+from titrant.runtime.inspect.graph.inputs import (
+    check_rows,
+    check_tensors,
+    fit,
+    graph_inputs,
+    nan_weights,
+    sized,
+    specs_of,
+)
 from titrant.runtime.inspect.graph.shapes import (
     MOST_SHAPE_NUMBERS,
     Constant,
@@ -180,19 +188,6 @@ def _output_notes(model: "onnx.ModelProto", unzipped: Sequence[str]) -> Iterator
     for value in model.graph.output:
         if value.name not in kept:
             yield f"its output {value.name} is no array of numbers, and is not looked at"
-
-
-def nan_weights(graph: "onnx.GraphProto", counts: Mapping[str, int]) -> Iterator[str]:
-    """Name each parameter inside the file that holds NaN, and how many; a constant that is none may mean them."""
-    import numpy as np
-    from onnx import TensorProto, numpy_helper
-
-    for tensor in graph.initializer:
-        inside = tensor.data_location != TensorProto.EXTERNAL
-        if tensor.name in counts and inside and tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE):
-            values = numpy_helper.to_array(tensor)
-            if broken := int(np.isnan(values).sum()):
-                yield f"{broken:,} of the {values.size:,} numbers of its weight `{tensor.name}` are NaN"
 
 
 def _drop_values(model: "onnx.ModelProto") -> None:

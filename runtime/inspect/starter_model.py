@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.inspect.onnx import count_parameters, nan_weights
+from titrant.runtime.inspect.graph.inputs import nan_weights
+from titrant.runtime.inspect.onnx import count_parameters
 from titrant.runtime.operators.model.load_onnx import read_onnx
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.files import json_object

@@ -1,6 +1,6 @@
 """Read what an ONNX graph takes and gives, and fit it to the data: by name, shape and dtype, with rows first."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -143,3 +143,16 @@ def _shape(spec: TensorSpec) -> str:
 def _written(spec: TensorSpec) -> str:
     sizes = ", ".join("batch" if not place else str(size) for place, size in enumerate(spec.shape))
     return f"{{name: {spec.name}, shape: [{sizes}], dtype: {spec.dtype}}}"
+
+
+def nan_weights(graph: "onnx.GraphProto", counts: Mapping[str, int]) -> Iterator[str]:
+    """Name each parameter inside the file that holds NaN, and how many; a constant that is none may mean them."""
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    for tensor in graph.initializer:
+        inside = tensor.data_location != TensorProto.EXTERNAL
+        if tensor.name in counts and inside and tensor.data_type in (TensorProto.FLOAT, TensorProto.DOUBLE):
+            values = numpy_helper.to_array(tensor)
+            if broken := int(np.isnan(values).sum()):
+                yield f"{broken:,} of the {values.size:,} numbers of its weight `{tensor.name}` are NaN"
