@@ -94,8 +94,15 @@ class OrtStaticParams(Params):
 
 
 def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Need onnxruntime and a convolution or matrix product with weights."""
+    """Need onnxruntime, a convolution or matrix product with weights, and activations that kernels take.
+
+    Those for x86 take uint8. onnxruntime rewrites int8 activations as it loads a file, but for results that several
+    layers read: those layers it runs in fp32.
+    """
     unmet = missing(hardware, "onnx", "onnxruntime")
+    if params.activation_type == "int8" and hardware.identity.machine == "x86_64":
+        cause = "onnxruntime's int8 kernels for x86_64 take activations in uint8, and int8 ones partly run in fp32"
+        unmet = (*unmet, Unmet(cause, "write activation_type: uint8"))
     if model is not None and (again := quantized_already(model)):
         return (*unmet, *again)
     if model is None or not takes_none(model, *MULTIPLIED):

@@ -125,6 +125,7 @@ CASES = {
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
     "model.fuse": Case({}, {"model": "model.load:model"}),
+    "model.fold": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
     "export.onnx": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "export.inside": Case(
