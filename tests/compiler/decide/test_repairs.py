@@ -36,7 +36,8 @@ def mending(decisions):
 
 
 def of_static(*repairs):
-    return asked("quantization.method=ort.static", f"quantization.repair=[{', '.join(repairs)}]")
+    layers = (CONVOLUTION, CONVOLUTION, PRODUCT, PRODUCT)
+    return asked("quantization.method=ort.static", f"quantization.repair=[{', '.join(repairs)}]", layers=layers)
 
 
 def test_equalizes_first_and_keeps_it_for_what_is_tried_later():
