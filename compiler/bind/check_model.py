@@ -21,6 +21,8 @@ _ADAPT: KeyPath = ("quantization", "adapt")
 # The lists of patterns that a recipe can hold.
 LISTS = (("quantization", "skip"), ("quantization", "only"))
 
+_BITS = "bits"
+
 _CLASSES_GIVEN = "write `classes: auto`, or name the output that holds the classes under `model.output`"
 _CLASSES_LISTED = "`data.classes` lists all of the model's classes, in the order of its outputs"
 # What scikit-learn's converters call the output that a class is decided from.
@@ -38,6 +40,10 @@ def method_fits(given: CheckInput) -> Iterator[Finding]:
     method = declaration.method
     path: KeyPath = ("quantization", "options")
     yield from option_findings(given, declaration, quantization.options, path, method.name)
+    if _BITS in quantization.options:  # levels and safeguards look there
+        message = f"`{_BITS}` is a key of `quantization` itself"
+        advice = f"write `quantization.bits: {quantization.options[_BITS]}`, beside `method`"
+        yield given.finding("R107", (*path, _BITS), message, advice, part="key")
     if quantization.bits != "auto" and quantization.bits not in method.bits:
         offers = " or ".join(f"`{bits}`" for bits in method.bits)
         message = f"`{method.name}` does not offer {quantization.bits} bits"

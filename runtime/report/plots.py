@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from titrant.runtime.report.record_view import Curves, Record
-from titrant.runtime.report.search_path import SearchPath
+from titrant.runtime.report.search_path import FP32, REPAIRED, UNIFORM, SearchPath
 from titrant.runtime.report.search_values import Sensitivity
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def _drawable(path: SearchPath) -> bool:
 
 
 # What one kind of candidate is drawn as, so that it is told without color too.
-_MARKERS = {"in fp32": "s", "uniform": "X", "repaired": "D"}
+_MARKERS = {FP32: "s", UNIFORM: "X", REPAIRED: "D"}
 
 
 def path_picture(path: SearchPath, name: str = "path") -> str:

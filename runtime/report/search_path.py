@@ -9,6 +9,8 @@ from titrant.schema.gate import kept_at_least
 from titrant.schema.record import NOT_TRIED
 from titrant.schema.values.units import counted, format_time
 
+FP32, UNIFORM, REPAIRED = "in fp32", "uniform", "repaired"
+
 
 @dataclass(frozen=True)
 class PathPoint:
@@ -75,8 +77,10 @@ def _paths(record: Record, candidates: Mapping[str, Shown]) -> Iterator[SearchPa
             continue
         batch = next((search.timing_batch for search in record.plan.searches if base.id in search.candidates), 1)
         proposals = [record.values.proposals[each.id] for each in mending if each.id in record.values.proposals]
-        plain = [candidates[base.plain]] if base.plain in candidates else []
-        points = tuple(_point(record, each, batch) for each in (*plain, candidates[base.id], *mending))
+        points = (
+            *_plain(record, base.plain, batch),
+            *(_point(record, each, batch) for each in (candidates[base.id], *mending)),
+        )
         yield SearchPath(
             base=base.id,
             asked=kept_at_least(record.plan.contract),
@@ -84,6 +88,15 @@ def _paths(record: Record, candidates: Mapping[str, Shown]) -> Iterator[SearchPa
             frontier=tuple((mix.seconds, mix.damage) for mix in proposals[0].frontier) if proposals else (),
             gap=_gap(points),
         )
+
+
+def _plain(record: Record, name: str, batch: int) -> Iterator[PathPoint]:
+    """Yield the plain conversion that all of them are compared with, which loses nothing."""
+    timings = record.values.timings.get(name)
+    timing = None if timings is None else timings.batches.get(batch)
+    if timing is not None:
+        because = "what all others are compared with"
+        yield PathPoint(name, FP32, 1.0, None, timing.p50, None, None, "", "plain", because)
 
 
 def _point(record: Record, shown: Shown, batch: int) -> PathPoint:
@@ -106,12 +119,10 @@ def _point(record: Record, shown: Shown, batch: int) -> PathPoint:
 
 
 def _kind(shown: Shown, int8: int, left: int) -> str:
-    if shown.planned.method == "none":
-        return "in fp32"
     if not shown.planned.mends:
-        return "uniform"
+        return UNIFORM
     if not shown.planned.allocation:
-        return "repaired"
+        return REPAIRED
     return f"mixture: {int8} of {counted(int8 + left, 'region')} in int8" if int8 or left else "mixture"
 
 

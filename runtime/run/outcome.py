@@ -153,7 +153,7 @@ def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ..
         replace(
             _record(walk, outcome, candidate),
             layers=layers_of(walk.value_if_there(candidate.executed)),
-            left=tuple((walk.value_if_there(candidate.allocation) or {}).get("leave", ())),
+            left=tuple((walk.value_if_there(candidate.allocation) or {}).get("leave") or ()),
         )
         for candidate in walk.plan.candidates
     )

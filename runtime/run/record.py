@@ -341,10 +341,10 @@ def _sensitivity(walk: Walk) -> dict[str, Any]:
 
 
 def _proposals(walk: Walk) -> dict[str, Any]:
-    """Return what was expected of each mixture that was proposed, by candidate."""
+    """Return what was expected of each mixture that was proposed, by candidate; not where the search had ended."""
     of_step = {each.id: f"{each.allocation.rpartition('.')[0]}.proposal" for each in walk.plan.candidates}
     values = {name: walk.value_if_there(reference) for name, reference in of_step.items()}
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None and "int8" in value}
 
 
 def _files(walk: Walk, outcome: Outcome) -> Mapping[str, str]:

@@ -220,9 +220,8 @@ def scripted(
 
 def rounding(module: torch.nn.Module) -> float:
     """Return how far two orders of the same sums may lie apart: a few roundings of 16-bit weights, 0 for wider ones."""
-    kinds = {
-        tensor.dtype for tensor in module.parameters() if tensor.is_floating_point() and tensor.element_size() == 2
-    }
+    floats = (tensor for tensor in module.parameters() if tensor.is_floating_point())
+    kinds = {tensor.dtype for tensor in floats if tensor.element_size() == 2}
     return max((_ROUNDINGS * torch.finfo(kind).eps for kind in kinds), default=0.0)
 
 

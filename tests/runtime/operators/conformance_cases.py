@@ -162,6 +162,14 @@ CASES = {
     "quantize.equalize": Case({}, {"model": "export.onnx:model"}),
     "quantize.smoothquant": Case({}, {"model": "net:layers", "calibration": "data.transform:calibration"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
+    "quantize.bias_correction": Case(
+        {},
+        {
+            "model": "quantize.ort_static:model",
+            "float": "export.onnx:model",
+            "calibration": "data.transform:calibration",
+        },
+    ),
     "export.openvino": Case({}, {"model": "export.onnx:model", "example": "data.transform:tuning"}),
     "quantize.openvino_bf16": Case({}, {"model": "export.onnx:model"}),
     "quantize.openvino_ptq": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
