@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from titrant.runtime.worker.child import _unexpected
 from titrant.runtime.worker.parent import PipeLines, alarmed
 
 # The signal is handed to another thread: as when it comes just before the main thread begins to read, nothing ends
@@ -87,3 +90,15 @@ def test_passes_on_a_signal_to_whoever_listened_before():
         signal.signal(signal.SIGUSR1, handler)
         os.close(reads)
         os.close(writes)
+
+
+def test_names_a_package_that_cannot_be_loaded_unless_the_users_code_says_so():
+    request = {"do": "run", "operator": "validate.predict"}
+    error = ImportError("libengine.so.2: cannot open shared object file")
+    state = SimpleNamespace(home=None, scratch=Path(), user_place=lambda _: "")
+    said = _unexpected(state, error, request)
+    assert (said.code, said.message) == ("X313", f"ImportError: {error}")
+    assert "titrant doctor" in said.help
+    state.user_place = lambda _: "mine.py:3"
+    said = _unexpected(state, error, request)
+    assert (said.code, said.message, said.said) == ("X312", "ImportError (mine.py:3)", str(error))

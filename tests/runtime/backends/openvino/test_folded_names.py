@@ -76,7 +76,7 @@ def layers_in(path):
     return tuple(GraphNames.of(onnx.load(path).graph).weights)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     naming=st.sampled_from(("none", "counted", "ways")),
     parts=st.lists(
