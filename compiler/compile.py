@@ -54,8 +54,8 @@ def _left_out(
     hardware: Hardware,
     facts: tuple[ModelFacts, DataFacts],
 ) -> dict[str, LeftOut]:
-    """Return which candidates are not made for what is expected of them; none where the recipe names its method."""
-    if bound.recipe.quantization.method != "auto":
+    """Return which candidates are not made for what is expected of them; none where the recipe names its method(s)."""
+    if bound.recipe.quantization.method != "auto" or bound.recipe.quantization.adapt is not None:
         return {}
     target, settled = bound.recipe.target, decisions.settled
     aims = Aims(

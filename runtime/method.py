@@ -1,11 +1,45 @@
 """A way to reduce a model, as its operator declares it: what it takes and makes, where it runs, what it leaves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Any
 
 from titrant.schema.cost import Arithmetic, Variant
 from titrant.schema.facts import Layer
 from titrant.schema.values.frozen import dataclass
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What is tried on a method that loses too much, before layers are left in higher precision.
+
+    `name` is what `quantization.repair` calls it; the candidate is called `method.suffix`. It is made with an operator
+    `before` the method, on the model that the method is given or on one before that, with other `options` of the
+    method, with an operator `after` it on what it made, or with several of these. What is `exact` changes no answer of
+    the model that the method is given: all that is tried later is made with it too. `unasked` says why `auto` leaves
+    it to be named.
+    """
+
+    name: str
+    suffix: str
+    before: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    after: str = ""
+    exact: bool = False
+    unasked: str = ""
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """The operators that find a mixture for a method: the damage of regions, what they take, which to leave alone.
+
+    `estimate` finds the damage of many layers sooner, where there is what its port `module` takes.
+    """
+
+    sensitivity: str
+    prices: str
+    allocate: str
+    estimate: str = ""
 
 
 @dataclass(frozen=True)
@@ -22,7 +56,8 @@ class Method:
     fp32, "" where it does not. `precision` answers in which number format its layers shall run, by its parameters; by
     default that of its bits. Of the layers for which `chooses` is true it asks nothing: the engine chooses. `variants`
     are offered beside its defaults. `then` is a method that follows at once, with the options that it has too;
-    `by_name` says why `auto` leaves it to be named.
+    `by_name` says why `auto` leaves it to be named. Where it loses too much, `repairs` are tried one after the other,
+    and then mixtures of its precision and a higher one over regions of the network, found as `mixing` says.
     """
 
     name: str
@@ -43,6 +78,8 @@ class Method:
     precision: Callable[[Any], str] | None = None
     chooses: Callable[[Layer], bool] | None = None
     variants: tuple[Variant, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    mixing: Mixing | None = None
 
     def runs_on(self, device: str) -> bool:
         """Whether there are kernels for a device (cpu, cuda:1)."""

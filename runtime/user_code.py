@@ -217,7 +217,7 @@ def resolve(reference: str) -> Callable[..., Any]:
     return getattr(module, attribute)  # type: ignore[no-any-return]
 
 
-def call(what: str, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+def call(what: str, function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
     """Call the user's function; StepError X108, one line naming `what` and the user's line, when it raises.
 
     A MemoryError is nothing to mend in the user's code: it passes through to whoever runs the step.

@@ -100,8 +100,8 @@ def smallest_batch(cost: ModelCost) -> float:
     return cost.seconds[min(cost.seconds, key=int)]
 
 
-# What `Speedup.layers` can name.
-LAYER_CLASSES = ("convolution", "depthwise", "product", "embedding", "recurrent")
+# What `Speedup.layers` can name; recurrent is an LSTM, gru a GRU or a plain recurrent layer, for which kernels differ.
+LAYER_CLASSES = ("convolution", "depthwise", "product", "embedding", "recurrent", "gru")
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ class Arithmetic:
     around: float = 0.0
     layer_seconds: float = 0.0
     weights: float = 1.0
+    work: float = 1.0
 
     def speedup(self, layer_class: str, rows: float, instructions: Collection[str]) -> float | None:
         """Return how many times faster than in fp32 a layer is; None where nothing is said of its class."""
@@ -182,6 +183,7 @@ class Arithmetic:
             max(self.around, later.around),
             max(self.layer_seconds, later.layer_seconds),
             min(self.weights, later.weights),
+            self.work * later.work,
         )
 
 

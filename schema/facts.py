@@ -118,7 +118,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Layer:
-    """One leaf module or graph node; FLOPs count one case, two per multiply-add."""
+    """One leaf module or graph node; FLOPs count one case, two per multiply-add, of a module those with its weights."""
 
     name: str
     type: str
@@ -166,8 +166,17 @@ class LoadedWeights:
     values_read: bool = True  # False: names and shapes were compared alone, so far
 
 
-# The sources of a model that is made of modules.
-_MODULES = ("factory", "weights")
+@dataclass(frozen=True)
+class OperationWork:
+    """How many operations of one kind run that multiply by no weights, and the bytes and FLOPs of one case."""
+
+    count: int
+    read_bytes: int = 0
+    written_bytes: int = 0
+    flops: int = 0
+
+
+_MODULES = ("factory", "weights")  # the sources of a model that is made of modules
 
 
 @dataclass(frozen=True)
@@ -182,15 +191,6 @@ class RecurrentState:
     zeros: tuple[TensorSpec, ...]
     steps: int  # of a case
     outputs: tuple[str, ...]  # all of the model's, in its order
-
-
-@dataclass(frozen=True)
-class ExportedGraph:
-    """What is known beforehand of the graph that modules are exported to, once it is simplified."""
-
-    nodes: int = 0  # constants included, estimated
-    multiplications: int = 0  # of activations with one another or with a constant, one by one
-    mask_bytes: int = 0  # of causal attention over a fixed number of places
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,10 @@ class ModelFacts:
     weights: LoadedWeights | None = None  # of a factory that is given a file
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
-    exported: ExportedGraph | None = None  # of modules whose forward pass was seen
+    exported_nodes: int = 0  # of the simplified graph of modules, constants included, estimated; 0: not known
+    multiplications: int = 0  # in that forward pass, of activations one by one
+    mask_bytes: int = 0  # of its causal attention over a fixed number of places
+    work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
     repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
 
     @property
@@ -331,21 +334,8 @@ class DataFacts:
     transforms: tuple[TransformFacts, ...] = ()
 
 
-def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:
-    """Return the values of every subgroup in any role, in the order of the data."""
-    from titrant.schema.recipe.data import PRECEDENCE
-
-    values_by_group: dict[str, dict[str, None]] = {}
-    for role in PRECEDENCE:
-        if role in data.roles:
-            for group, values in data.roles[role].subgroups.items():
-                values_by_group.setdefault(group, {}).update(dict.fromkeys(values))
-    return {group: tuple(values) for group, values in values_by_group.items()}
-
-
 # A safetensors header spends this on each array, and the description beside it on each name.
-_ARRAY_BYTES = 90
-_ABOUT_BYTES = 200
+_ARRAY_BYTES, _ABOUT_BYTES = 90, 200
 _ITEM_BYTES = {
     "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2, "int32": 4, "uint32": 4,
     "float32": 4, "int64": 8, "uint64": 8, "float64": 8,

@@ -288,3 +288,9 @@ def _threshold(gate: Gate) -> str:
     short = f"{gate.threshold:,.0f}" if gate.threshold >= 1000 else f"{gate.threshold:g}"
     text = short if float(short.replace(",", "")) == gate.threshold else repr(gate.threshold)
     return f"{text} {gate.unit}".rstrip()
+
+
+def kept_at_least(contract: Contract) -> float | None:
+    """Return the share of the original's quality, or of its answers, that all cases together must keep; None: none."""
+    asked = (gate for gate in contract.gates if gate.preset in ("retention", "agreement") and gate.slice == "all")
+    return next((gate.threshold for gate in asked), None)

@@ -52,11 +52,15 @@ class LockedSearch:
 
 @dataclass(frozen=True)
 class LockedCandidate:
-    """What became of a candidate, why, and the measurements that made it so: bytes, seconds, fractions."""
+    """What became of a candidate, why, and the measurements that made it so: bytes, seconds, fractions.
+
+    `left` are the layers that a mixture leaves in higher precision.
+    """
 
     became: str
     because: str
     measured: Mapping[str, float | int] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,9 @@ def lock_text(lock: Lock, recipe: str) -> str:
     from titrant.schema.language.write import dump
 
     entries = {name: _rounded(plain(lock.entries[name])) for name in sorted(lock.entries)}
+    for candidate in (each for entry in entries.values() for each in entry["candidates"].values()):
+        if not candidate["left"]:
+            del candidate["left"]
     value = {"titrant_lock": FORM, "name": lock.name, "entries": entries}
     return _HEAD.format(recipe=recipe) + dump(value, width=_WIDTH)
 

@@ -55,7 +55,7 @@ class Decision:
 
 
 # What a step is for, in the order in which steps run.
-STAGES = ("prepare", "make", "measure", "judge", "report")
+STAGES = ("prepare", "make", "search", "measure", "judge", "report")
 FIGURES = ("seconds", "peak_bytes", "output_bytes")
 # From the surest to the least sure.
 BASES = ("counted", "measured", "modelled", "guess")
@@ -109,8 +109,9 @@ class Step:
     `inputs` maps a port to "step.port", or, for a port that takes many, to a mapping of name to "step.port" (names
     whose producer was rejected are left out when it runs). `params` is JSON; a file is {"path", "digest"}, of which
     only the digest counts. `candidate` names the chain that it belongs to ("" for shared steps); `stage` is one of
-    prepare (shared work), make (a candidate's chain, through its answers on tuning rows), measure (joint timing),
-    judge (evaluation rows; run only when the search asks) and report. `frees` names the values ("step.port") that no
+    prepare (shared work), make (a candidate's chain, through its answers on tuning rows), search (the same of one that
+    mends another; run only when the search asks), measure (joint timing), judge (evaluation rows; run only when the
+    search asks) and report. `frees` names the values ("step.port") that no
     step after it reads: a hint, which changes nothing but memory.
     """
 
@@ -145,6 +146,8 @@ class Candidate:
     invariance: str = ""  # "step.port" of whether its answers depend on who shares the batch; "" where nobody asks
     plain: str = ""  # the name in the timings of the model as it is, in its engine and format; "" where it is that
     executed: str = ""  # "step.port" of what its engine really runs; "" where nobody asks
+    mends: str = ""  # the candidate that must lose too much on tuning rows before this one is made; "" for any other
+    allocation: str = ""  # "step.port" of the layers that a mixture leaves in higher precision; "" for any other
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class CandidateSearch:
     shortlist: int
     timings: str  # "step.port" of the joint timing
     timing_batch: int = 1
+    rung: str = ""  # of a ladder of files that are released together, as the recipe names it; "" without one
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,7 @@ class Plan:
     original_limits: str = ""  # "step.port" of how it fares on tuning rows by gates that it can miss as well; "": none
     power: JointPower | None = None  # what the contract makes of a faithful candidate; None: not known yet
     search_minutes: float | None = None  # after which no further candidate is begun; None: no such end
+    mended_at_most: int = 0  # evaluations that may be made to mend one candidate
     judged: str = ""  # digest of the models that it makes and the gates that judge them: what a look is about
 
     @cached_property
@@ -220,15 +225,20 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        for key in ("repeats", "invariance", "plain", "executed"):
+        for key in ("repeats", "invariance", "plain", "executed", "mends", "allocation"):
             if not candidate[key]:
                 del candidate[key]
+    for search in value["searches"]:
+        if not search["rung"]:
+            del search["rung"]
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
     del value["warnings"], value["judged"], value["power"]
     if value["search_minutes"] is None:
         del value["search_minutes"]
+    if not value["mended_at_most"]:
+        del value["mended_at_most"]
     # Nothing is asked of most originals: their plans keep the digest that they had before that could be said.
     for key in ("original_judgement", "original_limits", "fitness"):
         if not value[key]:
@@ -331,6 +341,10 @@ def judged_batch(plan: Plan, candidate: Candidate) -> int | None:
     answering = steps.get(source.rpartition(".")[0]) if isinstance(source, str) else None
     return None if answering is None else answering.params.get("batch")
 
+
+# The stage of candidates that mend others, and those of which no step runs before the search asks for it.
+MENDING_STAGE = "search"
+ASKED = (MENDING_STAGE, "judge")
 
 # The operator that puts transforms into a file, which then takes raw columns.
 INSIDE = "export.inside"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
-from titrant.schema.gain import Gain
+from titrant.schema.gain import Gain, speed_words
 from titrant.schema.gain_parts import GainParts
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
@@ -134,12 +134,18 @@ def share_as_planned(layers: Sequence[LayerPrecision]) -> float | None:
     return 1 - len(wrong) / len(read_back) if read_back else None
 
 
+# What became of a candidate that would have mended another, where nobody asked for it.
+NOT_TRIED = "not tried"
+
+
 @dataclass(frozen=True)
 class CandidateRecord:
-    """What became of a candidate; status is released, judged, shortlisted, measured, rejected or not made.
+    """What became of a candidate; status is released, judged, shortlisted, measured, rejected, not tried
+    (nobody asked for it) or not made.
 
     `gains` compare one that was judged with the original and with the plain conversion in the same engine; `parts` tell
-    its gain over the original apart. `layers` are as its engine runs them.
+    its gain over the original apart. `layers` are as its engine runs them; `left` are those that a mixture leaves in
+    higher precision.
     """
 
     candidate: str
@@ -151,6 +157,7 @@ class CandidateRecord:
     gains: tuple[Gain, ...] = ()
     layers: tuple[LayerPrecision, ...] = ()
     parts: GainParts | None = None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,45 @@ class Look:
 
 
 @dataclass(frozen=True)
+class LadderRung:
+    """One rung: the candidate that its search ended with ("" for none), and what is known of that file.
+
+    `verdict` is that of its own judgement, "NOT PROVEN" where it is released without proof, and "" where it was not
+    judged; `because` says why it is not released. `seconds` is the median of one batch, `gain` its paired comparison
+    with the plain conversion in its engine, or with the original where it is that itself. `executed` counts layers by
+    the precision that the engine runs them in. `file` lies in the run's `outputs`, "" for one that is not released.
+    """
+
+    rung: str
+    candidate: str = ""
+    released: bool = False
+    verdict: str = ""
+    because: str = ""
+    file: str = ""
+    size: int | None = None
+    seconds: float | None = None
+    gain: Gain | None = None
+    peak_bytes: int | None = None
+    executed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def word(self) -> str:
+        """Say in a word what became of it."""
+        return self.verdict if self.released else "not released"
+
+    @property
+    def speed(self) -> str:
+        """Say how fast it is beside the plain conversion: "2.1× faster than plain ONNX (1.9–2.3)"; "" unmeasured."""
+        return "" if self.gain is None else f"{speed_words(self.gain)}, against {self.gain.title}"
+
+    @property
+    def precisions(self) -> str:
+        """Say what its engine runs: "4 layers in fp32, 1 in int8"; "" where nobody asked."""
+        counts = [f"{count} in {precision}" for precision, count in self.executed.items()]
+        return f"layers: {', '.join(counts)}" if counts else ""
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE.
 
@@ -227,6 +273,7 @@ class RunRecord:
     look: Look | None = None  # at evaluation rows; None where nothing was judged on them
     withheld: tuple[str, ...] = ()  # the names of files that were asked for and not released, where others were
     unmade: tuple[str, ...] = ()  # those of them of which no candidate could be made
+    ladder: tuple[LadderRung, ...] = ()  # variants to step between, from fast to exact; () where none are asked for
 
     @property
     def missed(self) -> bool:

@@ -38,8 +38,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("train", "resume"): (False,),
     ("train", "watch_gradients"): (False,),
     ("reduction", "distillation"): ("none",),
-    ("quantization", "adapt"): ("none",),
-    ("search", "mix_layers"): (False,),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
     ("memory", "gradient_checkpointing"): ("none",),

@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     check_data.bundled_sets_exist,
     check_data.images_are_read_alike,
     check_model.method_fits,
+    check_model.rungs_fit,
     check_model.leaving_fits,
     check_model.formats_fit,
     check_transforms.inside_fits,

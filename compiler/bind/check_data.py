@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
-from titrant.schema.facts import DataFacts, ModelFacts, subgroup_values
+from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import BUNDLED, Data
 from titrant.schema.recipe.transform import FITTED, Impute, is_given
@@ -278,3 +278,15 @@ def numbers_stand_in(given: CheckInput, model: ModelFacts, data: DataFacts) -> I
         advice = f"if it stands for a missing value, read it so, by {mend}"
         path = ("data", "source", odd.column, odd.number)
         yield given.finding("R155", path, message, advice, severity="warning")
+
+
+def subgroup_values(data: DataFacts) -> dict[str, tuple[str, ...]]:
+    """Return the values of every subgroup in any role, in the order of the data."""
+    from titrant.schema.recipe.data import PRECEDENCE
+
+    values_by_group: dict[str, dict[str, None]] = {}
+    for role in PRECEDENCE:
+        if role in data.roles:
+            for group, values in data.roles[role].subgroups.items():
+                values_by_group.setdefault(group, {}).update(dict.fromkeys(values))
+    return {group: tuple(values) for group, values in values_by_group.items()}

@@ -17,6 +17,7 @@ from titrant.schema.recurrent import steps_of
 
 Dimension = int | str
 
+_ADAPT: KeyPath = ("quantization", "adapt")
 # The lists of patterns that a recipe can hold.
 LISTS = (("quantization", "skip"), ("quantization", "only"))
 
@@ -304,3 +305,43 @@ def leaving_methods() -> tuple[str, ...]:
         for name in catalog.quantization_methods()
         if LEAVE in catalog.get(catalog.method_operator(name)).params.model_fields
     )
+
+
+def rungs_fit(given: CheckInput) -> Iterator[Finding]:
+    """Refuse rungs that no method has, that mean one candidate twice, and keys that a ladder contradicts."""
+    rungs = given.recipe.quantization.adapt
+    if rungs is None:
+        return
+    places = {name: place for place, name in reversed(list(enumerate(rungs)))}
+    methods = ("none", *catalog.quantization_methods())
+    for place, name in enumerate(rungs):
+        method = method_of(name, methods)
+        if method is None:
+            message = f"there is no method `{name}`"
+            yield given.finding("R181", (*_ADAPT, place), message, meant(name, methods, "a rung is one of"))
+        elif places[name] != place:
+            yield given.finding("R181", (*_ADAPT, place), f"the rung `{name}` stands here twice", "keep one of them")
+        elif method != name and method in places:
+            message = f"`{name}` is one of the forms of `{method}`, which is a rung too"
+            yield given.finding("R181", (*_ADAPT, place), message, f"name the forms of `{method}` apart, or it alone")
+    yield from _contradicted(given)
+
+
+def method_of(rung: str, methods: tuple[str, ...]) -> str | None:
+    """Return the method that a rung is, or of which it names one width or variant: `ort.nbits` of `ort.nbits-4bit`."""
+    forms = tuple(name for name in methods if name != "none" and rung.startswith((f"{name}-", f"{name}.")))
+    return rung if rung in methods else max(forms, key=len, default=None)
+
+
+def _contradicted(given: CheckInput) -> Iterator[Finding]:
+    recipe = given.recipe
+    if recipe.quantization.method != "auto":
+        message = f"each rung of `adapt` names its method, and `method` is `{recipe.quantization.method}`"
+        yield given.finding("R180", ("quantization", "method"), message, "take `method` out, or `adapt`")
+    if len(recipe.export) > 1:
+        message = f"each rung is one file, and `export` asks for {len(recipe.export)} formats of each"
+        yield given.finding("R182", ("export",), message, "ask for one format, or leave `export` out", part="key")
+    if recipe.search.budget != "auto" and recipe.search.budget.evaluations is not None:
+        message = "every rung is made, whatever their number: `evaluations` would leave some out"
+        path = ("search", "budget", "evaluations")
+        yield given.finding("R183", path, message, "take rungs out instead; `minutes` may stay", part="key")

@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
-from titrant.schema.facts import subgroup_values
 from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, REFERENCE, Contract, Gate, gate_test
 from titrant.schema.open_looks import OPEN
 from titrant.schema.values.slice import Slice, read_slice

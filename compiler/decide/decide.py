@@ -9,16 +9,15 @@ from titrant.compiler.decide import (
     contract,
     gate_cases,
     inputs,
+    ladder,
     levels,
     measuring,
-    methods,
     number_format,
     reductions,
+    repairs,
     target,
     thresholds,
     training,
-    transforms,
-    weights,
 )
 from titrant.compiler.decide.rule import Decisions, LeftOut, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -65,12 +64,12 @@ def _note(question: Question, section: str, text: str) -> Decision:
 RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("trust", None, trusted),
     ("notes", None, notes),
-    ("weights", None, weights.weights),
+    ("weights", None, training.weights),
     ("inputs", None, inputs.inputs),
     ("state", None, inputs.state),
     ("classes", None, inputs.classes),
     ("subgroups", None, inputs.subgroups),
-    ("transforms", None, transforms.transforms),
+    ("transforms", None, inputs.transforms),
     ("level", "level", levels.level),
     ("size", None, levels.size),
     ("device", "device", target.device),
@@ -81,7 +80,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("exports", "exports", target.exports),
     ("presets", "presets", thresholds.presets),
     ("reductions", "reductions", reductions.reductions),
-    ("methods", "chains", methods.chains),
+    ("methods", "chains", ladder.chains),
     ("number_format", "chains", number_format.number_format),
     ("layers", None, number_format.layers),
     ("budget", "budget", measuring.budget),
@@ -91,6 +90,8 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("agreement", None, agreement.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
+    ("repairs", "chains", repairs.repairs),
+    ("ladder", "ladder", ladder.ladder),
     ("labels", None, gate_cases.labels),
 )
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.schema.cases import FAITHFUL, Assumed, need
-from titrant.schema.facts import DataFacts, RoleFacts, subgroup_values
+from titrant.schema.facts import DataFacts, RoleFacts
 from titrant.schema.gate import EXECUTED, SMALLER_IS_BETTER, Gate, slice_of
 from titrant.schema.labels import (
     EVERY_LABEL,

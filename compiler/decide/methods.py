@@ -69,18 +69,21 @@ class Offer:
 def chains(question: Question) -> RuleAnswer:
     """Settle the candidates: one explicit method, or for `auto` the conversions and all that nothing speaks against."""
     asked = question.recipe.quantization.method
-    conversions = tuple(_conversions(question))
     if asked == "none":
-        return _settled(question, conversions, "method.none", "the recipe asks for no quantization")
+        return settled(question, tuple(_conversions(question)), "method.none", "the recipe asks for no quantization")
     if asked == "auto":
         _refuse_bits(question)
-        offers = (*conversions, *_ranked(question, _methods(question)))
-        answer = _settled(question, offers, "method.auto", _why_measured(question))
+        answer = settled(question, all_offers(question), "method.auto", _why_measured(question))
         answer = replace(answer, decisions=(*bits_line(question), *answer.decisions))
     else:
         answer = _explicit(question, _offer(question, asked))
     warnings = (READS_VALUES,) if question.model.reads_values else ()
     return replace(answer, decisions=(*answer.decisions, *_formats(question, answer.value)), warnings=warnings)
+
+
+def all_offers(question: Question) -> tuple[Offer, ...]:
+    """Offer all that could be made, from gentle to aggressive: conversions, then methods in each width and variant."""
+    return (*_conversions(question), *_ranked(question, _methods(question)))
 
 
 def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
@@ -99,7 +102,8 @@ def _ranked(question: Question, offers: Iterable[Offer]) -> list[Offer]:
     return sorted(offers, key=order)
 
 
-def _settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> RuleAnswer:
+def settled(question: Question, offers: tuple[Offer, ...], rule: str, because: str) -> RuleAnswer:
+    """Settle the candidates: offers that nothing speaks against, in their order; InfeasibleError where none is left."""
     omitted = question.left_out
     kept = [offer.chain for offer in offers if not offer.against and offer.chain.id not in omitted]
     rejected = tuple(offer.rejected for offer in offers if offer.against)

@@ -26,7 +26,9 @@ class Chain:
     """One candidate to make: reductions in their order, and the engine and format that it ends in.
 
     `before` are the reductions that every candidate shares, then comes the quantization `method` with its options:
-    "none" for a plain conversion. `rank` orders from gentle (0) to aggressive.
+    "none" for a plain conversion. `rank` orders from gentle (0) to aggressive. A chain that `mends` another, by its id,
+    is made only where that one loses too much: with operators `first` and `last` around the method, or as the mixture
+    number `mix`, 0 for none.
     """
 
     id: str
@@ -37,6 +39,10 @@ class Chain:
     rank: int
     options: Mapping[str, Any] = field(default_factory=dict)
     before: tuple[ReductionStep, ...] = ()
+    mends: str = ""
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    mix: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,15 @@ class ExportRequest:
     opset: int | None = None
     transforms: str = "beside"  # or inside the file, which then takes raw columns
     external_data: bool = False  # weights in a file of their own
+    rung: str = ""  # of the ladder that `quantization.adapt` asks for; "" without one
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One variant of a ladder, as the recipe names it, and the ids of the chains that compete for it."""
+
+    name: str
+    chains: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,7 @@ class Settled:
     presets: Presets = Presets({}, None, 0, "", 0.0)
     reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
     chains: tuple[Chain, ...] = ()
+    ladder: tuple[Rung, ...] = ()  # variants to release together, in the recipe's order; () where none are asked for
     plain: tuple[Chain, ...] = ()  # conversions that are no candidates, to be timed beside those that are
     objective: Ranking = Ranking((), 0)
     budget: SearchBudget = SearchBudget()

@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.compiler.decide.measuring import is_plain, same_place
-from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, ReductionStep
+from titrant.compiler.decide.rule import Chain, Decisions, ExportRequest, ReductionStep, Rung
 from titrant.compiler.lower.plan_graph import StepMaker
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import method_operator
+from titrant.runtime.catalog import full_params, method_operator
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import INSIDE, Step
 from titrant.schema.values.frozen import dataclass
 
@@ -46,20 +47,34 @@ class RequestedCandidate:
     chain: Chain
     request: ExportRequest
 
+    @property
+    def mends(self) -> str:
+        """The id of the candidate that it mends: of the same request, as its own is; "" for none."""
+        return self.chain.mends and self.chain.mends + self.id.removeprefix(self.chain.id)
+
+    @property
+    def stage(self) -> str:
+        """The stage that makes it."""
+        return "search" if self.chain.mends else "make"
+
 
 @dataclass(frozen=True)
 class Entries:
-    """What one request is answered with: the candidates that compete, and plain conversions timed `beside` them."""
+    """What one request is answered with: the candidates that compete, and plain conversions timed `beside` them.
+
+    A rung of a ladder has a request of its own; `other_rungs` are the candidates of the others.
+    """
 
     request: ExportRequest
     competing: tuple[RequestedCandidate, ...]
     beside: tuple[RequestedCandidate, ...]
+    other_rungs: tuple[RequestedCandidate, ...] = ()
 
     def plain_of(self, entry: RequestedCandidate, original_engine: str, original_kind: str) -> str:
         """Name the plain conversion that a candidate is compared with, "original" where that is it, "" for none."""
         if is_plain(entry.chain):
             return ""
-        for other in (*self.competing, *self.beside):
+        for other in (*self.competing, *self.beside, *self.other_rungs):
             if is_plain(other.chain) and same_place(other.chain, entry.chain):
                 return other.id
         as_given = backend.kind_of_format(entry.chain.format).name == original_kind
@@ -82,9 +97,21 @@ def entries(decisions: Decisions) -> tuple[Entries, ...]:
         return tuple(_entry(chain, request, first) for chain in matching)
 
     settled = decisions.settled
-    return tuple(
-        Entries(request, asked(settled.chains, request), asked(settled.plain, request)) for request in settled.exports
-    )
+    answered = []
+    for request in settled.exports:
+        competing, beside = asked(settled.chains, request), asked(settled.plain, request)
+        if not settled.ladder:
+            answered.append(Entries(request, competing, beside))
+        for rung in settled.ladder:
+            own = tuple(entry for entry in competing if entry.chain.id in rung.chains)
+            others = tuple(entry for entry in competing if entry not in own)
+            answered.append(Entries(_for_rung(request, rung), own, beside, others))
+    return tuple(answered)
+
+
+def _for_rung(request: ExportRequest, rung: Rung) -> ExportRequest:
+    """Return the request for one rung: its file is named after it, by a dash, since a dot would begin a suffix."""
+    return replace(request, name=f"{request.name}-{rung.name.replace('.', '-')}", rung=rung.name)
 
 
 def _entry(chain: Chain, request: ExportRequest, first: dict[str, FileOptions]) -> RequestedCandidate:
@@ -109,8 +136,14 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
         more, kind = _reduce(kind, reduction, entry, maker)
         chained += more
     chained += _prepare(kind, needed_kind)
+    for operator in chain.first:
+        more, kind = _reduce(kind, ReductionStep(operator, {}, f"repair of {chain.mends}"), entry, maker)
+        chained += more
     for method in _methods(chain, maker):
         more, kind = _reduce(kind, method, entry, maker)
+        chained += more
+    for operator in chain.last:
+        more, kind = _reduce(kind, ReductionStep(operator, {}, f"repair of {chain.mends}"), entry, maker)
         chained += more
     if chain.method != "none":
         chained[-1] = replace(chained[-1], local="")
@@ -140,8 +173,8 @@ def _reduce(
 ) -> tuple[tuple[Link, ...], str]:
     """Return a reduction, after whatever converts to the kind that it takes, and the kind that it gives."""
     declaration = maker.declare(reduction.operator)
-    assert declaration.method is not None  # bind takes no reduction whose operator is none
-    converted = _convert(kind, declaration.method.takes, entry, maker)
+    takes = declaration.inputs["model"].kinds[0] if declaration.method is None else declaration.method.takes
+    converted = _convert(kind, takes, entry, maker)
     link = Link(reduction.operator, reduction.operator, reduction.options, reduction.because)
     return (*converted, link), declaration.outputs["model"]
 
@@ -189,14 +222,31 @@ def method_params(chain: Chain, maker: StepMaker) -> dict[str, Any]:
 
 
 def file_steps(
-    name: str, links: tuple[Link, ...], original: Original, maker: StepMaker, *, candidate: str = ""
+    name: str,
+    links: tuple[Link, ...],
+    original: Original,
+    maker: StepMaker,
+    *,
+    candidate: str = "",
+    stage: str = "make",
+    allocation: str = "",
 ) -> Iterator[Step]:
-    """Yield the steps that make a file, a candidate's or one that is only timed, each reading the one before."""
-    model = original.reference
+    """Yield the steps that make a file, a candidate's or one that is only timed, each reading the one before.
+
+    `allocation` is the "step.port" of the layers that a mixture leaves alone.
+    """
+    model = unquantized = original.reference
     for link in links:
         identifier = f"{name}.{link.local}" if link.local else name
-        ports = maker.declare(link.operator).inputs
+        declaration = maker.declare(link.operator)
+        ports = declaration.inputs
         inputs = {"model": model}
+        if "float" in ports:
+            inputs["float"] = unquantized
+        if "allocation" in ports and allocation:
+            inputs["allocation"] = allocation
+        if declaration.method is not None:
+            unquantized = model
         if "example" in ports:
             inputs["example"] = EXAMPLE
         if "calibration" in ports:
@@ -208,8 +258,17 @@ def file_steps(
             link.operator,
             link.params,
             inputs,
-            stage="make",
+            stage=stage,
             because=link.because,
             candidate=candidate,
         )
         model = f"{identifier}.model"
+
+
+def given_facts(chain: Chain, maker: StepMaker) -> ModelFacts:
+    """Return the facts of what the method of a chain is given."""
+    model = maker.model
+    for reduction in chain.before:
+        declaration = maker.declare(reduction.operator)
+        model = declaration.model_after(full_params(declaration.params, reduction.options), model)
+    return model

@@ -14,7 +14,7 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.facts import TensorSpec
-from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria
+from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria, kept_at_least
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
@@ -113,31 +113,37 @@ class Answering:
         because = "what answers at random proves nothing"
         return (self.maker.make(REPEATS, "validate.repeats", params, inputs, stage="prepare", because=because),)
 
-    def compare(self, candidate: Candidate) -> tuple[Step, ...]:
+    def compare(self, candidate: Candidate, stage: str) -> tuple[Step, ...]:
         """Answer tuning rows with a candidate's file and measure it beside the original: this is what chooses."""
         name = candidate.id
         return (
-            self._answers(f"{name}.tuning", candidate, TUNING, "make", "to choose"),
+            self._answers(f"{name}.tuning", candidate, TUNING, stage, "to choose"),
             self.maker.make(
                 f"{name}.repeats",
                 "validate.repeats",
                 predict(candidate.engine, self.decisions),
                 {"model": candidate.model, "rows": self._taken(candidate, TUNING)},
-                stage="make",
+                stage=stage,
                 candidate=name,
                 because="what answers at random proves nothing",
             ),
             self.maker.make(
                 f"{name}.quality",
                 "validate.measure",
-                self.reading,
+                {**self.reading, **self._beyond_chance(candidate)},
                 {"rows": TUNING, "original": "baseline.tuning.outputs", "candidate": candidate.answers, "point": POINT},
-                stage="make",
+                stage=stage,
                 candidate=name,
                 because="to choose",
             ),
-            self._other_company(candidate, f"{name}.invariance", TUNING, "make"),
+            self._other_company(candidate, f"{name}.invariance", TUNING, stage),
         )
+
+    def _beyond_chance(self, candidate: Candidate) -> dict[str, Any]:
+        """Say what a mixture must keep beyond chance on tuning rows, on which it was searched for."""
+        contract = self.decisions.settled.contract
+        asked = kept_at_least(contract) if candidate.allocation else None
+        return {} if asked is None else {"asked": asked, "confidence": contract.confidence}
 
     def judge(self, candidate: Candidate, original: Original, timed: Sequence[TimedModel]) -> tuple[Step, ...]:
         """Answer evaluation rows with a candidate's file, time it anew where a gate asks, and judge by the contract.

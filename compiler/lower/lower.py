@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
 from titrant.compiler.decide.number_format import planned_layers
-from titrant.compiler.decide.rule import Chain, Decisions
+from titrant.compiler.decide.repairs import room
+from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
@@ -16,12 +17,13 @@ from titrant.compiler.lower.chains import (
     RequestedCandidate,
     entries,
     file_steps,
+    given_facts,
     links,
 )
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
+from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
-from titrant.runtime.catalog import full_params
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
@@ -64,7 +66,7 @@ def lower(
                 plain = asked.plain_of(entry, decisions.settled.original_engine, original.kind)
                 made[entry.id] = _candidate(entry, plain, original, answering)
         names = tuple(entry.id for entry in asked.competing)
-        searches.append(_search(asked.request.format, asked.request.name, names, bound, decisions))
+        searches.append(_search(asked.request, names, bound, decisions))
     candidates = tuple(candidate for candidate, _ in made.values())
     timed = [*(model for model, _ in beside.values()), *map(TimedModel.of, candidates)]
     judged = answering.judge_original(original)
@@ -105,6 +107,7 @@ def lower(
         original_judgement=f"{judged[0].id}.judgement" if judged else "",
         original_limits=f"{limited[0].id}.judgement" if limited else "",
         search_minutes=decisions.settled.budget.minutes,
+        mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
     )
 
@@ -212,7 +215,20 @@ def _candidate(
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
     chained = links(entry, original, answering.maker)
-    steps = tuple(file_steps(entry.id, chained, original, answering.maker, candidate=entry.id))
+    allocation = allocation_step(entry) if chain.mix else ""
+    steps = tuple(
+        file_steps(
+            entry.id,
+            chained,
+            original,
+            answering.maker,
+            candidate=entry.id,
+            stage=entry.stage,
+            allocation=allocation,
+        )
+    )
+    if chain.mix:
+        steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
         id=entry.id,
         method=chain.method,
@@ -228,15 +244,17 @@ def _candidate(
         executed=f"{entry.id}.executed.executed",
         predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
         plain=plain,
+        mends=entry.mends,
+        allocation=allocation,
     )
-    asked = _executed(entry, candidate.model, answering)
-    return candidate, (*steps, asked, *answering.compare(candidate))
+    asked = _executed(entry, candidate, answering)
+    return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
-def _executed(entry: RequestedCandidate, model: str, answering: Answering) -> Step:
-    """Ask a candidate's engine about its file, "step.port" `model`, as soon as it is made."""
+def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:
+    """Ask a candidate's engine about its file as soon as it is made."""
     chain, maker = entry.chain, answering.maker
-    planned = planned_layers(chain, maker.hardware, _given(chain, maker), answering.bound.recipe.quantization)
+    planned = planned_layers(chain, maker.hardware, given_facts(chain, maker), answering.bound.recipe.quantization)
     params = {
         "engine": chain.engine,
         "threads": answering.decisions.settled.threads.timing,
@@ -245,30 +263,28 @@ def _executed(entry: RequestedCandidate, model: str, answering: Answering) -> St
         "custom": planned.custom,
     }
     because = "an engine may run something else than its file says"
-    about = {"stage": "make", "candidate": entry.id, "because": because}
-    return maker.make(f"{entry.id}.executed", "validate.executed", params, {"model": model}, **about)
+    about = {"stage": entry.stage, "candidate": entry.id, "because": because}
+    inputs = {"model": candidate.model, **({"allocation": candidate.allocation} if candidate.allocation else {})}
+    return maker.make(f"{entry.id}.executed", "validate.executed", params, inputs, **about)
 
 
-def _given(chain: Chain, maker: StepMaker) -> ModelFacts:
-    """Return the facts of what the method of a chain is given."""
-    model = maker.model
-    for reduction in chain.before:
-        declaration = maker.declare(reduction.operator)
-        model = declaration.model_after(full_params(declaration.params, reduction.options), model)
-    return model
+def _mended_at_most(bound: BoundRecipe, decisions: Decisions) -> int:
+    settled = decisions.settled
+    return room(settled.budget, settled.chains, written=bound.recipe.search.budget != "auto")
 
 
 def _search(
-    form: str, name: str, candidates: tuple[str, ...], bound: BoundRecipe, decisions: Decisions
+    request: ExportRequest, candidates: tuple[str, ...], bound: BoundRecipe, decisions: Decisions
 ) -> CandidateSearch:
     return CandidateSearch(
-        format=form,
-        name=name,
+        format=request.format,
+        name=request.name,
         candidates=candidates,
         objective=decisions.settled.objective.order,
         shortlist=decisions.settled.objective.shortlist,
         timings=TIMINGS,
         timing_batch=timing_batch(bound.recipe),
+        rung=request.rung,
     )
 
 

@@ -97,7 +97,7 @@ def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.original_limits:
         yield "what the original misses", plan.original_limits
     for candidate in plan.candidates:
-        for part in ("model", "answers", "quality", "judgement", "repeats", "invariance", "executed"):
+        for part in ("model", "answers", "quality", "judgement", "repeats", "invariance", "executed", "allocation"):
             if getattr(candidate, part):
                 yield f"{candidate.id}'s {part}", getattr(candidate, part)
     for search in plan.searches:
@@ -125,6 +125,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
                 repeats=renamed(candidate.repeats, names) if candidate.repeats else "",
                 invariance=renamed(candidate.invariance, names) if candidate.invariance else "",
                 executed=renamed(candidate.executed, names) if candidate.executed else "",
+                allocation=renamed(candidate.allocation, names) if candidate.allocation else "",
             )
             for candidate in plan.candidates
         ),

@@ -35,15 +35,18 @@ class Aims:
 def leave_out(searches: Sequence[Sequence[Outlook]], aims: Aims) -> dict[str, LeftOut]:
     """Return the chains that no search makes, each with the reason; plain conversions are always made.
 
-    What one search drops stays where another, for a file of another format, may need it.
+    What one search drops stays where another, for a file of another format, may need it. What mends a chain goes with
+    it, and takes no room in the budget.
     """
     dropped = _of_all(searches, lambda search: hopeless(search, aims))
-    left = [[item for item in search if item.chain not in dropped] for search in searches]
+    left = [[item for item in search if item.chain not in dropped and not item.mends] for search in searches]
     cut = _of_all(left, lambda search: beyond_budget(search, aims))
-    return {
+    out = {
         **{name: LeftOut(because) for name, because in dropped.items()},
         **{name: LeftOut(because, by_budget=True) for name, because in cut.items()},
     }
+    mending = {item.chain: item.mends for search in searches for item in search if item.mends in out}
+    return {**{name: out[base] for name, base in mending.items()}, **out}
 
 
 def _of_all(

@@ -22,7 +22,8 @@ class Outlook:
     """What is expected of one candidate: seconds of the batch that is judged, bytes of its file, seconds to make it.
 
     None where that does not follow from the facts. `chain` is what it is made by, `plain` that neither a method nor a
-    reduction did; one whose method does not say what it costs is of a `kind` of its own.
+    reduction did; one whose method does not say what it costs is of a `kind` of its own. One that `mends` another chain
+    is made only where that one loses too much.
     """
 
     chain: str
@@ -33,6 +34,7 @@ class Outlook:
     seconds: float | None = None
     bytes: int | None = None
     making_seconds: float | None = None
+    mends: str = ""
 
 
 def outlooks(
@@ -81,4 +83,5 @@ def _outlook(
         seconds=cost.seconds[str(search.timing_batch)] if cost is not None and timed and priced else None,
         bytes=candidate.predicted_bytes,
         making_seconds=None if None in making else sum(filter(None, making)),
+        mends=chain.mends,
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
+from functools import cached_property
 from typing import Any
 
 from titrant.compiler.bind.layers import without
@@ -14,7 +15,7 @@ from titrant.runtime.catalog import Declaration, full_params
 from titrant.runtime.method import Method
 from titrant.schema.cost import FP32, Arithmetic, ModelUse, Work, smallest_batch
 from titrant.schema.facts import Bench, DataFacts, Hardware, ModelFacts, rows_bytes
-from titrant.schema.plan import Candidate, Plan, Prediction, Step, without_paths
+from titrant.schema.plan import Candidate, ModelCost, Plan, Prediction, Step, without_paths
 from titrant.schema.values.canonical import plain, sha256
 from titrant.schema.values.frozen import dataclass
 
@@ -50,6 +51,7 @@ def price(
 ) -> Plan:
     """Return the plan with a prediction for every step and a size for every candidate; nothing else changes."""
     workload = Workload(plan, data, declare, model)
+    mending = {candidate.id: candidate for candidate in plan.candidates if candidate.mends}
     steps = []
     for step in plan.steps:
         declaration = declare(step.operator)
@@ -61,6 +63,7 @@ def price(
         reads_model = not {"model", "models"}.isdisjoint(step.inputs)
         if reads_model and (model.flops is None or any(use.arithmetic is None for use in work.models.values())):
             prediction = _as_guess(prediction)
+        prediction = replace(prediction, models=_with_repaired(prediction.models, mending))
         # What follows is priced by what the formula says: a shape must not change with what is learned.
         workload.note(step, formula)
         steps.append(replace(step, prediction=prediction))
@@ -81,6 +84,16 @@ def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: Mo
         formula_peak_bytes=made.peak_bytes,
         formula_models={name: smallest_batch(cost) for name, cost in made.models.items()},
     )
+
+
+def _with_repaired(models: Mapping[str, ModelCost], mending: Mapping[str, Candidate]) -> dict[str, ModelCost]:
+    """Expect of a repaired candidate what is expected of the one that it mends; of a mixture nothing is known."""
+    repaired = {
+        name: models[candidate.mends]
+        for name, candidate in mending.items()
+        if candidate.mends in models and not candidate.allocation
+    }
+    return {**models, **repaired}
 
 
 def _as_guess(prediction: Prediction) -> Prediction:
@@ -143,13 +156,22 @@ class Workload:
     _models: dict[str, ModelUse] = field(default_factory=dict)
     _values_bytes: int = 0
 
+    @cached_property
+    def _mending(self) -> frozenset[str]:
+        """Name the candidates that mend others: hardly ever are they made, so that no timing is expected of them."""
+        return frozenset(candidate.id for candidate in self.plan.candidates if candidate.mends)
+
     def of(self, step: Step) -> Work:
         """Return what a step reads, as far as it is known."""
         ports = dict(_references(step))
         return Work(
             rows={port: self._rows[source] for port, source in ports.items() if source in self._rows},
             bytes={port: self._bytes[source] for port, source in ports.items() if source in self._bytes},
-            models={port: self._models[source] for port, source in ports.items() if source in self._models},
+            models={
+                port: self._models[source]
+                for port, source in ports.items()
+                if source in self._models and (port not in self._mending or step.stage != "measure")
+            },
             data=self.data,
             threads=self.plan.threads,
             steps=len(self.plan.steps),

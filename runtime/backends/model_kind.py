@@ -59,14 +59,24 @@ class ModelKind:
         return Path(self.file).suffix
 
 
+# Of an engine that says nothing of its own: about what onnxruntime, OpenVINO and torch have in common.
+_PASSES = {
+    "copy": 0.9, "elementwise": 0.25, "exponential": 1.0, "normalization": 0.8, "reduction": 0.6, "pooling": 0.7,
+    "product": 0.1,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class RunCost:
     """What running a kind of model in an engine costs, measured; predictions are made of it.
 
-    `*_seconds` are seconds a call, a layer, an operation that is no layer or a byte of the file. `reached` is the share
-    of the bench's FLOP/s that layers reach, `passes` and `gpu_passes` count how often a layer's output is written or
-    read, `launches` the kernels of a layer on a GPU, and `held` multiplies a forward pass's peak of activations.
-    Opening a live module costs nothing.
+    `*_seconds` are seconds a call, a layer, an operation that is no layer, a step of a GRU or a byte of the file.
+    `reached` is the share of the bench's FLOP/s that layers reach, `depthwise` that share of it for depthwise
+    convolutions and `batched` for products of computed arrays, as in attention. `passes` and `gpu_passes` count how
+    often a layer's output is written or read, `work_passes` how often what operations of a kind read and write is moved
+    at the speed of memory: more than once where computing takes longer, none where the engine does without (a kind that
+    is left out). `launches` are the kernels of a layer on a GPU, and `held` multiplies a forward pass's peak of
+    activations. Opening a live module costs nothing.
     """
 
     reached: float
@@ -77,7 +87,11 @@ class RunCost:
     held: float
     launches: float
     gpu_passes: float
-    operation_seconds: float = 1.7e-6  # measured on an encoder in onnxruntime and OpenVINO
+    operation_seconds: float = 1.7e-6
+    work_passes: Mapping[str, float] = field(default_factory=_PASSES.copy)
+    batched: float = 0.8
+    depthwise: float = 0.4
+    step_seconds: float = 0.0
     open_seconds: float = 0.0
     open_layer_seconds: float = 0.0
     open_byte_seconds: float = 0.0

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.recurrent import StatefulSession
+from titrant.runtime.backends.recurrent import StatefulSession, first_step
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -38,7 +38,11 @@ class Session(Protocol):
 
 def open_session(name: str, model: Any, *, threads: int, device: str = "cpu") -> Session:
     """Load a model in the named engine, ready for batches of any size."""
-    session: Session = backend.get(name).open(model, threads=threads, device=device)
+    return adapted(backend.get(name).open(model, threads=threads, device=device))
+
+
+def adapted(session: Session) -> Session:
+    """Let an engine's own session take batches of any size, states, and inputs that are one number a batch."""
     recurrence = getattr(session, "recurrence", None)
     if recurrence is not None:
         session = StatefulSession(session, recurrence)
@@ -263,6 +267,12 @@ def taken(rows: Rows, name: str) -> np.ndarray:
     return rows.inputs[name]
 
 
+def first_batch(session: Session, rows: Rows, size: int) -> dict[str, np.ndarray]:
+    """Take the first rows, repeated when there are fewer than a batch; of recurrent models one step of each."""
+    chosen = np.arange(size) % max(len(rows), 1)
+    return first_step(session, {name: taken(rows, name)[chosen] for name in session.input_names})
+
+
 def _whole(name: str, values: np.ndarray, given: int) -> np.ndarray:
     _check_length(name, values, given)
     return values.astype(np.float32, copy=False)
@@ -288,10 +298,13 @@ def _finite(name: str, values: np.ndarray) -> None:
 def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the largest absolute difference of any output, and the largest relative to that output's largest answer.
 
-    `answers` may name its outputs otherwise, but has them in the same order. Raises StepError X208 where shapes differ.
+    `answers` may name its outputs otherwise, but has them in the same order. Where some are NaN or infinite, how many
+    of the reference's `numbers` and of the answers' are stands in `not_finite`. Raises StepError X208 where shapes
+    differ.
     """
     absolute = relative = 0.0
-    rows = 0
+    rows = numbers = 0
+    lost = [0, 0]
     for (name, expected), (_, given) in zip(reference.items(), answers.items(), strict=True):
         if expected.shape != given.shape:
             raise StepError(
@@ -303,14 +316,22 @@ def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np
             )
         rows = len(expected)
         wide, other = expected.astype(np.float64), given.astype(np.float64)
+        numbers += wide.size
+        lost = [count + int((~np.isfinite(array)).sum()) for count, array in zip(lost, (wide, other), strict=True)]
         difference = float(np.max(np.abs(wide - other), initial=0.0))
         scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
         absolute, relative = worse(absolute, difference), worse(relative, difference / scale)
-    return {"rows": rows, "absolute": absolute, "relative": relative}
+    parity = {"rows": rows, "absolute": absolute, "relative": relative}
+    return parity | (
+        {"not_finite": {"numbers": numbers, "reference": lost[0], "answers": lost[1]}} if any(lost) else {}
+    )
 
 
 def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, Any]:
     """Add the tolerance; raise StepError X208 when the relative difference is beyond it or not a number."""
+    lost = parity.get("not_finite")
+    if lost is not None and not parity["relative"] <= tolerance:
+        raise StepError(_not_finite(lost, parity["rows"], what))
     if not parity["relative"] <= tolerance:
         raise StepError(
             Diagnostic(
@@ -321,6 +342,22 @@ def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict
             )
         )
     return {**parity, "tolerance": tolerance}
+
+
+def _not_finite(lost: Mapping[str, int], rows: int, what: str) -> Diagnostic:
+    if lost["reference"]:
+        message = (
+            f"{lost['reference']} of the {lost['numbers']} numbers that the model answers over {rows} rows are NaN or"
+        )
+        advice = "`titrant inspect` counts the weights of a model that are not finite; else look at its inputs"
+        return Diagnostic("X208", f"{message} infinite, so that the {what} file cannot be held against it", help=advice)
+    message = (
+        f"{lost['answers']} of the {lost['numbers']} numbers that the {what} file answers over {rows} rows are NaN or"
+    )
+    advice = (
+        "an operation leaves the range of its number format in the file; cast to bf16 rather than fp16, or to neither"
+    )
+    return Diagnostic("X208", f"{message} infinite, and none that the model does", help=advice)
 
 
 def worse(first: float, second: float) -> float:

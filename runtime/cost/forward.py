@@ -128,21 +128,39 @@ def forward_seconds(model: ModelFacts, speed: Speed, cost: RunCost, batch: int, 
     if speed.gpu is not None:
         return gpu_forward_seconds(model, speed.gpu, cost, batch, arithmetic)
     cached = model.weight_bytes <= _CACHED_BYTES
-    seconds = cost.call_seconds + cost.operation_seconds * max(0, model.operations - len(model.layers))
+    seconds = cost.call_seconds + work_seconds(model, speed, cost, batch, arithmetic)
     for layer, output, count in distinct_layers(model):
+        kind = layer_class(layer)
+        if not layer.flops or kind in ("", "embedding"):
+            continue  # it is among the operations that multiply by no weights
         rows = product_rows(layer, batch)
-        speedup = arithmetic.speedup(layer_class(layer), rows, speed.instructions)
+        speedup = arithmetic.speedup(kind, rows, speed.instructions)
         rate = _rate(layer, speed, arithmetic) if speedup is None else speed.flops
         # A multiply-add of a row reads four bytes, which the rows of one product share.
-        reads = 2 * batch * (layer.flops or 0) / max(rows, 1) / _CACHE_BYTES
-        products = max(batch * (layer.flops or 0) / (rate * cost.reached), reads) / (speedup or 1.0)
+        reads = 2 * batch * layer.flops / max(rows, 1) / _CACHE_BYTES
+        reached = cost.reached * (cost.depthwise if kind == "depthwise" else 1.0)
+        products = max(batch * layer.flops / (rate * reached), reads) / (speedup or 1.0)
         passes, extra, read = cost.passes, 0.0, 1.0
         if speedup is not None:
             passes, extra, read = passes + arithmetic.around, arithmetic.layer_seconds, arithmetic.weights
         each = products if cached else max(products, layer.weight_bytes * read / speed.bytes)
         each += batch * output * passes / speed.bytes + extra
         each += cost.convolution_seconds if is_convolution(layer) else cost.layer_seconds
+        if kind == "gru":
+            each += layer.flops / (2 * math.prod(layer.weight_shape)) / (speedup or 1.0) * cost.step_seconds
         seconds += count * each
+    return seconds
+
+
+def work_seconds(model: ModelFacts, speed: Speed, cost: RunCost, batch: int, arithmetic: Arithmetic = FP32) -> float:
+    """Return the seconds of a batch's operations that multiply by no weights: by their number, bytes and FLOPs."""
+    seconds = 0.0
+    for kind, work in model.work.items():
+        passes = cost.work_passes.get(kind, 0.0)
+        if passes:
+            moved = batch * (work.read_bytes + work.written_bytes) * passes / speed.bytes
+            seconds += work.count * cost.operation_seconds + moved * arithmetic.work
+        seconds += batch * work.flops / (speed.flops * cost.reached * cost.batched) * arithmetic.work
     return seconds
 
 
@@ -274,7 +292,7 @@ _TABLES = ("Embedding", "EmbeddingBag", "Gather")
 def layer_class(layer: Layer) -> str:
     """Return one of LAYER_CLASSES, "" for a layer of none: it has no weights, or multiplies nothing by them."""
     if layer.type.startswith(RECURRENT):
-        return "recurrent"
+        return "recurrent" if layer.type.startswith("LSTM") else "gru"
     if layer.type in _TABLES:
         return "embedding"
     if is_convolution(layer):

@@ -16,6 +16,7 @@ from titrant.runtime.inspect.graph.shapes import (
     infer_shapes,
     moved_constants,
 )
+from titrant.runtime.inspect.operation_work import graph_work
 from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step
 from titrant.runtime.operators.model.load_onnx import numeric, open_check, read_graph, unzip
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -83,6 +84,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
             *broken,
         ),
         state=state,
+        work=graph_work(counted, constants(whole.graph), shapes, cases),
         repeated_bytes=repeated,
     )
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from titrant.runtime.operators.model.load import ModelLoadParams
 
+# Where torch keeps what the weights of a part are made of.
+_PARAMETRIZATIONS = "parametrizations"
 AUTO = ("features", "classes", "vocabulary")
 _GIVEN = "give the inputs that the model takes, the batch first"
 
@@ -124,7 +126,10 @@ def _facts(
         notes=notes,
         reads_values=reads_values,
         operations=seen.operations,
-        exported=seen.exported,
+        exported_nodes=seen.exported.nodes,
+        multiplications=seen.exported.multiplications,
+        mask_bytes=seen.exported.mask_bytes,
+        work=seen.work,
     )
 
 
@@ -189,7 +194,7 @@ def list_layers(
 
     `flops` counts one case by module name, `unread` names modules whose weights the forward pass does not read,
     `uncalled` those that it reads the weights of and does not call. Tied weights belong to the first layer that has
-    them.
+    them, and what a layer's weights are made of to that layer.
     """
     holders: dict[int, list[str]] = {}
     for name, part in module.named_modules():
@@ -199,12 +204,13 @@ def list_layers(
     seen: set[int] = set()
     layers = []
     for name, part in module.named_modules():
-        own = list(part.parameters(recurse=False))
-        if next(part.children(), None) is not None and not own:
+        holding = [part, *_makers(part)]
+        own = [tensor for held in holding for tensor in held.parameters(recurse=False)]
+        if _makes(name) or (next(part.children(), None) is not None and not own):
             continue
         first = [tensor for tensor in own if id(tensor) not in seen]
         seen |= {id(tensor) for tensor in own}
-        buffers = [tensor for _, tensor in _saved_buffers(part)]
+        buffers = [tensor for held in holding for _, tensor in _saved_buffers(held)]
         weight = _weight(part)
         kind = _type(part)
         layers.append(
@@ -226,6 +232,17 @@ def list_layers(
     return tuple(layers)
 
 
+def _makers(part: "torch.nn.Module") -> "tuple[torch.nn.Module, ...]":
+    """Return the modules that hold what a part's weights are made of, where it does not hold them itself."""
+    made = getattr(part, _PARAMETRIZATIONS, None)
+    return () if made is None else tuple(made.modules())
+
+
+def _makes(name: str) -> bool:
+    """Whether a module of this name makes the weights of the one that it stands in, and counts as part of it."""
+    return _PARAMETRIZATIONS in name.split(".")
+
+
 def _weight(part: "torch.nn.Module") -> Any:
     """Return a part's weight: attention holds those of query, key and value as one, a recurrent layer several."""
     held = (getattr(part, name, None) for name in ("weight", "in_proj_weight", "weight_hh_l0", "weight_hh"))
@@ -235,7 +252,7 @@ def _weight(part: "torch.nn.Module") -> Any:
 def _type(part: "torch.nn.Module") -> str:
     """Name a part's class; torch puts one of its own before that of a part whose weight is made of others."""
     made = type(part)
-    return made.__bases__[0].__name__ if hasattr(part, "parametrizations") else made.__name__
+    return made.__bases__[0].__name__ if hasattr(part, _PARAMETRIZATIONS) else made.__name__
 
 
 def model_bytes(module: "torch.nn.Module") -> int:

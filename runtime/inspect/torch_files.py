@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.backends.torch.executed import calls_with_constants, in_branches
 from titrant.runtime.backends.torch.program.original import program_module, program_specs, program_tensors, read_script
 from titrant.runtime.inspect.graph.inputs import fit
 from titrant.runtime.inspect.torch import dtype_name
@@ -26,6 +27,9 @@ _TYPES: Mapping[str, str] = {
     "aten::layer_norm": "LayerNorm", "aten::addmm": "Linear", "aten::matmul": "Linear", "aten::lstm": "LSTM",
     "aten::gru": "GRU",
 }  # fmt: skip
+
+# torch's class of the projection at the end of an attention, which is a linear layer.
+_PROJECTION = "NonDynamicallyQuantizableLinear"
 
 
 def describe_exported(params: "ModelLoadExportedParams", data: DataFacts | None, task: str) -> ModelFacts:
@@ -85,6 +89,7 @@ def _facts(
         flops=seen.flops,
         activation_bytes=seen.activation_bytes,
         notes=seen.notes,
+        work=seen.work,
     )
 
 
@@ -103,16 +108,18 @@ def _program_layers(program: "torch.export.ExportedProgram", tensors: "Mapping[s
         for node in program.graph.nodes
         for path, kind in (node.meta.get("nn_module_stack") or {}).values()
     }
-    flops = _program_flops(program)
+    flops: dict[str, int] = {}
+    for owner, operation, count in _program_products(program):
+        types.setdefault(owner, _TYPES[operation])  # an attention multiplies by its projection's weights itself
+        flops[owner] = flops.get(owner, 0) + count
     parameters = set(program.graph_signature.parameters)
     for owner, held in _by_owner(tensors).items():
-        yield _layer(owner, types.get(owner, ""), held, parameters, flops.get(owner))
+        yield _layer(owner, _type(types.get(owner, "")), held, parameters, flops.get(owner))
 
 
-def _program_flops(program: "torch.export.ExportedProgram") -> dict[str, int]:
-    """Count two FLOPs a multiply-add of one case, of products by weights, by the module that the weights are of."""
+def _program_products(program: "torch.export.ExportedProgram") -> Iterator[tuple[str, str, int]]:
+    """Yield each product by weights: the module that these are of, the operation, its FLOPs of a case."""
     named = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
-    counts: dict[str, int] = {}
     for node in program.graph.nodes:
         name = str(getattr(node.target, "_schema", None) and node.target._schema.name)
         weight = next((item for item in node.args[1:2] if getattr(item, "name", "") in named), None)
@@ -121,9 +128,7 @@ def _program_flops(program: "torch.export.ExportedProgram") -> dict[str, int]:
         shape = node.meta["val"].shape
         elements, channels = math.prod(weight.meta["val"].shape), weight.meta["val"].shape[0]
         places = math.prod(int(size) for size in shape[1:]) // int(channels)
-        owner = named[weight.name].rpartition(".")[0]
-        counts[owner] = counts.get(owner, 0) + 2 * int(elements) * places
-    return counts
+        yield named[weight.name].rpartition(".")[0], name, 2 * int(elements) * places
 
 
 def _script_constants(script: Any) -> "Iterator[tuple[str, torch.Tensor]]":
@@ -136,24 +141,23 @@ def _script_constants(script: Any) -> "Iterator[tuple[str, torch.Tensor]]":
 
 
 def _script_layers(script: Any) -> Iterator[Layer]:
+    """List a script's modules with weights, and its calls that read constants: those of a frozen one are no modules.
+
+    A layer in a branch or a loop has the type of that, as in an ONNX file: no engine's tools quantize inside.
+    """
     types = {name: part.original_name for name, part in script.named_modules()}
     parameters = dict(script.named_parameters())
+    branches = in_branches(script)
     for owner, own in _by_owner({**parameters, **dict(script.named_buffers())}).items():
-        yield _layer(owner or script.original_name, types.get(owner, ""), own, set(parameters), None)
-    yield from _constant_layers(script)
+        kind = branches.get(owner, _type(types.get(owner, "")))
+        yield _layer(owner or script.original_name, kind, own, set(parameters), None)
+    for name, node, held in calls_with_constants(script.inlined_graph):
+        kind = branches.get(name, _TYPES.get(node.kind(), node.kind().rpartition("::")[2]))
+        yield _layer(name, kind, held, set(held), None)
 
 
-def _constant_layers(script: Any) -> Iterator[Layer]:
-    """List the calls that read constants with several dimensions: of a frozen script the layers are no modules."""
-    count = 0
-    for node in script.inlined_graph.nodes():
-        values = [value.toIValue() for value in node.inputs() if value.node().kind() == "prim::Constant"]
-        own = {f"{place}": value for place, value in enumerate(values) if hasattr(value, "ndim") and value.ndim}
-        if any(value.ndim > 1 for value in own.values()):
-            kind = node.kind()
-            name = f"{kind.rpartition('::')[2].strip('_')}_{count}"
-            yield _layer(name, _TYPES.get(kind, kind.rpartition("::")[2]), own, set(own), None)
-            count += 1
+def _type(name: str) -> str:
+    return "Linear" if name == _PROJECTION else name
 
 
 def _by_owner(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, dict[str, torch.Tensor]]":

@@ -9,7 +9,7 @@ import re
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch  # noqa: TID253 - the file defines a torch dispatch mode
@@ -23,12 +23,13 @@ from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
 from titrant.runtime.backends.torch.determinism import without_dynamo
-from titrant.runtime.inspect.exported_graph import causal_mask_bytes, exported_graph
+from titrant.runtime.inspect.exported_graph import ExportedGraph, causal_mask_bytes, exported_graph
 from titrant.runtime.inspect.graph.flops import TensorShape
+from titrant.runtime.inspect.operation_work import TorchWork
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.facts import ExportedGraph, TensorSpec
+from titrant.schema.facts import OperationWork, TensorSpec
 from titrant.schema.values.text import first_line
 
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
@@ -42,13 +43,14 @@ class ForwardPass:
 
     outputs: tuple[TensorSpec, ...]
     flops: int | None
-    flops_by_module: Mapping[str, int]
+    flops_by_module: Mapping[str, int]  # of products with weights
     activation_bytes: int | None
     uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
     unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
     uncalled: frozenset[str] = frozenset()  # parts whose weights were read without calling them, or at fixed places
     operations: int = 0  # that an exported file has a node or more for
-    exported: ExportedGraph | None = None
+    exported: ExportedGraph = field(default_factory=ExportedGraph)
+    work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -88,8 +90,10 @@ def run_forward(
         for spec, size in zip(specs, sizes, strict=True)
     ]
     arguments = arguments_of(module, tuple(spec.name for spec in specs))
-    peak = ActivationPeak([*module.parameters(), *module.buffers(), *inputs], module)
+    weights = [*module.parameters(), *module.buffers()]
     counting = counter()
+    work = TorchWork(inputs, weights, counting)
+    peak = ActivationPeak([*weights, *inputs], module, work)
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
     with torch.no_grad(), without_dynamo(), uncounted, counting, peak, _called(cases) as parts:
@@ -103,7 +107,10 @@ def run_forward(
                 failed = replace(failed, message=f"{failed.message}: {first_line(cause)}", said="")
             raise RaisedError(failed, reason_of(error)) from None
     outputs = _outputs(name, answer, task, cases, feeds)
-    counts = {path: sum(kinds.values()) // cases for path, kinds in counting.get_flop_counts().items()}
+    counts = {
+        path: (sum(kinds.values()) - work.flops_in.get(path, 0)) // cases
+        for path, kinds in counting.get_flop_counts().items()
+    }
     # The counter puts the class's name before each path.
     prefix = type(module).__name__ + "."
     by_module = {
@@ -124,6 +131,7 @@ def run_forward(
         uncalled,
         peak.operations,
         exported_graph(peak.names, peak.mask_bytes),
+        work.tally.work(cases),
     )
 
 
@@ -272,14 +280,18 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     `present` are tensors that were there before, and do not count; `reads` tells whether an operation took one, and
     `operations` how many ran: of a recurrent layer of `module` one, as an exported file has one node for all its steps.
     `names` are those of all operations, `mask_bytes` the largest mask of causal attention among them.
+    `work` is told of every operation outside such layers.
     """
 
-    def __init__(self, present: list[torch.Tensor], module: torch.nn.Module | None = None) -> None:
+    def __init__(
+        self, present: list[torch.Tensor], module: torch.nn.Module | None = None, work: TorchWork | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self.operations = 0
         self.names: list[str] = []
         self.mask_bytes = 0
+        self._work = work
         self._recurrent = [part for part in module.modules() if isinstance(part, torch.nn.RNNBase)] if module else []
         self._hooks: list[RemovableHandle] = []
         self._inside = False
@@ -311,18 +323,19 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation and count the storages of its results that are new."""
-        for tensor in tree_leaves((args, kwargs)):
-            if isinstance(tensor, torch.Tensor) and (key := tensor.untyped_storage()._cdata) in self._present:
-                self._read.add(key)
+        given = [tensor for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)]
+        self._read |= self._present.intersection(tensor.untyped_storage()._cdata for tensor in given)
         name = function.overloadpacket.__name__
         self.operations += not self._inside and name not in _FOLDED
         if not self._inside:
             self.names.append(name)
             self.mask_bytes = max(self.mask_bytes, causal_mask_bytes(name, args, kwargs or {}))
         result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor)
+        made = [tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor)]
+        for tensor in made:
+            self._count(tensor)
+        if self._work is not None:
+            self._work.note(function, given, made, args, kwargs or {}, inside=self._inside)
         return result
 
     def _count(self, tensor: torch.Tensor) -> None:

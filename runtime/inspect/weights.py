@@ -74,7 +74,7 @@ def _layer(name: str, held: list[HeldTensor]) -> Layer:
 def compare_weights(
     weights: "File | str | None", choice: WeightsChoice, module: "torch.nn.Module"
 ) -> LoadedWeights | None:
-    """Check names and shapes against the model's, and for a file given by its content also for NaN; says how it fits.
+    """Check names and shapes against the model's, and a file's numbers for NaN and infinity; says how it fits.
 
     Raises StepError and RecipeError as model.load does, of the recipe's key.
     """
@@ -85,7 +85,7 @@ def compare_weights(
         saved = read_saved(weights.path, values=whole)
         state, loaded = fit_weights(module, saved, choice, weights.path)
         if whole:
-            check_values(state, saved.file)
+            check_values(module, state, saved.file)
     except (RecipeError, StepError) as error:
         raise type(error)(*(replace(diagnostic, key="model.weights") for diagnostic in error.diagnostics)) from None
     return loaded

@@ -1,6 +1,6 @@
 """Candidates as the report shows them: figures, outcomes, which one leads a search, and the candidates table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from titrant.runtime.contract.company import Invariance, seen_words
@@ -8,7 +8,7 @@ from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Record, Timing, fraction, quantity
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
-from titrant.schema.record import UNKNOWN, CandidateRecord, is_unlike
+from titrant.schema.record import NOT_TRIED, UNKNOWN, CandidateRecord, LadderRung, is_unlike
 
 NOTHING = ModelTimings({})
 # status → symbol and word: the order is that of the table
@@ -18,6 +18,7 @@ OUTCOMES = {
     "shortlisted": ("○", "shortlisted, not judged", "plain"),
     "measured": ("○", "measured, not shortlisted", "plain"),
     "rejected": ("✕", "rejected", "fail"),
+    NOT_TRIED: ("–", "not tried", "plain"),
 }
 
 
@@ -249,3 +250,43 @@ def precision_rows(candidates: Iterable[Shown]) -> tuple[PrecisionRow, ...]:
             text = ", ".join(names[:_LISTED]) + more
             rows.append(PrecisionRow(candidate.id, planned, executed, engine_op, len(names), text, tone))
     return tuple(rows)
+
+
+_RUNG_TONES = {"PASS": "pass", "NOT PROVEN": "warn"}
+
+
+@dataclass(frozen=True)
+class LadderRow:
+    """One rung in words; `tone` is pass, warn, or fail for one that is not released."""
+
+    rung: str
+    candidate: str
+    verdict: str
+    file: str
+    size: str
+    p50: str
+    speed: str
+    memory: str
+    executed: str
+    tone: str
+
+
+def ladder_rows(ladder: Sequence[LadderRung]) -> tuple[LadderRow, ...]:
+    """Lay out a ladder; () where none was asked for."""
+    return tuple(_rung_row(rung) for rung in ladder)
+
+
+def _rung_row(rung: LadderRung) -> LadderRow:
+    because = f": {rung.because}" if rung.because else ""
+    return LadderRow(
+        rung=rung.rung,
+        candidate=rung.candidate or NONE,
+        verdict=f"{rung.word}{because}",
+        file=f"outputs/{rung.file}" if rung.file else NONE,
+        size=quantity(rung.size, "B"),
+        p50=quantity(rung.seconds, "s"),
+        speed=rung.speed or NONE,
+        memory=quantity(rung.peak_bytes, "B"),
+        executed=rung.precisions or NONE,
+        tone=_RUNG_TONES.get(rung.verdict, "plain") if rung.released else "fail",
+    )

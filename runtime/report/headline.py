@@ -37,8 +37,8 @@ def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
         names = listed([f"“{lead.id}”" for lead in released])
         ids = {lead.id for lead in released}
         missing = [search for search in record.plan.searches if not ids & set(search.candidates)]
-        unmade = [search.format for search in missing if search.name in record.run.unmade]
-        missed = [search.format for search in missing if search.name not in record.run.unmade]
+        unmade = [search.rung or search.format for search in missing if search.name in record.run.unmade]
+        missed = [search.rung or search.format for search in missing if search.name not in record.run.unmade]
         parts = [f"nothing kept the contract for {listed(missed)}"] * bool(missed)
         parts += [f"nothing could be made for {listed(unmade)}"] * bool(unmade)
         sentence = f"Released {names}; {' and '.join(parts)}."

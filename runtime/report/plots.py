@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from titrant.runtime.report.record_view import Curves, Record
+from titrant.runtime.report.search_path import SearchPath
+from titrant.runtime.report.search_values import Sensitivity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,11 +27,18 @@ class Pictures:
 
     speed: tuple[Markup, ...] = ()
     training: tuple[Markup, ...] = ()
+    sensitivity: tuple[Markup, ...] = ()
+    search: tuple[Markup, ...] = ()
 
 
-def pictures(record: Record) -> Pictures:
-    """Draw speed over batch sizes and the learning curves."""
-    return Pictures(_speed(record), _training(record.values.curves))
+def pictures(record: Record, paths: tuple[SearchPath, ...] = ()) -> Pictures:
+    """Draw speed over batch sizes, the learning curves, what each region does to the answers, and paths of searches."""
+    damages = tuple(
+        Markup(bars(name, sensitivity, name=f"sensitivity{place}"))
+        for place, (name, sensitivity) in enumerate(record.values.sensitivity.items())
+    )
+    drawn = tuple(Markup(path_picture(path, f"path{place}")) for place, path in enumerate(paths) if _drawable(path))
+    return Pictures(_speed(record), _training(record.values.curves), damages, drawn)
 
 
 def _speed(record: Record) -> tuple[Markup, ...]:
@@ -263,3 +272,71 @@ def curves(
         if len(series) > 1:
             axes.legend(frameon=False, fontsize=8)
         return svg_text(figure, name, f"{title}, one value an epoch")
+
+
+def bars(title: str, sensitivity: Sensitivity, name: str = "sensitivity") -> str:
+    """Draw a bar for each region, in the order of computing, as long as its damage on a logarithmic scale."""
+    from matplotlib.ticker import NullLocator
+
+    checked = sensitivity.check.regions if sensitivity.check else {}
+    figures = [region.kl for region in sensitivity.regions] + [sensitivity.whole, *checked.values()]
+    least = min((figure for figure in figures if figure > 0), default=1.0) / 3
+    places = range(len(sensitivity.regions))
+    with panel(title) as (figure, axes):
+        axes.set_position((0.34, 0.17, 0.62, 0.70))
+        axes.barh(places, [max(region.kl, least) - least for region in sensitivity.regions], left=least,
+                  color=color("accent"), height=0.7)  # fmt: skip
+        for place, region in enumerate(sensitivity.regions):
+            if region.name in checked:
+                axes.plot(max(checked[region.name], least), place, "|", color=color("ink"), markersize=7)
+        axes.axvline(max(sensitivity.whole, least), color=color("second"), linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_yticks(places, [_shortened(region.name) for region in sensitivity.regions], parse_math=False)
+        axes.tick_params(axis="y", length=0, labelsize=7)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        axes.set_xlabel("damage alone (dashed: all at once)")
+        return svg_text(figure, name, f"damage to the answers of {title}, one bar a region")
+
+
+_MOST_NAME = 22
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MOST_NAME else f"…{name[1 - _MOST_NAME :]}"
+
+
+def _drawable(path: SearchPath) -> bool:
+    return sum(point.kept is not None and point.seconds is not None for point in path.points) > 1
+
+
+# What one kind of candidate is drawn as, so that it is told without color too.
+_MARKERS = {"in fp32": "s", "uniform": "X", "repaired": "D"}
+
+
+def path_picture(path: SearchPath, name: str = "path") -> str:
+    """Draw what each candidate kept on tuning rows over its latency, with the threshold and what is released ringed."""
+    seen = [(point, point.kept, point.seconds) for point in path.points]
+    drawn = [(point, kept, seconds) for point, kept, seconds in seen if kept is not None and seconds is not None]
+    slowest = max(seconds for _, _, seconds in drawn)
+    word, unit = next(((word, unit) for word, unit in UNITS if slowest >= unit), UNITS[-1])
+    with panel(f"mending {path.base}") as (figure, axes):
+        for point, kept, seconds in drawn:
+            marker = _MARKERS.get(point.kind, "o")
+            axes.plot(seconds / unit, kept, marker, color=color("accent" if point.released else "ink"), markersize=5)
+            if point.lower is not None:
+                axes.vlines(seconds / unit, point.lower, kept, color=color("muted"), linewidth=1)
+            if point.predicted_seconds is not None:
+                axes.plot(point.predicted_seconds / unit, kept, "|", color=color("muted"), markersize=8)
+            if point.released:
+                axes.plot(seconds / unit, kept, "o", markersize=12, fillstyle="none", color=color("accent"))
+            axes.annotate(point.id, (seconds / unit, kept), xytext=(5, 4), textcoords="offset points", fontsize=7,
+                          parse_math=False)  # fmt: skip
+        if path.asked is not None:
+            axes.axhline(path.asked, color=color("second"), linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_xlabel(f"median latency of a batch, {word}")
+        axes.set_ylabel("kept on tuning rows")
+        axes.margins(x=0.16, y=0.14)
+        return svg_text(figure, name, f"what was tried to mend {path.base}: kept on tuning rows over latency")

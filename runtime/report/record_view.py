@@ -11,7 +11,7 @@ from titrant.runtime.contract.answers import DecisionCounts
 from titrant.runtime.contract.company import Invariance
 from titrant.runtime.contract.metrics import SliceMetrics
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.runtime.report.search_values import Proposal, Sensitivity, unreadable
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import EXECUTED, SMALLER_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import Plan
@@ -61,6 +61,7 @@ class Quality:
     candidate: Mapping[str, float | None] = field(default_factory=dict)
     agreement: float | None = None
     retention: float | None = None
+    lower: float | None = None  # what a mixture keeps at least, beyond chance
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class StepValues:
     (`titrant.runtime.contract.answers`), and `metrics`, both models' by subgroup. `invariance`, by candidate id too,
     says whether answers depend on who shares
     the batch: on evaluation rows where a gate asks that, else on tuning rows. `files` names each released candidate's
-    file below the run folder, such as "outputs/breast-cancer.onnx".
+    file below the run folder, such as "outputs/breast-cancer.onnx". `sensitivity` is keyed by the candidate whose
+    mixtures it serves, `proposals` by the mixture.
     """
 
     timings: Mapping[str, ModelTimings] = field(default_factory=dict)
@@ -104,6 +106,8 @@ class StepValues:
     metrics: Mapping[str, tuple[SliceMetrics, ...]] = field(default_factory=dict)
     invariance: Mapping[str, Invariance] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    sensitivity: Mapping[str, Sensitivity] = field(default_factory=dict)
+    proposals: Mapping[str, Proposal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,11 +149,11 @@ def read_record(value: Mapping[str, Any]) -> Record:
         record: Record = _adapter().validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _unreadable(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        raise unreadable(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
     except KeyError as error:
-        raise _unreadable(f"{error} is missing") from None
+        raise unreadable(f"{error} is missing") from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise _unreadable(str(error)) from None
+        raise unreadable(str(error)) from None
     return record
 
 
@@ -187,16 +191,6 @@ def _adapter() -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Record)
-
-
-def _unreadable(why: str) -> StepError:
-    return StepError(
-        Diagnostic(
-            "X500",
-            f"this is not a run record: {why}",
-            help='a record is {"plan", "run", "values", "hardware", "recipe_text"}, as a run writes it',
-        )
-    )
 
 
 NONE = "–"

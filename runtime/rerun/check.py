@@ -35,10 +35,17 @@ class Parting:
 
 
 def exact_steps(plan: Plan, claims: Claims) -> list[Step]:
-    """List the steps that neither measure nor read, however indirectly, what others measured, in the plan's order."""
+    """List the steps that neither measure nor read, however indirectly, what others measured, in the plan's order.
+
+    Which layers a mixture leaves alone follows from timings, and is replayed as it was recorded: what is made of it is
+    exact again.
+    """
     timed: set[str] = {"run"}  # `run.record`, which the report reads, holds every timing
+    replayed = {candidate.allocation.rpartition(".")[0] for candidate in plan.candidates if candidate.allocation}
     exact = []
     for step in plan.steps:
+        if step.id in replayed:
+            continue
         if claims(step.operator) == "measured" or any(producer in timed for producer in producers(step)):
             timed.add(step.id)
         else:

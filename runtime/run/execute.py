@@ -125,7 +125,7 @@ class _Run:
         for _ in range(_MENDED_AT_MOST):
             walk = self._walk(believe_refusals=believe_refusals)
             try:
-                return self._finish(walk, walk_through(walk, self._planned, self._replay.choices))
+                return self._finish(walk, walk_through(walk, self._planned, self._replay))
             except (DamagedError, DamagedArtifactError) as error:
                 self._journal.add("note", text=f"stored file {error.digest[:12]} is damaged: it is made again")
                 self._store.forget(error.digest)

@@ -70,6 +70,18 @@ def parts(walk: Walk, candidate: Candidate) -> GainParts | None:
     return gain_parts(candidate, files, _medians(walk, search), measured.sizes.get, speed=speed)
 
 
+def latency_gain(walk: Walk, candidate: Candidate) -> Gain | None:
+    """Compare the time of one batch with that of the plain conversion in the same engine, or of the original.
+
+    By the runs that chose, whatever the objective; None where they cannot be paired.
+    """
+    search = _search_of(walk, candidate)
+    measured = Measured(walk.value_if_there(search.timings) or {}, search.timing_batch, {}, anew=False)
+    rival = candidate.plain or "original"
+    asked = Gain("latency", True, rival, _title(candidate, rival), bool(candidate.plain), 1.0, "alike")
+    return _timed(measured, candidate.id, asked)
+
+
 def _search_of(walk: Walk, candidate: Candidate) -> CandidateSearch:
     return next(search for search in walk.plan.searches if candidate.id in search.candidates)
 

@@ -1,17 +1,21 @@
 """What became of a plan's candidates, as each stage hands it on: what was chosen, what was judged, and how it ended."""
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
-from titrant.runtime.run.gains import gains, parts
+from titrant.runtime.run.choice.figures import Figures, shown
+from titrant.runtime.run.choice.shortlist import Choice
+from titrant.runtime.run.gains import gains, latency_gain, parts
 from titrant.runtime.run.replay import judged as chosen_to_judge
-from titrant.runtime.run.search import Choice, Figures, shown
 from titrant.runtime.run.walk import Walk, needed
+from titrant.runtime.store.run_folder import released_path
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
 from titrant.schema.gate import Contract, Judgement, asked_of_original, threshold_words
-from titrant.schema.plan import Candidate
-from titrant.schema.record import CandidateRecord, Look, layers_of
+from titrant.schema.plan import Candidate, CandidateSearch
+from titrant.schema.record import NOT_TRIED, CandidateRecord, LadderRung, Look, layers_of
 from titrant.schema.values.frozen import dataclass
 
 _STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
@@ -25,6 +29,7 @@ class Chosen:
     measured: Mapping[str, Figures] = field(default_factory=dict)
     choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)  # search → in the order of judging
     unmade: Mapping[str, str] = field(default_factory=dict)  # search → why it has no candidate
+    untried: Mapping[str, str] = field(default_factory=dict)  # candidate that mends another → why nobody asked for it
 
     def shortlist(self, search: str) -> tuple[str, ...]:
         """Return the candidates of a search to judge, from gentle to aggressive."""
@@ -145,7 +150,11 @@ def judging_crash(walk: Walk, candidate: Candidate) -> str:
 def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ...]:
     """Say of every candidate what became of it and why."""
     return tuple(
-        replace(_record(walk, outcome, candidate), layers=layers_of(walk.value_if_there(candidate.executed)))
+        replace(
+            _record(walk, outcome, candidate),
+            layers=layers_of(walk.value_if_there(candidate.executed)),
+            left=tuple((walk.value_if_there(candidate.allocation) or {}).get("leave", ())),
+        )
         for candidate in walk.plan.candidates
     )
 
@@ -156,6 +165,8 @@ def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateReco
         return CandidateRecord(name, "not made", missed_words(walk.plan.contract))
     artifact = walk.artifacts.get(candidate.model)
     size = None if artifact is None else artifact.size
+    if name in chosen.untried:
+        return CandidateRecord(name, NOT_TRIED, chosen.untried[name])
     if name in chosen.rejected:
         return CandidateRecord(name, "rejected", chosen.rejected[name], size)
     figures, choice = shown(chosen.measured[name]), chosen.choice(name)
@@ -206,3 +217,41 @@ def _blocked(contract: Contract, judgement: Judgement) -> str:
     texts = [f"the contract is not kept: {', '.join(own)}"] * bool(own)
     texts += [f"the original itself misses {', '.join(theirs)}"] * bool(theirs)
     return "; ".join(texts)
+
+
+def ladder(walk: Walk, outcome: Outcome, became: Sequence[CandidateRecord]) -> tuple[LadderRung, ...]:
+    """Return every rung that the recipe asks for, from fast to exact; () where it asks for no ladder.
+
+    What was not timed comes last: nothing says where it belongs.
+    """
+    records = {record.candidate: record for record in became}
+    rungs = [_rung(walk, outcome, search, records) for search in walk.plan.searches if search.rung]
+    return tuple(sorted(rungs, key=lambda rung: math.inf if rung.seconds is None else rung.seconds))
+
+
+def _rung(walk: Walk, outcome: Outcome, search: CandidateSearch, records: Mapping[str, CandidateRecord]) -> LadderRung:
+    ended = outcome.judged.released.get(search.name) or outcome.judged.best.get(search.name)
+    if ended is None:
+        reasons = dict.fromkeys(records[name].because for name in search.candidates)
+        return LadderRung(search.rung, because="; ".join(reasons))
+    record, candidate = records[ended], _candidate(walk, ended)
+    judgement, released = record.judgement, search.name in outcome.judged.released
+    unproven = released and judgement is not None and not judgement.proven
+    memory = record.figures.get("peak_memory")
+    return LadderRung(
+        rung=search.rung,
+        candidate=ended,
+        released=released,
+        verdict="" if judgement is None else "NOT PROVEN" if unproven else judgement.verdict,
+        because="" if released else record.because,
+        file=released_path(search.name, walk.manifest(candidate.model)) if released else "",
+        size=record.size,
+        seconds=record.figures.get("latency_p50"),
+        gain=latency_gain(walk, candidate),
+        peak_bytes=None if memory is None else round(memory),
+        executed=dict(sorted(Counter(layer.executed for layer in record.layers).items())),
+    )
+
+
+def _candidate(walk: Walk, name: str) -> Candidate:
+    return next(candidate for candidate in walk.plan.candidates if candidate.id == name)

@@ -10,6 +10,7 @@ from typing import Any
 from titrant.runtime.run.look_ledger import look_at
 from titrant.runtime.run.outcome import Outcome, missed_words
 from titrant.runtime.run.record import earlier_run
+from titrant.runtime.run.replay import Replay
 from titrant.runtime.run.stages import NoCandidateError, walk_through
 from titrant.runtime.run.walk import StepTask, UnperformedError, Walk, needed, references
 from titrant.runtime.store.artifacts import DamagedError, Store, identify_value
@@ -20,7 +21,7 @@ from titrant.runtime.store.run_folder import last_run
 from titrant.schema.compare.difference import first_place, short
 from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
 from titrant.schema.language.spans import dotted
-from titrant.schema.plan import Step, StepPreview
+from titrant.schema.plan import ASKED, Step, StepPreview
 from titrant.schema.planned import Planned
 from titrant.schema.record import Artifact, EvaluationRows, Look, LookSubject, RunRecord, StepRecord
 from titrant.schema.values.frozen import dataclass
@@ -88,7 +89,7 @@ class _Previewer:
         outcome = None
         # Beyond what was only looked at, is damaged or unknown, or a search without candidates, nothing is known.
         with contextlib.suppress(UnperformedError, DamagedError, NoCandidateError, _UnknownOperatorError):
-            outcome = walk_through(self._walk, self._planned, {})
+            outcome = walk_through(self._walk, self._planned, Replay())
         pointless = outcome is not None and outcome.missed
         before = self._records_before()
         steps = {step.id: self._say(step, before, pointless=pointless) for step in self._plan.steps}
@@ -111,7 +112,7 @@ class _Previewer:
             return self._why(self._walk.unperformed[step.id], before.get(step.id))
         if pointless:
             return StepPreview("?", missed_words(self._plan.contract))
-        if step.stage == "judge" and step not in needed(self._plan, self._plan.original_judgement, ("judge",)):
+        if step.stage in ASKED and step not in needed(self._plan, self._plan.original_judgement, ("judge",)):
             return StepPreview("?", "run only if the search asks for it")
         return self._waits(step, before)
 

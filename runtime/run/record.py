@@ -11,7 +11,7 @@ from typing import Any
 
 from titrant.runtime.contract.company import PLACES
 from titrant.runtime.run.gains import timed_anew
-from titrant.runtime.run.outcome import Outcome, candidate_records, missed_by_original
+from titrant.runtime.run.outcome import Outcome, candidate_records, ladder, missed_by_original
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.placed import still_placed
@@ -161,6 +161,7 @@ def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
         released=tuple(outcome.judged.released.values()),
         withheld=outcome.withheld if outcome.judged.released else (),
         unmade=tuple(outcome.chosen.unmade) if outcome.judged.released else (),
+        ladder=ladder(walk, outcome, candidates),
         executed=0,
         reused=0,
         seconds=0.0,
@@ -291,6 +292,8 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "metrics": metrics,
         "invariance": {name: seen for name, seen in _invariance(walk).items() if seen is not None},
         "files": _files(walk, outcome),
+        "sensitivity": _sensitivity(walk),
+        "proposals": _proposals(walk),
     }
 
 
@@ -323,6 +326,25 @@ def _curves(walk: Walk) -> Any:
     curves = walk.value(trained[-1])
     best = curves.get("best_epoch") if isinstance(curves, Mapping) else None
     return curves if best is None else {**curves, "best_epoch": best + 1}
+
+
+def _sensitivity(walk: Walk) -> dict[str, Any]:
+    """Return what each region does to the answers in lower precision, by the candidate that mixtures of it mend."""
+    steps = {step.id: step for step in walk.plan.steps}
+    by_mended: dict[str, Any] = {}
+    for candidate in walk.plan.candidates:
+        allocating = steps.get(candidate.allocation.rpartition(".")[0])
+        value = walk.value_if_there(str(allocating.inputs.get("sensitivity", ""))) if allocating is not None else None
+        if value is not None:
+            by_mended[candidate.mends] = value
+    return by_mended
+
+
+def _proposals(walk: Walk) -> dict[str, Any]:
+    """Return what was expected of each mixture that was proposed, by candidate."""
+    of_step = {each.id: f"{each.allocation.rpartition('.')[0]}.proposal" for each in walk.plan.candidates}
+    values = {name: walk.value_if_there(reference) for name, reference in of_step.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _files(walk: Walk, outcome: Outcome) -> Mapping[str, str]:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
-from titrant.runtime.run.search import Choice
+from titrant.runtime.run.choice.shortlist import Choice
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.plan import Plan
-from titrant.schema.record import Look, RunRecord
+from titrant.schema.record import NOT_TRIED, Look, RunRecord
 from titrant.schema.values.frozen import dataclass
 
 # What happened to a candidate that was worth judging.
@@ -18,12 +18,15 @@ class Replay:
     """A plain run unless more is said.
 
     Without `reuse` every step runs, and no result is looked up or kept. `choices` are the candidates to judge, by
-    search, in place of what fresh measurements choose. `accept` is shown the record before anything is released, and
-    may raise. `look` is the look at evaluation rows that is repeated.
+    search, in place of what fresh measurements choose; with them `tried` names the candidates that mended others, and
+    `left` the layers that each mixture left in higher precision. `accept` is shown the record before anything is
+    released, and may raise. `look` is the look at evaluation rows that is repeated.
     """
 
     reuse: bool = True
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tried: tuple[str, ...] | None = None
+    left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accept: Callable[[RunRecord], None] | None = None
     look: Look | None = None
 
@@ -31,6 +34,13 @@ class Replay:
     def chooses(self) -> bool:
         """Whether judging is a look at evaluation rows of its own: a rerun of recorded choices learns nothing new."""
         return self.reuse or not self.choices
+
+
+def recorded_search(plan: Plan, record: RunRecord) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return which candidates of a run mended others, and the layers that each mixture left in higher precision."""
+    mending = {candidate.id for candidate in plan.candidates if candidate.mends}
+    made = [each for each in record.candidates if each.candidate in mending and each.status != NOT_TRIED]
+    return tuple(each.candidate for each in made), {each.candidate: each.left for each in made if each.left}
 
 
 def recorded_choices(plan: Plan, record: RunRecord) -> dict[str, tuple[str, ...]]:

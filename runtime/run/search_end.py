@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from titrant.runtime.run.walk import StoppedError, needed
 from titrant.schema.diagnostics.diagnostics import Diagnostic
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
+from titrant.schema.plan import MENDING_STAGE, Candidate, CandidateSearch, Plan, Step
 
 # Objectives that follow from the seconds of a batch.
 _TIMED = ("latency", "throughput")
@@ -31,7 +31,8 @@ class SearchEnd:
 
     def allow(self, step: Step) -> None:
         """Raise SearchEndedError when a step would begin a candidate after the end."""
-        if self._end is None or step.stage != "make" or step.candidate not in self._methods - self._begun:
+        makes = step.stage in ("make", MENDING_STAGE)
+        if self._end is None or not makes or step.candidate not in self._methods - self._begun:
             return
         if time.monotonic() > self._end:
             text = f"search.budget.minutes: {self._minutes:g} are over, and {step.candidate} was not begun"
@@ -42,7 +43,9 @@ class SearchEnd:
 def gentlest(plan: Plan) -> set[str]:
     """Return each search's gentlest candidate: the one to fall back on, made however late it is."""
     ranks: Mapping[str, int] = {candidate.id: candidate.rank for candidate in plan.candidates}
-    return {min(search.candidates, key=lambda name: ranks[name]) for search in plan.searches if search.candidates}
+    mending = {candidate.id for candidate in plan.candidates if candidate.mends}
+    made = ([name for name in search.candidates if name not in mending] for search in plan.searches)
+    return {min(names, key=lambda name: ranks[name]) for names in made if names}
 
 
 def making_steps(plan: Plan) -> Iterator[Step]:
@@ -74,7 +77,8 @@ def making_order(plan: Plan) -> tuple[Candidate, ...]:
         for name in search.candidates:
             place = _merit(plan, search, candidates[name])
             places[name] = min(place, places.get(name, place))
-    return tuple(sorted(plan.candidates, key=lambda candidate: places.get(candidate.id, (1.0, float(candidate.rank)))))
+    made = [candidate for candidate in plan.candidates if not candidate.mends]
+    return tuple(sorted(made, key=lambda candidate: places.get(candidate.id, (1.0, float(candidate.rank)))))
 
 
 def _merit(plan: Plan, search: CandidateSearch, candidate: Candidate) -> tuple[float, ...]:

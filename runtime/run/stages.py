@@ -10,7 +10,10 @@ from typing import Any
 
 from titrant.runtime.contract.company import depends_sentence, read_invariance
 from titrant.runtime.contract.verdict import beyond, beyond_words, charged
+from titrant.runtime.run.choice.figures import Figures, figures, limits, retention_asked
+from titrant.runtime.run.choice.shortlist import Choice, shortlist
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
+from titrant.runtime.run.mend import mend
 from titrant.runtime.run.outcome import (
     Chosen,
     JudgedSearches,
@@ -21,40 +24,36 @@ from titrant.runtime.run.outcome import (
     misses,
 )
 from titrant.runtime.run.record import report_value
+from titrant.runtime.run.replay import Replay, replayed
 from titrant.runtime.run.replay import judged as chosen_to_judge
-from titrant.runtime.run.replay import replayed
-from titrant.runtime.run.search import Choice, Figures, figures, limits, retention_asked, shortlist
 from titrant.runtime.run.search_end import making_steps
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original
-from titrant.schema.plan import STAGES, Candidate, CandidateSearch
+from titrant.schema.plan import MENDING_STAGE, STAGES, Candidate, CandidateSearch
 from titrant.schema.planned import Planned
 from titrant.schema.record import Look, layers_of, share_as_planned
 from titrant.schema.values.canonical import read_back
-
-# search → the candidates to judge, in place of what fresh measurements would choose
-RecordedChoices = Mapping[str, tuple[str, ...]]
 
 
 class NoCandidateError(StepError):
     """A search has no candidate left."""
 
 
-def walk_through(walk: Walk, planned: Planned, recorded: RecordedChoices) -> Outcome:
+def walk_through(walk: Walk, planned: Planned, replay: Replay) -> Outcome:
     """Walk a plan through all its stages, and return what became of its candidates.
 
-    What is `recorded` for a search is judged in place of what its fresh measurements choose. Raises UnperformedError as
-    soon as what comes next needs a step that the performer only looked at, NoCandidateError when a search has none
-    left, and the error of a step that everything rests on.
+    What a replay has recorded for a search is judged in place of what its fresh measurements choose. Raises
+    UnperformedError as soon as what comes next needs a step that the performer only looked at, NoCandidateError when a
+    search has none left, and the error of a step that everything rests on.
     """
-    outcome = _titrate(walk, recorded)
+    outcome = _titrate(walk, replay)
     walk.provide("run.record", report_value(walk, outcome, planned))
     walk.settle_stage("report")
     return outcome
 
 
-def _titrate(walk: Walk, recorded: RecordedChoices) -> Outcome:
+def _titrate(walk: Walk, replay: Replay) -> Outcome:
     walk.settle_stage("prepare")
     _say_what_the_original_misses(walk)
     # Whether candidates can be reused is looked up even where the original cannot be judged yet.
@@ -66,10 +65,11 @@ def _titrate(walk: Walk, recorded: RecordedChoices) -> Outcome:
     walk.settle_stage("make")
     # Whether timings can be reused too is looked up where all that is timed is there.
     _require_performed(walk, ("prepare", "make"))
-    rejected = _give_up(walk)
+    untried = mend(walk, replay)
+    rejected = _give_up(walk, untried)
     walk.settle_stage("measure")
     _require_performed(walk)
-    chosen = _choose(walk, rejected, recorded)
+    chosen = replace(_choose(walk, rejected, replay.choices), untried=untried)
     look = _look(walk, chosen)
     return Outcome(original, chosen, _judge(walk, chosen, look), look)
 
@@ -106,13 +106,15 @@ def _say_what_the_original_misses(walk: Walk) -> None:
             walk.tell("note", text=text)
 
 
-def _give_up(walk: Walk) -> dict[str, str]:
-    """Say which candidates' chains did not come to their end, and why.
+def _give_up(walk: Walk, untried: Mapping[str, str]) -> dict[str, str]:
+    """Say which candidates' chains did not come to their end, and why, after those that were not tried.
 
     Raises NoCandidateError when no search has any left: the candidate's own error where there is only one.
     """
-    rejected: dict[str, str] = {}
+    rejected = dict(untried)
     for candidate in walk.plan.candidates:
+        if candidate.id in untried:
+            continue
         parts = (candidate.model, candidate.answers, candidate.repeats, candidate.quality, candidate.invariance)
         missing = [ref for ref in parts if ref and ref not in walk.artifacts]
         if missing:
@@ -131,7 +133,7 @@ def _without_candidates(walk: Walk, rejected: Mapping[str, str]) -> dict[str, st
     return {name: error.diagnostics[0].message for name, error in errors.items()}
 
 
-def _choose(walk: Walk, rejected: Mapping[str, str], recorded: RecordedChoices) -> Chosen:
+def _choose(walk: Walk, rejected: Mapping[str, str], recorded: Mapping[str, tuple[str, ...]]) -> Chosen:
     """Fix every search's shortlist, before any evaluation row is read; who could not be timed is rejected."""
     measured: dict[str, Figures] = {}
     choices: dict[str, tuple[Choice, ...]] = {}
@@ -291,7 +293,7 @@ def _none_left(walk: Walk, search: CandidateSearch, rejected: Mapping[str, str])
         for part in (candidate.model, candidate.answers, candidate.repeats, candidate.quality)
         if part
     ]
-    making = {step.id: step for part in parts for step in needed(walk.plan, part, ("make",))}
+    making = {step.id: step for part in parts for step in needed(walk.plan, part, ("make", MENDING_STAGE))}
     failed = [error for name in making if (error := walk.errors.get(name)) is not None]
     stopped = next((error for error in failed if isinstance(error, StoppedError)), None)
     if stopped is not None:

@@ -1,6 +1,6 @@
 """Settle a plan's steps one after the other: reuse what is known, have the rest performed, remember what failed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -135,6 +135,11 @@ class Walk:
         """Hand a value to the steps that read it by this "step.port"."""
         self.artifacts[reference] = self.performer.keep(value)
 
+    def settle_as_recorded(self, step: Step, port: str, value: Mapping[str, Any]) -> None:
+        """Let a step have given what an earlier run recorded of it, in place of what it would give now."""
+        self.provide(f"{step.id}.{port}", value)
+        self.records[step.id] = StepRecord(step.id, "reused")
+
     def value(self, reference: str) -> Any:
         """Read the value that a "step.port" names from the store."""
         return self._results.store.value(self.artifacts[reference])
@@ -242,7 +247,7 @@ class Walk:
 
 def _of_candidate(step: Step) -> bool:
     """Tell whether a failure says something of one candidate only."""
-    return step.stage == "make" or (step.stage == "judge" and bool(step.candidate))
+    return step.stage in ("make", "search") or (step.stage == "judge" and bool(step.candidate))
 
 
 def references(step: Step) -> list[str]:
@@ -253,14 +258,14 @@ def references(step: Step) -> list[str]:
     return refs
 
 
-def needed(plan: Plan, reference: str, stages: tuple[str, ...]) -> list[Step]:
-    """List the steps of some stages that a "step.port" rests on, in the plan's order."""
+def needed(plan: Plan, reference: str, stages: tuple[str, ...], done: Container[str] = ()) -> list[Step]:
+    """List the steps of some stages that a "step.port" rests on, in the plan's order, but for what is done already."""
     steps = {step.id: step for step in plan.steps}
     ids: set[str] = set()
     waiting = [reference]
     while waiting:
         step = steps.get(waiting.pop().rpartition(".")[0])
-        if step is not None and step.id not in ids and step.stage in stages:
+        if step is not None and step.id not in ids and step.stage in stages and step.id not in done:
             ids.add(step.id)
             waiting += references(step)
     return [step for step in plan.steps if step.id in ids]

@@ -1,7 +1,7 @@
 """Use a released model from its folder alone: transforms, the judged file, the operating point."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -44,14 +44,16 @@ class Answer:
 class Released:
     """A released model; call it with raw rows, as the recipe's data source gives them. Use as a context manager.
 
-    `batch` is how many rows it answered at once when it was judged, `judged_instructions` the instruction sets of the
-    processor that it was judged on, () where an earlier version released it.
+    `rung` is its name in a ladder of variants, "" without one, `batch` how many rows it answered at once when it was
+    judged, `judged_instructions` the instruction sets of the processor that it was judged on, () where an earlier
+    version released it.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], model: Mapping[str, Any], threads: int) -> None:
         self.name: str = about["name"]
         self.task: str = about["task"]
         self.candidate: str = model["candidate"]
+        self.rung: str = model.get("rung", "")
         self._takes_columns: bool = model.get("transforms") == "inside"
         self._closed = False
         self.transforms = _transforms(folder, about)
@@ -137,13 +139,16 @@ class Released:
         return raw_columns(self.transforms, given) if self._takes_columns else apply(self.transforms, given)
 
 
-def load(folder: Path | str, *, name: str | None = None, threads: int | None = None) -> Released:
+def load(
+    folder: Path | str, *, name: str | None = None, rung: str | None = None, threads: int | None = None
+) -> Released:
     """Load a released model from a run's folder, or from its outputs folder wherever that was copied to.
 
-    `name` chooses among several released files (their stem); `threads` is by default what the recipe's target says.
-    Raises RecipeError X340 where nothing was released, X303 for a name that is not UTF-8 and X343 where its engine is
-    not here, StepError X341 where a file is not what was released and X344 where its run did not release it, ValueError
-    for `threads` below 1.
+    `name` chooses among several released files (their stem), `rung` among those of a ladder; without either it is the
+    first that the recipe lists. `threads` is by default what the recipe's target says.
+    Raises RecipeError X340 where nothing was released, X264 for a rung that was not, X303 for a name that is not UTF-8
+    and X343 where its engine is not here, StepError X341 where a file is not what was released and X344 where its run
+    did not release it, ValueError for `threads` below 1 or a name beside a rung.
     """
     outputs = _outputs(Path(folder))
     if not is_text(str(outputs.absolute())):
@@ -158,8 +163,21 @@ def load(folder: Path | str, *, name: str | None = None, threads: int | None = N
         raise RecipeError(
             Diagnostic("X340", f"{outputs} holds no model named {name}", help=f"it holds {', '.join(models)}")
         )
-    chosen = models[name] if name is not None else about["models"][0]
+    if name is not None and rung is not None:
+        raise ValueError(f"name {name} and rung {rung} each choose a file: give one of them")
+    chosen = models[name] if name is not None else _of_rung(outputs, about["models"], rung)
     return Released(outputs, about, chosen, threads or about["threads"])
+
+
+def _of_rung(outputs: Path, models: Sequence[Mapping[str, Any]], rung: str | None) -> Mapping[str, Any]:
+    """Return the released file of a rung, the first where none is asked for."""
+    rungs = {model["rung"]: model for model in models if "rung" in model}
+    if rung is None:
+        return models[0]
+    if rung not in rungs:
+        help_text = f"it holds {', '.join(rungs)}" if rungs else "only a recipe with quantization.adapt releases rungs"
+        raise RecipeError(Diagnostic("X264", f"{outputs} holds no rung {rung}", help=help_text))
+    return rungs[rung]
 
 
 def _file(path: Path, kind: str, engine: str) -> Any:

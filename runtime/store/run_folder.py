@@ -218,6 +218,7 @@ def _model(
         "method": candidate.method,
         "format": candidate.format,
         "engine": candidate.engine,
+        **({"rung": search.rung} if search.rung else {}),
     }
 
 

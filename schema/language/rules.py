@@ -137,6 +137,14 @@ def exports_differ(draft: Draft) -> Iterator[Diagnostic]:
             yield draft.value("R022", message, (*path, "transforms"), "write `format: onnx`, or `transforms: beside`")
 
 
+def checks_what_is_searched(draft: Draft) -> Iterator[Diagnostic]:
+    """Sensitivities are checked where mixtures are searched by them."""
+    search = draft.get("search")
+    if search.check_sensitivity and not search.mix_layers:
+        message = "without `mix_layers` no sensitivity is found, and `check_sensitivity` has nothing to check"
+        yield draft.key("R022", message, ("search", "check_sensitivity"), "take it out, or `mix_layers: false`")
+
+
 def search_ends(draft: Draft) -> Iterator[Diagnostic]:
     """A budget limits something, and ranges rise."""
     search = draft.get("search")
@@ -176,7 +184,7 @@ def pressure_rises(draft: Draft) -> Iterator[Diagnostic]:
             yield draft.value("R022", message, ("memory", "guard", high), "the levels rise: .70, .85, .95")
 
 
-SECTION_RULES = (exports_differ, search_ends, factors_are_chosen, pressure_rises)
+SECTION_RULES = (exports_differ, search_ends, checks_what_is_searched, factors_are_chosen, pressure_rises)
 
 # Files that hold their own weights and cannot be trained.
 # The formats of the language that take no option of ONNX.

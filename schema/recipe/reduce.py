@@ -98,6 +98,9 @@ MethodName = Literal[
 ]
 
 
+RepairName = Literal["equalize", "clip", "bias_correction", "smooth", "adaround"]
+
+
 class Quantization(Section):
     """How numbers become smaller; `auto` measures every method that can run here."""
 
@@ -112,8 +115,16 @@ class Quantization(Section):
     skip: tuple[Pattern, ...] = Field((), description="module name patterns that keep their precision")
     only: tuple[Pattern, ...] = Field((), description="module name patterns that alone are quantized")
     options: Mapping[str, Any] = Field(default_factory=dict, description="parameters of the chosen operator")
+    repair: Auto | Annotated[Annotated[tuple[RepairName, ...], Field(min_length=1)] | None, Off] = Field(
+        "auto",
+        exclude_if=lambda value: value == "auto",
+        description="what is tried on a method that loses too much, before layers are left in higher precision: auto, "
+        "none, or a list",
+    )
     adapt: Annotated[tuple[Text, ...] | None, Off] = Field(
-        None, min_length=1, description="methods to export together, from which serving chooses by load"
+        None,
+        min_length=1,
+        description="rungs to release together, each by its own judgement: `none`, a method, or one of its forms",
     )
 
 
@@ -144,7 +155,14 @@ class Search(Section):
         ("latency", "size"), min_length=1, description="what counts, first things first"
     )
     budget: Auto | Budget = Field("auto", description="when the search ends")
-    mix_layers: bool = Field(True, description="leave the most sensitive layers in high precision")
+    mix_layers: bool = Field(
+        True, description="leave sensitive regions in higher precision where a method loses too much"
+    )
+    check_sensitivity: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="measure what each region's precision does to the answers on all tuning rows too, and compare",
+    )
     space: Annotated[Mapping[str, tuple[Any, ...] | Range] | None, Off] = Field(
         None, min_length=1, description="recipe path → values or range to try"
     )

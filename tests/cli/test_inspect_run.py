@@ -55,3 +55,46 @@ def test_refuses_what_has_nothing_to_act_on_in_a_run_and_a_record_that_is_damage
     (folder / "record.json").unlink()
     assert main(["inspect", str(folder)]) == 2
     assert "did not come to its end" in capsys.readouterr().err
+
+
+DAMAGES = {
+    "regions": [
+        {"name": "net.0", "layers": ["net.0"], "kl": 2e-3},
+        {"name": "net.2..net.4", "layers": ["net.2", "net.4"], "kl": 0.0, "inseparable": True},
+        {"name": "out", "layers": ["out"], "kl": 3e-5},
+    ],
+    "whole": 2.4e-3,
+    "rows": 256,
+    "check": {
+        "rows": 900,
+        "regions": {"net.0": 1.8e-3, "net.2..net.4": 0.0, "out": 4e-5},
+        "whole": 2.1e-3,
+        "spearman": 1.0,
+        "ratio": 0.93,
+    },
+}
+
+
+def reported(damages):
+    return {"format": 1, "record": {"values": {"sensitivity": {"ort-static": damages}}}}
+
+
+def test_shows_what_each_region_of_a_searched_mixture_does_to_the_answers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    folder = run_folder(tmp_path, LAYERS)
+    (folder / "report.json").write_text(json.dumps(reported(DAMAGES)), "utf-8")
+    assert main(["inspect", "latest"]) == 0
+    table = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert table == [
+        "ort-static · sensitivity of 3 regions on 256 rows · rank correlation with all rows 1.00",
+        "  region        layers  damage  on 900 rows",
+        "  net.0         1       0.002   0.0018",
+        "  out           1       3e-05   4e-05",
+        "  net.2..net.4  2       0       0",
+        "  all at once   4       0.0024  0.0021",
+    ]
+    assert main(["inspect", "latest", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sensitivity"]["ort-static"]["whole"] == 0.0024
+    (folder / "report.json").write_text(json.dumps(reported({"regions": 1})), "utf-8")
+    assert main(["inspect", "latest"]) == 4
+    assert "X500" in capsys.readouterr().err

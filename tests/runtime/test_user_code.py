@@ -23,3 +23,7 @@ def test_leaves_out_what_the_users_code_says_for_it_may_hold_rows():
 def test_leaves_that_memory_ran_out_to_whoever_runs_the_step():
     with pytest.raises(MemoryError):
         call("the metric mine:one", lambda: bytearray(1 << 62))
+
+
+def test_calls_a_function_whose_arguments_have_any_names():
+    assert call("it", lambda what, function, args: (what, function, args), what=1, function=2, args=3) == (1, 2, 3)

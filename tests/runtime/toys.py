@@ -49,8 +49,9 @@ class MakeParams(Params):
     until: str = ""  # wait for this file
 
 
-@operator("toy.make", version=1, family="toy", params=MakeParams, inputs={"model": "value"}, outputs={"model": "value"})
-def make(params, context, *, model):
+@operator("toy.make", version=1, family="toy", params=MakeParams, outputs={"model": "value"},
+          inputs={"model": "value", "allocation": Port(("value",), optional=True)})  # fmt: skip
+def make(params, context, *, model, allocation=None):
     """Make."""
     ran(f"make {params.level}")
     time.sleep(params.seconds)
@@ -59,7 +60,22 @@ def make(params, context, *, model):
         time.sleep(0.05)
     misbehave(params.do)
     context.progress(1, 1, "made")
-    return {"model": {"level": params.level, "padding": "x" * params.padding}}
+    left = {} if allocation is None else {"left": allocation["leave"]}
+    return {"model": {"level": params.level, "padding": "x" * params.padding, **left}}
+
+
+class AllocateParams(Params):
+    leave: list[str] = Field(default_factory=list)
+    do: str = ""
+
+
+@operator("toy.allocate", version=1, family="toy", params=AllocateParams,
+          inputs={"tried": Port(("value",), many=True)}, outputs={"allocation": "value"})  # fmt: skip
+def allocate(params, context, *, tried):
+    """Allocate."""
+    ran(f"allocate {len(tried)}")
+    misbehave(params.do)
+    return {"allocation": {"leave": params.leave}}
 
 
 def misbehave(do):
@@ -103,6 +119,7 @@ def answer(params, context, *, model, rows):
 
 class MeasureParams(Params):
     quality: float = 1.0
+    lower: float | None = None
 
 
 @operator("toy.measure", version=1, family="toy", params=MeasureParams, inputs={"outputs": "value"},
@@ -112,7 +129,8 @@ def measure(params, context, *, outputs):
     ran(f"measure {outputs['level']}")
     metrics = {"accuracy": 0.9}
     return {"quality": {"rows": 1000, "original": metrics, "candidate": metrics, "agreement": params.quality,
-                        "retention": params.quality}}  # fmt: skip
+                        "retention": params.quality,
+                        "lower": params.quality - 0.01 if params.lower is None else params.lower}}  # fmt: skip
 
 
 class TimeParams(Params):

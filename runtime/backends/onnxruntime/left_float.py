@@ -5,7 +5,7 @@ comes out of a DequantizeLinear: neither as accurate as float nor as fast as wha
 DequantizeLinear of one scale, so that one with a scale a channel, all equal, keeps it away, in anybody's session.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import numpy as np
 import onnx  # noqa: TID253 - its very subject
@@ -21,20 +21,34 @@ _CHANNELS = 1
 
 
 def left_nodes(model: onnx.ModelProto, layers: Collection[str]) -> frozenset[str]:
-    """Name the nodes of some of the original's layers, and those without weights that read nothing but these."""
+    """Name the nodes of some of the original's layers, and what belongs to them (`owners`)."""
     if not layers:
         return frozenset()
-    names = GraphNames.of(model.graph)
     left = set(layers_by_node(model.graph, layers))
-    return frozenset({*left, *_between(names, left)})
+    return frozenset(node for node, owner in owners(GraphNames.of(model.graph)).items() if owner in left)
 
 
-def _between(names: GraphNames, left: Collection[str]) -> Iterator[str]:
-    for name in names.nodes:
-        if name not in names.weights:
-            made_of = list(names.nearest(name))
-            if made_of and all(node in left for node in made_of):
-                yield name
+def owners(names: GraphNames) -> dict[str, str]:
+    """Return {node: the node with weights that it belongs to}, its own for those.
+
+    A node without weights belongs to the last that its numbers are made of, so that a residual sum goes with the block
+    that it ends; one before all weights, to the first that reads it.
+    """
+    places = {name: place for place, name in enumerate(names.nodes)}
+    belongs: dict[str, str] = {}
+    for name, node in names.nodes.items():
+        behind = [belongs.get(names.makers.get(tensor, ""), "") for tensor in node.input]
+        last = name if name in names.weights else max(filter(None, behind), key=places.__getitem__, default="")
+        if last:
+            belongs[name] = last
+    for name in reversed([name for name in names.nodes if name not in belongs]):
+        ahead = [
+            belongs.get(reader, "") for tensor in names.nodes[name].output for reader in names.readers.get(tensor, ())
+        ]
+        first = min(filter(None, ahead), key=places.__getitem__, default="")
+        if first:
+            belongs[name] = first
+    return belongs
 
 
 def guard(model: onnx.ModelProto) -> int:

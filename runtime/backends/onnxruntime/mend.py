@@ -14,12 +14,15 @@ from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset
 def mend(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Return the graph as onnxruntime takes it, and what was put right; a graph that needs nothing is the same object.
 
-    Node names that stand twice are numbered. A file that is newer than onnxruntime is brought to the versions that it
-    reads where every operator in it allows that; else it stays as it is, and onnxruntime refuses it.
+    Node names that stand twice are numbered, weights are no inputs. A file that is newer than onnxruntime is brought
+    to the versions that it reads where every operator in it allows that; else it stays as it is, and onnxruntime
+    refuses it.
     """
     notes = []
     if repeated := rename_nodes(model):
         notes.append(f"{repeated} nodes whose names stood before are renamed")
+    if fixed := fix_weights(model):
+        notes.append(f"{fixed} weights are no longer inputs too, which kept engines from folding them")
     ir_version, newest = reads()
     version = opset(model)
     lowered = _converted(model, newest) if version > newest else model
@@ -31,6 +34,26 @@ def mend(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
         notes.append(f"IR version {model.ir_version} is brought to {ir_version}, the newest that onnxruntime reads")
         model.ir_version = ir_version
     return model, (*notes, *free_batch(model))
+
+
+# The first IR version in which a weight need not be an input too.
+_APART = 4
+
+
+def fix_weights(model: onnx.ModelProto) -> int:
+    """Take the weights out of the graph's inputs, in place; returns how many there were.
+
+    Who lists them as inputs may be given others, so that onnxruntime folds nothing into them and lays nothing out anew:
+    a file of 2019 ran 2.7 times as long.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    fed = [value for value in model.graph.input if value.name not in weights]
+    fixed = len(model.graph.input) - len(fed)
+    if fixed:
+        del model.graph.input[:]
+        model.graph.input.extend(fed)
+        model.ir_version = max(model.ir_version, _APART)
+    return fixed
 
 
 def rename_nodes(model: onnx.ModelProto) -> int:

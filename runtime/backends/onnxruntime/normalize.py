@@ -104,7 +104,7 @@ def scale_products(model: onnx.ModelProto) -> None:
             tensor = constants.get(node.input[place])
             if factor != 1.0 and tensor is not None:
                 scaled = (numpy_helper.to_array(tensor) * np.float32(factor)).astype(np.float32)
-                node.input[place] = _add(model, scaled, f"{tensor.name}_{factor_name}")
+                node.input[place] = add_constant(model, scaled, f"{tensor.name}_{factor_name}")
                 _unset(node, factor_name)
 
 
@@ -124,7 +124,7 @@ def flatten_biases(model: onnx.ModelProto) -> None:
         values = numpy_helper.to_array(bias)
         if values.ndim < MATRIX or values.shape[0] == 1:
             flat = np.broadcast_to(values.reshape(values.shape[-1:]), (width,))
-            node.input[_GEMM_BIAS] = _add(model, flat, f"{bias.name}_flat")
+            node.input[_GEMM_BIAS] = add_constant(model, flat, f"{bias.name}_flat")
         else:
             answer, node.output[0] = node.output[0], f"{node.output[0]}_unbiased"
             type_as(model, node.output[0], answer)
@@ -144,7 +144,7 @@ def flatten_weights(model: onnx.ModelProto) -> None:
         broad = len(shape) - MATRIX
         if broad > 0 and set(shape[:broad]) == {1} and ranks.get(node.input[0], 0) >= len(shape):
             flat = numpy_helper.to_array(weight).reshape(shape[broad:])
-            node.input[1] = _add(model, flat, f"{weight.name}_flat")
+            node.input[1] = add_constant(model, flat, f"{weight.name}_flat")
 
 
 def splitconstants_of(model: onnx.ModelProto) -> None:
@@ -158,7 +158,9 @@ def splitconstants_of(model: onnx.ModelProto) -> None:
             way = _way(node, place)
             if first.setdefault(name, way) != way:
                 if (name, *way) not in copies:
-                    copies[name, *way] = _add(model, numpy_helper.to_array(constants[name]), f"{name}_{len(copies)}")
+                    copies[name, *way] = add_constant(
+                        model, numpy_helper.to_array(constants[name]), f"{name}_{len(copies)}"
+                    )
                 node.input[place] = copies[name, *way]
 
 
@@ -303,7 +305,7 @@ def _unset(node: onnx.NodeProto, name: str) -> None:
     node.attribute.extend(kept)
 
 
-def _add(model: onnx.ModelProto, values: np.ndarray, name: str) -> str:
+def add_constant(model: onnx.ModelProto, values: np.ndarray, name: str) -> str:
     """Hold another constant, under a name that is free."""
     taken = {tensor.name for tensor in model.graph.initializer}
     taken |= {output for node in model.graph.node for output in node.output}

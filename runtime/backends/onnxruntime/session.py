@@ -63,8 +63,12 @@ def load(
     device: str = "cpu",
     optimized: Literal["all", "basic", "off"] = "all",
     written_to: Path | None = None,
+    profiled_to: Path | None = None,
 ) -> "onnxruntime.InferenceSession":
-    """Create an onnxruntime session, optimizing the graph first; `written_to` keeps the optimized graph."""
+    """Create an onnxruntime session, optimizing the graph first; `written_to` keeps the optimized graph.
+
+    With `profiled_to` every run is profiled: `end_profiling` names the file, which begins so.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -79,6 +83,9 @@ def load(
         chosen.optimized_model_filepath = str(written_to)
         if path.with_name(f"{NAME}.data").is_file():
             chosen.add_session_config_entry(_OUTSIDE, f"{written_to.name}.data")
+    if profiled_to is not None:
+        chosen.enable_profiling = True
+        chosen.profile_file_prefix = str(profiled_to)
     try:
         return onnxruntime.InferenceSession(str(path), chosen, providers=_providers(device))
     except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile, state.NotImplemented) as error:

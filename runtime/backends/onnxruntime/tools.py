@@ -102,6 +102,15 @@ def _failures() -> tuple[type[Exception], ...]:
 def prepared(path: Path, scratch: Path) -> tuple[onnx.ModelProto, Renamed]:
     """Read a graph, fold it and bring it to the form that the tools take; returns it, and what was renamed in it.
 
+    Raises what `typed` does.
+    """
+    graph = typed(path, scratch)
+    return graph, normalize(graph)
+
+
+def typed(path: Path, scratch: Path) -> onnx.ModelProto:
+    """Read a graph and fold it; every node has a name of its own, and every tensor's type and shape are noted.
+
     Raises StepError X209 for a file that is no ONNX and X212 for one that onnxruntime cannot load, PreconditionError
     X211 for an operator set that cannot be raised, X260 for weights that are not finite, X261 for few bits.
     """
@@ -116,7 +125,7 @@ def prepared(path: Path, scratch: Path) -> tuple[onnx.ModelProto, Renamed]:
     name_nodes(graph)
     infer_types(graph, scratch)
     _check_finite(graph)
-    return graph, normalize(graph)
+    return graph
 
 
 def _check_unquantized(graph: onnx.ModelProto) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import nncf
 
 from titrant.runtime.backends.openvino import group_size, library
-from titrant.runtime.backends.openvino.names import layers_of, telling_weights
+from titrant.runtime.backends.openvino.names import free, layers_of, telling_weights
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
 
@@ -123,6 +123,7 @@ def quantized(
         "median": RangeEstimatorParametersSet.MEDIAN_MINMAX,
     }
     presets = {"performance": nncf.QuantizationPreset.PERFORMANCE, "mixed": nncf.QuantizationPreset.MIXED}
+    _keep_ranks(graph)
     return _applied(
         lambda: nncf.quantize(
             graph,
@@ -142,6 +143,33 @@ def quantized(
         threads,
         sees_rows=True,
     )
+
+
+def _keep_ranks(graph: "openvino.Model") -> None:
+    """Take one place of an answer, as x[:, -1] does, in two steps: a slice of one, which then loses its dimension.
+
+    As OpenVINO 2026.4 compiles int8 it moves the scales of x behind the one step, with the dimension that is gone
+    there: the answer gets a dimension more, and the batch stands in another.
+    """
+    import openvino.opset8
+
+    there = {operation.get_friendly_name() for operation in graph.get_ordered_ops()}
+    for taking in graph.get_ordered_ops():
+        if taking.get_type_name() != "Gather":
+            continue
+        data, places, axis = taking.input_values()
+        constants = [value.get_node() for value in (places, axis)]
+        if any(node.get_type_name() != "Constant" for node in constants) or places.get_partial_shape().rank != 0:
+            continue
+        name, names = taking.get_friendly_name(), taking.output(0).get_names()
+        single = openvino.opset8.constant(constants[0].get_data().reshape(1))
+        row = openvino.opset8.gather(data, single, axis)
+        squeezed = openvino.opset8.squeeze(row, axis)
+        taking.output(0).replace(squeezed.output(0))
+        row.set_friendly_name(free(f"{name}/row", there))
+        squeezed.set_friendly_name(name)
+        squeezed.output(0).get_tensor().set_names(names)
+    graph.validate_nodes_and_infer_types()
 
 
 def compressed(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.openvino.ir import About, IrModel, Precision, write
 from titrant.runtime.backends.openvino.library import read_graph, reason, simplify
-from titrant.runtime.backends.openvino.names import name_as, telling_weights
+from titrant.runtime.backends.openvino.names import name_as, nodes_of, telling_weights
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def write_ir(
     """Write what was made of an ONNX file; its outputs and recurrent state are the file's."""
     names = tuple(output.name for output in source.graph.output)
     about = About(names, telling_weights(source), _recurrence(source))
-    return write(graph, folder, precision=precision, about=about)
+    return write(graph, folder, precision=precision, about=about, nodes=nodes_of(source))
 
 
 def _recurrence(source: "onnx.ModelProto") -> "Recurrence | None":

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.backend import ExecutedLayer
-from titrant.runtime.backends.openvino.names import MULTIPLY, SEQUENCES, layers_of
+from titrant.runtime.backends.openvino.names import MULTIPLY, SEQUENCES, layers_of, with_bodies
 
 if TYPE_CHECKING:
     import openvino
@@ -32,23 +32,42 @@ def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> t
     from titrant.runtime.backends.openvino.ir import about, precision_of, read
     from titrant.runtime.backends.openvino.library import compiled
 
-    graph = read(model)
-    runs = compiled(graph, model.path.name, precision=precision_of(graph), threads=threads)
-    heavy = dict(_precisions(runs.get_runtime_model()))
+    whole = read(model)
+    precision, weights = precision_of(whole), about(whole).weights
+    ran: list[ExecutedLayer] = []
+    for graph in with_bodies(whole):
+        # The compiled graph does not show what is inside a loop: its body is compiled as the loop compiles it.
+        runs = compiled(graph, model.path.name, precision=precision, threads=threads)
+        ran += _of_graph(runs.get_runtime_model(), graph, layers, weights)
+    return tuple(ran)
+
+
+def _of_graph(
+    runs: "openvino.Model", graph: "openvino.Model", layers: Collection[str], weights: Mapping[str, str]
+) -> Iterator[ExecutedLayer]:
+    heavy = dict(_precisions(runs))
     originals = {operation: _say(operation, "originalLayersNames").split(",") for operation in heavy}
     _find_split(originals, graph)
     _find_hidden(originals, graph)
     operations = {name for names in originals.values() for name in names if name}
-    of_layer = layers_of(operations, layers, about(graph).weights)
-    return tuple(
-        ExecutedLayer(
-            next((of_layer[name] for name in originals[operation] if name in of_layer), ""),
-            operation.get_friendly_name(),
-            precision,
-            _say(operation, "layerType"),
-        )
-        for operation, precision in heavy.items()
-    )
+    of_layer = layers_of(operations, layers, weights)
+    products = {operation.get_friendly_name() for operation in graph.get_ordered_ops() if _multiplies(operation)}
+    for operation, precision in heavy.items():
+        for layer in _layers(originals[operation], of_layer, products):
+            yield ExecutedLayer(layer, operation.get_friendly_name(), precision, _say(operation, "layerType"))
+
+
+def _multiplies(operation: Any) -> bool:
+    return operation.get_type_name() in MULTIPLY
+
+
+def _layers(names: Collection[str], of_layer: Mapping[str, str], products: Collection[str]) -> list[str]:
+    """Return the layers that one operation computes: kernels of several products in a row or side by side are fused.
+
+    What else is fused into it tells only where no product does. [""] where there is none.
+    """
+    computed = list(dict.fromkeys(of_layer[name] for name in names if name in of_layer and name in products))
+    return computed or [next((of_layer[name] for name in names if name in of_layer), "")]
 
 
 def _find_split(originals: dict[Any, list[str]], graph: "openvino.Model") -> None:

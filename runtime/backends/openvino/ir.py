@@ -3,13 +3,14 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from xml.sax.saxutils import escape, unescape
 
 from titrant.runtime.backends import recurrent
+from titrant.runtime.backends.openvino.names import FUSED, free, with_bodies
 from titrant.runtime.backends.stamp import KEY, Piece
 from titrant.schema.values.frozen import dataclass
 
@@ -23,7 +24,7 @@ Precision = Literal["f32", "bf16"]
 # Where OpenVINO itself, other engines of its maker's and the shown code look for the precision of a file.
 PRECISION_KEY = ("runtime_options", "INFERENCE_PRECISION_HINT")
 _ABOUT_KEY = ("titrant", "about")
-_INPUT, _CONSTANT, _FUSED = "Parameter", "Constant", "fused_names_0"
+_INPUT, _CONSTANT = "Parameter", "Constant"
 _OPENING = b"<?xml"
 _END = re.compile(rb"</rt_info>\s*</net>\s*$")
 # Values have no quotes and no brackets of their own: they are written as entities.
@@ -73,11 +74,17 @@ def read(model: Any) -> "openvino.Model":
         raise library.unloadable(file.name, library.reason(error)) from None
 
 
-def write(graph: "openvino.Model", folder: Path, *, precision: Precision, about: About) -> IrModel:
-    """Write a graph with fixed names and bytes: no paths, versions, options or counters of the process."""
+def write(
+    graph: "openvino.Model", folder: Path, *, precision: Precision, about: About, nodes: Collection[str] = ()
+) -> IrModel:
+    """Write a graph with fixed names and bytes: no paths, versions, options or counters of the process.
+
+    Operations that are called as one of the ONNX file's `nodes` keep their names.
+    """
     from titrant.runtime.backends.openvino.library import write_graph
 
-    _name_operations(graph)
+    for part in with_bodies(graph):
+        _name_operations(part, nodes)
     _name_tensors(graph, about.outputs)
     for key in list(graph.get_rt_info()):
         del graph.get_rt_info()[key]
@@ -92,18 +99,22 @@ def write(graph: "openvino.Model", folder: Path, *, precision: Precision, about:
     return IrModel(folder)
 
 
-def _name_operations(graph: "openvino.Model") -> None:
+def _name_operations(graph: "openvino.Model", nodes: Collection[str]) -> None:
     """Name by their place what OpenVINO and NNCF named: by a counter of the process, or at length.
 
     Bytes would depend on what ran before. What was fused into an operation is noted by such names too, and goes.
     """
+    kept = set(nodes)
     for place, operation in enumerate(graph.get_ordered_ops()):
-        if _FUSED in operation.get_rt_info():
-            del operation.get_rt_info()[_FUSED]
+        if FUSED in operation.get_rt_info():
+            del operation.get_rt_info()[FUSED]
         name, kind = operation.get_friendly_name(), operation.get_type_name()
         counted = name == operation.get_name() or name.removeprefix(f"{kind}_").isdigit()
-        if kind == _CONSTANT or (counted and kind != _INPUT):
+        if kind == _CONSTANT:
             operation.set_friendly_name(f"{kind}_{place}")
+        elif counted and kind != _INPUT and name not in kept:
+            operation.set_friendly_name(free(f"{kind}_{place}", nodes))
+        kept.discard(name)
 
 
 def _name_tensors(graph: "openvino.Model", outputs: tuple[str, ...]) -> None:

@@ -39,13 +39,18 @@ class IrSession:
         judged = [output.element_type.get_type_name() != "string" for output in graph.outputs]
         self._places = [place for place, is_judged in enumerate(judged) if is_judged]
         self.output_names = tuple(kept.outputs[place] for place in self._places)
+        declared = [graph.outputs[place].partial_shape.rank for place in self._places]
+        self._ranks = {
+            name: rank.get_length() for name, rank in zip(self.output_names, declared, strict=True) if rank.is_static
+        }
         self.fixed_batch = insisted_batch(recurrent.stateless(self.specs, self.recurrence))
         self._request = compiled_model.create_infer_request()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch: name → (batch, …) in, name → (batch, …) out.
 
-        Raises StepError X201 for a batch that the file does not take and X221 when an operation fails.
+        Raises StepError X201 for a batch that the file does not take, X221 when an operation fails, and X238 where
+        OpenVINO answers with other dimensions than the file declares.
         """
         feed = checked(self.specs, inputs)
         try:
@@ -55,7 +60,11 @@ class IrSession:
             shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feed.items())
             message = f"openvino failed on a batch of {shapes}: {type(error).__name__}"
             raise StepError(Diagnostic("X221", message, help=advice, said=reason(error))) from None
-        return {name: answers[place] for name, place in zip(self.output_names, self._places, strict=True)}
+        given = {name: answers[place] for name, place in zip(self.output_names, self._places, strict=True)}
+        for name, rank in self._ranks.items():
+            if given[name].ndim != rank:
+                raise StepError(_other_shape(name, given[name].shape, rank))
+        return given
 
     def close(self) -> None:
         """Free the model."""
@@ -66,6 +75,15 @@ class IrSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _other_shape(name: str, shape: tuple[int, ...], rank: int) -> Diagnostic:
+    dimensions = "a dimension" if rank == 1 else f"{rank} dimensions"
+    return Diagnostic(
+        "X238",
+        f"openvino answers {name} in shape {shape}, and the file declares {dimensions}",
+        help="use another method or engine; OpenVINO compiles this graph wrongly",
+    )
 
 
 def specs(graph: "openvino.Model") -> tuple[Spec, ...]:

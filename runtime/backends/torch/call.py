@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch  # noqa: TID253 - its very subject
@@ -14,7 +14,7 @@ from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.determinism import tensor_of
 from titrant.runtime.user_code import describe, said_by
-from titrant.runtime.values import Rows, TorchModel
+from titrant.runtime.values import Recurrence, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
 
@@ -132,7 +132,19 @@ def _weight(layer: torch.nn.Module) -> str:
     return f", weight {tuple(weight.shape)}" if isinstance(weight, torch.Tensor) else ""
 
 
-def example_arrays(model: TorchModel, rows: Rows, count: int) -> dict[str, np.ndarray]:
+class Bordered(Protocol):
+    """What says what it takes: a live model, or what was read from a file."""
+
+    @property
+    def inputs(self) -> tuple[Spec, ...]:
+        """Name, shape and dtype of each."""
+
+    @property
+    def recurrence(self) -> Recurrence | None:
+        """The state among them; None where there is none."""
+
+
+def example_arrays(model: Bordered, rows: Rows, count: int) -> dict[str, np.ndarray]:
     """Return the first `count` rows in the order of the model's inputs, beginning anew where there are fewer.
 
     A model with a fixed batch size gets that many, one with recurrent state their first step. Raises StepError

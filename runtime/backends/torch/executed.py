@@ -1,6 +1,7 @@
 """Read back from torch in which precision it runs each layer with weights, of a live module or a TorchScript file."""
 
-from collections.abc import Collection, Iterator, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.backend import ExecutedLayer
@@ -16,12 +17,15 @@ _INTEGER = (
 )  # fmt: skip
 # Calls that multiply by weights, do so inside, or look rows up in them.
 _MULTIPLY = (
-    "aten::_convolution", "aten::addmm", "aten::baddbmm", "aten::bilinear", "aten::bmm", "aten::conv1d", "aten::conv2d",
-    "aten::conv3d", "aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d", "aten::einsum",
-    "aten::embedding", "aten::embedding_bag", "aten::gru", "aten::linear", "aten::lstm", "aten::matmul", "aten::mm",
-    "aten::rnn_relu", "aten::rnn_tanh",
+    "aten::_convolution", "aten::_native_multi_head_attention", "aten::_transformer_encoder_layer_fwd", "aten::addmm",
+    "aten::baddbmm", "aten::bilinear", "aten::bmm", "aten::conv1d", "aten::conv2d", "aten::conv3d",
+    "aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d", "aten::einsum", "aten::embedding",
+    "aten::embedding_bag", "aten::gru", "aten::linear", "aten::lstm", "aten::matmul", "aten::mm", "aten::rnn_relu",
+    "aten::rnn_tanh",
 )  # fmt: skip
 _LEAST_DIMENSIONS = 2
+# What makes values out of others, and is no call.
+_MAKES = "prim::"
 # What holds a module whose answer is cut down or cast, and what a trace calls modules and the whole.
 _WRAPPER, _TRACED, _SELF = "module.", "__module.", "self."
 # Tensors whose class, rather than their numbers' type, says how few bits they hold.
@@ -36,8 +40,6 @@ def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] 
     layers are those that are called. Raises StepError X212 for a file that torch cannot load, and X221 for a module
     whose forward fails.
     """
-    import torch
-
     from titrant.runtime.values import TorchModel
 
     if isinstance(model, TorchModel):
@@ -46,15 +48,34 @@ def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] 
 
     script: Any
     script, border = load_script(model)
-    if next(iter(script.parameters()), None) is not None:  # one that others made: its weights become constants
-        script = torch.jit.freeze(script)
-    calls = list(calls_of(script.inlined_graph))
-    of_file = len(border.layers) == len(calls)
-    names = [own_layer(name, layers) for name in border.layers] if of_file else [call[0] for call in calls]
+    owners = {tensor.data_ptr(): name.rpartition(".")[0] for name, tensor in script.named_parameters()}
+    if owners:  # one that others made: its weights become constants, and stay where they lie
+        script = _frozen(script)
+    graph = script.inlined_graph
+    calls = list(calls_of(graph))
+    of_file = border.layers if len(border.layers) == len(calls) else ("",) * len(calls)
+    held = {_answer(node): _owners(tensors, owners) or (name,) for name, node, tensors in calls_with_constants(graph)}
     return tuple(
         ExecutedLayer(name if name in layers else "", node, precision, kind)
-        for name, (node, kind, precision, _) in zip(names, calls, strict=True)
+        for of_call, (node, kind, precision, place) in zip(of_file, calls, strict=True)
+        for name in _named(own_layer(of_call, layers), held.get(_answer(place), ("",)))
     )
+
+
+def _named(of_file: str, others: Sequence[str]) -> Sequence[str]:
+    """Name the layers of a call: one, but for a fused call, which has the weights of several."""
+    return [of_file] if of_file else others
+
+
+def _answer(node: Any) -> str:
+    name: str = next(node.outputs()).debugName()
+    return name
+
+
+def _owners(tensors: "Mapping[str, torch.Tensor]", owners: Mapping[int, str]) -> tuple[str, ...]:
+    """Name the modules whose matrices some tensors are."""
+    wide = (tensor.data_ptr() for tensor in tensors.values() if tensor.ndim >= _LEAST_DIMENSIONS)
+    return tuple(dict.fromkeys(owners[place] for place in wide if place in owners))
 
 
 def own_layer(name: str, layers: Collection[str]) -> str:
@@ -85,8 +106,62 @@ def names_of_calls(graph: Any) -> list[str]:
 def calls_of(graph: Any) -> Iterator[tuple[str, str, str, Any]]:
     """Yield (name, operation, precision, node) of every call with weights, those in branches too."""
     for place, (node, precision) in enumerate(_calls(graph)):
-        operation = node.kind().rpartition("::")[2].strip("_")
-        yield f"{operation}_{place}", node.kind(), precision, node
+        yield f"{_operation(node)}_{place}", node.kind(), precision, node
+
+
+def calls_with_constants(graph: Any) -> "Iterator[tuple[str, Any, dict[str, torch.Tensor]]]":
+    """Yield (layer, node, {weight, bias …: tensor}) of every call of a frozen script that reads a constant matrix.
+
+    Freezing leaves no modules, so that a layer is called after its operation and place. Nodes in branches count.
+    """
+    place = 0
+    for node in nodes_of(graph):
+        values = [constant for value in node.inputs() for constant in _constants(value)]
+        tensors = [value for value in values if getattr(value, "ndim", 0)]
+        if not node.kind().startswith(_MAKES) and any(value.ndim >= _LEAST_DIMENSIONS for value in tensors):
+            yield f"{_operation(node)}_{place}", node, dict(_parts(tensors))
+            place += 1
+
+
+def in_branches(script: Any) -> dict[str, str]:
+    """Return {layer: If or Loop} of the layers of a loaded script that a branch or a loop calls."""
+    owners = {tensor.data_ptr(): name.rpartition(".")[0] for name, tensor in script.named_parameters()}
+    graph = _frozen(script).inlined_graph if owners else script.inlined_graph
+    within = {
+        output.debugName(): node.kind().rpartition("::")[2]
+        for node in graph.nodes()
+        for block in node.blocks()
+        for inner in nodes_of(block)
+        for output in inner.outputs()
+    }
+    return {
+        layer: within[_answer(node)]
+        for name, node, tensors in calls_with_constants(graph)
+        for layer in _owners(tensors, owners) or (name,)
+        if _answer(node) in within
+    }
+
+
+def _frozen(script: Any) -> Any:
+    """Return a script whose weights are constants of its code, and lie where they lay."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now
+        return torch.jit.freeze(script, optimize_numerics=False)
+
+
+def _operation(node: Any) -> str:
+    operation: str = node.kind().rpartition("::")[2].strip("_")
+    return operation
+
+
+def _parts(tensors: "Sequence[torch.Tensor]") -> "Iterator[tuple[str, torch.Tensor]]":
+    counts: dict[str, int] = {}
+    for tensor in tensors:
+        part = "weight" if tensor.ndim >= _LEAST_DIMENSIONS else "bias"
+        counts[part] = counts.get(part, 0) + 1
+        yield (part if counts[part] == 1 else f"{part}_{counts[part]}"), tensor
 
 
 def _calls(graph: Any) -> Iterator[tuple[Any, str]]:
@@ -119,11 +194,12 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(item)
 
 
-def _nodes(block: Any) -> Iterator[Any]:
+def nodes_of(block: Any) -> Iterator[Any]:
+    """Yield the nodes of a script's graph, those in branches behind the node that has them."""
     for node in block.nodes():
         yield node
         for inner in node.blocks():
-            yield from _nodes(inner)
+            yield from nodes_of(inner)
 
 
 def _of_constants(node: Any) -> str:
@@ -165,7 +241,7 @@ def _of_module(model: "TorchModel", layers: Collection[str]) -> Iterator[Execute
         for name, part in module.named_modules()
     ]
     try:
-        _answer_zeros(model)
+        answer_zeros(model)
     finally:
         for hook in hooks:
             hook.remove()
@@ -180,7 +256,8 @@ def _of_module(model: "TorchModel", layers: Collection[str]) -> Iterator[Execute
             yield ExecutedLayer(own_layer(name, layers), name or kind, precision, kind)
 
 
-def _answer_zeros(model: "TorchModel") -> None:
+def answer_zeros(model: "TorchModel") -> None:
+    """Answer two rows of zeros; StepError X221 for a module whose forward fails."""
     import numpy as np
 
     from titrant.runtime.backends.torch.session import open_session

@@ -246,6 +246,20 @@ class Cast(torch.nn.Module):
         return to_float32(self.module(*(_floating_to(value, self.dtype) for value in inputs), **by_name))
 
 
+class MixedCast(Cast):
+    """A module in 16 bits whose forward makes tensors of its own in fp32: products are of 16 bits all the same.
+
+    torch.autocast casts what products, convolutions and attention are given; the weights are in 16 bits already.
+    """
+
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
+        """Answer a batch; floating-point inputs and outputs of any shape are converted."""
+        device = next((value.device.type for value in self.module.parameters()), "cpu")
+        # A cache would be filled in one trace and found empty in the next.
+        with torch.autocast(device, self.dtype, cache_enabled=False):
+            return super().forward(*inputs, **named)
+
+
 def to_float32(answer: Any) -> Any:
     """Convert the floating-point tensors of an answer, in the form that it has."""
     if isinstance(answer, torch.Tensor):

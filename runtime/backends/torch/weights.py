@@ -66,22 +66,32 @@ class WeightsPlace:
 def load_weights(module: "torch.nn.Module", path: str, choice: WeightsChoice = UNSAID) -> LoadedWeights:
     """Load a weights file into a module and say how it fitted.
 
-    Raises as `read_saved` and `fit_weights` do, and StepError X155 on NaN.
+    Raises as `read_saved` and `fit_weights` do, and X155 as `check_values` does.
     """
     saved = read_saved(path)
     state, loaded = fit_weights(module, saved, choice, path)
-    check_values(state, saved.file)
+    check_values(module, state, saved.file)
     module.load_state_dict({**module.state_dict(), **state}, strict=True)
     return loaded
 
 
-def check_values(state: "Tensors", name: str) -> None:
-    """Raise StepError X155 for NaN."""
-    import torch
+def check_values(module: "torch.nn.Module", state: "Tensors", name: str) -> None:
+    """Raise StepError X155 for NaN in a state of a module, and for infinity in parameters of torch's own layers.
 
-    broken = [key for key, tensor in state.items() if tensor.is_floating_point() and bool(torch.isnan(tensor).any())]
+    Infinity in a buffer or in what a user's module holds may be meant: a mask is made of it.
+    """
+    own = {
+        f"{layer}.{key}".lstrip(".")
+        for layer, part in module.named_modules()
+        if type(part).__module__.startswith("torch.nn.")
+        for key, _ in part.named_parameters(recurse=False)
+    }
+    floating = {key: tensor for key, tensor in state.items() if tensor.is_floating_point()}
+    unknown = [key for key, tensor in floating.items() if bool(tensor.isnan().any())]
+    endless = [key for key in own.intersection(floating) if bool(floating[key].isinf().any())]
+    broken = [f"NaN in {some(unknown)}"] * bool(unknown) + [f"infinity in {some(sorted(endless))}"] * bool(endless)
     if broken:
-        message = f"{name}: NaN in {some(broken)}"
+        message = f"{name}: {' and '.join(broken)}"
         raise StepError(Diagnostic("X155", message, help="take a checkpoint that trained well"))
 
 

@@ -14,6 +14,8 @@ from titrant.schema.values.frozen import dataclass
 
 # A gap counts only above this share; below it two models are as good as each other.
 GAP = 0.10
+# A mixture of precisions counts from this share on: it is what is left where a whole method loses too much.
+MIXTURE_GAP = 0.05
 # Where the interval holds 1 and a gap of this share as well, the runs tell nothing.
 UNTOLD = 0.20
 # Where a run in four takes this many times its CPU time, the machine was busy with something else.
@@ -50,19 +52,23 @@ class TimedRuns:
 
 @dataclass(frozen=True)
 class PairedRatio:
-    """How many times faster one model is than another: the median over the rounds, and its 95 % interval."""
+    """How many times faster one model is than another: the median over the rounds, and its 95 % interval.
+
+    `gap` is the share from which on it counts.
+    """
 
     estimate: float
     lower: float
     upper: float
+    gap: float = GAP
 
     @property
     def verdict(self) -> str:
         """Return better, worse, alike (no gap that counts) or unknown (the interval holds 1 and a large gap)."""
         if self.lower > 1:
-            return "better" if self.estimate > 1 + GAP else "alike"
+            return "better" if self.estimate > 1 + self.gap else "alike"
         if self.upper < 1:
-            return "worse" if self.estimate < 1 / (1 + GAP) else "alike"
+            return "worse" if self.estimate < 1 / (1 + self.gap) else "alike"
         return "unknown" if self.upper > 1 + UNTOLD or self.lower < 1 / (1 + UNTOLD) else "alike"
 
 
@@ -80,7 +86,7 @@ class PairedComparison:
     busy: bool = False
 
 
-def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> PairedRatio | None:
+def paired_ratio(mine: Sequence[float], theirs: Sequence[float], gap: float = GAP) -> PairedRatio | None:
     """Return how many times faster `mine` is than `theirs`, run for run; None where the rounds are not the same.
 
     The interval is that of the median of the logarithms by order statistics, whatever the distribution; it rests on
@@ -92,23 +98,23 @@ def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> PairedRatio 
     ratios = sorted(other / own for own, other in zip(mine, theirs, strict=True))
     cut = max(0, math.floor((count - _Z * math.sqrt(count)) / 2) - 1) if count >= ROUNDS else 0
     middle = math.sqrt(ratios[(count - 1) // 2] * ratios[count // 2])
-    return PairedRatio(middle, ratios[cut], ratios[-1 - cut])
+    return PairedRatio(middle, ratios[cut], ratios[-1 - cut], gap)
 
 
-def compare_runs(mine: TimedRuns, theirs: TimedRuns) -> PairedComparison | None:
+def compare_runs(mine: TimedRuns, theirs: TimedRuns, gap: float = GAP) -> PairedComparison | None:
     """Say whether one model is faster than another by a gap that counts; None where there are no rounds to pair.
 
     On a quiet machine the wall clock decides. Where runs were kept waiting, or wall time tells nothing, CPU time
     decides, unless wall time clearly says something else. Where there is none, waiting runs can only show a gap: what
     is added to both hides one.
     """
-    wall = paired_ratio(mine.wall, theirs.wall)
+    wall = paired_ratio(mine.wall, theirs.wall, gap)
     if wall is None:
         return None
     busy = mine.busy or theirs.busy
     if not busy and wall.verdict != "unknown":
         return PairedComparison(wall, wall.verdict)
-    cpu = paired_ratio(mine.cpu, theirs.cpu)
+    cpu = paired_ratio(mine.cpu, theirs.cpu, gap)
     if cpu is None:
         return PairedComparison(wall, "unknown" if wall.verdict == "alike" else wall.verdict, busy=busy)
     contradicted = wall.verdict in ("better", "worse") and wall.verdict != cpu.verdict

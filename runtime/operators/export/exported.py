@@ -25,7 +25,10 @@ class ExportExportedParams(Params):
     """How far answers may move."""
 
     tolerance: float = Field(
-        1e-4, gt=0, description="largest difference to the torch answers, relative to the largest answer"
+        1e-4,
+        gt=0,
+        description="largest difference to the torch answers, relative to the largest answer; of a model in 16 bits four "
+        "roundings of its numbers are allowed",
     )
     rows: int = Field(32, ge=1, description="example rows that are compared, at most")
 
@@ -54,7 +57,7 @@ def predict(
 
 @operator(
     "export.exported",
-    version=1,
+    version=2,
     family="export",
     params=ExportExportedParams,
     inputs={"model": "torch", "example": "rows"},
@@ -79,7 +82,8 @@ def export_exported(params: ExportExportedParams, context: Context, *, model: An
     Cost:       half a second and more to export; peak memory is four times the weights
     """
     from titrant.runtime.backends.torch.program.export import export
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    exported, parity = export(model, example, params.tolerance, params.rows, context)
+    exported, parity = export(with_plain_weights(model), example, params.tolerance, params.rows, context)
     context.measure("parity_relative", parity["relative"])
     return {"model": exported, "parity": parity}

@@ -35,7 +35,7 @@ def predict(
 
 @operator(
     "export.mlx",
-    version=1,
+    version=2,
     family="export",
     params=ExportMlxParams,
     inputs={"model": "torch"},
@@ -57,5 +57,6 @@ def export_mlx(params: ExportMlxParams, context: Context, *, model: Any) -> dict
     Cost:       one copy of the weights
     """
     from titrant.runtime.backends.mlx.weights import NAME, write
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    return {"model": write(model, context.scratch / NAME)}
+    return {"model": write(with_plain_weights(model), context.scratch / NAME)}

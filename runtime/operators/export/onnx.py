@@ -25,7 +25,8 @@ from titrant.schema.values.text import first_line
 if TYPE_CHECKING:
     import torch
 
-    from titrant.runtime.values import OnnxModel, Rows, TorchModel
+    from titrant.runtime.backends.torch.program.traceable import Traceable
+    from titrant.runtime.values import ExportedModel, OnnxModel, Rows, TorchModel, TorchScriptModel
 
 # The operator sets that torch's tracing exporter writes; the lowest in which quantization has a scale a channel.
 LOWEST_OPSET, HIGHEST_OPSET = 13, 20
@@ -33,6 +34,7 @@ LOWEST_OPSET, HIGHEST_OPSET = 13, 20
 # normalization: before, that is nine nodes, which int8 would round one by one.
 DEFAULT_OPSET, NORMALIZING_OPSET = 14, 17
 OTHERWISE = "use another operation in the model, or format torchscript"
+OF_FILE = "write the file from a trace in eval mode where it is scripted, or keep it in torch: target.engine torch"
 
 # Tracing, checking and opening a graph: at all, and for each layer; writing, folding and comparing the weights.
 _SECONDS, _LAYER_SECONDS = 0.1, 0.004
@@ -84,10 +86,10 @@ def predict(
 
 @operator(
     "export.onnx",
-    version=2,
+    version=3,
     family="export",
     params=ExportOnnxParams,
-    inputs={"model": "torch", "example": "rows"},
+    inputs={"model": ("torch", "torchscript", "exported"), "example": "rows"},
     outputs={"model": "onnx", "parity": "value"},
     requires=requires,
     predict=predict,
@@ -99,17 +101,26 @@ def predict(
 def export_onnx(params: ExportOnnxParams, context: Context, *, model: Any, example: Any) -> dict[str, Any]:
     """Trace the model into an ONNX file with a free batch size, and compare the file's answers with the module's.
 
+    A TorchScript file is converted as it is, so that branches of a scripted one stay branches; a torch.export program
+    is traced. Layers keep the names that they have in the file.
+
     Helps when: the model shall run without Python, or in an engine that is faster than eager torch.
-    Inputs:     model - a module without branches on tensor values; example - rows whose arrays it takes by name
+    Inputs:     model - a module without branches on tensor values, a TorchScript or a torch.export file; example - rows
+                whose arrays it takes by name
     Outputs:    model - one file, above 2 GB with its weights in another beside it, named inputs and outputs, batch
                 normalization folded, the same bytes every time; parity - largest absolute and relative difference over
                 the example rows
     Fails:      StepError when the operator set is not one that can be written (names the range), when an operation has
                 no ONNX form, or when answers differ beyond `tolerance`;
-                PreconditionError when the forward takes decisions on tensor values
+                PreconditionError when the forward takes decisions on tensor values, and for a program with branches
     Cost:       one traced forward pass and one forward pass in either engine; peak memory is four times the weights
     """
-    exported, opset, parity = export(model, example, params, context)
+    from titrant.runtime.operators.model.fold import with_plain_weights
+
+    if model.kind == "torch":
+        exported, opset, parity = export(with_plain_weights(model), example, params, context)
+    else:
+        exported, opset, parity = export_file(model, example, params, context)
     context.measure("opset", opset)
     context.measure("parity_relative", parity["relative"])
     return {"model": exported, "parity": parity}
@@ -152,6 +163,40 @@ def export(
     )
 
 
+def export_file(
+    model: "TorchScriptModel | ExportedModel", example: "Rows", params: ExportOnnxParams, context: Context
+) -> "tuple[OnnxModel, int, dict[str, Any]]":
+    """Return what `export` does, of a file of torch's: a script's branches stay branches, a program is traced."""
+    from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
+    from titrant.runtime.backends.onnxruntime.graph import note_recurrence, read, write
+    from titrant.runtime.backends.session import check_parity
+    from titrant.runtime.backends.torch import BACKEND
+    from titrant.runtime.backends.torch.call import example_arrays
+    from titrant.runtime.backends.torch.determinism import fixed_settings, tensor_of
+    from titrant.runtime.backends.torch.program.traceable import traceable
+    from titrant.runtime.backends.torch.program.weight_names import name_weights
+    from titrant.runtime.backends.torch.script import TRACED_ROWS, compared
+
+    ready = traceable(model)
+    arrays = example_arrays(ready, example, TRACED_ROWS)
+    raw = context.scratch / "raw" / "raw.onnx"
+    raw.parent.mkdir()
+    lowest = NORMALIZING_OPSET if ready.normalizes else DEFAULT_OPSET
+    opsets = range(lowest, HIGHEST_OPSET + 1) if params.opset is None else range(params.opset, params.opset + 1)
+    with fixed_settings(context.threads, context.seed):
+        opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), opsets, raw, OF_FILE)
+    graph = read(raw)
+    name_weights(graph, ready.tensors)
+    if ready.recurrence is not None:
+        note_recurrence(graph, ready.recurrence)
+    exported = write(graph, context.scratch / "model.onnx")
+    shutil.rmtree(raw.parent)
+    own = BACKEND.open(model, threads=context.threads)
+    opened = onnxruntime_session.open_session(exported, threads=context.threads)
+    parity = compared(ready, own, opened, example, min(params.rows, len(example)))
+    return exported, opset, check_parity(parity, params.tolerance, "ONNX")
+
+
 def _check_opset(opset: int | None) -> None:
     import torch
 
@@ -182,7 +227,13 @@ def _watched() -> "Iterator[Callable[[], bool]]":
         yield lambda: watch.normalizes
 
 
-def _write(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opsets: range, path: Path) -> int:
+def _write(
+    model: "TorchModel | Traceable",
+    inputs: "tuple[torch.Tensor, ...]",
+    opsets: range,
+    path: Path,
+    advice: str = OTHERWISE,
+) -> int:
     """Write in the lowest of some operator sets that has every operation; return which."""
     import torch
 
@@ -192,14 +243,14 @@ def _write(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opsets: rang
         except torch.onnx.errors.UnsupportedOperatorError as error:
             unsupported = error
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
-            raise _refused(error, OTHERWISE) from error
+            raise _refused(error, advice) from error
         else:
             return opset
     later = opsets.stop <= HIGHEST_OPSET
-    raise _refused(unsupported, f"use export opset {HIGHEST_OPSET}, or another operation" if later else OTHERWISE)
+    raise _refused(unsupported, f"use export opset {HIGHEST_OPSET}, or another operation" if later else advice)
 
 
-def _export(model: "TorchModel", inputs: "tuple[torch.Tensor, ...]", opset: int, path: Path) -> None:
+def _export(model: "TorchModel | Traceable", inputs: "tuple[torch.Tensor, ...]", opset: int, path: Path) -> None:
     import torch
 
     names = [name for name, _, _ in model.inputs]

@@ -24,7 +24,10 @@ class ExportTorchScriptParams(Params):
     """How far answers may move."""
 
     tolerance: float = Field(
-        1e-4, gt=0, description="largest difference to the torch answers, relative to the largest answer"
+        1e-4,
+        gt=0,
+        description="largest difference to the torch answers, relative to the largest answer; of a model in 16 bits four "
+        "roundings of its numbers are allowed",
     )
     rows: int = Field(32, ge=1, description="example rows that are compared, at most")
 
@@ -57,7 +60,7 @@ def _halved(work: Work) -> bool:
 
 @operator(
     "export.torchscript",
-    version=2,
+    version=3,
     family="export",
     params=ExportTorchScriptParams,
     inputs={"model": "torch", "example": "rows"},
@@ -88,7 +91,8 @@ def export_torchscript(
     Cost:       four forward passes of two rows, one of the example rows; peak memory is three times the weights
     """
     from titrant.runtime.backends.torch.script import export
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    exported, parity = export(model, example, params.tolerance, params.rows, context)
+    exported, parity = export(with_plain_weights(model), example, params.tolerance, params.rows, context)
     context.measure("parity_relative", parity["relative"])
     return {"model": exported, "parity": parity}

@@ -12,7 +12,7 @@ from titrant.runtime.cost.forward import BASE_SECONDS, modelled
 from titrant.runtime.cost.sizes import missing, torch_bytes
 from titrant.runtime.method import Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
@@ -82,14 +82,14 @@ def predict(params: CastParams, hardware: Hardware, model: ModelFacts | None, wo
 
 def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.Module":
     """Cast a freshly built module and put the fp32 border around it."""
-    from titrant.runtime.backends.torch.module import Cast
+    from titrant.runtime.backends.torch.module import Cast, MixedCast
 
-    return Cast(module, record["dtype"])
+    return (MixedCast if record["mixed"] else Cast)(module, record["dtype"])
 
 
 @operator(
     "model.cast",
-    version=1,
+    version=2,
     family="model",
     params=CastParams,
     inputs={"model": "torch"},
@@ -111,8 +111,10 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
             half=True,
             speedups=(
                 Speedup(("product", "recurrent"), {1: 0.9, 32: 1.5, 1024: 2.3}, on=("avx512_bf16", "amx_bf16")),
+                Speedup(("gru",), {1: 0.45, 32: 1.0}, on=("avx512_bf16", "amx_bf16")),
                 Speedup(("convolution",), {1: 1.0, 4096: 1.4}, on=("avx512_bf16", "amx_bf16")),
             ),
+            layer_seconds=8e-6,
         ),
         precision=attrgetter("dtype"),
     ),
@@ -123,18 +125,29 @@ def model_cast(params: CastParams, context: Context, *, model: Any) -> dict[str,
     Helps when: the device computes in 16 bits (GPUs, processors with AMX or AVX-512 bf16); elsewhere only the size
                 falls and emulation makes it slower.
     Inputs:     model - any module; its floating-point inputs stay fp32 for the caller
-    Outputs:    model - weights in 16 bits, answers in fp32
-    Fails:      PreconditionError when a weight is beyond the range of fp16 (65504)
-    Cost:       one pass over the weights and a copy of the model
+    Outputs:    model - weights in 16 bits, answers in fp32. Where the forward makes tensors of its own in fp32, such as
+                angles of places, and multiplies or attends by both, torch.autocast casts them there
+    Fails:      PreconditionError when a weight is beyond the range of fp16 (65504), X239 when the forward fails in
+                16 bits with and without autocast, although it answers in fp32
+    Cost:       one pass over the weights, a copy of the model and a forward pass of two rows
     """
     return {"model": cast_model(model, params.dtype)}
 
 
 def cast_model(model: "TorchModel", dtype: str) -> "TorchModel":
-    """Return a cast copy; PreconditionError X216 when a weight becomes infinite."""
+    """Return a cast copy; PreconditionError X216 when a weight becomes infinite, X239 when the forward fails in it."""
     from titrant.runtime.backends.torch.module import rewritten
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    result = rewritten(model, "model.cast", {"dtype": dtype})
+    model = with_plain_weights(model)
+    plain, mixed = (rewritten(model, "model.cast", {"dtype": dtype, "mixed": mixed}) for mixed in (False, True))
+    result, failure = plain, _failure(plain)
+    if failure is not None and _failure(mixed) is None:
+        result = mixed
+    elif failure is not None and _failure(model) is None:
+        message = f"the forward fails in {dtype}, although it answers in fp32: {failure.message}"
+        advice = "make the tensors that the forward creates in the dtype of its input, or use another method"
+        raise PreconditionError(Diagnostic("X239", message, help=advice, said=failure.said))
     before = model.module.state_dict()
     for name, value in result.module.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
@@ -148,3 +161,14 @@ def cast_model(model: "TorchModel", dtype: str) -> "TorchModel":
                     )
                 )
     return result
+
+
+def _failure(model: "TorchModel") -> Diagnostic | None:
+    """Return why a module does not answer two rows of zeros; None where it does."""
+    from titrant.runtime.backends.torch.executed import answer_zeros
+
+    try:
+        answer_zeros(model)
+    except StepError as error:
+        return error.diagnostics[0]
+    return None

@@ -38,7 +38,7 @@ def predict(
 
 @operator(
     "model.load_exported",
-    version=1,
+    version=2,
     family="model",
     params=ModelLoadExportedParams,
     inputs={},

@@ -56,7 +56,7 @@ def predict(
 
 @operator(
     "model.load_onnx",
-    version=4,
+    version=5,
     family="model",
     params=ModelLoadOnnxParams,
     inputs={},
@@ -66,14 +66,14 @@ def predict(
     libraries=("onnx",),
 )
 def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[str, Any]:
-    """Check the file, bring its external weights along, and put right what keeps onnxruntime from opening it.
+    """Check the file, bring its external weights along, and put right what keeps onnxruntime from running it well.
 
     Helps when: the model already is ONNX.
     Inputs:     none
     Outputs:    model - one ONNX file, above 2 GB with its weights in `model.onnx.data` beside it, whose probabilities
                 are an array where they were a mapping of class to probability (ZipMap); where two nodes have one name
-                they are numbered, and a file that is newer than onnxruntime is brought to the versions that it reads.
-                The plan says so
+                they are numbered, a file that is newer than onnxruntime is brought to the versions that it reads, and
+                weights are no inputs. The plan says so
     Fails:      StepError when the file is not valid ONNX, its external data is missing, or its opset or IR version is
                 newer than the installed onnx and onnxruntime know
     Cost:       one read and one write of the file

@@ -38,7 +38,7 @@ def predict(
 
 @operator(
     "model.load_torchscript",
-    version=1,
+    version=2,
     family="model",
     params=ModelLoadTorchscriptParams,
     inputs={},

@@ -268,7 +268,7 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, context: Context) 
     More threads are a pool that a forked child has lost and may wait for, and what lies on a device is not counted.
     What an engine takes once, for the first model of a process, is not the model's: a session is opened before.
     """
-    from titrant.runtime.backends.session import open_session
+    from titrant.runtime.backends.session import first_batch, open_session
     from titrant.runtime.machine.peak_memory import ChildKilledError, memory_of
 
     if params.threads > 1 or params.device != "cpu":
@@ -276,7 +276,7 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, context: Context) 
 
     def work() -> tuple[Any, object]:
         session = open_session(params.engines[name], model, threads=params.threads, device=params.device)
-        return session, session.run(_batch(session, rows, max(params.batches)))
+        return session, session.run(first_batch(session, rows, max(params.batches)))
 
     work()[0].close()
     peaks = []
@@ -296,23 +296,14 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, context: Context) 
     return [peak + loaded for peak in peaks]
 
 
-def _batch(session: Any, rows: "Rows", size: int) -> "dict[str, np.ndarray]":
-    """Take the first rows, repeated when there are fewer than a batch; of recurrent models one step of each."""
-    import numpy as np
-
-    from titrant.runtime.backends.recurrent import first_step
-    from titrant.runtime.backends.session import taken
-
-    chosen = np.arange(size) % max(len(rows), 1)
-    return first_step(session, {name: taken(rows, name)[chosen] for name in session.input_names})
-
-
 def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> dict[str, Runs]:
     """Let the models take turns and return the seconds of each run, without the models that failed."""
+    from titrant.runtime.backends.session import first_batch
+
     batches: dict[str, dict[str, np.ndarray]] = {}
     for name, session in race.all():
         with race.trying(name):
-            batches[name] = _batch(session, rows[name], size)
+            batches[name] = first_batch(session, rows[name], size)
     for _ in range(params.warmup):
         for name, session in race.all():
             with race.trying(name):

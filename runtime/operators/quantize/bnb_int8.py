@@ -49,7 +49,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
 
 @operator(
     "quantize.bnb_int8",
-    version=1,
+    version=2,
     family="quantize",
     params=BnbInt8Params,
     inputs={"model": "torch"},

@@ -68,7 +68,7 @@ def predict(
 
 @operator(
     "quantize.mlx_affine",
-    version=1,
+    version=2,
     family="quantize",
     params=MlxAffineParams,
     inputs={"model": "torch"},
@@ -105,7 +105,9 @@ def quantize_mlx_affine(params: MlxAffineParams, context: Context, *, model: Any
     Cost:       one copy of the weights
     """
     from titrant.runtime.backends.mlx.weights import NAME, quantizable, write
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
+    model = with_plain_weights(model)
     layers = [name for name in quantizable(model.module) if name not in params.leave]
     if not layers:
         message = f"no linear layer or embedding has rows of whole groups of {_GROUP}"

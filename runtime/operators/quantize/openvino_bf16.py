@@ -25,7 +25,7 @@ class OpenvinoBf16Params(Params):
 def requires(params: OpenvinoBf16Params, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need openvino, a processor that computes in bf16, and a layer with weights."""
     unmet = not_installed(hardware, "openvino")
-    if model is not None and not any(layer.weight_bytes for layer in model.layers):
+    if model is not None and not any(layer.has_weights for layer in model.layers):
         unmet = (*unmet, Unmet("the model has no weights to multiply by in bf16", "use quantization.method none"))
     if not set(NATIVE).isdisjoint(hardware.identity.instructions):
         return unmet
@@ -41,7 +41,7 @@ def precision(params: OpenvinoBf16Params) -> str:
 
 def chooses(layer: Layer) -> bool:
     """Whether nothing is asked of the precision of a layer: rows are looked up as they are stored."""
-    return layer.type in EMBEDDINGS
+    return layer.type in (*EMBEDDINGS, "EmbeddingBag")
 
 
 def predict(
@@ -57,7 +57,7 @@ def predict(
 
 @operator(
     "quantize.openvino_bf16",
-    version=1,
+    version=2,
     family="quantize",
     params=OpenvinoBf16Params,
     inputs={"model": "onnx"},
@@ -78,12 +78,13 @@ def predict(
         arithmetic=Arithmetic(
             speedups=(
                 Speedup(("convolution",), {1: 3.0, 1024: 3.2, 32768: 4.4}, on=("amx_bf16",)),
-                Speedup(("product", "recurrent"), {1: 2.2, 32: 3.0, 1024: 3.5}, on=("amx_bf16",)),
+                Speedup(("product", "recurrent", "gru"), {1: 2.2, 32: 3.0, 1024: 3.5}, on=("amx_bf16",)),
                 Speedup(("depthwise",), {1: 1.6}, on=("amx_bf16",)),
                 Speedup(("product",), {1: 1.8, 1024: 1.7}, on=("avx512_bf16",)),
-                Speedup(("recurrent",), {1: 1.2, 32: 1.5}, on=("avx512_bf16",)),
+                Speedup(("recurrent", "gru"), {1: 1.2, 32: 1.5}, on=("avx512_bf16",)),
                 Speedup(("convolution", "depthwise"), {1: 1.8}, on=("avx512_bf16",)),
-            )
+            ),
+            work=0.85,
         ),
         precision=precision,
         chooses=chooses,

@@ -9,7 +9,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
 from titrant.runtime.method import Method
-from titrant.runtime.operators.export.openvino import IN_INT8, int8_bytes, not_installed
+from titrant.runtime.operators.export.openvino import IN_INT8, int8_bytes, loops, not_installed
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -43,7 +43,7 @@ class OpenvinoPtqParams(Params):
 
 def requires(params: OpenvinoPtqParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need openvino, nncf, and a convolution or matrix product with weights."""
-    unmet = not_installed(hardware, "openvino", "nncf")
+    unmet = (*not_installed(hardware, "openvino", "nncf"), *loops(model))
     if model is None or not takes_none(model, *MULTIPLIED):
         return unmet
     return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
@@ -80,7 +80,7 @@ def predict(
 
 @operator(
     "quantize.openvino_ptq",
-    version=1,
+    version=2,
     family="quantize",
     params=OpenvinoPtqParams,
     inputs={"model": "onnx", "calibration": "rows"},
@@ -111,7 +111,9 @@ def predict(
                 Speedup(("convolution", "product"), {1: 1.3}),
             ),
             held=0.5,
+            layer_seconds=0.5e-6,
             weights=0.25,
+            work=0.75,
         ),
         layers=QUANTIZED,
         named="convolutions, matrix products, embeddings and LSTMs",

@@ -8,7 +8,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
 from titrant.runtime.method import Method
-from titrant.runtime.operators.export.openvino import int4_bytes, int8_bytes, not_installed
+from titrant.runtime.operators.export.openvino import int4_bytes, int8_bytes, loops, not_installed
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -35,7 +35,7 @@ class OpenvinoWeightsParams(Params):
 
 def requires(params: OpenvinoWeightsParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need openvino, nncf, and a layer with weights; of 4 bits a matrix product."""
-    unmet = not_installed(hardware, "openvino", "nncf")
+    unmet = (*not_installed(hardware, "openvino", "nncf"), *loops(model))
     if params.bits not in _WIDTHS:
         unmet = (*unmet, Unmet(f"weights have 8 bits or 4, not {params.bits}", "set quantization.bits to 8 or 4"))
     if model is None:
@@ -69,7 +69,7 @@ def predict(
 
 @operator(
     "quantize.openvino_weights",
-    version=1,
+    version=2,
     family="quantize",
     params=OpenvinoWeightsParams,
     inputs={"model": "onnx"},

@@ -1,14 +1,13 @@
 """Quantize a whole graph to int8 for onnxruntime, with activation ranges measured on calibration rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from titrant.runtime.backends.backend import run_cost
-from titrant.runtime.catalog import Context, Params, operator
+from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.cost.forward import (
     fixed_batch,
     forward_seconds,
@@ -31,16 +30,13 @@ from titrant.runtime.cost.sizes import (
     short_onnx_bytes,
     takes_none,
 )
-from titrant.runtime.method import Method
+from titrant.runtime.method import Method, Mixing, Repair
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Variant, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
-    import onnx
-
-    from titrant.runtime.values import OnnxModel, Rows
+    from titrant.runtime.backends.onnxruntime.titration.mixture import Int8
 
 MULTIPLIED = (*CONVOLUTIONS, *PRODUCTS_IN_FILE)
 QUANTIZED = (*MULTIPLIED, *EMBEDDINGS, *LAYER_NORMS)
@@ -62,7 +58,9 @@ _CONVOLUTIONS = (
 _ARITHMETIC = Arithmetic(
     speedups=(Speedup(("product",), {1: 2.4, 8: 2.7, 32: 3.2, 256: 3.0}, on=_VNNI), *_CONVOLUTIONS),
     held=0.5,
+    layer_seconds=0.9e-6,
     weights=0.25,
+    work=2.0,  # of what stays in fp32 between quantized nodes, with what quantizes it anew
 )
 _PER_TENSOR = replace(
     _ARITHMETIC, speedups=(Speedup(("product",), {1: 3.8, 8: 3.6, 32: 3.5, 256: 3.1}, on=_VNNI), *_CONVOLUTIONS)
@@ -153,11 +151,11 @@ def _few_products(model: ModelFacts) -> str:
     version=7,
     family="quantize",
     params=OrtStaticParams,
-    inputs={"model": "onnx", "calibration": "rows"},
+    inputs={"model": "onnx", "calibration": "rows", "allocation": Port(("value",), optional=True)},
     outputs={"model": "onnx"},
     requires=requires,
     predict=predict,
-    loads=("onnx", "onnxruntime", "onnxruntime.quantization", "titrant.runtime.backends.onnxruntime.tools"),
+    loads=("onnx", "onnxruntime", "onnxruntime.quantization", "titrant.runtime.backends.onnxruntime.titration.mixture"),
     libraries=("onnx", "onnxruntime", "numpy"),
     method=Method(
         "ort.static",
@@ -172,17 +170,32 @@ def _few_products(model: ModelFacts) -> str:
         layers=QUANTIZED,
         named="convolutions, matrix products, embeddings and layer norms",
         chooses=chooses,
+        repairs=(
+            Repair("equalize", "equalized", before="quantize.equalize", exact=True),
+            Repair("clip", "clipped", options={"calibration": "mse"}),
+            Repair("clip", "cut", options={"calibration": "percentile"}, unasked="the least squared error is tried"),
+        ),
+        mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate", "sensitivity.fisher"),
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),
     ),
 )
-def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any, calibration: Any) -> dict[str, Any]:
+def quantize_ort_static(
+    params: OrtStaticParams,
+    context: Context,
+    *,
+    model: Any,
+    calibration: Any,
+    allocation: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Quantize weights and activations to int8, with activation ranges measured on calibration rows.
 
     Helps when: the model is convolutional, or latency counts most: products run in integers end to end.
-    Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name
+    Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name;
+                allocation - of a mixture: {"leave": the layers that stay in fp32}, beside those of `leave`
     Outputs:    model - an ONNX file that onnxruntime has loaded once. Its graph is optimized first, and
                 quantize and dequantize nodes (QDQ) stand around every operator that has int8 kernels, but for the
-                layers of `leave` and what lies between them, which stay in float in any session, and for what reads or
+                layers of `leave` and what is computed of their answers up to the next layers, such as the sum at a
+                block's end, which stay in float in any session, and for what reads or
                 writes infinite values, such as masks. The measurement quantized_nodes counts the nodes with int8
                 weights
     Fails:      PreconditionError when there are no rows, or nothing to quantize; StepError when rows and file do not
@@ -190,107 +203,18 @@ def quantize_ort_static(params: OrtStaticParams, context: Context, *, model: Any
     Cost:       a forward pass over `rows` rows with every activation kept for one batch, whatever the rows; entropy,
                 percentile and mse count every number in a histogram, which takes several times that
     """
-    quantized, nodes = quantize(model, calibration, params, context)
+    from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures
+
+    left = () if allocation is None else allocation["leave"]
+    quantized, nodes = Mixtures(model, calibration, int8(params), context).file((*params.leave, *left))
     context.measure("quantized_nodes", nodes)
     return {"model": quantized}
 
 
-def quantize(model: "OnnxModel", rows: "Rows", params: OrtStaticParams, context: Context) -> "tuple[OnnxModel, int]":
-    """Return the written file and how many nodes have int8 weights."""
-    import onnx
+def int8(params: OrtStaticParams) -> "Int8":
+    """Return the number formats and the rule for ranges that parameters ask for."""
+    from titrant.runtime.backends.onnxruntime.calibration import RangeRule
+    from titrant.runtime.backends.onnxruntime.titration.mixture import Int8
 
-    from titrant.runtime.backends.onnxruntime.calibration import RangeRule, ranges, unbounded
-    from titrant.runtime.backends.onnxruntime.compact.compact import compact
-    from titrant.runtime.backends.onnxruntime.graph import is_recurrent, pooled, weighted_nodes, write
-    from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, widen_ranges
-    from titrant.runtime.backends.onnxruntime.left_float import guard, left_nodes
-    from titrant.runtime.backends.onnxruntime.normalize import restore_names
-    from titrant.runtime.backends.onnxruntime.session import load
-    from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared
-
-    graph, names = prepared(model.path, context.scratch)
-    stateful = model if is_recurrent(graph) else None
-    if not weighted_nodes(graph):
-        raise PreconditionError(
-            Diagnostic(
-                "X210",
-                "the graph has no convolution and no matrix product with constant fp32 weights",
-                help="use quantization.method none",
-            )
-        )
-    file = context.scratch / "prepared.onnx"
-    onnx.save(pooled(graph), str(file))
     rule = RangeRule(params.calibration, params.percentile, params.rows, params.batch_size)
-    ranges_by_tensor = apply_tool(
-        "static", (), lambda _: ranges(file, rows, names, rule, context, answering=stateful), sees_rows=True
-    )
-    file.unlink()
-    widen_ranges(graph, ranges_by_tensor)
-    left = {*left_nodes(graph, params.leave), *unbounded(graph, ranges_by_tensor)}
-    nodes = [node for node in quantizable(graph, _int8_operators()) if node not in left]
-    result = apply_tool(
-        "static", nodes, lambda some: _with_int8(graph, some, ranges_by_tensor, params, context.scratch)
-    )
-    guard(result)
-    restore_names(result, names)
-    compact(result)
-    written = write(result, context.scratch / "model.onnx")
-    load(written.path, threads=1)  # proves that it can be loaded
-    return written, int8_products(result)
-
-
-def _int8_operators() -> list[str]:
-    """List the operators that stand between quantize and dequantize nodes."""
-    from onnxruntime.quantization.registry import QDQRegistry
-
-    return sorted({*QDQRegistry, "GlobalAveragePool"})
-
-
-def _with_int8(
-    graph: "onnx.ModelProto", nodes: Sequence[str], ranges_by_tensor: Any, params: OrtStaticParams, scratch: Path
-) -> "onnx.ModelProto":
-    import onnx
-    from onnxruntime.quantization import QDQQuantizer, QuantType
-
-    from titrant.runtime.backends.onnxruntime.graph import has_branches, mend_order, products_first
-    from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
-    from titrant.runtime.backends.onnxruntime.tools import quiet
-
-    types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
-    copy = onnx.ModelProto()
-    copy.CopyFrom(graph)
-    as_one = {"quant_type": types[params.weight_type], "reduce_range": params.reduce_range}
-    with quiet(scratch):
-        quantizer = QDQQuantizer(
-            products_first(copy),
-            per_channel=params.per_channel,
-            reduce_range=params.reduce_range,
-            weight_qType=types[params.weight_type],
-            activation_qType=types[params.activation_type],
-            tensors_range=ranges_by_tensor,
-            nodes_to_quantize=list(nodes),
-            nodes_to_exclude=[],
-            op_types_to_quantize=_int8_operators(),
-            extra_options={
-                "TensorQuantOverrides": {name: [as_one] for name in scaled_as_one(graph)},
-                # Else a Relu is left to the quantized value, and a branch that reads it gets what was before it.
-                "QDQKeepRemovableActivations": has_branches(graph),
-            },
-        )
-        quantizer.quantize_model()
-        quantizer.model.topological_sort()
-    result: onnx.ModelProto = mend_order(quantizer.model.model)
-    return result
-
-
-def int8_products(graph: "onnx.ModelProto") -> int:
-    """Count the convolutions and matrix products whose weights come out of a DequantizeLinear of a constant."""
-    from titrant.runtime.backends.onnxruntime.graph import WEIGHTED
-
-    constants = {tensor.name for tensor in graph.graph.initializer}
-    weights = {
-        node.output[0] for node in graph.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
-    }
-    return sum(
-        node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in weights for node in graph.graph.node
-    )
+    return Int8(params.per_channel, params.reduce_range, params.activation_type, params.weight_type, rule)

@@ -62,7 +62,7 @@ def predict(
 
 @operator(
     "quantize.smoothquant",
-    version=1,
+    version=2,
     family="quantize",
     params=SmoothQuantParams,
     inputs={"model": "torch", "calibration": "rows"},
@@ -105,9 +105,10 @@ def quantize_smoothquant(
                 each layer's inputs
     """
     from titrant.runtime.backends.torch.quantized.smoothing import smooth
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
     alpha = None if params.alpha == "auto" else params.alpha
-    made, smoothed = smooth(model, calibration, alpha, params.rows, context)
+    made, smoothed = smooth(with_plain_weights(model), calibration, alpha, params.rows, context)
     context.measure("smoothed_layers", len(smoothed.layers))
     context.measure("left_layers", len(smoothed.left))
     for name, chosen in smoothed.alphas.items():

@@ -108,7 +108,7 @@ def _recurrent_sizes(layer: Layer) -> tuple[int, int, int]:
 
 @operator(
     "quantize.torch_dynamic",
-    version=2,
+    version=3,
     family="quantize",
     params=TorchDynamicParams,
     inputs={"model": "torch", "example": "rows"},
@@ -133,6 +133,7 @@ def _recurrent_sizes(layer: Layer) -> tuple[int, int, int]:
                 Speedup(("product",), {1: 4.0, 32: 5.0}, on=("avx512_vnni", "avx_vnni", "amx_int8")),
                 Speedup(("product",), {1: 1.2}),
                 Speedup(("recurrent",), {1: 0.95, 32: 0.75}),
+                Speedup(("gru",), {1: 1.4}),
             ),
             weights=0.25,
         ),
@@ -172,7 +173,9 @@ def quantize(
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.backends.torch.quantized.linear import check_finite, weighted
     from titrant.runtime.backends.torch.script import TRACED_ROWS, save_script, traced
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
+    model = with_plain_weights(model)
     # A module that is one layer cannot have itself replaced in itself.
     alone = type(model.module).__name__ in QUANTIZED
     module = torch.nn.Sequential(model.module) if alone else model.module

@@ -48,7 +48,7 @@ def predict(
 
 @operator(
     "quantize.torchao_fp8",
-    version=1,
+    version=2,
     family="quantize",
     params=TorchaoFp8Params,
     inputs={"model": "torch", "example": "rows"},
@@ -87,8 +87,10 @@ def quantize_torchao_fp8(params: TorchaoFp8Params, context: Context, *, model: A
     Cost:       a copy of the model on the device, seconds to export
     """
     from titrant.runtime.backends.torch.program.torchao import quantized
+    from titrant.runtime.operators.model.fold import with_plain_weights
     from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
 
+    model = with_plain_weights(model)
     taken = [name for name in linear_layers(model.module) if name not in params.leave]
     made, layers, others = quantized(
         model, example, "Float8DynamicActivationFloat8WeightConfig", taken, context, device="cuda"

@@ -48,7 +48,7 @@ def predict(
 
 @operator(
     "quantize.torchao_int4",
-    version=1,
+    version=2,
     family="quantize",
     params=TorchaoInt4Params,
     inputs={"model": "torch", "example": "rows"},
@@ -86,8 +86,10 @@ def quantize_torchao_int4(params: TorchaoInt4Params, context: Context, *, model:
     Cost:       a copy of the model on the device, seconds to export
     """
     from titrant.runtime.backends.torch.program.torchao import quantized
+    from titrant.runtime.operators.model.fold import with_plain_weights
     from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
 
+    model = with_plain_weights(model)
     taken = [name for name in linear_layers(model.module) if name not in params.leave]
     made, layers, others = quantized(model, example, "Int4WeightOnlyConfig", taken, context, device="cuda")
     context.measure("quantized_layers", layers)

@@ -37,7 +37,7 @@ def predict(
 
 @operator(
     "quantize.torchao_int8_dynamic",
-    version=1,
+    version=2,
     family="quantize",
     params=TorchaoInt8DynamicParams,
     inputs={"model": "torch", "example": "rows"},
@@ -77,8 +77,10 @@ def quantize_torchao_int8_dynamic(
     Cost:       a copy of the model, seconds to export
     """
     from titrant.runtime.backends.torch.program.torchao import quantized
+    from titrant.runtime.operators.model.fold import with_plain_weights
     from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
 
+    model = with_plain_weights(model)
     taken = [name for name in linear_layers(model.module) if name not in params.leave]
     made, layers, others = quantized(model, example, "Int8DynamicActivationInt8WeightConfig", taken, context)
     context.measure("quantized_layers", layers)

@@ -37,7 +37,7 @@ def predict(
 
 @operator(
     "quantize.torchao_int8_weight_only",
-    version=1,
+    version=2,
     family="quantize",
     params=TorchaoInt8WeightOnlyParams,
     inputs={"model": "torch", "example": "rows"},
@@ -75,8 +75,10 @@ def quantize_torchao_int8_weight_only(
     Cost:       a copy of the model, seconds to export
     """
     from titrant.runtime.backends.torch.program.torchao import quantized
+    from titrant.runtime.operators.model.fold import with_plain_weights
     from titrant.runtime.operators.quantize.torch_dynamic import linear_layers
 
+    model = with_plain_weights(model)
     taken = [name for name in linear_layers(model.module) if name not in params.leave]
     made, layers, others = quantized(model, example, "Int8WeightOnlyConfig", taken, context)
     context.measure("quantized_layers", layers)

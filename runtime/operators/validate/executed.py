@@ -1,13 +1,13 @@
 """Read back from an engine in which precision it runs each layer of a file, beside the one that was planned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import ExecutedLayer, run_cost
-from titrant.runtime.catalog import ANY_MODEL, Context, Params, operator
+from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.operators.validate.predict import PredictParams, loads, requires
 from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Work
@@ -54,10 +54,10 @@ def predict(
 
 @operator(
     "validate.executed",
-    version=1,
+    version=2,
     family="validate",
     params=ExecutedParams,
-    inputs={"model": ANY_MODEL},
+    inputs={"model": ANY_MODEL, "allocation": Port(("value",), optional=True)},
     outputs={"executed": "value"},
     determinism="exact",
     requires=_needs,
@@ -67,11 +67,14 @@ def predict(
     engines=("engine",),
     user_code=True,
 )
-def validate_executed(params: ExecutedParams, context: Context, *, model: Any) -> dict[str, Any]:
+def validate_executed(
+    params: ExecutedParams, context: Context, *, model: Any, allocation: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Ask the engine in which precision it runs each layer of a file, and set that beside the plan.
 
     Helps when: always; an engine may quantize again what a file leaves in float, or compute "fp32" in fewer bits.
-    Inputs:     model - a file or live module that the engine loads
+    Inputs:     model - a file or live module that the engine loads; allocation - the layers that a mixture leaves in
+                fp32, planned so whatever the parameters say
     Outputs:    executed - {"layers": [{"name", "planned", "executed", "engine_op"}], "untold": why the engine could
                 not tell, or ""}; a layer that it runs in two ways has a line for each, "executed" is "unknown" for one
                 that was not found
@@ -84,18 +87,21 @@ def validate_executed(params: ExecutedParams, context: Context, *, model: Any) -
         return {"executed": {"layers": [], "untold": error.diagnostics[0].message}}
     from titrant.schema.values.canonical import plain
 
-    rows = tuple(beside(params, ran))
+    rows = tuple(beside(params, ran, frozenset(allocation["leave"] if allocation else ())))
     context.measure("unlike_planned", sum(map(is_unlike, rows)))
     return {"executed": {"layers": plain(rows), "untold": ""}}
 
 
-def beside(params: ExecutedParams, ran: Sequence[ExecutedLayer]) -> Iterator[LayerPrecision]:
+def beside(
+    params: ExecutedParams, ran: Sequence[ExecutedLayer], left: frozenset[str] = frozenset()
+) -> Iterator[LayerPrecision]:
     """Set what ran beside what was planned: every layer in the original's order, then what is none of them."""
     planned = dict(zip(params.layers, params.planned, strict=True))
     by_name: dict[str, dict[tuple[str, str], None]] = {}
     for layer in ran:
         by_name.setdefault(layer.name, {})[layer.precision, layer.engine_op] = None
-    for name, precision in planned.items():
+    for name, asked in planned.items():
+        precision = "fp32" if name in left else asked
         for executed, engine_op in by_name.get(name, {}):
             yield LayerPrecision(name, precision, executed, engine_op)
         if name not in by_name and name not in params.custom:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from titrant.runtime.catalog import Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
@@ -22,7 +24,17 @@ _READ_BYTES_PER_SECOND = 100e6
 
 
 class MeasureParams(Reading):
-    """How the outputs are read."""
+    """How the outputs are read, and what a candidate that was searched for on these rows must keep beyond chance."""
+
+    asked: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda value: value is None,
+        description="share of the original's quality of which a lower bound is to be found; none: of none",
+    )
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, exclude_if=lambda value: value == 0.95, description="of that bound, one-sided"
+    )
 
 
 def predict(
@@ -31,12 +43,12 @@ def predict(
     """Pass over both models' outputs a few times."""
     size = work.bytes.get("original", 0) + work.bytes.get("candidate", 0)
     seconds = BASE_SECONDS + size / _READ_BYTES_PER_SECOND
-    return Prediction(seconds=seconds, peak_bytes=2 * size + (1 << 19), output_bytes=520, basis=basis_of(hardware))
+    return Prediction(seconds=seconds, peak_bytes=2 * size + (1 << 19), output_bytes=600, basis=basis_of(hardware))
 
 
 @operator(
     "validate.measure",
-    version=1,
+    version=2,
     family="validate",
     params=MeasureParams,
     inputs={"rows": "rows", "original": "outputs", "candidate": "outputs", "point": "value"},
@@ -54,12 +66,19 @@ def validate_measure(
     Helps when: candidates are compared on tuning rows before any is judged; a figure here proves nothing.
     Inputs:     rows - with labels unless the task is unlabeled; original, candidate - both models' outputs for
                 exactly these rows; point - the operating point
-    Outputs:    quality - {"rows", "original": {metric: number or null}, "candidate": …, "agreement", "retention"};
-                null is a metric that these rows do not define
+    Outputs:    quality - {"rows", "original": {metric: number or null}, "candidate": …, "agreement", "retention",
+                "pairs": {"both", "lost", "gained", "neither": how many rows either model has right, or, without labels,
+                answers alike, "units": {size: how many units have so many rows}, where any has several}}; null is a
+                metric that these rows do not define
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows
     Cost:       a few passes over the outputs
     """
     measured = quality(params, rows, original, candidate, point)
+    if params.asked is not None:
+        from titrant.runtime.contract.statistics.tuning_bound import tuning_bound
+
+        bound = tuning_bound(measured, params.asked, params.confidence)
+        measured["lower"] = None if bound is None else bound.lower
     context.measure("agreement", measured["agreement"])
     if measured["retention"] is not None:
         context.measure("retention", measured["retention"])
@@ -72,22 +91,31 @@ def validate_measure(
 def quality(
     reading: Reading, rows: "Rows", original: "Outputs", candidate: "Outputs", point: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return {"rows", "original", "candidate", "agreement", "retention"}; see `validate.measure`."""
+    """Return {"rows", "original", "candidate", "agreement", "retention", "pairs"}; see `validate.measure`."""
+    import numpy as np
+
     from titrant.runtime.contract.metrics import calibration_edges
+    from titrant.runtime.contract.statistics.tuning_bound import counts_of
 
     evidence = gather(reading, rows, original, candidate, point)
     agreement = float(evidence.alike.mean()) if len(rows) else 0.0
     if evidence.original is None or evidence.candidate is None:
-        return {"rows": len(rows), "original": {}, "candidate": {}, "agreement": agreement, "retention": agreement}
+        figures = {"original": {}, "candidate": {}, "agreement": agreement, "retention": agreement}
+        counts = counts_of(np.ones(len(rows), bool), evidence.alike, rows.units)
+        return {"rows": len(rows), **figures, "pairs": counts}
     edges = calibration_edges(evidence.original.probabilities)
     before, after = (_figures(answers, rows, edges) for answers in (evidence.original, evidence.candidate))
     main = before["accuracy"]
+    before_right, after_right = (
+        answers.decisions == rows.labels for answers in (evidence.original, evidence.candidate)
+    )
     return {
         "rows": len(rows),
         "original": before,
         "candidate": after,
         "agreement": agreement,
         "retention": after["accuracy"] / main if main and after["accuracy"] is not None else None,
+        "pairs": counts_of(before_right, after_right, rows.units),
     }
 
 

@@ -19,6 +19,7 @@ from titrant.runtime.operators.model.cast import computes
 from titrant.schema.cost import WORKER_BYTES, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError
 from titrant.schema.facts import Hardware
+from titrant.schema.plan import ASKED
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, format_time
 
@@ -154,7 +155,7 @@ def _engines(planned: "Planned", hardware: Hardware, engines: tuple[Engine, ...]
 def _memory_rows(planned: "Planned", hardware: Hardware) -> Iterator[DoctorRow]:
     """Hold what the plan takes against what is free now: what is certain not to fit stops work, as it stops a run."""
     steps = planned.plan.steps
-    certain = [step.id for step in steps if step.stage != "judge"]
+    certain = [step.id for step in steps if step.stage not in ASKED]
     yield from (_refused(lack) for lack in short_of(planned.needs, certain, capacity_now(hardware)))
     whole = totals(steps)
     yield _held("disk", whole.output_bytes or 0, hardware.volatile.disk_free_bytes, "free disk space first")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.compiler.predict.suitability import Suitability
+    from titrant.runtime.report.search_values import Sensitivity
 
 # A name for what nobody has named; recipes need one.
 _NAME = "inspected"
@@ -48,12 +49,14 @@ class Inspected:
 class RunLayers:
     """How the engine of each of a run's candidates runs the layers of the original, beside what was planned.
 
-    `layers` maps a candidate's id to them; one that was not made has none. `released` are ids.
+    `layers` maps a candidate's id to them; one that was not made has none. `released` are ids. `sensitivity` says what
+    each region does to the answers in lower precision alone, by the candidate whose mixtures were searched.
     """
 
     run: str
     released: tuple[str, ...]
     layers: Mapping[str, tuple[LayerPrecision, ...]]
+    sensitivity: "Mapping[str, Sensitivity]" = field(default_factory=dict)
 
 
 def is_run(subject: str) -> bool:
@@ -86,9 +89,20 @@ def inspect_run(run: str) -> RunLayers:
             str(candidate["candidate"]): tuple(LayerPrecision(**layer) for layer in candidate.get("layers", ()))
             for candidate in record["candidates"]
         }
-        return RunLayers(folder.name, tuple(record["released"]), layers)
+        return RunLayers(folder.name, tuple(record["released"]), layers, _sensitivity(folder / "report.json"))
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(file, f"it holds no run ({error})") from None
+
+
+def _sensitivity(file: Path) -> "Mapping[str, Sensitivity]":
+    """Read what a run found out of its regions; {} where it has no report, or searched no mixture."""
+    from titrant.api.runs import read_json
+    from titrant.runtime.report.search_values import read_sensitivity
+
+    if not file.is_file():
+        return {}
+    values = (read_json(file).get("record") or {}).get("values") or {}
+    return read_sensitivity(values.get("sensitivity") or {})
 
 
 def inspect(

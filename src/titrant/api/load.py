@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from titrant.runtime.serve.released import Released
 
 
-def load(run: str | os.PathLike[str], *, name: str | None = None, threads: int | None = None) -> "Released":
+def load(
+    run: str | os.PathLike[str], *, name: str | None = None, rung: str | None = None, threads: int | None = None
+) -> "Released":
     """Return a callable that applies a released run's transforms, model and operating point to raw rows.
 
-    `run` is a run's folder or its `outputs`, an id, a unique prefix, or "latest". `name` chooses among several
-    released files; `threads` defaults to what the release was timed with. Warns, once, where the processor has other
-    instruction sets than the one that it was judged on. Raises RecipeError when there is no such run, or it released
-    nothing.
+    `run` is a run's folder or its `outputs`, an id, a unique prefix, or "latest". `name` chooses among several released
+    files, `rung` among the variants of `quantization.adapt`; `threads` defaults to what the release was timed with.
+    Warns, once, where the processor has other instruction sets than the one that it was judged on. Raises RecipeError
+    when there is no such run, or it released nothing.
     """
     from titrant.compiler.machine.processor import processor
     from titrant.runtime.serve.released import load as load_folder
@@ -28,7 +30,7 @@ def load(run: str | os.PathLike[str], *, name: str | None = None, threads: int |
     folder = Path(run)
     if not folder.is_dir():
         folder = find_run(str(run), home_folder())
-    released = load_folder(folder, name=name, threads=threads)
+    released = load_folder(folder, name=name, rung=rung, threads=threads)
     _, here = processor(sys.platform)
     if text := unjudged_words(released.name, released.judged_instructions, here):
         warnings.warn(text, stacklevel=2)

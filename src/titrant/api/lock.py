@@ -32,7 +32,7 @@ from titrant.schema.lock import (
 )
 from titrant.schema.plan import Plan
 from titrant.schema.planned import Planned
-from titrant.schema.record import CandidateRecord, RunRecord
+from titrant.schema.record import NOT_TRIED, CandidateRecord, RunRecord
 from titrant.schema.values.files import home_path
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import without_places
@@ -255,7 +255,16 @@ def hold(planned: Planned) -> "Replay":
         if differs:
             raise stale(path, differs)
 
-    return Replay(choices={name: search.judged for name, search in entry.searches.items()}, accept=accept)
+    tried, left = locked_search(entry, planned.plan)
+    choices = {name: search.judged for name, search in entry.searches.items()}
+    return Replay(choices=choices, tried=tried, left=left, accept=accept)
+
+
+def locked_search(entry: LockEntry, plan: Plan) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return which candidates of an entry mended others, and the layers that each mixture left in higher precision."""
+    mending = {candidate.id for candidate in plan.candidates if candidate.mends}
+    made = {name: each for name, each in entry.candidates.items() if name in mending and each.became != NOT_TRIED}
+    return tuple(made), {name: each.left for name, each in made.items() if each.left}
 
 
 _SECONDS = 60.0
@@ -331,7 +340,9 @@ def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
             for search, judged in recorded_choices(plan, record).items()
         },
         candidates={
-            candidate.candidate: LockedCandidate(candidate.status, placeless(candidate.because), _measured(candidate))
+            candidate.candidate: LockedCandidate(
+                candidate.status, placeless(candidate.because), _measured(candidate), candidate.left
+            )
             for candidate in record.candidates
         },
         gates={

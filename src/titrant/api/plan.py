@@ -15,7 +15,7 @@ from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
-from titrant.schema.plan import Step
+from titrant.schema.plan import ASKED, Step
 from titrant.schema.planned import Planned
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def refuse_beyond_capacity(planned: Planned, capacity: Capacity, seen: "PlanPrev
 
     `seen` is the plan's preview, where there is one; without it one is made where it is needed.
     """
-    asked_only = {step.id for step in planned.plan.steps if step.stage == "judge"}
+    asked_only = {step.id for step in planned.plan.steps if step.stage in ASKED}
     if not short_of(planned.needs, planned.needs.keys() - asked_only, capacity):
         return
 

@@ -41,7 +41,7 @@ def rerun(
     step fails.
     """
     from titrant.api.run import run as execute
-    from titrant.runtime.run.replay import Replay, recorded_choices
+    from titrant.runtime.run.replay import Replay, recorded_choices, recorded_search
     from titrant.runtime.store.home import open_home
     from titrant.runtime.worker.parent import Worker
     from titrant.schema.values import files
@@ -61,8 +61,9 @@ def rerun(
         if not kept:
             kept.append(Worker(home, Path(what.planned.folder), plan.threads, plan.steps[0].seed))
         choices = {} if redecide else recorded_choices(plan, what.old.record)
+        tried, left = (None, {}) if redecide else recorded_search(plan, what.old.record)
         look = None if redecide else what.old.record.look
-        replay = Replay(reuse=False, choices=choices, look=look)
+        replay = Replay(reuse=False, choices=choices, tried=tried, left=left, look=look)
         record = execute(what.planned, listen=hear, worker=kept[0], replay=replay)
         folder = home.runs / record.run
         compared = compare_rerun(what, folder, kept[0], exact=exact, would_now=(*what.otherwise, *fresh))
@@ -187,7 +188,8 @@ def _candidate(entry: LockEntry, name: str) -> CandidateRecord:
     figures = {figure: float(value) for figure, value in locked.measured.items() if figure != "size"}
     size = locked.measured.get("size")
     judgement = None if gates is None else _judgement(name, gates, locked.became)
-    return CandidateRecord(name, locked.became, locked.because, None if size is None else int(size), figures, judgement)
+    size = None if size is None else int(size)
+    return CandidateRecord(name, locked.became, locked.because, size, figures, judgement, left=locked.left)
 
 
 def _judgement(name: str, gates: Mapping[str, LockedGate], became: str) -> Judgement:

@@ -3,6 +3,7 @@
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from titrant.api.inspect import Inspected, RunLayers
 from titrant.cli import console
@@ -16,6 +17,9 @@ from titrant.schema.recipe.recipe import LEVEL_NAMES
 from titrant.schema.record import LayerPrecision, is_unlike
 from titrant.schema.release import Release
 from titrant.schema.values.units import counted, format_size
+
+if TYPE_CHECKING:
+    from titrant.runtime.report.search_values import Sensitivity
 
 # More layers than this are shortened to the first and last of them.
 _MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
@@ -96,7 +100,23 @@ def run_text(run: RunLayers, *, whole: bool = False) -> str:
         unlike = sum(map(is_unlike, layers))
         said = f"{counted(unlike, 'layer')} unlike planned" if unlike else "every layer that was found runs as planned"
         parts.append(f"{title} · {said}\n{table(rows)}")
+    parts += [_sensitivity(name, sensitivity) for name, sensitivity in run.sensitivity.items()]
     return "\n\n".join(parts)
+
+
+def _sensitivity(name: str, sensitivity: "Sensitivity") -> str:
+    """Write what each region does to the answers in lower precision alone, the most damaging first."""
+    check = sensitivity.check
+    rows: list[tuple[str, ...]] = [("region", "layers", "damage", *([f"on {check.rows:,} rows"] if check else []))]
+    for region in sorted(sensitivity.regions, key=lambda region: -region.kl):
+        measured = [f"{check.regions[region.name]:.3g}"] if check else []
+        rows.append((region.name, str(len(region.layers)), f"{region.kl:.3g}", *measured))
+    layers = sum(len(region.layers) for region in sensitivity.regions)
+    rows.append(("all at once", str(layers), f"{sensitivity.whole:.3g}", *([f"{check.whole:.3g}"] if check else [])))
+    known = check is not None and check.spearman is not None
+    compared = f" · rank correlation with all rows {check.spearman:.2f}" if check and known else ""
+    told = f"sensitivity of {counted(len(sensitivity.regions), 'region')} on {sensitivity.rows:,} rows{compared}"
+    return f"{name} · {told}\n{table(rows)}"
 
 
 def _layer(layer: LayerPrecision) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """`titrant plan`: show or save the plan of a recipe, as text, Markdown or JSON."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from titrant.cli.plan_rows import (
     gate_rows,
     group_text,
     machine_words,
+    mending_words,
     other_methods,
     power_line,
     rejected_rows,
@@ -154,8 +155,8 @@ def plan_text(
         f"{plan.name} · plan {plan_digest(plan)[:8]}\n" + wrapped(f"for {machine_words(plan.hardware)}", "", "  "),
         "decisions\n" + "\n".join(decision_text(decision) for decision in plan.decisions),
         *([coverage_text(coverage)] if verbose and coverage else []),
-        "steps\n" + "\n".join(_steps(step_rows(plan, symbols), tuple(gone), verbose)),
-        "candidates\n" + "\n".join(_candidates(candidate_rows(plan))),
+        "steps\n" + "\n".join(_steps(step_rows(plan, symbols, whole=verbose), tuple(gone), verbose)),
+        "candidates\n" + "\n".join([*_candidates(candidate_rows(plan)), *_mending(plan)]),
         " · ".join(["contract", *contract_words(plan)])
         + "\n"
         + "\n".join(
@@ -245,6 +246,10 @@ def _candidates(rows: tuple[PlanCandidateRow, ...]) -> list[str]:
         lines.append("  speed over the original, predicted")
         lines += [wrapped(f"{row:<{name}}  {gain}", "    ", "        ") for row, gain in gains.items()]
     return lines
+
+
+def _mending(plan: Plan) -> Iterator[str]:
+    yield from (wrapped(line, "  ", "      ") for line in mending_words(plan))
 
 
 def _gate(row: PlanGateRow) -> str:

@@ -9,6 +9,8 @@ from titrant.schema.gate import AS_PLANNED, Gate, control_words, controls_of, th
 from titrant.schema.min_cell import min_cell
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import (
+    ASKED,
+    BASES,
     FIGURES,
     Candidate,
     Coverage,
@@ -91,14 +93,43 @@ class PlanCandidateRow:
     gain: str
 
 
-def step_rows(plan: Plan, previews: Previews) -> tuple[PlanStepRow, ...]:
-    """List the steps in the order of the plan."""
-    return tuple(_step(step, preview_of(step, previews)) for step in plan.steps)
+def step_rows(plan: Plan, previews: Previews, *, whole: bool = False) -> tuple[PlanStepRow, ...]:
+    """List the steps in the order of the plan.
+
+    Those of a candidate that mends another stand in one row while none of them is asked for, unless `whole`.
+    """
+    mending = {candidate.id: candidate.mends for candidate in plan.candidates if candidate.mends}
+    waiting: dict[str, list[Step]] = {name: [] for name in mending}
+    for step in plan.steps:
+        if step.candidate in mending:
+            waiting[step.candidate].append(step)
+    asked = {name for name, steps in waiting.items() if any(preview_of(step, previews).symbol != "?" for step in steps)}
+    rows: list[PlanStepRow] = []
+    for step in plan.steps:
+        if whole or step.candidate not in mending or step.candidate in asked:
+            rows.append(_step(step, preview_of(step, previews)))
+        elif step is waiting[step.candidate][0]:
+            rows.append(_waiting(step.candidate, waiting[step.candidate], mending[step.candidate]))
+    return tuple(rows)
+
+
+def _waiting(candidate: str, steps: list[Step], base: str) -> PlanStepRow:
+    """Put the steps of a candidate that mends another, which nobody asked for yet, into one row."""
+    total = totals(steps)
+    seconds = UNKNOWN if total.seconds is None else format_time(total.seconds - total.loading_seconds)
+    basis = max((step.prediction.basis_of("seconds") for step in steps), key=BASES.index)
+    seconds_basis, peak_basis, output_basis = (
+        "" if value is None else basis for value in (total.seconds, total.peak_bytes, total.output_bytes)
+    )
+    return PlanStepRow(
+        "?", candidate, counted(len(steps), "step"), seconds, _size(total.peak_bytes), _size(total.output_bytes),
+        (seconds_basis, peak_basis, output_basis), basis, f"if {base} loses too much on tuning rows",
+    )  # fmt: skip
 
 
 def preview_of(step: Step, previews: Previews) -> StepPreview:
     """Return a step's preview; without one everything would run, as far as the search asks."""
-    return previews.get(step.id, StepPreview("?" if step.stage == "judge" else "+"))
+    return previews.get(step.id, StepPreview("?" if step.stage in ASKED else "+"))
 
 
 def _step(step: Step, preview: StepPreview) -> PlanStepRow:
@@ -198,9 +229,21 @@ def _too_few(gate: Gate) -> bool:
 
 
 def candidate_rows(plan: Plan) -> tuple[PlanCandidateRow, ...]:
-    """List the candidates from gentle to aggressive, with the file, latency and memory that are expected of each."""
+    """List the candidates from gentle to aggressive, with the file, latency and memory that are expected of each.
+
+    Those that mend others are named by `mending_words`.
+    """
     ranked = sorted(plan.candidates, key=lambda candidate: candidate.rank)
-    return tuple(_candidate(candidate, plan) for candidate in ranked)
+    return tuple(_candidate(candidate, plan) for candidate in ranked if not candidate.mends)
+
+
+def mending_words(plan: Plan) -> tuple[str, ...]:
+    """Name, a line for each candidate that can be mended, what is made where it loses too much on tuning rows."""
+    mending: dict[str, list[str]] = {}
+    for candidate in plan.candidates:
+        if candidate.mends:
+            mending.setdefault(candidate.mends, []).append(candidate.id)
+    return tuple(f"if {base} loses too much on tuning rows: {', '.join(names)}" for base, names in mending.items())
 
 
 def _candidate(candidate: Candidate, plan: Plan) -> PlanCandidateRow:

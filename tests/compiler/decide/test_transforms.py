@@ -4,8 +4,8 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+from titrant.compiler.decide.inputs import transforms
 from titrant.compiler.decide.rule import Question
-from titrant.compiler.decide.transforms import transforms
 from titrant.schema.facts import TransformFacts
 
 specification = importlib.util.spec_from_file_location("case", Path(__file__).parents[1] / "case.py")

@@ -132,6 +132,14 @@ def test_exports_once_for_all_methods_that_take_onnx(tmp_path):
     assert by_id(plan, "onnx").inputs == {"model": "fit.model", "example": "transform.tuning"}
 
 
+def test_makes_the_file_that_a_mixture_is_searched_with_before_the_search(tmp_path):
+    mixed = replace(small.STATIC, id="onnx.ort.static.mix1", mends=small.STATIC.id, mix=1, bits=8)
+    plan = lowered(tmp_path, small.STATIC, mixed, training=FIT)
+    assert problems(plan) == ()
+    order, searching = ids(plan), by_id(plan, f"{plan.candidates[-1].id}.sensitivity")
+    assert order.index(searching.inputs["model"].rpartition(".")[0]) < order.index(searching.id)
+
+
 def test_times_the_original_and_every_candidate_together(tmp_path):
     latency = by_id(lowered(tmp_path, small.PLAIN, small.SCRIPT, training=FIT), "latency")
     assert latency.inputs["models"] == {

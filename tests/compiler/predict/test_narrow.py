@@ -198,3 +198,31 @@ def test_lets_auto_try_every_method_of_which_nothing_is_known():
     aims = replace(SPEED, budget=SearchBudget(AUTO_EVALUATIONS))
     assert beyond_budget([PLAIN, *search], aims) == {}
     assert beyond_budget([PLAIN, *search, INT8], aims) == {}
+
+
+@few
+@given(competing(), AIMS, st.data())
+def test_what_mends_a_chain_takes_no_room_and_goes_with_it(search, aims, data):
+    alone = leave_out([search], aims)
+    bases = [item for item in search if not item.plain]
+    mending = [
+        replace(base, chain=f"{base.chain}.again", mends=base.chain, rank=data.draw(st.integers(0, 9)), plain=False)
+        for base in bases
+    ]
+    together = leave_out([[*mending, *search]], aims)
+    assert {name: because for name, because in together.items() if not name.endswith(".again")} == alone
+    for item in mending:
+        if item.mends in alone:
+            assert together[item.chain].by_budget == alone[item.mends].by_budget
+
+
+def test_makes_a_method_although_what_mends_it_is_gentler_and_as_fast():
+    mixed = replace(INT8, chain="int8.mix1", mends="int8", rank=0)
+    other = replace(INT8, chain="other", kind=("openvino", 8, True, False))
+    aims = replace(SPEED, budget=SearchBudget(evaluations=2))
+    assert leave_out([[PLAIN, mixed, INT8, other]], aims) == {}
+    only = replace(SPEED, budget=SearchBudget(evaluations=1))
+    slow = replace(other, seconds=0.4)
+    out = leave_out([[PLAIN, mixed, INT8, slow]], only)
+    assert set(out) == {"int8", "int8.mix1"}
+    assert all(each.by_budget for each in out.values())

@@ -95,6 +95,44 @@ def test_numbers_nodes_that_have_one_name():
     assert answers(model, np.float32([[-1, 0, 2]])).tolist() == [[0, 0, 2]]
 
 
+def normalized(*, listed, ir_version):
+    """A convolution and a batch normalization, whose weights are inputs too where `listed`."""
+    random = np.random.default_rng(5)
+    shapes = {"w": (4, 2, 3, 3), "scale": (4,), "bias": (4,), "mean": (4,), "var": (4,)}
+    weights = [numpy_helper.from_array(np.abs(random.normal(size=shape)).astype(np.float32), name)
+               for name, shape in shapes.items()]  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "scale", "bias", "mean", "var"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size, 5, 5]) for name, size in (("x", 2),)]
+    fed = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    answer = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4, 3, 3])
+    graph = helper.make_graph(nodes, "g", [*(fed if listed else ()), *ends], [answer], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=ir_version)
+
+
+@pytest.mark.parametrize("ir_version", [3, 8])
+def test_takes_weights_out_of_the_inputs_so_that_engines_fold_them(ir_version, tmp_path):
+    x = np.random.default_rng(1).normal(size=(2, 2, 5, 5)).astype(np.float32)
+    model = normalized(listed=True, ir_version=ir_version)
+    before = answers(model, x)
+    mended, notes = mend(model)
+    assert notes == ("5 weights are no longer inputs too, which kept engines from folding them",)
+    assert [value.name for value in mended.graph.input] == ["x"]
+    onnx.checker.check_model(mended)
+    np.testing.assert_allclose(answers(mended, x), before, rtol=1e-5, atol=1e-6)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "folded.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(mended.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    assert "BatchNormalization" not in [node.op_type for node in onnx.load(tmp_path / "folded.onnx").graph.node]
+
+
+def test_leaves_weights_that_are_no_inputs_alone():
+    assert mend(normalized(listed=False, ir_version=8))[1] == ()
+
+
 def test_leaves_nodes_without_a_name_alone():
     assert mend(relu(("", "")))[1] == ()
 

@@ -52,6 +52,17 @@ def _torch_file(made, form):
     return {form: {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}, **specs}
 
 
+def _regions(*figures):
+    return [{"name": f"block{place}", "layers": [f"block{place}.conv"], **each} for place, each in enumerate(figures)]
+
+
+def _prices(made):
+    figures = {"fp32": 3e-4, "int8": 1e-4}
+    edge = {"from": "block0", "to": ["block1"], "quantize": 1e-5, "dequantize": 1e-5}
+    whole = {"batch": 1, "fp32": 6e-4, "int8": 2e-4, "mixes": [], "predicted": True, "refused": []}
+    return {"regions": _regions(figures, figures), "edges": [edge], "rest": 0.0, **whole}
+
+
 def _labels_file(made):
     from titrant.runtime.data.row_labels import LABEL, ROW, names_of
 
@@ -147,6 +158,7 @@ CASES = {
     "quantize.torchao_fp8": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}, cuda=True),
     "quantize.ort_dynamic": Case({}, {"model": "export.onnx:model"}),
     "quantize.ort_nbits": Case({}, {"model": "wide:model"}),
+    "quantize.equalize": Case({}, {"model": "export.onnx:model"}),
     "quantize.smoothquant": Case({}, {"model": "net:layers", "calibration": "data.transform:calibration"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
     "export.openvino": Case({}, {"model": "export.onnx:model", "example": "data.transform:tuning"}),
@@ -184,6 +196,35 @@ CASES = {
     ),
     "validate.measure": Case(
         READING, {"rows": "data.transform:tuning", **ANSWERS, "point": "validate.operating_point:point"}
+    ),
+    "sensitivity.fisher": Case(
+        {**READING, "layers": ["convolution", "linear"]},
+        {
+            "model": "export.onnx:model",
+            "module": "model.load:model",
+            "calibration": "data.transform:calibration",
+            "tuning": "data.transform:tuning",
+        },
+    ),
+    "sensitivity.regions": Case(
+        {**READING, "layers": ["convolution", "linear"], "check": True},
+        {
+            "model": "export.onnx:model",
+            "calibration": "data.transform:calibration",
+            "tuning": "data.transform:tuning",
+        },
+    ),
+    "profile.regions": Case(
+        {"layers": ["convolution", "linear"], "seconds": 0.01},
+        {"model": "export.onnx:model", "calibration": "data.transform:calibration"},
+    ),
+    "quantize.allocate": Case(
+        {"retention": 0.9, "uniform": ["static"]},
+        {
+            "sensitivity": lambda made: {"regions": _regions({"kl": 0.1}, {"kl": 0.02}), "whole": 0.3, "rows": 8},
+            "prices": _prices,
+            "tried": lambda made: {"static": {"pairs": {"both": 60, "lost": 30, "gained": 2, "neither": 8}}},
+        },
     ),
     "profile.latency": Case(
         {"engines": {"original": "torch", "static": "onnxruntime"}, "batches": [1], "iterations": 3},

@@ -36,6 +36,28 @@ class Tied(nn.Module):
         return self.second(torch.relu(self.first(x))) + self.part.sum()
 
 
+class OwnFp32(nn.Module):
+    """Two linear layers, and between them a tensor that the forward makes in fp32: (batch, 4, 8) → the same."""
+
+    def __init__(self, meets):
+        super().__init__()
+        self.meets = meets
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        angles = torch.arange(4, dtype=torch.float32)[:, None].cos()
+        y = self.first(x)
+        if self.meets == "attention":
+            y = nn.functional.scaled_dot_product_attention(y * angles, y * angles, y)
+        elif self.meets == "product":
+            y = torch.diag(angles[:, 0]) @ y
+        elif self.meets == "convolution":
+            y = nn.functional.conv1d(y, torch.diag(angles[:, 0])[:, :, None])
+        else:
+            y = torch.zeros(y.shape, dtype=torch.float32).scatter(1, torch.zeros(y.shape, dtype=torch.int64), y)
+        return self.second(y)
+
+
 class SharedSquare(nn.Module):
     """Three linear layers, two of which share one weight: (batch, 256) → (batch, 2)."""
 

@@ -61,6 +61,21 @@ def quality(names):
     }
 
 
+def sensitivity(*, checked=True):
+    regions = [
+        {"name": name, "layers": layers, "kl": kl}
+        for name, layers, kl in (
+            ("net.0", ["net.0"], 2e-3),
+            ("net.2..net.4", ["net.2", "net.4"], 0.0),
+            ("out", ["out"], 3e-5),
+        )
+    ]
+    regions[1]["inseparable"] = True
+    truth = {"net.0": 1.8e-3, "net.2..net.4": 0.0, "out": 4e-5}
+    check = {"rows": 900, "regions": truth, "whole": 2.1e-3, "spearman": 1.0, "ratio": 0.93}
+    return {"regions": regions, "whole": 2.4e-3, "rows": 256, **({"check": check} if checked else {})}
+
+
 def curves():
     epochs = range(30)
     loss = [0.68 * 0.86**epoch + 0.03 for epoch in epochs]
@@ -75,6 +90,7 @@ def values(changes=None, **more):
         "timings": timings(names),
         "quality": quality(["onnx", "ort-dynamic", "ort-static"]),
         "point": {"kind": "threshold", "threshold": 0.5, "source": "the default"},
+        "sensitivity": {"ort-static": sensitivity()},
         "curves": curves(),
         "answers": changes or {},
     } | more

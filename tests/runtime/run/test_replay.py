@@ -2,8 +2,8 @@
 
 import pytest
 
+from titrant.runtime.run.choice.shortlist import Choice
 from titrant.runtime.run.replay import Replay, recorded_choices, replayed
-from titrant.runtime.run.search import Choice
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError, StepError
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from titrant.runtime.run.preview import LookupPerformer
+from titrant.runtime.run.replay import Replay
 from titrant.runtime.run.stages import walk_through
 from titrant.runtime.run.walk import UnperformedError, Walk
 from titrant.runtime.store.artifacts import Store
@@ -73,7 +74,7 @@ def asked_when_only_looking(toy, plan):
         declarations=Declarations(toy.home, toy.folder, worker.ask),
     )  # fmt: skip
     with contextlib.suppress(UnperformedError):
-        walk_through(walk, toy.planned(plan), {})
+        walk_through(walk, toy.planned(plan), Replay())
     return recorder.asked
 
 
@@ -144,9 +145,9 @@ def calls(file, names):
     ]
 
 
-def test_settles_steps_in_one_file_only():
+def test_settles_steps_in_the_walk_alone():
     settling = {file.name for file in CORE if calls(file, {"settle", "settle_stage", "provide"})}
-    assert settling <= {"stages.py", "walk.py"}
+    assert settling <= {"stages.py", "mend.py", "walk.py"}
 
 
 def test_lets_nobody_fill_the_walk_but_itself():

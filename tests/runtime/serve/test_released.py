@@ -42,7 +42,7 @@ def release(tmp_path):
     """Release a model into a run folder as a run does."""
 
     def released(weights, point, *, classes=("benign", "malignant"), positive=1, batch="batch", folder="outputs",
-                 kind="text"):  # fmt: skip
+                 kind="text", rung=""):  # fmt: skip
         store = Store(open_home(tmp_path / "home"))
         model = linear(tmp_path / "any.onnx", np.asarray(weights, "f4"), batch)
         scaled = fit((TransformStep(name="standardize", columns=("a",)),), {"a": np.array([8.0, 12.0])})
@@ -61,7 +61,7 @@ def release(tmp_path):
             data_digest="", threads=1, timing_threads=1, deterministic=True, original="o.model",
             original_engine="onnxruntime", decisions=(), steps=(judged,),
             candidates=(Candidate("c", "none", "onnxruntime", "onnx", 0, "c.model", "", "", "c.contract.judgement"),),
-            searches=(CandidateSearch("auto", "tumor", ("c",), ("latency",), 4, "t.timings"),),
+            searches=(CandidateSearch("auto", "tumor", ("c",), ("latency",), 4, "t.timings", rung=rung),),
             contract=Contract((), 0.95, "evidence"),
             shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
         )  # fmt: skip
@@ -108,6 +108,22 @@ def test_answers_with_classes_as_the_label_has_them(release, kind, classes, expe
     decisions = load(release(WEIGHTS, ARGMAX, classes=classes, kind=kind))(ROWS).decisions
     assert decisions.dtype.kind == expected.dtype.kind
     assert decisions.tolist() == expected.tolist()
+
+
+def test_gives_the_rung_that_is_asked_for(release):
+    run = release(WEIGHTS, ARGMAX, rung="ort.static")
+    assert [load(run).rung, load(run, rung="ort.static").rung] == ["ort.static", "ort.static"]
+    with pytest.raises(RecipeError, match=r"X264: .* holds no rung none \(it holds ort.static\)"):
+        load(run, rung="none")
+    with pytest.raises(ValueError, match="give one of them"):
+        load(run, rung="ort.static", name="tumor")
+
+
+def test_says_that_a_release_without_a_ladder_has_no_rungs(release):
+    run = release(WEIGHTS, ARGMAX)
+    assert load(run).rung == ""
+    with pytest.raises(RecipeError, match=r"X264: .*quantization\.adapt"):
+        load(run, rung="none")
 
 
 def test_decides_at_the_operating_point(release):

@@ -18,7 +18,8 @@ from titrant.runtime.backends.session import Spec, check_parity
 from titrant.runtime.backends.torch.call import call, example_arrays
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.program.load import open_exported, quiet
-from titrant.runtime.backends.torch.script import TRACED_ROWS, compared, flat
+from titrant.runtime.backends.torch.script import TRACED_ROWS, compared, flat, rounding
+from titrant.runtime.backends.torch.session import open_session
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import ExportedModel, Rows, TorchModel
@@ -165,8 +166,9 @@ def export(
         program, specs = exported_program(model.module, model.outputs, arrays, model.inputs)
     made = save_program(program, border_of(model, specs), context.scratch)
     opened = open_exported(made, threads=context.threads)
-    parity = compared(model, opened, example, min(rows, len(example)), context.threads)
-    return made, check_parity(parity, tolerance, "torch.export")
+    own = open_session(model, threads=context.threads)
+    parity = compared(model, own, opened, example, min(rows, len(example)))
+    return made, check_parity(parity, max(tolerance, rounding(model.module)), "torch.export")
 
 
 def save_exported(value: ExportedModel, folder: Path) -> None:

@@ -193,7 +193,9 @@ def quantized(
     quantize, X290 for a weight with NaN or infinity.
     """
     from titrant.runtime.backends.torch.module import rewritten
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
+    model = with_plain_weights(model)
     layers = linear_layers(model.module, leave)
     taken = [layer for layer in layers if not layer.left]
     if not taken:

@@ -25,10 +25,10 @@ INT8 = Arithmetic(
         Speedup(("product",), {1: 3.0, 32: 4.8, 256: 4.6}, on=("avx512_vnni",)),
         Speedup(("product",), {1: 0.5, 32: 0.8}),
     ),
-    layer_seconds=45e-6,
+    layer_seconds=55e-6,
     weights=0.25,
 )
-FOUR_BITS = Arithmetic(speedups=(Speedup(("product",), {1: 0.27, 32: 0.76, 256: 0.94}),), layer_seconds=15e-6)
+FOUR_BITS = Arithmetic(speedups=(Speedup(("product",), {1: 0.27, 32: 0.76, 256: 0.94}),), layer_seconds=25e-6)
 
 
 @dataclass(frozen=True)

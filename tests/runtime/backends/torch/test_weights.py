@@ -117,6 +117,22 @@ def test_refuses_nan(tmp_path, net):
     assert "NaN in last.bias" in refused("X155", tmp_path / "w.safetensors", Net()).message
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_refuses_infinity_in_a_layer_and_takes_it_in_a_mask(sign, tmp_path, net):
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last, self.mask = nn.Linear(3, 2), nn.Parameter(torch.zeros(3), requires_grad=False)
+
+    module = Masked()
+    module.mask.data[0] = sign * float("inf")
+    save_file(module.state_dict(), tmp_path / "w.safetensors")
+    load_weights(Masked(), str(tmp_path / "w.safetensors"))
+    module.last.weight.data[0, 0] = sign * float("inf")
+    save_file(module.state_dict(), tmp_path / "w.safetensors")
+    assert "infinity in last.weight" in refused("X155", tmp_path / "w.safetensors", Masked()).message
+
+
 def test_refuses_nan_in_a_tied_weight_as_nan(tmp_path):
     weight = torch.full((3, 3), float("nan"))
     torch.save({"a.weight": weight, "b.weight": weight.clone()}, tmp_path / "w.pt")

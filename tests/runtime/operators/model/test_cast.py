@@ -63,3 +63,35 @@ def test_needs_an_accelerator_that_computes_in_the_format(gpu, dtype, says):
     assert says in unmet
     assert bool(unmet) is bool(says)
     assert declaration.requires(declaration.params(dtype=dtype, emulated=True), machine, None) == ()
+
+
+@pytest.mark.parametrize("meets", ["attention", "product", "convolution"])
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_multiplies_in_16_bits_what_the_forward_made_in_fp32(meets, dtype, torch_model, apply, answers):
+    from titrant.runtime.backends import backend
+
+    model = torch_model("OwnFp32", 4, 8, meets=meets)
+    cast = apply("model.cast", {"model": model}, {"dtype": dtype, "emulated": True}).outputs["model"]
+    x = np.random.default_rng(0).normal(size=(9, 4, 8)).astype(np.float32)
+    np.testing.assert_allclose(answers(cast, x), answers(model, x), atol=0.05)
+    layers = backend.get("torch").executed(cast, layers=("first", "second"))
+    assert {layer.name: layer.precision for layer in layers} == {"first": dtype, "second": dtype}
+
+
+def test_keeps_the_casts_of_the_forward_in_files(torch_model, apply, answers, rows, tmp_path):
+    from titrant.runtime.backends import backend
+    from titrant.runtime.backends.torch.module import load_torch, save_torch
+
+    model = torch_model("OwnFp32", 4, 8, meets="attention")
+    cast = apply("model.cast", {"model": model}, {"dtype": "bf16", "emulated": True}).outputs["model"]
+    x = np.random.default_rng(0).normal(size=(9, 4, 8)).astype(np.float32)
+    save_torch(cast, tmp_path)
+    assert np.array_equal(answers(load_torch(tmp_path / "model.safetensors"), x), answers(cast, x))
+    script = apply("export.torchscript", {"model": cast, "example": rows(4, 8)}, {}).outputs["model"]
+    assert {layer.precision for layer in backend.get("torch").executed(script)} == {"bf16"}
+
+
+def test_refuses_a_forward_that_fails_in_16_bits(torch_model, apply):
+    model = torch_model("OwnFp32", 4, 8, meets="scatter")
+    with pytest.raises(PreconditionError, match="X239: the forward fails in bf16, although it answers in fp32"):
+        apply("model.cast", {"model": model}, {"dtype": "bf16", "emulated": True})

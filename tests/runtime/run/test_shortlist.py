@@ -8,16 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns, waiting_of
-from titrant.runtime.run.search import (
-    OBJECTIVES,
-    CandidateTiming,
-    Figures,
-    Limit,
-    TuningQuality,
-    better,
-    shortlist,
-    sort_key,
-)
+from titrant.runtime.run.choice.figures import CandidateTiming, Figures, Limit, TuningQuality
+from titrant.runtime.run.choice.shortlist import OBJECTIVES, better, shortlist, sort_key
 
 OBJECTIVE = ("latency", "size")
 

@@ -1,94 +1,18 @@
 """Pure functions that read candidates' figures from what steps answered, and decide which to judge in which order."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from titrant.runtime.contract.statistics.paired_runs import GAP, PairedComparison, TimedRuns, compare_runs, timed_runs
+from titrant.runtime.contract.statistics.paired_runs import GAP, MIXTURE_GAP, PairedComparison, compare_runs
+from titrant.runtime.run.choice.figures import Figures, Limit, Z, noise, surely_keeps
 from titrant.schema.gain import factor_words, interval_words
-from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, Contract
-from titrant.schema.plan import Candidate, CandidateSearch
+from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE
 from titrant.schema.values.frozen import dataclass
 
-# One-sided 95 %: a candidate is given up on tuning rows only when chance can hardly explain what it lost.
-_Z = 1.645
 # objective → whether more of it is better
 OBJECTIVES = {"latency": False, "size": False, "peak_memory": False, "throughput": True, "quality": True}
 # What the runs themselves are compared by, round by round.
 _TIMED = ("latency", "throughput")
-_SHOWN = ("latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory", "quality")
-_LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
-
-
-@dataclass(frozen=True)
-class CandidateTiming:
-    """What timing one candidate gave, None where it was not measured.
-
-    `p50`, the median, `p95` and `p99` are seconds of one batch at the search's batch size; `runs` are what it is
-    compared by. `throughput` counts cases per second, `peak_memory` bytes.
-    """
-
-    p50: float | None = None
-    runs: TimedRuns = TimedRuns()
-    p95: float | None = None
-    p99: float | None = None
-    throughput: float | None = None
-    peak_memory: float | None = None
-
-
-@dataclass(frozen=True)
-class TuningQuality:
-    """What one candidate's answers on `rows` tuning rows are worth, None where they were not compared.
-
-    `kept` is the share of the original's main metric (the agreement where there are no labels), `agreement` the share
-    of equal decisions, `original` the original's own metric. `as_planned` is the share of the layers, of those that
-    were found, that gave these answers in the precision that was planned.
-    """
-
-    kept: float | None = None
-    agreement: float | None = None
-    original: float | None = None
-    rows: int = 0
-    as_planned: float | None = None
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What is known of one candidate before evaluation rows are read."""
-
-    candidate: str
-    rank: int
-    size: int
-    timing: CandidateTiming = CandidateTiming()
-    tuning: TuningQuality = TuningQuality()
-    # The share of cases that no other company changes, as high as chance allows after what was seen on tuning rows.
-    batch_invariance: float | None = None
-
-    def value(self, name: str) -> float | None:
-        """Return a figure by the name that an objective or a target limit has for it."""
-        by_name: Mapping[str, float | None] = {
-            "size": self.size,
-            "latency": self.timing.p50,
-            "latency_p50": self.timing.p50,
-            "latency_p95": self.timing.p95,
-            "latency_p99": self.timing.p99,
-            "throughput": self.timing.throughput,
-            "peak_memory": self.timing.peak_memory,
-            "quality": self.tuning.kept,
-            "batch_invariance": self.batch_invariance,
-            AS_PLANNED: self.tuning.as_planned,
-        }
-        return by_name[name]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A gate that these figures tell of: of `target`, of what runs, or of batch invariance, which allows for chance."""
-
-    # size, latency_p50, latency_p95, latency_p99, peak_memory, throughput, batch_invariance or layers_as_planned
-    metric: str
-    comparison: str  # at_most, at_least
-    threshold: float
 
 
 @dataclass(frozen=True)
@@ -112,17 +36,18 @@ def shortlist(
     `figures` stand in catalog order. Judging stops at the first candidate that does not keep the contract, so one that
     is bound to fail must not stand before one that may pass. Left out are, in this order: candidates beyond a target
     limit, which the same figures would fail; candidates whose quality on tuning rows is below `retention` by more than
-    chance; candidates no better than a gentler one by over 10 % in the first objective on which they differ, or of
-    which the runs do not tell whether they are: no later objective decides that. Beyond `length`, the gentlest stays as
+    chance; mixtures, which were searched for on these rows, that do not keep it beyond chance; candidates no better
+    than a gentler one by over 10 % (a mixture: 5 %) in the first objective on which they differ, or of which the runs
+    do not tell whether they are: no later objective decides that. Beyond `length`, the gentlest stays as
     the one to fall back on, with the best of the others. When nothing is left the nearest miss is judged all the same,
     so that the report can say by how much the contract was missed.
     """
-    ordered = sorted(enumerate(figures), key=lambda item: (item[1].rank, item[0]))
+    ordered = sorted(enumerate(figures), key=lambda item: (item[1].rank, _lost_by_mixture(item[1]), item[0]))
     gentle_first = [item for _, item in ordered]
     left_out: dict[str, str] = {}
     hopeful = []
     for item in gentle_first:
-        reason = next(_beyond(item, limits), "") or _hopeless(item, retention)
+        reason = next(_beyond(item, limits), "") or _hopeless(item, retention) or _unsure(item, retention)
         if reason:
             left_out[item.candidate] = reason
         else:
@@ -166,7 +91,7 @@ def _beyond(item: Figures, limits: Sequence[Limit]) -> Iterator[str]:
 
 
 def _hopeless(item: Figures, retention: float | None) -> str:
-    tuning, chance = item.tuning, _Z * _noise(item.tuning)
+    tuning, chance = item.tuning, Z * noise(item.tuning)
     if retention is None or tuning.kept is None or tuning.kept + chance >= retention:
         return ""
     if tuning.original is None:
@@ -176,12 +101,17 @@ def _hopeless(item: Figures, retention: float | None) -> str:
     return seen + f"{retention:g} is asked, and chance explains at most {chance:.4f}"
 
 
-def _noise(tuning: TuningQuality) -> float:
-    """Return the standard error of a retention: only changed decisions can move it, and at least one may have."""
-    if not tuning.rows:
-        return math.inf
-    changed = max((1 - (tuning.agreement if tuning.agreement is not None else 0)) * tuning.rows, 1)
-    return math.sqrt(changed) / tuning.rows / max(tuning.original or 1.0, 1e-9)
+def _lost_by_mixture(item: Figures) -> float:
+    """Return what a mixture lost: mixtures have one rank, and the one that lost least is the gentlest."""
+    return -(item.tuning.kept or 0.0) if item.mixture else 0.0
+
+
+def _unsure(item: Figures, retention: float | None) -> str:
+    """Say why a mixture is not judged: it was searched for on tuning rows, so that luck on them is to be expected."""
+    if not item.mixture or retention is None or surely_keeps(item.tuning, retention):
+        return ""
+    seen = f"it keeps {item.tuning.kept or 0.0:.4f} on {item.tuning.rows} tuning rows"
+    return f"{seen}, and at least {item.tuning.lower or 0.0:.4f} beyond chance: {retention:g} is asked"
 
 
 def _not_dominated(
@@ -201,7 +131,7 @@ def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
     gap = deciding(item, rival, objective)
     if gap is None:
         named = " or ".join(name.replace("_", " ") for name in objective)
-        return f"no better than the gentler {rival.candidate} by more than {GAP:.0%} in {named}"
+        return f"no better than the gentler {rival.candidate} by more than {_counts(item, rival):.0%} in {named}"
     if gap.runs is None:
         mine, theirs = (_amount(candidate.value(gap.objective) or 0.0, gap.objective) for candidate in (item, rival))
         return (
@@ -249,13 +179,19 @@ def deciding(figures: Figures, other: Figures, objective: Sequence[str]) -> Gap 
 
 
 def _gap(item: Figures, rival: Figures, name: str) -> Gap:
-    runs = compare_runs(item.timing.runs, rival.timing.runs) if name in _TIMED else None
+    counts = _counts(item, rival)
+    runs = compare_runs(item.timing.runs, rival.timing.runs, counts) if name in _TIMED else None
     if runs is not None:
         return Gap(name, runs.verdict, runs)
     mine, theirs = item.value(name), rival.value(name)
-    if mine is None or theirs is None or max(mine, theirs) <= min(mine, theirs) * (1 + GAP):
+    if mine is None or theirs is None or max(mine, theirs) <= min(mine, theirs) * (1 + counts):
         return Gap(name, "alike")
     return Gap(name, "better" if (mine > theirs) == OBJECTIVES[name] else "worse")
+
+
+def _counts(item: Figures, rival: Figures) -> float:
+    """Return the share from which on a gap between two candidates counts."""
+    return MIXTURE_GAP if item.mixture or rival.mixture else GAP
 
 
 def _best_first(kept: Sequence[Figures], objective: Sequence[str]) -> list[Figures]:
@@ -312,7 +248,8 @@ def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> st
         return f"judged first, as the gentlest{measured}" if len(kept) > 1 else f"the one worth judging{measured}"
     runs = (compare_runs(item.timing.runs, other.timing.runs) for other in kept[:place] if objective[0] in _TIMED)
     by_cpu = next((text for each in runs if each is not None and (text := _by_cpu(each))), "")
-    gain = f"better than every gentler one by more than {GAP:.0%}{by_cpu}"
+    counts = max(_counts(item, other) for other in kept[:place])
+    gain = f"better than every gentler one by more than {counts:.0%}{by_cpu}"
     return f"judged {_ordinal(place + 1)}, {gain}{measured}"
 
 
@@ -328,71 +265,3 @@ def _amount(value: float, metric: str) -> str:
     if metric.startswith("latency"):
         return format_time(value)
     return f"{value:,.0f} cases/s" if metric == "throughput" else f"{value:.4f}"
-
-
-def figures(
-    candidate: Candidate,
-    search: CandidateSearch,
-    size: int,
-    quality: Mapping[str, Any],
-    timings: Mapping[str, Any],
-    *,
-    invariance: Mapping[str, Any] | None = None,
-) -> Figures:
-    """Gather one candidate's figures; the mappings are what the steps that measured it gave."""
-    timing = timings.get(candidate.id, {})
-    batch = timing.get(str(search.timing_batch), {})
-    retention, agreement = quality.get("retention"), quality.get("agreement")
-    metric, original = _main_metric(quality)
-    return Figures(
-        candidate.id,
-        candidate.rank,
-        size,
-        CandidateTiming(
-            p50=batch.get("p50"),
-            runs=timed_runs(batch),
-            p95=batch.get("p95"),
-            p99=batch.get("p99"),
-            throughput=batch.get("throughput"),
-            peak_memory=timing.get("peak_bytes"),
-        ),
-        TuningQuality(
-            kept=retention if retention is not None else agreement,
-            agreement=agreement,
-            original=original if metric else None,
-            rows=int(quality.get("rows", 0)),
-        ),
-        None if invariance is None else _left_alone(len(invariance["dependent"]), invariance["rows"]),
-    )
-
-
-def _left_alone(changed: int, rows: int) -> float:
-    """Return the share of cases that are answered alike in any company, as high as chance allows."""
-    return min(1.0, 1 - changed / rows + _Z * math.sqrt(max(changed, 1)) / rows)
-
-
-def _main_metric(quality: Mapping[str, Any]) -> tuple[str, float | None]:
-    """Return the main metric and the original's value: classification accuracy, where it was measured."""
-    value = quality.get("original", {}).get("accuracy")
-    return ("accuracy", value) if value is not None else ("", None)
-
-
-def limits(contract: Contract) -> tuple[Limit, ...]:
-    """Return the gates that the same figures will decide."""
-    return tuple(
-        Limit(gate.metric, gate.comparison, gate.threshold)
-        for gate in contract.gates
-        if gate.metric in (BATCH_INVARIANCE, AS_PLANNED)
-        or (gate.preset == "target" and gate.metric in _LIMITED and gate.comparison in ("at_most", "at_least"))
-    )
-
-
-def retention_asked(contract: Contract) -> float | None:
-    """Return the threshold of the retention preset, None where the contract has none."""
-    return next((gate.threshold for gate in contract.gates if gate.preset == "retention"), None)
-
-
-def shown(item: Figures) -> dict[str, float]:
-    """Return the figures that a candidate's record keeps: seconds, bytes, cases per second, fractions."""
-    named = {name: item.value(name) for name in _SHOWN} | {"agreement": item.tuning.agreement}
-    return {name: float(value) for name, value in named.items() if value is not None}

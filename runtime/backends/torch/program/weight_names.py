@@ -1,0 +1,139 @@
+"""Turn the constants of an ONNX graph that torch wrote into weights that are named after the layers they are of.
+
+A script that was frozen has its weights as constants of its code, and so has the graph: quantizers look for weights
+among the initializers, and the names of nodes and weights are all that tells which layer a node computes.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx  # noqa: TID253 - its very subject
+from onnx import numpy_helper  # noqa: TID253 - its very subject
+
+if TYPE_CHECKING:
+    import torch
+
+# What only moves numbers: of constants, it is one.
+_MOVES = ("Cast", "Concat", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+_RECURRENT = ("GRU", "LSTM", "RNN")
+_MIXED = np.uint64(0x9E3779B97F4A7C15)
+
+
+def name_weights(model: onnx.ModelProto, tensors: "Mapping[str, Mapping[str, torch.Tensor]]") -> None:
+    """Make weights of a graph's constants, in place, and call those that layers hold after them: layer.weight.
+
+    `tensors` are {layer: {name: tensor}}. A tensor is alike by its numbers, in whatever order: exporters transpose
+    weights, and sort those of recurrent layers by gate. Of layers that hold the same numbers each names one.
+    """
+    _hold(model.graph)
+    owners = {f"{layer}.{name}" for layer, own in tensors.items() for name in own}
+    names: dict[tuple[int, int], list[str]] = {}
+    for layer, own in tensors.items():
+        for name, tensor in own.items():
+            if tensor.ndim and tensor.is_floating_point():
+                names.setdefault(_numbers(tensor.detach().float().numpy()), []).append(f"{layer}.{name}")
+    renamed: dict[str, str] = {}
+    for tensor in _initializers(model.graph):
+        if tensor.name not in owners and tensor.dims and tensor.data_type == onnx.TensorProto.FLOAT:
+            array = numpy_helper.to_array(tensor)
+            alike = names.get(_numbers(array)) or names.get(_numbers(array[0]))
+            if alike:
+                renamed[tensor.name] = alike.pop(0) if len(alike) > 1 else alike[0]
+    _rename(model.graph, _apart(renamed, {tensor.name for tensor in _initializers(model.graph)}))
+
+
+def _apart(renamed: Mapping[str, str], taken: set[str]) -> dict[str, str]:
+    """Number names that are taken."""
+    apart: dict[str, str] = {}
+    for old, name in renamed.items():
+        free, place = name, 1
+        while free in taken:
+            free, place = f"{name}_{place}", place + 1
+        apart[old] = free
+        taken.add(free)
+    return apart
+
+
+def _numbers(array: np.ndarray) -> tuple[int, int]:
+    """Return how many numbers an array holds, and a sum that is the same in whatever order they stand."""
+    bits = np.ascontiguousarray(array, np.float32).reshape(-1).view(np.uint32).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = (bits + np.uint64(1)) * _MIXED
+        return array.size, int(np.sum(mixed ^ (mixed >> np.uint64(29)), dtype=np.uint64))
+
+
+def _hold(graph: onnx.GraphProto, outer: Mapping[str, onnx.TensorProto] | None = None) -> None:
+    """Write a graph's constants of one dimension or more as its weights, and what only moves constants, too."""
+    constants = {**(outer or {}), **{tensor.name: tensor for tensor in graph.initializer}}
+    answers = {value.name for value in graph.output}
+    kept = []
+    for node in graph.node:
+        for inner in _graphs(node):
+            _hold(inner, constants)
+        tensor = None if answers.intersection(node.output) else _constant(node, constants)
+        if tensor is None:
+            kept.append(node)
+            continue
+        constants[tensor.name] = tensor
+        graph.initializer.append(tensor)
+    del graph.node[:]
+    graph.node.extend(kept)
+    _drop_unread(graph)
+
+
+def _constant(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> onnx.TensorProto | None:
+    """Return the tensor that a node always makes; None for what is computed of inputs, and for single numbers."""
+    if node.op_type == "Constant":
+        value = next((item.t for item in node.attribute if item.name == "value"), None)
+        array = None if value is None or not value.dims else numpy_helper.to_array(value)
+    elif node.op_type in _MOVES and all(name in constants for name in node.input if name) and len(node.output) == 1:
+        array = _moved(node, [numpy_helper.to_array(constants[name]) for name in node.input if name])
+    else:
+        array = None
+    return None if array is None or not array.ndim else numpy_helper.from_array(array, node.output[0])
+
+
+def _moved(node: onnx.NodeProto, arrays: list[np.ndarray]) -> np.ndarray:
+
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = dict(zip([name for name in node.input if name], arrays, strict=True))
+    answers: Any = ReferenceEvaluator(node).run(None, feeds)
+    return np.asarray(answers[0])
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
+    read = set(_read(graph))
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _read(graph: onnx.GraphProto) -> Iterator[str]:
+    yield from (value.name for value in graph.output)
+    for node in graph.node:
+        yield from node.input
+        for inner in _graphs(node):
+            yield from _read(inner)
+
+
+def _graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [graph for item in node.attribute for graph in (*item.graphs, *([item.g] if item.HasField("g") else []))]
+
+
+def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for inner in _graphs(node):
+            yield from _initializers(inner)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = names.get(name, name)
+        for inner in _graphs(node):
+            _rename(inner, names)

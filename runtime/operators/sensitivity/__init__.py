@@ -1,0 +1,1 @@
+"""Operators that measure what quantizing parts of a model does to its answers."""

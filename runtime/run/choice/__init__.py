@@ -1,0 +1,1 @@
+"""What is known of candidates before evaluation rows are read, and which of them are judged."""

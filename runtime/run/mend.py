@@ -1,0 +1,102 @@
+"""Try what mends a candidate that loses too much on tuning rows: repairs in turn, then mixtures of precisions.
+
+All of it stands in the plan, and runs only where what was measured asks for it. Who mends is judged like any other.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from titrant.runtime.run.choice.figures import lost_on_tuning, tuning_quality
+from titrant.runtime.run.replay import Replay
+from titrant.runtime.run.walk import UnperformedError, Walk, needed
+from titrant.schema.plan import MENDING_STAGE, Candidate
+
+
+def mend(walk: Walk, replay: Replay) -> dict[str, str]:
+    """Make what mends those candidates that need it, and return which of the others was not tried, and why.
+
+    Where a run is replayed that searched, what it tried is tried, with the layers that its mixtures left alone.
+    Raises UnperformedError as soon as what comes next needs a step that the performer only looked at.
+    """
+    untried: dict[str, str] = {}
+    for base in walk.plan.candidates:
+        mending = [candidate for candidate in walk.plan.candidates if candidate.mends == base.id]
+        if mending:
+            untried |= _mend(walk, base, mending, replay)
+    return untried
+
+
+def making_references(candidate: Candidate) -> tuple[str, ...]:
+    """Return the "step.port" of all that is made and measured of a candidate before its timing."""
+    parts = (candidate.model, candidate.answers, candidate.repeats, candidate.quality, candidate.invariance)
+    return tuple(part for part in (*parts, candidate.executed) if part)
+
+
+def _mend(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: Replay) -> dict[str, str]:
+    if replay.tried is not None:
+        asked = [candidate for candidate in mending if candidate.id in replay.tried]
+        for candidate in asked:
+            _make(walk, candidate, replay)
+        return {each.id: "not tried as recorded" for each in mending if each not in asked}
+    if base.quality not in walk.artifacts:
+        return {candidate.id: f"{base.id} could not be made" for candidate in mending}
+    lost = _lost(walk, base)
+    if not lost:
+        return {candidate.id: f"{base.id} loses too little on tuning rows to be mended" for candidate in mending}
+    walk.tell("note", text=f"{base.id} is to be mended: {lost}", candidate=base.id)
+    return dict(_in_turn(walk, base, mending, replay))
+
+
+def _in_turn(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: Replay) -> Iterator[tuple[str, str]]:
+    """Make one after the other; yields those that are not tried any more, and why.
+
+    A repair that keeps what is asked ends it. A mixture does not: the next may be faster. One that cannot be made, or
+    is the same file as one before it, costs no evaluation.
+    """
+    room, reason = walk.plan.mended_at_most, ""
+    files = {walk.artifacts[base.model].digest: base.id}
+    for candidate in mending:
+        if not reason and not room:
+            reason = f"{walk.plan.mended_at_most} evaluations were made to mend {base.id}"
+        if reason:
+            yield candidate.id, reason
+            continue
+        same = _make(walk, candidate, replay, files)
+        if same:
+            yield candidate.id, f"it is the same file as {same}"
+        elif candidate.quality in walk.artifacts:
+            room -= 1
+            if not candidate.allocation and not _lost(walk, candidate):
+                reason = f"{candidate.id} loses no more than is asked"
+        elif candidate.allocation and candidate.allocation not in walk.artifacts:
+            reason = walk.reason(candidate.allocation.rpartition(".")[0])
+
+
+def _lost(walk: Walk, candidate: Candidate) -> str:
+    return lost_on_tuning(walk.plan.contract, tuning_quality(walk.value(candidate.quality)))
+
+
+def _make(walk: Walk, candidate: Candidate, replay: Replay, files: dict[str, str] | None = None) -> str:
+    """Make a candidate and measure it on tuning rows; returns whose file it is, where one before it has the same.
+
+    `files` are digest → candidate of those before it, and receive this one's.
+    """
+    if candidate.id in replay.left:
+        step, port = candidate.allocation.rpartition(".")[::2]
+        allocating = next(each for each in walk.plan.steps if each.id == step)
+        walk.settle_as_recorded(allocating, port, {"leave": list(replay.left[candidate.id])})
+    _settle(walk, candidate.model)
+    made = walk.artifacts.get(candidate.model)
+    if made is not None and files is not None:
+        same = files.setdefault(made.digest, candidate.id)
+        if same != candidate.id:
+            return same
+    for reference in making_references(candidate):
+        _settle(walk, reference)
+    return ""
+
+
+def _settle(walk: Walk, reference: str) -> None:
+    for step in needed(walk.plan, reference, (MENDING_STAGE,), walk.records):
+        walk.settle(step)
+        if step.id in walk.unperformed:
+            raise UnperformedError(step.id)

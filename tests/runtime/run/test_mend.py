@@ -1,0 +1,169 @@
+"""What mends a candidate runs only where tuning rows ask for it, in turn, and is judged like any other."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from titrant.runtime.run.replay import Replay, recorded_search
+from titrant.runtime.store.home import open_home
+from titrant.schema.plan import Step
+
+spec = importlib.util.spec_from_file_location("toy_crash_mend", Path(__file__).with_name("test_crash_points.py"))
+crash = importlib.util.module_from_spec(spec)
+sys.modules["toy_crash_mend"] = crash
+spec.loader.exec_module(crash)
+
+# c4 is the base; c3 a repair of it; c2 and c1 are mixtures, the second of which knows what the first lost.
+BASE, REPAIR, MIXTURES = "c4", "c3", ("c2", "c1")
+
+
+@pytest.fixture
+def mended(make_plan):
+    """Return a function that builds a plan with a base, a repair and two mixtures, of some quality on tuning rows."""
+
+    def build(*, at_most=5, allocate=None, **quality):
+        levels = (4, 3, 2, 1)
+        given = {level: quality.get(f"c{level}", 1.0) for level in levels}
+        plan = make_plan(levels, quality=given)
+        mending = (REPAIR, *MIXTURES)
+        steps = [replace(s, stage="search") if s.candidate in mending and s.stage == "make" else s for s in plan.steps]
+        for place, name in enumerate(MIXTURES):
+            tried = {other: f"{other}.quality.quality" for other in (BASE, REPAIR, *MIXTURES[:place])}
+            params = {"leave": [f"layer{place}"], **(allocate or {}).get(name, {})}
+            allocating = Step(f"{name}.allocation", "toys:allocate", 1, params, {"tried": tried}, 7, "search", name)
+            at = next(index for index, s in enumerate(steps) if s.id == name)
+            steps[at] = replace(steps[at], inputs={**steps[at].inputs, "allocation": f"{name}.allocation.allocation"})
+            steps.insert(at, allocating)
+        candidates = tuple(
+            replace(
+                candidate,
+                mends=BASE if candidate.id in mending else "",
+                allocation=f"{candidate.id}.allocation.allocation" if candidate.id in MIXTURES else "",
+            )
+            for candidate in plan.candidates
+        )
+        steps.sort(key=lambda s: ("prepare", "make", "search", "measure", "judge", "report").index(s.stage))
+        return replace(plan, steps=tuple(steps), candidates=candidates, mended_at_most=at_most)
+
+    return build
+
+
+def became(record):
+    return {candidate.candidate: candidate.status for candidate in record.candidates}
+
+
+def because(record, name):
+    return next(candidate.because for candidate in record.candidates if candidate.candidate == name)
+
+
+def made(toy):
+    return [name for name in toy.ran() if name.startswith("make")]
+
+
+def test_tries_nothing_where_the_method_loses_too_little(toy, mended):
+    record = toy.run(mended(c4=0.96))
+    assert made(toy) == ["make 4"]
+    assert became(record) == {"c4": "released", "c3": "not tried", "c2": "not tried", "c1": "not tried"}
+    assert because(record, "c3") == "c4 loses too little on tuning rows to be mended"
+
+
+def test_ends_with_the_first_repair_that_keeps_what_is_asked(toy, mended):
+    record = toy.run(mended(c4=0.5, c3=0.97))
+    assert made(toy) == ["make 3", "make 4"]
+    assert record.released == ("c3",)
+    assert because(record, "c2") == "c3 loses no more than is asked"
+    said = [event["text"] for event in toy.events if event["event"] == "note"]
+    assert any(
+        text == "c4 is to be mended: it keeps 0.5000 of the original's quality on 1,000 tuning rows, and 0.95 is asked"
+        for text in said
+    )
+
+
+def test_goes_on_to_mixtures_and_past_one_that_keeps_what_is_asked(toy, mended):
+    record = toy.run(mended(c4=0.5, c3=0.6, c2=1.0, c1=0.99))
+    assert made(toy) == ["make 1", "make 2", "make 3", "make 4"]
+    assert became(record)["c4"] == became(record)["c3"] == "measured"
+    left = {candidate.candidate: candidate.left for candidate in record.candidates}
+    assert left == {"c4": (), "c3": (), "c2": ("layer0",), "c1": ("layer1",)}
+
+
+def test_judges_no_mixture_that_keeps_what_is_asked_by_luck_alone(toy, mended):
+    record = toy.run(mended(c4=0.5, c3=0.6, c2=0.951, c1=1.0))
+    assert became(record)["c2"] == "measured"
+    assert because(record, "c2") == (
+        "it keeps 0.9510 on 1000 tuning rows, and at least 0.9410 beyond chance: 0.95 is asked"
+    )
+
+
+def test_ends_where_the_allocation_has_nothing_left(toy, mended):
+    record = toy.run(mended(c4=0.5, c3=0.6, allocate={"c2": {"do": "refuse"}}))
+    assert made(toy) == ["make 3", "make 4"]
+    assert became(record)["c2"] == "rejected"
+    assert (became(record)["c1"], because(record, "c1")) == ("not tried", "level is not for this model")
+
+
+def test_goes_on_where_a_mixture_or_a_repair_cannot_be_made(toy, mended, change):
+    plan = change(change(mended(c4=0.5, c2=0.99), "c3", do="crash"), "c1", do="raise")
+    record = toy.run(plan)
+    assert became(record) == {"c4": "measured", "c3": "rejected", "c2": "released", "c1": "rejected"}
+
+
+def test_makes_no_more_than_it_may(toy, mended):
+    record = toy.run(mended(at_most=2, c4=0.5, c3=0.6, c2=0.7))
+    assert made(toy) == ["make 2", "make 3", "make 4"]
+    assert because(record, "c1") == "2 evaluations were made to mend c4"
+
+
+def test_counts_what_is_the_same_file_as_one_before_it_as_no_evaluation(toy, mended, change):
+    plan = change(mended(at_most=1, c4=0.5, c2=1.0), "c3", level=4, padding=25)
+    record = toy.run(plan)
+    assert (became(record)["c3"], because(record, "c3")) == ("not tried", "it is the same file as c4")
+    assert record.released == ("c2",)
+
+
+def test_shows_what_only_the_search_may_ask_for(toy, mended):
+    plan = mended(c4=0.5, c3=0.97)
+    before, _ = toy.previews(plan)
+    assert {before[name] for name in ("c3", "c3.quality", "c2.allocation", "c1")} == {"?"}
+    toy.run(plan)
+    after, _ = toy.previews(plan)
+    assert (after["c4"], after["c3"], after["c2"], after["c2.allocation"]) == ("=", "=", "?", "?")
+    assert toy.preview(plan).answer is not None
+
+
+def test_repeats_what_was_tried_whatever_fresh_measurements_say(toy, mended, change):
+    plan = mended(c4=0.5, c3=0.6, c2=1.0, c1=0.99)
+    first = toy.run(plan)
+    tried, left = recorded_search(plan, first)
+    assert (tried, left) == (("c3", "c2", "c1"), {"c2": ("layer0",), "c1": ("layer1",)})
+    toy.ran()
+    other = change(change(plan, "c2.allocation", leave=["elsewhere"]), "c4.quality", quality=1.0)
+    record = toy.run(other, replay=Replay(reuse=False, choices={"toy": ("c2",)}, tried=("c2",), left=left))
+    assert made(toy) == ["make 2", "make 4"]
+    assert not any(name.startswith("allocate") for name in toy.ran())
+    assert next(candidate.left for candidate in record.candidates if candidate.candidate == "c2") == ("layer0",)
+    assert because(record, "c3") == "not tried as recorded"
+
+
+def test_evaluates_nothing_twice_when_a_search_that_was_interrupted_anywhere_runs_again(toy, mended):
+    plan = mended(c4=0.5, c3=0.6, c2=1.0, c1=0.99)
+    for place in range(2, 15, 3):
+        home = open_home(toy.home.path.with_name(f"home{place}"))
+        finished = []
+
+        def stop(event, place=place, finished=finished):
+            if event["event"] == "finished":
+                finished.append(event["step"])
+                if len(finished) == place:
+                    raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            crash.run_here(toy, plan, home, listen=stop)
+        again = []
+        record = crash.run_here(toy, plan, home, listen=lambda event, again=again: again.append(event))
+        ran = {event["step"] for event in again if event["event"] == "finished"}
+        assert not ran & set(finished), place
+        assert record.candidates[-1].status in ("judged", "released", "measured")
