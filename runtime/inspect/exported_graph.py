@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from titrant.schema.seen import ExportedGraph
+from titrant.schema.values.frozen import dataclass
 
 # What an exported file has no node for: it is folded into a weight or into a neighbor.
 FOLDED = ("detach", "empty", "lift_fresh", "native_batch_norm", "alias", "device")
@@ -20,6 +20,15 @@ _ATTENTION, _QUERY_KEY_VALUE = "_scaled_dot_product", 3
 _PRODUCTS, _VIEWS = ("mm", "addmm", "bmm"), ("view", "_unsafe_view")
 # So many operations before a product of batches, torch brings its operands into the shape that it takes.
 _AHEAD = 5
+
+
+@dataclass(frozen=True)
+class ExportedGraph:
+    """What is known beforehand of the graph that modules are exported to, once it is simplified."""
+
+    nodes: int = 0  # constants included, estimated
+    multiplications: int = 0  # of activations with one another or with a constant, one by one
+    mask_bytes: int = 0  # of causal attention over a fixed number of places
 
 
 def exported_graph(operations: Sequence[str], mask_bytes: int) -> ExportedGraph:

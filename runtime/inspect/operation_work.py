@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from titrant.schema.seen import OperationWork
+from titrant.schema.facts import OperationWork
 
 if TYPE_CHECKING:
     import onnx

@@ -126,8 +126,10 @@ def _facts(
         notes=notes,
         reads_values=reads_values,
         operations=seen.operations,
+        exported_nodes=seen.exported.nodes,
+        multiplications=seen.exported.multiplications,
+        mask_bytes=seen.exported.mask_bytes,
         work=seen.work,
-        exported=seen.exported,
     )
 
 

@@ -9,8 +9,7 @@ from titrant.runtime.backends.torch.checkpoint import read_saved
 from titrant.runtime.backends.torch.safetensors_header import HeldTensor, read_header
 from titrant.runtime.backends.torch.weights import WeightsChoice, check_values, fit_weights
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
-from titrant.schema.facts import Layer, ModelFacts
-from titrant.schema.seen import LoadedWeights
+from titrant.schema.facts import Layer, LoadedWeights, ModelFacts
 from titrant.schema.values.canonical import sha256
 
 if TYPE_CHECKING:

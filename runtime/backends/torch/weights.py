@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.torch.checkpoint import Keys, Saved, read_saved, some
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.facts import LoadedWeights
 from titrant.schema.language.nearest import nearest
-from titrant.schema.seen import LoadedWeights
 from titrant.schema.values.shards import index_beside
 
 if TYPE_CHECKING:

@@ -155,11 +155,11 @@ def ir_bytes(model: ModelFacts) -> int:
 
 def _text_bytes(model: ModelFacts) -> int:
     """Return the bytes of the description, and of a mask, which are no weights."""
-    if model.exported is not None:
+    if model.exported_nodes:
         recurrent = _RECURRENT_BYTES * len(layers_of(model, *RECURRENT))
         windows = _WINDOW_BYTES * len(layers_of(model, *CONVOLUTIONS))
-        nodes = _NODE_TEXT_BYTES * model.exported.nodes + recurrent + windows
-        return nodes + model.exported.mask_bytes + _ONCE_BYTES
+        nodes = _NODE_TEXT_BYTES * model.exported_nodes + recurrent + windows
+        return nodes + model.mask_bytes + _ONCE_BYTES
     if model.is_graph:
         convolutions, products = layers_of(model, *CONVOLUTIONS), layers_of(model, *PRODUCTS_IN_FILE, *EMBEDDINGS)
         heavy = _FOLDED_BYTES * len(convolutions) + _PRODUCT_BYTES * len(products)
@@ -190,7 +190,7 @@ def int8_bytes(model: ModelFacts, leave: Collection[str], *, ranges: bool) -> in
         + (_PRODUCT_RANGE_BYTES + _RANGES_BYTES) * len(products)
         + _RECURRENT_RANGE_BYTES * len(layers_of(model, *IN_INT8))
         + _NORM_RANGE_BYTES * len(layers_of(model, *LAYER_NORMS))
-        + _MULTIPLICATION_RANGE_BYTES * (model.exported.multiplications if model.exported else 0)
+        + _MULTIPLICATION_RANGE_BYTES * model.multiplications
     )
 
 

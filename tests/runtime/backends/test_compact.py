@@ -54,13 +54,13 @@ def pair(tmp_path_factory):
         )  # fmt: skip
         rows = Rows("calibration", {"x": x}, None, np.arange(24), np.arange(24).astype(np.uint64))
         given = {"calibration": rows} if method == "ort_static" else {}
-        before, real = [], module.compact
+        before, real = [], module.drop_types
 
         def noting(model):
             before.append(model.SerializeToString())
             real(model)
 
-        with mock.patch.object(module, "compact", noting):
+        with mock.patch.object(module, "drop_types", noting):
             done = apply(
                 f"quantize.{method}", {"model": OnnxModel(folder / "plain.onnx"), **given}, params, scratch=folder
             )

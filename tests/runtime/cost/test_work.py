@@ -11,8 +11,7 @@ from titrant.runtime.backends.model_kind import RunCost
 from titrant.runtime.cost.forward import Speed, forward_seconds, work_seconds
 from titrant.runtime.inspect.operation_work import OPERATION_KINDS
 from titrant.schema.cost import FP32, Arithmetic
-from titrant.schema.facts import ModelFacts
-from titrant.schema.seen import OperationWork
+from titrant.schema.facts import ModelFacts, OperationWork
 
 SPEED = Speed(flops=1e9, int8=2e9, bytes=1e9, measured=True)
 COST = RunCost(

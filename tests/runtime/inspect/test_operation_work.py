@@ -11,8 +11,7 @@ from torch.nn import functional  # noqa: TID253
 
 from titrant.runtime.inspect.operation_work import OPERATION_KINDS, graph_work
 from titrant.runtime.inspect.torch import describe_live
-from titrant.schema.facts import TensorSpec
-from titrant.schema.seen import OperationWork
+from titrant.schema.facts import OperationWork, TensorSpec
 
 PLACES, WIDTH, HEADS = 6, 8, 2
 

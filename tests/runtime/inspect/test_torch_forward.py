@@ -10,10 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
 from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
-from titrant.runtime.inspect.exported_graph import exported_graph
+from titrant.runtime.inspect.exported_graph import ExportedGraph, exported_graph
 from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward
 from titrant.schema.facts import TensorSpec
-from titrant.schema.seen import ExportedGraph
 
 
 class Attends(nn.Module):
