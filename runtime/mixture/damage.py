@@ -61,12 +61,12 @@ def silenced(outputs: Outputs) -> Outputs:
     return Outputs(outputs.role, arrays)
 
 
-def spread(count: int, wanted: int) -> np.ndarray:
-    """Return `wanted` places of `count` rows at even distances, all of them where there are no more; sorted.
+def spread(count: int, most: int) -> np.ndarray:
+    """Return `most` places of `count` rows at even distances, all of them where there are no more; sorted.
 
     Files are often sorted by class, so that the first rows are no sample.
     """
-    return np.arange(count) if count <= wanted else np.arange(wanted) * count // wanted
+    return np.arange(count) if count <= most else np.arange(most) * count // most
 
 
 def rank_correlation(estimated: Sequence[float], measured: Sequence[float]) -> float | None:

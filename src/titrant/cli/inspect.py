@@ -113,10 +113,9 @@ def _sensitivity(name: str, sensitivity: "Sensitivity") -> str:
         rows.append((region.name, str(len(region.layers)), f"{region.kl:.3g}", *measured))
     layers = sum(len(region.layers) for region in sensitivity.regions)
     rows.append(("all at once", str(layers), f"{sensitivity.whole:.3g}", *([f"{check.whole:.3g}"] if check else [])))
-    known = check is not None and check.spearman is not None
-    compared = f" · rank correlation with all rows {check.spearman:.2f}" if check and known else ""
-    told = f"sensitivity of {counted(len(sensitivity.regions), 'region')} on {sensitivity.rows:,} rows{compared}"
-    return f"{name} · {told}\n{table(rows)}"
+    compared = f" · rank correlation with all rows {check.spearman:.2f}" if check and check.spearman is not None else ""
+    title = f"sensitivity of {counted(len(sensitivity.regions), 'region')} on {sensitivity.rows:,} rows{compared}"
+    return f"{name} · {title}\n{table(rows)}"
 
 
 def _layer(layer: LayerPrecision) -> tuple[str, ...]:
