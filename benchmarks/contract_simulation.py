@@ -4,8 +4,9 @@
 
 Every row of the CSV is one procedure, pattern and number of cases. At the margin the truth is the least favourable that
 the gate forbids, and at most 5 % may pass; a faithful candidate flips one decision in 400 either way. "before" are
-`contract/former_tests.py`. `--runs` counts the draws of slow procedures; those that rest on counts alone have a hundred
-times as many. Seeds are those of the rows. The rows that are kept beside this file are of `--runs 100`.
+`contract/former_tests.py`; of a titrated release it is that the rows that chose judge too. `--runs` counts the draws of
+slow procedures; those that rest on counts alone have a hundred times as many. Seeds are those of the rows. The rows
+that are kept beside this file are of `--runs 100`.
 """
 
 import argparse

@@ -69,11 +69,19 @@ class Context(Protocol):
 
 @dataclass(frozen=True)
 class Port:
-    """An input: the kinds it takes, whether it may be left out, whether it takes a mapping of name to value."""
+    """An input: the kinds it takes, whether it may be left out, whether it takes a mapping of name to value.
+
+    `when` is the parameter and its value with which alone it is read.
+    """
 
     kinds: tuple[str, ...]
     optional: bool = False
     many: bool = False
+    when: tuple[str, Any] | None = None
+
+    def is_read(self, params: Mapping[str, Any]) -> bool:
+        """Whether it is read with some parameters; those that are left out have another value than `when`."""
+        return self.when is None or params.get(self.when[0]) == self.when[1]
 
 
 def no_requirement(params: Any, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:

@@ -16,8 +16,8 @@ class Repair:
     `name` is what `quantization.repair` calls it; the candidate is called `method.suffix`. It is made with an operator
     `before` the method, on the model that the method is given or on one before that, with other `options` of the
     method, with an operator `after` it on what it made, or with several of these. What is `exact` changes no answer of
-    the model that the method is given: all that is tried later is made with it too. `unasked` says why `auto` leaves
-    it to be named.
+    the model that the method is given: all that is tried later is made with it too. `bits` are the widths that it is
+    for, () for all. `unasked` says why `auto` leaves it to be named.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Repair:
     options: Mapping[str, Any] = field(default_factory=dict)
     after: str = ""
     exact: bool = False
+    bits: tuple[int, ...] = ()
     unasked: str = ""
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import field
 
+from titrant.schema.seen import ExportedGraph, LoadedWeights, OperationWork
 from titrant.schema.values.frozen import dataclass
 
 
@@ -141,41 +142,6 @@ class Layer:
         return self.weight_bytes > 0 or len(self.weight_shape) > 1
 
 
-@dataclass(frozen=True)
-class LoadedWeights:
-    """How a weights file fits its model: where in it the tensors stand, and what was adjusted or left out.
-
-    `prefix` was taken off the file's names, `added` is what only the model's have in front, `wrappers` are parts of
-    names that were dropped. `casts` are (dtype in the file, in the model, tensors), `left_out` (key or name, tensors)
-    of what is not the model's, `others` keys without tensors. `counters` start at 0, `tied` are held once.
-    """
-
-    file: str
-    tensors: int
-    elements: int
-    key: str = ""  # with dots
-    prefix: str = ""
-    added: str = ""
-    wrappers: tuple[str, ...] = ()
-    left_out: tuple[tuple[str, int], ...] = ()
-    others: tuple[str, ...] = ()
-    casts: tuple[tuple[str, str, int], ...] = ()
-    counters: int = 0
-    tied: int = 0
-    shards: int = 0  # 0: one whole file
-    values_read: bool = True  # False: names and shapes were compared alone, so far
-
-
-@dataclass(frozen=True)
-class OperationWork:
-    """How many operations of one kind run that multiply by no weights, and the bytes and FLOPs of one case."""
-
-    count: int
-    read_bytes: int = 0
-    written_bytes: int = 0
-    flops: int = 0
-
-
 # The sources of a model that is made of modules.
 _MODULES = ("factory", "weights")
 
@@ -214,6 +180,7 @@ class ModelFacts:
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
+    exported: ExportedGraph | None = None  # of modules whose forward pass was seen
     repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
 
     @property

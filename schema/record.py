@@ -134,6 +134,10 @@ def share_as_planned(layers: Sequence[LayerPrecision]) -> float | None:
     return 1 - len(wrong) / len(read_back) if read_back else None
 
 
+# What became of a candidate that would have mended another, where nobody asked for it.
+NOT_TRIED = "not tried"
+
+
 @dataclass(frozen=True)
 class CandidateRecord:
     """What became of a candidate; status is released, judged, shortlisted, measured, rejected, not tried

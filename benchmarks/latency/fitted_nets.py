@@ -114,3 +114,42 @@ class Highway(nn.Module):
             share = torch.sigmoid(gate(x))
             x = norm(share * functional.relu(wide(x)) + (1 - share) * x)
         return self.out(x * torch.softmax(x, -1))
+
+
+class Rotary(nn.Module):
+    """Two blocks with turned pairs of numbers, root-mean-square norms and gates: (batch, 48, 20) → (batch, 48, 20)."""
+
+    def __init__(self, width: int = 96, heads: int = 6, places: int = 48) -> None:
+        super().__init__()
+        self.heads, self.each = heads, width // heads
+        self.enter, self.out = nn.Linear(20, width), nn.Linear(width, 20)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(
+                nn.Linear(inner, outer, bias=False)
+                for inner, outer in ((width, 3 * width), (width, width), (width, 4 * width), (2 * width, width))
+            )
+            for _ in range(2)
+        )
+        angles = torch.outer(torch.arange(places), 100.0 ** (-torch.arange(0, self.each, 2) / self.each))
+        self.register_buffer("sines", torch.stack((angles.sin(), angles.cos())), persistent=False)
+
+    def forward(self, series: torch.Tensor) -> torch.Tensor:
+        """Return (batch, places, 20)."""
+        x = self.enter(series)
+        for qkv, out, up, down in self.blocks:
+            batch, places, width = x.shape
+            q, k, v = qkv(self._normed(x)).view(batch, places, 3, self.heads, self.each).permute(2, 0, 3, 1, 4)
+            seen = functional.scaled_dot_product_attention(self._turned(q), self._turned(k), v)
+            x = x + out(seen.transpose(1, 2).reshape(batch, places, width))
+            gate, wide = up(self._normed(x)).chunk(2, -1)
+            x = x + down(functional.silu(gate) * wide)
+        return self.out(x)
+
+    @staticmethod
+    def _normed(x: torch.Tensor) -> torch.Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+    def _turned(self, x: torch.Tensor) -> torch.Tensor:
+        sine, cosine = self.sines
+        left, right = x[..., 0::2], x[..., 1::2]
+        return torch.stack((left * cosine - right * sine, left * sine + right * cosine), -1).flatten(-2)

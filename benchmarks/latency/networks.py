@@ -83,6 +83,7 @@ FITTED = {
     "pooled": Network(_made("fitted_nets", "Pooled"), {"image": _numbers(1, 64, 64)}),
     "recurring": Network(_made("fitted_nets", "Recurring"), {"series": _numbers(40, 12)}),
     "highway": Network(_made("fitted_nets", "Highway"), {"row": _numbers(40)}),
+    "rotary": Network(_made("fitted_nets", "Rotary"), {"series": _numbers(48, 20)}),
 }
 UNSEEN = {
     "vit": Network(_made("unseen_nets", "Vit"), {"image": _numbers(3, 32, 32)}),

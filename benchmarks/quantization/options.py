@@ -35,7 +35,7 @@ data:
   inputs: [x]
   label: label
   split: {{tuning: 0.4, calibration: 0.3, evaluation: 0.3}}
-quantization: {{method: {method}, options: {options}}}
+quantization: {{method: {method}, bits: {bits}, options: {options}}}
 validation: {{baseline: none}}
 """
 
@@ -103,12 +103,13 @@ def _ends(kind: type, metadata: list[Any], default: Any) -> Iterator[Any]:
 def cases(methods: list[str], nets: list[str]) -> Iterator[Case]:
     """Yield each method with its defaults, then with one option changed at a time, on each network."""
     for method in methods:
-        fields = catalog.get(catalog.method_operator(method)).params.model_fields
+        declared = catalog.get(catalog.method_operator(method))
+        fields, widths = declared.params.model_fields, declared.method.bits if declared.method else ()
         for net in nets:
             yield Case(net, method, {})
             for name, field in fields.items():
                 if name != catalog.LEAVE:
-                    for value in values_of(name, field):
+                    for value in widths if name == "bits" else values_of(name, field):
                         if value != field.default:
                             yield Case(net, method, {name: value})
 
@@ -125,8 +126,9 @@ class Bench:
         import titrant
         from titrant.schema.diagnostics.diagnostics import PreconditionError, TitrantError
 
-        options = json.dumps(dict(case.options))
-        text = RECIPE.format(net=case.net, method=case.method, options=options, folder=self._folder)
+        options = {name: value for name, value in case.options.items() if name != "bits"}
+        filled = {"bits": case.options.get("bits", "auto"), "options": json.dumps(options), "folder": self._folder}
+        text = RECIPE.format(net=case.net, method=case.method, **filled)
         path = self._folder / "recipe.yaml"
         path.write_text(text, "utf-8")
         try:

@@ -21,6 +21,8 @@ _ADAPT: KeyPath = ("quantization", "adapt")
 # The lists of patterns that a recipe can hold.
 LISTS = (("quantization", "skip"), ("quantization", "only"))
 
+_BITS = "bits"
+
 _CLASSES_GIVEN = "write `classes: auto`, or name the output that holds the classes under `model.output`"
 _CLASSES_LISTED = "`data.classes` lists all of the model's classes, in the order of its outputs"
 # What scikit-learn's converters call the output that a class is decided from.
@@ -38,6 +40,10 @@ def method_fits(given: CheckInput) -> Iterator[Finding]:
     method = declaration.method
     path: KeyPath = ("quantization", "options")
     yield from option_findings(given, declaration, quantization.options, path, method.name)
+    if _BITS in quantization.options:  # levels and safeguards look there
+        message = f"`{_BITS}` is a key of `quantization` itself"
+        advice = f"write `quantization.bits: {quantization.options[_BITS]}`, beside `method`"
+        yield given.finding("R107", (*path, _BITS), message, advice, part="key")
     if quantization.bits != "auto" and quantization.bits not in method.bits:
         offers = " or ".join(f"`{bits}`" for bits in method.bits)
         message = f"`{method.name}` does not offer {quantization.bits} bits"
@@ -47,7 +53,7 @@ def method_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"`{method.name}` takes {taken.title}, and the model is {original.title}"
         others = " or ".join(f"`{name}`" for name in _taking(original))
         choose = f"choose {others}, or " * bool(others)
-        otherwise = f"give the model as a `{taken.sources[0]}`" if taken.sources else "leave it to `auto`"
+        otherwise = f"give {taken.title} as `model.{taken.sources[0]}`" if taken.sources else "leave it to `auto`"
         advice = f"{choose}{otherwise}"
         yield given.finding("R108", ("quantization", "method"), message, advice)
         return
@@ -130,7 +136,7 @@ def _format(given: CheckInput, place: int, export: Export, original: ModelKind |
     if original is not None and not _can_become(original, kind):
         instead = " or ".join(f"`{name}`" for name in _reachable(original, backend.formats()))
         message = f"{original.title} cannot become {kind.label}"
-        yield given.finding("R108", path, message, f"write {instead}, or give the model as a `factory`")
+        yield given.finding("R108", path, message, f"write {instead}, or give a torch module as `model.factory`")
     elif method_is_open and engine in backend.names() and form not in backend.formats_of(engine):
         message = f"`{form}` runs in {backend.engines_of(kind.name)[0]}, and `target.engine` is `{engine}`"
         advice = f"write `{backend.formats_of(engine)[0]}`, or another engine"

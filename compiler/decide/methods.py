@@ -361,14 +361,21 @@ def _unable(question: Question, declaration: Declaration, method: Method, params
         what = "what it would be given is" if question.settled.reductions else "the original is"
         yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and {what} {given.title}", unasked=True)
         return
-    data = question.recipe.data
-    if method.calibrated and not question.has_rows("calibration"):
-        yield Unmet("it calibrates, and there are no calibration rows")
-    elif method.calibrated and (data is None or (data.source is None and data.sources is None)):
-        yield Unmet("it calibrates, and random inputs calibrate nothing")
+    yield from without_calibration(question, declaration, params.model_dump())
     yield from declaration.requires(
         params, at_device(question.hardware, question.settled.device), without(reduced_facts(question), params)
     )
+
+
+def without_calibration(question: Question, declaration: Declaration, params: Mapping[str, Any]) -> Iterator[Unmet]:
+    """Say what calibration rows lack for an operator that reads some with these parameters."""
+    data, port = question.recipe.data, declaration.inputs.get("calibration")
+    if port is None or not port.is_read(params):
+        return
+    if not question.has_rows("calibration"):
+        yield Unmet("it calibrates, and there are no calibration rows")
+    elif data is None or (data.source is None and data.sources is None):
+        yield Unmet("it calibrates, and random inputs calibrate nothing")
 
 
 def _unwanted(question: Question, bits: int, method: Method) -> Iterator[Unmet]:

@@ -6,6 +6,7 @@ All of it stands in the plan and runs only where tuning rows ask for it.
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from titrant.compiler.decide.methods import without_calibration
 from titrant.compiler.decide.reductions import reduced_facts
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, SearchBudget, decision
 from titrant.compiler.decide.target import original_kind
@@ -102,9 +103,14 @@ def _against(question: Question, base: Chain, repair: Repair) -> Iterator[Unmet]
     written = {name for name in repair.options if name in question.recipe.quantization.options}
     if written:
         yield Unmet(f"the recipe sets {', '.join(sorted(written))} itself")
+    if repair.bits and base.bits not in repair.bits:
+        yield Unmet(f"it is for {' and '.join(map(str, repair.bits))} bits", unasked=True)
+    repaired = catalog.get(method_operator(base.method))
+    yield from without_calibration(question, repaired, {**base.options, **repair.options})
     for operator in filter(None, (repair.before, repair.after)):
         declaration = catalog.get(operator)
         yield from declaration.requires(declaration.params(), question.hardware, model)
+        yield from without_calibration(question, declaration, {})
         if declaration.idle(declaration.params(), model):
             yield Unmet(f"{operator} has nothing to do on this model")
         if not _can_be_given(question, base, declaration, first=operator == repair.before):
@@ -142,7 +148,7 @@ def _repaired(base: Chain, usable: Iterable[Repair]) -> Iterator[Chain]:
     """Yield a chain for each repair; what is exact stays for those that follow."""
     kept: tuple[str, ...] = ()
     for repair in usable:
-        first = (*kept, *filter(None, (repair.before,)))
+        first = _in_order(kept, repair.before)
         yield replace(
             base,
             id=f"{base.id}.{repair.suffix}",
@@ -153,6 +159,14 @@ def _repaired(base: Chain, usable: Iterable[Repair]) -> Iterator[Chain]:
         )
         if repair.exact and repair.before:
             kept = first
+
+
+def _in_order(kept: tuple[str, ...], before: str) -> tuple[str, ...]:
+    """Put an operator behind those that are kept, or before them where it takes what they no longer give."""
+    if not before or not kept:
+        return (*kept, *filter(None, (before,)))
+    given, takes = catalog.get(kept[-1]).outputs["model"], catalog.get(before).inputs["model"].kinds[0]
+    return (*kept, before) if backend.conversion(given, takes) is not None else (before, *kept)
 
 
 def _can_mix(chain: Chain) -> bool:

@@ -6,10 +6,10 @@ from typing import Any
 
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.facts import LoadedWeights
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.recipe.train import Train
+from titrant.schema.seen import LoadedWeights
 
 # The step size that each optimizer starts well with, for a network of moderate size.
 LEARNING_RATES: Mapping[str, float] = {

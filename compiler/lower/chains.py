@@ -249,7 +249,7 @@ def file_steps(
             unquantized = model
         if "example" in ports:
             inputs["example"] = EXAMPLE
-        if "calibration" in ports:
+        if "calibration" in ports and ports["calibration"].is_read(link.params):
             inputs["calibration"] = CALIBRATION
         if link.operator == INSIDE:
             inputs |= {"transforms": TRANSFORMS, "raw": f"{RAW}.tuning"}

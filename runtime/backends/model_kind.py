@@ -61,8 +61,8 @@ class ModelKind:
 
 # Of an engine that says nothing of its own: about what onnxruntime, OpenVINO and torch have in common.
 _PASSES = {
-    "copy": 0.9, "elementwise": 0.25, "exponential": 1.0, "normalization": 0.8, "reduction": 0.6, "pooling": 0.7,
-    "product": 0.1,
+    "view": 0.0, "copy": 0.9, "scattered": 25.0, "elementwise": 0.25, "exponential": 1.0, "normalization": 0.8,
+    "reduction": 0.6, "pooling": 0.7, "product": 0.1,
 }  # fmt: skip
 
 
@@ -73,10 +73,10 @@ class RunCost:
     `*_seconds` are seconds a call, a layer, an operation that is no layer, a step of a GRU or a byte of the file.
     `reached` is the share of the bench's FLOP/s that layers reach, `depthwise` that share of it for depthwise
     convolutions and `batched` for products of computed arrays, as in attention. `passes` and `gpu_passes` count how
-    often a layer's output is written or read, `work_passes` how often what operations of a kind read and write is moved
-    at the speed of memory: more than once where computing takes longer, none where the engine does without (a kind that
-    is left out). `launches` are the kernels of a layer on a GPU, and `held` multiplies a forward pass's peak of
-    activations. Opening a live module costs nothing.
+    often a layer's output is written or read, `work_passes` how often what operations of a kind read and write is
+    moved at the speed of memory: more than once where computing takes longer, 0 where nothing is moved; a kind that is
+    left out takes no time at all. `launches` are the kernels of a layer on a GPU, and `held` multiplies a forward
+    pass's peak of activations. Opening a live module costs nothing.
     """
 
     reached: float

@@ -298,8 +298,8 @@ def _finite(name: str, values: np.ndarray) -> None:
 def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the largest absolute difference of any output, and the largest relative to that output's largest answer.
 
-    `answers` may name its outputs otherwise, but has them in the same order. Where some are NaN or infinite, how many of
-    the reference's `numbers` and of the answers' are stands in `not_finite`. Raises StepError X208 where shapes differ.
+    `answers` may name its outputs otherwise, but has them in the same order. Where some are NaN or infinite, it also
+    counts how many of each are, as `not_finite`. Raises StepError X208 where shapes differ.
     """
     absolute = relative = 0.0
     rows = numbers = 0
@@ -326,37 +326,40 @@ def measure_parity(reference: Mapping[str, np.ndarray], answers: Mapping[str, np
     )
 
 
-def check_parity(parity: Mapping[str, Any], tolerance: float, what: str) -> dict[str, Any]:
-    """Add the tolerance; raise StepError X208 when the relative difference is beyond it or not a number."""
-    lost = parity.get("not_finite")
-    if lost is not None and not parity["relative"] <= tolerance:
-        raise StepError(_not_finite(lost, parity["rows"], what))
+def check_parity(
+    parity: Mapping[str, Any], tolerance: float, what: str, broken: Callable[[], Sequence[str]] = tuple
+) -> dict[str, Any]:
+    """Add the tolerance; raise StepError X208 when the relative difference is beyond it or not a number.
+
+    `broken` names the weights of the model that are not finite; it is asked where answers are not.
+    """
     if not parity["relative"] <= tolerance:
-        raise StepError(
-            Diagnostic(
-                "X208",
-                f"the {what} file does not answer as the model does: relative difference {parity['relative']:.3g}, "
-                f"and {tolerance:.3g} is allowed",
-                help="the forward may depend on the batch size or on random numbers; try the file with one row",
-            )
-        )
+        lost = parity.get("not_finite")
+        raise StepError(_apart(parity, tolerance, what) if lost is None else _lost(lost, what, broken()))
     return {**parity, "tolerance": tolerance}
 
 
-def _not_finite(lost: Mapping[str, int], rows: int, what: str) -> Diagnostic:
+def _apart(parity: Mapping[str, Any], tolerance: float, what: str) -> Diagnostic:
+    return Diagnostic(
+        "X208",
+        f"the {what} file does not answer as the model does: relative difference {parity['relative']:.3g}, "
+        f"and {tolerance:.3g} is allowed",
+        help="the forward may depend on the batch size or on random numbers; try the file with one row",
+    )
+
+
+def _lost(lost: Mapping[str, int], what: str, broken: Sequence[str]) -> Diagnostic:
+    """Say who answers NaN or infinity, and which weights are to blame."""
     if lost["reference"]:
-        message = (
-            f"{lost['reference']} of the {lost['numbers']} numbers that the model answers over {rows} rows are NaN or"
-        )
-        advice = "`titrant inspect` counts the weights of a model that are not finite; else look at its inputs"
-        return Diagnostic("X208", f"{message} infinite, so that the {what} file cannot be held against it", help=advice)
-    message = (
-        f"{lost['answers']} of the {lost['numbers']} numbers that the {what} file answers over {rows} rows are NaN or"
-    )
-    advice = (
-        "an operation leaves the range of its number format in the file; cast to bf16 rather than fp16, or to neither"
-    )
-    return Diagnostic("X208", f"{message} infinite, and none that the model does", help=advice)
+        count = f"{lost['reference']} of the {lost['numbers']} numbers that the model itself answers"
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        cause = f": {broken[0]}{more} {'are' if more else 'is'} not finite" if broken else ""
+        help = "take weights that trained well" if broken else "look at what its inputs hold, and at where it overflows"
+        message = f"{count} are NaN or infinite, so that the {what} file cannot be held against it{cause}"
+        return Diagnostic("X208", message, help=help)
+    count = f"{lost['answers']} of the {lost['numbers']} numbers that the {what} file answers"
+    help = "an operation leaves the range of its number format in the file: use bf16 instead of fp16, or fp32"
+    return Diagnostic("X208", f"{count} are NaN or infinite, and none that the model does", help=help)
 
 
 def worse(first: float, second: float) -> float:

@@ -373,7 +373,10 @@ def _runs(rows: Sequence[LayerPrecision], unlike: Sequence[LayerPrecision], righ
             chosen = f"{row.executed} by the engine's choice" if row.planned == ENGINES_CHOICE else row.executed
             counts.setdefault(chosen, set()).add(row.name)
     said = ", ".join(f"{len(names)} in {precision}" for precision, names in counts.items())
-    return f"every layer runs as planned: {said}" if said else "there is no layer whose precision is planned"
+    if said:
+        return f"every layer runs as planned: {said}"
+    rest = ", ".join(dict.fromkeys(f"{row.executed} ({row.engine_op})" for row in rows if row.executed != UNKNOWN))
+    return "there is no layer whose precision is planned" + (f"; the engine runs {rest}" if rest else "")
 
 
 def _named(rows: Sequence[LayerPrecision]) -> str:

@@ -156,9 +156,8 @@ def work_seconds(model: ModelFacts, speed: Speed, cost: RunCost, batch: int, ari
     """Return the seconds of a batch's operations that multiply by no weights: by their number, bytes and FLOPs."""
     seconds = 0.0
     for kind, work in model.work.items():
-        passes = cost.work_passes.get(kind, 0.0)
-        if passes:
-            moved = batch * (work.read_bytes + work.written_bytes) * passes / speed.bytes
+        if kind in cost.work_passes:
+            moved = batch * (work.read_bytes + work.written_bytes) * cost.work_passes[kind] / speed.bytes
             seconds += work.count * cost.operation_seconds + moved * arithmetic.work
         seconds += batch * work.flops / (speed.flops * cost.reached * cost.batched) * arithmetic.work
     return seconds

@@ -24,6 +24,8 @@ NORMALIZATIONS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalizati
 ONNX_LAYER_BYTES, ONNX_BYTES = 250, 400
 SCRIPT_LAYER_BYTES, SCRIPT_BYTES = 100, 3000
 PROGRAM_LAYER_BYTES, PROGRAM_BYTES, PROGRAM_ATTENTION_BYTES = 2200, 3500, 28_000
+# Of transformers whose attention and norms are functions: for each operation, for each layer, and once.
+PROGRAM_OPERATION_BYTES, PROGRAM_CALLED_BYTES, PROGRAM_FUNCTION_BYTES = 330, 1_000, 6_000
 PROGRAM_DIRECTION_BYTES = 4_600  # of a recurrent layer's direction: four tensors
 CODE_LAYER_BYTES, CODE_BYTES = 8_000, 1_490_000
 PACKED_CHANNELS, PACKED_INT8_CHANNEL_BYTES = 64, 40
@@ -94,7 +96,11 @@ def exported_bytes(model: ModelFacts, *, halved: bool = False) -> int:
     weights = folded_bytes(model) // (2 if halved else 1)
     attention = PROGRAM_ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
     directions = PROGRAM_DIRECTION_BYTES * sum(map(_directions, layers_of(model, *STEPWISE)))
-    return weights + PROGRAM_LAYER_BYTES * len(model.layers) + attention + directions + PROGRAM_BYTES
+    by_layer = PROGRAM_LAYER_BYTES * len(model.layers) + attention + directions + PROGRAM_BYTES
+    if directions:  # an operation a step, as torch counts
+        return weights + by_layer
+    by_operation = PROGRAM_OPERATION_BYTES * model.operations + PROGRAM_CALLED_BYTES * len(model.layers)
+    return weights + max(by_layer, by_operation + PROGRAM_FUNCTION_BYTES)
 
 
 def _directions(layer: Layer) -> int:
@@ -151,11 +157,16 @@ def saved_by_int8(model: ModelFacts, *types: str, shared: bool = False) -> int:
     A product whose weights are an embedding's gets a copy of its own in int8. `shared` says that the file in fp32 holds
     no such copy, as TorchScript does and ONNX does not, and that every tied product gets one.
     """
-    held = (layer for layer in layers_of(model, *types) if not is_constant(layer))
-    saved = sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in held)
+    saved = saved_once(model, *types)
     if shared:
         return saved - sum(_elements(layer) for layer in model.layers if layer.type in types and is_tied(layer))
     return saved + (_WEIGHT_BYTES - 1) * sum(_elements(layer) for layer in tied_to_table(model) if layer.type in types)
+
+
+def saved_once(model: ModelFacts, *types: str) -> int:
+    """Return the bytes that int8 weights save where a file holds equal ones once, as an IR does."""
+    held = (layer for layer in layers_of(model, *types) if not is_constant(layer))
+    return sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in held)
 
 
 def tied_to_table(model: ModelFacts) -> tuple[Layer, ...]:

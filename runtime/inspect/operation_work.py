@@ -5,10 +5,10 @@ Layers are priced by their weights; these are what else a forward pass spends it
 
 import math
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from titrant.schema.facts import OperationWork
+from titrant.schema.seen import OperationWork
 
 if TYPE_CHECKING:
     import onnx
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 # The kinds of operations. view: reshapes, which move nothing; strided: transposes and slices, which torch leaves where
 # they are and a graph's engine copies; clone: torch's copies of those; copy: concatenation, look-ups, padding;
+# scattered: concatenation of so few numbers at a time that each is moved alone, as where pairs are turned;
 # exponential: softmax, GELU, sigmoid and the like; batch_norm: what folds where something folds; product: of computed
 # arrays, as in attention.
 OPERATION_KINDS = (
-    "view", "strided", "clone", "copy", "elementwise", "exponential", "normalization", "batch_norm", "reduction",
-    "pooling", "product",
+    "view", "strided", "clone", "copy", "scattered", "elementwise", "exponential", "normalization", "batch_norm",
+    "reduction", "pooling", "product",
 )  # fmt: skip
 # By kind, as torch's operations (aten) and as ONNX nodes are called; what stands nowhere is element by element.
 _TORCH: Mapping[str, tuple[str, ...]] = {
@@ -86,6 +87,8 @@ _ONNX_KINDS = {name: kind for kind, names in _ONNX.items() for name in names}
 # They read as many rows of a table as they write, not all of it.
 _LOOK_UPS = ("embedding", "index", "index_select", "gather", "Gather", "GatherElements", "GatherND")
 _FOUR_BYTES = 4
+# Numbers that lie side by side from which on they are moved together: a cache line.
+_TOGETHER = 16
 
 
 class OperationTally:
@@ -149,6 +152,9 @@ class TorchWork:
                 self._product(name, computed, written, formula(*positional, **named, out_val=first))
             return
         kind = _TORCH_KINDS.get(name, "elementwise")
+        shapes = [tuple(tensor.shape) for tensor in given]
+        if name in ("cat", "stack") and _joins_few(shapes, _axis(*arguments), stacked=name == "stack"):
+            kind = "scattered"
         read = written if name in _LOOK_UPS else sum(map(_bytes, computed))
         self.tally.add(kind, read, written)
 
@@ -195,11 +201,28 @@ def graph_work(
             fixed |= set(node.output)
         elif not flops:
             written = sum(_sizes(node.output, shapes))
+            kind = _ONNX_KINDS.get(node.op_type, "elementwise")
+            axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
+            joined = [shapes[name] for name in given if name in shapes]
+            if node.op_type == "Concat" and _joins_few(joined, axis):
+                kind = "scattered"
             read = written if node.op_type in _LOOK_UPS else sum(_sizes(computed, shapes))
-            tally.add(_ONNX_KINDS.get(node.op_type, "elementwise"), read, written)
+            tally.add(kind, read, written)
         elif not any(_is_matrix(shapes.get(name)) for name in given if name in fixed):
             tally.add("product", sum(_sizes(computed, shapes)), sum(_sizes(node.output, shapes)), flops)
     return tally.work(cases)
+
+
+def _axis(given: Sequence[Any], named: Mapping[str, Any]) -> int:
+    """Return the axis that torch's cat or stack was called with."""
+    return int(given[1] if len(given) > 1 else named.get("dim", 0))
+
+
+def _joins_few(shapes: Sequence[Sequence[int]], axis: int, *, stacked: bool = False) -> bool:
+    """Whether arrays that are joined, or stacked, along an axis have few numbers side by side there."""
+    rank = len(shapes[0]) + stacked if shapes else 0
+    place = axis + rank if axis < 0 else axis
+    return rank > 1 and any(math.prod(shape[place:]) < _TOGETHER for shape in shapes)
 
 
 def _sizes(names: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[int]:

@@ -127,6 +127,7 @@ def _facts(
         reads_values=reads_values,
         operations=seen.operations,
         work=seen.work,
+        exported=seen.exported,
     )
 
 

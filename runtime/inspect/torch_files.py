@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.executed import calls_with_constants, in_branches
-from titrant.runtime.backends.torch.program.original import program_module, program_specs, program_tensors, read_script
+from titrant.runtime.backends.torch.program.original import (
+    program_module,
+    program_specs,
+    program_tensors,
+    read_script,
+    rows_of,
+)
 from titrant.runtime.inspect.graph.inputs import fit
 from titrant.runtime.inspect.torch import dtype_name
 from titrant.runtime.inspect.torch_forward import NOT_RUN, run_forward
@@ -120,14 +126,15 @@ def _program_layers(program: "torch.export.ExportedProgram", tensors: "Mapping[s
 def _program_products(program: "torch.export.ExportedProgram") -> Iterator[tuple[str, str, int]]:
     """Yield each product by weights: the module that these are of, the operation, its FLOPs of a case."""
     named = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
+    rows = rows_of(program)
     for node in program.graph.nodes:
         name = str(getattr(node.target, "_schema", None) and node.target._schema.name)
         weight = next((item for item in node.args[1:2] if getattr(item, "name", "") in named), None)
         if name not in _TYPES or weight is None or name == "aten::embedding":
             continue
-        shape = node.meta["val"].shape
         elements, channels = math.prod(weight.meta["val"].shape), weight.meta["val"].shape[0]
-        places = math.prod(int(size) for size in shape[1:]) // int(channels)
+        # The batch may stand anywhere: attention has it second, and flat.
+        places = math.prod(int(size) for size in node.meta["val"].shape) // (int(channels) * rows)
         yield named[weight.name].rpartition(".")[0], name, 2 * int(elements) * places
 
 

@@ -23,12 +23,14 @@ from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
 from titrant.runtime.backends.torch.determinism import without_dynamo
+from titrant.runtime.inspect.exported_graph import causal_mask_bytes, exported_graph
 from titrant.runtime.inspect.graph.flops import TensorShape
 from titrant.runtime.inspect.operation_work import TorchWork
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.facts import OperationWork, TensorSpec
+from titrant.schema.facts import TensorSpec
+from titrant.schema.seen import ExportedGraph, OperationWork
 from titrant.schema.values.text import first_line
 
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
@@ -49,6 +51,7 @@ class ForwardPass:
     uncalled: frozenset[str] = frozenset()  # parts whose weights were read without calling them, or at fixed places
     operations: int = 0  # that an exported file has a node or more for
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
+    exported: ExportedGraph | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -129,6 +132,7 @@ def run_forward(
         uncalled,
         peak.operations,
         work.tally.work(cases),
+        exported_graph(peak.names, peak.mask_bytes),
     )
 
 
@@ -277,6 +281,7 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     `present` are tensors that were there before, and do not count; `reads` tells whether an operation took one, and
     `operations` how many ran: of a recurrent layer of `module` one, as an exported file has one node for all its steps.
     `work` is told of every operation outside such layers.
+    `names` are those of all operations, `mask_bytes` the largest mask of causal attention among them.
     """
 
     def __init__(
@@ -286,6 +291,8 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self.operations = 0
         self._work = work
+        self.names: list[str] = []
+        self.mask_bytes = 0
         self._recurrent = [part for part in module.modules() if isinstance(part, torch.nn.RNNBase)] if module else []
         self._hooks: list[RemovableHandle] = []
         self._inside = False
@@ -319,7 +326,11 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run the operation and count the storages of its results that are new."""
         given = [tensor for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)]
         self._read |= self._present.intersection(tensor.untyped_storage()._cdata for tensor in given)
-        self.operations += not self._inside and function.overloadpacket.__name__ not in _FOLDED
+        name = function.overloadpacket.__name__
+        self.operations += not self._inside and name not in _FOLDED
+        if not self._inside:
+            self.names.append(name)
+            self.mask_bytes = max(self.mask_bytes, causal_mask_bytes(name, args, kwargs or {}))
         result = function(*args, **(kwargs or {}))
         made = [tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor)]
         for tensor in made:

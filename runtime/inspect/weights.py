@@ -9,7 +9,8 @@ from titrant.runtime.backends.torch.checkpoint import read_saved
 from titrant.runtime.backends.torch.safetensors_header import HeldTensor, read_header
 from titrant.runtime.backends.torch.weights import WeightsChoice, check_values, fit_weights
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
-from titrant.schema.facts import Layer, LoadedWeights, ModelFacts
+from titrant.schema.facts import Layer, ModelFacts
+from titrant.schema.seen import LoadedWeights
 from titrant.schema.values.canonical import sha256
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _layer(name: str, held: list[HeldTensor]) -> Layer:
 def compare_weights(
     weights: "File | str | None", choice: WeightsChoice, module: "torch.nn.Module"
 ) -> LoadedWeights | None:
-    """Check names and shapes against the model's, and for a file given by its content also for NaN and infinity; says how it fits.
+    """Check names and shapes against the model's, and a file's numbers for NaN and infinity; says how it fits.
 
     Raises StepError and RecipeError as model.load does, of the recipe's key.
     """

@@ -121,6 +121,6 @@ def crosses(tensor: BorderTensor, int8: Collection[str]) -> bool:
 
 def _price(prices: Mapping[tuple[int, bool], Sequence[float]], place: int, dequantized: bool) -> float:
     """Return the mean of what was seen of one conversion, of its direction, or of any."""
-    alike = [seconds for (_, direction), found in prices.items() if direction == dequantized for seconds in found]
+    alike = [seconds for (_, direction), seen in prices.items() if direction == dequantized for seconds in seen]
     every = [seconds for seen in prices.values() for seconds in seen]
     return fmean(prices.get((place, dequantized)) or alike or every or [0.0])

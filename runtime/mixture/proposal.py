@@ -52,7 +52,8 @@ def propose(
 
 def to_beat(priced: Priced, frontier: Frontier, tried: Sequence[TriedMix]) -> float:
     """Return the seconds of the fastest that keeps the contract: all in float does."""
-    return min(_seconds(priced, frontier, int8) for int8 in [frozenset(), *(one.int8 for one in tried if one.kept)])
+    kept = [attempt.int8 for attempt in tried if attempt.kept]
+    return min(_seconds(priced, frontier, int8) for int8 in [frozenset(), *kept])
 
 
 def _left(

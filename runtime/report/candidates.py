@@ -8,7 +8,7 @@ from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Record, Timing, fraction, quantity
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
-from titrant.schema.record import UNKNOWN, CandidateRecord, LadderRung, is_unlike
+from titrant.schema.record import NOT_TRIED, UNKNOWN, CandidateRecord, LadderRung, is_unlike
 
 NOTHING = ModelTimings({})
 # status → symbol and word: the order is that of the table
@@ -18,6 +18,7 @@ OUTCOMES = {
     "shortlisted": ("○", "shortlisted, not judged", "plain"),
     "measured": ("○", "measured, not shortlisted", "plain"),
     "rejected": ("✕", "rejected", "fail"),
+    NOT_TRIED: ("–", "not tried", "plain"),
 }
 
 

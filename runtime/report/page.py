@@ -33,6 +33,7 @@ from titrant.runtime.report.plots import pictures
 from titrant.runtime.report.provenance import Fact, Usage, digests, environment, usage, validity
 from titrant.runtime.report.record_view import Record, cases, fraction, place, read_record, short
 from titrant.runtime.report.savings import Pair, Saving, loading, savings, totals
+from titrant.runtime.report.search_path import SearchPath, search_paths
 from titrant.runtime.report.slices import SliceTable, slice_table, without_small_slices
 from titrant.runtime.report.small_cells import without_small_cells
 from titrant.runtime.report.steps import StepRow, step_rows
@@ -75,6 +76,7 @@ class Page:
     others: tuple[Judged, ...]  # judged candidates that no story is about
     advice: tuple[str, ...]
     ladder: tuple[LadderRow, ...]
+    paths: tuple[SearchPath, ...]
     candidates: tuple[CandidateRow, ...]
     precisions: tuple[PrecisionRow, ...]
     decisions: tuple[Decision, ...]
@@ -103,6 +105,7 @@ def page(record: Record, least: int = MIN_CELL) -> Page:
         others=tuple(other for other in others if other),
         advice=advice(record, leads),
         ladder=ladder_rows(record.run.ladder),
+        paths=search_paths(record, candidates),
         candidates=candidate_rows(record, candidates, leads),
         precisions=precision_rows(candidates.values()),
         decisions=record.plan.decisions,
@@ -143,7 +146,7 @@ def html_text(page: Page) -> str:
     """Return the page as text."""
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     template = _html_environment().get_template("report.html.jinja")
-    return template.render(page=page, css=Markup(css), pictures=pictures(page.record), graph=_graph(page))
+    return template.render(page=page, css=Markup(css), pictures=pictures(page.record, page.paths), graph=_graph(page))
 
 
 def _graph(page: Page) -> Markup:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from titrant.runtime.report.record_view import Curves, Record, Sensitivity
+from titrant.runtime.report.record_view import Curves, Record
+from titrant.runtime.report.search_path import FP32, REPAIRED, UNIFORM, SearchPath
+from titrant.runtime.report.search_values import Sensitivity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,15 +28,17 @@ class Pictures:
     speed: tuple[Markup, ...] = ()
     training: tuple[Markup, ...] = ()
     sensitivity: tuple[Markup, ...] = ()
+    search: tuple[Markup, ...] = ()
 
 
-def pictures(record: Record) -> Pictures:
-    """Draw speed over batch sizes, the learning curves, and what each region does to the answers."""
+def pictures(record: Record, paths: tuple[SearchPath, ...] = ()) -> Pictures:
+    """Draw speed over batch sizes, the learning curves, what each region does to the answers, and paths of searches."""
     damages = tuple(
         Markup(bars(name, sensitivity, name=f"sensitivity{place}"))
         for place, (name, sensitivity) in enumerate(record.values.sensitivity.items())
     )
-    return Pictures(_speed(record), _training(record.values.curves), damages)
+    drawn = tuple(Markup(path_picture(path, f"path{place}")) for place, path in enumerate(paths) if _drawable(path))
+    return Pictures(_speed(record), _training(record.values.curves), damages, drawn)
 
 
 def _speed(record: Record) -> tuple[Markup, ...]:
@@ -302,3 +306,37 @@ _MOST_NAME = 22
 
 def _shortened(name: str) -> str:
     return name if len(name) <= _MOST_NAME else f"…{name[1 - _MOST_NAME :]}"
+
+
+def _drawable(path: SearchPath) -> bool:
+    return sum(point.kept is not None and point.seconds is not None for point in path.points) > 1
+
+
+# What one kind of candidate is drawn as, so that it is told without color too.
+_MARKERS = {FP32: "s", UNIFORM: "X", REPAIRED: "D"}
+
+
+def path_picture(path: SearchPath, name: str = "path") -> str:
+    """Draw what each candidate kept on tuning rows over its latency, with the threshold and what is released ringed."""
+    seen = [(point, point.kept, point.seconds) for point in path.points]
+    drawn = [(point, kept, seconds) for point, kept, seconds in seen if kept is not None and seconds is not None]
+    slowest = max(seconds for _, _, seconds in drawn)
+    word, unit = next(((word, unit) for word, unit in UNITS if slowest >= unit), UNITS[-1])
+    with panel(f"mending {path.base}") as (figure, axes):
+        for point, kept, seconds in drawn:
+            marker = _MARKERS.get(point.kind, "o")
+            axes.plot(seconds / unit, kept, marker, color=color("accent" if point.released else "ink"), markersize=5)
+            if point.lower is not None:
+                axes.vlines(seconds / unit, point.lower, kept, color=color("muted"), linewidth=1)
+            if point.predicted_seconds is not None:
+                axes.plot(point.predicted_seconds / unit, kept, "|", color=color("muted"), markersize=8)
+            if point.released:
+                axes.plot(seconds / unit, kept, "o", markersize=12, fillstyle="none", color=color("accent"))
+            axes.annotate(point.id, (seconds / unit, kept), xytext=(5, 4), textcoords="offset points", fontsize=7,
+                          parse_math=False)  # fmt: skip
+        if path.asked is not None:
+            axes.axhline(path.asked, color=color("second"), linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_xlabel(f"median latency of a batch, {word}")
+        axes.set_ylabel("kept on tuning rows")
+        axes.margins(x=0.16, y=0.14)
+        return svg_text(figure, name, f"what was tried to mend {path.base}: kept on tuning rows over latency")

@@ -11,7 +11,7 @@ from titrant.runtime.contract.answers import DecisionCounts
 from titrant.runtime.contract.company import Invariance
 from titrant.runtime.contract.metrics import SliceMetrics
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.runtime.report.search_values import Proposal, Sensitivity, unreadable
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import EXECUTED, SMALLER_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import Plan
@@ -61,6 +61,7 @@ class Quality:
     candidate: Mapping[str, float | None] = field(default_factory=dict)
     agreement: float | None = None
     retention: float | None = None
+    lower: float | None = None  # what a mixture keeps at least, beyond chance
 
 
 @dataclass(frozen=True)
@@ -83,36 +84,6 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class RegionDamage:
-    """What one region does to the answers in lower precision alone: `kl` in nats, or a relative squared error."""
-
-    name: str
-    layers: tuple[str, ...]
-    kl: float
-
-
-@dataclass(frozen=True)
-class SensitivityCheck:
-    """The same measured on all tuning rows: by region and for all at once, and how the figures compare with it."""
-
-    rows: int
-    regions: Mapping[str, float]
-    whole: float
-    spearman: float | None = None
-    ratio: float | None = None
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """What each region does to the answers, in the order of computing, and all of them together."""
-
-    regions: tuple[RegionDamage, ...]
-    whole: float
-    rows: int
-    check: SensitivityCheck | None = None
-
-
-@dataclass(frozen=True)
 class StepValues:
     """What steps answered.
 
@@ -123,7 +94,7 @@ class StepValues:
     says whether answers depend on who shares
     the batch: on evaluation rows where a gate asks that, else on tuning rows. `files` names each released candidate's
     file below the run folder, such as "outputs/breast-cancer.onnx". `sensitivity` is keyed by the candidate whose
-    mixtures it serves.
+    mixtures it serves, `proposals` by the mixture.
     """
 
     timings: Mapping[str, ModelTimings] = field(default_factory=dict)
@@ -136,6 +107,7 @@ class StepValues:
     invariance: Mapping[str, Invariance] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: Mapping[str, Sensitivity] = field(default_factory=dict)
+    proposals: Mapping[str, Proposal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -177,11 +149,11 @@ def read_record(value: Mapping[str, Any]) -> Record:
         record: Record = _adapter().validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _unreadable(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        raise unreadable(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
     except KeyError as error:
-        raise _unreadable(f"{error} is missing") from None
+        raise unreadable(f"{error} is missing") from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise _unreadable(str(error)) from None
+        raise unreadable(str(error)) from None
     return record
 
 
@@ -214,31 +186,11 @@ def _hardware(hardware: Mapping[str, Any]) -> Mapping[str, Any]:
     return identity
 
 
-def read_sensitivity(value: Mapping[str, Any]) -> Mapping[str, Sensitivity]:
-    """Read the part `values.sensitivity` of a record; StepError X500 where it is none."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Mapping[str, Sensitivity]).validate_python(value)
-    except ValidationError as error:
-        raise _unreadable(f"values.sensitivity: {error.errors()[0]['msg']}") from None
-
-
 @cache
 def _adapter() -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Record)
-
-
-def _unreadable(why: str) -> StepError:
-    return StepError(
-        Diagnostic(
-            "X500",
-            f"this is not a run record: {why}",
-            help='a record is {"plan", "run", "values", "hardware", "recipe_text"}, as a run writes it',
-        )
-    )
 
 
 NONE = "–"

@@ -60,6 +60,10 @@ def _in_turn(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: 
         if reason:
             yield candidate.id, reason
             continue
+        reason = _ended(walk, candidate, replay)
+        if reason:
+            yield candidate.id, reason
+            continue
         same = _make(walk, candidate, replay, files)
         if same:
             yield candidate.id, f"it is the same file as {same}"
@@ -69,6 +73,15 @@ def _in_turn(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: 
                 reason = f"{candidate.id} loses no more than is asked"
         elif candidate.allocation and candidate.allocation not in walk.artifacts:
             reason = walk.reason(candidate.allocation.rpartition(".")[0])
+
+
+def _ended(walk: Walk, candidate: Candidate, replay: Replay) -> str:
+    """Say why no further mixture is worth making; "" where this one is, and for what is none."""
+    if not candidate.allocation or candidate.id in replay.left:
+        return ""
+    _settle(walk, candidate.allocation)
+    allocation = walk.value_if_there(candidate.allocation) or {}
+    return str(allocation.get("ended", ""))
 
 
 def _lost(walk: Walk, candidate: Candidate) -> str:

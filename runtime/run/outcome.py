@@ -9,14 +9,13 @@ from titrant.runtime.contract.verdict import blockers, meets, original_misses
 from titrant.runtime.run.choice.figures import Figures, shown
 from titrant.runtime.run.choice.shortlist import Choice
 from titrant.runtime.run.gains import gains, latency_gain, parts
-from titrant.runtime.run.replay import NOT_TRIED
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.walk import Walk, needed
 from titrant.runtime.store.run_folder import released_path
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
 from titrant.schema.gate import Contract, Judgement, asked_of_original, threshold_words
 from titrant.schema.plan import Candidate, CandidateSearch
-from titrant.schema.record import CandidateRecord, LadderRung, Look, layers_of
+from titrant.schema.record import NOT_TRIED, CandidateRecord, LadderRung, Look, layers_of
 from titrant.schema.values.frozen import dataclass
 
 _STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
@@ -154,7 +153,7 @@ def candidate_records(walk: Walk, outcome: Outcome) -> tuple[CandidateRecord, ..
         replace(
             _record(walk, outcome, candidate),
             layers=layers_of(walk.value_if_there(candidate.executed)),
-            left=tuple((walk.value_if_there(candidate.allocation) or {}).get("leave", ())),
+            left=tuple((walk.value_if_there(candidate.allocation) or {}).get("leave") or ()),
         )
         for candidate in walk.plan.candidates
     )

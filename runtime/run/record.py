@@ -293,6 +293,7 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "invariance": {name: seen for name, seen in _invariance(walk).items() if seen is not None},
         "files": _files(walk, outcome),
         "sensitivity": _sensitivity(walk),
+        "proposals": _proposals(walk),
     }
 
 
@@ -337,6 +338,13 @@ def _sensitivity(walk: Walk) -> dict[str, Any]:
         if value is not None:
             by_mended[candidate.mends] = value
     return by_mended
+
+
+def _proposals(walk: Walk) -> dict[str, Any]:
+    """Return what was expected of each mixture that was proposed, by candidate; not where the search had ended."""
+    of_step = {each.id: f"{each.allocation.rpartition('.')[0]}.proposal" for each in walk.plan.candidates}
+    values = {name: walk.value_if_there(reference) for name, reference in of_step.items()}
+    return {name: value for name, value in values.items() if value is not None and "int8" in value}
 
 
 def _files(walk: Walk, outcome: Outcome) -> Mapping[str, str]:

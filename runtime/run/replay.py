@@ -6,7 +6,7 @@ from dataclasses import field
 from titrant.runtime.run.choice.shortlist import Choice
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.plan import Plan
-from titrant.schema.record import Look, RunRecord
+from titrant.schema.record import NOT_TRIED, Look, RunRecord
 from titrant.schema.values.frozen import dataclass
 
 # What happened to a candidate that was worth judging.
@@ -34,9 +34,6 @@ class Replay:
     def chooses(self) -> bool:
         """Whether judging is a look at evaluation rows of its own: a rerun of recorded choices learns nothing new."""
         return self.reuse or not self.choices
-
-
-NOT_TRIED = "not tried"
 
 
 def recorded_search(plan: Plan, record: RunRecord) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:

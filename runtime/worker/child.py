@@ -94,14 +94,19 @@ def _unexpected(state: WorkerState, error: BaseException, request: Mapping[str, 
         return Diagnostic("X311", "out of memory", help="use a smaller model or batch, or a machine with more memory")
     text, where = said_by(error), state.user_place(error)
     # What is said of a model, where no row is at hand and no code of the user's, tells what to do about it.
-    shown = _of_the_system(error) or ("" if where or _sees_rows(request) else text)
+    # So does what a package says that cannot be loaded: it has seen no rows yet.
+    unseen = not where and (isinstance(error, ImportError) or not _sees_rows(request))
+    shown = _of_the_system(error) or (text if unseen else "")
     line = f"{type(error).__name__}: {shown}" if shown else type(error).__name__
     log = f"the calls that led to it are in {request['log']}" if request.get("log") else ""
     said = "" if shown == text else text
     if where:
         advice = "; ".join(filter(None, ("mend your own code", log)))
         return Diagnostic("X312", f"{line} ({where})", help=advice, said=said)
-    advice = "; ".join(filter(None, ("a library refused what it was given", log)))
+    cause = "a library refused what it was given"
+    if isinstance(error, ImportError):
+        cause = "a package that the step needs cannot be loaded: titrant doctor says which, and how to install it"
+    advice = "; ".join(filter(None, (cause, log)))
     return Diagnostic("X313", f"{line} ({_innermost(error)})" if said else line, help=advice, said=said)
 
 

@@ -115,9 +115,8 @@ class Quantization(Section):
     skip: tuple[Pattern, ...] = Field((), description="module name patterns that keep their precision")
     only: tuple[Pattern, ...] = Field((), description="module name patterns that alone are quantized")
     options: Mapping[str, Any] = Field(default_factory=dict, description="parameters of the chosen operator")
-    repair: Auto | Annotated[tuple[RepairName, ...] | None, Off] = Field(
+    repair: Auto | Annotated[Annotated[tuple[RepairName, ...], Field(min_length=1)] | None, Off] = Field(
         "auto",
-        min_length=1,
         exclude_if=lambda value: value == "auto",
         description="what is tried on a method that loses too much, before layers are left in higher precision: auto, "
         "none, or a list",

@@ -56,7 +56,7 @@ def test_refuses_a_size_that_the_weights_alone_exceed(tmp_path):
         compiled(tmp_path, "target.size=100 B")
     assert caught.value.exit_code == 3
     (found,) = caught.value.diagnostics
-    assert "write target.size: 3 KiB or more, which ort.dynamic is expected to keep" in found.help
+    assert "write target.size: 2 KiB or more, which ort.dynamic is expected to keep" in found.help
     assert (found.where.file, found.where.text) == ("--set", "target.size=100 B")
 
 

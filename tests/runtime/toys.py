@@ -65,7 +65,7 @@ def make(params, context, *, model, allocation=None):
 
 
 class AllocateParams(Params):
-    leave: list[str] = Field(default_factory=list)
+    leave: list[str] | None = Field(default_factory=list)
     do: str = ""
 
 
@@ -75,7 +75,7 @@ def allocate(params, context, *, tried):
     """Allocate."""
     ran(f"allocate {len(tried)}")
     misbehave(params.do)
-    return {"allocation": {"leave": params.leave}}
+    return {"allocation": {"leave": params.leave, **({"ended": "enough"} if params.leave is None else {})}}
 
 
 def misbehave(do):

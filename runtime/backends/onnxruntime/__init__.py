@@ -128,10 +128,10 @@ BACKEND = Backend(
     costs={
         "onnx": RunCost(
             reached=1.75,
-            call_seconds=4e-6,
-            layer_seconds=0.5e-6,
-            convolution_seconds=0.7e-6,
-            passes=0.2,
+            call_seconds=3e-6,
+            layer_seconds=0.4e-6,
+            convolution_seconds=0.6e-6,
+            passes=0.18,
             held=1.5,
             launches=1.5,
             gpu_passes=2.0,
@@ -139,6 +139,8 @@ BACKEND = Backend(
             work_passes={
                 "strided": 0.5,
                 "copy": 0.8,
+                "scattered": 7.0,
+                "view": 0.0,
                 "elementwise": 0.17,
                 "exponential": 3.0,
                 "normalization": 0.6,

@@ -1,6 +1,6 @@
 """Find the range of every activation of a graph on calibration rows, by onnxruntime's calibrators."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +136,28 @@ def stepwise(model: "OnnxModel", rows: "Rows", specs: Any, rule: RangeRule) -> "
             part = {name: array[start : min(start + size, total)] for name, array in arrays.items()}
             for given, _ in session.steps(part):
                 yield checked(specs, given)
+
+
+Feeds = Callable[[], "Iterator[Mapping[str, np.ndarray]]"]
+
+
+def feeds_of(graph: onnx.ModelProto, names: "Renamed", model: "OnnxModel", rows: "Rows", rule: RangeRule) -> Feeds:
+    """Return what gives a prepared graph's batches by the names of its inputs, as often as it is called.
+
+    `model` is the file that the graph was made of. Raises PreconditionError X217 where there are no rows.
+    """
+    from titrant.runtime.backends.onnxruntime.graph import is_recurrent
+    from titrant.runtime.backends.onnxruntime.session import load, specs
+
+    taken = specs(load(model.path, threads=1))
+    own = {names.of(value.name): value.name for value in graph.graph.input}
+
+    def feeds() -> "Iterator[Mapping[str, np.ndarray]]":
+        each = stepwise(model, rows, taken, rule) if is_recurrent(graph) else batches(rows, taken, rule)
+        for feed in each:
+            yield {own[name]: array for name, array in feed.items()}
+
+    return feeds
 
 
 class BatchReader:

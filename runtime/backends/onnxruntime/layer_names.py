@@ -152,7 +152,7 @@ def _layer(names: GraphNames, node: str, weight: str, layers: Collection[str], *
     for name in _spellings(node, whole=inside):
         if name in layers:
             return name
-    owners = list(_owners(names, node, weight, layers, whole=inside))
+    owners = list(_owners(names, node, weight, whole=inside))
     exact = next((owner for owner in owners if owner in layers), "")
     if exact or not inside:
         return exact
@@ -172,13 +172,17 @@ def _spellings(name: str, *, whole: bool = True) -> Iterator[str]:
         yield name
 
 
-def _owners(names: GraphNames, node: str, weight: str, layers: Collection[str], *, whole: bool) -> Iterator[str]:
+def _owners(names: GraphNames, node: str, weight: str, *, whole: bool) -> Iterator[str]:
     """Yield the modules that a node may compute, the likeliest first.
 
     Where its name says in which module it was called, that is it, or the one inside it whose weights it reads: a tied
     weight has the name of another.
     """
-    called = _called(node)
+    for called in _calls(node):
+        yield from _owners_in(called, names, node, weight, whole=whole)
+
+
+def _owners_in(called: str | None, names: GraphNames, node: str, weight: str, *, whole: bool) -> Iterator[str]:
     holders = [owner for name in (weight, *_biases(names, node)) if (owner := _holder(name)) is not None]
     inner = [owner for owner in holders if called is not None and (not called or owner.startswith(f"{called}."))]
     yield from inner
@@ -202,16 +206,24 @@ def _called(node: str) -> str | None:
 
     A module that is called by another than its parent has its whole name: /layer1/layer1.0/conv1/Conv.
     """
+    return _calls(node)[0]
+
+
+def _calls(node: str) -> tuple[str | None, ...]:
+    """Return what `_called` does, and what else it may be: a number has the name of what holds it in front.
+
+    /layers/layers.0/norm is layers.0.norm, or layers.layers.0.norm of an encoder that is called layers itself.
+    """
     name = node.removeprefix(_BEFORE)
     if not name.startswith("/"):
-        return None
+        return (None,)
     parts = name[1:].split("/")
     operators = [place for place, part in enumerate(parts) if _OPERATOR.fullmatch(part) and not _MADE.search(part)]
     if not operators:
-        return None
+        return (None,)
     way = parts[: operators[-1]]
     kept = [part for part, after in zip(way, (*way[1:], ""), strict=False) if not after.startswith(f"{part}.")]
-    return ".".join(kept)
+    return (".".join(kept),) if kept == way else (".".join(kept), ".".join(way))
 
 
 def _holder(tensor: str) -> str | None:

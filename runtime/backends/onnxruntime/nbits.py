@@ -5,7 +5,8 @@ of onnxruntime's compiled kernels. Its MatMulNBitsQuantizer is not used: it writ
 twice, and needs a package that onnxruntime does not bring.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import onnx  # noqa: TID253 - its very subject
@@ -15,6 +16,7 @@ from titrant.runtime.backends.onnxruntime.graph import MICROSOFT, STANDARD, read
 from titrant.runtime.backends.onnxruntime.normalize import MATRIX, constants_of, setting
 from titrant.schema.values.frozen import dataclass
 
+NONE_CHOSEN: Mapping[str, np.ndarray] = MappingProxyType({})
 # Blocks have 16, 32, 64, 128 or 256 numbers.
 LEAST_BLOCK = 16
 # Half-quadratic quantization: norm, first weight of the penalty and its growth, steps (Badri and Shaji 2023).
@@ -34,13 +36,42 @@ class Rounding:
     accuracy_level: int
 
 
+@dataclass(frozen=True)
+class Grid:
+    """What a weight (out, in) may be rounded to: scale and zero point of each number, and the largest whole number."""
+
+    scales: np.ndarray
+    zeros: np.ndarray
+    top: int
+
+
+def grid_of(rows: np.ndarray, how: Rounding) -> Grid:
+    """Return the grid on which a weight (out, in) is rounded to the nearest."""
+    length = rows.shape[1]
+    block = block_of(length, how.block)
+    _, scales, *zeros = _product_parts(rows, block, how)
+    middle = np.full(scales.shape, 1 << (how.bits - 1))
+    whole = _unpack(zeros[0], how.bits)[:, : scales.shape[1]] if zeros else middle
+    spread = [np.repeat(each.astype(np.float32), block, axis=1)[:, :length] for each in (scales, whole)]
+    return Grid(np.where(spread[0] == 0, np.float32(1), spread[0]), spread[1], 2**how.bits - 1)
+
+
 def block_of(inputs: int, block: int) -> int:
     """Return the block of a row of numbers: no longer than the next power of two."""
     return min(block, max(LEAST_BLOCK, 1 << (inputs - 1).bit_length()))
 
 
-def round_weights(model: onnx.ModelProto, products: Iterable[str], tables: Iterable[str], how: Rounding) -> None:
-    """Round the weights of some MatMul and Gather nodes, in place; one that several read is rounded once."""
+def round_weights(
+    model: onnx.ModelProto,
+    products: Iterable[str],
+    tables: Iterable[str],
+    how: Rounding,
+    numbers: Mapping[str, np.ndarray] = NONE_CHOSEN,
+) -> None:
+    """Round the weights of some MatMul and Gather nodes, in place; one that several read is rounded once.
+
+    `numbers` are the whole numbers (out, in) of weights of products that are chosen already, by name.
+    """
     constants, chosen_products, chosen_tables = constants_of(model), set(products), set(tables)
     made: dict[tuple[str, str], tuple[list[str], dict[str, int]]] = {}
     nodes = []
@@ -54,6 +85,8 @@ def round_weights(model: onnx.ModelProto, products: Iterable[str], tables: Itera
             continue
         if (weight, operation) not in made:
             parts, settings = _packed(numpy_helper.to_array(constants[weight]), operation, how)
+            if operation == "MatMulNBits" and weight in numbers:
+                parts[0] = _with_numbers(parts[0], numbers[weight], how.bits)
             names = [f"{weight}{ending}" for ending in _endings(operation, how.bits)[: len(parts)]]
             tensors = zip(parts, names, strict=True)
             model.graph.initializer.extend(numpy_helper.from_array(part, name) for part, name in tensors)
@@ -151,6 +184,20 @@ def _pack(numbers: np.ndarray, bits: int) -> np.ndarray:
     if numbers.shape[1] % 2:
         numbers = np.pad(numbers, ((0, 0), (0, 1)))
     return np.ascontiguousarray(numbers[:, ::2] | (numbers[:, 1::2] << 4), np.uint8)
+
+
+def _unpack(packed: np.ndarray, bits: int) -> np.ndarray:
+    """Undo `_pack`; (…, bytes) → (…, numbers)."""
+    if bits == 8:
+        return packed
+    return np.stack([packed & 15, packed >> 4], -1).reshape(*packed.shape[:-1], -1)
+
+
+def _with_numbers(packed: np.ndarray, numbers: np.ndarray, bits: int) -> np.ndarray:
+    """Put whole numbers (out, in) in the place of those of (out, blocks, bytes); what fills the last block up stays."""
+    flat = _unpack(packed, bits).reshape(len(packed), -1)
+    flat[:, : numbers.shape[1]] = numbers
+    return _pack(flat, bits).reshape(packed.shape)
 
 
 def _rounded(cut: np.ndarray, how: Rounding) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -162,8 +162,8 @@ def _keep_ranks(graph: "openvino.Model") -> None:
         if any(node.get_type_name() != "Constant" for node in constants) or places.get_partial_shape().rank != 0:
             continue
         name, names = taking.get_friendly_name(), taking.output(0).get_names()
-        one = openvino.opset8.constant(constants[0].get_data().reshape(1))
-        row = openvino.opset8.gather(data, one, axis)
+        single = openvino.opset8.constant(constants[0].get_data().reshape(1))
+        row = openvino.opset8.gather(data, single, axis)
         squeezed = openvino.opset8.squeeze(row, axis)
         taking.output(0).replace(squeezed.output(0))
         row.set_friendly_name(free(f"{name}/row", there))

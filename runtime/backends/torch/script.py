@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from titrant.runtime.backends.torch.call import Bordered, example_arrays, named,
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.executed import names_of_calls
 from titrant.runtime.backends.torch.session import Border, open_session
+from titrant.runtime.backends.torch.weights import not_finite
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Rows, TorchModel, TorchScriptModel
@@ -182,7 +184,9 @@ def export(
     opened = open_session(exported, threads=context.threads)
     own = open_session(model, threads=context.threads)
     parity = compared(model, own, opened, example, min(rows, len(example)))
-    return exported, check_parity(parity, max(tolerance, rounding(model.module)), "TorchScript")
+    return exported, check_parity(
+        parity, max(tolerance, rounding(model.module)), "TorchScript", partial(not_finite, model.module)
+    )
 
 
 def scripted(
@@ -216,9 +220,8 @@ def scripted(
 
 def rounding(module: torch.nn.Module) -> float:
     """Return how far two orders of the same sums may lie apart: a few roundings of 16-bit weights, 0 for wider ones."""
-    kinds = {
-        tensor.dtype for tensor in module.parameters() if tensor.is_floating_point() and tensor.element_size() == 2
-    }
+    floats = (tensor for tensor in module.parameters() if tensor.is_floating_point())
+    kinds = {tensor.dtype for tensor in floats if tensor.element_size() == 2}
     return max((_ROUNDINGS * torch.finfo(kind).eps for kind in kinds), default=0.0)
 
 
@@ -240,6 +243,7 @@ def compared(model: Bordered, session: Any, opened: Any, example: Rows, rows: in
             alone = {name: array[:1] if array.ndim else array for name, array in arrays.items()}
             single = measure_parity(own.run(alone), other.run(alone))
             parity |= {key: worse(parity[key], single[key]) for key in ("absolute", "relative")}
+            parity = {**{key: single[key] for key in single if key not in parity}, **parity}
     return parity
 
 

@@ -95,7 +95,7 @@ def gradients(
     module: torch.nn.Module,
     arrays: Mapping[str, np.ndarray],
     outputs: tuple[str, ...],
-    sought: Sequence[int],
+    places: Sequence[int],
     directions: Callable[[Mapping[str, np.ndarray]], Sequence[Mapping[str, np.ndarray]]],
 ) -> list[dict[int | str, np.ndarray]]:
     """Return, for each direction of the outputs, its gradient by the tensors at some places and by the inputs.
@@ -106,12 +106,12 @@ def gradients(
     added: dict[int | str, torch.Tensor] = {}
 
     def see(place: int, answer: torch.Tensor) -> torch.Tensor:
-        if place not in at_places:
+        if place not in at:
             return answer
         added[place] = torch.zeros_like(answer, requires_grad=True)
         return answer + added[place]
 
-    at_places = set(sought)
+    at = set(places)
     tensors = {name: tensor_of(array) for name, array in arrays.items()}
     for name, tensor in tensors.items():
         if tensor.is_floating_point():

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.torch.checkpoint import Keys, Saved, read_saved, some
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
-from titrant.schema.facts import LoadedWeights
 from titrant.schema.language.nearest import nearest
+from titrant.schema.seen import LoadedWeights
 from titrant.schema.values.shards import index_beside
 
 if TYPE_CHECKING:
@@ -93,6 +93,16 @@ def check_values(module: "torch.nn.Module", state: "Tensors", name: str) -> None
     if broken:
         message = f"{name}: {' and '.join(broken)}"
         raise StepError(Diagnostic("X155", message, help="take a checkpoint that trained well"))
+
+
+def not_finite(module: "torch.nn.Module") -> list[str]:
+    """Name the parameters and buffers of a module that hold NaN, and the parameters that hold infinity."""
+    parameters = {name for name, _ in module.named_parameters()}
+    return [
+        name
+        for name, value in module.state_dict().items()
+        if value.is_floating_point() and bool(value.isnan().any() or (name in parameters and value.isinf().any()))
+    ]
 
 
 def fit_weights(

@@ -16,7 +16,10 @@ from titrant.schema.values.frozen import dataclass
 
 @dataclass(frozen=True)
 class TuningBound:
-    """The share of the original's accuracy (or equal answers) that a candidate keeps on tuning rows, and its bound."""
+    """The share of the original's accuracy (or equal answers) that a candidate keeps on tuning rows, and its bound.
+
+    `kept` is what was seen, `lower` what it keeps at least, both 0 or more; `rows` are those that were counted.
+    """
 
     kept: float
     lower: float

@@ -27,8 +27,8 @@ class ExportExportedParams(Params):
     tolerance: float = Field(
         1e-4,
         gt=0,
-        description="largest difference to the torch answers, relative to the largest answer; of a model in 16 bits four "
-        "roundings of its numbers are allowed",
+        description="largest difference to the torch answers, relative to the largest answer; of a model in 16 bits "
+        "four roundings of its numbers are allowed",
     )
     rows: int = Field(32, ge=1, description="example rows that are compared, at most")
 

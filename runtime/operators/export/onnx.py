@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,7 @@ def export(
     from titrant.runtime.backends.torch.call import example_arrays, refuse_decisions
     from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
     from titrant.runtime.backends.torch.script import TRACED_ROWS, answers, flat
+    from titrant.runtime.backends.torch.weights import not_finite
 
     _check_opset(params.opset)
     arrays = example_arrays(model, example, TRACED_ROWS)
@@ -156,11 +158,8 @@ def export(
     compared = example_arrays(model, example, min(params.rows, len(example)))
     with onnxruntime_session.open_session(exported, threads=context.threads) as session:
         given = session.run(compared)
-    return (
-        exported,
-        opset,
-        check_parity(measure_parity(answers(model, compared, context.threads), given), params.tolerance, "ONNX"),
-    )
+    parity = measure_parity(answers(model, compared, context.threads), given)
+    return exported, opset, check_parity(parity, params.tolerance, "ONNX", partial(not_finite, model.module))
 
 
 def export_file(

@@ -11,17 +11,16 @@ from titrant.runtime.backends.backend import distribution, run_cost
 from titrant.runtime.backends.openvino import group_size
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
-from titrant.runtime.cost.matrices import recurrent_sizes
+from titrant.runtime.cost.matrices import quantized_already, recurrent_sizes
 from titrant.runtime.cost.sizes import (
     CONVOLUTIONS,
     EMBEDDINGS,
     LAYER_NORMS,
     PRODUCTS_IN_FILE,
-    channels,
     folded_bytes,
     layers_of,
     missing,
-    saved_by_int8,
+    saved_once,
 )
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
@@ -37,12 +36,17 @@ IN_INT8 = ("LSTM",)
 # (which is several operations), attention layer and recurrent layer of torch's.
 _TEXT_BYTES, _CONVOLUTION_BYTES, _PRODUCT_BYTES, _NORM_BYTES = 1700, 2250, 1180, 7000
 _ATTENTION_BYTES, _RECURRENT_BYTES = 13000, 8500
+# The same where operations of a forward pass were seen: for each node that they become, what a convolution says of its
+# window, and once. Measured on the same, and on transformers whose attention and norms are functions.
+_NODE_TEXT_BYTES, _WINDOW_BYTES, _ONCE_BYTES = 365, 150, 300
 # Of a graph made elsewhere, whose activations and additions are nodes of their own.
 _FOLDED_BYTES, _NODE_BYTES = 1750, 180
 # What unpacking weights in few bits adds to a convolution and to a matrix product, and what groups add to that; what
 # the ranges of activations add to either, around a layer norm and to a recurrent layer.
 _CONVOLUTION_UNPACKING_BYTES, _PRODUCT_UNPACKING_BYTES, _GROUPS_BYTES = 1580, 1375, 745
 _CONVOLUTION_RANGE_BYTES, _PRODUCT_RANGE_BYTES, _NORM_RANGE_BYTES, _RECURRENT_RANGE_BYTES = 1850, 1150, 3200, 7000
+# Those of both operands of a multiplication, one by one.
+_MULTIPLICATION_RANGE_BYTES = 3600
 # A scale of 16 bits, of 32 bits, and what the ranges of a layer's activations take beside the weights.
 _SCALE_BYTES, _WIDE_SCALE_BYTES, _RANGES_BYTES = 2, 4, 16
 
@@ -53,11 +57,13 @@ _WRITTEN_BYTES_PER_SECOND = 60e6
 _HELD = 2.6
 
 
-def loops(model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Refuse what a loop is made of in ONNX: NNCF 3.4 does not find its way through a graph with one."""
-    names = [layer.name for layer in layers_of(model, "EmbeddingBag")] if model is not None else []
-    if not names:
+def unfit(model: ModelFacts | None) -> tuple[Unmet, ...]:
+    """Refuse to quantize what is quantized already, and what a loop is made of in ONNX: NNCF 3.4 cannot follow one."""
+    if model is None:
         return ()
+    names = [layer.name for layer in layers_of(model, "EmbeddingBag")]
+    if not names:
+        return quantized_already(model)
     cause = f"{', '.join(names)} (EmbeddingBag) becomes a loop in the graph, which NNCF cannot follow"
     return (Unmet(cause, "use quantization.method ort.dynamic, or Embedding and a mean in the model"),)
 
@@ -148,6 +154,12 @@ def ir_bytes(model: ModelFacts) -> int:
 
 
 def _text_bytes(model: ModelFacts) -> int:
+    """Return the bytes of the description, and of a mask, which are no weights."""
+    if model.exported is not None:
+        recurrent = _RECURRENT_BYTES * len(layers_of(model, *RECURRENT))
+        windows = _WINDOW_BYTES * len(layers_of(model, *CONVOLUTIONS))
+        nodes = _NODE_TEXT_BYTES * model.exported.nodes + recurrent + windows
+        return nodes + model.exported.mask_bytes + _ONCE_BYTES
     if model.is_graph:
         convolutions, products = layers_of(model, *CONVOLUTIONS), layers_of(model, *PRODUCTS_IN_FILE, *EMBEDDINGS)
         heavy = _FOLDED_BYTES * len(convolutions) + _PRODUCT_BYTES * len(products)
@@ -167,18 +179,24 @@ def int8_bytes(model: ModelFacts, leave: Collection[str], *, ranges: bool) -> in
     model = _without(model, leave)
     convolutions, products = layers_of(model, *CONVOLUTIONS), layers_of(model, *PRODUCTS_IN_FILE, *EMBEDDINGS)
     unpacking = _CONVOLUTION_UNPACKING_BYTES * len(convolutions) + _PRODUCT_UNPACKING_BYTES * len(products)
-    size = ir_bytes(model) - saved_by_int8(model, *QUANTIZED) + unpacking
+    size = ir_bytes(model) - saved_once(model, *QUANTIZED) + unpacking
     if not ranges:
-        return size + _SCALE_BYTES * channels(model, *QUANTIZED)
+        return size + _SCALE_BYTES * _channels(model)
     return (
         size
         - 3 * sum(recurrent_sizes(layer)[0] for layer in layers_of(model, *IN_INT8))
-        + (_WIDE_SCALE_BYTES * channels(model, *QUANTIZED))
+        + _WIDE_SCALE_BYTES * _channels(model)
         + (_CONVOLUTION_RANGE_BYTES + _RANGES_BYTES) * len(convolutions)
         + (_PRODUCT_RANGE_BYTES + _RANGES_BYTES) * len(products)
         + _RECURRENT_RANGE_BYTES * len(layers_of(model, *IN_INT8))
         + _NORM_RANGE_BYTES * len(layers_of(model, *LAYER_NORMS))
+        + _MULTIPLICATION_RANGE_BYTES * (model.exported.multiplications if model.exported else 0)
     )
+
+
+def _channels(model: ModelFacts) -> int:
+    """Count the channels with a scale of their own; a tied product has those of its table."""
+    return sum(layer.weight_shape[0] for layer in layers_of(model, *QUANTIZED) if layer.weight_shape)
 
 
 def int4_bytes(model: ModelFacts, leave: Collection[str], group: int) -> int:

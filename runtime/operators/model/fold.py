@@ -1,6 +1,6 @@
 """Hold weights that a layer computes from others, as weight normalization does, as they come out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.catalog import Context, Params, operator
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from titrant.runtime.values import TorchModel
 
 _COPIED_BYTES_PER_SECOND = 100e6
+
+
+# What computes a weight before each call, and torch's function that holds the weight instead.
+_REMOVE = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectral_norm"}
 
 
 class FoldParams(Params):
@@ -44,9 +48,10 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
         for part in list(module.modules()):
             if parametrize.is_parametrized(part):
                 _hold(part)
-            for key, hook in _hooks(part):
-                hook.remove(part)
-                del part._forward_pre_hooks[key]
+            for hook in _hooks(part):
+                remove = getattr(torch.nn.utils, _REMOVE[type(hook).__name__])
+                remove(part, hook.name)
+                _forget(part)
     return module
 
 
@@ -62,14 +67,17 @@ def _hold(part: "torch.nn.Module") -> None:
         part.register_parameter(name, torch.nn.Parameter(value))
 
 
-def _hooks(part: "torch.nn.Module") -> Iterator[tuple[int, Any]]:
-    """Yield what computes a weight before each call, as torch did before it had parametrizations."""
-    from torch.nn.utils.spectral_norm import SpectralNorm
-    from torch.nn.utils.weight_norm import WeightNorm
+def _forget(part: "torch.nn.Module") -> None:
+    """Take out what spectral normalization asks of a state that is loaded: torch does not find it in its wrapper."""
+    for hooks in (part._load_state_dict_pre_hooks, part._state_dict_hooks):
+        for key, hook in list(hooks.items()):
+            if type(getattr(hook, "hook", hook)).__name__.startswith("SpectralNorm"):
+                del hooks[key]
 
-    yield from [
-        (key, hook) for key, hook in part._forward_pre_hooks.items() if isinstance(hook, SpectralNorm | WeightNorm)
-    ]
+
+def _hooks(part: "torch.nn.Module") -> list[Any]:
+    """List what computes a weight before each call, as torch did before it had parametrizations."""
+    return [hook for hook in part._forward_pre_hooks.values() if type(hook).__name__ in _REMOVE]
 
 
 @operator(
@@ -104,13 +112,16 @@ def computed(module: "torch.nn.Module") -> tuple[str, ...]:
     """Name the layers that compute a weight from others."""
     from torch.nn.utils import parametrize
 
-    return tuple(
-        name for name, part in module.named_modules() if parametrize.is_parametrized(part) or any(_hooks(part))
-    )
+    return tuple(name for name, part in module.named_modules() if parametrize.is_parametrized(part) or _hooks(part))
 
 
 def with_plain_weights(model: "TorchModel") -> "TorchModel":
     """Return a model whose layers hold their weights: the same one where they do."""
     from titrant.runtime.backends.torch.module import rewritten
 
-    return rewritten(model, "model.fold", {}) if computed(model.module) else model
+    names = computed(model.module)
+    for name in names:
+        part = model.module.get_submodule(name)
+        for hook in _hooks(part):  # what was computed last cannot be copied with its gradient, and is not read again
+            setattr(part, hook.name, getattr(part, hook.name).detach())
+    return rewritten(model, "model.fold", {}) if names else model

@@ -16,7 +16,7 @@ from titrant.schema.plan import Prediction
 if TYPE_CHECKING:
     from titrant.runtime.backends.torch.weights import WeightsChoice
     from titrant.runtime.values import TorchModel
-    from titrant.schema.facts import LoadedWeights
+    from titrant.schema.seen import LoadedWeights
 
 # Finding the source that the factory rests on among all loaded modules; building a layer; reading and keeping weights.
 _SOURCE_SECONDS, _LAYER_SECONDS = 0.1, 0.0005

@@ -76,7 +76,8 @@ def quantize_allocate(
                 "seconds", "damage"}], from the fastest, "unsolved": budgets of damage without a solution, "tried":
                 [{"name", "leave", "kept", "retention", "lower", "rows", "damage", "seconds"}], lower being what it
                 keeps at least}
-    Fails:      PreconditionError X258 where nothing is left that is worth making, which ends a search, X259 where the
+                Where nothing is left that is worth making, which ends a search, `leave` is none and `ended` says why
+    Fails:      PreconditionError X258 where no share of the original's quality is asked, X259 where the
                 solver finds no mixture, X262 for figures that do not fit together
     Cost:       milliseconds
     """
@@ -87,11 +88,19 @@ def quantize_allocate(
     done = {each["name"] for each in attempts}
     refused = {frozenset(mix) for mix in prices.get("refused", ())}
     refused |= {frozenset(made["int8"]) for name, made in (proposals or {}).items() if name not in done}
-    chosen = None
-    if params.retention is not None:
-        chosen = propose(priced, lines, mixes, params.retention, refused=refused)
+    if params.retention is None:
+        text = "no share of the original's quality is asked, by which a mixture could be kept"
+        advice = "set validation.retention, or search.mix_layers to false"
+        raise PreconditionError(Diagnostic("X258", text, help=advice))
+    chosen = propose(priced, lines, mixes, params.retention, refused=refused)
+    figures = {
+        "frontier": [{"leave": list(mix.left), "seconds": mix.seconds, "damage": mix.damage} for mix in lines.mixes],
+        "unsolved": list(lines.unsolved),
+        "tried": [_shown(each, priced) for each in attempts],
+    }
     if chosen is None:
-        raise PreconditionError(_nothing_left(params, priced, lines, mixes))
+        ended = _nothing_left(params.retention, priced, lines, mixes)
+        return {"allocation": {"leave": None, "ended": ended}, "proposal": figures}
     predicted = _predicted(chosen, prices)
     context.measure("predicted_seconds", chosen.seconds, "s")
     context.measure("predicted_damage", chosen.damage)
@@ -102,11 +111,7 @@ def quantize_allocate(
             "int8": list(chosen.int8),
             "leave": list(chosen.left),
             "predicted": predicted,
-            "frontier": [
-                {"leave": list(mix.left), "seconds": mix.seconds, "damage": mix.damage} for mix in lines.mixes
-            ],
-            "unsolved": list(lines.unsolved),
-            "tried": [_shown(each, priced) for each in attempts],
+            **figures,
         },
     }
 
@@ -175,19 +180,15 @@ def _frontier(priced: Priced, prices: Mapping[str, Any]) -> Frontier:
     return lines
 
 
-def _nothing_left(params: AllocateParams, priced: Priced, lines: Frontier, mixes: Collection[TriedMix]) -> Diagnostic:
+def _nothing_left(retention: float, priced: Priced, lines: Frontier, mixes: Collection[TriedMix]) -> str:
     """Say what ends the search."""
-    if params.retention is None:
-        text = "no share of the original's quality is asked, by which a mixture could be kept"
-        return Diagnostic("X258", text, help="set validation.retention, or search.mix_layers to false")
     fastest, beaten = lines.mixes[0], to_beat(priced, lines, tuple(mixes))
     kept = sum(mix.kept for mix in mixes)
-    text = (
+    return (
         f"no mixture is left that is predicted 5 % faster than {format_time(beaten)} of the fastest that keeps "
-        f"{params.retention:g}: {len(mixes)} were tried, {kept} kept; the fastest of all is predicted at "
+        f"{retention:g}: {len(mixes)} were tried, {kept} kept; the fastest of all is predicted at "
         f"{format_time(fastest.seconds)}"
     )
-    return Diagnostic("X258", text, help="what was kept stands; loosen validation.retention for a faster one")
 
 
 def _predicted(mix: Mix, prices: Mapping[str, Any]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
+from titrant.runtime.cost.matrices import quantized_already
 from titrant.runtime.cost.sizes import EMBEDDINGS
 from titrant.runtime.method import Method
 from titrant.runtime.operators.export.openvino import ir_bytes, not_installed
@@ -24,7 +25,7 @@ class OpenvinoBf16Params(Params):
 
 def requires(params: OpenvinoBf16Params, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need openvino, a processor that computes in bf16, and a layer with weights."""
-    unmet = not_installed(hardware, "openvino")
+    unmet = (*not_installed(hardware, "openvino"), *(quantized_already(model) if model is not None else ()))
     if model is not None and not any(layer.has_weights for layer in model.layers):
         unmet = (*unmet, Unmet("the model has no weights to multiply by in bf16", "use quantization.method none"))
     if not set(NATIVE).isdisjoint(hardware.identity.instructions):

@@ -7,9 +7,9 @@ from pydantic import Field
 from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
-from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
+from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, layers_of, takes_none
 from titrant.runtime.method import Method
-from titrant.runtime.operators.export.openvino import IN_INT8, int8_bytes, loops, not_installed
+from titrant.runtime.operators.export.openvino import IN_INT8, int8_bytes, not_installed, unfit
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -42,9 +42,12 @@ class OpenvinoPtqParams(Params):
 
 
 def requires(params: OpenvinoPtqParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Need openvino, nncf, and a convolution or matrix product with weights."""
-    unmet = (*not_installed(hardware, "openvino", "nncf"), *loops(model))
-    if model is None or not takes_none(model, *MULTIPLIED):
+    """Need openvino, nncf, a convolution or matrix product with weights, and symmetric inputs of recurrent layers."""
+    unmet = (*not_installed(hardware, "openvino", "nncf"), *unfit(model))
+    if model is not None and params.preset == "mixed" and layers_of(model, *IN_INT8):
+        cause = "OpenVINO runs an LSTM in int8 with symmetric inputs only, and preset mixed gives it others"
+        unmet = (*unmet, Unmet(cause, "write preset: performance, or name the layer in quantization.skip"))
+    if model is None or unfit(model) or not takes_none(model, *MULTIPLIED):
         return unmet
     return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
 

@@ -8,7 +8,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, takes_none
 from titrant.runtime.method import Method
-from titrant.runtime.operators.export.openvino import int4_bytes, int8_bytes, loops, not_installed
+from titrant.runtime.operators.export.openvino import int4_bytes, int8_bytes, not_installed, unfit
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -35,10 +35,10 @@ class OpenvinoWeightsParams(Params):
 
 def requires(params: OpenvinoWeightsParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need openvino, nncf, and a layer with weights; of 4 bits a matrix product."""
-    unmet = (*not_installed(hardware, "openvino", "nncf"), *loops(model))
+    unmet = (*not_installed(hardware, "openvino", "nncf"), *unfit(model))
     if params.bits not in _WIDTHS:
         unmet = (*unmet, Unmet(f"weights have 8 bits or 4, not {params.bits}", "set quantization.bits to 8 or 4"))
-    if model is None:
+    if model is None or unfit(model):
         return unmet
     if params.bits != _EIGHT and takes_none(model, *IN_FOUR_BITS):
         return (*unmet, Unmet("4 bits are for matrix products and embeddings, and the model has none", "write bits: 8"))

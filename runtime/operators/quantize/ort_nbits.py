@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from titrant.runtime.catalog import Context, Params, operator
-from titrant.runtime.cost.forward import modelled
+from titrant.runtime.backends.backend import run_cost
+from titrant.runtime.catalog import Context, Params, Port, operator
+from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.matrices import WeightMatrix, matrices_of, quantized_already
 from titrant.runtime.cost.sizes import (
     EMBEDDINGS,
@@ -17,14 +18,14 @@ from titrant.runtime.cost.sizes import (
     short_onnx_bytes,
     tied_to_table,
 )
-from titrant.runtime.method import Method
+from titrant.runtime.method import Method, Repair
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
-    from titrant.runtime.values import OnnxModel
+    from titrant.runtime.values import OnnxModel, Rows
 
 ROUNDED = (*PRODUCTS_IN_FILE, *EMBEDDINGS)
 # Of a product with fewer inputs little is saved, and unpacking costs as much as multiplying.
@@ -32,6 +33,12 @@ LEAST_INPUTS = 64
 # A row of a table has no product to slow down: the least block.
 LEAST_ROW = 16
 _MATRIX = 2
+_WIDTHS = (4, 8)
+ADAROUND = "adaround"
+# Calibration rows that are answered at once.
+ROWS_AT_ONCE = 64
+# Steps by vectors in each of them, of one layer.
+TRAINED = 600 * 64
 
 # Names, shapes and attributes of what takes the place of a product.
 NODES_BYTES = 140
@@ -51,6 +58,12 @@ class OrtNbitsParams(Params):
         "rtn", description="round to nearest, half-quadratic quantization, or llama.cpp's k-quant"
     )
     symmetric: bool = Field(False, description="no zero points: smaller by half a byte or a byte a block; rtn only")
+    rounding: Literal["nearest", "adaround"] = Field(
+        "nearest",
+        description="how a weight becomes a whole number: the nearest, or the one that keeps the answers of each layer "
+        "nearest on calibration rows; of products, below 8 bits, rtn only",
+    )
+    rows: int = Field(256, ge=1, description="calibration rows that adaround uses, at most")
     accuracy_level: Literal[0, 1, 2, 3, 4] = Field(
         4, description="numbers that are multiplied, at least: 4 int8, 3 bf16, 2 fp16, 1 fp32, 0 the engine's choice"
     )
@@ -60,6 +73,8 @@ class OrtNbitsParams(Params):
     def _has_zero_points(self) -> "OrtNbitsParams":
         if self.symmetric and self.algorithm != "rtn":
             raise ValueError(f"{self.algorithm} fits zero points, and symmetric leaves them out: write algorithm: rtn")
+        if self.rounding == ADAROUND and (self.algorithm != "rtn" or self.bits == max(_WIDTHS)):
+            raise ValueError("adaround chooses whole numbers for weights of 4 bits on the scales of algorithm: rtn")
         return self
 
 
@@ -110,8 +125,15 @@ def predict(
     size = short_onnx_bytes(model) + NODES_BYTES * len(matrices)
     size -= sum(4 * matrix.inputs * matrix.outputs for matrix in matrices)
     size += sum(block_bytes(matrix, params) for matrix in matrices)
-    speed = _READ_BYTES_PER_SECOND[params.algorithm]
-    seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / speed
+    rate = _READ_BYTES_PER_SECOND[params.algorithm]
+    seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / rate
+    if params.rounding == ADAROUND:
+        # A step multiplies its vectors by a weight three times, forward and backward.
+        multiplied = sum(matrix.inputs * matrix.outputs for matrix in matrices if matrix.is_product)
+        seconds += TRAINED * 6 * multiplied / speed_of(hardware, work.threads).flops
+        rows = min(params.rows, work.rows.get("calibration", params.rows))
+        forward = forward_seconds(model, speed_of(hardware, work.threads), run_cost("torch", "torch"), max(rows, 1))
+        seconds += 2 * len(matrices) * forward
     return modelled(hardware, seconds, 5 * model.weight_bytes, size)
 
 
@@ -126,23 +148,30 @@ def block_bytes(matrix: WeightMatrix, params: OrtNbitsParams) -> int:
     return matrix.outputs * (-(-length * params.bits // 8) + 4 * blocks + zeros)
 
 
+def loads(params: OrtNbitsParams) -> tuple[str, ...]:
+    """Return the modules that are imported: torch for training alone."""
+    ours = "titrant.runtime.backends.onnxruntime"
+    trained = ("torch", f"{ours}.titration.adaround") if params.rounding == ADAROUND else ()
+    return ("onnx", "onnxruntime", f"{ours}.nbits", *trained)
+
+
 @operator(
     "quantize.ort_nbits",
-    version=2,
+    version=3,
     family="quantize",
     params=OrtNbitsParams,
-    inputs={"model": "onnx"},
+    inputs={"model": "onnx", "calibration": Port(("rows",), optional=True, when=("rounding", ADAROUND))},
     outputs={"model": "onnx"},
     requires=requires,
     predict=predict,
-    loads=("onnx", "onnxruntime", "titrant.runtime.backends.onnxruntime.nbits"),
-    libraries=("onnx", "onnxruntime", "numpy"),
+    loads=loads,
+    libraries=("onnx", "onnxruntime", "numpy", "torch"),
     method=Method(
         "ort.nbits",
         takes="onnx",
         engine="onnxruntime",
         format="onnx",
-        bits=(4, 8),
+        bits=_WIDTHS,
         rank=5,
         dynamic_activations=True,
         devices=("cpu",),
@@ -157,31 +186,42 @@ def block_bytes(matrix: WeightMatrix, params: OrtNbitsParams) -> int:
         layers=ROUNDED,
         named="matrix products and embeddings",
         leaves=leaves,
+        repairs=(Repair(ADAROUND, "rounded", options={"rounding": ADAROUND}, bits=(4,)),),
     ),
 )
-def quantize_ort_nbits(params: OrtNbitsParams, context: Context, *, model: Any) -> dict[str, Any]:
+def quantize_ort_nbits(
+    params: OrtNbitsParams, context: Context, *, model: Any, calibration: Any = None
+) -> dict[str, Any]:
     """Round the constant weights of MatMul, Gemm and Gather to 4 or 8 bits, block by block.
 
     Helps when: products have few rows (batch times tokens), so that reading weights takes the time: 3 to 4 times as
                 fast at one row, slower than fp32 from about 30 rows on; or when the size counts most
     Inputs:     model - an fp32 ONNX file with a MatMul or Gemm of 64 inputs or more, or a Gather whose rows have 16
-                numbers or more, with constant weights
+                numbers or more, with constant weights; calibration - for `rounding: adaround` alone, rows like those to
+                come, whose arrays the file takes by name
     Outputs:    model - an ONNX file with onnxruntime's own operators MatMulNBits and GatherBlockQuantized; each Gemm
                 becomes one of them and an Add. Convolutions, products with fewer inputs, with batch axes or with their
                 weight on the left, and the layers of `leave` stay in fp32. Activations are rounded to int8 block by
-                block at accuracy_level 4. The measurements quantized_nodes and fp32_nodes count the nodes with weights
-    Fails:      PreconditionError when there is nothing to round or a weight is NaN or infinite; StepError when
-                onnxruntime cannot load the result
-    Cost:       one pass over the weights, twenty for hqq and k_quant; peak memory is five times the file
+                block at accuracy_level 4. The measurements quantized_nodes and fp32_nodes count the nodes with weights;
+                of adaround, rounding_error is the mean over layers of the squared error of their answers, relative to
+                that of the nearest
+    Fails:      PreconditionError when there is nothing to round or a weight is NaN or infinite, X217 for adaround
+                without rows; StepError when onnxruntime cannot load the result
+    Cost:       one pass over the weights, twenty for hqq and k_quant; peak memory is five times the file. adaround
+                answers calibration rows twice for each layer, and trains 600 steps of 64 vectors
     """
-    rounded, nodes, left = quantize(model, params, context)
+    rounded, nodes, left = quantize(model, params, context, calibration)
     context.measure("quantized_nodes", nodes)
     context.measure("fp32_nodes", left)
     return {"model": rounded}
 
 
-def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "tuple[OnnxModel, int, int]":
+def quantize(
+    model: "OnnxModel", params: OrtNbitsParams, context: Context, calibration: "Rows | None" = None
+) -> "tuple[OnnxModel, int, int]":
     """Return the written file, how many nodes are rounded, and how many with weights are not."""
+    import numpy as np
+
     from titrant.runtime.backends.onnxruntime.compact.compact import compact
     from titrant.runtime.backends.onnxruntime.graph import PRODUCT, WEIGHTED, weighted_nodes, without_gemm, write
     from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
@@ -210,7 +250,19 @@ def quantize(model: "OnnxModel", params: OrtNbitsParams, context: Context) -> "t
             )
         )
     how = Rounding(params.bits, params.block, params.algorithm, params.symmetric, params.accuracy_level)
-    round_weights(graph, products, tables, how)
+    numbers: dict[str, np.ndarray] = {}
+    if params.rounding == ADAROUND and products:
+        from titrant.runtime.backends.onnxruntime.calibration import RangeRule, feeds_of
+        from titrant.runtime.backends.onnxruntime.titration.adaround import adaround
+
+        if calibration is None:
+            message = "rounding: adaround is trained on calibration rows, and there are none"
+            raise PreconditionError(Diagnostic("X217", message, help="give the role calibration rows in data.split"))
+        rule = RangeRule("minmax", 100.0, params.rows, ROWS_AT_ONCE)
+        feeds = feeds_of(graph, names, model, calibration, rule)
+        numbers, errors = adaround(graph, products, how, feeds, context)
+        context.measure("rounding_error", float(np.mean([each.chosen / each.nearest for each in errors.values()])))
+    round_weights(graph, products, tables, how, numbers)
     restore_names(graph, names)
     compact(graph)
     written = write(graph, context.scratch / "model.onnx")

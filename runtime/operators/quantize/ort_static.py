@@ -94,8 +94,15 @@ class OrtStaticParams(Params):
 
 
 def requires(params: OrtStaticParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Need onnxruntime and a convolution or matrix product with weights."""
+    """Need onnxruntime, a convolution or matrix product with weights, and activations that kernels take.
+
+    Those for x86 take uint8. onnxruntime rewrites int8 activations as it loads a file, but for results that several
+    layers read: those layers it runs in fp32.
+    """
     unmet = missing(hardware, "onnx", "onnxruntime")
+    if params.activation_type == "int8" and hardware.identity.machine == "x86_64":
+        cause = "onnxruntime's int8 kernels for x86_64 take activations in uint8, and int8 ones partly run in fp32"
+        unmet = (*unmet, Unmet(cause, "write activation_type: uint8"))
     if model is not None and (again := quantized_already(model)):
         return (*unmet, *again)
     if model is None or not takes_none(model, *MULTIPLIED):
@@ -174,6 +181,18 @@ def _few_products(model: ModelFacts) -> str:
             Repair("equalize", "equalized", before="quantize.equalize", exact=True),
             Repair("clip", "clipped", options={"calibration": "mse"}),
             Repair("clip", "cut", options={"calibration": "percentile"}, unasked="the least squared error is tried"),
+            Repair(
+                "bias_correction",
+                "corrected",
+                after="quantize.bias_correction",
+                unasked="it gained least where repairs were measured, and takes a forward pass for every layer",
+            ),
+            Repair(
+                "smooth",
+                "smoothed",
+                before="quantize.smoothquant",
+                unasked="it is for activations with outlier channels behind a normalization, as in transformers",
+            ),
         ),
         mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate", "sensitivity.fisher"),
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),

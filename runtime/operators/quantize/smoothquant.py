@@ -20,6 +20,9 @@ assert _STATIC is not None
 _SECONDS, _LAYER_SECONDS = 0.1, 0.004
 _BATCH = 50
 
+# What a smoothed layer's input can be divided in, beside a linear layer before it.
+_TAKING = ("LayerNorm", "RMSNorm", "BatchNorm1d")
+
 
 class SmoothQuantParams(Params):
     """How much of an outlier's range moves into the weights, and how the static quantization after it is done."""
@@ -40,10 +43,15 @@ class SmoothQuantParams(Params):
 
 
 def requires(params: SmoothQuantParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Need torch, onnxruntime and a linear layer in fp32."""
+    """Need torch, onnxruntime, a linear layer in fp32, and something before one that can take its input's range."""
     packages = missing(hardware, "torch", "onnx", "onnxruntime")
-    if model is None or any(layer.dtype in ("", "float32") for layer in layers_of(model, "Linear")):
-        return packages
+    linear = () if model is None else layers_of(model, "Linear")
+    if model is None or any(layer.dtype in ("", "float32") for layer in linear):
+        custom = model is not None and any(layer.custom for layer in model.layers)
+        if model is None or custom or len(linear) > 1 or layers_of(model, *_TAKING):
+            return packages
+        cause = f"no layer norm, RMS norm, batch norm or other linear layer stands before {linear[0].name}"
+        return (*packages, Unmet(cause, "use ort.static"))
     return (*packages, Unmet("smoothquant smooths linear layers and the model has none in fp32", "use ort.static"))
 
 

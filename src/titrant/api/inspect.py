@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.compiler.predict.suitability import Suitability
-    from titrant.runtime.report.record_view import Sensitivity
+    from titrant.runtime.report.search_values import Sensitivity
 
 # A name for what nobody has named; recipes need one.
 _NAME = "inspected"
 _INSPECTED_WHOLE = (".onnx", ".safetensors", *YAML_SUFFIXES)
+# Files that hold a graph, by the key of `model` that takes them.
+_FILES = {"onnx": "an ONNX file", "torchscript": "a TorchScript file", "exported": "a torch.export file"}
 # Stands for inputs that are not known: layers are looked at, what they answer is not.
 _UNKNOWN_INPUTS: tuple[dict[str, Any], ...] = ({"name": "input", "shape": ["batch", 1]},)
 
@@ -97,7 +99,7 @@ def inspect_run(run: str) -> RunLayers:
 def _sensitivity(file: Path) -> "Mapping[str, Sensitivity]":
     """Read what a run found out of its regions; {} where it has no report, or searched no mixture."""
     from titrant.api.runs import read_json
-    from titrant.runtime.report.record_view import read_sensitivity
+    from titrant.runtime.report.search_values import read_sensitivity
 
     if not file.is_file():
         return {}
@@ -115,7 +117,9 @@ def inspect(
     hardware: Hardware | None = None,
     trust: bool = False,
 ) -> Inspected:
-    """Inspect a recipe, an .onnx file, a weights file, or a factory `module:Name` with its `args` and `inputs`.
+    """Inspect a recipe, a file with a graph or weights, or a factory `module:Name` with its `args` and `inputs`.
+
+    Graphs are in .onnx, .pt2 (torch.export) and TorchScript files; the latter do not say the shapes of their `inputs`.
 
     `inputs` are as `model.inputs` has them: name, shape, dtype; without them a factory's layers are counted and its
     FLOPs are not. A model is looked at in a child process, without its weights' values, and the answer is kept. `level`
@@ -129,10 +133,12 @@ def inspect(
         return _recipe(subject, read(Path(subject), [*overrides, *levels]), level, hardware, trust)
     if overrides:
         raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {subject}", help="give a recipe"))
-    if subject.lower().endswith(WEIGHT_SUFFIXES):
+    source = source_of(Path(subject))
+    if not source and subject.lower().endswith(WEIGHT_SUFFIXES):
         return _weights(subject, level, args, inputs)
-    if suffix == ".onnx":
-        _refuse({"args": args, "inputs": inputs}, "an ONNX file")
+    if source:
+        says = source != "torchscript"  # a script names its inputs, and says nothing of their shapes
+        _refuse({"args": args, "inputs": inputs if says else None}, _FILES[source])
         if not is_text(str(Path(subject).absolute())):
             advice = "reach it by a link of another name"
             raise RecipeError(Diagnostic("P080", f"the name of {subject} is not UTF-8", help=advice))
@@ -141,7 +147,8 @@ def inspect(
     elif not is_reference(subject):
         raise RecipeError(_no_model(subject))
     parsed = bare_recipe(subject, level or "auto", args, inputs)
-    return _bare(subject, parsed, level, hardware, trust, shown=inputs is not None or suffix == ".onnx")
+    shown = inputs is not None or source in ("onnx", "exported")
+    return _bare(subject, parsed, level, hardware, trust, shown=shown)
 
 
 def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool) -> Inspected:
@@ -159,6 +166,13 @@ def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Har
     return Inspected(subject, inspected.model, inspected.data, verdict)
 
 
+def source_of(file: Path) -> str:
+    """Return the key of a recipe's `model` that takes a file with a graph in it; "" for any other."""
+    if file.suffix.lower() in (".onnx", ".pt2"):
+        return "onnx" if file.suffix.lower() == ".onnx" else "exported"
+    return "torchscript" if file.is_file() and holds_program(file) else ""
+
+
 def _weights(
     subject: str, level: str | None, args: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]] | None
 ) -> Inspected:
@@ -168,9 +182,6 @@ def _weights(
     file = Path(subject)
     if not file.is_file():
         raise RecipeError(_no_model(subject))
-    if holds_program(file):
-        message = f"{file.name} is a TorchScript program, which this version of titrant does not take"
-        raise RecipeError(Diagnostic("P080", message, help="name the factory of its module, or export it as .onnx"))
     if file.suffix.lower() != ".safetensors":
         message = f"{file.name} can only be read with torch, and holds no model"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights: module:Name"))
@@ -215,8 +226,9 @@ def bare_recipe(
     """Write the recipe that stands for a model without one; it stands in the current folder."""
     from titrant.schema.language.write import dump
 
-    model: dict[str, Any] = {"onnx": str(Path(subject).absolute())} if Path(subject).suffix.lower() == ".onnx" else {}
-    if not model:
+    source = source_of(Path(subject))
+    model: dict[str, Any] = {source: str(Path(subject).absolute())} if source else {}
+    if not source:
         model = {"factory": subject, "args": dict(args or {}), "weights": "included"}
         model |= {} if args else {"args": {}}
     model["inputs"] = [dict(spec) for spec in inputs or _UNKNOWN_INPUTS]
@@ -273,7 +285,7 @@ def _refuse(given: Mapping[str, object], what: str) -> None:
 
 
 def _no_model(subject: str) -> Diagnostic:
-    advice = "give a recipe (.yaml), an .onnx or .safetensors file, or a factory: module:Name"
+    advice = "give a recipe (.yaml), an .onnx, .pt2, TorchScript or .safetensors file, or a factory: module:Name"
     if Path(subject).is_dir():
         return Diagnostic("P080", f"{subject} is a folder", help="name the file in it")
     there = Path(subject).exists()

@@ -32,7 +32,7 @@ from titrant.schema.lock import (
 )
 from titrant.schema.plan import Plan
 from titrant.schema.planned import Planned
-from titrant.schema.record import CandidateRecord, RunRecord
+from titrant.schema.record import NOT_TRIED, CandidateRecord, RunRecord
 from titrant.schema.values.files import home_path
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import without_places
@@ -262,8 +262,6 @@ def hold(planned: Planned) -> "Replay":
 
 def locked_search(entry: LockEntry, plan: Plan) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return which candidates of an entry mended others, and the layers that each mixture left in higher precision."""
-    from titrant.runtime.run.replay import NOT_TRIED
-
     mending = {candidate.id for candidate in plan.candidates if candidate.mends}
     made = {name: each for name, each in entry.candidates.items() if name in mending and each.became != NOT_TRIED}
     return tuple(made), {name: each.left for name, each in made.items() if each.left}

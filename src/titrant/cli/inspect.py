@@ -19,7 +19,7 @@ from titrant.schema.release import Release
 from titrant.schema.values.units import counted, format_size
 
 if TYPE_CHECKING:
-    from titrant.runtime.report.record_view import Sensitivity
+    from titrant.runtime.report.search_values import Sensitivity
 
 # More layers than this are shortened to the first and last of them.
 _MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
@@ -32,13 +32,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     recipe_options(parser)
     data_option(parser)
-    help_text = "a recipe, an .onnx or .safetensors file, module:Name; or a run: folder, id, unique prefix, or latest"
+    help_text = (
+        "a recipe, an .onnx, .pt2, TorchScript or .safetensors file, module:Name; or a run: folder, id, unique prefix, "
+        "or latest"
+    )
     parser.add_argument("model", metavar="MODEL|RECIPE|RUN", help=help_text)
     parser.add_argument(
         "--level", choices=LEVEL_NAMES, help="say whether this level suits; exit 3 when it cannot be met"
     )
     parser.add_argument("--args", metavar="JSON", help="arguments of a factory")
-    parser.add_argument("--inputs", metavar="JSON", help="a factory's inputs: a list of {name, shape, dtype}")
+    parser.add_argument(
+        "--inputs", metavar="JSON", help="inputs of a factory or a TorchScript file: a list of {name, shape, dtype}"
+    )
     json_option(parser, "everything")
 
 
@@ -113,7 +118,8 @@ def _sensitivity(name: str, sensitivity: "Sensitivity") -> str:
         rows.append((region.name, str(len(region.layers)), f"{region.kl:.3g}", *measured))
     layers = sum(len(region.layers) for region in sensitivity.regions)
     rows.append(("all at once", str(layers), f"{sensitivity.whole:.3g}", *([f"{check.whole:.3g}"] if check else [])))
-    compared = f" · rank correlation with all rows {check.spearman:.2f}" if check and check.spearman is not None else ""
+    compares = check is not None and check.spearman is not None
+    compared = f" · rank correlation with all rows {check.spearman:.2f}" if check and compares else ""
     title = f"sensitivity of {counted(len(sensitivity.regions), 'region')} on {sensitivity.rows:,} rows{compared}"
     return f"{name} · {title}\n{table(rows)}"
 

@@ -15,7 +15,7 @@ from titrant.schema.gain import gains_words
 from titrant.schema.gain_parts import fastest_words, product_words
 from titrant.schema.gate import GateResult, reason_words
 from titrant.schema.planned import Planned
-from titrant.schema.record import CandidateRecord, LadderRung, RunRecord
+from titrant.schema.record import NOT_TRIED, CandidateRecord, LadderRung, RunRecord
 from titrant.schema.values.units import counted, format_size, format_time
 
 if TYPE_CHECKING:
@@ -159,11 +159,18 @@ def verdict_text(record: RunRecord, planned: Planned) -> str:
     """Write the outcome of a run."""
     lines = [f"{record.name}: {headline(record)}"]
     lines += [wrapped(_rung(rung), "  ", "    ") for rung in record.ladder]
+    untried: dict[str, list[str]] = {}
     for candidate in record.candidates:
+        if candidate.status == NOT_TRIED:
+            untried.setdefault(candidate.because, []).append(candidate.candidate)
+            continue
         lines.append(wrapped(f"{candidate.candidate}: {candidate.status} · {candidate.because}", "  ", "    "))
         lines += _figures(candidate)
         if candidate.judgement is not None:
             lines += [wrapped(_gate(result), "    ", " " * 8) for result in candidate.judgement.results]
+    lines += [
+        wrapped(f"{', '.join(names)}: {NOT_TRIED} · {because}", "  ", "    ") for because, names in untried.items()
+    ]
     lines.append(f"{counted(record.executed, 'step')} executed, {record.reused} reused, {format_time(record.seconds)}")
     lines.append(f"report: {_report(record)}")
     return "\n".join(lines)

@@ -155,6 +155,13 @@ def test_refuses_what_an_onnx_file_cannot_become(folder):
     assert codes(BASE + "export: [{format: onnx, opset: 18}]\n", folder) == [("R108", 5, 25)]
 
 
+@pytest.mark.parametrize("method", ["ort.nbits", "openvino.weights", "mlx.affine"])
+def test_takes_the_width_of_a_method_in_one_place_only(method, folder):
+    """Levels and the medical safeguards look at `quantization.bits`: four bits must not pass them as an option."""
+    start = f"quantization: {{method: {method}, options: {{"
+    assert codes(CODE % "nets:Net" + start + "bits: 4}}\n", folder) == [("R107", 6, len(start) + 1)]
+
+
 def test_refuses_to_calibrate_on_random_inputs(folder):
     assert codes(BASE + "quantization: {method: ort.static}\n", folder) == [("R109", 5, 24)]
 

@@ -124,7 +124,7 @@ TIED = replace(MODEL, layers=(*LAYERS, Layer("out", "Linear", 0, 0, (32, 32), dt
 @pytest.mark.parametrize(
     ("method", "planned"),
     [("ort.static", "int8"), ("ort.dynamic", "int8"), ("bnb.nf4", "fp32"),
-     ("torchao.int8_weight_only", "int8")],
+     ("torchao.int8_weight_only", "int8"), ("openvino.weights", "int8"), ("openvino.bf16", "bf16")],
 )  # fmt: skip
 def test_plans_a_layer_whose_weight_is_that_of_another(method, planned):
     """A head that is tied to a table holds no weight of its own, and is multiplied all the same."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.compiler import case
 
-from titrant.schema.facts import LoadedWeights
+from titrant.schema.seen import LoadedWeights
 
 PLAIN = LoadedWeights("w.ckpt", 4, 643)
 

@@ -356,3 +356,13 @@ def test_takes_other_loaded_transforms_for_another_thing_to_be_judged(tmp_path):
     first = judged("one.onnx", "of one training")
     assert judged("copy.onnx", "of one training") == first
     assert judged("one.onnx", "of another training") != first
+
+
+def test_settles_the_layers_of_a_mixture_between_the_float_graph_and_its_method(tmp_path):
+    mixture = replace(small.STATIC, id="onnx.ort.static.mix1", mends=small.STATIC.id, mix=1)
+    plan = compiled(tmp_path, small.PLAIN, small.STATIC, mixture, training=FIT)
+    order = {step.id: place for place, step in enumerate(plan.steps)}
+    making = by_id(plan, mixture.id)
+    read = by_id(plan, making.inputs["allocation"].rpartition(".")[0])
+    assert order[making.inputs["model"].rpartition(".")[0]] < order[read.id] < order[making.id]
+    assert problems(plan) == ()

@@ -16,7 +16,7 @@ from titrant.compiler.passes.simplify import drop_no_ops, has_no_ops
 from titrant.runtime import catalog
 from titrant.schema.facts import Layer
 from titrant.schema.language.parse import parse
-from titrant.schema.plan import plan_digest
+from titrant.schema.plan import STAGES, plan_digest
 
 specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parents[1] / "small_recipes.py")
 small = importlib.util.module_from_spec(specification)
@@ -35,8 +35,7 @@ def ids(plan):
 
 def shuffled(plan):
     """Put every validating step of a stage behind all other work of it, as a careless lowering would."""
-    order = ("prepare", "make", "measure", "judge", "report")
-    steps = sorted(plan.steps, key=lambda one: (order.index(one.stage), one.operator.startswith("validate.")))
+    steps = sorted(plan.steps, key=lambda one: (STAGES.index(one.stage), one.operator.startswith("validate.")))
     return replace(plan, steps=tuple(steps))
 
 

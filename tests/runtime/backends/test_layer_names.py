@@ -163,6 +163,14 @@ def test_tells_nodes_apart_whose_names_differ_by_a_number():
     assert layers_by_node(graph, ["fc", "fc_1"], inside=True) == {"fc": "fc", "fc_1": "fc_1"}
 
 
+@pytest.mark.parametrize("holder", ["layers.0", "layers.layers.0"])
+def test_finds_the_layers_of_a_list_that_has_the_name_of_what_holds_it(holder):
+    """An exporter writes one way to a module of a list for both: /layers/layers.0/fc."""
+    graph = graph_of([product("/layers/layers.0/fc/MatMul", "x", "a", "y")], {"a": np.eye(4, dtype=np.float32)})
+    layers = [f"{holder}.fc", "head"]
+    assert layers_by_node(graph, layers, inside=True) == {"/layers/layers.0/fc/MatMul": f"{holder}.fc"}
+
+
 def test_calls_nodes_without_a_name_after_their_operator_and_place():
     weights = {name: np.eye(4, dtype=np.float32) for name in ("a", "b")}
     graph = graph_of(

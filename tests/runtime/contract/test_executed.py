@@ -57,6 +57,12 @@ def test_stays_open_where_the_engine_cannot_tell_or_was_not_asked(require):
         assert (made.results[0].verdict, made.released) == ("INCONCLUSIVE", False)
 
 
+def test_says_what_runs_where_no_layer_has_a_planned_precision():
+    made = judged(replace(BESIDE, executed="int8", engine_op="QGemm"))
+    assert made.results[0].verdict == "PASS"
+    assert "no layer whose precision is planned; the engine runs int8 (QGemm)" in made.results[0].reason
+
+
 def test_asks_nothing_of_what_the_engine_chooses():
     result = judged(RIGHT, CHOSEN, BESIDE).results[0]
     assert result.verdict == "PASS"

@@ -1,5 +1,6 @@
 """Predicted file sizes come within 3 % or 16 KiB of the files."""
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -98,6 +99,28 @@ def test_predicts_the_size_of_a_head_that_is_the_table_of_an_embedding(*, tokens
     said = {operator: predicted(operator, {}, known) for operator in sizes}
     wrong = {name: (said[name], made) for name, made in sizes.items() if abs(said[name] - made) > 0.03 * made}
     assert wrong == {}
+
+
+@pytest.mark.parametrize("operator", ["export.openvino", "quantize.openvino_weights", "export.exported", "export.onnx"])
+def test_predicts_the_size_of_attention_norms_and_gates_that_no_layer_shows(operator, rooted, rows, apply):
+    model, known, plain = rooted
+    example = rows(96)
+    inputs = {"model": model if operator in ("export.exported", "export.onnx") else plain}
+    inputs |= {} if operator.startswith("quantize") else {"example": example}
+    made = apply(operator, inputs, {}).outputs["model"].path
+    size = sum(file.stat().st_size for file in (made.parent.glob("model.*") if "openvino" in operator else [made]))
+    assert abs(predicted(operator, {}, known) - size) < 0.03 * size
+
+
+@pytest.fixture
+def rooted(torch_model, rows, apply):
+    """A network of functions, what planning sees of it, and its ONNX file."""
+    model = torch_model("Rooted", 96, size=6000)
+    seen = run_forward("Rooted", model.module, (TensorSpec("x", ("batch", 96), "float32"),), "unlabeled")
+    known = facts(model.module, seen.unread, seen.flops_by_module, seen.uncalled)
+    known = replace(known, operations=seen.operations, exported=seen.exported)
+    assert seen.exported.mask_bytes == 4 * 96**2
+    return model, known, apply("export.onnx", {"model": model, "example": rows(96)}).outputs["model"]
 
 
 def predicted(operator, params, known):

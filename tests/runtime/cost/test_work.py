@@ -11,7 +11,8 @@ from titrant.runtime.backends.model_kind import RunCost
 from titrant.runtime.cost.forward import Speed, forward_seconds, work_seconds
 from titrant.runtime.inspect.operation_work import OPERATION_KINDS
 from titrant.schema.cost import FP32, Arithmetic
-from titrant.schema.facts import ModelFacts, OperationWork
+from titrant.schema.facts import ModelFacts
+from titrant.schema.seen import OperationWork
 
 SPEED = Speed(flops=1e9, int8=2e9, bytes=1e9, measured=True)
 COST = RunCost(
@@ -39,6 +40,11 @@ def test_prices_products_of_computed_arrays_by_their_flops():
 
 def test_takes_nothing_for_what_an_engine_does_without():
     assert work_seconds(model(clone=OperationWork(9, 10**6, 10**6)), SPEED, COST, 32) == 0.0
+
+
+def test_takes_its_own_time_for_each_operation_that_moves_nothing():
+    cost = replace(COST, work_passes={"view": 0.0})
+    assert work_seconds(model(view=OperationWork(9, 10**6, 10**6)), SPEED, cost, 32) == pytest.approx(9e-6)
 
 
 def test_lets_a_method_say_what_share_of_it_is_left():

@@ -11,7 +11,8 @@ from torch.nn import functional  # noqa: TID253
 
 from titrant.runtime.inspect.operation_work import OPERATION_KINDS, graph_work
 from titrant.runtime.inspect.torch import describe_live
-from titrant.schema.facts import OperationWork, TensorSpec
+from titrant.schema.facts import TensorSpec
+from titrant.schema.seen import OperationWork
 
 PLACES, WIDTH, HEADS = 6, 8, 2
 
@@ -106,6 +107,25 @@ def test_counts_the_nodes_of_a_graph_alike_and_what_rests_on_constants_not_at_al
         "product": OperationWork(1, 32, 32, 32),
         "strided": OperationWork(1, 16, 16),
     }
+
+
+@pytest.mark.parametrize(
+    ("joins", "kind"),
+    [
+        (lambda x: torch.stack((x, x), -1), "scattered"),
+        (lambda x: torch.stack((x, x), 1), "copy"),
+        (lambda x: torch.cat((x[..., :3], x[..., 3:]), -1), "scattered"),
+        (lambda x: torch.cat((x, x), dim=1), "copy"),
+        (lambda x: torch.cat((x, x)), "copy"),
+    ],
+)
+def test_tells_joins_of_few_numbers_at_a_time_from_others(joins, kind):
+    class Net(nn.Module):
+        def forward(self, x):
+            return joins(x)[: len(x)]
+
+    work = work_of(Net(), 5, 32)
+    assert (kind in work, {"copy", "scattered"} & set(work)) == (True, {kind})
 
 
 @settings(max_examples=15, deadline=None)

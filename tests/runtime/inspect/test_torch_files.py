@@ -186,3 +186,47 @@ def test_refuses_nan_among_the_weights(tmp_path):
     torch.export.save(torch.export.export(net, (torch.zeros(2, 3),)), tmp_path / "nan.pt2")
     with pytest.raises(StepError, match=r"X155: nan\.pt2: NaN in weight"):
         facts_of(tmp_path / "nan.pt2")
+
+
+def test_counts_the_flops_of_attention_whose_batch_does_not_stand_first(tmp_path):
+    """Its products are of (tokens, batch, width), and then of (tokens * batch, width)."""
+    import torch
+    from operator_nets import Encoder
+
+    net = Encoder().eval()
+    example = (torch.zeros(3, 5, 8),)
+    free = ({0: torch.export.Dim.AUTO},)
+    torch.export.save(torch.export.export(net, example, dynamic_shapes=free), tmp_path / "encoder.pt2")
+    counts = {layer.name: layer.flops for layer in facts_of(tmp_path / "encoder.pt2").layers if layer.flops}
+    assert counts == {
+        "layer.self_attn": 2 * 5 * 8 * 24, "layer.self_attn.out_proj": 2 * 5 * 8 * 8, "layer.linear1": 2 * 5 * 8 * 16,
+        "layer.linear2": 2 * 5 * 16 * 8, "head": 2 * 8 * 2,
+    }  # fmt: skip
+    assert {layer.type for layer in facts_of(tmp_path / "encoder.pt2").layers if layer.name.endswith("out_proj")} == {
+        "Linear"
+    }
+
+
+def test_says_of_a_layer_that_only_a_branch_calls_that_it_is_in_one(tmp_path):
+    import torch
+    from torch import nn
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.inner = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            x = self.first(x)
+            if bool(x.mean() > 0):
+                x = self.inner(x)
+            return x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = torch.jit.script(Branching().eval())
+        torch.jit.save(script, str(tmp_path / "script.pt"))
+        torch.jit.save(torch.jit.freeze(script), str(tmp_path / "frozen.pt"))
+    spec = TensorSpec("x", ("batch", 4), "float32")
+    assert [layer.type for layer in facts_of(tmp_path / "script.pt", spec).layers] == ["Linear", "If"]
+    assert [layer.type for layer in facts_of(tmp_path / "frozen.pt", spec).layers] == ["Linear", "If"]

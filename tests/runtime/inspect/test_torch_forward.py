@@ -10,8 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
 from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
+from titrant.runtime.inspect.exported_graph import exported_graph
 from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward
 from titrant.schema.facts import TensorSpec
+from titrant.schema.seen import ExportedGraph
 
 
 class Attends(nn.Module):
@@ -198,6 +200,14 @@ def test_counts_a_recurrent_layer_as_one_operation_whatever_its_steps():
         assert not module.steps._forward_hooks
         assert not module.steps._forward_pre_hooks
     assert counts[0] == counts[1] < 6
+
+
+def test_estimates_no_nodes_for_what_only_brings_operands_into_shape():
+    product = ("t", "view", "mm", "_unsafe_view")
+    batched = ("expand", "clone", "_unsafe_view", "expand", "view", "bmm", "view")
+    assert exported_graph(product, 0).nodes == exported_graph(("mm",), 0).nodes == 2
+    assert exported_graph(batched, 0).nodes == exported_graph(("bmm",), 0).nodes == 1
+    assert exported_graph(("view", "relu", "view", "mul", "mul"), 5) == ExportedGraph(8, 2, 5)
 
 
 class Refused:

@@ -125,6 +125,7 @@ CASES = {
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
     "model.fuse": Case({}, {"model": "model.load:model"}),
+    "model.fold": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
     "export.onnx": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
     "export.inside": Case(
@@ -161,6 +162,14 @@ CASES = {
     "quantize.equalize": Case({}, {"model": "export.onnx:model"}),
     "quantize.smoothquant": Case({}, {"model": "net:layers", "calibration": "data.transform:calibration"}),
     "quantize.ort_static": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
+    "quantize.bias_correction": Case(
+        {},
+        {
+            "model": "quantize.ort_static:model",
+            "float": "export.onnx:model",
+            "calibration": "data.transform:calibration",
+        },
+    ),
     "export.openvino": Case({}, {"model": "export.onnx:model", "example": "data.transform:tuning"}),
     "quantize.openvino_bf16": Case({}, {"model": "export.onnx:model"}),
     "quantize.openvino_ptq": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),

@@ -58,6 +58,19 @@ class OwnFp32(nn.Module):
         return self.second(y)
 
 
+class Normed(nn.Module):
+    """Two linear layers that compute their weights from others, of 5 inputs and 5 answers each."""
+
+    def __init__(self, norm):
+        super().__init__()
+        name, _, before = norm.partition(" ")
+        wrap = getattr(nn.utils if before else nn.utils.parametrizations, name)
+        self.first, self.second = wrap(nn.Linear(5, 5)), wrap(nn.Linear(5, 5))
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x)))
+
+
 class SharedSquare(nn.Module):
     """Three linear layers, two of which share one weight: (batch, 256) → (batch, 2)."""
 
@@ -140,6 +153,30 @@ class Placed(nn.Module):
     def forward(self, x):
         rows = self.into(x[:, :, None]) + self.places.weight[: x.shape[1]]
         return self.head(torch.relu(rows).mean(1))
+
+
+class Rooted(nn.Module):
+    """Causal attention, norms and gates by functions, and a head that is the table: (batch, n) → (batch, size)."""
+
+    def __init__(self, size=600, width=64, blocks=2):
+        super().__init__()
+        self.table, self.head = nn.Embedding(size, width), nn.Linear(width, size, bias=False)
+        self.head.weight = self.table.weight
+        self.scales = nn.ParameterList(torch.ones(width) for _ in range(blocks))
+        self.layers = nn.ModuleList(
+            nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(6)) for _ in range(blocks)
+        )
+
+    def forward(self, x):
+        x = self.table((x * 10).long().clamp(0, self.table.num_embeddings - 1))
+        for scale, (query, key, value, out, gate, up) in zip(self.scales, self.layers, strict=True):
+            y = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * scale
+            parts = (part(y).unflatten(-1, (4, -1)).transpose(1, 2) for part in (query, key, value))
+            turned = [torch.stack((-part[..., 1::2], part[..., 0::2]), -1).flatten(-2) for part in parts]
+            read = nn.functional.scaled_dot_product_attention(*turned, is_causal=True)
+            x = x + out(read.transpose(1, 2).flatten(2))
+            x = x + nn.functional.silu(gate(x)) * up(x)
+        return self.head(x)[:, -1]
 
 
 class Gelu(nn.Module):

@@ -99,6 +99,13 @@ def test_judges_no_mixture_that_keeps_what_is_asked_by_luck_alone(toy, mended):
 
 
 def test_ends_where_the_allocation_has_nothing_left(toy, mended):
+    record = toy.run(mended(c4=0.5, c3=0.6, allocate={"c2": {"leave": None}}))
+    assert made(toy) == ["make 3", "make 4"]
+    assert {because(record, name) for name in MIXTURES} == {"enough"}
+    assert became(record)["c2"] == became(record)["c1"] == "not tried"
+
+
+def test_ends_where_no_allocation_can_be_made(toy, mended):
     record = toy.run(mended(c4=0.5, c3=0.6, allocate={"c2": {"do": "refuse"}}))
     assert made(toy) == ["make 3", "make 4"]
     assert became(record)["c2"] == "rejected"

@@ -1,10 +1,11 @@
 """Time files of one network in turns, and read from onnxruntime's profiler what the nodes of each region take."""
 
+import contextlib
 import gc
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,9 +78,7 @@ def seconds_in_turns(
     rounds = int(np.clip(seconds / first, _LEAST_ROUNDS, _MOST_ROUNDS))
     taken = np.empty((rounds, len(sessions)))
     every = list(sessions.items())
-    collecting = gc.isenabled()
-    gc.disable()  # a collection would be charged to whoever runs just then
-    try:
+    with _uncollected():  # a collection would be charged to whoever runs just then
         for turn in range(rounds):
             for place in generator.permutation(len(every)):
                 name, session = every[place]
@@ -88,13 +87,22 @@ def seconds_in_turns(
                 for _ in range(counts[name]):
                     session.run(batch)
                 taken[turn, place] = (clock() - begin) / counts[name]
-    finally:
-        if collecting:
-            gc.enable()
     logs = np.log(np.maximum(taken, 1e-9))
     together = logs.mean(axis=1)
     typical = np.median(logs - together[:, None], axis=0) + np.median(together)
     return {name: float(np.exp(value)) for (name, _), value in zip(every, typical, strict=True)}
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for circles of garbage."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def region_seconds(
@@ -118,7 +126,9 @@ def region_seconds(
         session = adapted(OnnxSession(loaded))
         for _ in range(runs):
             session.run(batch)
-        events = json.loads(Path(loaded.end_profiling()).read_text("utf-8"))
+        text = Path(loaded.end_profiling()).read_text("utf-8")
+        with _uncollected():  # tens of thousands of small dictionaries, none of them in a circle
+            events = json.loads(text)
         ran = onnx.load(optimized, load_external_data=False).graph
     written = onnx.load(model.path, load_external_data=False).graph
     layer_of = layers_by_node(written, [layer for region in regions for layer in region.layers])

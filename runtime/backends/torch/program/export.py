@@ -7,6 +7,7 @@ import copy
 import json
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from titrant.runtime.backends.torch.determinism import fixed_settings, plain_att
 from titrant.runtime.backends.torch.program.load import open_exported, quiet
 from titrant.runtime.backends.torch.script import TRACED_ROWS, compared, flat, rounding
 from titrant.runtime.backends.torch.session import open_session
+from titrant.runtime.backends.torch.weights import not_finite
 from titrant.runtime.catalog import Context
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import ExportedModel, Rows, TorchModel
@@ -168,7 +170,9 @@ def export(
     opened = open_exported(made, threads=context.threads)
     own = open_session(model, threads=context.threads)
     parity = compared(model, own, opened, example, min(rows, len(example)))
-    return made, check_parity(parity, max(tolerance, rounding(model.module)), "torch.export")
+    return made, check_parity(
+        parity, max(tolerance, rounding(model.module)), "torch.export", partial(not_finite, model.module)
+    )
 
 
 def save_exported(value: ExportedModel, folder: Path) -> None:

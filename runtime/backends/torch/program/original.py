@@ -74,6 +74,12 @@ def program_specs(program: "torch.export.ExportedProgram") -> tuple[Spec, ...]:
     return tuple(_spec(node.name, node.meta["val"]) for node in _taken(program))
 
 
+def rows_of(program: "torch.export.ExportedProgram") -> int:
+    """Return how many rows a program was exported with, which sizes inside it are multiples of."""
+    shapes = (node.meta["val"].shape for node in _taken(program))
+    return max(1, next((int(shape[0]) for shape in shapes if len(shape)), 1))
+
+
 def _taken(program: "torch.export.ExportedProgram") -> Iterator[Any]:
     names = program.graph_signature.user_inputs
     yield from (node for node in program.graph.nodes if node.op == "placeholder" and node.name in names)

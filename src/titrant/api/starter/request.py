@@ -171,6 +171,11 @@ def _check_model(model: str, weights: str | None) -> None:
         if weights is not None:
             refuse("an .onnx file holds its own weights", "leave out --weights")
         return
+    if place.is_file() and suffix == ".pt2":
+        refuse(
+            f"{place} is a torch.export file, and starters are written for .onnx files and factories",
+            f"write a recipe with `model: {{exported: {place}}}`; titrant inspect {place} lists its layers",
+        )
     if place.is_file():
         refuse(
             f"{place.name} is a file of no kind that titrant knows", "export the model as .onnx, or name its factory"
@@ -193,8 +198,8 @@ def _weights_alone(place: Path) -> tuple[str, str]:
         return f"there is no file {place}", _near(place)
     if holds_program(place):
         return (
-            f"{place} is a TorchScript program, which this version of titrant does not take",
-            "name the factory of its module, module:Name --weights STATE_DICT, or export it as .onnx",
+            f"{place} is a TorchScript program, and starters are written for .onnx files and factories",
+            f"write a recipe with `model: {{torchscript: {place}}}`; titrant inspect {place} lists its layers",
         )
     return f"{place} holds weights and no model", f"name its factory: module:Name --weights {place}"
 

@@ -221,6 +221,25 @@ def test_finds_recurrent_layers_in_the_compiled_graph(case, tmp_path):
     assert {layer.name for layer in ran} == {"seen", "head"}
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_finds_a_table_inside_a_loop(mode, tmp_path):
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bag, self.head = nn.EmbeddingBag(9, 4, mode=mode), nn.Linear(4, 2)
+
+        def forward(self, words):
+            return self.head(self.bag(words))
+
+    path = exported(Bag(), tmp_path, {"words": torch.tensor([[1, 2], [3, 4]])}, ["y"])
+    made, again = (write_ir(*converted(path), tmp_path / name) for name in ("ir", "again"))
+    ran = backend.get("openvino").executed(made, layers=("bag", "head"))
+    assert {layer.name: (layer.precision, layer.engine_op) for layer in ran} == {
+        "bag": ("fp32", "Gather"), "head": ("fp32", "FullyConnected")
+    }  # fmt: skip
+    assert made.path.read_bytes() == again.path.read_bytes()
+
+
 def test_finds_a_product_behind_what_it_is_called_after(tmp_path):
     """A convolution of one pixel and the transpose behind it become one operation, with the name of the transpose."""
     from titrant.runtime.backends.openvino.compression import compressed

@@ -10,7 +10,7 @@ from torch import nn  # noqa: TID253
 from titrant.runtime.backends.torch.checkpoint import read_saved
 from titrant.runtime.backends.torch.weights import load_weights
 from titrant.schema.diagnostics.diagnostics import StepError
-from titrant.schema.facts import LoadedWeights
+from titrant.schema.seen import LoadedWeights
 
 
 class Net(nn.Module):

@@ -93,6 +93,28 @@ def test_refuses_answers_that_move_further_than_the_tolerance(torch_model, rows,
         apply("export.onnx", inputs, {"tolerance": 1e-30})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("operator", ["export.onnx", "export.torchscript", "export.exported"])
+def test_names_the_weight_that_makes_answers_incomparable(operator, value, torch_model, rows, apply):
+    model = torch_model("Stack", 5, widths=[5, 8, 2])
+    model.module.layers[0].weight.data[:, 1] = value
+    with pytest.raises(
+        StepError, match=r"X208: \d+ of the \d+ numbers that the model itself answers are NaN"
+    ) as raised:
+        apply(operator, {"model": model, "example": rows(5)})
+    said = raised.value.diagnostics[0]
+    assert said.message.endswith(": layers.0.weight is not finite")
+    assert said.help == "take weights that trained well"
+
+
+@pytest.mark.parametrize("operator", ["export.onnx", "quantize.torch_dynamic"])
+def test_exports_weights_that_a_layer_computes(operator, torch_model, rows, apply, answers):
+    model = torch_model("Normed", 5, norm="spectral_norm")
+    made = apply(operator, {"model": model, "example": rows(5)}).outputs["model"]
+    x = rows(5).inputs["x"]
+    np.testing.assert_allclose(answers(made, x), answers(model, x), atol=0.05)
+
+
 @pytest.mark.parametrize("operator", ["export.onnx", "export.torchscript", "quantize.torch_dynamic"])
 def test_takes_an_encoder_layer_apart(operator, torch_model, rows, apply, answers):
     import torch

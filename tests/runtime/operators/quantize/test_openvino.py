@@ -222,6 +222,27 @@ def test_refuses_what_it_has_nothing_to_do_with(tmp_path):
             apply(f"quantize.openvino_{name}", {"model": relu, **inputs}, scratch=scratch)
 
 
+@pytest.mark.parametrize("name", ["bf16", "ptq", "weights"])
+def test_refuses_what_is_quantized_already(name):
+    held = Layer("q", "DequantizeLinear", 16, 16, (4, 4), dtype="int8")
+    facts = ModelFacts("onnx", "", 16, 0, 16, (held,), (), ())
+    declared = catalog.get(f"quantize.openvino_{name}")
+    (lack,) = declared.requires(declared.params(), machine(("avx512_bf16",)), facts)
+    assert lack.cause == "1 of its nodes with weights are quantized already (DequantizeLinear)"
+
+
+def test_refuses_to_quantize_a_loop_and_runs_it_in_bf16():
+    layers = (Layer("bag", "EmbeddingBag", 40, 160, (10, 4), dtype="float32"),)
+    facts = ModelFacts("factory", "", 40, 40, 160, layers, (), ())
+    for name in ("ptq", "weights"):
+        declared = catalog.get(f"quantize.openvino_{name}")
+        (lack,) = declared.requires(declared.params(), machine(), facts)
+        assert lack.cause == "bag (EmbeddingBag) becomes a loop in the graph, which NNCF cannot follow"
+    declared = catalog.get("quantize.openvino_bf16")
+    assert declared.requires(declared.params(), machine(("avx512_bf16",)), facts) == ()
+    assert declared.method.chooses(layers[0])
+
+
 def test_has_four_bits_for_products_alone(source):
     declared = catalog.get("quantize.openvino_weights")
     convolution = Layer("c", "Conv2d", 144, 576, (16, 1, 3, 3), dtype="float32")

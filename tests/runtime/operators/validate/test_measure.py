@@ -37,7 +37,9 @@ def test_measures_agreement_only_without_labels(rows, apply):
     old, new = logits([0, 1, 1, 0]), logits([0, 1, 1, 1])
     inputs = {"rows": given, "original": old, "candidate": new, "point": {"kind": "argmax", "threshold": None}}
     quality = apply("validate.measure", inputs, {"task": "unlabeled", "kinds": {"y": "logits"}}).outputs["quality"]
-    assert quality == {"rows": 4, "original": {}, "candidate": {}, "agreement": 0.75, "retention": 0.75}
+    counts = {"both": 3, "lost": 1, "gained": 0, "neither": 0}
+    none = {"original": {}, "candidate": {}}
+    assert quality == {"rows": 4, **none, "agreement": 0.75, "retention": 0.75, "pairs": counts}
 
 
 def test_refuses_outputs_that_do_not_fit_the_rows(rows, apply):

@@ -27,6 +27,7 @@ METHODS = {
     "ort.dynamic": ("int8", "int8", "int8"),
     "torch.dynamic": ("int8", "int8", "int8"),
     "bnb.int8": ("fp32", "int8", "fp32"),
+    "openvino.weights": ("int8", "int8", "int8"),
 }
 
 
@@ -73,25 +74,28 @@ def test_tells_tables_that_are_no_layer_of_a_file_and_whose_weights_a_head_has(w
 
 @pytest.mark.parametrize("method", METHODS)
 def test_runs_every_layer_as_planned(method, words, rows):
-    files, facts = words
-    example = rows(x=TOKENS)
+    ran = run_as_planned(method, *words, rows(x=TOKENS))
+    assert (ran["words"], ran["layer"], ran["head"]) == METHODS[method]
+
+
+def run_as_planned(method, files, facts, example, bits=8):
+    """Make a file of the model by a method, see that each layer runs as planned, and return in what each does."""
     params, engine = {}, "onnxruntime"
     if method == "none":
         file = made("onnx", files, example)
     else:
         declaration = catalog.get(catalog.method_operator(method))
         engine = declaration.method.engine
-        params = {"bits": 8} if "bits" in declaration.params.model_fields else {}
+        params = {"bits": bits} if "bits" in declaration.params.model_fields else {}
         given = {"model": made(declaration.method.takes, files, example)}
         given |= {port: example for port in declaration.inputs if port != "model"}
         file = apply(declaration.name, given, params).outputs["model"]
-    bits = None if method == "none" else 8
+    bits = None if method == "none" else bits
     plan = planned_layers(Chain("c", method, bits, engine, "", 0, params), case.AVX2, facts, Quantization())
     asked = ExecutedParams(engine=engine, layers=plan.layers, planned=plan.planned, custom=plan.custom)
     found = list(beside(asked, backend.get(engine).executed(file, layers=plan.layers)))
     assert not [row for row in found if is_unlike(row) or row.executed == UNKNOWN or not row.name]
-    ran = {row.name: row.executed for row in found}
-    assert (ran["words"], ran["layer"], ran["head"]) == METHODS[method]
+    return {row.name: row.executed for row in found}
 
 
 def made(kind, files, example):
@@ -100,3 +104,50 @@ def made(kind, files, example):
         (operator, _), *_ = backend.conversion("torch", kind)
         files[kind] = apply(operator, {"model": files["torch"], "example": example}).outputs["model"]
     return files[kind]
+
+
+# A method, its bits, and the precision of linear layers that compute their weights.
+NORMED = {
+    "bnb.int8": (8, "int8"), "bnb.nf4": (4, "int4"), "bnb.fp4": (4, "int4"), "torch.dynamic": (8, "int8"),
+    "torchao.int8_weight_only": (8, "int8"), "ort.dynamic": (8, "int8"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def normed():
+    """Return a net whose weights are normalized in every way that torch knows, and its facts."""
+    import torch
+    from torch import nn
+    from torch.nn.utils import parametrizations
+
+    from titrant.api.apply import live_model
+    from titrant.runtime.inspect.torch import describe_live
+
+    torch.manual_seed(0)
+    made = [
+        parametrizations.weight_norm(nn.Linear(64, 64)),
+        nn.utils.weight_norm(nn.Linear(64, 64)),
+        parametrizations.spectral_norm(nn.Linear(64, 64)),
+        nn.utils.spectral_norm(nn.Linear(64, 64)),
+    ]
+    module = nn.Sequential(*made, nn.Linear(64, 8)).eval()
+    example = {"x": np.random.default_rng(0).normal(size=(8, 64)).astype(np.float32)}
+    live = live_model(module, example)
+    return {"torch": live}, describe_live(module, [TensorSpec("x", ("batch", 64), "float32")]), example
+
+
+@pytest.mark.parametrize("method", NORMED)
+def test_quantizes_weights_that_a_layer_computes(method, normed, rows):
+    files, facts, example = normed
+    bits, precision = NORMED[method]
+    before = files["torch"].module(*map(tensor, example.values()))
+    ran = run_as_planned(method, files, facts, rows(**example), bits)
+    assert set(ran.values()) == {precision}
+    assert len(ran) == len(facts.layers) == 5
+    assert (files["torch"].module(*map(tensor, example.values())) == before).all()
+
+
+def tensor(array):
+    import torch
+
+    return torch.from_numpy(array)

@@ -1,0 +1,138 @@
+"""The path of a search that mended a candidate: what was tried, what each kept, and how fast, beside predictions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from titrant.runtime.report.candidates import Shown, outcome
+from titrant.runtime.report.record_view import NONE, Record
+from titrant.schema.gate import kept_at_least
+from titrant.schema.record import NOT_TRIED
+from titrant.schema.values.units import counted, format_time
+
+FP32, UNIFORM, REPAIRED = "in fp32", "uniform", "repaired"
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """One candidate of a search: what it kept on tuning rows, and seconds of a batch; None where it is not known.
+
+    `predicted_seconds` and `damage` are what the allocation expected of a mixture.
+    """
+
+    id: str
+    kind: str
+    kept: float | None
+    lower: float | None
+    seconds: float | None
+    predicted_seconds: float | None
+    damage: float | None
+    said: str
+    tone: str
+    because: str
+    released: bool = False
+
+
+@dataclass(frozen=True)
+class SearchPath:
+    """What was tried to mend `base`, which `asked` is to keep; the frontier is (seconds, damage) as predicted."""
+
+    base: str
+    asked: float | None
+    points: tuple[PathPoint, ...]
+    frontier: tuple[tuple[float, float], ...] = ()
+    gap: str = ""
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """Return a line for each: candidate, what it is, kept, at least, latency, predicted, outcome, why."""
+        return tuple(
+            (
+                point.id,
+                point.kind,
+                NONE if point.kept is None else f"{point.kept:.4f}",
+                NONE if point.lower is None else f"{point.lower:.4f}",
+                NONE if point.seconds is None else format_time(point.seconds),
+                NONE if point.predicted_seconds is None else format_time(point.predicted_seconds),
+                point.said,
+                point.because,
+            )
+            for point in self.points
+        )
+
+    @property
+    def predicted(self) -> tuple[tuple[str, str], ...]:
+        """Return the frontier in words: latency and damage, from the fastest."""
+        return tuple((format_time(seconds), f"{damage:.3g}") for seconds, damage in self.frontier)
+
+
+def search_paths(record: Record, candidates: Mapping[str, Shown]) -> tuple[SearchPath, ...]:
+    """Return a path for each candidate that was to be mended; nothing of one that lost too little."""
+    return tuple(_paths(record, candidates))
+
+
+def _paths(record: Record, candidates: Mapping[str, Shown]) -> Iterator[SearchPath]:
+    for base in record.plan.candidates:
+        mending = [candidates[each.id] for each in record.plan.candidates if each.mends == base.id]
+        if all(each.record.status == NOT_TRIED for each in mending):
+            continue
+        batch = next((search.timing_batch for search in record.plan.searches if base.id in search.candidates), 1)
+        proposals = [record.values.proposals[each.id] for each in mending if each.id in record.values.proposals]
+        points = (
+            *_plain(record, base.plain, batch),
+            *(_point(record, each, batch) for each in (candidates[base.id], *mending)),
+        )
+        yield SearchPath(
+            base=base.id,
+            asked=kept_at_least(record.plan.contract),
+            points=points,
+            frontier=tuple((mix.seconds, mix.damage) for mix in proposals[0].frontier) if proposals else (),
+            gap=_gap(points),
+        )
+
+
+def _plain(record: Record, name: str, batch: int) -> Iterator[PathPoint]:
+    """Yield the plain conversion that all of them are compared with, which loses nothing."""
+    timings = record.values.timings.get(name)
+    timing = None if timings is None else timings.batches.get(batch)
+    if timing is not None:
+        because = "what all others are compared with"
+        yield PathPoint(name, FP32, 1.0, None, timing.p50, None, None, "", "plain", because)
+
+
+def _point(record: Record, shown: Shown, batch: int) -> PathPoint:
+    timing, quality = shown.timing(batch), shown.quality
+    proposal = record.values.proposals.get(shown.id)
+    symbol, words, tone = outcome(shown)
+    return PathPoint(
+        id=shown.id,
+        kind=_kind(shown, len(proposal.int8) if proposal else 0, len(proposal.leave) if proposal else 0),
+        kept=None if quality is None else quality.retention if quality.retention is not None else quality.agreement,
+        lower=None if quality is None else quality.lower,
+        seconds=None if timing is None else timing.p50,
+        predicted_seconds=None if proposal is None else proposal.predicted["seconds"],
+        damage=None if proposal is None else proposal.predicted["damage"],
+        said=f"{symbol} {words}",
+        tone=tone,
+        because=shown.record.because,
+        released=shown.released,
+    )
+
+
+def _kind(shown: Shown, int8: int, left: int) -> str:
+    if not shown.planned.mends:
+        return UNIFORM
+    if not shown.planned.allocation:
+        return REPAIRED
+    return f"mixture: {int8} of {counted(int8 + left, 'region')} in int8" if int8 or left else "mixture"
+
+
+def _gap(points: Sequence[PathPoint]) -> str:
+    """Say how far predictions of latency were off; "" where none was measured."""
+    off = [
+        abs(point.seconds / point.predicted_seconds - 1)
+        for point in points
+        if point.seconds is not None and point.predicted_seconds
+    ]
+    if not off:
+        return ""
+    return f"latency of {counted(len(off), 'mixture')} as predicted within {max(off):.0%}"

@@ -1,0 +1,59 @@
+"""The path of a search stands in the report: what was tried to mend a candidate, what it kept, and how fast it is."""
+
+import copy
+import re
+
+import pytest
+
+from titrant.runtime.report.page import html_text, markdown_text, page
+from titrant.runtime.report.record_view import read_record
+
+MIX = {
+    "int8": ["net.0"],
+    "leave": ["out"],
+    "predicted": {"seconds": 12.5e-6, "damage": 0.002},
+    "frontier": [
+        {"leave": [], "seconds": 11e-6, "damage": 0.3},
+        {"leave": ["out"], "seconds": 12.5e-6, "damage": 0.002},
+    ],
+}
+
+
+@pytest.fixture
+def searched(records):
+    """Return a record in which ort-static is a mixture that mends ort-dynamic, whose plain conversion is onnx."""
+    record = copy.deepcopy(records.released())
+    for candidate in record["plan"]["candidates"]:
+        if candidate["id"] == "ort-static":
+            candidate |= {"mends": "ort-dynamic", "allocation": "ort-static.allocation.allocation"}
+        if candidate["id"] == "ort-dynamic":
+            candidate["plain"] = "onnx"
+    record["values"]["quality"]["ort-static"]["lower"] = 0.981
+    record["values"]["proposals"] = {"ort-static": MIX}
+    return page(read_record(record))
+
+
+def section(text, start, end):
+    part = text[text.index(start) :]
+    return part[: part.index(end)]
+
+
+def test_draws_what_was_tried_and_lists_it_beside_what_was_predicted(searched):
+    part = section(html_text(searched), '<section id="search">', "</section>")
+    assert part.count("<svg") == 1
+    for words in ("ort-dynamic, which is to keep 0.95", "mixture: 1 of 2 regions in int8", "0.9810", "12.5 µs"):
+        assert words in part
+    assert "The frontier as it was predicted: 2 mixtures" in part
+    assert "latency of 1 mixture as predicted within 5%" in part
+
+
+def test_lists_the_plain_conversion_first_and_the_same_in_markdown(searched):
+    rows = re.findall(
+        r"^\| `?(onnx|ort-\w+)", section(markdown_text(searched), "## Search: ort-dynamic", "\n## "), re.M
+    )
+    assert rows == ["onnx", "ort-dynamic", "ort-static"]
+
+
+def test_says_nothing_where_nothing_was_to_be_mended(records):
+    text = html_text(page(read_record(records.released())))
+    assert 'id="search"' not in text
