@@ -12,7 +12,8 @@ FOLDED = ("detach", "empty", "lift_fresh", "native_batch_norm", "alias", "device
 # makes of encoders, decoders and a Llama, whose shapes are free.
 NODES = {
     "_scaled_dot_product_flash_attention_for_cpu": 10.0,
-    "add": 1.2, "addmm": 4.0, "div": 1.4, "mm": 2.0, "mul": 1.4, "pow": 2.0, "rsqrt": 3.0, "mean": 2.0,
+    "addmm": 4.0, "mm": 2.0,
+    "add": 1.2, "div": 1.4, "mul": 1.4, "pow": 2.0, "rsqrt": 3.0, "mean": 2.0,
     "convolution": 4.0, "embedding": 4.0, "native_layer_norm": 6.0,
     "cat": 2.0, "clone": 0.0, "expand": 3.0, "permute": 2.0, "select": 3.0, "slice": 5.0, "stack": 5.0,
     "squeeze": 2.0, "unsqueeze": 2.0, "transpose": 2.0, "view": 2.0, "_unsafe_view": 2.0,
