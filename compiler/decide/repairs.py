@@ -190,7 +190,7 @@ def _against_mixing(question: Question) -> str:
         return "the contract asks for no share of the original's quality that tuning rows could show"
     if tuning is None or not 0 < retention < 1:
         return ""
-    due = zero_failure_cases(retention)
+    due = zero_failure_cases(retention, question.settled.contract.confidence)
     if tuning.rows < due:
         return f"tuning has {tuning.rows:,} rows, and fewer than {due:,} cannot show that a mixture keeps {retention:g}"
     return ""

@@ -75,3 +75,10 @@ def test_says_why_there_is_nothing_to_check(tmp_path):
     plan = compiled(tmp_path, 6, CHECKED, "quantization.method=ort.dynamic")
     assert chosen(plan, "search.check_sensitivity") == ["none"]
     assert sensitivity_steps(plan) == []
+
+
+@pytest.mark.parametrize(("confidence", "mixed"), [(0.9, "up to 4 mixtures of ort.static"), (0.95, "none")])
+def test_mixes_where_tuning_rows_can_show_at_the_asked_confidence_what_is_kept(confidence, mixed, tmp_path):
+    # 900 rows without a failure show .997 at 90 %, which takes 767, and not at 95 %, which takes 998.
+    plan = compiled(tmp_path, 6, "validation.retention=0.997", f"validation.confidence={confidence}")
+    assert chosen(plan, "search.mix_layers") == [mixed]
