@@ -17,8 +17,6 @@ from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from titrant.runtime.backends.onnxruntime.titration.regions import Region
     from titrant.runtime.mixture.allocation import Priced
     from titrant.runtime.mixture.pricing import ProfiledMix
@@ -125,8 +123,9 @@ class _Bench:
     ) -> None:
         from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures
         from titrant.runtime.backends.onnxruntime.titration.regions import regions
+        from titrant.runtime.backends.session import first_batch, open_session
 
-        self._params, self._model, self._rows, self._context = params, model, rows, context
+        self._params, self._model, self._context = params, model, context
         self._mixtures = Mixtures(model, rows, ort_static.int8(params.options), context)
         layers = [layer for layer in params.layers if layer not in params.options.leave]
         self.parts = regions(self._mixtures.graph, layers)
@@ -139,6 +138,8 @@ class _Bench:
                 )
             )
         self._names = tuple(region.name for region in self.parts)
+        with open_session("onnxruntime", model, threads=1) as session:
+            self._batch = first_batch(session, rows, params.batch)
         self.refused: list[frozenset[str]] = []
 
     def priced(self) -> "tuple[Priced, dict[str, ProfiledMix]]":
@@ -156,7 +157,7 @@ class _Bench:
             by_region = region_seconds(
                 file,
                 self.parts,
-                self._batch(files[_FLOAT]),
+                self._batch,
                 threads=self._params.threads,
                 once=seconds[name],
                 seconds=_PROFILED,
@@ -203,17 +204,11 @@ class _Bench:
             }
             return seconds_in_turns(
                 sessions,
-                self._batch(files[_FLOAT]),
+                self._batch,
                 threads=self._params.threads,
                 seconds=self._params.seconds,
                 generator=self._context.generator,
             )
-
-    def _batch(self, file: "OnnxModel") -> "dict[str, np.ndarray]":
-        from titrant.runtime.backends.session import first_batch, open_session
-
-        with open_session("onnxruntime", file, threads=1) as session:
-            return first_batch(session, self._rows, self._params.batch)
 
 
 def described(
