@@ -44,7 +44,7 @@ def test_draws_what_was_tried_and_lists_it_beside_what_was_predicted(searched):
     for words in ("ort-dynamic, which is to keep 0.95", "mixture: 1 of 2 regions in int8", "0.9810", "12.5 µs"):
         assert words in part
     assert "The frontier as it was predicted: 2 mixtures" in part
-    assert "latency of 1 mixture as predicted within 5%" in part
+    assert "Latency of 1 mixture as predicted within 5%" in part
 
 
 def test_lists_the_plain_conversion_first_and_the_same_in_markdown(searched):
@@ -52,6 +52,11 @@ def test_lists_the_plain_conversion_first_and_the_same_in_markdown(searched):
         r"^\| `?(onnx|ort-\w+)", section(markdown_text(searched), "## Search: ort-dynamic", "\n## "), re.M
     )
     assert rows == ["onnx", "ort-dynamic", "ort-static"]
+
+
+def test_leaves_a_line_free_before_the_table_of_a_search_in_markdown(searched):
+    part = section(markdown_text(searched), "## Search: ort-dynamic", "\n## ")
+    assert "\n\n| candidate | tried as" in part
 
 
 def test_says_nothing_where_nothing_was_to_be_mended(records):
