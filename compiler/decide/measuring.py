@@ -31,7 +31,7 @@ def objective(question: Question) -> RuleAnswer:
         "objective.written" if written else "objective.default",
         asked=", ".join(chosen) if written else "not written",
         chosen=", ".join(chosen),
-        because=f"measured on tuning rows; at most {SHORTLIST} candidates are judged, from gentle to aggressive",
+        because=f"tuning rows choose; at most {SHORTLIST} are judged, from gentle to aggressive",
         path=("search", "objective"),
     )
     return RuleAnswer(Ranking(chosen, SHORTLIST), (line,))

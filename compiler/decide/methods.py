@@ -62,7 +62,7 @@ class Offer:
         """What speaks against it: the first reason of those that cannot be overruled, else all that can."""
         reasons = self.hard[:1] or self.soft
         remedies = dict.fromkeys(unmet.remedy for unmet in reasons if unmet.remedy)
-        causes, unasked = (unmet.cause for unmet in reasons), any(unmet.unasked for unmet in self.hard or self.soft)
+        causes, unasked = (unmet.cause for unmet in reasons), any(unmet.unasked for unmet in (*self.hard, *self.soft))
         return Rejected(self.chain.id, "; ".join(causes), "; ".join(remedies), unasked)
 
 

@@ -112,7 +112,7 @@ def _against(question: Question, base: Chain, repair: Repair) -> Iterator[Unmet]
         yield from declaration.requires(declaration.params(), question.hardware, model)
         yield from without_calibration(question, declaration, {})
         if declaration.idle(declaration.params(), model):
-            yield Unmet(f"{operator} has nothing to do on this model")
+            yield Unmet(f"{operator} has nothing to do on this model", unasked=True)
         if not _can_be_given(question, base, declaration, first=operator == repair.before):
             yield Unmet(f"{operator} takes {' or '.join(declaration.inputs['model'].kinds)}", unasked=True)
 
@@ -218,10 +218,10 @@ def _repair_lines(
 ) -> Iterator[Decision]:
     asked = question.recipe.quantization.repair
     rejected = tuple(
-        Rejected(f"{base}: {repair.name}", unmet.cause, unmet.remedy, unmet.unasked)
+        Rejected(f"{base}: {repair.name}", unmet.cause, unmet.remedy)
         for base, each in offered.items()
         for repair, unmet in each
-        if unmet is not None
+        if unmet is not None and (_asked(question) or not unmet.unasked)
     )
     if mended or rejected:
         yield decision(
@@ -230,7 +230,7 @@ def _repair_lines(
             "repair.auto" if asked == "auto" else "repair.written",
             asked="auto" if asked == "auto" else ", ".join(_asked(question) or ("none",)),
             chosen="; ".join(f"{base}: {', '.join(names)}" for base, names in mended.items()) or "none",
-            because="tried in this order, only where the method loses too much on tuning rows",
+            because="in turn, where it loses too much",
             path=_REPAIR,
             rejected=rejected,
         )

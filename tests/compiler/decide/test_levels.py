@@ -53,7 +53,7 @@ def new(params, context, *, model):
 
 
 def ids(found):
-    return [chain.id for chain in found.settled.chains]
+    return [chain.id for chain in found.settled.chains if not chain.mends]
 
 
 def line(found, subject):

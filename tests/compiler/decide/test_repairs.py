@@ -58,10 +58,11 @@ def test_smooths_the_module_before_what_takes_the_file_that_it_becomes():
     assert chains[1].first == ("quantize.smoothquant", "quantize.equalize")
 
 
-def test_says_why_there_is_nothing_to_equalize():
-    decisions = asked("quantization.method=ort.static", layers=(PRODUCT,))
+def test_says_why_there_is_nothing_to_equalize_where_that_is_asked():
+    written = "quantization.repair=[equalize, clip]"
+    decisions = asked("quantization.method=ort.static", written, layers=(PRODUCT,))
     (line,) = (line for line in decisions.decisions if line.subject == "quantization.repair")
-    assert [chain.id for chain in mending(decisions)] == ["ort.static.clipped"]
+    assert [chain.id for chain in mending(decisions)] == ["ort.static.clipped", "ort.static.cut"]
     assert {other.value: other.because for other in line.rejected} == {
         "ort.static: equalize": "quantize.equalize has nothing to do on this model"
     }
