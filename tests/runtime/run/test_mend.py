@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from titrant.runtime.run.choice.figures import TuningQuality, lost_on_tuning
 from titrant.runtime.run.replay import Replay, recorded_search
 from titrant.runtime.store.home import open_home
+from titrant.schema.gate import Contract, Gate
 from titrant.schema.plan import Step
 
 spec = importlib.util.spec_from_file_location("toy_crash_mend", Path(__file__).with_name("test_crash_points.py"))
@@ -49,6 +51,25 @@ def mended(make_plan):
         return replace(plan, steps=tuple(steps), candidates=candidates, mended_at_most=at_most)
 
     return build
+
+
+def gate(preset, metric, threshold, test="score_ratio"):
+    return Gate(preset, preset, metric, "all", "at_least", threshold, test, "recipe")
+
+
+@pytest.mark.parametrize(
+    ("gates", "said"),
+    [
+        ([gate("retention", "accuracy", 0.95)], "it keeps 0.9400 of the original's quality"),
+        ([gate("retention", "agreement", 0.95)], "it answers 0.9300 of the cases as the original does"),
+        ([gate("clinical_relevance", "same_decision", 0.95)], "it decides 0.9300 of the cases as the original does"),
+        ([gate("clinical_relevance", "same_decision", 0.95, "not_assessable")], ""),
+        ([gate("retention", "accuracy", 0.94), gate("gates", "brier", 0.99)], ""),
+    ],
+)
+def test_mends_by_what_the_contract_asks_of_answers_and_tuning_rows_can_show(gates, said):
+    lost = lost_on_tuning(Contract(tuple(gates), 0.95, "proof"), TuningQuality(kept=0.94, agreement=0.93, rows=1000))
+    assert lost == (said and f"{said} on 1,000 tuning rows, and 0.95 is asked")
 
 
 def became(record):

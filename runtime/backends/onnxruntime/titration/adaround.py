@@ -39,6 +39,11 @@ class Error:
     chosen: float
     nearest: float
 
+    @property
+    def left(self) -> float:
+        """Return which share of the error of the nearest numbers is left: 1 where these make none."""
+        return self.chosen / self.nearest if self.nearest else 1.0
+
 
 def adaround(
     model: onnx.ModelProto, products: Collection[str], how: Rounding, feeds: Feeds, context: "Context"
