@@ -64,6 +64,16 @@ def test_makes_the_gentlest_and_every_plain_conversion_however_late_it_is(make_p
     assert caught.value.diagnostics[0].code == "X361"
 
 
+def test_prepares_no_mending_after_the_end_and_any_before_it(make_plan, clock):
+    plan = limited(make_plan((1, 2)))
+    prices = replace(plan.steps[0], id="prices", stage="search", candidate="")
+    end = Deadline(plan, None)
+    end.allow(prices)
+    clock.now = 61.0
+    with pytest.raises(SearchEndedError, match="search.budget.minutes: 1 are over, and prices was not begun"):
+        end.allow(prices)
+
+
 def test_has_no_end_without_minutes(make_plan, clock):
     plan = make_plan((1, 2))
     end = Deadline(plan, None)
