@@ -11,6 +11,7 @@ from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, speed_of
 from titrant.runtime.operators.quantize import ort_static
+from titrant.runtime.operators.sensitivity.regions import regions_of
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -57,7 +58,7 @@ def predict(
     forward = forward_seconds(model, speed_of(hardware, params.threads), run_cost("onnxruntime", "onnx"), params.batch)
     timed = max(params.seconds, _FILES * 15 * 2 * forward) + _FILES * max(_PROFILED, 20 * forward)
     seconds = once.seconds + timed + _FILES * _LAYER_SECONDS * len(model.layers)
-    size = _BYTES + _REGION_BYTES * max(1, min(20, len(params.layers) // 2))
+    size = _BYTES + _REGION_BYTES * regions_of(len(params.layers))
     return replace(once, seconds=seconds, output_bytes=size)
 
 

@@ -70,7 +70,7 @@ def test_prepares_no_mending_after_the_end_and_any_before_it(make_plan, clock):
     end = Deadline(plan, None)
     end.allow(prices)
     clock.now = 61.0
-    with pytest.raises(SearchEndedError, match="search.budget.minutes: 1 are over, and prices was not begun"):
+    with pytest.raises(SearchEndedError, match=r"search\.budget.minutes: 1 are over, and prices was not begun"):
         end.allow(prices)
 
 
