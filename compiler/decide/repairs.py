@@ -84,7 +84,7 @@ def _repairs(question: Question, base: Chain) -> Iterator[tuple[Repair, Unmet | 
     A variant is not mended: what it is a variant of is.
     """
     method, asked = _method(base), _asked(question)
-    if method is None or (base.id != base.method and base.bits == method.bits[0] and _is_variant(base, method)):
+    if method is None or _is_variant(base, method):
         return
     for repair in method.repairs:
         if asked is None and repair.unasked:
@@ -94,7 +94,8 @@ def _repairs(question: Question, base: Chain) -> Iterator[tuple[Repair, Unmet | 
 
 
 def _is_variant(base: Chain, method: Method) -> bool:
-    return any(variant.options.items() <= base.options.items() for variant in method.variants)
+    """Whether `auto` offers a chain beside the method, after which it is called; written options make no variant."""
+    return any(base.id.endswith(f".{variant.suffix}") for variant in method.variants)
 
 
 def _against(question: Question, base: Chain, repair: Repair) -> Iterator[Unmet]:

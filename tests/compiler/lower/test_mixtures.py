@@ -68,6 +68,16 @@ def test_checks_sensitivities_where_the_recipe_asks_for_it(layers, tmp_path):
     assert chosen(plan, "search.check_sensitivity") == ["on all 900 tuning rows"]
 
 
+def test_mixes_a_method_in_the_form_that_the_recipe_writes_and_no_variant_beside_it(tmp_path):
+    written = compiled(tmp_path, 6, "quantization.options={per_channel: false}")
+    assert chosen(written, "search.mix_layers") == ["up to 4 mixtures of ort.static"]
+    (step,) = sensitivity_steps(written)
+    assert step.params["options"]["per_channel"] is False
+    auto = compiled(tmp_path, 6, "quantization.method=auto", "search.objective=[size]", "target.engine=onnxruntime")
+    assert "ort.static.per_tensor" in {candidate.id for candidate in auto.candidates}
+    assert {candidate.mends for candidate in auto.candidates if candidate.allocation} == {"ort.static"}
+
+
 CHECKED = "search.check_sensitivity=true"
 
 
