@@ -135,4 +135,4 @@ def _gap(points: Sequence[PathPoint]) -> str:
     ]
     if not off:
         return ""
-    return f"latency of {counted(len(off), 'mixture')} as predicted within {max(off):.0%}"
+    return f"The latency of {counted(len(off), 'mixture')} was predicted within {max(off):.0%}"

@@ -32,12 +32,15 @@ class SearchEnd:
     def allow(self, step: Step) -> None:
         """Raise SearchEndedError when a step would begin a candidate after the end."""
         makes = step.stage in ("make", MENDING_STAGE)
-        if self._end is None or not makes or step.candidate not in self._methods - self._begun:
+        # What several mixtures take belongs to none of them, and is of no use where none is begun.
+        shared = step.stage == MENDING_STAGE and not step.candidate
+        if self._end is None or not makes or not (shared or step.candidate in self._methods - self._begun):
             return
         if time.monotonic() > self._end:
-            text = f"search.budget.minutes: {self._minutes:g} are over, and {step.candidate} was not begun"
+            text = f"search.budget.minutes: {self._minutes:g} are over, and {step.candidate or step.id} was not begun"
             raise SearchEndedError(Diagnostic("X361", text, help="allow more minutes to have it tried too"))
-        self._begun.add(step.candidate)
+        if step.candidate:
+            self._begun.add(step.candidate)
 
 
 def gentlest(plan: Plan) -> set[str]:

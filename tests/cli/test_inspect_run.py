@@ -12,7 +12,8 @@ def run_folder(home, layers):
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text("{}", "utf-8")
     candidate = {"candidate": "ort.static", "layers": layers}
-    record = {"released": ["ort.static"], "candidates": [candidate, {"candidate": "gone"}]}
+    untried = {"candidate": "ort.static.mix2", "status": "not tried", "because": "nothing is left"}
+    record = {"released": ["ort.static"], "candidates": [candidate, untried, {"candidate": "gone"}]}
     (folder / "record.json").write_text(json.dumps(record), "utf-8")
     return folder
 
@@ -37,6 +38,8 @@ def test_shows_of_a_run_what_was_planned_and_what_its_engines_ran(name, tmp_path
         "  stem   int8     int8      QLinearConv",
         "  head   fp32     ✕ int8    QGemm",
         "  lost   int8     unknown   –",
+        "",
+        "ort.static.mix2 · not tried: nothing is left",
         "",
         "gone",
         "  nothing was read back of it",

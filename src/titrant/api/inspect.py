@@ -13,7 +13,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read
 from titrant.schema.recipe.recipe import LEVEL_NAMES
-from titrant.schema.record import LayerPrecision
+from titrant.schema.record import NOT_TRIED, LayerPrecision
 from titrant.schema.release import Release
 from titrant.schema.values.canonical import read_back
 from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
@@ -52,13 +52,15 @@ class RunLayers:
     """How the engine of each of a run's candidates runs the layers of the original, beside what was planned.
 
     `layers` maps a candidate's id to them; one that was not made has none. `released` are ids. `sensitivity` says what
-    each region does to the answers in lower precision alone, by the candidate whose mixtures were searched.
+    each region does to the answers in lower precision alone, by the candidate whose mixtures were searched. `untried`
+    says why the search did not ask for a candidate.
     """
 
     run: str
     released: tuple[str, ...]
     layers: Mapping[str, tuple[LayerPrecision, ...]]
     sensitivity: "Mapping[str, Sensitivity]" = field(default_factory=dict)
+    untried: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_run(subject: str) -> bool:
@@ -91,7 +93,10 @@ def inspect_run(run: str) -> RunLayers:
             str(candidate["candidate"]): tuple(LayerPrecision(**layer) for layer in candidate.get("layers", ()))
             for candidate in record["candidates"]
         }
-        return RunLayers(folder.name, tuple(record["released"]), layers, _sensitivity(folder / "report.json"))
+        untried = {
+            each["candidate"]: each["because"] for each in record["candidates"] if each.get("status") == NOT_TRIED
+        }
+        return RunLayers(folder.name, tuple(record["released"]), layers, _sensitivity(folder / "report.json"), untried)
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(file, f"it holds no run ({error})") from None
 

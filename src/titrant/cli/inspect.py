@@ -94,6 +94,9 @@ def run_text(run: RunLayers, *, whole: bool = False) -> str:
     parts = [run.run]
     for candidate, layers in run.layers.items():
         title = f"{candidate} · released" if candidate in run.released else candidate
+        if candidate in run.untried:
+            parts.append(wrapped(f"{title} · not tried: {run.untried[candidate]}", "", "  "))
+            continue
         if not layers:
             parts.append(f"{title}\n  nothing was read back of it")
             continue

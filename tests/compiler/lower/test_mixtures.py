@@ -75,3 +75,17 @@ def test_says_why_there_is_nothing_to_check(tmp_path):
     plan = compiled(tmp_path, 6, CHECKED, "quantization.method=ort.dynamic")
     assert chosen(plan, "search.check_sensitivity") == ["none"]
     assert sensitivity_steps(plan) == []
+
+
+@pytest.mark.parametrize(("evaluations", "mixtures"), [(1, 0), (2, 1), (4, 3), (9, 4)])
+def test_plans_no_more_mixtures_than_the_budget_has_evaluations_for(evaluations, mixtures, tmp_path):
+    plan = compiled(tmp_path, 6, f"search.budget.evaluations={evaluations}")
+    assert sum(bool(candidate.allocation) for candidate in plan.candidates) == mixtures
+    said = f"up to {mixtures} mixture{'s' * (mixtures > 1)} of ort.static" if mixtures else "none"
+    assert chosen(plan, "search.mix_layers") == [said]
+
+
+def test_learns_nothing_of_the_uniform_file_from_what_mixtures_cost(tmp_path):
+    plan = compiled(tmp_path, 6)
+    shapes = {step.id: step.prediction.shape for step in plan.steps}
+    assert shapes["ort.static"] != shapes["ort.static.mix1"] == shapes["ort.static.mix2"]
