@@ -39,7 +39,8 @@ class SearchEnd:
             what = step.candidate or step.id
             text = f"search.budget.minutes: {self._minutes:g} are over, and {what} was not begun"
             raise SearchEndedError(Diagnostic("X361", text, help="allow more minutes to have it tried too"))
-        self._begun.add(step.candidate)
+        if step.candidate:
+            self._begun.add(step.candidate)
 
 
 def prepares_mending(step: Step) -> bool:

@@ -1,6 +1,6 @@
 """Choose which regions the next mixture leaves in float: the fastest that is likely to keep the contract."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -8,7 +8,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.cost.forward import basis_of
 from titrant.runtime.mixture.allocation import Conversion, Frontier, Mix, Priced, RegionPrice, frontier, timed_frontier
-from titrant.runtime.mixture.proposal import TriedMix, propose, to_beat
+from titrant.runtime.mixture.proposal import WORTH, TriedMix, propose, to_beat
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -40,7 +40,7 @@ def predict(
 
 @operator(
     "quantize.allocate",
-    version=1,
+    version=2,
     family="quantize",
     params=AllocateParams,
     inputs={
@@ -183,14 +183,18 @@ def _swept(priced: Priced, prices: Mapping[str, Any]) -> Frontier:
     return swept
 
 
-def _nothing_left(retention: float, priced: Priced, swept: Frontier, mixes: Collection[TriedMix]) -> str:
-    """Say what ends the search."""
-    fastest, beaten = swept.mixes[0], to_beat(priced, swept, tuple(mixes))
-    kept = sum(mix.kept for mix in mixes)
+def _nothing_left(retention: float, priced: Priced, swept: Frontier, mixes: Sequence[TriedMix]) -> str:
+    """Say what ends the search: what is to be beaten, and why nothing does."""
+    fastest, beaten = swept.mixes[0].seconds, to_beat(priced, swept, mixes)
+    beats = "all layers in float" if beaten == to_beat(priced, swept, ()) else "the fastest that was kept"
+    why = (
+        "what is was tried, cannot be made, or does as much damage as one that lost too much"
+        if fastest * (1 + WORTH) <= beaten
+        else f"the fastest is predicted at {format_time(fastest)}"
+    )
     return (
-        f"no mixture is left that is predicted 5 % faster than {format_time(beaten)} of the fastest that keeps "
-        f"{retention:g}: {len(mixes)} were tried, {kept} kept; the fastest of all is predicted at "
-        f"{format_time(fastest.seconds)}"
+        f"no mixture is left that is predicted 5 % faster than {beats} ({format_time(beaten)}): {why}; "
+        f"of {len(mixes)} tried, {sum(mix.kept for mix in mixes)} kept {retention:g}"
     )
 
 

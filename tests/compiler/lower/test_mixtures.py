@@ -92,3 +92,17 @@ def test_mixes_where_tuning_rows_can_show_at_the_asked_confidence_what_is_kept(c
     # 900 rows without a failure show .997 at 90 %, which takes 767, and not at 95 %, which takes 998.
     plan = compiled(tmp_path, 6, "validation.retention=0.997", f"validation.confidence={confidence}")
     assert chosen(plan, "search.mix_layers") == [mixed]
+
+
+@pytest.mark.parametrize(("evaluations", "mixtures"), [(1, 0), (2, 1), (4, 3), (9, 4)])
+def test_plans_no_more_mixtures_than_the_budget_has_evaluations_for(evaluations, mixtures, tmp_path):
+    plan = compiled(tmp_path, 6, f"search.budget.evaluations={evaluations}")
+    assert sum(bool(candidate.allocation) for candidate in plan.candidates) == mixtures
+    said = f"up to {mixtures} mixture{'s' * (mixtures > 1)} of ort.static" if mixtures else "none"
+    assert chosen(plan, "search.mix_layers") == [said]
+
+
+def test_learns_nothing_of_the_uniform_file_from_what_mixtures_cost(tmp_path):
+    plan = compiled(tmp_path, 6)
+    shapes = {step.id: step.prediction.shape for step in plan.steps}
+    assert shapes["ort.static"] != shapes["ort.static.mix1"] == shapes["ort.static.mix2"]
