@@ -165,8 +165,15 @@ def saved_by_int8(model: ModelFacts, *types: str, shared: bool = False) -> int:
 
 def saved_once(model: ModelFacts, *types: str) -> int:
     """Return the bytes that int8 weights save where a file holds equal ones once, as an IR does."""
-    held = (layer for layer in layers_of(model, *types) if not is_constant(layer))
+    held = (layer for layer in layers_of(model, *types) if not is_constant(layer) and not _repeats(layer, model))
     return sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in held)
+
+
+def _repeats(layer: Layer, model: ModelFacts) -> bool:
+    """Whether a node of a graph reads weights that another one counts: the file holds them once."""
+    if not model.is_graph or layer.parameters:
+        return False
+    return any(other.parameters and other.weight_shape == layer.weight_shape for other in model.layers)
 
 
 def tied_to_table(model: ModelFacts) -> tuple[Layer, ...]:

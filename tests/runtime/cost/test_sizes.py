@@ -6,9 +6,10 @@ from types import MappingProxyType
 import pytest
 
 from titrant.runtime import catalog
+from titrant.runtime.cost.sizes import saved_by_int8
 from titrant.runtime.inspect.torch import list_layers, model_bytes
 from titrant.runtime.inspect.torch_forward import run_forward
-from titrant.schema.facts import Hardware, HardwareIdentity, ModelFacts, TensorSpec
+from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts, TensorSpec
 
 PACKAGES = {"torch": "2", "onnx": "1", "onnxruntime": "1"}
 MACHINE = Hardware(HardwareIdentity("linux", "x86_64", "", (), 2, None, (), "3.11", PACKAGES))
@@ -128,3 +129,13 @@ def rooted(torch_model, rows, apply):
 def predicted(operator, params, known):
     declaration = catalog.get(operator)
     return declaration.predict(declaration.params(**params), MACHINE, known).output_bytes
+
+
+@pytest.mark.parametrize(("source", "copies"), [("onnx", 1), ("factory", 2)])
+def test_counts_once_what_two_nodes_of_a_graph_read(source, copies):
+    import torch
+
+    first = Layer("a", "Conv", 9216, 36864, (32, 32, 3, 3))
+    known = facts(torch.nn.Conv2d(32, 32, 3))
+    known = replace(known, source=source, layers=(first, replace(first, name="b", parameters=0)))
+    assert saved_by_int8(known, "Conv") == copies * 3 * 9216
