@@ -116,9 +116,7 @@ def refuse_other(verb: str, original: Sequence[TensorSpec], optimized: Sequence[
         _fits(spec, given[name], typed=verb == "takes") for name, spec in asked.items()
     )
     if not fits:
-        message = (
-            f"the optimized file {verb} {_words(given.values())}, and the original {verb} {_words(asked.values())}"
-        )
+        message = f"the optimized file {verb} {_words(optimized)}, and the original {verb} {_words(original)}"
         advice = "give a file of the same model, its inputs and outputs named as they were"
         raise RecipeError(Diagnostic("P143", message, help=advice))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import titrant
+from titrant.api.plan import no_longer_planned, plan
 from titrant.api.replan import replan
 from titrant.api.validate import optimized_file, plan_validation, with_original
 from titrant.schema.diagnostics.diagnostics import RecipeError
@@ -115,9 +116,24 @@ def test_a_recorded_judgement_is_planned_again_with_its_file(place, judged):
     assert plan_digest(again.planned.plan) == plan_digest(again.old.plan)
 
 
+def test_a_recipe_is_not_locked_by_what_it_did_not_make(place, judged):
+    for run in ((), (judged.run,)):
+        answer = place.here("lock", "recipe.yaml", *run)
+        assert answer.code == 2
+        assert "P094" in answer.err
+    assert not (place.folder / "recipe.lock.yaml").exists()
+
+
+def test_the_recipe_s_own_plan_misses_nothing_of_it(place, judged):
+    planned = plan(read(place.folder / "recipe.yaml"))
+    assert no_longer_planned(planned, place.home) == ()
+    validation, _ = plan_validation("recipe", place.folder / "broken.onnx", read(place.folder / "recipe.yaml"))
+    assert no_longer_planned(validation, place.home) == ()
+
+
 def test_the_plan_holds_the_given_file_and_nothing_else(place):
-    plan = plan_of(place, "int8.onnx")
-    (candidate,) = plan.candidates
+    planned = plan_of(place, "int8.onnx")
+    (candidate,) = planned.candidates
     assert (candidate.id, candidate.method, candidate.engine, candidate.format) == (
         "given",
         "given",
@@ -125,9 +141,9 @@ def test_the_plan_holds_the_given_file_and_nothing_else(place):
         "onnx",
     )
     assert candidate.predicted_bytes == (place.folder / "int8.onnx").stat().st_size
-    step = next(step for step in plan.steps if step.id == "given")
+    step = next(step for step in planned.steps if step.id == "given")
     assert step.params["onnx"]["digest"] == digest_file(place.folder / "int8.onnx")
-    assert not any(step.operator.startswith("quantize.") for step in plan.steps)
+    assert not any(step.operator.startswith("quantize.") for step in planned.steps)
 
 
 def test_another_file_is_another_look(place):

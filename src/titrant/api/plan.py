@@ -15,7 +15,7 @@ from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
-from titrant.schema.plan import ASKED, Step
+from titrant.schema.plan import ASKED, GIVEN, Step
 from titrant.schema.planned import Planned
 
 if TYPE_CHECKING:
@@ -215,18 +215,25 @@ def _unmet(step: Step, here: Hardware) -> str:
 def no_longer_planned(planned: Planned, home: Path) -> tuple[tuple[str, str], ...]:
     """Return the steps (id, operator) of the last finished run of this recipe that the plan no longer has.
 
-    Runs whose plan is damaged are passed over.
+    Runs whose plan is damaged are passed over, and so are those that judged a file from elsewhere where this one
+    does not, or the other way round.
     """
     from titrant.schema.values.files import json_object
 
     now = {step.id for step in planned.plan.steps}
+    judges = any(candidate.method == GIVEN for candidate in planned.plan.candidates)
     for folder in newest_first(home / "runs", f"-{planned.plan.name}-"):
         before = json_object(folder / "plan.json") if (folder / "record.json").is_file() else None
-        if before is None or before.get("name") != planned.plan.name:
+        if before is None or before.get("name") != planned.plan.name or _judges_given(before) != judges:
             continue
         if isinstance(before.get("steps"), list):
             return tuple((step["id"], step["operator"]) for step in before["steps"] if step["id"] not in now)
     return ()
+
+
+def _judges_given(plan: Mapping[str, Any]) -> bool:
+    candidates = plan.get("candidates")
+    return isinstance(candidates, list) and any(candidate.get("method") == GIVEN for candidate in candidates)
 
 
 def refuse_beyond_capacity(planned: Planned, capacity: Capacity, seen: "PlanPreview | None" = None) -> None:
