@@ -23,8 +23,13 @@ $(STAMP): pyproject.toml constraints.txt
 compiled: $(STAMP)
 	@$(BIN)/python -m compileall -q schema compiler runtime recipes src
 
+# In copies of their own, so that the locks that runs write are no change of the checkout.
 demo: compiled
-	@for recipe in $(RECIPES); do $(BIN)/titrant run recipes/$$recipe.yaml || exit $$?; done
+	@mkdir -p demo
+	@for recipe in $(RECIPES); do \
+	  test -f demo/$$recipe.yaml || $(BIN)/titrant recipes cp --quiet $$recipe demo/$$recipe.yaml || exit $$?; \
+	  $(BIN)/titrant run demo/$$recipe.yaml || exit $$?; \
+	done
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -41,4 +46,4 @@ docs: $(STAMP)
 	@$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) .titrant build dist src/*.egg-info
+	rm -rf $(VENV) .titrant build demo dist src/*.egg-info

@@ -292,5 +292,4 @@ def _threshold(gate: Gate) -> str:
 
 def kept_at_least(contract: Contract) -> float | None:
     """Return the share of the original's quality, or of its answers, that all cases together must keep; None: none."""
-    asked = (gate for gate in contract.gates if gate.preset in ("retention", "agreement") and gate.slice == "all")
-    return next((gate.threshold for gate in asked), None)
+    return next((gate.threshold for gate in contract.gates if gate.preset == "retention"), None)

@@ -3,7 +3,7 @@
 All of it stands in the plan and runs only where tuning rows ask for it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from titrant.compiler.decide.methods import without_calibration
@@ -20,6 +20,7 @@ from titrant.schema.facts import ModelFacts
 from titrant.schema.gate import kept_at_least
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.samples.binomial import zero_failure_cases
+from titrant.schema.values.units import counted
 
 # Mixtures that are made at most, each chosen by what the ones before it lost, and evaluations to mend one candidate.
 MIXTURES, MENDED_AT_MOST = 4, 5
@@ -50,11 +51,11 @@ def repairs(question: Question) -> RuleAnswer:
         usable = [repair for repair, unmet in offered.get(chain.id, ()) if unmet is None]
         chains += _repaired(chain, usable)
         if usable:
-            mended[chain.id] = [repair.name for repair in usable]
+            mended[chain.id] = [_shown(repair, usable) for repair in usable]
         if _can_mix(chain) and not against_mixing:
             mixed.append(chain.id)
-            chains += _mixtures(chain, usable)
-    lines = [*_repair_lines(question, mended, offered), *_mix_lines(question, bases, mixed, against_mixing)]
+            chains += _mixtures(chain, usable, min(MIXTURES, left))
+    lines = [*_repair_lines(question, mended, offered), *_mix_lines(question, bases, mixed, against_mixing, left)]
     return RuleAnswer(_ranked(chains), tuple(lines))
 
 
@@ -84,7 +85,7 @@ def _repairs(question: Question, base: Chain) -> Iterator[tuple[Repair, Unmet | 
     A variant is not mended: what it is a variant of is.
     """
     method, asked = _method(base), _asked(question)
-    if method is None or (base.id != base.method and base.bits == method.bits[0] and _is_variant(base, method)):
+    if method is None or _is_variant(base, method):
         return
     for repair in method.repairs:
         if asked is None and repair.unasked:
@@ -94,7 +95,8 @@ def _repairs(question: Question, base: Chain) -> Iterator[tuple[Repair, Unmet | 
 
 
 def _is_variant(base: Chain, method: Method) -> bool:
-    return any(variant.options.items() <= base.options.items() for variant in method.variants)
+    """Whether `auto` offers a chain beside the method, after which it is called; written options make no variant."""
+    return any(base.id.endswith(f".{variant.suffix}") for variant in method.variants)
 
 
 def _against(question: Question, base: Chain, repair: Repair) -> Iterator[Unmet]:
@@ -109,7 +111,10 @@ def _against(question: Question, base: Chain, repair: Repair) -> Iterator[Unmet]
     yield from without_calibration(question, repaired, {**base.options, **repair.options})
     for operator in filter(None, (repair.before, repair.after)):
         declaration = catalog.get(operator)
-        yield from declaration.requires(declaration.params(), question.hardware, model)
+        # What it advises is for who names it as the method.
+        yield from (
+            replace(unmet, remedy="") for unmet in declaration.requires(declaration.params(), question.hardware, model)
+        )
         yield from without_calibration(question, declaration, {})
         if declaration.idle(declaration.params(), model):
             yield Unmet(f"{operator} has nothing to do on this model", unasked=True)
@@ -161,6 +166,13 @@ def _repaired(base: Chain, usable: Iterable[Repair]) -> Iterator[Chain]:
             kept = first
 
 
+def _shown(repair: Repair, usable: Sequence[Repair]) -> str:
+    """Name a repair, with its options where others of its name are tried too."""
+    alike = sum(each.name == repair.name for each in usable) > 1
+    options = ", ".join(f"{name}: {value}" for name, value in repair.options.items())
+    return f"{repair.name} ({options})" if alike and options else repair.name
+
+
 def _in_order(kept: tuple[str, ...], before: str) -> tuple[str, ...]:
     """Put an operator behind those that are kept, or before them where it takes what they no longer give."""
     if not before or not kept:
@@ -174,9 +186,9 @@ def _can_mix(chain: Chain) -> bool:
     return method is not None and method.mixing is not None and not _is_variant(chain, method)
 
 
-def _mixtures(base: Chain, usable: Iterable[Repair]) -> Iterator[Chain]:
+def _mixtures(base: Chain, usable: Iterable[Repair], count: int) -> Iterator[Chain]:
     first = tuple(repair.before for repair in usable if repair.exact and repair.before)
-    for place in range(1, MIXTURES + 1):
+    for place in range(1, count + 1):
         yield replace(base, id=f"{base.id}.mix{place}", mends=base.id, first=first, mix=place)
 
 
@@ -190,7 +202,7 @@ def _against_mixing(question: Question) -> str:
         return "the contract asks for no share of the original's quality that tuning rows could show"
     if tuning is None or not 0 < retention < 1:
         return ""
-    due = zero_failure_cases(retention)
+    due = zero_failure_cases(retention, question.settled.contract.confidence)
     if tuning.rows < due:
         return f"tuning has {tuning.rows:,} rows, and fewer than {due:,} cannot show that a mixture keeps {retention:g}"
     return ""
@@ -244,7 +256,7 @@ def estimates(method: Method, model: ModelFacts) -> bool:
     return many and original_kind(model).name in catalog.get(method.mixing.estimate).inputs["module"].kinds
 
 
-def _mix_lines(question: Question, bases: list[Chain], mixed: list[str], against: str) -> Iterator[Decision]:
+def _mix_lines(question: Question, bases: list[Chain], mixed: list[str], against: str, left: int) -> Iterator[Decision]:
     if question.recipe.search.check_sensitivity:
         yield _check_line(question, mixed, against or "no method here can be mixed with a higher precision")
     if not any(map(_can_mix, bases)):
@@ -256,7 +268,7 @@ def _mix_lines(question: Question, bases: list[Chain], mixed: list[str], against
         "search.mix_layers",
         "mix.none" if against else "mix.asked",
         asked=str(question.recipe.search.mix_layers).lower() if written else "not written",
-        chosen="none" if against else f"up to {MIXTURES} mixtures of {', '.join(mixed)}",
+        chosen="none" if against else f"up to {counted(min(MIXTURES, left), 'mixture')} of {', '.join(mixed)}",
         because=against or "where it loses too much on tuning rows, repaired or not: sensitive regions stay in fp32",
         path=_MIX,
     )

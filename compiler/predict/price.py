@@ -124,6 +124,8 @@ def _shape(declaration: Declaration, step: Step, model: ModelFacts, work: Work, 
         "bytes": {port: _magnitude(size) for port, size in work.bytes.items() if port in {*work.models, *work.rows}},
         "threads": plan.threads,
     }
+    if any(source == candidate.allocation for candidate in plan.candidates for source in step.inputs.values()):
+        parts["allocated"] = True  # layers that stay in float make it another file than the uniform one
     return sha256(plain(parts))[:16]
 
 

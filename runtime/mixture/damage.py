@@ -42,13 +42,14 @@ def divergence(before: np.ndarray, after: np.ndarray) -> float:
 def _of_output(reading: Reading, name: str, before: np.ndarray, after: np.ndarray) -> float:
     before, after, kind = before.astype(np.float64), after.astype(np.float64), reading.kind(name)
     if kind in CLASSIFYING and before.ndim > 1 and before.shape[-1] > 1:
-        return divergence(_as_probabilities(kind, before), _as_probabilities(kind, after))
+        return divergence(as_probabilities(kind, before), as_probabilities(kind, after))
     squares = float(np.square(before).sum())
     error = float(np.square(after - before).sum())
     return error / squares if squares else error
 
 
-def _as_probabilities(kind: str, values: np.ndarray) -> np.ndarray:
+def as_probabilities(kind: str, values: np.ndarray) -> np.ndarray:
+    """Return probabilities (…, classes) of an output of some kind: logits, or logarithms of them, by softmax."""
     if kind == "probabilities":
         return values
     shifted: np.ndarray = np.exp(values - values.max(axis=-1, keepdims=True))

@@ -10,6 +10,7 @@ import numpy as np
 
 from titrant.runtime.contract.answers import class_probabilities, judged_output
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.mixture.damage import as_probabilities
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.recipe.model import CLASSIFYING
 
@@ -47,10 +48,8 @@ def directions(
 def _unlabeled(kind: str, values: np.ndarray, generator: np.random.Generator) -> Iterator[np.ndarray]:
     wide = values.astype(np.float64)
     if kind in CLASSIFYING and values.ndim > 1 and values.shape[-1] > 1:
-        shifted = wide if kind == "probabilities" else np.exp(wide - wide.max(axis=-1, keepdims=True))
-        probabilities = wide if kind == "probabilities" else shifted / shifted.sum(axis=-1, keepdims=True)
         positions = max(values[0, ..., 0].size, 1)
-        for direction in _signed(kind, probabilities, generator):
+        for direction in _signed(kind, as_probabilities(kind, wide), generator):
             yield direction / np.sqrt(positions)
         return
     mean_square = float(np.square(wide).sum()) / len(values)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from titrant.runtime.report.candidates import Shown, outcome
 from titrant.runtime.report.record_view import NONE, Record
+from titrant.runtime.report.search_values import Proposal
 from titrant.schema.gate import kept_at_least
 from titrant.schema.record import NOT_TRIED
 from titrant.schema.values.units import counted, format_time
@@ -16,7 +17,8 @@ FP32, UNIFORM, REPAIRED = "in fp32", "uniform", "repaired"
 class PathPoint:
     """One candidate of a search: what it kept on tuning rows, and seconds of a batch; None where it is not known.
 
-    `predicted_seconds` and `damage` are what the allocation expected of a mixture.
+    `predicted_seconds` and `damage` are what the allocation expected of a mixture: its speed over fp32, in the seconds
+    that the plain conversion took here, since prices and timings are of other moments and clocks.
     """
 
     id: str
@@ -77,15 +79,15 @@ def _paths(record: Record, candidates: Mapping[str, Shown]) -> Iterator[SearchPa
             continue
         batch = next((search.timing_batch for search in record.plan.searches if base.id in search.candidates), 1)
         proposals = [record.values.proposals[each.id] for each in mending if each.id in record.values.proposals]
-        points = (
-            *_plain(record, base.plain, batch),
-            *(_point(record, each, batch) for each in (candidates[base.id], *mending)),
-        )
+        plain = tuple(_plain(record, base.plain, batch))
+        fp32 = plain[0].seconds if plain else None
+        points = (*plain, *(_point(record, each, batch, fp32) for each in (candidates[base.id], *mending)))
+        frontier = proposals[0].frontier if proposals else ()
         yield SearchPath(
             base=base.id,
             asked=kept_at_least(record.plan.contract),
             points=points,
-            frontier=tuple((mix.seconds, mix.damage) for mix in proposals[0].frontier) if proposals else (),
+            frontier=tuple((mix.seconds * _scale(proposals[0], fp32), mix.damage) for mix in frontier),
             gap=_gap(points),
         )
 
@@ -99,7 +101,13 @@ def _plain(record: Record, name: str, batch: int) -> Iterator[PathPoint]:
         yield PathPoint(name, FP32, 1.0, None, timing.p50, None, None, "", "plain", because)
 
 
-def _point(record: Record, shown: Shown, batch: int) -> PathPoint:
+def _scale(proposal: Proposal, fp32: float | None) -> float:
+    """Return by what predicted seconds are multiplied, where the plain conversion took `fp32` seconds; 1 for None."""
+    priced = proposal.predicted["seconds"] * proposal.predicted["speedup_over_fp32"]
+    return 1.0 if fp32 is None or not priced else fp32 / priced
+
+
+def _point(record: Record, shown: Shown, batch: int, fp32: float | None) -> PathPoint:
     timing, quality = shown.timing(batch), shown.quality
     proposal = record.values.proposals.get(shown.id)
     symbol, words, tone = outcome(shown)
@@ -109,7 +117,7 @@ def _point(record: Record, shown: Shown, batch: int) -> PathPoint:
         kept=None if quality is None else quality.retention if quality.retention is not None else quality.agreement,
         lower=None if quality is None else quality.lower,
         seconds=None if timing is None else timing.p50,
-        predicted_seconds=None if proposal is None else proposal.predicted["seconds"],
+        predicted_seconds=None if proposal is None else proposal.predicted["seconds"] * _scale(proposal, fp32),
         damage=None if proposal is None else proposal.predicted["damage"],
         said=f"{symbol} {words}",
         tone=tone,
@@ -135,4 +143,4 @@ def _gap(points: Sequence[PathPoint]) -> str:
     ]
     if not off:
         return ""
-    return f"latency of {counted(len(off), 'mixture')} as predicted within {max(off):.0%}"
+    return f"Latency of {counted(len(off), 'mixture')} as predicted within {max(off):.0%}"

@@ -9,11 +9,28 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 @dataclass(frozen=True)
 class RegionDamage:
-    """What one region does to the answers in lower precision alone: `kl` in nats, or a relative squared error."""
+    """What one region does to the answers in lower precision alone: `kl` in nats, or a relative squared error.
+
+    `refused` is the code of what the engine said where it does not run the region so: `kl` then is that of no answer.
+    `measured` is one of which no estimate was to be had, where the others are estimated.
+    """
 
     name: str
     layers: tuple[str, ...]
     kl: float
+    inseparable: bool = False
+    refused: str = ""
+    measured: bool = False
+
+    @property
+    def note(self) -> str:
+        """Say what is special about it; "" where nothing is."""
+        said = (
+            (bool(self.refused), f"the engine does not run it in lower precision ({self.refused})"),
+            (self.inseparable, "its blocks cannot be parted"),
+            (self.measured, "measured, where the others are estimated"),
+        )
+        return ", ".join(text for applies, text in said if applies)
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,11 @@ class Sensitivity:
     whole: float
     rows: int
     check: SensitivityCheck | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return a line for each region about which there is something to say."""
+        return tuple(f"{region.name}: {region.note}" for region in self.regions if region.note)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A step is exact where its bytes must come out again, because it does not follow 
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from titrant.runtime.store.run_folder import MANIFEST
 from titrant.schema.compare.runs import RecordedRun
 from titrant.schema.compare.steps import results
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
-from titrant.schema.plan import Plan, Step
-from titrant.schema.record import Artifact
+from titrant.schema.plan import MENDING_STAGE, Plan, Step
+from titrant.schema.record import NOT_TRIED, Artifact, RunRecord
 from titrant.schema.values.files import digest_file
 from titrant.schema.values.frozen import dataclass
 
@@ -38,10 +38,11 @@ def exact_steps(plan: Plan, claims: Claims) -> list[Step]:
     """List the steps that neither measure nor read, however indirectly, what others measured, in the plan's order.
 
     Which layers a mixture leaves alone follows from timings, and is replayed as it was recorded: what is made of it is
-    exact again.
+    exact again, and what the allocation alone reads does not run again.
     """
     timed: set[str] = {"run"}  # `run.record`, which the report reads, holds every timing
     replayed = {candidate.allocation.rpartition(".")[0] for candidate in plan.candidates if candidate.allocation}
+    replayed |= _read_by_those_alone(plan, replayed)
     exact = []
     for step in plan.steps:
         if step.id in replayed:
@@ -51,6 +52,19 @@ def exact_steps(plan: Plan, claims: Claims) -> list[Step]:
         else:
             exact.append(step)
     return exact
+
+
+def _read_by_those_alone(plan: Plan, readers: Collection[str]) -> set[str]:
+    """Name the steps of no candidate that a search runs for some of its steps and nobody else reads."""
+    shared = {step.id for step in plan.steps if step.stage == MENDING_STAGE and not step.candidate}
+    others = {name for step in plan.steps if step.id not in readers for name in producers(step)}
+    read = {name for step in plan.steps if step.id in readers for name in producers(step)}
+    return (shared & read) - others
+
+
+def untried(record: RunRecord) -> set[str]:
+    """Name the candidates of a run that were not tried: what there is of them is another's file, or was not needed."""
+    return {candidate.candidate for candidate in record.candidates if candidate.status == NOT_TRIED}
 
 
 def producers(step: Step) -> Iterator[str]:
@@ -80,11 +94,19 @@ def outputs(old: RecordedRun, new: RecordedRun, claims: Claims) -> tuple[list[Pa
 
 
 def one_sided(old: RecordedRun, new: RecordedRun, claims: Claims) -> list[tuple[Step, str]]:
-    """List the exact steps that only one of two runs has a result of, with which: "recorded" or "new"."""
+    """List the exact steps that only one of two runs has a result of, with which: "recorded" or "new".
+
+    Those of candidates that neither run tried are not missed.
+    """
     before, after = results(old.record), results(new.record)
-    lost = [(step, "recorded") for step in exact_steps(old.plan, claims) if step.id in before and step.id not in after]
-    won = [(step, "new") for step in exact_steps(new.plan, claims) if step.id in after and step.id not in before]
-    return lost + won
+    ignored = untried(old.record) & untried(new.record)
+    sides = ((old.plan, before, after, "recorded"), (new.plan, after, before, "new"))
+    return [
+        (step, which)
+        for plan, there, other, which in sides
+        for step in exact_steps(plan, claims)
+        if step.id in there and step.id not in other and step.candidate not in ignored
+    ]
 
 
 def recorded_claims(home: Home, folder: Path) -> Claims:

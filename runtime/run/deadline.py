@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from titrant.runtime.run.search_end import SearchEnd, gentlest
+from titrant.runtime.run.search_end import SearchEnd, gentlest, prepares_mending
 from titrant.runtime.run.walk import Performed, Performer, StepTask, StoppedError
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, Diagnostic, StepError
 from titrant.schema.plan import MENDING_STAGE, Plan, Step
@@ -59,8 +59,8 @@ class Deadline:
         needed = _predicted(step)
         if needed > left + self._grace:
             raise self._error(step, f"is predicted to take {format_time(needed)}, and {format_time(left)} were left")
-        further = step.stage in ("make", MENDING_STAGE) and step.candidate and step.candidate not in self._gentlest
-        if further and needed + self._reserve > left:
+        makes = step.stage in ("make", MENDING_STAGE) and step.candidate and step.candidate not in self._gentlest
+        if (makes or prepares_mending(step)) and needed + self._reserve > left:
             raise self._error(step, "was not started, to leave time to judge what is there")
 
     @contextmanager

@@ -9,6 +9,7 @@ from titrant.runtime.run.choice.figures import lost_on_tuning, tuning_quality
 from titrant.runtime.run.replay import Replay
 from titrant.runtime.run.walk import UnperformedError, Walk, needed
 from titrant.schema.plan import MENDING_STAGE, Candidate
+from titrant.schema.values.units import counted
 
 
 def mend(walk: Walk, replay: Replay) -> dict[str, str]:
@@ -36,7 +37,7 @@ def _mend(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: Rep
         asked = [candidate for candidate in mending if candidate.id in replay.tried]
         for candidate in asked:
             _make(walk, candidate, replay)
-        return {each.id: "not tried as recorded" for each in mending if each not in asked}
+        return {each.id: "the recorded run did not try it" for each in mending if each not in asked}
     if base.quality not in walk.artifacts:
         return {candidate.id: f"{base.id} could not be made" for candidate in mending}
     lost = _lost(walk, base)
@@ -56,7 +57,7 @@ def _in_turn(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: 
     files = {walk.artifacts[base.model].digest: base.id}
     for candidate in mending:
         if not reason and not room:
-            reason = f"{walk.plan.mended_at_most} evaluations were made to mend {base.id}"
+            reason = f"no evaluation is left to mend {base.id}, after {counted(walk.plan.mended_at_most, 'evaluation')}"
         if reason:
             yield candidate.id, reason
             continue

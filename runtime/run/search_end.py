@@ -32,12 +32,20 @@ class SearchEnd:
     def allow(self, step: Step) -> None:
         """Raise SearchEndedError when a step would begin a candidate after the end."""
         makes = step.stage in ("make", MENDING_STAGE)
-        if self._end is None or not makes or step.candidate not in self._methods - self._begun:
+        further = step.candidate in self._methods - self._begun or prepares_mending(step)
+        if self._end is None or not makes or not further:
             return
         if time.monotonic() > self._end:
-            text = f"search.budget.minutes: {self._minutes:g} are over, and {step.candidate} was not begun"
+            what = step.candidate or step.id
+            text = f"search.budget.minutes: {self._minutes:g} are over, and {what} was not begun"
             raise SearchEndedError(Diagnostic("X361", text, help="allow more minutes to have it tried too"))
-        self._begun.add(step.candidate)
+        if step.candidate:
+            self._begun.add(step.candidate)
+
+
+def prepares_mending(step: Step) -> bool:
+    """Whether a step serves several candidates that mend another, and comes before the first of them is begun."""
+    return step.stage == MENDING_STAGE and not step.candidate
 
 
 def gentlest(plan: Plan) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from titrant.runtime.contract.company import depends_sentence, read_invariance
 from titrant.runtime.contract.verdict import beyond, beyond_words, charged
-from titrant.runtime.run.choice.figures import Figures, figures, limits, retention_asked
+from titrant.runtime.run.choice.figures import Figures, figures, limits
 from titrant.runtime.run.choice.shortlist import Choice, shortlist
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
 from titrant.runtime.run.mend import mend
@@ -29,7 +29,7 @@ from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.search_end import making_steps
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original
+from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original, kept_at_least
 from titrant.schema.plan import MENDING_STAGE, STAGES, Candidate, CandidateSearch
 from titrant.schema.planned import Planned
 from titrant.schema.record import Look, layers_of, share_as_planned
@@ -195,7 +195,7 @@ def _choices(
 ) -> tuple[Choice, ...]:
     """Choose what a search judges; where that is not what is recorded, an event says so and the recorded stands."""
     contract = walk.plan.contract
-    fresh = shortlist(measured, search.objective, limits(contract), retention_asked(contract), search.shortlist)
+    fresh = shortlist(measured, search.objective, limits(contract), kept_at_least(contract), search.shortlist)
     would_judge = chosen_to_judge(fresh)
     if not recorded or set(would_judge) == set(recorded):
         return fresh

@@ -63,6 +63,10 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def serves(self, folder: Path, threads: int, seed: int) -> bool:
+        """Whether it is as one that would be made of these, so that it can be taken in its place."""
+        return (self._folder, self._threads, self._seed) == (folder.absolute(), threads, seed)
+
     @property
     def started(self) -> bool:
         """Whether the child runs."""

@@ -142,7 +142,7 @@ def checks_what_is_searched(draft: Draft) -> Iterator[Diagnostic]:
     search = draft.get("search")
     if search.check_sensitivity and not search.mix_layers:
         message = "without `mix_layers` no sensitivity is found, and `check_sensitivity` has nothing to check"
-        yield draft.key("R022", message, ("search", "check_sensitivity"), "take it out, or `mix_layers: false`")
+        yield draft.key("R022", message, ("search", "check_sensitivity"), "take one of them out")
 
 
 def search_ends(draft: Draft) -> Iterator[Diagnostic]:

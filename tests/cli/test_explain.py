@@ -180,6 +180,7 @@ def test_plans_wherever_a_rule_has_a_say():
 
     texts = [(case.RECIPE, f"level={level}") for level in ("auto", "minimal", "balanced", "aggressive")]
     texts += [(case.RECIPE, "level=medical_critical"), (case.RECIPE, "preserve=medical"), (case.UNLABELED, "seed=1")]
+    texts += [(case.RECIPE, "search.budget={minutes: 5}"), (case.RECIPE, "search.check_sensitivity=true")]
     for text, flag in texts:
         for one in case.decided(text, flag).decisions:
             if one.subject not in ABOUT:

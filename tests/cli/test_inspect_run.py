@@ -45,6 +45,20 @@ def test_shows_of_a_run_what_was_planned_and_what_its_engines_ran(name, tmp_path
     assert json.loads(capsys.readouterr().out)["layers"]["ort.static"] == LAYERS
 
 
+def test_lists_in_one_line_what_was_not_tried(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
+    file = run_folder(tmp_path, LAYERS) / "record.json"
+    record = json.loads(file.read_text("utf-8"))
+    record["candidates"] += [{"candidate": f"ort.static.mix{place}", "status": "not tried"} for place in (1, 2)]
+    file.write_text(json.dumps(record), "utf-8")
+    assert main(["inspect", "latest"]) == 0
+    assert capsys.readouterr().out.endswith("\n\nnot tried: ort.static.mix1, ort.static.mix2\n")
+    assert main(["inspect", "latest", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["not_tried"] == ["ort.static.mix1", "ort.static.mix2"]
+    assert [*shown["layers"]] == ["ort.static", "gone"]
+
+
 def test_refuses_what_has_nothing_to_act_on_in_a_run_and_a_record_that_is_damaged(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
     folder = run_folder(tmp_path, LAYERS)
@@ -92,6 +106,7 @@ def test_shows_what_each_region_of_a_searched_mixture_does_to_the_answers(tmp_pa
         "  out           1       3e-05   4e-05",
         "  net.2..net.4  2       0       0",
         "  all at once   4       0.0024  0.0021",
+        "  net.2..net.4: its blocks cannot be parted",
     ]
     assert main(["inspect", "latest", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sensitivity"]["ort-static"]["whole"] == 0.0024

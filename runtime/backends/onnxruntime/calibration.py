@@ -1,8 +1,8 @@
 """Find the range of every activation of a graph on calibration rows, by onnxruntime's calibrators."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnx  # noqa: TID253 - its very subject
@@ -13,6 +13,8 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
+    import onnxruntime
+
     from titrant.runtime.backends.onnxruntime.normalize import Renamed
     from titrant.runtime.values import OnnxModel, Rows
 
@@ -258,3 +260,24 @@ def unbounded(model: onnx.ModelProto, ranges_by_tensor: Any) -> Iterable[str]:
     floats = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
     endless |= {tensor.name for tensor in floats if not np.isfinite(onnx.numpy_helper.to_array(tensor)).all()}
     return [node.name for node in model.graph.node if endless.intersection((*node.input, *node.output))]
+
+
+def session_giving(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    context: Context,
+    *,
+    optimized: Literal["all", "off"] = "all",
+) -> "onnxruntime.InferenceSession":
+    """Return a session of a graph that gives some of its tensors, in this order, in place of its outputs."""
+    from titrant.runtime.backends.onnxruntime.session import load
+
+    asked = onnx.ModelProto()
+    asked.CopyFrom(model)
+    del asked.graph.output[:]
+    asked.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in tensors)
+    file = context.scratch / "giving.onnx"
+    onnx.save(asked, str(file))
+    session = load(file, threads=context.threads, optimized=optimized)
+    file.unlink()
+    return session

@@ -39,7 +39,7 @@ class Renamed:
 
 def normalize(model: onnx.ModelProto) -> Renamed:
     """Run every pass over a typed graph whose constants are folded; returns how inputs and outputs are now named."""
-    holdconstants_of(model)
+    hold_constants(model)
     scale_products(model)
     flatten_biases(model)
     flatten_weights(model)
@@ -66,7 +66,7 @@ def name_nodes(model: onnx.ModelProto) -> None:
         taken.add(node.name)
 
 
-def holdconstants_of(model: onnx.ModelProto) -> None:
+def hold_constants(model: onnx.ModelProto) -> None:
     """Turn `Constant` nodes into initializers, which alone the tools take for weights."""
     kept = []
     for node in model.graph.node:

@@ -11,14 +11,13 @@ from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, speed_of
 from titrant.runtime.operators.quantize import ort_static
+from titrant.runtime.operators.sensitivity.regions import regions_of
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from titrant.runtime.backends.onnxruntime.titration.regions import Region
     from titrant.runtime.mixture.allocation import Priced
     from titrant.runtime.mixture.pricing import ProfiledMix
@@ -59,7 +58,7 @@ def predict(
     forward = forward_seconds(model, speed_of(hardware, params.threads), run_cost("onnxruntime", "onnx"), params.batch)
     timed = max(params.seconds, _FILES * 15 * 2 * forward) + _FILES * max(_PROFILED, 20 * forward)
     seconds = once.seconds + timed + _FILES * _LAYER_SECONDS * len(model.layers)
-    size = _BYTES + _REGION_BYTES * max(1, min(20, len(params.layers) // 2))
+    size = _BYTES + _REGION_BYTES * regions_of(len(params.layers))
     return replace(once, seconds=seconds, output_bytes=size)
 
 
@@ -125,8 +124,9 @@ class _Bench:
     ) -> None:
         from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures
         from titrant.runtime.backends.onnxruntime.titration.regions import regions
+        from titrant.runtime.backends.session import first_batch, open_session
 
-        self._params, self._model, self._rows, self._context = params, model, rows, context
+        self._params, self._model, self._context = params, model, context
         self._mixtures = Mixtures(model, rows, ort_static.int8(params.options), context)
         layers = [layer for layer in params.layers if layer not in params.options.leave]
         self.parts = regions(self._mixtures.graph, layers)
@@ -139,6 +139,8 @@ class _Bench:
                 )
             )
         self._names = tuple(region.name for region in self.parts)
+        with open_session("onnxruntime", model, threads=1) as session:
+            self._batch = first_batch(session, rows, params.batch)
         self.refused: list[frozenset[str]] = []
 
     def priced(self) -> "tuple[Priced, dict[str, ProfiledMix]]":
@@ -156,7 +158,7 @@ class _Bench:
             by_region = region_seconds(
                 file,
                 self.parts,
-                self._batch(files[_FLOAT]),
+                self._batch,
                 threads=self._params.threads,
                 once=seconds[name],
                 seconds=_PROFILED,
@@ -203,17 +205,11 @@ class _Bench:
             }
             return seconds_in_turns(
                 sessions,
-                self._batch(files[_FLOAT]),
+                self._batch,
                 threads=self._params.threads,
                 seconds=self._params.seconds,
                 generator=self._context.generator,
             )
-
-    def _batch(self, file: "OnnxModel") -> "dict[str, np.ndarray]":
-        from titrant.runtime.backends.session import first_batch, open_session
-
-        with open_session("onnxruntime", file, threads=1) as session:
-            return first_batch(session, self._rows, self._params.batch)
 
 
 def described(

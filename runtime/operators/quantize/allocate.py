@@ -1,6 +1,6 @@
 """Choose which regions the next mixture leaves in float: the fastest that is likely to keep the contract."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -8,7 +8,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Params, Port, operator
 from titrant.runtime.cost.forward import basis_of
 from titrant.runtime.mixture.allocation import Conversion, Frontier, Mix, Priced, RegionPrice, frontier, timed_frontier
-from titrant.runtime.mixture.proposal import TriedMix, propose, to_beat
+from titrant.runtime.mixture.proposal import WORTH, TriedMix, propose, to_beat
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -23,7 +23,7 @@ class AllocateParams(Params):
 
     mix: int = Field(1, ge=1, description="which mixture of a search this is, from 1")
     uniform: tuple[str, ...] = Field(
-        (), strict=False, description="those tried that have every region in int8, the likest to a mixture last"
+        (), strict=False, description="those tried that have every region in int8, the one most like a mixture last"
     )
     retention: float | None = Field(
         None, gt=0, description="share of the original's quality that a mixture must keep; none: it is not asked"
@@ -40,7 +40,7 @@ def predict(
 
 @operator(
     "quantize.allocate",
-    version=1,
+    version=2,
     family="quantize",
     params=AllocateParams,
     inputs={
@@ -81,25 +81,25 @@ def quantize_allocate(
                 solver finds no mixture, X262 for figures that do not fit together
     Cost:       milliseconds
     """
-    priced, layers = read(sensitivity, prices)
-    lines = _frontier(priced, prices)
-    attempts = read_tried(params, priced, tried or {}, proposals or {})
-    mixes = [TriedMix(each["int8"], each["kept"], 1 - each["lower"]) for each in attempts]
-    done = {each["name"] for each in attempts}
-    refused = {frozenset(mix) for mix in prices.get("refused", ())}
-    refused |= {frozenset(made["int8"]) for name, made in (proposals or {}).items() if name not in done}
     if params.retention is None:
         text = "no share of the original's quality is asked, by which a mixture could be kept"
         advice = "set validation.retention, or search.mix_layers to false"
         raise PreconditionError(Diagnostic("X258", text, help=advice))
-    chosen = propose(priced, lines, mixes, params.retention, refused=refused)
+    priced, layers = _priced(sensitivity, prices)
+    swept = _swept(priced, prices)
+    attempts = _tried(params, params.retention, priced, tried or {}, proposals or {})
+    mixes = [TriedMix(each["int8"], each["kept"], 1 - each["lower"]) for each in attempts]
+    done = {each["name"] for each in attempts}
+    refused = {frozenset(mix) for mix in prices.get("refused", ())}
+    refused |= {frozenset(made["int8"]) for name, made in (proposals or {}).items() if name not in done}
+    chosen = propose(priced, swept, mixes, params.retention, refused=refused)
     figures = {
-        "frontier": [{"leave": list(mix.left), "seconds": mix.seconds, "damage": mix.damage} for mix in lines.mixes],
-        "unsolved": list(lines.unsolved),
+        "frontier": [{"leave": list(mix.left), "seconds": mix.seconds, "damage": mix.damage} for mix in swept.mixes],
+        "unsolved": list(swept.unsolved),
         "tried": [_shown(each, priced) for each in attempts],
     }
     if chosen is None:
-        ended = _nothing_left(params.retention, priced, lines, mixes)
+        ended = _nothing_left(params.retention, priced, swept, mixes)
         return {"allocation": {"leave": None, "ended": ended}, "proposal": figures}
     predicted = _predicted(chosen, prices)
     context.measure("predicted_seconds", chosen.seconds, "s")
@@ -116,7 +116,7 @@ def quantize_allocate(
     }
 
 
-def read(sensitivity: Mapping[str, Any], prices: Mapping[str, Any]) -> tuple[Priced, dict[str, list[str]]]:
+def _priced(sensitivity: Mapping[str, Any], prices: Mapping[str, Any]) -> tuple[Priced, dict[str, list[str]]]:
     """Return the regions with their prices and damages, and {region: its layers}; X262 where they do not fit."""
     damages = {region["name"]: region for region in sensitivity["regions"]}
     layers = {region["name"]: list(region["layers"]) for region in prices["regions"]}
@@ -145,10 +145,14 @@ def read(sensitivity: Mapping[str, Any], prices: Mapping[str, Any]) -> tuple[Pri
     return Priced(regions, conversions, prices["rest"], sensitivity.get("whole")), layers
 
 
-def read_tried(
-    params: AllocateParams, priced: Priced, tried: Mapping[str, Any], proposals: Mapping[str, Any]
+def _tried(
+    params: AllocateParams,
+    retention: float,
+    priced: Priced,
+    tried: Mapping[str, Any],
+    proposals: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """List what was measured of those tried, the uniform one first: of several the likest to a mixture."""
+    """List what was measured of those tried, the uniform one first: of several the one most like a mixture."""
     from titrant.runtime.contract.statistics.tuning_bound import tuning_bound
 
     uniform = [name for name in params.uniform if name in tried][-1:]
@@ -156,38 +160,41 @@ def read_tried(
     attempts = []
     for name in names:
         int8 = frozenset(priced.names if name in uniform else proposals[name]["int8"])
-        asked = params.retention or 1.0
-        bound = tuning_bound(tried[name], asked, params.confidence)
+        bound = tuning_bound(tried[name], retention, params.confidence)
         if bound is not None:
             figures = {"retention": bound.kept, "lower": bound.lower, "rows": bound.rows}
-            attempts.append({"name": name, "int8": int8, "kept": bound.lower >= asked, **figures})
+            attempts.append({"name": name, "int8": int8, "kept": bound.lower >= retention, **figures})
     return attempts
 
 
-def _frontier(priced: Priced, prices: Mapping[str, Any]) -> Frontier:
+def _swept(priced: Priced, prices: Mapping[str, Any]) -> Frontier:
     try:
         if prices["predicted"]:
-            lines = frontier(priced)
+            swept = frontier(priced)
         else:
-            lines = timed_frontier(priced, {frozenset(mix["int8"]): mix["seconds"] for mix in prices["mixes"]})
+            swept = timed_frontier(priced, {frozenset(mix["int8"]): mix["seconds"] for mix in prices["mixes"]})
     except ValueError as error:
         raise PreconditionError(Diagnostic("X262", f"the regions cannot be priced: {error}")) from error
-    if not lines.mixes:
-        message = f"the solver found no mixture of {len(priced.regions)} regions within {len(lines.unsolved)} budgets"
+    if not swept.mixes:
+        message = f"the solver found no mixture of {len(priced.regions)} regions within {len(swept.unsolved)} budgets"
         raise PreconditionError(
             Diagnostic("X259", message, help="set search.mix_layers to false, or quantization.skip")
         )
-    return lines
+    return swept
 
 
-def _nothing_left(retention: float, priced: Priced, lines: Frontier, mixes: Collection[TriedMix]) -> str:
-    """Say what ends the search."""
-    fastest, beaten = lines.mixes[0], to_beat(priced, lines, tuple(mixes))
-    kept = sum(mix.kept for mix in mixes)
+def _nothing_left(retention: float, priced: Priced, swept: Frontier, mixes: Sequence[TriedMix]) -> str:
+    """Say what ends the search: what is to be beaten, and why nothing does."""
+    fastest, beaten = swept.mixes[0].seconds, to_beat(priced, swept, mixes)
+    beats = "all layers in float" if beaten == to_beat(priced, swept, ()) else "the fastest that was kept"
+    why = (
+        "what is was tried, cannot be made, or does as much damage as one that lost too much"
+        if fastest * (1 + WORTH) <= beaten
+        else f"the fastest is predicted at {format_time(fastest)}"
+    )
     return (
-        f"no mixture is left that is predicted 5 % faster than {format_time(beaten)} of the fastest that keeps "
-        f"{retention:g}: {len(mixes)} were tried, {kept} kept; the fastest of all is predicted at "
-        f"{format_time(fastest.seconds)}"
+        f"no mixture is left that is predicted 5 % faster than {beats} ({format_time(beaten)}): {why}; "
+        f"of {len(mixes)} tried, {sum(mix.kept for mix in mixes)} kept {retention:g}"
     )
 
 

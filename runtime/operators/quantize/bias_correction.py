@@ -79,7 +79,8 @@ def quantize_bias_correction(
                 that it was made of; calibration - rows like those to come, whose arrays the file takes by name
     Outputs:    model - the same nodes with other biases of 32 bits; a convolution or Gemm without a bias is given one,
                 which its kernel takes. The measurements corrected_layers and left_layers count convolutions and Gemms
-                in int8; largest_shift is that of a channel's mean, relative to the deviation of its layer's answers
+                in int8; largest_shift is that of a channel's mean, relative to the root mean square of what its layer
+                answers in float
     Fails:      PreconditionError X217 when there are no rows; StepError when rows and file do not fit together
     Cost:       a forward pass over `rows` rows for every layer, of a graph that is not optimized
     """

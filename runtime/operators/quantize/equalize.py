@@ -84,12 +84,12 @@ def quantize_equalize(params: EqualizeParams, context: Context, *, model: Any) -
     Cost:       a few passes over the weights; no rows and no forward pass but that of two cases
     """
     from titrant.runtime.backends.onnxruntime.graph import write
-    from titrant.runtime.backends.onnxruntime.normalize import holdconstants_of
+    from titrant.runtime.backends.onnxruntime.normalize import hold_constants
     from titrant.runtime.backends.onnxruntime.titration.equalize import equalize
     from titrant.runtime.backends.onnxruntime.tools import typed
 
     graph = typed(model.path, context.scratch)
-    holdconstants_of(graph)
+    hold_constants(graph)
     done = equalize(graph)
     context.measure("equalized_groups", done.groups)
     context.measure("equalized_channels", done.channels)

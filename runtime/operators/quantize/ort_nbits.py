@@ -261,7 +261,7 @@ def quantize(
         rule = RangeRule("minmax", 100.0, params.rows, ROWS_AT_ONCE)
         feeds = feeds_of(graph, names, model, calibration, rule)
         numbers, errors = adaround(graph, products, how, feeds, context)
-        context.measure("rounding_error", float(np.mean([each.chosen / each.nearest for each in errors.values()])))
+        context.measure("rounding_error", float(np.mean([each.left for each in errors.values()])))
     round_weights(graph, products, tables, how, numbers)
     restore_names(graph, names)
     compact(graph)

@@ -33,7 +33,7 @@ def predict(
 
 @operator(
     "report.render",
-    version=4,
+    version=5,
     family="report",
     params=RenderParams,
     inputs={"record": "value"},

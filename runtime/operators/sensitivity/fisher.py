@@ -114,7 +114,8 @@ def sensitivity_fisher(
     if params.check:
         sensitivity["check"] = compared(parts, figures, truth, len(tuning))
     context.measure("whole", truth.whole[0])
-    context.measure("whole_estimated", estimated[""])
+    if len(missed) < len(parts):
+        context.measure("whole_estimated", estimated[""])
     context.measure("regions", len(parts))
     return {"sensitivity": sensitivity}
 
@@ -190,7 +191,7 @@ def _estimated(
     module, rows = given
     insisted = insisted_batch(module.inputs)
     size = insisted or _BATCH
-    if module.recurrence is not None or len(rows) < size:
+    if module.recurrence is not None or len(rows) < (insisted or 1):
         return {"": 0.0}
     arrays = {name: taken(rows, name) for name, _, _ in module.inputs}
     nodes = mixtures.without(params.options.leave)
@@ -202,13 +203,14 @@ def _estimated(
     touched = _touched(mixtures, parts, set(nodes))
     named = {**alike, **{name: (name, 1.0) for name in arrays}}
     estimate = _Estimate({touched[tensor].made for tensor in alike}, touched)
-    for start in range(0, len(rows) - size + 1, size):
+    for start in range(0, len(rows) - (size - 1 if insisted else 0), size):
         context.progress(start, len(rows), "gradients")
-        piece = {name: array[start : start + size] for name, array in arrays.items()}
-        directed = partial(directions, params, chosen(rows, np.arange(start, start + size)), context.generator)
+        batch = np.arange(start, min(start + size, len(rows)))
+        piece = {name: array[batch] for name, array in arrays.items()}
+        directed = partial(directions, params, chosen(rows, batch), context.generator)
         slopes = gradients(module.module, piece, module.outputs, [place for place, _ in alike.values()], directed)
         by_name = [
             {name: slope[place] * scale for name, (place, scale) in named.items() if place in slope} for slope in slopes
         ]
-        estimate.add(list(roundings.changes(mixtures.fed(piece))), by_name, size)
+        estimate.add(list(roundings.changes(mixtures.fed(piece))), by_name, len(batch))
     return estimate.damages()

@@ -12,6 +12,8 @@ from titrant.schema.values.frozen import dataclass
 # One-sided 95 %: a candidate is given up on tuning rows only when chance can hardly explain what it lost.
 Z = 1.645
 _SHOWN = ("latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory", "quality")
+# Gates on answers of which tuning rows tell.
+_ASKED = ("retention", "clinical_relevance")
 _LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
 
 
@@ -167,21 +169,19 @@ def limits(contract: Contract) -> tuple[Limit, ...]:
     )
 
 
-def retention_asked(contract: Contract) -> float | None:
-    """Return the threshold of the retention preset, None where the contract has none."""
-    return next((gate.threshold for gate in contract.gates if gate.preset == "retention"), None)
-
-
 def lost_on_tuning(contract: Contract, tuning: TuningQuality) -> str:
-    """Say by how much a candidate misses on tuning rows what the contract asks of answers; "" where it does not."""
-    asked = {
-        "retention": ("keeps {:.4f} of the original's quality", tuning.kept),
-        "clinical_relevance": ("decides {:.4f} of the cases as the original does", tuning.agreement),
+    """Say by how much a candidate misses on tuning rows what the contract asks of answers; "" where it does not.
+
+    What is asked are retention and clinical relevance, where they can be assessed.
+    """
+    by_metric = {
+        "accuracy": ("keeps {:.4f} of the original's quality", tuning.kept),
+        "same_decision": ("decides {:.4f} of the cases as the original does", tuning.agreement),
         "agreement": ("answers {:.4f} of the cases as the original does", tuning.agreement),
     }
     for gate in contract.gates:
-        if gate.preset in asked and gate.slice == "all":
-            text, value = asked[gate.preset]
+        if gate.preset in _ASKED and gate.test != "not_assessable":
+            text, value = by_metric[gate.metric]
             if value is not None and value < gate.threshold:
                 return f"it {text.format(value)} on {tuning.rows:,} tuning rows, and {gate.threshold:g} is asked"
     return ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titrant.api.planned import reading
 from titrant.api.starter.data import class_question, data_lines, label_question
@@ -21,20 +21,34 @@ from titrant.api.starter.request import NO_LABEL, OWN_WEIGHTS, StarterRequest, S
 from titrant.api.starter.transform import transform_question
 from titrant.schema.values.text import printable
 
+if TYPE_CHECKING:
+    from titrant.runtime.worker.parent import Worker
 
-def draft(request: StarterRequest, subject: Subject, *, needs_weights: bool = False) -> str:
+
+# Threads and seed of a recipe that says nothing of them: the process that was asked can run it.
+_AS_MOST_RECIPES = (1, 42)
+
+
+def draft(
+    request: StarterRequest,
+    subject: Subject,
+    *,
+    needs_weights: bool = False,
+    keep_worker: "list[Worker] | None" = None,
+) -> str:
     """Return the recipe's text; UnansweredError with every question that it leaves, RecipeError where it cannot be.
 
     With `needs_weights` a factory whose weights nobody names is a question; else it is trained, where there is a label.
-    Raises StepError X108 where the user's own code raised.
+    `keep_worker` receives the process that was asked, so that planning need not start another. Raises StepError X108
+    where the user's own code raised.
     """
     with reading():
-        starter = _starter(request, subject)
+        starter = _starter(request, subject, keep_worker)
     return recipe_text(starter, needs_weights=needs_weights)
 
 
-def _starter(request: StarterRequest, subject: Subject) -> Starter:
-    asked = _ask(subject)
+def _starter(request: StarterRequest, subject: Subject, keep_worker: "list[Worker] | None") -> Starter:
+    asked = _ask(subject, keep_worker)
     source = None
     if subject.kind:
         path = subject.data if subject.kind in ("factory", "sklearn") else subject.from_recipe(subject.data)
@@ -64,7 +78,7 @@ def _starter(request: StarterRequest, subject: Subject) -> Starter:
     )
 
 
-def _ask(subject: Subject) -> Mapping[str, Any]:
+def _ask(subject: Subject, keep_worker: "list[Worker] | None") -> Mapping[str, Any]:
     """Ask a child process, which looks for modules in the recipe's folder: the user's code runs there only."""
     from titrant.runtime.store.home import open_home
     from titrant.runtime.worker.parent import Worker
@@ -77,8 +91,13 @@ def _ask(subject: Subject) -> Mapping[str, Any]:
         "label": None if subject.label == NO_LABEL else subject.label,
         "unlabeled": subject.label == NO_LABEL,
     }
-    with Worker(open_home(), subject.folder, 1, 42) as worker:
-        asked: Mapping[str, Any] = worker.ask({"do": "inspect", "steps": {"starter": question}})["starter"]
+    kept = [] if keep_worker is None else keep_worker
+    kept.append(Worker(open_home(), subject.folder, *_AS_MOST_RECIPES))
+    try:
+        asked: Mapping[str, Any] = kept[-1].ask({"do": "inspect", "steps": {"starter": question}})["starter"]
+    finally:
+        if keep_worker is None:
+            kept.pop().close()
     return asked
 
 

@@ -20,7 +20,8 @@ _CODE = re.compile(r"[RPX]\d{3}")
 class ExplainedStep:
     """A step as its run planned it, and the events that its journal holds of it, in order.
 
-    `inputs` maps a port to the step and port that it takes its value from, or to several by name.
+    `inputs` maps a port to the step and port that it takes its value from, or to several by name. Where the step makes
+    or tries a `candidate`, `became` and `why` say what became of it, and `left` are the layers that it leaves in float.
     """
 
     id: str
@@ -29,6 +30,10 @@ class ExplainedStep:
     params: Mapping[str, Any]
     inputs: Mapping[str, Any]
     events: tuple[Mapping[str, Any], ...]
+    candidate: str = ""
+    became: str = ""
+    why: str = ""
+    left: tuple[str, ...] = ()
 
 
 def explain(
@@ -73,10 +78,16 @@ def _step(run: str, step: str) -> ExplainedStep:
         steps = {str(entry["id"]): entry for entry in plan["steps"]}
         if step in steps:
             events = read_events(folder / "journal.jsonl")
-            entry = steps[step]
+            entry, record = steps[step], folder / "record.json"
+            candidates = read_json(record)["candidates"] if entry.get("candidate") and record.is_file() else ()
+            became: Mapping[str, Any] = next(
+                (each for each in candidates if each["candidate"] == entry["candidate"]), {}
+            )
             return ExplainedStep(
                 entry["id"], entry["operator"], entry["because"], entry["params"], dict(entry["inputs"].items()),
                 tuple({**event, "event": event["event"]} for event in events if event.get("step") == entry["id"]),
+                became.get("candidate", ""), became.get("status", ""), became.get("because", ""),
+                tuple(became.get("left", ())),
             )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(folder / "plan.json", f"it holds no plan ({error})") from None

@@ -13,7 +13,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read
 from titrant.schema.recipe.recipe import LEVEL_NAMES
-from titrant.schema.record import LayerPrecision
+from titrant.schema.record import NOT_TRIED, LayerPrecision
 from titrant.schema.release import Release
 from titrant.schema.values.canonical import read_back
 from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
@@ -53,12 +53,14 @@ class RunLayers:
 
     `layers` maps a candidate's id to them; one that was not made has none. `released` are ids. `sensitivity` says what
     each region does to the answers in lower precision alone, by the candidate whose mixtures were searched.
+    `not_tried` are the ids of what was to mend another candidate, and was not asked for; they are not in `layers`.
     """
 
     run: str
     released: tuple[str, ...]
     layers: Mapping[str, tuple[LayerPrecision, ...]]
     sensitivity: "Mapping[str, Sensitivity]" = field(default_factory=dict)
+    not_tried: tuple[str, ...] = ()
 
 
 def is_run(subject: str) -> bool:
@@ -91,7 +93,10 @@ def inspect_run(run: str) -> RunLayers:
             str(candidate["candidate"]): tuple(LayerPrecision(**layer) for layer in candidate.get("layers", ()))
             for candidate in record["candidates"]
         }
-        return RunLayers(folder.name, tuple(record["released"]), layers, _sensitivity(folder / "report.json"))
+        untried = tuple(each["candidate"] for each in record["candidates"] if each.get("status") == NOT_TRIED)
+        made = {name: layers[name] for name in layers if name not in untried}
+        damages = _sensitivity(folder / "report.json")
+        return RunLayers(folder.name, tuple(record["released"]), made, damages, untried)
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(file, f"it holds no run ({error})") from None
 

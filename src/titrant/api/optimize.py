@@ -64,11 +64,11 @@ def optimize(
     if subject.alone:
         help = f"`titrant init {model}` writes a recipe that trains a small network on it"
         refuse(f"{model} is data, and there is no model to optimize", help)
-    text = draft(request, subject, needs_weights=True)
-    refuse_other(subject.file, text, force=force)
-    parsed = parsed_draft(subject, text)
     worker: list[Worker] = []
     try:
+        text = draft(request, subject, needs_weights=True, keep_worker=worker)
+        refuse_other(subject.file, text, force=force)
+        parsed = parsed_draft(subject, text)
         try:
             with reading():
                 planned, preview = plan_and_preview(parsed, trust=trust, keep_worker=worker)

@@ -86,7 +86,7 @@ def _planning(
     # A run writes there: it is refused at once where that cannot be.
     home = home_to_read() if keep_worker is None else open_home()
     machine = hardware or detect(home.path)
-    with inspector(bound, home) as (ask, started):
+    with inspector(bound, home, keep_worker) as (ask, started):
         inspected = facts(bound, ask, home.path / "facts")
         given = None if optimized is None else given_file(bound, optimized, ask, home.path / "facts", inspected.model)
         compiled = compile_plan(
@@ -141,20 +141,30 @@ def preview(planned: Planned) -> "PlanPreview":
 
 
 @contextmanager
-def inspector(bound: BoundRecipe, home: Home) -> Iterator[tuple[Ask, "list[Worker]"]]:
+def inspector(
+    bound: BoundRecipe, home: Home, given: "list[Worker] | None" = None
+) -> Iterator[tuple[Ask, "list[Worker]"]]:
     """Give a function that asks a child process, started at the first question and kept in the list.
+
+    One that is `given` is taken where it is as one that would be started, and is closed where it is not.
 
     Whoever wants the worker afterwards (a run does: torch is loaded already) takes it out of the list; a worker left
     in it is closed. In a home that cannot be written it works beside it, in a folder that then goes.
     """
     started: list[Worker] = []
     beside = ExitStack()
+    recipe = bound.recipe
+    if given:
+        worker = given.pop()
+        if worker.serves(bound.folder, recipe.reproducibility.threads, recipe.seed):
+            started.append(worker)
+        else:
+            worker.close()
 
     def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
         if not started:
             from titrant.runtime.worker.parent import Worker
 
-            recipe = bound.recipe
             place = beside.enter_context(_writable(home))
             started.append(Worker(place, bound.folder, recipe.reproducibility.threads, recipe.seed))
         return started[0].ask(request)

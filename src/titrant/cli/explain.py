@@ -70,6 +70,12 @@ def _step_lines(step: "ExplainedStep") -> Iterator[str]:
     for event in step.events:
         said = f"{event.get('time', '')} {event['event']} {event.get('because', '')}".strip()
         yield wrapped(said, "  ", "    ")
+    if not step.events:
+        yield "  it did not run"
+    if step.candidate:
+        yield wrapped(f"{step.candidate}: {step.became}{f' · {step.why}' if step.why else ''}", "  ", "    ")
+    if step.left:
+        yield wrapped(f"layers that it leaves in float: {', '.join(step.left)}", "  ", "    ")
 
 
 def _value_lines(explained: "ExplainedValue") -> Iterator[str]:

@@ -14,7 +14,7 @@ from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK, Diagnostic, R
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.plan import by_reason
 from titrant.schema.recipe.recipe import LEVEL_NAMES
-from titrant.schema.record import LayerPrecision, is_unlike
+from titrant.schema.record import NOT_TRIED, LayerPrecision, is_unlike
 from titrant.schema.release import Release
 from titrant.schema.values.units import counted, format_size
 
@@ -105,6 +105,8 @@ def run_text(run: RunLayers, *, whole: bool = False) -> str:
         unlike = sum(map(is_unlike, layers))
         said = f"{counted(unlike, 'layer')} unlike planned" if unlike else "every layer that was found runs as planned"
         parts.append(f"{title} · {said}\n{table(rows)}")
+    if run.not_tried:
+        parts.append(f"{NOT_TRIED}: {', '.join(run.not_tried)}")
     parts += [_sensitivity(name, sensitivity) for name, sensitivity in run.sensitivity.items()]
     return "\n\n".join(parts)
 
@@ -121,7 +123,7 @@ def _sensitivity(name: str, sensitivity: "Sensitivity") -> str:
     compares = check is not None and check.spearman is not None
     compared = f" · rank correlation with all rows {check.spearman:.2f}" if check and compares else ""
     title = f"sensitivity of {counted(len(sensitivity.regions), 'region')} on {sensitivity.rows:,} rows{compared}"
-    return f"{name} · {title}\n{table(rows)}"
+    return "\n".join([f"{name} · {title}", table(rows), *(f"  {note}" for note in sensitivity.notes)])
 
 
 def _layer(layer: LayerPrecision) -> tuple[str, ...]:

@@ -53,6 +53,12 @@ def test_leaves_to_be_named_what_gained_least():
     assert chains[2].last == ("quantize.bias_correction",)
 
 
+def test_tells_two_repairs_of_one_name_apart():
+    lines = {line.subject: line.chosen for line in of_static("clip", "bias_correction").decisions}
+    said = "clip (calibration: mse), clip (calibration: percentile), bias_correction"
+    assert lines["quantization.repair"] == f"ort.static: {said}"
+
+
 def test_smooths_the_module_before_what_takes_the_file_that_it_becomes():
     chains = mending(of_static("equalize", "smooth"))
     assert chains[1].first == ("quantize.smoothquant", "quantize.equalize")

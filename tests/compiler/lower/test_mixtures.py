@@ -68,6 +68,16 @@ def test_checks_sensitivities_where_the_recipe_asks_for_it(layers, tmp_path):
     assert chosen(plan, "search.check_sensitivity") == ["on all 900 tuning rows"]
 
 
+def test_mixes_a_method_in_the_form_that_the_recipe_writes_and_no_variant_beside_it(tmp_path):
+    written = compiled(tmp_path, 6, "quantization.options={per_channel: false}")
+    assert chosen(written, "search.mix_layers") == ["up to 4 mixtures of ort.static"]
+    (step,) = sensitivity_steps(written)
+    assert step.params["options"]["per_channel"] is False
+    auto = compiled(tmp_path, 6, "quantization.method=auto", "search.objective=[size]", "target.engine=onnxruntime")
+    assert "ort.static.per_tensor" in {candidate.id for candidate in auto.candidates}
+    assert {candidate.mends for candidate in auto.candidates if candidate.allocation} == {"ort.static"}
+
+
 CHECKED = "search.check_sensitivity=true"
 
 
@@ -75,3 +85,24 @@ def test_says_why_there_is_nothing_to_check(tmp_path):
     plan = compiled(tmp_path, 6, CHECKED, "quantization.method=ort.dynamic")
     assert chosen(plan, "search.check_sensitivity") == ["none"]
     assert sensitivity_steps(plan) == []
+
+
+@pytest.mark.parametrize(("confidence", "mixed"), [(0.9, "up to 4 mixtures of ort.static"), (0.95, "none")])
+def test_mixes_where_tuning_rows_can_show_at_the_asked_confidence_what_is_kept(confidence, mixed, tmp_path):
+    # 900 rows without a failure show .997 at 90 %, which takes 767, and not at 95 %, which takes 998.
+    plan = compiled(tmp_path, 6, "validation.retention=0.997", f"validation.confidence={confidence}")
+    assert chosen(plan, "search.mix_layers") == [mixed]
+
+
+@pytest.mark.parametrize(("evaluations", "mixtures"), [(1, 0), (2, 1), (4, 3), (9, 4)])
+def test_plans_no_more_mixtures_than_the_budget_has_evaluations_for(evaluations, mixtures, tmp_path):
+    plan = compiled(tmp_path, 6, f"search.budget.evaluations={evaluations}")
+    assert sum(bool(candidate.allocation) for candidate in plan.candidates) == mixtures
+    said = f"up to {mixtures} mixture{'s' * (mixtures > 1)} of ort.static" if mixtures else "none"
+    assert chosen(plan, "search.mix_layers") == [said]
+
+
+def test_learns_nothing_of_the_uniform_file_from_what_mixtures_cost(tmp_path):
+    plan = compiled(tmp_path, 6)
+    shapes = {step.id: step.prediction.shape for step in plan.steps}
+    assert shapes["ort.static"] != shapes["ort.static.mix1"] == shapes["ort.static.mix2"]

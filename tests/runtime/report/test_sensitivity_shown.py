@@ -36,6 +36,17 @@ def test_lists_regions_with_what_all_rows_say_where_that_was_asked(records, chec
     assert ("Rank correlation with all tuning rows 1.00" in section) == checked
 
 
+def test_says_of_a_region_what_its_figure_is_not(records):
+    value = sensitivity(checked=False)
+    value["regions"][0]["refused"] = "X212"
+    value["regions"][2]["measured"] = True
+    seen = shown(records, sensitivity={"ort-static": value})
+    for text in (html_text(seen), markdown_text(seen).replace("`", "").replace("\\", "")):
+        assert "net.0: the engine does not run it in lower precision (X212)" in text
+        assert "net.2..net.4: its blocks cannot be parted" in text
+        assert "out: measured, where the others are estimated" in text
+
+
 def test_says_nothing_where_no_mixture_was_searched(records):
     assert "## Sensitivity" not in markdown_text(shown(records, sensitivity={}))
     assert 'id="sensitivity"' not in html_text(shown(records, sensitivity={}))

@@ -90,6 +90,14 @@ def test_begins_no_further_candidate_that_would_leave_no_time_to_judge(toy, make
     assert toy.run(plan).released == ("c2",)
 
 
+def test_prepares_no_mending_that_would_leave_no_time_to_judge(make_plan, clock):
+    plan = predicted(predicted(make_plan((1, 2)), "c2", 20.0), "latency", 50.0)
+    shared = replace(named(plan, "c2"), id="prices", stage="search", candidate="")
+    with pytest.raises(OutOfTimeError, match="prices was not started, to leave time to judge what is there"):
+        Deadline(plan, 60).allow(shared)
+    Deadline(plan, 600).allow(shared)
+
+
 @pytest.mark.parametrize(("basis", "allowed"), [("guess", True), ("measured", False)])
 def test_believes_predictions_but_no_guesses(make_plan, basis, allowed):
     plan = predicted(make_plan((1,)), "load", 1e6, basis)

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from titrant.runtime.run.replay import Replay, recorded_search
+from titrant.runtime.rerun.check import one_sided
+from titrant.runtime.run.choice.figures import TuningQuality, lost_on_tuning
+from titrant.runtime.run.replay import Replay, recorded_choices, recorded_search
 from titrant.runtime.store.home import open_home
+from titrant.schema.compare.runs import RecordedRun
+from titrant.schema.compare.steps import results
+from titrant.schema.gate import Contract, Gate
 from titrant.schema.plan import Step
 
 spec = importlib.util.spec_from_file_location("toy_crash_mend", Path(__file__).with_name("test_crash_points.py"))
@@ -49,6 +54,25 @@ def mended(make_plan):
         return replace(plan, steps=tuple(steps), candidates=candidates, mended_at_most=at_most)
 
     return build
+
+
+def gate(preset, metric, threshold, test="score_ratio"):
+    return Gate(preset, preset, metric, "all", "at_least", threshold, test, "recipe")
+
+
+@pytest.mark.parametrize(
+    ("gates", "said"),
+    [
+        ([gate("retention", "accuracy", 0.95)], "it keeps 0.9400 of the original's quality"),
+        ([gate("retention", "agreement", 0.95)], "it answers 0.9300 of the cases as the original does"),
+        ([gate("clinical_relevance", "same_decision", 0.95)], "it decides 0.9300 of the cases as the original does"),
+        ([gate("clinical_relevance", "same_decision", 0.95, "not_assessable")], ""),
+        ([gate("retention", "accuracy", 0.94), gate("gates", "brier", 0.99)], ""),
+    ],
+)
+def test_mends_by_what_the_contract_asks_of_answers_and_tuning_rows_can_show(gates, said):
+    lost = lost_on_tuning(Contract(tuple(gates), 0.95, "proof"), TuningQuality(kept=0.94, agreement=0.93, rows=1000))
+    assert lost == (said and f"{said} on 1,000 tuning rows, and 0.95 is asked")
 
 
 def became(record):
@@ -121,7 +145,7 @@ def test_goes_on_where_a_mixture_or_a_repair_cannot_be_made(toy, mended, change)
 def test_makes_no_more_than_it_may(toy, mended):
     record = toy.run(mended(at_most=2, c4=0.5, c3=0.6, c2=0.7))
     assert made(toy) == ["make 2", "make 3", "make 4"]
-    assert because(record, "c1") == "2 evaluations were made to mend c4"
+    assert because(record, "c1") == "no evaluation is left to mend c4, after 2 evaluations"
 
 
 def test_counts_what_is_the_same_file_as_one_before_it_as_no_evaluation(toy, mended, change):
@@ -152,7 +176,31 @@ def test_repeats_what_was_tried_whatever_fresh_measurements_say(toy, mended, cha
     assert made(toy) == ["make 2", "make 4"]
     assert not any(name.startswith("allocate") for name in toy.ran())
     assert next(candidate.left for candidate in record.candidates if candidate.candidate == "c2") == ("layer0",)
-    assert because(record, "c3") == "not tried as recorded"
+    assert because(record, "c3") == "the recorded run did not try it"
+
+
+def test_misses_nothing_in_a_rerun_that_only_the_search_ran(toy, mended, change):
+    plan = change(mended(c4=0.5, c2=1.0), "c3", level=4, padding=25)
+    damage = Step("damage", "toys:allocate", 1, {"leave": []}, {"tried": {BASE: "c4.quality.quality"}}, 7, "search")
+    steps = [
+        replace(s, inputs={"tried": {**s.inputs["tried"], "damage": "damage.allocation"}})
+        if s.id == "c2.allocation"
+        else s
+        for s in plan.steps
+    ]
+    steps.insert(next(place for place, s in enumerate(steps) if s.stage == "search"), damage)
+    plan = replace(plan, steps=tuple(steps))
+    first = toy.run(plan)
+    assert became(first)["c3"] == "not tried"
+    assert {"c3", "damage"} <= set(results(first))
+    tried, left = recorded_search(plan, first)
+    choices = recorded_choices(plan, first)
+    again = toy.run(plan, replay=Replay(reuse=False, choices=choices, tried=tried, left=left))
+    assert {"c3", "damage"}.isdisjoint(results(again))
+    runs = RecordedRun(plan, first), RecordedRun(plan, again)
+    assert one_sided(*runs, lambda operator: "exact") == []
+    lost = replace(again, steps=tuple(each for each in again.steps if each.step != "c2"))
+    assert [step.id for step, _ in one_sided(runs[0], RecordedRun(plan, lost), lambda operator: "exact")] == ["c2"]
 
 
 def test_evaluates_nothing_twice_when_a_search_that_was_interrupted_anywhere_runs_again(toy, mended):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from titrant.runtime.run import search_end
 from titrant.runtime.run.deadline import Deadline
 from titrant.runtime.run.search_end import SearchEndedError, making_order
-from titrant.schema.plan import ModelCost, Prediction
+from titrant.schema.plan import ModelCost, Prediction, Step
 
 
 @pytest.fixture
@@ -64,12 +64,32 @@ def test_makes_the_gentlest_and_every_plain_conversion_however_late_it_is(make_p
     assert caught.value.diagnostics[0].code == "X361"
 
 
+def test_prepares_no_mending_after_the_end_and_any_before_it(make_plan, clock):
+    plan = limited(make_plan((1, 2)))
+    prices = replace(plan.steps[0], id="prices", stage="search", candidate="")
+    end = Deadline(plan, None)
+    end.allow(prices)
+    clock.now = 61.0
+    with pytest.raises(SearchEndedError, match=r"search\.budget.minutes: 1 are over, and prices was not begun"):
+        end.allow(prices)
+
+
 def test_has_no_end_without_minutes(make_plan, clock):
     plan = make_plan((1, 2))
     end = Deadline(plan, None)
     clock.now = 1e9
     for step in plan.steps:
         end.allow(step)
+
+
+def test_begins_nothing_that_mixtures_share_where_none_of_them_can_be_begun(make_plan, clock):
+    plan = limited(make_plan((1, 2)))
+    prices = Step("prices", "toys:allocate", 1, {}, {}, 7, "search")
+    end = Deadline(plan, None)
+    end.allow(prices)
+    clock.now = 61.0
+    with pytest.raises(SearchEndedError, match="1 are over, and prices was not begun"):
+        end.allow(prices)
 
 
 @given(st.lists(st.floats(0.001, 10), min_size=2, max_size=6), st.sets(st.integers(0, 5)), st.permutations(range(6)))
@@ -86,7 +106,7 @@ def test_makes_the_most_promising_first_and_plain_conversions_before_all(seconds
 
 
 def _plan_of(seconds, plain, order, candidate):
-    from titrant.schema.plan import CandidateSearch, Step
+    from titrant.schema.plan import CandidateSearch
 
     places = [place for place in order if place < len(seconds)]
     candidates = tuple(

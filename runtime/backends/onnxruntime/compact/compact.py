@@ -19,6 +19,8 @@ from titrant.runtime.backends.onnxruntime.graph import STANDARD, reads
 from titrant.runtime.backends.onnxruntime.normalize import constants_of
 
 _MATRIX = 2
+# Where a DequantizeLinear reads its zero point.
+_ZERO_POINT = 2
 _INT32 = onnx.TensorProto.INT32
 _FLOAT = onnx.TensorProto.FLOAT
 _ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
@@ -72,11 +74,11 @@ def drop_zeros(model: onnx.ModelProto) -> None:
     """
     constants = constants_of(model)
     for node in model.graph.node:
-        if node.op_type != UNPACKS or node.domain not in STANDARD or len(node.input) <= _MATRIX:
+        if node.op_type != UNPACKS or node.domain not in STANDARD or len(node.input) <= _ZERO_POINT:
             continue
-        bias, zero = constants.get(node.input[0]), constants.get(node.input[2])
+        bias, zero = constants.get(node.input[0]), constants.get(node.input[_ZERO_POINT])
         if bias is not None and bias.data_type == _INT32 and zero is not None and not _any(zero):
-            del node.input[2]
+            del node.input[_ZERO_POINT]
 
 
 def _any(tensor: onnx.TensorProto) -> bool:

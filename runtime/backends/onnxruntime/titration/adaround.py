@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx  # noqa: TID253 - its very subject
 import torch  # noqa: TID253 - its very subject
-from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
+from onnx import numpy_helper  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.onnxruntime.calibration import Feeds
+from titrant.runtime.backends.onnxruntime.calibration import Feeds, session_giving
 from titrant.runtime.backends.onnxruntime.nbits import Grid, Rounding, grid_of
 from titrant.runtime.backends.onnxruntime.normalize import constants_of
-from titrant.runtime.backends.onnxruntime.session import load
 from titrant.runtime.backends.torch.determinism import fixed_settings
 from titrant.schema.values.frozen import dataclass
 
@@ -39,6 +38,11 @@ class Error:
 
     chosen: float
     nearest: float
+
+    @property
+    def left(self) -> float:
+        """Return which share of the error of the nearest numbers is left: 1 where these make none."""
+        return self.chosen / self.nearest if self.nearest else 1.0
 
 
 def adaround(
@@ -73,14 +77,7 @@ def adaround(
 
 def _vectors(model: onnx.ModelProto, tensor: str, feeds: Feeds, context: "Context") -> np.ndarray:
     """Return vectors (places, in) that lie along the last axis of a tensor, evenly out of all batches."""
-    asked = onnx.ModelProto()
-    asked.CopyFrom(model)
-    del asked.graph.output[:]
-    asked.graph.output.append(helper.make_empty_tensor_value_info(tensor))
-    file = context.scratch / "watched.onnx"
-    onnx.save(asked, str(file))
-    session = load(file, threads=context.threads)
-    file.unlink()
+    session = session_giving(model, [tensor], context)
     batches = [*feeds()]
     kept = []
     for feed in batches:

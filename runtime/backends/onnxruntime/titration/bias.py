@@ -13,10 +13,9 @@ import numpy as np
 import onnx  # noqa: TID253 - its very subject
 from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.onnxruntime.calibration import Feeds
+from titrant.runtime.backends.onnxruntime.calibration import Feeds, session_giving
 from titrant.runtime.backends.onnxruntime.graph import STANDARD
 from titrant.runtime.backends.onnxruntime.normalize import add_constant, constants_of
-from titrant.runtime.backends.onnxruntime.session import load
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -30,7 +29,10 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True)
 class Corrected:
-    """What was corrected: how many layers, and the largest shift of a channel's mean relative to its layer's spread."""
+    """What was corrected: how many layers, and the largest shift of a channel's mean.
+
+    The shift is relative to the root mean square of its layer's answers in float.
+    """
 
     layers: int
     left: int
@@ -50,11 +52,11 @@ def correct(
     expected = _means(plain, [outputs[node.name] for node in layers], plain_feeds, context)
     corrected, largest = 0, 0.0
     for place, node in enumerate(layers):
-        mean, spread = expected[outputs[node.name]]
+        mean, magnitude = expected[outputs[node.name]]
         shift = _means(model, [node.output[0]], feeds, context)[node.output[0]][0] - mean
         if _move(model, node, -shift):
             corrected += 1
-            largest = max(largest, float(np.abs(shift).max() / max(spread, 1e-30)))
+            largest = max(largest, float(np.abs(shift).max() / max(magnitude, 1e-30)))
         context.progress(place + 1, len(layers), "correcting")
     return Corrected(corrected, len(layers) - corrected, largest)
 
@@ -73,16 +75,9 @@ def _quantized(model: onnx.ModelProto) -> Sequence[onnx.NodeProto]:
 def _means(
     model: onnx.ModelProto, tensors: Sequence[str], feeds: Feeds, context: "Context"
 ) -> Mapping[str, tuple[np.ndarray, float]]:
-    """Return the mean of each channel (axis 1) of some tensors over all rows, and the deviation of all numbers."""
-    asked = onnx.ModelProto()
-    asked.CopyFrom(model)
-    del asked.graph.output[:]
-    asked.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in tensors)
-    file = context.scratch / "watched.onnx"
-    onnx.save(asked, str(file))
+    """Return the mean of each channel (axis 1) of some tensors over all rows, and the root mean square of all."""
     # As the file says: an optimized graph multiplies in integers, and has no such tensor.
-    session = load(file, threads=context.threads, optimized="off")
-    file.unlink()
+    session = session_giving(model, tensors, context, optimized="off")
     sums: dict[str, Any] = dict.fromkeys(tensors, 0.0)
     squares, counts = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0)
     for feed in feeds():

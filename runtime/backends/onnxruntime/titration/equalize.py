@@ -98,12 +98,12 @@ def _settled(channels: Channels, groups: Sequence[Group], weights: Sequence[_Wei
     weights = [_Weights(each.logarithms, _of(roots, each.inputs), _of(roots, each.outputs)) for each in weights]
     exponents = np.zeros(len(roots))
     multiplies = [factor.multiplies for factor in channels.factors]
-    biases = {id(group): _bias_floors(group, weights, multiplies, len(roots)) for group in groups}
+    floors = [_bias_floors(group, weights, multiplies, len(roots)) for group in groups]
     for _ in range(_PASSES):
         largest = 0.0
-        for group in groups:
+        for group, floor in zip(groups, floors, strict=True):
             made, read = _ranges(group, weights, multiplies, exponents)
-            made = np.maximum(made, biases[id(group)] - exponents[group.channels])
+            made = np.maximum(made, floor - exponents[group.channels])
             step = _step(made, read)
             step *= 0.5 if _reads_itself(group, weights, multiplies) else 1.0
             before = exponents[group.channels]
@@ -111,10 +111,10 @@ def _settled(channels: Channels, groups: Sequence[Group], weights: Sequence[_Wei
             largest = max(largest, float(np.abs(exponents[group.channels] - before).max(initial=0.0)))
         if largest < _SETTLED:
             break
-    for group in groups:
+    for group, floor in zip(groups, floors, strict=True):
         scales = exponents[group.channels]
         made, _ = _ranges(group, weights, multiplies, exponents)
-        carries = np.isfinite(np.maximum(made, biases[id(group)]))
+        carries = np.isfinite(np.maximum(made, floor))
         if not group.anchored and carries.any():
             # What all channels of a stream have in common changes no range beside another's.
             scales = np.where(carries, scales - np.median(scales[carries]), 0.0)

@@ -95,7 +95,6 @@ def _constant(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -
 
 
 def _moved(node: onnx.NodeProto, arrays: list[np.ndarray]) -> np.ndarray:
-
     from onnx.reference import ReferenceEvaluator
 
     feeds = dict(zip([name for name in node.input if name], arrays, strict=True))

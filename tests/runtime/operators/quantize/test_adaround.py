@@ -1,7 +1,9 @@
 """quantize.ort_nbits with rounding: adaround: answers nearer to fp32 than those of the nearest numbers."""
 
 import numpy as np
+import onnx  # noqa: TID253 - graphs are read and written here
 import pytest
+from onnx import numpy_helper  # noqa: TID253 - graphs are read and written here
 
 from titrant.runtime.backends.onnxruntime.titration import adaround as trained
 from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError
@@ -71,6 +73,17 @@ def test_keeps_the_nearest_numbers_where_training_does_not_help(exported, correl
     made = apply("quantize.ort_nbits", {"model": plain, "calibration": correlated}, ADAROUND)
     assert made.measurements["rounding_error"] == 1
     assert made.outputs["model"].path.read_bytes() == nearest.path.read_bytes()
+
+
+def test_counts_a_weight_that_is_rounded_without_error_as_left_as_it_was(exported, correlated, apply, monkeypatch):
+    monkeypatch.setattr(trained, "_STEPS", 20)
+    plain = exported("Stack", 64, widths=[64, 4])
+    graph = onnx.load(plain.path)
+    for tensor in graph.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(np.zeros(tensor.dims, np.float32), tensor.name))
+    onnx.save(graph, plain.path)
+    made = apply("quantize.ort_nbits", {"model": plain, "calibration": correlated}, ADAROUND)
+    assert made.measurements["rounding_error"] == 1
 
 
 def test_refuses_to_train_without_rows(exported, rows, apply):

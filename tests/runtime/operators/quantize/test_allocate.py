@@ -125,19 +125,21 @@ def test_counts_the_uniform_candidate_that_is_likest_to_a_mixture():
 
 
 @pytest.mark.parametrize(
-    ("reason", "given"),
+    ("beaten", "why", "given"),
     [
-        ("kept", {"tried": {"static": quality(0)}}),
+        ("the fastest that was kept", "; of 1 tried, 1 kept 0.99", {"tried": {"static": quality(0)}}),
         (
-            "no faster",
+            "all layers in float",
+            "the fastest is predicted at",
             {"tried": FAILED, "price": prices(regions=[{**r, "int8": 1.99e-4} for r in prices()["regions"]])},
         ),
     ],
 )
-def test_ends_the_search_where_nothing_is_left_that_is_worth_it(reason, given):
+def test_ends_the_search_where_nothing_is_left_that_is_worth_it(beaten, why, given):
     ended = allocate(**given)["allocation"]
     assert ended["leave"] is None
-    assert ended["ended"].startswith("no mixture is left that is predicted 5 % faster than")
+    assert ended["ended"].startswith(f"no mixture is left that is predicted 5 % faster than {beaten} (")
+    assert why in ended["ended"]
 
 
 def test_refuses_to_choose_where_nothing_is_asked():

@@ -65,13 +65,13 @@ def rows_of(role, count=128, seed=5):
     return Rows(role, {"x": x}, numbers % 6, numbers, numbers.astype(np.uint64), tuple("abcdef"))
 
 
-def estimated(net, module=None, **params):
+def estimated(net, module=None, tuning=None, **params):
     own, model, layers = net
     given = {
         "model": model,
         "module": module or own,
         "calibration": rows_of("calibration"),
-        "tuning": rows_of("tuning"),
+        "tuning": tuning or rows_of("tuning"),
     }
     reading = {"task": "multiclass_classification"}
     return apply("sensitivity.fisher", given, {**reading, "layers": layers, "options": OPTIONS, **params})
@@ -152,3 +152,14 @@ def test_estimates_the_same_twice_and_leaves_the_module_as_it_was(net):
     assert estimated(net).outputs == estimated(net).outputs
     assert all((before[name] == values).all() for name, values in module.state_dict().items())
     assert all(part.grad is None for part in module.parameters())
+
+
+def test_takes_rows_that_fill_no_batch(net):
+    """Of 20 rows the last four count too, and twelve are no reason to measure."""
+    tuning = rows_of("tuning", count=20)
+    tuning.inputs["x"][16:] *= 3
+    as_drawn, others = (estimated(net, tuning=rows) for rows in (rows_of("tuning", count=20), tuning))
+    fewer = estimated(net, rows=12)
+    regions = [made.outputs["sensitivity"]["regions"] for made in (as_drawn, others, fewer)]
+    assert not any(region.get("measured") for made in regions for region in made)
+    assert all(one["kl"] != other["kl"] for one, other in zip(*regions[:2], strict=True))
