@@ -1,11 +1,14 @@
 """Compile a bound recipe and facts to a verified plan."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.decide import decide
 from titrant.compiler.decide.rule import Decisions, LeftOut
 from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.given.file import GivenFile
+from titrant.compiler.given.rules import rules
 from titrant.compiler.lower.lower import lower
 from titrant.compiler.passes import passes
 from titrant.compiler.predict.learned import NO_HISTORY, History
@@ -16,7 +19,7 @@ from titrant.compiler.predict.price import price
 from titrant.runtime import catalog
 from titrant.schema.diagnostics.diagnostics import Place
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
-from titrant.schema.plan import Plan
+from titrant.schema.plan import GIVEN, Plan, Step
 
 
 def compile_plan(
@@ -28,23 +31,38 @@ def compile_plan(
     files: Mapping[str, DigestedFile] | None = None,
     trace: Callable[[passes.Change], None] | None = None,
     history: History = NO_HISTORY,
+    optimized: GivenFile | None = None,
 ) -> Plan:
     """Decide, lower and run the passes: a function of its arguments, which no fact enters midway.
 
     `files` are the digests of `bound.files` as inspection found them; without them the files are digested here.
-    `trace` is told what each pass changed; `history` is what predictions are learned from. Raises InfeasibleError when
-    the plan cannot be carried out on `hardware`.
+    `trace` is told what each pass changed; `history` is what predictions are learned from. `optimized` is a file to
+    judge in place of all that the recipe would make. Raises InfeasibleError when the plan cannot be carried out on
+    `hardware`.
     """
-    decisions = decide(bound, hardware, model, data)
+    decisions = decide(bound, hardware, model, data, instead={} if optimized is None else rules(optimized))
     lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
-    left_out = _left_out(bound, decisions, lowered, hardware, (model, data))
+    left_out = {} if optimized else _left_out(bound, decisions, lowered, hardware, (model, data))
     if left_out:
         decisions = decide(bound, hardware, model, data, left_out=left_out)
         lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     plan = passes.run(lowered, passes.standard(model), declare=catalog.get, trace=trace)
     plan = price(plan, hardware, model, data, history=history, declare=catalog.get)
     check_feasible(plan, hardware, model, declare=catalog.get, limit=_size_limit(bound))
-    return plan
+    return plan if optimized is None else _sized(plan, optimized)
+
+
+def _sized(plan: Plan, optimized: GivenFile) -> Plan:
+    """Say how large the file is that is judged, where its step was priced as if it held the original."""
+
+    def sized(step: Step) -> Step:
+        if step.id != GIVEN:
+            return step
+        bases = {**step.prediction.bases, "output_bytes": "counted"}
+        return replace(step, prediction=replace(step.prediction, output_bytes=optimized.size, bases=bases))
+
+    candidates = tuple(replace(candidate, predicted_bytes=optimized.size) for candidate in plan.candidates)
+    return replace(plan, steps=tuple(map(sized, plan.steps)), candidates=candidates)
 
 
 def _left_out(

@@ -128,6 +128,10 @@ class Step:
     frees: tuple[str, ...] = ()
 
 
+# The method of a file that was optimized elsewhere and is judged as it is.
+GIVEN = "given"
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One (method, engine, format, file); `rank` orders candidates from gentle to aggressive."""

@@ -24,7 +24,7 @@ ALLOWED = {
     "recipes": ("titrant.recipes",),
 }  # fmt: skip
 # The compiler's folders from the ground up: each may import those before it. `compile.py` stands above them all.
-COMPILER = ("machine", "bind", "facts", "decide", "lower", "passes", "predict")
+COMPILER = ("machine", "bind", "facts", "decide", "given", "lower", "passes", "predict")
 HEAVY = {
     "torch", "onnx", "onnxruntime", "openvino", "transformers", "bitsandbytes", "wandb", "matplotlib", "sklearn",
     "scipy", "pandas", "pyarrow", "numpy",

@@ -95,8 +95,8 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("labels", None, gate_cases.labels),
 )
 
-
 NOTHING_LEFT_OUT: Mapping[str, LeftOut] = {}
+NOTHING_INSTEAD: Mapping[str, DecisionRule] = {}
 
 
 def decide(
@@ -106,17 +106,19 @@ def decide(
     data: DataFacts,
     *,
     left_out: Mapping[str, LeftOut] = NOTHING_LEFT_OUT,
+    instead: Mapping[str, DecisionRule] = NOTHING_INSTEAD,
 ) -> Decisions:
     """Settle everything that the recipe leaves open, each choice with its reason and its rejected alternatives.
 
-    A function of its arguments; `left_out` are candidates not to make. Raises RecipeError where model and data
-    contradict the recipe, InfeasibleError where the recipe cannot be carried out on `hardware`.
+    A function of its arguments; `left_out` are candidates not to make, `instead` holds rules that take the place of
+    others, by subject. Raises RecipeError where model and data contradict the recipe, InfeasibleError where the recipe
+    cannot be carried out on `hardware`.
     """
     warnings = list(check_facts(bound, model, data))
     question = Question(bound, hardware, model, data, left_out=left_out)
     lines: list[Decision] = []
-    for _, name, rule in RULES:
-        answer = rule(question)
+    for subject, name, rule in RULES:
+        answer = instead.get(subject, rule)(question)
         lines += answer.decisions
         warnings += answer.warnings
         question = settle(question, name, answer)

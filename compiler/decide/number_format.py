@@ -12,7 +12,7 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import LEAVE, Declaration
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts
-from titrant.schema.plan import Decision, Rejected
+from titrant.schema.plan import GIVEN, Decision, Rejected
 from titrant.schema.recipe.reduce import Quantization
 from titrant.schema.record import ENGINES_CHOICE
 from titrant.schema.values.frozen import dataclass
@@ -197,6 +197,9 @@ def _planned(
         for layer, counts in zip(model.layers, counted, strict=True):
             if counts:
                 yield layer.name, ENGINES_CHOICE if as_given else _given(layer)
+        return
+    if chain.method == GIVEN:
+        yield from ((layer.name, ENGINES_CHOICE) for layer, counts in zip(model.layers, counted, strict=True) if counts)
         return
     declaration = catalog.get(catalog.method_operator(chain.method))
     method = declaration.method

@@ -22,13 +22,22 @@ class ReductionStep:
 
 
 @dataclass(frozen=True)
+class LoadStep:
+    """What loads a file that was optimized elsewhere, and what is in it."""
+
+    operator: str
+    params: Mapping[str, Any]
+    model: ModelFacts
+
+
+@dataclass(frozen=True)
 class Chain:
     """One candidate to make: reductions in their order, and the engine and format that it ends in.
 
     `before` are the reductions that every candidate shares, then comes the quantization `method` with its options:
     "none" for a plain conversion. `rank` orders from gentle (0) to aggressive. A chain that `mends` another, by its id,
     is made only where that one loses too much: with operators `first` and `last` around the method, or as the mixture
-    number `mix`, 0 for none.
+    number `mix`, 0 for none. `load` is all that there is of a file that was optimized elsewhere (method GIVEN).
     """
 
     id: str
@@ -43,6 +52,7 @@ class Chain:
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     mix: int = 0
+    load: LoadStep | None = None
 
 
 @dataclass(frozen=True)

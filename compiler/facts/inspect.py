@@ -88,6 +88,20 @@ def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> Mo
     return answer.model
 
 
+def file_facts(bound: BoundRecipe, ask: Ask, cache: Path) -> tuple[ModelFacts, DigestedFiles]:
+    """Return what is known of a model that is a file, and its digest with those of the files that hold its weights.
+
+    `bound` names no file but that of its `model`. Kept as `facts` does.
+    """
+    digests = FileDigests(cache / "files.json")
+    files = digest_files(bound, digests)
+    operator, params = model_load(bound, files)
+    answer = _answer(bound, ask, cache, digests, {"seed": bound.recipe.seed, "steps": {operator: params}})
+    files = _contents(bound, files, answer.parts, digests)
+    digests.save()
+    return answer.model, files
+
+
 def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -> Facts:
     """Return what is known of the recipe's model and data, asking only when something that the answer rests on moved.
 

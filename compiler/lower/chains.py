@@ -266,8 +266,8 @@ def file_steps(
 
 
 def given_facts(chain: Chain, maker: StepMaker) -> ModelFacts:
-    """Return the facts of what the method of a chain is given."""
-    model = maker.model
+    """Return the facts of what the method of a chain is given; of a file that was made elsewhere its own."""
+    model = maker.model if chain.load is None else chain.load.model
     for reduction in chain.before:
         declaration = maker.declare(reduction.operator)
         model = declaration.model_after(full_params(declaration.params, reduction.options), model)

@@ -16,7 +16,7 @@ from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_pe
 from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria, kept_at_least
 from titrant.schema.open_looks import OPEN
-from titrant.schema.plan import Candidate, Step
+from titrant.schema.plan import GIVEN, Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
@@ -285,7 +285,7 @@ class Answering:
         if rows == EVALUATION:
             gates = [gate for gate in self.decisions.settled.contract.gates if gate.metric == BATCH_INVARIANCE]
             return max(_TRIED_TO_JUDGE, *(gate.needed_cases or 0 for gate in gates))
-        method = None if candidate.method == "none" else catalog.get(method_operator(candidate.method)).method
+        method = None if candidate.method in {"none", GIVEN} else catalog.get(method_operator(candidate.method)).method
         return _TRIED_WITH_SCALES if method is not None and method.dynamic_activations else _TRIED
 
     def _original(self, identifier: str, original: Original, rows: str, stage: str) -> Step:

@@ -28,7 +28,7 @@ from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
 from titrant.schema.open_looks import OPEN
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
+from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step, without_paths
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
 
@@ -144,6 +144,9 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: 
     point = dict(decisions.settled.operating_point)
     # The same gates are judged by other bounds in open looks.
     looks = {"looks": OPEN} if decisions.settled.contract.looks == OPEN else {}
+    loads = [without_paths(chain.load.params) for chain in decisions.settled.chains if chain.load is not None]
+    if loads:  # nothing of what the recipe would make is
+        made = {name: part for name, part in made.items() if name in {"model", "train", "seed"}} | {"given": loads}
     judged = {"made": made, "data": prepared, "model": model.digest, "gates": gates, "point": point}
     return sha256({**judged, **looks})
 
@@ -214,19 +217,8 @@ def _candidate(
     entry: RequestedCandidate, plain: str, original: Original, answering: Answering
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
-    chained = links(entry, original, answering.maker)
     allocation = allocation_step(entry) if chain.mix else ""
-    steps = tuple(
-        file_steps(
-            entry.id,
-            chained,
-            original,
-            answering.maker,
-            candidate=entry.id,
-            stage=entry.stage,
-            allocation=allocation,
-        )
-    )
+    steps = _file_steps(entry, original, answering.maker, allocation)
     if chain.mix:
         steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
@@ -249,6 +241,17 @@ def _candidate(
     )
     asked = _executed(entry, candidate, answering)
     return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
+
+
+def _file_steps(entry: RequestedCandidate, original: Original, maker: StepMaker, allocation: str) -> tuple[Step, ...]:
+    """Make a candidate's file of the original, or load it where it was optimized elsewhere."""
+    if (load := entry.chain.load) is not None:
+        because = "optimized elsewhere, and judged as it is"
+        about = {"stage": entry.stage, "because": because, "candidate": entry.id}
+        return (maker.make(entry.id, load.operator, load.params, {}, **about),)
+    chained = links(entry, original, maker)
+    about = {"candidate": entry.id, "stage": entry.stage, "allocation": allocation}
+    return tuple(file_steps(entry.id, chained, original, maker, **about))
 
 
 def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:

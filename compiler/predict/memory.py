@@ -18,7 +18,7 @@ from titrant.schema.cost import WORKER_BYTES, Capacity, Need, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, Place
 from titrant.schema.facts import DataFacts, Hardware, HardwareVolatile, ModelFacts, TensorSpec, spec_bytes
 from titrant.schema.gate import Gate
-from titrant.schema.plan import Candidate, Plan, Step, by_reason
+from titrant.schema.plan import GIVEN, Candidate, Plan, Step, by_reason
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_size, write_size
 
@@ -227,6 +227,8 @@ def least_bytes(candidate: Candidate, plan: Plan, model: ModelFacts, declare: De
     made = next(step.prediction for step in plan.steps if step.id == producer)
     if made.basis_of("output_bytes") == "counted" and made.output_bytes is not None:
         return made.output_bytes
+    if candidate.method == GIVEN:
+        return 0  # the file is there, and its size is a gate's to judge
     shaped = [layer for layer in model.layers if len(layer.weight_shape) > 1 and not layer.unread]
     weights = sum(min(math.prod(layer.weight_shape), layer.parameters) for layer in shaped)
     method = None if candidate.method == "none" else declare(method_operator(candidate.method)).method

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from titrant.api.runs import search_runs
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
+    from titrant.api.validate import validate
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.inspect.summary import Counts, count_parameters, summary
@@ -100,6 +101,7 @@ _PUBLIC = {
     "status": "titrant.api.status",
     "summary": "titrant.runtime.inspect.summary",
     "synchronize": "titrant.api.devices",
+    "validate": "titrant.api.validate",
     "verify_store": "titrant.api.store",
 }
 
@@ -151,6 +153,7 @@ __all__ = [
     "status",
     "summary",
     "synchronize",
+    "validate",
     "verify_store",
 ]
 

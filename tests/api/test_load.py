@@ -33,7 +33,7 @@ def test_warns_once_of_instructions_that_the_processor_of_the_judgement_had(load
     assert str(warning.message) == (
         "tumor was judged on a processor with amx_int8, which this one lacks: kernels are chosen by them, and int8 "
         "rounds and saturates otherwise without VNNI, so neither its answers nor its speed here are those that were "
-        "judged; run its recipe on this machine, which judges it here"
+        "judged; judge it on this machine: titrant validate recipe RUN RECIPE"
     )
     assert warning.filename == __file__
 

@@ -44,8 +44,8 @@ def unjudged_words(name: str, judged: Collection[str], here: Collection[str]) ->
         return ""
     return (
         f"{name} was judged on {other}: kernels are chosen by them, and int8 rounds and saturates otherwise without "
-        "VNNI, so neither its answers nor its speed here are those that were judged; run its recipe on this machine, "
-        "which judges it here"
+        "VNNI, so neither its answers nor its speed here are those that were judged; judge it on this machine: titrant "
+        "validate recipe RUN RECIPE"
     )
 
 

@@ -30,7 +30,7 @@ from titrant.schema.lock import (
     read_lock,
     with_entry,
 )
-from titrant.schema.plan import Plan
+from titrant.schema.plan import GIVEN, Plan
 from titrant.schema.planned import Planned
 from titrant.schema.record import NOT_TRIED, CandidateRecord, RunRecord
 from titrant.schema.values.files import home_path
@@ -138,7 +138,9 @@ def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
         if not released or (not name and (folder / "rerun.json").exists()):
             continue
         run = run_of(str(folder))
-        if (run.plan.recipe_digest, run.plan.model_digest, run.plan.data_digest) == digests:
+        of_recipe = (run.plan.recipe_digest, run.plan.model_digest, run.plan.data_digest) == digests
+        # What was optimized elsewhere the recipe does not make.
+        if of_recipe and not any(candidate.method == GIVEN for candidate in run.plan.candidates):
             return run.plan, run.record
     which = f"{name} is not a run" if name else "there is no run"
     message = f"{which} of {planned.recipe_file} as it is now that released a model"

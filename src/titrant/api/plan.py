@@ -15,10 +15,11 @@ from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
-from titrant.schema.plan import ASKED, Step
+from titrant.schema.plan import ASKED, GIVEN, Step
 from titrant.schema.planned import Planned
 
 if TYPE_CHECKING:
+    from titrant.compiler.given.file import FileToJudge
     from titrant.compiler.passes.passes import Change
     from titrant.runtime.run.preview import PlanPreview
     from titrant.runtime.worker.parent import Worker
@@ -31,15 +32,17 @@ def plan(
     trust: bool = False,
     keep_worker: "list[Worker] | None" = None,
     trace: "Callable[[Change], None] | None" = None,
+    optimized: "FileToJudge | None" = None,
 ) -> Planned:
     """Compile a recipe, as `titrant.read` gives it, into a plan for `hardware` (default: this machine).
 
     What is not known yet of the model and the data is found out in a child process, which is the only place where the
     user's code runs, and kept where the home can be written. `keep_worker` receives that process instead of closing it,
-    so that a run that follows need not start another. `trace` is told what each pass over the plan changed. Raises
+    so that a run that follows need not start another. `trace` is told what each pass over the plan changed. `optimized`
+    is a file to judge in place of all that the recipe would make: `titrant.validate`. Raises
     RecipeError, InfeasibleError, or StepError when the user's own code fails.
     """
-    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace) as planned:
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, optimized=optimized) as planned:
         refuse_beyond_capacity(planned, capacity_of(planned.hardware))
     return planned
 
@@ -51,9 +54,10 @@ def plan_and_preview(
     trust: bool = False,
     keep_worker: "list[Worker] | None" = None,
     trace: "Callable[[Change], None] | None" = None,
+    optimized: "FileToJudge | None" = None,
 ) -> "tuple[Planned, PlanPreview]":
     """Compile a recipe as `plan` does, and say what executing the plan would do: it is looked through once for both."""
-    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace) as planned:
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, optimized=optimized) as planned:
         seen = preview(planned)
         refuse_beyond_capacity(planned, capacity_of(planned.hardware), seen)
     return planned, seen
@@ -67,12 +71,14 @@ def _planning(
     trust: bool,
     keep_worker: "list[Worker] | None",
     trace: "Callable[[Change], None] | None",
+    optimized: "FileToJudge | None",
 ) -> Iterator[Planned]:
     """Give the plan; the process that was asked goes to `keep_worker` when it is accepted, and is closed otherwise."""
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.compile import compile_plan
     from titrant.compiler.facts.inspect import facts
     from titrant.compiler.facts.power import with_power
+    from titrant.compiler.given.file import given_file
     from titrant.compiler.machine.detect import detect
     from titrant.compiler.predict.layer_coverage import coverage
 
@@ -82,6 +88,7 @@ def _planning(
     machine = hardware or detect(home.path)
     with inspector(bound, home, keep_worker) as (ask, started):
         inspected = facts(bound, ask, home.path / "facts")
+        given = None if optimized is None else given_file(bound, optimized, ask, home.path / "facts", inspected.model)
         compiled = compile_plan(
             bound,
             machine,
@@ -90,6 +97,7 @@ def _planning(
             files=inspected.files,
             trace=trace,
             history=history(home, machine),
+            optimized=given,
         )
         compiled = with_power(compiled, inspected.data, ask, home.path / "facts")
         yield Planned(
@@ -98,8 +106,8 @@ def _planning(
             recipe_text=resolved_text(recipe),
             recipe_file=recipe.file,
             folder=str(recipe.folder.absolute()),
-            written=as_written(recipe),
-            coverage=coverage(compiled, bound, machine, inspected.model),
+            written=as_written(recipe, optimized),
+            coverage=coverage(compiled, bound, machine, inspected.model) if given is None else (),
             needs=needs(Case(compiled, inspected.model, inspected.data)),
         )
         if keep_worker is not None:
@@ -217,18 +225,25 @@ def _unmet(step: Step, here: Hardware) -> str:
 def no_longer_planned(planned: Planned, home: Path) -> tuple[tuple[str, str], ...]:
     """Return the steps (id, operator) of the last finished run of this recipe that the plan no longer has.
 
-    Runs whose plan is damaged are passed over.
+    Runs whose plan is damaged are passed over, and so are those that judged a file from elsewhere where this one
+    does not, or the other way round.
     """
     from titrant.schema.values.files import json_object
 
     now = {step.id for step in planned.plan.steps}
+    judges = any(candidate.method == GIVEN for candidate in planned.plan.candidates)
     for folder in newest_first(home / "runs", f"-{planned.plan.name}-"):
         before = json_object(folder / "plan.json") if (folder / "record.json").is_file() else None
-        if before is None or before.get("name") != planned.plan.name:
+        if before is None or before.get("name") != planned.plan.name or _judges_given(before) != judges:
             continue
         if isinstance(before.get("steps"), list):
             return tuple((step["id"], step["operator"]) for step in before["steps"] if step["id"] not in now)
     return ()
+
+
+def _judges_given(plan: Mapping[str, Any]) -> bool:
+    candidates = plan.get("candidates")
+    return isinstance(candidates, list) and any(candidate.get("method") == GIVEN for candidate in candidates)
 
 
 def refuse_beyond_capacity(planned: Planned, capacity: Capacity, seen: "PlanPreview | None" = None) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.parse import ParsedRecipe
@@ -12,6 +12,9 @@ from titrant.schema.planned import Planned
 from titrant.schema.values.canonical import WrongValueError, plain, read_back
 from titrant.schema.values.files import write_bytes
 from titrant.schema.values.text import first_line, os_reason
+
+if TYPE_CHECKING:
+    from titrant.compiler.given.file import FileToJudge
 
 # The user's own code raised: nothing is wrong with what the command names.
 _RAISED = "X108"
@@ -94,10 +97,11 @@ def write_file(file: Path, text: str) -> None:
 _BASE_RANK = 1  # of a text that a recipe extends, see titrant.schema.language.spans.Origin
 
 
-def as_written(recipe: ParsedRecipe) -> dict[str, Any]:
+def as_written(recipe: ParsedRecipe, optimized: "FileToJudge | None" = None) -> dict[str, Any]:
     """Return {"text"}, with {"base": {"file", "text"}} where the recipe extends one, {"overrides"} where it has any.
 
-    Both are as they were read; who keeps them takes secrets out.
+    {"optimized": {"path", "engine"}} names a file that is judged and was made elsewhere. Texts are as they were read;
+    who keeps them takes secrets out.
     """
     written: dict[str, Any] = {"text": recipe.text}
     if recipe.recipe.extends:
@@ -107,6 +111,8 @@ def as_written(recipe: ParsedRecipe) -> dict[str, Any]:
             written["base"] = {"file": base.file, "text": "\n".join(base.lines)}
     if recipe.overrides:
         written["overrides"] = list(recipe.overrides)
+    if optimized is not None:
+        written["optimized"] = {"path": str(optimized.path), "engine": optimized.engine}
     return written
 
 

@@ -22,14 +22,17 @@ def replan(folder: Path, *, redecide: bool, trust: bool, keep_worker: "list[Work
     from titrant.api.diff import run_of
     from titrant.api.plan import plan
     from titrant.api.runs import read_text
+    from titrant.compiler.given.file import as_optimized
     from titrant.schema.language.parse import parse
 
     old = run_of(str(folder))
     text = read_text(folder / "recipe.yaml")
     place = Path(old.environment.get("recipe_folder") or folder)
     file = str(old.environment.get("recipe_file") or folder / "recipe.yaml")
-    fresh = plan(parse(text, file, folder=place), trust=trust, keep_worker=keep_worker)
-    written: Mapping[str, Any] = old.environment.get("recipe") or fresh.written
+    recorded: Mapping[str, Any] = old.environment.get("recipe") or {}
+    optimized = as_optimized(recorded)
+    fresh = plan(parse(text, file, folder=place), trust=trust, keep_worker=keep_worker, optimized=optimized)
+    written = recorded or fresh.written
     fresh = replace(fresh, written=written)
     changed = otherwise(old.plan, fresh.plan)
     if redecide or not changed:

@@ -19,6 +19,7 @@ VERBS = {
     "check": "parse and bind recipes; looks at no machine and runs no code",
     "plan": "show what would be done, why, and what it must keep",
     "run": "plan, execute, judge, release, report",
+    "validate": "judge a model that was optimized elsewhere, by a recipe's contract",
     "status": "what would run now, and why",
     "lock": "write a recipe's lock from a run, or check that it still holds",
     "rerun": "run a recorded run again from its stored recipe, and say whether it came out the same",

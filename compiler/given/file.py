@@ -1,0 +1,133 @@
+"""What is known of a file that was optimized elsewhere: how it is loaded, and that it takes what the original takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.bind.check_files import ENDINGS
+from titrant.compiler.facts.inspect import file_facts
+from titrant.compiler.facts.load_steps import model_load
+from titrant.compiler.facts.user_operators import Ask
+from titrant.runtime import catalog
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import ModelFacts, TensorSpec
+from titrant.schema.recipe.model import InputSpec, Model, OutputSpec
+from titrant.schema.values.frozen import dataclass
+
+# The keys of `model` that name a file which holds a whole model.
+WHOLE = ("onnx", "torchscript", "exported")
+_READ = ", ".join(ending for key in WHOLE for ending in ENDINGS[key])
+
+
+@dataclass(frozen=True)
+class GivenFile:
+    """A file to be judged as it is: what loads it, its bytes, and the engine that it was made for ("": not known)."""
+
+    path: Path
+    operator: str
+    params: Mapping[str, Any]
+    size: int
+    model: ModelFacts
+    engine: str = ""
+
+
+@dataclass(frozen=True)
+class FileToJudge:
+    """Which file is to be judged as it is: an absolute path, and the engine that it was made for ("": not known)."""
+
+    path: Path
+    engine: str = ""
+
+
+def as_optimized(written: Mapping[str, Any]) -> FileToJudge | None:
+    """Return which file a recorded run judged as it was; None for a run of a recipe alone."""
+    recorded = written.get("optimized")
+    return None if recorded is None else FileToJudge(Path(recorded["path"]), recorded["engine"])
+
+
+def key_of(path: Path) -> str:
+    """Return the key of `model` that reads a file of this name; RecipeError P142 where there is none."""
+    for key in WHOLE:
+        if path.name.lower().endswith(ENDINGS[key]):
+            return key
+    advice = f"give one of {_READ}"
+    if path.suffix == ".xml":
+        advice = "give the ONNX file that it was made of, with --set target.engine=openvino to judge it there"
+    raise RecipeError(Diagnostic("P142", f"{path.name} is no file that can be judged as it is", help=advice))
+
+
+def given_file(bound: BoundRecipe, optimized: FileToJudge, ask: Ask, cache: Path, original: ModelFacts) -> GivenFile:
+    """Look at a file that was optimized elsewhere.
+
+    Raises RecipeError P142 for a file that is not there or that nothing loads, P143 where it takes or gives something
+    else than the original does, and StepError where it is damaged.
+    """
+    path = optimized.path
+    key = key_of(path)
+    if not path.is_file():
+        raise RecipeError(Diagnostic("P142", f"there is no file {path}", help="name the file that was optimized"))
+    recipe = bound.recipe.model_copy(update={"model": _model(bound, key, path, original)})
+    alone = replace(bound, recipe=recipe, files={f"model.{key}": path}, user_references=())
+    facts, files = file_facts(alone, ask, cache)
+    refuse_other("takes", original.inputs, facts.inputs)
+    refuse_other(
+        "gives", original.outputs, facts.outputs if _names_its_own(key) else _named(facts.outputs, original.outputs)
+    )
+    operator, params = model_load(alone, files, facts=original)
+    size = sum(file.path.stat().st_size for file in files.values())
+    return GivenFile(path, operator, params, size, facts, optimized.engine)
+
+
+def _model(bound: BoundRecipe, key: str, path: Path, original: ModelFacts) -> Model:
+    """Write the file as the recipe's model; one that names none of its inputs takes those of the original."""
+    written = bound.recipe.model
+    if _names_its_own(key):
+        return Model(**{key: str(path)}, inputs=written.inputs, state=written.state, output=written.output)  # type: ignore[arg-type]
+    inputs = tuple(
+        InputSpec(
+            name=spec.name,
+            shape=tuple(size if isinstance(size, int) else "batch" for size in spec.shape),
+            dtype=spec.dtype,  # type: ignore[arg-type]
+        )
+        for spec in original.inputs
+    )
+    outputs = written.output or tuple(OutputSpec(name=spec.name) for spec in original.outputs)
+    return Model(**{key: str(path)}, inputs=inputs, state=written.state, output=outputs)  # type: ignore[arg-type]
+
+
+def _names_its_own(key: str) -> bool:
+    """Whether a file names its inputs and outputs itself, so that what loads it is not told them."""
+    return "inputs" not in catalog.get(f"model.load_{key}").params.model_fields
+
+
+def _named(outputs: Sequence[TensorSpec], original: Sequence[TensorSpec]) -> Sequence[TensorSpec]:
+    """Name the answers of a torch program, whose names are nobody's, as those of the original: by their place."""
+    if len(outputs) != len(original) or {spec.name for spec in outputs} == {spec.name for spec in original}:
+        return outputs
+    return [replace(spec, name=other.name) for spec, other in zip(outputs, original, strict=True)]
+
+
+def refuse_other(verb: str, original: Sequence[TensorSpec], optimized: Sequence[TensorSpec]) -> None:
+    """Refuse a file whose inputs or outputs have other names, or other sizes where both are fixed."""
+    asked, given = {spec.name: spec for spec in original}, {spec.name: spec for spec in optimized}
+    fits = asked.keys() == given.keys() and all(
+        _fits(spec, given[name], typed=verb == "takes") for name, spec in asked.items()
+    )
+    if not fits:
+        message = f"the optimized file {verb} {_words(optimized)}, and the original {verb} {_words(original)}"
+        advice = "give a file of the same model, its inputs and outputs named as they were"
+        raise RecipeError(Diagnostic("P143", message, help=advice))
+
+
+def _fits(original: TensorSpec, optimized: TensorSpec, *, typed: bool) -> bool:
+    if typed and original.dtype != optimized.dtype:
+        return False
+    sizes = zip(original.shape[1:], optimized.shape[1:], strict=False)
+    same = len(original.shape) == len(optimized.shape)
+    return same and all(left == right or isinstance(left, str) or isinstance(right, str) for left, right in sizes)
+
+
+def _words(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype} ({', '.join(map(str, spec.shape))})" for spec in specs) or "nothing"

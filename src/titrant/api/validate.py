@@ -1,0 +1,128 @@
+"""Judge a model that was optimized elsewhere by the contract of a recipe."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.language.parse import ParsedRecipe, parse, read
+from titrant.schema.planned import Planned
+from titrant.schema.record import RunRecord
+
+if TYPE_CHECKING:
+    from titrant.compiler.given.file import FileToJudge
+    from titrant.runtime.run.preview import PlanPreview
+    from titrant.runtime.worker.parent import Worker
+
+# In place of a file: the original is what the recipe's own `model` says.
+RECIPE = "recipe"
+_MANIFEST = "titrant.json"
+
+
+def validate(
+    original: str | Path,
+    optimized: str | Path,
+    recipe: ParsedRecipe | str | Path,
+    *,
+    trust: bool = False,
+    listen: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> RunRecord:
+    """Judge a file that was optimized elsewhere as `run` judges what it makes; a copy is released if it is good enough.
+
+    `original` is what it is compared with: an .onnx, TorchScript or .pt2 file in place of the recipe's `model`, or
+    "recipe" for that model itself. `optimized` is such a file, or a run (its folder, id, unique prefix or "latest")
+    whose first released file is judged again here. Nothing is reduced or quantized, and neither file is changed. The
+    record's `exit` is 0, or 5 where the contract was not kept. Raises RecipeError P142 for a file that nothing loads,
+    P143 for one with other inputs or outputs than the original, InfeasibleError P144 for one that no engine runs here,
+    and what `plan` and `run` raise.
+    """
+    from titrant.api.run import answer_again, run
+
+    kept: list[Worker] = []
+    try:
+        planned, seen = plan_validation(original, optimized, _parsed(recipe), trust=trust, keep_worker=kept)
+        if seen.answer is not None:
+            answer_again(seen.answer)
+            return seen.answer
+        return run(planned, listen=listen, worker=kept[0] if kept else None, preview=seen)
+    finally:
+        for worker in kept:
+            worker.close()
+
+
+def plan_validation(
+    original: str | Path,
+    optimized: str | Path,
+    recipe: ParsedRecipe,
+    *,
+    trust: bool = False,
+    keep_worker: "list[Worker] | None" = None,
+) -> "tuple[Planned, PlanPreview]":
+    """Plan what `validate` does, and say what doing it would execute."""
+    from titrant.api.plan import plan_and_preview
+
+    file = optimized_file(str(optimized))
+    judged = with_original(recipe, str(original))
+    return plan_and_preview(judged, trust=trust, keep_worker=keep_worker, optimized=file)
+
+
+def _parsed(recipe: ParsedRecipe | str | Path) -> ParsedRecipe:
+    return recipe if isinstance(recipe, ParsedRecipe) else read(recipe)
+
+
+def with_original(recipe: ParsedRecipe, original: str) -> ParsedRecipe:
+    """Return the recipe with a file as its model, as it is for "recipe"; RecipeError P142 for another sort of file."""
+    from titrant.compiler.given.file import key_of
+    from titrant.schema.recipe.recipe import recipe_value
+
+    if original == RECIPE:
+        return recipe
+    path = Path(original).absolute()
+    key = key_of(path)
+    if not path.is_file():
+        advice = f"name the model that was optimized, or write {RECIPE} for what the recipe's `model` says"
+        raise RecipeError(Diagnostic("P142", f"there is no file {path}", help=advice))
+    written = recipe_value(recipe.recipe)["model"]
+    kept = _without_nulls({name: written.get(name) for name in ("inputs", "state", "output")})
+    overrides: Sequence[str] = (*recipe.overrides, f"model={json.dumps({key: str(path), **kept}, ensure_ascii=False)}")
+    if recipe.recipe.train is not None:
+        overrides = (*overrides, "train=none")
+    return parse(recipe.text, recipe.file, folder=recipe.folder, overrides=overrides)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Leave out keys without a value: a recipe has no null."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def optimized_file(optimized: str) -> "FileToJudge":
+    """Return the file that is judged: the one named, or the first that a run released."""
+    from titrant.compiler.given.file import FileToJudge
+
+    path = Path(optimized)
+    if path.is_file() or path.suffix:
+        return FileToJudge(path.absolute())
+    return released_file(_run_folder(path, optimized))
+
+
+def _run_folder(path: Path, name: str) -> Path:
+    from titrant.api.runs import find_run
+    from titrant.runtime.store.home import home_folder
+
+    return path if path.is_dir() else find_run(name, home_folder())
+
+
+def released_file(folder: Path) -> "FileToJudge":
+    """Return the first file that a run released, with the engine that it was judged in; RecipeError where none was."""
+    from titrant.api.runs import read_json
+    from titrant.compiler.given.file import FileToJudge
+
+    outputs = next((place for place in (folder / "outputs", folder) if (place / _MANIFEST).is_file()), None)
+    if outputs is None:
+        advice = "name a run that released one, or the file itself"
+        raise RecipeError(Diagnostic("X340", f"{folder.name} holds no released model", help=advice))
+    (model, *_) = read_json(outputs / _MANIFEST)["models"]
+    return FileToJudge((outputs / model["file"]).absolute(), model["engine"])

@@ -1,0 +1,185 @@
+"""A model that was optimized elsewhere is judged as what titrant makes itself: released, or kept back with exit 5."""
+
+import json
+import os
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import titrant
+from titrant.api.plan import no_longer_planned, plan
+from titrant.api.replan import replan
+from titrant.api.validate import optimized_file, plan_validation, with_original
+from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.language.parse import read
+from titrant.schema.plan import plan_digest
+from titrant.schema.values.files import digest_file
+
+from .conftest import RECIPE, place_in
+
+FACTORY = "  factory: net:Net\n  args: {features: auto, classes: auto}\n"
+WEIGHTS = np.array([[2.0, -2.0], [-1.5, 1.5], [1.0, -1.0], [0.5, -0.5]], np.float32)
+
+
+def linear(file, weights=WEIGHTS, taken="x", given="logits"):
+    """Write what tells sick from healthy: the columns times weights."""
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", [taken, "w"], [given], "first")],
+        "linear",
+        [value(taken, onnx.TensorProto.FLOAT, ["batch", 4])],
+        [value(given, onnx.TensorProto.FLOAT, ["batch", weights.shape[1]])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), file)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Return a folder with an original, what onnxruntime made of it, and files that are wrong in several ways."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    place = place_in(tmp_path_factory.mktemp("validate"))
+    linear(place.folder / "original.onnx", WEIGHTS[:, ::-1])
+    quantize_dynamic(place.folder / "original.onnx", place.folder / "int8.onnx", weight_type=QuantType.QInt8)
+    linear(place.folder / "broken.onnx", WEIGHTS)
+    linear(place.folder / "other.onnx", WEIGHTS[:, ::-1], taken="input.1")
+    text = RECIPE.replace(FACTORY, "  onnx: original.onnx\n").replace("train: {epochs: 4, learning_rate: 0.05}\n", "")
+    place.write("recipe.yaml", text.replace("quantization: {method: none}\n", "quantization: {method: ort.static}\n"))
+    with mock.patch.dict(os.environ, {"TITRANT_HOME": str(place.home)}):
+        yield place
+
+
+@pytest.fixture(scope="module")
+def judged(place):
+    """Return the record of the good file's judgement, which changes nothing of the file."""
+    before = digest_file(place.folder / "int8.onnx")
+    record = titrant.validate("recipe", place.folder / "int8.onnx", place.folder / "recipe.yaml")
+    assert digest_file(place.folder / "int8.onnx") == before
+    return record
+
+
+def plan_of(place, optimized, original="recipe", overrides=()):
+    recipe = read(place.folder / "recipe.yaml", overrides)
+    return plan_validation(original, place.folder / optimized, recipe)[0].plan
+
+
+def test_a_good_file_is_released_and_left_as_it_was(place, judged):
+    folder = place.home / "runs" / judged.run
+    assert (judged.exit, judged.verdict, judged.released) == (0, "PASS", ("given",))
+    manifest = json.loads((folder / "outputs" / "titrant.json").read_text())
+    (model,) = manifest["models"]
+    assert model["candidate"] == "given"
+    assert (folder / "outputs" / model["file"]).is_file()
+    assert not (place.folder / "recipe.lock.yaml").exists()
+    executed = next(result for result in judged.candidates[0].judgement.results if result.gate == "executed")
+    assert executed.verdict == "PASS"
+
+
+def test_nothing_is_judged_twice(place, judged):
+    before = sorted(place.home.joinpath("runs").iterdir())
+    again = titrant.validate("recipe", place.folder / "int8.onnx", place.folder / "recipe.yaml")
+    assert again.run == judged.run
+    assert sorted(place.home.joinpath("runs").iterdir()) == before
+
+
+def test_a_broken_file_is_kept_back(place):
+    answer = place.here("validate", "recipe", "broken.onnx", "recipe.yaml")
+    assert answer.code == 5, answer.all
+    assert "given: FAIL" in answer.out or "FAIL: nothing released" in answer.out
+    run = max(place.home.joinpath("runs").iterdir())
+    assert not list((run / "outputs").glob("*.onnx"))
+    assert list((run / "quarantine").rglob("*.onnx"))
+    assert "quantization.method: ort.static → given" in answer.all
+    assert "optimized elsewhere" in answer.all
+
+
+def test_a_released_file_is_judged_again(place, judged):
+    folder = place.home / "runs" / judged.run
+    recipe = read(place.folder / "recipe.yaml")
+    planned, seen = plan_validation(place.folder / "original.onnx", judged.run, recipe)
+    assert optimized_file(str(folder)) == optimized_file(judged.run)
+    (released,) = folder.joinpath("outputs").glob("*.onnx")
+    step = next(step for step in planned.plan.steps if step.id == "given")
+    assert step.params["onnx"] == {"path": str(released), "digest": digest_file(released)}
+    assert planned.plan.candidates[0].engine == "onnxruntime"
+    assert seen.answer is None
+    assert seen.steps["given"].symbol == "~"
+
+
+def test_a_recorded_judgement_is_planned_again_with_its_file(place, judged):
+    again = replan(place.home / "runs" / judged.run, redecide=False, trust=False)
+    assert again.otherwise == ()
+    assert plan_digest(again.planned.plan) == plan_digest(again.old.plan)
+
+
+def test_a_recipe_is_not_locked_by_what_it_did_not_make(place, judged):
+    for run in ((), (judged.run,)):
+        answer = place.here("lock", "recipe.yaml", *run)
+        assert answer.code == 2
+        assert "P094" in answer.err
+    assert not (place.folder / "recipe.lock.yaml").exists()
+
+
+def test_the_recipe_s_own_plan_misses_nothing_of_it(place, judged):
+    planned = plan(read(place.folder / "recipe.yaml"))
+    assert no_longer_planned(planned, place.home) == ()
+    validation, _ = plan_validation("recipe", place.folder / "broken.onnx", read(place.folder / "recipe.yaml"))
+    assert no_longer_planned(validation, place.home) == ()
+
+
+def test_the_plan_holds_the_given_file_and_nothing_else(place):
+    planned = plan_of(place, "int8.onnx")
+    (candidate,) = planned.candidates
+    assert (candidate.id, candidate.method, candidate.engine, candidate.format) == (
+        "given",
+        "given",
+        "onnxruntime",
+        "onnx",
+    )
+    assert candidate.predicted_bytes == (place.folder / "int8.onnx").stat().st_size
+    step = next(step for step in planned.steps if step.id == "given")
+    assert step.params["onnx"]["digest"] == digest_file(place.folder / "int8.onnx")
+    assert not any(step.operator.startswith("quantize.") for step in planned.steps)
+
+
+def test_another_file_is_another_look(place):
+    assert plan_of(place, "int8.onnx").judged != plan_of(place, "broken.onnx").judged
+
+
+@pytest.mark.parametrize("changes", [(), ("search.budget={evaluations: 1}", "quantization.method=auto")])
+def test_what_the_recipe_would_make_is_not_part_of_the_look(place, changes):
+    assert plan_of(place, "int8.onnx", overrides=changes).judged == plan_of(place, "int8.onnx").judged
+
+
+def test_a_file_of_another_model_is_refused(place):
+    with pytest.raises(RecipeError) as caught:
+        plan_of(place, "other.onnx")
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "P143"
+    assert diagnostic.message.endswith("takes input.1 float32 (batch, 4), and the original takes x float32 (batch, 4)")
+
+
+@pytest.mark.parametrize("file", ["absent.onnx", "rows.csv", "model.xml"])
+def test_what_nothing_loads_is_refused(place, file):
+    with pytest.raises(RecipeError) as caught:
+        plan_of(place, file)
+    assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["P142"]
+
+
+def test_a_run_that_released_nothing_has_nothing_to_judge(place, tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        optimized_file(str(tmp_path))
+    assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["X340"]
+
+
+def test_a_file_takes_the_place_of_the_recipe_s_model(place):
+    text = RECIPE.replace(FACTORY, f"{FACTORY}  inputs: [{{name: x, shape: [batch, 4]}}]\n")
+    trained = read(place.write("trained.yaml", text))
+    recipe = with_original(trained, str(place.folder / "original.onnx")).recipe
+    assert (recipe.model.source, recipe.model.factory, recipe.train) == ("onnx", None, None)
+    assert recipe.model.inputs == trained.recipe.model.inputs
+    assert with_original(trained, "recipe") is trained
