@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from titrant.runtime.run.search_end import SearchEnd, gentlest, prepares_mending
+from titrant.runtime.run.search_end import SearchEnd, gentlest
 from titrant.runtime.run.walk import Performed, Performer, StepTask, StoppedError
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, Diagnostic, StepError
 from titrant.schema.plan import MENDING_STAGE, Plan, Step
@@ -33,7 +33,8 @@ class Deadline:
 
     A step is not started after the end, nor when it is predicted to run on beyond the grace that follows the end. A
     further candidate is not begun when its steps would leave no time to time and judge those that are there. Guesses
-    are not believed. The report is always made.
+    are not believed, but of what mends a candidate: what is there by then is what the run can end with. The report is
+    always made.
     """
 
     def __init__(self, plan: Plan, seconds: float | None) -> None:
@@ -42,6 +43,7 @@ class Deadline:
         self._end = None if seconds is None else time.monotonic() + seconds
         self._gentlest = gentlest(plan)
         self._reserve = _reserve(plan, self._gentlest)
+        self._reserve_guessed = _reserve(plan, self._gentlest, guessed=True)
         self._search = SearchEnd(plan)
 
     def left(self) -> float | None:
@@ -59,8 +61,11 @@ class Deadline:
         needed = _predicted(step)
         if needed > left + self._grace:
             raise self._error(step, f"is predicted to take {format_time(needed)}, and {format_time(left)} were left")
-        makes = step.stage in ("make", MENDING_STAGE) and step.candidate and step.candidate not in self._gentlest
-        if (makes or prepares_mending(step)) and needed + self._reserve > left:
+        makes = step.stage == "make" and step.candidate and step.candidate not in self._gentlest
+        mends = step.stage == MENDING_STAGE
+        if mends and _predicted(step, guessed=True) + self._reserve_guessed > left:
+            raise self._error(step, "was not started, to leave time to judge what is there")
+        if makes and needed + self._reserve > left:
             raise self._error(step, "was not started, to leave time to judge what is there")
 
     @contextmanager
@@ -134,14 +139,14 @@ class TimedPerformer:
         return self._performer.look(rows, judged)
 
 
-def _reserve(plan: Plan, gentlest: set[str]) -> float:
+def _reserve(plan: Plan, gentlest: set[str], *, guessed: bool = False) -> float:
     """Return the predicted seconds of timing all candidates and judging one of each search."""
     return sum(
-        _predicted(step)
+        _predicted(step, guessed=guessed)
         for step in plan.steps
         if step.stage == "measure" or (step.stage == "judge" and (not step.candidate or step.candidate in gentlest))
     )
 
 
-def _predicted(step: Step) -> float:
-    return (step.prediction.seconds or 0.0) if step.prediction.basis != "guess" else 0.0
+def _predicted(step: Step, *, guessed: bool = False) -> float:
+    return (step.prediction.seconds or 0.0) if guessed or step.prediction.basis != "guess" else 0.0

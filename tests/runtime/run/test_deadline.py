@@ -98,6 +98,17 @@ def test_prepares_no_mending_that_would_leave_no_time_to_judge(make_plan, clock)
     Deadline(plan, 600).allow(shared)
 
 
+def test_believes_guesses_of_what_mends_a_candidate(make_plan, clock):
+    plan = predicted(make_plan(), "latency", 30.0, "guess")
+    mends = replace(named(plan, "c2"), stage="search")
+    deadline = Deadline(plan, 40)
+    deadline.allow(mends)
+    clock.now += 15
+    with pytest.raises(OutOfTimeError, match="to leave time to judge what is there"):
+        deadline.allow(mends)
+    deadline.allow(named(plan, "c2"))
+
+
 @pytest.mark.parametrize(("basis", "allowed"), [("guess", True), ("measured", False)])
 def test_believes_predictions_but_no_guesses(make_plan, basis, allowed):
     plan = predicted(make_plan((1,)), "load", 1e6, basis)
