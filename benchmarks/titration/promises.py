@@ -4,31 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from figures import Promise
 from measure import Ran
 from tried import Titrated
 
 from titrant.runtime.contract.statistics.paired_runs import PairedRatio, paired_ratio
-from titrant.schema.values.frozen import dataclass
 
 TITRANT, NNCF, PLAIN = "titrant", "nncf", "plain"
 # Points that a repair may lose, evaluations of a search, the share of NNCF's, and what predictions may be off.
 REPAIRED_LOSES, EVALUATIONS, SHARE, MEDIAN_ERROR, WORST_ERROR = 0.2, 5, 1 / 3, 0.05, 0.10
 SEEDS_KEPT = 19 / 20
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One promise of one case: what was found in words, and whether that keeps it (None: nothing to judge by)."""
-
-    case: str
-    name: str
-    said: str
-    kept: bool | None
-
-    @property
-    def word(self) -> str:
-        """Say it in a word."""
-        return {True: "kept", False: "MISSED", None: "–"}[self.kept]
 
 
 def ratio(titrated: Titrated, mine: str, theirs: str) -> PairedRatio | None:
@@ -44,70 +29,70 @@ def rival(titrated: Titrated) -> str:
     return min((PLAIN, *kept), key=lambda name: median(rounds[name]))
 
 
-def promises(titrated: Titrated) -> Iterator[Verdict]:
+def promises(titrated: Titrated) -> Iterator[Promise]:
     """Judge one case."""
     case, mine = titrated.case, titrated.runs[0]
     yield _against_uniform(titrated)
     if case.repairs:
         lost = titrated.answer["lost"].get(TITRANT, {}).get("judge")
         said = "nothing was released" if lost is None else f"{lost:.2f} points on judge rows"
-        yield Verdict(case.name, "points lost by the repair", said, lost is not None and lost <= REPAIRED_LOSES)
+        yield Promise(case.name, "points lost by the repair", said, lost is not None and lost <= REPAIRED_LOSES)
     count = titrated.evaluations
-    yield Verdict(case.name, "evaluations", f"{count} whole", count <= EVALUATIONS)
+    yield Promise(case.name, "evaluations", f"{count} whole", count <= EVALUATIONS)
     yield from _predictions(titrated)
     yield _executed(case.name, mine)
     yield from _nncf(titrated)
     yield from _seeds(titrated)
 
 
-def _against_uniform(titrated: Titrated) -> Verdict:
+def _against_uniform(titrated: Titrated) -> Promise:
     name, other = "speed over the best uniform file that keeps the contract", rival(titrated)
     compared = ratio(titrated, TITRANT, other)
     if compared is None:
-        return Verdict(titrated.case.name, name, f"titrant released nothing; {other} keeps it", False)
+        return Promise(titrated.case.name, name, f"titrant released nothing; {other} keeps it", False)
     said = f"{_words(compared)} {other} by {titrated.runs[0].released}, {titrated.case.gain:g} is due"
-    return Verdict(titrated.case.name, name, said, compared.upper >= titrated.case.gain)
+    return Promise(titrated.case.name, name, said, compared.upper >= titrated.case.gain)
 
 
-def _predictions(titrated: Titrated) -> Iterator[Verdict]:
+def _predictions(titrated: Titrated) -> Iterator[Promise]:
     errors = [abs(predicted / measured - 1) for _, predicted, measured in titrated.predictions]
     if errors:
         parts = ", ".join(f"{name} {guess:.2f} for {seen:.2f}" for name, guess, seen in titrated.predictions)
         kept = median(errors) <= MEDIAN_ERROR and max(errors) <= WORST_ERROR
         said = f"{median(errors):.1%} in the middle, {max(errors):.1%} at worst: {parts}"
-        yield Verdict(titrated.case.name, "predicted speed of mixtures", said, kept)
+        yield Promise(titrated.case.name, "predicted speed of mixtures", said, kept)
 
 
-def _executed(case: str, ran: Ran) -> Verdict:
+def _executed(case: str, ran: Ran) -> Promise:
     name = "layers that ran as planned"
     if ran.layers is None:
-        return Verdict(case, name, "nothing was released", None)
-    return Verdict(case, name, f"{ran.layers[0]} of {ran.layers[1]}", ran.layers[0] == ran.layers[1])
+        return Promise(case, name, "nothing was released", None)
+    return Promise(case, name, f"{ran.layers[0]} of {ran.layers[1]}", ran.layers[0] == ran.layers[1])
 
 
-def _nncf(titrated: Titrated) -> Iterator[Verdict]:
+def _nncf(titrated: Titrated) -> Iterator[Promise]:
     case, name, control = titrated.case.name, "against NNCF's accuracy control", titrated.answer["nncf"]
     if control is None:
-        yield Verdict(case, name, titrated.answer["failed"] or "not run", None)
+        yield Promise(case, name, titrated.answer["failed"] or "not run", None)
         return
     compared, points = ratio(titrated, TITRANT, NNCF), titrated.case.points
     lost = titrated.answer["lost"][NNCF]
     about = f"NNCF loses {lost['tuning']:.2f} points on tuning and {lost['judge']:.2f} on judge rows"
     if compared is None:
-        yield Verdict(case, name, f"titrant released nothing; {about}", False)
+        yield Promise(case, name, f"titrant released nothing; {about}", False)
     else:
         breaks = lost["judge"] > points
         said = f"{_words(compared)} its file; {about}" + f", and may lose {points:g}" * breaks
-        yield Verdict(case, name, said, breaks or compared.upper >= 1)
+        yield Promise(case, name, said, breaks or compared.upper >= 1)
     whole = control["evaluations"] + control["ranking_rows"] / 5_000
     said = (
         f"{titrated.evaluations} against {control['evaluations']} whole ones and {control['ranking']} of its ranking "
         f"subset, {whole:.1f} by rows; {control['cpu']:.0f} s of CPU time"
     )
-    yield Verdict(case, "evaluations against NNCF's", said, titrated.evaluations <= whole * SHARE)
+    yield Promise(case, "evaluations against NNCF's", said, titrated.evaluations <= whole * SHARE)
 
 
-def _seeds(titrated: Titrated) -> Iterator[Verdict]:
+def _seeds(titrated: Titrated) -> Iterator[Promise]:
     judged = [each for each in titrated.seeds if each["judged"]]
     if not titrated.seeds:
         return
@@ -115,7 +100,7 @@ def _seeds(titrated: Titrated) -> Iterator[Verdict]:
     kept = [all(item["lost"] <= points for item in each["judged"]) for each in judged]
     lost = ", ".join(f"{max(item['lost'] for item in each['judged']):.2f}" for each in judged)
     said = f"{sum(kept)} of {len(judged)} (of {len(titrated.seeds)} runs); points lost: {lost}"
-    yield Verdict(titrated.case.name, name, said, bool(judged) and sum(kept) >= SEEDS_KEPT * len(judged))
+    yield Promise(titrated.case.name, name, said, bool(judged) and sum(kept) >= SEEDS_KEPT * len(judged))
 
 
 def _words(compared: PairedRatio) -> str:
@@ -131,7 +116,7 @@ def markdown(measured: Sequence[Titrated], cpu: str, instructions: Sequence[str]
         "|---|---|---|---|",
     ]
     for each in measured:
-        lines += [f"| {one.case} | {one.name} | {one.said} | {one.word} |" for one in promises(each)]
+        lines += [f"| {one.model} | {one.name} | {one.found} | {one.word} |" for one in promises(each)]
     lines += [
         "",
         "Speed is over the plain file in onnxruntime at batch 1, by the paired rounds with their 95 % interval.",

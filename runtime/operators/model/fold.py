@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from titrant.runtime.values import TorchModel
 
 _COPIED_BYTES_PER_SECOND = 100e6
-
-
 # What computes a weight before each call, and torch's function that holds the weight instead.
 _REMOVE = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectral_norm"}
 
