@@ -188,7 +188,7 @@ def _nothing_left(retention: float, priced: Priced, swept: Frontier, mixes: Sequ
     fastest, beaten = swept.mixes[0].seconds, to_beat(priced, swept, mixes)
     beats = "all layers in float" if beaten == to_beat(priced, swept, ()) else "the fastest that was kept"
     why = (
-        "what is was tried, cannot be made, or does as much damage as one that lost too much"
+        "those that are were tried, cannot be made, or do as much damage as one that lost too much"
         if fastest * (1 + WORTH) <= beaten
         else f"the fastest is predicted at {format_time(fastest)}"
     )
