@@ -217,6 +217,7 @@ class ModelFacts:
     mask_bytes: int = 0  # of its causal attention over a fixed number of places
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
     repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
+    blocks: tuple[str, ...] = ()  # modules that an identity can stand for, as they are called
 
     @property
     def is_graph(self) -> bool:

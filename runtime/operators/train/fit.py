@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
-    from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask
+    from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
 
 # Rows answered at once after an epoch, when nothing is learned from them.
@@ -168,7 +168,13 @@ class Batches:
 
 
 def fit(
-    model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
+    model: "TorchModel",
+    train: "Rows",
+    tuning: "Rows",
+    params: FitParams,
+    context: Context,
+    *,
+    watchers: "Sequence[Watcher]" = (),
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
     from titrant.runtime.backends.torch.determinism import fixed_settings
@@ -179,7 +185,7 @@ def fit(
         rows, judged = _batches(model, train), _batches(model, tuning)
         _try(model, rows, params)
         try:
-            course = train_module(_task(model, rows, judged, params, context))
+            course = train_module(_task(model, rows, judged, params, context), watchers)
         except RuntimeError as error:
             raise _explained(error) from error
     model.module.load_state_dict(course.best_weights)
