@@ -37,7 +37,7 @@ LAYERS = (
     Layer("linear", "Linear", 10, 40, (2, 4), 16),
     Layer("wide", "Linear", 520, 2080, (8, 64), 1024),
 )
-MODEL = ModelFacts("factory", "0", 574, 574, 2336, LAYERS, (), (), 2192, 512)
+MODEL = ModelFacts("factory", "0", 574, 574, 2336, LAYERS, (), (), 2192, 512, blocks=("block",))
 
 
 # With what it takes to compute in each number format.

@@ -1,6 +1,6 @@
 """Remove whole blocks of a network, such as residual blocks and encoder layers: those that its answers need least."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import BASE_SECONDS, forward_seconds, modelled, speed_of
 from titrant.runtime.cost.sizes import missing, torch_bytes
 from titrant.runtime.method import Method
-from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Variant, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -111,6 +111,11 @@ def predict(
     return replace(predicted, bases={**predicted.bases, "output_bytes": "guess"})
 
 
+def _too_few(count: int) -> Callable[[ModelFacts], str]:
+    """Return what speaks against removing so many blocks."""
+    return lambda model: "" if len(model.blocks) >= count else f"the model has {len(model.blocks)} removable blocks"
+
+
 def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.Module":
     """Let what they are given pass in place of the recorded blocks, in place."""
     from titrant.runtime.backends.torch.reduced.removal import without
@@ -132,7 +137,13 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
     loads=("torch", "titrant.runtime.backends.torch.reduced.removal"),
     libraries=("torch", "numpy"),
     user_code=True,
-    method=Method("blocks", takes="torch", rank=1, arithmetic=Arithmetic()),
+    method=Method(
+        "prune.blocks",
+        takes="torch",
+        rank=1,
+        arithmetic=Arithmetic(),
+        variants=tuple(Variant(str(count), {"blocks": count}, against=_too_few(count)) for count in (1, 2, 3)),
+    ),
 )
 def prune_blocks(params: BlocksParams, context: Context, *, model: Any, tuning: Any) -> dict[str, Any]:
     """Remove the blocks whose removal alone moves the answers on tuning rows least.
