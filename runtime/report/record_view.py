@@ -74,6 +74,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class RateSweep:
+    """What a learning-rate finder saw: the smoothed loss at each rate, and the rate that was taken."""
+
+    rates: tuple[float, ...] = ()
+    loss: tuple[float, ...] = ()
+    chosen: float | None = None
+
+
+@dataclass(frozen=True)
 class Curves:
     """Training, one number an epoch; `best_epoch` counts from 1 and is the epoch whose weights were kept."""
 
@@ -81,6 +90,7 @@ class Curves:
     tuning_loss: tuple[float, ...] = ()
     tuning_accuracy: tuple[float, ...] = ()
     best_epoch: int | None = None
+    sweep: RateSweep | None = None
 
 
 @dataclass(frozen=True)
