@@ -73,12 +73,18 @@ def latest_checkpoint(folder: Path, pattern: str | None = None) -> Path | None:
     Raises StepError X535 for a folder that cannot be read.
     """
     files = [file for file in _listed(folder) if _matches(file, pattern)]
-    own = sorted((file for file in files if file.number is not None), key=lambda file: file.number or 0, reverse=True)
-    for file in own:
+    own = (file for file in files if file.number is not None)
+    for file in sorted(own, key=lambda file: file.number or 0, reverse=True):
         if _brief(file) is not None:
             return file.path
     others = sorted((file for file in files if file.number is None), key=lambda file: (file.state[2], file.path.name))
     return next((file.path for file in reversed(others) if _is_whole(file.path)), None)
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """List titrant's own checkpoints of a folder that are whole, the latest first."""
+    files = sorted(_own(folder), key=lambda file: file.number or 0, reverse=True)
+    return [file.path for file in files if _brief(file) is not None]
 
 
 def best_checkpoints(folder: Path, metric: str, mode: Mode = "min") -> list[Path]:
@@ -107,8 +113,7 @@ def prune_checkpoints(
     """
     if keep_best < 0:
         raise ValueError(f"keep_best is a number of checkpoints, 0 or more, not {keep_best}")
-    files = sorted(_own(folder), key=lambda file: file.number or 0, reverse=True)
-    whole = [file.path for file in files if _brief(file) is not None]
+    whole = whole_checkpoints(folder)
     ranked = whole if metric is None else best_checkpoints(folder, metric, mode)
     kept = {path.name for path in (*whole[:1], *ranked[:keep_best])}
     kept |= {path.name for path in keep if path.resolve().parent == folder.resolve()}
