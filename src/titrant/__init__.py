@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
+    from titrant.runtime.training.activation_memory import estimate_memory_savings, measure_activation_memory
+    from titrant.runtime.training.recompute import apply_gradient_checkpointing
     from titrant.schema.config.config import ensure_directories, load_config, save_config
     from titrant.schema.cost import Arithmetic, Unmet
     from titrant.schema.diagnostics.diagnostics import TitrantError
@@ -65,6 +67,7 @@ _PUBLIC = {
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
     "apply": "titrant.api.apply",
+    "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",
@@ -74,6 +77,7 @@ _PUBLIC = {
     "diff": "titrant.api.diff",
     "doctor": "titrant.api.doctor",
     "ensure_directories": "titrant.schema.config.config",
+    "estimate_memory_savings": "titrant.runtime.training.activation_memory",
     "explain": "titrant.api.explain",
     "export": "titrant.api.export",
     "get_device": "titrant.api.devices",
@@ -85,6 +89,7 @@ _PUBLIC = {
     "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
+    "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "migrate": "titrant.api.migrate",
     "move_to_device": "titrant.api.devices",
     "operator": "titrant.runtime.catalog",
@@ -117,6 +122,7 @@ __all__ = [
     "TitrantError",
     "Unmet",
     "apply",
+    "apply_gradient_checkpointing",
     "check",
     "check_model",
     "clean_store",
@@ -126,6 +132,7 @@ __all__ = [
     "diff",
     "doctor",
     "ensure_directories",
+    "estimate_memory_savings",
     "explain",
     "export",
     "get_device",
@@ -137,6 +144,7 @@ __all__ = [
     "load",
     "load_config",
     "lock",
+    "measure_activation_memory",
     "migrate",
     "move_to_device",
     "operator",
