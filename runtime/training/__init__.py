@@ -1,1 +1,1 @@
-"""Training: the loop, and what may be put around it."""
+"""The training loop that fitting, recovery and distillation share, and who watches it."""

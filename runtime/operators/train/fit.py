@@ -1,8 +1,8 @@
 """Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
-    from titrant.runtime.backends.torch.losses import LossFunction
+    from titrant.runtime.training.loop import Batch, TrainingSettings, TrainingTask
     from titrant.runtime.values import Rows, TorchModel
 
 LossName = Literal["cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"]
@@ -108,7 +108,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     consumes=["model"],
     requires=requires,
     predict=predict,
-    loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses"),
+    loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses", "titrant.runtime.training.loop"),
     costless=("learning_rate", "weight_decay", "loss", "deterministic", "metric"),
     libraries=("torch", "numpy"),
     user_code=True,
@@ -144,38 +144,19 @@ class Batches:
         return [tensor[rows] for tensor in self.inputs], self.labels[rows]
 
 
-@dataclass
-class Course:
-    """The state of a training: its curves so far, and the weights of the best epoch."""
-
-    loss: list[float] = field(default_factory=list)
-    tuning_loss: list[float] = field(default_factory=list)
-    tuning_accuracy: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-    best_weights: "dict[str, torch.Tensor]" = field(default_factory=dict)
-
-    def curves(self) -> dict[str, Any]:
-        """Return the curves as JSON."""
-        return {
-            "loss": self.loss,
-            "tuning_loss": self.tuning_loss,
-            "tuning_accuracy": self.tuning_accuracy,
-            "best_epoch": self.best_epoch,
-        }
-
-
 def fit(
     model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
     from titrant.runtime.backends.torch.determinism import fixed_settings
+    from titrant.runtime.training.loop import train as train_module
 
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
         rows, judged = _batches(model, train), _batches(model, tuning)
         _try(model, rows, params.loss)
         try:
-            course = _run(model, rows, judged, params, context)
+            course = train_module(_task(model, rows, judged, params, context))
         except RuntimeError as error:
             raise _explained(error) from error
     model.module.load_state_dict(course.best_weights)
@@ -186,80 +167,39 @@ def fit(
     return replace(model), course.curves()
 
 
-def _run(model: "TorchModel", train: Batches, tuning: Batches, params: FitParams, context: Context) -> Course:
-    import torch
+def settings_of(params: FitParams) -> "TrainingSettings":
+    """Return what the training loop reads of the parameters."""
+    from titrant.runtime.training.loop import TrainingSettings
 
-    from titrant.runtime.backends.torch.losses import loss_of
+    names = ("epochs", "optimizer", "learning_rate", "weight_decay", "early_stop", "patience", "metric")
+    return TrainingSettings(**{name: getattr(params, name) for name in names})
 
-    module, loss = model.module, loss_of(params.loss, train.positive)
-    optimizer = make_optimizer(params, [weight for weight in module.parameters() if weight.requires_grad])
-    patience = params.patience or max(1, params.epochs // 5)
-    course = Course()
-    for epoch in range(params.epochs):
-        module.train()
+
+def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParams, context: Context) -> "TrainingTask":
+    from titrant.runtime.backends.torch.losses import correct, loss_of
+    from titrant.runtime.training.loop import TrainingTask
+
+    loss = loss_of(params.loss, train.positive)
+
+    def epoch() -> "Iterator[Batch]":
+        import torch
+
         order = torch.from_numpy(context.generator.permutation(len(train.labels)))
-        course.loss.append(_epoch(model, train, loss, optimizer, torch.split(order, params.batch_size)))
-        module.eval()
-        tuning_loss, accuracy = _judge(model, tuning, loss)
-        course.tuning_loss.append(tuning_loss)
-        course.tuning_accuracy.append(accuracy)
-        _check_finite(course, epoch, params)
-        if epoch == 0 or _better(course, params.metric):
-            course.best_epoch = epoch
-            course.best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
-        note = f"loss {course.loss[-1]:.4f}, tuning loss {tuning_loss:.4f}, tuning accuracy {accuracy:.3f}"
-        context.progress(epoch + 1, params.epochs, note)
-        if params.early_stop and epoch - course.best_epoch >= patience:
-            break
-    return course
+        return map(train.take, _without_single(torch.split(order, params.batch_size)))
 
-
-def _epoch(
-    model: "TorchModel",
-    train: Batches,
-    loss: "LossFunction",
-    optimizer: "torch.optim.Optimizer",
-    order: "Sequence[torch.Tensor]",
-) -> float:
-    """Learn from every row once, batch by batch; return the mean loss."""
-    import torch
-
-    total = torch.zeros((), dtype=torch.float64)
-    for rows in _without_single(order):
-        inputs, labels = train.take(rows)
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(_first(model, train, inputs), labels)
-        value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        total += value.detach().double() * len(labels)
-    return float(total) / len(train.labels)
-
-
-def _judge(model: "TorchModel", tuning: Batches, loss: "LossFunction") -> tuple[float, float]:
-    """Return mean loss and accuracy on tuning rows."""
-    import torch
-
-    from titrant.runtime.backends.torch.losses import correct
-
-    total, right, rows = 0.0, 0, len(tuning.labels)
-    with torch.inference_mode():
-        for start in range(0, rows, TUNING_ROWS):
-            inputs, labels = tuning.take(slice(start, start + TUNING_ROWS))
-            output = _first(model, tuning, inputs)
-            total += float(loss(output, labels)) * len(labels)
-            right += correct(output, labels, tuning.positive)
-    return total / rows, right / rows
-
-
-def make_optimizer(params: FitParams, weights: "list[torch.nn.Parameter]") -> "torch.optim.Optimizer":
-    """Create the named optimizer of torch.optim; its other settings are torch's."""
-    import torch
-
-    classes = {name.lower(): getattr(torch.optim, name) for name in torch.optim.__all__ if name[0].isupper()}
-    made: torch.optim.Optimizer = classes[params.optimizer](
-        weights, lr=params.learning_rate, weight_decay=params.weight_decay
+    return TrainingTask(
+        module=model.module,
+        train=epoch,
+        tuning=lambda: (
+            tuning.take(slice(start, start + TUNING_ROWS)) for start in range(0, len(tuning.labels), TUNING_ROWS)
+        ),
+        objective=lambda output, labels, _: loss(output, labels),
+        settings=settings_of(params),
+        generator=context.generator,
+        call=lambda module, inputs: _first(model, train.arguments.call(module, inputs)),
+        right=lambda output, labels: correct(output, labels, tuning.positive),
+        progress=context.progress,
     )
-    return made
 
 
 def _batches(model: "TorchModel", rows: "Rows") -> Batches:
@@ -282,21 +222,20 @@ def _try(model: "TorchModel", train: Batches, loss: str) -> None:
     """Answer two rows first, so that a misfit is reported as such and not as a failure in mid-training."""
     import torch
 
-    from titrant.runtime.backends.torch.call import call, named
+    from titrant.runtime.backends.torch.call import call
     from titrant.runtime.backends.torch.losses import check_output
 
     inputs, labels = train.take(slice(0, 2))
     with torch.inference_mode():
         arrays = {name: tensor.numpy() for (name, _, _), tensor in zip(model.inputs, inputs, strict=True)}
         answer = call(model.module.eval(), arrays)
-    first = next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
+    first = _first(model, answer)
     check_output(loss, first, train.labels if len(first) == len(labels) else labels)
 
 
-def _first(model: "TorchModel", batches: Batches, inputs: "list[torch.Tensor]") -> "torch.Tensor":
+def _first(model: "TorchModel", answer: Any) -> "torch.Tensor":
     from titrant.runtime.backends.torch.call import named
 
-    answer = batches.arguments.call(model.module, inputs)
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
 
 
@@ -307,24 +246,6 @@ def _without_single(batches: "Sequence[torch.Tensor]") -> "Sequence[torch.Tensor
     if len(batches) < 2 or len(batches[-1]) > 1:
         return batches
     return (*batches[:-2], torch.cat(list(batches[-2:])))
-
-
-def _better(course: Course, metric: str) -> bool:
-    if metric == "tuning accuracy":
-        return course.tuning_accuracy[-1] > course.tuning_accuracy[course.best_epoch]
-    return course.tuning_loss[-1] < course.tuning_loss[course.best_epoch]
-
-
-def _check_finite(course: Course, epoch: int, params: FitParams) -> None:
-    for name, value in (("loss", course.loss[-1]), ("tuning loss", course.tuning_loss[-1])):
-        if not math.isfinite(value):
-            raise StepError(
-                Diagnostic(
-                    "X205",
-                    f"the {name} is {value} after epoch {epoch + 1} of {params.epochs}",
-                    help=f"lower train.learning_rate (it is {params.learning_rate:g}), or standardize the inputs",
-                )
-            )
 
 
 def _explained(error: RuntimeError) -> StepError:
