@@ -13,7 +13,13 @@ from torch.multiprocessing.reductions import StorageWeakRef  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 
 from titrant.runtime.seed import another_seed
-from titrant.runtime.training.recompute import Layer, chosen_layers, layers_of, tensors_of, without_recomputing
+from titrant.runtime.training.recompute import (
+    CheckpointedLayer,
+    chosen_layers,
+    layers_of,
+    tensors_of,
+    without_recomputing,
+)
 
 # Gradients that are alive at once where an activation is used: of it, and of what was made of it.
 _TRANSIENT = 2
@@ -56,9 +62,9 @@ class MeasuredStep:
 def estimate_memory_savings(model: nn.Module, inputs: Any, ratio: float = 0.5) -> MemorySavings:
     """Predict what `apply_gradient_checkpointing(model, ratio)` saves and costs in a step with these inputs.
 
-    `inputs` is a tensor, a tuple of arguments or a mapping of keyword arguments, a whole batch. Runs three forward passes
-    that keep no activations, so that a model can be asked that does not fit; buffers and random states are put back.
-    Every storage that autograd would keep is counted once, in bytes. Raises ValueError for a ratio outside of 0..1.
+    `inputs` is a whole batch: a tensor, a tuple of arguments or a mapping of keyword arguments. Runs three forward
+    passes that keep no activations, so that a model can be asked that does not fit; buffers and random states are put
+    back. Every storage that autograd would keep counts once. Raises ValueError for a ratio outside of 0..1.
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f"a ratio of the layers is a number from 0 to 1, not {ratio!r}")
@@ -100,7 +106,7 @@ def measure_activation_memory(model: nn.Module, inputs: Any) -> MeasuredStep:
 class _Forward:
     """A forward pass: the storages that autograd would keep in their order, and what each layer is given and takes."""
 
-    layers: list[Layer]
+    layers: list[CheckpointedLayer]
     # The layer ("" for none) that a storage is first kept in, and its bytes.
     kept: list[tuple[str, int, int]] = field(default_factory=list)  # layer, key of the storage, bytes
     given: dict[str, dict[int, int]] = field(default_factory=dict)  # layer → storages of its inputs, with bytes
@@ -172,7 +178,7 @@ class _Observer:
             self.hooks.append(first.register_forward_pre_hook(partial(self._enter, layer.name), with_kwargs=True))
             self.hooks.append(last.register_forward_hook(self._leave))
 
-    def _enter(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _enter(self, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.forward.given.setdefault(name, {}).update(self.sizes((args, kwargs)))
         self.inside.append(name)
 
@@ -184,7 +190,7 @@ class _Observer:
             hook.remove()
 
 
-def _timed(model: nn.Module, inputs: Any, layers: Sequence[Layer]) -> tuple[float, dict[str, float]]:
+def _timed(model: nn.Module, inputs: Any, layers: Sequence[CheckpointedLayer]) -> tuple[float, dict[str, float]]:
     """Return the seconds of a forward pass that keeps no activations, and those of each layer in it."""
     seconds, began = dict.fromkeys((layer.name for layer in layers), 0.0), time.perf_counter()
 

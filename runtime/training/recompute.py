@@ -20,7 +20,7 @@ _LISTS = (nn.ModuleList, nn.ModuleDict)
 
 
 @dataclass(frozen=True)
-class Layer:
+class CheckpointedLayer:
     """What is computed again as a whole: a module, or its children from `start` to before `stop`."""
 
     name: str
@@ -37,7 +37,7 @@ class Layer:
         return children[self.start], children[self.stop - 1]
 
 
-def layers_of(model: nn.Module) -> list[Layer]:
+def layers_of(model: nn.Module) -> list[CheckpointedLayer]:
     """List the layers that can be computed again, in the order in which the model registers them.
 
     They are the blocks that a model repeats: children of an `nn.Sequential` or `nn.ModuleList`, and siblings of one
@@ -115,7 +115,7 @@ def _take_off(model: nn.Module) -> "list[tuple[nn.Module, _Recomputed]]":
     return kept
 
 
-def _blocks(name: str, module: nn.Module) -> Iterator[Layer]:
+def _blocks(name: str, module: nn.Module) -> Iterator[CheckpointedLayer]:
     """Find the outermost repeated blocks, but look into a plain container among them."""
     children = list(module.named_children())
     listed = isinstance(module, (nn.Sequential, *_LISTS))
@@ -124,11 +124,11 @@ def _blocks(name: str, module: nn.Module) -> Iterator[Layer]:
         repeated = listed or sum(type(other) is type(child) for _, other in children) > 1
         inner = list(_blocks(path, child)) if not repeated or type(child) in (nn.Sequential, *_LISTS) else []
         if repeated and not inner and any(child.children()) and not isinstance(child, _LISTS):
-            yield Layer(path, child)
+            yield CheckpointedLayer(path, child)
         yield from inner
 
 
-def _pieces(name: str, chain: nn.Sequential) -> Iterator[Layer]:
+def _pieces(name: str, chain: nn.Sequential) -> Iterator[CheckpointedLayer]:
     children = list(chain)
     size = max(2, math.isqrt(len(children)))
     start = 0
@@ -138,14 +138,14 @@ def _pieces(name: str, chain: nn.Sequential) -> Iterator[Layer]:
             stop += 1
         if stop - start > 1:
             label = f"{start} to {stop - 1}"
-            yield Layer(f"{name}.{label}" if name else label, chain, start, stop)
+            yield CheckpointedLayer(f"{name}.{label}" if name else label, chain, start, stop)
         start = stop
 
 
 class _Recomputed:
     """A module's forward that computes some layers of it again; copied and pickled with the module."""
 
-    def __init__(self, module: nn.Module, layers: Sequence[Layer]) -> None:
+    def __init__(self, module: nn.Module, layers: Sequence[CheckpointedLayer]) -> None:
         self.module = module
         self.replaced = module.__dict__.get("forward")
         # Not the layers themselves: a copy has to lead to the copied module.

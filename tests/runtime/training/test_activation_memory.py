@@ -3,13 +3,21 @@
 import random
 
 import pytest
-import torch
-from torch import nn
+import torch  # noqa: TID253 - its very subject
+from torch import nn  # noqa: TID253
 
 import titrant
 
 ROWS, WIDTH = 64, 32
 ONE = ROWS * WIDTH * 4  # bytes of one activation
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def block():

@@ -6,10 +6,10 @@ import random
 
 import numpy as np
 import pytest
-import torch
+import torch  # noqa: TID253 - its very subject
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import nn  # noqa: TID253
 
 import titrant
 from titrant.runtime.training.recompute import layers_of
@@ -31,7 +31,7 @@ class Whim(nn.Module):
         self.calls = self.calls + 1
         if random.random() < 0.5:
             return x
-        return self.linear(x) * np.random.uniform(0.5, 1.5)  # noqa: NPY002 - the global state is the subject
+        return self.linear(x) * np.random.uniform(0.5, 1.5)
 
 
 PARTS = {
@@ -47,7 +47,7 @@ PARTS = {
 def learned(model, steps=2):
     """Train for some steps, and return all that there is to compare."""
     random.seed(3)
-    np.random.seed(3)  # noqa: NPY002
+    np.random.seed(3)
     torch.manual_seed(3)
     optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=0.1)
     answers = []
@@ -58,10 +58,10 @@ def learned(model, steps=2):
         answers += [answer.detach(), *(weight.grad.clone() for weight in model.parameters() if weight.grad is not None)]
         optimizer.step()
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    return [*answers, *state.values(), torch.rand(3), torch.tensor([random.random(), np.random.rand()])]  # noqa: NPY002
+    return [*answers, *state.values(), torch.rand(3), torch.tensor([random.random(), np.random.rand()])]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     parts=st.lists(st.sampled_from(sorted(PARTS)), min_size=1, max_size=4),
     ratio=st.sampled_from([0.2, 0.5, 1.0]),
@@ -93,7 +93,7 @@ def test_keeps_fewer_activations_of_those_layers_only():
 @pytest.mark.parametrize(
     ("model", "names"),
     [
-        (nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 1, 4), 3, enable_nested_tensor=False), ["layers.0", "layers.1", "layers.2"]),
+        (nn.Transformer(4, 1, 1, 2, 4), ["encoder.layers.0", "decoder.layers.0", "decoder.layers.1"]),
         (nn.Sequential(*(nn.Linear(4, 4) for _ in range(9))), ["0 to 2", "3 to 5", "6 to 8"]),
         (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4)), ["0 to 2"]),
         (nn.Sequential(nn.Sequential(PARTS["dropout"](), PARTS["dropout"]()), PARTS["dropout"]()), ["0.0", "0.1", "1"]),
