@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -22,8 +22,8 @@ from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
-from titrant.schema.recipe.terms import Watched
-from titrant.schema.recipe.train import Optimizer
+from titrant.schema.recipe.terms import Ref, Watched
+from titrant.schema.recipe.train import Loss, Optimizer, Schedule
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
 
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
-    from titrant.runtime.training.loop import Batch, TrainingSettings, TrainingTask
+    from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask
     from titrant.runtime.values import Rows, TorchModel
-
-LossName = Literal["cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
@@ -47,6 +45,8 @@ _EPOCHS_SHARE = 0.8
 # What torch.optim takes when it is first used, and one epoch of the curves as JSON.
 _OPTIMIZER_BYTES = 12 << 20
 CURVES_BYTES = 65
+# The learning-rate finder's steps, of which the last third is left out as a rule, and what it saw as JSON.
+_SWEEP_STEPS, _SWEEP_BYTES = 70, 3000
 
 
 class FitParams(Params):
@@ -57,7 +57,16 @@ class FitParams(Params):
     optimizer: Optimizer = Field("adamw", description="an optimizer of torch.optim, in small letters")
     learning_rate: float = Field(1e-3, gt=0, description="step size")
     weight_decay: float = Field(0.01, ge=0, description="decay of the weights")
-    loss: LossName = Field("cross_entropy", description="a loss of torch.nn.functional, of the model's first output")
+    loss: Loss | Ref = Field(
+        "cross_entropy", description="a loss of torch.nn.functional, or `module:Name`, of the model's first output"
+    )
+    class_weights: tuple[float, ...] | None = Field(None, description="weight of each class in the loss")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread over all classes")
+    schedule: Schedule | None = Field(None, description="how the learning rate moves; none: it stays")
+    gradient_clip: float | None = Field(None, gt=0, description="largest global L2 norm of the gradients")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are added before a step")
+    find_learning_rate: bool = Field(False, description="find the step size by a sweep on train rows first")
+    keep_zeros: bool = Field(False, description="weights of layers that are 0 at the start stay 0")
     early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
     patience: int | None = Field(
         None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
@@ -83,10 +92,12 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     tuning = work.rows.get("tuning", rows // 5)
     speed = speed_of(hardware, work.threads)
     forward = forward_seconds(model, speed, run_cost("torch", "torch"), min(params.batch_size, rows))
-    batch = _BATCH_SECONDS + _TRAINING_PASSES * forward + update_seconds(model, speed)
+    batch = _BATCH_SECONDS + _TRAINING_PASSES * forward + update_seconds(model, speed) / params.accumulate
     judge = tuning / TUNING_ROWS * forward_seconds(model, speed, run_cost("torch", "torch"), TUNING_ROWS)
     epochs = max(1.0, params.epochs * _EPOCHS_SHARE) if params.early_stop else params.epochs
     seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
+    if params.find_learning_rate:
+        seconds += _SWEEP_STEPS * (batch + update_seconds(model, speed))
     # The best weights are kept beside the current ones; answers stay until the backward pass.
     states = {"sgd": 1, "adagrad": 2, "rmsprop": 2, "asgd": 2}.get(params.optimizer, 3)
     answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
@@ -94,7 +105,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     copied = work.bytes.get("train", 0) + work.bytes.get("tuning", 0)
     peak = model.weight_bytes * (2 + states) + answers * 7 // 5 + judged * 3 // 2 + copied + _OPTIMIZER_BYTES
     bases = {"output_bytes": "modelled"} | ({} if "train" in work.rows else {"seconds": "guess"})
-    size = torch_bytes(model) + CURVES_BYTES * params.epochs
+    size = torch_bytes(model) + CURVES_BYTES * params.epochs + (_SWEEP_BYTES if params.find_learning_rate else 0)
     return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases=bases)
 
 
@@ -109,7 +120,18 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     requires=requires,
     predict=predict,
     loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses", "titrant.runtime.training.loop"),
-    costless=("learning_rate", "weight_decay", "loss", "deterministic", "metric"),
+    costless=(
+        "learning_rate",
+        "weight_decay",
+        "loss",
+        "deterministic",
+        "metric",
+        "class_weights",
+        "label_smoothing",
+        "schedule",
+        "gradient_clip",
+        "keep_zeros",
+    ),
     libraries=("torch", "numpy"),
     user_code=True,
 )
@@ -121,9 +143,10 @@ def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tu
                 takes by name, float32 or int64, (rows, …); one logit a row is fitted to the positive class, or
                 without one to the second
     Outputs:    model - same structure, best weights, eval mode; curves - loss, tuning_loss and tuning_accuracy an
-                epoch, best_epoch (from 0)
+                epoch, best_epoch (from 0); sweep - rates, loss and the one chosen, of find_learning_rate
     Fails:      StepError when rows and model do not fit together (names both shapes), when labels are missing or out
-                of the output's range, and when the loss is no longer finite (says what to lower)
+                of the output's range, when the loss is no longer finite or diverges (says at which step, and what to
+                lower), and when a sweep finds no learning rate
     Cost:       epochs times three forward passes; memory is weights, gradients, optimizer state and the best weights
     """
     fitted, curves = fit(model, train, tuning, params, context)
@@ -154,7 +177,7 @@ def fit(
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
         rows, judged = _batches(model, train), _batches(model, tuning)
-        _try(model, rows, params.loss)
+        _try(model, rows, params)
         try:
             course = train_module(_task(model, rows, judged, params, context))
         except RuntimeError as error:
@@ -163,29 +186,33 @@ def fit(
     model.module.eval()
     context.measure("final_loss", course.loss[-1])
     context.measure("best_epoch", course.best_epoch)
+    if course.sweep is not None:
+        context.measure("learning_rate", course.sweep["chosen"])
     context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
     return replace(model), course.curves()
 
 
 def settings_of(params: FitParams) -> "TrainingSettings":
     """Return what the training loop reads of the parameters."""
-    from titrant.runtime.training.loop import TrainingSettings
+    from titrant.runtime.training.task import TrainingSettings
 
-    names = ("epochs", "optimizer", "learning_rate", "weight_decay", "early_stop", "patience", "metric")
-    return TrainingSettings(**{name: getattr(params, name) for name in names})
+    return TrainingSettings(**{item.name: getattr(params, item.name) for item in fields(TrainingSettings)})
 
 
 def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParams, context: Context) -> "TrainingTask":
-    from titrant.runtime.backends.torch.losses import correct, loss_of
-    from titrant.runtime.training.loop import TrainingTask
+    import torch
 
-    loss = loss_of(params.loss, train.positive)
+    from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
+    from titrant.runtime.training.task import TrainingTask
+
+    loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing))
+    boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
+
+    def batches(order: torch.Tensor) -> Sequence[torch.Tensor]:
+        return _without_single(torch.split(order, params.batch_size))
 
     def epoch() -> "Iterator[Batch]":
-        import torch
-
-        order = torch.from_numpy(context.generator.permutation(len(train.labels)))
-        return map(train.take, _without_single(torch.split(order, params.batch_size)))
+        return map(train.take, batches(torch.from_numpy(context.generator.permutation(len(train.labels)))))
 
     return TrainingTask(
         module=model.module,
@@ -197,8 +224,9 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
         settings=settings_of(params),
         generator=context.generator,
         call=lambda module, inputs: _first(model, train.arguments.call(module, inputs)),
-        right=lambda output, labels: correct(output, labels, tuning.positive),
+        right=lambda output, labels: correct(output, labels, tuning.positive, boundary),
         progress=context.progress,
+        batches=len(batches(torch.arange(len(train.labels)))),
     )
 
 
@@ -218,7 +246,7 @@ def _batches(model: "TorchModel", rows: "Rows") -> Batches:
     return Batches(arguments, tensors, labels_of(rows), rows.positive)
 
 
-def _try(model: "TorchModel", train: Batches, loss: str) -> None:
+def _try(model: "TorchModel", train: Batches, params: FitParams) -> None:
     """Answer two rows first, so that a misfit is reported as such and not as a failure in mid-training."""
     import torch
 
@@ -230,7 +258,8 @@ def _try(model: "TorchModel", train: Batches, loss: str) -> None:
         arrays = {name: tensor.numpy() for (name, _, _), tensor in zip(model.inputs, inputs, strict=True)}
         answer = call(model.module.eval(), arrays)
     first = _first(model, answer)
-    check_output(loss, first, train.labels if len(first) == len(labels) else labels)
+    weights = None if params.class_weights is None else len(params.class_weights)
+    check_output(params.loss, first, train.labels if len(first) == len(labels) else labels, weights)
 
 
 def _first(model: "TorchModel", answer: Any) -> "torch.Tensor":
