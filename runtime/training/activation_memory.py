@@ -1,7 +1,7 @@
 """What recomputing layers saves of a training step's peak memory and costs of its time: predicted, and measured."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,7 +68,12 @@ def estimate_memory_savings(model: nn.Module, inputs: Any, ratio: float = 0.5) -
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f"a ratio of the layers is a number from 0 to 1, not {ratio!r}")
-    forward = _observed(model, inputs)
+    return predicted_savings(model, lambda: _call(model, inputs), inputs, ratio)
+
+
+def predicted_savings(model: nn.Module, run: Callable[[], Any], inputs: Any, ratio: float) -> MemorySavings:
+    """Predict as `estimate_memory_savings` does, where `run` makes a forward pass with these inputs."""
+    forward = _observed(model, run, inputs)
     chosen = forward.layers[: chosen_layers(len(forward.layers), ratio)]
     peak, names = forward.peak(()), tuple(layer.name for layer in chosen)
     return MemorySavings(
@@ -87,18 +92,20 @@ def measure_activation_memory(model: nn.Module, inputs: Any) -> MeasuredStep:
     kernels is not seen. Gradients, buffers and random states are put back. The seconds are the fewer of two passes that
     count nothing.
     """
+    return measured_step(model, lambda: _call(model, inputs), inputs)
+
+
+def measured_step(model: nn.Module, run: Callable[[], Any], inputs: Any) -> MeasuredStep:
+    """Measure as `measure_activation_memory` does, where `run` makes a forward pass with these inputs."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    gradients = [weight.grad for weight in weights]
-    with _untouched(model):
+    with untouched(model):
         for weight in weights:
             weight.grad = torch.zeros_like(weight)
         held = [*model.parameters(), *model.buffers(), *tensors_of(inputs)]
         counter = _LiveBytes([*held, *(weight.grad for weight in weights if weight.grad is not None)])
         with counter:
-            _step(model, inputs)
-        seconds = min(_step(model, inputs) for _ in range(2))
-        for weight, gradient in zip(weights, gradients, strict=True):
-            weight.grad = gradient
+            _step(run)
+        seconds = min(_step(run) for _ in range(2))
     return MeasuredStep(counter.peak_bytes, seconds)
 
 
@@ -140,14 +147,14 @@ class _Forward:
         return peak
 
 
-def _observed(model: nn.Module, inputs: Any) -> _Forward:
+def _observed(model: nn.Module, run: Callable[[], Any], inputs: Any) -> _Forward:
     """Run the model forward: once to see what is kept, which also warms up, and twice to time it."""
     forward = _Forward(layers_of(model))
-    with _untouched(model), without_recomputing(model), torch.enable_grad():
+    with untouched(model), without_recomputing(model), torch.enable_grad():
         observer = _Observer(forward, [*model.parameters(), *model.buffers(), *tensors_of(inputs)])
         with observer, torch.autograd.graph.saved_tensors_hooks(observer.keep, _nothing_kept):
-            forward.answers = observer.sizes(_call(model, inputs))
-        timed = [_timed(model, inputs, forward.layers) for _ in range(2)]
+            forward.answers = observer.sizes(run())
+        timed = [_timed(run, forward.layers) for _ in range(2)]
     forward.seconds, forward.seconds_of = min(timed, key=lambda passed: passed[0])
     return forward
 
@@ -190,7 +197,7 @@ class _Observer:
             hook.remove()
 
 
-def _timed(model: nn.Module, inputs: Any, layers: Sequence[CheckpointedLayer]) -> tuple[float, dict[str, float]]:
+def _timed(run: Callable[[], Any], layers: Sequence[CheckpointedLayer]) -> tuple[float, dict[str, float]]:
     """Return the seconds of a forward pass that keeps no activations, and those of each layer in it."""
     seconds, began = dict.fromkeys((layer.name for layer in layers), 0.0), time.perf_counter()
 
@@ -206,7 +213,7 @@ def _timed(model: nn.Module, inputs: Any, layers: Sequence[CheckpointedLayer]) -
         hooks.append(first.register_forward_pre_hook(partial(start, layer.name)))
         hooks.append(last.register_forward_hook(partial(stop, layer.name)))
     with torch.autograd.graph.saved_tensors_hooks(lambda _: None, _nothing_kept):
-        _call(model, inputs)
+        run()
     total = time.perf_counter() - began
     for hook in hooks:
         hook.remove()
@@ -247,18 +254,21 @@ def _call(model: nn.Module, inputs: Any) -> Any:
     return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
-def _step(model: nn.Module, inputs: Any) -> float:
+def _step(run: Callable[[], Any]) -> float:
     """Run both passes and return the seconds that they took."""
     began = time.perf_counter()
-    answers = [tensor for tensor in tensors_of(_call(model, inputs)) if tensor.requires_grad]
+    answers = [tensor for tensor in tensors_of(run()) if tensor.requires_grad]
     total = torch.stack([answer.float().mean() for answer in answers]).sum()
     total.backward()  # type: ignore[no-untyped-call]
     return time.perf_counter() - began
 
 
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put the buffers and the random states back."""
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Put gradients, buffers and random states back."""
+    gradients = [(weight, weight.grad) for weight in model.parameters()]
+    for weight, _ in gradients:
+        weight.grad = None
     buffers = [(part, key, value) for part in model.modules() for key, value in part._buffers.items()]
     for part, key, value in buffers:
         part._buffers[key] = None if value is None else value.detach().clone()
@@ -268,3 +278,5 @@ def _untouched(model: nn.Module) -> Iterator[None]:
     finally:
         for part, key, value in buffers:
             part._buffers[key] = value
+        for weight, gradient in gradients:
+            weight.grad = gradient

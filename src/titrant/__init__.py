@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
     from titrant.runtime.training.activation_memory import estimate_memory_savings, measure_activation_memory
+    from titrant.runtime.training.precision import autocast, create_scaler
     from titrant.runtime.training.recompute import apply_gradient_checkpointing
     from titrant.schema.config.config import ensure_directories, load_config, save_config
     from titrant.schema.cost import Arithmetic, Unmet
@@ -68,10 +69,12 @@ _PUBLIC = {
     "Unmet": "titrant.schema.cost",
     "apply": "titrant.api.apply",
     "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
+    "autocast": "titrant.runtime.training.precision",
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",
     "count_parameters": "titrant.runtime.inspect.summary",
+    "create_scaler": "titrant.runtime.training.precision",
     "detect": "titrant.compiler.machine.detect",
     "device_status": "titrant.api.devices",
     "diff": "titrant.api.diff",
@@ -123,10 +126,12 @@ __all__ = [
     "Unmet",
     "apply",
     "apply_gradient_checkpointing",
+    "autocast",
     "check",
     "check_model",
     "clean_store",
     "count_parameters",
+    "create_scaler",
     "detect",
     "device_status",
     "diff",
