@@ -67,7 +67,34 @@ def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]
     }
     if stop is not None:
         params |= {"patience": stop.patience, "metric": stop.metric}
-    return params, (rate_line, loss_line, _stop_line(question, train))
+    params |= _watched(question, train)
+    return params, (rate_line, loss_line, _stop_line(question, train), *_saved_lines(question, train))
+
+
+def _watched(question: Question, train: Train) -> dict[str, Any]:
+    """Return what is kept and watched while training, where the recipe says more than train.fit does by itself."""
+    params: dict[str, Any] = {} if train.resume else {"resume": False}
+    if question.bound.written("train", "checkpoints"):
+        params["checkpoints"] = train.checkpoints.model_dump()
+    if not isinstance(train.watch_gradients, bool):
+        params["watch_gradients"] = train.watch_gradients.model_dump()
+    elif not train.watch_gradients:
+        params["watch_gradients"] = None
+    return params
+
+
+def _saved_lines(question: Question, train: Train) -> Iterator[Decision]:
+    if question.bound.written("train", "checkpoints"):
+        saved = train.checkpoints
+        yield decision(
+            question,
+            "train.checkpoints",
+            "checkpoints.written",
+            asked="written",
+            chosen=f"the best {saved.keep_best} by {saved.metric} and the latest, of every {saved.every} epochs",
+            because="the recipe says so; they stay in the run's folder",
+            path=("train", "checkpoints"),
+        )
 
 
 def _weights_line(question: Question) -> Decision:
