@@ -36,10 +36,12 @@ class GradientWatcher(Watcher):
     where the pattern fits no trainable parameter. What a scaler is about to skip is no error.
     """
 
-    def __init__(self, limits: GradientLimits, tell: Callable[[str], None], *, kept: str = "") -> None:
+    def __init__(
+        self, limits: GradientLimits, tell: Callable[[str], None], kept: Callable[[], str] | None = None
+    ) -> None:
         self._limits = limits
         self._tell = tell
-        self._kept = kept  # where the last good checkpoint is, for the error
+        self._kept = kept  # says where the last good checkpoint is, for the error
 
     def started(self, state: TrainingState) -> None:
         """Find the parameters."""
@@ -110,9 +112,7 @@ class GradientWatcher(Watcher):
     def _not_finite(self, state: TrainingState, norms: GradientNorms) -> StepError:
         import torch
 
-        weights = [
-            name for name, weight in state.module.named_parameters() if not bool(torch.isfinite(weight).all())
-        ]
+        weights = [name for name, weight in state.module.named_parameters() if not bool(torch.isfinite(weight).all())]
         names = norms.not_finite
         kind = "NaN" if any(map(math.isnan, norms.layers.values())) else "infinite"
         message = f"the gradient of {named(names)} is {kind} at step {state.step + 1}, in epoch {state.epoch + 1}"
@@ -120,7 +120,8 @@ class GradientWatcher(Watcher):
             message += f"; {named(weights)} was already not finite"
         settings = state.task.settings
         advice = advice_on(norms, self._limits, clip=settings.gradient_clip, rate=settings.learning_rate)
-        return StepError(Diagnostic("X536", message, help="; ".join([*advice, *([self._kept] if self._kept else [])])))
+        kept = "" if self._kept is None else self._kept()
+        return StepError(Diagnostic("X536", message, help="; ".join([*advice, *filter(None, [kept])])))
 
 
 def _extreme(norms: GradientNorms, names: list[str], which: Callable[..., str]) -> str:
