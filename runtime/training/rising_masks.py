@@ -25,10 +25,13 @@ class CubicRise:
         done = min(max((step - first) / (last - first), 0.0), 1.0)
         return self.sparsity * (1 - (1 - done) ** 3)
 
-    def is_due(self, step: int, steps: int) -> bool:
-        """Whether a step gets a new mask: every so many, and the first at which the end is reached."""
+    def last_due(self, step: int, steps: int) -> int:
+        """Return the last step up to this one that got a new mask, 0 where none did.
+
+        They come every so many steps, and at the first at which the end is reached.
+        """
         last = max(math.ceil(self.end * steps), math.ceil(self.begin * steps + 1))
-        return step == last or (step < last and step % self.every == 0)
+        return last if step >= last else step - step % self.every
 
 
 class RisingMasks(Watcher):
@@ -40,26 +43,36 @@ class RisingMasks(Watcher):
     def __init__(self, weights: Mapping[str, torch.nn.Parameter], rise: CubicRise, scope: Scope) -> None:
         self._weights, self._rise, self._scope = list(weights.values()), rise, scope
         self._masks: list[torch.Tensor] = []
+        self._begun = False
         self._reached = False  # an epoch has ended at the final sparsity
         self.sparsity: list[float] = []  # by epoch, at its end
-        self._now = 0.0
 
+    def after_backward(self, state: TrainingState) -> None:
+        """Before the first step, take up where an earlier training was: what is zero by then is masked."""
+        if not self._begun and state.step:
+            self._masks = [weight.detach() == 0 for weight in self._weights]
+            ends = [state.step * (epoch + 1) // state.epoch for epoch in range(state.epoch)]
+            self.sparsity = [self._at(end, state) for end in ends]
+            self._reached = self._rise.sparsity in self.sparsity
+        self._begun = True
+
+    @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
         """Choose new masks where they are due, and hold what is masked at zero."""
-        steps = state.task.steps
-        if self._rise.is_due(state.step, steps):
-            self._now = self._rise.at(state.step, steps)
-            self._masks = magnitude_masks(self._weights, self._now, self._scope)
-        with torch.no_grad():
-            for weight, marked in zip(self._weights, self._masks, strict=bool(self._masks)):
-                weight.masked_fill_(marked, 0)
+        if self._rise.last_due(state.step, state.task.steps) == state.step:
+            self._masks = magnitude_masks(self._weights, self._at(state.step, state), self._scope)
+        for weight, marked in zip(self._weights, self._masks, strict=bool(self._masks)):
+            weight.masked_fill_(marked, 0)
 
     def after_epoch(self, state: TrainingState) -> None:
         """Let an epoch be the best only once the final sparsity is reached."""
-        self.sparsity.append(self._now)
+        self.sparsity.append(self._at(state.step, state))
         if not self._reached:
             state.course.best_epoch = state.epoch - 1
-            state.course.best_weights = {
-                name: value.detach().clone() for name, value in state.module.state_dict().items()
-            }
-        self._reached = self._now == self._rise.sparsity
+            weights = state.module.state_dict()
+            state.course.best_weights = {name: value.detach().clone() for name, value in weights.items()}
+        self._reached = self._rise.sparsity in self.sparsity
+
+    def _at(self, step: int, state: TrainingState) -> float:
+        """Return the sparsity of the mask that holds after a step."""
+        return self._rise.at(self._rise.last_due(step, state.task.steps), state.task.steps)
