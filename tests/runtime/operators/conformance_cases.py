@@ -86,6 +86,16 @@ def _wide(made):
     return replace(model, module=TinyNet(channels=64).eval(), args={"channels": 64})
 
 
+def _deep(made):
+    """A model with a layer wide enough that two thinner ones pay for it, on the cases' images."""
+    import torch
+    from operator_nets import WideHead
+
+    torch.manual_seed(5)
+    model = made["model.load:model"]
+    return replace(model, module=WideHead().eval(), factory="operator_nets:WideHead", args={})
+
+
 # In an order in which each can take what those before it gave.
 CASES = {
     "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
@@ -132,6 +142,7 @@ CASES = {
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
+    "factorize.svd": Case({"rank": 12}, {"model": _deep, "calibration": "data.transform:calibration"}),
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.fold": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
