@@ -1,0 +1,1 @@
+"""Operators that make a network smaller by leaving weights out."""
