@@ -143,6 +143,9 @@ CASES = {
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
     "factorize.svd": Case({"rank": 12}, {"model": _deep, "calibration": "data.transform:calibration"}),
+    "prune.structured": Case(
+        {"sparsity": 0.6, "round_to": 2}, {"model": "model.load:model", "tuning": "data.transform:tuning"}
+    ),
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.fold": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
@@ -381,7 +384,8 @@ def run(name, made, scratch):
 
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
-    made = {"record:record": record(), "wide:model": wide(), "net:layers": network("Flattened"), "net:blocks": network("Residual")}
+    nets = {"net:layers": network("Flattened"), "net:blocks": network("ResidualBlocks")}
+    made = {"record:record": record(), "wide:model": wide(), **nets}
     for name in filter(runs_here, CASES):
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value

@@ -550,7 +550,7 @@ class LastStep(nn.Module):
         return self.head(self.layers(x)[0][:, -1])
 
 
-class Residual(nn.Module):
+class ResidualBlocks(nn.Module):
     """A stem, residual blocks, and a head: (batch, 1, 6, 6) → logits (batch, 2); the last block changes the width."""
 
     def __init__(self, blocks=3):
