@@ -85,6 +85,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("sparsity", "growth", reductions.growth),
     ("recovery", "recovery", recovery.recovery),
     ("fine_tuning", "fine_tuning", recovery.fine_tuning),
+    ("check", "check", recovery.check),
     ("methods", "chains", ladder.chains),
     ("number_format", "chains", number_format.number_format),
     ("layers", None, number_format.layers),

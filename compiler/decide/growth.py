@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from titrant.compiler.decide.measuring import is_plain
 from titrant.compiler.decide.reductions import named_by
-from titrant.compiler.decide.rule import Chain, Growth, Question, ReductionStep, RuleAnswer
+from titrant.compiler.decide.rule import Chain, Growth, Question, RuleAnswer
 
 
 def growth(question: Question) -> RuleAnswer:
@@ -36,9 +36,8 @@ def _bases(chains: Sequence[Chain]) -> Iterator[Chain]:
 
 def _grown(question: Question, base: Chain, before: Chain, stage: Growth) -> Chain:
     """Return the candidate of a stage that goes on from the one before it."""
-    recovery = question.settled.recovery
-    reductions: tuple[ReductionStep, ...] = (*stage.reductions, *((recovery,) if recovery is not None else ()))
-    named = named_by(replace(base, id=base.id.rpartition("+")[2], before=reductions), stage.name)
+    before_method = question.settled.followed(stage.reductions)
+    named = named_by(replace(base, id=base.id.rpartition("+")[2], before=before_method), stage.name)
     return replace(named, grows=before.id)
 
 

@@ -8,6 +8,7 @@ from titrant.compiler.bind.check_reduction import AUTO, FAMILIES, ReductionPart,
 from titrant.compiler.decide.levels import is_medical
 from titrant.compiler.decide.rule import Chain, Growth, Question, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, original_kind
+from titrant.compiler.decide.training import fit_params
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.model_kind import ModelKind
@@ -20,6 +21,7 @@ from titrant.schema.values.text import first_line
 
 UNCHANGED = "unchanged"
 RECOVERY = "recovery"
+CHECK = "check"
 # The share of a network that the medical safeguards let a reduction remove.
 MOST_MEDICAL = 0.1
 
@@ -116,11 +118,11 @@ def reduced_facts(question: Question) -> ModelFacts:
 
 
 def named_by(chain: Chain, stage: str = "") -> Chain:
-    """Put what a chain is made of before the method in front of its id; the training of it goes without saying.
+    """Put what a chain is made of before the method in front of its id; its training and check go without saying.
 
     A `stage` of a reduction that is found out by trying is called by its own name.
     """
-    before = [stage] if stage else [step.operator for step in chain.before if step.name != RECOVERY]
+    before = [stage] if stage else [step.operator for step in chain.before if step.name not in (RECOVERY, CHECK)]
     own = [] if before and chain.id == UNCHANGED else [chain.id]
     return replace(chain, id="+".join([*before, *own]))
 
@@ -149,14 +151,15 @@ def _part(question: Question, part: ReductionPart) -> tuple[ReductionStep, Decis
             if name != fit[0]
         ),
     )
-    return ReductionStep(fit[0], part.options, f"reduction.{part.key}"), line
+    options = {**fit_params(question)[0], **part.options} if part.gradual else part.options
+    return ReductionStep(fit[0], options, f"reduction.{part.key}"), line
 
 
 def _unmet(question: Question, part: ReductionPart, declaration: Declaration) -> Iterator[Unmet]:
     """Say why a reduction cannot work on this model or machine, or does not take what is asked for."""
     method, device = declaration.method, question.settled.device
     assert method is not None  # the catalog lists those with a method
-    if method.by_name and part.method == AUTO:
+    if method.by_name and part.method == AUTO and not part.gradual:
         yield Unmet(method.by_name, f"write method: {method.name.partition('.')[2]}", unasked=True)
         return
     kind = reduced_kind(question)

@@ -132,6 +132,9 @@ CASES = {
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
+    "validate.reduced": Case(
+        {"check": "operator_nets:keeps_enough"}, {"model": "prune.blocks:model", "tuning": "data.transform:tuning"}
+    ),
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.fold": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
@@ -370,7 +373,12 @@ def run(name, made, scratch):
 
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
-    made = {"record:record": record(), "wide:model": wide(), "net:layers": network("Flattened"), "net:blocks": network("Residual")}
+    made = {
+        "record:record": record(),
+        "wide:model": wide(),
+        "net:layers": network("Flattened"),
+        "net:blocks": network("Blocks"),
+    }
     for name in filter(runs_here, CASES):
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value
