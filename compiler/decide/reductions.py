@@ -1,6 +1,6 @@
 """Which reductions every candidate is made of before it is quantized, in the order of the recipe's section."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +18,11 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.text import first_line
+from titrant.schema.values.units import counted
 
 UNCHANGED = "unchanged"
+# Layers of one kind that a line names.
+_NAMED = 4
 RECOVERY = "recovery"
 CHECK = "check"
 # The share of a network that the medical safeguards let a reduction remove.
@@ -34,7 +37,7 @@ def reductions(question: Question) -> RuleAnswer:
     lines: list[Decision] = []
     for part in reduction_parts(question.recipe):
         reduction, line = _part(question, part)
-        lines.append(line)
+        lines += (line, *_layer_lines(question, part, reduction, reduced_facts(question)))
         if not _stages(question, part, reduction):
             steps = (*question.settled.reductions, _sized(question, part, reduction))
             question = replace(question, settled=replace(question.settled, reductions=steps))
@@ -181,3 +184,39 @@ def _unmet(question: Question, part: ReductionPart, declaration: Declaration) ->
         yield Unmet(f"it does not take these options: {first_line(error)}", "change them, or name another method")
         return
     yield from declaration.requires(params, at_device(question.hardware, device), reduced_facts(question))
+
+
+def _layer_lines(
+    question: Question, part: ReductionPart, reduction: ReductionStep, model: ModelFacts
+) -> Iterator[Decision]:
+    """Say where an operator that takes some layers and leaves others works; `model` is what it is given.
+
+    Layers of which it says the same are one line, and those that stay are its rejected ones.
+    """
+    declaration = catalog.get(reduction.operator)
+    outlooks = declaration.by_layer(full_params(declaration.params, reduction.options), model)
+    left: dict[str, list[str]] = {}
+    taken: dict[tuple[str, str], list[str]] = {}
+    for outlook in outlooks:
+        if outlook.becomes:
+            taken.setdefault((outlook.becomes, outlook.because), []).append(outlook.name)
+        else:
+            left.setdefault(outlook.because, []).append(outlook.name)
+    rejected = tuple(Rejected(_some(names), because) for because, names in left.items())
+    for (becomes, because), names in taken.items():
+        yield decision(
+            question,
+            f"reduction.{part.key}",
+            "reduction.layers",
+            asked="",
+            chosen=f"{_some(names)}: {becomes}",
+            because=because,
+            path=("reduction", part.key),
+            rejected=rejected,
+        )
+        rejected = ()
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {counted(more, 'more layer')}" if more > 0 else "")

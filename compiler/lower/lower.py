@@ -287,9 +287,8 @@ def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[S
     because = "an engine may run something else than its file says"
     about = {"stage": entry.stage, "candidate": entry.id, "because": because}
     inputs = {"model": candidate.model, **({"allocation": candidate.allocation} if candidate.allocation else {})}
-    for step in steps:
-        if REMOVED in maker.declare(step.operator).outputs:
-            inputs[REMOVED] = f"{step.id}.{REMOVED}"
+    removing = [step.id for step in steps if REMOVED in maker.declare(step.operator).outputs]
+    inputs |= {REMOVED: f"{removing[-1]}.{REMOVED}"} if removing else {}
     return maker.make(f"{entry.id}.executed", "validate.executed", params, inputs, **about)
 
 

@@ -86,6 +86,16 @@ def _wide(made):
     return replace(model, module=TinyNet(channels=64).eval(), args={"channels": 64})
 
 
+def _deep(made):
+    """A model with a layer wide enough that two thinner ones pay for it, on the cases' images."""
+    import torch
+    from operator_nets import WideHead
+
+    torch.manual_seed(5)
+    model = made["model.load:model"]
+    return replace(model, module=WideHead().eval(), factory="operator_nets:WideHead", args={})
+
+
 # In an order in which each can take what those before it gave.
 CASES = {
     "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
@@ -134,6 +144,10 @@ CASES = {
     ),
     "validate.reduced": Case(
         {"check": "operator_nets:keeps_enough"}, {"model": "prune.blocks:model", "tuning": "data.transform:tuning"}
+    ),
+    "factorize.svd": Case({"rank": 12}, {"model": _deep, "calibration": "data.transform:calibration"}),
+    "prune.structured": Case(
+        {"sparsity": 0.6, "round_to": 2}, {"model": "model.load:model", "tuning": "data.transform:tuning"}
     ),
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.fold": Case({}, {"model": "model.load:model"}),
@@ -373,12 +387,8 @@ def run(name, made, scratch):
 
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
-    made = {
-        "record:record": record(),
-        "wide:model": wide(),
-        "net:layers": network("Flattened"),
-        "net:blocks": network("Blocks"),
-    }
+    nets = {"net:layers": network("Flattened"), "net:blocks": network("ResidualBlocks")}
+    made = {"record:record": record(), "wide:model": wide(), **nets}
     for name in filter(runs_here, CASES):
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value

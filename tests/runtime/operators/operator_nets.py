@@ -471,6 +471,30 @@ class Flattened(nn.Module):
         return self.head(torch.relu(self.first(image.flatten(1))))
 
 
+class WideHead(nn.Module):
+    """A square layer that two thinner ones are faster than, and a head: (batch, 1, 6, 6) → logits (batch, 2)."""
+
+    def __init__(self, width=512):
+        super().__init__()
+        self.first = nn.Linear(36, width)
+        self.square = nn.Linear(width, width)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, image):
+        return self.head(torch.relu(self.square(torch.relu(self.first(image.flatten(1))))))
+
+
+class ReadsWeight(nn.Module):
+    """A linear layer that is called, and whose weight the forward reads as well: (batch, 5) → (batch, 4)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.layer(x) + self.layer.weight.sum()
+
+
 class NormedRows(nn.Module):
     """Batch normalization of rows, and an activation that lets no scale through: (batch, 5) → (batch, 2)."""
 
@@ -526,7 +550,7 @@ class LastStep(nn.Module):
         return self.head(self.layers(x)[0][:, -1])
 
 
-class Blocks(nn.Module):
+class ResidualBlocks(nn.Module):
     """A stem, residual blocks, and a head: (batch, 1, 6, 6) → logits (batch, 2); the last block changes the width."""
 
     def __init__(self, blocks=3):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch  # noqa: TID253 - its very subject
-from torch.nn import functional  # noqa: TID253
+from torch.nn import functional, grad  # noqa: TID253
 from torch.overrides import TorchFunctionMode  # noqa: TID253
 
 from titrant.runtime.backends.session import check_rows
@@ -18,9 +18,9 @@ from titrant.runtime.values import Rows, TorchModel
 
 _BATCH = 32
 _GRADIENTS: Mapping[int, Callable[..., torch.Tensor]] = {
-    1: torch.nn.grad.conv1d_weight,
-    2: torch.nn.grad.conv2d_weight,
-    3: torch.nn.grad.conv3d_weight,
+    1: grad.conv1d_weight,
+    2: grad.conv2d_weight,
+    3: grad.conv3d_weight,
 }
 _NORMALIZATIONS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 _RELUS = frozenset({torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, functional.relu, functional.relu6})
