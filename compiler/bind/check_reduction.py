@@ -46,6 +46,11 @@ def reduction_parts(recipe: Recipe) -> tuple[ReductionPart, ...]:
     return tuple(parts)
 
 
+def reduces(recipe: Recipe) -> bool:
+    """Whether the recipe makes the network itself smaller, or another one of it."""
+    return recipe.reduction is not None and (bool(reduction_parts(recipe)) or recipe.reduction.distillation is not None)
+
+
 def reductions_fit(given: CheckInput) -> Iterator[Finding]:
     """Refuse parts of the section that this version has no operator for, and options that an operator does not take."""
     for part in reduction_parts(given.recipe):

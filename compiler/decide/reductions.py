@@ -1,33 +1,102 @@
 """Which reductions every candidate is made of before it is quantized, in the order of the recipe's section."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from titrant.compiler.bind.check_reduction import FAMILIES, ReductionPart, reduction_parts
-from titrant.compiler.decide.rule import Chain, Question, ReductionStep, RuleAnswer, decision
+from titrant.compiler.bind.check_reduction import AUTO, FAMILIES, ReductionPart, reduction_parts
+from titrant.compiler.decide.levels import is_medical
+from titrant.compiler.decide.rule import Chain, Growth, Question, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.model_kind import ModelKind
 from titrant.runtime.catalog import Declaration, full_params
-from titrant.schema.cost import Unmet
+from titrant.schema.cost import Unmet, Variant
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.values.text import first_line
 
 UNCHANGED = "unchanged"
+RECOVERY = "recovery"
+# The share of a network that the medical safeguards let a reduction remove.
+MOST_MEDICAL = 0.1
 
 
 def reductions(question: Question) -> RuleAnswer:
-    """Settle an operator for each part of `reduction`: the one that it names, or the gentlest that can run here."""
+    """Settle an operator for each part of `reduction`: the one that it names, or the gentlest that can run here.
+
+    A part whose extent is to be found out is none of what all candidates share, see `growth`.
+    """
     lines: list[Decision] = []
     for part in reduction_parts(question.recipe):
         reduction, line = _part(question, part)
         lines.append(line)
-        steps = (*question.settled.reductions, reduction)
-        question = replace(question, settled=replace(question.settled, reductions=steps))
+        if not _stages(question, part, reduction):
+            steps = (*question.settled.reductions, _sized(question, part, reduction))
+            question = replace(question, settled=replace(question.settled, reductions=steps))
     return RuleAnswer(question.settled.reductions, tuple(lines))
+
+
+def growth(question: Question) -> RuleAnswer:
+    """Settle the stages of a reduction whose extent is found out by trying, each with what all candidates share."""
+    shared = question.settled.reductions
+    for part in reduction_parts(question.recipe):
+        reduction, _ = _part(replace(question, settled=replace(question.settled, reductions=())), part)
+        stages = _stages(question, part, reduction)
+        if stages:
+            settled = tuple(
+                Growth(f"{reduction.operator}-{stage.suffix}", (_with(reduction, stage.options), *shared))
+                for stage in stages
+            )
+            line = decision(
+                question,
+                f"reduction.{part.key}.sparsity",
+                "sparsity.tried",
+                asked="auto",
+                chosen=", ".join(stage.name for stage in settled),
+                because="in turn, as long as tuning rows keep enough",
+                path=("reduction", part.key),
+            )
+            return RuleAnswer(settled, (line,))
+    return RuleAnswer(())
+
+
+def _with(reduction: ReductionStep, options: Mapping[str, Any]) -> ReductionStep:
+    return replace(reduction, options={**reduction.options, **options})
+
+
+def _stages(question: Question, part: ReductionPart, reduction: ReductionStep) -> tuple[Variant, ...]:
+    """Return how far a reduction is tried, where the recipe leaves it open; () where it says so, or nothing is tried.
+
+    The medical safeguards allow one stage, the largest that they allow.
+    """
+    method = catalog.get(reduction.operator).method
+    stages = () if method is None else method.variants
+    written = {name for stage in stages for name in (*stage.options, "sparsity")} & set(part.options)
+    if written or is_medical(question) or question.recipe.quantization.adapt is not None:
+        return ()
+    return stages
+
+
+def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) -> ReductionStep:
+    """Settle the share that is removed: as written, else the operator's own; the medical safeguards allow a tenth.
+
+    Raises InfeasibleError P121 where the recipe asks for more than they allow.
+    """
+    if not is_medical(question) or "sparsity" not in catalog.get(reduction.operator).params.model_fields:
+        return reduction
+    written = part.options.get("sparsity")
+    reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
+    if (written is not None and written > MOST_MEDICAL) or "blocks" in part.options:
+        asked = "blocks" if "blocks" in part.options else "sparsity"
+        where = question.bound.parsed.source.place(("reduction", part.key, asked), "value")
+        message = (
+            f"{reason} allows a sparsity of at most {MOST_MEDICAL:g}, and {asked}: {part.options[asked]:g} is asked"
+        )
+        raise InfeasibleError(Diagnostic("P121", message, where, f"write sparsity: {MOST_MEDICAL:g}, or leave it out"))
+    return reduction if written is not None else _with(reduction, {"sparsity": MOST_MEDICAL})
 
 
 def reduced_kind(question: Question) -> ModelKind:
@@ -46,9 +115,12 @@ def reduced_facts(question: Question) -> ModelFacts:
     return model
 
 
-def named_by(chain: Chain) -> Chain:
-    """Put what a chain is made of before the method in front of its id."""
-    before = [reduction.operator for reduction in chain.before]
+def named_by(chain: Chain, stage: str = "") -> Chain:
+    """Put what a chain is made of before the method in front of its id; the training of it goes without saying.
+
+    A `stage` of a reduction that is found out by trying is called by its own name.
+    """
+    before = [stage] if stage else [step.operator for step in chain.before if step.name != RECOVERY]
     own = [] if before and chain.id == UNCHANGED else [chain.id]
     return replace(chain, id="+".join([*before, *own]))
 
@@ -84,6 +156,9 @@ def _unmet(question: Question, part: ReductionPart, declaration: Declaration) ->
     """Say why a reduction cannot work on this model or machine, or does not take what is asked for."""
     method, device = declaration.method, question.settled.device
     assert method is not None  # the catalog lists those with a method
+    if method.by_name and part.method == AUTO:
+        yield Unmet(method.by_name, f"write method: {method.name.partition('.')[2]}", unasked=True)
+        return
     kind = reduced_kind(question)
     if method.takes not in backend.kinds():
         yield Unmet(f"it takes {method.takes}, which no engine here brings")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from titrant.compiler.bind.check_reduction import reduces
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import LoadedWeights
@@ -51,6 +52,19 @@ def training(question: Question) -> RuleAnswer:
         because = "the recipe has no train section"
         line = decision(question, "weights", "training.none", asked="", chosen=weights, because=because)
         return RuleAnswer(None, (line,))
+    params, lines = fit_params(question)
+    if reduces(question.recipe) and question.recipe.model.weights is not None:
+        weights = question.recipe.model.weights_path or "as the file has them"
+        because = "the train section is for what the reductions leave"
+        line = decision(question, "weights", "training.reduced", asked="", chosen=weights, because=because)
+        return RuleAnswer(None, (line, *lines))
+    return RuleAnswer(params, (_weights_line(question), *lines))
+
+
+def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]]:
+    """Return the parameters of train.fit by the train section, which the recipe has, and what was decided for it."""
+    train = question.recipe.train
+    assert train is not None
     rate, rate_line = _learning_rate(question, train)
     loss, loss_line = _loss(question, train)
     stop = train.early_stop
@@ -68,8 +82,7 @@ def training(question: Question) -> RuleAnswer:
         params |= {"patience": stop.patience, "metric": stop.metric}
     terms = tuple(_terms(question, train))
     params |= {key: value for key, value, _ in terms}
-    lines = (_weights_line(question), rate_line, loss_line, *(line for _, _, line in terms))
-    return RuleAnswer(params, (*lines, _stop_line(question, train)))
+    return params, (rate_line, loss_line, *(line for _, _, line in terms), _stop_line(question, train))
 
 
 def _terms(question: Question, train: Train) -> Iterator[tuple[str, Any, Decision]]:
@@ -139,7 +152,7 @@ def _learning_rate(question: Question, train: Train) -> tuple[float | None, Deci
     else:
         chosen, rule = LEARNING_RATES[train.optimizer], "learning_rate.auto"
         because = f"what {train.optimizer} starts well with"
-        if question.recipe.model.weights is not None:
+        if question.recipe.model.weights is not None and not reduces(question.recipe):
             chosen *= FINE_TUNING
             because += ", a tenth of it since the weights are given"
     line = decision(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
 from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.reductions import RECOVERY
 from titrant.compiler.decide.repairs import room
 from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
@@ -54,8 +55,9 @@ def lower(
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
     requested = [(asked, (*asked.competing, *asked.beside)) for asked in entries(decisions)]
     columned = frozenset(entry.id for _, made in requested for entry in made if entry.request.transforms == "inside")
+    trained = frozenset(entry.id for _, made in requested for entry in made if _is_trained(entry))
     prepared, original = _prepare(bound, decisions, (model_facts, data_facts), files, maker)
-    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts), columned)
+    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts), columned, trained)
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     beside: dict[str, tuple[TimedModel, tuple[Step, ...]]] = {}
     searches = []
@@ -95,6 +97,7 @@ def lower(
             *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
             answering.timing(original, timed),
             *judged,
+            *answering.fine_tuned(original),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
             _report(maker, bound),
         ),
@@ -238,6 +241,7 @@ def _candidate(
         plain=plain,
         mends=entry.mends,
         allocation=allocation,
+        grows=entry.grows,
     )
     asked = _executed(entry, candidate, answering)
     return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
@@ -274,6 +278,10 @@ def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answer
 def _mended_at_most(bound: BoundRecipe, decisions: Decisions) -> int:
     settled = decisions.settled
     return room(settled.budget, settled.chains, written=bound.recipe.search.budget != "auto")
+
+
+def _is_trained(entry: RequestedCandidate) -> bool:
+    return any(step.name == RECOVERY for step in entry.chain.before)
 
 
 def _search(

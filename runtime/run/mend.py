@@ -104,9 +104,14 @@ def _make(walk: Walk, candidate: Candidate, replay: Replay, files: dict[str, str
         same = files.setdefault(made.digest, candidate.id)
         if same != candidate.id:
             return same
+    settle_candidate(walk, candidate)
+    return ""
+
+
+def settle_candidate(walk: Walk, candidate: Candidate) -> None:
+    """Make a candidate that waited for another, and measure it on tuning rows."""
     for reference in making_references(candidate):
         _settle(walk, reference)
-    return ""
 
 
 def _settle(walk: Walk, reference: str) -> None:

@@ -13,6 +13,7 @@ from titrant.runtime.contract.verdict import beyond, beyond_words, charged
 from titrant.runtime.run.choice.figures import Figures, figures, limits
 from titrant.runtime.run.choice.shortlist import Choice, shortlist
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
+from titrant.runtime.run.grow import grow
 from titrant.runtime.run.mend import mend
 from titrant.runtime.run.outcome import (
     Chosen,
@@ -66,6 +67,7 @@ def _titrate(walk: Walk, replay: Replay) -> Outcome:
     # Whether timings can be reused too is looked up where all that is timed is there.
     _require_performed(walk, ("prepare", "make"))
     untried = mend(walk, replay)
+    untried |= grow(walk, replay)
     rejected = _give_up(walk, untried)
     walk.settle_stage("measure")
     _require_performed(walk)

@@ -40,7 +40,8 @@ def train(task: TrainingTask, watchers: Sequence[Watcher] = ()) -> Course:
     schedule = RateSchedule(settings.schedule, settings.epochs, task.steps, plateau, settings.metric)
     scheduler = make_schedule(schedule, optimizer)
     state = TrainingState(task, task.module, optimizer, task.generator, course, scheduler)
-    watching = [*watchers, ZerosKept()] if settings.keep_zeros else list(watchers)
+    # The zeros are those of the module as it was given, also where a watcher restores what an earlier training was.
+    watching = [ZerosKept(), *watchers] if settings.keep_zeros else list(watchers)
     try:
         for watcher in watching:
             watcher.started(state)

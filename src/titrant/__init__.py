@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from titrant.api import checkpoints, debug
     from titrant.api.apply import apply
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
@@ -105,6 +106,9 @@ _PUBLIC = {
     "verify_store": "titrant.api.store",
 }
 
+# What is reached by two names, as `titrant.checkpoints.save`.
+_MODULES = {"checkpoints": "titrant.api.checkpoints", "debug": "titrant.api.debug"}
+
 __all__ = [
     "Arithmetic",
     "Context",
@@ -119,8 +123,10 @@ __all__ = [
     "apply",
     "check",
     "check_model",
+    "checkpoints",
     "clean_store",
     "count_parameters",
+    "debug",
     "detect",
     "device_status",
     "diff",
@@ -159,11 +165,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> "Any":
-    if name not in _PUBLIC:
+    if name not in _PUBLIC and name not in _MODULES:
         raise AttributeError(f"module 'titrant' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_PUBLIC[name]), name)
+    value = import_module(_MODULES[name]) if name in _MODULES else getattr(import_module(_PUBLIC[name]), name)
     globals()[name] = value
     return value
 
