@@ -110,9 +110,7 @@ class GradientWatcher(Watcher):
     def _not_finite(self, state: TrainingState, norms: GradientNorms) -> StepError:
         import torch
 
-        weights = [
-            name for name, weight in state.module.named_parameters() if not bool(torch.isfinite(weight).all())
-        ]
+        weights = [name for name, weight in state.module.named_parameters() if not bool(torch.isfinite(weight).all())]
         names = norms.not_finite
         kind = "NaN" if any(map(math.isnan, norms.layers.values())) else "infinite"
         message = f"the gradient of {named(names)} is {kind} at step {state.step + 1}, in epoch {state.epoch + 1}"
