@@ -213,6 +213,7 @@ class ModelFacts:
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
     exported_nodes: int = 0  # of the simplified graph of modules, constants included, estimated; 0: not known
+    file_nodes: int = 0  # of the ONNX file that modules are exported to, estimated; 0: not known
     multiplications: int = 0  # in that forward pass, of activations one by one
     mask_bytes: int = 0  # of its causal attention over a fixed number of places
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights

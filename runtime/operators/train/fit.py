@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -23,7 +23,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.terms import Ref, Watched
-from titrant.schema.recipe.train import Loss, Optimizer, Schedule
+from titrant.schema.recipe.train import Checkpoints, Loss, Optimizer, Schedule, WatchGradients
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
 
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 TUNING_ROWS = 256
 # Forward and backward pass, in forward passes; measured on the shipped models and ResNet-20.
 _TRAINING_PASSES = 3.5
+# Seconds of these passes in a precision, in those in fp32: an encoder, perceptrons and a CNN where bf16 is native.
+_PRECISION_SHARE = {"fp32": 1.0, "bf16": 0.7, "fp16": 0.7}
+# Of a layer's activations, what recomputing leaves out at the peak: a transformer's.
+_RECOMPUTED_BYTES = 0.87
+# Instruction sets that multiply in bf16, rather than convert to fp32 and back.
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 # Choosing a batch's rows, the loss, and keeping count.
 _BATCH_SECONDS = 0.0004
 # Of the epochs that early stopping allows, what it comes to on average.
@@ -67,12 +73,23 @@ class FitParams(Params):
     accumulate: int = Field(1, ge=1, description="batches whose gradients are added before a step")
     find_learning_rate: bool = Field(False, description="find the step size by a sweep on train rows first")
     keep_zeros: bool = Field(False, description="weights of layers that are 0 at the start stay 0")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="number format of the forward and backward pass; weights and optimizer stay fp32"
+    )
+    gradient_checkpointing: float = Field(
+        0.0, ge=0, le=1, description="share of the layers whose activations are computed again in the backward pass"
+    )
     early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
     patience: int | None = Field(
         None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
     )
     metric: Watched = Field("tuning loss", description="what the best epoch is")
     deterministic: bool = Field(True, description="refuse torch operations whose result is not repeatable")
+    checkpoints: Checkpoints | None = Field(None, description="what is kept of the epochs; none: what a resume needs")
+    resume: bool = Field(True, description="go on where the same training was when it was ended")
+    watch_gradients: WatchGradients | None = Field(
+        WatchGradients(), description="when a gradient is unhealthy; none: they are not looked at"
+    )
 
 
 def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
@@ -81,7 +98,18 @@ def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) ->
     if model is not None and model.trainable == 0:
         remedy = "leave out train, or set requires_grad in the factory"
         weights = (Unmet("the model has no trainable parameters", remedy),)
-    return missing(hardware, "torch") + weights
+    return missing(hardware, "torch") + weights + precision_unmet(params.precision, hardware)
+
+
+def precision_unmet(precision: str, hardware: Hardware) -> tuple[Unmet, ...]:
+    """Say what training in a precision lacks here, where steps run on the processor."""
+    if precision == "fp16":
+        remedy = "set train.precision to bf16 or fp32; fp16 takes a GPU, on which no training step runs yet"
+        return (Unmet("no processor trains faster in fp16, whose gradients also need scaling", remedy),)
+    if precision == "bf16" and not {*NATIVE_BF16} & {*hardware.identity.instructions}:
+        cause = f"bf16 is emulated on this processor and slower than fp32 (it has none of {', '.join(NATIVE_BF16)})"
+        return (Unmet(cause, "set train.precision to fp32"),)
+    return ()
 
 
 def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
@@ -92,7 +120,8 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     tuning = work.rows.get("tuning", rows // 5)
     speed = speed_of(hardware, work.threads)
     forward = forward_seconds(model, speed, run_cost("torch", "torch"), min(params.batch_size, rows))
-    batch = _BATCH_SECONDS + _TRAINING_PASSES * forward + update_seconds(model, speed) / params.accumulate
+    passes = _TRAINING_PASSES * _PRECISION_SHARE[params.precision] + params.gradient_checkpointing
+    batch = _BATCH_SECONDS + passes * forward + update_seconds(model, speed) / params.accumulate
     judge = tuning / TUNING_ROWS * forward_seconds(model, speed, run_cost("torch", "torch"), TUNING_ROWS)
     epochs = max(1.0, params.epochs * _EPOCHS_SHARE) if params.early_stop else params.epochs
     seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
@@ -101,6 +130,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     # The best weights are kept beside the current ones; answers stay until the backward pass.
     states = {"sgd": 1, "adagrad": 2, "rmsprop": 2, "asgd": 2}.get(params.optimizer, 3)
     answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
+    answers = round(answers * (1 - _RECOMPUTED_BYTES * params.gradient_checkpointing))
     judged = (model.activation_bytes or 0) * min(TUNING_ROWS, tuning)
     copied = work.bytes.get("train", 0) + work.bytes.get("tuning", 0)
     peak = model.weight_bytes * (2 + states) + answers * 7 // 5 + judged * 3 // 2 + copied + _OPTIMIZER_BYTES
@@ -111,7 +141,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
 
 @operator(
     "train.fit",
-    version=3,
+    version=4,
     family="train",
     params=FitParams,
     inputs={"model": "torch", "train": "rows", "tuning": "rows"},
@@ -119,7 +149,13 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     consumes=["model"],
     requires=requires,
     predict=predict,
-    loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses", "titrant.runtime.training.loop"),
+    loads=(
+        "torch",
+        "torch._dynamo",
+        "titrant.runtime.backends.torch.losses",
+        "titrant.runtime.training.loop",
+        "titrant.runtime.training.watchers",
+    ),
     costless=(
         "learning_rate",
         "weight_decay",
@@ -131,6 +167,9 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
         "schedule",
         "gradient_clip",
         "keep_zeros",
+        "checkpoints",
+        "resume",
+        "watch_gradients",
     ),
     libraries=("torch", "numpy"),
     user_code=True,
@@ -173,19 +212,26 @@ def fit(
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.training.loop import train as train_module
+    from titrant.runtime.training.trial import trial_steps
+    from titrant.runtime.training.watchers import watchers_of
 
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
         rows, judged = _batches(model, train), _batches(model, tuning)
         _try(model, rows, params)
+        task = _task(model, rows, judged, params, context)
         try:
-            course = train_module(_task(model, rows, judged, params, context))
+            trial_steps(task, rows.take(slice(0, params.batch_size)), context.measure)
+            counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
+            course = train_module(task, watchers_of(params, context, counts))
         except RuntimeError as error:
             raise _explained(error) from error
     model.module.load_state_dict(course.best_weights)
     model.module.eval()
     context.measure("final_loss", course.loss[-1])
     context.measure("best_epoch", course.best_epoch)
+    if params.precision == "fp16":
+        context.measure("skipped_steps", course.skipped_steps)
     if course.sweep is not None:
         context.measure("learning_rate", course.sweep["chosen"])
     context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
