@@ -118,15 +118,17 @@ def _asked(question: Question, key: str, asked: str, chosen: str, because: str =
     return decision(question, subject, f"{key}.written", asked=asked, chosen=chosen, because=because, path=path)
 
 
-def _class_weights(question: Question, asked: Literal["balanced"] | Mapping[str, float]) -> tuple[list[float], str]:
+def _class_weights(
+    question: Question, asked: Literal["balanced"] | Mapping[str, float]
+) -> tuple[tuple[float, ...], str]:
     """Return a weight for each class in the order of the outputs; balanced: rows / (classes · rows of the class)."""
     names = question.data.class_values or question.data.classes
     if asked != "balanced":
-        return [float(asked.get(name, 1.0)) for name in names], "the recipe says so; what it leaves out counts 1"
+        return tuple(float(asked.get(name, 1.0)) for name in names), "the recipe says so; what it leaves out counts 1"
     rows = question.data.roles["train"].classes
     seen = [name for name in names if rows.get(name)]
     total = sum(rows[name] for name in seen)
-    weights = [total / (len(seen) * rows[name]) if name in seen else 1.0 for name in names]
+    weights = tuple(total / (len(seen) * rows[name]) if name in seen else 1.0 for name in names)
     return weights, "every class weighs as much as another: rows / (classes · rows of the class), of train rows"
 
 
