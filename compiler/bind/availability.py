@@ -26,13 +26,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("data", "unlabeled", "huggingface"): (),
     ("data", "sources", "*", "huggingface"): (),
     ("data", "transform", "*", "tokenize"): (),
-    ("train", "class_weights"): ("none",),
-    ("train", "label_smoothing"): (0,),
-    ("train", "schedule"): ("none", "constant"),
-    ("train", "gradient_clip"): ("none",),
-    ("train", "accumulate"): (1,),
-    ("train", "find_learning_rate"): (False,),
-    ("train", "precision"): ("auto", "fp32"),
     ("train", "distributed"): ("none",),
     ("train", "checkpoints"): (),
     ("train", "resume"): (False,),
@@ -40,7 +33,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("reduction", "distillation"): ("none",),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
-    ("memory", "gradient_checkpointing"): ("none",),
     ("memory", "offload"): ("none",),
     ("memory", "offload_from"): (),
     ("memory", "guard"): (),
@@ -72,7 +64,6 @@ VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("target", "latency", "scenario"): ("single_stream",),
     ("validation", "agreement", "measure"): MEASURES,
     ("validation", "agreement", "*", "measure"): MEASURES,
-    ("train", "loss"): ("cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"),
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from titrant.compiler.decide.rule import Question, decision
 from titrant.runtime import catalog
+from titrant.schema.cost import NOTHING_KNOWN
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.train import Train
 from titrant.schema.values.units import format_size
@@ -81,6 +82,5 @@ def _by_memory(question: Question, params: Mapping[str, Any]) -> tuple[float, st
 
 def _peak_bytes(question: Question, params: Mapping[str, Any], ratio: float) -> int | None:
     fit = catalog.get("train.fit")
-    return fit.predict(
-        fit.params(**{**params, "gradient_checkpointing": ratio}), question.hardware, question.model
-    ).peak_bytes
+    asked = fit.params(**{**params, "gradient_checkpointing": ratio})
+    return fit.predict(asked, question.hardware, question.model, NOTHING_KNOWN).peak_bytes
