@@ -26,12 +26,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("data", "unlabeled", "huggingface"): (),
     ("data", "sources", "*", "huggingface"): (),
     ("data", "transform", "*", "tokenize"): (),
-    ("train", "class_weights"): ("none",),
-    ("train", "label_smoothing"): (0,),
-    ("train", "schedule"): ("none", "constant"),
-    ("train", "gradient_clip"): ("none",),
-    ("train", "accumulate"): (1,),
-    ("train", "find_learning_rate"): (False,),
     ("train", "precision"): ("auto", "fp32"),
     ("train", "distributed"): ("none",),
     ("reduction", "distillation"): ("none",),
@@ -69,7 +63,6 @@ VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("target", "latency", "scenario"): ("single_stream",),
     ("validation", "agreement", "measure"): MEASURES,
     ("validation", "agreement", "*", "measure"): MEASURES,
-    ("train", "loss"): ("cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"),
 }
 
 

@@ -37,6 +37,8 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
             yield ("data", "sources", name, "factory"), source.factory
     if data.unlabeled is not None and data.unlabeled.factory is not None:
         yield ("data", "unlabeled", "factory"), data.unlabeled.factory
+    if recipe.train is not None and ":" in (recipe.train.loss or ""):
+        yield ("train", "loss"), str(recipe.train.loss)
     if ":" in recipe.quantization.method:
         yield ("quantization", "method"), recipe.quantization.method
 
@@ -80,6 +82,9 @@ def _unknown_kind(given: CheckInput, path: KeyPath, located: FoundModule, refere
     """Find an installed factory that nothing says to build a model or to return data: it might run what it is given."""
     module, _, name = reference.partition(":")
     role: Role = "model" if path[0] == "model" else "data"
+    if path == ("train", "loss") and in_standard_library(module, located.path):
+        message = f"`{reference}` is part of Python's standard library, of which nothing is a loss"
+        yield given.finding("R105", path, message, "name a loss; --trust calls it whatever it does")
     if path[-1] != "factory" or f"{module}.".startswith(OWN):
         return
     what = {"model": "builds a model", "data": "returns a data set"}[role]

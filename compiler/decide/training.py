@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from titrant.compiler.bind.check_reduction import reduces
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
@@ -26,6 +26,19 @@ LEARNING_RATES: Mapping[str, float] = {
     "adafactor": 1e-2,
     "adadelta": 1.0,
 }
+# What a schedule does; the figures are those of runtime/training/schedules.py.
+SCHEDULES: Mapping[str, str] = {
+    "constant": "the learning rate stays",
+    "linear": "straight down to 0 at the last step",
+    "cosine": "down to 0 at the last step, as half a cosine",
+    "cosine_warmup": "up for a tenth of the steps, then down to 0 as half a cosine",
+    "one_cycle": "up from a twenty-fifth for 30 % of the steps, then down to nearly 0; momentum against it",
+    "step": "a tenth of it after each third of the epochs",
+    "exponential": "by the same factor an epoch, to a hundredth of it",
+    "plateau": "a tenth of it whenever tuning rows have not improved for half of what stops training",
+}
+# The rates between which the learning-rate finder looks: runtime/training/rate_sweep.py.
+SWEPT = (1e-7, 10.0)
 # Given weights are moved gently.
 FINE_TUNING = 0.1
 _KEYS_SHOWN = 4  # keys of a file that a line lists
@@ -59,7 +72,7 @@ def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]
         "epochs": train.epochs,
         "batch_size": train.batch_size,
         "optimizer": train.optimizer,
-        "learning_rate": rate,
+        **({"find_learning_rate": True} if rate is None else {"learning_rate": rate}),
         "weight_decay": train.weight_decay,
         "loss": loss,
         "early_stop": stop is not None,
@@ -67,34 +80,66 @@ def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]
     }
     if stop is not None:
         params |= {"patience": stop.patience, "metric": stop.metric}
-    params |= _watched(question, train)
-    return params, (rate_line, loss_line, _stop_line(question, train), *_saved_lines(question, train))
+    terms = tuple(_terms(question, train))
+    params |= {key: value for key, value, _ in terms}
+    return params, (rate_line, loss_line, *(line for _, _, line in terms), _stop_line(question, train))
 
 
-def _watched(question: Question, train: Train) -> dict[str, Any]:
-    """Return what is kept and watched while training, where the recipe says more than train.fit does by itself."""
-    params: dict[str, Any] = {} if train.resume else {"resume": False}
-    if question.bound.written("train", "checkpoints"):
-        params["checkpoints"] = train.checkpoints.model_dump()
-    if not isinstance(train.watch_gradients, bool):
-        params["watch_gradients"] = train.watch_gradients.model_dump()
-    elif not train.watch_gradients:
-        params["watch_gradients"] = None
-    return params
-
-
-def _saved_lines(question: Question, train: Train) -> Iterator[Decision]:
+def _terms(question: Question, train: Train) -> Iterator[tuple[str, Any, Decision]]:
+    """Yield what is asked for beside the usual: the parameter of train.fit, its value and its line."""
+    if train.class_weights is not None:
+        weights, because = _class_weights(question, train.class_weights)
+        names = question.data.class_values or question.data.classes
+        chosen = _some(tuple(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True)))
+        asked = "balanced" if train.class_weights == "balanced" else "by class"
+        yield "class_weights", weights, _asked(question, "class_weights", asked, chosen, because)
+    if train.label_smoothing:
+        chosen = f"{train.label_smoothing:g} of a label is spread over all classes"
+        line = _asked(question, "label_smoothing", f"{train.label_smoothing:g}", chosen)
+        yield "label_smoothing", train.label_smoothing, line
+    if train.schedule is not None:
+        chosen = SCHEDULES[train.schedule]
+        yield "schedule", train.schedule, _asked(question, "schedule", train.schedule, chosen)
+    if train.gradient_clip is not None:
+        asked = f"{train.gradient_clip:g}"
+        chosen = f"gradients with an L2 norm above {asked} are scaled down to it"
+        yield "gradient_clip", train.gradient_clip, _asked(question, "gradient_clip", asked, chosen)
+    if train.accumulate > 1:
+        chosen = f"a step after {train.accumulate} batches: {train.accumulate * train.batch_size:,} cases"
+        yield "accumulate", train.accumulate, _asked(question, "accumulate", str(train.accumulate), chosen)
     if question.bound.written("train", "checkpoints"):
         saved = train.checkpoints
-        yield decision(
-            question,
-            "train.checkpoints",
-            "checkpoints.written",
-            asked="written",
-            chosen=f"the best {saved.keep_best} by {saved.metric} and the latest, of every {saved.every} epochs",
-            because="the recipe says so; they stay in the run's folder",
-            path=("train", "checkpoints"),
-        )
+        epochs = "epoch" if saved.every == 1 else f"{saved.every} epochs"
+        chosen = f"every {epochs}; the best {saved.keep_best} by {saved.metric} and the latest stay in the run's folder"
+        yield "checkpoints", saved.model_dump(), _asked(question, "checkpoints", "written", chosen)
+    if not train.resume:
+        chosen = "a training that was ended begins anew"
+        yield "resume", False, _asked(question, "resume", "false", chosen)
+    watched = train.watch_gradients
+    if not isinstance(watched, bool):
+        chosen = f"those of {watched.pattern}: a layer's norm from {watched.vanishing:g} to {watched.exploding:g}"
+        chosen += f", all of them up to {watched.global_norm:g}"
+        yield "watch_gradients", watched.model_dump(), _asked(question, "watch_gradients", "written", chosen)
+    elif not watched:
+        line = _asked(question, "watch_gradients", "false", "gradients are not looked at")
+        yield "watch_gradients", None, line
+
+
+def _asked(question: Question, key: str, asked: str, chosen: str, because: str = "the recipe says so") -> Decision:
+    subject, path = f"train.{key}", ("train", key)
+    return decision(question, subject, f"{key}.written", asked=asked, chosen=chosen, because=because, path=path)
+
+
+def _class_weights(question: Question, asked: Literal["balanced"] | Mapping[str, float]) -> tuple[list[float], str]:
+    """Return a weight for each class in the order of the outputs; balanced: rows / (classes · rows of the class)."""
+    names = question.data.class_values or question.data.classes
+    if asked != "balanced":
+        return [float(asked.get(name, 1.0)) for name in names], "the recipe says so; what it leaves out counts 1"
+    rows = question.data.roles["train"].classes
+    seen = [name for name in names if rows.get(name)]
+    total = sum(rows[name] for name in seen)
+    weights = [total / (len(seen) * rows[name]) if name in seen else 1.0 for name in names]
+    return weights, "every class weighs as much as another: rows / (classes · rows of the class), of train rows"
 
 
 def _weights_line(question: Question) -> Decision:
@@ -106,8 +151,16 @@ def _weights_line(question: Question) -> Decision:
     return decision(question, "weights", "training.original", asked="", chosen=chosen, because=because, path=("train",))
 
 
-def _learning_rate(question: Question, train: Train) -> tuple[float, Decision]:
+def _learning_rate(question: Question, train: Train) -> tuple[float | None, Decision]:
     asked = train.learning_rate
+    if train.find_learning_rate:
+        because = f"where the loss falls fastest in a sweep from {SWEPT[0]:g} to {SWEPT[1]:g} on train rows"
+        path = ("train", "find_learning_rate")
+        line = decision(
+            question, "train.learning_rate", "learning_rate.found", asked="auto", chosen="found by the step",
+            because=because, path=path,
+        )  # fmt: skip
+        return None, line
     if asked != "auto":
         chosen, rule, because = asked, "learning_rate.written", "the recipe says so"
     else:
