@@ -178,5 +178,5 @@ def test_refuses_rows_without_labels_or_without_rows(missing, torch_model, separ
 
 def test_stops_with_advice_when_the_loss_is_no_longer_finite(torch_model, separable, apply):
     inputs = {"model": torch_model("Stack", 5, widths=[5, 16, 2]), **separable}
-    with pytest.raises(StepError, match=r"X205.*learning_rate"):
+    with pytest.raises(StepError, match=r"X536.*at step 2.*learning_rate"):
         apply("train.fit", inputs, {"learning_rate": 1e30, "optimizer": "sgd"})
