@@ -84,9 +84,8 @@ def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]
     if stop is not None:
         params |= {"patience": stop.patience, "metric": stop.metric}
     terms = (*_terms(question, train), *step_terms(question, train, params))
-    params |= {key: value for key, value, _ in terms} | _watched(question, train)
-    lines = (rate_line, loss_line, *(line for _, _, line in terms), _stop_line(question, train))
-    return params, (*lines, *_saved_lines(question, train))
+    params |= {key: value for key, value, _ in terms}
+    return params, (rate_line, loss_line, *(line for _, _, line in terms), _stop_line(question, train))
 
 
 def _terms(question: Question, train: Train) -> Iterator[tuple[str, Any, Decision]]:
@@ -111,6 +110,22 @@ def _terms(question: Question, train: Train) -> Iterator[tuple[str, Any, Decisio
     if train.accumulate > 1:
         chosen = f"a step after {train.accumulate} batches: {train.accumulate * train.batch_size:,} cases"
         yield "accumulate", train.accumulate, _asked(question, "accumulate", str(train.accumulate), chosen)
+    if question.bound.written("train", "checkpoints"):
+        saved = train.checkpoints
+        epochs = "epoch" if saved.every == 1 else f"{saved.every} epochs"
+        chosen = f"every {epochs}; the best {saved.keep_best} by {saved.metric} and the latest stay in the run's folder"
+        yield "checkpoints", saved.model_dump(), _asked(question, "checkpoints", "written", chosen)
+    if not train.resume:
+        chosen = "a training that was ended begins anew"
+        yield "resume", False, _asked(question, "resume", "false", chosen)
+    watched = train.watch_gradients
+    if not isinstance(watched, bool):
+        chosen = f"those of {watched.pattern}: a layer's norm from {watched.vanishing:g} to {watched.exploding:g}"
+        chosen += f", all of them up to {watched.global_norm:g}"
+        yield "watch_gradients", watched.model_dump(), _asked(question, "watch_gradients", "written", chosen)
+    elif not watched:
+        line = _asked(question, "watch_gradients", "false", "gradients are not looked at")
+        yield "watch_gradients", None, line
 
 
 def _asked(question: Question, key: str, asked: str, chosen: str, because: str = "the recipe says so") -> Decision:
@@ -130,32 +145,6 @@ def _class_weights(
     total = sum(rows[name] for name in seen)
     weights = tuple(total / (len(seen) * rows[name]) if name in seen else 1.0 for name in names)
     return weights, "every class weighs as much as another: rows / (classes · rows of the class), of train rows"
-
-
-def _watched(question: Question, train: Train) -> dict[str, Any]:
-    """Return what is kept and watched while training, where the recipe says more than train.fit does by itself."""
-    params: dict[str, Any] = {} if train.resume else {"resume": False}
-    if question.bound.written("train", "checkpoints"):
-        params["checkpoints"] = train.checkpoints.model_dump()
-    if not isinstance(train.watch_gradients, bool):
-        params["watch_gradients"] = train.watch_gradients.model_dump()
-    elif not train.watch_gradients:
-        params["watch_gradients"] = None
-    return params
-
-
-def _saved_lines(question: Question, train: Train) -> Iterator[Decision]:
-    if question.bound.written("train", "checkpoints"):
-        saved = train.checkpoints
-        yield decision(
-            question,
-            "train.checkpoints",
-            "checkpoints.written",
-            asked="written",
-            chosen=f"the best {saved.keep_best} by {saved.metric} and the latest, of every {saved.every} epochs",
-            because="the recipe says so; they stay in the run's folder",
-            path=("train", "checkpoints"),
-        )
 
 
 def _weights_line(question: Question) -> Decision:
