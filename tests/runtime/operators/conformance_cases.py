@@ -134,6 +134,15 @@ CASES = {
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
+    "distill.fit": Case(
+        {"epochs": 2, "batch_size": 8},
+        {
+            "model": "model.load:model",
+            "teacher": "train.fit:model",
+            "train": "data.transform:train",
+            "tuning": "data.transform:tuning",
+        },
+    ),
     "factorize.svd": Case({"rank": 12}, {"model": _deep, "calibration": "data.transform:calibration"}),
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.fold": Case({}, {"model": "model.load:model"}),
