@@ -46,6 +46,7 @@ class Context(Protocol):
     seed: int
     threads: int
     scratch: Path  # an empty folder; what an output value refers to may live here
+    checkpoints: Path | None  # of this very step alone, until it is finished; also of a process that was killed
 
     @property
     def generator(self) -> Any:
@@ -56,6 +57,9 @@ class Context(Protocol):
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the step is."""
+
+    def note(self, text: str) -> None:
+        """Tell whoever follows the run something that matters to them."""
 
     def do_not_reuse(self, because: str) -> None:
         """Let the result count for this run only: something that may pass, such as a lack of memory, shaped it."""

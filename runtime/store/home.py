@@ -67,6 +67,11 @@ class Home:
         return self.path / "looks"
 
     @property
+    def training(self) -> Path:
+        """Checkpoints of steps that are not finished, by step key."""
+        return self.path / "training"
+
+    @property
     def unfinished(self) -> Path:
         """What is being written: nothing here counts until it is renamed to its place."""
         return self.path / "unfinished"

@@ -36,10 +36,12 @@ class GradientWatcher(Watcher):
     where the pattern fits no trainable parameter. What a scaler is about to skip is no error.
     """
 
-    def __init__(self, limits: GradientLimits, tell: Callable[[str], None], *, kept: str = "") -> None:
+    def __init__(
+        self, limits: GradientLimits, tell: Callable[[str], None], kept: Callable[[], str] | None = None
+    ) -> None:
         self._limits = limits
         self._tell = tell
-        self._kept = kept  # where the last good checkpoint is, for the error
+        self._kept = kept  # says where the last good checkpoint is, for the error
 
     def started(self, state: TrainingState) -> None:
         """Find the parameters."""
@@ -118,7 +120,8 @@ class GradientWatcher(Watcher):
             message += f"; {named(weights)} was already not finite"
         settings = state.task.settings
         advice = advice_on(norms, self._limits, clip=settings.gradient_clip, rate=settings.learning_rate)
-        return StepError(Diagnostic("X536", message, help="; ".join([*advice, *([self._kept] if self._kept else [])])))
+        kept = "" if self._kept is None else self._kept()
+        return StepError(Diagnostic("X536", message, help="; ".join([*advice, *filter(None, [kept])])))
 
 
 def _extreme(norms: GradientNorms, names: list[str], which: Callable[..., str]) -> str:

@@ -143,7 +143,18 @@ CASES = {
             "tuning": "data.transform:tuning",
         },
     ),
+    "prune.blocks": Case({"blocks": 1}, {"model": "net:blocks", "tuning": "data.transform:tuning"}),
+    "prune.magnitude": Case({}, {"model": "model.load:model"}),
+    "prune.n_m": Case({}, {"model": "net:layers"}),
+    "prune.activation": Case({}, {"model": "model.load:model", "calibration": "data.transform:calibration"}),
+    "prune.gradual": Case(
+        {"epochs": 2, "batch_size": 8},
+        {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
+    ),
     "factorize.svd": Case({"rank": 12}, {"model": _deep, "calibration": "data.transform:calibration"}),
+    "prune.structured": Case(
+        {"sparsity": 0.6, "round_to": 2}, {"model": "model.load:model", "tuning": "data.transform:tuning"}
+    ),
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.fold": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
@@ -330,14 +341,14 @@ def wide():
     return OnnxModel(path)
 
 
-def layers():
-    """A model of linear layers that takes the rows of the cases, for what needs more than one."""
+def network(name):
+    """A model that takes the rows of the cases, for what needs more than one layer, or blocks."""
     import torch
 
     from titrant.runtime.backends.torch.factory import build, source_digest
     from titrant.runtime.values import TorchModel
 
-    factory = "operator_nets:Flattened"
+    factory = f"operator_nets:{name}"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         module = build(factory, {}).eval()
@@ -382,7 +393,8 @@ def run(name, made, scratch):
 
 def run_all(scratch):
     """Run every case once: {"operator:port": value}."""
-    made = {"record:record": record(), "wide:model": wide(), "net:layers": layers()}
+    nets = {"net:layers": network("Flattened"), "net:blocks": network("ResidualBlocks")}
+    made = {"record:record": record(), "wide:model": wide(), **nets}
     for name in filter(runs_here, CASES):
         for port, value in run(name, made, scratch / name).items():
             made[f"{name}:{port}"] = value

@@ -548,3 +548,30 @@ class LastStep(nn.Module):
 
     def forward(self, x):
         return self.head(self.layers(x)[0][:, -1])
+
+
+class ResidualBlocks(nn.Module):
+    """A stem, residual blocks, and a head: (batch, 1, 6, 6) → logits (batch, 2); the last block changes the width."""
+
+    def __init__(self, blocks=3):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.stage = nn.Sequential(*(ResidualBlock(4, 4) for _ in range(blocks)), ResidualBlock(4, 8))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, image):
+        return self.head(self.stage(self.stem(image)).mean((2, 3)))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions and a shortcut: (batch, channels, height, width) → (batch, planes, height, width)."""
+
+    def __init__(self, channels, planes):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(channels, planes, 3, padding=1), nn.BatchNorm2d(planes)
+        self.second = nn.Conv2d(planes, planes, 3, padding=1)
+        self.planes = planes
+
+    def forward(self, x):
+        made = self.second(torch.relu(self.norm(self.first(x))))
+        return made + x.repeat(1, self.planes // x.shape[1], 1, 1)

@@ -56,6 +56,11 @@ class EpochCheckpoints(Watcher):
         self._writing: _WritingThread | None = None
         self._saved_at = time.monotonic()
         self._failed = False
+        self._last = ""
+
+    def last_saved(self) -> str:
+        """Say where the last good checkpoint is; "" where there is none."""
+        return self._last
 
     def started(self, state: TrainingState) -> None:
         """Go on from the latest checkpoint, where there is one that fits."""
@@ -75,6 +80,7 @@ class EpochCheckpoints(Watcher):
         # A copy: the weights move on while it is written.
         self._raise_or_tell(self._writing.put(state.epoch, self._brief(state), Taken(self._state(state), copied=True)))
         self._saved_at = time.monotonic()
+        self._last = f"what it was after epoch {state.epoch} is kept in {self._plan.folder / name_of(state.epoch)}"
 
     def ended(self, state: TrainingState) -> None:  # noqa: ARG002 - what a watcher is given
         """Wait until what was saved is on the disk."""
@@ -116,7 +122,8 @@ class EpochCheckpoints(Watcher):
             for name, value in course.items():
                 setattr(state.course, name, value)
             state.epoch, state.step = brief.epoch or 0, brief.step or 0
-            self._tell(f"it goes on after epoch {state.epoch}, from {file.name}")
+            self._last = f"what it was after epoch {state.epoch} is kept in {file}"
+            self._tell(f"it goes on after epoch {state.epoch}")
             return
 
 
