@@ -1,6 +1,6 @@
 """Lower a bound recipe and its decisions to a plan's steps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
@@ -13,13 +13,14 @@ from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import (
     RAW,
+    REMOVED,
     TRANSFORMS,
     Original,
     RequestedCandidate,
     entries,
     file_steps,
-    given_facts,
     links,
+    possible_facts,
 )
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
@@ -243,7 +244,7 @@ def _candidate(
         allocation=allocation,
         grows=entry.grows,
     )
-    asked = _executed(entry, candidate, answering)
+    asked = _executed(entry, candidate, steps, answering)
     return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
@@ -258,10 +259,10 @@ def _file_steps(entry: RequestedCandidate, original: Original, maker: StepMaker,
     return tuple(file_steps(entry.id, chained, original, maker, **about))
 
 
-def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:
+def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[Step], answering: Answering) -> Step:
     """Ask a candidate's engine about its file as soon as it is made."""
     chain, maker = entry.chain, answering.maker
-    planned = planned_layers(chain, maker.hardware, given_facts(chain, maker), answering.bound.recipe.quantization)
+    planned = planned_layers(chain, maker.hardware, possible_facts(chain, maker), answering.bound.recipe.quantization)
     params = {
         "engine": chain.engine,
         "threads": answering.decisions.settled.threads.timing,
@@ -272,6 +273,8 @@ def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answer
     because = "an engine may run something else than its file says"
     about = {"stage": entry.stage, "candidate": entry.id, "because": because}
     inputs = {"model": candidate.model, **({"allocation": candidate.allocation} if candidate.allocation else {})}
+    removing = [step.id for step in steps if REMOVED in maker.declare(step.operator).outputs]
+    inputs |= {REMOVED: f"{removing[-1]}.{REMOVED}"} if removing else {}
     return maker.make(f"{entry.id}.executed", "validate.executed", params, inputs, **about)
 
 

@@ -54,7 +54,8 @@ def _train(task: TrainingTask, watchers: Sequence[Watcher]) -> Course:
     scheduler = make_schedule(schedule, optimizer)
     scaler = Scaler(weights[0].device.type) if settings.precision == "fp16" else None
     state = TrainingState(task, task.module, optimizer, task.generator, course, scheduler, scaler)
-    watching = [*watchers, ZerosKept()] if settings.keep_zeros else list(watchers)
+    # The zeros are those of the module as it was given, also where a watcher restores what an earlier training was.
+    watching = [ZerosKept(), *watchers] if settings.keep_zeros else list(watchers)
     try:
         for watcher in watching:
             watcher.started(state)

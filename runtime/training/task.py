@@ -81,6 +81,7 @@ class Course:
     first_loss: float | None = None  # of the first batch, before anything was learned
     skipped_steps: int = 0  # by the scaler, since a gradient was not finite in fp16
     sweep: dict[str, Any] | None = None  # what the learning-rate finder saw
+    gradients: dict[str, Any] = field(default_factory=dict)  # what a watcher of them saw
 
     def curves(self) -> dict[str, Any]:
         """Return the curves as JSON."""
@@ -89,7 +90,9 @@ class Course:
             "tuning_loss": self.tuning_loss,
             "tuning_accuracy": self.tuning_accuracy,
             "best_epoch": self.best_epoch,
-        } | ({} if self.sweep is None else {"sweep": self.sweep})
+            **({} if self.sweep is None else {"sweep": self.sweep}),
+            **({"gradients": self.gradients} if self.gradients else {}),
+        }
 
 
 @dataclass

@@ -19,7 +19,7 @@ _TURNS = 5
 
 
 def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
-    """MeasureFunction what the settings of a training do to a step with one batch; nothing where they are the usual ones.
+    """Measure what the settings of a training do to a step with one batch; nothing where they are the usual ones.
 
     Weights, gradients, buffers and random states stay as they were. The names: step_seconds_fp32 and step_seconds (a
     forward and a backward pass in fp32 and in the precision that is asked for) and precision_speedup, their quotient;

@@ -22,7 +22,7 @@ from titrant.schema.recipe.terms import (
 )
 
 PruningName = Annotated[
-    Literal["auto", "magnitude", "structured", "activation", "n_m"],
+    Literal["auto", "blocks", "structured", "magnitude", "n_m", "activation"],
     installed("operators", "prune"),
     Added("operators", ("prune",)),
 ]
@@ -34,6 +34,9 @@ class Pruning(Section):
 
     method: PruningName = Field("auto", description="what is removed")
     sparsity: Auto | Annotated[float, Field(ge=0, lt=1)] = Field("auto", description="fraction of the weights removed")
+    blocks: Count | None = Field(
+        None, exclude_if=lambda value: value is None, description="whole blocks removed, in place of `sparsity`"
+    )
     schedule: Literal["one_shot", "gradual"] = Field(
         "one_shot", description="at once, or in rounds with training between"
     )

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from titrant.api import checkpoints, debug
     from titrant.api.apply import apply
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
@@ -113,6 +114,9 @@ _PUBLIC = {
     "verify_store": "titrant.api.store",
 }
 
+# What is reached by two names, as `titrant.checkpoints.save`.
+_MODULES = {"checkpoints": "titrant.api.checkpoints", "debug": "titrant.api.debug"}
+
 __all__ = [
     "Arithmetic",
     "Context",
@@ -129,9 +133,11 @@ __all__ = [
     "autocast",
     "check",
     "check_model",
+    "checkpoints",
     "clean_store",
     "count_parameters",
     "create_scaler",
+    "debug",
     "detect",
     "device_status",
     "diff",
@@ -172,11 +178,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> "Any":
-    if name not in _PUBLIC:
+    if name not in _PUBLIC and name not in _MODULES:
         raise AttributeError(f"module 'titrant' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_PUBLIC[name]), name)
+    value = import_module(_MODULES[name]) if name in _MODULES else getattr(import_module(_PUBLIC[name]), name)
     globals()[name] = value
     return value
 

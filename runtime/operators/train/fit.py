@@ -23,7 +23,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.terms import Ref, Watched
-from titrant.schema.recipe.train import Loss, Optimizer, Schedule
+from titrant.schema.recipe.train import Checkpoints, Loss, Optimizer, Schedule, WatchGradients
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
-    from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask
+    from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
 
 # Rows answered at once after an epoch, when nothing is learned from them.
@@ -85,6 +85,11 @@ class FitParams(Params):
     )
     metric: Watched = Field("tuning loss", description="what the best epoch is")
     deterministic: bool = Field(True, description="refuse torch operations whose result is not repeatable")
+    checkpoints: Checkpoints | None = Field(None, description="what is kept of the epochs; none: what a resume needs")
+    resume: bool = Field(True, description="go on where the same training was when it was ended")
+    watch_gradients: WatchGradients | None = Field(
+        WatchGradients(), description="when a gradient is unhealthy; none: they are not looked at"
+    )
 
 
 def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
@@ -136,7 +141,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
 
 @operator(
     "train.fit",
-    version=3,
+    version=4,
     family="train",
     params=FitParams,
     inputs={"model": "torch", "train": "rows", "tuning": "rows"},
@@ -144,7 +149,13 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     consumes=["model"],
     requires=requires,
     predict=predict,
-    loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses", "titrant.runtime.training.loop"),
+    loads=(
+        "torch",
+        "torch._dynamo",
+        "titrant.runtime.backends.torch.losses",
+        "titrant.runtime.training.loop",
+        "titrant.runtime.training.watchers",
+    ),
     costless=(
         "learning_rate",
         "weight_decay",
@@ -156,6 +167,9 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
         "schedule",
         "gradient_clip",
         "keep_zeros",
+        "checkpoints",
+        "resume",
+        "watch_gradients",
     ),
     libraries=("torch", "numpy"),
     user_code=True,
@@ -193,12 +207,19 @@ class Batches:
 
 
 def fit(
-    model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
+    model: "TorchModel",
+    train: "Rows",
+    tuning: "Rows",
+    params: FitParams,
+    context: Context,
+    *,
+    watchers: "Sequence[Watcher]" = (),
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.training.loop import train as train_module
     from titrant.runtime.training.trial import trial_steps
+    from titrant.runtime.training.watchers import watchers_of
 
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
@@ -207,7 +228,8 @@ def fit(
         task = _task(model, rows, judged, params, context)
         try:
             trial_steps(task, rows.take(slice(0, params.batch_size)), context.measure)
-            course = train_module(task)
+            counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
+            course = train_module(task, (*watchers, *watchers_of(params, context, counts)))
         except RuntimeError as error:
             raise _explained(error) from error
     model.module.load_state_dict(course.best_weights)
