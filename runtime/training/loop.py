@@ -7,7 +7,9 @@ from itertools import islice
 
 import torch  # noqa: TID253 - its very subject
 
+from titrant.runtime.training.precision import Scaler, arithmetic
 from titrant.runtime.training.progress import EpochLosses, TrainingClock, not_finite, refuse_diverged
+from titrant.runtime.training.recompute import apply_gradient_checkpointing
 from titrant.runtime.training.schedules import EACH_EPOCH, EACH_STEP, RateSchedule, make_optimizer, make_schedule
 from titrant.runtime.training.task import (
     Batch,
@@ -23,8 +25,19 @@ from titrant.runtime.training.task import (
 def train(task: TrainingTask, watchers: Sequence[Watcher] = ()) -> Course:
     """Train the module in place and return its curves and best weights; the module is left with its last weights.
 
-    Raises StepError X205 when a loss is no longer finite or diverges, X511 when no learning rate is found.
+    Tuning rows are answered in fp32 whatever the precision of the training. Raises StepError X205 when a loss is no
+    longer finite or diverges, X511 when no learning rate is found, X520 when no layer can be computed again.
     """
+    if not task.settings.gradient_checkpointing:
+        return _train(task, watchers)
+    apply_gradient_checkpointing(task.module, task.settings.gradient_checkpointing)
+    try:
+        return _train(task, watchers)
+    finally:
+        apply_gradient_checkpointing(task.module, 0)
+
+
+def _train(task: TrainingTask, watchers: Sequence[Watcher]) -> Course:
     course = Course()
     if task.settings.find_learning_rate:
         from titrant.runtime.training.rate_sweep import find_learning_rate
@@ -39,7 +52,8 @@ def train(task: TrainingTask, watchers: Sequence[Watcher] = ()) -> Course:
     plateau = max(1, settings.waits // 2)  # earlier than training would stop
     schedule = RateSchedule(settings.schedule, settings.epochs, task.steps, plateau, settings.metric)
     scheduler = make_schedule(schedule, optimizer)
-    state = TrainingState(task, task.module, optimizer, task.generator, course, scheduler)
+    scaler = Scaler(weights[0].device.type) if settings.precision == "fp16" else None
+    state = TrainingState(task, task.module, optimizer, task.generator, course, scheduler, scaler)
     # The zeros are those of the module as it was given, also where a watcher restores what an earlier training was.
     watching = [ZerosKept(), *watchers] if settings.keep_zeros else list(watchers)
     try:
@@ -51,6 +65,7 @@ def train(task: TrainingTask, watchers: Sequence[Watcher] = ()) -> Course:
     finally:
         for watcher in watching:
             watcher.ended(state)
+    course.skipped_steps = 0 if state.scaler is None else state.scaler.skipped_steps
     return course
 
 
@@ -89,14 +104,23 @@ def _learn(state: TrainingState, watchers: Sequence[Watcher], clock: TrainingClo
         for inputs, labels in group:
             loss = _loss(state, inputs, labels)
             # Each batch counts by its rows, so that the gradient is that of one batch of them all.
-            (loss if len(group) == 1 else loss * (len(labels) / rows)).backward()  # type: ignore[no-untyped-call]
+            share = loss if len(group) == 1 else loss * (len(labels) / rows)
+            (share if state.scaler is None else state.scaler.scale(share)).backward()
             losses.add(loss.detach(), len(labels))
-        for watcher in watchers:
-            watcher.after_backward(state)
+        if state.scaler is not None:
+            state.scaler.unscale_(state.optimizer)
+        # Gradients of a step that the scaler skips say nothing about the training.
+        if state.scaler is None or not state.scaler.overflowed(state.optimizer):
+            for watcher in watchers:
+                watcher.after_backward(state)
         losses.check()
         if settings.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(weights, settings.gradient_clip)
-        state.optimizer.step()
+        if state.scaler is None:
+            state.optimizer.step()
+        else:
+            state.scaler.step(state.optimizer)
+            state.scaler.update()
         state.step += 1
         if state.scheduler is not None and settings.schedule in EACH_STEP and state.step <= state.task.steps:
             state.scheduler.step()
@@ -109,8 +133,13 @@ def _learn(state: TrainingState, watchers: Sequence[Watcher], clock: TrainingClo
 
 
 def _loss(state: TrainingState, inputs: Inputs, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean loss of a batch."""
-    return state.task.objective(state.task.call(state.module, inputs), labels, inputs)
+    """Return the mean loss of a batch; the loss itself is computed in fp32."""
+    task = state.task
+    if task.settings.precision == "fp32":
+        return task.objective(task.call(state.module, inputs), labels, inputs)
+    with arithmetic(task.settings.precision, labels.device.type):
+        output = task.call(state.module, inputs)
+    return task.objective(output.float(), labels, inputs)
 
 
 def _groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:

@@ -33,6 +33,8 @@ class TrainingSettings:
     metric: str = "tuning loss"
     find_learning_rate: bool = False
     keep_zeros: bool = False
+    precision: str = "fp32"  # of the forward and backward pass: fp32, bf16, fp16
+    gradient_checkpointing: float = 0.0
 
     @property
     def waits(self) -> int:
@@ -77,6 +79,7 @@ class Course:
     best_epoch: int = 0
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     first_loss: float | None = None  # of the first batch, before anything was learned
+    skipped_steps: int = 0  # by the scaler, since a gradient was not finite in fp16
     sweep: dict[str, Any] | None = None  # what the learning-rate finder saw
     gradients: dict[str, Any] = field(default_factory=dict)  # what a watcher of them saw
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from titrant.runtime.catalog import Context
-from titrant.runtime.training.checkpoints.epoch_checkpoints import RESUME_SECONDS, CheckpointPlan, EpochCheckpoints
+from titrant.runtime.training.epoch_checkpoints import RESUME_SECONDS, CheckpointPlan, EpochCheckpoints
 from titrant.runtime.training.gradient_norms import GradientLimits
 from titrant.runtime.training.gradient_watcher import GradientWatcher
 from titrant.runtime.training.task import Watcher
@@ -16,9 +16,17 @@ from titrant.schema.values.canonical import plain
 class WatchedParams(Protocol):
     """What of an operator's parameters is read here."""
 
-    checkpoints: Checkpoints | None
-    resume: bool
-    watch_gradients: WatchGradients | None
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """What is kept of the epochs."""
+
+    @property
+    def resume(self) -> bool:
+        """Whether training goes on where it was ended."""
+
+    @property
+    def watch_gradients(self) -> WatchGradients | None:
+        """When gradients are unhealthy."""
 
     def model_dump(self) -> dict[str, Any]:
         """Return the parameters as values."""

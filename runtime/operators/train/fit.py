@@ -1,9 +1,10 @@
 """Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -31,13 +32,21 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
-    from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask
+    from titrant.runtime.training.task import TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
+
+    Taught = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
 # Forward and backward pass, in forward passes; measured on the shipped models and ResNet-20.
 _TRAINING_PASSES = 3.5
+# Seconds of these passes in a precision, in those in fp32: an encoder, perceptrons and a CNN where bf16 is native.
+_PRECISION_SHARE = {"fp32": 1.0, "bf16": 0.7, "fp16": 0.7}
+# Of a layer's activations, what recomputing leaves out at the peak: a transformer's.
+_RECOMPUTED_BYTES = 0.87
+# Instruction sets that multiply in bf16, rather than convert to fp32 and back.
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 # Choosing a batch's rows, the loss, and keeping count.
 _BATCH_SECONDS = 0.0004
 # Of the epochs that early stopping allows, what it comes to on average.
@@ -67,6 +76,12 @@ class FitParams(Params):
     accumulate: int = Field(1, ge=1, description="batches whose gradients are added before a step")
     find_learning_rate: bool = Field(False, description="find the step size by a sweep on train rows first")
     keep_zeros: bool = Field(False, description="weights of layers that are 0 at the start stay 0")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="number format of the forward and backward pass; weights and optimizer stay fp32"
+    )
+    gradient_checkpointing: float = Field(
+        0.0, ge=0, le=1, description="share of the layers whose activations are computed again in the backward pass"
+    )
     early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
     patience: int | None = Field(
         None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
@@ -86,7 +101,18 @@ def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) ->
     if model is not None and model.trainable == 0:
         remedy = "leave out train, or set requires_grad in the factory"
         weights = (Unmet("the model has no trainable parameters", remedy),)
-    return missing(hardware, "torch") + weights
+    return missing(hardware, "torch") + weights + precision_unmet(params.precision, hardware)
+
+
+def precision_unmet(precision: str, hardware: Hardware) -> tuple[Unmet, ...]:
+    """Say what training in a precision lacks here, where steps run on the processor."""
+    if precision == "fp16":
+        remedy = "set train.precision to bf16 or fp32; fp16 takes a GPU, on which no training step runs yet"
+        return (Unmet("no processor trains faster in fp16, whose gradients also need scaling", remedy),)
+    if precision == "bf16" and not {*NATIVE_BF16} & {*hardware.identity.instructions}:
+        cause = f"bf16 is emulated on this processor and slower than fp32 (it has none of {', '.join(NATIVE_BF16)})"
+        return (Unmet(cause, "set train.precision to fp32"),)
+    return ()
 
 
 def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
@@ -97,7 +123,8 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     tuning = work.rows.get("tuning", rows // 5)
     speed = speed_of(hardware, work.threads)
     forward = forward_seconds(model, speed, run_cost("torch", "torch"), min(params.batch_size, rows))
-    batch = _BATCH_SECONDS + _TRAINING_PASSES * forward + update_seconds(model, speed) / params.accumulate
+    passes = _TRAINING_PASSES * _PRECISION_SHARE[params.precision] + params.gradient_checkpointing
+    batch = _BATCH_SECONDS + passes * forward + update_seconds(model, speed) / params.accumulate
     judge = tuning / TUNING_ROWS * forward_seconds(model, speed, run_cost("torch", "torch"), TUNING_ROWS)
     epochs = max(1.0, params.epochs * _EPOCHS_SHARE) if params.early_stop else params.epochs
     seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
@@ -106,6 +133,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     # The best weights are kept beside the current ones; answers stay until the backward pass.
     states = {"sgd": 1, "adagrad": 2, "rmsprop": 2, "asgd": 2}.get(params.optimizer, 3)
     answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
+    answers = round(answers * (1 - _RECOMPUTED_BYTES * params.gradient_checkpointing))
     judged = (model.activation_bytes or 0) * min(TUNING_ROWS, tuning)
     copied = work.bytes.get("train", 0) + work.bytes.get("tuning", 0)
     peak = model.weight_bytes * (2 + states) + answers * 7 // 5 + judged * 3 // 2 + copied + _OPTIMIZER_BYTES
@@ -182,26 +210,43 @@ class Batches:
 
 
 def fit(
-    model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
+    model: "TorchModel",
+    train: "Rows",
+    tuning: "Rows",
+    params: FitParams,
+    context: Context,
+    *,
+    watchers: "Sequence[Watcher]" = (),
+    taught: "Taught | None" = None,
 ) -> "tuple[TorchModel, dict[str, Any]]":
-    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
+    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves.
+
+    `taught` says what is learned besides, from a task and its train rows: a task of the same module, or of one that
+    holds it, for as long as it is entered.
+    """
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.training.loop import train as train_module
+    from titrant.runtime.training.trial import trial_steps
     from titrant.runtime.training.watchers import watchers_of
 
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        rows, judged = _batches(model, train), _batches(model, tuning)
+        rows, judged = batches_of(model, train), batches_of(model, tuning)
         _try(model, rows, params)
+        task = _task(model, rows, judged, params, context)
         try:
-            counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
-            course = train_module(_task(model, rows, judged, params, context), watchers_of(params, context, counts))
+            with nullcontext(task) if taught is None else taught(task, rows) as learning:
+                trial_steps(learning, rows.take(slice(0, params.batch_size)), context.measure)
+                counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
+                course = train_module(learning, (*watchers, *watchers_of(params, context, counts)))
+                learning.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
             raise _explained(error) from error
-    model.module.load_state_dict(course.best_weights)
     model.module.eval()
     context.measure("final_loss", course.loss[-1])
     context.measure("best_epoch", course.best_epoch)
+    if params.precision == "fp16":
+        context.measure("skipped_steps", course.skipped_steps)
     if course.sweep is not None:
         context.measure("learning_rate", course.sweep["chosen"])
     context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
@@ -224,29 +269,35 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
     loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing))
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
 
-    def batches(order: torch.Tensor) -> Sequence[torch.Tensor]:
-        return _without_single(torch.split(order, params.batch_size))
-
-    def epoch() -> "Iterator[Batch]":
-        return map(train.take, batches(torch.from_numpy(context.generator.permutation(len(train.labels)))))
-
     return TrainingTask(
         module=model.module,
-        train=epoch,
+        train=lambda: map(train.take, shuffled(train, params, context)),
         tuning=lambda: (
             tuning.take(slice(start, start + TUNING_ROWS)) for start in range(0, len(tuning.labels), TUNING_ROWS)
         ),
         objective=lambda output, labels, _: loss(output, labels),
         settings=settings_of(params),
         generator=context.generator,
-        call=lambda module, inputs: _first(model, train.arguments.call(module, inputs)),
+        call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
         right=lambda output, labels: correct(output, labels, tuning.positive, boundary),
         progress=context.progress,
-        batches=len(batches(torch.arange(len(train.labels)))),
+        batches=len(_parts(torch.arange(len(train.labels)), params)),
     )
 
 
-def _batches(model: "TorchModel", rows: "Rows") -> Batches:
+def shuffled(train: Batches, params: FitParams, context: Context) -> "Sequence[torch.Tensor]":
+    """Return the numbers of all rows, batch by batch, in a new order."""
+    import torch
+
+    return _parts(torch.from_numpy(context.generator.permutation(len(train.labels))), params)
+
+
+def _parts(order: "torch.Tensor", params: FitParams) -> "Sequence[torch.Tensor]":
+    return _without_single(order.split(params.batch_size))
+
+
+def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
+    """Return a role's rows as a model takes them; StepError X202 where there are none, X201 where they do not fit."""
     from titrant.runtime.backends.session import checked
     from titrant.runtime.backends.torch.arguments import arguments_of
     from titrant.runtime.backends.torch.determinism import tensor_of
@@ -273,12 +324,13 @@ def _try(model: "TorchModel", train: Batches, params: FitParams) -> None:
     with torch.inference_mode():
         arrays = {name: tensor.numpy() for (name, _, _), tensor in zip(model.inputs, inputs, strict=True)}
         answer = call(model.module.eval(), arrays)
-    first = _first(model, answer)
+    first = first_output(model, answer)
     weights = None if params.class_weights is None else len(params.class_weights)
     check_output(params.loss, first, train.labels if len(first) == len(labels) else labels, weights)
 
 
-def _first(model: "TorchModel", answer: Any) -> "torch.Tensor":
+def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
+    """Return the first output of what a module answers."""
     from titrant.runtime.backends.torch.call import named
 
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
