@@ -56,6 +56,7 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
     check_data.gaps_are_filled,
     check_data.classes_fit,
     check_training.training_has_classes,
+    check_training.watched_parameters_exist,
     check_data.roles_are_filled,
     check_data.threshold_can_be_set,
     check_data.slices_have_rows,
