@@ -49,10 +49,10 @@ def _measured_at_batches(bare: onnx.ModelProto) -> tuple[Sequence[ShapesByName],
     shapes: Sequence[ShapesByName] = [_shapes_at(bare, batch) for batch in _BATCHES]
     values: dict[str, ValuesByBatch] = {}
     while all(shapes):
-        found = _values(bare.graph, shapes)
-        if len(found) == len(values):
+        computed = _values(bare.graph, shapes)
+        if len(computed) == len(values):
             break
-        values = found
+        values = computed
         shapes = [_shapes_at(_given(bare, values, place), batch) for place, batch in enumerate(_BATCHES)]
     return shapes, values
 
@@ -79,7 +79,7 @@ def _fold(graph: onnx.GraphProto, shapes: Sequence[ShapesByName], values: Mappin
             nodes.append(_constant(node.output[0], numbers[0], node.name))
             continue
         if node.op_type == "Reshape" and node.domain in STANDARD:
-            sizes = _taken_over(node, values.get(node.input[1]), [known.get(node.input[0]) for known in shapes])
+            sizes = _taken_over(node, values.get(node.input[1]), [at_batch.get(node.input[0]) for at_batch in shapes])
             if sizes is not None:
                 name = f"{node.output[0]}_sizes"
                 nodes.append(_constant(name, sizes, name))
@@ -140,7 +140,7 @@ def _values(graph: onnx.GraphProto, shapes: Sequence[ShapesByName]) -> dict[str,
         if node.domain not in STANDARD or len(node.output) != 1 or node.op_type not in (*_COMPUTED, "Shape"):
             continue
         if node.op_type == "Shape":
-            given = [known.get(node.input[0]) for known in shapes]
+            given = [at_batch.get(node.input[0]) for at_batch in shapes]
             if None not in given:
                 values[node.output[0]] = tuple(_measured(node, shape) for shape in given if shape is not None)
             continue

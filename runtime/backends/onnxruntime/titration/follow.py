@@ -196,7 +196,7 @@ class Follower:
         return True
 
     def _beside(self, name: str, axis: int, reason: str) -> np.ndarray | None:
-        """Return the channels of a part along an axis, new ones of scale 1 where it has none; None: not a known size."""
+        """Return a part's channels along an axis, new ones of scale 1 if it has none; None if their number is free."""
         if name in self._tensors:
             return self._tensors[name].channels
         shape = self._shapes.get(name)
