@@ -1,5 +1,7 @@
 """prune.gradual: the cubic schedule, masks that hold between steps, and which epoch may be the best."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch  # noqa: TID253 - its very subject
@@ -120,20 +122,15 @@ def test_goes_on_where_an_earlier_training_was():
 
         def after_epoch(self, state):
             if state.epoch == self.stop:
-                self.kept = (
-                    {name: value.clone() for name, value in state.module.state_dict().items()},
-                    state.epoch,
-                    state.step,
-                )
+                weights = {name: value.clone() for name, value in state.module.state_dict().items()}
+                self.kept = (weights, state.epoch, state.step)
                 raise Stopped
 
     def run(*watchers):
         task = tasks(8)
         rising = RisingMasks({"it": task.module.weight}, CubicRise(0.6, every=5, end=0.7), "layer")
-        try:
+        with contextlib.suppress(Stopped):
             train(task, (rising, *watchers))
-        except Stopped:
-            pass
         return task.module.weight.detach().clone(), rising.sparsity
 
     whole = run()

@@ -86,7 +86,7 @@ CONVOLUTIONS = st.fixed_dictionaries(
 @settings(max_examples=15, deadline=None)
 @given(CONVOLUTIONS)
 def test_sums_what_each_weight_of_a_kernel_is_multiplied_with(options):
-    """The norm of a weight's unfolded inputs is read off the layer itself: with that weight alone, it answers with them."""
+    """The unfolded inputs of a weight are read off the layer itself: with that weight alone it answers with them."""
     options = dict(options)
     dimensions = options.pop("dimensions")
     make = {1: nn.Conv1d, 2: nn.Conv2d}[dimensions]
@@ -201,7 +201,7 @@ def test_leaves_layers_whose_inputs_do_not_divide(torch_model, apply):
 
 
 @pytest.mark.parametrize(
-    ("operator", "params", "code"),
+    "case",
     [
         ("prune.magnitude", {"skip": ("*",)}, "X551"),
         ("prune.n_m", {"n": 1, "m": 7}, "X551"),
@@ -209,7 +209,8 @@ def test_leaves_layers_whose_inputs_do_not_divide(torch_model, apply):
         ("prune.activation", {"score": "apoz"}, "X552"),
     ],
 )
-def test_refuses_where_there_is_nothing_to_mask(torch_model, rows, apply, operator, params, code):
+def test_refuses_where_there_is_nothing_to_mask(torch_model, rows, apply, case):
+    operator, params, code = case
     inputs = {"model": torch_model("Stack", 5, widths=[5, 16, 2])}
     if operator == "prune.activation":
         inputs["calibration"] = dataclasses.replace(rows(5), role="calibration")
