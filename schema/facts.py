@@ -1,7 +1,4 @@
-"""Facts about the machine, the model and the data, known before anything runs, and how many bytes the data take.
-
-Bytes are counted from the facts, for data as titrant keeps them: every array whole in one file.
-"""
+"""Facts about machine, model and data, known before anything runs, and how many bytes the data take, kept whole."""
 
 import math
 from collections.abc import Mapping

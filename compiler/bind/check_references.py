@@ -44,7 +44,7 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
         yield ("data", "unlabeled", "factory"), data.unlabeled.factory
     if recipe.train is not None and ":" in (recipe.train.loss or ""):
         yield ("train", "loss"), str(recipe.train.loss)
-    pruning = recipe.reduction and recipe.reduction.pruning
+    pruning = None if recipe.reduction is None else recipe.reduction.pruning
     if pruning is not None and pruning.validate_with is not None:
         yield VALIDATE, pruning.validate_with
     if ":" in recipe.quantization.method:

@@ -1,4 +1,8 @@
-"""Which reductions every candidate is made of before it is quantized, in the order of the recipe's section."""
+"""Which reductions candidates are made of before they are quantized, and how far they go.
+
+How far a network can be reduced shows only when it was trained again: each stage stands in the plan, and is made only
+where the one before it keeps on tuning rows what is asked.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -6,6 +10,7 @@ from typing import Any
 
 from titrant.compiler.bind.check_reduction import AUTO, FAMILIES, ReductionPart, reduction_parts
 from titrant.compiler.decide.levels import is_medical
+from titrant.compiler.decide.measuring import is_plain
 from titrant.compiler.decide.rule import Chain, Growth, Question, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.compiler.decide.training import fit_params
@@ -220,3 +225,44 @@ def _layer_lines(
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {counted(more, 'more layer')}" if more > 0 else "")
+
+
+def grown(question: Question) -> RuleAnswer:
+    """Add to the candidates those of each further stage of reduction, most aggressive last."""
+    chains = question.settled.chains
+    smaller: list[Chain] = []
+    for base in _bases(chains):
+        before = base
+        for stage in question.settled.growth:
+            chain = _grown(question, base, before, stage)
+            if chain.id not in question.left_out:
+                smaller.append(chain)
+            before = chain
+    last = max((chain.rank for chain in chains), default=0)
+    return RuleAnswer((*chains, *_ranked(smaller, question.settled.growth, last)))
+
+
+def _bases(chains: Sequence[Chain]) -> Iterator[Chain]:
+    """Yield what a smaller network can be tried with: each method as it is, and conversions where no method is left."""
+    uniform = [chain for chain in chains if not chain.mends]
+    quantized = [chain for chain in uniform if not is_plain(chain) and chain.method != "none"]
+    yield from quantized or uniform
+
+
+def _grown(question: Question, base: Chain, before: Chain, stage: Growth) -> Chain:
+    """Return the candidate of a stage that goes on from the one before it."""
+    before_method = question.settled.followed(stage.reductions)
+    named = named_by(replace(base, id=base.id.rpartition("+")[2], before=before_method), stage.name)
+    return replace(named, grows=before.id)
+
+
+def _ranked(candidates: Sequence[Chain], stages: Sequence[Growth], last: int) -> Iterator[Chain]:
+    """Rank by stage, and within one as the methods are."""
+    of_stage = {stage.reductions: place for place, stage in enumerate(stages)}
+
+    def place(chain: Chain) -> int:
+        return next(number for steps, number in of_stage.items() if chain.before[: len(steps)] == steps)
+
+    ordered = sorted(candidates, key=lambda chain: (place(chain), chain.rank))
+    for rank, chain in enumerate(ordered, last + 1):
+        yield replace(chain, rank=rank)

@@ -36,7 +36,7 @@ from titrant.runtime.report.savings import Pair, Saving, loading, savings, total
 from titrant.runtime.report.search_path import SearchPath, search_paths
 from titrant.runtime.report.slices import SliceTable, slice_table, without_small_slices
 from titrant.runtime.report.small_cells import without_small_cells
-from titrant.runtime.report.steps import StepRow, step_rows
+from titrant.runtime.report.steps import StepRow, TrainingRow, step_rows, training_rows
 from titrant.schema.gate import Judgement
 from titrant.schema.min_cell import without_small_groups
 from titrant.schema.plan import CandidateSearch, Decision
@@ -81,6 +81,7 @@ class Page:
     precisions: tuple[PrecisionRow, ...]
     decisions: tuple[Decision, ...]
     steps: tuple[StepRow, ...]
+    trainings: tuple[TrainingRow, ...]
     totals: Pair
     loading: Pair
     environment: tuple[Fact, ...]
@@ -110,6 +111,7 @@ def page(record: Record, least: int = MIN_CELL) -> Page:
         precisions=precision_rows(candidates.values()),
         decisions=record.plan.decisions,
         steps=step_rows(record),
+        trainings=training_rows(record),
         totals=totals(record),
         loading=loading(record),
         environment=environment(record),

@@ -134,6 +134,15 @@ CASES = {
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
+    "distill.fit": Case(
+        {"epochs": 2, "batch_size": 8},
+        {
+            "model": "model.load:model",
+            "teacher": "train.fit:model",
+            "train": "data.transform:train",
+            "tuning": "data.transform:tuning",
+        },
+    ),
     "prune.blocks": Case({"blocks": 1}, {"model": "net:blocks", "tuning": "data.transform:tuning"}),
     "prune.magnitude": Case({}, {"model": "model.load:model"}),
     "prune.n_m": Case({}, {"model": "net:layers"}),
