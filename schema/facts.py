@@ -1,4 +1,4 @@
-"""Facts about machine, model and data, known before anything runs, and the bytes of data as kept: arrays in one file."""
+"""Facts about machine, model and data, known before anything runs, and how many bytes the data take, kept whole."""
 
 import math
 from collections.abc import Mapping

@@ -19,6 +19,8 @@ CALIBRATION = "transform.calibration"
 TRANSFORMS = "transform.transforms"
 # Rows that what changes the network learns from, and finds out by what a change does to the answers.
 _ROWS = {"train": "transform.train", "tuning": "transform.tuning"}
+# The parameter of a reduction that says how outputs are read.
+READING = "reading"
 # The output of a reduction that says what it took out.
 REMOVED = "removed"
 # Rows as raw columns, which a file with its transforms inside takes.

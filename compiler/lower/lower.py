@@ -1,9 +1,11 @@
 """Lower a bound recipe and its decisions to a plan's steps."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
+from titrant.compiler.bind.check_reduction import GRADUAL
 from titrant.compiler.decide.number_format import planned_layers
 from titrant.compiler.decide.reductions import RECOVERY
 from titrant.compiler.decide.repairs import room
@@ -13,8 +15,10 @@ from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import (
     RAW,
+    READING,
     REMOVED,
     TRANSFORMS,
+    Link,
     Original,
     RequestedCandidate,
     entries,
@@ -222,7 +226,7 @@ def _candidate(
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
     allocation = allocation_step(entry) if chain.mix else ""
-    steps = _file_steps(entry, original, answering.maker, allocation)
+    steps = _file_steps(entry, original, answering, allocation)
     if chain.mix:
         steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
@@ -248,15 +252,25 @@ def _candidate(
     return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
-def _file_steps(entry: RequestedCandidate, original: Original, maker: StepMaker, allocation: str) -> tuple[Step, ...]:
+def _file_steps(
+    entry: RequestedCandidate, original: Original, answering: Answering, allocation: str
+) -> tuple[Step, ...]:
     """Make a candidate's file of the original, or load it where it was optimized elsewhere."""
+    maker = answering.maker
     if (load := entry.chain.load) is not None:
         because = "optimized elsewhere, and judged as it is"
         about = {"stage": entry.stage, "because": because, "candidate": entry.id}
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
-    chained = links(entry, original, maker)
+    chained = tuple(_told(link, answering) for link in links(entry, original, maker))
     about = {"candidate": entry.id, "stage": entry.stage, "allocation": allocation}
     return tuple(file_steps(entry.id, chained, original, maker, **about))
+
+
+def _told(link: Link, answering: Answering) -> Link:
+    """Say how outputs are read to an operator that asks what a change does to the answers."""
+    if READING not in answering.maker.declare(link.operator).params.model_fields:
+        return link
+    return replace(link, params={**link.params, READING: answering.reading})
 
 
 def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[Step], answering: Answering) -> Step:
@@ -284,7 +298,7 @@ def _mended_at_most(bound: BoundRecipe, decisions: Decisions) -> int:
 
 
 def _is_trained(entry: RequestedCandidate) -> bool:
-    return any(step.name == RECOVERY for step in entry.chain.before)
+    return any(step.name == RECOVERY or step.operator == GRADUAL for step in entry.chain.before)
 
 
 def _search(

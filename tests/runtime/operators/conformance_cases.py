@@ -151,6 +151,9 @@ CASES = {
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
+    "validate.reduced": Case(
+        {"check": "operator_nets:keeps_enough"}, {"model": "prune.blocks:model", "tuning": "data.transform:tuning"}
+    ),
     "factorize.svd": Case({"rank": 12}, {"model": _deep, "calibration": "data.transform:calibration"}),
     "prune.structured": Case(
         {"sparsity": 0.6, "round_to": 2}, {"model": "model.load:model", "tuning": "data.transform:tuning"}
