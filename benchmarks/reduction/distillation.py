@@ -81,17 +81,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     began = time.process_time()
     roles = images(asked.rows)
-    params = {"epochs": asked.epochs, "learning_rate": 3e-3, "metric": "tuning accuracy", "early_stop": False}
+    moved = {"learning_rate": 3e-3, "schedule": "one_cycle"}
+    params = {"epochs": asked.epochs, "metric": "tuning accuracy", "early_stop": False, **moved}
     teacher = trained(seeded(32, 0), roles, params, 0)
     counts = [sum(value.numel() for value in module.parameters()) for module in (teacher, network(16))]
     print(f"teacher {counts[0]:,} parameters: {accuracy(teacher, roles['test']):.4f}; student {counts[1]:,}")
     gains = []
-    for seed in range(1, SEEDS + 1):
+    for seed in range(1, asked.seeds + 1):
         student = seeded(16, seed)
         alone = accuracy(trained(student, roles, params, seed), roles["test"])
         taught = accuracy(trained(student, roles, params, seed, teacher=teacher), roles["test"])
