@@ -112,13 +112,14 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
 def reduced_kind(question: Question) -> ModelKind:
     """Return the kind of model that the last settled reduction gives; the original's where there is none."""
     if not question.settled.reductions:
-        return original_kind(question.model)
+        return original_kind(reduced_facts(question))
     return backend.kinds()[catalog.get(question.settled.reductions[-1].operator).outputs["model"]]
 
 
 def reduced_facts(question: Question) -> ModelFacts:
     """Return the facts of the model that the settled reductions make of the original."""
-    model = question.model
+    begun = question.settled.student
+    model = question.model if begun is None else begun.model
     for reduction in question.settled.reductions:
         declaration = catalog.get(reduction.operator)
         model = declaration.model_after(full_params(declaration.params, reduction.options), model)
@@ -131,6 +132,7 @@ def named_by(chain: Chain, stage: str = "") -> Chain:
     A `stage` of a reduction that is found out by trying is called by its own name.
     """
     before = [stage] if stage else [step.operator for step in chain.before if step.name not in (RECOVERY, CHECK)]
+    before = before if chain.student is None else ["student", *before]
     own = [] if before and chain.id == UNCHANGED else [chain.id]
     return replace(chain, id="+".join([*before, *own]))
 
