@@ -42,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     check_data.rows_are_real,
     check_data.roles_have_rows,
     check_training.training_fits,
+    check_training.recomputing_trains,
     check_contract.presets_have_facts,
     check_contract.gates_mean_something,
     check_contract.agreement_fits,

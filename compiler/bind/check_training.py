@@ -52,6 +52,14 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         )
 
 
+def recomputing_trains(given: CheckInput) -> Iterator[Finding]:
+    """Refuse to save the activations of a training where nothing is trained."""
+    if given.recipe.train is None and given.recipe.memory.gradient_checkpointing is not None:
+        message = "activations are computed again in a backward pass, and nothing is trained"
+        path = ("memory", "gradient_checkpointing")
+        yield given.finding("R194", path, message, "take it out, or add a `train` section", part="key")
+
+
 def _output_kind(given: CheckInput) -> OutputKind:
     """Return what the first output is said to be; logits where nothing is said, as judging has it."""
     outputs = given.recipe.model.output or ()

@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 from titrant.compiler.bind.bind import check_facts
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide import (
-    agreement,
     contract,
     gate_cases,
-    growth,
     inputs,
     ladder,
     levels,
@@ -66,7 +64,7 @@ def _note(question: Question, section: str, text: str) -> Decision:
 RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("trust", None, trusted),
     ("notes", None, notes),
-    ("weights", None, training.weights),
+    ("weights", None, inputs.weights),
     ("inputs", None, inputs.inputs),
     ("state", None, inputs.state),
     ("classes", None, inputs.classes),
@@ -77,7 +75,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("device", "device", target.device),
     ("threads", "threads", target.threads),
     ("original", "original_engine", target.original_engine),
-    ("model_args", "model_args", training.model_args),
+    ("model_args", "model_args", inputs.model_args),
     ("training", "training", training.training),
     ("exports", "exports", target.exports),
     ("presets", "presets", thresholds.presets),
@@ -85,6 +83,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("sparsity", "growth", reductions.growth),
     ("recovery", "recovery", recovery.recovery),
     ("fine_tuning", "fine_tuning", recovery.fine_tuning),
+    ("check", "check", recovery.check),
     ("methods", "chains", ladder.chains),
     ("number_format", "chains", number_format.number_format),
     ("layers", None, number_format.layers),
@@ -92,11 +91,11 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("plain", "plain", measuring.plain),
     ("objective", "objective", measuring.objective),
     ("operating_point", "operating_point", measuring.operating_point),
-    ("agreement", None, agreement.agreement),
+    ("agreement", None, measuring.agreement),
     ("profile", "profile", measuring.profile),
     ("contract", "contract", contract.contract),
     ("repairs", "chains", repairs.repairs),
-    ("growth", "chains", growth.growth),
+    ("growth", "chains", reductions.grown),
     ("ladder", "ladder", ladder.ladder),
     ("labels", None, gate_cases.labels),
 )

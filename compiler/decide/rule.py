@@ -149,6 +149,7 @@ class Settled:
     reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
     growth: tuple[Growth, ...] = ()  # further reductions that are tried in turn, as long as enough is kept
     recovery: ReductionStep | None = None  # the training of what they leave
+    check: ReductionStep | None = None  # the user's own judgement of what that made
     fine_tuning: Mapping[str, Any] | None = None  # parameters of train.fit; the original gets the same training beside
     chains: tuple[Chain, ...] = ()
     ladder: tuple[Rung, ...] = ()  # variants to release together, in the recipe's order; () where none are asked for
@@ -161,10 +162,12 @@ class Settled:
 
     @property
     def before(self) -> tuple[ReductionStep, ...]:
-        """All that comes before the method: the reductions, and the training of what they leave."""
-        if not self.reductions or self.recovery is None:
-            return self.reductions
-        return (*self.reductions, self.recovery)
+        """All that comes before the method: the reductions, the training of what they leave, and the user's check."""
+        return self.followed(self.reductions) if self.reductions else ()
+
+    def followed(self, steps: tuple[ReductionStep, ...]) -> tuple[ReductionStep, ...]:
+        """Add to some reductions what comes after them."""
+        return (*steps, *(step for step in (self.recovery, self.check) if step is not None))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ CALIBRATION = "transform.calibration"
 TRANSFORMS = "transform.transforms"
 # Rows that what changes the network learns from, and finds out by what a change does to the answers.
 _ROWS = {"train": "transform.train", "tuning": "transform.tuning"}
+# The parameter of a reduction that says how outputs are read.
+READING = "reading"
+# The output of a reduction that says what it took out.
+REMOVED = "removed"
 # Rows as raw columns, which a file with its transforms inside takes.
 RAW = "raw"
 
@@ -281,4 +285,16 @@ def given_facts(chain: Chain, maker: StepMaker) -> ModelFacts:
     for reduction in chain.before:
         declaration = maker.declare(reduction.operator)
         model = declaration.model_after(full_params(declaration.params, reduction.options), model)
+    return model
+
+
+def possible_facts(chain: Chain, maker: StepMaker) -> ModelFacts:
+    """Return the facts of what the method may be given: with every layer that a removal may take out, or may leave.
+
+    Which blocks go shows only when their removal was measured.
+    """
+    model = given_facts(chain, maker)
+    if any(REMOVED in maker.declare(reduction.operator).outputs for reduction in chain.before):
+        left = {layer.name: layer for layer in model.layers}
+        model = replace(model, layers=tuple(left.get(layer.name, layer) for layer in maker.model.layers))
     return model

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.agreement import as_params
-from titrant.compiler.decide.measuring import output_names
+from titrant.compiler.decide.measuring import as_params, output_names
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.chains import RAW, Original
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference

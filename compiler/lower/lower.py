@@ -1,9 +1,11 @@
 """Lower a bound recipe and its decisions to a plan's steps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
+from titrant.compiler.bind.check_reduction import GRADUAL
 from titrant.compiler.decide.number_format import planned_layers
 from titrant.compiler.decide.reductions import RECOVERY
 from titrant.compiler.decide.repairs import room
@@ -13,13 +15,16 @@ from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import (
     RAW,
+    READING,
+    REMOVED,
     TRANSFORMS,
+    Link,
     Original,
     RequestedCandidate,
     entries,
     file_steps,
-    given_facts,
     links,
+    possible_facts,
 )
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
@@ -221,7 +226,7 @@ def _candidate(
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
     allocation = allocation_step(entry) if chain.mix else ""
-    steps = _file_steps(entry, original, answering.maker, allocation)
+    steps = _file_steps(entry, original, answering, allocation)
     if chain.mix:
         steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
@@ -243,25 +248,35 @@ def _candidate(
         allocation=allocation,
         grows=entry.grows,
     )
-    asked = _executed(entry, candidate, answering)
+    asked = _executed(entry, candidate, steps, answering)
     return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
-def _file_steps(entry: RequestedCandidate, original: Original, maker: StepMaker, allocation: str) -> tuple[Step, ...]:
+def _file_steps(
+    entry: RequestedCandidate, original: Original, answering: Answering, allocation: str
+) -> tuple[Step, ...]:
     """Make a candidate's file of the original, or load it where it was optimized elsewhere."""
+    maker = answering.maker
     if (load := entry.chain.load) is not None:
         because = "optimized elsewhere, and judged as it is"
         about = {"stage": entry.stage, "because": because, "candidate": entry.id}
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
-    chained = links(entry, original, maker)
+    chained = tuple(_told(link, answering) for link in links(entry, original, maker))
     about = {"candidate": entry.id, "stage": entry.stage, "allocation": allocation}
     return tuple(file_steps(entry.id, chained, original, maker, **about))
 
 
-def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:
+def _told(link: Link, answering: Answering) -> Link:
+    """Say how outputs are read to an operator that asks what a change does to the answers."""
+    if READING not in answering.maker.declare(link.operator).params.model_fields:
+        return link
+    return replace(link, params={**link.params, READING: answering.reading})
+
+
+def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[Step], answering: Answering) -> Step:
     """Ask a candidate's engine about its file as soon as it is made."""
     chain, maker = entry.chain, answering.maker
-    planned = planned_layers(chain, maker.hardware, given_facts(chain, maker), answering.bound.recipe.quantization)
+    planned = planned_layers(chain, maker.hardware, possible_facts(chain, maker), answering.bound.recipe.quantization)
     params = {
         "engine": chain.engine,
         "threads": answering.decisions.settled.threads.timing,
@@ -272,6 +287,8 @@ def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answer
     because = "an engine may run something else than its file says"
     about = {"stage": entry.stage, "candidate": entry.id, "because": because}
     inputs = {"model": candidate.model, **({"allocation": candidate.allocation} if candidate.allocation else {})}
+    removing = [step.id for step in steps if REMOVED in maker.declare(step.operator).outputs]
+    inputs |= {REMOVED: f"{removing[-1]}.{REMOVED}"} if removing else {}
     return maker.make(f"{entry.id}.executed", "validate.executed", params, inputs, **about)
 
 
@@ -281,7 +298,7 @@ def _mended_at_most(bound: BoundRecipe, decisions: Decisions) -> int:
 
 
 def _is_trained(entry: RequestedCandidate) -> bool:
-    return any(step.name == RECOVERY for step in entry.chain.before)
+    return any(step.name == RECOVERY or step.operator == GRADUAL for step in entry.chain.before)
 
 
 def _search(

@@ -13,8 +13,6 @@ from titrant.runtime.contract.verdict import beyond, beyond_words, charged
 from titrant.runtime.run.choice.figures import Figures, figures, limits
 from titrant.runtime.run.choice.shortlist import Choice, shortlist
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
-from titrant.runtime.run.grow import grow
-from titrant.runtime.run.mend import mend
 from titrant.runtime.run.outcome import (
     Chosen,
     JudgedSearches,
@@ -27,6 +25,7 @@ from titrant.runtime.run.outcome import (
 from titrant.runtime.run.record import report_value
 from titrant.runtime.run.replay import Replay, replayed
 from titrant.runtime.run.replay import judged as chosen_to_judge
+from titrant.runtime.run.search import grow, mend
 from titrant.runtime.run.search_end import making_steps
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError

@@ -109,8 +109,10 @@ def _learn(state: TrainingState, watchers: Sequence[Watcher], clock: TrainingClo
             losses.add(loss.detach(), len(labels))
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
-        for watcher in watchers:
-            watcher.after_backward(state)
+        # Gradients of a step that the scaler skips say nothing about the training.
+        if state.scaler is None or not state.scaler.overflowed(state.optimizer):
+            for watcher in watchers:
+                watcher.after_backward(state)
         losses.check()
         if settings.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(weights, settings.gradient_clip)

@@ -9,14 +9,14 @@ from torch.amp.grad_scaler import GradScaler  # noqa: TID253
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-Device = torch.device | str | None
+DeviceLike = torch.device | str | None
 # CUDA's compute capability from which on bf16 is computed and not emulated.
 _BF16_CAPABILITY = (8, 0)
 
 
-def autocast(precision: Precision = "auto", device: Device = None) -> torch.autocast:
+def autocast(precision: TrainingPrecision = "auto", device: DeviceLike = None) -> torch.autocast:
     """Return a context manager, or decorator, in which torch computes what it can in 16 bits.
 
     "auto" is bf16 where the device computes in it, fp16 on other GPUs, and fp32 else. Weights, gradients and optimizer
@@ -28,7 +28,7 @@ def autocast(precision: Precision = "auto", device: Device = None) -> torch.auto
     return torch.autocast(kind.type, dtype=DTYPES[chosen], enabled=chosen != "fp32")
 
 
-def create_scaler(precision: Precision = "auto", device: Device = None) -> "Scaler":
+def create_scaler(precision: TrainingPrecision = "auto", device: DeviceLike = None) -> "Scaler":
     """Return a scaler of the loss for what `autocast` chooses: at work for fp16, and passing all through else.
 
     `precision`, `device` and errors are those of `autocast`. Used as torch's: `scaler.scale(loss).backward()`,
@@ -44,6 +44,10 @@ class Scaler(GradScaler):
     def __init__(self, device: str, *, enabled: bool = True) -> None:
         super().__init__(device, enabled=enabled)
         self.skipped_steps = 0
+
+    def overflowed(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether gradients that were unscaled are infinite or NaN, while a lower scale may still help."""
+        return self.get_scale() > 1 and any(map(float, self._found_inf_per_device(optimizer).values()))
 
     def update(self, new_scale: float | torch.Tensor | None = None) -> None:
         """Set the scale for the next step: lower after one that was skipped."""
@@ -67,7 +71,7 @@ def arithmetic(precision: str, kind: str) -> AbstractContextManager[Any]:
     return nullcontext() if precision == "fp32" else torch.autocast(kind, dtype=DTYPES[precision])
 
 
-def resolved(precision: str, device: Device) -> tuple[torch.device, str]:
+def resolved(precision: str, device: DeviceLike) -> tuple[torch.device, str]:
     """Return the device, and the precision that `precision` means on it; raises as `autocast` does."""
     if precision not in ("auto", *DTYPES):
         raise ValueError(f"a precision is auto, {', '.join(DTYPES)}, not {precision!r}")

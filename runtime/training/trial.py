@@ -13,12 +13,12 @@ from titrant.runtime.training.precision import arithmetic
 from titrant.runtime.training.recompute import apply_gradient_checkpointing
 from titrant.runtime.training.task import Batch, TrainingTask
 
-Measure = Callable[[str, float, str], None]
+MeasureFunction = Callable[[str, float, str], None]
 # Turns in which two precisions are timed, one after the other.
 _TURNS = 5
 
 
-def trial_steps(task: TrainingTask, batch: Batch, measure: Measure) -> None:
+def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
     """Measure what the settings of a training do to a step with one batch; nothing where they are the usual ones.
 
     Weights, gradients, buffers and random states stay as they were. The names: step_seconds_fp32 and step_seconds (a
@@ -40,7 +40,7 @@ def trial_steps(task: TrainingTask, batch: Batch, measure: Measure) -> None:
         task.module.train(mode)
 
 
-def _recomputing(task: TrainingTask, batch: Batch, measure: Measure) -> None:
+def _recomputing(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
     model, ratio = task.module, task.settings.gradient_checkpointing
 
     def run() -> torch.Tensor:
@@ -58,7 +58,7 @@ def _recomputing(task: TrainingTask, batch: Batch, measure: Measure) -> None:
     measure("recompute_seconds", after.seconds - before.seconds, "s")
 
 
-def _precision(task: TrainingTask, batch: Batch, measure: Measure) -> None:
+def _precision(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
     seconds: dict[str, list[float]] = {"fp32": [], task.settings.precision: []}
     with untouched(task.module), _recomputed(task.module, task.settings.gradient_checkpointing):
         for turn in range(_TURNS + 1):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from titrant.runtime.catalog import Context
-from titrant.runtime.training.checkpoints.epoch_checkpoints import RESUME_SECONDS, CheckpointPlan, EpochCheckpoints
+from titrant.runtime.training.epoch_checkpoints import RESUME_SECONDS, CheckpointPlan, EpochCheckpoints
 from titrant.runtime.training.gradient_norms import GradientLimits
 from titrant.runtime.training.gradient_watcher import GradientWatcher
 from titrant.runtime.training.task import Watcher

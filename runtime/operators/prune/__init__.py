@@ -1,1 +1,1 @@
-"""Operators that make a network smaller by leaving weights out."""
+"""Operators that remove what a network can do without, or set its weights to zero."""

@@ -1,7 +1,8 @@
 """Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
-    from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask
+    from titrant.runtime.training.task import TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
+
+    Taught = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
@@ -207,9 +210,20 @@ class Batches:
 
 
 def fit(
-    model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
+    model: "TorchModel",
+    train: "Rows",
+    tuning: "Rows",
+    params: FitParams,
+    context: Context,
+    *,
+    watchers: "Sequence[Watcher]" = (),
+    taught: "Taught | None" = None,
 ) -> "tuple[TorchModel, dict[str, Any]]":
-    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
+    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves.
+
+    `taught` says what is learned besides, from a task and its train rows: a task of the same module, or of one that
+    holds it, for as long as it is entered.
+    """
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.training.loop import train as train_module
     from titrant.runtime.training.trial import trial_steps
@@ -217,16 +231,17 @@ def fit(
 
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        rows, judged = _batches(model, train), _batches(model, tuning)
+        rows, judged = batches_of(model, train), batches_of(model, tuning)
         _try(model, rows, params)
         task = _task(model, rows, judged, params, context)
         try:
-            trial_steps(task, rows.take(slice(0, params.batch_size)), context.measure)
-            counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
-            course = train_module(task, watchers_of(params, context, counts))
+            with nullcontext(task) if taught is None else taught(task, rows) as learning:
+                trial_steps(learning, rows.take(slice(0, params.batch_size)), context.measure)
+                counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
+                course = train_module(learning, (*watchers, *watchers_of(params, context, counts)))
+                learning.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
             raise _explained(error) from error
-    model.module.load_state_dict(course.best_weights)
     model.module.eval()
     context.measure("final_loss", course.loss[-1])
     context.measure("best_epoch", course.best_epoch)
@@ -254,29 +269,35 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
     loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing))
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
 
-    def batches(order: torch.Tensor) -> Sequence[torch.Tensor]:
-        return _without_single(torch.split(order, params.batch_size))
-
-    def epoch() -> "Iterator[Batch]":
-        return map(train.take, batches(torch.from_numpy(context.generator.permutation(len(train.labels)))))
-
     return TrainingTask(
         module=model.module,
-        train=epoch,
+        train=lambda: map(train.take, shuffled(train, params, context)),
         tuning=lambda: (
             tuning.take(slice(start, start + TUNING_ROWS)) for start in range(0, len(tuning.labels), TUNING_ROWS)
         ),
         objective=lambda output, labels, _: loss(output, labels),
         settings=settings_of(params),
         generator=context.generator,
-        call=lambda module, inputs: _first(model, train.arguments.call(module, inputs)),
+        call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
         right=lambda output, labels: correct(output, labels, tuning.positive, boundary),
         progress=context.progress,
-        batches=len(batches(torch.arange(len(train.labels)))),
+        batches=len(_parts(torch.arange(len(train.labels)), params)),
     )
 
 
-def _batches(model: "TorchModel", rows: "Rows") -> Batches:
+def shuffled(train: Batches, params: FitParams, context: Context) -> "Sequence[torch.Tensor]":
+    """Return the numbers of all rows, batch by batch, in a new order."""
+    import torch
+
+    return _parts(torch.from_numpy(context.generator.permutation(len(train.labels))), params)
+
+
+def _parts(order: "torch.Tensor", params: FitParams) -> "Sequence[torch.Tensor]":
+    return _without_single(order.split(params.batch_size))
+
+
+def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
+    """Return a role's rows as a model takes them; StepError X202 where there are none, X201 where they do not fit."""
     from titrant.runtime.backends.session import checked
     from titrant.runtime.backends.torch.arguments import arguments_of
     from titrant.runtime.backends.torch.determinism import tensor_of
@@ -303,12 +324,13 @@ def _try(model: "TorchModel", train: Batches, params: FitParams) -> None:
     with torch.inference_mode():
         arrays = {name: tensor.numpy() for (name, _, _), tensor in zip(model.inputs, inputs, strict=True)}
         answer = call(model.module.eval(), arrays)
-    first = _first(model, answer)
+    first = first_output(model, answer)
     weights = None if params.class_weights is None else len(params.class_weights)
     check_output(params.loss, first, train.labels if len(first) == len(labels) else labels, weights)
 
 
-def _first(model: "TorchModel", answer: Any) -> "torch.Tensor":
+def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
+    """Return the first output of what a module answers."""
     from titrant.runtime.backends.torch.call import named
 
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
