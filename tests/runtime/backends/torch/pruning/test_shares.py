@@ -12,6 +12,7 @@ from titrant.runtime.backends.torch.pruning.shares import (
     between,
     by_damage,
     filled,
+    some_counts,
     uniform,
 )
 
