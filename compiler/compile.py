@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.decide import NO_OTHERS, decide
-from titrant.compiler.decide.rule import Decisions, LeftOut, LoadStep
+from titrant.compiler.decide.rule import Decisions, LeftOut
 from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.facts.load_steps import LoadStep
 from titrant.compiler.given.file import GivenFile
 from titrant.compiler.given.rules import rules
 from titrant.compiler.lower.lower import lower

@@ -19,7 +19,8 @@ from titrant.compiler.decide import (
     thresholds,
     training,
 )
-from titrant.compiler.decide.rule import Decisions, LeftOut, LoadStep, Question, RuleAnswer, decision, settle
+from titrant.compiler.decide.rule import Decisions, LeftOut, Question, RuleAnswer, decision, settle
+from titrant.compiler.facts.load_steps import LoadStep
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe, located
 from titrant.compiler.bind.check_files import SHARDS
-from titrant.compiler.decide.rule import LoadStep
 from titrant.compiler.facts.cache import PREFIX, DigestedFile, FileDigests, header_digest, movable, moved
 from titrant.compiler.facts.load_steps import (
     ONNX_PARTS,
     DigestedFiles,
+    LoadStep,
     OtherModel,
     data_load,
     data_split,

@@ -7,7 +7,6 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED, SHARDS
 from titrant.compiler.bind.check_reduction import other_models
-from titrant.compiler.decide.rule import LoadStep
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
 from titrant.schema.recipe.data import CsvFile, Data, ImageFolder, Source
@@ -35,6 +34,15 @@ ONLY = "source"
 TRANSFORM_FROM = "data.transform_from"
 # What the files beside an ONNX file, which hold its weights, are called among the recipe's files.
 ONNX_PARTS = "model.onnx.parts."
+
+
+@dataclass(frozen=True)
+class LoadStep:
+    """What loads a model beside the original, such as a file that was optimized elsewhere, and what is in it."""
+
+    operator: str
+    params: Mapping[str, Any]
+    model: ModelFacts
 
 
 def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from case import DATA, MODEL, RECIPE, VNNI, bound
 
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.decide.decide import decide
-from titrant.compiler.decide.rule import LoadStep
 from titrant.compiler.facts.inspect import request
-from titrant.compiler.facts.load_steps import OtherModel, other_loads
+from titrant.compiler.facts.load_steps import LoadStep, OtherModel, other_loads
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Layer, TensorSpec
 from titrant.schema.values.canonical import read_back
