@@ -288,11 +288,11 @@ class OtherModel:
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
-def other_loads(bound: BoundRecipe, files: DigestedFiles, found: Mapping[str, OtherModel]) -> dict[str, LoadStep]:
+def other_loads(bound: BoundRecipe, files: DigestedFiles, others: Mapping[str, OtherModel]) -> dict[str, LoadStep]:
     """Return how the models beside the original are loaded, as inspection found them: `student`, `teacher`."""
     loads = {}
     for key, params in other_params(bound, files).items():
-        other = found[key]
+        other = others[key]
         specs = {"inputs": other.facts.inputs, "outputs": other.facts.outputs}
         settled: dict[str, Any] = {name: [_spec(spec) for spec in held] for name, held in specs.items()}
         if other.facts.weights is not None:
