@@ -261,12 +261,12 @@ def _file_steps(
         because = "optimized elsewhere, and judged as it is"
         about = {"stage": entry.stage, "because": because, "candidate": entry.id}
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
-    chained = tuple(_told(link, answering) for link in links(entry, original, maker))
+    chained = tuple(_with_reading(link, answering) for link in links(entry, original, maker))
     about = {"candidate": entry.id, "stage": entry.stage, "allocation": allocation}
     return tuple(file_steps(entry.id, chained, original, maker, **about))
 
 
-def _told(link: Link, answering: Answering) -> Link:
+def _with_reading(link: Link, answering: Answering) -> Link:
     """Say how outputs are read to an operator that asks what a change does to the answers."""
     if READING not in answering.maker.declare(link.operator).params.model_fields:
         return link
