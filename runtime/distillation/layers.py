@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch  # noqa: TID253 - its very subject
@@ -10,6 +9,7 @@ from torch import nn  # noqa: TID253
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import covers_module
 
 Seen = dict[str, torch.Tensor]  # by name of the layer, what it answered last
 _EVEN = 1e-6
@@ -25,12 +25,7 @@ class LayerPair:
 
 def matching(module: nn.Module, pattern: str) -> tuple[str, ...]:
     """Name the modules that a pattern covers, part by part: `blocks.*` is every block, and nothing inside of one."""
-    parts = pattern.split(".")
-    return tuple(
-        name
-        for name, _ in module.named_modules()
-        if name and len(steps := name.split(".")) == len(parts) and all(map(fnmatchcase, steps, parts))
-    )
+    return tuple(name for name, _ in module.named_modules() if name and covers_module(pattern, name))
 
 
 def pairs(student: nn.Module, teacher: nn.Module, patterns: Sequence[str]) -> tuple[LayerPair, ...]:
