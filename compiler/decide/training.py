@@ -83,7 +83,7 @@ def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]
         params |= {"patience": stop.patience, "metric": stop.metric}
     terms = (*_terms(question, train), *step_terms(question, train, params))
     params |= {key: value for key, value, _ in terms} | _watched(question, train)
-    lines = (rate_line, loss_line, *(line for _, _, line in terms), _stop_line(question, train))
+    lines = (rate_line, loss_line, *dict.fromkeys(line for _, _, line in terms), _stop_line(question, train))
     return params, (*lines, *_saved_lines(question, train))
 
 

@@ -7,7 +7,7 @@ from titrant.compiler.decide.rule import Question, decision
 from titrant.runtime import catalog
 from titrant.schema.cost import NOTHING_KNOWN
 from titrant.schema.plan import Decision, Rejected
-from titrant.schema.recipe.train import Train
+from titrant.schema.recipe.train import Distributed, Train
 from titrant.schema.values.units import format_size
 
 # Share of the machine's memory up to which a training is left as it is, and the ratios that are tried above it.
@@ -19,6 +19,10 @@ def step_terms(question: Question, train: Train, params: Mapping[str, Any]) -> I
     """Yield what differs from fp32 and all activations kept: the parameter of train.fit, its value and its line."""
     if question.bound.written("train", "precision"):
         yield "precision", *_precision(question, train)
+    if train.distributed is not None:
+        line = _processes(question, train.distributed)
+        yield from (("processes", train.distributed.processes, line), ("resume", False, line))
+        yield "watch_gradients", None, line
     if question.recipe.memory.gradient_checkpointing is not None:
         yield "gradient_checkpointing", *_recomputing(question, params)
 
@@ -41,6 +45,22 @@ def _precision(question: Question, train: Train) -> tuple[str, Decision]:
         because=because,
         path=("train", "precision"),
         rejected=rejected,
+    )
+
+
+def _processes(question: Question, asked: Distributed) -> Decision:
+    processes, cores = asked.processes, question.hardware.identity.cores
+    because = "the recipe says so; how it scales is measured, and no checkpoints are kept"
+    if processes * question.settled.threads.making > cores:
+        because += f"; the machine has {cores} cores for them"
+    return decision(
+        question,
+        "train.distributed",
+        "distributed.written",
+        asked=f"{processes} processes",
+        chosen=f"{processes} processes share each batch over gloo",
+        because=because,
+        path=("train", "distributed"),
     )
 
 

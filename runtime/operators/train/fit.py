@@ -1,7 +1,7 @@
 """Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,9 +28,12 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
+    from titrant.runtime.training.processes.ranks import Ranks
     from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
 
@@ -79,6 +82,7 @@ class FitParams(Params):
     gradient_checkpointing: float = Field(
         0.0, ge=0, le=1, description="share of the layers whose activations are computed again in the backward pass"
     )
+    processes: int = Field(1, ge=1, description="processes that share each batch, each with a copy of the model")
     early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
     patience: int | None = Field(
         None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
@@ -222,13 +226,13 @@ def fit(
     from titrant.runtime.training.watchers import watchers_of
 
     seed = int(context.generator.integers(2**63))
+    if params.processes > 1:
+        return _in_processes((model, train, tuning), params, context, seed)
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        rows, judged = _batches(model, train), _batches(model, tuning)
-        _try(model, rows, params)
-        task = _task(model, rows, judged, params, context)
+        task, batch = _ready(model, train, tuning, params, context)
         try:
-            trial_steps(task, rows.take(slice(0, params.batch_size)), context.measure)
-            counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
+            trial_steps(task, batch, context.measure)
+            counts = {"train": len(train), "tuning": len(tuning)}
             course = train_module(task, (*watchers, *watchers_of(params, context, counts)))
         except RuntimeError as error:
             raise _explained(error) from error
@@ -242,6 +246,45 @@ def fit(
         context.measure("learning_rate", course.sweep["chosen"])
     context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
     return replace(model), course.curves()
+
+
+def _in_processes(
+    given: "tuple[TorchModel, Rows, Rows]", params: FitParams, context: Context, seed: int
+) -> "tuple[TorchModel, dict[str, Any]]":
+    """Fit in several processes, and measure how well they scale."""
+    from titrant.runtime.backends.torch.determinism import fixed_settings
+    from titrant.runtime.training.processes.fitting import fit_in_processes
+    from titrant.runtime.training.processes.ranked_task import step_seconds
+
+    with fixed_settings(context.threads, seed, deterministic=params.deterministic):
+        alone = step_seconds(*_ready(*given, params, context))
+    values = dict(zip(("model", "train", "tuning"), zip(("torch", "rows", "rows"), given, strict=True), strict=True))
+    options = {"params": params.model_dump(mode="json")}
+    request = {"module": __name__, "function": fit_rank.__name__, "seed": seed, "options": options}
+    return fit_in_processes(values, request, context, size=params.processes, alone=alone)
+
+
+def fit_rank(folder: "Path", options: Mapping[str, Any], ranks: "Ranks") -> None:
+    """Fit as one of several ranks what lies in a folder."""
+    from titrant.runtime.training.processes.fitting import fit_as_rank
+
+    params = FitParams.model_validate(options["params"], strict=False)
+    fit_as_rank(
+        folder,
+        options,
+        ranks,
+        lambda model, train, tuning, context: _ready(model, train, tuning, params, context),
+        deterministic=params.deterministic,
+    )
+
+
+def _ready(
+    model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Any
+) -> "tuple[TrainingTask, Batch]":
+    """Return what is trained, checked, and its first rows as a batch."""
+    rows, judged = _batches(model, train), _batches(model, tuning)
+    _try(model, rows, params)
+    return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size))
 
 
 def settings_of(params: FitParams) -> "TrainingSettings":
@@ -261,7 +304,7 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
 
     def batches(order: torch.Tensor) -> Sequence[torch.Tensor]:
-        return _without_single(torch.split(order, params.batch_size))
+        return _without_single(torch.split(order, params.batch_size), 2 * params.processes)
 
     def epoch() -> "Iterator[Batch]":
         return map(train.take, batches(torch.from_numpy(context.generator.permutation(len(train.labels)))))
@@ -320,11 +363,11 @@ def _first(model: "TorchModel", answer: Any) -> "torch.Tensor":
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
 
 
-def _without_single(batches: "Sequence[torch.Tensor]") -> "Sequence[torch.Tensor]":
-    """Let a single row left over join the batch before it: batch normalization needs two."""
+def _without_single(batches: "Sequence[torch.Tensor]", least: int = 2) -> "Sequence[torch.Tensor]":
+    """Let fewer rows than `least` left over join the batch before: batch normalization needs two in each process."""
     import torch
 
-    if len(batches) < 2 or len(batches[-1]) > 1:
+    if len(batches) < 2 or len(batches[-1]) >= least:
         return batches
     return (*batches[:-2], torch.cat(list(batches[-2:])))
 
