@@ -92,9 +92,9 @@ def best(folder: str | Path, metric: str, mode: Literal["min", "max"] = "min") -
 
     A missing value, NaN and infinity never win. None where no checkpoint has such a metric.
     """
-    from titrant.runtime.training.checkpoints.checkpoint_folder import best_checkpoints
+    from titrant.runtime.training.checkpoints.checkpoint_folder import best_checkpoint
 
-    return next(iter(best_checkpoints(Path(folder), metric, mode)), None)
+    return best_checkpoint(Path(folder), metric, mode)
 
 
 def prune(
