@@ -94,7 +94,7 @@ class UnhealthyLayer:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The largest global norm of each epoch, in how many steps it was above the limit, and layers that were unhealthy."""
+    """The largest global norm of each epoch, in how many steps it was above the limit, and unhealthy layers."""
 
     global_norm: tuple[float, ...] = ()
     above: int = 0
