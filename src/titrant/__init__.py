@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
+    from titrant.api.prune import prune
     from titrant.api.report import report
     from titrant.api.rerun import rerun
     from titrant.api.run import run
@@ -101,6 +102,7 @@ _PUBLIC = {
     "operator": "titrant.runtime.catalog",
     "optimize": "titrant.api.optimize",
     "plan": "titrant.api.plan",
+    "prune": "titrant.api.prune",
     "read": "titrant.schema.language.parse",
     "report": "titrant.api.report",
     "rerun": "titrant.api.rerun",
@@ -164,6 +166,7 @@ __all__ = [
     "operator",
     "optimize",
     "plan",
+    "prune",
     "read",
     "report",
     "rerun",
