@@ -1,7 +1,4 @@
-"""Facts about the machine, the model and the data, known before anything runs, and how many bytes the data take.
-
-Bytes are counted from the facts, for data as titrant keeps them: every array whole in one file.
-"""
+"""Facts about machine, model and data, known before anything runs, and how many bytes the data take, kept whole."""
 
 import math
 from collections.abc import Mapping
@@ -218,6 +215,7 @@ class ModelFacts:
     mask_bytes: int = 0  # of masks and other arrays that it makes of neither inputs nor weights
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
     repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
+    blocks: tuple[str, ...] = ()  # modules that an identity can stand for, as they are called
 
     @property
     def is_graph(self) -> bool:

@@ -1,10 +1,13 @@
 """Lower a bound recipe and its decisions to a plan's steps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
+from titrant.compiler.bind.check_reduction import GRADUAL
 from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.reductions import RECOVERY
 from titrant.compiler.decide.repairs import room
 from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
@@ -12,13 +15,17 @@ from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import (
     RAW,
+    READING,
+    REMOVED,
     TRANSFORMS,
+    Link,
     Original,
     RequestedCandidate,
+    begun,
     entries,
     file_steps,
-    given_facts,
     links,
+    possible_facts,
 )
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
@@ -54,8 +61,9 @@ def lower(
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
     requested = [(asked, (*asked.competing, *asked.beside)) for asked in entries(decisions)]
     columned = frozenset(entry.id for _, made in requested for entry in made if entry.request.transforms == "inside")
+    trained = frozenset(entry.id for _, made in requested for entry in made if _is_trained(entry))
     prepared, original = _prepare(bound, decisions, (model_facts, data_facts), files, maker)
-    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts), columned)
+    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts), columned, trained)
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     beside: dict[str, tuple[TimedModel, tuple[Step, ...]]] = {}
     searches = []
@@ -92,6 +100,7 @@ def lower(
             *answering.fitness(original),
             *answering.baseline(original),
             *limited,
+            *answering.fine_tuned(original, candidates),
             *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
             answering.timing(original, timed),
             *judged,
@@ -148,6 +157,9 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: 
     if loads:  # nothing of what the recipe would make is
         made = {name: part for name, part in made.items() if name in {"model", "train", "seed"}} | {"given": loads}
     judged = {"made": made, "data": prepared, "model": model.digest, "gates": gates, "point": point}
+    others = [load.model.digest for load in (decisions.settled.student, decisions.settled.teacher) if load is not None]
+    if others:
+        judged["others"] = others
     return sha256({**judged, **looks})
 
 
@@ -177,12 +189,16 @@ def _prepare(
     operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
+    teacher = ""
+    if (load := decisions.settled.teacher) is not None:
+        because, teacher = "reduction.distillation.teacher", "teacher.model"
+        steps.append(maker.make("teacher", load.operator, load.params, {}, stage="prepare", because=because))
     if decisions.settled.training is None:
-        return tuple(steps), Original("model.model", kind)
+        return tuple(steps), Original("model.model", kind, teacher)
     rows = {"train": "transform.train", "tuning": "transform.tuning"}
     inputs = {"model": "model.model", **rows}
     steps.append(maker.make("fit", "train.fit", decisions.settled.training, inputs, stage="prepare", because="train"))
-    return tuple(steps), Original("fit.model", kind)
+    return tuple(steps), Original("fit.model", kind, teacher)
 
 
 def _unlabeled(
@@ -209,7 +225,8 @@ def _raw(maker: StepMaker, columned: frozenset[str]) -> tuple[Step, ...]:
 
 def _beside(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tuple[TimedModel, tuple[Step, ...]]:
     """Make a file that is timed and nothing else."""
-    steps = tuple(file_steps(entry.id, links(entry, original, maker), original, maker))
+    loaded, start = begun(entry, original, maker, {"stage": "make"})
+    steps = (*loaded, *file_steps(entry.id, links(entry, start, maker), start, maker))
     return TimedModel(entry.id, entry.chain.engine, f"{steps[-1].id}.model" if steps else original.reference), steps
 
 
@@ -218,7 +235,7 @@ def _candidate(
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
     allocation = allocation_step(entry) if chain.mix else ""
-    steps = _file_steps(entry, original, answering.maker, allocation)
+    steps = _file_steps(entry, original, answering, allocation)
     if chain.mix:
         steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
@@ -238,26 +255,38 @@ def _candidate(
         plain=plain,
         mends=entry.mends,
         allocation=allocation,
+        grows=entry.grows,
     )
-    asked = _executed(entry, candidate, answering)
+    asked = _executed(entry, candidate, steps, answering)
     return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
-def _file_steps(entry: RequestedCandidate, original: Original, maker: StepMaker, allocation: str) -> tuple[Step, ...]:
+def _file_steps(
+    entry: RequestedCandidate, original: Original, answering: Answering, allocation: str
+) -> tuple[Step, ...]:
     """Make a candidate's file of the original, or load it where it was optimized elsewhere."""
+    maker = answering.maker
     if (load := entry.chain.load) is not None:
         because = "optimized elsewhere, and judged as it is"
         about = {"stage": entry.stage, "because": because, "candidate": entry.id}
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
-    chained = links(entry, original, maker)
-    about = {"candidate": entry.id, "stage": entry.stage, "allocation": allocation}
-    return tuple(file_steps(entry.id, chained, original, maker, **about))
+    about = {"candidate": entry.id, "stage": entry.stage}
+    loaded, start = begun(entry, original, maker, about)
+    chained = tuple(_told(link, answering) for link in links(entry, start, maker))
+    return (*loaded, *file_steps(entry.id, chained, start, maker, **about, allocation=allocation))
 
 
-def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:
+def _told(link: Link, answering: Answering) -> Link:
+    """Say how outputs are read to an operator that asks what a change does to the answers."""
+    if READING not in answering.maker.declare(link.operator).params.model_fields:
+        return link
+    return replace(link, params={**link.params, READING: answering.reading})
+
+
+def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[Step], answering: Answering) -> Step:
     """Ask a candidate's engine about its file as soon as it is made."""
     chain, maker = entry.chain, answering.maker
-    planned = planned_layers(chain, maker.hardware, given_facts(chain, maker), answering.bound.recipe.quantization)
+    planned = planned_layers(chain, maker.hardware, possible_facts(chain, maker), answering.bound.recipe.quantization)
     params = {
         "engine": chain.engine,
         "threads": answering.decisions.settled.threads.timing,
@@ -268,12 +297,18 @@ def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answer
     because = "an engine may run something else than its file says"
     about = {"stage": entry.stage, "candidate": entry.id, "because": because}
     inputs = {"model": candidate.model, **({"allocation": candidate.allocation} if candidate.allocation else {})}
+    removing = [step.id for step in steps if REMOVED in maker.declare(step.operator).outputs]
+    inputs |= {REMOVED: f"{removing[-1]}.{REMOVED}"} if removing else {}
     return maker.make(f"{entry.id}.executed", "validate.executed", params, inputs, **about)
 
 
 def _mended_at_most(bound: BoundRecipe, decisions: Decisions) -> int:
     settled = decisions.settled
     return room(settled.budget, settled.chains, written=bound.recipe.search.budget != "auto")
+
+
+def _is_trained(entry: RequestedCandidate) -> bool:
+    return any(step.name == RECOVERY or step.operator == GRADUAL for step in entry.chain.before)
 
 
 def _search(

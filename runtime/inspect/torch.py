@@ -131,6 +131,7 @@ def _facts(
         multiplications=seen.exported.multiplications,
         mask_bytes=seen.exported.mask_bytes,
         work=seen.work,
+        blocks=seen.blocks,
     )
 
 
