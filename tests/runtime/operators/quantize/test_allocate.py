@@ -127,7 +127,11 @@ def test_counts_the_uniform_candidate_that_is_likest_to_a_mixture():
 @pytest.mark.parametrize(
     ("beaten", "why", "given"),
     [
-        ("the fastest that was kept (2.0× all layers in float)", "; of 1 tried, 1 kept 0.99", {"tried": {"static": quality(0)}}),
+        (
+            "the fastest that was kept (2.0× all layers in float)",
+            "; of 1 tried, 1 kept 0.99",
+            {"tried": {"static": quality(0)}},
+        ),
         (
             "all layers in float: ",
             "the fastest is predicted at 1.",
