@@ -26,7 +26,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("data", "unlabeled", "huggingface"): (),
     ("data", "sources", "*", "huggingface"): (),
     ("data", "transform", "*", "tokenize"): (),
-    ("reduction", "distillation"): ("none",),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
     ("memory", "offload"): ("none",),

@@ -1,4 +1,4 @@
-"""Which reductions candidates are made of before they are quantized, how far they go, and what is trained after them.
+"""Which reductions candidates are made of before they are quantized, and how far they go.
 
 How far a network can be reduced shows only when it was trained again: each stage stands in the plan, and is made only
 where the one before it keeps on tuning rows what is asked.
@@ -29,9 +29,7 @@ UNCHANGED = "unchanged"
 # Layers of one kind that a line names.
 _NAMED = 4
 RECOVERY = "recovery"
-_FIT, _DISTILL = "train.fit", "distill.fit"
-# The output of a reduction that leaves weights in place and sets them to 0.
-MASKED = "masked"
+CHECK = "check"
 # The share of a network that the medical safeguards let a reduction remove.
 MOST_MEDICAL = 0.1
 
@@ -85,7 +83,7 @@ def _stages(question: Question, part: ReductionPart, reduction: ReductionStep) -
     The medical safeguards allow one stage, the largest that they allow.
     """
     method = catalog.get(reduction.operator).method
-    stages = () if method is None else method.variants
+    stages = () if method is None else tuple(each for each in method.variants if not each.against(question.model))
     written = {name for stage in stages for name in (*stage.options, "sparsity")} & set(part.options)
     if written or is_medical(question) or question.recipe.quantization.adapt is not None:
         return ()
@@ -114,13 +112,14 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
 def reduced_kind(question: Question) -> ModelKind:
     """Return the kind of model that the last settled reduction gives; the original's where there is none."""
     if not question.settled.reductions:
-        return original_kind(question.model)
+        return original_kind(reduced_facts(question))
     return backend.kinds()[catalog.get(question.settled.reductions[-1].operator).outputs["model"]]
 
 
 def reduced_facts(question: Question) -> ModelFacts:
     """Return the facts of the model that the settled reductions make of the original."""
-    model = question.model
+    begun = question.settled.student
+    model = question.model if begun is None else begun.model
     for reduction in question.settled.reductions:
         declaration = catalog.get(reduction.operator)
         model = declaration.model_after(full_params(declaration.params, reduction.options), model)
@@ -128,11 +127,12 @@ def reduced_facts(question: Question) -> ModelFacts:
 
 
 def named_by(chain: Chain, stage: str = "") -> Chain:
-    """Put what a chain is made of before the method in front of its id; the training of it goes without saying.
+    """Put what a chain is made of before the method in front of its id; its training and check go without saying.
 
     A `stage` of a reduction that is found out by trying is called by its own name.
     """
-    before = [stage] if stage else [step.operator for step in chain.before if step.name != RECOVERY]
+    before = [stage] if stage else [step.operator for step in chain.before if step.name not in (RECOVERY, CHECK)]
+    before = before if chain.student is None else ["student", *before]
     own = [] if before and chain.id == UNCHANGED else [chain.id]
     return replace(chain, id="+".join([*before, *own]))
 
@@ -161,14 +161,15 @@ def _part(question: Question, part: ReductionPart) -> tuple[ReductionStep, Decis
             if name != fit[0]
         ),
     )
-    return ReductionStep(fit[0], part.options, f"reduction.{part.key}"), line
+    options = {**fit_params(question)[0], **part.options} if part.gradual else part.options
+    return ReductionStep(fit[0], options, f"reduction.{part.key}"), line
 
 
 def _unmet(question: Question, part: ReductionPart, declaration: Declaration) -> Iterator[Unmet]:
     """Say why a reduction cannot work on this model or machine, or does not take what is asked for."""
     method, device = declaration.method, question.settled.device
     assert method is not None  # the catalog lists those with a method
-    if method.by_name and part.method == AUTO:
+    if method.by_name and part.method == AUTO and not part.gradual:
         yield Unmet(method.by_name, f"write method: {method.name.partition('.')[2]}", unasked=True)
         return
     kind = reduced_kind(question)
@@ -228,80 +229,18 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {counted(more, 'more layer')}" if more > 0 else "")
 
 
-def recovery(question: Question) -> RuleAnswer:
-    """Settle the training of what the reductions leave: by labels, or by a teacher's answers as well; None for none."""
-    settled, reduction = question.settled, question.recipe.reduction
-    taught = None if reduction is None else reduction.distillation
-    steps = (*settled.reductions, *(step for stage in settled.growth for step in stage.reductions))
-    if not steps and taught is None:
-        return RuleAnswer(None)
-    if question.recipe.train is None:
-        return RuleAnswer(None, (_untrained(question),))
-    params, _ = fit_params(question)
-    if any(MASKED in catalog.get(step.operator).outputs for step in steps):
-        params["keep_zeros"] = True
-    operator, because = _FIT, "what a reduction loses is learned again from train rows"
-    if taught is not None:
-        operator, because = _DISTILL, "what a reduction loses is learned again from train rows and from the teacher"
-        params |= {"temperature": taught.temperature, "weight": taught.weight, "layers": taught.layers}
-    line = decision(
-        question,
-        RECOVERY,
-        "recovery.distilled" if taught is not None else "recovery.trained",
-        asked="",
-        chosen=f"{operator}, {params['epochs']} epochs at most",
-        because=because,
-        path=("train",),
-    )
-    return RuleAnswer(ReductionStep(operator, params, RECOVERY, RECOVERY), (line,))
-
-
-def fine_tuning(question: Question) -> RuleAnswer:
-    """Settle the training that the original gets beside; None where no candidate is trained."""
-    if question.settled.recovery is None:
-        return RuleAnswer(None)
-    line = decision(
-        question,
-        "control",
-        "control.fine_tuned",
-        asked="",
-        chosen="the original, fine-tuned as the candidates are",
-        because="training alone may gain what a reduction loses",
-        path=("train",),
-    )
-    return RuleAnswer(fit_params(question)[0], (line,))
-
-
-def _untrained(question: Question) -> Decision:
-    if is_medical(question):
-        reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
-        where = question.bound.parsed.source.place(("reduction",), "key")
-        message = f"{reason} allows a reduction only where what it loses is learned again"
-        raise InfeasibleError(Diagnostic("P120", message, where, "add a `train` section"))
-    return decision(
-        question,
-        RECOVERY,
-        "recovery.none",
-        asked="",
-        chosen="none",
-        because="the recipe has no train section",
-        path=("reduction",),
-    )
-
-
 def grown(question: Question) -> RuleAnswer:
-    """Add to the candidates those of each further stage of reduction, most aggressive last."""
-    chains = question.settled.chains
-    smaller: list[Chain] = []
-    for base in _bases(chains):
-        before = base
-        for stage in question.settled.growth:
-            chain = _grown(question, base, before, stage)
-            if chain.id not in question.left_out:
-                smaller.append(chain)
-            before = chain
-    last = max((chain.rank for chain in chains), default=0)
-    return RuleAnswer((*chains, *_ranked(smaller, question.settled.growth, last)))
+    """Add to the candidates those of each further stage, the most aggressive last."""
+    chains = list(question.settled.chains)
+    before = {base.id: base for base in sorted(_bases(chains), key=lambda chain: chain.rank)}
+    rank = max((chain.rank for chain in chains), default=0)
+    for stage in question.settled.growth:
+        for base, last in before.items():
+            before[base] = _grown(question, base, last, stage)
+            if before[base].id not in question.left_out:
+                rank += 1
+                chains.append(replace(before[base], rank=rank))
+    return RuleAnswer(tuple(chains))
 
 
 def _bases(chains: Sequence[Chain]) -> Iterator[Chain]:
@@ -311,21 +250,8 @@ def _bases(chains: Sequence[Chain]) -> Iterator[Chain]:
     yield from quantized or uniform
 
 
-def _grown(question: Question, base: Chain, before: Chain, stage: Growth) -> Chain:
-    """Return the candidate of a stage that goes on from the one before it."""
-    recovery = question.settled.recovery
-    reductions: tuple[ReductionStep, ...] = (*stage.reductions, *((recovery,) if recovery is not None else ()))
-    named = named_by(replace(base, id=base.id.rpartition("+")[2], before=reductions), stage.name)
+def _grown(question: Question, base: str, before: Chain, stage: Growth) -> Chain:
+    """Return the candidate of a stage that goes on from the one before it, of the network as it is by its id."""
+    steps = question.settled.followed(stage.reductions)
+    named = named_by(replace(before, id=base.rpartition("+")[2], before=steps), stage.name)
     return replace(named, grows=before.id)
-
-
-def _ranked(candidates: Sequence[Chain], stages: Sequence[Growth], last: int) -> Iterator[Chain]:
-    """Rank by stage, and within one as the methods are."""
-    of_stage = {stage.reductions: place for place, stage in enumerate(stages)}
-
-    def place(chain: Chain) -> int:
-        return next(number for steps, number in of_stage.items() if chain.before[: len(steps)] == steps)
-
-    ordered = sorted(candidates, key=lambda chain: (place(chain), chain.rank))
-    for rank, chain in enumerate(ordered, last + 1):
-        yield replace(chain, rank=rank)

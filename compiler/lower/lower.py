@@ -1,9 +1,11 @@
 """Lower a bound recipe and its decisions to a plan's steps."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
+from titrant.compiler.bind.check_reduction import GRADUAL
 from titrant.compiler.decide.number_format import planned_layers
 from titrant.compiler.decide.reductions import RECOVERY
 from titrant.compiler.decide.repairs import room
@@ -13,10 +15,13 @@ from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import (
     RAW,
+    READING,
     REMOVED,
     TRANSFORMS,
+    Link,
     Original,
     RequestedCandidate,
+    begun,
     entries,
     file_steps,
     links,
@@ -95,10 +100,10 @@ def lower(
             *answering.fitness(original),
             *answering.baseline(original),
             *limited,
+            *answering.fine_tuned(original, candidates),
             *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
             answering.timing(original, timed),
             *judged,
-            *answering.fine_tuned(original),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
             _report(maker, bound),
         ),
@@ -152,6 +157,9 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: 
     if loads:  # nothing of what the recipe would make is
         made = {name: part for name, part in made.items() if name in {"model", "train", "seed"}} | {"given": loads}
     judged = {"made": made, "data": prepared, "model": model.digest, "gates": gates, "point": point}
+    others = [load.model.digest for load in (decisions.settled.student, decisions.settled.teacher) if load is not None]
+    if others:
+        judged["others"] = others
     return sha256({**judged, **looks})
 
 
@@ -181,12 +189,16 @@ def _prepare(
     operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
+    teacher = ""
+    if (load := decisions.settled.teacher) is not None:
+        because, teacher = "reduction.distillation.teacher", "teacher.model"
+        steps.append(maker.make("teacher", load.operator, load.params, {}, stage="prepare", because=because))
     if decisions.settled.training is None:
-        return tuple(steps), Original("model.model", kind)
+        return tuple(steps), Original("model.model", kind, teacher)
     rows = {"train": "transform.train", "tuning": "transform.tuning"}
     inputs = {"model": "model.model", **rows}
     steps.append(maker.make("fit", "train.fit", decisions.settled.training, inputs, stage="prepare", because="train"))
-    return tuple(steps), Original("fit.model", kind)
+    return tuple(steps), Original("fit.model", kind, teacher)
 
 
 def _unlabeled(
@@ -213,7 +225,8 @@ def _raw(maker: StepMaker, columned: frozenset[str]) -> tuple[Step, ...]:
 
 def _beside(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tuple[TimedModel, tuple[Step, ...]]:
     """Make a file that is timed and nothing else."""
-    steps = tuple(file_steps(entry.id, links(entry, original, maker), original, maker))
+    loaded, start = begun(entry, original, maker, {"stage": "make"})
+    steps = (*loaded, *file_steps(entry.id, links(entry, start, maker), start, maker))
     return TimedModel(entry.id, entry.chain.engine, f"{steps[-1].id}.model" if steps else original.reference), steps
 
 
@@ -222,7 +235,7 @@ def _candidate(
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
     allocation = allocation_step(entry) if chain.mix else ""
-    steps = _file_steps(entry, original, answering.maker, allocation)
+    steps = _file_steps(entry, original, answering, allocation)
     if chain.mix:
         steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
@@ -248,15 +261,26 @@ def _candidate(
     return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
-def _file_steps(entry: RequestedCandidate, original: Original, maker: StepMaker, allocation: str) -> tuple[Step, ...]:
+def _file_steps(
+    entry: RequestedCandidate, original: Original, answering: Answering, allocation: str
+) -> tuple[Step, ...]:
     """Make a candidate's file of the original, or load it where it was optimized elsewhere."""
+    maker = answering.maker
     if (load := entry.chain.load) is not None:
         because = "optimized elsewhere, and judged as it is"
         about = {"stage": entry.stage, "because": because, "candidate": entry.id}
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
-    chained = links(entry, original, maker)
-    about = {"candidate": entry.id, "stage": entry.stage, "allocation": allocation}
-    return tuple(file_steps(entry.id, chained, original, maker, **about))
+    about = {"candidate": entry.id, "stage": entry.stage}
+    loaded, start = begun(entry, original, maker, about)
+    chained = tuple(_told(link, answering) for link in links(entry, start, maker))
+    return (*loaded, *file_steps(entry.id, chained, start, maker, **about, allocation=allocation))
+
+
+def _told(link: Link, answering: Answering) -> Link:
+    """Say how outputs are read to an operator that asks what a change does to the answers."""
+    if READING not in answering.maker.declare(link.operator).params.model_fields:
+        return link
+    return replace(link, params={**link.params, READING: answering.reading})
 
 
 def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[Step], answering: Answering) -> Step:
@@ -284,7 +308,7 @@ def _mended_at_most(bound: BoundRecipe, decisions: Decisions) -> int:
 
 
 def _is_trained(entry: RequestedCandidate) -> bool:
-    return any(step.name == RECOVERY for step in entry.chain.before)
+    return any(step.name == RECOVERY or step.operator == GRADUAL for step in entry.chain.before)
 
 
 def _search(

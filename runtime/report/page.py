@@ -26,7 +26,7 @@ from titrant.runtime.report.candidates import (
     shown_candidates,
 )
 from titrant.runtime.report.contract import ClassChanges, Judged, class_changes, judged, predicted_sentence
-from titrant.runtime.report.gain_rows import GainRow, gain_rows
+from titrant.runtime.report.gain_rows import GainRow, gain_rows, reduced_words
 from titrant.runtime.report.graph import graph_svg, lay_out
 from titrant.runtime.report.headline import Headline, advice, headline, looks_sentence
 from titrant.runtime.report.plots import pictures
@@ -131,7 +131,7 @@ def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> 
         lead=lead,
         title=title,
         savings=savings(record, search, lead),
-        gains=gain_rows(lead.record.parts, lead.planned.method),
+        gains=gain_rows(lead.record.parts, lead.planned.method, reduced_words(record, lead.planned)),
         contract=contract,
         predicted=predicted_sentence(record, contract),
         batch=batch_sentence(lead.id, seen) if (seen := record.values.invariance.get(lead.id)) else "",

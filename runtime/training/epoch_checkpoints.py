@@ -23,6 +23,7 @@ from titrant.schema.diagnostics.diagnostics import TitrantError
 
 # What is saved for a resume alone: more often than this costs more than it can save.
 RESUME_SECONDS = 10.0
+_COURSE = "course"
 _METRICS = ("tuning_loss", "tuning_accuracy", "loss")
 
 
@@ -90,7 +91,7 @@ class EpochCheckpoints(Watcher):
 
     def _state(self, state: TrainingState) -> dict[str, Any]:
         course = {item.name: getattr(state.course, item.name) for item in fields(Course)}
-        return state_of(_parts(state), {"course": course, **self._plan.custom})
+        return state_of(_parts(state), {_COURSE: course, **self._plan.custom})
 
     def _brief(self, state: TrainingState) -> Brief:
         metrics = {name: values[-1] for name in _METRICS if (values := getattr(state.course, name))}
@@ -114,10 +115,13 @@ class EpochCheckpoints(Watcher):
         for file in whole_checkpoints(self._plan.folder):
             try:
                 brief, saved = read_checkpoint(file)
-                course = saved[CUSTOM]["course"]
-                give_back(file, saved, _parts(state))
+                course = saved[CUSTOM].get(_COURSE)
+                if course is not None:
+                    give_back(file, saved, _parts(state))
             except TitrantError as error:
-                self._tell(f"{error.diagnostics[0].message}: the one before it is taken, or the training begins anew")
+                self._tell(f"{error.diagnostics[0].message}: the checkpoint before it is taken, where there is one")
+                continue
+            if course is None:  # of a loop that is not this one
                 continue
             for name, value in course.items():
                 setattr(state.course, name, value)

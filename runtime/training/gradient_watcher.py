@@ -101,9 +101,13 @@ class GradientWatcher(Watcher):
     def _warn(self, state: TrainingState, norms: GradientNorms, before: set[str], *, first: bool) -> None:
         vanishing = [name for name in norms.vanishing if name not in before]
         exploding = [name for name in norms.exploding if name not in before]
-        said = [f"the gradient of {named(vanishing)} vanishes ({_extreme(norms, vanishing, min)})"] * bool(vanishing)
-        said += [f"the gradient of {named(exploding)} explodes ({_extreme(norms, exploding, max)})"] * bool(exploding)
-        said += [f"the gradients' global norm is {norms.global_norm:.3g}"] * first
+        said = []
+        if vanishing:
+            said.append(f"the gradient of {named(vanishing)} vanishes ({_extreme(norms, vanishing, min)})")
+        if exploding:
+            said.append(f"the gradient of {named(exploding)} explodes ({_extreme(norms, exploding, max)})")
+        if first:
+            said.append(f"the gradients' global norm is {norms.global_norm:.3g}")
         if said:
             settings = state.task.settings
             advice = advice_on(norms, self._limits, clip=settings.gradient_clip, rate=settings.learning_rate)

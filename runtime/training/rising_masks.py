@@ -21,6 +21,8 @@ class CubicRise:
 
     def at(self, step: int, steps: int) -> float:
         """Return s_f · (1 - (1 - (t - t_0) / (t_n - t_0))³) at a step t of all `steps`, counted from 1."""
+        if step >= steps:
+            return self.sparsity
         first, last = self.begin * steps, max(self.end * steps, self.begin * steps + 1)
         done = min(max((step - first) / (last - first), 0.0), 1.0)
         return self.sparsity * (1 - (1 - done) ** 3)
@@ -30,7 +32,7 @@ class CubicRise:
 
         They come every so many steps, and at the first at which the end is reached.
         """
-        last = max(math.ceil(self.end * steps), math.ceil(self.begin * steps + 1))
+        last = min(steps, max(math.ceil(self.end * steps), math.ceil(self.begin * steps + 1)))
         return last if step >= last else step - step % self.every
 
 

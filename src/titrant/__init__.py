@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from titrant.api import checkpoints, debug
+    from titrant.api import checkpoints, debug, train
     from titrant.api.apply import apply
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
@@ -117,7 +117,7 @@ _PUBLIC = {
 }
 
 # What is reached by two names, as `titrant.checkpoints.save`.
-_MODULES = {"checkpoints": "titrant.api.checkpoints", "debug": "titrant.api.debug"}
+_MODULES = {"checkpoints": "titrant.api.checkpoints", "debug": "titrant.api.debug", "train": "titrant.api.train"}
 
 __all__ = [
     "Arithmetic",
@@ -175,6 +175,7 @@ __all__ = [
     "status",
     "summary",
     "synchronize",
+    "train",
     "validate",
     "verify_store",
 ]

@@ -100,10 +100,9 @@ def user_loss(name: str) -> LossFunction:
     def loss(output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         value = call(f"{name}(output, labels)", compare, output, labels)
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
-            form = (
-                f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
-            )
-            raise _no_loss(name, f"gives {form}", "return the mean over the batch, a tensor of one number")
+            shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
+            advice = "return the mean over the batch, a tensor of one number"
+            raise _no_loss(name, f"gives a {type(value).__name__}{shape}", advice)
         if output.requires_grad and not value.requires_grad:
             raise _no_loss(
                 name, "gives a number without a gradient", "compute it with torch, without .item() or .detach()"

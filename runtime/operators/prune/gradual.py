@@ -65,7 +65,6 @@ def predict(
     params=GradualParams,
     inputs={"model": "torch", "train": "rows", "tuning": "rows"},
     outputs={"model": "torch", "masked": "value", "curves": "value"},
-    consumes=["model"],
     requires=requires,
     predict=predict,
     loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses", "titrant.runtime.training.rising_masks"),
@@ -84,11 +83,12 @@ def prune_gradual(params: GradualParams, context: Context, *, model: Any, train:
                 Between `begin` and `end` sparsity is s · (1 - (1 - progress)³) (Zhu & Gupta 2017), by magnitude. The
                 measurement weights_masked is the share of all parameters
     Fails:      PreconditionError X551 where there is nothing to mask; StepError as train.fit does
-    Cost:       that of train.fit, and a sort of the weights every `every` steps
+    Cost:       that of train.fit, a copy of the model, and a sort of the weights every `every` steps
     """
     from titrant.runtime.backends.torch.reduced import masks
     from titrant.runtime.training.rising_masks import CubicRise, RisingMasks
 
+    model = masks.masked(model)
     weights = masks.weights_of(model.module, params.skip)
     masks.check_any(weights, params.skip)
     rise = CubicRise(params.sparsity, params.begin, params.end, params.every)

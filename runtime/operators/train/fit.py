@@ -1,8 +1,10 @@
 """Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from titrant.runtime.training.processes.ranks import Ranks
     from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
+
+    Taught = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
@@ -218,8 +222,13 @@ def fit(
     context: Context,
     *,
     watchers: "Sequence[Watcher]" = (),
+    taught: "Taught | None" = None,
 ) -> "tuple[TorchModel, dict[str, Any]]":
-    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
+    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves.
+
+    `taught` says what is learned besides, from a task and its train rows: a task of the same module, or of one that
+    holds it, for as long as it is entered.
+    """
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.training.loop import train as train_module
     from titrant.runtime.training.trial import trial_steps
@@ -229,14 +238,17 @@ def fit(
     if params.processes > 1:
         return _in_processes((model, train, tuning), params, context, seed)
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        task, batch = _ready(model, train, tuning, params, context)
+        rows, judged = batches_of(model, train), batches_of(model, tuning)
+        _try(model, rows, params)
+        task = _task(model, rows, judged, params, context)
         try:
-            trial_steps(task, batch, context.measure)
-            counts = {"train": len(train), "tuning": len(tuning)}
-            course = train_module(task, (*watchers, *watchers_of(params, context, counts)))
+            with nullcontext(task) if taught is None else taught(task, rows) as learning:
+                trial_steps(learning, rows.take(slice(0, params.batch_size)), context.measure)
+                counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
+                course = train_module(learning, (*watchers, *watchers_of(params, context, counts)))
+                learning.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
             raise _explained(error) from error
-    model.module.load_state_dict(course.best_weights)
     model.module.eval()
     context.measure("final_loss", course.loss[-1])
     context.measure("best_epoch", course.best_epoch)
@@ -257,7 +269,7 @@ def _in_processes(
     from titrant.runtime.training.processes.ranked_task import step_seconds
 
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        alone = step_seconds(*_ready(*given, params, context))
+        alone = step_seconds(*_ready(params, *given, context))
     values = dict(zip(("model", "train", "tuning"), zip(("torch", "rows", "rows"), given, strict=True), strict=True))
     options = {"params": params.model_dump(mode="json")}
     request = {"module": __name__, "function": fit_rank.__name__, "seed": seed, "options": options}
@@ -269,20 +281,14 @@ def fit_rank(folder: "Path", options: Mapping[str, Any], ranks: "Ranks") -> None
     from titrant.runtime.training.processes.fitting import fit_as_rank
 
     params = FitParams.model_validate(options["params"], strict=False)
-    fit_as_rank(
-        folder,
-        options,
-        ranks,
-        lambda model, train, tuning, context: _ready(model, train, tuning, params, context),
-        deterministic=params.deterministic,
-    )
+    fit_as_rank(folder, options, ranks, partial(_ready, params), deterministic=params.deterministic)
 
 
 def _ready(
-    model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Any
+    params: FitParams, model: "TorchModel", train: "Rows", tuning: "Rows", context: Any
 ) -> "tuple[TrainingTask, Batch]":
     """Return what is trained, checked, and its first rows as a batch."""
-    rows, judged = _batches(model, train), _batches(model, tuning)
+    rows, judged = batches_of(model, train), batches_of(model, tuning)
     _try(model, rows, params)
     return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size))
 
@@ -303,29 +309,35 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
     loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing))
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
 
-    def batches(order: torch.Tensor) -> Sequence[torch.Tensor]:
-        return _without_single(torch.split(order, params.batch_size), 2 * params.processes)
-
-    def epoch() -> "Iterator[Batch]":
-        return map(train.take, batches(torch.from_numpy(context.generator.permutation(len(train.labels)))))
-
     return TrainingTask(
         module=model.module,
-        train=epoch,
+        train=lambda: map(train.take, shuffled(train, params, context)),
         tuning=lambda: (
             tuning.take(slice(start, start + TUNING_ROWS)) for start in range(0, len(tuning.labels), TUNING_ROWS)
         ),
         objective=lambda output, labels, _: loss(output, labels),
         settings=settings_of(params),
         generator=context.generator,
-        call=lambda module, inputs: _first(model, train.arguments.call(module, inputs)),
+        call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
         right=lambda output, labels: correct(output, labels, tuning.positive, boundary),
         progress=context.progress,
-        batches=len(batches(torch.arange(len(train.labels)))),
+        batches=len(_parts(torch.arange(len(train.labels)), params)),
     )
 
 
-def _batches(model: "TorchModel", rows: "Rows") -> Batches:
+def shuffled(train: Batches, params: FitParams, context: Context) -> "Sequence[torch.Tensor]":
+    """Return the numbers of all rows, batch by batch, in a new order."""
+    import torch
+
+    return _parts(torch.from_numpy(context.generator.permutation(len(train.labels))), params)
+
+
+def _parts(order: "torch.Tensor", params: FitParams) -> "Sequence[torch.Tensor]":
+    return _without_single(order.split(params.batch_size), 2 * params.processes)
+
+
+def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
+    """Return a role's rows as a model takes them; StepError X202 where there are none, X201 where they do not fit."""
     from titrant.runtime.backends.session import checked
     from titrant.runtime.backends.torch.arguments import arguments_of
     from titrant.runtime.backends.torch.determinism import tensor_of
@@ -352,12 +364,13 @@ def _try(model: "TorchModel", train: Batches, params: FitParams) -> None:
     with torch.inference_mode():
         arrays = {name: tensor.numpy() for (name, _, _), tensor in zip(model.inputs, inputs, strict=True)}
         answer = call(model.module.eval(), arrays)
-    first = _first(model, answer)
+    first = first_output(model, answer)
     weights = None if params.class_weights is None else len(params.class_weights)
     check_output(params.loss, first, train.labels if len(first) == len(labels) else labels, weights)
 
 
-def _first(model: "TorchModel", answer: Any) -> "torch.Tensor":
+def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
+    """Return the first output of what a module answers."""
     from titrant.runtime.backends.torch.call import named
 
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))

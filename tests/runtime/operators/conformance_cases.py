@@ -134,6 +134,15 @@ CASES = {
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
+    "distill.fit": Case(
+        {"epochs": 2, "batch_size": 8},
+        {
+            "model": "model.load:model",
+            "teacher": "train.fit:model",
+            "train": "data.transform:train",
+            "tuning": "data.transform:tuning",
+        },
+    ),
     "prune.blocks": Case({"blocks": 1}, {"model": "net:blocks", "tuning": "data.transform:tuning"}),
     "prune.magnitude": Case({}, {"model": "model.load:model"}),
     "prune.n_m": Case({}, {"model": "net:layers"}),
@@ -141,6 +150,9 @@ CASES = {
     "prune.gradual": Case(
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
+    ),
+    "validate.reduced": Case(
+        {"check": "operator_nets:keeps_enough"}, {"model": "prune.blocks:model", "tuning": "data.transform:tuning"}
     ),
     "factorize.svd": Case({"rank": 12}, {"model": _deep, "calibration": "data.transform:calibration"}),
     "prune.structured": Case(

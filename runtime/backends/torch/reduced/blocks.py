@@ -150,10 +150,10 @@ def _noted(result: Watched, name: str) -> Callable[..., None]:
     def note(_part: torch.nn.Module, given: tuple[Any, ...], named: Mapping[str, Any], answer: Any) -> None:
         seen = result.seen.setdefault(name, _Seen())
         seen.calls += 1
-        seen.by = "" if given else next(iter(named), "")
-        seen.given = given[0] if given else named.get(seen.by)
         several = isinstance(answer, tuple)
         seen.answer = answer[0] if several and answer else answer
+        seen.by = "" if given else next((key for key, item in named.items() if _alike(item, seen.answer)), "")
+        seen.given = given[0] if given else named.get(seen.by)
         seen.items = len(answer) if several else 0
         # What comes beside the first tensor nobody but the block can give.
         bare = not several or all(item is None for item in answer[1:])
