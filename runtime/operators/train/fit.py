@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -238,11 +239,12 @@ def fit(
         return _in_processes((model, train, tuning), params, context, seed)
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
         rows, judged = batches_of(model, train), batches_of(model, tuning)
-        task, batch = _ready(model, rows, judged, params, context)
+        _try(model, rows, params)
+        task = _task(model, rows, judged, params, context)
         try:
             with nullcontext(task) if taught is None else taught(task, rows) as learning:
-                trial_steps(learning, batch, context.measure)
-                counts = {"train": len(train), "tuning": len(tuning)}
+                trial_steps(learning, rows.take(slice(0, params.batch_size)), context.measure)
+                counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
                 course = train_module(learning, (*watchers, *watchers_of(params, context, counts)))
                 learning.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
@@ -267,9 +269,7 @@ def _in_processes(
     from titrant.runtime.training.processes.ranked_task import step_seconds
 
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        model, train, tuning = given
-        ready = _ready(model, batches_of(model, train), batches_of(model, tuning), params, context)
-        alone = step_seconds(*ready)
+        alone = step_seconds(*_ready(params, *given, context))
     values = dict(zip(("model", "train", "tuning"), zip(("torch", "rows", "rows"), given, strict=True), strict=True))
     options = {"params": params.model_dump(mode="json")}
     request = {"module": __name__, "function": fit_rank.__name__, "seed": seed, "options": options}
@@ -281,23 +281,16 @@ def fit_rank(folder: "Path", options: Mapping[str, Any], ranks: "Ranks") -> None
     from titrant.runtime.training.processes.fitting import fit_as_rank
 
     params = FitParams.model_validate(options["params"], strict=False)
-    fit_as_rank(
-        folder,
-        options,
-        ranks,
-        lambda model, train, tuning, context: _ready(
-            model, batches_of(model, train), batches_of(model, tuning), params, context
-        ),
-        deterministic=params.deterministic,
-    )
+    fit_as_rank(folder, options, ranks, partial(_ready, params), deterministic=params.deterministic)
 
 
 def _ready(
-    model: "TorchModel", train: Batches, tuning: Batches, params: FitParams, context: Any
+    params: FitParams, model: "TorchModel", train: "Rows", tuning: "Rows", context: Any
 ) -> "tuple[TrainingTask, Batch]":
     """Return what is trained, checked, and its first rows as a batch."""
-    _try(model, train, params)
-    return _task(model, train, tuning, params, context), train.take(slice(0, params.batch_size))
+    rows, judged = batches_of(model, train), batches_of(model, tuning)
+    _try(model, rows, params)
+    return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size))
 
 
 def settings_of(params: FitParams) -> "TrainingSettings":
@@ -340,7 +333,13 @@ def shuffled(train: Batches, params: FitParams, context: Context) -> "Sequence[t
 
 
 def _parts(order: "torch.Tensor", params: FitParams) -> "Sequence[torch.Tensor]":
-    return _without_single(order.split(params.batch_size), 2 * params.processes)
+    """Part rows into batches; too few left over join the batch before: batch norm needs two in each process."""
+    import torch
+
+    batches = order.split(params.batch_size)
+    if len(batches) < 2 or len(batches[-1]) >= 2 * params.processes:
+        return batches
+    return (*batches[:-2], torch.cat(list(batches[-2:])))
 
 
 def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
@@ -381,15 +380,6 @@ def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
     from titrant.runtime.backends.torch.call import named
 
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
-
-
-def _without_single(batches: "Sequence[torch.Tensor]", least: int = 2) -> "Sequence[torch.Tensor]":
-    """Let fewer rows than `least` left over join the batch before: batch normalization needs two in each process."""
-    import torch
-
-    if len(batches) < 2 or len(batches[-1]) >= least:
-        return batches
-    return (*batches[:-2], torch.cat(list(batches[-2:])))
 
 
 def _explained(error: RuntimeError) -> StepError:
